@@ -1,0 +1,253 @@
+"""The one attention function: the model's own kernel for the output, hook points for the rows that are asked for.
+
+transformers calls it with post-RoPE queries, keys and values for every attention module whose configuration names it.
+A module that nobody listens to is passed on, untouched, to the implementation that it had before.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from transformer_lens.hook_points import HookPoint
+from transformers import AttentionInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from interp.errors import HookError, ModelError
+from interp.rows import Pass, RowHookPoint, as_index, visit
+
+KEY_PREFIX = "spatial_lens_"
+SUPPORTED = ("sdpa", "eager")
+
+
+class AttentionPoints(nn.Module):
+    """The hook points of one attention module, in the order in which they fire."""
+
+    def __init__(self) -> None:
+        """Make one hook point per tensor."""
+        super().__init__()
+        self.hook_q, self.hook_k, self.hook_v = HookPoint(), HookPoint(), HookPoint()
+        self.hook_rot_q, self.hook_rot_k = HookPoint(), HookPoint()
+        self.hook_attn_logits, self.hook_attn_scores = RowHookPoint(), RowHookPoint()
+        self.hook_pattern = RowHookPoint()
+        self.hook_z = HookPoint()
+
+    @property
+    def on_rows(self) -> tuple[RowHookPoint, ...]:
+        """The points that see attention rows."""
+        return self.hook_attn_logits, self.hook_attn_scores, self.hook_pattern
+
+
+@dataclass
+class Site:
+    """One attention module of a hooked model: its points, what it ran before, and the pass it is in."""
+
+    points: AttentionPoints
+    previous: Callable[..., tuple[Tensor, Any]]
+    now: Pass
+    follows_pass: bool
+    """Whether `now` is kept by the language model's own passes; a vision tower sees its whole input at once."""
+
+
+SITES: WeakKeyDictionary[nn.Module, Site] = WeakKeyDictionary()
+
+
+def hooked_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, Any]:
+    """Attend as transformers asks: query [batch head row d_head], key and value [batch kv_head key d_head].
+
+    Returns:
+        The mixed values [batch row head d_head], and the weights that the previous implementation returns (if any).
+    """
+    site = SITES.get(module)
+    if site is None:  # a model that shares this configuration but is not hooked
+        return _previous_of(module, module.config._attn_implementation)(
+            module, query, key, value, attention_mask, **kwargs
+        )
+    points = site.points
+    query = _visit_heads(points.hook_rot_q, query)
+    key = _visit_heads(points.hook_rot_k, key)
+    if not site.follows_pass:
+        site.now.length = site.now.prompt = query.shape[2]
+    edited = _edited_rows(site, module, query, key, value, attention_mask, kwargs)
+    weights = None
+    if edited is not None and len(edited.rows) == query.shape[2]:
+        out = edited.z.transpose(1, 2).contiguous()
+    else:
+        out, weights = site.previous(module, query, key, value, attention_mask, **kwargs)
+        if edited is not None:
+            out = edited.written_over(out)
+    if points.hook_z.has_hooks():
+        out, _ = visit(points.hook_z, out)
+    return out, weights
+
+
+def listens(points: AttentionPoints) -> bool:
+    """Whether somebody hooked a point that sees attention rows."""
+    return any(point.fwd_hooks or point.bwd_hooks for point in points.on_rows)
+
+
+@dataclass
+class EditedRows:
+    """Values mixed from edited attention: z [batch head row d_head] for the given rows of this pass."""
+
+    rows: range | list[int]
+    z: Tensor
+
+    def written_over(self, out: Float[Tensor, "batch row head d_head"]) -> Tensor:
+        """Put these rows in place of the kernel's; out of place when a gradient has to flow through both."""
+        z = self.z.transpose(1, 2).to(out.dtype)
+        if torch.is_grad_enabled() and (z.requires_grad or out.requires_grad):
+            return out.index_copy(1, torch.tensor(list(self.rows), device=out.device), z)
+        out[:, as_index(self.rows)] = z
+        return out
+
+
+def _edited_rows(
+    site: Site,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    kwargs: dict[str, Any],
+) -> EditedRows | None:
+    """Show logits, scores and pattern of the rows asked for to their hooks; None where nothing was edited."""
+    points = site.points
+    if not listens(points):
+        return None
+    wanted = set().union(*(point.wanted(site.now) for point in points.on_rows))
+    if not wanted:
+        return None
+    rows = _contiguous(sorted(wanted))
+    for point in points.on_rows:
+        point.rows, point.now = rows, site.now
+    if kwargs.get("s_aux") is not None:
+        raise HookError(f"{points.hook_pattern.name}: attention with learned sinks is not supported yet")
+    logits = attention_logits(query[:, :, as_index(rows)], key, kwargs.get("scaling"), kwargs.get("softcap"))
+    logits, edited = visit(points.hook_attn_logits, logits)
+    visible, bias = _visibility(mask, rows, query, key, _is_causal(module, kwargs))
+    scores = logits if bias is None else logits + bias
+    scores = scores if visible is None else scores.masked_fill(~visible, -torch.inf)
+    scores, changed = visit(points.hook_attn_scores, scores)
+    if changed and visible is not None:
+        scores = scores.masked_fill(~visible, -torch.inf)
+    edited |= changed
+    if not edited and not (points.hook_pattern.fwd_hooks or points.hook_pattern.bwd_hooks):
+        return None
+    pattern = scores.softmax(-1)
+    if visible is not None and len(rows) > 1:  # a padding row sees nothing: no weight, rather than NaN
+        pattern = pattern.masked_fill(~visible.any(-1, keepdim=True), 0.0)
+    pattern, changed = visit(points.hook_pattern, pattern)
+    if not (edited or changed):
+        return None
+    if kwargs.get("dropout"):
+        raise HookError("attention rows can not be edited under dropout: call .eval() on the model first")
+    return EditedRows(rows, _mix(pattern, value).to(query.dtype))
+
+
+def attention_logits(
+    query: Float[Tensor, "batch head row d_head"],
+    key: Float[Tensor, "batch kv_head key d_head"],
+    scaling: float | None,
+    softcap: float | None = None,
+) -> Float[Tensor, "batch head row key"]:
+    """Scaled, soft-capped dot products in at least fp32, before any mask: the papers' A.
+
+    Key heads serve consecutive query heads (grouped-query attention), as `repeat_interleave` would lay them out.
+    """
+    batch, heads, rows, width = query.shape
+    exact = torch.promote_types(query.dtype, torch.float32)
+    grouped = query.to(exact).reshape(batch, key.shape[1], -1, width)
+    logits = (grouped @ key.to(exact).transpose(2, 3)).view(batch, heads, rows, key.shape[2])
+    logits = logits * (width**-0.5 if scaling is None else scaling)
+    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
+def _mix(pattern: Float[Tensor, "batch head row key"], value: Float[Tensor, "batch kv_head key d_head"]) -> Tensor:
+    """Mix the values by the pattern, key heads shared as in `attention_logits`."""
+    batch, heads, rows, keys = pattern.shape
+    grouped = pattern.reshape(batch, value.shape[1], -1, keys)
+    return (grouped @ value.to(pattern.dtype)).view(batch, heads, rows, value.shape[3])
+
+
+def _visibility(
+    mask: Tensor | None, rows: range | list[int], query: Tensor, key: Tensor, causal: bool
+) -> tuple[Bool[Tensor, "#batch #head row key"] | None, Tensor | None]:
+    """Which keys the rows may see, and what the mask adds to their logits, from the mask that the model was given."""
+    keys = key.shape[2]
+    if mask is None:
+        if not causal or query.shape[2] == 1:
+            return None, None
+        last_seen = torch.tensor(list(rows), device=query.device) + keys - query.shape[2]
+        return (torch.arange(keys, device=query.device) <= last_seen[:, None])[None, None], None
+    part = mask[:, :, as_index(rows), :keys]
+    if part.dtype == torch.bool:
+        return part, None
+    visible = part > torch.finfo(part.dtype).min / 2
+    return visible, part.masked_fill(~visible, 0.0)
+
+
+def _is_causal(module: nn.Module, kwargs: dict[str, Any]) -> bool:
+    """Whether a missing mask means causal attention, by the rule that transformers' SDPA follows."""
+    given = kwargs.get("is_causal")
+    return bool(getattr(module, "is_causal", True) if given is None else given)
+
+
+def _visit_heads(point: HookPoint, tensor: Float[Tensor, "batch head pos d_head"]) -> Tensor:
+    """Show a [batch head pos d_head] tensor as [batch pos head d_head]; a copy, so that a KV cache stays its own."""
+    if not point.has_hooks():
+        return tensor
+    shown, changed = visit(point, tensor.transpose(1, 2).clone())
+    return shown.transpose(1, 2) if changed else tensor
+
+
+def _contiguous(rows: list[int]) -> range | list[int]:
+    return range(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
+
+
+def _previous_of(module: nn.Module, implementation: str) -> Callable[..., tuple[Tensor, Any]]:
+    """The function that `module` runs under the given implementation name."""
+    name = implementation.removeprefix(KEY_PREFIX)
+    if name == "eager":
+        return sys.modules[type(module).__module__].eager_attention_forward  # type: ignore[attr-defined]
+    return ALL_ATTENTION_FUNCTIONS[name]
+
+
+def hook_attention(module: nn.Module, points: AttentionPoints, now: Pass, *, follows_pass: bool) -> str:
+    """Send one attention module through its points; return the name of the implementation that it had.
+
+    Raises:
+        ModelError: the module runs a kernel whose masks can not be read, or is hooked already.
+    """
+    if module in SITES:
+        raise ModelError("this model is hooked already: call .unwrap() on the other HookedVLM first")
+    before = module.config._attn_implementation
+    if before is not None and before.startswith(KEY_PREFIX):
+        raise ModelError(
+            "this model shares its configuration object with a hooked model: build it from copy.deepcopy(config)"
+        )
+    if before not in SUPPORTED:
+        raise ModelError(
+            f"attention implementation {before!r} is not supported: load the model with attn_implementation='sdpa'"
+        )
+    SITES[module] = Site(points, _previous_of(module, before), now, follows_pass)
+    return before
+
+
+def unhook_attention(module: nn.Module) -> None:
+    """Forget the module's points."""
+    SITES.pop(module, None)
+
+
+for _name in SUPPORTED:  # a private name per implementation, each with the mask that the implementation expects
+    AttentionInterface.register(KEY_PREFIX + _name, hooked_attention)
+    AttentionMaskInterface.register(KEY_PREFIX + _name, ALL_MASK_ATTENTION_FUNCTIONS[_name])

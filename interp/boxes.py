@@ -1,0 +1,80 @@
+"""Boxes: where objects are, in pixels of the original image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from interp.errors import InputError
+
+
+@dataclass(frozen=True)
+class Box:
+    """One object: its label, its corners in original-image pixels, and how sure its source was.
+
+    Example:
+        >>> Box("mug", (10.0, 20.0, 50.0, 80.0)).area
+        2400.0
+    """
+
+    label: str
+    xyxy: tuple[float, float, float, float]
+    confidence: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse corners that are not finite or not in order."""
+        x0, y0, x1, y1 = self.xyxy
+        if not np.isfinite(self.xyxy).all() or x1 <= x0 or y1 <= y0:
+            raise InputError(
+                f"box of {self.label!r} has corners {self.xyxy}: give x0 < x1 and y0 < y1 in pixels of the image"
+            )
+
+    @property
+    def area(self) -> float:
+        """Area in square pixels."""
+        x0, y0, x1, y1 = self.xyxy
+        return (x1 - x0) * (y1 - y0)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Centre (x, y) in pixels."""
+        x0, y0, x1, y1 = self.xyxy
+        return (x0 + x1) / 2, (y0 + y1) / 2
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The objects found in one image, with who found them.
+
+    Example:
+        >>> boxes = Boxes((Box("mug", (10, 20, 50, 80)),), source="by hand")
+        >>> boxes.xyxy.shape
+        (1, 4)
+    """
+
+    items: tuple[Box, ...] = field(default=())
+    source: str = "given"
+
+    def __iter__(self) -> Iterator[Box]:
+        """Iterate over the boxes."""
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        """Count the boxes."""
+        return len(self.items)
+
+    @property
+    def xyxy(self) -> np.ndarray:
+        """Corners, float64 [box 4], in original-image pixels."""
+        return np.array([box.xyxy for box in self.items], dtype=np.float64).reshape(-1, 4)
+
+    @property
+    def labels(self) -> list[str]:
+        """The label of each box."""
+        return [box.label for box in self.items]
+
+    def named(self, labels: Sequence[str]) -> Boxes:
+        """Keep the boxes whose label is one of `labels`."""
+        return Boxes(tuple(box for box in self.items if box.label in labels), self.source)

@@ -1,0 +1,66 @@
+"""VLMCache: what a run captured, as a TransformerLens cache that refuses what does not hold for a VLM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformer_lens import ActivationCache
+
+from interp.errors import HookError
+
+_REFUSED = {
+    name: "it needs weights folded and centred as in a TransformerLens text model"
+    for name in (
+        "logit_lens",
+        "accumulated_resid",
+        "logit_attrs",
+        "decompose_resid",
+        "compute_head_results",
+        "stack_head_results",
+        "get_neuron_results",
+        "stack_neuron_results",
+        "apply_ln_to_stack",
+        "get_full_resid_decomposition",
+        "ssm_layers",
+        "compute_ssm_effective_attention",
+        "compute_ssm_state",
+    )
+}
+
+
+class VLMCache(ActivationCache):
+    """Captured activations by hook name, or by shorthand and layer.
+
+    Example:
+        >>> output, cache = vlm.run_with_cache(inputs, names_filter="blocks.6.attn.hook_pattern")
+        >>> cache["pattern", 6].shape  # batch head row key
+        torch.Size([1, 8, 1, 93])
+    """
+
+    def __getitem__(self, key: Any) -> torch.Tensor:
+        """Look up a hook name, or (shorthand, layer).
+
+        Raises:
+            HookError: it was not captured.
+        """
+        name = key
+        if isinstance(key, tuple):
+            short, layer = key[0], key[1]
+            layer = layer + self.model.cfg.n_layers if layer < 0 else layer
+            part = "attn." if f"blocks.{layer}.attn.hook_{short}" in self.model.hook_dict else ""
+            name = f"blocks.{layer}.{part}hook_{short}"
+        if name not in self.cache_dict:
+            captured = ", ".join(list(self.cache_dict)[:4]) + (", ..." if len(self.cache_dict) > 4 else "")
+            raise HookError(f"{name!r} was not captured (captured: {captured}): name it in names_filter")
+        return self.cache_dict[name]
+
+    def __getattribute__(self, name: str) -> Any:
+        """Refuse, by name and with the reason, methods whose result would be wrong."""
+        if name in _REFUSED:
+            raise HookError(f"cache.{name} does not hold for a VLM: {_REFUSED[name]}")
+        return super().__getattribute__(name)
+
+    def __repr__(self) -> str:
+        """Count and name what was captured."""
+        return f"VLMCache of {len(self.cache_dict)} activations: {', '.join(self.cache_dict)}"

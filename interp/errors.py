@@ -1,0 +1,26 @@
+"""The one error family: every refusal of this project is a SpatialLensError."""
+
+
+class SpatialLensError(Exception):
+    """Something asked of the toolkit can not be done; the message says what, what was given, and what to do.
+
+    Command lines print it on one line and exit with code 2.
+    """
+
+
+class InputError(SpatialLensError):
+    """A photo, question, number or path that can not be used."""
+
+
+class ModelError(SpatialLensError):
+    """A model that can not be loaded, is of no known family, or failed its self-check."""
+
+
+class HookError(SpatialLensError, KeyError):
+    """A hook point, layer, head or query row that does not exist, or an edit that can not be served."""
+
+    __str__ = Exception.__str__  # KeyError would print the message's repr
+
+
+class DetectorError(SpatialLensError):
+    """Detector weights that can not be loaded, or a detector that does not know what is asked for."""

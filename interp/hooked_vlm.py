@@ -1,0 +1,362 @@
+"""HookedVLM: a Hugging Face vision-language model whose activations can be read and edited by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformer_lens import HookedRootModule
+
+from interp.cache import VLMCache
+from interp.errors import HookError, ModelError
+from interp.families import family_of
+from interp.inputs import VLMInputs, prepare
+from interp.interventions import Intervention, ModelShape
+from interp.rows import ROW_POINTS, Pass, QueryRows, RowHook, check_rows
+from interp.wiring import OnePoint, TowerPoints, Wiring, submodule, vision_tower
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from interp.generation import GeneratedAttention, Generation
+    from interp.images import ImageSource
+
+Names = str | Sequence[str] | Callable[[str], bool]
+
+
+class HookedVLM(HookedRootModule):
+    """A vision-language model, its processor, and TransformerLens hook points on both of its towers.
+
+    Runs untouched code unless somebody listens: an unhooked run is bit-equal to plain Hugging Face. Attention is read
+    and edited for chosen query rows only, so that a capture costs O(rows x keys).
+
+    Example:
+        >>> vlm = HookedVLM.from_pretrained("shapes-vlm")
+        >>> inputs = vlm.prepare("photo.jpg", "Where is the mug in the photo?")
+        >>> output, cache = vlm.run_with_cache(inputs, names_filter=lambda name: name.endswith("hook_pattern"))
+        >>> cache["pattern", 6].shape  # batch head row key: the last prompt row
+        torch.Size([1, 8, 1, 93])
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> None:
+        """Hook a loaded model; see `wrap`."""
+        super().__init__()
+        self.family = family_of(model)
+        object.__setattr__(self, "model", model)  # outside the module tree, so that setup() renames nothing in it
+        self.processor = processor
+        self.cfg = _shape(model)
+        tower = vision_tower(model, self.family)
+        self.blocks = TowerPoints(self.cfg.n_layers).blocks
+        self.vision = TowerPoints(len(submodule(model, tower.blocks)))
+        self.projector = OnePoint("hook_out")
+        self.ln_final = OnePoint("hook_normalized")
+        self.unembed = OnePoint("hook_out")
+        self.setup()
+        self.now = Pass()
+        ends = {
+            self.family.projector: self.projector.hook_out,
+            self.family.final_norm: self.ln_final.hook_normalized,
+            self.family.unembed: self.unembed.hook_out,
+        }
+        self._wiring = Wiring(model, self.family, (self.blocks, self.vision.blocks, ends), self.now)
+        self._wiring.attach()
+        self.wrapped = True
+        self.self_checked = False
+        if self_check:
+            self._check_self()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        *,
+        dtype: Any = "auto",
+        device_map: Any = None,
+        revision: str | None = None,
+        self_check: bool = True,
+        **kwargs: Any,
+    ) -> HookedVLM:
+        """Load a model by hub name, local path, or the name of an embedded one, and hook it.
+
+        Parameters are frozen: gradients flow from wherever a hook asks for them.
+
+        Args:
+            name: such as `llava-hf/llava-1.5-7b-hf`, `./my-llava` or `shapes-vlm`.
+            dtype, device_map, revision, kwargs: passed on to transformers' `from_pretrained`.
+            self_check: prove on load that hooks see and change what they should; see `interp.selfcheck`.
+
+        Raises:
+            ModelError: it can not be loaded, is of an unknown family, or fails its self-check.
+        """
+        from interp.loading import load_model
+
+        model, processor = load_model(name, dtype=dtype, device_map=device_map, revision=revision, **kwargs)
+        return cls(model, processor, self_check=self_check)
+
+    @classmethod
+    def wrap(cls, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> HookedVLM:
+        """Hook a model that is already loaded (quantised, fine-tuned, LoRA); undone by `unwrap`."""
+        return cls(model, processor, self_check=self_check)
+
+    def unwrap(self) -> PreTrainedModel:
+        """Take all hooks off and give the model back as it was."""
+        self.reset_hooks(including_permanent=True)
+        self._wiring.detach()
+        self.wrapped = False
+        return self.model
+
+    @contextmanager
+    def paused(self) -> Iterator[PreTrainedModel]:
+        """Take the wiring off for a while: the model as it was, to compare with."""
+        self._wiring.detach()
+        try:
+            yield self.model
+        finally:
+            self._wiring.attach()
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go."""
+        return self.model.get_input_embeddings().weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The model's floating-point type."""
+        return self.model.dtype
+
+    def prepare(
+        self, images: ImageSource | Sequence[ImageSource], questions: str | Sequence[str], *, prompt: str = "chat"
+    ) -> VLMInputs:
+        """Make photos and questions ready for this model, on its device; see `interp.inputs.prepare`."""
+        inputs = prepare(self.model, self.processor, images, questions, prompt=prompt)
+        return inputs.to(self.device, self.dtype)
+
+    def forward(self, inputs: VLMInputs, **kwargs: Any) -> Any:
+        """Run the model; returns Hugging Face's output.
+
+        Raises:
+            ModelError: the model was unwrapped.
+        """
+        if not self.wrapped:
+            raise ModelError("this HookedVLM was unwrapped: hook the model again with HookedVLM.wrap(model, processor)")
+        return self.model(**{"use_cache": False, **inputs.tensors, **kwargs})
+
+    # hooks ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def hooks(  # type: ignore[override]
+        self,
+        fwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        bwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        *,
+        query_rows: QueryRows | None = None,
+    ) -> Iterator[HookedVLM]:
+        """Keep hook functions on for a while; they come off on exit, also on an exception.
+
+        Args:
+            fwd_hooks: (name, function) pairs. A name is a hook name, several, or a filter; the function is called as
+                `function(tensor, hook=point)` and may return a tensor, change its own in place, or return None.
+            bwd_hooks: the same, for gradients.
+            reset_hooks_end, clear_contexts: as in TransformerLens.
+            query_rows: rows of logits, scores and pattern that the functions see: `all` unless said otherwise.
+
+        Raises:
+            HookError: a name that matches nothing, or rows that are not understood.
+        """
+        forward = [pair for name, hook in fwd_hooks for pair in self._named_hooks(name, hook, query_rows)]
+        backward = [pair for name, hook in bwd_hooks for pair in self._named_hooks(name, hook, query_rows)]
+        with super().hooks(forward, backward, reset_hooks_end, clear_contexts):
+            yield self
+
+    def intervene(self, intervention: Intervention, inputs: VLMInputs) -> Any:
+        """Context manager: keep an intervention on for runs of `inputs`."""
+        return self.hooks(intervention.hooks(self.cfg, inputs.layouts))
+
+    def run_with_hooks(  # type: ignore[override]
+        self,
+        inputs: VLMInputs,
+        *,
+        fwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        bwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        query_rows: QueryRows | None = None,
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Run the model once under hook functions; see `hooks`."""
+        with self.hooks(fwd_hooks, bwd_hooks, reset_hooks_end, clear_contexts, query_rows=query_rows):
+            return self(inputs, **kwargs)
+
+    def run_with_cache(  # type: ignore[override]
+        self,
+        inputs: VLMInputs,
+        *,
+        names_filter: Names | None = None,
+        query_rows: QueryRows | None = None,
+        device: torch.device | str | None = None,
+        remove_batch_dim: bool = False,
+        fwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        **kwargs: Any,
+    ) -> tuple[Any, VLMCache]:
+        """Run the model and keep activations; the model's output is the same as without.
+
+        Args:
+            inputs: from `prepare`.
+            names_filter: hook names, a list of them, or a filter; everything by default, but for the vision tower's
+                attention rows, which are kept only when named together with `query_rows`.
+            query_rows: rows of logits, scores and pattern to keep; the last prompt row by default.
+            device: where the kept tensors go.
+            remove_batch_dim: drop the batch axis of a batch of one.
+            fwd_hooks: other hook functions to run under, such as an intervention's; they see what they see in `hooks`.
+            kwargs: passed on to the model; `pos_slice` of TransformerLens is spelled `query_rows` here.
+
+        Returns:
+            Hugging Face's output, and a `VLMCache` by hook name.
+
+        Raises:
+            HookError: a name that matches nothing, vision rows that are not named, or an option that does not hold.
+        """
+        for option, instead in (("pos_slice", "use query_rows"), ("incl_bwd", "use hooks(bwd_hooks=...)")):
+            if kwargs.pop(option, None) is not None:
+                raise HookError(f"{option} is not offered by HookedVLM.run_with_cache: {instead}")
+        if remove_batch_dim and len(inputs) != 1:
+            raise HookError(f"remove_batch_dim needs a batch of one, not of {len(inputs)}")
+        kept: dict[str, Tensor] = {}
+        if names_filter is None:
+            named = query_rows is not None
+            names_filter = [name for name in self.hook_dict if named or not _is_vision_rows(name)]
+        rows = "last" if query_rows is None else query_rows
+        keep = RowHook(Keep(kept, device), rows, reads_only=True)
+        saving: list[tuple[str, Callable[..., Any]]] = []
+        for name in self.matching(names_filter):
+            if _is_vision_rows(name) and query_rows is None:
+                raise HookError(f"{name}: name the rows of the vision tower, such as query_rows='all' or [0, 5]")
+            saving.append((name, keep if name.endswith(ROW_POINTS) else Keep(kept, device)))
+        with self.hooks([*fwd_hooks, *saving]):
+            output = self(inputs, **kwargs)
+        cache = VLMCache(kept, self)
+        return output, cache.remove_batch_dim(1) if remove_batch_dim else cache  # type: ignore[return-value]
+
+    def matching(self, names: Names) -> list[str]:
+        """The hook names that a name, a list of names or a filter stands for.
+
+        Raises:
+            HookError: one of them matches nothing.
+        """
+        from interp.wiring import check_name
+
+        if callable(names):
+            found = [name for name in self.hook_dict if names(name)]
+            if not found:
+                raise HookError("the names filter matches no hook point: list(vlm.hook_dict) has all names")
+            return found
+        wanted = [names] if isinstance(names, str) else list(names)
+        for name in wanted:
+            check_name(lambda: list(self.hook_dict), name)
+        if not wanted:
+            raise HookError("no hook point is named: list(vlm.hook_dict) has all names")
+        return wanted
+
+    def add_hook(self, name: Any, hook: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Add a hook function that stays until `reset_hooks`; see TransformerLens. Rows: all.
+
+        Raises:
+            HookError: a name that matches nothing.
+        """
+        for own in self.matching(name):
+            super().add_hook(own, hook, *args, **kwargs)
+
+    # generation -------------------------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        inputs: VLMInputs,
+        max_new_tokens: int = 10,
+        *,
+        intervention: Intervention | None = None,
+        fwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        query_rows: QueryRows | None = None,
+    ) -> Generation:
+        """Answer greedily, under an intervention or hook functions if given; see `interp.generation.generate`."""
+        from interp.generation import generate
+
+        edits = [] if intervention is None else intervention.hooks(self.cfg, inputs.layouts)
+        with self.hooks([*fwd_hooks, *edits], query_rows=query_rows):
+            return generate(self, inputs, max_new_tokens)
+
+    def generate_with_cache(
+        self,
+        inputs: VLMInputs,
+        max_new_tokens: int = 10,
+        *,
+        query_rows: QueryRows = "generated",
+        intervention: Intervention | None = None,
+    ) -> tuple[Generation, tuple[GeneratedAttention, ...]]:
+        """Answer greedily and keep each new token's attention row; see `interp.generation.generate_with_cache`."""
+        from interp.generation import generate_with_cache
+
+        edits = [] if intervention is None else intervention.hooks(self.cfg, inputs.layouts)
+        with self.hooks(edits):
+            return generate_with_cache(self, inputs, max_new_tokens, query_rows=query_rows)
+
+    # helpers ----------------------------------------------------------------------------------------------------
+
+    def _named_hooks(
+        self, names: Names, hook: Callable[..., Any], query_rows: QueryRows | None
+    ) -> list[tuple[str, Callable[..., Any]]]:
+        """A hook function under each name that it matches, shown only its rows where rows matter."""
+        rows = None if query_rows is None else check_rows(query_rows)
+        pairs: list[tuple[str, Callable[..., Any]]] = []
+        for name in self.matching(names):
+            sees_rows = name.endswith(ROW_POINTS) and not isinstance(hook, RowHook)
+            if sees_rows and _is_vision_rows(name) and rows in (None, "last", "generated"):
+                raise HookError(f"{name}: name the rows of the vision tower, such as query_rows='all' or [0, 5]")
+            pairs.append((name, RowHook(hook, rows) if sees_rows and rows not in (None, "all") else hook))
+        return pairs
+
+    def _check_self(self) -> None:
+        from interp.selfcheck import check_on_load
+
+        try:
+            check_on_load(self)
+        except BaseException:
+            self.unwrap()
+            raise
+        self.self_checked = True
+
+
+class Keep:
+    """A hook function that keeps a copy of what it sees, and never edits."""
+
+    reads_only = True
+
+    def __init__(self, kept: dict[str, Tensor], device: torch.device | str | None) -> None:
+        self.kept, self.device = kept, device
+
+    def __call__(self, tensor: Tensor, *, hook: Any) -> None:
+        self.kept[hook.name] = tensor.detach().to(self.device, copy=True)
+
+
+
+
+def _is_vision_rows(name: str) -> bool:
+    return name.startswith("vision.") and name.endswith(ROW_POINTS)
+
+
+def _shape(model: PreTrainedModel) -> ModelShape:
+    """The language model's shape, from its configuration."""
+    text = model.config.get_text_config()
+    heads = text.num_attention_heads
+    return ModelShape(
+        n_layers=text.num_hidden_layers,
+        n_heads=heads,
+        n_kv_heads=getattr(text, "num_key_value_heads", heads),
+        d_model=text.hidden_size,
+        d_head=getattr(text, "head_dim", None) or text.hidden_size // heads,
+        d_vocab=text.vocab_size,
+    )

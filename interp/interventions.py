@@ -1,0 +1,241 @@
+"""Interventions: value objects that say what is edited where, and turn into hooks for a given input."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.errors import HookError, InputError
+from interp.layout import TokenLayout
+from interp.rows import QueryRows, RowHook, check_rows
+
+MODES = ("mul", "add", "temper")
+
+Hook = tuple[str, RowHook]
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """How large a language model is: what hooks and results need to know of it.
+
+    Attributes:
+        n_layers: blocks; n_heads: query heads; n_kv_heads: key and value heads; d_model, d_head: widths.
+        d_vocab: tokens it can say.
+    """
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_vocab: int
+
+
+class Intervention(Protocol):
+    """What can be given to `vlm.hooks(intervention=...)`, `generate` and `Prefix`; its `str()` goes into results."""
+
+    @property
+    def rows(self) -> QueryRows:
+        """The query rows that it edits."""
+        ...
+
+    def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
+        """Hook functions for one batch of prompts; none where it changes nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """The intervention that changes nothing: the baseline beside the others."""
+
+    rows: QueryRows = "last"
+
+    def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
+        """No hooks."""
+        return []
+
+    def __str__(self) -> str:
+        """Its name in results."""
+        return "untouched"
+
+
+@dataclass(frozen=True)
+class ScaleImageLogits:
+    """Change how much, and how sharply, query rows attend to the image (AdaptVis, arXiv 2503.01773).
+
+    Works on the scaled dot products A[row, key] of the image keys, before mask and softmax.
+
+    Attributes:
+        alpha: the strength. With `mul`, A becomes alpha A: a temperature of 1 / alpha inside the image, which also
+            moves attention between image and text. With `add`, A becomes A + alpha (nats): the paper's control, more
+            attention on the image with the same picture inside it. With `temper`, A becomes alpha A plus the constant
+            that keeps the image's total attention: sharpening alone.
+        mode: `mul`, `add` or `temper`.
+        layers: 0-based layers; all by default.
+        heads: 0-based query heads; all by default.
+        rows: query rows; the last prompt row by default, so that decoded tokens are untouched.
+
+    Example:
+        >>> str(ScaleImageLogits(0.5, layers=(6, 7)))
+        'ScaleImageLogits(alpha=0.5, mode=mul, layers=6-7, heads=all, rows=last)'
+    """
+
+    alpha: float
+    mode: str = "mul"
+    layers: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+    rows: QueryRows = "last"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers and names that mean nothing."""
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, (int, float)) or not math.isfinite(self.alpha):
+            raise InputError(f"alpha={self.alpha!r} is not a finite number: give one such as 0.5 or 1.5")
+        if self.mode not in MODES:
+            raise InputError(f"mode={self.mode!r} is not known: use one of {', '.join(MODES)}")
+        for name in ("layers", "heads"):
+            chosen = getattr(self, name)
+            object.__setattr__(self, name, None if chosen is None else tuple(sorted({int(item) for item in chosen})))
+            if chosen is not None and not getattr(self, name):
+                raise InputError(f"{name} is empty, so nothing would be edited: name some, or leave it out for all")
+        check_rows(self.rows)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether this strength is the identity of its mode."""
+        return self.alpha == (0.0 if self.mode == "add" else 1.0)
+
+    def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
+        """One hook a layer on `hook_attn_logits`.
+
+        Raises:
+            HookError: a layer or head that the model does not have.
+        """
+        layers = check_indices(self.layers, shape.n_layers, "layer")
+        heads = check_indices(self.heads, shape.n_heads, "head")
+        if self.changes_nothing:
+            return []
+        edit = RowHook(_ImageEdit(self, layouts, None if self.heads is None else heads), self.rows)
+        return [(f"blocks.{layer}.attn.hook_attn_logits", edit) for layer in layers]
+
+    def __str__(self) -> str:
+        """Name every setting, for results."""
+        return (
+            f"ScaleImageLogits(alpha={self.alpha:g}, mode={self.mode}, layers={spell(self.layers)}, "
+            f"heads={spell(self.heads)}, rows={self.rows if isinstance(self.rows, str) else list(self.rows)})"
+        )
+
+
+class _ImageEdit:
+    """The edit of one `ScaleImageLogits` on the logits of one layer."""
+
+    def __init__(
+        self, setting: ScaleImageLogits, layouts: Sequence[TokenLayout], heads: tuple[int, ...] | None
+    ) -> None:
+        self.setting, self.heads = setting, heads
+        self.columns = [torch.from_numpy(layout.image_positions) for layout in layouts]
+
+    def __call__(self, logits: Float[Tensor, "batch head row key"], *, hook: object) -> Tensor:
+        edited = logits.clone()
+        heads = slice(None) if self.heads is None else list(self.heads)
+        for sample, columns in enumerate(self.columns):
+            columns = columns.to(logits.device)
+            own = logits[sample, heads][..., columns]
+            block = edited[sample, heads]
+            block[..., columns] = self._image(own)
+            edited[sample, heads] = block
+        return edited
+
+    def _image(self, own: Float[Tensor, "head row image_token"]) -> Tensor:
+        alpha = self.setting.alpha
+        if self.setting.mode == "add":
+            return own + alpha
+        if self.setting.mode == "mul":
+            return own * alpha
+        return own * alpha + own.logsumexp(-1, keepdim=True) - (own * alpha).logsumexp(-1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class PerSample:
+    """A different intervention for each sample of a batch."""
+
+    parts: tuple[Intervention, ...]
+
+    @property
+    def rows(self) -> QueryRows:
+        """The rows that all parts edit.
+
+        Raises:
+            InputError: the parts edit different rows.
+        """
+        rows = {part.rows for part in self.parts}
+        if len(rows) != 1:
+            raise InputError(f"the interventions of one batch edit different rows {sorted(map(str, rows))}: run them apart")
+        return rows.pop()
+
+    def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
+        """The hooks of all parts, each on its own sample."""
+        if len(layouts) != len(self.parts):
+            raise InputError(f"{len(self.parts)} interventions for {len(layouts)} samples: give one each")
+        named: dict[str, dict[int, list[RowHook]]] = defaultdict(lambda: defaultdict(list))
+        for sample, (part, layout) in enumerate(zip(self.parts, layouts, strict=True)):
+            for name, hook in part.hooks(shape, [layout]):
+                named[name][sample].append(hook)
+        return [(name, RowHook(_OneEach(own), self.rows)) for name, own in named.items()]
+
+    def __str__(self) -> str:
+        """Name all parts."""
+        return f"PerSample({', '.join(map(str, self.parts))})"
+
+
+class _OneEach:
+    """Calls each sample's hooks on its own slice of the batch."""
+
+    def __init__(self, own: dict[int, list[RowHook]]) -> None:
+        self.own = own
+
+    def __call__(self, tensor: Float[Tensor, "batch head row key"], *, hook: object) -> Tensor:
+        parts = list(tensor.split(1))
+        for sample, hooks in self.own.items():
+            for row_hook in hooks:
+                result = row_hook.function(parts[sample], hook=hook)
+                parts[sample] = parts[sample] if result is None else result
+        return torch.cat(parts)
+
+
+def check_indices(chosen: Sequence[int] | None, count: int, what: str) -> tuple[int, ...]:
+    """The chosen indices, or all of them.
+
+    Raises:
+        HookError: an index does not exist.
+    """
+    if chosen is None:
+        return tuple(range(count))
+    outside = [index for index in chosen if not 0 <= index < count]
+    if outside:
+        raise HookError(f"{what} {outside} does not exist: the model has {count}, counted from 0 to {count - 1}")
+    return tuple(chosen)
+
+
+def spell(indices: Sequence[int] | None) -> str:
+    """Indices as text, runs shortened.
+
+    Example:
+        >>> spell((3, 4, 5, 9))
+        '3-5,9'
+    """
+    if indices is None:
+        return "all"
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -1,0 +1,112 @@
+"""TokenLayout: which position of the prompt is what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from interp.errors import InputError
+
+KINDS = ("pad", "bos", "system", "image", "image_marker", "question", "template", "answer")
+"""Every position is exactly one of these: `template` is role words and option lists, `answer` what was generated."""
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """A partition of the positions of one sample, in the padded coordinates of its batch.
+
+    Attributes:
+        kinds: one of `KINDS` per position.
+        tokens: the text of each position's token.
+
+    Example:
+        >>> layout = TokenLayout(("bos", "image", "image", "question"), ("<s>", "<image>", "<image>", "where"))
+        >>> layout.image_positions, layout.last
+        (array([1, 2]), 3)
+    """
+
+    kinds: tuple[str, ...]
+    tokens: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse kinds that are not known."""
+        unknown = sorted(set(self.kinds) - set(KINDS))
+        if unknown or len(self.kinds) != len(self.tokens):
+            raise InputError(f"layout has kinds {unknown} or lengths that differ: use one of {', '.join(KINDS)} per token")
+
+    def __len__(self) -> int:
+        """Count the positions, padding included."""
+        return len(self.kinds)
+
+    @property
+    def length(self) -> int:
+        """Number of positions, padding included."""
+        return len(self.kinds)
+
+    def positions(self, *kinds: str) -> np.ndarray:
+        """Positions of the given kinds, int64, ascending.
+
+        Raises:
+            InputError: a kind does not exist.
+        """
+        unknown = [kind for kind in kinds if kind not in KINDS]
+        if unknown:
+            raise InputError(f"no position is of kind {unknown}: use one of {', '.join(KINDS)}")
+        return np.flatnonzero(np.isin(np.array(self.kinds), kinds))
+
+    @cached_property
+    def image_positions(self) -> np.ndarray:
+        """Positions of the image tokens, in the order of the image grid."""
+        return self.positions("image")
+
+    @property
+    def last(self) -> int:
+        """Position of the last prompt token: the row whose output is the first answer token."""
+        return int(np.flatnonzero(np.array(self.kinds) != "answer")[-1])
+
+    def extended(self, tokens: Sequence[str]) -> TokenLayout:
+        """The layout with generated tokens after it."""
+        return TokenLayout(self.kinds + ("answer",) * len(tokens), self.tokens + tuple(tokens))
+
+
+def find_kinds(
+    prompt: str, question: str, spans: Sequence[tuple[int, int]], *, image_token: str, special: Sequence[bool]
+) -> list[str]:
+    """Kinds of the tokens of one unpadded prompt, from the characters that each of them covers.
+
+    Args:
+        prompt: the prompt's text, image placeholders expanded to one per image token.
+        question: the question as it stands in the prompt, with its option list.
+        spans: start and end character of each token.
+        image_token: the text of the image placeholder.
+        special: whether each token is a special one, such as BOS.
+    """
+    text = np.full(len(prompt) + 1, "template", dtype=object)
+    start = prompt.rfind(question) if question else -1
+    body_start = min((place for place in (prompt.find(image_token), start) if place >= 0), default=0)
+    text[: _system_end(prompt[:body_start])] = "system"
+    if start >= 0:
+        options = re.search(r"\bAnswer with\b", question)
+        text[start : start + (options.start() if options else len(question))] = "question"
+    for match in re.finditer(re.escape(image_token), prompt):
+        text[match.start() : match.end()] = "image"
+    return [_kind_of(text, prompt, span, bos=flag and place == 0) for place, (span, flag) in enumerate(zip(spans, special, strict=True))]
+
+
+def _system_end(head: str) -> int:
+    """Where the system prompt ends in the text before the user's turn: its last word is the role word, if any."""
+    role = re.search(r"(\S+:|<[^<>\s]+>\S*)\s*$", head)
+    return role.start() if role else len(head)
+
+
+def _kind_of(text: np.ndarray, prompt: str, span: tuple[int, int], *, bos: bool) -> str:
+    """The kind of most of a token's characters, white space apart."""
+    if bos:
+        return "bos"
+    start, end = span
+    own = [text[place] for place in range(start, end) if not prompt[place].isspace()] or [text[start]]
+    return max(set(own), key=own.count)

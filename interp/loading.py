@@ -1,0 +1,91 @@
+"""Loading: a checkpoint by hub name, path or embedded name, with one clear error for whatever goes wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from interp.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def load_model(
+    name: str, *, dtype: Any = "auto", device_map: Any = None, revision: str | None = None, **kwargs: Any
+) -> tuple[PreTrainedModel, Any]:
+    """Load a model (safetensors only) and its processor, ready to run: in eval mode, parameters frozen.
+
+    Raises:
+        ModelError: nothing of that name, files that are broken or do not fit, or a model that is no VLM.
+    """
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+    place = resolve(name)
+    try:
+        config = AutoConfig.from_pretrained(place, revision=revision)
+        if type(config) not in AutoModelForImageTextToText._model_mapping:
+            raise ModelError(f"{name!r} holds a {config.model_type!r} model, not a vision-language model")
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            place,
+            dtype=read_dtype(dtype),
+            device_map=device_map,
+            revision=revision,
+            use_safetensors=True,
+            output_loading_info=True,
+            **kwargs,
+        )
+        processor = AutoProcessor.from_pretrained(place, revision=revision)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(_why(name, error)) from error
+    missing = sorted(report.get("missing_keys", ())) + sorted(map(str, report.get("mismatched_keys", ())))
+    if missing:
+        raise ModelError(
+            f"the weights of {name!r} do not fit its configuration ({len(missing)} tensors, such as {missing[0]}): "
+            "the files are not complete, or belong to another model"
+        )
+    return model.eval().requires_grad_(False), processor
+
+
+def resolve(name: str) -> str:
+    """The path of an embedded model, or the name itself.
+
+    Raises:
+        ModelError: the name is empty, or a path that does not exist.
+    """
+    from interp.zoo import EMBEDDED, embedded_path
+
+    if name in EMBEDDED:
+        return str(embedded_path(name))
+    path = Path(name)
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if not name or (looks_local and not path.expanduser().is_dir()):
+        raise ModelError(f"no model folder {name!r}: give a folder, a hub name, or one of {', '.join(EMBEDDED)}")
+    return str(path.expanduser()) if path.expanduser().is_dir() else name
+
+
+def read_dtype(dtype: Any) -> Any:
+    """A torch dtype from its name: `auto`, `float32`, `bfloat16`, `float16`.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if dtype is None or dtype == "auto" or isinstance(dtype, torch.dtype):
+        return dtype
+    found = getattr(torch, str(dtype), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise InputError(f"dtype {dtype!r} is not known: use auto, float32, bfloat16 or float16")
+    return found
+
+
+def _why(name: str, error: Exception) -> str:
+    """One line that says what went wrong."""
+    from interp.zoo import EMBEDDED
+
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    hint = f"give a local folder, a hub name that can be reached, or one of {', '.join(EMBEDDED)}"
+    return f"model {name!r} could not be loaded ({type(error).__name__}: {first[:200]}): {hint}"

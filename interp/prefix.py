@@ -1,0 +1,189 @@
+"""Prefix: one prefill, many interventions on the last prompt row, each for the price of a single-token step.
+
+Rows before the last one are the same whatever is done to the last one, so their keys and values are computed once and
+kept. An intervention that touches earlier rows does not fit and is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.errors import HookError, InputError
+from interp.generation import Generation, as_generation, end_tokens, greedy_settings
+from interp.interventions import Intervention, PerSample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interp.hooked_vlm import HookedVLM
+    from interp.inputs import VLMInputs
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the last prompt row says under each intervention.
+
+    Attributes:
+        logits: float32 next-token logits [intervention batch vocab].
+        captured: kept activations by hook name, [intervention batch head row key].
+    """
+
+    logits: Float[Tensor, "intervention batch vocab"]
+    captured: dict[str, Tensor]
+
+
+class Prefix:
+    """The shared prefill of one batch of prompts.
+
+    Example:
+        >>> prefix = Prefix(vlm, vlm.prepare(photo, "Where is the mug in the photo?"))
+        >>> prefix.step([ScaleImageLogits(alpha) for alpha in (0.5, 1.0, 1.5)]).logits.shape
+        torch.Size([3, 1, 32064])
+
+    Raises:
+        HookError: hooks are on, which would be baked into the kept keys and values.
+        InputError: a prompt of a single token.
+    """
+
+    def __init__(self, vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 16) -> None:
+        """Run all prompt tokens but the last.
+
+        Args:
+            vlm: the model.
+            inputs: one batch; its samples may differ in length.
+            chunk: at most so many rows (interventions times samples) in one step, to bound memory.
+        """
+        if any(point.has_hooks() for point in vlm.hook_dict.values()):
+            raise HookError("hooks are on: make the Prefix outside of them, and give it interventions instead")
+        self.vlm, self.inputs, self.chunk = vlm, inputs, max(chunk, 1)
+        self.length = inputs.input_ids.shape[1]
+        if self.length < 2:
+            raise InputError("the prompt has a single token, so there is nothing to share: run it as it is")
+        tensors = dict(inputs.tensors)
+        tensors["input_ids"] = inputs.input_ids[:, :-1]
+        tensors["attention_mask"] = inputs.attention_mask[:, :-1]
+        with torch.no_grad():
+            cache = vlm.model(**tensors, use_cache=True, logits_to_keep=1).past_key_values
+        self._kept = [(layer.keys, layer.values) for layer in cache.layers]
+
+    def step(
+        self, interventions: Sequence[Intervention], *, capture: Sequence[str] = (), samples: Sequence[int] | None = None
+    ) -> Step:
+        """Run the last prompt row once under each intervention.
+
+        Args:
+            interventions: any number; `PerSample` gives each sample its own.
+            capture: hook names on logits, scores or pattern to keep for that row.
+            samples: the samples of the batch to run; all by default.
+
+        Raises:
+            HookError: an intervention touches earlier rows, or a name matches nothing.
+        """
+        chosen = list(range(len(self.inputs))) if samples is None else list(samples)
+        many = max(self.chunk // max(len(chosen), 1), 1)
+        parts = [
+            self._run(list(interventions[start : start + many]), chosen, capture)[1]
+            for start in range(0, len(interventions), many)
+        ]
+        if not parts:
+            raise InputError("no intervention is given: use Untouched() for the baseline")
+        captured = {name: torch.cat([part.captured[name] for part in parts]) for name in parts[0].captured}
+        return Step(torch.cat([part.logits for part in parts]), captured)
+
+    def generate(self, interventions: Sequence[Intervention], max_new_tokens: int = 10) -> list[Generation]:
+        """Answer greedily under each intervention, decoded tokens untouched; one `Generation` per intervention."""
+        settings = greedy_settings(self.vlm, max_new_tokens)
+        chosen = list(range(len(self.inputs)))
+        many = max(self.chunk // len(chosen), 1)
+        answers: list[Generation] = []
+        for start in range(0, len(interventions), many):
+            part = list(interventions[start : start + many])
+            cache, step = self._run(part, chosen, ())
+            tokens = self._decode(cache, step.logits.flatten(0, 1).argmax(-1), len(part), settings)
+            answers += [as_generation(self.vlm, own, settings) for own in tokens.chunk(len(part))]
+        return answers
+
+    def _run(
+        self, interventions: list[Intervention], samples: list[int], capture: Sequence[str]
+    ) -> tuple[Any, Step]:
+        """One step of every (intervention, sample) pair, as rows of one batch."""
+        for intervention in interventions:
+            if intervention.rows != "last":
+                raise HookError(
+                    f"{intervention} edits rows {intervention.rows!r}, but a Prefix shares all rows before the last: "
+                    "run it with vlm.intervene(...) on the whole prompt"
+                )
+        layouts = [self.inputs.layouts[sample] for sample in samples]
+        parts = [part for each in interventions for part in _spread(each, samples, len(self.inputs))]
+        hooks: list[tuple[Any, Callable[..., Any]]] = list(
+            PerSample(tuple(parts)).hooks(self.vlm.cfg, layouts * len(interventions))
+        )
+        kept: dict[str, Tensor] = {}
+        if capture:
+            hooks += self._keepers(capture, kept)
+        cache = self._branch(samples, len(interventions))
+        ids = self.inputs.input_ids[samples, -1:].repeat(len(interventions), 1)
+        mask = self.inputs.attention_mask[samples].repeat(len(interventions), 1)
+        self.vlm.now.prompt = self.length
+        with torch.no_grad(), self.vlm.hooks(hooks):
+            output = self.vlm.model(
+                input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1
+            )
+        shape = (len(interventions), len(samples))
+        captured = {name: value.unflatten(0, shape) for name, value in kept.items()}
+        return cache, Step(output.logits[:, -1].float().unflatten(0, shape), captured)
+
+    def _keepers(self, names: Sequence[str], kept: dict[str, Tensor]) -> list[tuple[str, Callable[..., Any]]]:
+        from interp.hooked_vlm import Keep
+        from interp.rows import ROW_POINTS, RowHook
+
+        for name in self.vlm.matching(names):
+            if not name.endswith(ROW_POINTS) or name.startswith("vision."):
+                raise HookError(f"{name} is not an attention row of the language model: a Prefix step keeps only those")
+        return [(name, RowHook(Keep(kept, None), "last", reads_only=True)) for name in names]
+
+    def _branch(self, samples: list[int], times: int) -> Any:
+        """A cache that starts with the kept keys and values of the samples, once for each intervention."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.vlm.model.config.get_text_config())
+        everything = samples == list(range(len(self.inputs)))
+        for layer, (keys, values) in zip(cache.layers, self._kept, strict=True):
+            own = (keys, values) if everything else (keys[samples], values[samples])
+            layer.lazy_initialization(*own)
+            layer.keys, layer.values = (item.repeat(times, 1, 1, 1) if times > 1 else item for item in own)
+        return cache
+
+    def _decode(self, cache: Any, first: Tensor, times: int, settings: Any) -> Tensor:
+        """Continue greedily from the first tokens [row]; returns ids [row step], padded after each row's end."""
+        ends = torch.tensor(end_tokens(settings), device=first.device)
+        mask = self.inputs.attention_mask.repeat(times, 1)
+        tokens, done = [first], torch.isin(first, ends)
+        while len(tokens) < settings.max_new_tokens and not bool(done.all()):
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+            with torch.no_grad():
+                output = self.vlm.model(
+                    input_ids=tokens[-1][:, None], attention_mask=mask, past_key_values=cache, use_cache=True
+                )
+            following = output.logits[:, -1].float().argmax(-1)
+            tokens.append(torch.where(done, settings.pad_token_id or 0, following))
+            done = done | torch.isin(following, ends)
+        return torch.stack(tokens, 1)
+
+
+def _spread(intervention: Intervention, samples: list[int], batch: int) -> list[Intervention]:
+    """The intervention of each chosen sample."""
+    if isinstance(intervention, PerSample):
+        if len(intervention.parts) not in (batch, len(samples)):
+            raise InputError(f"{len(intervention.parts)} interventions for {len(samples)} samples: give one each")
+        if len(intervention.parts) == len(samples):
+            return list(intervention.parts)
+        return [intervention.parts[sample] for sample in samples]
+    return [intervention] * len(samples)
+

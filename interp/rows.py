@@ -1,0 +1,180 @@
+"""Query rows: which rows of the attention a hook reads or edits, pass by pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformer_lens.hook_points import HookPoint
+
+from interp.errors import HookError
+
+QueryRows = str | Sequence[int]
+"""`"last"` (the last prompt row), `"all"`, `"generated"` (the last prompt row and every row after it), or positions
+in the padded prompt (negative ones count from its end)."""
+
+ROW_POINTS = ("hook_attn_logits", "hook_attn_scores", "hook_pattern")
+
+
+@dataclass
+class Pass:
+    """What a tower is computing right now: `length` rows, `offset` positions after the start of the sequence.
+
+    `prompt` is the length of the padded prompt in positions: it stays while later passes decode new tokens.
+    """
+
+    offset: int = 0
+    length: int = 0
+    prompt: int = 0
+
+
+def check_rows(rows: QueryRows) -> QueryRows:
+    """Return `rows` as they are, or as a tuple of ints; refuse anything else.
+
+    Raises:
+        HookError: `rows` is neither a known word nor a sequence of integers.
+    """
+    if isinstance(rows, str):
+        if rows not in ("last", "all", "generated"):
+            raise HookError(f"query_rows={rows!r} is not known: use 'last', 'all', 'generated' or a list of positions")
+        return rows
+    try:
+        positions = tuple(int(row) for row in rows if int(row) == row)
+        complete = len(positions) == len(rows)
+    except (TypeError, ValueError):
+        complete = False
+    if not complete or not positions:
+        raise HookError(f"query_rows={rows!r} is not understood: use 'last', 'all', 'generated' or a list of positions")
+    return positions
+
+
+def rows_in_pass(rows: QueryRows, now: Pass) -> range | list[int]:
+    """Local indices, inside the rows of this pass, of the rows that are asked for; empty when none are here.
+
+    Example:
+        >>> rows_in_pass("last", Pass(offset=0, length=6, prompt=6))
+        range(5, 6)
+
+    Raises:
+        HookError: a position lies outside the prompt.
+    """
+    end = now.offset + now.length
+    if rows == "all":
+        return range(now.length)
+    if rows == "last":
+        wanted: range | list[int] = range(now.prompt - 1, now.prompt)
+    elif rows == "generated":
+        wanted = range(max(now.prompt - 1, now.offset), end)
+    else:
+        outside = [row for row in rows if not -now.prompt <= int(row) < now.prompt]
+        if outside:
+            raise HookError(
+                f"query_rows {outside} lie outside the prompt of {now.prompt} positions: "
+                f"give positions from 0 to {now.prompt - 1}"
+            )
+        wanted = sorted({int(row) % now.prompt for row in rows})
+    here = [row - now.offset for row in wanted if now.offset <= row < end]
+    return range(here[0], here[-1] + 1) if here and here[-1] - here[0] == len(here) - 1 else here
+
+
+def as_index(rows: range | list[int]) -> slice | list[int]:
+    """A slice where the rows are contiguous (a view, no copy), the list itself otherwise."""
+    return slice(rows.start, rows.stop) if isinstance(rows, range) else rows
+
+
+class RowHookPoint(HookPoint):
+    """A hook point on [batch head row key] tensors, whose row axis holds only the rows that somebody asked for."""
+
+    def __init__(self) -> None:
+        """Start with no rows at all."""
+        super().__init__()
+        self.rows: range | list[int] = range(0)
+        self.now = Pass()
+
+    def wanted(self, now: Pass) -> set[int]:
+        """Local indices of the rows that the hooks on this point ask for in this pass."""
+        handles = [*self.fwd_hooks, *self.bwd_hooks]
+        asked = {getattr(handle.user_hook, "query_rows", "all") for handle in handles}
+        return set().union(*(rows_in_pass(rows, now) for rows in asked)) if asked else set()
+
+
+class RowHook:
+    """A caller's hook function, shown only the rows that it asked for; what it changes is put back in place.
+
+    `reads_only` promises that the function neither edits nor wants gradients: the model's own output then stays.
+    """
+
+    def __init__(self, function: Callable[..., Any], query_rows: QueryRows, *, reads_only: bool = False) -> None:
+        """Remember the function and its rows."""
+        self.function = function
+        self.query_rows = check_rows(query_rows)
+        self.reads_only = reads_only
+
+    def __call__(self, tensor: torch.Tensor, *, hook: RowHookPoint) -> torch.Tensor | None:
+        """Call the function on its own rows of `tensor` [batch head row key]."""
+        wanted = rows_in_pass(self.query_rows, hook.now)
+        if not wanted:
+            return None
+        if list(wanted) == list(hook.rows):
+            return self.function(tensor, hook=hook)
+        places = {row: place for place, row in enumerate(hook.rows)}
+        index = torch.tensor([places[row] for row in wanted], device=tensor.device)
+        own = tensor.index_select(2, index)
+        watch = Watch(own, gradients=not self.reads_only)
+        result = self.function(own, hook=hook)
+        if not watch.changed(own if result is None else result):
+            return None
+        return tensor.index_copy(2, index, own if result is None else result)
+
+    def __repr__(self) -> str:
+        """Name the function and its rows."""
+        return f"RowHook({self.function!r}, query_rows={self.query_rows!r})"
+
+
+class Watch:
+    """Tells whether a tensor was replaced, changed in place, or drawn into a gradient, since the watch began."""
+
+    def __init__(self, tensor: torch.Tensor, *, gradients: bool = True) -> None:
+        """Take note of the tensor as it is; inference tensors carry no version, so they are copied."""
+        self.tensor = tensor
+        self.gradients = gradients and torch.is_grad_enabled()
+        self.before = tensor.clone() if tensor.is_inference() else None
+        self.version = None if tensor.is_inference() else tensor._version
+
+    def changed(self, now: torch.Tensor) -> bool:
+        """Whether `now`, what the hooks gave back, has to be written into the model."""
+        if now is not self.tensor:
+            return True
+        if self.before is not None:
+            return not torch.equal(self.before, now)
+        return now._version != self.version or (self.gradients and now.requires_grad)
+
+
+def visit(point: HookPoint, tensor: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """Show `tensor` to the hooks of `point`; return what they leave and whether that is an edit.
+
+    Raises:
+        HookError: a hook returned something else than a tensor of the same shape, or waits for gradients that are off.
+    """
+    if not (point.fwd_hooks or point.bwd_hooks):
+        return tensor, False
+    if point.bwd_hooks:
+        tensor = _with_gradient(point, tensor)
+    readers_only = all(getattr(handle.user_hook, "reads_only", False) for handle in point.fwd_hooks)
+    watch = Watch(tensor, gradients=not readers_only)
+    result = point(tensor)
+    if not isinstance(result, torch.Tensor) or result.shape != tensor.shape:
+        given = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
+        raise HookError(f"a hook on {point.name} returned {given}: return None or a tensor of {tuple(tensor.shape)}")
+    if result.dtype != tensor.dtype or result.device != tensor.device:
+        result = result.to(tensor)
+    return result, watch.changed(result)
+
+
+def _with_gradient(point: HookPoint, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as something that a backward hook will hear of."""
+    if not torch.is_grad_enabled():
+        raise HookError(f"a backward hook on {point.name} can not fire while gradients are off: use torch.enable_grad()")
+    return tensor if tensor.requires_grad else tensor.detach().requires_grad_()

@@ -1,0 +1,107 @@
+"""Tiny random LLaVA models with a real processor, made in memory, for tests."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+    SiglipImageProcessor,
+    SiglipVisionConfig,
+)
+
+WORDS = (
+    "<unk> <s> </s> <pad> <image> USER : ASSISTANT Where is the mug table dog red in relation to photo ? Answer with "
+    "left right above below top bottom on under , or . A"
+).split()
+
+
+@cache
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A word-level tokenizer that writes BOS, as Llama's does."""
+    vocabulary = {word: place for place, word in enumerate(WORDS)}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        additional_special_tokens=["<image>"],
+    )
+
+
+def processor(tower: str = "clip", side: int = 28, patch: int = 7) -> LlavaProcessor:
+    """A LLaVA processor over tiny images."""
+    if tower == "clip":
+        images: Any = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+        strategy, extra = "default", 1
+    else:
+        images = SiglipImageProcessor(size={"height": side, "width": side})
+        strategy, extra = "full", 0
+    template = (
+        "{% for message in messages %}USER: {% for part in message['content'] %}"
+        "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}{% endfor %}\n"
+        "{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+    )
+    return LlavaProcessor(
+        image_processor=images,
+        tokenizer=copy.deepcopy(tokenizer()),
+        patch_size=patch,
+        vision_feature_select_strategy=strategy,
+        num_additional_image_tokens=extra,
+        image_token="<image>",
+        chat_template=template,
+    )
+
+
+def model(
+    *, seed: int = 0, tower: str = "clip", heads: int = 4, kv_heads: int = 2, layers: int = 3, attention: str = "sdpa"
+) -> LlavaForConditionalGeneration:
+    """A random LLaVA with distinct key heads and lively attention."""
+    torch.manual_seed(seed)
+    sizes = dict(hidden_size=24, intermediate_size=48, num_hidden_layers=3, num_attention_heads=3, image_size=28)
+    vision: Any = CLIPVisionConfig(**sizes, patch_size=7) if tower == "clip" else SiglipVisionConfig(**sizes, patch_size=7)
+    text = LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=512,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=3,
+    )
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_id=4,
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default" if tower == "clip" else "full",
+        image_seq_length=16,
+    )
+    config._attn_implementation = attention
+    built = LlavaForConditionalGeneration._from_config(config, attn_implementation=attention)
+    with torch.no_grad():
+        for name, weight in built.named_parameters():
+            if "q_proj" in name or "k_proj" in name:
+                weight.normal_(0, 0.5)
+            elif weight.ndim > 1:
+                weight.normal_(0, 0.2)
+    built.generation_config.eos_token_id = 2
+    built.generation_config.pad_token_id = 3
+    return built.eval()
