@@ -26,11 +26,18 @@ class Generation:
         tokens: generated ids [batch step], padded after the end.
         texts: the answers, without special tokens.
         lengths: generated tokens of each sample, its end token included.
+        first_logits: float32 logits of the first token [batch vocab].
     """
 
     tokens: Tensor
     texts: tuple[str, ...]
     lengths: tuple[int, ...]
+    first_logits: Tensor
+
+    @property
+    def confidence(self) -> list[float]:
+        """Largest probability of each sample's first token, over the whole vocabulary, fp32 and not rounded."""
+        return self.first_logits.softmax(-1).amax(-1).tolist()
 
 
 @dataclass(frozen=True)
@@ -79,18 +86,20 @@ def generate(vlm: HookedVLM, inputs: VLMInputs, max_new_tokens: int) -> Generati
     settings = greedy_settings(vlm, max_new_tokens)
     prompt = inputs.input_ids.shape[1]
     with torch.no_grad():
-        whole = vlm.model.generate(**inputs.tensors, generation_config=settings)
-    return as_generation(vlm, whole[:, prompt:], settings)
+        made = vlm.model.generate(
+            **inputs.tensors, generation_config=settings, return_dict_in_generate=True, output_logits=True
+        )
+    return as_generation(vlm, made.sequences[:, prompt:], settings, made.logits[0].float())
 
 
-def as_generation(vlm: HookedVLM, tokens: Tensor, settings: Any) -> Generation:
+def as_generation(vlm: HookedVLM, tokens: Tensor, settings: Any, first_logits: Tensor) -> Generation:
     """Texts and lengths of generated ids [batch step]."""
     lengths = tuple(_length(row, end_tokens(settings)) for row in tokens.tolist())
     texts = tuple(
         vlm.processor.tokenizer.decode(row[:length], skip_special_tokens=True).strip()
         for row, length in zip(tokens.tolist(), lengths, strict=True)
     )
-    return Generation(tokens, texts, lengths)
+    return Generation(tokens, texts, lengths, first_logits)
 
 
 def generate_with_cache(

@@ -37,6 +37,11 @@ class Step:
     logits: Float[Tensor, "intervention batch vocab"]
     captured: dict[str, Tensor]
 
+    @property
+    def confidence(self) -> list[list[float]]:
+        """Largest next-token probability, over the whole vocabulary, fp32 and not rounded [intervention][sample]."""
+        return self.logits.softmax(-1).amax(-1).tolist()
+
 
 class Prefix:
     """The shared prefill of one batch of prompts.
@@ -106,7 +111,10 @@ class Prefix:
             part = list(interventions[start : start + many])
             cache, step = self._run(part, chosen, ())
             tokens = self._decode(cache, step.logits.flatten(0, 1).argmax(-1), len(part), settings)
-            answers += [as_generation(self.vlm, own, settings) for own in tokens.chunk(len(part))]
+            answers += [
+                as_generation(self.vlm, own, settings, first)
+                for own, first in zip(tokens.chunk(len(part)), step.logits, strict=True)
+            ]
         return answers
 
     def _run(

@@ -238,20 +238,25 @@ def check_rows(pattern: np.ndarray, layout: TokenLayout) -> tuple[np.ndarray, np
         )
     rows = rows[:, :, None] if rows.ndim == 3 else rows
     visible = _visible_keys(layout, n_steps=rows.shape[2], n_keys=rows.shape[3])
-    hidden = np.nan_to_num(np.where(visible, 0, rows), nan=0.0)
+    for step, seen in enumerate(visible):
+        _refuse_hidden_weight(rows[:, :, step], seen, step)
     rows = np.where(visible, rows, np.float32(0))
     if not np.isfinite(rows).all() or rows.min() < -TOLERANCE:
         raise InputError("attention rows hold negative weights, infinities or NaN on visible keys: give them after softmax")
-    if np.abs(hidden).max() > TOLERANCE:
-        *_, step, key = np.unravel_index(np.abs(hidden).argmax(), hidden.shape)
-        raise InputError(
-            f"step {step} has weight on position {key}, which is padding or comes after it: "
-            "give the layout of this sample, and step 0 as the last prompt row"
-        )
     worst = np.abs(rows.sum(axis=-1, dtype=np.float64) - 1).max()
     if worst > TOLERANCE:
         raise InputError(f"an attention row is off a sum of one by {worst:.3g}: give whole rows, after softmax, unedited")
     return rows, visible
+
+
+def _refuse_hidden_weight(rows: np.ndarray, seen: np.ndarray, step: int) -> None:
+    """Refuse weight on keys that a step does not see; NaN there is how a shorter row is padded."""
+    weight = np.nan_to_num(np.abs(rows[..., ~seen]), nan=0.0).max(axis=(0, 1))
+    if (weight > TOLERANCE).any():
+        raise InputError(
+            f"step {step} has weight on position {np.flatnonzero(~seen)[weight.argmax()]}, which is padding or comes "
+            "after it: give the layout of this sample, and the last prompt row as step 0"
+        )
 
 
 def _visible_keys(layout: TokenLayout, *, n_steps: int, n_keys: int) -> np.ndarray:

@@ -1,0 +1,8 @@
+"""ScalingVis and AdaptVis: interventions on the attention to the image, and their evaluation.
+
+The public names are listed in `__init__.pyi` and imported when first used.
+"""
+
+from interp._lazy import export_lazily
+
+__getattr__, __dir__, __all__ = export_lazily(__name__)

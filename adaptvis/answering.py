@@ -1,0 +1,94 @@
+"""Answering: one prefill, the untouched first token, the policy's choice, and the answer under it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from adaptvis.policies import Baseline, Policy
+from interp.interventions import PerSample, Untouched
+from interp.prefix import Prefix
+
+if TYPE_CHECKING:
+    from interp.hooked_vlm import HookedVLM
+    from interp.images import ImageSource
+    from interp.inputs import VLMInputs
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered under a policy.
+
+    Attributes:
+        text: the greedy answer under the chosen intervention.
+        untouched: the greedy answer of the model as it is.
+        confidence: probability of the untouched first token, over the whole vocabulary, fp32.
+        branch: which way the policy went.
+        policy, intervention: their settings, as text.
+        first_token: the first token under the intervention; `probability`: its probability, fp32.
+    """
+
+    text: str
+    untouched: str
+    confidence: float
+    branch: str
+    policy: str
+    intervention: str
+    first_token: str
+    probability: float
+
+
+def answer(
+    vlm: HookedVLM,
+    image: ImageSource,
+    question: str,
+    policy: Policy | None = None,
+    *,
+    prompt: str = "chat",
+    max_new_tokens: int = 10,
+) -> Answer:
+    """Answer one question about one photo under a policy.
+
+    Example:
+        >>> answer(vlm, "photo.jpg", "Where is the mug in the photo?", AdaptVis(0.5, 1.5, 0.4)).text
+        'Left'
+
+    Raises:
+        SpatialLensError: the photo, the question or the policy can not be used.
+    """
+    inputs = vlm.prepare(image, question, prompt=prompt)
+    return answer_batch(vlm, inputs, policy or Baseline(), max_new_tokens=max_new_tokens)[0]
+
+
+def answer_batch(
+    vlm: HookedVLM, inputs: VLMInputs, policy: Policy, *, max_new_tokens: int = 10
+) -> tuple[Answer, ...]:
+    """Answer a batch, each sample under the intervention that the policy chooses for it: one prefill for all."""
+    prefix = Prefix(vlm, inputs)
+    (untouched,) = prefix.generate([Untouched()], max_new_tokens)
+    confidences = untouched.confidence
+    chosen = tuple(policy.choose(sure) for sure in confidences)
+    (edited,) = prefix.generate([PerSample(chosen)], max_new_tokens)
+    tokens = vlm.processor.tokenizer.convert_ids_to_tokens(edited.tokens[:, 0].tolist())
+    return tuple(
+        Answer(
+            text=edited.texts[sample],
+            untouched=untouched.texts[sample],
+            confidence=confidences[sample],
+            branch=policy.branch(confidences[sample]),
+            policy=str(policy),
+            intervention=str(chosen[sample]),
+            first_token=tokens[sample],
+            probability=probability,
+        )
+        for sample, probability in enumerate(edited.confidence)
+    )
+
+
+def first_tokens(vlm: HookedVLM, inputs: VLMInputs, policy: Policy) -> Tensor:
+    """The first answer token of each sample under a policy [batch]: one prefill and two single-token steps."""
+    prefix = Prefix(vlm, inputs)
+    chosen = tuple(policy.choose(sure) for sure in prefix.step([Untouched()]).confidence[0])
+    return prefix.step([PerSample(chosen)]).logits[0].argmax(-1)

@@ -1,0 +1,123 @@
+"""Policies: which intervention each sample gets, chosen from the model's own untouched first token."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from interp.errors import InputError
+from interp.interventions import Intervention, ScaleImageLogits, Untouched
+
+
+class Policy(Protocol):
+    """A rule from confidence to intervention; its `str()` goes into results."""
+
+    def choose(self, confidence: float) -> Intervention:
+        """The intervention for a sample whose untouched first token has this probability."""
+        ...
+
+    def branch(self, confidence: float) -> str:
+        """The name of the branch that this confidence takes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The model as it is."""
+
+    def choose(self, confidence: float) -> Intervention:
+        """Change nothing."""
+        return Untouched()
+
+    def branch(self, confidence: float) -> str:
+        """The only branch."""
+        return "untouched"
+
+    def __str__(self) -> str:
+        """Its name in results."""
+        return "baseline"
+
+
+@dataclass(frozen=True)
+class ScalingVis:
+    """Multiply the last prompt row's image logits by one `alpha` for all samples (arXiv 2503.01773, section 4).
+
+    Attributes:
+        alpha: above 1 sharpens the attention over the image, below 1 smooths it.
+        layers, heads: 0-based; all by default, as in the paper.
+
+    Example:
+        >>> str(ScalingVis(0.5).choose(0.9))
+        'ScaleImageLogits(alpha=0.5, mode=mul, layers=all, heads=all, rows=last)'
+    """
+
+    alpha: float
+    layers: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an alpha that is not a finite number."""
+        self.choose(1.0)
+
+    def choose(self, confidence: float) -> Intervention:
+        """The same scaling whatever the confidence."""
+        return ScaleImageLogits(self.alpha, layers=self.layers, heads=self.heads)
+
+    def branch(self, confidence: float) -> str:
+        """The only branch."""
+        return "scaled"
+
+    def __str__(self) -> str:
+        """Its settings, for results."""
+        return f"ScalingVis({_settings(self, 'alpha')})"
+
+
+@dataclass(frozen=True)
+class AdaptVis:
+    """Smooth the attention over the image where the model is unsure, sharpen it where it is sure (arXiv 2503.01773).
+
+    Confidence is the largest probability of the untouched first token, over the whole vocabulary, in fp32 and not
+    rounded; a sample is unsure when it lies strictly below the threshold.
+
+    Attributes:
+        alpha_unsure: the scaling below the threshold (the paper's alpha 1, below 1).
+        alpha_sure: the scaling from the threshold on (the paper's alpha 2, above 1).
+        threshold: the paper's beta, a probability.
+        layers, heads: 0-based; all by default.
+    """
+
+    alpha_unsure: float = 0.5
+    alpha_sure: float = 1.5
+    threshold: float = 0.4
+    layers: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        for confidence in (-math.inf, math.inf):
+            self.choose(confidence)
+        if not isinstance(self.threshold, (int, float)) or not 0.0 <= self.threshold <= 1.0:
+            raise InputError(f"threshold={self.threshold!r} is not a probability: give a number from 0 to 1")
+
+    def choose(self, confidence: float) -> Intervention:
+        """Scale by `alpha_unsure` below the threshold, by `alpha_sure` from it on."""
+        alpha = self.alpha_unsure if confidence < self.threshold else self.alpha_sure
+        return ScaleImageLogits(alpha, layers=self.layers, heads=self.heads)
+
+    def branch(self, confidence: float) -> str:
+        """`unsure` or `sure`."""
+        return "unsure" if confidence < self.threshold else "sure"
+
+    def __str__(self) -> str:
+        """Its settings, for results."""
+        return f"AdaptVis({_settings(self, 'alpha_unsure', 'alpha_sure', 'threshold')})"
+
+
+def _settings(policy: ScalingVis | AdaptVis, *names: str) -> str:
+    """Numbers, then layers and heads where they are not all."""
+    from interp.interventions import spell
+
+    parts = [f"{name}={getattr(policy, name):g}" for name in names]
+    parts += [f"{name}={spell(chosen)}" for name in ("layers", "heads") if (chosen := getattr(policy, name)) is not None]
+    return ", ".join(parts)

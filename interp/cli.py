@@ -1,0 +1,96 @@
+"""What the command lines share: model options, lists of layers, and errors on one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from interp.errors import InputError, SpatialLensError
+
+if TYPE_CHECKING:
+    from interp.hooked_vlm import HookedVLM
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose help keeps its examples as written, and whose errors are ours."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Keep line breaks of descriptions."""
+        super().__init__(*args, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> Any:
+        """Say what is wrong on one line, with exit code 2."""
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add --model, --device, --dtype, --revision, --prompt and --debug."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", default="shapes-vlm", help="hub name, folder, or embedded model (default: %(default)s)")
+    group.add_argument("--device", default=None, help="where to run: cpu, cuda, cuda:1, auto (default: cpu)")
+    group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: the checkpoint's)")
+    group.add_argument("--revision", default=None, help="revision of the model on the hub")
+    group.add_argument(
+        "--prompt",
+        choices=("chat", "paper", "raw"),
+        default="chat",
+        help="the model's own chat template, the AdaptVis evaluation's prompt, or the question as a whole prompt that "
+        "holds the image placeholder (default: %(default)s)",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def load(options: argparse.Namespace) -> HookedVLM:
+    """Load the model that the options name."""
+    from interp.hooked_vlm import HookedVLM
+
+    return HookedVLM.from_pretrained(
+        options.model, dtype=options.dtype, device_map=options.device, revision=options.revision
+    )
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Read layers or heads: `17,18` or `4-7` or both.
+
+    Raises:
+        InputError: anything else.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise InputError(f"{text!r} is no list of numbers: write 17,18 or 4-7")
+        found += range(int(first), int(last if dash else first) + 1)
+    if not found:
+        raise InputError(f"{text!r} names nothing: write 17,18 or 4-7")
+    return tuple(found)
+
+
+def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
+    """Parse, run the chosen command, and turn our errors into one line and exit code 2."""
+    options = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int | None] | None = getattr(options, "command", None)
+    if command is None:
+        parser.print_help()
+        return 0
+    _quiet_libraries()
+    try:
+        return command(options) or 0
+    except SpatialLensError as error:
+        if getattr(options, "debug", False):
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _quiet_libraries() -> None:
+    """Keep other libraries' progress bars and notices out of a command's output."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1" if not sys.stderr.isatty() else "0")

@@ -1,0 +1,264 @@
+"""ImageGrid: which pixels of the original photo each image token saw, with resize, crop and padding undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.boxes import Box, Boxes
+from interp.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32, Float64, Int
+
+AnyBox = Box | Sequence[float]
+"""A `Box`, or its corners (x0, y0, x1, y1) in pixels of the photo."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageGrid:
+    """The geometry of one photo's image tokens.
+
+    All coordinates are pixels of the original photo: x to the right, y down, (0, 0) the top left corner of the top left
+    pixel. A token's box is what falls into its patch; resampling lets it see a few pixels around that, more faintly.
+
+    Attributes:
+        image_size: (width, height) of the photo in pixels.
+        boxes: corners (x0, y0, x1, y1) of what each token saw, clipped to the photo, in the order of the prompt. A token
+            that saw nothing but padding has a box without area.
+        rows: row of each token in its view.
+        cols: column of each token in its view.
+        view: 0 for the view of the whole photo, 1 and up for tiles.
+        seen: corners of the part of the photo that the model saw.
+
+    Example:
+        >>> grid = llava_grid((640, 480), processor.image_processor, patch_size=14, tower_size=336)
+        >>> grid.seen, len(grid)
+        ((80.0, 0.0, 560.0, 480.0), 576)
+        >>> grid.membership(Box("mug", (80, 0, 90, 10)))[0]  # the first token covers 20 x 20 pixels
+        0.25
+    """
+
+    image_size: tuple[int, int]
+    boxes: Float64[np.ndarray, "token 4"]
+    rows: Int[np.ndarray, " token"]
+    cols: Int[np.ndarray, " token"]
+    view: Int[np.ndarray, " token"]
+    seen: tuple[float, float, float, float]
+    _areas: Float64[np.ndarray, " token"] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit together, and keep read-only copies."""
+        boxes = np.array(self.boxes, dtype=np.float64).reshape(-1, 4)
+        width, height = self.image_size
+        inside = (boxes >= 0).all() and (boxes[:, 2:] <= (width, height)).all() and (boxes[:, :2] <= boxes[:, 2:]).all()
+        if not inside:
+            raise InputError(f"token boxes leave the photo of {width} x {height} pixels: clip them to it")
+        parts = {"boxes": boxes, "_areas": _areas(boxes)}
+        parts |= {name: np.array(getattr(self, name), dtype=np.int64) for name in ("rows", "cols", "view")}
+        for name, array in parts.items():
+            if array.shape[:1] != boxes.shape[:1]:
+                raise InputError(f"{name} of {len(array)} tokens stand beside {len(boxes)} boxes: give one for each token")
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    def __len__(self) -> int:
+        """Count the tokens."""
+        return len(self.boxes)
+
+    @property
+    def unseen_share(self) -> float:
+        """Fraction of the photo's area that the model never saw, in [0, 1]."""
+        width, height = self.image_size
+        return 1.0 - _area(self.seen) / (width * height)
+
+    def describe(self) -> str:
+        """Say in one sentence what the model saw of the photo.
+
+        Example:
+            >>> grid.describe()
+            'The model saw x 80 to 560 and y 0 to 480 of the photo of 640 x 480 pixels; it never saw 25.0 % of it (left,
+            right). It has 24 x 24 tokens of 20.0 x 20.0 pixels.'
+        """
+        width, height = self.image_size
+        x0, y0, x1, y1 = self.seen
+        tokens = f"{len(self)} tokens" if self.view.any() else f"{self.rows.max() + 1} x {self.cols.max() + 1} tokens"
+        cut = {"left": x0, "right": width - x1, "top": y0, "bottom": height - y1}
+        sides = ", ".join(side for side, pixels in cut.items() if pixels > 1e-6)
+        if not sides:
+            return f"The model saw the whole photo of {width} x {height} pixels, through {tokens}."
+        return (
+            f"The model saw x {x0:.4g} to {x1:.4g} and y {y0:.4g} to {y1:.4g} of the photo of {width} x {height} pixels, "
+            f"through {tokens}; it never saw {100 * self.unseen_share:.1f} % of it ({sides})."
+        )
+
+    def membership(self, box: AnyBox) -> Float32[np.ndarray, " token"]:
+        """Share of each token's own area that lies inside the box, in [0, 1].
+
+        A box smaller than a token gets a small share, never nothing; what lies outside the photo, or in a part that was
+        not seen, counts for nothing. A token that saw only padding gets 0.
+
+        Raises:
+            InputError: corners that are not finite or not in order.
+        """
+        return self.union_membership([box])
+
+    def union_membership(self, boxes: Boxes | Iterable[AnyBox]) -> Float32[np.ndarray, " token"]:
+        """Share of each token's own area covered by the boxes together; where they overlap they count once."""
+        covered = _covered_area(self.boxes, _corners(boxes))
+        share = np.divide(covered, self._areas, out=np.zeros(len(self)), where=self._areas > 0)
+        return share.clip(0.0, 1.0).astype(np.float32)
+
+    def area_share(self, boxes: AnyBox | Boxes | Iterable[AnyBox]) -> float:
+        """Share of the seen area that the boxes cover together, in [0, 1]: what an even gaze would put in them."""
+        covered = _covered_area(np.array([self.seen]), _corners(boxes))
+        return float(covered[0] / _area(self.seen))
+
+    def seen_share(self, box: AnyBox) -> float:
+        """Share of the box's own area that the model saw, in [0, 1]; below 1 where the crop or the photo cuts it off."""
+        corners = _corners(box)
+        return float(_covered_area(np.array([self.seen]), corners)[0] / _areas(corners)[0])
+
+    def as_grid(self, values: Float[np.ndarray, "*axes token"]) -> Float[np.ndarray, "*axes row col"]:
+        """Lay values per token out in rows and columns; only for a grid of one view.
+
+        Raises:
+            InputError: several views, or another number of values than tokens.
+        """
+        values = self._per_token(values)
+        if self.view.any():
+            raise InputError(f"the grid has {self.view.max() + 1} views: lay their values out one by one")
+        laid_out = np.full((*values.shape[:-1], self.rows.max() + 1, self.cols.max() + 1), np.nan, dtype=values.dtype)
+        laid_out[..., self.rows, self.cols] = values
+        return laid_out
+
+    def to_pixels(
+        self, values: Float[np.ndarray, " token"], *, max_side: int | None = None
+    ) -> Float32[np.ndarray, "height width"]:
+        """Paint values per token over the photo.
+
+        Each pixel gets the value of the token in whose box its centre lies, the mean over views where there are several,
+        and NaN where the model saw nothing.
+
+        Args:
+            values: one number per token.
+            max_side: draw the map smaller, so that neither side has more pixels than this. It covers the same photo.
+
+        Raises:
+            InputError: another number of values than tokens, or a `max_side` below 1.
+        """
+        values = self._per_token(values).astype(np.float32)
+        if values.ndim != 1:
+            raise InputError(f"values have shape {values.shape}: give one number per token, one head and layer at a time")
+        width, height = self._raster_size(max_side)
+        total, views = np.zeros((height, width), dtype=np.float32), np.zeros((height, width), dtype=np.uint8)
+        scale = np.array([width, height] * 2) / np.array(self.image_size * 2)
+        spans = np.ceil(self.boxes * scale - 0.5).astype(int)  # pixel i is painted if x0 <= i + 0.5 < x1
+        for value, (x0, y0, x1, y1) in zip(values, spans, strict=True):
+            total[y0:y1, x0:x1] += value
+            views[y0:y1, x0:x1] += 1
+        return np.divide(total, views, out=np.full_like(total, np.nan), where=views > 0)
+
+    def _per_token(self, values: Any) -> np.ndarray:
+        values = np.asarray(values)
+        if not values.ndim or values.shape[-1] != len(self):
+            raise InputError(f"values of shape {values.shape} for {len(self)} image tokens: the last axis must be the token")
+        return values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float32)
+
+    def _raster_size(self, max_side: int | None) -> tuple[int, int]:
+        if max_side is not None and max_side < 1:
+            raise InputError(f"max_side is {max_side}: give at least 1 pixel")
+        width, height = self.image_size
+        shrink = 1.0 if max_side is None else min(1.0, max_side / max(width, height))
+        return max(1, round(width * shrink)), max(1, round(height * shrink))
+
+
+def llava_grid(
+    image_size: tuple[int, int], image_processor: Any, *, patch_size: int, tower_size: int
+) -> ImageGrid:
+    """The grid of a LLaVA-1.5-like model: one view, cut into square patches, row after row.
+
+    It follows the settings of the image processor at hand (padding to a square, resize, centre crop, final padding) with
+    the whole-pixel rounding of transformers, which differs between its torchvision and its Pillow processors.
+
+    Args:
+        image_size: (width, height) of the photo in pixels.
+        image_processor: the model's image processor (CLIP's, SigLIP's or LLaVA's of transformers).
+        patch_size: side of the vision tower's patches, in pixels of its input.
+        tower_size: side of the image that the vision tower takes, in pixels.
+
+    Raises:
+        InputError: a photo so narrow that its enlargement before the crop would fill the memory.
+        ModelError: an image processor with steps that are not known, or that does not make the image the tower takes.
+
+    Example:
+        >>> llava_grid((640, 480), processor.image_processor, patch_size=14, tower_size=336).boxes[0]
+        array([ 80.,   0., 100.,  20.])
+    """
+    from interp.resizing import follow_processor
+
+    x, y = follow_processor(image_size, image_processor)
+    if (x.length, y.length) != (tower_size, tower_size):
+        raise ModelError(
+            f"the image processor makes {x.length} x {y.length} pixels of a photo of {image_size[0]} x {image_size[1]}, "
+            f"and the vision tower takes {tower_size} x {tower_size}: use the processor that belongs to the model"
+        )
+    side = tower_size // patch_size
+    edges = np.arange(side + 1) * patch_size
+    xs, ys = x.to_photo(edges), y.to_photo(edges)
+    rows, cols = (axis.ravel() for axis in np.indices((side, side)))
+    boxes = np.stack([xs[cols], ys[rows], xs[cols + 1], ys[rows + 1]], axis=1)
+    seen = (float(xs[0]), float(ys[0]), float(xs[-1]), float(ys[-1]))
+    return ImageGrid(tuple(image_size), boxes, rows, cols, np.zeros(side * side, dtype=int), seen)
+
+
+def _corners(boxes: AnyBox | Boxes | Iterable[AnyBox]) -> Float64[np.ndarray, "box 4"]:
+    """Corners of one box or several, each checked."""
+    if isinstance(boxes, Boxes):
+        return boxes.xyxy
+    several = list(boxes) if not isinstance(boxes, Box) else [boxes]
+    if len(several) == 4 and all(np.isscalar(corner) for corner in several):
+        several = [several]
+    checked = [box if isinstance(box, Box) else _box_of_corners(box) for box in several]
+    return np.array([box.xyxy for box in checked], dtype=np.float64).reshape(-1, 4)
+
+
+def _box_of_corners(corners: Any) -> Box:
+    values = np.asarray(corners, dtype=np.float64)
+    if values.shape != (4,):
+        raise InputError(f"a box was given as {corners!r}: give (x0, y0, x1, y1) in pixels of the image")
+    x0, y0, x1, y1 = values.tolist()
+    return Box("box", (x0, y0, x1, y1))
+
+
+def _covered_area(
+    regions: Float64[np.ndarray, "region 4"], boxes: Float64[np.ndarray, "box 4"]
+) -> Float64[np.ndarray, " region"]:
+    """Area of each region that the boxes cover together, exact.
+
+    The edges of the boxes cut the plane into cells that are wholly inside or outside each box; the area is then a sum
+    over covered cells of the region's overlap along x times that along y.
+    """
+    xs, ys = np.unique(boxes[:, 0::2]), np.unique(boxes[:, 1::2])
+    along_x = (boxes[:, 0, None] <= xs[:-1]) & (xs[1:] <= boxes[:, 2, None])  # [box cell]
+    along_y = (boxes[:, 1, None] <= ys[:-1]) & (ys[1:] <= boxes[:, 3, None])
+    covered = np.einsum("bx,by->xy", along_x.astype(np.float64), along_y.astype(np.float64)) > 0
+    inside_x, inside_y = _overlap(regions[:, 0], regions[:, 2], xs), _overlap(regions[:, 1], regions[:, 3], ys)
+    return ((inside_x @ covered) * inside_y).sum(axis=1)
+
+
+def _overlap(start: np.ndarray, end: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Length of each interval inside each cell between two edges, [interval cell]."""
+    return (np.minimum(end[:, None], edges[1:]) - np.maximum(start[:, None], edges[:-1])).clip(min=0.0)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _area(corners: tuple[float, float, float, float]) -> float:
+    x0, y0, x1, y1 = corners
+    return (x1 - x0) * (y1 - y0)

@@ -1,0 +1,162 @@
+"""Photos: anything a person may call a photo, as one upright RGB image, or one clear refusal."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from interp.errors import InputError
+
+ImageSource = str | Path | Image.Image | np.ndarray
+
+MAX_PIXELS = 150_000_000
+"""Largest photo that is read, in pixels. Pillow itself refuses a little above it, as a decompression bomb."""
+
+
+def load_image(source: ImageSource) -> Image.Image:
+    """Read any photo as RGB, upright, eight bits a channel.
+
+    * Grey, palette, CMYK and other colour modes become RGB.
+    * Transparency is laid over white, as a page would show it.
+    * 16-bit grey is scaled so that 65,535 is white; grey in floats so that 1.0 is white.
+    * The EXIF orientation is applied, so boxes and pixels mean what a viewer shows. An orientation that can not be read
+      counts as none.
+    * Of an animation, the first frame (of one already opened, the current frame).
+
+    Args:
+        source: path of a file, PIL image, or array: [height width], [height width 1], [height width 3] or
+            [height width 4], of uint8, of uint16 (65,535 is white), of bool, or of floats in [0, 1].
+
+    Returns:
+        A new image of mode RGB in the original resolution; the source is left as it was.
+
+    Raises:
+        InputError: no such file, a folder, a file that is broken, cut off or no image, an array of another shape or
+            range, or more than `MAX_PIXELS` pixels.
+
+    Example:
+        >>> load_image(np.zeros((480, 640), dtype=np.uint8)).size
+        (640, 480)
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's on large photos and damaged metadata: both are dealt with here
+        if isinstance(source, Image.Image):
+            return _upright_rgb(source, "the image given")
+        if isinstance(source, np.ndarray):
+            return _upright_rgb(_image_of_array(source), f"the array of shape {source.shape}")
+        if isinstance(source, (str, os.PathLike)):
+            return _read(Path(source))
+    raise InputError(f"an image was given as {type(source).__name__}: give a path, a PIL image or a numpy array")
+
+
+def _read(path: Path) -> Image.Image:
+    """Open the file and decode it."""
+    if str(path).startswith(("http:/", "https:/")):
+        raise InputError(f"{str(path)!r} is an address, not a file: download the photo and give its path")
+    try:
+        if path.is_dir():
+            raise InputError(f"{str(path)!r} is a folder: give the path of one photo")
+        with Image.open(path) as image:
+            return _upright_rgb(image, repr(str(path)))
+    except FileNotFoundError:
+        raise InputError(f"there is no file {str(path)!r}: check the path of the photo") from None
+    except PermissionError:
+        raise InputError(f"{str(path)!r} can not be read: its permissions forbid it") from None
+    except Image.DecompressionBombError:
+        raise _too_large(repr(str(path))) from None
+    except UnidentifiedImageError:
+        raise InputError(f"{str(path)!r} is no image of a format that can be read: {_ADVICE}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r} is no image that can be read ({_one_line(error)}): {_ADVICE}") from error
+
+
+_ADVICE = "give a whole file of a common format such as JPEG or PNG"
+
+
+def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Decode, rotate and convert; `name` is what messages call the image."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _too_large(name)
+    if width * height == 0:
+        raise InputError(f"{name} is {width} x {height} pixels: give an image with at least one pixel")
+    try:
+        image.load()
+        turned = _rotate(image)
+    except Exception as error:  # a damaged file makes decoders raise nearly anything, from SyntaxError to IndexError
+        raise InputError(f"{name} can not be decoded, it is broken or cut off ({_one_line(error)}): {_ADVICE}") from error
+    try:
+        upright = _to_rgb(turned)
+    except ValueError as error:
+        raise InputError(f"{name} is in colour mode {image.mode}, which can not be shown: convert it to RGB") from error
+    upright.info = {}  # a transparent colour or an orientation that is kept would be applied a second time
+    return upright
+
+
+def _rotate(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged metadata; viewers show such a photo as it is stored
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_grey_of_numbers(np.asarray(image), image.mode)).convert("RGB")
+    if image.has_transparency_data:
+        layered = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        page = Image.new("RGB", image.size, "white")
+        page.paste(layered, mask=layered.getchannel("A"))
+        return page
+    return image.convert("RGB")
+
+
+def _grey_of_numbers(values: np.ndarray, mode: str) -> np.ndarray:
+    """Grey of more than eight bits as uint8: Pillow would cut it off at 255 and show a white page."""
+    white = 1.0 if mode.startswith("F") else 65535.0
+    low, high = float(values.min()), float(values.max())
+    if not 0.0 <= low <= high <= white:
+        raise InputError(
+            f"a grey image of mode {mode} holds values from {low:g} to {high:g} where 0 to {white:g} is "
+            "expected: scale it, or convert it to eight bits"
+        )
+    return np.rint(values.astype(np.float64) * (255.0 / white)).astype(np.uint8)
+
+
+def _image_of_array(array: np.ndarray) -> Image.Image:
+    """An array as an image of eight bits a channel."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise InputError(f"an array of shape {array.shape} is no image: give [height width] or [height width 3 or 4]")
+    if array.size == 0:
+        raise InputError(f"an array of shape {array.shape} is empty: give an image with at least one pixel")
+    return Image.fromarray(np.ascontiguousarray(_eight_bits(array)))
+
+
+def _eight_bits(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16:
+        return np.rint(array / 257.0).astype(np.uint8)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"an array of {array.dtype} is no image: give uint8, uint16, bool, or floats in [0, 1]")
+    low, high = float(array.min()), float(array.max())
+    if not 0.0 <= low <= high <= 1.0:
+        raise InputError(f"an array of floats from {low:g} to {high:g} is no image: give floats in [0, 1], or uint8")
+    return np.rint(array * 255.0).astype(np.uint8)
+
+
+def _too_large(name: str) -> InputError:
+    return InputError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels: scale it down first")
+
+
+def _one_line(error: Any) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,109 @@
+"""Output: a folder that results go into, each file written whole or not at all, and the record that goes with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interp.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from interp.hooked_vlm import HookedVLM
+
+
+class OutputFolder:
+    """A folder for results, proved to be writable before any work is done.
+
+    Example:
+        >>> out = OutputFolder("out/photo")
+        >>> out.write_json("summary.json", {"answer": "Left"})
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Make the folder.
+
+        Raises:
+            InputError: it can not be made or written to.
+        """
+        self.path = Path(path).expanduser()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.path, prefix=".probe-"):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"output folder {str(path)!r} can not be written ({error.strerror}): name a folder that can, with --out"
+            ) from error
+
+    def write(self, name: str, writer: Callable[[Path], Any]) -> Path:
+        """Let `writer` write a file aside, then move it into place: nobody ever sees half of it."""
+        target = self.path / name
+        handle, aside = tempfile.mkstemp(dir=self.path, prefix=".part-", suffix=target.suffix)
+        os.close(handle)
+        try:
+            writer(Path(aside))
+            os.chmod(aside, 0o644)
+            os.replace(aside, target)
+        except OSError as error:
+            raise InputError(f"{str(target)!r} can not be written ({error.strerror}): free the disk or change --out") from error
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(aside)
+        return target
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write UTF-8 text."""
+        return self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write JSON; numbers that are not finite become null."""
+        return self.write_text(name, json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n")
+
+    def write_table(self, name: str, table: pd.DataFrame) -> Path:
+        """Write a table as Parquet."""
+        return self.write(name, lambda path: table.to_parquet(path, index=False))
+
+    def write_figure(self, name: str, figure: Figure, *, dpi: int = 150) -> Path:
+        """Write a figure as PNG."""
+        return self.write(name, lambda path: figure.savefig(path, dpi=dpi, bbox_inches="tight"))
+
+
+def record(vlm: HookedVLM, **settings: Any) -> dict[str, Any]:
+    """What a result has to say of the run that made it: model, numbers' type, kernel, versions, settings."""
+    from importlib.metadata import version
+
+    packages = ("spatial-lens", "torch", "transformers", "transformer-lens")
+    return {
+        "model": getattr(vlm.model, "name_or_path", "") or type(vlm.model).__name__,
+        "family": vlm.family.name,
+        "n_layers": vlm.cfg.n_layers,
+        "n_heads": vlm.cfg.n_heads,
+        "dtype": str(vlm.dtype).removeprefix("torch."),
+        "device": str(vlm.device),
+        "attention": sorted({before for _, before in vlm._wiring.implementations.values()}),
+        "self_check": vlm.self_checked,
+        "decoding": "greedy",
+        **settings,
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types: arrays as lists, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)

@@ -1,0 +1,132 @@
+"""What an image processor does to the two axes of a photo, followed exactly, so that it can be undone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float64
+
+MAX_RESIZED_PIXELS = 50_000_000
+"""Largest image that a processor may make on its way to the crop, in pixels: about 600 MB in floats."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a photo on its way to the model: a place p of the photo is now at `p * scale + offset`.
+
+    Attributes:
+        photo: length in the photo, in pixels.
+        length: length now, in pixels.
+        scale: pixels now per pixel of the photo.
+        offset: where the photo begins now, in pixels; below 0 where the start of it was cut off.
+    """
+
+    photo: int
+    length: int
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def resized(self, length: int) -> Axis:
+        """Stretch to `length` pixels."""
+        factor = length / self.length
+        return Axis(self.photo, length, self.scale * factor, self.offset * factor)
+
+    def moved(self, shift: int, length: int) -> Axis:
+        """Cut or pad to `length` pixels, with what is left moved by `shift`."""
+        return Axis(self.photo, length, self.scale, self.offset + shift)
+
+    def to_photo(self, places: np.ndarray) -> Float64[np.ndarray, " place"]:
+        """Places along the axis as it is now, in pixels of the photo, clipped to the photo."""
+        return ((places - self.offset) / self.scale).clip(0.0, float(self.photo))
+
+
+def follow_processor(image_size: tuple[int, int], image_processor: Any) -> tuple[Axis, Axis]:
+    """Follow the axes x and y of a photo through an image processor of transformers.
+
+    Source of the steps, their order and their rounding: `TorchvisionBackend` and `PilBackend` of transformers'
+    `image_processing_backends.py`, and `pad_to_square` of its `LlavaImageProcessor`.
+
+    Args:
+        image_size: (width, height) of the photo in pixels.
+        image_processor: one that runs these steps as they are there; its own settings are read.
+
+    Returns:
+        The axes along x and y as they are in the pixels that the model takes.
+
+    Raises:
+        InputError: between resize and crop the image would have more than `MAX_RESIZED_PIXELS` pixels.
+        ModelError: a processor with steps of its own, or with a form of `size` that is not known.
+
+    Example:
+        >>> x, y = follow_processor((640, 480), CLIPImageProcessor())  # to 298 x 224, then the middle 224 x 224
+        >>> x.offset, y.offset
+        (-37.0, 0.0)
+    """
+    squares, rounds_up = _known_steps(image_processor)
+    width, height = image_size
+    x, y = Axis(width, width), Axis(height, height)
+    if squares and image_processor.do_pad:
+        side = max(image_size)
+        x, y = (axis.moved((side - axis.length) // 2, side) for axis in (x, y))
+    if image_processor.do_resize:
+        new_width, new_height = _resized(x.length, y.length, dict(image_processor.size))
+        x, y = x.resized(new_width), y.resized(new_height)
+    if image_processor.do_center_crop:
+        crop = dict(image_processor.crop_size)
+        x, y = _centred(x, crop["width"], rounds_up), _centred(y, crop["height"], rounds_up)
+    if not squares and image_processor.do_pad and image_processor.pad_size:
+        pad = dict(image_processor.pad_size)
+        x, y = x.moved(0, pad["width"]), y.moved(0, pad["height"])
+    return x, y
+
+
+def _known_steps(image_processor: Any) -> tuple[bool, bool]:
+    """Whether the processor pads to a square first, and whether it rounds margins up, as Pillow's backend does."""
+    from transformers import LlavaImageProcessor, LlavaImageProcessorPil
+    from transformers.image_processing_backends import PilBackend, TorchvisionBackend
+
+    known = {
+        TorchvisionBackend: (False, False),
+        PilBackend: (False, True),
+        LlavaImageProcessor: (True, False),
+        LlavaImageProcessorPil: (True, True),
+    }
+    given = type(image_processor)
+    for reference, answer in known.items():
+        if all(getattr(given, step, None) is getattr(reference, step) for step in _STEPS):
+            return answer
+    raise ModelError(
+        f"the image processor {given.__name__} has steps of its own, so where its pixels come from is not known: "
+        "use a model with the processor of CLIP, SigLIP or LLaVA of transformers"
+    )
+
+
+_STEPS = ("_preprocess", "resize", "center_crop", "pad")
+
+
+def _resized(width: int, height: int, size: dict[str, int]) -> tuple[int, int]:
+    """Width and height after the resize, rounded as transformers does: the longer side is cut to whole pixels."""
+    if size.keys() == {"height", "width"}:
+        return size["width"], size["height"]
+    if size.keys() != {"shortest_edge"}:
+        raise ModelError(f"the image processor resizes to {size}: only shortest_edge, or height and width, are known")
+    short = size["shortest_edge"]
+    long = int(short * max(width, height) / min(width, height))
+    if short * long > MAX_RESIZED_PIXELS:
+        raise InputError(
+            f"the photo of {width} x {height} pixels is so narrow that it would be enlarged to {short} x {long} before "
+            "its middle is cut out: crop it to the part that matters"
+        )
+    return (short, long) if width <= height else (long, short)
+
+
+def _centred(axis: Axis, length: int, rounds_up: bool) -> Axis:
+    """Cut out the middle, or pad with black on both sides; an odd margin is rounded as the backend does."""
+    spare = length - axis.length
+    return axis.moved(-(-spare // 2) if rounds_up else int(spare / 2), length)

@@ -1,0 +1,186 @@
+"""Training data of the embedded VLM: one picture, one caption and five questions about it, as token ids.
+
+All segments stand behind the same image tokens: each sees the image and itself, never another segment, and its
+positions start again after the image. The image is then paid for once, and the model learns what it would have learned
+from one prompt per question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from interp.datasets.questions import paper_prompt
+from interp.datasets.shapes import (
+    COLORS,
+    SHAPES,
+    SIDE,
+    Question,
+    SceneObject,
+    covered,
+    place,
+    questions,
+    render,
+    scene_rng,
+)
+from interp.zoo.vlm.build import GRID, IMAGE_TOKENS, PATCH, build_tokenizer
+
+PREFIX = 1 + IMAGE_TOKENS  # the first token of the prompt and the image
+SEGMENT = 32  # tokens of a padded segment
+SEGMENTS = 6  # one caption and five questions
+IGNORE = -100  # label of a position that is not supervised
+UNFAMILIAR = ("above", "below")
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A batch of packs.
+
+    Attributes:
+        pixels: uint8 [batch height width rgb].
+        ids: int64 [batch segment token].
+        labels: int64 [batch segment token], the next token where it is supervised, else `IGNORE`.
+    """
+
+    pixels: np.ndarray
+    ids: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class PatchLabels:
+    """What every patch of a batch of pictures shows; int64 [batch patch], `IGNORE` where a label has no meaning.
+
+    Attributes:
+        pixels: uint8 [batch height width rgb].
+        color: index of the colour word, 0 where nothing lies, else 1 + index.
+        shape: the same for the shape.
+        across: half-patch column (0..15) of the centre of the object that the patch shows.
+        down: half-patch row of that centre.
+    """
+
+    pixels: np.ndarray
+    color: np.ndarray
+    shape: np.ndarray
+    across: np.ndarray
+    down: np.ndarray
+
+
+def draw_packs(
+    first: int, batch: int, *, seed: int, n_objects: Sequence[int], unfamiliar_share: float, split: str = "train"
+) -> Pack:
+    """Draw the packs of scenes `first` to `first + batch - 1`.
+
+    Args:
+        first: index of the first scene of the stream.
+        batch: number of packs.
+        seed: seed of the stream.
+        n_objects: how many objects a scene may have.
+        unfamiliar_share: which share of the relation questions is about above and below.
+        split: the split whose stream it is.
+    """
+    pixels, ids, labels = [], [], []
+    for index in range(first, first + batch):
+        rng = scene_rng(split, seed, index)
+        objects = place(rng, int(rng.choice(np.asarray(n_objects))))
+        pixels.append(render(objects, rng))
+        segments = [_caption(objects), *(_answered(q) for q in _choose(objects, rng, unfamiliar_share))]
+        ids.append([segment[0] for segment in segments])
+        labels.append([segment[1] for segment in segments])
+    return Pack(np.stack(pixels), np.array(ids, dtype=np.int64), np.array(labels, dtype=np.int64))
+
+
+def draw_patch_labels(first: int, batch: int, *, seed: int, split: str = "train") -> PatchLabels:
+    """Draw scenes of one to four objects and say what each of their 64 patches shows."""
+    rows = []
+    for index in range(first, first + batch):
+        rng = scene_rng(split, seed, index)
+        objects = place(rng, int(rng.integers(1, 5)))
+        rows.append((render(objects, rng), *_patch_labels(objects)))
+    return PatchLabels(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def caption_text(objects: Sequence[SceneObject]) -> str:
+    """List the objects from left to right with the column and row (1 to 8) of their centres.
+
+    Example:
+        >>> caption_text(draw_scene(7, n_objects=2).objects)
+        'blue circle at 2 5, red cross at 6 7.'
+    """
+    ordered = sorted(objects, key=lambda item: item.box.centre[0])
+    places = [[min(int(value // PATCH), GRID - 1) + 1 for value in item.box.centre] for item in ordered]
+    return ", ".join(f"{item.name} at {x} {y}" for item, (x, y) in zip(ordered, places, strict=True)) + "."
+
+
+def _choose(objects: Sequence[SceneObject], rng: np.random.Generator, share: float) -> list[Question]:
+    """Choose five different questions about a scene; above and below come up in `share` of the relation questions."""
+    pools: dict[str, list[Question]] = {"familiar": [], "unfamiliar": [], "photo": [], "color": [], "shape": []}
+    for question in questions(objects):
+        familiarity = "unfamiliar" if question.answer in UNFAMILIAR else "familiar"
+        pools[familiarity if question.kind == "relation" else question.kind].append(question)
+    for pool in pools.values():
+        rng.shuffle(pool)  # type: ignore[arg-type]
+    chosen: list[Question] = []
+    for kind in rng.choice(["relation", "photo", "color", "shape"], size=SEGMENTS - 1, p=[0.5, 0.26, 0.12, 0.12]):
+        rare = rng.random() < share
+        wanted = ("unfamiliar" if rare else "familiar") if kind == "relation" else str(kind)
+        # A scene can have run out of a kind; one object alone has three or fewer questions, which then repeat.
+        pool = next((pools[name] for name in (wanted, "photo", "color", "shape") if pools[name]), None)
+        chosen.append(pool.pop() if pool else chosen[int(rng.integers(len(chosen)))])
+    return chosen
+
+
+def _caption(objects: Sequence[SceneObject]) -> tuple[list[int], list[int]]:
+    return _segment(tuple(_encode(_after_image("Describe the photo."))), tuple(_encode(caption_text(objects))))
+
+
+def _answered(question: Question) -> tuple[list[int], list[int]]:
+    return _segment(_encode(_after_image(question.text)), _encode(question.answer))
+
+
+def _after_image(question: str) -> str:
+    return paper_prompt(question).removeprefix("<image>")
+
+
+@lru_cache(maxsize=20_000)
+def _encode(text: str) -> tuple[int, ...]:
+    return tuple(_tokenizer()(text, add_special_tokens=False)["input_ids"])
+
+
+@lru_cache(maxsize=1)
+def _tokenizer():  # noqa: ANN202 - a private cache
+    return build_tokenizer()
+
+
+@lru_cache(maxsize=20_000)
+def _segment(prompt: tuple[int, ...], answer: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    """Join a prompt and its answer, pad them to `SEGMENT`, and supervise the answer and the end after it."""
+    ids = [*prompt, *answer]
+    labels = [IGNORE] * (len(prompt) - 1) + [*answer, _tokenizer().eos_token_id]
+    rest = SEGMENT - len(ids)
+    return ids + [_tokenizer().pad_token_id] * rest, labels + [IGNORE] * rest
+
+
+def _patch_labels(objects: Sequence[SceneObject]) -> tuple[np.ndarray, ...]:
+    """Label each patch with the object that covers most of it, if that is at least a tenth of the patch."""
+    shares = np.stack([_patch_shares(item) for item in objects])
+    owner, shown = shares.argmax(axis=0), shares.max(axis=0) >= 0.1
+
+    def label(values: Sequence[int], elsewhere: int) -> np.ndarray:
+        return np.where(shown, np.array(values)[owner], elsewhere).astype(np.int64)
+
+    return (
+        label([1 + list(COLORS).index(item.color) for item in objects], 0),
+        label([1 + SHAPES.index(item.shape) for item in objects], 0),
+        label([int(item.box.centre[0] * 2 // PATCH) for item in objects], IGNORE),
+        label([int(item.box.centre[1] * 2 // PATCH) for item in objects], IGNORE),
+    )
+
+
+def _patch_shares(item: SceneObject) -> np.ndarray:
+    """Share of each patch that an object covers; [patch]."""
+    cells = covered(item).reshape(GRID, SIDE // GRID, GRID, SIDE // GRID)
+    return cells.mean(axis=(1, 3)).reshape(-1)

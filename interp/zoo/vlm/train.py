@@ -1,0 +1,381 @@
+"""Train the embedded VLM on two cores: first its eyes alone, then the whole model on packs of questions.
+
+Run `python -m interp.zoo.vlm.train --out FOLDER`; the same seed and steps give the same model again. A run that was
+interrupted goes on from its last checkpoint when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+from tqdm import tqdm
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from interp.datasets.sample import Sample
+from interp.datasets.shapes import COLORS, SHAPES, shapes
+from interp.errors import InputError
+from interp.zoo.vlm.build import GRID, build_model, build_processor
+from interp.zoo.vlm.evaluate import accuracies, answer_samples
+from interp.zoo.vlm.packs import (
+    IGNORE,
+    PREFIX,
+    SEGMENT,
+    SEGMENTS,
+    UNFAMILIAR,
+    Pack,
+    PatchLabels,
+    draw_packs,
+    draw_patch_labels,
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what the trained model becomes."""
+
+    seed: int = 0
+    layers: int = 12
+    width: int = 128
+    heads: int = 8
+    vision_steps: int = 1200
+    vision_batch: int = 64
+    steps: int = 4000
+    batch: int = 32
+    one_object_until: int = 300  # step
+    two_objects_until: int = 1500  # step; afterwards scenes of two or three
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    warm_up: int = 100  # steps
+    share_at_start: float = 0.04  # of above and below among the relation questions
+    validate_every: int = 100  # steps
+    threads: int = 2
+
+
+@dataclass
+class Familiarity:
+    """Keeps above and below rare enough to stay unfamiliar and frequent enough to be learned at all.
+
+    Once left and right are known, the share of above and below among the relation questions falls while their accuracy on
+    validation scenes is over the band, and rises while it is under it.
+    """
+
+    share: float
+    low: float = 0.64
+    high: float = 0.72
+    most: float = 0.10
+    known: float = 0.85
+
+    def update(self, familiar: float, unfamiliar: float) -> None:
+        """Take notice of the validation accuracies of left and right, and of above and below."""
+        if familiar < self.known:
+            return
+        if unfamiliar > self.high:
+            self.share *= 0.6
+        elif unfamiliar < self.low:
+            self.share = min(self.share * 1.3, self.most)
+
+
+def train(settings: Settings, out: Path) -> Path:
+    """Train a model and write it to `out` as a standard transformers folder.
+
+    Args:
+        settings: what to train.
+        out: folder of the finished model; the checkpoint lies in its subfolder `checkpoint` until then.
+
+    Returns:
+        `out`, with the model in bfloat16, its processor, and `training.json` (settings, log, seconds, machine).
+
+    Raises:
+        InputError: the checkpoint in `out` comes from other settings.
+    """
+    torch.set_num_threads(settings.threads)
+    run = _Run(settings, out)
+    run.see()
+    run.speak()
+    return run.save()
+
+
+class _Run:
+    """One training run: the model, its optimiser, and how far it is."""
+
+    def __init__(self, settings: Settings, out: Path) -> None:
+        self.settings, self.out = settings, out
+        self.model = build_model(
+            seed=settings.seed, layers=settings.layers, width=settings.width, heads=settings.heads
+        )
+        self.processor = build_processor()
+        self.eyes = _PatchReader(self.model, self.processor)
+        self.optimizer = _optimizer(nn.ModuleList([self.model, self.eyes.places]), settings)
+        self.familiarity = Familiarity(settings.share_at_start)
+        self.seen = self.spoken = 0  # finished steps of the two stages
+        self.seconds = 0.0
+        self.log: list[dict[str, float]] = []
+        self.validation = validation_samples(settings.seed)
+        self._resume()
+
+    def see(self) -> None:
+        """Stage one: every patch learns to name what it shows, in the words of the language model."""
+        settings = self.settings
+        bar = tqdm(range(self.seen, settings.vision_steps), initial=self.seen, total=settings.vision_steps, desc="see")
+        started = time.monotonic()
+        for step in bar:
+            self._set_rate(step, settings.vision_steps)
+            batch = draw_patch_labels(step * settings.vision_batch, settings.vision_batch, seed=2 * settings.seed + 1)
+            losses = self.eyes(batch)
+            self._step(sum(losses.values()))
+            if (step + 1) % settings.validate_every == 0:
+                bar.write(f"see {step + 1} " + " ".join(f"{name} {loss:.3f}" for name, loss in losses.items()))
+        self.seconds += time.monotonic() - started
+        if self.seen < settings.vision_steps:
+            self.seen = settings.vision_steps
+            self.optimizer = _optimizer(self.model, settings)
+            self._checkpoint()
+
+    def speak(self) -> None:
+        """Stage two: captions and answers, with one object first, then two, then two or three."""
+        settings = self.settings
+        bar = tqdm(range(self.spoken, settings.steps), initial=self.spoken, total=settings.steps, desc="speak")
+        started = time.monotonic()
+        with pack_attention(self.model):
+            for step in bar:
+                self._set_rate(step, settings.steps)
+                losses = pack_losses(self.model, self._packs(step))
+                self._step(losses["caption"] + losses["answer"])
+                bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()}, refresh=False)
+                self.spoken = step + 1
+                if self.spoken % settings.validate_every == 0 or self.spoken == settings.steps:
+                    now = time.monotonic()
+                    self.seconds, started = self.seconds + now - started, now
+                    self._validate(losses, bar)
+                    self._checkpoint()
+
+    def save(self) -> Path:
+        """Write the model in bfloat16, the processor, and the record of the run."""
+        self.model.to(torch.bfloat16).save_pretrained(self.out)
+        self.processor.save_pretrained(self.out)
+        record = {
+            "settings": asdict(self.settings),
+            "seconds": round(self.seconds),
+            "machine": f"{self.settings.threads} CPU threads, {platform.machine()}",
+            "torch": torch.__version__,
+            "log": self.log,
+        }
+        (self.out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+        return self.out
+
+    def _packs(self, step: int) -> Pack:
+        settings = self.settings
+        early = (1,) if step < settings.one_object_until else (2,)
+        n_objects = early if step < settings.two_objects_until else (2, 3)
+        return draw_packs(
+            step * settings.batch,
+            settings.batch,
+            seed=2 * settings.seed,
+            n_objects=n_objects,
+            unfamiliar_share=self.familiarity.share,
+        )
+
+    def _step(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+
+    def _set_rate(self, step: int, steps: int) -> None:
+        """Warm up linearly, then fall on a cosine to a twentieth."""
+        warm = min(1.0, (step + 1) / self.settings.warm_up)
+        fall = 0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * step / steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * warm * fall
+
+    def _validate(self, losses: Mapping[str, Tensor], bar: tqdm) -> None:
+        with plain_attention(self.model):
+            table = accuracies(answer_samples(self.model, self.processor, self.validation))
+        familiar = (table["relation/left"] + table["relation/right"]) / 2
+        unfamiliar = sum(table[f"relation/{word}"] for word in UNFAMILIAR) / 2
+        row = {"step": self.spoken, "share": self.familiarity.share, "left_right": familiar, "above_below": unfamiliar}
+        row |= {kind: table[kind] for kind in ("photo", "color", "shape")}
+        row |= {name: loss.item() for name, loss in losses.items()} | {"seconds": self.seconds}
+        self.log.append({name: round(float(value), 4) for name, value in row.items()})
+        bar.write(" ".join(f"{name} {value:.3f}" for name, value in row.items()))
+        self.familiarity.update(familiar, unfamiliar)
+
+    def _checkpoint(self) -> None:
+        folder = self.out / "checkpoint"
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "settings": asdict(self.settings),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "share": self.familiarity.share,
+            "seen": self.seen,
+            "spoken": self.spoken,
+            "seconds": self.seconds,
+            "log": self.log,
+        }
+        torch.save(state, folder / "new.pt")
+        (folder / "new.pt").replace(folder / "state.pt")
+
+    def _resume(self) -> None:
+        path = self.out / "checkpoint" / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        if state["settings"] != asdict(self.settings):
+            raise InputError(f"{path} comes from other settings: give another --out, or remove it")
+        self.model.load_state_dict(state["model"])
+        self.optimizer = _optimizer(self.model, self.settings)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.familiarity.share = state["share"]
+        self.seen, self.spoken, self.seconds = state["seen"], state["spoken"], state["seconds"]
+        self.log = state["log"]
+
+
+def pack_losses(model: LlavaForConditionalGeneration, pack: Pack) -> dict[str, Tensor]:
+    """Mean cross-entropy in nats of the captions' words and of the answers' words of a batch of packs."""
+    ids, labels = torch.from_numpy(pack.ids), torch.from_numpy(pack.labels)
+    embed = model.get_input_embeddings()
+    image = torch.stack(tuple(model.get_image_features(normalised(pack.pixels)).pooler_output))
+    start = embed(torch.full((len(ids), 1), model.config.text_config.bos_token_id))
+    embeds = torch.cat([start, image, embed(ids.flatten(1))], dim=1)
+    hidden = model.model.language_model(inputs_embeds=embeds, position_ids=_positions(), use_cache=False)[0]
+    hidden = hidden[:, PREFIX:].unflatten(1, (SEGMENTS, SEGMENT))
+    caption, answer = (
+        F.cross_entropy(model.lm_head(hidden[:, part][chosen]), labels[:, part][chosen])
+        for part in (slice(0, 1), slice(1, None))
+        for chosen in [labels[:, part] != IGNORE]
+    )
+    return {"caption": caption, "answer": answer}
+
+
+def normalised(pixels: np.ndarray) -> Tensor:
+    """Turn uint8 [batch height width rgb] into the processor's float32 [batch rgb height width]."""
+    return (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
+
+
+def validation_samples(seed: int) -> list[Sample]:
+    """Draw the scenes on which a run is watched: 256 relations and 96 each of photo, colour and shape."""
+    counts = {"relation": 256, "photo": 96, "color": 96, "shape": 96}
+    return [s for kind, n in counts.items() for s in shapes(n, split="val", seed=seed, kinds=(kind,))]
+
+
+@contextmanager
+def pack_attention(model: LlavaForConditionalGeneration) -> Iterator[None]:
+    """Let the language model attend inside packs: each segment sees the image and what came before in itself."""
+    ALL_ATTENTION_FUNCTIONS.register("shapes_pack", _attend_in_pack)
+    config = model.model.language_model.config
+    before, config._attn_implementation = config._attn_implementation, "shapes_pack"
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+@contextmanager
+def plain_attention(model: LlavaForConditionalGeneration) -> Iterator[None]:
+    """Let the language model attend as usual, inside `pack_attention`."""
+    config = model.model.language_model.config
+    before, config._attn_implementation = config._attn_implementation, "sdpa"
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def _attend_in_pack(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: object
+) -> tuple[Tensor, None]:
+    """Attention of packs [batch head token d_head]: image rows among themselves, segments to the image and themselves."""
+    batch, heads, _, width = query.shape
+    image = F.scaled_dot_product_attention(
+        query[:, :, :PREFIX], key[:, :, :PREFIX], value[:, :, :PREFIX], is_causal=True
+    )
+
+    def segments(x: Tensor) -> Tensor:
+        return x[:, :, PREFIX:].unflatten(2, (SEGMENTS, SEGMENT)).transpose(1, 2)
+
+    def behind_image(x: Tensor) -> Tensor:
+        shared = x[:, None, :, :PREFIX].expand(-1, SEGMENTS, -1, -1, -1)
+        return torch.cat([shared, segments(x)], dim=3).flatten(0, 1)
+
+    words = F.scaled_dot_product_attention(
+        segments(query).flatten(0, 1), behind_image(key), behind_image(value), attn_mask=_SEGMENT_MASK
+    )
+    words = words.unflatten(0, (batch, SEGMENTS)).transpose(1, 2).flatten(2, 3)
+    return torch.cat([image, words], dim=2).transpose(1, 2), None
+
+
+_SEGMENT_MASK = torch.cat(
+    [torch.ones(SEGMENT, PREFIX, dtype=torch.bool), torch.ones(SEGMENT, SEGMENT, dtype=torch.bool).tril()], dim=1
+)
+
+
+def _positions() -> Tensor:
+    """Positions [1 token] of a pack: they start again after the image for every segment."""
+    return torch.cat([torch.arange(PREFIX), (PREFIX + torch.arange(SEGMENT)).repeat(SEGMENTS)])[None]
+
+
+class _PatchReader(nn.Module):
+    """Reads off each image token what its patch shows: colour and shape by the embeddings of their words."""
+
+    def __init__(self, model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> None:
+        super().__init__()
+        self.model = model
+        tokens = processor.tokenizer.convert_tokens_to_ids
+        self.words = {"color": torch.tensor(tokens(list(COLORS))), "shape": torch.tensor(tokens(list(SHAPES)))}
+        width = model.config.text_config.hidden_size
+        # own column and row, and the object's centre in half patches
+        sizes = {"column": GRID, "row": GRID, "across": 2 * GRID, "down": 2 * GRID}
+        self.places = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
+
+    def forward(self, batch: PatchLabels) -> dict[str, Tensor]:
+        image = torch.stack(tuple(self.model.get_image_features(normalised(batch.pixels)).pooler_output))
+        image = F.rms_norm(image, image.shape[-1:])
+        embedding = self.model.get_input_embeddings().weight
+        nothing = image.new_zeros(image.shape[:-1] + (1,))
+        logits = {
+            name: torch.cat([nothing, image @ embedding[words].T], dim=-1) for name, words in self.words.items()
+        } | {name: head(image) for name, head in self.places.items()}
+        cells = torch.arange(GRID * GRID).expand(len(image), -1)
+        labels = {name: torch.from_numpy(getattr(batch, name)) for name in ("color", "shape", "across", "down")}
+        labels |= {"column": cells % GRID, "row": cells // GRID}
+        return {
+            name: F.cross_entropy(value.flatten(0, 1), labels[name].flatten(), ignore_index=IGNORE)
+            for name, value in logits.items()
+        }
+
+
+def _optimizer(module: nn.Module, settings: Settings) -> torch.optim.AdamW:
+    matrices = [p for p in module.parameters() if p.ndim > 1]
+    vectors = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
+
+
+def main() -> None:
+    """Command line of the training: every field of `Settings` is an option."""
+    parser = argparse.ArgumentParser(prog="python -m interp.zoo.vlm.train", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the trained model")
+    for name, value in asdict(Settings()).items():
+        parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
+    options = vars(parser.parse_args())
+    train(out=options.pop("out"), settings=Settings(**options))
+
+
+if __name__ == "__main__":
+    main()

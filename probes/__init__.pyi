@@ -1,0 +1,1 @@
+from probes.balance import cross_modality_balance as cross_modality_balance

@@ -1,0 +1,278 @@
+"""Benchmarks: our cost as a ratio to the plain model, measured pair by pair inside one process.
+
+Run by `make bench`. Writes `out/bench.json`, prints the table, and rewrites `docs/benchmarks.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+
+import tiny  # noqa: E402
+
+from adaptvis import AdaptVis  # noqa: E402
+from adaptvis.answering import first_tokens  # noqa: E402
+from interp import HookedVLM, Prefix, ScaleImageLogits, VLMInputs  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+PATTERNS = lambda name: name.startswith("blocks.") and name.endswith("attn.hook_pattern")  # noqa: E731
+WIDEST = 0.04  # a wider interval of a ratio says that the machine was too noisy
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: a ratio (or MiB) with its 95 % interval, how often it was measured, and its bar."""
+
+    ratio: float
+    low: float
+    high: float
+    pairs: int
+    bar: float | None
+    ok: bool | None
+    unit: str = "ratio"
+
+    @classmethod
+    def of(cls, values: list[float], bar: float | None, *, widest: float = WIDEST) -> Line:
+        """The median of pairwise values and its bootstrap interval; `ok` is None where the machine was too noisy."""
+        rng = np.random.default_rng(0)
+        draws = np.median(rng.choice(values, size=(4000, len(values))), axis=1)
+        low, high = np.quantile(draws, [0.025, 0.975])
+        middle = statistics.median(values)
+        ok = None if high - low > widest or bar is None else middle <= bar
+        return cls(middle, float(low), float(high), len(values), bar, ok)
+
+
+def random_llava(*, tokens: int, device: str, dtype: torch.dtype, layers: int = 16, heads: int = 16, width: int = 1024):
+    """A random LLaVA of a real model's shape, behind a light vision tower so that the language model is what counts."""
+    torch.manual_seed(0)
+    side = round(tokens**0.5)
+    vision = CLIPVisionConfig(
+        hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, patch_size=14, image_size=14 * side
+    )
+    text = LlamaConfig(
+        vocab_size=4096,
+        hidden_size=width,
+        intermediate_size=int(2.6875 * width),
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=4096,
+        pad_token_id=3,
+    )
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=4, image_seq_length=side * side)
+    with torch.device(device):
+        model = LlavaForConditionalGeneration._from_config(config, dtype=dtype, attn_implementation="sdpa")
+    model.generation_config.pad_token_id = 3
+    return model.eval().requires_grad_(False), tiny.processor(side=14 * side, patch=14)
+
+
+def prepared(vlm: HookedVLM, batch: int = 1) -> VLMInputs:
+    """A batch of noise photos with a two-object question."""
+    rng = np.random.default_rng(0)
+    photos = [rng.integers(0, 255, (336, 336, 3), dtype=np.uint8) for _ in range(batch)]
+    question = "Where is the red mug in relation to the table? Answer with left, right, above or below."
+    return vlm.prepare(photos, [question] * batch, prompt="paper")
+
+
+def timed(run: Callable[[], object], device: str) -> float:
+    """Seconds of one call."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def pairwise(
+    ours: Callable[[], object], plain: Callable[[], object], *, pairs: int, device: str
+) -> list[float]:
+    """Ratios ours / plain of interleaved runs, the order changing from pair to pair; one uncounted pair first."""
+    ratios = []
+    for pair in range(pairs + 1):
+        first, second = (ours, plain) if pair % 2 else (plain, ours)
+        one, two = timed(first, device), timed(second, device)
+        ratios.append(one / two if pair % 2 else two / one)
+    return ratios[1:]
+
+
+def peak_bytes(run: Callable[[], object], device: str) -> int:
+    """Peak of live tensor bytes above what is live before the call."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        kept = run()
+    del kept
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+    live = np.cumsum([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())])
+    return int(live.max())
+
+
+def measure(device: str, dtype: torch.dtype, *, pairs: int, tokens: int, suffix: str = "", **shape: int) -> dict[str, Line]:
+    """The lines of the design's table for one shape."""
+    model, processor = random_llava(tokens=tokens, device=device, dtype=dtype, **shape)
+    vlm = HookedVLM.wrap(model, processor)
+    inputs = prepared(vlm)
+    prefix = Prefix(vlm, inputs)
+    sixteen = [ScaleImageLogits(0.5 + place / 10) for place in range(16)]
+    gpu = device == "cuda"
+
+    def plain() -> object:
+        return model(**inputs.tensors, use_cache=False)
+
+    def idle() -> object:
+        return vlm(inputs)
+
+    def capture() -> object:
+        return vlm.run_with_cache(inputs, names_filter=PATTERNS)
+
+    def unhooked_pairs(ours: Callable[[], object]) -> list[float]:
+        ratios = []
+        for pair in range(pairs + 1):
+            times = {}
+            for name in ("ours", "plain") if pair % 2 else ("plain", "ours"):
+                if name == "ours":
+                    times[name] = timed(ours, device)
+                else:
+                    with vlm.paused():
+                        times[name] = timed(plain, device)
+            ratios.append(times["ours"] / times["plain"])
+        return ratios[1:]
+
+    def marginal() -> list[float]:
+        values = []
+        for _ in range(pairs + 1):
+            many = timed(lambda: prefix.step(sixteen), device)
+            one = timed(lambda: prefix.step(sixteen[:1]), device)
+            values.append((many - one) / 15 / timed(idle, device))
+        return values[1:]
+
+    def first_token() -> object:
+        return model(**inputs.tensors, use_cache=True, logits_to_keep=1).logits.argmax(-1)
+
+    lines: dict[str, Line] = {}
+    with torch.no_grad():
+        lines["idle_hooks"] = Line.of(unhooked_pairs(idle), 1.03)
+        lines["last_row_capture"] = Line.of(unhooked_pairs(capture), 1.08)
+        lines["one_more_alpha"] = Line.of(marginal(), 0.05 if gpu else 0.10)
+        policy = AdaptVis(0.5, 1.5, 0.4)
+        adaptive = pairwise(lambda: first_tokens(vlm, inputs, policy), first_token, pairs=pairs, device=device)
+        lines["adaptvis_first_token"] = Line.of(adaptive, None if gpu else 1.2)
+        if gpu:
+            lines |= gpu_lines(vlm, pairs=pairs, policy=policy)
+    return {name + suffix: line for name, line in lines.items()}
+
+
+def gpu_lines(vlm: HookedVLM, *, pairs: int, policy: AdaptVis) -> dict[str, Line]:
+    """Batches, which only a GPU has room for."""
+    eight, sixteen, single = prepared(vlm, 8), prepared(vlm, 16), prepared(vlm)
+
+    def together() -> object:
+        return vlm.run_with_cache(eight, names_filter=PATTERNS)
+
+    def apart() -> object:
+        return [vlm.run_with_cache(single, names_filter=PATTERNS) for _ in range(8)]
+
+    def plain_sixteen() -> object:
+        return vlm.model(**sixteen.tensors, use_cache=True, logits_to_keep=1).logits.argmax(-1)
+
+    return {
+        "batch_of_8_capture": Line.of(pairwise(together, apart, pairs=pairs, device="cuda"), None),
+        "adaptvis_first_token_batch_16": Line.of(
+            pairwise(lambda: first_tokens(vlm, sixteen, policy), plain_sixteen, pairs=pairs, device="cuda"), 1.3
+        ),
+    }
+
+
+def capture_memory(device: str) -> Line:
+    """Extra peak memory of a last-row capture, 16 layers x 16 heads x 1,100 tokens, fp32, in MiB."""
+    model, processor = random_llava(tokens=1024, device=device, dtype=torch.float32, width=512)
+    vlm = HookedVLM.wrap(model, processor)
+    rng = np.random.default_rng(0)
+    question = "Where is the red mug in relation to the table? " * 6
+    inputs = vlm.prepare(rng.integers(0, 255, (448, 448, 3), dtype=np.uint8), question, prompt="paper")
+    with torch.no_grad():
+        with vlm.paused():
+            plain = peak_bytes(lambda: model(**inputs.tensors, use_cache=False), device)
+        ours = peak_bytes(lambda: vlm.run_with_cache(inputs, names_filter=PATTERNS), device)
+    extra = (ours - plain) / MIB
+    return Line(extra, extra, extra, 1, 5.0, extra <= 5.0, unit="MiB")
+
+
+WHAT = {
+    "idle_hooks": "idle hooks / plain SDPA forward",
+    "last_row_capture": "last-row capture, all layers and heads / plain forward",
+    "capture_memory": "extra peak memory of that capture, 16 layers x 16 heads x 1,100 tokens, fp32",
+    "one_more_alpha": "one more alpha, marginal, in a batch of 16 on one prefix / forward",
+    "adaptvis_first_token": "AdaptVis first-token answer / plain first-token answer",
+    "batch_of_8_capture": "batch of 8 with capture / 8 single runs with capture",
+    "adaptvis_first_token_batch_16": "the same, 16 prompts at once",
+}
+
+
+def as_markdown(lines: dict[str, Line], machine: str) -> str:
+    """The page for the docs."""
+    rows = ["| what | measured | 95 % interval | pairs | bar | |", "|---|---|---|---|---|---|"]
+    for name, line in lines.items():
+        what = WHAT[name.removesuffix("_gpu_7b")] + (" (GPU, 7B shape, bf16)" if name.endswith("_gpu_7b") else "")
+        verdict = {True: "holds", False: "**over**", None: "no bar" if line.bar is None else "too noisy to say"}[line.ok]
+        unit = " MiB" if line.unit == "MiB" else ""
+        bar = "" if line.bar is None else f"{line.bar:g}{unit}"
+        rows.append(
+            f"| {what} | {line.ratio:.3f}{unit} | {line.low:.3f} to {line.high:.3f} | {line.pairs} | {bar} | {verdict} |"
+        )
+    head = (
+        "# Benchmarks\n\nWritten by `make bench`. Each line compares two runs inside one process, pair by pair, on random "
+        "weights of a real model's shape: 16 layers, 16 heads, 1,024 wide, 576 image tokens, fp32.\n\n"
+    )
+    missing = "" if torch.cuda.is_available() else "\nNo GPU was there, so the GPU lines are missing.\n"
+    return head + "\n".join(rows) + "\n" + missing + f"\nMachine: {machine}.\n"
+
+
+def main() -> int:
+    """Measure, print, write; exit code 1 where a bar is broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=21, help="pairs of runs for each line (default: %(default)s)")
+    options = parser.parse_args()
+    pairs = max(options.pairs, 3)
+    lines = measure("cpu", torch.float32, pairs=pairs, tokens=576)
+    lines["capture_memory"] = capture_memory("cpu")
+    if torch.cuda.is_available():
+        seven = dict(layers=32, heads=32, width=4096)
+        lines |= measure("cuda", torch.bfloat16, pairs=pairs, tokens=576, suffix="_gpu_7b", **seven)
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    if torch.cuda.is_available():
+        machine += f", {torch.cuda.get_device_name()}"
+    out = ROOT / "out"
+    out.mkdir(exist_ok=True)
+    fields = ("ratio", "low", "high", "pairs", "bar", "ok", "unit")
+    content = {name: {field: getattr(line, field) for field in fields} for name, line in lines.items()}
+    (out / "bench.json").write_text(json.dumps(content, indent=2) + "\n")
+    page = as_markdown(lines, machine)
+    (ROOT / "docs" / "benchmarks.md").write_text(page)
+    print(page)
+    return 1 if any(line.ok is False for line in lines.values()) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,33 @@
+"""What every test shares: one torch thread a worker, no network, and where the repository and its test assets lie."""
+
+import os
+from pathlib import Path
+
+# Before anything imports torch: two workers with many threads each are slower than two with one.
+os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
+os.environ.update({name: "1" for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")})
+os.environ.update(TOKENIZERS_PARALLELISM="false", MPLBACKEND="Agg", WANDB_MODE="disabled", YOLO_OFFLINE="1")
+
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# The same examples every time, and no deadline: a busy machine is not a bug.
+settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("steady")
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The root of the repository."""
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """Photos, boxes and weights that lie beside the repository and are not part of it."""
+    folder = REPO.parent / "shared" / "assets"
+    if not folder.is_dir():
+        pytest.skip(f"needs the test assets, and {folder} is absent")
+    return folder

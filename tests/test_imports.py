@@ -1,0 +1,104 @@
+"""Importing is free, names resolve when used, and the packages depend on each other in one direction."""
+
+import ast
+import importlib
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import interp
+from interp._lazy import export_lazily
+
+HEAVY = {"torch", "torchvision", "transformers", "transformer_lens", "matplotlib", "ultralytics", "pandas", "pyarrow"}
+FORBIDDEN = {"interp": {"adaptvis", "probes"}, "adaptvis": {"probes"}, "probes": {"adaptvis"}}
+
+
+def run_fresh(code: str) -> set[str]:
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+@pytest.mark.parametrize("package", ["interp", "adaptvis", "probes"])
+def test_importing_a_package_loads_nothing_heavy(package):
+    loaded = run_fresh(f"import {package}, sys; {package}.__all__; dir({package}); print(*sys.modules)")
+    assert package in loaded
+    assert not loaded & HEAVY
+
+
+def test_simple_names_load_nothing_heavy():
+    loaded = run_fresh("from interp import Box, Sample, InputError, ImageGrid, load_image; import sys; print(*sys.modules)")
+    assert "interp.grid" in loaded
+    assert not loaded & HEAVY
+
+
+def imported_packages(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    origins = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.split(".")[0] for name in plain | origins}
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_packages_import_in_one_direction_only(package, repo):
+    sources = [*(repo / package).rglob("*.py"), *(repo / package).rglob("*.pyi")]
+    assert sources
+    wrong = {str(path.relative_to(repo)): imported_packages(path) & FORBIDDEN[package] for path in sources}
+    assert not {path: names for path, names in wrong.items() if names}
+
+
+def test_relative_imports_can_not_hide_a_dependency(repo):
+    sources = [path for package in FORBIDDEN for path in (repo / package).rglob("*.py")]
+    relative = [
+        str(path.relative_to(repo))
+        for path in sources
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
+def test_exports_are_listed_and_an_unknown_name_is_an_attribute_error():
+    assert {"HookedVLM", "analyze", "ImageGrid"} <= set(interp.__all__) <= set(dir(interp))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        interp.no_such_name  # noqa: B018
+
+
+@pytest.fixture
+def shadowing_package(tmp_path, monkeypatch):
+    """A package that exports a function from a module of the same name."""
+    folder = tmp_path / "toy_package"
+    folder.mkdir()
+    (folder / "__init__.pyi").write_text("from toy_package.look import look as look\n")
+    (folder / "__init__.py").write_text(
+        "from interp._lazy import export_lazily\n__getattr__, __dir__, __all__ = export_lazily(__name__)\n"
+    )
+    (folder / "look.py").write_text("def look():\n    return 'seen'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    yield
+    for name in ("toy_package", "toy_package.look"):
+        sys.modules.pop(name, None)
+
+
+def test_a_function_wins_over_the_module_of_its_name(shadowing_package):
+    toy = importlib.import_module("toy_package")
+    module = importlib.import_module("toy_package.look")
+    assert isinstance(module, types.ModuleType)
+    assert toy.look() == "seen"
+
+
+def test_a_function_wins_when_asked_for_before_its_module(shadowing_package):
+    toy = importlib.import_module("toy_package")
+    assert toy.look() == "seen"
+    assert importlib.import_module("toy_package.look").look is toy.look
+
+
+def test_lazy_exports_need_a_stub(tmp_path, monkeypatch):
+    empty = types.ModuleType("package_without_stub")
+    empty.__file__ = str(tmp_path / "__init__.py")
+    monkeypatch.setitem(sys.modules, "package_without_stub", empty)
+    with pytest.raises(FileNotFoundError):
+        export_lazily("package_without_stub")
