@@ -1,6 +1,9 @@
-from adaptvis.answer import Answer as Answer
-from adaptvis.answer import answer as answer
-from adaptvis.evaluate import evaluate as evaluate
+from adaptvis.answering import Answer as Answer
+from adaptvis.answering import answer as answer
+from adaptvis.answering import answer_batch as answer_batch
+from adaptvis.evaluation import Evaluation as Evaluation
+from adaptvis.evaluation import evaluate as evaluate
 from adaptvis.policies import AdaptVis as AdaptVis
 from adaptvis.policies import Baseline as Baseline
 from adaptvis.policies import ScalingVis as ScalingVis
+from adaptvis.sweep import sweep_alphas as sweep_alphas

@@ -62,9 +62,7 @@ def answer(
     return answer_batch(vlm, inputs, policy or Baseline(), max_new_tokens=max_new_tokens)[0]
 
 
-def answer_batch(
-    vlm: HookedVLM, inputs: VLMInputs, policy: Policy, *, max_new_tokens: int = 10
-) -> tuple[Answer, ...]:
+def answer_batch(vlm: HookedVLM, inputs: VLMInputs, policy: Policy, *, max_new_tokens: int = 10) -> tuple[Answer, ...]:
     """Answer a batch, each sample under the intervention that the policy chooses for it: one prefill for all."""
     prefix = Prefix(vlm, inputs)
     (untouched,) = prefix.generate([Untouched()], max_new_tokens)

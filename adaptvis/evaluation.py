@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
-from adaptvis.sweep import PAPER_ALPHAS, policy_rows, sweep
+from adaptvis.sweep import PAPER_ALPHAS, policy_rows, sweep_alphas
 from interp.errors import InputError
 from interp.stats import bootstrap_difference, mcnemar, wilson
 
@@ -64,8 +64,8 @@ def evaluate(
     shared = {sample.id for sample in validation} & {sample.id for sample in test}
     if shared:
         raise InputError(f"{len(shared)} samples, such as {min(shared)!r}, are in both parts: tune and report apart")
-    chosen_on = sweep(vlm, validation, alphas, prompt=prompt, batch=batch, progress=progress)
-    reported = sweep(vlm, test, alphas, prompt=prompt, batch=batch, progress=progress)
+    chosen_on = sweep_alphas(vlm, validation, alphas, prompt=prompt, batch=batch, progress=progress)
+    reported = sweep_alphas(vlm, test, alphas, prompt=prompt, batch=batch, progress=progress)
     scaling, adaptvis = choose_scaling(chosen_on), choose_adaptvis(chosen_on)
     return Evaluation(
         scaling, adaptvis, chosen_on, reported, *summarise(reported, [Baseline(), scaling, adaptvis], seed=seed)
@@ -104,14 +104,12 @@ def choose_adaptvis(table: pd.DataFrame, *, thresholds: int = 20) -> AdaptVis:
 def summarise(
     table: pd.DataFrame, policies: Sequence[Baseline | ScalingVis | AdaptVis], *, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Answers by policy, and the summary by policy and relation; the first policy is what the others are compared with."""
+    """Answers by policy, and the summary by policy and relation; the first policy is the reference of the others."""
     import pandas as pd
 
     taken = [policy_rows(table, policy).set_index("id", drop=False) for policy in policies]
     relations = [ALL, *dict.fromkeys(table["relation"])]
-    summary = [
-        _line(rows, taken[0], relation, seed=seed) for rows in taken for relation in relations
-    ]
+    summary = [_line(rows, taken[0], relation, seed=seed) for rows in taken for relation in relations]
     return pd.concat(taken, ignore_index=True), pd.DataFrame(summary)
 
 

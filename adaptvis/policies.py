@@ -119,5 +119,7 @@ def _settings(policy: ScalingVis | AdaptVis, *names: str) -> str:
     from interp.interventions import spell
 
     parts = [f"{name}={getattr(policy, name):g}" for name in names]
-    parts += [f"{name}={spell(chosen)}" for name in ("layers", "heads") if (chosen := getattr(policy, name)) is not None]
+    parts += [
+        f"{name}={spell(chosen)}" for name in ("layers", "heads") if (chosen := getattr(policy, name)) is not None
+    ]
     return ", ".join(parts)

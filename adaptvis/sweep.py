@@ -24,7 +24,7 @@ PAPER_ALPHAS = (0.0, 0.5, 0.8, 1.0, 1.2, 1.5, 2.0)
 """The alphas that the authors list for LLaVA-1.5, and the untouched 1."""
 
 
-def sweep(
+def sweep_alphas(
     vlm: HookedVLM,
     samples: Sequence[Sample],
     alphas: Sequence[float] = PAPER_ALPHAS,
@@ -43,7 +43,9 @@ def sweep(
         vlm: the model.
         samples: what to ask.
         alphas: strengths of `ScaleImageLogits`; the one that changes nothing is always among the rows.
-        mode, layers, heads: settings of `ScaleImageLogits`.
+        mode: of `ScaleImageLogits`: `mul`, `add` or `temper`.
+        layers: that are scaled; all by default.
+        heads: that are scaled; all by default.
         prompt: prompt style, see `HookedVLM.prepare`.
         batch: samples that share one pass; samples of like length go together.
         max_new_tokens: length of an answer at most.

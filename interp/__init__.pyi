@@ -1,5 +1,5 @@
-from interp.analyze import Analysis as Analysis
-from interp.analyze import analyze as analyze
+from interp.analysis import Analysis as Analysis
+from interp.analysis import analyze as analyze
 from interp.boxes import Box as Box
 from interp.boxes import Boxes as Boxes
 from interp.datasets.sample import Object as Object
@@ -17,14 +17,12 @@ from interp.grid import ImageGrid as ImageGrid
 from interp.hooked_vlm import HookedVLM as HookedVLM
 from interp.images import load_image as load_image
 from interp.inputs import VLMInputs as VLMInputs
-from interp.interventions import Knockout as Knockout
-from interp.interventions import ScaleHeads as ScaleHeads
+from interp.interventions import PerSample as PerSample
 from interp.interventions import ScaleImageLogits as ScaleImageLogits
+from interp.interventions import Untouched as Untouched
 from interp.layout import TokenLayout as TokenLayout
 from interp.overlap import Overlap as Overlap
-from interp.overlap import overlap as overlap
 from interp.prefix import Prefix as Prefix
 from interp.trajectory import PAPER_LAYERS as PAPER_LAYERS
 from interp.trajectory import Trajectory as Trajectory
 from interp.trajectory import paper_layers as paper_layers
-from interp.trajectory import trajectory as trajectory

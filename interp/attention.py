@@ -21,7 +21,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMa
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from interp.errors import HookError, ModelError
-from interp.rows import Pass, RowHookPoint, as_index, visit
+from interp.rows import Pass, RowHookPoint, as_index, as_range, show, visit
 
 KEY_PREFIX = "spatial_lens_"
 SUPPORTED = ("sdpa", "eager")
@@ -60,7 +60,7 @@ SITES: WeakKeyDictionary[nn.Module, Site] = WeakKeyDictionary()
 
 
 def hooked_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, Any]:
     """Attend as transformers asks: query [batch head row d_head], key and value [batch kv_head key d_head].
 
@@ -78,28 +78,28 @@ def hooked_attention(
     if not site.follows_pass:
         site.now.length = site.now.prompt = query.shape[2]
     edited = _edited_rows(site, module, query, key, value, attention_mask, kwargs)
-    weights = None
+    weights: Tensor | None
     if edited is not None and len(edited.rows) == query.shape[2]:
-        out = edited.z.transpose(1, 2).contiguous()
+        out, weights = edited.z.transpose(1, 2).contiguous(), edited.pattern
     else:
         out, weights = site.previous(module, query, key, value, attention_mask, **kwargs)
         if edited is not None:
             out = edited.written_over(out)
-    if points.hook_z.has_hooks():
-        out, _ = visit(points.hook_z, out)
-    return out, weights
+            weights = None if weights is None else edited.in_weights(weights)
+    return show(points.hook_z, out), weights
 
 
 def listens(points: AttentionPoints) -> bool:
     """Whether somebody hooked a point that sees attention rows."""
-    return any(point.fwd_hooks or point.bwd_hooks for point in points.on_rows)
+    return any(point.has_hooks() for point in points.on_rows)
 
 
 @dataclass
 class EditedRows:
-    """Values mixed from edited attention: z [batch head row d_head] for the given rows of this pass."""
+    """Edited attention for the given rows of this pass: pattern [batch head row key], z [batch head row d_head]."""
 
     rows: range | list[int]
+    pattern: Tensor
     z: Tensor
 
     def written_over(self, out: Float[Tensor, "batch row head d_head"]) -> Tensor:
@@ -109,6 +109,11 @@ class EditedRows:
             return out.index_copy(1, torch.tensor(list(self.rows), device=out.device), z)
         out[:, as_index(self.rows)] = z
         return out
+
+    def in_weights(self, weights: Float[Tensor, "batch head row key"]) -> Tensor:
+        """The weights that the kernel returned, with these rows in place of its own."""
+        index = torch.tensor(list(self.rows), device=weights.device)
+        return weights.index_copy(2, index, self.pattern.to(weights.dtype))
 
 
 def _edited_rows(
@@ -127,7 +132,7 @@ def _edited_rows(
     wanted = set().union(*(point.wanted(site.now) for point in points.on_rows))
     if not wanted:
         return None
-    rows = _contiguous(sorted(wanted))
+    rows = as_range(sorted(wanted))
     for point in points.on_rows:
         point.rows, point.now = rows, site.now
     if kwargs.get("s_aux") is not None:
@@ -141,17 +146,27 @@ def _edited_rows(
     if changed and visible is not None:
         scores = scores.masked_fill(~visible, -torch.inf)
     edited |= changed
-    if not edited and not (points.hook_pattern.fwd_hooks or points.hook_pattern.bwd_hooks):
+    if not edited and not points.hook_pattern.has_hooks():
         return None
     pattern = scores.softmax(-1)
-    if visible is not None and len(rows) > 1:  # a padding row sees nothing: no weight, rather than NaN
+    if visible is not None:  # a padding row sees nothing: no weight, rather than NaN
         pattern = pattern.masked_fill(~visible.any(-1, keepdim=True), 0.0)
     pattern, changed = visit(points.hook_pattern, pattern)
     if not (edited or changed):
         return None
     if kwargs.get("dropout"):
         raise HookError("attention rows can not be edited under dropout: call .eval() on the model first")
-    return EditedRows(rows, _mix(pattern, value).to(query.dtype))
+    return _written(
+        rows, pattern, value, set().union(*(point.wanted(site.now, readers=False) for point in points.on_rows))
+    )
+
+
+def _written(rows: range | list[int], pattern: Tensor, value: Tensor, edited: set[int]) -> EditedRows:
+    """The rows that somebody may have edited; those that were only read stay the kernel's own."""
+    if edited != set(rows):
+        places = [place for place, row in enumerate(rows) if row in edited]
+        rows, pattern = as_range([rows[place] for place in places]), pattern[:, :, places]
+    return EditedRows(rows, pattern, _mix(pattern, value).to(value.dtype))
 
 
 def attention_logits(
@@ -210,11 +225,7 @@ def _visit_heads(point: HookPoint, tensor: Float[Tensor, "batch head pos d_head"
     return shown.transpose(1, 2) if changed else tensor
 
 
-def _contiguous(rows: list[int]) -> range | list[int]:
-    return range(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
-
-
-def _previous_of(module: nn.Module, implementation: str) -> Callable[..., tuple[Tensor, Any]]:
+def _previous_of(module: Any, implementation: str) -> Callable[..., tuple[Tensor, Any]]:
     """The function that `module` runs under the given implementation name."""
     name = implementation.removeprefix(KEY_PREFIX)
     if name == "eager":
@@ -222,7 +233,7 @@ def _previous_of(module: nn.Module, implementation: str) -> Callable[..., tuple[
     return ALL_ATTENTION_FUNCTIONS[name]
 
 
-def hook_attention(module: nn.Module, points: AttentionPoints, now: Pass, *, follows_pass: bool) -> str:
+def hook_attention(module: Any, points: AttentionPoints, now: Pass, *, follows_pass: bool) -> str:
     """Send one attention module through its points; return the name of the implementation that it had.
 
     Raises:

@@ -9,9 +9,8 @@ from transformer_lens import ActivationCache
 
 from interp.errors import HookError
 
-_REFUSED = {
-    name: "it needs weights folded and centred as in a TransformerLens text model"
-    for name in (
+_REFUSED = dict.fromkeys(
+    (
         "logit_lens",
         "accumulated_resid",
         "logit_attrs",
@@ -25,8 +24,9 @@ _REFUSED = {
         "ssm_layers",
         "compute_ssm_effective_attention",
         "compute_ssm_state",
-    )
-}
+    ),
+    "it needs weights folded and centred as in a TransformerLens text model",
+) | {"apply_slice_to_batch_dim": "projector.hook_out has no batch axis: index the tensors themselves"}
 
 
 class VLMCache(ActivationCache):
@@ -64,3 +64,17 @@ class VLMCache(ActivationCache):
     def __repr__(self) -> str:
         """Count and name what was captured."""
         return f"VLMCache of {len(self.cache_dict)} activations: {', '.join(self.cache_dict)}"
+
+
+class Keep:
+    """A hook function that keeps a copy of what it sees, and never edits."""
+
+    reads_only = True
+
+    def __init__(self, kept: dict[str, torch.Tensor], device: torch.device | str | None = None) -> None:
+        """Keep into `kept`, by hook name, on `device`."""
+        self.kept, self.device = kept, device
+
+    def __call__(self, tensor: torch.Tensor, *, hook: Any) -> None:
+        """Keep one tensor."""
+        self.kept[hook.name] = tensor.detach().to(self.device, copy=True)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Parser(argparse.ArgumentParser):
     """An argument parser whose help keeps its examples as written, and whose errors are ours."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, **settings: Any) -> None:
         """Keep line breaks of descriptions."""
-        super().__init__(*args, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, **settings})
 
     def error(self, message: str) -> Any:
         """Say what is wrong on one line, with exit code 2."""
@@ -29,7 +29,9 @@ class Parser(argparse.ArgumentParser):
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --model, --device, --dtype, --revision, --prompt and --debug."""
     group = parser.add_argument_group("model")
-    group.add_argument("--model", default="shapes-vlm", help="hub name, folder, or embedded model (default: %(default)s)")
+    group.add_argument(
+        "--model", default="shapes-vlm", help="hub name, folder, or embedded model (default: %(default)s)"
+    )
     group.add_argument("--device", default=None, help="where to run: cpu, cuda, cuda:1, auto (default: cpu)")
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: the checkpoint's)")
     group.add_argument("--revision", default=None, help="revision of the model on the hub")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +73,13 @@ def greedy_settings(vlm: HookedVLM, max_new_tokens: int) -> Any:
     first_eos = eos[0] if isinstance(eos, list) else eos
     pad = next((i for i in (own.pad_token_id, vlm.processor.tokenizer.pad_token_id, first_eos) if i is not None), None)
     return GenerationConfig(
-        max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, eos_token_id=eos, pad_token_id=pad
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        eos_token_id=eos,
+        pad_token_id=pad,
+        return_dict_in_generate=True,
+        output_logits=True,
     )
 
 
@@ -85,11 +93,19 @@ def generate(vlm: HookedVLM, inputs: VLMInputs, max_new_tokens: int) -> Generati
     """Answer greedily with a KV cache; the tokens are those of Hugging Face's `generate`."""
     settings = greedy_settings(vlm, max_new_tokens)
     prompt = inputs.input_ids.shape[1]
-    with torch.no_grad():
-        made = vlm.model.generate(
-            **inputs.tensors, generation_config=settings, return_dict_in_generate=True, output_logits=True
-        )
+    with torch.no_grad(), _own_settings(vlm.model, settings):
+        made = vlm.model.generate(**inputs.tensors, generation_config=settings)
     return as_generation(vlm, made.sequences[:, prompt:], settings, made.logits[0].float())
+
+
+@contextmanager
+def _own_settings(model: Any, settings: Any) -> Iterator[None]:
+    """Put the checkpoint's settings aside: transformers would fill whatever ours leave open with them."""
+    before, model.generation_config = model.generation_config, settings
+    try:
+        yield
+    finally:
+        model.generation_config = before
 
 
 def as_generation(vlm: HookedVLM, tokens: Tensor, settings: Any, first_logits: Tensor) -> Generation:
@@ -99,7 +115,7 @@ def as_generation(vlm: HookedVLM, tokens: Tensor, settings: Any, first_logits: T
         vlm.processor.tokenizer.decode(row[:length], skip_special_tokens=True).strip()
         for row, length in zip(tokens.tolist(), lengths, strict=True)
     )
-    return Generation(tokens, texts, lengths, first_logits)
+    return Generation(tokens[:, : max(lengths)], texts, lengths, first_logits)
 
 
 def generate_with_cache(
@@ -152,7 +168,8 @@ def _of_sample(
     for layer, passes in enumerate(kept):
         for step in range(steps):
             row = passes[step][sample, :, 0].numpy()
-            pattern[layer, :, step, : row.shape[-1]] = row
+            end = inputs.input_ids.shape[1] + step  # a layer with a sliding window keeps only the last keys
+            pattern[layer, :, step, end - row.shape[-1] : end] = row
     tokens = tuple(vlm.processor.tokenizer.convert_ids_to_tokens(answer.tokens[sample, :steps].tolist()))
     return GeneratedAttention(pattern, tokens, inputs.layouts[sample].extended(tokens[: steps - 1]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +27,8 @@ class ImageGrid:
 
     Attributes:
         image_size: (width, height) of the photo in pixels.
-        boxes: corners (x0, y0, x1, y1) of what each token saw, clipped to the photo, in the order of the prompt. A token
-            that saw nothing but padding has a box without area.
+        boxes: corners (x0, y0, x1, y1) of what each token saw, clipped to the photo, in the order of the prompt. A
+            token that saw nothing but padding has a box without area.
         rows: row of each token in its view.
         cols: column of each token in its view.
         view: 0 for the view of the whole photo, 1 and up for tiles.
@@ -38,7 +38,7 @@ class ImageGrid:
         >>> grid = llava_grid((640, 480), processor.image_processor, patch_size=14, tower_size=336)
         >>> grid.seen, len(grid)
         ((80.0, 0.0, 560.0, 480.0), 576)
-        >>> grid.membership(Box("mug", (80, 0, 90, 10)))[0]  # the first token covers 20 x 20 pixels
+        >>> print(grid.membership(Box("mug", (80, 0, 90, 10)))[0])  # the first token covers 20 x 20 pixels
         0.25
     """
 
@@ -48,20 +48,16 @@ class ImageGrid:
     cols: Int[np.ndarray, " token"]
     view: Int[np.ndarray, " token"]
     seen: tuple[float, float, float, float]
-    _areas: Float64[np.ndarray, " token"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit together, and keep read-only copies."""
         boxes = np.array(self.boxes, dtype=np.float64).reshape(-1, 4)
-        width, height = self.image_size
-        inside = (boxes >= 0).all() and (boxes[:, 2:] <= (width, height)).all() and (boxes[:, :2] <= boxes[:, 2:]).all()
-        if not inside:
-            raise InputError(f"token boxes leave the photo of {width} x {height} pixels: clip them to it")
-        parts = {"boxes": boxes, "_areas": _areas(boxes)}
-        parts |= {name: np.array(getattr(self, name), dtype=np.int64) for name in ("rows", "cols", "view")}
-        for name, array in parts.items():
-            if array.shape[:1] != boxes.shape[:1]:
-                raise InputError(f"{name} of {len(array)} tokens stand beside {len(boxes)} boxes: give one for each token")
+        if not _all_inside(np.vstack([boxes, self.seen]), self.image_size) or not _area(self.seen) > 0:
+            raise InputError(f"token boxes leave the photo of {self.image_size} pixels, or nothing was seen: clip them")
+        parts = {name: np.array(getattr(self, name), dtype=np.int64) for name in ("rows", "cols", "view")}
+        for name, array in {"boxes": boxes, **parts}.items():
+            if not len(boxes) == len(array) > 0:
+                raise InputError(f"{name} has {len(array)} entries for {len(boxes)} tokens: give one for each token")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 
@@ -80,8 +76,8 @@ class ImageGrid:
 
         Example:
             >>> grid.describe()
-            'The model saw x 80 to 560 and y 0 to 480 of the photo of 640 x 480 pixels; it never saw 25.0 % of it (left,
-            right). It has 24 x 24 tokens of 20.0 x 20.0 pixels.'
+            'The model saw x 80 to 560 and y 0 to 480 of the photo of 640 x 480 pixels, through 24 x 24 tokens; it never
+            saw 25.0 % of it (left, right).'
         """
         width, height = self.image_size
         x0, y0, x1, y1 = self.seen
@@ -91,8 +87,8 @@ class ImageGrid:
         if not sides:
             return f"The model saw the whole photo of {width} x {height} pixels, through {tokens}."
         return (
-            f"The model saw x {x0:.4g} to {x1:.4g} and y {y0:.4g} to {y1:.4g} of the photo of {width} x {height} pixels, "
-            f"through {tokens}; it never saw {100 * self.unseen_share:.1f} % of it ({sides})."
+            f"The model saw x {x0:.0f} to {x1:.0f} and y {y0:.0f} to {y1:.0f} of the photo of {width} x {height} "
+            f"pixels, through {tokens}; it never saw {100 * self.unseen_share:.1f} % of it ({sides})."
         )
 
     def membership(self, box: AnyBox) -> Float32[np.ndarray, " token"]:
@@ -109,16 +105,20 @@ class ImageGrid:
     def union_membership(self, boxes: Boxes | Iterable[AnyBox]) -> Float32[np.ndarray, " token"]:
         """Share of each token's own area covered by the boxes together; where they overlap they count once."""
         covered = _covered_area(self.boxes, _corners(boxes))
-        share = np.divide(covered, self._areas, out=np.zeros(len(self)), where=self._areas > 0)
+        own = _areas(self.boxes)
+        share = np.divide(covered, own, out=np.zeros(len(self)), where=own > 0)
         return share.clip(0.0, 1.0).astype(np.float32)
 
     def area_share(self, boxes: AnyBox | Boxes | Iterable[AnyBox]) -> float:
-        """Share of the seen area that the boxes cover together, in [0, 1]: what an even gaze would put in them."""
+        """Share of the seen area that the boxes cover together, in [0, 1].
+
+        It is the chance level: what attention spread evenly over the seen area would put in them.
+        """
         covered = _covered_area(np.array([self.seen]), _corners(boxes))
         return float(covered[0] / _area(self.seen))
 
     def seen_share(self, box: AnyBox) -> float:
-        """Share of the box's own area that the model saw, in [0, 1]; below 1 where the crop or the photo cuts it off."""
+        """Share of the box's own area that the model saw, in [0, 1]; below 1 where crop or photo cut it off."""
         corners = _corners(box)
         return float(_covered_area(np.array([self.seen]), corners)[0] / _areas(corners)[0])
 
@@ -140,8 +140,8 @@ class ImageGrid:
     ) -> Float32[np.ndarray, "height width"]:
         """Paint values per token over the photo.
 
-        Each pixel gets the value of the token in whose box its centre lies, the mean over views where there are several,
-        and NaN where the model saw nothing.
+        Each pixel gets the value of the token in whose box its centre lies, the mean over views where there are
+        several, and NaN where the model saw nothing.
 
         Args:
             values: one number per token.
@@ -152,7 +152,9 @@ class ImageGrid:
         """
         values = self._per_token(values).astype(np.float32)
         if values.ndim != 1:
-            raise InputError(f"values have shape {values.shape}: give one number per token, one head and layer at a time")
+            raise InputError(
+                f"values have shape {values.shape}: give one number per token, one head and layer at a time"
+            )
         width, height = self._raster_size(max_side)
         total, views = np.zeros((height, width), dtype=np.float32), np.zeros((height, width), dtype=np.uint8)
         scale = np.array([width, height] * 2) / np.array(self.image_size * 2)
@@ -160,12 +162,16 @@ class ImageGrid:
         for value, (x0, y0, x1, y1) in zip(values, spans, strict=True):
             total[y0:y1, x0:x1] += value
             views[y0:y1, x0:x1] += 1
-        return np.divide(total, views, out=np.full_like(total, np.nan), where=views > 0)
+        np.divide(total, views, out=total, where=views > 0)
+        total[views == 0] = np.nan
+        return total
 
     def _per_token(self, values: Any) -> np.ndarray:
         values = np.asarray(values)
         if not values.ndim or values.shape[-1] != len(self):
-            raise InputError(f"values of shape {values.shape} for {len(self)} image tokens: the last axis must be the token")
+            raise InputError(
+                f"values of shape {values.shape} for {len(self)} image tokens: the last axis must be the token"
+            )
         return values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float32)
 
     def _raster_size(self, max_side: int | None) -> tuple[int, int]:
@@ -176,13 +182,11 @@ class ImageGrid:
         return max(1, round(width * shrink)), max(1, round(height * shrink))
 
 
-def llava_grid(
-    image_size: tuple[int, int], image_processor: Any, *, patch_size: int, tower_size: int
-) -> ImageGrid:
+def llava_grid(image_size: tuple[int, int], image_processor: Any, *, patch_size: int, tower_size: int) -> ImageGrid:
     """The grid of a LLaVA-1.5-like model: one view, cut into square patches, row after row.
 
-    It follows the settings of the image processor at hand (padding to a square, resize, centre crop, final padding) with
-    the whole-pixel rounding of transformers, which differs between its torchvision and its Pillow processors.
+    It follows the settings of the image processor at hand (padding to a square, resize, centre crop, final padding)
+    with the whole-pixel rounding of transformers, which differs between its torchvision and its Pillow processors.
 
     Args:
         image_size: (width, height) of the photo in pixels.
@@ -200,10 +204,11 @@ def llava_grid(
     """
     from interp.resizing import follow_processor
 
-    x, y = follow_processor(image_size, image_processor)
+    width, height = image_size
+    x, y = follow_processor((width, height), image_processor)
     if (x.length, y.length) != (tower_size, tower_size):
         raise ModelError(
-            f"the image processor makes {x.length} x {y.length} pixels of a photo of {image_size[0]} x {image_size[1]}, "
+            f"the image processor makes {x.length} x {y.length} pixels of a photo of {width} x {height}, "
             f"and the vision tower takes {tower_size} x {tower_size}: use the processor that belongs to the model"
         )
     side = tower_size // patch_size
@@ -212,16 +217,16 @@ def llava_grid(
     rows, cols = (axis.ravel() for axis in np.indices((side, side)))
     boxes = np.stack([xs[cols], ys[rows], xs[cols + 1], ys[rows + 1]], axis=1)
     seen = (float(xs[0]), float(ys[0]), float(xs[-1]), float(ys[-1]))
-    return ImageGrid(tuple(image_size), boxes, rows, cols, np.zeros(side * side, dtype=int), seen)
+    return ImageGrid((width, height), boxes, rows, cols, np.zeros(side * side, dtype=int), seen)
 
 
 def _corners(boxes: AnyBox | Boxes | Iterable[AnyBox]) -> Float64[np.ndarray, "box 4"]:
     """Corners of one box or several, each checked."""
     if isinstance(boxes, Boxes):
         return boxes.xyxy
-    several = list(boxes) if not isinstance(boxes, Box) else [boxes]
+    several: list[Any] = [boxes] if isinstance(boxes, Box) else list(boxes)
     if len(several) == 4 and all(np.isscalar(corner) for corner in several):
-        several = [several]
+        several = [several]  # the corners of one box
     checked = [box if isinstance(box, Box) else _box_of_corners(box) for box in several]
     return np.array([box.xyxy for box in checked], dtype=np.float64).reshape(-1, 4)
 
@@ -253,6 +258,12 @@ def _covered_area(
 def _overlap(start: np.ndarray, end: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Length of each interval inside each cell between two edges, [interval cell]."""
     return (np.minimum(end[:, None], edges[1:]) - np.maximum(start[:, None], edges[:-1])).clip(min=0.0)
+
+
+def _all_inside(boxes: np.ndarray, image_size: tuple[int, int]) -> bool:
+    """Whether corners are in order, and none outside the photo."""
+    start, end = boxes[:, :2], boxes[:, 2:]
+    return bool((start >= 0).all() and (start <= end).all() and (end <= image_size).all())
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformer_lens import HookedRootModule
 
-from interp.cache import VLMCache
+from interp.cache import Keep, VLMCache
 from interp.errors import HookError, ModelError
 from interp.families import family_of
 from interp.inputs import VLMInputs, prepare
@@ -47,7 +47,7 @@ class HookedVLM(HookedRootModule):
         self.family = family_of(model)
         object.__setattr__(self, "model", model)  # outside the module tree, so that setup() renames nothing in it
         self.processor = processor
-        self.cfg = _shape(model)
+        self.cfg = ModelShape.of(model)
         tower = vision_tower(model, self.family)
         self.blocks = TowerPoints(self.cfg.n_layers).blocks
         self.vision = TowerPoints(len(submodule(model, tower.blocks)))
@@ -85,8 +85,12 @@ class HookedVLM(HookedRootModule):
 
         Args:
             name: such as `llava-hf/llava-1.5-7b-hf`, `./my-llava` or `shapes-vlm`.
-            dtype, device_map, revision, kwargs: passed on to transformers' `from_pretrained`.
+            dtype: a torch dtype or its name; `auto` is the checkpoint's own.
+            device_map: where the model goes, as transformers understands it.
+            revision: a branch, tag or commit on the hub.
             self_check: prove on load that hooks see and change what they should; see `interp.selfcheck`.
+            **kwargs: passed on to transformers' `from_pretrained`.
+            **kwargs: passed on to transformers' `from_pretrained`.
 
         Raises:
             ModelError: it can not be loaded, is of an unknown family, or fails its self-check.
@@ -111,11 +115,14 @@ class HookedVLM(HookedRootModule):
     @contextmanager
     def paused(self) -> Iterator[PreTrainedModel]:
         """Take the wiring off for a while: the model as it was, to compare with."""
+        before, self.wrapped = self.wrapped, False
         self._wiring.detach()
         try:
             yield self.model
         finally:
-            self._wiring.attach()
+            if before:
+                self._wiring.attach()
+            self.wrapped = before
 
     @property
     def device(self) -> torch.device:
@@ -126,6 +133,20 @@ class HookedVLM(HookedRootModule):
     def dtype(self) -> torch.dtype:
         """The model's floating-point type."""
         return self.model.dtype
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """The model's parameters: the hook points beside it have none."""
+        return self.model.named_parameters(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> HookedVLM:
+        """Set the model to training or evaluation, as `eval()` does too."""
+        self.model.train(mode)
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> HookedVLM:
+        """What `to`, `half`, `cuda` and the like are made of: they move the model."""
+        self.model._apply(fn, recurse)
+        return self
 
     def prepare(
         self, images: ImageSource | Sequence[ImageSource], questions: str | Sequence[str], *, prompt: str = "chat"
@@ -140,9 +161,19 @@ class HookedVLM(HookedRootModule):
         Raises:
             ModelError: the model was unwrapped.
         """
-        if not self.wrapped:
-            raise ModelError("this HookedVLM was unwrapped: hook the model again with HookedVLM.wrap(model, processor)")
+        self.check_wrapped()
         return self.model(**{"use_cache": False, **inputs.tensors, **kwargs})
+
+    def check_wrapped(self) -> None:
+        """Refuse to go on where no hook would be heard.
+
+        Raises:
+            ModelError: the model was unwrapped, or is paused.
+        """
+        if not self.wrapped:
+            raise ModelError(
+                "this HookedVLM was unwrapped, or is paused: hook the model again with HookedVLM.wrap(model, processor)"
+            )
 
     # hooks ------------------------------------------------------------------------------------------------------
 
@@ -162,12 +193,15 @@ class HookedVLM(HookedRootModule):
             fwd_hooks: (name, function) pairs. A name is a hook name, several, or a filter; the function is called as
                 `function(tensor, hook=point)` and may return a tensor, change its own in place, or return None.
             bwd_hooks: the same, for gradients.
-            reset_hooks_end, clear_contexts: as in TransformerLens.
+            reset_hooks_end: whether the functions come off on exit.
+            clear_contexts: whether the points' `ctx` is emptied on exit.
             query_rows: rows of logits, scores and pattern that the functions see: `all` unless said otherwise.
 
         Raises:
             HookError: a name that matches nothing, or rows that are not understood.
+            ModelError: the model was unwrapped.
         """
+        self.check_wrapped()
         forward = [pair for name, hook in fwd_hooks for pair in self._named_hooks(name, hook, query_rows)]
         backward = [pair for name, hook in bwd_hooks for pair in self._named_hooks(name, hook, query_rows)]
         with super().hooks(forward, backward, reset_hooks_end, clear_contexts):
@@ -213,7 +247,7 @@ class HookedVLM(HookedRootModule):
             device: where the kept tensors go.
             remove_batch_dim: drop the batch axis of a batch of one.
             fwd_hooks: other hook functions to run under, such as an intervention's; they see what they see in `hooks`.
-            kwargs: passed on to the model; `pos_slice` of TransformerLens is spelled `query_rows` here.
+            **kwargs: passed on to the model; `pos_slice` of TransformerLens is spelled `query_rows` here.
 
         Returns:
             Hugging Face's output, and a `VLMCache` by hook name.
@@ -262,14 +296,34 @@ class HookedVLM(HookedRootModule):
             raise HookError("no hook point is named: list(vlm.hook_dict) has all names")
         return wanted
 
-    def add_hook(self, name: Any, hook: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Add a hook function that stays until `reset_hooks`; see TransformerLens. Rows: all.
+    def add_hook(  # type: ignore[override]
+        self, name: Names, hook: Callable[..., Any], *args: Any, query_rows: QueryRows | None = None, **kwargs: Any
+    ) -> None:
+        """Add a hook function that stays until `reset_hooks`; see TransformerLens, and `hooks` for the rows.
 
         Raises:
-            HookError: a name that matches nothing.
+            HookError: a name that matches nothing, or vision rows that are not named.
+            ModelError: the model was unwrapped.
         """
-        for own in self.matching(name):
-            super().add_hook(own, hook, *args, **kwargs)
+        self.check_wrapped()
+        for own, function in self._named_hooks(name, hook, query_rows):
+            super().add_hook(own, function, *args, **kwargs)
+
+    def add_perma_hook(  # type: ignore[override]
+        self, name: Names, hook: Callable[..., Any], dir: str = "fwd", *, query_rows: QueryRows | None = None
+    ) -> None:
+        """Add a hook function that stays until `reset_hooks(including_permanent=True)` or `unwrap`; see `add_hook`."""
+        self.add_hook(name, hook, dir, is_permanent=True, query_rows=query_rows)
+
+    def get_caching_hooks(self, *args: Any, **kwargs: Any) -> Any:
+        """Not offered: its caches know nothing of query rows.
+
+        Raises:
+            HookError: always.
+        """
+        raise HookError("TransformerLens's caching hooks are not offered by HookedVLM: use run_with_cache")
+
+    add_caching_hooks = cache_all = cache_some = get_caching_hooks
 
     # generation -------------------------------------------------------------------------------------------------
 
@@ -330,33 +384,5 @@ class HookedVLM(HookedRootModule):
         self.self_checked = True
 
 
-class Keep:
-    """A hook function that keeps a copy of what it sees, and never edits."""
-
-    reads_only = True
-
-    def __init__(self, kept: dict[str, Tensor], device: torch.device | str | None) -> None:
-        self.kept, self.device = kept, device
-
-    def __call__(self, tensor: Tensor, *, hook: Any) -> None:
-        self.kept[hook.name] = tensor.detach().to(self.device, copy=True)
-
-
-
-
 def _is_vision_rows(name: str) -> bool:
     return name.startswith("vision.") and name.endswith(ROW_POINTS)
-
-
-def _shape(model: PreTrainedModel) -> ModelShape:
-    """The language model's shape, from its configuration."""
-    text = model.config.get_text_config()
-    heads = text.num_attention_heads
-    return ModelShape(
-        n_layers=text.num_hidden_layers,
-        n_heads=heads,
-        n_kv_heads=getattr(text, "num_key_value_heads", heads),
-        d_model=text.hidden_size,
-        d_head=getattr(text, "head_dim", None) or text.hidden_size // heads,
-        d_vocab=text.vocab_size,
-    )

@@ -89,7 +89,9 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
         image.load()
         turned = _rotate(image)
     except Exception as error:  # a damaged file makes decoders raise nearly anything, from SyntaxError to IndexError
-        raise InputError(f"{name} can not be decoded, it is broken or cut off ({_one_line(error)}): {_ADVICE}") from error
+        raise InputError(
+            f"{name} can not be decoded, it is broken or cut off ({_one_line(error)}): {_ADVICE}"
+        ) from error
     try:
         upright = _to_rgb(turned)
     except ValueError as error:

@@ -122,7 +122,9 @@ def make_prompt(question: str, processor: Any, style: str) -> str:
     if style not in PROMPTS:
         raise InputError(f"prompt style {style!r} is not known: use one of {', '.join(PROMPTS)}")
     if not isinstance(question, str) or not question.strip():
-        raise InputError(f"the question is empty ({question!r}): ask something, such as 'Where is the mug in the photo?'")
+        raise InputError(
+            f"the question is empty ({question!r}): ask something, such as 'Where is the mug in the photo?'"
+        )
     if style == "raw":
         text = question
     elif processor.image_token in question:
@@ -156,7 +158,9 @@ def _tokenize(processor: Any, photos: list[Image.Image], prompts: list[str]) -> 
         padding_side="left",
         add_special_tokens=not _starts_with_bos(processor.tokenizer, prompts[0]),
     )
-    return {name: value for name, value in batch.items() if isinstance(value, torch.Tensor) and name != "token_type_ids"}
+    return {
+        name: value for name, value in batch.items() if isinstance(value, torch.Tensor) and name != "token_type_ids"
+    }
 
 
 def _starts_with_bos(tokenizer: Any, prompt: str) -> bool:
@@ -179,9 +183,7 @@ def _layout(
     image_id = tokenizer.convert_tokens_to_ids(image_token)
     n_image = own.count(image_id)
     expanded = prompt.replace(image_token, image_token * n_image)
-    again = tokenizer(
-        expanded, return_offsets_mapping=True, add_special_tokens=not _starts_with_bos(tokenizer, prompt)
-    )
+    again = tokenizer(expanded, return_offsets_mapping=True, add_special_tokens=not _starts_with_bos(tokenizer, prompt))
     if list(again["input_ids"]) != own:
         raise ModelError("the processor's tokens differ from its tokenizer's: this processor is not supported")
     special = [token == tokenizer.bos_token_id for token in own]
@@ -196,4 +198,3 @@ def _layout(
     padding = int((~mask).sum())
     tokens = tokenizer.convert_ids_to_tokens(ids.tolist())
     return TokenLayout(("pad",) * padding + tuple(kinds), tuple(tokens))
-

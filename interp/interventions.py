@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from numbers import Real
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from interp.errors import HookError, InputError
 from interp.layout import TokenLayout
-from interp.rows import QueryRows, RowHook, check_rows
+from interp.rows import QueryRows, RowHook, check_rows, rows_in_pass
 
 MODES = ("mul", "add", "temper")
 
@@ -36,6 +38,20 @@ class ModelShape:
     d_model: int
     d_head: int
     d_vocab: int
+
+    @classmethod
+    def of(cls, model: Any) -> ModelShape:
+        """The shape of a Hugging Face model's language model, from its configuration."""
+        text = model.config.get_text_config()
+        heads = text.num_attention_heads
+        return cls(
+            n_layers=text.num_hidden_layers,
+            n_heads=heads,
+            n_kv_heads=getattr(text, "num_key_value_heads", heads),
+            d_model=text.hidden_size,
+            d_head=getattr(text, "head_dim", None) or text.hidden_size // heads,
+            d_vocab=text.vocab_size,
+        )
 
 
 class Intervention(Protocol):
@@ -95,16 +111,14 @@ class ScaleImageLogits:
 
     def __post_init__(self) -> None:
         """Refuse numbers and names that mean nothing."""
-        if isinstance(self.alpha, bool) or not isinstance(self.alpha, (int, float)) or not math.isfinite(self.alpha):
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, Real) or not math.isfinite(self.alpha):
             raise InputError(f"alpha={self.alpha!r} is not a finite number: give one such as 0.5 or 1.5")
+        object.__setattr__(self, "alpha", float(self.alpha))
         if self.mode not in MODES:
             raise InputError(f"mode={self.mode!r} is not known: use one of {', '.join(MODES)}")
         for name in ("layers", "heads"):
-            chosen = getattr(self, name)
-            object.__setattr__(self, name, None if chosen is None else tuple(sorted({int(item) for item in chosen})))
-            if chosen is not None and not getattr(self, name):
-                raise InputError(f"{name} is empty, so nothing would be edited: name some, or leave it out for all")
-        check_rows(self.rows)
+            object.__setattr__(self, name, _read_indices(getattr(self, name), name))
+        object.__setattr__(self, "rows", check_rows(self.rows))
 
     @property
     def changes_nothing(self) -> bool:
@@ -140,8 +154,10 @@ class _ImageEdit:
     ) -> None:
         self.setting, self.heads = setting, heads
         self.columns = [torch.from_numpy(layout.image_positions) for layout in layouts]
+        self.length = len(layouts[0])
 
-    def __call__(self, logits: Float[Tensor, "batch head row key"], *, hook: object) -> Tensor:
+    def __call__(self, logits: Float[Tensor, "batch head row key"], *, hook: Any) -> Tensor:
+        self._check(logits, hook)
         edited = logits.clone()
         heads = slice(None) if self.heads is None else list(self.heads)
         for sample, columns in enumerate(self.columns):
@@ -151,6 +167,21 @@ class _ImageEdit:
             block[..., columns] = self._image(own)
             edited[sample, heads] = block
         return edited
+
+    def _check(self, logits: Tensor, hook: Any) -> None:
+        """Refuse logits of other prompts than those that the image positions were taken from."""
+        batch, keys = logits.shape[0], logits.shape[3]
+        if batch != len(self.columns) or hook.now.prompt != self.length or keys < hook.now.offset + hook.now.length:
+            raise HookError(
+                f"{hook.name} has logits of {batch} prompts of {hook.now.prompt} positions and {keys} keys, but the "
+                f"intervention was made for {len(self.columns)} of {self.length}: make it for the inputs that you run"
+            )
+        first = min(rows_in_pass(self.setting.rows, hook.now)) + hook.now.offset
+        if self.setting.mode == "temper" and any(first < columns.max() for columns in self.columns):
+            raise HookError(
+                f"mode='temper' keeps the image's total attention, but row {first} does not see the whole image: "
+                "name rows after it"
+            )
 
     def _image(self, own: Float[Tensor, "head row image_token"]) -> Tensor:
         alpha = self.setting.alpha
@@ -176,7 +207,9 @@ class PerSample:
         """
         rows = {part.rows for part in self.parts}
         if len(rows) != 1:
-            raise InputError(f"the interventions of one batch edit different rows {sorted(map(str, rows))}: run them apart")
+            raise InputError(
+                f"the interventions of one batch edit different rows {sorted(map(str, rows))}: run them apart"
+            )
         return rows.pop()
 
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
@@ -207,6 +240,19 @@ class _OneEach:
                 result = row_hook.function(parts[sample], hook=hook)
                 parts[sample] = parts[sample] if result is None else result
         return torch.cat(parts)
+
+
+def _read_indices(chosen: Any, what: str) -> tuple[int, ...] | None:
+    """Layers or heads as a sorted tuple; None for all."""
+    if chosen is None:
+        return None
+    try:
+        indices = tuple(sorted({operator.index(item) for item in chosen}))
+    except TypeError:
+        raise InputError(f"{what}={chosen!r} is not understood: give whole numbers, such as {what}=(6, 7)") from None
+    if not indices:
+        raise InputError(f"{what} is empty, so nothing would be edited: name some, or leave it out for all")
+    return indices
 
 
 def check_indices(chosen: Sequence[int] | None, count: int, what: str) -> tuple[int, ...]:

@@ -36,7 +36,9 @@ class TokenLayout:
         """Refuse kinds that are not known."""
         unknown = sorted(set(self.kinds) - set(KINDS))
         if unknown or len(self.kinds) != len(self.tokens):
-            raise InputError(f"layout has kinds {unknown} or lengths that differ: use one of {', '.join(KINDS)} per token")
+            raise InputError(
+                f"layout has kinds {unknown} or lengths that differ: use one of {', '.join(KINDS)} per token"
+            )
 
     def __len__(self) -> int:
         """Count the positions, padding included."""
@@ -94,7 +96,10 @@ def find_kinds(
         text[start : start + (options.start() if options else len(question))] = "question"
     for match in re.finditer(re.escape(image_token), prompt):
         text[match.start() : match.end()] = "image"
-    return [_kind_of(text, prompt, span, bos=flag and place == 0) for place, (span, flag) in enumerate(zip(spans, special, strict=True))]
+    return [
+        _kind_of(text, prompt, span, bos=flag and place == 0)
+        for place, (span, flag) in enumerate(zip(spans, special, strict=True))
+    ]
 
 
 def _system_end(head: str) -> int:

@@ -53,7 +53,9 @@ class OutputFolder:
             os.chmod(aside, 0o644)
             os.replace(aside, target)
         except OSError as error:
-            raise InputError(f"{str(target)!r} can not be written ({error.strerror}): free the disk or change --out") from error
+            raise InputError(
+                f"{str(target)!r} can not be written ({error.strerror}): free the disk or change --out"
+            ) from error
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(aside)

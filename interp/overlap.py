@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ def overlap(
     Raises:
         InputError: shapes do not fit, weights are negative or not finite, or a name is not known.
     """
-    weights = _weights(attention, len(grid.boxes))
+    weights = _weights(attention, len(grid))
     if not normalisations:
         raise InputError(f"no normalisation was asked for: use some of {', '.join(NORMALISATIONS)}")
     even_mass = {name: _even_mass(attention, weights, name) for name in normalisations}
@@ -102,7 +102,7 @@ class Overlap:
         measures: float32 [normalisation region layer head+1 step] per measure; NaN where undefined.
         even: what evenly spread attention scores, float32 [normalisation region step] per measure.
         area_share: share of the seen photo that each region covers, float32 [region].
-        coverage: share of each region's own area that the model saw, float32 [region]; NaN without boxes.
+        coverage: share of the boxes' own areas that the model saw, float32 [region]; NaN without boxes.
         objects: how many boxes each region has.
         objects_seen: how many of them the model saw any part of.
         generated: whether the steps are generated tokens.
@@ -220,17 +220,17 @@ def _regions(boxes: list[Box], grid: ImageGrid) -> list[_Region]:
 
 def _region(name: str, boxes: list[Box], grid: ImageGrid) -> _Region:
     """What the tokens of a grid see of some boxes."""
-    masks = [np.asarray(grid.membership(box), dtype=np.float64) for box in boxes]
+    areas = np.array([box.area for box in boxes])
+    shares = np.array([grid.seen_share(box) for box in boxes])
+    coverage = float(areas @ shares / areas.sum()) if boxes else np.nan
+    masks = [grid.membership(box).astype(np.float64) for box in boxes]
     seen = [(box, mask) for box, mask in zip(boxes, masks, strict=True) if mask.max() > 0]
-    own = _union_area([box.xyxy for box in boxes])
-    inside = _union_area([_clip(box.xyxy, grid.seen) for box in boxes])
-    coverage = inside / own if boxes else np.nan
     if not seen:
-        nothing = np.full(len(grid.boxes), np.nan)
+        nothing = np.full(len(grid), np.nan)
         return _Region(name, nothing, nothing, 0.0 if boxes else np.nan, coverage, len(boxes), 0)
     seen_boxes = [box for box, _ in seen]
-    mask = np.asarray(grid.union_membership(seen_boxes), dtype=np.float64)
-    target = np.any([mask >= mask.max() / 2 for _, mask in seen], axis=0).astype(np.float64)
+    mask = grid.union_membership(seen_boxes).astype(np.float64)
+    target = np.any([own >= own.max() / 2 for _, own in seen], axis=0).astype(np.float64)
     return _Region(name, mask, target, grid.area_share(seen_boxes), coverage, len(boxes), len(seen))
 
 
@@ -298,18 +298,3 @@ def _even_mass(attention: Trajectory | np.ndarray, weights: np.ndarray, normalis
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Division that gives NaN for nothing over nothing."""
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
-
-
-def _clip(box: Sequence[float], frame: Sequence[float]) -> tuple[float, float, float, float]:
-    """The part of a box inside a frame, both xyxy; empty (x1 <= x0) where there is none."""
-    return max(box[0], frame[0]), max(box[1], frame[1]), min(box[2], frame[2]), min(box[3], frame[3])
-
-
-def _union_area(boxes: Iterable[Sequence[float]]) -> float:
-    """Area that xyxy boxes cover together, overlaps once, by cutting the plane at every edge."""
-    real = np.array([box for box in boxes if box[2] > box[0] and box[3] > box[1]], dtype=np.float64).reshape(-1, 4)
-    xs, ys = np.unique(real[:, [0, 2]]), np.unique(real[:, [1, 3]])
-    covered = np.zeros((max(len(ys) - 1, 0), max(len(xs) - 1, 0)), dtype=bool)
-    for x0, y0, x1, y1 in real:
-        covered[np.searchsorted(ys, y0) : np.searchsorted(ys, y1), np.searchsorted(xs, x0) : np.searchsorted(xs, x1)] = True
-    return float((covered * np.diff(ys)[:, None] * np.diff(xs)).sum())

@@ -6,6 +6,7 @@ kept. An intervention that touches earlier rows does not fit and is refused.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.cache import Keep
 from interp.errors import HookError, InputError
 from interp.generation import Generation, as_generation, end_tokens, greedy_settings
 from interp.interventions import Intervention, PerSample
+from interp.rows import ROW_POINTS, RowHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +56,7 @@ class Prefix:
 
     Raises:
         HookError: hooks are on, which would be baked into the kept keys and values.
-        InputError: a prompt of a single token.
+        InputError: a prompt of a single token, or that ends with the image, or is longer than a sliding window.
     """
 
     def __init__(self, vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 16) -> None:
@@ -64,21 +67,30 @@ class Prefix:
             inputs: one batch; its samples may differ in length.
             chunk: at most so many rows (interventions times samples) in one step, to bound memory.
         """
-        if any(point.has_hooks() for point in vlm.hook_dict.values()):
-            raise HookError("hooks are on: make the Prefix outside of them, and give it interventions instead")
         self.vlm, self.inputs, self.chunk = vlm, inputs, max(chunk, 1)
         self.length = inputs.input_ids.shape[1]
         if self.length < 2:
             raise InputError("the prompt has a single token, so there is nothing to share: run it as it is")
+        if any(layout.kinds[-1] == "image" for layout in inputs.layouts):
+            raise InputError("the prompt ends with the image, which can not be cut: let some text follow it")
+        self._check_ready()
         tensors = dict(inputs.tensors)
         tensors["input_ids"] = inputs.input_ids[:, :-1]
         tensors["attention_mask"] = inputs.attention_mask[:, :-1]
         with torch.no_grad():
-            cache = vlm.model(**tensors, use_cache=True, logits_to_keep=1).past_key_values
-        self._kept = [(layer.keys, layer.values) for layer in cache.layers]
+            self._cache = vlm.model(**tensors, use_cache=True, logits_to_keep=1).past_key_values
+        if any(layer.keys.shape[2] < self.length - 1 for layer in self._cache.layers):
+            raise InputError(
+                f"the prompt of {self.length} positions is longer than this model's sliding window, so that its first "
+                "keys are not kept: run the whole prompt with vlm.intervene(...)"
+            )
 
     def step(
-        self, interventions: Sequence[Intervention], *, capture: Sequence[str] = (), samples: Sequence[int] | None = None
+        self,
+        interventions: Sequence[Intervention],
+        *,
+        capture: Sequence[str] = (),
+        samples: Sequence[int] | None = None,
     ) -> Step:
         """Run the last prompt row once under each intervention.
 
@@ -88,7 +100,7 @@ class Prefix:
             samples: the samples of the batch to run; all by default.
 
         Raises:
-            HookError: an intervention touches earlier rows, or a name matches nothing.
+            HookError: an intervention touches earlier rows, a name matches nothing, or hooks are on.
         """
         chosen = list(range(len(self.inputs))) if samples is None else list(samples)
         many = max(self.chunk // max(len(chosen), 1), 1)
@@ -102,7 +114,11 @@ class Prefix:
         return Step(torch.cat([part.logits for part in parts]), captured)
 
     def generate(self, interventions: Sequence[Intervention], max_new_tokens: int = 10) -> list[Generation]:
-        """Answer greedily under each intervention, decoded tokens untouched; one `Generation` per intervention."""
+        """Answer greedily under each intervention, decoded tokens untouched; one `Generation` per intervention.
+
+        Raises:
+            HookError: see `step`.
+        """
         settings = greedy_settings(self.vlm, max_new_tokens)
         chosen = list(range(len(self.inputs)))
         many = max(self.chunk // len(chosen), 1)
@@ -115,12 +131,18 @@ class Prefix:
                 as_generation(self.vlm, own, settings, first)
                 for own, first in zip(tokens.chunk(len(part)), step.logits, strict=True)
             ]
+        if not answers:
+            raise InputError("no intervention is given: use Untouched() for the baseline")
         return answers
 
-    def _run(
-        self, interventions: list[Intervention], samples: list[int], capture: Sequence[str]
-    ) -> tuple[Any, Step]:
+    def _check_ready(self) -> None:
+        self.vlm.check_wrapped()
+        if any(point.has_hooks() for point in self.vlm.hook_dict.values()):
+            raise HookError("hooks are on: use a Prefix outside of them, and give it interventions instead")
+
+    def _run(self, interventions: list[Intervention], samples: list[int], capture: Sequence[str]) -> tuple[Any, Step]:
         """One step of every (intervention, sample) pair, as rows of one batch."""
+        self._check_ready()
         for intervention in interventions:
             if intervention.rows != "last":
                 raise HookError(
@@ -134,7 +156,10 @@ class Prefix:
         )
         kept: dict[str, Tensor] = {}
         if capture:
-            hooks += self._keepers(capture, kept)
+            hooks += [(name, RowHook(Keep(kept), "last", reads_only=True)) for name in self.vlm.matching(capture)]
+        for name, _ in hooks:
+            if not name.endswith(ROW_POINTS) or name.startswith("vision."):
+                raise HookError(f"{name} is no attention row of the language model: a Prefix step has only those")
         cache = self._branch(samples, len(interventions))
         ids = self.inputs.input_ids[samples, -1:].repeat(len(interventions), 1)
         mask = self.inputs.attention_mask[samples].repeat(len(interventions), 1)
@@ -147,26 +172,15 @@ class Prefix:
         captured = {name: value.unflatten(0, shape) for name, value in kept.items()}
         return cache, Step(output.logits[:, -1].float().unflatten(0, shape), captured)
 
-    def _keepers(self, names: Sequence[str], kept: dict[str, Tensor]) -> list[tuple[str, Callable[..., Any]]]:
-        from interp.hooked_vlm import Keep
-        from interp.rows import ROW_POINTS, RowHook
-
-        for name in self.vlm.matching(names):
-            if not name.endswith(ROW_POINTS) or name.startswith("vision."):
-                raise HookError(f"{name} is not an attention row of the language model: a Prefix step keeps only those")
-        return [(name, RowHook(Keep(kept, None), "last", reads_only=True)) for name in names]
-
     def _branch(self, samples: list[int], times: int) -> Any:
         """A cache that starts with the kept keys and values of the samples, once for each intervention."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self.vlm.model.config.get_text_config())
-        everything = samples == list(range(len(self.inputs)))
-        for layer, (keys, values) in zip(cache.layers, self._kept, strict=True):
-            own = (keys, values) if everything else (keys[samples], values[samples])
-            layer.lazy_initialization(*own)
-            layer.keys, layer.values = (item.repeat(times, 1, 1, 1) if times > 1 else item for item in own)
-        return cache
+        branch = copy.copy(self._cache)
+        branch.layers = [copy.copy(layer) for layer in self._cache.layers]
+        rows = samples * times
+        if rows != list(range(len(self.inputs))):
+            for layer in branch.layers:
+                layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+        return branch
 
     def _decode(self, cache: Any, first: Tensor, times: int, settings: Any) -> Tensor:
         """Continue greedily from the first tokens [row]; returns ids [row step], padded after each row's end."""
@@ -194,4 +208,3 @@ def _spread(intervention: Intervention, samples: list[int], batch: int) -> list[
             return list(intervention.parts)
         return [intervention.parts[sample] for sample in samples]
     return [intervention] * len(samples)
-

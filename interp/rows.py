@@ -51,14 +51,14 @@ def check_rows(rows: QueryRows) -> QueryRows:
 
 
 def rows_in_pass(rows: QueryRows, now: Pass) -> range | list[int]:
-    """Local indices, inside the rows of this pass, of the rows that are asked for; empty when none are here.
+    """Local indices, inside the rows of this pass, of the rows asked for, in the order asked; empty when none are here.
 
     Example:
         >>> rows_in_pass("last", Pass(offset=0, length=6, prompt=6))
         range(5, 6)
 
     Raises:
-        HookError: a position lies outside the prompt.
+        HookError: a position lies outside the prompt, or is named twice.
     """
     end = now.offset + now.length
     if rows == "all":
@@ -74,9 +74,15 @@ def rows_in_pass(rows: QueryRows, now: Pass) -> range | list[int]:
                 f"query_rows {outside} lie outside the prompt of {now.prompt} positions: "
                 f"give positions from 0 to {now.prompt - 1}"
             )
-        wanted = sorted({int(row) % now.prompt for row in rows})
-    here = [row - now.offset for row in wanted if now.offset <= row < end]
-    return range(here[0], here[-1] + 1) if here and here[-1] - here[0] == len(here) - 1 else here
+        wanted = [int(row) % now.prompt for row in rows]
+        if len(set(wanted)) < len(wanted):
+            raise HookError(f"query_rows {list(rows)} name a position twice in the prompt of {now.prompt} positions")
+    return as_range([row - now.offset for row in wanted if now.offset <= row < end])
+
+
+def as_range(rows: list[int]) -> range | list[int]:
+    """A range where the rows follow each other, the list itself otherwise."""
+    return range(rows[0], rows[-1] + 1) if rows and rows == [*range(rows[0], rows[-1] + 1)] else rows
 
 
 def as_index(rows: range | list[int]) -> slice | list[int]:
@@ -93,11 +99,11 @@ class RowHookPoint(HookPoint):
         self.rows: range | list[int] = range(0)
         self.now = Pass()
 
-    def wanted(self, now: Pass) -> set[int]:
-        """Local indices of the rows that the hooks on this point ask for in this pass."""
-        handles = [*self.fwd_hooks, *self.bwd_hooks]
-        asked = {getattr(handle.user_hook, "query_rows", "all") for handle in handles}
-        return set().union(*(rows_in_pass(rows, now) for rows in asked)) if asked else set()
+    def wanted(self, now: Pass, *, readers: bool = True) -> set[int]:
+        """Local indices of the rows that the hooks on this point, or those that may edit, ask for in this pass."""
+        hooks = [handle.user_hook for handle in (*self.fwd_hooks, *self.bwd_hooks)]
+        asked = {getattr(hook, "query_rows", "all") for hook in hooks if readers or not _only_reads(hook)}
+        return {row for rows in asked for row in rows_in_pass(rows, now)}
 
 
 class RowHook:
@@ -122,7 +128,7 @@ class RowHook:
         places = {row: place for place, row in enumerate(hook.rows)}
         index = torch.tensor([places[row] for row in wanted], device=tensor.device)
         own = tensor.index_select(2, index)
-        watch = Watch(own, gradients=not self.reads_only)
+        watch = Watch(own, reads_only=self.reads_only)
         result = self.function(own, hook=hook)
         if not watch.changed(own if result is None else result):
             return None
@@ -136,45 +142,58 @@ class RowHook:
 class Watch:
     """Tells whether a tensor was replaced, changed in place, or drawn into a gradient, since the watch began."""
 
-    def __init__(self, tensor: torch.Tensor, *, gradients: bool = True) -> None:
-        """Take note of the tensor as it is; inference tensors carry no version, so they are copied."""
+    def __init__(self, tensor: torch.Tensor, *, reads_only: bool = False) -> None:
+        """Keep a copy to compare with, since a change through `.data` or numpy leaves no other trace."""
         self.tensor = tensor
-        self.gradients = gradients and torch.is_grad_enabled()
-        self.before = tensor.clone() if tensor.is_inference() else None
-        self.version = None if tensor.is_inference() else tensor._version
+        self.before = None if reads_only else tensor.detach().clone()
 
     def changed(self, now: torch.Tensor) -> bool:
         """Whether `now`, what the hooks gave back, has to be written into the model."""
         if now is not self.tensor:
             return True
-        if self.before is not None:
-            return not torch.equal(self.before, now)
-        return now._version != self.version or (self.gradients and now.requires_grad)
+        if self.before is None:
+            return False
+        return (torch.is_grad_enabled() and now.requires_grad) or not torch.equal(self.before, now)
 
 
 def visit(point: HookPoint, tensor: torch.Tensor) -> tuple[torch.Tensor, bool]:
-    """Show `tensor` to the hooks of `point`; return what they leave and whether that is an edit.
+    """Show a side copy `tensor` to the hooks of `point`; return what they leave, and whether that is an edit.
+
+    Raises:
+        HookError: see `show`.
+    """
+    if not point.has_hooks():
+        return tensor, False
+    if point.bwd_hooks:
+        tensor = _with_gradient(point, tensor)
+    watch = Watch(tensor, reads_only=all(_only_reads(handle.user_hook) for handle in point.fwd_hooks))
+    result = show(point, tensor)
+    return result, watch.changed(result)
+
+
+def show(point: HookPoint, tensor: torch.Tensor) -> torch.Tensor:
+    """Show a `tensor` of the model itself to the hooks of `point`; return what goes on in its place.
 
     Raises:
         HookError: a hook returned something else than a tensor of the same shape, or waits for gradients that are off.
     """
-    if not (point.fwd_hooks or point.bwd_hooks):
-        return tensor, False
-    if point.bwd_hooks:
-        tensor = _with_gradient(point, tensor)
-    readers_only = all(getattr(handle.user_hook, "reads_only", False) for handle in point.fwd_hooks)
-    watch = Watch(tensor, gradients=not readers_only)
-    result = point(tensor)
+    if not point.has_hooks():
+        return tensor
+    result = point(_with_gradient(point, tensor) if point.bwd_hooks else tensor)
     if not isinstance(result, torch.Tensor) or result.shape != tensor.shape:
         given = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
         raise HookError(f"a hook on {point.name} returned {given}: return None or a tensor of {tuple(tensor.shape)}")
-    if result.dtype != tensor.dtype or result.device != tensor.device:
-        result = result.to(tensor)
-    return result, watch.changed(result)
+    return result.to(tensor)  # the same object where dtype and device agree
+
+
+def _only_reads(hook: Any) -> bool:
+    return getattr(hook, "reads_only", False)
 
 
 def _with_gradient(point: HookPoint, tensor: torch.Tensor) -> torch.Tensor:
     """The tensor as something that a backward hook will hear of."""
     if not torch.is_grad_enabled():
-        raise HookError(f"a backward hook on {point.name} can not fire while gradients are off: use torch.enable_grad()")
+        raise HookError(
+            f"a backward hook on {point.name} can not fire while gradients are off: use torch.enable_grad()"
+        )
     return tensor if tensor.requires_grad else tensor.detach().requires_grad_()

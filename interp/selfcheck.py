@@ -71,6 +71,8 @@ def _check(vlm: HookedVLM, run: Callable[[], Tensor], blocks: list[str]) -> None
     untouched = run()
     with vlm.paused():
         plain = run()
+    if not bool(plain.isfinite().all()):
+        raise ModelError(_failed(vlm, f"its own output in {vlm.dtype} is not finite"))
     if not torch.equal(untouched, plain):
         raise ModelError(_failed(vlm, "an unhooked run differs from the model without hooks"))
     for block in blocks:
@@ -81,7 +83,7 @@ def _check(vlm: HookedVLM, run: Callable[[], Tensor], blocks: list[str]) -> None
             seen.append(pattern)
             return torch.nn.functional.one_hot(torch.zeros_like(pattern[..., 0]).long(), pattern.shape[-1]).to(pattern)
 
-        with vlm.hooks([(name, shift)], query_rows=[_N_TOKENS - 1]):
+        with vlm.hooks([(name, shift)], query_rows=[-1]):
             moved = run()
         if len(seen) != 1:
             raise ModelError(_failed(vlm, f"{name} fired {len(seen)} times in one run"))

@@ -122,7 +122,9 @@ def bootstrap(
     values = np.asarray(values)
     _check_level(level)
     if n < 1 or values.ndim == 0 or len(values) == 0:
-        raise InputError(f"can not draw {n} times from values of shape {values.shape}: give samples first and draws >= 1")
+        raise InputError(
+            f"can not draw {n} times from values of shape {values.shape}: give samples first and draws >= 1"
+        )
     rng = np.random.default_rng(seed)
     draws = np.stack([statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(n)])
     low, high = _quantiles(draws, level)
@@ -233,7 +235,9 @@ def shuffled_null(
     scores, labels = np.asarray(scores), np.asarray(labels)
     of = np.zeros(len(labels), dtype=int) if within is None else np.unique(np.asarray(within), return_inverse=True)[1]
     if n < 1 or not len(scores) == len(labels) == len(of):
-        raise InputError(f"{len(scores)} scores, {len(labels)} labels, {len(of)} groups, {n} shuffles: lengths must agree")
+        raise InputError(
+            f"{len(scores)} scores, {len(labels)} labels, {len(of)} groups, {n} shuffles: lengths must agree"
+        )
     rng = np.random.default_rng(seed)
     observed = float(statistic(scores, labels))
     if math.isnan(observed):

@@ -77,9 +77,9 @@ def trajectory(
     """
     rows, visible = check_rows(pattern, layout)
     image = layout.image_positions
-    if len(image) == 0 or len(image) != len(grid.boxes):
+    if len(image) == 0 or len(image) != len(grid):
         raise InputError(
-            f"the layout has {len(image)} image tokens and the grid has {len(grid.boxes)}: "
+            f"the layout has {len(image)} image tokens and the grid has {len(grid)}: "
             "give the layout and the grid of the same image"
         )
     if tokens is not None and len(tokens) != rows.shape[2]:
@@ -242,10 +242,14 @@ def check_rows(pattern: np.ndarray, layout: TokenLayout) -> tuple[np.ndarray, np
         _refuse_hidden_weight(rows[:, :, step], seen, step)
     rows = np.where(visible, rows, np.float32(0))
     if not np.isfinite(rows).all() or rows.min() < -TOLERANCE:
-        raise InputError("attention rows hold negative weights, infinities or NaN on visible keys: give them after softmax")
+        raise InputError(
+            "attention rows hold negative weights, infinities or NaN on visible keys: give them after softmax"
+        )
     worst = np.abs(rows.sum(axis=-1, dtype=np.float64) - 1).max()
     if worst > TOLERANCE:
-        raise InputError(f"an attention row is off a sum of one by {worst:.3g}: give whole rows, after softmax, unedited")
+        raise InputError(
+            f"an attention row is off a sum of one by {worst:.3g}: give whole rows, after softmax, unedited"
+        )
     return rows, visible
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from interp.attention import KEY_PREFIX, AttentionPoints, hook_attention, unhook_attention
 from interp.errors import HookError, ModelError
 from interp.families import Family, Tower
-from interp.rows import Pass, visit
+from interp.rows import Pass, show, visit
 
 
 class BlockPoints(nn.Module):
@@ -48,8 +48,17 @@ class OnePoint(nn.Module):
 
 
 def submodule(root: nn.Module, path: str) -> Any:
-    """The module at a dotted attribute path."""
-    return reduce(getattr, path.split("."), root)
+    """The module at a dotted attribute path.
+
+    Raises:
+        ModelError: there is none.
+    """
+    try:
+        return reduce(getattr, path.split("."), root)
+    except AttributeError:
+        raise ModelError(
+            f"{type(root).__name__} has no {path!r}, where its family keeps a part of the model: it is not supported"
+        ) from None
 
 
 class Wiring:
@@ -59,7 +68,7 @@ class Wiring:
         self,
         model: PreTrainedModel,
         family: Family,
-        points: tuple[nn.ModuleList, nn.ModuleList, dict[str, HookPoint]],
+        points: tuple[Any, Any, dict[str, HookPoint]],
         now: Pass,
     ) -> None:
         """Remember the model and the points of its text and vision blocks and its ends; nothing is attached yet."""
@@ -99,16 +108,15 @@ class Wiring:
 
     def _begin_pass(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note how many rows the language model is about to compute, and after how many cached ones."""
-        rows = kwargs.get("inputs_embeds")
-        if rows is None:
-            rows = kwargs.get("input_ids", args[0] if args else None)
+        embedded = kwargs.get("inputs_embeds")
+        rows: Any = kwargs.get("input_ids", args[0] if args else None) if embedded is None else embedded
         cache = kwargs.get("past_key_values")
         self.now.length = rows.shape[1]
         self.now.offset = 0 if cache is None else int(cache.get_seq_length())
         if self.now.offset == 0:
             self.now.prompt = self.now.length
 
-    def _attach_tower(self, tower: Tower, points: nn.ModuleList, *, follows_pass: bool) -> None:
+    def _attach_tower(self, tower: Tower, points: Any, *, follows_pass: bool) -> None:
         for block, hooks in zip(submodule(self.model, tower.blocks), points, strict=True):
             attention = submodule(block, tower.attention)
             before = hook_attention(
@@ -151,9 +159,9 @@ def _show_output(point: HookPoint, module: nn.Module, args: Any, output: Any) ->
         return None
     first = output[0] if isinstance(output, tuple) else output
     if isinstance(first, Tensor) and point.name == "projector.hook_out":
-        shown = visit(point, first.reshape(-1, first.shape[-1]))[0].reshape(first.shape)
+        shown = show(point, first.reshape(-1, first.shape[-1])).reshape(first.shape)
     else:
-        shown = visit(point, first)[0]
+        shown = show(point, first)
     return (shown, *output[1:]) if isinstance(output, tuple) else shown
 
 
@@ -162,8 +170,8 @@ def _show_input(point: HookPoint, module: nn.Module, args: tuple[Any, ...], kwar
     if not point.has_hooks():
         return None
     if args:
-        return (visit(point, args[0])[0], *args[1:]), kwargs
-    return args, {**kwargs, "hidden_states": visit(point, kwargs["hidden_states"])[0]}
+        return (show(point, args[0]), *args[1:]), kwargs
+    return args, {**kwargs, "hidden_states": show(point, kwargs["hidden_states"])}
 
 
 def _show_residual(point: HookPoint, module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -180,7 +188,7 @@ def _show_heads(point: HookPoint, width: int, module: nn.Module, args: Any, outp
     """Show a projection's output as [batch pos head d_head]."""
     if not point.has_hooks():
         return None
-    return visit(point, output.view(*output.shape[:-1], -1, width))[0].reshape(output.shape)
+    return show(point, output.view(*output.shape[:-1], -1, width)).reshape(output.shape)
 
 
 def check_name(known: Callable[[], list[str]], name: str) -> None:

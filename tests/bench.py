@@ -62,7 +62,12 @@ def random_llava(*, tokens: int, device: str, dtype: torch.dtype, layers: int = 
     torch.manual_seed(0)
     side = round(tokens**0.5)
     vision = CLIPVisionConfig(
-        hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, patch_size=14, image_size=14 * side
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        patch_size=14,
+        image_size=14 * side,
     )
     text = LlamaConfig(
         vocab_size=4096,
@@ -100,9 +105,7 @@ def timed(run: Callable[[], object], device: str) -> float:
     return time.perf_counter() - start
 
 
-def pairwise(
-    ours: Callable[[], object], plain: Callable[[], object], *, pairs: int, device: str
-) -> list[float]:
+def pairwise(ours: Callable[[], object], plain: Callable[[], object], *, pairs: int, device: str) -> list[float]:
     """Ratios ours / plain of interleaved runs, the order changing from pair to pair; one uncounted pair first."""
     ratios = []
     for pair in range(pairs + 1):
@@ -128,7 +131,9 @@ def peak_bytes(run: Callable[[], object], device: str) -> int:
     return int(live.max())
 
 
-def measure(device: str, dtype: torch.dtype, *, pairs: int, tokens: int, suffix: str = "", **shape: int) -> dict[str, Line]:
+def measure(
+    device: str, dtype: torch.dtype, *, pairs: int, tokens: int, suffix: str = "", **shape: int
+) -> dict[str, Line]:
     """The lines of the design's table for one shape."""
     model, processor = random_llava(tokens=tokens, device=device, dtype=dtype, **shape)
     vlm = HookedVLM.wrap(model, processor)
@@ -235,7 +240,9 @@ def as_markdown(lines: dict[str, Line], machine: str) -> str:
     rows = ["| what | measured | 95 % interval | pairs | bar | |", "|---|---|---|---|---|---|"]
     for name, line in lines.items():
         what = WHAT[name.removesuffix("_gpu_7b")] + (" (GPU, 7B shape, bf16)" if name.endswith("_gpu_7b") else "")
-        verdict = {True: "holds", False: "**over**", None: "no bar" if line.bar is None else "too noisy to say"}[line.ok]
+        verdict = {True: "holds", False: "**over**", None: "no bar" if line.bar is None else "too noisy to say"}[
+            line.ok
+        ]
         unit = " MiB" if line.unit == "MiB" else ""
         bar = "" if line.bar is None else f"{line.bar:g}{unit}"
         rows.append(

@@ -13,7 +13,18 @@ from interp.detect.synonyms import KINDS, SAME, singular
 from interp.errors import DetectorError, InputError
 
 COCO_PART = ("person", "bicycle", "car", "motorcycle", "bus", "cat", "dog", "hot dog", "teddy bear", "bench", "tie")
-COCO_PART += ("cup", "wine glass", "bowl", "chair", "couch", "dining table", "tv", "cell phone", "potted plant", "knife")
+COCO_PART += (
+    "cup",
+    "wine glass",
+    "bowl",
+    "chair",
+    "couch",
+    "dining table",
+    "tv",
+    "cell phone",
+    "potted plant",
+    "knife",
+)
 PHOTO = Image.new("RGB", (100, 80))
 
 
@@ -114,7 +125,9 @@ def test_a_colour_that_differs_never_matches():
 def test_an_exact_label_comes_before_the_head_noun():
     assert match_words(["red circle"], ["circle", "red circle"]) == {"red circle": ("red circle",)}
     assert match_words(["red circle"], ["circle"]) == {"red circle": ("circle",)}
-    assert match_words(["circle"], ["red circle", "blue circle", "red square"]) == {"circle": ("red circle", "blue circle")}
+    assert match_words(["circle"], ["red circle", "blue circle", "red square"]) == {
+        "circle": ("red circle", "blue circle")
+    }
 
 
 def test_object_stands_for_any_noun_but_keeps_its_colour():

@@ -48,7 +48,9 @@ def test_a_path_may_be_a_string(tmp_path):
     assert load_image(str(path)).size == load_image(path).size == (9, 6)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", "LA", "RGBA", "RGBa", "La", "PA", "LAB"])
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", "LA", "RGBA", "RGBa", "La", "PA", "LAB"]
+)
 def test_every_colour_mode_is_read_or_refused_in_one_line(mode):
     image = Image.new(mode, (4, 3))
     try:
@@ -80,7 +82,11 @@ def test_loading_twice_changes_nothing(tmp_path):
 
 def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path):
     values = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
-    for source in (values, saved(tmp_path, Image.fromarray(values), "a.png"), saved(tmp_path, Image.fromarray(values), "a.tif")):
+    for source in (
+        values,
+        saved(tmp_path, Image.fromarray(values), "a.png"),
+        saved(tmp_path, Image.fromarray(values), "a.tif"),
+    ):
         np.testing.assert_array_equal(np.asarray(load_image(source))[0, :, 0], [0, 1, 128, 255])
 
 
@@ -92,7 +98,12 @@ def test_integers_of_32_bits_count_as_16():
 
 def test_floats_run_from_0_to_1(tmp_path):
     values = np.array([[0.0, 0.5, 1.0]], dtype=np.float32)
-    for source in (values, values.astype(np.float64), Image.fromarray(values), saved(tmp_path, Image.fromarray(values), "a.tif")):
+    for source in (
+        values,
+        values.astype(np.float64),
+        Image.fromarray(values),
+        saved(tmp_path, Image.fromarray(values), "a.tif"),
+    ):
         np.testing.assert_array_equal(np.asarray(load_image(source))[0, :, 0], [0, 128, 255])
     for wrong in (values * 255, values - 0.5, values * np.nan):
         assert "[0, 1]" in refusal(wrong)

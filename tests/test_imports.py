@@ -29,7 +29,9 @@ def test_importing_a_package_loads_nothing_heavy(package):
 
 
 def test_simple_names_load_nothing_heavy():
-    loaded = run_fresh("from interp import Box, Sample, InputError, ImageGrid, load_image; import sys; print(*sys.modules)")
+    loaded = run_fresh(
+        "from interp import Box, Sample, InputError, ImageGrid, load_image; import sys; print(*sys.modules)"
+    )
     assert "interp.grid" in loaded
     assert not loaded & HEAVY
 

@@ -73,7 +73,9 @@ def model(
     """A random LLaVA with distinct key heads and lively attention."""
     torch.manual_seed(seed)
     sizes = dict(hidden_size=24, intermediate_size=48, num_hidden_layers=3, num_attention_heads=3, image_size=28)
-    vision: Any = CLIPVisionConfig(**sizes, patch_size=7) if tower == "clip" else SiglipVisionConfig(**sizes, patch_size=7)
+    vision: Any = (
+        CLIPVisionConfig(**sizes, patch_size=7) if tower == "clip" else SiglipVisionConfig(**sizes, patch_size=7)
+    )
     text = LlamaConfig(
         vocab_size=len(WORDS),
         hidden_size=32,

@@ -334,9 +334,7 @@ _ASK = {"relation": _ask_relation, "photo": _ask_photo, "color": _ask_color, "sh
 _OPTIONS = {"relation": OPTIONS_IN_RELATION, "photo": OPTIONS_IN_PHOTO, "color": tuple(COLORS), "shape": SHAPES}
 
 
-def _find_room(
-    rng: np.random.Generator, color: str, shape: str, placed: Sequence[SceneObject]
-) -> SceneObject | None:
+def _find_room(rng: np.random.Generator, color: str, shape: str, placed: Sequence[SceneObject]) -> SceneObject | None:
     """Try places for one shape that keep it apart from those already placed; None after many misses."""
     jitter = rng.integers(-10, 11, size=3)
     rgb = tuple(int(value) for value in np.array(COLORS[color]) + jitter)

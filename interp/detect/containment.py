@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import logging
 import os
 import shutil
 import sys
@@ -16,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 from interp.errors import DetectorError
 
@@ -90,8 +92,11 @@ def _import_contained() -> None:
 @contextmanager
 def _switches_set() -> Iterator[None]:
     events = importlib.import_module("ultralytics.utils.events").events
-    places = [(importlib.import_module(module), name, value) for module, name, value in _SWITCHES]
+    places: list[tuple[Any, str, object]] = [
+        (importlib.import_module(module), name, value) for module, name, value in _SWITCHES
+    ]
     places.append((events, "enabled", False))
+    places.append((logging.getLogger("ultralytics"), "disabled", True))  # what matters comes as an exception
     before = [(where, name, getattr(where, name)) for where, name, _ in places]
     try:
         for where, name, value in places:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,10 @@ def load_model(path: Path) -> Any:
     if path.suffix not in loaders:
         raise DetectorError(f"detector weights {path} are of no known format: give a .pt or .safetensors file")
     model = loaders[path.suffix](path)
-    if model.task != "detect":
-        raise DetectorError(f"{path} holds a model for the task {model.task!r}: give weights of a detection model")
+    kind = type(model.model).__name__
+    detects = isinstance(model.model, importlib.import_module("ultralytics.nn.tasks").DetectionModel)
+    if model.task != "detect" or not detects:  # a checkpoint without a task is taken for a detector
+        raise DetectorError(f"{path} holds a {kind}, which is no detection model: give weights of a detection model")
     return model
 
 
@@ -71,6 +74,7 @@ def _load_checkpoint(path: Path) -> Any:
     with contained() as ultralytics, tempfile.TemporaryDirectory(prefix="spatial-lens-") as folder:
         # Under a plain name: ultralytics rewrites some names and turns those that it then misses into downloads.
         copy = shutil.copyfile(path, Path(folder) / "weights.pt")
+        warnings.simplefilter("ignore")  # what is wrong with the file becomes an error below
         try:
             return ultralytics.YOLO(str(copy))
         except Exception as error:

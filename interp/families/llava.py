@@ -15,9 +15,7 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
     from interp.grid import llava_grid
 
     vision = config.vision_config
-    return llava_grid(
-        image_size, processor.image_processor, patch_size=vision.patch_size, tower_size=vision.image_size
-    )
+    return llava_grid(image_size, processor.image_processor, patch_size=vision.patch_size, tower_size=vision.image_size)
 
 
 _VISION = Tower("model.vision_tower.encoder.layers", mlp_norm="layer_norm2")

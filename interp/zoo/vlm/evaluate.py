@@ -1,4 +1,5 @@
 """Measure the embedded VLM on held-out scenes."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

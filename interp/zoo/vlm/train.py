@@ -112,9 +112,7 @@ class _Run:
 
     def __init__(self, settings: Settings, out: Path) -> None:
         self.settings, self.out = settings, out
-        self.model = build_model(
-            seed=settings.seed, layers=settings.layers, width=settings.width, heads=settings.heads
-        )
+        self.model = build_model(seed=settings.seed, layers=settings.layers, width=settings.width, heads=settings.heads)
         self.processor = build_processor()
         self.eyes = _PatchReader(self.model, self.processor)
         self.optimizer = _optimizer(nn.ModuleList([self.model, self.eyes.places]), settings)

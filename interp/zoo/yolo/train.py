@@ -131,7 +131,7 @@ def _update_average(average: torch.nn.Module, model: torch.nn.Module, step: int)
 def _save(model: torch.nn.Module, folder: Path, facts: dict[str, object]) -> Path:
     """Write the floating-point weights in half precision, with class names and facts of the training as metadata."""
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{NAME}.safetensors"
@@ -141,7 +141,7 @@ def _save(model: torch.nn.Module, folder: Path, facts: dict[str, object]) -> Pat
         if value.dtype.is_floating_point
     }
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"names": json.dumps(NAMES), "training": json.dumps(facts)})
+    partial.write_bytes(save(tensors, metadata={"names": json.dumps(NAMES), "training": json.dumps(facts)}))
     os.replace(partial, path)
     if CONFIG.resolve() != (folder / CONFIG.name).resolve():
         shutil.copyfile(CONFIG, folder / CONFIG.name)

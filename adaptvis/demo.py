@@ -1,0 +1,261 @@
+"""The demo: the main job on held-out scenes with the embedded models, from attention to a changed answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adaptvis.evaluation import ALL, Evaluation, evaluate
+from adaptvis.figures import draw_figures
+from adaptvis.sweep import batches
+from interp.errors import InputError
+from interp.output import OutputFolder, record
+from interp.overlap import Overlap, overlap
+from interp.report import Section, render_report
+from interp.stats import auroc, shuffled_null
+from interp.trajectory import Trajectory, paper_layers, trajectory
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from interp.boxes import Boxes
+    from interp.datasets.sample import Sample
+    from interp.detect import Detector
+    from interp.grid import ImageGrid
+    from interp.hooked_vlm import HookedVLM
+
+FEWEST = 200
+CHANCE = 0.25  # four options
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """Where the model looked in one scene: its trajectory, the boxes that were found, and how these agree."""
+
+    sample: Sample
+    grid: ImageGrid
+    trajectory: Trajectory
+    boxes: Boxes
+    overlap: Overlap
+    missing: tuple[str, ...]
+
+
+def run_demo(vlm: HookedVLM, out: str, *, scenes: int = 300, seed: int = 0, prompt: str = "paper") -> Evaluation:
+    """Measure attention and overlap on held-out scenes, choose the policies on others, and write it all to `out`.
+
+    Args:
+        vlm: a model that reads the synthetic scenes, such as `shapes-vlm`.
+        out: folder for figures, `results.parquet`, `attention.parquet`, `summary.json` and `report.html`.
+        scenes: scenes to report on; the policies are chosen on half as many others.
+        seed: seed of the scenes.
+        prompt: prompt style.
+
+    Raises:
+        InputError: too few scenes, or a folder that can not be written.
+    """
+    from interp.datasets.shapes import shapes
+    from interp.detect import YoloDetector
+
+    if scenes < FEWEST:
+        raise InputError(f"{scenes} scenes are too few to say anything: ask for {FEWEST} or more")
+    folder = OutputFolder(out)
+    detector = YoloDetector("shapes-detector")
+    validation = shapes(scenes // 2, split="val", seed=seed, kinds=("relation",))
+    test = shapes(scenes, split="test", seed=seed, kinds=("relation",))
+    evaluation = evaluate(vlm, validation, test, prompt=prompt, seed=seed)
+    looked = look(vlm, test, detector, prompt=prompt)
+    settings = record(
+        vlm, prompt=prompt, seed=seed, scenes=scenes, validation_scenes=len(validation), detector=detector.name
+    )
+    write(folder, vlm, evaluation, looked, settings)
+    return evaluation
+
+
+def look(
+    vlm: HookedVLM, samples: Sequence[Sample], detector: Detector, *, prompt: str, batch: int = 16
+) -> list[Looked]:
+    """Capture the last prompt row of every sample, all layers and heads, and compare it with the detector's boxes."""
+    import torch
+    from tqdm import tqdm
+
+    from interp.detect import find_objects
+
+    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(vlm.cfg.n_layers)]
+    looked: list[Looked] = []
+    with tqdm(total=len(samples), desc="attention and boxes", unit="sample") as bar:
+        for own in batches(samples, batch):
+            inputs = vlm.prepare([item.image for item in own], [item.question for item in own], prompt=prompt)
+            with torch.no_grad():
+                _, cache = vlm.run_with_cache(inputs, names_filter=names)
+            rows = torch.stack([cache[name][:, :, 0] for name in names]).float().cpu().numpy()
+            for place, sample in enumerate(own):
+                grid = inputs.grids[place]
+                measured = trajectory(rows[:, place], inputs.layouts[place], grid, sample_id=sample.id)
+                found = find_objects(inputs.images[place], [item.name for item in sample.objects], detector)
+                agreed = overlap(measured, grid, found.boxes)
+                looked.append(Looked(sample, grid, measured, found.boxes, agreed, found.missing))
+            bar.update(len(own))
+    order = {sample.id: place for place, sample in enumerate(samples)}
+    return sorted(looked, key=lambda one: order[one.sample.id])
+
+
+def write(
+    folder: OutputFolder, vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], settings: dict[str, Any]
+) -> None:
+    """Write tables, figures, summary and report; print what matters."""
+    import pandas as pd
+
+    figures = draw_figures(vlm, evaluation, looked, prompt=settings["prompt"])
+    summary = summarise_demo(evaluation, looked)
+    folder.write_table("results.parquet", evaluation.answers)
+    folder.write_table("attention.parquet", pd.concat([_attention_rows(one) for one in looked], ignore_index=True))
+    for name, figure in figures.items():
+        folder.write_figure(f"{name}.png", figure)
+    folder.write_json("summary.json", {**summary, "settings": settings})
+    page = render_report(
+        "Where does it look, and what changes its mind?",
+        _lead(evaluation, settings),
+        _sections(evaluation, summary, figures),
+        settings,
+    )
+    folder.write_text("report.html", page)
+    print(readable(evaluation.summary).to_string(index=False))
+    print(f"\nchosen on the validation part: {evaluation.scaling}, {evaluation.adaptvis}")
+    print(
+        f"written to {folder.path}: report.html, results.parquet, attention.parquet, summary.json, {len(figures)} PNGs"
+    )
+
+
+def summarise_demo(evaluation: Evaluation, looked: Sequence[Looked]) -> dict[str, Any]:
+    """The numbers of the report as plain data."""
+    right = evaluation.answers[evaluation.answers["policy"] == "baseline"].set_index("id")["correct"]
+    cosine = np.stack([one.overlap.values("cosine")[:, -1] for one in looked])
+    known = ~np.isnan(cosine).any(axis=1)
+    marks = np.array([bool(right[one.sample.id]) for one in looked])[known]
+    relations = np.array([one.sample.relation for one in looked])[known]
+    layers = []
+    for layer in range(cosine.shape[1]):
+        null = shuffled_null(
+            cosine[known, layer], marks, partial(auroc, groups=relations), seed=0, n=500, within=relations
+        )
+        layers.append(
+            {
+                "layer": layer,
+                "cosine": float(cosine[known, layer].mean()),
+                "auroc": auroc(cosine[known, layer], marks),
+                "auroc_within_relation": null.observed,
+                "null_low": null.low,
+                "null_high": null.high,
+                "p": null.p_value,
+            }
+        )
+    return {
+        "scaling": str(evaluation.scaling),
+        "adaptvis": str(evaluation.adaptvis),
+        "accuracy": evaluation.summary.to_dict("records"),
+        "accuracy_by_alpha": evaluation.test.groupby("alpha")["correct"].mean().to_dict(),
+        "image_share": float(np.mean([one.trajectory.share_overall("image") for one in looked])),
+        "image_token_share": float(np.mean([one.trajectory.token_share("image") for one in looked])),
+        "cosine_even": float(np.mean([one.overlap.even_score("cosine") for one in looked])),
+        "paper_layers": list(paper_layers(cosine.shape[1])),
+        "overlap_by_layer": layers,
+        "scenes_with_all_objects_found": float(np.mean([not one.missing for one in looked])),
+    }
+
+
+def readable(summary: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy table as a person reads it: percent with intervals."""
+    import pandas as pd
+
+    def percent(value: float) -> str:
+        return f"{100 * value:.1f}"
+
+    rows = [
+        {
+            "policy": line.policy,
+            "relation": line.relation,
+            "n": line.n,
+            "accuracy %": f"{percent(line.accuracy)} [{percent(line.low)}, {percent(line.high)}]",
+            "gain, points": ""
+            if line.policy == "baseline"
+            else f"{100 * line.difference:+.1f} [{100 * line.difference_low:+.1f}, {100 * line.difference_high:+.1f}]",
+            "McNemar p": "" if line.policy == "baseline" else f"{line.p:.3g}",
+            "confidence": f"{line.confidence:.2f}",
+            "unsure %": percent(line.unsure) if line.policy.startswith("AdaptVis") else "",
+        }
+        for line in summary.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _attention_rows(one: Looked) -> pd.DataFrame:
+    """Share and overlap of one scene, one row per layer and head."""
+    shares = one.trajectory.to_dataframe()[["sample", "layer", "head", "share_image", "share_bos", "image_entropy"]]
+    table = one.overlap.to_dataframe()
+    union = table[(table["region"] == "union") & (table["head"] >= 0)]
+    measures = ["layer", "head", "cosine", "mass", "lift", "hit", "area_share", "cosine_even"]
+    return shares.merge(union[measures], on=["layer", "head"], validate="one_to_one")
+
+
+def _lead(evaluation: Evaluation, settings: dict[str, Any]) -> str:
+    lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")["accuracy"]
+    told = ", ".join(f"{name} {100 * value:.1f} %" for name, value in lines.items())
+    return (
+        f"{settings['scenes']} synthetic scenes that the model has never seen, one question each about how two objects "
+        f"lie to each other. Right answers: {told}. Alphas and threshold were chosen on {settings['validation_scenes']} "
+        "other scenes."
+    )
+
+
+def _sections(evaluation: Evaluation, summary: dict[str, Any], figures: dict[str, Figure]) -> list[Section]:
+    best = max(summary["overlap_by_layer"], key=lambda line: line["cosine"])
+    return [
+        Section(
+            "What the interventions change",
+            (
+                "ScalingVis multiplies the last prompt row's attention logits on the image by alpha, in all layers. "
+                "AdaptVis takes one alpha where the untouched first token is unsure and another where it is sure.",
+                "Intervals are 95 %: Wilson for accuracies, paired bootstrap for gains; p is McNemar's exact test "
+                "against the baseline on the same scenes.",
+            ),
+            table=readable(evaluation.summary),
+        ),
+        Section(
+            "Accuracy against alpha",
+            (f"Chosen on the validation part: {summary['scaling']} and {summary['adaptvis']}.",),
+            figures["accuracy_by_alpha"],
+            "Right answers on the test part by relation; alpha 1 is the untouched model. Bands are Wilson intervals.",
+        ),
+        Section(
+            "How much it looks at the image",
+            (
+                f"Image tokens are {summary['image_token_share']:.0%} of the positions and get "
+                f"{summary['image_share']:.0%} of the last row's attention, mean over layers and heads.",
+            ),
+            figures["share_by_layer"],
+            "Attention share of the last prompt row by part of the prompt; dashed, the share of positions.",
+        ),
+        Section(
+            "Whether it looks at the objects",
+            (
+                "Cosine between head-averaged attention over the image and the boxes of the two objects: highest in "
+                f"layer {best['layer']} ({best['cosine']:.2f}); attention spread evenly would have "
+                f"{summary['cosine_even']:.2f}.",
+                f"The detector found both objects in {summary['scenes_with_all_objects_found']:.1%} of the scenes.",
+            ),
+            figures["overlap_by_layer"],
+            "Right and wrong answers apart, with bootstrap bands over scenes.",
+        ),
+        Section("Some scenes", (), figures["heatmaps"], "The paper's layers and the layer of the highest overlap."),
+        Section(
+            "Before and after",
+            ("The least sure scene whose answer the intervention changed; the second map is the changed run's own.",),
+            figures["before_after"],
+            "Attention over the image before and after, on one scale, and the difference.",
+        ),
+    ]

@@ -1,0 +1,93 @@
+"""The figures of the demo: share and overlap by layer, accuracy against alpha, heat maps, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adaptvis.evaluation import ALL, Evaluation
+from interp.interventions import Intervention, Untouched
+from interp.plots import (
+    plot_accuracy_by_alpha,
+    plot_before_after,
+    plot_heatmaps,
+    plot_overlap_by_layer,
+    plot_share_by_layer,
+)
+from interp.plots.style import new_grid
+from interp.prefix import Prefix
+from interp.trajectory import paper_layers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from adaptvis.demo import Looked
+    from interp.hooked_vlm import HookedVLM
+
+SCENES = 4
+
+
+def draw_figures(vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], *, prompt: str) -> dict[str, Figure]:
+    """All figures of the demo, by file name without ending."""
+    answers = evaluation.answers
+    right = answers[answers["policy"] == "baseline"].set_index("id")["correct"].astype(bool).to_dict()
+    lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")["accuracy"]
+    cosine = np.nanmean([one.overlap.values("cosine")[:, -1] for one in looked], axis=0)
+    best = int(np.nanargmax(cosine))
+    return {
+        "accuracy_by_alpha": plot_accuracy_by_alpha(
+            evaluation.test, chance=0.25, references={str(evaluation.adaptvis): lines[str(evaluation.adaptvis)]}
+        ).figure,
+        "share_by_layer": plot_share_by_layer(
+            [one.trajectory for one in looked], parts=("image", "bos", "question", "template")
+        ).figure,
+        "overlap_by_layer": plot_overlap_by_layer([one.overlap for one in looked], correct=right).figure,
+        "heatmaps": draw_scenes(looked, right, best=best),
+        "before_after": draw_change(vlm, evaluation, looked, prompt=prompt, layer=best),
+    }
+
+
+def draw_scenes(looked: Sequence[Looked], right: dict[str, bool], *, best: int) -> Figure:
+    """Some scenes, wrong answers among them, at the paper's layers and the one of the highest overlap."""
+    wrong = [one for one in looked if not right[one.sample.id]][: SCENES // 2]
+    chosen = [one for one in looked if right[one.sample.id]][: SCENES - len(wrong)] + wrong
+    layers = sorted({*paper_layers(chosen[0].trajectory.n_layers), best})
+    panels = new_grid(len(chosen) * len(layers), columns=len(layers), cell=(3.4, 3.2)).reshape(len(chosen), -1)
+    for one, row in zip(chosen, panels, strict=True):
+        verdict = "right" if right[one.sample.id] else "wrong"
+        titles = [f"layer {layer}, answer {verdict}\ngold: {one.sample.answer}" for layer in layers]
+        maps = [one.trajectory.image_map(layer=layer) for layer in layers]
+        plot_heatmaps(one.sample.image, one.grid, maps, boxes=one.boxes, titles=titles, axes=list(row))
+    return panels[0, 0].figure
+
+
+def draw_change(vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], *, prompt: str, layer: int) -> Figure:
+    """Attention before and after the intervention, in the scene whose answer it changed (or the least sure one)."""
+    answers = evaluation.answers
+    before = answers[answers["policy"] == "baseline"].set_index("id")
+    after = answers[answers["policy"] == str(evaluation.adaptvis)].set_index("id").loc[before.index]
+    changed = after[after["predicted"] != before["predicted"]]
+    name = (changed if len(changed) else after[after["alpha"] != 1.0] if (after["alpha"] != 1.0).any() else after)[
+        "confidence"
+    ].idxmin()
+    one = next(one for one in looked if one.sample.id == name)
+    inputs = vlm.prepare(one.sample.image, one.sample.question, prompt=prompt)
+    hook = f"blocks.{layer}.attn.hook_pattern"
+    plans: list[Intervention] = [Untouched(), evaluation.adaptvis.choose(float(before.loc[name, "confidence"]))]
+    rows = Prefix(vlm, inputs).step(plans, capture=[hook]).captured[hook][:, 0, :, 0].mean(1).cpu().numpy()
+    maps = rows[:, inputs.layouts[0].image_positions]
+    maps = maps / maps.sum(-1, keepdims=True)
+    panels = plot_before_after(
+        one.sample.image,
+        one.grid,
+        maps[0],
+        maps[1],
+        boxes=one.boxes,
+        titles=(
+            f"layer {layer}: {before.loc[name, 'text']}",
+            f"alpha {after.loc[name, 'alpha']:g}: {after.loc[name, 'text']}",
+        ),
+    )
+    return panels[0].figure

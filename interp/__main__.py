@@ -1,0 +1,94 @@
+"""The command line of the instrument: `python -m interp analyze PHOTO "question"`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from interp.cli import Parser, add_model_options, load, numbers, run
+
+if TYPE_CHECKING:
+    from interp.detect import Detector
+
+ANALYZE = """Ask a question about a photo and see where each layer of the model looks.
+
+Writes heat maps, the share of attention by layer, and, with a detector, how well attention and objects agree.
+
+examples:
+  python -m interp analyze photo.jpg "Where is the mug in the photo?"
+  python -m interp analyze photo.jpg "Where is the dog in relation to the car?" --detector yolo11n.pt --layers 17,18 \\
+      --model llava-hf/llava-1.5-7b-hf --dtype bfloat16 --device cuda
+  python -m interp analyze photo.jpg "Where is the mug in the photo?" --boxes "mug=10,20,50,80"
+"""
+
+
+def build_parser() -> Parser:
+    """The parser of `python -m interp`."""
+    parser = Parser(prog="python -m interp", description="Where does a vision-language model look, and is it there?")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    one = commands.add_parser("analyze", help="one photo, one question", description=ANALYZE)
+    one.add_argument("photo", help="any image file")
+    one.add_argument("question", help="what to ask")
+    objects = one.add_mutually_exclusive_group()
+    objects.add_argument(
+        "--detector", help="YOLO weights: a file, shapes-detector, or a published name with --download"
+    )
+    objects.add_argument("--boxes", help="boxes by hand, in pixels: 'mug=10,20,50,80; table=0,60,200,150'")
+    one.add_argument("--download", action="store_true", help="let --detector fetch published weights")
+    one.add_argument("--layers", help="layers in the heat maps, 0-based: 17,18 or 4-7")
+    one.add_argument(
+        "--tokens", choices=("first", "all"), default="first", help="measure the first answer token, or all"
+    )
+    one.add_argument(
+        "--max-new-tokens", type=int, default=10, help="length of the answer at most (default: %(default)s)"
+    )
+    one.add_argument("--show-grid", action="store_true", help="also draw which pixels each image token saw")
+    one.add_argument("--out", default="out/analyze", help="folder for the results (default: %(default)s)")
+    add_model_options(one)
+    one.set_defaults(command=analyze_command)
+    return parser
+
+
+def analyze_command(options: argparse.Namespace) -> int:
+    """Run `analyze`: check what costs nothing first, then load the model."""
+    from interp.analysis import analyze
+    from interp.detect import GivenBoxes, YoloDetector
+    from interp.images import load_image
+    from interp.output import OutputFolder
+
+    image = load_image(options.photo)
+    layers = None if options.layers is None else numbers(options.layers)
+    folder = OutputFolder(options.out)
+    detector: Detector | None = None
+    if options.boxes is not None:
+        detector = GivenBoxes.parse(options.boxes)
+    elif options.detector is not None:
+        detector = YoloDetector(options.detector, download=options.download)
+    analysis = analyze(
+        image,
+        options.question,
+        model=load(options),
+        detector=detector,
+        layers=layers,
+        tokens=options.tokens,
+        prompt=options.prompt,
+        max_new_tokens=options.max_new_tokens,
+    )
+    written = analysis.save(folder)
+    if options.show_grid:
+        from interp.plots.analysis import draw_grid
+
+        written.append(folder.write_figure("grid.png", draw_grid(analysis)))
+    print(analysis.describe())
+    print(f"written to {folder.path}: {', '.join(path.name for path in written)}")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    return run(build_parser(), arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,21 @@
+"""Figures: each function takes and returns matplotlib Axes, and makes them when it is given none.
+
+Axes made here belong to pyplot, so notebooks show them and `plt.close(ax.figure)` frees them; give axes of a Figure of
+your own to keep pyplot out. Nothing is shown, no global setting is touched.
+"""
+
+from interp.plots.accuracy import plot_accuracy_by_alpha
+from interp.plots.balance import plot_balance
+from interp.plots.layers import plot_overlap_by_layer, plot_share_by_layer
+from interp.plots.maps import plot_before_after, plot_heatmaps
+from interp.plots.tokens import plot_token_grid
+
+__all__ = [
+    "plot_accuracy_by_alpha",
+    "plot_balance",
+    "plot_before_after",
+    "plot_heatmaps",
+    "plot_overlap_by_layer",
+    "plot_share_by_layer",
+    "plot_token_grid",
+]

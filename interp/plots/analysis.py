@@ -1,0 +1,57 @@
+"""The figures of one analysis: share by layer, overlap by layer, heat maps, one map per answer token, token grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interp.plots.layers import plot_overlap_by_layer, plot_share_by_layer
+from interp.plots.maps import plot_heatmaps
+from interp.plots.photo import plot_token_grid
+from interp.trajectory import paper_layers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from interp.analysis import Analysis
+
+
+def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
+    """All figures of an analysis, by file name without ending."""
+    figures = {
+        "share_by_layer": plot_share_by_layer(analysis.trajectory).figure,
+        "heatmaps": draw_heatmaps(analysis),
+    }
+    if analysis.overlap is not None and not np.isnan(analysis.overlap.values("cosine")).all():
+        figures["overlap_by_layer"] = plot_overlap_by_layer(analysis.overlap).figure
+    if analysis.trajectory.generated:
+        figures["tokens"] = draw_tokens(analysis)
+    return figures
+
+
+def draw_heatmaps(analysis: Analysis) -> Figure:
+    """The first answer token's attention over the photo, head mean, one map per chosen layer."""
+    maps = [analysis.trajectory.image_map(layer=layer) for layer in analysis.layers]
+    paper = paper_layers(analysis.trajectory.n_layers)
+    titles = [f"layer {layer}{' (paper)' if layer in paper else ''}, head mean" for layer in analysis.layers]
+    panels = plot_heatmaps(analysis.image, analysis.grid, maps, boxes=_boxes(analysis), titles=titles, columns=3)
+    return panels[0].figure
+
+
+def draw_tokens(analysis: Analysis) -> Figure:
+    """One map per answer token, head mean of the first of the paper's layers."""
+    layer = paper_layers(analysis.trajectory.n_layers)[0]
+    maps = [analysis.trajectory.image_map(layer=layer, step=step) for step in range(analysis.trajectory.n_steps)]
+    titles = [f"layer {layer}, row before {token!r}" for token in analysis.trajectory.tokens or ()]
+    panels = plot_heatmaps(analysis.image, analysis.grid, maps, boxes=_boxes(analysis), titles=titles, columns=4)
+    return panels[0].figure
+
+
+def draw_grid(analysis: Analysis) -> Figure:
+    """Which pixels of the photo each image token saw."""
+    return plot_token_grid(analysis.image, analysis.grid).figure
+
+
+def _boxes(analysis: Analysis) -> tuple:
+    return () if analysis.found is None else tuple(analysis.found.boxes)

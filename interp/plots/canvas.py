@@ -1,0 +1,158 @@
+"""The photo under a figure: in its own pixels, the part that the model never saw hatched, objects outlined and named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib import patheffects
+from matplotlib.patches import Rectangle
+
+from interp.errors import InputError
+from interp.plots.style import INK, TICK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
+    from PIL import Image
+
+    from interp.boxes import Box
+    from interp.grid import ImageGrid
+
+LONGEST, SHORTEST = 1024, 384  # pixels of the longer side, as drawn
+SLENDER = 2.2  # longer side over shorter, beyond which the unseen ends of a photo are not drawn
+_EDGE = [patheffects.withStroke(linewidth=3.2, foreground="black")]
+_HALO = [patheffects.withStroke(linewidth=2.2, foreground="black")]
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """A photo made ready for drawing many times: neither 50 megapixels nor one, and not a ribbon.
+
+    Attributes:
+        original: the geometry of the image tokens.
+        frame: the part of the photo that is drawn (x0, y0, x1, y1), pixels of the original.
+        pixels: that part, resized, uint8 [height width 3].
+        grid: the same tokens in the coordinates of `pixels`.
+    """
+
+    original: ImageGrid
+    frame: tuple[int, int, int, int]
+    pixels: UInt8[np.ndarray, "height width 3"]
+    grid: ImageGrid
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Where the pixels lie, as `imshow` wants it: left, right, bottom, top."""
+        x0, y0, x1, y1 = self.frame
+        return x0, x1, y1, y0
+
+    def paint(self, values: Float[np.ndarray, " token"]) -> np.ma.MaskedArray:
+        """Values per token over the drawn pixels, masked where the model saw nothing."""
+        return np.ma.masked_invalid(self.grid.to_pixels(values))
+
+    def draw(self, ax: Axes, *, grey: bool = True) -> None:
+        """Draw the photo; grey and lightened where colours are to mean attention only."""
+        luminance = (self.pixels @ [0.299, 0.587, 0.114])[..., None].repeat(3, axis=2)
+        shown = (luminance / 2 + 110).astype(np.uint8) if grey else self.pixels
+        ax.imshow(shown, extent=self.extent, interpolation="nearest")
+        self._hatch(ax)
+        x0, y0, x1, y1 = self.frame
+        ax.set(xlim=(x0, x1), ylim=(y1, y0), xticks=[], yticks=[])
+
+    def _hatch(self, ax: Axes) -> None:
+        """Hatch what lies outside the seen part, and say how much it is."""
+        (left, top, right, bottom), (x0, y0, x1, y1) = self.frame, self.original.seen
+        for a, b, c, d in ((left, top, right, y0), (left, y1, right, bottom), (left, y0, x0, y1), (x1, y0, right, y1)):
+            if c > a and d > b:
+                style = {"facecolor": (1, 1, 1, 0.55), "edgecolor": "#777777", "hatch": "////", "linewidth": 0}
+                ax.add_patch(Rectangle((a, b), c - a, d - b, **style))
+        unseen = self.original.unseen_share
+        if unseen > 0.0005:
+            whole = self.frame == (0, 0, *self.original.image_size)
+            note = f"hatched: {unseen:.1%} of the photo,\nunseen by the model" + ("" if whole else " (shown in part)")
+            ax.set_xlabel(note, fontsize=TICK - 1, color=INK)
+
+
+def canvas(image: Image.Image, grid: ImageGrid) -> Canvas:
+    """Make a photo ready for drawing.
+
+    Raises:
+        InputError: the photo is not the one that the grid was made for.
+    """
+    if image.size != tuple(grid.image_size):
+        raise InputError(
+            f"the photo has {image.size} pixels (width, height) and the grid was made for {tuple(grid.image_size)}: "
+            "give the same photo, after any rotation that its EXIF data asks for"
+        )
+    frame = _frame(grid)
+    origin, sides = np.array(frame[:2]), np.array(frame[2:]) - frame[:2]
+    longest = sides.max()
+    factor = min(1.0, LONGEST / longest) if longest >= SHORTEST else np.ceil(SHORTEST / longest)
+    size = np.maximum(1, np.round(sides * factor)).astype(int)
+    corners = (np.vstack([grid.boxes, grid.seen]).reshape(-1, 2, 2) - origin) * (size / sides)
+    corners = np.clip(corners, 0, size).reshape(-1, 4)  # rounding must not leave the canvas
+    shown = image.crop(frame).resize(tuple(size.tolist()), reducing_gap=2.0).convert("RGB")
+    width, height = size.tolist()
+    own = replace(grid, image_size=(width, height), boxes=corners[:-1], seen=tuple(corners[-1].tolist()))
+    return Canvas(grid, frame, np.asarray(shown), own)
+
+
+def draw_boxes(ax: Axes, drawn: Canvas, boxes: Iterable[Box]) -> None:
+    """Outline the boxes in original pixels and name them, each name where it hides no other.
+
+    The layout of the figure must be settled: names are placed by their size on screen.
+    """
+    taken: list[Bbox] = []
+    for box in boxes:
+        x0, y0, x1, y1 = box.xyxy
+        edge = {"edgecolor": "white", "linewidth": 1.6, "path_effects": _EDGE}
+        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **edge))
+        left, top, right, bottom = drawn.frame
+        if x0 < right and x1 > left and y0 < bottom and y1 > top:
+            name = ax.text(x0, y0, box.label, fontsize=TICK - 1, color="white", path_effects=_HALO)
+            corners = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)
+            taken.append(_place(ax, name, corners, taken))
+
+
+def panel_size(grid: ImageGrid, *, width: float) -> tuple[float, float]:
+    """Inches for one drawing of the photo: its own shape, within reason, and room for title and note."""
+    x0, y0, x1, y1 = _frame(grid)
+    return width, float(np.clip(width * (y1 - y0) / (x1 - x0), 0.35 * width, 1.6 * width)) + 0.6
+
+
+def _frame(grid: ImageGrid) -> tuple[int, int, int, int]:
+    """The whole photo, or of a long one the seen part with as much around it as keeps its shape readable."""
+    width, height = grid.image_size
+    x0, y0, x1, y1 = grid.seen
+    left, right = _span(x0, x1, width, SLENDER * height)
+    top, bottom = _span(y0, y1, height, SLENDER * width)
+    return left, top, right, bottom
+
+
+def _span(start: float, end: float, side: int, longest: float) -> tuple[int, int]:
+    """Whole pixels around start to end, no more than `longest` of them unless those are seen."""
+    half = max(longest, end - start) / 2
+    middle = float(np.clip((start + end) / 2, min(half, side / 2), max(side - half, side / 2)))
+    return max(0, int(np.floor(min(middle - half, start)))), min(side, int(np.ceil(max(middle + half, end))))
+
+
+def _place(ax: Axes, name: Text, corners: tuple[float, float, float, float], taken: list[Bbox]) -> Bbox:
+    """Move a name to the first corner of its box where it stays on the axes and hides no other name."""
+    x0, y0, x1, y1 = corners
+    frame = ax.get_window_extent()
+    # y runs downwards: "bottom" puts the text above the point.
+    places = [(x0, y0, "left", "bottom"), (x0, y0, "left", "top"), (x0, y1, "left", "top"), (x0, y1, "left", "bottom"),
+              (x1, y0, "right", "bottom"), (x1, y0, "right", "top"), (x1, y1, "right", "top"), (x1, y1, "right", "bottom")]  # fmt: skip
+    for x, y, across, down in places:
+        name.set(position=(x, y), ha=across, va=down)
+        extent = name.get_window_extent()
+        inside = frame.x0 <= extent.x0 and extent.x1 <= frame.x1 and frame.y0 <= extent.y0 and extent.y1 <= frame.y1
+        if inside and not any(extent.overlaps(other) for other in taken):
+            return extent
+    name.set(position=(x0, y0), ha="left", va="bottom")
+    return name.get_window_extent()

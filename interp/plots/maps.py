@@ -1,0 +1,197 @@
+"""Heat maps of attention over the photo: several side by side, and before against after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.colors import Normalize
+
+from interp.errors import InputError
+from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
+from interp.plots.style import DIVERGING, INK, SEQUENTIAL, TICK, TITLE, new_grid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+    from PIL import Image
+
+    from interp.boxes import Box
+    from interp.grid import ImageGrid
+
+LABELS = {
+    "image": "attention per token,\nshare of the image's attention",
+    "keys": "attention per token,\nshare of all attention",
+}
+OPACITY = 0.62
+
+
+def plot_heatmaps(
+    image: Image.Image,
+    grid: ImageGrid,
+    maps: Float[np.ndarray, "map token"] | Sequence[np.ndarray],
+    *,
+    boxes: Iterable[Box] = (),
+    titles: Sequence[str] | None = None,
+    normalisation: str = "image",
+    scale: str = "shared",
+    columns: int | None = None,
+    axes: Sequence[Axes] | None = None,
+) -> np.ndarray:
+    """Draw attention maps over the photo, with the boxes in its own pixels.
+
+    Colours start at zero and are never stretched per map unless `scale` is `each`; the line in a colour bar marks
+    evenly spread attention (for `image`, one over the number of tokens).
+
+    Args:
+        image: the original photo.
+        grid: the geometry of its tokens.
+        maps: one value per image token, [map token], such as rows of `Trajectory.image_map`.
+        boxes: objects to outline.
+        titles: one per map, such as `layer 17 (0-based), head mean`.
+        normalisation: what the values are shares of: `image` or `keys`. It names the colour bar; nothing is rescaled.
+        scale: `shared`, one scale for all maps; or `each`, one for each.
+        columns: how many maps stand in a row.
+        axes: where to draw, one per map; made if None.
+
+    Returns:
+        The axes, [map].
+
+    Raises:
+        InputError: numbers of maps, titles, axes or tokens do not fit, or a word is not known.
+    """
+    values = _check_maps(maps, grid)
+    photo = canvas(image, grid)
+    label = _label(normalisation)
+    if scale not in ("shared", "each"):
+        raise InputError(f"colour scale {scale!r} is not known: use 'shared' or 'each'")
+    panels = _panels(len(values), grid, axes, columns)
+    names = _check_titles(titles, len(values))
+    tops = _tops(values, scale)
+    drawn = []
+    for ax, shares, name, top in zip(panels, values, names, tops, strict=True):
+        drawn.append(_overlay(ax, photo, shares, Normalize(0, top), SEQUENTIAL))
+        ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK)
+    even = 1 / len(grid) if normalisation == "image" else None
+    for mappable, group in (
+        [(drawn[0], list(panels))] if scale == "shared" else zip(drawn, [[ax] for ax in panels], strict=True)
+    ):
+        _colour_bar(mappable, group, label, even)
+    _outline(panels, photo, boxes)
+    return panels
+
+
+def plot_before_after(
+    image: Image.Image,
+    grid: ImageGrid,
+    before: Float[np.ndarray, " token"],
+    after: Float[np.ndarray, " token"],
+    *,
+    boxes: Iterable[Box] = (),
+    titles: tuple[str, str] = ("before", "after"),
+    normalisation: str = "image",
+    axes: Sequence[Axes] | None = None,
+) -> np.ndarray:
+    """Draw two maps on one scale, and their difference in colours that are centred on zero.
+
+    Args:
+        image: the original photo.
+        grid: the geometry of its tokens.
+        before: one value per image token.
+        after: the same tokens, from the run that was changed.
+        boxes: objects to outline.
+        titles: of the two maps.
+        normalisation: what the values are shares of: `image` or `keys`.
+        axes: where to draw, three; made if None.
+
+    Returns:
+        The axes of before, after and the difference, [3].
+
+    Raises:
+        InputError: numbers of tokens, titles or axes do not fit, or the normalisation is not known.
+    """
+    values = _check_maps([before, after], grid)
+    photo = canvas(image, grid)
+    label = _label(normalisation)
+    names = _check_titles(titles, 2)
+    panels = _panels(3, grid, axes, 3)
+    top = _tops(values, "shared")[0]
+    difference = values[1] - values[0]
+    reach = float(np.nanmax(np.abs(difference), initial=0)) or 1e-12
+    drawn = [
+        _overlay(ax, photo, shares, Normalize(0, top), SEQUENTIAL) for ax, shares in zip(panels, values, strict=False)
+    ]
+    changed = _overlay(panels[2], photo, difference, Normalize(-reach, reach), DIVERGING)
+    for ax, name in zip(panels, [*names, f"{names[1]} - {names[0]}"], strict=True):
+        ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK)
+    _colour_bar(drawn[0], list(panels[:2]), label, 1 / len(grid) if normalisation == "image" else None)
+    _colour_bar(changed, [panels[2]], "change in " + label, None)
+    _outline(panels, photo, boxes)
+    return panels
+
+
+def _overlay(ax: Axes, photo: Canvas, values: np.ndarray, norm: Normalize, colours: str) -> AxesImage:
+    """One map over the photo, each token in its own pixels."""
+    photo.draw(ax)
+    style = {"cmap": colours, "norm": norm, "alpha": OPACITY, "interpolation": "nearest"}
+    return ax.imshow(photo.paint(values), extent=photo.extent, **style)
+
+
+def _colour_bar(drawn: AxesImage, axes: list[Axes], label: str, even: float | None) -> None:
+    """A colour bar that names what its numbers are shares of."""
+    bar = axes[0].figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
+    bar.set_label(label, fontsize=TICK, color=INK)
+    bar.ax.tick_params(labelsize=TICK - 1, colors=INK)
+    if even is not None and drawn.norm.vmax and even < drawn.norm.vmax:
+        bar.ax.axhline(even, color="white", linewidth=1.6)
+        bar.ax.axhline(even, color=INK, linewidth=0.8, linestyle="--")
+
+
+def _outline(panels: np.ndarray, photo: Canvas, boxes: Iterable[Box]) -> None:
+    """The boxes on every panel, once the layout is settled."""
+    every = list(boxes)
+    for figure in {ax.figure for ax in panels} if every else ():
+        figure.draw_without_rendering()
+    for ax in panels:
+        draw_boxes(ax, photo, every)
+
+
+def _panels(n: int, grid: ImageGrid, axes: Sequence[Axes] | None, columns: int | None) -> np.ndarray:
+    """The given axes, or new ones in the shape of the photo."""
+    if axes is None:
+        return new_grid(n, columns=min(n, columns or 4), cell=panel_size(grid, width=3.0))
+    panels = np.array(axes, dtype=object).ravel()
+    if len(panels) != n:
+        raise InputError(f"{len(panels)} axes were given for {n} maps: give one per map, or none")
+    return panels
+
+
+def _check_maps(maps: Float[np.ndarray, "map token"] | Sequence[np.ndarray], grid: ImageGrid) -> np.ndarray:
+    """Maps as float32 [map token]; refuses other shapes."""
+    values = np.asarray(maps, dtype=np.float32)
+    if values.ndim != 2 or not len(values) or values.shape[1] != len(grid):
+        raise InputError(f"maps have shape {values.shape} but the grid has {len(grid)} tokens: give [map token]")
+    return values
+
+
+def _check_titles(titles: Sequence[str] | None, n: int) -> list[str]:
+    """One title per map, empty by default."""
+    names = list(titles) if titles is not None else [""] * n
+    if len(names) != n:
+        raise InputError(f"{len(names)} titles were given for {n} maps: give one per map")
+    return names
+
+
+def _label(normalisation: str) -> str:
+    """What the colour bar says."""
+    if normalisation not in LABELS:
+        raise InputError(f"normalisation {normalisation!r} is not known: use one of {', '.join(LABELS)}")
+    return LABELS[normalisation]
+
+
+def _tops(values: np.ndarray, scale: str) -> list[float]:
+    """The upper end of each map's scale; a map of nothing gets a scale all the same."""
+    own = [float(np.nanmax(row, initial=0)) or 1e-12 for row in values]
+    return own if scale == "each" else [max(own)] * len(own)

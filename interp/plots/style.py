@@ -1,0 +1,114 @@
+"""What the figures share: axes, colours, the layer axis with the paper's layers, legends beside the data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from interp.stats import bootstrap
+from interp.trajectory import PAPER_LAYERS, paper_layers
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+SEQUENTIAL = "viridis"
+DIVERGING = "RdBu_r"
+INK, SHADE = "#222222", "#e4e4e4"
+# Okabe and Ito's colours, told apart by colour-blind readers; the yellow, weak on white, is left out.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+TITLE, LABEL, TICK = 11, 10, 9  # points
+
+
+def new_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """The given axes, or new ones on a figure of `size` inches."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=size, layout="compressed")[1]  # compressed: room kept by axes of fixed shape closes
+
+
+def new_grid(n: int, *, columns: int, cell: tuple[float, float]) -> np.ndarray:
+    """`n` axes on one figure, [n], left to right and top to bottom; `cell` is the size of one in inches."""
+    import matplotlib.pyplot as plt
+
+    rows = -(-n // columns)
+    size = (cell[0] * columns + 1.1, cell[1] * rows + 0.5)
+    axes = plt.subplots(rows, columns, figsize=size, layout="compressed", squeeze=False)[1].ravel()
+    for ax in axes[n:]:
+        ax.remove()
+    return axes[:n]
+
+
+def line_colours(n: int) -> list[str | tuple[float, ...]]:
+    """`n` colours that can be told apart; evenly spaced on viridis when the palette is too short."""
+    return list(PALETTE[:n]) if n <= len(PALETTE) else [colormaps[SEQUENTIAL](x) for x in np.linspace(0, 0.92, n)]
+
+
+def tidy(ax: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
+    """Name the axes, and leave only the lines that carry something."""
+    ax.set_title(title, fontsize=TITLE, loc="left", color=INK)
+    ax.set_xlabel(x, fontsize=LABEL, color=INK)
+    ax.set_ylabel(y, fontsize=LABEL, color=INK)
+    ax.tick_params(labelsize=TICK, colors=INK)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.yaxis.grid(True, color=SHADE, linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
+def integer_ticks(axis: Axis, n: int) -> None:
+    """Ticks on whole numbers from 0 to n - 1 only."""
+    axis.set_major_locator(MaxNLocator(nbins=min(n, 12), integer=True, steps=[1, 2, 4, 5, 10], min_n_ticks=1))
+
+
+def layer_axis(ax: Axes, n_layers: int) -> Artist:
+    """Make x the layers of the model, shade the paper's, and return what names the shade in a legend."""
+    here = paper_layers(n_layers)
+    ax.axvspan(here[0] - 0.5, here[-1] + 0.5, color=SHADE, linewidth=0, zorder=0)
+    ax.set_xlim(-0.5, n_layers - 0.5)
+    integer_ticks(ax.xaxis, n_layers)
+    return Patch(facecolor=SHADE, label=name_paper_layers(n_layers))
+
+
+def name_paper_layers(n_layers: int) -> str:
+    """How the shaded layers are called.
+
+    Example:
+        >>> name_paper_layers(12)
+        "paper's layers 17-18 of 32 = here 6 of 12"
+    """
+    here, paper = (
+        f"{layers[0]}-{layers[-1]}" if len(layers) > 1 else f"{layers[0]}"
+        for layers in (paper_layers(n_layers), PAPER_LAYERS)
+    )
+    return f"paper's layers {paper} of 32" + ("" if n_layers == 32 else f" = here {here} of {n_layers}")
+
+
+def mean_with_band(
+    ax: Axes, x: np.ndarray, table: np.ndarray, *, colour: str | tuple[float, ...], label: str, seed: int, level: float
+) -> None:
+    """Draw the mean over samples of `table` [sample x] with its bootstrap interval; no band for a single sample."""
+    ax.plot(x, table.mean(axis=0), color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
+    if len(table) > 1:
+        around = bootstrap(table, seed=seed, n=1000, level=level)
+        ax.fill_between(x, around.low, around.high, color=colour, alpha=0.2, linewidth=0)
+
+
+def legend_below(ax: Axes, *extra: Artist, columns: int = 2) -> None:
+    """A legend under the axes, where it can hide no data."""
+    handles = [*ax.get_legend_handles_labels()[0], *extra]
+    ax.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.16),
+        ncols=columns,
+        fontsize=TICK,
+        frameon=False,
+        labelcolor=INK,
+    )
