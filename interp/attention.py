@@ -54,6 +54,8 @@ class Site:
     now: Pass
     follows_pass: bool
     """Whether `now` is kept by the language model's own passes; a vision tower sees its whole input at once."""
+    returns_weights: bool
+    """Whether the previous implementation gives weights back."""
 
 
 SITES: WeakKeyDictionary[nn.Module, Site] = WeakKeyDictionary()
@@ -80,7 +82,7 @@ def hooked_attention(
     edited = _edited_rows(site, module, query, key, value, attention_mask, kwargs)
     weights: Tensor | None
     if edited is not None and len(edited.rows) == query.shape[2]:
-        out, weights = edited.z.transpose(1, 2).contiguous(), edited.pattern
+        out, weights = edited.z.transpose(1, 2).contiguous(), edited.pattern if site.returns_weights else None
     else:
         out, weights = site.previous(module, query, key, value, attention_mask, **kwargs)
         if edited is not None:
@@ -250,7 +252,7 @@ def hook_attention(module: Any, points: AttentionPoints, now: Pass, *, follows_p
         raise ModelError(
             f"attention implementation {before!r} is not supported: load the model with attn_implementation='sdpa'"
         )
-    SITES[module] = Site(points, _previous_of(module, before), now, follows_pass)
+    SITES[module] = Site(points, _previous_of(module, before), now, follows_pass, before == "eager")
     return before
 
 

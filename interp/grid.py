@@ -212,7 +212,7 @@ def llava_grid(image_size: tuple[int, int], image_processor: Any, *, patch_size:
             f"and the vision tower takes {tower_size} x {tower_size}: use the processor that belongs to the model"
         )
     side = tower_size // patch_size
-    edges = np.arange(side + 1) * patch_size
+    edges = range(0, side * patch_size + 1, patch_size)
     xs, ys = x.to_photo(edges), y.to_photo(edges)
     rows, cols = (axis.ravel() for axis in np.indices((side, side)))
     boxes = np.stack([xs[cols], ys[rows], xs[cols + 1], ys[rows + 1]], axis=1)

@@ -19,6 +19,8 @@ from interp.rows import ROW_POINTS, Pass, QueryRows, RowHook, check_rows
 from interp.wiring import OnePoint, TowerPoints, Wiring, submodule, vision_tower
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedModel
 
     from interp.generation import GeneratedAttention, Generation
@@ -71,7 +73,7 @@ class HookedVLM(HookedRootModule):
     @classmethod
     def from_pretrained(
         cls,
-        name: str,
+        name: str | Path,
         *,
         dtype: Any = "auto",
         device_map: Any = None,
@@ -261,15 +263,13 @@ class HookedVLM(HookedRootModule):
         if remove_batch_dim and len(inputs) != 1:
             raise HookError(f"remove_batch_dim needs a batch of one, not of {len(inputs)}")
         kept: dict[str, Tensor] = {}
+        rows = "last" if query_rows is None else check_rows(query_rows)
         if names_filter is None:
-            named = query_rows is not None
-            names_filter = [name for name in self.hook_dict if named or not _is_vision_rows(name)]
-        rows = "last" if query_rows is None else query_rows
+            names_filter = [name for name in self.hook_dict if _fits(rows, name)]
         keep = RowHook(Keep(kept, device), rows, reads_only=True)
         saving: list[tuple[str, Callable[..., Any]]] = []
         for name in self.matching(names_filter):
-            if _is_vision_rows(name) and query_rows is None:
-                raise HookError(f"{name}: name the rows of the vision tower, such as query_rows='all' or [0, 5]")
+            _check_fits(rows, name)
             saving.append((name, keep if name.endswith(ROW_POINTS) else Keep(kept, device)))
         with self.hooks([*fwd_hooks, *saving]):
             output = self(inputs, **kwargs)
@@ -368,8 +368,8 @@ class HookedVLM(HookedRootModule):
         pairs: list[tuple[str, Callable[..., Any]]] = []
         for name in self.matching(names):
             sees_rows = name.endswith(ROW_POINTS) and not isinstance(hook, RowHook)
-            if sees_rows and _is_vision_rows(name) and rows in (None, "last", "generated"):
-                raise HookError(f"{name}: name the rows of the vision tower, such as query_rows='all' or [0, 5]")
+            if sees_rows:
+                _check_fits(rows, name)
             pairs.append((name, RowHook(hook, rows) if sees_rows and rows not in (None, "all") else hook))
         return pairs
 
@@ -384,5 +384,12 @@ class HookedVLM(HookedRootModule):
         self.self_checked = True
 
 
-def _is_vision_rows(name: str) -> bool:
-    return name.startswith("vision.") and name.endswith(ROW_POINTS)
+def _fits(rows: QueryRows | None, name: str) -> bool:
+    """Whether these rows mean something there: the vision tower has no last prompt row."""
+    vision = name.startswith("vision.") and name.endswith(ROW_POINTS)
+    return not (vision and rows in (None, "last", "generated"))
+
+
+def _check_fits(rows: QueryRows | None, name: str) -> None:
+    if not _fits(rows, name):
+        raise HookError(f"{name}: name the rows of the vision tower, such as query_rows='all' or [0, 5]")

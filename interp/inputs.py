@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from interp.grid import ImageGrid
 
 PROMPTS = ("chat", "paper", "raw")
+_ROLE = r"<[^<>\s]+>|\[/?[A-Z]+\]|\b[A-Z]+:"  # <|im_end|>, [/INST], ASSISTANT:
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def prepare(
     from interp.families import family_of
 
     texts = [questions] if isinstance(questions, str) else list(questions)
-    sources = list(images) if isinstance(images, (list, tuple)) else [images] * len(texts)
+    sources: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images] * len(texts)
     if len(sources) == 1:
         sources = sources * len(texts)
     if not texts or len(sources) != len(texts):
@@ -96,9 +98,10 @@ def prepare(
     photos = [load_image(source) for source in sources]
     image_token = processor.image_token
     prompts = [make_prompt(text, processor, prompt) for text in texts]
-    batch = _tokenize(processor, photos, prompts)
     family = family_of(model)
+    # before the processor runs, as this refuses a photo whose enlargement would fill the memory
     grids = tuple(family.grid(photo.size, processor, model.config) for photo in photos)
+    batch = _tokenize(processor, photos, prompts)
     layouts = tuple(
         _layout(processor.tokenizer, batch, row, prompts[row], _asked(text, image_token), image_token)
         for row, text in enumerate(texts)
@@ -169,8 +172,11 @@ def _starts_with_bos(tokenizer: Any, prompt: str) -> bool:
 
 
 def _asked(text: str, image_token: str) -> str:
-    """The question's own words: all of them, or in a raw prompt the longest piece beside the image."""
-    return max(text.split(image_token), key=len).strip()
+    """The question's own words; of a raw prompt those after the image (or else before it), without role words."""
+    if image_token not in text:
+        return text.strip()
+    pieces = [max(re.split(_ROLE, piece), key=len).strip() for piece in reversed(text.split(image_token))]
+    return next((piece for piece in pieces if piece), "")
 
 
 def _layout(

@@ -104,7 +104,7 @@ def find_kinds(
 
 def _system_end(head: str) -> int:
     """Where the system prompt ends in the text before the user's turn: its last word is the role word, if any."""
-    role = re.search(r"(\S+:|<[^<>\s]+>\S*)\s*$", head)
+    role = re.search(r"(\S+:|<[^<>\s]+>\S*|\[\S+\])\s*$", head)
     return role.start() if role else len(head)
 
 

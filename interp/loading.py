@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    name: str, *, dtype: Any = "auto", device_map: Any = None, revision: str | None = None, **kwargs: Any
+    name: str | Path, *, dtype: Any = "auto", device_map: Any = None, revision: str | None = None, **kwargs: Any
 ) -> tuple[PreTrainedModel, Any]:
     """Load a model (safetensors only) and its processor, ready to run: in eval mode, parameters frozen.
 
@@ -23,6 +23,7 @@ def load_model(
     """
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
+    name = str(name)
     place = resolve(name)
     try:
         config = AutoConfig.from_pretrained(place, revision=revision)

@@ -106,6 +106,10 @@ class Overlap:
         objects: how many boxes each region has.
         objects_seen: how many of them the model saw any part of.
         generated: whether the steps are generated tokens.
+
+    Example:
+        >>> found.values("cosine").shape  # 12 layers; 8 heads and their mean
+        (12, 9)
     """
 
     sample_id: str

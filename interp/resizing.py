@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,8 @@ MAX_RESIZED_PIXELS = 50_000_000
 class Axis:
     """One axis of a photo on its way to the model: a place p of the photo is now at `p * scale + offset`.
 
+    Fractions keep it exact: rounding would give a token of mere padding a sliver of the photo.
+
     Attributes:
         photo: length in the photo, in pixels.
         length: length now, in pixels.
@@ -29,21 +33,22 @@ class Axis:
 
     photo: int
     length: int
-    scale: float = 1.0
-    offset: float = 0.0
+    scale: Fraction = Fraction(1)
+    offset: Fraction = Fraction(0)
 
     def resized(self, length: int) -> Axis:
         """Stretch to `length` pixels."""
-        factor = length / self.length
+        factor = Fraction(length, self.length)
         return Axis(self.photo, length, self.scale * factor, self.offset * factor)
 
     def moved(self, shift: int, length: int) -> Axis:
         """Cut or pad to `length` pixels, with what is left moved by `shift`."""
         return Axis(self.photo, length, self.scale, self.offset + shift)
 
-    def to_photo(self, places: np.ndarray) -> Float64[np.ndarray, " place"]:
+    def to_photo(self, places: Iterable[int]) -> Float64[np.ndarray, " place"]:
         """Places along the axis as it is now, in pixels of the photo, clipped to the photo."""
-        return ((places - self.offset) / self.scale).clip(0.0, float(self.photo))
+        exact = [(place - self.offset) / self.scale for place in places]
+        return np.array([float(min(max(place, Fraction(0)), Fraction(self.photo))) for place in exact])
 
 
 def follow_processor(image_size: tuple[int, int], image_processor: Any) -> tuple[Axis, Axis]:
@@ -65,8 +70,8 @@ def follow_processor(image_size: tuple[int, int], image_processor: Any) -> tuple
 
     Example:
         >>> x, y = follow_processor((640, 480), CLIPImageProcessor())  # to 298 x 224, then the middle 224 x 224
-        >>> x.offset, y.offset
-        (-37.0, 0.0)
+        >>> print(x.offset, y.offset)
+        -37 0
     """
     squares, rounds_up = _known_steps(image_processor)
     width, height = image_size

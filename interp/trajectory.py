@@ -75,7 +75,7 @@ def trajectory(
     Raises:
         InputError: shapes do not fit, a row does not sum to one, or it looks where it can not look.
     """
-    rows, visible = check_rows(pattern, layout)
+    rows, visible = check_attention(pattern, layout)
     image = layout.image_positions
     if len(image) == 0 or len(image) != len(grid):
         raise InputError(
@@ -114,6 +114,10 @@ class Trajectory:
         visible_keys: how many positions each step sees, int64 [step].
         generated: whether the steps were captured over generated tokens.
         tokens: the token that each step gave, if known.
+
+    Example:
+        >>> measured.share("image").shape, measured.image_map(layer=6).shape
+        ((12, 8), (64,))
     """
 
     sample_id: str
@@ -224,7 +228,7 @@ def normalise(weights: np.ndarray, normalisation: str) -> np.ndarray:
     return np.divide(weights, total, out=np.full(np.shape(weights), np.nan), where=total > 0).astype(np.float32)
 
 
-def check_rows(pattern: np.ndarray, layout: TokenLayout) -> tuple[np.ndarray, np.ndarray]:
+def check_attention(pattern: np.ndarray, layout: TokenLayout) -> tuple[np.ndarray, np.ndarray]:
     """Captured rows as float32 [layer head step key] with zeros where nothing is seen, and what is seen [step key].
 
     Raises:

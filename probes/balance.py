@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
-from interp.trajectory import check_rows
+from interp.trajectory import check_attention
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +36,10 @@ class Balance:
         by_step: float32 [layer head step], the ratio at each step; step 0 is the last prompt row.
         image_mass: float32 [layer head], mean softmax weight on the image: near zero, the ratio says little.
         text_mass: float32 [layer head], mean softmax weight on the words.
+
+    Example:
+        >>> balance.values.shape, balance.by_step.shape  # 12 layers, 8 heads, last prompt row
+        ((12, 8), (12, 8, 1))
     """
 
     sample_id: str
@@ -90,7 +94,7 @@ def cross_modality_balance(
     Raises:
         InputError: rows do not fit the layout or do not sum to one, or the prompt has no image or no words.
     """
-    rows, _ = check_rows(pattern, layout)
+    rows, _ = check_attention(pattern, layout)
     vision, text = layout.positions(*VISION), layout.positions(*TEXT)
     if not len(vision) or not len(text):
         raise InputError(
@@ -103,6 +107,9 @@ def cross_modality_balance(
 
 def mean_balance(balances: Iterable[Balance], *, sample_id: str = "mean") -> Balance:
     """The mean over samples, each weighing the same; steps, whose number may differ, become one.
+
+    Example:
+        >>> mean_balance(cross_modality_balance(rows, layout) for rows, layout in captured).plot()
 
     Raises:
         InputError: there is none, or their layers and heads differ.

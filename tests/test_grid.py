@@ -37,7 +37,7 @@ SETTINGS = {
     ),
     "crop in LLaVA's": ("Llava", {"do_pad": False, "size": {"shortest_edge": SIDE}, "crop_size": SQUARE}),
 }
-SIZES = [(24, 24), (60, 40), (41, 67), (200, 30), (31, 190), (25, 24), (13, 10), (9, 40), (1, 1), (3, 1)]
+SIZES = [(60, 40), (41, 67), (200, 30), (25, 24), (9, 40), (1, 1)]
 
 
 def make_processor(setting: str, backend: str, **more):
@@ -98,7 +98,7 @@ def test_only_pixels_of_the_seen_part_move_the_image(setting, backend, size):
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("size", [(60, 40), (41, 67), (110, 70), (71, 130), (25, 24), (67, 41)])
+@pytest.mark.parametrize("size", [(60, 40), (71, 130), (25, 24)])
 def test_a_slope_of_brightness_reads_out_each_tokens_centre(setting, size):
     """In a photo whose pixels hold their own x (or y), a patch's mean is the centre of what its token saw."""
     processor = make_processor(setting, "", **PLAIN, resample=Image.Resampling.BILINEAR)
@@ -146,6 +146,7 @@ def test_tokens_without_area_show_only_padding_and_the_others_photo(setting, bac
         grid = grid_of(size, setting, backend)
         shown = patch_means(processor, paint(size, (0, 0, *size))) > patch_means(processor, paint(size))
         extent = grid.boxes[:, 2:] - grid.boxes[:, :2]
+        assert (extent[extent > 0] > 1e-9).all()  # no slivers from rounding
         assert not shown[extent.prod(axis=1) == 0].any()
         assert shown[(extent > [pixel_step(grid, 0), pixel_step(grid, 1)]).all(axis=1)].all()
         np.testing.assert_array_equal(grid.membership((-5, -5, 500, 500)), extent.prod(axis=1) > 0)
@@ -159,7 +160,7 @@ def test_whole_pixel_rounding_is_that_of_the_processor(setting, backend, width, 
     processor = make_processor(setting, backend, **PLAIN, resample=Image.Resampling.NEAREST)
     lit = tower_inputs(processor, [paint((width, height), (0, 0, width, height))])[0] == 255
     axes = follow_processor((width, height), processor)
-    borders = np.array([[a.offset, a.offset + a.photo * a.scale] for a in axes]).clip(0, SIDE)
+    borders = np.array([[a.offset, a.offset + a.photo * a.scale] for a in axes], dtype=float).clip(0, SIDE)
     assume((borders[:, 1] - borders[:, 0] > 1).all())  # thinner than a pixel, the photo may be missed altogether
     tolerance = 1e-6 if np.allclose(borders, np.rint(borders)) else 1.0
     for border, places in zip(borders, (lit.any(axis=0), lit.any(axis=1)), strict=True):
@@ -177,26 +178,26 @@ def checkpoint_processor():
 
 def test_a_wide_photo_says_what_was_never_seen(checkpoint_processor):
     grid = llava_grid((1000, 500), checkpoint_processor, patch_size=14, tower_size=336)
-    assert grid.seen == pytest.approx((250, 0, 750, 500))
-    assert grid.unseen_share == pytest.approx(0.5)
+    assert grid.seen == (250, 0, 750, 500)
+    assert grid.unseen_share == 0.5
     assert grid.describe() == (
         "The model saw x 250 to 750 and y 0 to 500 of the photo of 1000 x 500 pixels, through 24 x 24 tokens; "
         "it never saw 50.0 % of it (left, right)."
     )
     assert grid.seen_share((0, 0, 300, 100)) == pytest.approx(1 / 6)
-    assert grid.membership((0, 0, 250, 500)).sum() == pytest.approx(0)
+    assert grid.membership((0, 0, 250, 500)).sum() == 0
 
 
 def test_a_square_photo_is_seen_whole(checkpoint_processor):
     grid = llava_grid((480, 480), checkpoint_processor, patch_size=14, tower_size=336)
-    assert grid.unseen_share == pytest.approx(0)
+    assert grid.unseen_share == 0
     assert grid.describe() == "The model saw the whole photo of 480 x 480 pixels, through 24 x 24 tokens."
 
 
 def test_tokens_run_row_by_row(checkpoint_processor):
     grid = llava_grid((480, 480), checkpoint_processor, patch_size=14, tower_size=336)
     assert len(grid) == 576
-    np.testing.assert_allclose(grid.boxes[[0, 1, 24]], [[0, 0, 20, 20], [20, 0, 40, 20], [0, 20, 20, 40]], atol=1e-9)
+    np.testing.assert_array_equal(grid.boxes[[0, 1, 24]], [[0, 0, 20, 20], [20, 0, 40, 20], [0, 20, 20, 40]])
     np.testing.assert_array_equal((grid.rows * 24 + grid.cols), np.arange(576))
 
 

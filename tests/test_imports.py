@@ -68,6 +68,14 @@ def test_exports_are_listed_and_an_unknown_name_is_an_attribute_error():
         interp.no_such_name  # noqa: B018
 
 
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_every_export_resolves_to_the_object_of_its_module(package):
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        found = getattr(module, name)
+        assert not isinstance(found, types.ModuleType), f"{package}.{name} is a module"
+
+
 @pytest.fixture
 def shadowing_package(tmp_path, monkeypatch):
     """A package that exports a function from a module of the same name."""

@@ -6,7 +6,9 @@ import copy
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     CLIPImageProcessor,
@@ -15,10 +17,14 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    MistralConfig,
     PreTrainedTokenizerFast,
     SiglipImageProcessor,
     SiglipVisionConfig,
 )
+
+from interp.hooked_vlm import HookedVLM
+from interp.inputs import VLMInputs
 
 WORDS = (
     "<unk> <s> </s> <pad> <image> USER : ASSISTANT Where is the mug table dog red in relation to photo ? Answer with "
@@ -68,26 +74,35 @@ def processor(tower: str = "clip", side: int = 28, patch: int = 7) -> LlavaProce
 
 
 def model(
-    *, seed: int = 0, tower: str = "clip", heads: int = 4, kv_heads: int = 2, layers: int = 3, attention: str = "sdpa"
+    *,
+    seed: int = 0,
+    tower: str = "clip",
+    heads: int = 4,
+    kv_heads: int = 2,
+    layers: int = 3,
+    attention: str = "sdpa",
+    window: int | None = None,
 ) -> LlavaForConditionalGeneration:
-    """A random LLaVA with distinct key heads and lively attention."""
+    """A random LLaVA with distinct key heads and lively attention; `window` makes it see only so many keys."""
     torch.manual_seed(seed)
-    sizes = dict(hidden_size=24, intermediate_size=48, num_hidden_layers=3, num_attention_heads=3, image_size=28)
+    sizes = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 3}
+    sizes |= {"num_attention_heads": 3, "image_size": 28}
     vision: Any = (
         CLIPVisionConfig(**sizes, patch_size=7) if tower == "clip" else SiglipVisionConfig(**sizes, patch_size=7)
     )
-    text = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        max_position_embeddings=512,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=3,
-    )
+    language: dict[str, Any] = {
+        "vocab_size": len(WORDS),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "max_position_embeddings": 512,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 3,
+    }
+    text = MistralConfig(**language, sliding_window=window) if window else LlamaConfig(**language)
     config = LlavaConfig(
         vision_config=vision,
         text_config=text,
@@ -107,3 +122,45 @@ def model(
     built.generation_config.eos_token_id = 2
     built.generation_config.pad_token_id = 3
     return built.eval()
+
+
+QUESTIONS = (
+    "Where is the mug in the photo? Answer with left or right.",
+    "Where is the red mug in relation to the table? Answer with left, right, above or below.",
+    "Where is the dog?",
+)
+
+
+def photo(seed: int = 0, size: tuple[int, int] = (80, 60)) -> Image.Image:
+    """A photo of noise, `size` as (width, height)."""
+    noise = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def vlm(*, dtype: torch.dtype = torch.float32, self_check: bool = True, **options: Any) -> HookedVLM:
+    """A hooked tiny model; options as in `model`."""
+    plain = model(**options).to(dtype).requires_grad_(False)
+    return HookedVLM.wrap(plain, processor(options.get("tower", "clip")), self_check=self_check)
+
+
+def inputs(hooked: HookedVLM, samples: int = 1, *, ragged: bool = True, **options: Any) -> VLMInputs:
+    """A batch of questions, of different lengths if `ragged`, each about a photo of its own."""
+    questions = list(QUESTIONS[:samples]) if ragged else [QUESTIONS[0]] * samples
+    return hooked.prepare([photo(seed) for seed in range(samples)], questions, **options)
+
+
+MODELS = (("clip", 2, "sdpa"), ("clip", 4, "eager"), ("siglip", 4, "sdpa"), ("siglip", 2, "eager"))
+"""Tower, key heads (of four query heads) and previous attention implementation: each kind of both, in four models."""
+
+
+@cache
+def case(
+    tower: str, kv_heads: int, attention: str, dtype: torch.dtype = torch.float64, samples: int = 2
+) -> tuple[HookedVLM, VLMInputs, torch.Tensor]:
+    """A hooked model, a batch and its untouched logits; in double precision, so that oracles agree closely.
+
+    The batch is ragged, but for eager attention in double precision: transformers makes NaN of padding rows there.
+    """
+    hooked = vlm(tower=tower, kv_heads=kv_heads, attention=attention, dtype=dtype)
+    batch = inputs(hooked, samples, ragged=(attention, dtype) != ("eager", torch.float64))
+    return hooked, batch, hooked(batch).logits

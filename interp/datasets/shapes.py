@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from PIL import Image
 
 from interp.boxes import Box, Boxes
+from interp.datasets.outlines import FULL, cover_at, extent_at
 from interp.datasets.questions import (
     OPTIONS_IN_PHOTO,
     OPTIONS_IN_RELATION,
@@ -159,10 +159,10 @@ def render(objects: Sequence[SceneObject], rng: np.random.Generator) -> np.ndarr
     canvas = np.empty((3, SIDE, SIDE), dtype=np.int16)  # one plane per colour: adding grain is then contiguous
     canvas[:] = level + (slope_x * ramp[None, :] + slope_y * ramp[:, None]) // SIDE
     for item in objects:
-        cover, left, top = _cover_at(item.shape, item.radius, item.centre)
+        cover, left, top = cover_at(item.shape, item.radius, item.centre)
         window = canvas[:, top : top + cover.shape[0], left : left + cover.shape[1]]
         rgb = np.array(item.rgb, dtype=np.int16)[:, None, None]
-        window += ((rgb - window) * cover + _SUB * _SUB // 2) // (_SUB * _SUB)
+        window += ((rgb - window) * cover + FULL // 2) // (FULL)
     canvas += rng.integers(-6, 7, size=(SIDE, SIDE), dtype=np.int16)
     return np.ascontiguousarray(canvas.astype(np.uint8).transpose(1, 2, 0))
 
@@ -170,8 +170,8 @@ def render(objects: Sequence[SceneObject], rng: np.random.Generator) -> np.ndarr
 def covered(item: SceneObject) -> np.ndarray:
     """Mark the pixels that an object covers by more than half; bool [height width]."""
     mask = np.zeros((SIDE, SIDE), dtype=bool)
-    cover, left, top = _cover_at(item.shape, item.radius, item.centre)
-    mask[top : top + cover.shape[0], left : left + cover.shape[1]] = 2 * cover > _SUB * _SUB
+    cover, left, top = cover_at(item.shape, item.radius, item.centre)
+    mask[top : top + cover.shape[0], left : left + cover.shape[1]] = 2 * cover > FULL
     return mask
 
 
@@ -246,8 +246,8 @@ def shapes(
         kinds: kinds of questions, see `questions`.
 
     Returns:
-        Samples whose `relation` is the answer, whose `objects` carry boxes in pixels (in the question's order), and whose
-        `meta` holds `kind`, `n_objects` and `boxes` (the `Boxes` of everything in the scene).
+        Samples whose `relation` is the answer, whose `objects` carry boxes in pixels (in the question's order), and
+        whose `meta` holds `kind`, `n_objects` and `boxes` (the `Boxes` of everything in the scene).
 
     Raises:
         InputError: a split or kind that does not exist, or relations asked of scenes with one object.
@@ -265,7 +265,7 @@ def iterate_shapes(
     """Yield the samples of `shapes` one by one."""
     if not kinds or not n_objects or ("relation" in kinds and min(n_objects) < 2):
         raise InputError(
-            f"kinds {tuple(kinds)} of scenes with {tuple(n_objects)} objects: name a kind, and give relations two objects"
+            f"kinds {tuple(kinds)} of scenes with {tuple(n_objects)} objects: name a kind; a relation needs two objects"
         )
     for index in range(n):
         kind = kinds[index % len(kinds)]
@@ -342,7 +342,7 @@ def _find_room(rng: np.random.Generator, color: str, shape: str, placed: Sequenc
     reach = int(radius) + 1 + GAP
     for _ in range(30):
         x, y = (int(value) / 2 for value in rng.integers(2 * reach, 2 * (SIDE - reach) + 1, size=2))
-        x0, y0, x1, y1 = _extent_at(shape, radius, (x, y))
+        x0, y0, x1, y1 = extent_at(shape, radius, (x, y))
         if all(_apart((x0, y0, x1, y1), other.box.xyxy) for other in placed):
             box = Box(f"{color} {shape}", (float(x0), float(y0), float(x1), float(y1)))
             return SceneObject(color, shape, (rgb[0], rgb[1], rgb[2]), (x, y), radius, box)
@@ -356,60 +356,3 @@ def _apart(first: Sequence[float], second: Sequence[float]) -> bool:
         or first[3] + GAP <= second[1]
         or second[3] + GAP <= first[1]
     )
-
-
-_SUB = 5  # subsamples per pixel and axis; odd, so that no pixel is covered by exactly one half
-
-
-def _cover_at(shape: str, radius: float, centre: tuple[float, float]) -> tuple[np.ndarray, int, int]:
-    """Coverage counts 0..25 of the pixels around a shape, and the left and top pixel of that window."""
-    x, y = centre
-    cover, _ = _cover(shape, int(2 * radius), int(2 * x) % 2, int(2 * y) % 2)
-    reach = cover.shape[0] // 2
-    return cover, int(x) - reach, int(y) - reach
-
-
-def _extent_at(shape: str, radius: float, centre: tuple[float, float]) -> tuple[int, int, int, int]:
-    x, y = centre
-    cover, (x0, y0, x1, y1) = _cover(shape, int(2 * radius), int(2 * x) % 2, int(2 * y) % 2)
-    left, top = int(x) - cover.shape[0] // 2, int(y) - cover.shape[0] // 2
-    return left + x0, top + y0, left + x1, top + y1
-
-
-@lru_cache(maxsize=None)
-def _cover(shape: str, diameter: int, half_x: int, half_y: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """Count the subsamples of every pixel inside a shape, in units of a tenth of a pixel, and bound the covered ones.
-
-    Args:
-        shape: one of `SHAPES`.
-        diameter: of the shape, in pixels.
-        half_x: 1 if the centre lies half a pixel to the right of a pixel's edge, else 0.
-        half_y: the same, downwards.
-    """
-    reach = diameter // 2 + 2  # pixels from the window's edge to the centre's pixel edge
-    ticks = 2 * np.arange(2 * reach * _SUB) + 1 - 10 * reach  # tenths of a pixel: middles of the subsamples
-    across, down = (ticks - 5 * half_x)[None, :], (ticks - 5 * half_y)[:, None]
-    inside = _INSIDE[shape](across, down, 5 * diameter)
-    cover = inside.reshape(2 * reach, _SUB, 2 * reach, _SUB).sum(axis=(1, 3)).astype(np.int16)
-    rows, cols = np.nonzero((2 * cover > _SUB * _SUB).any(1))[0], np.nonzero((2 * cover > _SUB * _SUB).any(0))[0]
-    cover.flags.writeable = False
-    return cover, (int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1)
-
-
-def _in_circle(x: np.ndarray, y: np.ndarray, r: int) -> np.ndarray:
-    return x * x + y * y <= r * r
-
-
-def _in_square(x: np.ndarray, y: np.ndarray, r: int) -> np.ndarray:
-    return (8 * abs(x) <= 7 * r) & (8 * abs(y) <= 7 * r)
-
-
-def _in_triangle(x: np.ndarray, y: np.ndarray, r: int) -> np.ndarray:
-    return (8 * y <= 7 * r) & (2 * abs(x) <= y + r)
-
-
-def _in_cross(x: np.ndarray, y: np.ndarray, r: int) -> np.ndarray:
-    return ((3 * abs(x) <= r) & (abs(y) <= r)) | ((abs(x) <= r) & (3 * abs(y) <= r))
-
-
-_INSIDE = {"circle": _in_circle, "square": _in_square, "triangle": _in_triangle, "cross": _in_cross}

@@ -14,8 +14,8 @@ from typing import Any
 
 from interp.detect.containment import contained
 from interp.errors import DetectorError
+from interp.zoo import EMBEDDED_DETECTORS as EMBEDDED
 
-EMBEDDED = ("shapes-detector",)
 LONGEST_REASON = 160  # characters of a library's message that fit into one line of ours
 
 

@@ -33,6 +33,9 @@ def plot_accuracy_by_alpha(
         chance: accuracy of a guess, drawn as a line.
         references: other accuracies to draw as lines, by name, such as that of AdaptVis.
 
+    Example:
+        >>> plot_accuracy_by_alpha(table, chance=0.25, references={"AdaptVis": 0.87})
+
     Raises:
         InputError: a column is missing, the table is empty, or an alpha is not finite.
     """

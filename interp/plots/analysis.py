@@ -8,7 +8,7 @@ import numpy as np
 
 from interp.plots.layers import plot_overlap_by_layer, plot_share_by_layer
 from interp.plots.maps import plot_heatmaps
-from interp.plots.photo import plot_token_grid
+from interp.plots.tokens import plot_token_grid
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:

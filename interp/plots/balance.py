@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 def plot_balance(values: Float[np.ndarray, "layer head"], ax: Axes | None = None) -> Axes:
     """Draw balance per layer and head on the fixed scale from 0 (words) to 1 (image); NaN stays white.
 
+    Example:
+        >>> plot_balance(balance.values)  # [12 8]
+
     Raises:
         InputError: the values are not [layer head], or lie outside 0 to 1.
     """

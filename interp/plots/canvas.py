@@ -1,4 +1,4 @@
-"""The photo under a figure: in its own pixels, the part that the model never saw hatched, objects outlined and named."""
+"""The photo under a figure: in its own pixels, what the model never saw hatched, objects outlined and named."""
 
 from __future__ import annotations
 
@@ -145,9 +145,8 @@ def _place(ax: Axes, name: Text, corners: tuple[float, float, float, float], tak
     """Move a name to the first corner of its box where it stays on the axes and hides no other name."""
     x0, y0, x1, y1 = corners
     frame = ax.get_window_extent()
-    # y runs downwards: "bottom" puts the text above the point.
-    places = [(x0, y0, "left", "bottom"), (x0, y0, "left", "top"), (x0, y1, "left", "top"), (x0, y1, "left", "bottom"),
-              (x1, y0, "right", "bottom"), (x1, y0, "right", "top"), (x1, y1, "right", "top"), (x1, y1, "right", "bottom")]  # fmt: skip
+    heights = ((y0, "bottom"), (y0, "top"), (y1, "top"), (y1, "bottom"))  # "bottom" puts the text above the point
+    places = [(x, y, across, down) for x, across in ((x0, "left"), (x1, "right")) for y, down in heights]
     for x, y, across, down in places:
         name.set(position=(x, y), ha=across, va=down)
         extent = name.get_window_extent()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -45,6 +45,9 @@ def plot_share_by_layer(
         parts: of the layout, one line each.
         seed: of the bootstrap.
         level: coverage of the band.
+
+    Example:
+        >>> plot_share_by_layer(trajectories, parts=("image", "bos")).figure.savefig("share.png")
 
     Raises:
         InputError: there is no sample, numbers of layers differ, or a part is not known.
@@ -92,6 +95,9 @@ def plot_overlap_by_layer(
         seed: of the bootstrap.
         level: coverage of the band.
 
+    Example:
+        >>> plot_overlap_by_layer(overlaps, correct={"scene-0": True, "scene-1": False})
+
     Raises:
         InputError: there is no sample, a name is not known, numbers of layers differ, or `correct` does not fit.
     """
@@ -134,10 +140,9 @@ def _share_tables(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Share of attention and share of tokens of a part, both [sample layer]."""
     if _is_frame(trajectories):
-        columns = [f"share_{part}", f"token_share_{part}"]
-        means = trajectories.groupby(["sample", "layer"], sort=False)[columns].mean().unstack("layer")  # type: ignore[union-attr]
-        return tuple(_ordered(means[column]) for column in columns)  # type: ignore[return-value]
-    every = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)  # type: ignore[arg-type]
+        table, tokens = (_by_layer(trajectories, f"{name}_{part}") for name in ("share", "token_share"))
+        return table, tokens
+    every = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
     _check_depth([one.n_layers for one in every])
     place = PARTS.index(part)
     shares = np.array([one.shares[..., place].mean(axis=(1, 2)) for one in every])
@@ -150,12 +155,12 @@ def _overlap_tables(
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Sample ids, the head mean's measure [sample layer], and what even attention scores [sample]; means over steps."""
     if _is_frame(overlaps):
-        wanted = (overlaps["head"] == HEAD_MEAN) & (overlaps["region"] == region)  # type: ignore[call-overload]
-        chosen = overlaps[wanted & (overlaps["normalisation"] == normalisation)]  # type: ignore[call-overload]
-        _check_depth([1] * len(chosen))
-        means = chosen.groupby(["sample", "layer"], sort=False)[[measure, NULLS[measure]]].mean().unstack("layer")
-        return list(means.index), _ordered(means[measure]), _ordered(means[NULLS[measure]]).mean(axis=1)
-    every = [overlaps] if isinstance(overlaps, Overlap) else list(overlaps)  # type: ignore[arg-type]
+        wanted = {"head": HEAD_MEAN, "region": region, "normalisation": normalisation}
+        for column, value in wanted.items():
+            overlaps = overlaps[overlaps[column] == value]
+        even = _by_layer(overlaps, NULLS[measure]).mean(axis=1)
+        return list(overlaps["sample"].unique()), _by_layer(overlaps, measure), even
+    every = [overlaps] if isinstance(overlaps, Overlap) else list(overlaps)
     found = [one.values(measure, region=region, normalisation=normalisation)[:, HEAD_MEAN] for one in every]
     _check_depth([len(one) for one in found])
     table = np.array([one.mean(axis=1) if one.ndim == 2 else one for one in found])
@@ -179,15 +184,16 @@ def _groups(ids: list[str], correct: Mapping[str, bool] | Sequence[bool] | None)
     return [("answered right", right, PALETTE[0]), ("answered wrong", ~right, PALETTE[1])]
 
 
-def _is_frame(values: object) -> bool:
+def _is_frame(values: Any) -> TypeGuard[pd.DataFrame]:
     """Whether this is a table, told without importing pandas."""
     return hasattr(values, "groupby")
 
 
-def _ordered(table: pd.DataFrame) -> np.ndarray:
-    """[sample layer], layers ascending."""
-    _check_depth([1] * len(table))
-    return table.sort_index(axis=1).to_numpy(dtype=np.float64)
+def _by_layer(frame: Any, column: str) -> np.ndarray:
+    """A column of a table as [sample layer], mean over heads and steps; samples in the order of the table."""
+    _check_depth(list(frame.groupby("sample")["layer"].nunique()))
+    wide = frame.groupby(["sample", "layer"])[column].mean().unstack("layer")
+    return wide.loc[frame["sample"].unique()].sort_index(axis=1).to_numpy(dtype=np.float64)
 
 
 def _check_depth(depths: list[int]) -> None:

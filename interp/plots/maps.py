@@ -59,6 +59,11 @@ def plot_heatmaps(
     Returns:
         The axes, [map].
 
+    Example:
+        >>> maps = [measured.image_map(layer=layer) for layer in (5, 6)]
+        >>> plot_heatmaps(photo, grid, maps, boxes=boxes, titles=["layer 5", "layer 6"]).shape
+        (2,)
+
     Raises:
         InputError: numbers of maps, titles, axes or tokens do not fit, or a word is not known.
     """
@@ -75,9 +80,7 @@ def plot_heatmaps(
         drawn.append(_overlay(ax, photo, shares, Normalize(0, top), SEQUENTIAL))
         ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK)
     even = 1 / len(grid) if normalisation == "image" else None
-    for mappable, group in (
-        [(drawn[0], list(panels))] if scale == "shared" else zip(drawn, [[ax] for ax in panels], strict=True)
-    ):
+    for mappable, group in zip(drawn, [list(panels)] if scale == "shared" else [[ax] for ax in panels], strict=False):
         _colour_bar(mappable, group, label, even)
     _outline(panels, photo, boxes)
     return panels
@@ -108,6 +111,9 @@ def plot_before_after(
 
     Returns:
         The axes of before, after and the difference, [3].
+
+    Example:
+        >>> plot_before_after(photo, grid, untouched, scaled, titles=("alpha 1", "alpha 0.5"))
 
     Raises:
         InputError: numbers of tokens, titles or axes do not fit, or the normalisation is not known.
@@ -152,7 +158,7 @@ def _colour_bar(drawn: AxesImage, axes: list[Axes], label: str, even: float | No
 def _outline(panels: np.ndarray, photo: Canvas, boxes: Iterable[Box]) -> None:
     """The boxes on every panel, once the layout is settled."""
     every = list(boxes)
-    for figure in {ax.figure for ax in panels} if every else ():
+    for figure in {ax.figure.canvas.figure for ax in panels} if every else ():
         figure.draw_without_rendering()
     for ax in panels:
         draw_boxes(ax, photo, every)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 def plot_token_grid(image: Image.Image, grid: ImageGrid, ax: Axes | None = None) -> Axes:
     """Draw what each image token saw: its outline on the photo, one colour per view, first and last token numbered.
 
+    Example:
+        >>> plot_token_grid(photo, grid).figure.savefig("grid.png")
+
     Raises:
         InputError: the photo is not the one that the grid was made for.
     """

@@ -1,0 +1,1 @@
+"""The embedded vision-language model of coloured shapes: its weights, and the scripts that train and measure it."""

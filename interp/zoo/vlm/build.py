@@ -32,7 +32,8 @@ _WORDS = (
 )
 # The same text as `paper_prompt`: the image first, then the role words.
 _CHAT_TEMPLATE = """{%- for message in messages -%}
-{%- set parts = [{'type': 'text', 'text': message['content']}] if message['content'] is string else message['content'] -%}
+{%- set said = message['content'] -%}
+{%- set parts = [{'type': 'text', 'text': said}] if said is string else said -%}
 {%- if message['role'] == 'user' -%}
 {%- for part in parts if part['type'] == 'image' -%}{{ '<image>\\n' }}{%- endfor -%}
 {{ 'USER: ' }}{%- for part in parts if part['type'] == 'text' -%}{{ part['text'] }}{%- endfor -%}{{ '\\n' }}
@@ -49,7 +50,7 @@ def build_processor() -> LlavaProcessor:
     """Build the processor: CLIP's resize of the short side and centre crop to 112 pixels, and our tokenizer.
 
     Example:
-        >>> inputs = build_processor()(text="<image>\\nUSER: What color is the circle?\\nASSISTANT:", images=photo)
+        >>> inputs = build_processor()(text=paper_prompt("What color is the circle?"), images=photo)
         >>> inputs["pixel_values"].shape, int((inputs["input_ids"] == 4).sum())
         (torch.Size([1, 3, 112, 112]), 64)
     """

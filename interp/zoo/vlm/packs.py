@@ -29,7 +29,7 @@ from interp.datasets.shapes import (
 from interp.zoo.vlm.build import GRID, IMAGE_TOKENS, PATCH, build_tokenizer
 
 PREFIX = 1 + IMAGE_TOKENS  # the first token of the prompt and the image
-SEGMENT = 32  # tokens of a padded segment
+SEGMENT = 28  # tokens of a padded segment; the longest caption, of three objects, has 26
 SEGMENTS = 6  # one caption and five questions
 IGNORE = -100  # label of a position that is not supervised
 UNFAMILIAR = ("above", "below")

@@ -7,38 +7,26 @@ interrupted goes on from its last checkpoint when the same command is given agai
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import math
 import platform
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from tqdm import tqdm
-from transformers import LlavaForConditionalGeneration, LlavaProcessor
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from interp.datasets.sample import Sample
-from interp.datasets.shapes import COLORS, SHAPES, shapes
+from interp.datasets.shapes import shapes
 from interp.errors import InputError
-from interp.zoo.vlm.build import GRID, build_model, build_processor
-from interp.zoo.vlm.evaluate import accuracies, answer_samples
-from interp.zoo.vlm.packs import (
-    IGNORE,
-    PREFIX,
-    SEGMENT,
-    SEGMENTS,
-    UNFAMILIAR,
-    Pack,
-    PatchLabels,
-    draw_packs,
-    draw_patch_labels,
-)
+from interp.zoo.vlm.build import build_model, build_processor
+from interp.zoo.vlm.evaluate import accuracies, answer, encode
+from interp.zoo.vlm.losses import PatchReader, pack_attention, pack_losses, plain_attention
+from interp.zoo.vlm.packs import UNFAMILIAR, Pack, draw_packs, draw_patch_labels
 
 
 @dataclass(frozen=True)
@@ -51,13 +39,15 @@ class Settings:
     heads: int = 8
     vision_steps: int = 1200
     vision_batch: int = 64
-    steps: int = 4000
+    steps: int = 1500
     batch: int = 32
     one_object_until: int = 300  # step
-    two_objects_until: int = 1500  # step; afterwards scenes of two or three
+    two_objects_until: int = 700  # step; afterwards scenes of two or three
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     warm_up: int = 100  # steps
+    horizon: int = 4000  # steps; half the period of the cosine on which the rate falls
+    cool_down: int = 500  # steps; at the end of the second stage the rate also falls linearly to zero
     share_at_start: float = 0.04  # of above and below among the relation questions
     validate_every: int = 100  # steps
     threads: int = 2
@@ -67,8 +57,8 @@ class Settings:
 class Familiarity:
     """Keeps above and below rare enough to stay unfamiliar and frequent enough to be learned at all.
 
-    Once left and right are known, the share of above and below among the relation questions falls while their accuracy on
-    validation scenes is over the band, and rises while it is under it.
+    Once left and right are known, the share of above and below among the relation questions falls while their accuracy
+    on validation scenes is over the band, and rises while it is under it.
     """
 
     share: float
@@ -101,6 +91,7 @@ def train(settings: Settings, out: Path) -> Path:
         InputError: the checkpoint in `out` comes from other settings.
     """
     torch.set_num_threads(settings.threads)
+    _keep_freed_memory()
     run = _Run(settings, out)
     run.see()
     run.speak()
@@ -114,13 +105,13 @@ class _Run:
         self.settings, self.out = settings, out
         self.model = build_model(seed=settings.seed, layers=settings.layers, width=settings.width, heads=settings.heads)
         self.processor = build_processor()
-        self.eyes = _PatchReader(self.model, self.processor)
+        self.eyes = PatchReader(self.model, self.processor)
         self.optimizer = _optimizer(nn.ModuleList([self.model, self.eyes.places]), settings)
         self.familiarity = Familiarity(settings.share_at_start)
         self.seen = self.spoken = 0  # finished steps of the two stages
         self.seconds = 0.0
         self.log: list[dict[str, float]] = []
-        self.validation = validation_samples(settings.seed)
+        self.validation = encode(self.processor, validation_samples(settings.seed))
         self._resume()
 
     def see(self) -> None:
@@ -129,7 +120,7 @@ class _Run:
         bar = tqdm(range(self.seen, settings.vision_steps), initial=self.seen, total=settings.vision_steps, desc="see")
         started = time.monotonic()
         for step in bar:
-            self._set_rate(step, settings.vision_steps)
+            self._set_rate(step, horizon=settings.vision_steps)
             batch = draw_patch_labels(step * settings.vision_batch, settings.vision_batch, seed=2 * settings.seed + 1)
             losses = self.eyes(batch)
             self._step(sum(losses.values()))
@@ -148,7 +139,8 @@ class _Run:
         started = time.monotonic()
         with pack_attention(self.model):
             for step in bar:
-                self._set_rate(step, settings.steps)
+                cool = min(1.0, (settings.steps - step) / settings.cool_down)
+                self._set_rate(step, horizon=settings.horizon, cool=cool)
                 losses = pack_losses(self.model, self._packs(step))
                 self._step(losses["caption"] + losses["answer"])
                 bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()}, refresh=False)
@@ -166,7 +158,7 @@ class _Run:
         record = {
             "settings": asdict(self.settings),
             "seconds": round(self.seconds),
-            "machine": f"{self.settings.threads} CPU threads, {platform.machine()}",
+            "machine": f"{self.settings.threads} CPU cores ({platform.machine()})",
             "torch": torch.__version__,
             "log": self.log,
         }
@@ -191,16 +183,16 @@ class _Run:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
 
-    def _set_rate(self, step: int, steps: int) -> None:
-        """Warm up linearly, then fall on a cosine to a twentieth."""
+    def _set_rate(self, step: int, *, horizon: int, cool: float = 1.0) -> None:
+        """Warm up linearly, then fall on a cosine to a twentieth at `horizon`; `cool` scales the whole."""
         warm = min(1.0, (step + 1) / self.settings.warm_up)
-        fall = 0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * step / steps))
+        fall = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / horizon))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * warm * fall
+            group["lr"] = self.settings.learning_rate * warm * fall * cool
 
     def _validate(self, losses: Mapping[str, Tensor], bar: tqdm) -> None:
         with plain_attention(self.model):
-            table = accuracies(answer_samples(self.model, self.processor, self.validation))
+            table = accuracies(answer(self.model, self.processor, self.validation))
         familiar = (table["relation/left"] + table["relation/right"]) / 2
         unfamiliar = sum(table[f"relation/{word}"] for word in UNFAMILIAR) / 2
         row = {"step": self.spoken, "share": self.familiarity.share, "left_right": familiar, "above_below": unfamiliar}
@@ -241,118 +233,21 @@ class _Run:
         self.log = state["log"]
 
 
-def pack_losses(model: LlavaForConditionalGeneration, pack: Pack) -> dict[str, Tensor]:
-    """Mean cross-entropy in nats of the captions' words and of the answers' words of a batch of packs."""
-    ids, labels = torch.from_numpy(pack.ids), torch.from_numpy(pack.labels)
-    embed = model.get_input_embeddings()
-    image = torch.stack(tuple(model.get_image_features(normalised(pack.pixels)).pooler_output))
-    start = embed(torch.full((len(ids), 1), model.config.text_config.bos_token_id))
-    embeds = torch.cat([start, image, embed(ids.flatten(1))], dim=1)
-    hidden = model.model.language_model(inputs_embeds=embeds, position_ids=_positions(), use_cache=False)[0]
-    hidden = hidden[:, PREFIX:].unflatten(1, (SEGMENTS, SEGMENT))
-    caption, answer = (
-        F.cross_entropy(model.lm_head(hidden[:, part][chosen]), labels[:, part][chosen])
-        for part in (slice(0, 1), slice(1, None))
-        for chosen in [labels[:, part] != IGNORE]
-    )
-    return {"caption": caption, "answer": answer}
-
-
-def normalised(pixels: np.ndarray) -> Tensor:
-    """Turn uint8 [batch height width rgb] into the processor's float32 [batch rgb height width]."""
-    return (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
-
-
 def validation_samples(seed: int) -> list[Sample]:
-    """Draw the scenes on which a run is watched: 256 relations and 96 each of photo, colour and shape."""
-    counts = {"relation": 256, "photo": 96, "color": 96, "shape": 96}
+    """Draw the scenes on which a run is watched: 256 relations, 96 places in the photo, 64 colours and shapes each."""
+    counts = {"relation": 256, "photo": 96, "color": 64, "shape": 64}
     return [s for kind, n in counts.items() for s in shapes(n, split="val", seed=seed, kinds=(kind,))]
 
 
-@contextmanager
-def pack_attention(model: LlavaForConditionalGeneration) -> Iterator[None]:
-    """Let the language model attend inside packs: each segment sees the image and what came before in itself."""
-    ALL_ATTENTION_FUNCTIONS.register("shapes_pack", _attend_in_pack)
-    config = model.model.language_model.config
-    before, config._attn_implementation = config._attn_implementation, "shapes_pack"
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
-
-
-@contextmanager
-def plain_attention(model: LlavaForConditionalGeneration) -> Iterator[None]:
-    """Let the language model attend as usual, inside `pack_attention`."""
-    config = model.model.language_model.config
-    before, config._attn_implementation = config._attn_implementation, "sdpa"
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
-
-
-def _attend_in_pack(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: object
-) -> tuple[Tensor, None]:
-    """Attention of packs [batch head token d_head]: image rows among themselves, segments to the image and themselves."""
-    batch, heads, _, width = query.shape
-    image = F.scaled_dot_product_attention(
-        query[:, :, :PREFIX], key[:, :, :PREFIX], value[:, :, :PREFIX], is_causal=True
-    )
-
-    def segments(x: Tensor) -> Tensor:
-        return x[:, :, PREFIX:].unflatten(2, (SEGMENTS, SEGMENT)).transpose(1, 2)
-
-    def behind_image(x: Tensor) -> Tensor:
-        shared = x[:, None, :, :PREFIX].expand(-1, SEGMENTS, -1, -1, -1)
-        return torch.cat([shared, segments(x)], dim=3).flatten(0, 1)
-
-    words = F.scaled_dot_product_attention(
-        segments(query).flatten(0, 1), behind_image(key), behind_image(value), attn_mask=_SEGMENT_MASK
-    )
-    words = words.unflatten(0, (batch, SEGMENTS)).transpose(1, 2).flatten(2, 3)
-    return torch.cat([image, words], dim=2).transpose(1, 2), None
-
-
-_SEGMENT_MASK = torch.cat(
-    [torch.ones(SEGMENT, PREFIX, dtype=torch.bool), torch.ones(SEGMENT, SEGMENT, dtype=torch.bool).tril()], dim=1
-)
-
-
-def _positions() -> Tensor:
-    """Positions [1 token] of a pack: they start again after the image for every segment."""
-    return torch.cat([torch.arange(PREFIX), (PREFIX + torch.arange(SEGMENT)).repeat(SEGMENTS)])[None]
-
-
-class _PatchReader(nn.Module):
-    """Reads off each image token what its patch shows: colour and shape by the embeddings of their words."""
-
-    def __init__(self, model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> None:
-        super().__init__()
-        self.model = model
-        tokens = processor.tokenizer.convert_tokens_to_ids
-        self.words = {"color": torch.tensor(tokens(list(COLORS))), "shape": torch.tensor(tokens(list(SHAPES)))}
-        width = model.config.text_config.hidden_size
-        # own column and row, and the object's centre in half patches
-        sizes = {"column": GRID, "row": GRID, "across": 2 * GRID, "down": 2 * GRID}
-        self.places = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
-
-    def forward(self, batch: PatchLabels) -> dict[str, Tensor]:
-        image = torch.stack(tuple(self.model.get_image_features(normalised(batch.pixels)).pooler_output))
-        image = F.rms_norm(image, image.shape[-1:])
-        embedding = self.model.get_input_embeddings().weight
-        nothing = image.new_zeros(image.shape[:-1] + (1,))
-        logits = {
-            name: torch.cat([nothing, image @ embedding[words].T], dim=-1) for name, words in self.words.items()
-        } | {name: head(image) for name, head in self.places.items()}
-        cells = torch.arange(GRID * GRID).expand(len(image), -1)
-        labels = {name: torch.from_numpy(getattr(batch, name)) for name in ("color", "shape", "across", "down")}
-        labels |= {"column": cells % GRID, "row": cells // GRID}
-        return {
-            name: F.cross_entropy(value.flatten(0, 1), labels[name].flatten(), ignore_index=IGNORE)
-            for name, value in logits.items()
-        }
+def _keep_freed_memory() -> None:
+    """Tell glibc to reuse large freed blocks; handing them back costs more in page faults than the training itself."""
+    if platform.system() != "Linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # other C libraries have none, and lose time only
+        no_mmap, trim, pad = (-4, 0), (-1, 2**31 - 1), (-2, 256 * 2**20)
+        for option, value in (no_mmap, trim, pad):
+            mallopt(option, value)
 
 
 def _optimizer(module: nn.Module, settings: Settings) -> torch.optim.AdamW:

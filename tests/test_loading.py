@@ -1,0 +1,201 @@
+"""A checkpoint loads whole or is refused in one line, and nothing in it is run."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaModel,
+    Phi3Config,
+    PixtralVisionConfig,
+)
+
+from interp.attention import SITES
+from interp.errors import InputError, ModelError, SpatialLensError
+from interp.families import family_of
+from interp.hooked_vlm import HookedVLM
+from interp.loading import load_model, read_dtype
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny.model().save_pretrained(folder)
+    tiny.processor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A copy that a test may break."""
+    return Path(shutil.copytree(saved, tmp_path / "copy"))
+
+
+def refused(name, **options):
+    with pytest.raises(SpatialLensError) as refusal:
+        load_model(name, **options)
+    message = str(refusal.value)
+    assert isinstance(refusal.value, (ModelError, InputError)) and "\n" not in message and len(message) < 500
+    return message
+
+
+def change_config(folder, **parts):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for name, value in parts.items():
+        place = config
+        *way, last = name.split("__")
+        for step in way:
+            place = place[step]
+        place[last] = value
+    path.write_text(json.dumps(config))
+
+
+def test_a_saved_folder_loads_as_it_was(saved):
+    vlm = HookedVLM.from_pretrained(str(saved))
+    plain = tiny.vlm()
+    inputs = tiny.inputs(plain, 2)
+    again = tiny.inputs(vlm, 2)
+    assert torch.equal(again.input_ids, inputs.input_ids) and again.layouts == inputs.layouts
+    assert torch.equal(vlm(again).logits, plain(inputs).logits)
+    assert not vlm.model.training and not any(weight.requires_grad for weight in vlm.model.parameters())
+    assert vlm.dtype == torch.float32 and vlm.self_checked
+    assert vlm.generate(again, 3).texts == plain.generate(inputs, 3).texts
+
+
+def test_type_attention_and_place_are_passed_on(saved):
+    for dtype in ("bfloat16", torch.bfloat16):
+        assert HookedVLM.from_pretrained(saved, dtype=dtype).dtype == torch.bfloat16
+    vlm = HookedVLM.from_pretrained(saved, attn_implementation="eager", device_map="cpu", self_check=False)
+    assert vlm.unwrap().config.text_config._attn_implementation == "eager"
+    assert not vlm.self_checked
+
+
+@pytest.mark.parametrize("dtype", ["float33", "int8", "nn", "", 7, "float32 "])
+def test_an_unknown_type_is_refused(saved, dtype):
+    assert "float32, bfloat16 or float16" in refused(str(saved), dtype=dtype)
+    assert read_dtype("float16") == torch.float16 and read_dtype("auto") == "auto"
+
+
+def test_weights_that_are_cut_off_are_refused(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    assert "could not be loaded" in refused(folder)
+    weights.write_bytes(b"")
+    assert "could not be loaded" in refused(folder)
+    weights.write_bytes(b"\x00" * 4096)
+    assert "could not be loaded" in refused(folder)
+
+
+def test_weights_that_are_missing_are_refused_by_name(folder):
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    gone = next(name for name in tensors if "layers.1.self_attn.q_proj" in name and "language" in name)
+    del tensors[gone]
+    save_file(tensors, weights, metadata={"format": "pt"})
+    message = refused(folder)
+    assert "do not fit its configuration (1 tensors" in message and "layers.1.self_attn.q_proj" in message
+    weights.unlink()
+    assert "could not be loaded" in refused(folder)
+
+
+@pytest.mark.parametrize("change", [{"text_config__intermediate_size": 80}, {"vision_config__intermediate_size": 64}])
+def test_weights_of_another_shape_are_refused_by_name(folder, change):
+    change_config(folder, **change)
+    message = refused(folder)
+    assert "do not fit its configuration" in message and "mlp" in message
+
+
+def test_more_layers_than_weights_are_refused(folder):
+    change_config(folder, text_config__num_hidden_layers=4)
+    assert "do not fit its configuration" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"model_type": "no-such-type"}', "\x00\x01", '{"model_type": 5}']
+)
+def test_a_garbage_configuration_is_refused(folder, text):
+    (folder / "config.json").write_text(text)
+    assert str(folder) in refused(folder)
+
+
+def test_a_missing_or_garbage_processor_is_refused(folder):
+    (folder / "tokenizer.json").write_text("{")
+    assert "could not be loaded" in refused(folder)
+    for path in folder.iterdir():
+        if path.name not in ("config.json", "model.safetensors"):
+            path.unlink()
+    assert "could not be loaded" in refused(folder)
+
+
+class Marker:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.write_text, (self.path, "ran"))
+
+
+def test_pickled_weights_are_never_opened(folder, tmp_path):
+    (folder / "model.safetensors").unlink()
+    marker = tmp_path / "marker"
+    for name in ("pytorch_model.bin", "model.bin", "consolidated.00.pth"):
+        (folder / name).write_bytes(pickle.dumps(Marker(marker)))
+    assert "could not be loaded" in refused(folder)
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Marker(marker)))
+    assert marker.exists()
+
+
+def test_names_that_stand_for_nothing_are_refused(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "could not be loaded" in refused(empty)
+    for name in ("", "./nowhere", "/no/such/folder", "~/no-such-folder-here", "a/b/c", tmp_path / "file"):
+        assert "no model folder" in refused(name)
+    for name in ("no-such-owner/no-such-model", "no-such-model", "what is this", "a//b"):
+        assert "shapes-vlm" in refused(name)
+
+
+def test_a_model_that_reads_no_images_is_refused(tmp_path):
+    config = LlamaConfig(
+        vocab_size=30, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    assert "'llama' model, not a vision-language model" in refused(tmp_path)
+
+
+def small(**parts):
+    config = tiny.model().config
+    return LlavaConfig(**{"vision_config": config.vision_config, "text_config": config.text_config, **parts})
+
+
+def test_a_model_of_no_known_family_is_refused():
+    for kind in ("qwen2_vl", "idefics3", None):
+        with pytest.raises(ModelError, match="no family that is supported: use llava"):
+            family_of(SimpleNamespace(config=SimpleNamespace(model_type=kind)))
+    with pytest.raises(ModelError, match="no language-model head"):
+        HookedVLM.wrap(LlavaModel(small()), tiny.processor())
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    pixtral = LlavaForConditionalGeneration(small(vision_config=PixtralVisionConfig(**sizes, head_dim=8)))
+    with pytest.raises(ModelError, match="vision tower 'pixtral' is not supported"):
+        HookedVLM.wrap(pixtral, tiny.processor())
+    fused = Phi3Config(vocab_size=40, pad_token_id=3, **sizes)
+    model = LlavaForConditionalGeneration(small(text_config=fused)).eval()
+    with pytest.raises(ModelError, match="no 'q_proj'"):
+        HookedVLM.wrap(model, tiny.processor())
+    assert not any(module in SITES for module in model.modules())
+    assert not any(module._forward_pre_hooks for module in model.modules())
