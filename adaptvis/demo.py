@@ -22,6 +22,7 @@ from interp.trajectory import Trajectory, paper_layers, trajectory
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from PIL import Image
 
     from interp.boxes import Boxes
     from interp.datasets.sample import Sample
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
 
 FEWEST = 200
-CHANCE = 0.25  # four options
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,7 @@ class Looked:
     """Where the model looked in one scene: its trajectory, the boxes that were found, and how these agree."""
 
     sample: Sample
+    image: Image.Image
     grid: ImageGrid
     trajectory: Trajectory
     boxes: Boxes
@@ -98,7 +99,7 @@ def look(
                 measured = trajectory(rows[:, place], inputs.layouts[place], grid, sample_id=sample.id)
                 found = find_objects(inputs.images[place], [item.name for item in sample.objects], detector)
                 agreed = overlap(measured, grid, found.boxes)
-                looked.append(Looked(sample, grid, measured, found.boxes, agreed, found.missing))
+                looked.append(Looked(sample, inputs.images[place], grid, measured, found.boxes, agreed, found.missing))
             bar.update(len(own))
     order = {sample.id: place for place, sample in enumerate(samples)}
     return sorted(looked, key=lambda one: order[one.sample.id])
@@ -207,8 +208,8 @@ def _lead(evaluation: Evaluation, settings: dict[str, Any]) -> str:
     told = ", ".join(f"{name} {100 * value:.1f} %" for name, value in lines.items())
     return (
         f"{settings['scenes']} synthetic scenes that the model has never seen, one question each about how two objects "
-        f"lie to each other. Right answers: {told}. Alphas and threshold were chosen on {settings['validation_scenes']} "
-        "other scenes."
+        f"lie to each other. Right answers: {told}. Alphas and threshold were chosen on "
+        f"{settings['validation_scenes']} other scenes."
     )
 
 

@@ -16,7 +16,7 @@ from interp.plots import (
     plot_overlap_by_layer,
     plot_share_by_layer,
 )
-from interp.plots.style import new_grid
+from interp.plots.style import figure_of, new_grid
 from interp.prefix import Prefix
 from interp.trajectory import paper_layers
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
 
 SCENES = 4
+CHANCE = 0.25  # four options
+PARTS = ("image", "bos", "question", "template")
 
 
 def draw_figures(vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], *, prompt: str) -> dict[str, Figure]:
@@ -34,16 +36,13 @@ def draw_figures(vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked
     answers = evaluation.answers
     right = answers[answers["policy"] == "baseline"].set_index("id")["correct"].astype(bool).to_dict()
     lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")["accuracy"]
+    adaptive = {str(evaluation.adaptvis): float(lines[str(evaluation.adaptvis)])}
     cosine = np.nanmean([one.overlap.values("cosine")[:, -1] for one in looked], axis=0)
     best = int(np.nanargmax(cosine))
     return {
-        "accuracy_by_alpha": plot_accuracy_by_alpha(
-            evaluation.test, chance=0.25, references={str(evaluation.adaptvis): lines[str(evaluation.adaptvis)]}
-        ).figure,
-        "share_by_layer": plot_share_by_layer(
-            [one.trajectory for one in looked], parts=("image", "bos", "question", "template")
-        ).figure,
-        "overlap_by_layer": plot_overlap_by_layer([one.overlap for one in looked], correct=right).figure,
+        "accuracy_by_alpha": figure_of(plot_accuracy_by_alpha(evaluation.test, chance=CHANCE, references=adaptive)),
+        "share_by_layer": figure_of(plot_share_by_layer([one.trajectory for one in looked], parts=PARTS)),
+        "overlap_by_layer": figure_of(plot_overlap_by_layer([one.overlap for one in looked], correct=right)),
         "heatmaps": draw_scenes(looked, right, best=best),
         "before_after": draw_change(vlm, evaluation, looked, prompt=prompt, layer=best),
     }
@@ -59,8 +58,8 @@ def draw_scenes(looked: Sequence[Looked], right: dict[str, bool], *, best: int) 
         verdict = "right" if right[one.sample.id] else "wrong"
         titles = [f"layer {layer}, answer {verdict}\ngold: {one.sample.answer}" for layer in layers]
         maps = [one.trajectory.image_map(layer=layer) for layer in layers]
-        plot_heatmaps(one.sample.image, one.grid, maps, boxes=one.boxes, titles=titles, axes=list(row))
-    return panels[0, 0].figure
+        plot_heatmaps(one.image, one.grid, maps, boxes=one.boxes, titles=titles, axes=list(row))
+    return figure_of(panels[0, 0])
 
 
 def draw_change(vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], *, prompt: str, layer: int) -> Figure:
@@ -73,14 +72,14 @@ def draw_change(vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked]
         "confidence"
     ].idxmin()
     one = next(one for one in looked if one.sample.id == name)
-    inputs = vlm.prepare(one.sample.image, one.sample.question, prompt=prompt)
+    inputs = vlm.prepare(one.image, one.sample.question, prompt=prompt)
     hook = f"blocks.{layer}.attn.hook_pattern"
     plans: list[Intervention] = [Untouched(), evaluation.adaptvis.choose(float(before.loc[name, "confidence"]))]
     rows = Prefix(vlm, inputs).step(plans, capture=[hook]).captured[hook][:, 0, :, 0].mean(1).cpu().numpy()
     maps = rows[:, inputs.layouts[0].image_positions]
     maps = maps / maps.sum(-1, keepdims=True)
     panels = plot_before_after(
-        one.sample.image,
+        one.image,
         one.grid,
         maps[0],
         maps[1],
@@ -90,4 +89,4 @@ def draw_change(vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked]
             f"alpha {after.loc[name, 'alpha']:g}: {after.loc[name, 'text']}",
         ),
     )
-    return panels[0].figure
+    return figure_of(panels[0])

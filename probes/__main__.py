@@ -36,6 +36,7 @@ def balance_command(options: argparse.Namespace) -> int:
     """Run `balance`."""
     from interp.images import load_image
     from interp.output import OutputFolder, record
+    from interp.plots.style import figure_of
     from probes.balance import cross_modality_balance
 
     image = load_image(options.photo)
@@ -46,7 +47,7 @@ def balance_command(options: argparse.Namespace) -> int:
     balance = cross_modality_balance(rows.pattern, rows.layout)
     written = [
         folder.write_table("balance.parquet", balance.to_dataframe()),
-        folder.write_figure("balance.png", balance.plot().figure),
+        folder.write_figure("balance.png", figure_of(balance.plot())),
         folder.write_json(
             "summary.json",
             {
@@ -60,8 +61,8 @@ def balance_command(options: argparse.Namespace) -> int:
     means = balance.values.mean(-1)
     print(f"answer: {answer.texts[0]!r}")
     print(
-        f"balance, mean over heads: highest {means.max():.2f} in layer {means.argmax()}, lowest {means.min():.2f} in layer "
-        f"{means.argmin()}"
+        f"balance, mean over heads: highest {means.max():.2f} in layer {means.argmax()}, "
+        f"lowest {means.min():.2f} in layer {means.argmin()}"
     )
     print(f"written to {folder.path}: {', '.join(path.name for path in written)}")
     return 0

@@ -119,7 +119,7 @@ def mean_balance(balances: Iterable[Balance], *, sample_id: str = "mean") -> Bal
     if len(shapes) != 1:
         raise InputError(f"can not average {len(every)} balances of shapes {sorted(shapes)}: give some of one model")
     values, image, words = (
-        np.mean([getattr(balance, name) for balance in every], axis=0, dtype=np.float32)
+        np.stack([getattr(balance, name) for balance in every]).mean(axis=0, dtype=np.float32)
         for name in ("values", "image_mass", "text_mass")
     )
     return Balance(sample_id, values, values[..., None], image, words)

@@ -246,11 +246,12 @@ def as_markdown(lines: dict[str, Line], machine: str) -> str:
         unit = " MiB" if line.unit == "MiB" else ""
         bar = "" if line.bar is None else f"{line.bar:g}{unit}"
         rows.append(
-            f"| {what} | {line.ratio:.3f}{unit} | {line.low:.3f} to {line.high:.3f} | {line.pairs} | {bar} | {verdict} |"
+            f"| {what} | {line.ratio:.3f}{unit} | {line.low:.3f} to {line.high:.3f} "
+            f"| {line.pairs} | {bar} | {verdict} |"
         )
     head = (
-        "# Benchmarks\n\nWritten by `make bench`. Each line compares two runs inside one process, pair by pair, on random "
-        "weights of a real model's shape: 16 layers, 16 heads, 1,024 wide, 576 image tokens, fp32.\n\n"
+        "# Benchmarks\n\nWritten by `make bench`. Each line compares two runs inside one process, pair by pair, on "
+        "random weights of a real model's shape: 16 layers, 16 heads, 1,024 wide, 576 image tokens, fp32.\n\n"
     )
     missing = "" if torch.cuda.is_available() else "\nNo GPU was there, so the GPU lines are missing.\n"
     return head + "\n".join(rows) + "\n" + missing + f"\nMachine: {machine}.\n"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tower:
-    """Where a stack of transformer blocks lives, as attribute paths: the first from the model, the rest from a block."""
+    """Where a stack of blocks lives, as attribute paths: the first from the model, the others from one block."""
 
     blocks: str
     attention: str = "self_attn"

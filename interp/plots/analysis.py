@@ -8,6 +8,7 @@ import numpy as np
 
 from interp.plots.layers import plot_overlap_by_layer, plot_share_by_layer
 from interp.plots.maps import plot_heatmaps
+from interp.plots.style import figure_of
 from interp.plots.tokens import plot_token_grid
 from interp.trajectory import paper_layers
 
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
     """All figures of an analysis, by file name without ending."""
     figures = {
-        "share_by_layer": plot_share_by_layer(analysis.trajectory).figure,
+        "share_by_layer": figure_of(plot_share_by_layer(analysis.trajectory)),
         "heatmaps": draw_heatmaps(analysis),
     }
     if analysis.overlap is not None and not np.isnan(analysis.overlap.values("cosine")).all():
-        figures["overlap_by_layer"] = plot_overlap_by_layer(analysis.overlap).figure
+        figures["overlap_by_layer"] = figure_of(plot_overlap_by_layer(analysis.overlap))
     if analysis.trajectory.generated:
         figures["tokens"] = draw_tokens(analysis)
     return figures
@@ -36,7 +37,7 @@ def draw_heatmaps(analysis: Analysis) -> Figure:
     paper = paper_layers(analysis.trajectory.n_layers)
     titles = [f"layer {layer}{' (paper)' if layer in paper else ''}, head mean" for layer in analysis.layers]
     panels = plot_heatmaps(analysis.image, analysis.grid, maps, boxes=_boxes(analysis), titles=titles, columns=3)
-    return panels[0].figure
+    return figure_of(panels[0])
 
 
 def draw_tokens(analysis: Analysis) -> Figure:
@@ -45,12 +46,12 @@ def draw_tokens(analysis: Analysis) -> Figure:
     maps = [analysis.trajectory.image_map(layer=layer, step=step) for step in range(analysis.trajectory.n_steps)]
     titles = [f"layer {layer}, row before {token!r}" for token in analysis.trajectory.tokens or ()]
     panels = plot_heatmaps(analysis.image, analysis.grid, maps, boxes=_boxes(analysis), titles=titles, columns=4)
-    return panels[0].figure
+    return figure_of(panels[0])
 
 
 def draw_grid(analysis: Analysis) -> Figure:
     """Which pixels of the photo each image token saw."""
-    return plot_token_grid(analysis.image, analysis.grid).figure
+    return figure_of(plot_token_grid(analysis.image, analysis.grid))
 
 
 def _boxes(analysis: Analysis) -> tuple:

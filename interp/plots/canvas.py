@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -69,7 +69,12 @@ class Canvas:
         (left, top, right, bottom), (x0, y0, x1, y1) = self.frame, self.original.seen
         for a, b, c, d in ((left, top, right, y0), (left, y1, right, bottom), (left, y0, x0, y1), (x1, y0, right, y1)):
             if c > a and d > b:
-                style = {"facecolor": (1, 1, 1, 0.55), "edgecolor": "#777777", "hatch": "////", "linewidth": 0}
+                style: dict[str, Any] = {
+                    "facecolor": (1, 1, 1, 0.55),
+                    "edgecolor": "#777777",
+                    "hatch": "////",
+                    "linewidth": 0,
+                }
                 ax.add_patch(Rectangle((a, b), c - a, d - b, **style))
         unseen = self.original.unseen_share
         if unseen > 0.0005:
@@ -110,7 +115,7 @@ def draw_boxes(ax: Axes, drawn: Canvas, boxes: Iterable[Box]) -> None:
     taken: list[Bbox] = []
     for box in boxes:
         x0, y0, x1, y1 = box.xyxy
-        edge = {"edgecolor": "white", "linewidth": 1.6, "path_effects": _EDGE}
+        edge: dict[str, Any] = {"edgecolor": "white", "linewidth": 1.6, "path_effects": _EDGE}
         ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **edge))
         left, top, right, bottom = drawn.frame
         if x0 < right and x1 > left and y0 < bottom and y1 > top:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -141,7 +141,7 @@ def plot_before_after(
 def _overlay(ax: Axes, photo: Canvas, values: np.ndarray, norm: Normalize, colours: str) -> AxesImage:
     """One map over the photo, each token in its own pixels."""
     photo.draw(ax)
-    style = {"cmap": colours, "norm": norm, "alpha": OPACITY, "interpolation": "nearest"}
+    style: dict[str, Any] = {"cmap": colours, "norm": norm, "alpha": OPACITY, "interpolation": "nearest"}
     return ax.imshow(photo.paint(values), extent=photo.extent, **style)
 
 
@@ -150,7 +150,7 @@ def _colour_bar(drawn: AxesImage, axes: list[Axes], label: str, even: float | No
     bar = axes[0].figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
     bar.set_label(label, fontsize=TICK, color=INK)
     bar.ax.tick_params(labelsize=TICK - 1, colors=INK)
-    if even is not None and drawn.norm.vmax and even < drawn.norm.vmax:
+    if even is not None and even < drawn.get_clim()[1]:
         bar.ax.axhline(even, color="white", linewidth=1.6)
         bar.ax.axhline(even, color=INK, linewidth=0.8, linestyle="--")
 

@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from interp.errors import InputError
 from interp.stats import bootstrap
 from interp.trajectory import PAPER_LAYERS, paper_layers
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
@@ -112,3 +114,11 @@ def legend_below(ax: Axes, *extra: Artist, columns: int = 2) -> None:
         frameon=False,
         labelcolor=INK,
     )
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The whole figure that the axes are drawn on."""
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise InputError("these axes belong to no figure any more: draw again")
+    return figure

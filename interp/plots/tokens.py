@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import patheffects
@@ -40,8 +40,8 @@ def plot_token_grid(image: Image.Image, grid: ImageGrid, ax: Axes | None = None)
         ax.add_collection(outlines, autolim=False)
     for token in sorted({0, len(grid) - 1}):
         x0, y0, x1, y1 = grid.boxes[token]
-        paper = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1}
-        at = {"ha": "center", "va": "center", "fontsize": TICK - 2, "color": INK}
+        paper: dict[str, Any] = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1}
+        at: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": TICK - 2, "color": INK}
         ax.text((x0 + x1) / 2, (y0 + y1) / 2, str(token), bbox=paper, **at)
     ax.set_title(textwrap.fill(grid.describe(), 60), fontsize=TICK, loc="left", color=INK)
     return ax

@@ -63,7 +63,7 @@ def plain_attention(model: LlavaForConditionalGeneration) -> Iterator[None]:
 
 
 def _attend_in_pack(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: object
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **settings: object
 ) -> tuple[Tensor, None]:
     """Attention of packs [batch head token d_head]: the image to itself, each segment to the image and to itself."""
     batch, heads, _, width = query.shape
@@ -103,6 +103,7 @@ class PatchReader(nn.Module):
     """
 
     def __init__(self, model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> None:
+        """Read from `model`, whose words `processor` knows."""
         super().__init__()
         self.model = model
         tokens = processor.tokenizer.convert_tokens_to_ids

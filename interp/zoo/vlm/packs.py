@@ -128,7 +128,7 @@ def _choose(objects: Sequence[SceneObject], rng: np.random.Generator, share: flo
         rare = rng.random() < share
         wanted = ("unfamiliar" if rare else "familiar") if kind == "relation" else str(kind)
         # A scene can have run out of a kind; one object alone has three or fewer questions, which then repeat.
-        pool = next((pools[name] for name in (wanted, "photo", "color", "shape") if pools[name]), None)
+        pool = next((pools[name] for name in (wanted, "photo", "color", "shape") if pools[name]), [])
         chosen.append(pool.pop() if pool else chosen[int(rng.integers(len(chosen)))])
     return chosen
 
