@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from interp.errors import InputError, ModelError
+from interp.errors import InputError, ModelError, SpatialLensError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,6 +22,7 @@ def load_model(
 
     Raises:
         ModelError: nothing of that name, files that are broken or do not fit, or a model that is no VLM.
+        InputError: an unknown dtype.
     """
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
@@ -29,24 +32,28 @@ def load_model(
         config = AutoConfig.from_pretrained(place, revision=revision)
         if type(config) not in AutoModelForImageTextToText._model_mapping:
             raise ModelError(f"{name!r} holds a {config.model_type!r} model, not a vision-language model")
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            place,
-            dtype=read_dtype(dtype),
-            device_map=device_map,
-            revision=revision,
-            use_safetensors=True,
-            output_loading_info=True,
-            **kwargs,
-        )
+        with _quietly():
+            model, report = AutoModelForImageTextToText.from_pretrained(
+                place,
+                dtype=read_dtype(dtype),
+                device_map=device_map,
+                revision=revision,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that the report names them; they are refused below
+                **kwargs,
+            )
         processor = AutoProcessor.from_pretrained(place, revision=revision)
-    except ModelError:
+    except SpatialLensError:
         raise
     except Exception as error:
         raise ModelError(_why(name, error)) from error
-    missing = sorted(report.get("missing_keys", ())) + sorted(map(str, report.get("mismatched_keys", ())))
-    if missing:
+    unfit = sorted(report["missing_keys"]) + [
+        f"{key} {tuple(there)} instead of {tuple(wanted)}" for key, there, wanted in sorted(report["mismatched_keys"])
+    ]
+    if unfit:
         raise ModelError(
-            f"the weights of {name!r} do not fit its configuration ({len(missing)} tensors, such as {missing[0]}): "
+            f"the weights of {name!r} do not fit its configuration ({len(unfit)} tensors, such as {unfit[0]}): "
             "the files are not complete, or belong to another model"
         )
     return model.eval().requires_grad_(False), processor
@@ -81,6 +88,19 @@ def read_dtype(dtype: Any) -> Any:
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise InputError(f"dtype {dtype!r} is not known: use auto, float32, bfloat16 or float16")
     return found
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep transformers from printing its table of tensors: what matters of it becomes one error."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _why(name: str, error: Exception) -> str:

@@ -95,7 +95,7 @@ class Prefix:
         """Run the last prompt row once under each intervention.
 
         Args:
-            interventions: any number; `PerSample` gives each sample its own.
+            interventions: any number; `PerSample` gives each of the samples its own.
             capture: hook names on logits, scores or pattern to keep for that row.
             samples: the samples of the batch to run; all by default.
 
@@ -150,7 +150,7 @@ class Prefix:
                     "run it with vlm.intervene(...) on the whole prompt"
                 )
         layouts = [self.inputs.layouts[sample] for sample in samples]
-        parts = [part for each in interventions for part in _spread(each, samples, len(self.inputs))]
+        parts = [part for each in interventions for part in _spread(each, len(samples))]
         hooks: list[tuple[Any, Callable[..., Any]]] = list(
             PerSample(tuple(parts)).hooks(self.vlm.cfg, layouts * len(interventions))
         )
@@ -199,12 +199,10 @@ class Prefix:
         return torch.stack(tokens, 1)
 
 
-def _spread(intervention: Intervention, samples: list[int], batch: int) -> list[Intervention]:
-    """The intervention of each chosen sample."""
-    if isinstance(intervention, PerSample):
-        if len(intervention.parts) not in (batch, len(samples)):
-            raise InputError(f"{len(intervention.parts)} interventions for {len(samples)} samples: give one each")
-        if len(intervention.parts) == len(samples):
-            return list(intervention.parts)
-        return [intervention.parts[sample] for sample in samples]
-    return [intervention] * len(samples)
+def _spread(intervention: Intervention, samples: int) -> list[Intervention]:
+    """The intervention of each sample."""
+    if not isinstance(intervention, PerSample):
+        return [intervention] * samples
+    if len(intervention.parts) != samples:
+        raise InputError(f"{len(intervention.parts)} interventions for {samples} samples: give one each")
+    return list(intervention.parts)

@@ -75,10 +75,14 @@ def test_steps_do_not_depend_on_order_grouping_or_what_ran_between():
 def test_samples_may_be_chosen(chosen):
     vlm, inputs, _ = case("clip", 2, "sdpa", samples=3)
     prefix = Prefix(vlm, inputs)
+    own = mixed(3).parts
     everything = prefix.step([*MANY, mixed(3)], capture=ROWS[2:3])
-    some = prefix.step([*MANY, mixed(3)], samples=chosen, capture=ROWS[2:3])
-    torch.testing.assert_close(some.logits, everything.logits[:, chosen], rtol=1e-6, atol=1e-6)
+    theirs = PerSample(tuple(own[sample] for sample in chosen))
+    some = prefix.step([*MANY, theirs], samples=chosen, capture=ROWS[2:3])
+    torch.testing.assert_close(some.logits, everything.logits[:, chosen], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(some.captured[ROWS[2]], everything.captured[ROWS[2]][:, chosen])
+    with pytest.raises(InputError, match="one each"):
+        prefix.step([PerSample(own[:2] * 2)], samples=chosen)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)

@@ -119,6 +119,7 @@ def model(
                 weight.normal_(0, 0.5)
             elif weight.ndim > 1:
                 weight.normal_(0, 0.2)
+        built.lm_head.weight[[2, 3, 4]] = 0.0  # so that it never says end, padding or image of itself
     built.generation_config.eos_token_id = 2
     built.generation_config.pad_token_id = 3
     return built.eval()
