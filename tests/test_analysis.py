@@ -1,0 +1,113 @@
+"""One photo and one question through the command lines: what is written, and what is refused on one line."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+from PIL import Image
+
+from adaptvis.__main__ import main as adaptvis
+from interp.__main__ import main as interp
+from interp.errors import InputError
+from probes.__main__ import main as probes
+
+QUESTION = "Where is the mug in relation to the table? Answer with left, right, above or below."
+BOXES = "mug=5,5,25,25; table=30,20,70,55"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A saved tiny model."""
+    path = tmp_path_factory.mktemp("model")
+    tiny.model(layers=12, kv_heads=4).save_pretrained(path)
+    tiny.processor().save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    tiny.photo().save(path)
+    return str(path)
+
+
+def test_analyze_writes_figures_tables_and_a_summary_that_agree(folder, photo, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--model", folder, "--boxes", BOXES, "--layers", "2,6", "--show-grid", "--tokens", "all"]
+    assert interp(["analyze", photo, QUESTION, "--out", str(out), *options]) == 0
+    images = {"heatmaps.png", "share_by_layer.png", "overlap_by_layer.png", "tokens.png", "grid.png"}
+    tables = {"trajectory.parquet", "overlap.parquet", "summary.json"}
+    assert {path.name for path in out.iterdir()} == images | tables
+    assert all(Image.open(out / name).size[0] > 200 for name in images)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["settings"]["self_check"] is True and summary["settings"]["prompt"] == "chat"
+    table = pd.read_parquet(out / "trajectory.parquet")
+    shares = table.filter(like="share_").drop(columns=table.filter(like="token_share_").columns).sum(axis=1)
+    np.testing.assert_allclose(shares, 1.0, atol=1e-5)
+    np.testing.assert_allclose(table["share_image"].mean(), summary["image_share"], atol=1e-6)
+    assert repr(summary["answer"]) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", [(1, 1), (900, 7), (7, 900)], ids=str)
+def test_any_shape_of_photo_goes_through(folder, tmp_path, size):
+    path = tmp_path / "photo.png"
+    Image.new("RGBA", size, (200, 10, 10, 128)).save(path)
+    assert interp(["analyze", str(path), QUESTION, "--model", folder, "--out", str(tmp_path / "out")]) == 0
+
+
+def test_answer_under_alpha_one_is_the_untouched_answer(folder, photo, tmp_path):
+    out = tmp_path / "out"
+    options = ["--model", folder, "--policy", "scaling", "--alpha", "1", "--out", str(out)]
+    assert adaptvis(["answer", photo, QUESTION, *options]) == 0
+    found = json.loads((out / "answer.json").read_text())
+    assert found["text"] == found["untouched"] and found["probability"] == found["confidence"]
+
+
+def test_balance_is_written(folder, photo, tmp_path):
+    out = tmp_path / "out"
+    assert probes(["balance", photo, QUESTION, "--model", folder, "--out", str(out)]) == 0
+    table = pd.read_parquet(out / "balance.parquet")
+    assert len(table) == 12 * 4 and table["balance"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"photo": "/no/such/photo.jpg"}, "photo.jpg"),
+        ({"question": " "}, "question is empty"),
+        ({"--layers": "99"}, "layer [99] does not exist"),
+        ({"--layers": "x"}, "no list of numbers"),
+        ({"--model": "/no/such/model"}, "no model folder"),
+        ({"--boxes": "dog=1,1,9,9"}, "has no class for mug"),
+        ({"--boxes": "mug=9,9,1,1"}, "mug"),
+        ({"--dtype": "int7"}, "dtype"),
+        ({"--out": "/proc/nowhere"}, "can not be written"),
+    ],
+    ids=str,
+)
+def test_bad_input_gives_one_line_and_exit_code_2_and_no_file(folder, photo, tmp_path, capsys, change, says):
+    out = tmp_path / "out"
+    given = {"photo": photo, "question": QUESTION, "--model": folder, "--boxes": BOXES, "--out": str(out), **change}
+    flags = [part for name, value in given.items() if name.startswith("--") for part in (name, value)]
+    assert interp(["analyze", given["photo"], given["question"], *flags]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Loading weights")]
+    (error,) = [line for line in errors if line]
+    assert says in error and error.startswith("error: ")
+    assert not out.exists() or not list(out.iterdir())
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--alpha", "nan", "--policy", "scaling"], ["--alpha", "2"], ["--threshold", "7"], ["--layers", "40"]],
+    ids=str,
+)
+def test_a_policy_that_means_nothing_is_refused(folder, photo, capsys, flags):
+    assert adaptvis(["answer", photo, QUESTION, "--model", folder, *flags]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+
+
+def test_debug_shows_the_traceback(folder, tmp_path):
+    with pytest.raises(InputError):
+        interp(["analyze", str(tmp_path / "none.png"), QUESTION, "--model", folder, "--debug"])
