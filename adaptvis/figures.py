@@ -67,10 +67,10 @@ def draw_change(vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked]
     answers = evaluation.answers
     before = answers[answers["policy"] == "baseline"].set_index("id")
     after = answers[answers["policy"] == str(evaluation.adaptvis)].set_index("id").loc[before.index]
-    changed = after[after["predicted"] != before["predicted"]]
-    name = (changed if len(changed) else after[after["alpha"] != 1.0] if (after["alpha"] != 1.0).any() else after)[
-        "confidence"
-    ].idxmin()
+    scaled = after[after["alpha"] != 1.0]
+    changed = scaled[scaled["text"] != before.loc[scaled.index, "text"]]
+    candidates = next(rows for rows in (changed, scaled, after) if len(rows))
+    name = candidates["confidence"].idxmin()
     one = next(one for one in looked if one.sample.id == name)
     inputs = vlm.prepare(one.image, one.sample.question, prompt=prompt)
     hook = f"blocks.{layer}.attn.hook_pattern"

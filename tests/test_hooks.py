@@ -311,7 +311,7 @@ def test_fifty_captures_do_not_grow_memory():
     vlm, inputs, _ = case("clip", 2, "sdpa", dtype=torch.float32)
 
     def use():
-        vlm.run_with_cache(inputs, query_rows="all")
+        vlm.run_with_cache(inputs)
         vlm.run_with_hooks(inputs, fwd_hooks=[(NAME, double)])
         with vlm.hooks(bwd_hooks=[(NAME, nothing)]):
             vlm(inputs).logits.sum().backward()
