@@ -1,0 +1,72 @@
+"""ScalingVis and AdaptVis do what the paper says, sample by sample, and the sweep's table agrees with answering."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from adaptvis.answering import answer_batch
+from adaptvis.policies import AdaptVis, Baseline, ScalingVis
+from adaptvis.scoring import first_option
+from adaptvis.sweep import policy_rows, sweep_alphas
+from interp.datasets.sample import Sample
+from interp.errors import InputError
+from interp.interventions import ScaleImageLogits
+
+QUESTION = "Where is the {} in relation to the table? Answer with left, right, above or below."
+OPTIONS = ("left", "right", "above", "below")
+
+
+def samples(n=6):
+    names = ("mug", "dog", "red mug")
+    return [
+        Sample(str(place), tiny.photo(place), QUESTION.format(names[place % 3]), OPTIONS, "left", relation="left")
+        for place in range(n)
+    ]
+
+
+def test_the_threshold_is_strict():
+    policy = AdaptVis(0.5, 1.5, 0.4)
+    assert policy.choose(0.4) == ScaleImageLogits(1.5) and policy.branch(0.4) == "sure"
+    assert policy.choose(np.nextafter(0.4, 0)) == ScaleImageLogits(0.5)
+
+
+@pytest.mark.parametrize("policy", [Baseline(), ScalingVis(0.3), AdaptVis(0.2, 3.0, 0.25)], ids=str)
+def test_a_batch_of_answers_equals_whole_intervened_generations(policy):
+    vlm = tiny.vlm()
+    own = samples()
+    inputs = vlm.prepare([item.image for item in own], [item.question for item in own], prompt="paper")
+    for place, found in enumerate(answer_batch(vlm, inputs, policy, max_new_tokens=5)):
+        alone = vlm.prepare(own[place].image, own[place].question, prompt="paper")
+        with torch.no_grad():
+            sure = vlm(alone).logits[0, -1].float().softmax(-1).max().item()
+        assert abs(found.confidence - sure) < 1e-5
+        assert found.text == vlm.generate(alone, 5, intervention=policy.choose(sure)).texts[0]
+        assert found.untouched == vlm.generate(alone, 5).texts[0]
+
+
+def test_a_policy_read_off_the_sweep_is_the_policy_run_by_itself():
+    vlm, own = tiny.vlm(), samples()
+    table = sweep_alphas(vlm, own, (0.2, 3.0), batch=4, max_new_tokens=5, progress=False)
+    assert len(table) == 3 * len(own) and list(table["alpha"].unique()) == [0.2, 1.0, 3.0]
+    threshold = float(table["confidence"].median())
+    for policy in (Baseline(), ScalingVis(3.0), AdaptVis(0.2, 3.0, threshold)):
+        rows = policy_rows(table, policy).set_index("id")
+        for item in own:
+            inputs = vlm.prepare(item.image, item.question, prompt="paper")
+            chosen = policy.choose(float(rows.loc[item.id, "confidence"]))
+            assert rows.loc[item.id, "text"] == vlm.generate(inputs, 5, intervention=chosen).texts[0]
+
+
+def test_an_alpha_that_was_not_swept_is_refused():
+    table = sweep_alphas(tiny.vlm(), samples(2), (0.5,), max_new_tokens=2, progress=False)
+    with pytest.raises(InputError, match="1.5"):
+        policy_rows(table, ScalingVis(1.5))
+
+
+@pytest.mark.parametrize(
+    "text, option",
+    [("Left", "left"), ("It is right, not left", "right"), ("leftover", None), ("", None), ("ABOVE left", "above")],
+)
+def test_the_first_whole_word_decides(text, option):
+    assert first_option(text, OPTIONS) == option
