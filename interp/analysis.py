@@ -80,13 +80,17 @@ class Analysis:
         Raises:
             InputError: the folder can not be written.
         """
+        import matplotlib.pyplot as plt
+
         from interp.plots.analysis import draw_analysis
 
         folder = out if isinstance(out, OutputFolder) else OutputFolder(out)
         written = [folder.write_table("trajectory.parquet", self.trajectory.to_dataframe())]
         if self.overlap is not None:
             written.append(folder.write_table("overlap.parquet", self.overlap.to_dataframe()))
-        written += [folder.write_figure(f"{name}.png", figure) for name, figure in draw_analysis(self).items()]
+        for name, figure in draw_analysis(self).items():
+            written.append(folder.write_figure(f"{name}.png", figure))
+            plt.close(figure)
         return [*written, folder.write_json("summary.json", self.summary())]
 
     def summary(self) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _read(path: Path) -> Image.Image:
         raise InputError(f"{str(path)!r} can not be read: its permissions forbid it") from None
     except Image.DecompressionBombError:
         raise _too_large(repr(str(path))) from None
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, ImportError):  # ultralytics, once imported, makes Pillow look for other decoders
         raise InputError(f"{str(path)!r} is no image of a format that can be read: {_ADVICE}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} is no image that can be read ({_one_line(error)}): {_ADVICE}") from error

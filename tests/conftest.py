@@ -1,6 +1,7 @@
 """What every test shares: one torch thread a worker, no network, and where the repository and its test assets lie."""
 
 import os
+import sys
 from pathlib import Path
 
 # Before anything imports torch: two workers with many threads each are slower than two with one.
@@ -8,8 +9,10 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS
 os.environ.update(dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"), "1"))
 os.environ.update(TOKENIZERS_PARALLELISM="false", MPLBACKEND="Agg", WANDB_MODE="disabled", YOLO_OFFLINE="1")
 
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from PIL import Image  # noqa: E402
 
 # The same examples every time, and no deadline: a busy machine is not a bug.
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
@@ -31,3 +34,15 @@ def assets() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the test assets, and {folder} is absent")
     return folder
+
+
+_PIL_OPEN, _PRINT_OPTIONS = Image.open, np.get_printoptions()
+
+
+@pytest.fixture(autouse=True)
+def undisturbed():
+    """What another test's direct import of ultralytics changed, or its open figures, are not this test's matter."""
+    Image.open = _PIL_OPEN
+    np.set_printoptions(**_PRINT_OPTIONS)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
