@@ -131,6 +131,27 @@ def test_a_backward_hook_may_change_the_gradient():
     assert not torch.allclose(heard["cut"], heard["plain"])
 
 
+@pytest.mark.parametrize("name", POINTS)
+def test_a_hook_may_edit_the_very_tensor_that_it_wants_a_gradient_of(name):
+    vlm, inputs, _ = case("clip", 2, "sdpa")
+    leaves = []
+
+    def edit(tensor, hook):
+        leaves.append(tensor.requires_grad_())
+        return tensor * 2
+
+    logits = vlm.run_with_hooks(inputs, fwd_hooks=[(name, edit)], query_rows=rows_for(name)).logits
+    got = torch.autograd.grad(score(logits), leaves[0])[0]
+    points = []
+
+    def mark(value):
+        points.append(value.detach().requires_grad_())
+        return points[0] * 2
+
+    wanted = torch.autograd.grad(score(reference(vlm, inputs, {name: mark})), points[0])[0]
+    torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8)
+
+
 def test_gradients_flow_to_trainable_parameters_through_edited_rows():
     vlm, inputs, _ = case("clip", 2, "eager")
     weight = vlm.model.model.language_model.layers[0].self_attn.q_proj.weight
