@@ -92,7 +92,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def build_model(*, seed: int = 0, layers: int = 12, width: int = 128, heads: int = 8) -> LlavaForConditionalGeneration:
+def build_model(*, seed: int = 0, layers: int = 12, width: int = 128, heads: int = 4) -> LlavaForConditionalGeneration:
     """Build the model with fresh weights: a CLIP tower of 4 layers, the projector, and a Llama of `layers` layers."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()

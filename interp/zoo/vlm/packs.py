@@ -36,6 +36,25 @@ UNFAMILIAR = ("above", "below")
 
 
 @dataclass(frozen=True)
+class Mentions:
+    """Where the questions of a batch name an object, and where that object lies; one row per mention.
+
+    Attributes:
+        at: int64 [mention 3], the batch row, segment and token of the last word of the name.
+        answer: int64 [mention], the last token of the question's prompt.
+        order: int64 [mention], 0 for the first object of a question, 1 for the second.
+        place: int64 [mention 2], half-patch column and row (0..15) of the object's centre.
+        patches: bool [mention patch], the patches that the object covers by at least a tenth.
+    """
+
+    at: np.ndarray
+    answer: np.ndarray
+    order: np.ndarray
+    place: np.ndarray
+    patches: np.ndarray
+
+
+@dataclass(frozen=True)
 class Pack:
     """A batch of packs.
 
@@ -43,11 +62,13 @@ class Pack:
         pixels: uint8 [batch height width rgb].
         ids: int64 [batch segment token].
         labels: int64 [batch segment token], the next token where it is supervised, else `IGNORE`.
+        mentions: what the questions name, and where it lies.
     """
 
     pixels: np.ndarray
     ids: np.ndarray
     labels: np.ndarray
+    mentions: Mentions
 
 
 @dataclass(frozen=True)
@@ -82,15 +103,19 @@ def draw_packs(
         unfamiliar_share: which share of the relation questions is about above and below.
         split: the split whose stream it is.
     """
-    pixels, ids, labels = [], [], []
+    pixels, ids, labels, mentions = [], [], [], []
     for index in range(first, first + batch):
         rng = scene_rng(split, seed, index)
         objects = place(rng, int(rng.choice(np.asarray(n_objects))))
         pixels.append(render(objects, rng))
-        segments = [_caption(objects), *(_answered(q) for q in _choose(objects, rng, unfamiliar_share))]
+        chosen = _choose(objects, rng, unfamiliar_share)
+        segments = [_caption(objects), *(_answered(question) for question in chosen)]
         ids.append([segment[0] for segment in segments])
         labels.append([segment[1] for segment in segments])
-    return Pack(np.stack(pixels), np.array(ids, dtype=np.int64), np.array(labels, dtype=np.int64))
+        for number, question in enumerate(chosen, start=1):
+            mentions += [((index - first, number, token), *rest) for token, *rest in _mentions(question)]
+    columns = Mentions(*(np.array(column) for column in zip(*mentions, strict=True)))
+    return Pack(np.stack(pixels), np.array(ids, dtype=np.int64), np.array(labels, dtype=np.int64), columns)
 
 
 def draw_patch_labels(first: int, batch: int, *, seed: int, split: str = "train") -> PatchLabels:
@@ -141,6 +166,23 @@ def _answered(question: Question) -> tuple[list[int], list[int]]:
     return _segment(_encode(_after_image(question.text)), _encode(question.answer))
 
 
+def _mentions(question: Question) -> list[tuple[int, int, int, tuple[int, int], np.ndarray]]:
+    """List token, last prompt token, order, place and patches of each object that a question names."""
+    prompt = _encode(_after_image(question.text))
+    names = _name_tokens()
+    # The options may name colours and shapes too: they come last, and `zip` leaves them out.
+    ends = [n for n, token in enumerate(prompt) if token in names and prompt[n + 1] not in names]
+    return [
+        (end, len(prompt) - 1, order, _half_patch(item), _patch_shares(item) >= 0.1)
+        for order, (end, item) in enumerate(zip(ends, question.objects, strict=False))
+    ]
+
+
+@lru_cache(maxsize=1)
+def _name_tokens() -> frozenset[int]:
+    return frozenset(_tokenizer().convert_tokens_to_ids([*COLORS, *SHAPES]))
+
+
 def _after_image(question: str) -> str:
     return paper_prompt(question).removeprefix("<image>")
 
@@ -175,9 +217,15 @@ def _patch_labels(objects: Sequence[SceneObject]) -> tuple[np.ndarray, ...]:
     return (
         label([1 + list(COLORS).index(item.color) for item in objects], 0),
         label([1 + SHAPES.index(item.shape) for item in objects], 0),
-        label([int(item.box.centre[0] * 2 // PATCH) for item in objects], IGNORE),
-        label([int(item.box.centre[1] * 2 // PATCH) for item in objects], IGNORE),
+        label([_half_patch(item)[0] for item in objects], IGNORE),
+        label([_half_patch(item)[1] for item in objects], IGNORE),
     )
+
+
+def _half_patch(item: SceneObject) -> tuple[int, int]:
+    """Column and row, in half patches (0..15), of the centre of an object."""
+    x, y = item.box.centre
+    return int(x * 2 // PATCH), int(y * 2 // PATCH)
 
 
 def _patch_shares(item: SceneObject) -> np.ndarray:

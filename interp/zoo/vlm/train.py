@@ -9,23 +9,24 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
-import math
 import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
+from transformers import LlavaForConditionalGeneration
 
 from interp.datasets.sample import Sample
 from interp.datasets.shapes import shapes
 from interp.errors import InputError
 from interp.zoo.vlm.build import build_model, build_processor
 from interp.zoo.vlm.evaluate import accuracies, answer, encode
-from interp.zoo.vlm.losses import PatchReader, pack_attention, pack_losses, plain_attention
+from interp.zoo.vlm.losses import PackReader, PatchReader, normalised, pack_attention, plain_attention
 from interp.zoo.vlm.packs import UNFAMILIAR, Pack, draw_packs, draw_patch_labels
 
 
@@ -36,18 +37,16 @@ class Settings:
     seed: int = 0
     layers: int = 12
     width: int = 128
-    heads: int = 8
-    vision_steps: int = 1200
+    heads: int = 4
+    vision_steps: int = 700
     vision_batch: int = 64
-    steps: int = 1500
-    batch: int = 32
-    one_object_until: int = 300  # step
-    two_objects_until: int = 700  # step; afterwards scenes of two or three
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.05
-    warm_up: int = 100  # steps
-    horizon: int = 4000  # steps; half the period of the cosine on which the rate falls
-    cool_down: int = 500  # steps; at the end of the second stage the rate also falls linearly to zero
+    steps: int = 1800
+    batch: int = 16
+    two_objects_until: int = 300  # step; afterwards scenes of two or three
+    muon_rate: float = 0.02  # of the matrices inside transformer layers
+    adam_rate: float = 1.5e-3  # of all the rest
+    warm_up: int = 30  # steps
+    cool_down: float = 0.5  # share of a stage's steps in which the rates fall linearly to zero
     share_at_start: float = 0.04  # of above and below among the relation questions
     validate_every: int = 100  # steps
     threads: int = 2
@@ -106,7 +105,8 @@ class _Run:
         self.model = build_model(seed=settings.seed, layers=settings.layers, width=settings.width, heads=settings.heads)
         self.processor = build_processor()
         self.eyes = PatchReader(self.model, self.processor)
-        self.optimizer = _optimizer(nn.ModuleList([self.model, self.eyes.places]), settings)
+        self.words = PackReader(self.model)
+        self.optimizers = _optimizers(self._eyes())
         self.familiarity = Familiarity(settings.share_at_start)
         self.seen = self.spoken = 0  # finished steps of the two stages
         self.seconds = 0.0
@@ -120,7 +120,7 @@ class _Run:
         bar = tqdm(range(self.seen, settings.vision_steps), initial=self.seen, total=settings.vision_steps, desc="see")
         started = time.monotonic()
         for step in bar:
-            self._set_rate(step, horizon=settings.vision_steps)
+            self._set_rates(step, settings.vision_steps)
             batch = draw_patch_labels(step * settings.vision_batch, settings.vision_batch, seed=2 * settings.seed + 1)
             losses = self.eyes(batch)
             self._step(sum(losses.values()))
@@ -129,21 +129,24 @@ class _Run:
         self.seconds += time.monotonic() - started
         if self.seen < settings.vision_steps:
             self.seen = settings.vision_steps
-            self.optimizer = _optimizer(self.model, settings)
+            calm_image_tokens(self.model, draw_patch_labels(0, 256, seed=2 * settings.seed + 1).pixels)
+            self.optimizers = _optimizers(self._mouth())
             self._checkpoint()
 
     def speak(self) -> None:
-        """Stage two: captions and answers, with one object first, then two, then two or three."""
+        """Stage two: captions and answers, first about two objects, then about two or three.
+
+        In every other batch the words of the questions are blind to the image.
+        """
         settings = self.settings
         bar = tqdm(range(self.spoken, settings.steps), initial=self.spoken, total=settings.steps, desc="speak")
         started = time.monotonic()
         with pack_attention(self.model):
             for step in bar:
-                cool = min(1.0, (settings.steps - step) / settings.cool_down)
-                self._set_rate(step, horizon=settings.horizon, cool=cool)
-                losses = pack_losses(self.model, self._packs(step))
-                self._step(losses["caption"] + losses["answer"])
-                bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()}, refresh=False)
+                self._set_rates(step, settings.steps)
+                losses = self.words(self._packs(step), blind=step % 2 == 1)
+                self._step(sum(losses.values()))
+                bar.set_postfix({name: f"{loss:.2f}" for name, loss in losses.items()}, refresh=False)
                 self.spoken = step + 1
                 if self.spoken % settings.validate_every == 0 or self.spoken == settings.steps:
                     now = time.monotonic()
@@ -167,8 +170,7 @@ class _Run:
 
     def _packs(self, step: int) -> Pack:
         settings = self.settings
-        early = (1,) if step < settings.one_object_until else (2,)
-        n_objects = early if step < settings.two_objects_until else (2, 3)
+        n_objects = (2,) if step < settings.two_objects_until else (2, 3)
         return draw_packs(
             step * settings.batch,
             settings.batch,
@@ -177,18 +179,31 @@ class _Run:
             unfamiliar_share=self.familiarity.share,
         )
 
-    def _step(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
+    def _eyes(self) -> nn.Module:
+        """What stage one trains: tower, projector, the words' embeddings, the readers."""
+        inner = self.model.model
+        words = self.model.get_input_embeddings()
+        return nn.ModuleList([inner.vision_tower, inner.multi_modal_projector, words, self.eyes.places])
 
-    def _set_rate(self, step: int, *, horizon: int, cool: float = 1.0) -> None:
-        """Warm up linearly, then fall on a cosine to a twentieth at `horizon`; `cool` scales the whole."""
+    def _mouth(self) -> nn.Module:
+        """What stage two trains: the language model and the readers."""
+        return nn.ModuleList([self.model.model.language_model, self.words.places])
+
+    def _step(self, loss: Tensor) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimizer in self.optimizers:
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+            optimizer.step()
+
+    def _set_rates(self, step: int, steps: int) -> None:
+        """Warm up linearly, hold, and at the end of the stage fall linearly to zero."""
         warm = min(1.0, (step + 1) / self.settings.warm_up)
-        fall = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / horizon))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * warm * fall * cool
+        cool = min(1.0, (steps - step) / (steps * self.settings.cool_down))
+        for optimizer, rate in zip(self.optimizers, (self.settings.muon_rate, self.settings.adam_rate), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * warm * cool
 
     def _validate(self, losses: Mapping[str, Tensor], bar: tqdm) -> None:
         with plain_attention(self.model):
@@ -208,7 +223,8 @@ class _Run:
         state = {
             "settings": asdict(self.settings),
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "words": self.words.places.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "share": self.familiarity.share,
             "seen": self.seen,
             "spoken": self.spoken,
@@ -226,8 +242,10 @@ class _Run:
         if state["settings"] != asdict(self.settings):
             raise InputError(f"{path} comes from other settings: give another --out, or remove it")
         self.model.load_state_dict(state["model"])
-        self.optimizer = _optimizer(self.model, self.settings)
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.words.places.load_state_dict(state["words"])
+        self.optimizers = _optimizers(self._mouth())
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.familiarity.share = state["share"]
         self.seen, self.spoken, self.seconds = state["seen"], state["spoken"], state["seconds"]
         self.log = state["log"]
@@ -237,6 +255,25 @@ def validation_samples(seed: int) -> list[Sample]:
     """Draw the scenes on which a run is watched: 256 relations, 96 places in the photo, 64 colours and shapes each."""
     counts = {"relation": 256, "photo": 96, "color": 64, "shape": 64}
     return [s for kind, n in counts.items() for s in shapes(n, split="val", seed=seed, kinds=(kind,))]
+
+
+@torch.no_grad()
+def calm_image_tokens(model: LlavaForConditionalGeneration, pixels: np.ndarray) -> None:
+    """Subtract the mean image token from all, and scale what is left to a norm of about 4.
+
+    The tower learns to read patches off tokens a hundred times as large as the words, most of it one shared direction;
+    what the language model's layers write would drown in it. The two changes go into the projector's last layer.
+
+    Args:
+        model: the model whose projector is changed.
+        pixels: uint8 [picture height width rgb], the pictures over which mean and norm are taken.
+    """
+    image = torch.cat(tuple(model.get_image_features(normalised(pixels)).pooler_output))
+    mean = image.mean(0)
+    scale = 4 / (image - mean).norm(dim=-1).mean()
+    last = model.model.multi_modal_projector.linear_2
+    last.bias.sub_(mean).mul_(scale)
+    last.weight.mul_(scale)
 
 
 def _keep_freed_memory() -> None:
@@ -250,14 +287,16 @@ def _keep_freed_memory() -> None:
             mallopt(option, value)
 
 
-def _optimizer(module: nn.Module, settings: Settings) -> torch.optim.AdamW:
-    matrices = [p for p in module.parameters() if p.ndim > 1]
-    vectors = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
+def _optimizers(module: nn.Module) -> tuple[torch.optim.Muon, torch.optim.AdamW]:
+    """Muon for the matrices inside transformer layers and the projector, AdamW for words, readers and vectors.
+
+    Muon is what makes binding learnable in minutes: with AdamW alone the model stays at chance for thousands of steps.
+    """
+    named = dict(module.named_parameters())
+    inside = {name for name, p in named.items() if p.ndim == 2 and ("layers." in name or ".linear_" in f".{name}")}
+    muon = torch.optim.Muon([named[name] for name in named if name in inside], weight_decay=0.01, momentum=0.95)
+    rest = [p for name, p in named.items() if name not in inside]
+    return muon, torch.optim.AdamW(rest, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
 
 
 def main() -> None:
