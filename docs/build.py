@@ -1,0 +1,73 @@
+"""Draw the pictures of the documentation and run the notebooks in place: `make docs`. No figure is made by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+from nbclient import NotebookClient
+
+from interp import HookedVLM, analyze
+from interp.datasets.shapes import shapes
+from interp.plots import plot_heatmaps, plot_overlap_by_layer, plot_share_by_layer
+from interp.trajectory import paper_layers
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
+
+
+def draw_readme_picture(path: Path) -> Path:
+    """A held-out scene: heat maps with boxes in three layers, share of attention and overlap by layer."""
+    vlm = HookedVLM.from_pretrained("shapes-vlm")
+    scene = shapes(1, split="test", seed=11, kinds=("relation",))[0]
+    analysis = analyze(scene.image, scene.question, model=vlm, detector="shapes-detector", prompt="paper")
+    assert analysis.overlap is not None and analysis.found is not None
+    cosine = analysis.overlap.values("cosine")[:, -1].reshape(vlm.cfg.n_layers)
+    layers = sorted({0, *paper_layers(vlm.cfg.n_layers), int(np.argmax(cosine))})
+    figure = plt.figure(figsize=(11, 6.6), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    plot_heatmaps(
+        analysis.image,
+        analysis.grid,
+        [analysis.trajectory.image_map(layer=layer) for layer in layers],
+        boxes=tuple(analysis.found.boxes),
+        titles=[f"layer {layer}, cosine with the boxes {cosine[layer]:.2f}" for layer in layers],
+        axes=list(top.subplots(1, len(layers))),
+    )
+    top.suptitle(f"{scene.question.split('?')[0]}? {analysis.answer} ({analysis.confidence:.0%})", fontsize=11)
+    left, right = bottom.subplots(1, 2)
+    plot_share_by_layer(analysis.trajectory, left)
+    plot_overlap_by_layer(analysis.overlap, right)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    return path
+
+
+def run_notebook(path: Path) -> Path:
+    """Run a notebook from top to bottom and keep its outputs in it.
+
+    Raises:
+        CellExecutionError: a cell failed; the file is then left as it was.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False).execute()
+    nbformat.write(notebook, path)
+    return path
+
+
+def main() -> None:
+    """Rebuild everything."""
+    print(draw_readme_picture(IMAGES / "where_it_looks.png"))
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        print(run_notebook(path))
+
+
+if __name__ == "__main__":
+    main()

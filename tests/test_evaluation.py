@@ -1,0 +1,184 @@
+"""Choosing on one part and reporting on the other: exact against brute force, and the demo writes what it says."""
+
+import dataclasses
+import json
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+
+from adaptvis.demo import look, readable, run_demo, summarise_demo, write
+from adaptvis.evaluation import ALL, choose_adaptvis, choose_scaling, evaluate, summarise
+from adaptvis.policies import AdaptVis, Baseline, ScalingVis
+from interp.boxes import Boxes
+from interp.datasets.shapes import shapes
+from interp.detect import GivenBoxes
+from interp.errors import InputError
+from interp.output import OutputFolder, record
+
+ALPHAS = (0.5, 1.0, 2.0)
+
+
+def sweep(n=40, seed=0):
+    """A table in which unsure samples are helped by alpha 0.5 and sure ones by alpha 2, mostly."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for place in range(n):
+        sure = float(np.float32(rng.random()))
+        for alpha in ALPHAS:
+            helped = alpha == (0.5 if sure < 0.6 else 2.0)
+            rows.append(
+                {
+                    "id": f"s{place}",
+                    "kind": "relation",
+                    "relation": ("left", "above")[place % 2],
+                    "gold": "left",
+                    "alpha": alpha,
+                    "mode": "mul",
+                    "text": "left",
+                    "predicted": "left",
+                    "correct": bool(rng.random() < (0.9 if helped else 0.5)),
+                    "probability": sure,
+                    "confidence": sure,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def test_the_chosen_alpha_has_the_most_right_answers():
+    for seed in range(20):
+        table = sweep(seed=seed)
+        best = choose_scaling(table).alpha
+        right = {alpha: table[table["alpha"] == alpha]["correct"].sum() for alpha in ALPHAS}
+        assert right[best] == max(right.values())
+
+
+def test_of_equal_alphas_the_one_that_changes_least_wins():
+    table = sweep().assign(correct=True)
+    assert choose_scaling(table).alpha == 1.0
+    chosen = choose_adaptvis(table)
+    assert (chosen.alpha_unsure, chosen.alpha_sure, chosen.threshold) == (1.0, 1.0, 0.0)
+
+
+def test_the_chosen_adaptvis_is_the_best_of_all_pairs_and_thresholds():
+    for seed in range(10):
+        table = sweep(n=16, seed=seed)
+        sure = table.drop_duplicates("id")["confidence"].to_numpy()
+        thresholds = [0.0, 1.0, *(np.sort(sure)[1:] + np.sort(sure)[:-1]) / 2]
+
+        def right(policy, table=table):
+            return sum(
+                row.correct
+                for row in table.itertuples()
+                if row.alpha == (policy.alpha_unsure if row.confidence < policy.threshold else policy.alpha_sure)
+            )
+
+        best = max(right(AdaptVis(low, high, t)) for low, high, t in product((0.5, 1.0), (1.0, 2.0), thresholds))
+        assert right(choose_adaptvis(table, thresholds=200)) == best
+
+
+def test_the_summary_counts_what_the_rows_say():
+    table = sweep()
+    policies = [Baseline(), ScalingVis(2.0), AdaptVis(0.5, 2.0, 0.6)]
+    answers, summary = summarise(table, policies)
+    assert len(answers) == 3 * 40 and list(dict.fromkeys(summary["relation"])) == [ALL, "left", "above"]
+    untouched = table[table["alpha"] == 1.0]
+    line = summary[(summary["policy"] == "baseline") & (summary["relation"] == "above")].iloc[0]
+    assert line["accuracy"] == pytest.approx(untouched[untouched["relation"] == "above"]["correct"].mean())
+    assert line["low"] <= line["accuracy"] <= line["high"] and line["difference"] == 0 and line["p"] == 1
+    adaptive = summary[(summary["policy"] == str(policies[2])) & (summary["relation"] == ALL)].iloc[0]
+    assert adaptive["unsure"] == pytest.approx((untouched["confidence"] < 0.6).mean())
+    assert adaptive["difference"] == pytest.approx(adaptive["accuracy"] - untouched["correct"].mean())
+
+
+def test_a_table_of_chance_shows_no_gain():
+    """Under the null, intervals of the gain hold zero about as often as they promise."""
+    held = 0
+    for seed in range(40):
+        rng = np.random.default_rng(1000 + seed)
+        table = sweep(n=60, seed=seed).assign(correct=lambda t, rng=rng: rng.random(len(t)) < 0.5)
+        line = summarise(table, [Baseline(), ScalingVis(2.0)])[1].iloc[3]
+        held += line["difference_low"] <= 0 <= line["difference_high"]
+    assert held >= 35
+
+
+def test_parts_that_share_a_sample_are_refused():
+    own = shapes(3, split="val")
+    with pytest.raises(InputError, match="both parts"):
+        evaluate(tiny.vlm(), own, own[:1])
+
+
+class Truth:
+    """A detector that is told what is in each scene."""
+
+    name, labels = "truth", ()
+
+    def __init__(self, samples):
+        self.boxes = {sample.image.tobytes(): sample.meta["boxes"] for sample in samples}
+
+    def detect(self, image, words=()):
+        boxes = self.boxes[image.tobytes()]
+        return Boxes(tuple(box for box in boxes if box.label in words), source="truth")
+
+
+@pytest.fixture(scope="module")
+def ran():
+    vlm = tiny.vlm()
+    validation, test = (shapes(n, split=split, kinds=("relation",)) for n, split in ((4, "val"), (8, "test")))
+    evaluation = evaluate(vlm, validation, test, alphas=(0.5, 2.0), progress=False)
+    return vlm, test, evaluation, look(vlm, test, Truth(test), prompt="paper", batch=4)
+
+
+def test_looking_in_batches_equals_looking_one_by_one(ran):
+    from interp import analyze
+
+    vlm, test, _, looked = ran
+    assert [one.sample.id for one in looked] == [sample.id for sample in test]
+    for one in looked[:3]:
+        boxes = GivenBoxes(tuple(one.boxes))
+        alone = analyze(one.sample.image, one.sample.question, model=vlm, detector=boxes, prompt="paper")
+        for measure in ("cosine", "mass", "hit"):
+            np.testing.assert_allclose(
+                one.overlap.values(measure).ravel(), alone.overlap.values(measure).ravel(), atol=2e-5
+            )
+
+
+def test_the_demo_writes_every_file_and_the_numbers_of_its_tables(ran, tmp_path, capsys):
+    vlm, test, evaluation, looked = ran
+    settings = record(vlm, prompt="paper", seed=0, scenes=8, validation_scenes=4, detector="truth")
+    write(OutputFolder(tmp_path), vlm, evaluation, looked, settings)
+    names = {path.name for path in tmp_path.iterdir()}
+    pictures = ("accuracy_by_alpha", "share_by_layer", "overlap_by_layer", "heatmaps", "before_after")
+    assert {"report.html", "results.parquet", "attention.parquet", "summary.json"} <= names
+    assert {f"{name}.png" for name in pictures} <= names
+    results, attention = pd.read_parquet(tmp_path / "results.parquet"), pd.read_parquet(tmp_path / "attention.parquet")
+    assert len(results) == 3 * len(test) and len(attention) == len(test) * vlm.cfg.n_layers * vlm.cfg.n_heads
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    baseline = results[results["policy"] == "baseline"]
+    assert summary["accuracy"][0]["accuracy"] == pytest.approx(baseline["correct"].mean())
+    assert summary["image_share"] == pytest.approx(attention["share_image"].mean(), abs=1e-6)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<img") == len(pictures) and "http" not in page.split("<body")[1].split("<img")[0]
+    assert "chosen on the validation part" in capsys.readouterr().out
+
+
+def test_the_readable_table_says_gains_in_points(ran):
+    table = readable(ran[2].summary)
+    assert (table[table["policy"] == "baseline"]["gain, points"] == "").all()
+    assert table["accuracy %"].str.contains(r"\d+\.\d \[\d+\.\d, \d+\.\d\]").all()
+
+
+def test_overlap_by_layer_is_compared_with_its_null(ran):
+    answers = ran[2].answers
+    half = dataclasses.replace(ran[2], answers=answers.assign(correct=np.arange(len(answers)) % 2 == 0))
+    layers = summarise_demo(half, ran[3])["overlap_by_layer"]
+    assert [line["layer"] for line in layers] == list(range(ran[0].cfg.n_layers))
+    assert all(0 < line["p"] <= 1 and line["null_low"] <= line["null_high"] for line in layers)
+
+
+def test_too_few_scenes_are_refused_before_anything_runs(tmp_path):
+    with pytest.raises(InputError, match="too few"):
+        run_demo(tiny.vlm(), str(tmp_path / "out"), scenes=10)
+    assert not (tmp_path / "out").exists()
