@@ -34,7 +34,8 @@ clean:
 # installation that was cut off is taken up where it stopped.
 $(READY): pyproject.toml
 	@test -x $(BIN)/python || test -n "$(PYTHON)" || { \
-	echo "no Python 3.11 or newer with venv was found: install one, or say make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	echo "no Python 3.11 or newer with venv was found: install one, or say" \
+	"make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[yolo,dev]'
 	@touch $@

@@ -79,7 +79,7 @@ def answer_command(options: argparse.Namespace) -> int:
     print(f"{found.policy}: {found.text!r} (first token {found.probability:.1%})")
     print(f"branch {found.branch}: {found.intervention}")
     if folder is not None:
-        settings = record(vlm, question=options.question, prompt=options.prompt, revision=options.revision)
+        settings = record(vlm, question=options.question, prompt=options.prompt, max_new_tokens=options.max_new_tokens)
         path = folder.write_json("answer.json", {**asdict(found), "settings": settings})
         print(f"written to {path}")
     return 0

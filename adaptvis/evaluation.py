@@ -11,6 +11,7 @@ import numpy as np
 
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
 from adaptvis.sweep import PAPER_ALPHAS, policy_rows, sweep_alphas
+from interp.cli import numbers
 from interp.errors import InputError
 from interp.stats import bootstrap_difference, mcnemar, wilson
 
@@ -59,8 +60,11 @@ def evaluate(
     """Choose ScalingVis and AdaptVis on `validation` and report them, and the baseline, on `test`.
 
     Raises:
-        InputError: the parts share a sample, or one is empty.
+        InputError: the parts share a sample, one is empty, or two samples have one id.
     """
+    for name, part in (("validation", validation), ("test", test)):
+        if not part or len({sample.id for sample in part}) < len(part):
+            raise InputError(f"the {name} part has {len(part)} samples: give some, each with an id of its own")
     shared = {sample.id for sample in validation} & {sample.id for sample in test}
     if shared:
         raise InputError(f"{len(shared)} samples, such as {min(shared)!r}, are in both parts: tune and report apart")
@@ -73,9 +77,15 @@ def evaluate(
 
 
 def choose_scaling(table: pd.DataFrame) -> ScalingVis:
-    """The alpha with the most right answers; of equals the one nearest to 1."""
+    """The alpha with the most right answers; of equals the one nearest to 1.
+
+    Raises:
+        InputError: the sweep was not made with mode `mul`.
+    """
     right = table.groupby("alpha")["correct"].sum()
-    return ScalingVis(float(max(right.index, key=lambda alpha: (right[alpha], -abs(alpha - 1.0), alpha))))
+    return ScalingVis(
+        float(max(right.index, key=lambda alpha: (right[alpha], -abs(alpha - 1.0), alpha))), **_where(table)
+    )
 
 
 def choose_adaptvis(table: pd.DataFrame, *, thresholds: int = 20) -> AdaptVis:
@@ -89,6 +99,7 @@ def choose_adaptvis(table: pd.DataFrame, *, thresholds: int = 20) -> AdaptVis:
     levels = np.unique(np.sort(sure))
     middles = (levels[1:] + levels[:-1]) / 2
     tried = np.unique([0.0, 1.0, *np.quantile(middles, np.linspace(0, 1, thresholds))] if len(middles) else [0.0, 1.0])
+    tried = np.unique(tried.round(6))  # as many digits as results show
     below = [alpha for alpha in wide.columns if alpha <= 1.0]
     above = [alpha for alpha in wide.columns if alpha >= 1.0]
 
@@ -98,7 +109,7 @@ def choose_adaptvis(table: pd.DataFrame, *, thresholds: int = 20) -> AdaptVis:
         return right, -abs(low - 1.0) - abs(high - 1.0), -threshold
 
     low, high, threshold = max(product(below, above, tried.tolist()), key=merit)
-    return AdaptVis(float(low), float(high), float(threshold))
+    return AdaptVis(float(low), float(high), float(threshold), **_where(table))
 
 
 def summarise(
@@ -111,6 +122,16 @@ def summarise(
     relations = [ALL, *dict.fromkeys(table["relation"])]
     summary = [_line(rows, taken[0], relation, seed=seed) for rows in taken for relation in relations]
     return pd.concat(taken, ignore_index=True), pd.DataFrame(summary)
+
+
+def _where(table: pd.DataFrame) -> dict[str, tuple[int, ...] | None]:
+    """Layers and heads of a sweep."""
+    if set(table["mode"]) != {"mul"}:
+        raise InputError(
+            f"policies multiply, and the sweep was made with mode {sorted(set(table['mode']))}: sweep again"
+        )
+    texts = {name: table[name].iloc[0] for name in ("layers", "heads")}
+    return {name: None if text == "all" else numbers(text) for name, text in texts.items()}
 
 
 def _line(rows: pd.DataFrame, reference: pd.DataFrame, relation: str, *, seed: int) -> dict[str, object]:

@@ -31,45 +31,57 @@ CHANCE = 0.25  # four options
 PARTS = ("image", "bos", "question", "template")
 
 
-def draw_figures(vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], *, prompt: str) -> dict[str, Figure]:
-    """All figures of the demo, by file name without ending."""
+def draw_figures(
+    vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], *, prompt: str
+) -> tuple[dict[str, Figure], str]:
+    """All figures of the demo, by file name without ending, and what the scene of `before_after` is."""
     answers = evaluation.answers
-    right = answers[answers["policy"] == "baseline"].set_index("id")["correct"].astype(bool).to_dict()
+    untouched = answers[answers["policy"] == "baseline"].set_index("id")
+    right = untouched["correct"].astype(bool).to_dict()
     lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")["accuracy"]
-    adaptive = {str(evaluation.adaptvis): float(lines[str(evaluation.adaptvis)])}
-    cosine = np.nanmean([one.overlap.values("cosine")[:, -1] for one in looked], axis=0)
-    best = int(np.nanargmax(cosine))
-    return {
+    adaptive = {"AdaptVis": float(lines[str(evaluation.adaptvis)])}
+    complete = [one for one in looked if not one.missing]
+    best = int(np.nanargmax(np.nanmean([one.overlap.by_layer("cosine") for one in complete], axis=0)))
+    change, told = draw_change(vlm, evaluation, looked, prompt=prompt, layer=best)
+    figures = {
         "accuracy_by_alpha": figure_of(plot_accuracy_by_alpha(evaluation.test, chance=CHANCE, references=adaptive)),
         "share_by_layer": figure_of(plot_share_by_layer([one.trajectory for one in looked], parts=PARTS)),
-        "overlap_by_layer": figure_of(plot_overlap_by_layer([one.overlap for one in looked], correct=right)),
-        "heatmaps": draw_scenes(looked, right, best=best),
-        "before_after": draw_change(vlm, evaluation, looked, prompt=prompt, layer=best),
+        "overlap_by_layer": figure_of(plot_overlap_by_layer([one.overlap for one in complete], correct=right)),
+        "heatmaps": draw_scenes(looked, right, untouched["text"].to_dict(), best=best),
+        "before_after": change,
     }
+    return figures, told
 
 
-def draw_scenes(looked: Sequence[Looked], right: dict[str, bool], *, best: int) -> Figure:
+def draw_scenes(looked: Sequence[Looked], right: dict[str, bool], said: dict[str, str], *, best: int) -> Figure:
     """Some scenes, wrong answers among them, at the paper's layers and the one of the highest overlap."""
     wrong = [one for one in looked if not right[one.sample.id]][: SCENES // 2]
     chosen = [one for one in looked if right[one.sample.id]][: SCENES - len(wrong)] + wrong
     layers = sorted({*paper_layers(chosen[0].trajectory.n_layers), best})
     panels = new_grid(len(chosen) * len(layers), columns=len(layers), cell=(3.4, 3.2)).reshape(len(chosen), -1)
     for one, row in zip(chosen, panels, strict=True):
-        verdict = "right" if right[one.sample.id] else "wrong"
-        titles = [f"layer {layer}, answer {verdict}\ngold: {one.sample.answer}" for layer in layers]
+        told = f"said {said[one.sample.id]!r}, gold {one.sample.answer!r}"
+        titles = [f"layer {layer}\n{told}" for layer in layers]
         maps = [one.trajectory.image_map(layer=layer) for layer in layers]
         plot_heatmaps(one.image, one.grid, maps, boxes=one.boxes, titles=titles, axes=list(row))
     return figure_of(panels[0, 0])
 
 
-def draw_change(vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], *, prompt: str, layer: int) -> Figure:
-    """Attention before and after the intervention, in the scene whose answer it changed (or the least sure one)."""
+def draw_change(
+    vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], *, prompt: str, layer: int
+) -> tuple[Figure, str]:
+    """Attention before and after AdaptVis in a scene whose answer it changed, or else the least sure one; and which."""
     answers = evaluation.answers
     before = answers[answers["policy"] == "baseline"].set_index("id")
     after = answers[answers["policy"] == str(evaluation.adaptvis)].set_index("id").loc[before.index]
     scaled = after[after["alpha"] != 1.0]
     changed = scaled[scaled["text"] != before.loc[scaled.index, "text"]]
-    candidates = next(rows for rows in (changed, scaled, after) if len(rows))
+    kinds = (
+        (changed, "The least sure scene whose answer the intervention changed."),
+        (scaled, "The intervention changed no answer; this is the least sure scene that it touched."),
+        (after, "The chosen policy leaves every scene as it is; this is the least sure one."),
+    )
+    candidates, told = next((rows, words) for rows, words in kinds if len(rows))
     name = candidates["confidence"].idxmin()
     one = next(one for one in looked if one.sample.id == name)
     inputs = vlm.prepare(one.image, one.sample.question, prompt=prompt)
@@ -89,4 +101,4 @@ def draw_change(vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked]
             f"alpha {after.loc[name, 'alpha']:g}: {after.loc[name, 'text']}",
         ),
     )
-    return figure_of(panels[0])
+    return figure_of(panels[0]), told

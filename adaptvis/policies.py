@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
 from interp.errors import InputError
-from interp.interventions import Intervention, ScaleImageLogits, Untouched
+from interp.interventions import Intervention, ScaleImageLogits, Untouched, spell
 
 
 class Policy(Protocol):
@@ -57,8 +56,8 @@ class ScalingVis:
     heads: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an alpha that is not a finite number."""
-        self.choose(1.0)
+        """Refuse what `ScaleImageLogits` refuses, and spell layers and heads as it does."""
+        _adopt(self, ScaleImageLogits(self.alpha, layers=self.layers, heads=self.heads))
 
     def choose(self, confidence: float) -> Intervention:
         """The same scaling whatever the confidence."""
@@ -95,8 +94,8 @@ class AdaptVis:
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
-        for confidence in (-math.inf, math.inf):
-            self.choose(confidence)
+        for alpha in (self.alpha_unsure, self.alpha_sure):
+            _adopt(self, ScaleImageLogits(alpha, layers=self.layers, heads=self.heads))
         if not isinstance(self.threshold, (int, float)) or not 0.0 <= self.threshold <= 1.0:
             raise InputError(f"threshold={self.threshold!r} is not a probability: give a number from 0 to 1")
 
@@ -114,10 +113,14 @@ class AdaptVis:
         return f"AdaptVis({_settings(self, 'alpha_unsure', 'alpha_sure', 'threshold')})"
 
 
+def _adopt(policy: ScalingVis | AdaptVis, plan: ScaleImageLogits) -> None:
+    """Take over layers and heads as the intervention reads them: sorted tuples."""
+    object.__setattr__(policy, "layers", plan.layers)
+    object.__setattr__(policy, "heads", plan.heads)
+
+
 def _settings(policy: ScalingVis | AdaptVis, *names: str) -> str:
     """Numbers, then layers and heads where they are not all."""
-    from interp.interventions import spell
-
     parts = [f"{name}={getattr(policy, name):g}" for name in names]
     parts += [
         f"{name}={spell(chosen)}" for name in ("layers", "heads") if (chosen := getattr(policy, name)) is not None

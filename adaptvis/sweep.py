@@ -10,7 +10,7 @@ import numpy as np
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
 from adaptvis.scoring import first_option
 from interp.errors import InputError
-from interp.interventions import ScaleImageLogits
+from interp.interventions import ScaleImageLogits, spell
 from interp.prefix import Prefix
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def sweep_alphas(
         progress: show a progress bar.
 
     Returns:
-        One row per sample and alpha: id, kind, relation, gold, alpha, mode, text, predicted (an option or None),
-        correct, probability (of the first token) and confidence (of the untouched first token).
+        One row per sample and alpha: id, kind, relation, gold, alpha, mode, layers, heads, text, predicted (an option
+        or None), correct, probability (of the first token) and confidence (of the untouched first token).
 
     Raises:
         InputError: no samples, or an alpha that is not a finite number.
@@ -61,19 +61,19 @@ def sweep_alphas(
     import pandas as pd
     from tqdm import tqdm
 
-    neutral = 0.0 if mode == "add" else 1.0
     if not samples:
         raise InputError("there are no samples to ask: give at least one")
-    strengths = sorted({neutral, *alphas})
-    interventions = [ScaleImageLogits(alpha, mode=mode, layers=layers, heads=heads) for alpha in strengths]
+    plans = [ScaleImageLogits(alpha, mode=mode, layers=layers, heads=heads) for alpha in (_neutral(mode), *alphas)]
+    interventions = sorted(dict.fromkeys(plans), key=lambda plan: plan.alpha)
+    strengths = [plan.alpha for plan in interventions]
     rows: list[dict[str, object]] = []
     with tqdm(total=len(samples), desc=f"alphas ({mode})", unit="sample", disable=not progress) as bar:
         for own in batches(samples, batch):
             inputs = vlm.prepare([item.image for item in own], [item.question for item in own], prompt=prompt)
             answers = Prefix(vlm, inputs, chunk=4 * batch).generate(interventions, max_new_tokens)
-            sure = answers[strengths.index(neutral)].confidence
-            for alpha, generation in zip(strengths, answers, strict=True):
-                rows += _rows(own, generation, sure, alpha=alpha, mode=mode)
+            sure = answers[strengths.index(_neutral(mode))].confidence
+            for plan, generation in zip(interventions, answers, strict=True):
+                rows += _rows(own, generation, sure, plan)
             bar.update(len(own))
     order = {sample.id: place for place, sample in enumerate(samples)}
     table = pd.DataFrame(rows)
@@ -93,23 +93,36 @@ def policy_rows(table: pd.DataFrame, policy: Baseline | ScalingVis | AdaptVis) -
     A threshold costs nothing: the confidence of the untouched token is in the table.
 
     Raises:
-        InputError: the sweep has no rows for an alpha of the policy.
+        InputError: the sweep has no rows for an alpha of the policy, or was made with another mode, layers or heads.
     """
+    sure = table["confidence"].to_numpy(np.float64)
+    if not isinstance(policy, Baseline):
+        wanted = ("mul", spell(policy.layers), spell(policy.heads))
+        made = set(zip(table["mode"], table["layers"], table["heads"], strict=True))
+        if made != {wanted}:
+            raise InputError(
+                f"the sweep was made with mode, layers, heads {sorted(made)} and {policy} needs {wanted}: sweep again"
+            )
     if isinstance(policy, AdaptVis):
-        alpha = np.where(table["confidence"] < policy.threshold, policy.alpha_unsure, policy.alpha_sure)
+        alpha = np.where(sure < policy.threshold, policy.alpha_unsure, policy.alpha_sure)
         needed = {policy.alpha_unsure, policy.alpha_sure}
     else:
-        only = policy.alpha if isinstance(policy, ScalingVis) else 1.0
+        only = policy.alpha if isinstance(policy, ScalingVis) else _neutral(table["mode"].iloc[0])
         alpha, needed = np.full(len(table), only), {only}
     missing = sorted(needed - set(table["alpha"]))
     if missing:
         raise InputError(f"the sweep has no rows for alpha {missing}: add them to its alphas")
-    taken = table[table["alpha"] == alpha]
-    return taken.assign(branch=[policy.branch(sure) for sure in taken["confidence"]], policy=str(policy))
+    chosen = (table["alpha"] == alpha).to_numpy()
+    return table[chosen].assign(branch=[policy.branch(float(value)) for value in sure[chosen]], policy=str(policy))
+
+
+def _neutral(mode: str) -> float:
+    """The strength that changes nothing."""
+    return 0.0 if mode == "add" else 1.0
 
 
 def _rows(
-    samples: Sequence[Sample], generation: Generation, sure: Sequence[float], *, alpha: float, mode: str
+    samples: Sequence[Sample], generation: Generation, sure: Sequence[float], plan: ScaleImageLogits
 ) -> list[dict[str, object]]:
     probabilities = generation.confidence
     rows: list[dict[str, object]] = []
@@ -121,8 +134,10 @@ def _rows(
                 "kind": str(sample.meta.get("kind", "")),
                 "relation": sample.relation,
                 "gold": sample.answer,
-                "alpha": alpha,
-                "mode": mode,
+                "alpha": plan.alpha,
+                "mode": plan.mode,
+                "layers": spell(plan.layers),
+                "heads": spell(plan.heads),
                 "text": generation.texts[place],
                 "predicted": predicted,
                 "correct": predicted == sample.answer,

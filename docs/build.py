@@ -10,7 +10,6 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import nbformat
-import numpy as np
 from nbclient import NotebookClient
 
 from interp import HookedVLM, analyze
@@ -28,19 +27,26 @@ def draw_readme_picture(path: Path) -> Path:
     scene = shapes(1, split="test", seed=11, kinds=("relation",))[0]
     analysis = analyze(scene.image, scene.question, model=vlm, detector="shapes-detector", prompt="paper")
     assert analysis.overlap is not None and analysis.found is not None
-    cosine = analysis.overlap.values("cosine")[:, -1].reshape(vlm.cfg.n_layers)
-    layers = sorted({0, *paper_layers(vlm.cfg.n_layers), int(np.argmax(cosine))})
-    figure = plt.figure(figsize=(11, 6.6), layout="constrained")
+    cosine, best = analysis.overlap.by_layer("cosine"), analysis.overlap.best_layer("cosine")
+    assert best is not None
+    layers = sorted({0, *paper_layers(vlm.cfg.n_layers), best})
+    figure = plt.figure(figsize=(12.5, 6.4), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    photo, *panels = top.subplots(1, 1 + len(layers))
+    photo.imshow(analysis.image)
+    photo.set(title="the photo", xticks=[], yticks=[])
     plot_heatmaps(
         analysis.image,
         analysis.grid,
         [analysis.trajectory.image_map(layer=layer) for layer in layers],
         boxes=tuple(analysis.found.boxes),
-        titles=[f"layer {layer}, cosine with the boxes {cosine[layer]:.2f}" for layer in layers],
-        axes=list(top.subplots(1, len(layers))),
+        titles=[f"layer {layer}, cosine {cosine[layer]:.2f}" for layer in layers],
+        axes=panels,
     )
-    top.suptitle(f"{scene.question.split('?')[0]}? {analysis.answer} ({analysis.confidence:.0%})", fontsize=11)
+    top.suptitle(
+        f"{scene.question.split('?')[0]}? {analysis.answer} ({analysis.confidence:.0%}; gold: {scene.answer})",
+        fontsize=11,
+    )
     left, right = bottom.subplots(1, 2)
     plot_share_by_layer(analysis.trajectory, left)
     plot_overlap_by_layer(analysis.overlap, right)
@@ -58,8 +64,9 @@ def run_notebook(path: Path) -> Path:
     """
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False).execute()
-    nbformat.write(notebook, path)
-    return path
+    aside = path.with_suffix(".part")
+    nbformat.write(notebook, aside)
+    return aside.replace(path)
 
 
 def main() -> None:

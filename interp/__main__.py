@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp.cli import Parser, add_model_options, load, numbers, run
+from interp.errors import InputError
 
 if TYPE_CHECKING:
     from interp.detect import Detector
@@ -57,6 +59,8 @@ def analyze_command(options: argparse.Namespace) -> int:
     from interp.images import load_image
     from interp.output import OutputFolder
 
+    if options.download and options.detector is None:
+        raise InputError("--download fetches the weights of --detector: name one")
     image = load_image(options.photo)
     layers = None if options.layers is None else numbers(options.layers)
     folder = OutputFolder(options.out)
@@ -74,6 +78,7 @@ def analyze_command(options: argparse.Namespace) -> int:
         tokens=options.tokens,
         prompt=options.prompt,
         max_new_tokens=options.max_new_tokens,
+        sample_id=Path(options.photo).stem,
     )
     written = analysis.save(folder)
     if options.show_grid:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 
@@ -15,7 +14,8 @@ def export_lazily(package: str) -> tuple[Callable[[str], Any], Callable[[], list
     """Make the `__getattr__`, `__dir__` and `__all__` (PEP 562) of a package from its stub.
 
     The stub is the only list: type checkers read it as it stands, and this function reads which module each name
-    comes from. Nothing is imported until a name is asked for.
+    comes from. Nothing is imported until a name is asked for. No exported name may be that of a module of the package:
+    Python binds a module on its package when it is loaded, and would cover the export.
 
     Args:
         package: the package's `__name__`; its `__init__.pyi` holds `from package.module import name as name` lines.
@@ -30,7 +30,6 @@ def export_lazily(package: str) -> tuple[Callable[[str], Any], Callable[[], list
     """
     module = sys.modules[package]
     homes = _read_stub(Path(str(module.__file__)).with_suffix(".pyi"))
-    _let_exports_shadow_modules(module, homes)
 
     def __getattr__(name: str) -> Any:
         if name not in homes:
@@ -49,19 +48,3 @@ def _read_stub(path: Path) -> dict[str, str]:
     statements = ast.parse(path.read_text(encoding="utf-8")).body
     imports = [statement for statement in statements if isinstance(statement, ast.ImportFrom)]
     return {alias.name: str(statement.module) for statement in imports for alias in statement.names}
-
-
-def _let_exports_shadow_modules(package: ModuleType, homes: Mapping[str, str]) -> None:
-    """Keep `interp.trajectory` the function, also after something imported the module of the same name.
-
-    Python binds a submodule on its package once it is loaded. In a package that imports its names at once the
-    function is bound later and wins; here it has to be told to.
-    """
-
-    class LazyPackage(ModuleType):
-        def __setattr__(self, name: str, value: Any) -> None:
-            if isinstance(value, ModuleType) and homes.get(name) == value.__name__:
-                value = getattr(value, name)
-            super().__setattr__(name, value)
-
-    package.__class__ = LazyPackage

@@ -118,11 +118,10 @@ class Analysis:
         }
 
     def _describe_overlap(self, found: Overlap) -> str:
-        cosine = found.values("cosine")[:, -1]
-        cosine = cosine if cosine.ndim == 1 else cosine[:, 0]
-        if np.isnan(cosine).all():
+        cosine, best = found.by_layer("cosine"), found.best_layer("cosine")
+        if best is None:
             return "overlap: undefined, as no box lies in what the model saw"
-        even, best = found.even_score("cosine"), int(np.nanargmax(cosine))
+        even = found.even_score("cosine")
         paper = ", ".join(f"{layer}: {cosine[layer]:.2f}" for layer in paper_layers(len(cosine)))
         return (
             f"overlap: cosine with the boxes {cosine[best]:.2f} in layer {best}, the highest; "
@@ -134,7 +133,7 @@ def analyze(
     photo: ImageSource,
     question: str,
     *,
-    model: str | HookedVLM = "shapes-vlm",
+    model: str | Path | HookedVLM = "shapes-vlm",
     detector: str | Path | Detector | None = None,
     layers: Sequence[int] | None = None,
     tokens: str = "first",
@@ -145,13 +144,14 @@ def analyze(
     device: str | None = None,
     dtype: Any = "auto",
     revision: str | None = None,
+    sample_id: str | None = None,
 ) -> Analysis:
     """Ask a question about a photo and measure where the model looks.
 
     Args:
         photo: path, PIL image or array.
         question: such as `Where is the mug in relation to the table?`.
-        model: hub name, folder, embedded model, or a `HookedVLM`.
+        model: hub name, folder, embedded model, or a `HookedVLM` (then without device, dtype, revision).
         detector: YOLO weights, an embedded detector, or any `Detector`; none by default.
         layers: 0-based layers that the heat maps show; by default the paper's and some before and after.
         tokens: `first` measures the row behind the first answer token, `all` those behind every answer token.
@@ -162,6 +162,7 @@ def analyze(
         device: where a model that is loaded here goes.
         dtype: its type.
         revision: its revision on the hub.
+        sample_id: what tables call this photo; by default the name of its file, without the ending.
 
     Example:
         >>> analyze("photo.jpg", "Where is the mug in the photo?", detector="yolo11n.pt").answer
@@ -180,15 +181,26 @@ def analyze(
     folder = None if out is None else OutputFolder(out)
     if isinstance(detector, (str, Path)):
         detector = YoloDetector(detector, download=download)
-    if isinstance(model, str):
+    if isinstance(model, HookedVLM):
+        if (device, dtype, revision) != (None, "auto", None):
+            raise InputError("device, dtype and revision are for loading: this model is loaded already, leave them out")
+    else:
         model = HookedVLM.from_pretrained(model, device_map=device, dtype=dtype, revision=revision)
-    shown = check_indices(layers, model.cfg.n_layers, "layer") if layers else default_layers(model.cfg.n_layers)
+    shown = (
+        check_indices(layers, model.cfg.n_layers, "layer") if layers is not None else default_layers(model.cfg.n_layers)
+    )
+    if not shown:
+        raise InputError("layers is empty, so no heat map would be drawn: name some, or leave it out")
     inputs = model.prepare(image, question, prompt=prompt)
     found = None if detector is None else find_objects(image, question, detector)
     rows = "last" if tokens == "first" else "generated"
     generation, (kept,) = model.generate_with_cache(inputs, max_new_tokens, query_rows=rows)
     looked = trajectory(
-        kept.pattern if tokens == "all" else kept.pattern[:, :, 0], kept.layout, inputs.grids[0], tokens=kept.tokens
+        kept.pattern if tokens == "all" else kept.pattern[:, :, 0],
+        kept.layout,
+        inputs.grids[0],
+        tokens=kept.tokens,
+        sample_id=sample_id if sample_id is not None else Path(photo).stem if isinstance(photo, (str, Path)) else "",
     )
     analysis = Analysis(
         image=image,
@@ -202,7 +214,12 @@ def analyze(
         found=found,
         overlap=overlap(looked, inputs.grids[0], found.boxes) if found is not None and len(found.boxes) else None,
         settings=record(
-            model, prompt=prompt, tokens=tokens, revision=revision, detector=getattr(detector, "name", None)
+            model,
+            prompt=prompt,
+            tokens=tokens,
+            max_new_tokens=max_new_tokens,
+            layers=shown,
+            detector=getattr(detector, "name", None),
         ),
     )
     if folder is not None:

@@ -63,7 +63,7 @@ def numbers(text: str) -> tuple[int, ...]:
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()) or len(first + last) > 8:
             raise InputError(f"{text!r} is no list of numbers: write 17,18 or 4-7")
         found += range(int(first), int(last if dash else first) + 1)
     if not found:

@@ -49,6 +49,7 @@ class HookedVLM(HookedRootModule):
         self.family = family_of(model)
         object.__setattr__(self, "model", model)  # outside the module tree, so that setup() renames nothing in it
         self.processor = processor
+        self.origin: dict[str, Any] = {}  # the name and revision it was loaded by
         self.cfg = ModelShape.of(model)
         tower = vision_tower(model, self.family)
         self.blocks = TowerPoints(self.cfg.n_layers).blocks
@@ -100,7 +101,9 @@ class HookedVLM(HookedRootModule):
         from interp.loading import load_model
 
         model, processor = load_model(name, dtype=dtype, device_map=device_map, revision=revision, **kwargs)
-        return cls(model, processor, self_check=self_check)
+        hooked = cls(model, processor, self_check=self_check)
+        hooked.origin = {"model": str(name), "revision": revision}
+        return hooked
 
     @classmethod
     def wrap(cls, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> HookedVLM:

@@ -68,7 +68,7 @@ def resolve(name: str) -> str:
     from interp.zoo import EMBEDDED, embedded_path
 
     if name in EMBEDDED:
-        if not embedded_path(name).is_dir():
+        if not (embedded_path(name) / "model.safetensors").is_file():
             raise ModelError(
                 f"the weights of {name!r} are not in this installation: make them with "
                 f"'python -m interp.zoo.vlm.train --out {embedded_path(name)}', or name another model with --model"

@@ -46,9 +46,10 @@ class OutputFolder:
     def write(self, name: str, writer: Callable[[Path], Any]) -> Path:
         """Let `writer` write a file aside, then move it into place: nobody ever sees half of it."""
         target = self.path / name
-        handle, aside = tempfile.mkstemp(dir=self.path, prefix=".part-", suffix=target.suffix)
-        os.close(handle)
+        aside = ""
         try:
+            handle, aside = tempfile.mkstemp(dir=self.path, prefix=".part-", suffix=target.suffix)
+            os.close(handle)
             writer(Path(aside))
             os.chmod(aside, 0o644)
             os.replace(aside, target)
@@ -85,6 +86,8 @@ def record(vlm: HookedVLM, **settings: Any) -> dict[str, Any]:
     packages = ("spatial-lens", "torch", "transformers", "transformer-lens")
     return {
         "model": getattr(vlm.model, "name_or_path", "") or type(vlm.model).__name__,
+        "revision": None,
+        **vlm.origin,
         "family": vlm.family.name,
         "n_layers": vlm.cfg.n_layers,
         "n_heads": vlm.cfg.n_heads,

@@ -133,6 +133,19 @@ class Overlap:
         found = self.measures[measure][place]
         return found if self.generated else found[..., 0]
 
+    def by_layer(self, measure: str, *, region: str = UNION, normalisation: str = "image") -> np.ndarray:
+        """One measure of the head mean, float32 [layer], mean over steps; NaN where it is undefined.
+
+        Raises:
+            InputError: the measure, region or normalisation is not here.
+        """
+        return self.measures[measure][self._place(measure, region, normalisation)][:, -1].mean(-1)
+
+    def best_layer(self, measure: str, *, region: str = UNION, normalisation: str = "image") -> int | None:
+        """The layer where a measure of the head mean is highest; None where it is undefined everywhere."""
+        found = self.by_layer(measure, region=region, normalisation=normalisation)
+        return None if np.isnan(found).all() else int(np.nanargmax(found))
+
     def even_score(self, measure: str, *, region: str = UNION, normalisation: str = "image") -> float:
         """What evenly spread attention scores in a measure, mean over steps: the chance line of a figure.
 

@@ -54,7 +54,7 @@ def balance_command(options: argparse.Namespace) -> int:
                 "question": options.question,
                 "answer": answer.texts[0],
                 "balance_by_layer": balance.values.mean(-1),
-                "settings": record(vlm, prompt=options.prompt, revision=options.revision),
+                "settings": record(vlm, prompt=options.prompt, max_new_tokens=options.max_new_tokens),
             },
         ),
     ]

@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,13 +106,23 @@ def timed(run: Callable[[], object], device: str) -> float:
     return time.perf_counter() - start
 
 
-def pairwise(ours: Callable[[], object], plain: Callable[[], object], *, pairs: int, device: str) -> list[float]:
-    """Ratios ours / plain of interleaved runs, the order changing from pair to pair; one uncounted pair first."""
-    ratios = []
+def pairwise(
+    ours: Callable[[], object], plain: Callable[[], object], *, vlm: HookedVLM, pairs: int, pause: bool = True
+) -> list[float]:
+    """Ratios ours / plain of interleaved runs, the order changing from pair to pair; one uncounted pair first.
+
+    `plain` runs on the model as transformers made it, the wiring off meanwhile, unless `pause` is False.
+    """
+    ratios, device = [], vlm.device.type
     for pair in range(pairs + 1):
-        first, second = (ours, plain) if pair % 2 else (plain, ours)
-        one, two = timed(first, device), timed(second, device)
-        ratios.append(one / two if pair % 2 else two / one)
+        seconds = {}
+        for name in ("ours", "plain") if pair % 2 else ("plain", "ours"):
+            if name == "ours":
+                seconds[name] = timed(ours, device)
+            else:
+                with vlm.paused() if pause else nullcontext():
+                    seconds[name] = timed(plain, device)
+        ratios.append(seconds["ours"] / seconds["plain"])
     return ratios[1:]
 
 
@@ -151,37 +162,27 @@ def measure(
     def capture() -> object:
         return vlm.run_with_cache(inputs, names_filter=PATTERNS)
 
-    def unhooked_pairs(ours: Callable[[], object]) -> list[float]:
-        ratios = []
-        for pair in range(pairs + 1):
-            times = {}
-            for name in ("ours", "plain") if pair % 2 else ("plain", "ours"):
-                if name == "ours":
-                    times[name] = timed(ours, device)
-                else:
-                    with vlm.paused():
-                        times[name] = timed(plain, device)
-            ratios.append(times["ours"] / times["plain"])
-        return ratios[1:]
-
     def marginal() -> list[float]:
         values = []
         for _ in range(pairs + 1):
             many = timed(lambda: prefix.step(sixteen), device)
             one = timed(lambda: prefix.step(sixteen[:1]), device)
-            values.append((many - one) / 15 / timed(idle, device))
+            with vlm.paused():
+                forward = timed(plain, device)
+            values.append((many - one) / 15 / forward)
         return values[1:]
 
     def first_token() -> object:
         return model(**inputs.tensors, use_cache=True, logits_to_keep=1).logits.argmax(-1)
 
     lines: dict[str, Line] = {}
+    print(f"{device}: {pairs} pairs a line, some minutes; leave the machine alone", file=sys.stderr)
     with torch.no_grad():
-        lines["idle_hooks"] = Line.of(unhooked_pairs(idle), 1.03)
-        lines["last_row_capture"] = Line.of(unhooked_pairs(capture), 1.08)
+        lines["idle_hooks"] = Line.of(pairwise(idle, plain, vlm=vlm, pairs=pairs), 1.03)
+        lines["last_row_capture"] = Line.of(pairwise(capture, plain, vlm=vlm, pairs=pairs), 1.08)
         lines["one_more_alpha"] = Line.of(marginal(), 0.05 if gpu else 0.10)
         policy = AdaptVis(0.5, 1.5, 0.4)
-        adaptive = pairwise(lambda: first_tokens(vlm, inputs, policy), first_token, pairs=pairs, device=device)
+        adaptive = pairwise(lambda: first_tokens(vlm, inputs, policy), first_token, vlm=vlm, pairs=pairs)
         lines["adaptvis_first_token"] = Line.of(adaptive, None if gpu else 1.2)
         if gpu:
             lines |= gpu_lines(vlm, pairs=pairs, policy=policy)
@@ -202,9 +203,9 @@ def gpu_lines(vlm: HookedVLM, *, pairs: int, policy: AdaptVis) -> dict[str, Line
         return vlm.model(**sixteen.tensors, use_cache=True, logits_to_keep=1).logits.argmax(-1)
 
     return {
-        "batch_of_8_capture": Line.of(pairwise(together, apart, pairs=pairs, device="cuda"), None),
+        "batch_of_8_capture": Line.of(pairwise(together, apart, vlm=vlm, pairs=pairs, pause=False), None),
         "adaptvis_first_token_batch_16": Line.of(
-            pairwise(lambda: first_tokens(vlm, sixteen, policy), plain_sixteen, pairs=pairs, device="cuda"), 1.3
+            pairwise(lambda: first_tokens(vlm, sixteen, policy), plain_sixteen, vlm=vlm, pairs=pairs), 1.3
         ),
     }
 
@@ -227,11 +228,11 @@ def capture_memory(device: str) -> Line:
 WHAT = {
     "idle_hooks": "idle hooks / plain SDPA forward",
     "last_row_capture": "last-row capture, all layers and heads / plain forward",
-    "capture_memory": "extra peak memory of that capture, 16 layers x 16 heads x 1,100 tokens, fp32",
+    "capture_memory": "extra peak memory of that capture, 16 layers x 16 heads x 1,100 tokens, 512 wide, fp32",
     "one_more_alpha": "one more alpha, marginal, in a batch of 16 on one prefix / forward",
     "adaptvis_first_token": "AdaptVis first-token answer / plain first-token answer",
     "batch_of_8_capture": "batch of 8 with capture / 8 single runs with capture",
-    "adaptvis_first_token_batch_16": "the same, 16 prompts at once",
+    "adaptvis_first_token_batch_16": "AdaptVis first-token answers / plain first-token answers, 16 prompts at once",
 }
 
 

@@ -37,6 +37,8 @@ def sweep(n=40, seed=0):
                     "gold": "left",
                     "alpha": alpha,
                     "mode": "mul",
+                    "layers": "all",
+                    "heads": "all",
                     "text": "left",
                     "predicted": "left",
                     "correct": bool(rng.random() < (0.9 if helped else 0.5)),
@@ -172,7 +174,7 @@ def test_the_readable_table_says_gains_in_points(ran):
 
 def test_overlap_by_layer_is_compared_with_its_null(ran):
     answers = ran[2].answers
-    half = dataclasses.replace(ran[2], answers=answers.assign(correct=np.arange(len(answers)) % 2 == 0))
+    half = dataclasses.replace(ran[2], answers=answers.assign(correct=np.arange(len(answers)) // 4 % 2 == 0))
     layers = summarise_demo(half, ran[3])["overlap_by_layer"]
     assert [line["layer"] for line in layers] == list(range(ran[0].cfg.n_layers))
     assert all(0 < line["p"] <= 1 and line["null_low"] <= line["null_high"] for line in layers)

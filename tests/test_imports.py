@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import pkgutil
 import subprocess
 import sys
 import types
@@ -76,34 +77,11 @@ def test_every_export_resolves_to_the_object_of_its_module(package):
         assert not isinstance(found, types.ModuleType), f"{package}.{name} is a module"
 
 
-@pytest.fixture
-def shadowing_package(tmp_path, monkeypatch):
-    """A package that exports a function from a module of the same name."""
-    folder = tmp_path / "toy_package"
-    folder.mkdir()
-    (folder / "__init__.pyi").write_text("from toy_package.look import look as look\n")
-    (folder / "__init__.py").write_text(
-        "from interp._lazy import export_lazily\n__getattr__, __dir__, __all__ = export_lazily(__name__)\n"
-    )
-    (folder / "look.py").write_text("def look():\n    return 'seen'\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.invalidate_caches()
-    yield
-    for name in ("toy_package", "toy_package.look"):
-        sys.modules.pop(name, None)
-
-
-def test_a_function_wins_over_the_module_of_its_name(shadowing_package):
-    toy = importlib.import_module("toy_package")
-    module = importlib.import_module("toy_package.look")
-    assert isinstance(module, types.ModuleType)
-    assert toy.look() == "seen"
-
-
-def test_a_function_wins_when_asked_for_before_its_module(shadowing_package):
-    toy = importlib.import_module("toy_package")
-    assert toy.look() == "seen"
-    assert importlib.import_module("toy_package.look").look is toy.look
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_export_has_the_name_of_a_module_which_would_cover_it(package):
+    module = importlib.import_module(package)
+    modules = {found.name for found in pkgutil.iter_modules(module.__path__)}
+    assert modules and not modules & set(module.__all__)
 
 
 def test_lazy_exports_need_a_stub(tmp_path, monkeypatch):

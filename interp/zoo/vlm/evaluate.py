@@ -5,21 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors import safe_open
 from tqdm import tqdm
 from transformers import AutoProcessor, BatchFeature, LlavaForConditionalGeneration, LlavaProcessor
 
+from interp.cli import Parser, run
 from interp.datasets.questions import paper_prompt
 from interp.datasets.sample import Sample
 from interp.datasets.shapes import KINDS, shapes
-from interp.errors import ModelError
+from interp.errors import InputError, ModelError
 from interp.stats import Interval, wilson
 from interp.zoo import embedded_path
 
@@ -96,7 +96,7 @@ def encode(
 def answer(
     model: LlavaForConditionalGeneration,
     processor: LlavaProcessor,
-    batches: Sequence[tuple[BatchFeature, list[Sample]]],
+    batches: Iterable[tuple[BatchFeature, list[Sample]]],
 ) -> list[Reply]:
     """Take the model's first token for every sample of the batches of `encode`, greedily, with its probability."""
     replies = []
@@ -142,14 +142,14 @@ def evaluate(folder: Path, *, scenes: int = SCENES, seed: int = SEED) -> dict[st
     Raises:
         ModelError: there is no model in the folder.
     """
-    if not (folder / "model.safetensors").is_file():
+    if scenes < len(UNFAMILIAR + FAMILIAR):
+        raise InputError(f"{scenes} scenes do not hold every answer: ask for at least {len(UNFAMILIAR + FAMILIAR)}")
+    if not (folder / "model.safetensors").is_file() or not (folder / "training.json").is_file():
         raise ModelError(f"no model lies in {folder}: train one with python -m interp.zoo.vlm.train --out {folder}")
     model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder)
-    samples = held_out(scenes, seed=seed)
-    starts = tqdm(range(0, len(samples), 64), desc="ask", unit="batch")
-    batches = (_encode(processor, samples[start : start + 64]) for start in starts)
-    return tabulate([reply for batch in batches for reply in answer(model, processor, [batch])])
+    batches = tqdm(encode(processor, held_out(scenes, seed=seed)), desc="ask", unit="batch")
+    return tabulate(answer(model, processor, batches))
 
 
 def table_text(table: dict[str, Row]) -> str:
@@ -183,8 +183,7 @@ def write_card(folder: Path, table: dict[str, Row], *, scenes: int, seed: int) -
         parameters=_count_parameters(folder / "model.safetensors"),
         minutes=record["seconds"] / 60,
         share=last["share"],
-        **{name: record[name] for name in ("machine", "torch")},
-        transformers=transformers.__version__,
+        **{name: record[name] for name in ("machine", "torch", "transformers")},
         **{name: settings[name] for name in kept},
         scenes=scenes,
         test_seed=seed,
@@ -269,13 +268,18 @@ It knows nothing but these shapes: on photos its answers mean nothing.
 """
 
 
-def main() -> None:
+def main() -> int:
     """Command line: measure a model folder, print the table, write the card."""
-    parser = argparse.ArgumentParser(prog="python -m interp.zoo.vlm.evaluate", description=__doc__)
+    parser = Parser(prog="python -m interp.zoo.vlm.evaluate", description=__doc__)
     parser.add_argument("--folder", type=Path, default=embedded_path("shapes-vlm"), help="folder of the model")
     parser.add_argument("--scenes", type=int, default=SCENES, help="held-out scenes of each kind of question")
     parser.add_argument("--seed", type=int, default=SEED, help="seed of the test scenes")
-    options = parser.parse_args()
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(command=_evaluate_command)
+    return run(parser)
+
+
+def _evaluate_command(options: argparse.Namespace) -> None:
     table = evaluate(options.folder, scenes=options.scenes, seed=options.seed)
     print(table_text(table))
     for line in check_lines(table):
@@ -284,4 +288,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -10,6 +10,7 @@ import argparse
 import ctypes
 import json
 import platform
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import LlavaForConditionalGeneration
 
+from interp.cli import Parser, run
 from interp.datasets.sample import Sample
 from interp.datasets.shapes import shapes
 from interp.errors import InputError
@@ -61,8 +64,8 @@ class Familiarity:
     """
 
     share: float
-    low: float = 0.64
-    high: float = 0.72
+    low: float = 0.60
+    high: float = 0.70
     most: float = 0.10
     known: float = 0.85
 
@@ -71,7 +74,7 @@ class Familiarity:
         if familiar < self.known:
             return
         if unfamiliar > self.high:
-            self.share *= 0.6
+            self.share *= 0.25
         elif unfamiliar < self.low:
             self.share = min(self.share * 1.3, self.most)
 
@@ -127,8 +130,8 @@ class _Run:
             if (step + 1) % settings.validate_every == 0:
                 bar.write(f"see {step + 1} " + " ".join(f"{name} {loss:.3f}" for name, loss in losses.items()))
         self.seconds += time.monotonic() - started
-        if self.seen < settings.vision_steps:
-            self.seen = settings.vision_steps
+        if self.seen < settings.vision_steps or not self.seen:
+            self.seen = max(settings.vision_steps, 1)
             calm_image_tokens(self.model, draw_patch_labels(0, 256, seed=2 * settings.seed + 1).pixels)
             self.optimizers = _optimizers(self._mouth())
             self._checkpoint()
@@ -163,9 +166,11 @@ class _Run:
             "seconds": round(self.seconds),
             "machine": f"{self.settings.threads} CPU cores ({platform.machine()})",
             "torch": torch.__version__,
+            "transformers": transformers.__version__,
             "log": self.log,
         }
         (self.out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+        shutil.rmtree(self.out / "checkpoint", ignore_errors=True)
         return self.out
 
     def _packs(self, step: int) -> Pack:
@@ -299,15 +304,20 @@ def _optimizers(module: nn.Module) -> tuple[torch.optim.Muon, torch.optim.AdamW]
     return muon, torch.optim.AdamW(rest, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
 
 
-def main() -> None:
+def main() -> int:
     """Command line of the training: every field of `Settings` is an option."""
-    parser = argparse.ArgumentParser(prog="python -m interp.zoo.vlm.train", description=__doc__)
+    parser = Parser(prog="python -m interp.zoo.vlm.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the trained model")
     for name, value in asdict(Settings()).items():
         parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
-    options = vars(parser.parse_args())
-    train(out=options.pop("out"), settings=Settings(**options))
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(command=_train_command)
+    return run(parser)
+
+
+def _train_command(options: argparse.Namespace) -> None:
+    print(train(Settings(**{name: getattr(options, name) for name in asdict(Settings())}), options.out))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from interp.boxes import Box, Boxes
+from interp.cli import Parser, run
 from interp.datasets.shapes import COLORS, NAMES, SHAPES, SIDE, iterate_shapes
 from interp.detect import YoloDetector
 from interp.zoo.yolo.train import NAME, OBJECTS
@@ -202,20 +203,27 @@ It knows nothing but these shapes: on photos its boxes mean nothing.
 """
 
 
-def main() -> None:
+def main() -> int:
     """Read the command line, measure, and write the card."""
-    from tqdm import tqdm
-
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(prog="python -m interp.zoo.yolo.evaluate", description=__doc__)
     here = Path(__file__).parent
     parser.add_argument("--folder", type=Path, default=here, help="folder of weights and card (%(default)s)")
-    folder = parser.parse_args().folder
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(command=_evaluate_command)
+    return run(parser)
+
+
+def _evaluate_command(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    folder = options.folder
     detector = YoloDetector(folder / f"{NAME}.safetensors", confidence=LOWEST)
     scenes = held_out()
-    found = [detector.detect(image) for image, _ in tqdm(scenes, desc="detecting", unit="scene")]  # type: ignore[arg-type]
+    bar = tqdm(scenes, desc="detecting", unit="scene")
+    found = [detector.detect(image) for image, _ in bar]  # type: ignore[arg-type]
     measures = measure([boxes for _, boxes in scenes], found)
     print(f"mAP50 {measures.map50:.4f}, mAP50-95 {measures.map50_95:.4f}; wrote {write_card(folder, measures)}")
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.cli import Parser, run
 from interp.datasets.shapes import NAMES, SIDE, draw_scene, scene_rng
 from interp.detect.containment import contained
 
@@ -156,17 +157,22 @@ def _machine(device: str) -> dict[str, object]:
     return {"device": device, "threads": torch.get_num_threads(), "machine": platform.machine(), **versions}
 
 
-def main() -> None:
+def main() -> int:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(prog="python -m interp.zoo.yolo.train", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/zoo/yolo"), help="folder of the weights (%(default)s)")
     parser.add_argument("--steps", type=int, default=STEPS, help="optimiser steps (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of scenes and initial weights (%(default)s)")
     parser.add_argument("--device", default="cpu", help="torch device (%(default)s)")
-    arguments = parser.parse_args()
-    path = train(folder=arguments.out, steps=arguments.steps, seed=arguments.seed, device=arguments.device)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(command=_train_command)
+    return run(parser)
+
+
+def _train_command(options: argparse.Namespace) -> None:
+    path = train(folder=options.out, steps=options.steps, seed=options.seed, device=options.device)
     print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
