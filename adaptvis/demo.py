@@ -257,9 +257,9 @@ def _sections(
             (
                 "Cosine between head-averaged attention over the image and the boxes of the two objects: highest in "
                 f"layer {best['layer']} ({best['cosine']:.2f}); attention spread evenly would have "
-                f"{summary['cosine_even']:.2f}. The cosine punishes attention that picks a few patches of an object: per "
-                f"area, the boxes get most in layer {densest['layer']}, {densest['lift']:.1f} times what even attention "
-                "gives them.",
+                f"{summary['cosine_even']:.2f}.",
+                "The cosine punishes attention that picks a few patches of an object. Per area the boxes get most "
+                f"attention in layer {densest['layer']}: {densest['lift']:.1f} times what even attention gives them.",
                 f"The detector found both objects in {summary['scenes_with_all_objects_found']:.1%} of the scenes; "
                 f"the other scenes are left out, {summary['scenes_in_overlap']} remain.",
             ),

@@ -1,6 +1,7 @@
 """One photo and one question through the command lines: what is written, and what is refused on one line."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from PIL import Image
 
 from adaptvis.__main__ import main as adaptvis
 from interp.__main__ import main as interp
+from interp.analysis import analyze
 from interp.errors import InputError
 from probes.__main__ import main as probes
 
@@ -42,12 +44,30 @@ def test_analyze_writes_figures_tables_and_a_summary_that_agree(folder, photo, t
     assert {path.name for path in out.iterdir()} == images | tables
     assert all(Image.open(out / name).size[0] > 200 for name in images)
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["settings"]["self_check"] is True and summary["settings"]["prompt"] == "chat"
+    settings = summary["settings"]
+    assert settings["self_check"] is True and settings["prompt"] == "chat" and settings["model"] == folder
+    assert (settings["max_new_tokens"], settings["layers"], settings["revision"]) == (10, [2, 6], None)
     table = pd.read_parquet(out / "trajectory.parquet")
     shares = table.filter(like="share_").drop(columns=table.filter(like="token_share_").columns).sum(axis=1)
     np.testing.assert_allclose(shares, 1.0, atol=1e-5)
+    assert set(table["sample"]) == {"photo"}
     np.testing.assert_allclose(table["share_image"].mean(), summary["image_share"], atol=1e-6)
     assert repr(summary["answer"]) in capsys.readouterr().out
+
+
+def test_what_would_be_ignored_is_refused(folder, photo, tmp_path):
+    vlm = tiny.vlm()
+    for ignored in ({"device": "cpu"}, {"dtype": "float32"}, {"revision": "main"}):
+        with pytest.raises(InputError, match="loaded already"):
+            analyze(photo, QUESTION, model=vlm, **ignored)
+    with pytest.raises(InputError, match="layers is empty"):
+        analyze(photo, QUESTION, model=vlm, layers=())
+    assert interp(["analyze", photo, QUESTION, "--model", folder, "--download", "--out", str(tmp_path / "out")]) == 2
+
+
+def test_a_model_may_be_a_path_and_the_record_says_how_it_was_loaded(folder, photo):
+    found = analyze(photo, QUESTION, model=Path(folder), revision="main", max_new_tokens=1)
+    assert (found.settings["model"], found.settings["revision"]) == (folder, "main")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (900, 7), (7, 900)], ids=str)

@@ -106,6 +106,26 @@ def test_a_table_of_chance_shows_no_gain():
     assert held >= 35
 
 
+def test_policies_are_chosen_for_the_layers_and_heads_of_the_sweep():
+    table = sweep().assign(layers="3-4", heads="0,2")
+    assert (choose_scaling(table).layers, choose_scaling(table).heads) == ((3, 4), (0, 2))
+    assert choose_adaptvis(table).layers == (3, 4)
+    with pytest.raises(InputError, match="mode"):
+        choose_scaling(table.assign(mode="add"))
+
+
+@pytest.mark.parametrize("validation, test", [(0, 2), (2, 0)])
+def test_an_empty_part_is_refused(validation, test):
+    with pytest.raises(InputError, match="has 0 samples"):
+        evaluate(tiny.vlm(), shapes(validation, split="val"), shapes(test))
+
+
+def test_two_samples_of_one_id_are_refused():
+    own = shapes(2, split="val")
+    with pytest.raises(InputError, match="id of its own"):
+        evaluate(tiny.vlm(), [own[0], own[0]], shapes(2))
+
+
 def test_parts_that_share_a_sample_are_refused():
     own = shapes(3, split="val")
     with pytest.raises(InputError, match="both parts"):

@@ -121,6 +121,12 @@ def test_tables_and_results_give_the_same_lines():
             assert left.get_ydata() == pytest.approx(right.get_ydata(), abs=1e-6)
 
 
+def test_samples_that_share_an_id_are_refused_not_averaged_into_one():
+    table = pd.concat([TRAJECTORIES[0].to_dataframe()] * 2)
+    with pytest.raises(InputError, match="one id"):
+        plots.plot_share_by_layer(table, axes()[0])
+
+
 @pytest.mark.parametrize(
     ("depth", "span", "name"),
     [(12, (5.5, 6.5), "paper's layers 17-18 of 32 = here 6 of 12"), (32, (16.5, 18.5), "paper's layers 17-18 of 32")],

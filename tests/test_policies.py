@@ -31,6 +31,32 @@ def test_the_threshold_is_strict():
     assert policy.choose(np.nextafter(0.4, 0)) == ScaleImageLogits(0.5)
 
 
+def test_layers_and_heads_are_read_as_the_intervention_reads_them():
+    assert ScalingVis(0.5, layers=[3, 1]) == ScalingVis(0.5, layers=(1, 3))
+    assert hash(AdaptVis(heads=[2, 0])) == hash(AdaptVis(heads=(0, 2)))
+    with pytest.raises(InputError, match="empty"):
+        ScalingVis(0.5, layers=())
+
+
+def test_a_sweep_of_other_layers_or_mode_is_refused_and_its_baseline_is_the_untouched_run():
+    vlm, own = tiny.vlm(), samples(2)
+    some = sweep_alphas(vlm, own, (0.5,), layers=(1,), max_new_tokens=2, progress=False)
+    assert set(some["layers"]) == {"1"} and set(some["heads"]) == {"all"}
+    with pytest.raises(InputError, match="sweep again"):
+        policy_rows(some, ScalingVis(0.5))
+    assert len(policy_rows(some, ScalingVis(0.5, layers=(1,)))) == 2
+    added = sweep_alphas(vlm, own, (1.0,), mode="add", max_new_tokens=2, progress=False)
+    assert set(policy_rows(added, Baseline())["alpha"]) == {0.0}
+    with pytest.raises(InputError, match="sweep again"):
+        policy_rows(added, ScalingVis(1.0))
+
+
+def test_an_alpha_that_is_no_number_is_refused_before_anything_runs():
+    for alphas in (("0.5",), (float("nan"),)):
+        with pytest.raises(InputError):
+            sweep_alphas(tiny.vlm(), samples(1), alphas, progress=False)
+
+
 @pytest.mark.parametrize("policy", [Baseline(), ScalingVis(0.3), AdaptVis(0.2, 3.0, 0.25)], ids=str)
 def test_a_batch_of_answers_equals_whole_intervened_generations(policy):
     vlm = tiny.vlm()

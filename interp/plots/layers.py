@@ -192,7 +192,9 @@ def _is_frame(values: Any) -> TypeGuard[pd.DataFrame]:
 def _by_layer(frame: Any, column: str) -> np.ndarray:
     """A column of a table as [sample layer], mean over heads and steps; samples in the order of the table."""
     _check_depth(list(frame.groupby("sample")["layer"].nunique()))
-    if frame.duplicated([key for key in ("sample", "layer", "head", "step", "region") if key in frame]).any():
+    if frame.duplicated(
+        [key for key in ("sample", "layer", "head", "step", "region", "normalisation") if key in frame]
+    ).any():
         raise InputError("two samples of the table have one id, so they can not be told apart: give each its own")
     wide = frame.groupby(["sample", "layer"])[column].mean().unstack("layer")
     return wide.loc[frame["sample"].unique()].sort_index(axis=1).to_numpy(dtype=np.float64)
