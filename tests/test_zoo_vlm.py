@@ -42,7 +42,7 @@ def test_it_reaches_its_lines_on_held_out_scenes(vlm):
 def test_it_has_the_depth_and_the_tokens_that_it_promises(vlm):
     assert vlm.cfg.n_layers >= 12
     inputs = vlm.prepare(held_out(1, kinds=("relation",))[0].image, "Where is the red circle in the photo?")
-    assert inputs.layouts[0].count("image") == IMAGE_TOKENS == 64
+    assert len(inputs.layouts[0].image_positions) == IMAGE_TOKENS == 64
 
 
 def test_all_embedded_weights_together_are_small():
