@@ -15,6 +15,7 @@ from nbclient import NotebookClient
 from interp import HookedVLM, analyze
 from interp.datasets.shapes import shapes
 from interp.plots import plot_heatmaps, plot_overlap_by_layer, plot_share_by_layer
+from interp.plots.style import tidy
 from interp.trajectory import paper_layers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,8 @@ def draw_readme_picture(path: Path) -> Path:
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1))
     photo, *panels = top.subplots(1, 1 + len(layers))
     photo.imshow(analysis.image)
-    photo.set(title="the photo", xticks=[], yticks=[])
+    photo.set(xticks=[], yticks=[])
+    tidy(photo, title="the photo")
     plot_heatmaps(
         analysis.image,
         analysis.grid,
@@ -64,6 +66,9 @@ def run_notebook(path: Path) -> Path:
     """
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":  # progress bars and warnings of this machine are nobody else's business
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     aside = path.with_suffix(".part")
     nbformat.write(notebook, aside)
     return aside.replace(path)
