@@ -14,6 +14,7 @@ from interp.plots import (
     plot_before_after,
     plot_heatmaps,
     plot_overlap_by_layer,
+    plot_photo,
     plot_share_by_layer,
 )
 from interp.plots.style import figure_of, new_grid
@@ -58,12 +59,14 @@ def draw_scenes(looked: Sequence[Looked], right: dict[str, bool], said: dict[str
     wrong = [one for one in looked if not right[one.sample.id]][: SCENES // 2]
     chosen = [one for one in looked if right[one.sample.id]][: SCENES - len(wrong)] + wrong
     layers = sorted({*paper_layers(chosen[0].trajectory.n_layers), best})
-    panels = new_grid(len(chosen) * len(layers), columns=len(layers), cell=(3.4, 3.2)).reshape(len(chosen), -1)
+    columns = 1 + len(layers)
+    panels = new_grid(len(chosen) * columns, columns=columns, cell=(3.2, 3.2)).reshape(len(chosen), -1)
     for one, row in zip(chosen, panels, strict=True):
         told = f"said {said[one.sample.id]!r}, gold {one.sample.answer!r}"
-        titles = [f"layer {layer}\n{told}" for layer in layers]
+        titles = [f"layer {layer}" for layer in layers]
         maps = [one.trajectory.image_map(layer=layer) for layer in layers]
-        plot_heatmaps(one.image, one.grid, maps, boxes=one.boxes, titles=titles, axes=list(row))
+        plot_heatmaps(one.image, one.grid, maps, boxes=one.boxes, titles=titles, axes=list(row[1:]))
+        plot_photo(one.image, one.grid, row[0], boxes=one.boxes, title=told)
     return figure_of(panels[0, 0])
 
 

@@ -14,8 +14,7 @@ from nbclient import NotebookClient
 
 from interp import HookedVLM, analyze
 from interp.datasets.shapes import shapes
-from interp.plots import plot_heatmaps, plot_overlap_by_layer, plot_share_by_layer
-from interp.plots.style import tidy
+from interp.plots import plot_heatmaps, plot_overlap_by_layer, plot_photo, plot_share_by_layer
 from interp.trajectory import paper_layers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,9 +33,6 @@ def draw_readme_picture(path: Path) -> Path:
     figure = plt.figure(figsize=(12.5, 6.4), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1))
     photo, *panels = top.subplots(1, 1 + len(layers))
-    photo.imshow(analysis.image)
-    photo.set(xticks=[], yticks=[])
-    tidy(photo, title="the photo")
     plot_heatmaps(
         analysis.image,
         analysis.grid,
@@ -45,6 +41,7 @@ def draw_readme_picture(path: Path) -> Path:
         titles=[f"layer {layer}, cosine {cosine[layer]:.2f}" for layer in layers],
         axes=panels,
     )
+    plot_photo(analysis.image, analysis.grid, photo, boxes=tuple(analysis.found.boxes))
     top.suptitle(
         f"{scene.question.split('?')[0]}? {analysis.answer} ({analysis.confidence:.0%}; gold: {scene.answer})",
         fontsize=11,

@@ -19,8 +19,8 @@ Writes heat maps, the share of attention by layer, and, with a detector, how wel
 
 examples:
   python -m interp analyze photo.jpg "Where is the mug in the photo?"
-  python -m interp analyze photo.jpg "Where is the dog in relation to the car?" --detector yolo11n.pt --layers 17,18 \\
-      --model llava-hf/llava-1.5-7b-hf --dtype bfloat16 --device cuda
+  python -m interp analyze photo.jpg "Where is the dog in relation to the car?" --detector yolo11n.pt --download \\
+      --layers 17,18 --model llava-hf/llava-1.5-7b-hf --dtype bfloat16 --device cuda
   python -m interp analyze photo.jpg "Where is the mug in the photo?" --boxes "mug=10,20,50,80"
 """
 

@@ -22,12 +22,14 @@ def load_model(
 
     Raises:
         ModelError: nothing of that name, files that are broken or do not fit, or a model that is no VLM.
-        InputError: an unknown dtype.
+        InputError: an unknown dtype, or a device that is not there.
     """
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
     name = str(name)
     place = resolve(name)
+    if str(device_map).startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device {str(device_map)!r} is asked for and there is no CUDA device here: use cpu or auto")
     try:
         config = AutoConfig.from_pretrained(place, revision=revision)
         if type(config) not in AutoModelForImageTextToText._model_mapping:

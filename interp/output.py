@@ -28,15 +28,15 @@ class OutputFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Make the folder.
+        """Prove that the folder can be written; it is made with the first file, so that a failed run leaves nothing.
 
         Raises:
             InputError: it can not be made or written to.
         """
         self.path = Path(path).expanduser()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.path, prefix=".probe-"):
+            there = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
+            with tempfile.NamedTemporaryFile(dir=there, prefix=".probe-"):
                 pass
         except OSError as error:
             raise InputError(
@@ -48,6 +48,7 @@ class OutputFolder:
         target = self.path / name
         aside = ""
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             handle, aside = tempfile.mkstemp(dir=self.path, prefix=".part-", suffix=target.suffix)
             os.close(handle)
             writer(Path(aside))
@@ -58,7 +59,7 @@ class OutputFolder:
                 f"{str(target)!r} can not be written ({error.strerror}): free the disk or change --out"
             ) from error
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 os.unlink(aside)
         return target
 

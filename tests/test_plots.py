@@ -58,6 +58,7 @@ DRAWINGS = {
     "accuracy": lambda ax: plots.plot_accuracy_by_alpha(ALPHAS, ax),
     "balance": lambda ax: plots.plot_balance(np.full((3, 4), 0.5), ax),
     "tokens": lambda ax: plots.plot_token_grid(PHOTO, GRID, ax),
+    "photo": lambda ax: plots.plot_photo(PHOTO, GRID, ax, boxes=BOXES),
     "heatmap": lambda ax: plots.plot_heatmaps(PHOTO, GRID, MAPS[:1], boxes=BOXES, axes=None if ax is None else [ax])[0],
 }
 

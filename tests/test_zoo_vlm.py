@@ -27,7 +27,7 @@ FOLDER = embedded_path("shapes-vlm")
 def vlm():
     from interp import HookedVLM
 
-    return HookedVLM.from_pretrained("shapes-vlm", dtype=torch.float32)
+    return HookedVLM.from_pretrained("shapes-vlm")
 
 
 def test_it_reaches_its_lines_on_held_out_scenes(vlm):
@@ -40,7 +40,7 @@ def test_it_reaches_its_lines_on_held_out_scenes(vlm):
 
 
 def test_it_has_the_depth_and_the_tokens_that_it_promises(vlm):
-    assert vlm.cfg.n_layers >= 12
+    assert vlm.cfg.n_layers >= 12 and vlm.dtype == torch.float32
     inputs = vlm.prepare(held_out(1, kinds=("relation",))[0].image, "Where is the red circle in the photo?")
     assert len(inputs.layouts[0].image_positions) == IMAGE_TOKENS == 64
 

@@ -7,7 +7,7 @@ your own to keep pyplot out. Nothing is shown, no global setting is touched.
 from interp.plots.accuracy import plot_accuracy_by_alpha
 from interp.plots.balance import plot_balance
 from interp.plots.layers import plot_overlap_by_layer, plot_share_by_layer
-from interp.plots.maps import plot_before_after, plot_heatmaps
+from interp.plots.maps import plot_before_after, plot_heatmaps, plot_photo
 from interp.plots.tokens import plot_token_grid
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "plot_before_after",
     "plot_heatmaps",
     "plot_overlap_by_layer",
+    "plot_photo",
     "plot_share_by_layer",
     "plot_token_grid",
 ]

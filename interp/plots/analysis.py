@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interp.plots.canvas import panel_size
 from interp.plots.layers import plot_overlap_by_layer, plot_share_by_layer
-from interp.plots.maps import plot_heatmaps
-from interp.plots.style import figure_of
+from interp.plots.maps import plot_heatmaps, plot_photo
+from interp.plots.style import figure_of, new_grid
 from interp.plots.tokens import plot_token_grid
 from interp.trajectory import paper_layers
 
@@ -32,11 +33,14 @@ def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
 
 
 def draw_heatmaps(analysis: Analysis) -> Figure:
-    """The first answer token's attention over the photo, head mean, one map per chosen layer."""
+    """The photo, and the first answer token's attention over it, head mean, one map per chosen layer."""
     maps = [analysis.trajectory.image_map(layer=layer) for layer in analysis.layers]
     paper = paper_layers(analysis.trajectory.n_layers)
     titles = [f"layer {layer}{' (paper)' if layer in paper else ''}, head mean" for layer in analysis.layers]
-    panels = plot_heatmaps(analysis.image, analysis.grid, maps, boxes=_boxes(analysis), titles=titles, columns=3)
+    panels = new_grid(1 + len(maps), columns=3, cell=panel_size(analysis.grid, width=3.0))
+    photo, grid, boxes = analysis.image, analysis.grid, _boxes(analysis)
+    plot_heatmaps(photo, grid, maps, boxes=boxes, titles=titles, axes=list(panels[1:]))
+    plot_photo(photo, grid, panels[0], boxes=boxes)
     return figure_of(panels[0])
 
 

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 
 from interp.errors import InputError
 from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
-from interp.plots.style import DIVERGING, INK, SEQUENTIAL, TICK, TITLE, new_grid
+from interp.plots.style import DIVERGING, INK, SEQUENTIAL, TICK, TITLE, new_axes, new_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,6 +84,32 @@ def plot_heatmaps(
         _colour_bar(mappable, group, label, even)
     _outline(panels, photo, boxes)
     return panels
+
+
+def plot_photo(
+    image: Image.Image, grid: ImageGrid, ax: Axes | None = None, *, boxes: Iterable[Box] = (), title: str = "the photo"
+) -> Axes:
+    """Draw the photo in its own colours, with boxes, as the neighbour of attention maps.
+
+    Args:
+        image: the original photo.
+        grid: the geometry of its tokens; what they do not cover is hatched.
+        ax: where to draw; made if None.
+        boxes: objects to outline.
+        title: of the panel.
+
+    Example:
+        >>> plot_photo(photo, grid, boxes=boxes)
+
+    Raises:
+        InputError: the photo is not the one that the grid was made for.
+    """
+    drawn = canvas(image, grid)
+    ax = new_axes(ax, panel_size(grid, width=3.0))
+    drawn.draw(ax, grey=False)
+    ax.set_title(title, fontsize=TITLE - 1, loc="left", color=INK)
+    _outline(np.array([ax]), drawn, boxes)
+    return ax
 
 
 def plot_before_after(
