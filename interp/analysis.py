@@ -60,10 +60,11 @@ class Analysis:
         """Say in a few lines what was found."""
         shares = self.trajectory.share_overall("image")
         tokens = self.trajectory.token_share("image")
+        steps = f", and {self.trajectory.n_steps} answer tokens" if self.trajectory.generated else ""
         lines = [
             f"answer: {self.answer!r} (first token {self.confidence:.1%})",
             f"image: {np.mean(shares):.1%} of the attention on {np.mean(tokens):.1%} of the positions "
-            "(mean over layers and heads)",
+            f"(mean over layers and heads{steps})",
             self.grid.describe(),
         ]
         if self.found is None:

@@ -9,11 +9,12 @@ import numpy as np
 from interp.plots.canvas import panel_size
 from interp.plots.layers import plot_overlap_by_layer, plot_share_by_layer
 from interp.plots.maps import plot_heatmaps, plot_photo
-from interp.plots.style import figure_of, new_grid
+from interp.plots.style import INK, TITLE, figure_of, new_grid
 from interp.plots.tokens import plot_token_grid
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from interp.analysis import Analysis
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
     """All figures of an analysis, by file name without ending."""
     figures = {
-        "share_by_layer": figure_of(plot_share_by_layer(analysis.trajectory)),
+        "share_by_layer": figure_of(_say_steps(plot_share_by_layer(analysis.trajectory), analysis)),
         "heatmaps": draw_heatmaps(analysis),
     }
     if analysis.overlap is not None and not np.isnan(analysis.overlap.values("cosine")).all():
-        figures["overlap_by_layer"] = figure_of(plot_overlap_by_layer(analysis.overlap))
+        figures["overlap_by_layer"] = figure_of(_say_steps(plot_overlap_by_layer(analysis.overlap), analysis))
     if analysis.trajectory.generated:
         figures["tokens"] = draw_tokens(analysis)
     return figures
@@ -36,7 +37,7 @@ def draw_heatmaps(analysis: Analysis) -> Figure:
     """The photo, and the first answer token's attention over it, head mean, one map per chosen layer."""
     maps = [analysis.trajectory.image_map(layer=layer) for layer in analysis.layers]
     paper = paper_layers(analysis.trajectory.n_layers)
-    titles = [f"layer {layer}{' (paper)' if layer in paper else ''}, head mean" for layer in analysis.layers]
+    titles = [f"layer {layer}{' (paper)' if layer in paper else ''}, first token" for layer in analysis.layers]
     panels = new_grid(1 + len(maps), columns=3, cell=panel_size(analysis.grid, width=3.0))
     photo, grid, boxes = analysis.image, analysis.grid, _boxes(analysis)
     plot_heatmaps(photo, grid, maps, boxes=boxes, titles=titles, axes=list(panels[1:]))
@@ -56,6 +57,14 @@ def draw_tokens(analysis: Analysis) -> Figure:
 def draw_grid(analysis: Analysis) -> Figure:
     """Which pixels of the photo each image token saw."""
     return figure_of(plot_token_grid(analysis.image, analysis.grid))
+
+
+def _say_steps(ax: Axes, analysis: Analysis) -> Axes:
+    """Name in the title which answer tokens a curve is the mean of."""
+    if analysis.trajectory.generated:
+        said = f"{ax.get_title(loc='left')}, mean over {analysis.trajectory.n_steps} answer tokens"
+        ax.set_title(said, fontsize=TITLE, loc="left", color=INK)
+    return ax
 
 
 def _boxes(analysis: Analysis) -> tuple:
