@@ -1,7 +1,8 @@
 """Train the embedded VLM on two cores: first its eyes alone, then the whole model on packs of questions.
 
-Run `python -m interp.zoo.vlm.train --out FOLDER`; the same seed and steps give the same model again. A run that was
-interrupted goes on from its last checkpoint when the same command is given again.
+Run `python -m interp.zoo.vlm.train --out FOLDER`; the same seed gives the same start and the same scenes. On one
+thread that is the same model, bit for bit; more threads add in an order of their own. A run that was interrupted goes
+on from its last checkpoint when the same command is given again.
 """
 
 from __future__ import annotations
