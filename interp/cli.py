@@ -42,6 +42,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="the model's own chat template, the AdaptVis evaluation's prompt, or the question as a whole prompt that "
         "holds the image placeholder (default: %(default)s)",
     )
+    add_debug_option(parser)
+
+
+def add_debug_option(parser: argparse.ArgumentParser) -> None:
+    """Add --debug, which `run` reads."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from tqdm import tqdm
 from transformers import AutoProcessor, BatchFeature, LlavaForConditionalGeneration, LlavaProcessor
 
-from interp.cli import Parser, run
+from interp.cli import Parser, add_debug_option, run
 from interp.datasets.questions import paper_prompt
 from interp.datasets.sample import Sample
 from interp.datasets.shapes import KINDS, shapes
@@ -274,7 +274,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=embedded_path("shapes-vlm"), help="folder of the model")
     parser.add_argument("--scenes", type=int, default=SCENES, help="held-out scenes of each kind of question")
     parser.add_argument("--seed", type=int, default=SEED, help="seed of the test scenes")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_debug_option(parser)
     parser.set_defaults(command=_evaluate_command)
     return run(parser)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,23 +23,27 @@ def normalised(pixels: np.ndarray) -> Tensor:
     return (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
 
 
-@contextmanager
-def pack_attention(model: LlavaForConditionalGeneration) -> Iterator[None]:
+def image_tokens(model: LlavaForConditionalGeneration, pixels: np.ndarray) -> Tensor:
+    """What the language model receives of uint8 [batch height width rgb]; [batch patch width]."""
+    return torch.stack(tuple(model.get_image_features(normalised(pixels)).pooler_output))
+
+
+def pack_attention(model: LlavaForConditionalGeneration) -> AbstractContextManager[None]:
     """Let the language model attend inside packs: each segment sees the image and what came before in itself."""
     ALL_ATTENTION_FUNCTIONS.register("shapes_pack", _attend_in_pack)
-    config = model.model.language_model.config
-    before, config._attn_implementation = config._attn_implementation, "shapes_pack"
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
+    return _attention(model, "shapes_pack")
+
+
+def plain_attention(model: LlavaForConditionalGeneration) -> AbstractContextManager[None]:
+    """Let the language model attend as usual, inside `pack_attention`."""
+    return _attention(model, "sdpa")
 
 
 @contextmanager
-def plain_attention(model: LlavaForConditionalGeneration) -> Iterator[None]:
-    """Let the language model attend as usual, inside `pack_attention`."""
+def _attention(model: LlavaForConditionalGeneration, name: str) -> Iterator[None]:
+    """Use a registered attention function in the language model for a while."""
     config = model.model.language_model.config
-    before, config._attn_implementation = config._attn_implementation, "sdpa"
+    before, config._attn_implementation = config._attn_implementation, name
     try:
         yield
     finally:
@@ -128,7 +132,7 @@ class PackReader(nn.Module):
         """Run the language model on the image and all segments; the residual stream before each layer, and the last."""
         ids, embed = torch.from_numpy(pack.ids), self.model.get_input_embeddings()
         with torch.no_grad():  # the eyes have learned before
-            image = torch.stack(tuple(self.model.get_image_features(normalised(pack.pixels)).pooler_output))
+            image = image_tokens(self.model, pack.pixels)
         start = embed(torch.full((len(ids), 1), self.model.config.text_config.bos_token_id))
         return self.model.model.language_model(
             inputs_embeds=torch.cat([start, image, embed(ids.flatten(1))], dim=1),
@@ -183,7 +187,7 @@ class PatchReader(nn.Module):
 
     def forward(self, batch: PatchLabels) -> dict[str, Tensor]:
         """Mean cross-entropy in nats of each thing that a patch shows."""
-        image = torch.stack(tuple(self.model.get_image_features(normalised(batch.pixels)).pooler_output))
+        image = image_tokens(self.model, batch.pixels)
         embedding = self.model.get_input_embeddings().weight
         nothing = image.new_zeros(image.shape[:-1] + (1,))
         logits = {

@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import LlavaForConditionalGeneration
 
-from interp.cli import Parser, run
+from interp.cli import Parser, add_debug_option, run
 from interp.datasets.sample import Sample
 from interp.datasets.shapes import shapes
 from interp.errors import InputError
 from interp.zoo.vlm.build import build_model, build_processor
 from interp.zoo.vlm.evaluate import accuracies, answer, encode
-from interp.zoo.vlm.losses import PackReader, PatchReader, normalised, pack_attention, plain_attention
+from interp.zoo.vlm.losses import PackReader, PatchReader, image_tokens, pack_attention, plain_attention
 from interp.zoo.vlm.packs import UNFAMILIAR, Pack, draw_packs, draw_patch_labels
 
 
@@ -276,7 +276,7 @@ def calm_image_tokens(model: LlavaForConditionalGeneration, pixels: np.ndarray) 
         model: the model whose projector is changed.
         pixels: uint8 [picture height width rgb], the pictures over which mean and norm are taken.
     """
-    image = torch.cat(tuple(model.get_image_features(normalised(pixels)).pooler_output))
+    image = image_tokens(model, pixels).flatten(0, 1)
     mean = image.mean(0)
     scale = 4 / (image - mean).norm(dim=-1).mean()
     last = model.model.multi_modal_projector.linear_2
@@ -313,7 +313,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the trained model")
     for name, value in asdict(Settings()).items():
         parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_debug_option(parser)
     parser.set_defaults(command=_train_command)
     return run(parser)
 

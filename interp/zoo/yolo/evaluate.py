@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from interp.boxes import Box, Boxes
-from interp.cli import Parser, run
+from interp.cli import Parser, add_debug_option, run
 from interp.datasets.shapes import COLORS, NAMES, SHAPES, SIDE, iterate_shapes
 from interp.detect import YoloDetector
 from interp.zoo.yolo.train import NAME, OBJECTS
@@ -208,7 +208,7 @@ def main() -> int:
     parser = Parser(prog="python -m interp.zoo.yolo.evaluate", description=__doc__)
     here = Path(__file__).parent
     parser.add_argument("--folder", type=Path, default=here, help="folder of weights and card (%(default)s)")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_debug_option(parser)
     parser.set_defaults(command=_evaluate_command)
     return run(parser)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.cli import Parser, run
+from interp.cli import Parser, add_debug_option, run
 from interp.datasets.shapes import NAMES, SIDE, draw_scene, scene_rng
 from interp.detect.containment import contained
 
@@ -164,7 +164,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=STEPS, help="optimiser steps (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of scenes and initial weights (%(default)s)")
     parser.add_argument("--device", default="cpu", help="torch device (%(default)s)")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_debug_option(parser)
     parser.set_defaults(command=_train_command)
     return run(parser)
 
