@@ -15,7 +15,10 @@ from nbclient import NotebookClient
 from interp import HookedVLM, analyze
 from interp.datasets.shapes import shapes
 from interp.plots import plot_heatmaps, plot_overlap_by_layer, plot_photo, plot_share_by_layer
+from interp.proof import prove
+from interp.proof.report import entry, markdown
 from interp.trajectory import paper_layers
+from interp.zoo.tiny import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -71,8 +74,29 @@ def run_notebook(path: Path) -> Path:
     return aside.replace(path)
 
 
+FAMILIES = """# Families
+
+A family is a row of data in `interp/families`: where its layers, projector and vision blocks live, and how its image
+tokens lie on the photo. Each is proved on a tiny model of random weights with the real processor of its family, on
+photos of several shapes, in float32. This table was written by `make docs`; `python -m interp selfcheck --all-families`
+prints it, and `python -m interp selfcheck MODEL` proves a checkpoint of your own.
+
+"""
+
+
+def write_families(path: Path) -> Path:
+    """Prove every family on its tiny model and write the table."""
+    entries = []
+    for name in TINY:
+        vlm = HookedVLM.from_pretrained(name)
+        entries.append(entry(vlm, prove(vlm, name)))
+    path.write_text(FAMILIES + markdown(entries), encoding="utf-8")
+    return path
+
+
 def main() -> None:
     """Rebuild everything."""
+    print(write_families(ROOT / "docs" / "families.md"))
     print(draw_readme_picture(IMAGES / "where_it_looks.png"))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         print(run_notebook(path))

@@ -1,13 +1,14 @@
-"""The command line of the instrument: `python -m interp analyze PHOTO "question"`."""
+"""The command line of the instrument: `python -m interp analyze PHOTO "question"`, `python -m interp selfcheck`."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interp.cli import Parser, add_model_options, load, numbers, run
+from interp.cli import Parser, add_debug_option, add_model_options, load, numbers, run
 from interp.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,17 @@ examples:
   python -m interp analyze photo.jpg "Where is the dog in relation to the car?" --detector yolo11n.pt --download \\
       --layers 17,18 --model llava-hf/llava-1.5-7b-hf --dtype bfloat16 --device cuda
   python -m interp analyze photo.jpg "Where is the mug in the photo?" --boxes "mug=10,20,50,80"
+"""
+
+SELFCHECK = """Prove on a model what this toolkit claims of it, against references that share no code with it.
+
+Prints a table with the largest difference for each claim; what a family can not do is refused by name. The exit code
+is 1 if something does not hold. Differences are meant for float32, which is the default here.
+
+examples:
+  python -m interp selfcheck shapes-vlm
+  python -m interp selfcheck --all-families
+  python -m interp selfcheck llava-hf/llava-1.5-7b-hf --device cuda --json > proof.json
 """
 
 
@@ -49,6 +61,17 @@ def build_parser() -> Parser:
     one.add_argument("--out", default="out/analyze", help="folder for the results (default: %(default)s)")
     add_model_options(one)
     one.set_defaults(command=analyze_command)
+    proof = commands.add_parser("selfcheck", help="prove the hooks and the geometry", description=SELFCHECK)
+    which = proof.add_mutually_exclusive_group(required=True)
+    which.add_argument("model", nargs="?", metavar="MODEL", help="hub name, folder, embedded or tiny model")
+    which.add_argument("--all-families", action="store_true", help="a tiny model of every family, made in memory")
+    proof.add_argument("--claims", help="only these, such as rows,boxes")
+    proof.add_argument("--json", action="store_true", help="print data instead of a table, one entry for each model")
+    proof.add_argument("--device", default=None, help="where to run: cpu, cuda, cuda:1, auto (default: cpu)")
+    proof.add_argument("--dtype", default="float32", help="float32, or another to see how far off it is")
+    proof.add_argument("--revision", default=None, help="revision of the model on the hub")
+    add_debug_option(proof)
+    proof.set_defaults(command=selfcheck_command)
     return parser
 
 
@@ -88,6 +111,37 @@ def analyze_command(options: argparse.Namespace) -> int:
     print(analysis.describe())
     print(f"written to {folder.path}: {', '.join(path.name for path in written)}")
     return 0
+
+
+def selfcheck_command(options: argparse.Namespace) -> int:
+    """Run `selfcheck`: a line for each model as soon as it is proved."""
+    import json
+
+    from tqdm import tqdm
+
+    from interp.output import plain
+    from interp.proof import check_claims, prove
+    from interp.proof.report import LEGEND, entry, heading, line, notes
+    from interp.zoo.tiny import TINY
+
+    names = check_claims(options.claims.split(",") if options.claims else ())
+    models = TINY if options.all_families else (options.model,)
+    entries, remarks = [], []
+    if not options.json:
+        print(heading(names))
+    for model in tqdm(models, unit="model", disable=len(models) == 1 or not sys.stderr.isatty()):
+        options.model = model
+        vlm = load(options)
+        findings = prove(vlm, model, names)
+        entries.append(entry(vlm, findings))
+        remarks += notes(findings)
+        if not options.json:
+            tqdm.write(line(findings))
+    if options.json:
+        print(json.dumps(plain(entries), indent=2))
+    else:
+        print("\n".join([f"({LEGEND})", *remarks]))
+    return 0 if all(one["holds"] for one in entries) else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

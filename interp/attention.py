@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -44,6 +45,11 @@ class AttentionPoints(nn.Module):
         """The points that see attention rows."""
         return self.hook_attn_logits, self.hook_attn_scores, self.hook_pattern
 
+    @property
+    def in_attention(self) -> tuple[HookPoint, ...]:
+        """The points that see what the attention function is given and gives back."""
+        return (self.hook_rot_q, self.hook_rot_k, *self.on_rows, self.hook_z)
+
 
 @dataclass
 class Site:
@@ -56,6 +62,16 @@ class Site:
     """Whether `now` is kept by the language model's own passes; a vision tower sees its whole input at once."""
     returns_weights: bool
     """Whether the previous implementation gives weights back."""
+    windows: list[int] | None = None
+    """Edges of the windows of a packed sequence, where attention asks once for all of them; else None."""
+
+    def run_previous(self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> Any:
+        """Attend as the model did before, window by window if there are windows: the very calls it would have made."""
+        if self.windows is None:
+            return self.previous(module, query, key, value, mask, **kwargs)
+        lengths = [end - start for start, end in zip(self.windows[:-1], self.windows[1:], strict=True)]
+        parts = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+        return torch.cat([self.previous(module, *part, mask, **kwargs)[0] for part in parts], dim=1), None
 
 
 SITES: WeakKeyDictionary[nn.Module, Site] = WeakKeyDictionary()
@@ -84,7 +100,7 @@ def hooked_attention(
     if edited is not None and len(edited.rows) == query.shape[2]:
         out, weights = edited.z.transpose(1, 2).contiguous(), edited.pattern if site.returns_weights else None
     else:
-        out, weights = site.previous(module, query, key, value, attention_mask, **kwargs)
+        out, weights = site.run_previous(module, query, key, value, attention_mask, **kwargs)
         if edited is not None:
             out = edited.written_over(out)
             weights = None if weights is None else edited.in_weights(weights)
@@ -98,7 +114,7 @@ def listens(points: AttentionPoints) -> bool:
 
 @dataclass
 class EditedRows:
-    """Edited attention for the given rows of this pass: pattern [batch head row key], z [batch head row d_head]."""
+    """Edited attention for rows of this pass: pattern [batch head row key] over the keys at hand, z [.. row d_head]."""
 
     rows: range | list[int]
     pattern: Tensor
@@ -139,9 +155,14 @@ def _edited_rows(
         point.rows, point.now = rows, site.now
     if kwargs.get("s_aux") is not None:
         raise HookError(f"{points.hook_pattern.name}: attention with learned sinks is not supported yet")
+    gone = site.now.offset + site.now.length - key.shape[2] if site.follows_pass else 0
     logits = attention_logits(query[:, :, as_index(rows)], key, kwargs.get("scaling"), kwargs.get("softcap"))
-    logits, edited = visit(points.hook_attn_logits, logits)
     visible, bias = _visibility(mask, rows, query, key, _is_causal(module, kwargs))
+    if site.windows is not None:
+        visible = _same_window(site.windows, rows, query.device)
+    if gone > 0:  # a sliding window has dropped the first keys
+        logits, visible, bias = _with_gone_keys(gone, logits, visible, bias)
+    logits, edited = visit(points.hook_attn_logits, logits)
     scores = logits if bias is None else logits + bias
     scores = scores if visible is None else scores.masked_fill(~visible, -torch.inf)
     scores, changed = visit(points.hook_attn_scores, scores)
@@ -158,9 +179,8 @@ def _edited_rows(
         return None
     if kwargs.get("dropout"):
         raise HookError("attention rows can not be edited under dropout: call .eval() on the model first")
-    return _written(
-        rows, pattern, value, set().union(*(point.wanted(site.now, readers=False) for point in points.on_rows))
-    )
+    editing = set().union(*(point.wanted(site.now, readers=False) for point in points.on_rows))
+    return _written(rows, pattern[..., max(gone, 0) :], value, editing)
 
 
 def _written(rows: range | list[int], pattern: Tensor, value: Tensor, edited: set[int]) -> EditedRows:
@@ -211,6 +231,23 @@ def _visibility(
         return part, None
     visible = part > torch.finfo(part.dtype).min / 2
     return visible, part.masked_fill(~visible, 0.0)
+
+
+def _with_gone_keys(gone: int, logits: Tensor, visible: Tensor | None, bias: Tensor | None) -> tuple[Any, Any, Any]:
+    """Put keys that the cache has dropped before those that are there, so that a key's place is its position.
+
+    Their logits are not known any more: minus infinity, as for what can not be seen.
+    """
+    seen = torch.ones_like(logits[:1, :1], dtype=torch.bool) if visible is None else visible
+    pad = partial(torch.nn.functional.pad, pad=(gone, 0))
+    return pad(logits, value=-torch.inf), pad(seen, value=False), None if bias is None else pad(bias)
+
+
+def _same_window(windows: list[int], rows: range | list[int], device: torch.device) -> Bool[Tensor, "1 1 row key"]:
+    """Which keys lie in the window of each row."""
+    edges = torch.tensor(windows[1:], device=device)
+    own = torch.bucketize(torch.arange(windows[-1], device=device), edges, right=True)
+    return (own[list(rows), None] == own)[None, None]
 
 
 def _is_causal(module: nn.Module, kwargs: dict[str, Any]) -> bool:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.boxes import Box, Boxes
-from interp.errors import InputError, ModelError
+from interp.errors import InputError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Float64, Int
+
+    from interp.resizing import Axis
 
 AnyBox = Box | Sequence[float]
 """A `Box`, or its corners (x0, y0, x1, y1) in pixels of the photo."""
@@ -33,9 +35,14 @@ class ImageGrid:
         cols: column of each token in its view.
         view: 0 for the view of the whole photo, 1 and up for tiles.
         seen: corners of the part of the photo that the model saw.
+        slots: the image placeholder of the prompt that each token fills, int64 [token]; some families fill others with
+            row ends. One after another by default.
+        n_slots: how many image placeholders the prompt has; as many as there are tokens by default.
+        reach: how far beyond its box, to the sides and up and down, resampling lets a token see at most, in pixels
+            (x, y) [token 2]; 0 by default.
 
     Example:
-        >>> grid = llava_grid((640, 480), processor.image_processor, patch_size=14, tower_size=336)
+        >>> grid = vlm.prepare(photo, "Where is the mug?").grids[0]  # 640 x 480 pixels, LLaVA-1.5
         >>> grid.seen, len(grid)
         ((80.0, 0.0, 560.0, 480.0), 576)
         >>> print(grid.membership(Box("mug", (80, 0, 90, 10)))[0])  # the first token covers 20 x 20 pixels
@@ -48,18 +55,27 @@ class ImageGrid:
     cols: Int[np.ndarray, " token"]
     view: Int[np.ndarray, " token"]
     seen: tuple[float, float, float, float]
+    slots: Any = None
+    n_slots: int = 0
+    reach: Any = 0.0
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit together, and keep read-only copies."""
         boxes = np.array(self.boxes, dtype=np.float64).reshape(-1, 4)
         if not _all_inside(np.vstack([boxes, self.seen]), self.image_size) or not _area(self.seen) > 0:
             raise InputError(f"token boxes leave the photo of {self.image_size} pixels, or nothing was seen: clip them")
-        parts = {name: np.array(getattr(self, name), dtype=np.int64) for name in ("rows", "cols", "view")}
-        for name, array in {"boxes": boxes, **parts}.items():
+        if self.slots is None:
+            object.__setattr__(self, "slots", np.arange(len(boxes)))
+            object.__setattr__(self, "n_slots", len(boxes))
+        parts = {name: np.array(getattr(self, name), dtype=np.int64) for name in ("rows", "cols", "view", "slots")}
+        reach = np.broadcast_to(np.asarray(self.reach, dtype=np.float64), (len(boxes), 2)).copy()
+        for name, array in {"boxes": boxes, "reach": reach, **parts}.items():
             if not len(boxes) == len(array) > 0:
                 raise InputError(f"{name} has {len(array)} entries for {len(boxes)} tokens: give one for each token")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+        if (np.diff(self.slots) <= 0).any() or self.slots[0] < 0 or self.slots[-1] >= self.n_slots:
+            raise InputError(f"slots are not ascending places among {self.n_slots} placeholders: number them in order")
 
     def __len__(self) -> int:
         """Count the tokens."""
@@ -81,7 +97,9 @@ class ImageGrid:
         """
         width, height = self.image_size
         x0, y0, x1, y1 = self.seen
-        tokens = f"{len(self)} tokens" if self.view.any() else f"{self.rows.max() + 1} x {self.cols.max() + 1} tokens"
+        views = len(np.unique(self.view))
+        shape = f"{self.rows.max() + 1} x {self.cols.max() + 1} tokens"
+        tokens = shape if views == 1 else f"{len(self)} tokens in {views} views"
         cut = {"left": x0, "right": width - x1, "top": y0, "bottom": height - y1}
         sides = ", ".join(side for side, pixels in cut.items() if pixels > 1e-6)
         if not sides:
@@ -122,17 +140,21 @@ class ImageGrid:
         corners = _corners(box)
         return float(_covered_area(np.array([self.seen]), corners)[0] / _areas(corners)[0])
 
-    def as_grid(self, values: Float[np.ndarray, "*axes token"]) -> Float[np.ndarray, "*axes row col"]:
-        """Lay values per token out in rows and columns; only for a grid of one view.
+    def as_grid(
+        self, values: Float[np.ndarray, "*axes token"], *, view: int | None = None
+    ) -> Float[np.ndarray, "*axes row col"]:
+        """Lay values per token out in rows and columns: of one view, which has to be named where there are several.
 
         Raises:
-            InputError: several views, or another number of values than tokens.
+            InputError: several views and none named, a view that is not there, or another number of values than tokens.
         """
         values = self._per_token(values)
-        if self.view.any():
-            raise InputError(f"the grid has {self.view.max() + 1} views: lay their values out one by one")
-        laid_out = np.full((*values.shape[:-1], self.rows.max() + 1, self.cols.max() + 1), np.nan, dtype=values.dtype)
-        laid_out[..., self.rows, self.cols] = values
+        own = self.view == (self.view[0] if view is None else view)
+        if not own.any() or (view is None and not own.all()):
+            raise InputError(f"the grid has views {np.unique(self.view).tolist()}: name one of them, as in view=0")
+        rows, cols = self.rows[own], self.cols[own]
+        laid_out = np.full((*values.shape[:-1], rows.max() + 1, cols.max() + 1), np.nan, dtype=values.dtype)
+        laid_out[..., rows, cols] = values[..., own]
         return laid_out
 
     def to_pixels(
@@ -182,42 +204,53 @@ class ImageGrid:
         return max(1, round(width * shrink)), max(1, round(height * shrink))
 
 
-def llava_grid(image_size: tuple[int, int], image_processor: Any, *, patch_size: int, tower_size: int) -> ImageGrid:
-    """The grid of a LLaVA-1.5-like model: one view, cut into square patches, row after row.
+@dataclass(frozen=True, eq=False)
+class View:
+    """One lattice of tokens over the pixels that a tower took.
 
-    It follows the settings of the image processor at hand (padding to a square, resize, centre crop, final padding)
-    with the whole-pixel rounding of transformers, which differs between its torchvision and its Pillow processors.
+    Attributes:
+        xs: edges of its columns, in pixels of the photo, ascending.
+        ys: edges of its rows, in pixels of the photo, ascending.
+        number: 0 for the view of the whole photo, 1 and up for tiles.
+        reach: how far beyond its box a token may have seen, in pixels of the photo, (x, y).
+    """
+
+    xs: Float64[np.ndarray, " col_edge"]
+    ys: Float64[np.ndarray, " row_edge"]
+    number: int = 0
+    reach: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def of_axes(cls, x: Axis, y: Axis, token: tuple[int, int], *, number: int = 0) -> View:
+        """Cut the pixels that a tower took, followed by `x` and `y`, into tokens of (width, height) of those pixels."""
+        edges = (range(0, axis.length // side * side + 1, side) for axis, side in zip((x, y), token, strict=True))
+        xs, ys = (axis.to_photo(places) for axis, places in zip((x, y), edges, strict=True))
+        return cls(xs, ys, number, (float(x.reach), float(y.reach)))
+
+
+def grid_of_views(
+    image_size: tuple[int, int], views: Sequence[View], *, slots: Sequence[int] | None = None, n_slots: int = 0
+) -> ImageGrid:
+    """The grid of one photo whose image tokens come view after view, each view row after row.
 
     Args:
         image_size: (width, height) of the photo in pixels.
-        image_processor: the model's image processor (CLIP's, SigLIP's or LLaVA's of transformers).
-        patch_size: side of the vision tower's patches, in pixels of its input.
-        tower_size: side of the image that the vision tower takes, in pixels.
-
-    Raises:
-        InputError: a photo so narrow that its enlargement before the crop would fill the memory.
-        ModelError: an image processor with steps that are not known, or that does not make the image the tower takes.
-
-    Example:
-        >>> llava_grid((640, 480), processor.image_processor, patch_size=14, tower_size=336).boxes[0]
-        array([ 80.,   0., 100.,  20.])
+        views: in the order of the prompt.
+        slots: the placeholder that each token fills, where others (row ends) lie between them; see `ImageGrid`.
+        n_slots: how many placeholders there are then.
     """
-    from interp.resizing import follow_processor
-
-    width, height = image_size
-    x, y = follow_processor((width, height), image_processor)
-    if (x.length, y.length) != (tower_size, tower_size):
-        raise ModelError(
-            f"the image processor makes {x.length} x {y.length} pixels of a photo of {width} x {height}, "
-            f"and the vision tower takes {tower_size} x {tower_size}: use the processor that belongs to the model"
-        )
-    side = tower_size // patch_size
-    edges = range(0, side * patch_size + 1, patch_size)
-    xs, ys = x.to_photo(edges), y.to_photo(edges)
-    rows, cols = (axis.ravel() for axis in np.indices((side, side)))
-    boxes = np.stack([xs[cols], ys[rows], xs[cols + 1], ys[rows + 1]], axis=1)
-    seen = (float(xs[0]), float(ys[0]), float(xs[-1]), float(ys[-1]))
-    return ImageGrid((width, height), boxes, rows, cols, np.zeros(side * side, dtype=int), seen)
+    places = [np.indices((len(view.ys) - 1, len(view.xs) - 1)).reshape(2, -1) for view in views]
+    boxes = [
+        np.stack([view.xs[cols], view.ys[rows], view.xs[cols + 1], view.ys[rows + 1]], axis=1)
+        for view, (rows, cols) in zip(views, places, strict=True)
+    ]
+    rows, cols = np.concatenate(places, axis=1)
+    counts = [len(part) for part in boxes]
+    number = np.repeat([view.number for view in views], counts)
+    reach = np.repeat([view.reach for view in views], counts, axis=0)
+    edges_x, edges_y = np.concatenate([view.xs for view in views]), np.concatenate([view.ys for view in views])
+    seen = (float(edges_x.min()), float(edges_y.min()), float(edges_x.max()), float(edges_y.max()))
+    return ImageGrid(image_size, np.concatenate(boxes), rows, cols, number, seen, slots, n_slots, reach)
 
 
 def _corners(boxes: AnyBox | Boxes | Iterable[AnyBox]) -> Float64[np.ndarray, "box 4"]:

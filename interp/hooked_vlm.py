@@ -12,11 +12,11 @@ from transformer_lens import HookedRootModule
 
 from interp.cache import Keep, VLMCache
 from interp.errors import HookError, ModelError
-from interp.families import family_of
+from interp.families import CAPABILITIES, family_of
 from interp.inputs import VLMInputs, prepare
 from interp.interventions import Intervention, ModelShape
-from interp.rows import ROW_POINTS, Pass, QueryRows, RowHook, check_rows
-from interp.wiring import OnePoint, TowerPoints, Wiring, submodule, vision_tower
+from interp.rows import ROW_POINTS, Pass, QueryRows, RowHook, check_fits, check_rows, fits
+from interp.wiring import OnePoint, TowerPoints, Wiring, check_name, submodule, vision_tower
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ class HookedVLM(HookedRootModule):
         self.setup()
         self.now = Pass()
         ends = {
-            self.family.projector: self.projector.hook_out,
+            "projector": self.projector.hook_out,
             self.family.final_norm: self.ln_final.hook_normalized,
             self.family.unembed: self.unembed.hook_out,
         }
@@ -92,7 +92,6 @@ class HookedVLM(HookedRootModule):
             device_map: where the model goes, as transformers understands it.
             revision: a branch, tag or commit on the hub.
             self_check: prove on load that hooks see and change what they should; see `interp.selfcheck`.
-            **kwargs: passed on to transformers' `from_pretrained`.
             **kwargs: passed on to transformers' `from_pretrained`.
 
         Raises:
@@ -179,6 +178,21 @@ class HookedVLM(HookedRootModule):
             raise ModelError(
                 "this HookedVLM was unwrapped, or is paused: hook the model again with HookedVLM.wrap(model, processor)"
             )
+
+    def capabilities(self) -> dict[str, str]:
+        """What this model can do: by capability `yes`, what one has to know of it, or `no` with the reason."""
+        said = {name: f"yes: {remark}" for name, remark in self.family.remarks.items()}
+        said |= {name: f"no: {reason}" for name, reason in self.family.refusals.items()}
+        return {name: said.get(name, "yes") for name in CAPABILITIES}
+
+    def require(self, capability: str) -> None:
+        """Refuse to go on with something that this family can not do.
+
+        Raises:
+            ModelError: it can not.
+        """
+        if reason := self.family.refusals.get(capability):
+            raise ModelError(f"{capability} is not offered for the {self.family.name} family: {reason}")
 
     # hooks ------------------------------------------------------------------------------------------------------
 
@@ -268,11 +282,11 @@ class HookedVLM(HookedRootModule):
         kept: dict[str, Tensor] = {}
         rows = "last" if query_rows is None else check_rows(query_rows)
         if names_filter is None:
-            names_filter = [name for name in self.hook_dict if _fits(rows, name)]
+            names_filter = [name for name in self.hook_dict if fits(rows, name)]
         keep = RowHook(Keep(kept, device), rows, reads_only=True)
         saving: list[tuple[str, Callable[..., Any]]] = []
         for name in self.matching(names_filter):
-            _check_fits(rows, name)
+            check_fits(rows, name)
             saving.append((name, keep if name.endswith(ROW_POINTS) else Keep(kept, device)))
         with self.hooks([*fwd_hooks, *saving]):
             output = self(inputs, **kwargs)
@@ -285,8 +299,6 @@ class HookedVLM(HookedRootModule):
         Raises:
             HookError: one of them matches nothing.
         """
-        from interp.wiring import check_name
-
         if callable(names):
             found = [name for name in self.hook_dict if names(name)]
             if not found:
@@ -372,7 +384,7 @@ class HookedVLM(HookedRootModule):
         for name in self.matching(names):
             sees_rows = name.endswith(ROW_POINTS) and not isinstance(hook, RowHook)
             if sees_rows:
-                _check_fits(rows, name)
+                check_fits(rows, name)
             pairs.append((name, RowHook(hook, rows) if sees_rows and rows not in (None, "all") else hook))
         return pairs
 
@@ -385,14 +397,3 @@ class HookedVLM(HookedRootModule):
             self.unwrap()
             raise
         self.self_checked = True
-
-
-def _fits(rows: QueryRows | None, name: str) -> bool:
-    """Whether these rows mean something there: the vision tower has no last prompt row."""
-    vision = name.startswith("vision.") and name.endswith(ROW_POINTS)
-    return not (vision and rows in (None, "last", "generated"))
-
-
-def _check_fits(rows: QueryRows | None, name: str) -> None:
-    if not _fits(rows, name):
-        raise HookError(f"{name}: name the rows of the vision tower, such as query_rows='all' or [0, 5]")

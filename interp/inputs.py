@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ from PIL import Image
 
 from interp.datasets.questions import paper_prompt
 from interp.errors import InputError, ModelError
+from interp.families import family_of
 from interp.images import ImageSource, load_image
 from interp.layout import TokenLayout, find_kinds
 
@@ -87,8 +89,6 @@ def prepare(
         InputError: no question, numbers that do not match, an image that can not be read, no image in the prompt.
         ModelError: a processor without a chat template, or whose tokens disagree with the geometry.
     """
-    from interp.families import family_of
-
     texts = [questions] if isinstance(questions, str) else list(questions)
     sources: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images] * len(texts)
     if len(sources) == 1:
@@ -96,27 +96,21 @@ def prepare(
     if not texts or len(sources) != len(texts):
         raise InputError(f"{len(sources)} images for {len(texts)} questions: give one image for each, or one for all")
     photos = [load_image(source) for source in sources]
-    image_token = processor.image_token
-    prompts = [make_prompt(text, processor, prompt) for text in texts]
     family = family_of(model)
+    prompts = [make_prompt(text, processor, prompt, wrapped_image=family.wrapped_image) for text in texts]
     # before the processor runs, as this refuses a photo whose enlargement would fill the memory
     grids = tuple(family.grid(photo.size, processor, model.config) for photo in photos)
-    batch = _tokenize(processor, photos, prompts)
+    batch = _tokenize(model, processor, photos, prompts)
+    written = [text if family.written is None else family.written(text, processor) for text in prompts]
     layouts = tuple(
-        _layout(processor.tokenizer, batch, row, prompts[row], _asked(text, image_token), image_token)
-        for row, text in enumerate(texts)
+        _layout(model, processor, batch, row, Prompt(written[row], _asked(text, processor.image_token)), grid)
+        for row, (text, grid) in enumerate(zip(texts, grids, strict=True))
     )
-    for layout, grid in zip(layouts, grids, strict=True):
-        if len(layout.image_positions) != len(grid.boxes):
-            raise ModelError(
-                f"the prompt has {len(layout.image_positions)} image tokens but the image grid has {len(grid.boxes)}: "
-                "the processor's settings (patch_size, vision_feature_select_strategy) do not fit the model"
-            )
-    return VLMInputs(dict(batch), layouts, grids, tuple(photos), tuple(prompts), prompt)
+    return VLMInputs(batch, layouts, grids, tuple(photos), tuple(prompts), prompt)
 
 
-def make_prompt(question: str, processor: Any, style: str) -> str:
-    """Wrap one question in a prompt with exactly one image placeholder.
+def make_prompt(question: str, processor: Any, style: str, *, wrapped_image: str = "{}") -> str:
+    """Wrap one question in a prompt with exactly one image placeholder, which is wrapped as the family does it.
 
     Raises:
         InputError: an unknown style, an empty question, or not exactly one image in the prompt.
@@ -135,7 +129,7 @@ def make_prompt(question: str, processor: Any, style: str) -> str:
             f"the question holds the image placeholder {processor.image_token!r}: leave it out, or use prompt='raw'"
         )
     elif style == "paper":
-        text = paper_prompt(question).replace("<image>", processor.image_token)
+        text = paper_prompt(question).replace("<image>", wrapped_image.format(processor.image_token))
     elif getattr(processor, "chat_template", None) is None:
         raise ModelError("this processor has no chat template: use prompt='paper' or prompt='raw'")
     else:
@@ -149,21 +143,20 @@ def make_prompt(question: str, processor: Any, style: str) -> str:
     return text
 
 
-def _tokenize(processor: Any, photos: list[Image.Image], prompts: list[str]) -> dict[str, torch.Tensor]:
-    """Run the processor, padding on the left."""
+def _tokenize(model: Any, processor: Any, photos: list[Image.Image], prompts: list[str]) -> dict[str, torch.Tensor]:
+    """Run the processor, padding on the left; keep what the model's forward takes."""
     if len(prompts) > 1 and processor.tokenizer.pad_token is None:
         raise ModelError("this tokenizer has no padding token: run one sample at a time, or set tokenizer.pad_token")
     batch = processor(
-        images=photos,
+        images=[[photo] for photo in photos],
         text=prompts,
         return_tensors="pt",
         padding=len(prompts) > 1,
         padding_side="left",
         add_special_tokens=not _starts_with_bos(processor.tokenizer, prompts[0]),
     )
-    return {
-        name: value for name, value in batch.items() if isinstance(value, torch.Tensor) and name != "token_type_ids"
-    }
+    taken = signature(model.forward).parameters.keys() - {"labels"}
+    return {name: value for name, value in batch.items() if isinstance(value, torch.Tensor) and name in taken}
 
 
 def _starts_with_bos(tokenizer: Any, prompt: str) -> bool:
@@ -179,28 +172,64 @@ def _asked(text: str, image_token: str) -> str:
     return next((piece for piece in pieces if piece), "")
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt before its image is expanded, and the question in it."""
+
+    text: str
+    question: str
+
+
 def _layout(
-    tokenizer: Any, batch: dict[str, torch.Tensor], row: int, prompt: str, question: str, image_token: str
+    model: Any, processor: Any, batch: dict[str, torch.Tensor], row: int, prompt: Prompt, grid: ImageGrid
 ) -> TokenLayout:
-    """The layout of one sample, from its ids and the characters that they cover."""
+    """The layout of one sample: its ids, set against those of the prompt whose image is still one placeholder."""
+    tokenizer = processor.tokenizer
+    wrapped = family_of(model).wrapped_image.format(processor.image_token)
     ids = batch["input_ids"][row]
     mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"]))[row].bool()
     own = ids[mask].tolist()
-    image_id = tokenizer.convert_tokens_to_ids(image_token)
-    n_image = own.count(image_id)
-    expanded = prompt.replace(image_token, image_token * n_image)
-    again = tokenizer(expanded, return_offsets_mapping=True, add_special_tokens=not _starts_with_bos(tokenizer, prompt))
-    if list(again["input_ids"]) != own:
-        raise ModelError("the processor's tokens differ from its tokenizer's: this processor is not supported")
-    special = [token == tokenizer.bos_token_id for token in own]
-    kinds = find_kinds(
-        expanded,
-        question,
-        [(int(start), int(end)) for start, end in again["offset_mapping"]],
-        image_token=image_token,
-        special=special,
+    start_with_bos = _starts_with_bos(tokenizer, prompt.text)
+    short = tokenizer(prompt.text, return_offsets_mapping=True, add_special_tokens=not start_with_bos)
+    spans = [(int(start), int(end)) for start, end in short["offset_mapping"]]
+    before, after = _around_image(list(short["input_ids"]), own, spans, prompt.text, processor.image_token)
+    known = find_kinds(
+        prompt.text,
+        prompt.question,
+        spans,
+        image_token=wrapped if wrapped in prompt.text else processor.image_token,
+        special=[token == tokenizer.bos_token_id for token in short["input_ids"]],
     )
-    kinds = ["image" if token == image_id else kind for token, kind in zip(own, kinds, strict=True)]
+    known = ["image_marker" if kind == "image" else kind for kind in known]
+    kinds = known[:before] + ["image_marker"] * (len(own) - before - after) + known[len(known) - after :]
+    placeholders = [place for place, token in enumerate(own) if token == model.config.image_token_id]
+    if len(placeholders) != grid.n_slots:
+        raise ModelError(
+            f"the prompt has {len(placeholders)} image tokens but the image grid has {grid.n_slots}: "
+            "the processor's settings (patch_size, vision_feature_select_strategy) do not fit the model"
+        )
+    for slot in grid.slots:
+        kinds[placeholders[slot]] = "image"
     padding = int((~mask).sum())
-    tokens = tokenizer.convert_ids_to_tokens(ids.tolist())
-    return TokenLayout(("pad",) * padding + tuple(kinds), tuple(tokens))
+    return TokenLayout(("pad",) * padding + tuple(kinds), tuple(tokenizer.convert_ids_to_tokens(ids.tolist())))
+
+
+def _around_image(
+    short: list[int], own: list[int], spans: list[tuple[int, int]], text: str, image_token: str
+) -> tuple[int, int]:
+    """How many ids before and after the image are the same in the short prompt and in the expanded one.
+
+    Between them lie the image, what the processor writes around it, and white space that its tokens swallowed.
+
+    Raises:
+        ModelError: something else differs too.
+    """
+    image = text.index(image_token)
+    place = next(place for place, (start, end) in enumerate(spans) if start <= image < end)
+    before = next((i for i in range(place) if short[i] != own[i]), place)
+    behind = len(short) - place - 1
+    after = next((i for i in range(behind) if short[-1 - i] != own[-1 - i]), behind)
+    lost = text[spans[before][0] : spans[len(short) - after - 1][1]]
+    if lost.strip() != image_token or before + after > len(own):
+        raise ModelError("the processor's tokens differ from its tokenizer's: this processor is not supported")
+    return before, after

@@ -86,7 +86,7 @@ class Untouched:
 class ScaleImageLogits:
     """Change how much, and how sharply, query rows attend to the image (AdaptVis, arXiv 2503.01773).
 
-    Works on the scaled dot products A[row, key] of the image keys, before mask and softmax.
+    Works on the scaled dot products A[row, key] of the image keys that the row sees, before the softmax.
 
     Attributes:
         alpha: the strength. With `mul`, A becomes alpha A: a temperature of 1 / alpha inside the image, which also
@@ -126,7 +126,7 @@ class ScaleImageLogits:
         return self.alpha == (0.0 if self.mode == "add" else 1.0)
 
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
-        """One hook a layer on `hook_attn_logits`.
+        """One hook a layer on `hook_attn_logits`; with `temper` on `hook_attn_scores`, as only what is seen has mass.
 
         Raises:
             HookError: a layer or head that the model does not have.
@@ -136,7 +136,8 @@ class ScaleImageLogits:
         if self.changes_nothing:
             return []
         edit = RowHook(_ImageEdit(self, layouts, None if self.heads is None else heads), self.rows)
-        return [(f"blocks.{layer}.attn.hook_attn_logits", edit) for layer in layers]
+        point = "hook_attn_scores" if self.mode == "temper" else "hook_attn_logits"
+        return [(f"blocks.{layer}.attn.{point}", edit) for layer in layers]
 
     def __str__(self) -> str:
         """Name every setting, for results."""
@@ -187,9 +188,12 @@ class _ImageEdit:
         alpha = self.setting.alpha
         if self.setting.mode == "add":
             return own + alpha
+        unseen = own.isneginf()  # stays unseen: 0 times it is no number, and there may be nothing else
+        sharper = torch.where(unseen, own, own * alpha)
         if self.setting.mode == "mul":
-            return own * alpha
-        return own * alpha + own.logsumexp(-1, keepdim=True) - (own * alpha).logsumexp(-1, keepdim=True)
+            return sharper
+        moved = sharper + own.logsumexp(-1, keepdim=True) - sharper.logsumexp(-1, keepdim=True)
+        return torch.where(unseen, own, moved)
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,11 @@ def find_kinds(
     """Kinds of the tokens of one unpadded prompt, from the characters that each of them covers.
 
     Args:
-        prompt: the prompt's text, image placeholders expanded to one per image token.
+        prompt: the prompt's text.
         question: the question as it stands in the prompt, with its option list.
         spans: start and end character of each token.
-        image_token: the text of the image placeholder.
-        special: whether each token is a special one, such as BOS.
+        image_token: the text of the image placeholder, with what the prompt wraps it in.
+        special: whether each token is the one that begins a text; only the first counts.
     """
     text = np.full(len(prompt) + 1, "template", dtype=object)
     start = prompt.rfind(question) if question else -1
@@ -96,10 +96,8 @@ def find_kinds(
         text[start : start + (options.start() if options else len(question))] = "question"
     for match in re.finditer(re.escape(image_token), prompt):
         text[match.start() : match.end()] = "image"
-    return [
-        _kind_of(text, prompt, span, bos=flag and place == 0)
-        for place, (span, flag) in enumerate(zip(spans, special, strict=True))
-    ]
+    bos = next((place for place, flag in enumerate(special) if flag), None)
+    return [_kind_of(text, prompt, span, bos=place == bos) for place, span in enumerate(spans)]
 
 
 def _system_end(head: str) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from interp.errors import InputError, ModelError, SpatialLensError
+from interp.zoo.tiny import TINY, build_tiny
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,6 +28,9 @@ def load_model(
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
     name = str(name)
+    if name in TINY:
+        model, processor = build_tiny(name)
+        return model.to(**_where(dtype, device_map)), processor
     place = resolve(name)
     if str(device_map).startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {str(device_map)!r} is asked for and there is no CUDA device here: use cpu or auto")
@@ -59,6 +63,13 @@ def load_model(
             "the files are not complete, or belong to another model"
         )
     return model.eval().requires_grad_(False), processor
+
+
+def _where(dtype: Any, device_map: Any) -> dict[str, Any]:
+    """What `to` has to be told for a model that was made here."""
+    kind = read_dtype(dtype)
+    wanted = {"device": None if device_map == "auto" else device_map, "dtype": None if kind == "auto" else kind}
+    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def resolve(name: str) -> str:

@@ -69,7 +69,7 @@ class OutputFolder:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Write JSON; numbers that are not finite become null."""
-        return self.write_text(name, json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n")
+        return self.write_text(name, json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n")
 
     def write_table(self, name: str, table: pd.DataFrame) -> Path:
         """Write a table as Parquet."""
@@ -102,14 +102,14 @@ def record(vlm: HookedVLM, **settings: Any) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """JSON's own types: arrays as lists, NaN and infinity as null."""
+def plain(value: Any) -> Any:
+    """A value in JSON's own types: arrays as lists, NaN and infinity as null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else None
     return value if value is None or isinstance(value, (str, int, bool)) else str(value)

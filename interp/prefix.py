@@ -56,7 +56,8 @@ class Prefix:
 
     Raises:
         HookError: hooks are on, which would be baked into the kept keys and values.
-        InputError: a prompt of a single token, or that ends with the image, or is longer than a sliding window.
+        InputError: a prompt of a single token, or that ends with the image.
+        ModelError: a family whose earlier rows depend on the last one.
     """
 
     def __init__(self, vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 16) -> None:
@@ -73,17 +74,16 @@ class Prefix:
             raise InputError("the prompt has a single token, so there is nothing to share: run it as it is")
         if any(layout.kinds[-1] == "image" for layout in inputs.layouts):
             raise InputError("the prompt ends with the image, which can not be cut: let some text follow it")
+        vlm.require("prefix")
         self._check_ready()
-        tensors = dict(inputs.tensors)
-        tensors["input_ids"] = inputs.input_ids[:, :-1]
-        tensors["attention_mask"] = inputs.attention_mask[:, :-1]
+        tensors = {
+            name: value[:, :-1] if value.shape == inputs.input_ids.shape else value
+            for name, value in inputs.tensors.items()
+        }
         with torch.no_grad():
             self._cache = vlm.model(**tensors, use_cache=True, logits_to_keep=1).past_key_values
-        if any(layer.keys.shape[2] < self.length - 1 for layer in self._cache.layers):
-            raise InputError(
-                f"the prompt of {self.length} positions is longer than this model's sliding window, so that its first "
-                "keys are not kept: run the whole prompt with vlm.intervene(...)"
-            )
+        # of families whose positions count the image as fewer than its tokens; the model keeps only the latest
+        self._position_shift = getattr(vlm.model.model, "rope_deltas", None)
 
     def step(
         self,
@@ -166,7 +166,12 @@ class Prefix:
         self.vlm.now.prompt = self.length
         with torch.no_grad(), self.vlm.hooks(hooks):
             output = self.vlm.model(
-                input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+                **self._positions(mask, samples),
             )
         shape = (len(interventions), len(samples))
         captured = {name: value.unflatten(0, shape) for name, value in kept.items()}
@@ -182,6 +187,13 @@ class Prefix:
                 layer.keys, layer.values = layer.keys[rows], layer.values[rows]
         return branch
 
+    def _positions(self, mask: Tensor, samples: list[int]) -> dict[str, Tensor]:
+        """Where one more token stands, temporal, height and width alike [3 row 1], for a model that can not tell."""
+        if self._position_shift is None:
+            return {}
+        shift = self._position_shift[samples].repeat(len(mask) // len(samples), 1)
+        return {"position_ids": (mask.sum(1, keepdim=True) - 1 + shift).expand(3, -1, -1)}
+
     def _decode(self, cache: Any, first: Tensor, times: int, settings: Any) -> Tensor:
         """Continue greedily from the first tokens [row]; returns ids [row step], padded after each row's end."""
         ends = torch.tensor(end_tokens(settings), device=first.device)
@@ -191,7 +203,11 @@ class Prefix:
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
             with torch.no_grad():
                 output = self.vlm.model(
-                    input_ids=tokens[-1][:, None], attention_mask=mask, past_key_values=cache, use_cache=True
+                    input_ids=tokens[-1][:, None],
+                    attention_mask=mask,
+                    past_key_values=cache,
+                    use_cache=True,
+                    **self._positions(mask, list(range(len(self.inputs)))),
                 )
             following = output.logits[:, -1].float().argmax(-1)
             tokens.append(torch.where(done, settings.pad_token_id or 0, following))

@@ -29,23 +29,26 @@ class Axis:
         length: length now, in pixels.
         scale: pixels now per pixel of the photo.
         offset: where the photo begins now, in pixels; below 0 where the start of it was cut off.
+        reach: how far from its own place a pixel now may have seen, in pixels of the photo: the resampling filters.
     """
 
     photo: int
     length: int
     scale: Fraction = Fraction(1)
     offset: Fraction = Fraction(0)
+    reach: Fraction = Fraction(0)
 
-    def resized(self, length: int) -> Axis:
-        """Stretch to `length` pixels."""
+    def resized(self, length: int, radius: int = 2) -> Axis:
+        """Stretch to `length` pixels, with a filter of `radius` pixels: of those now, or of the larger ones to come."""
         factor = Fraction(length, self.length)
-        return Axis(self.photo, length, self.scale * factor, self.offset * factor)
+        reach = self.reach + radius * max(Fraction(1), 1 / factor) / self.scale
+        return Axis(self.photo, length, self.scale * factor, self.offset * factor, reach)
 
     def moved(self, shift: int, length: int) -> Axis:
         """Cut or pad to `length` pixels, with what is left moved by `shift`."""
-        return Axis(self.photo, length, self.scale, self.offset + shift)
+        return Axis(self.photo, length, self.scale, self.offset + shift, self.reach)
 
-    def to_photo(self, places: Iterable[int]) -> Float64[np.ndarray, " place"]:
+    def to_photo(self, places: Iterable[int | Fraction]) -> Float64[np.ndarray, " place"]:
         """Places along the axis as it is now, in pixels of the photo, clipped to the photo."""
         exact = [(place - self.offset) / self.scale for place in places]
         return np.array([float(min(max(place, Fraction(0)), Fraction(self.photo))) for place in exact])
@@ -81,7 +84,8 @@ def follow_processor(image_size: tuple[int, int], image_processor: Any) -> tuple
         x, y = (axis.moved((side - axis.length) // 2, side) for axis in (x, y))
     if image_processor.do_resize:
         new_width, new_height = _resized(x.length, y.length, dict(image_processor.size))
-        x, y = x.resized(new_width), y.resized(new_height)
+        radius = filter_radius(image_processor)
+        x, y = x.resized(new_width, radius), y.resized(new_height, radius)
     if image_processor.do_center_crop:
         crop = dict(image_processor.crop_size)
         x, y = _centred(x, crop["width"], rounds_up), _centred(y, crop["height"], rounds_up)
@@ -89,6 +93,11 @@ def follow_processor(image_size: tuple[int, int], image_processor: Any) -> tuple
         pad = dict(image_processor.pad_size)
         x, y = x.moved(0, pad["width"]), y.moved(0, pad["height"])
     return x, y
+
+
+def filter_radius(image_processor: Any) -> int:
+    """Radius of the resampling filter that an image processor uses, in pixels; Pillow's number of it is its setting."""
+    return {0: 1, 1: 3, 2: 1, 3: 2, 4: 1, 5: 1}[int(image_processor.resample)]
 
 
 def _known_steps(image_processor: Any) -> tuple[bool, bool]:

@@ -50,6 +50,22 @@ def check_rows(rows: QueryRows) -> QueryRows:
     return positions
 
 
+def fits(rows: QueryRows | None, name: str) -> bool:
+    """Whether these rows mean something at a hook point: the vision tower has no last prompt row."""
+    vision = name.startswith("vision.") and name.endswith(ROW_POINTS)
+    return not (vision and rows in (None, "last", "generated"))
+
+
+def check_fits(rows: QueryRows | None, name: str) -> None:
+    """Refuse rows that mean nothing at a hook point.
+
+    Raises:
+        HookError: they do not.
+    """
+    if not fits(rows, name):
+        raise HookError(f"{name}: name the rows of the vision tower, such as query_rows='all' or [0, 5]")
+
+
 def rows_in_pass(rows: QueryRows, now: Pass) -> range | list[int]:
     """Local indices, inside the rows of this pass, of the rows asked for, in the order asked; empty when none are here.
 

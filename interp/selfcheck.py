@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import transformers
 from torch import Tensor
@@ -13,6 +15,7 @@ from interp.errors import ModelError
 
 if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
+    from interp.inputs import VLMInputs
 
 _PASSED: set[tuple[str, ...]] = set()
 _N_TOKENS = 8
@@ -54,17 +57,23 @@ def _check_text(vlm: HookedVLM) -> None:
 
 
 def _check_vision(vlm: HookedVLM) -> None:
-    """The vision tower, on one blank image, as far as the projector."""
-    vision = vlm.model.config.vision_config
-    side = (vision.image_size, vision.image_size) if isinstance(vision.image_size, int) else tuple(vision.image_size)
-    ramp = torch.linspace(-1.0, 1.0, side[0] * side[1], device=vlm.device, dtype=vlm.dtype).view(1, 1, *side)
-    pixels = ramp.expand(1, getattr(vision, "num_channels", 3), -1, -1)
+    """The vision tower, on one small image, as far as the language model."""
+    ramp = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
+    pixels = vision_tensors(vlm, vlm.prepare(ramp, "Where?", prompt="paper"))
+    _check(vlm, lambda: image_features(vlm, pixels), ["vision.blocks.0."])
 
-    def run() -> Tensor:
-        features = vlm.model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
-        return torch.cat(list(features))
 
-    _check(vlm, run, ["vision.blocks.0."])
+def vision_tensors(vlm: HookedVLM, inputs: VLMInputs) -> dict[str, Tensor]:
+    """What of a batch the vision tower takes."""
+    taken = signature(vlm.model.model.get_image_features).parameters
+    return {name: value for name, value in inputs.tensors.items() if name in taken}
+
+
+def image_features(vlm: HookedVLM, pixels: dict[str, Tensor]) -> Tensor:
+    """What the projector makes of a batch, [image_token d_model]: one row for each image placeholder."""
+    made = vlm.model.model.get_image_features(**pixels, return_dict=True).pooler_output
+    parts = made if isinstance(made, (list, tuple)) else [made]
+    return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
 
 
 def _check(vlm: HookedVLM, run: Callable[[], Tensor], blocks: list[str]) -> None:

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from transformer_lens.hook_points import HookPoint
 from transformers import PreTrainedModel
 
-from interp.attention import KEY_PREFIX, AttentionPoints, hook_attention, unhook_attention
+from interp.attention import KEY_PREFIX, SITES, AttentionPoints, hook_attention, unhook_attention
 from interp.errors import HookError, ModelError
 from interp.families import Family, Tower
 from interp.rows import Pass, show, visit
@@ -65,28 +65,26 @@ class Wiring:
     """Everything that was attached to one model: torch hooks, attention sites, implementation names."""
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        family: Family,
-        points: tuple[Any, Any, dict[str, HookPoint]],
-        now: Pass,
+        self, model: PreTrainedModel, family: Family, points: tuple[Any, Any, dict[str, HookPoint]], now: Pass
     ) -> None:
         """Remember the model and the points of its text and vision blocks and its ends; nothing is attached yet."""
         self.model, self.family, self.points, self.now = model, family, points, now
         self.handles: list[RemovableHandle] = []
         self.modules: list[nn.Module] = []
         self.implementations: dict[int, tuple[Any, str]] = {}
+        self.image_ids: Tensor | None = None
 
     def attach(self) -> None:
         """Attach all hook points; on failure nothing stays behind."""
         text, vision, ends = self.points
         try:
+            self._keep(self.model.register_forward_pre_hook(self._note_ids, with_kwargs=True))
             language = submodule(self.model, self.family.language)
             self._keep(language.register_forward_pre_hook(self._begin_pass, with_kwargs=True))
-            self._attach_tower(self.family.text, text, follows_pass=True)
+            self._attach_tower(text_tower(self.model, self.family), text, follows_pass=True)
             self._attach_tower(vision_tower(self.model, self.family), vision, follows_pass=False)
-            for path, point in ends.items():
-                self._keep(submodule(self.model, path).register_forward_hook(partial(_show_output, point)))
+            for path in (self.family.final_norm, self.family.unembed):
+                self._keep(submodule(self.model, path).register_forward_hook(partial(_show_output, ends[path])))
             for config, before in self.implementations.values():
                 config._attn_implementation_internal = KEY_PREFIX + before
         except BaseException:
@@ -106,7 +104,12 @@ class Wiring:
     def _keep(self, handle: RemovableHandle) -> None:
         self.handles.append(handle)
 
-    def _begin_pass(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _note_ids(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note which of the ids that the model is given stand for the image."""
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        self.image_ids = None if ids is None else ids == self.model.config.image_token_id
+
+    def _begin_pass(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Note how many rows the language model is about to compute, and after how many cached ones."""
         embedded = kwargs.get("inputs_embeds")
         rows: Any = kwargs.get("input_ids", args[0] if args else None) if embedded is None else embedded
@@ -115,6 +118,18 @@ class Wiring:
         self.now.offset = 0 if cache is None else int(cache.get_seq_length())
         if self.now.offset == 0:
             self.now.prompt = self.now.length
+        if embedded is None or self.image_ids is None or not self.points[2]["projector"].has_hooks():
+            return None
+        return args, {**kwargs, "inputs_embeds": self._show_image(embedded)}
+
+    def _show_image(self, embedded: Tensor) -> Tensor:
+        """Show what the language model receives at the image positions, [image_token d_model] over the batch."""
+        assert self.image_ids is not None
+        where = self.image_ids.to(embedded.device)
+        if not bool(where.any()):
+            return embedded
+        shown, changed = visit(self.points[2]["projector"], embedded[where])
+        return embedded.masked_scatter(where[..., None], shown) if changed else embedded
 
     def _attach_tower(self, tower: Tower, points: Any, *, follows_pass: bool) -> None:
         for block, hooks in zip(submodule(self.model, tower.blocks), points, strict=True):
@@ -124,19 +139,39 @@ class Wiring:
             )
             self.modules.append(attention)
             self.implementations[id(attention.config)] = (attention.config, before)
+            self._keep(attention.register_forward_pre_hook(_join_windows, with_kwargs=True))
             self._keep(block.register_forward_pre_hook(partial(_show_input, hooks.hook_resid_pre), with_kwargs=True))
             self._keep(block.register_forward_hook(partial(_show_output, hooks.hook_resid_post), prepend=True))
-            self._keep(attention.register_forward_hook(partial(_show_output, hooks.hook_attn_out)))
-            self._keep(submodule(block, tower.mlp).register_forward_hook(partial(_show_output, hooks.hook_mlp_out)))
             norm = submodule(block, tower.mlp_norm)
             self._keep(norm.register_forward_pre_hook(partial(_show_residual, hooks.hook_resid_mid)))
-            for path, point in (
-                (tower.query, hooks.attn.hook_q),
-                (tower.key, hooks.attn.hook_k),
-                (tower.value, hooks.attn.hook_v),
+            outs = (tower.attention_out or tower.attention, tower.mlp_out or tower.mlp)
+            for path, point, gain in zip(
+                outs, (hooks.hook_attn_out, hooks.hook_mlp_out), tower.gains or ("", ""), strict=True
             ):
-                show = partial(_show_heads, point, attention.head_dim)
-                self._keep(submodule(attention, path).register_forward_hook(show))
+                scale = torch.as_tensor(getattr(block, gain)) if gain else None
+                added = partial(_show_output, point, gain=scale)
+                self._keep(submodule(block, path).register_forward_hook(added))
+            qkv = (hooks.attn.hook_q, hooks.attn.hook_k, hooks.attn.hook_v)
+            each = [qkv] if len(tower.projections) == 1 else [(point,) for point in qkv]
+            for path, own in zip(tower.projections, each, strict=True):
+                show_heads = partial(_show_heads, own, attention.head_dim)
+                self._keep(submodule(attention, path).register_forward_hook(show_heads))
+
+
+def text_tower(model: PreTrainedModel, family: Family) -> Tower:
+    """Where the language model's blocks live, by the kind of decoder.
+
+    Raises:
+        ModelError: a decoder that norms what attention and MLP add, in a family that knows of none.
+    """
+    kind = model.config.get_text_config().model_type
+    tower = family.texts.get(kind, family.text)
+    if not tower.mlp_out and hasattr(submodule(model, tower.blocks)[0], "post_feedforward_layernorm"):
+        raise ModelError(
+            f"decoder {kind!r} is not supported in the {family.name} family: what its blocks add to the residual "
+            "stream is normed once more, and where is not known"
+        )
+    return tower
 
 
 def vision_tower(model: PreTrainedModel, family: Family) -> Tower:
@@ -153,16 +188,43 @@ def vision_tower(model: PreTrainedModel, family: Family) -> Tower:
     return family.vision[kind]
 
 
-def _show_output(point: HookPoint, module: nn.Module, args: Any, output: Any) -> Any:
-    """Show a module's output (or the first of its outputs) to a hook point."""
+def _join_windows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Where somebody listens, let windowed attention ask once for all of its windows instead of once for each.
+
+    Towers that take packed patches (Qwen2-VL and its kin) cut queries, keys and values at `cu_seqlens`; the attention
+    function then does the cutting itself.
+    """
+    edges = kwargs.get("cu_seqlens")
+    site = SITES.get(module)
+    if edges is None or site is None:
+        return None
+    site.windows = None
+    if not any(point.has_hooks() for point in site.points.in_attention):
+        return None
+    site.windows = edges.tolist()
+    return args, {**kwargs, "cu_seqlens": edges[[0, -1]]}
+
+
+def _show(point: HookPoint, tensor: Tensor) -> Tensor:
+    """Show a tensor of the model, packed ones [pos ...] as a batch of one; return what goes on in its place."""
+    return show(point, tensor) if tensor.ndim > 2 else show(point, tensor[None])[0]
+
+
+def _show_output(point: HookPoint, module: nn.Module, args: Any, output: Any, gain: Tensor | None = None) -> Any:
+    """Show a module's output (or the first of its outputs), times the gain that the block applies to it."""
     if not point.has_hooks():
         return None
     first = output[0] if isinstance(output, tuple) else output
-    if isinstance(first, Tensor) and point.name == "projector.hook_out":
-        shown = show(point, first.reshape(-1, first.shape[-1])).reshape(first.shape)
-    else:
-        shown = show(point, first)
+    shown = _show(point, first) if gain is None else _show_scaled(point, first, gain)
     return (shown, *output[1:]) if isinstance(output, tuple) else shown
+
+
+def _show_scaled(point: HookPoint, tensor: Tensor, gain: Tensor) -> Tensor:
+    """Show a tensor times its gain; an edit is divided by it, as the block multiplies again."""
+    shown, changed = visit(point, tensor * gain)
+    if changed and bool((gain == 0).any()):
+        raise HookError(f"{point.name} can not be edited: its block multiplies it by a gain that is zero in places")
+    return shown / gain if changed else tensor
 
 
 def _show_input(point: HookPoint, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -170,25 +232,33 @@ def _show_input(point: HookPoint, module: nn.Module, args: tuple[Any, ...], kwar
     if not point.has_hooks():
         return None
     if args:
-        return (show(point, args[0]), *args[1:]), kwargs
-    return args, {**kwargs, "hidden_states": show(point, kwargs["hidden_states"])}
+        return (_show(point, args[0]), *args[1:]), kwargs
+    return args, {**kwargs, "hidden_states": _show(point, kwargs["hidden_states"])}
 
 
 def _show_residual(point: HookPoint, module: nn.Module, args: tuple[Any, ...]) -> None:
     """Show the residual stream between attention and MLP; an edit is written into it, for the skip connection too."""
     if not point.has_hooks():
         return
-    stream = args[0]
+    stream = args[0] if args[0].ndim > 2 else args[0][None]
     shown, changed = visit(point, stream.clone() if torch.is_grad_enabled() else stream)
     if changed and shown is not stream:
         stream.copy_(shown)
 
 
-def _show_heads(point: HookPoint, width: int, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
-    """Show a projection's output as [batch pos head d_head]."""
-    if not point.has_hooks():
+def _show_heads(points: tuple[HookPoint, ...], width: int, module: nn.Module, args: Any, output: Tensor) -> Any:
+    """Show a projection's output as [batch pos head d_head]; a fused one as queries, keys and values."""
+    if not any(point.has_hooks() for point in points):
         return None
-    return show(point, output.view(*output.shape[:-1], -1, width)).reshape(output.shape)
+    parts = [
+        _show(point, part.unflatten(-1, (-1, width))) if part.ndim > 2 else _show_packed(point, part, width)
+        for point, part in zip(points, output.chunk(len(points), -1), strict=True)
+    ]
+    return torch.cat([part.flatten(-2) for part in parts], -1) if len(parts) > 1 else parts[0].reshape(output.shape)
+
+
+def _show_packed(point: HookPoint, part: Tensor, width: int) -> Tensor:
+    return show(point, part.unflatten(-1, (-1, width))[None])[0]
 
 
 def check_name(known: Callable[[], list[str]], name: str) -> None:

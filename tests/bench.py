@@ -6,6 +6,7 @@ Run by `make bench`. Writes `out/bench.json`, prints the table, and rewrites `do
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
 import json
 import platform
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +30,7 @@ import tiny  # noqa: E402
 from adaptvis import AdaptVis  # noqa: E402
 from adaptvis.answering import first_tokens  # noqa: E402
 from interp import HookedVLM, Prefix, ScaleImageLogits, VLMInputs  # noqa: E402
+from interp.zoo.tiny import build_tiny  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 PATTERNS = lambda name: name.startswith("blocks.") and name.endswith("attn.hook_pattern")  # noqa: E731
@@ -87,10 +90,54 @@ def random_llava(*, tokens: int, device: str, dtype: torch.dtype, layers: int = 
     return model.eval().requires_grad_(False), tiny.processor(side=14 * side, patch=14)
 
 
-def prepared(vlm: HookedVLM, batch: int = 1) -> VLMInputs:
+def larger(name: str, *, layers: int = 16, heads: int = 16, kv_heads: int, width: int, vision: dict, **text: object):
+    """A tiny model's family with a language model of a real shape and random weights, on the CPU in fp32."""
+    model, processor = build_tiny(name)
+    config = copy.deepcopy(model.config)
+    config.vision_config.update(vision)
+    config.get_text_config().update(
+        {
+            "hidden_size": width,
+            "intermediate_size": int(2.6875 * width),
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": kv_heads,
+            "head_dim": width // heads,
+            "layer_types": ["full_attention"] * layers,
+            **text,
+        }
+    )
+    torch.manual_seed(0)
+    built = type(model)._from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    built.generation_config = model.generation_config
+    return built.eval().requires_grad_(False), processor
+
+
+def random_qwen() -> tuple[object, object]:
+    """Qwen2.5-VL: 1,024 wide, 16 heads on 2 key heads, windowed vision attention."""
+    vision = {"hidden_size": 128, "num_heads": 4, "intermediate_size": 256, "depth": 4, "out_hidden_size": 1024}
+    vision |= {"window_size": 112, "fullatt_block_indexes": [3]}
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]}
+    model, processor = larger("tiny-qwen2_5_vl", kv_heads=2, width=1024, vision=vision, rope_parameters=rope)
+    processor.image_processor.size = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 4096}
+    return model, processor
+
+
+def random_llava_next() -> tuple[object, object]:
+    """LLaVA-NeXT with tiles of 336 pixels: 2,928 image tokens for a square photo; 512 wide, 8 heads."""
+    vision = {"hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 256, "image_size": 336}
+    model, processor = larger("tiny-llava_next", heads=8, kv_heads=8, width=512, vision=vision)
+    pinpoints = [[336 * rows, 336 * cols] for rows, cols in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
+    model.config.image_grid_pinpoints = processor.image_processor.image_grid_pinpoints = pinpoints
+    processor.image_processor.size = {"shortest_edge": 336}
+    processor.image_processor.crop_size = {"height": 336, "width": 336}
+    return model, processor
+
+
+def prepared(vlm: HookedVLM, batch: int = 1, *, side: int = 336) -> VLMInputs:
     """A batch of noise photos with a two-object question."""
     rng = np.random.default_rng(0)
-    photos = [rng.integers(0, 255, (336, 336, 3), dtype=np.uint8) for _ in range(batch)]
+    photos = [rng.integers(0, 255, (side, side, 3), dtype=np.uint8) for _ in range(batch)]
     question = "Where is the red mug in relation to the table? Answer with left, right, above or below."
     return vlm.prepare(photos, [question] * batch, prompt="paper")
 
@@ -142,13 +189,10 @@ def peak_bytes(run: Callable[[], object], device: str) -> int:
     return int(live.max())
 
 
-def measure(
-    device: str, dtype: torch.dtype, *, pairs: int, tokens: int, suffix: str = "", **shape: int
-) -> dict[str, Line]:
-    """The lines of the design's table for one shape."""
-    model, processor = random_llava(tokens=tokens, device=device, dtype=dtype, **shape)
+def measure(model: Any, processor: Any, *, pairs: int, side: int = 336, suffix: str = "") -> dict[str, Line]:
+    """The lines of the design's table for one model and a photo of `side` pixels."""
     vlm = HookedVLM.wrap(model, processor)
-    inputs = prepared(vlm)
+    inputs, device = prepared(vlm, side=side), model.device.type
     prefix = Prefix(vlm, inputs)
     sixteen = [ScaleImageLogits(0.5 + place / 10) for place in range(16)]
     gpu = device == "cuda"
@@ -225,10 +269,35 @@ def capture_memory(device: str) -> Line:
     return Line(extra, extra, extra, 1, 5.0, extra <= 5.0, unit="MiB")
 
 
+def capture_memory_anyres() -> Line:
+    """Extra peak memory of a last-row capture over that of eager `output_attentions`, both over the plain run's."""
+    model, processor = random_llava_next()
+    vlm = HookedVLM.wrap(model, processor)
+    inputs = prepared(vlm, side=672)
+    with torch.no_grad():
+        with vlm.paused():
+            plain = peak_bytes(lambda: model(**inputs.tensors, use_cache=False), "cpu")
+        ours = peak_bytes(lambda: vlm.run_with_cache(inputs, names_filter=PATTERNS), "cpu")
+        vlm.unwrap().set_attn_implementation("eager")
+        eager = peak_bytes(lambda: model(**inputs.tensors, use_cache=False, output_attentions=True), "cpu")
+    share = (ours - plain) / (eager - plain)
+    print(f"eager output_attentions needs {(eager - plain) / MIB:.0f} MiB more than a plain run", file=sys.stderr)
+    return Line(share, share, share, 1, 0.02, share <= 0.02)
+
+
+SHAPES = {
+    "": "",
+    "_qwen": " (Qwen2.5-VL shape, 576 image tokens)",
+    "_gpu_7b": " (GPU, LLaVA-1.5-7B shape, bf16)",
+}
+"""What the end of a line's name says of its shape."""
+
 WHAT = {
     "idle_hooks": "idle hooks / plain SDPA forward",
     "last_row_capture": "last-row capture, all layers and heads / plain forward",
     "capture_memory": "extra peak memory of that capture, 16 layers x 16 heads x 1,100 tokens, 512 wide, fp32",
+    "capture_memory_anyres": "extra peak memory of that capture / of eager `output_attentions`, LLaVA-NeXT shape, "
+    "16 layers x 8 heads x 3,000 tokens, fp32",
     "one_more_alpha": "one more alpha, marginal, in a batch of 16 on one prefix / forward",
     "adaptvis_first_token": "AdaptVis first-token answer / plain first-token answer",
     "batch_of_8_capture": "batch of 8 with capture / 8 single runs with capture",
@@ -240,7 +309,8 @@ def as_markdown(lines: dict[str, Line], machine: str) -> str:
     """The page for the docs."""
     rows = ["| what | measured | 95 % interval | pairs | bar | |", "|---|---|---|---|---|---|"]
     for name, line in lines.items():
-        what = WHAT[name.removesuffix("_gpu_7b")] + (" (GPU, 7B shape, bf16)" if name.endswith("_gpu_7b") else "")
+        suffix = max((suffix for suffix in SHAPES if name.endswith(suffix)), key=len)
+        what = WHAT[name.removesuffix(suffix)] + SHAPES[suffix]
         verdict = {True: "holds", False: "**over**", None: "no bar" if line.bar is None else "too noisy to say"}[
             line.ok
         ]
@@ -252,7 +322,8 @@ def as_markdown(lines: dict[str, Line], machine: str) -> str:
         )
     head = (
         "# Benchmarks\n\nWritten by `make bench`. Each line compares two runs inside one process, pair by pair, on "
-        "random weights of a real model's shape: 16 layers, 16 heads, 1,024 wide, 576 image tokens, fp32.\n\n"
+        "random weights of a real model's shape: LLaVA-1.5's with 16 layers, 16 heads, 1,024 wide, 576 image tokens, "
+        "fp32, where nothing else is said.\n\n"
     )
     missing = "" if torch.cuda.is_available() else "\nNo GPU was there, so the GPU lines are missing.\n"
     return head + "\n".join(rows) + "\n" + missing + f"\nMachine: {machine}.\n"
@@ -264,11 +335,14 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=21, help="pairs of runs for each line (default: %(default)s)")
     options = parser.parse_args()
     pairs = max(options.pairs, 3)
-    lines = measure("cpu", torch.float32, pairs=pairs, tokens=576)
+    lines = measure(*random_llava(tokens=576, device="cpu", dtype=torch.float32), pairs=pairs)
+    lines |= measure(*random_qwen(), pairs=pairs, side=672, suffix="_qwen")
     lines["capture_memory"] = capture_memory("cpu")
+    lines["capture_memory_anyres"] = capture_memory_anyres()
     if torch.cuda.is_available():
         seven = dict(layers=32, heads=32, width=4096)
-        lines |= measure("cuda", torch.bfloat16, pairs=pairs, tokens=576, suffix="_gpu_7b", **seven)
+        model, processor = random_llava(tokens=576, device="cuda", dtype=torch.bfloat16, **seven)
+        lines |= measure(model, processor, pairs=pairs, suffix="_gpu_7b")
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     if torch.cuda.is_available():
         machine += f", {torch.cuda.get_device_name()}"

@@ -15,7 +15,8 @@ import interp.grid
 import interp.resizing
 from interp.boxes import Box, Boxes
 from interp.errors import InputError, ModelError
-from interp.grid import ImageGrid, llava_grid
+from interp.families.llava import llava_grid
+from interp.grid import ImageGrid
 from interp.resizing import follow_processor
 
 PATCH, SIDE = 4, 24

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import ModelError
@@ -11,18 +12,42 @@ from interp.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from interp.grid import ImageGrid
+
+Geometry = Callable[[tuple[int, int], Any, Any], "ImageGrid"]
+"""`(image_size, processor, config) -> ImageGrid`: which pixels each image token saw of a photo of (width, height)."""
+
+
+CAPABILITIES = ("rows", "vision", "generate", "prefix", "batch", "boxes")
+"""What a model is asked for: attention rows of the language model and of the vision tower, to read and to edit; answers
+under hooks; one prefill shared among interventions on the last prompt row; several prompts at once; the pixels of each
+image token."""
+
 
 @dataclass(frozen=True)
 class Tower:
-    """Where a stack of blocks lives, as attribute paths: the first from the model, the others from one block."""
+    """Where a stack of blocks lives, as attribute paths: the first from the model, the others from one block.
+
+    Attributes:
+        blocks: the list of blocks.
+        attention: a block's attention.
+        mlp: a block's MLP.
+        mlp_norm: the norm before the MLP, whose input is the residual stream between the two.
+        projections: what makes queries, keys and values, in that order, as paths from the attention; a single one
+            where they are fused.
+        attention_out: what is added to the residual stream after attention, where that is not the attention itself.
+        mlp_out: what is added to it after the MLP, where that is not the MLP itself.
+        gains: attributes of a block, parameters or numbers, that scale what attention and MLP add, where it does so.
+    """
 
     blocks: str
     attention: str = "self_attn"
     mlp: str = "mlp"
     mlp_norm: str = "post_attention_layernorm"
-    query: str = "q_proj"
-    key: str = "k_proj"
-    value: str = "v_proj"
+    projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
+    attention_out: str = ""
+    mlp_out: str = ""
+    gains: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,13 +57,19 @@ class Family:
     Attributes:
         name: the family's name, in results and messages.
         model_types: the `config.model_type` values that belong to it.
-        language: where the language model is; its forward is one pass.
+        language: where the language model is; its forward is one pass, and what it is given at the image positions is
+            what the projector made.
         text: the language model's blocks.
         vision: the vision tower's blocks, by the `model_type` of the vision configuration.
-        projector: the module whose output the language model receives in place of image tokens.
         final_norm: the norm before the unembedding.
         unembed: the unembedding.
-        grid: `(image_size, processor, config, n_tokens) -> ImageGrid`, which pixels each image token saw.
+        grid: which pixels each image token saw.
+        wrapped_image: how a photo is written into a bare prompt, with `{}` for the processor's image placeholder.
+        written: the prompt as the processor writes it before it expands the image, where it adds something of its own.
+        refusals: capabilities that the family does not have, by name, with the reason.
+        remarks: what one has to know of a capability, by name.
+        texts: the language model's blocks where they are laid out differently, by the `model_type` of the text
+            configuration.
     """
 
     name: str
@@ -46,11 +77,23 @@ class Family:
     language: str
     text: Tower
     vision: dict[str, Tower]
-    projector: str
     final_norm: str
     unembed: str
-    grid: Callable[..., Any]
+    grid: Geometry
+    wrapped_image: str = "{}"
+    written: Callable[[str, Any], str] | None = None
     refusals: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, Tower] = field(default_factory=dict)
+
+
+_MODULES = ("llava", "qwen", "glm4v", "idefics3", "internvl", "gemma", "mistral3", "anyres")
+"""Modules of this package, each with `FAMILIES`, its rows of data."""
+
+
+def all_families() -> tuple[Family, ...]:
+    """Every family that we know."""
+    return tuple(family for module in _MODULES for family in import_module(f"interp.families.{module}").FAMILIES)
 
 
 def family_of(model: PreTrainedModel) -> Family:
@@ -59,9 +102,7 @@ def family_of(model: PreTrainedModel) -> Family:
     Raises:
         ModelError: the model belongs to no family that we know.
     """
-    from interp.families.llava import LLAVA
-
-    known = (LLAVA,)
+    known = all_families()
     model_type = getattr(model.config, "model_type", None)
     for family in known:
         if model_type in family.model_types:

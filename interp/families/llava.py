@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from interp.errors import ModelError
 from interp.families import Family, Tower
+from interp.families.mistral3 import PIXTRAL
+from interp.families.mistral3 import grid as pixtral_grid
 
 if TYPE_CHECKING:
     from interp.grid import ImageGrid
@@ -12,22 +15,57 @@ if TYPE_CHECKING:
 
 def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
     """The image tokens of one photo of `image_size` (width, height), through the processor's resize and crop."""
-    from interp.grid import llava_grid
-
     vision = config.vision_config
+    if vision.model_type == "pixtral":
+        return pixtral_grid(image_size, processor, config)
     return llava_grid(image_size, processor.image_processor, patch_size=vision.patch_size, tower_size=vision.image_size)
 
 
-_VISION = Tower("model.vision_tower.encoder.layers", mlp_norm="layer_norm2")
+def llava_grid(image_size: tuple[int, int], image_processor: Any, *, patch_size: int, tower_size: int) -> ImageGrid:
+    """The grid of a LLaVA-1.5-like model: one view, cut into square patches, row after row.
+
+    It follows the settings of the image processor at hand (padding to a square, resize, centre crop, final padding)
+    with the whole-pixel rounding of transformers, which differs between its torchvision and its Pillow processors.
+
+    Args:
+        image_size: (width, height) of the photo in pixels.
+        image_processor: the model's image processor (CLIP's, SigLIP's or LLaVA's of transformers).
+        patch_size: side of the vision tower's patches, in pixels of its input.
+        tower_size: side of the image that the vision tower takes, in pixels.
+
+    Raises:
+        InputError: a photo so narrow that its enlargement before the crop would fill the memory.
+        ModelError: an image processor with steps that are not known, or that does not make the image the tower takes.
+
+    Example:
+        >>> llava_grid((640, 480), processor.image_processor, patch_size=14, tower_size=336).boxes[0]
+        array([ 80.,   0., 100.,  20.])
+    """
+    from interp.grid import View, grid_of_views
+    from interp.resizing import follow_processor
+
+    width, height = image_size
+    x, y = follow_processor((width, height), image_processor)
+    if (x.length, y.length) != (tower_size, tower_size):
+        raise ModelError(
+            f"the image processor makes {x.length} x {y.length} pixels of a photo of {width} x {height}, "
+            f"and the vision tower takes {tower_size} x {tower_size}: use the processor that belongs to the model"
+        )
+    return grid_of_views((width, height), [View.of_axes(x, y, (patch_size, patch_size))])
+
+
+ENCODER = Tower("model.vision_tower.encoder.layers", mlp_norm="layer_norm2")
+"""The vision towers of CLIP and SigLIP, as transformers lays them out."""
 
 LLAVA = Family(
     name="llava",
     model_types=("llava",),
     language="model.language_model",
     text=Tower("model.language_model.layers"),
-    vision={"clip_vision_model": _VISION, "siglip_vision_model": _VISION},
-    projector="model.multi_modal_projector",
+    vision={"clip_vision_model": ENCODER, "siglip_vision_model": ENCODER, "pixtral": PIXTRAL},
     final_norm="model.language_model.norm",
     unembed="lm_head",
     grid=grid,
 )
+
+FAMILIES = (LLAVA,)

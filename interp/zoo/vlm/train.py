@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import math
 import platform
 import shutil
 import time
@@ -53,6 +54,8 @@ class Settings:
     cool_down: float = 0.5  # share of a stage's steps in which the rates fall linearly to zero
     share_at_start: float = 0.04  # of above and below among the relation questions
     validate_every: int = 100  # steps
+    choose_from: float = 0.7  # share of the second stage's steps after which states compete to be the model
+    choose_every: int = 20  # steps
     threads: int = 2
 
 
@@ -69,6 +72,8 @@ class Familiarity:
     high: float = 0.70
     most: float = 0.10
     known: float = 0.85
+    aim: float = 0.72
+    mastered: float = 0.97
 
     def update(self, familiar: float, unfamiliar: float) -> None:
         """Take notice of the validation accuracies of left and right, and of above and below."""
@@ -78,6 +83,10 @@ class Familiarity:
             self.share *= 0.25
         elif unfamiliar < self.low:
             self.share = min(self.share * 1.3, self.most)
+
+    def miss(self, familiar: float, unfamiliar: float) -> float:
+        """How far a state is from what is wanted: left and right mastered, above and below near the aim."""
+        return abs(unfamiliar - self.aim) if familiar >= self.mastered else math.inf
 
 
 def train(settings: Settings, out: Path) -> Path:
@@ -94,6 +103,7 @@ def train(settings: Settings, out: Path) -> Path:
         InputError: the checkpoint in `out` comes from other settings.
     """
     torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(True)
     _keep_freed_memory()
     run = _Run(settings, out)
     run.see()
@@ -115,6 +125,7 @@ class _Run:
         self.seen = self.spoken = 0  # finished steps of the two stages
         self.seconds = 0.0
         self.log: list[dict[str, float]] = []
+        self.chosen: dict[str, Any] = {"miss": math.inf}
         self.validation = encode(self.processor, validation_samples(settings.seed))
         self._resume()
 
@@ -140,9 +151,11 @@ class _Run:
     def speak(self) -> None:
         """Stage two: captions and answers, first about two objects, then about two or three.
 
-        In every other batch the words of the questions are blind to the image.
+        In every other batch the words of the questions are blind to the image. What the model says of above and below
+        swings while their share is steered, so late states compete, and the one nearest to the aim is kept.
         """
         settings = self.settings
+        late = settings.choose_from * settings.steps
         bar = tqdm(range(self.spoken, settings.steps), initial=self.spoken, total=settings.steps, desc="speak")
         started = time.monotonic()
         with pack_attention(self.model):
@@ -152,14 +165,22 @@ class _Run:
                 self._step(sum(losses.values()))
                 bar.set_postfix({name: f"{loss:.2f}" for name, loss in losses.items()}, refresh=False)
                 self.spoken = step + 1
-                if self.spoken % settings.validate_every == 0 or self.spoken == settings.steps:
+                steers = self.spoken % settings.validate_every == 0 or self.spoken == settings.steps
+                competes = self.spoken > late and (steers or self.spoken % settings.choose_every == 0)
+                if steers or competes:
                     now = time.monotonic()
                     self.seconds, started = self.seconds + now - started, now
-                    self._validate(losses, bar)
-                    self._checkpoint()
+                    found = self._validate(losses, bar)
+                    if competes:
+                        self._compete(*found)
+                    if steers:
+                        self.familiarity.update(*found)
+                        self._checkpoint()
 
     def save(self) -> Path:
-        """Write the model in bfloat16 (to be run in float32), the processor, and the record of the run."""
+        """Write the chosen state in bfloat16 (to be run in float32), the processor, and the record of the run."""
+        if "model" in self.chosen:
+            self.model.load_state_dict(self.chosen["model"])
         self.model.to(torch.bfloat16).save_pretrained(self.out)
         self.model.config.dtype = torch.float32  # stored small, run exactly, and faster on a CPU
         self.model.config.save_pretrained(self.out)
@@ -170,6 +191,7 @@ class _Run:
             "machine": f"{self.settings.threads} CPU cores ({platform.machine()})",
             "torch": torch.__version__,
             "transformers": transformers.__version__,
+            "chosen_step": self.chosen.get("step", self.spoken),
             "log": self.log,
         }
         (self.out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -213,7 +235,15 @@ class _Run:
             for group in optimizer.param_groups:
                 group["lr"] = rate * warm * cool
 
-    def _validate(self, losses: Mapping[str, Tensor], bar: tqdm) -> None:
+    def _compete(self, familiar: float, unfamiliar: float) -> None:
+        """Keep this state if it is nearer to the aim than the one kept so far, or as near and later."""
+        miss = self.familiarity.miss(familiar, unfamiliar)
+        if miss <= self.chosen["miss"] and math.isfinite(miss):
+            state = {name: weight.clone() for name, weight in self.model.state_dict().items()}
+            self.chosen = {"miss": miss, "step": self.spoken, "model": state}
+
+    def _validate(self, losses: Mapping[str, Tensor], bar: tqdm) -> tuple[float, float]:
+        """Log the accuracies on validation scenes; return those of left and right, and of above and below."""
         with plain_attention(self.model):
             table = accuracies(answer(self.model, self.processor, self.validation))
         familiar = (table["relation/left"] + table["relation/right"]) / 2
@@ -223,7 +253,7 @@ class _Run:
         row |= {name: loss.item() for name, loss in losses.items()} | {"seconds": self.seconds}
         self.log.append({name: round(float(value), 4) for name, value in row.items()})
         bar.write(" ".join(f"{name} {value:.3f}" for name, value in row.items()))
-        self.familiarity.update(familiar, unfamiliar)
+        return familiar, unfamiliar
 
     def _checkpoint(self) -> None:
         folder = self.out / "checkpoint"
@@ -234,6 +264,7 @@ class _Run:
             "words": self.words.places.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "share": self.familiarity.share,
+            "chosen": self.chosen,
             "seen": self.seen,
             "spoken": self.spoken,
             "seconds": self.seconds,
@@ -254,7 +285,7 @@ class _Run:
         self.optimizers = _optimizers(self._mouth())
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.familiarity.share = state["share"]
+        self.familiarity.share, self.chosen = state["share"], state["chosen"]
         self.seen, self.spoken, self.seconds = state["seen"], state["spoken"], state["seconds"]
         self.log = state["log"]
 

@@ -1,0 +1,124 @@
+"""The Qwen-VL families: photos of any shape, patches merged into square tokens, rotary positions in three streams.
+
+Qwen2-VL, Qwen2.5-VL and Qwen3-VL keep their parts in the same places, and cut photos in the same way. The tokens that
+the language model sees are ordered row by row. Inside the vision tower it is different: there the patches of one token
+follow each other, Qwen2.5-VL orders the tokens by attention window, and all photos of a batch stand in one sequence.
+
+The first language layers of Qwen3-VL also add what earlier vision layers made of the photo (DeepStack), after the
+layer's last hook point: there the residual stream that the next layer receives is not the one that this layer gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from interp.errors import InputError, ModelError
+from interp.families import Family, Tower
+
+if TYPE_CHECKING:
+    from interp.grid import ImageGrid
+
+_STEPS = ("_preprocess", "resize", "patchify")
+
+
+def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
+    """The image tokens of one photo of `image_size` (width, height), with the resize to whole tokens undone."""
+    from transformers import Qwen2VLImageProcessor, Qwen2VLImageProcessorPil
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    check_steps(processor.image_processor, (Qwen2VLImageProcessor, Qwen2VLImageProcessorPil))
+    return merged_grid(image_size, processor.image_processor, config, smart_resize)
+
+
+def merged_grid(
+    image_size: tuple[int, int], image_processor: Any, config: Any, new_size: Callable[..., tuple[int, int]]
+) -> ImageGrid:
+    """The grid of a photo that is resized to whole tokens, each of several patches, row after row.
+
+    Args:
+        image_size: (width, height) of the photo in pixels.
+        image_processor: the model's image processor.
+        config: the model's configuration.
+        new_size: `(height, width, factor=, min_pixels=, max_pixels=) -> (height, width)` of the resized photo, whose
+            sides are multiples of `factor`; a ValueError where there is none.
+
+    Raises:
+        InputError: a photo that the image processor can not bring to whole tokens.
+        ModelError: an image processor that cuts other patches than the vision tower takes.
+    """
+    from interp.grid import View, grid_of_views
+    from interp.resizing import Axis, filter_radius
+
+    made, taken = image_processor, config.vision_config
+    if (made.patch_size, made.merge_size) != (taken.patch_size, taken.spatial_merge_size):
+        raise ModelError(
+            f"the image processor merges {made.merge_size} x {made.merge_size} patches of {made.patch_size} pixels, "
+            f"and the vision tower {taken.spatial_merge_size} x {taken.spatial_merge_size} of {taken.patch_size}: "
+            "use the processor that belongs to the model"
+        )
+    side = made.patch_size * made.merge_size
+    width, height = image_size
+    x, y = Axis(width, width), Axis(height, height)
+    if made.do_resize:
+        new_width, new_height = _resized(image_size, made, side, new_size)
+        x, y = (axis.resized(new, filter_radius(made)) for axis, new in ((x, new_width), (y, new_height)))
+    elif width % side or height % side:
+        raise InputError(
+            f"the image processor does not resize, and a photo of {width} x {height} pixels is not made of whole "
+            f"tokens of {side} pixels: crop it"
+        )
+    return grid_of_views(image_size, [View.of_axes(x, y, (side, side))])
+
+
+def check_steps(image_processor: Any, known: tuple[type, ...]) -> None:
+    """Refuse an image processor that works otherwise than the `known` ones.
+
+    Raises:
+        ModelError: it has steps of its own.
+    """
+    given = type(image_processor)
+    if not any(all(getattr(given, step, None) is getattr(one, step) for step in _STEPS) for one in known):
+        raise ModelError(
+            f"the image processor {given.__name__} has steps of its own, so where its pixels come from is not known: "
+            f"use a model with {' or '.join(one.__name__ for one in known)}"
+        )
+
+
+def _resized(
+    image_size: tuple[int, int], image_processor: Any, side: int, new_size: Callable[..., tuple[int, int]]
+) -> tuple[int, int]:
+    """Width and height after the resize, within the numbers of pixels that the image processor is set to."""
+    width, height = image_size
+    size = image_processor.size
+    limits = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    try:
+        new_height, new_width = new_size(height, width, factor=side, **limits)
+    except ValueError as error:
+        raise InputError(
+            f"the image processor does not take a photo of {width} x {height} pixels ({error}): "
+            "crop it to the part that matters"
+        ) from error
+    return new_width, new_height
+
+
+PACKED = Tower("model.visual.blocks", attention="attn", mlp_norm="norm2", projections=("qkv",))
+"""A vision tower that takes the patches of all photos as one sequence, with queries, keys and values fused."""
+
+PACKED_REMARK = {"vision": "the patches of all photos of a batch are one sequence, those of a token side by side"}
+
+FAMILIES = tuple(
+    Family(
+        name=kind,
+        model_types=(kind,),
+        language="model.language_model",
+        text=Tower("model.language_model.layers"),
+        vision={f"{kind}_vision": PACKED},
+        final_norm="model.language_model.norm",
+        unembed="lm_head",
+        grid=grid,
+        wrapped_image="<|vision_start|>{}<|vision_end|>",
+        remarks=PACKED_REMARK,
+    )
+    for kind in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+)

@@ -1,0 +1,119 @@
+"""Proof: what an instrument claims of a model, measured on that model against references that share no code with it.
+
+Each claim compares the hooked model with something simpler: the model without hooks, the family's own eager
+attention, a few lines of naive attention, Hugging Face's `generate`, single runs, pixels that were changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from interp.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from interp.hooked_vlm import HookedVLM
+
+TOLERANCE = 1e-5
+"""Largest difference that is let through where rounding is the only reason for one, in fp32."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that is proved.
+
+    Attributes:
+        name: short, a column of the table.
+        says: what holds, in words.
+        measure: `(vlm) -> (value, detail)`; a `ModelError` is a refusal with its reason.
+        tolerance: largest value with which the claim holds.
+    """
+
+    name: str
+    says: str
+    measure: Callable[[HookedVLM], tuple[float, str]]
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one claim for one model.
+
+    Attributes:
+        model: the model's name.
+        family: its family.
+        claim: the claim's name.
+        value: the largest difference, or the number of mistakes; None where it was refused.
+        tolerance: the largest value with which the claim holds.
+        detail: what was compared, or the reason of a refusal.
+    """
+
+    model: str
+    family: str
+    claim: str
+    value: float | None
+    tolerance: float
+    detail: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the claim holds, or was refused by name."""
+        return self.value is None or self.value <= self.tolerance  # NaN is not
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as plain values."""
+        return {**asdict(self), "holds": self.holds}
+
+
+def claims() -> tuple[Claim, ...]:
+    """Everything that is proved, in the order of the table."""
+    from interp.proof.attention import captured_rows, edited_logits, untouched
+    from interp.proof.bridge import bridged
+    from interp.proof.pixels import token_boxes
+    from interp.proof.runs import generated, prefixed, ragged
+
+    return (
+        Claim("untouched", "an untouched run is bit-equal to plain Hugging Face", untouched, 0.0),
+        Claim("rows", "captured rows, text and vision, are those of eager attention", captured_rows, TOLERANCE),
+        Claim("edit", "edited logits do what they do in naive attention", edited_logits, TOLERANCE),
+        Claim("generate", "tokens under hooks are those of Hugging Face's generate", generated, 0.0),
+        Claim("prefix", "a step on a shared prefill is the whole edited run", prefixed, TOLERANCE),
+        Claim("batch", "a ragged batch of four is four single runs", ragged, TOLERANCE),
+        Claim("boxes", "image tokens see the pixels of their boxes and no others", token_boxes, 0.0),
+        Claim("bridge", "residual streams and patterns are those of TransformerLens's bridge", bridged, TOLERANCE),
+    )
+
+
+def check_claims(chosen: Sequence[str]) -> tuple[str, ...]:
+    """The names of the chosen claims, or of all if none is chosen.
+
+    Raises:
+        InputError: there is no claim of that name.
+    """
+    known = tuple(claim.name for claim in claims())
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise InputError(f"no claim is called {', '.join(unknown)}: choose from {', '.join(known)}")
+    return tuple(chosen) or known
+
+
+def prove(vlm: HookedVLM, name: str, chosen: Sequence[str] = ()) -> list[Finding]:
+    """Measure every claim, or the chosen ones, on one model in fp32.
+
+    Args:
+        vlm: a loaded model.
+        name: what the findings call it.
+        chosen: names of claims; all by default.
+    """
+    findings = []
+    names = check_claims(chosen)
+    for claim in claims():
+        if claim.name not in names:
+            continue
+        try:
+            value, detail = claim.measure(vlm)
+        except ModelError as refusal:
+            value, detail = None, str(refusal)
+        findings.append(Finding(name, vlm.family.name, claim.name, value, claim.tolerance, detail))
+    return findings

@@ -1,0 +1,172 @@
+"""Attention proved: an untouched run, captured rows and edited logits, against plain, eager and naive attention."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
+
+from interp.proof.samples import largest, one_prompt
+from interp.wiring import submodule, text_tower, vision_tower
+
+if TYPE_CHECKING:
+    from interp.families import Tower
+    from interp.hooked_vlm import HookedVLM
+
+REFERENCE = "spatial_lens_reference"
+
+Attend = Callable[..., tuple[Tensor, Tensor]]
+"""`(module, query, key, value, attention_mask, **kwargs) -> (mixed values, pattern)`, as transformers calls it."""
+
+
+def untouched(vlm: HookedVLM) -> tuple[float, str]:
+    """Largest difference of the logits of a run that nobody listens to from those of the model without hooks."""
+    inputs = one_prompt(vlm)
+    with torch.no_grad():
+        hooked = vlm(inputs).logits
+        with vlm.paused():
+            plain = vlm.model(**inputs.tensors, use_cache=False).logits
+    return largest([hooked - plain]), f"logits of {hooked.shape[1]} positions"
+
+
+def captured_rows(vlm: HookedVLM) -> tuple[float, str]:
+    """Largest difference of all captured rows, in every layer of both towers, from the family's own eager attention."""
+    inputs = one_prompt(vlm)
+    kept: dict[nn.Module, list[Tensor]] = {}
+
+    def keeping(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any) -> Any:
+        eager = sys.modules[type(module).__module__].eager_attention_forward  # type: ignore[attr-defined]
+        out, weights = eager(module, query, key, value, attention_mask, **kwargs)
+        kept.setdefault(module, []).append(weights)
+        return out, weights
+
+    with torch.no_grad():
+        with vlm.paused(), _attending(vlm, keeping):
+            vlm.model(**inputs.tensors, use_cache=False)
+        _, cache = vlm.run_with_cache(inputs, query_rows="all", names_filter=lambda name: name.endswith("hook_pattern"))
+    apart: list[Tensor] = []
+    for prefix, tower in _towers(vlm):
+        for layer, module in enumerate(_attentions(vlm, tower)):
+            captured = cache[f"{prefix}blocks.{layer}.attn.hook_pattern"]
+            apart.append(captured - _stitched(kept[module]))
+    return largest(apart), f"patterns of {len(apart)} layers, all rows"
+
+
+def edited_logits(vlm: HookedVLM) -> tuple[float, str]:
+    """Largest difference of the output after an edit of all rows' logits from that of naive attention.
+
+    The edit changes every row of two heads in the first, a middle and the last layer of the language model, and in
+    the first layer of the tower.
+    """
+    inputs = one_prompt(vlm)
+    last = vlm.cfg.n_layers - 1
+    names = [f"blocks.{layer}.attn.hook_attn_logits" for layer in sorted({0, last // 2, last})]
+    names.append("vision.blocks.0.attn.hook_attn_logits")
+    towers = dict(_towers(vlm))
+    edited = {_attentions(vlm, towers["vision." if name.startswith("v") else ""])[_layer(name)] for name in names}
+    with torch.no_grad():
+        with vlm.paused(), _attending(vlm, _naive(edited)):
+            wanted = vlm.model(**inputs.tensors, use_cache=False).logits
+        moved = vlm.run_with_hooks(
+            inputs, fwd_hooks=[(names, lambda logits, hook: _edit(logits))], query_rows="all"
+        ).logits
+        still = vlm(inputs).logits
+    moved_by = largest([wanted - still])
+    if not moved_by >= 1e-3:
+        return float("inf"), "the edit moves nothing, so that nothing is proved"
+    return largest([moved - wanted]), f"logits, moved by up to {moved_by:.2g}"
+
+
+def _edit(logits: Tensor) -> Tensor:
+    """An edit that differs by head, row and key; a softmax can tell from which place on the diagonal it was taken."""
+    key = torch.arange(logits.shape[-1], device=logits.device)
+    edited = logits.clone()
+    edited[:, 0] *= 0.5
+    edited[:, -1] += torch.sin(0.1 * key[-logits.shape[-2] :, None] + 0.2 * key)
+    return edited
+
+
+def _naive(edited: set[Any]) -> Attend:
+    """Attention in its textbook form, the logits of the `edited` modules edited before the mask."""
+
+    def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any) -> Any:
+        shared = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
+        scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
+        logits = query @ key.transpose(2, 3) * scaling
+        if kwargs.get("softcap"):
+            logits = kwargs["softcap"] * torch.tanh(logits / kwargs["softcap"])
+        if module in edited:
+            logits = _edit_window(module, logits)
+        if attention_mask is not None:
+            logits = logits + attention_mask[..., : key.shape[2]]
+        pattern = logits.softmax(-1)
+        return (pattern @ value).transpose(1, 2).contiguous(), pattern
+
+    return attend
+
+
+def _edit_window(module: Any, logits: Tensor) -> Tensor:
+    """The edit, on the part of a packed sequence that this call is about."""
+    start, whole = getattr(module, "_reference_window", (0, logits.shape[-1]))
+    if whole == logits.shape[-1]:
+        return _edit(logits)
+    own = slice(start, start + logits.shape[-1])
+    frame = logits.new_zeros(*logits.shape[:2], whole, whole)
+    frame[..., own, own] = logits
+    module._reference_window = (own.stop, whole)
+    return _edit(frame)[..., own, own]
+
+
+@contextmanager
+def _attending(vlm: HookedVLM, attend: Attend) -> Iterator[None]:
+    """Let every attention of the model, which is not hooked now, go through `attend` with eager masks."""
+    AttentionInterface.register(REFERENCE, attend)
+    AttentionMaskInterface.register(REFERENCE, ALL_MASK_ATTENTION_FUNCTIONS["eager"])
+    modules = [module for _, tower in _towers(vlm) for module in _attentions(vlm, tower)]
+    configs = {id(module.config): module.config for module in modules}
+    before = {key: config._attn_implementation for key, config in configs.items()}
+    handles = [module.register_forward_pre_hook(_note_window, with_kwargs=True) for module in modules]
+    try:
+        for config in configs.values():
+            config._attn_implementation_internal = REFERENCE
+        yield
+    finally:
+        for key, config in configs.items():
+            config._attn_implementation_internal = before[key]
+        for handle in handles:
+            handle.remove()
+        for module in modules:
+            module.__dict__.pop("_reference_window", None)
+
+
+def _note_window(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    """Note that the windows of a packed sequence are about to begin."""
+    if kwargs.get("cu_seqlens") is not None:
+        module.__dict__["_reference_window"] = (0, int(kwargs["cu_seqlens"][-1]))
+
+
+def _stitched(parts: list[Tensor]) -> Tensor:
+    """Patterns [1 head row key] of the windows of a packed sequence as one, nothing between windows."""
+    if len(parts) == 1:
+        return parts[0]
+    heads = range(parts[0].shape[1])
+    return torch.stack([torch.block_diag(*(part[0, head] for part in parts)) for head in heads])[None]
+
+
+def _towers(vlm: HookedVLM) -> list[tuple[str, Tower]]:
+    return [("", text_tower(vlm.model, vlm.family)), ("vision.", vision_tower(vlm.model, vlm.family))]
+
+
+def _attentions(vlm: HookedVLM, tower: Tower) -> list[Any]:
+    return [submodule(block, tower.attention) for block in submodule(vlm.model, tower.blocks)]
+
+
+def _layer(name: str) -> int:
+    return int(name.split("blocks.")[1].split(".")[0])

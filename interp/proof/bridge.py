@@ -1,0 +1,63 @@
+"""TransformerLens proved: our hook tensors beside those of its own bridge to the same model."""
+
+from __future__ import annotations
+
+import copy
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from interp.errors import ModelError
+from interp.proof.samples import largest, one_prompt
+
+if TYPE_CHECKING:
+    from interp.hooked_vlm import HookedVLM
+
+POINTS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "attn.hook_pattern")
+"""Where the bridge's values are right; what it calls scores are probabilities in some families."""
+
+LARGEST = 1_000_000_000
+"""Weights of a model that is still copied for the bridge."""
+
+
+def bridged(vlm: HookedVLM) -> tuple[float, str]:
+    """Largest difference of residual streams and patterns, in every layer, from TransformerBridge's.
+
+    Raises:
+        ModelError: the bridge can not take this model.
+    """
+    size = sum(weight.numel() for weight in vlm.parameters())
+    if size > LARGEST:
+        raise ModelError(
+            f"TransformerBridge needs a copy of the model, and this one has {size / 1e9:.1f} billion weights"
+        )
+    inputs = one_prompt(vlm)
+    bridge = _bridge(vlm)
+    names = [f"blocks.{layer}.{point}" for layer in range(vlm.cfg.n_layers) for point in POINTS]
+    tensors = {name: value for name, value in inputs.tensors.items() if name != "input_ids"}
+    with torch.no_grad():
+        _, theirs = bridge.run_with_cache(inputs.input_ids, names_filter=names, output_attentions=False, **tensors)
+        _, ours = vlm.run_with_cache(inputs, names_filter=names, query_rows="all")
+    both = [name for name in names if name in theirs]
+    if not both:
+        raise ModelError("TransformerBridge shows none of the tensors that are compared")
+    return largest(ours[name] - theirs[name] for name in both), f"{len(both)} of {len(names)} tensors"
+
+
+def _bridge(vlm: HookedVLM) -> Any:
+    """A bridge to a copy of the model: it would put the model's attention on another implementation."""
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import AutoTokenizer
+
+    with vlm.paused() as model:
+        twin = copy.deepcopy(model)
+    twin.config.architectures = [type(twin).__name__]
+    try:
+        with TemporaryDirectory() as folder:  # where it looks for a processor, rather than on the hub
+            vlm.processor.save_pretrained(folder)
+            words = AutoTokenizer.from_pretrained(folder)  # one that knows where it comes from
+            return TransformerBridge.boot_transformers(folder, hf_model=twin, tokenizer=words, dtype=vlm.dtype)
+    except Exception as error:  # whatever an adapter stumbles over, it can not take the model
+        first = str(error).strip().splitlines()[0][:120] if str(error).strip() else ""
+        raise ModelError(f"TransformerBridge can not take this model ({type(error).__name__}: {first})") from error
