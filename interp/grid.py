@@ -42,7 +42,8 @@ class ImageGrid:
             (x, y) [token 2]; 0 by default.
 
     Example:
-        >>> grid = vlm.prepare(photo, "Where is the mug?").grids[0]  # 640 x 480 pixels, LLaVA-1.5
+        >>> from interp.families.llava import llava_grid
+        >>> grid = llava_grid((640, 480), processor.image_processor, patch_size=14, tower_size=336)
         >>> grid.seen, len(grid)
         ((80.0, 0.0, 560.0, 480.0), 576)
         >>> print(grid.membership(Box("mug", (80, 0, 90, 10)))[0])  # the first token covers 20 x 20 pixels
@@ -68,7 +69,8 @@ class ImageGrid:
             object.__setattr__(self, "slots", np.arange(len(boxes)))
             object.__setattr__(self, "n_slots", len(boxes))
         parts = {name: np.array(getattr(self, name), dtype=np.int64) for name in ("rows", "cols", "view", "slots")}
-        reach = np.broadcast_to(np.asarray(self.reach, dtype=np.float64), (len(boxes), 2)).copy()
+        reach = np.array(self.reach, dtype=np.float64)
+        reach = np.tile(reach, (len(boxes), 2)) if reach.ndim == 0 else reach
         for name, array in {"boxes": boxes, "reach": reach, **parts}.items():
             if not len(boxes) == len(array) > 0:
                 raise InputError(f"{name} has {len(array)} entries for {len(boxes)} tokens: give one for each token")
@@ -151,7 +153,7 @@ class ImageGrid:
         values = self._per_token(values)
         own = self.view == (self.view[0] if view is None else view)
         if not own.any() or (view is None and not own.all()):
-            raise InputError(f"the grid has views {np.unique(self.view).tolist()}: name one of them, as in view=0")
+            raise InputError(f"the grid has views {np.unique(self.view).tolist()}: name one of them, such as view=0")
         rows, cols = self.rows[own], self.cols[own]
         laid_out = np.full((*values.shape[:-1], rows.max() + 1, cols.max() + 1), np.nan, dtype=values.dtype)
         laid_out[..., rows, cols] = values[..., own]

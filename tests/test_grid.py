@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
+import interp.families.llava
 import interp.grid
 import interp.resizing
 from interp.boxes import Box, Boxes
@@ -438,8 +439,12 @@ def two_views():
 def test_several_views_average_where_they_overlap():
     painted = two_views().to_pixels(np.array([1, 2, 3, 4, 5, 6]))
     np.testing.assert_array_equal(painted[::10, ::10], [[3, 2], [4.5, 4]])
-    with pytest.raises(InputError, match="2 views"):
+    with pytest.raises(InputError, match="name one of them"):
         two_views().as_grid(np.zeros(6))
+    with pytest.raises(InputError, match="name one of them"):
+        two_views().as_grid(np.zeros(6), view=2)
+    np.testing.assert_array_equal(two_views().as_grid(np.arange(6.0), view=0), [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(two_views().as_grid(np.arange(6.0), view=1), [[4], [5]])
     assert "6 tokens" in two_views().describe()
     assert two_views().area_share((0, 0, 10, 20)) == 0.5
 
@@ -462,8 +467,9 @@ def test_a_grid_can_not_be_changed():
 def test_the_examples_of_the_docstrings_are_true(checkpoint_processor):
     holder = type("Processor", (), {"image_processor": checkpoint_processor})
     names = {"processor": holder, "CLIPImageProcessor": transformers.CLIPImageProcessor}
+    names["llava_grid"] = llava_grid
     names["grid"] = llava_grid((640, 480), checkpoint_processor, patch_size=14, tower_size=336)
     flags = doctest.NORMALIZE_WHITESPACE
-    for module in (interp.grid, interp.resizing):
+    for module in (interp.grid, interp.resizing, interp.families.llava):
         result = doctest.testmod(module, extraglobs=names, optionflags=flags)
         assert result.attempted > 0 and result.failed == 0
