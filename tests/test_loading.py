@@ -11,13 +11,13 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    Dinov2Config,
     LlamaConfig,
     LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaModel,
     Phi3Config,
-    PixtralVisionConfig,
 )
 
 from interp.attention import SITES
@@ -190,9 +190,9 @@ def test_a_model_of_no_known_family_is_refused():
     with pytest.raises(ModelError, match="no language-model head"):
         HookedVLM.wrap(LlavaModel(small()), tiny.processor())
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    pixtral = LlavaForConditionalGeneration(small(vision_config=PixtralVisionConfig(**sizes, head_dim=8)))
-    with pytest.raises(ModelError, match="vision tower 'pixtral' is not supported"):
-        HookedVLM.wrap(pixtral, tiny.processor())
+    other = LlavaForConditionalGeneration(small(vision_config=Dinov2Config(**sizes, image_size=28, patch_size=14)))
+    with pytest.raises(ModelError, match="vision tower 'dinov2' is not supported"):
+        HookedVLM.wrap(other, tiny.processor())
     fused = Phi3Config(vocab_size=40, pad_token_id=3, **sizes)
     model = LlavaForConditionalGeneration(small(text_config=fused)).eval()
     with pytest.raises(ModelError, match="no 'q_proj'"):

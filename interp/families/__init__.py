@@ -57,13 +57,13 @@ class Family:
     Attributes:
         name: the family's name, in results and messages.
         model_types: the `config.model_type` values that belong to it.
+        vision: the vision tower's blocks, by the `model_type` of the vision configuration.
+        grid: which pixels each image token saw.
         language: where the language model is; its forward is one pass, and what it is given at the image positions is
             what the projector made.
         text: the language model's blocks.
-        vision: the vision tower's blocks, by the `model_type` of the vision configuration.
         final_norm: the norm before the unembedding.
         unembed: the unembedding.
-        grid: which pixels each image token saw.
         wrapped_image: how a photo is written into a bare prompt, with `{}` for the processor's image placeholder.
         written: the prompt as the processor writes it before it expands the image, where it adds something of its own.
         refusals: capabilities that the family does not have, by name, with the reason.
@@ -74,12 +74,12 @@ class Family:
 
     name: str
     model_types: tuple[str, ...]
-    language: str
-    text: Tower
     vision: dict[str, Tower]
-    final_norm: str
-    unembed: str
     grid: Geometry
+    language: str = "model.language_model"
+    text: Tower = Tower("model.language_model.layers")
+    final_norm: str = "model.language_model.norm"
+    unembed: str = "lm_head"
     wrapped_image: str = "{}"
     written: Callable[[str, Any], str] | None = None
     refusals: dict[str, str] = field(default_factory=dict)

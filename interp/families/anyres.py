@@ -249,23 +249,15 @@ _SCALED = Tower("model.language_model.layers", gains=("residual_multiplier", "re
 LLAVA_NEXT = Family(
     name="llava_next",
     model_types=("llava_next",),
-    language="model.language_model",
-    text=Tower("model.language_model.layers"),
     texts={"granite": _SCALED},
     vision={"clip_vision_model": ENCODER, "siglip_vision_model": ENCODER},
-    final_norm="model.language_model.norm",
-    unembed="lm_head",
     grid=grid,
 )
 
 LLAVA_ONEVISION = Family(
     name="llava_onevision",
     model_types=("llava_onevision",),
-    language="model.language_model",
-    text=Tower("model.language_model.layers"),
     vision={"clip_vision_model": ENCODER, "siglip_vision_model": ENCODER},
-    final_norm="model.language_model.norm",
-    unembed="lm_head",
     grid=onevision_grid,
 )
 

@@ -107,23 +107,16 @@ SANDWICH = Tower(
 GEMMA3 = Family(
     name="gemma3",
     model_types=("gemma3",),
-    language="model.language_model",
     text=SANDWICH,
     vision={"siglip_vision_model": ENCODER},
-    final_norm="model.language_model.norm",
-    unembed="lm_head",
     grid=grid,
 )
 
 PALIGEMMA = Family(
     name="paligemma",
     model_types=("paligemma",),
-    language="model.language_model",
-    text=Tower("model.language_model.layers"),
     texts={"gemma2": SANDWICH},
     vision={"siglip_vision_model": ENCODER},
-    final_norm="model.language_model.norm",
-    unembed="lm_head",
     grid=square_grid,
     written=_with_bos_and_break,
     refusals={"prefix": "all rows of its prompt attend to the last one too, so none can be computed without it"},

@@ -26,11 +26,8 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
 GLM4V = Family(
     name="glm4v",
     model_types=("glm4v",),
-    language="model.language_model",
     text=Tower("model.language_model.layers", attention_out="post_self_attn_layernorm", mlp_out="post_mlp_layernorm"),
     vision={"glm4v_vision": PACKED},
-    final_norm="model.language_model.norm",
-    unembed="lm_head",
     grid=grid,
     wrapped_image="<|begin_of_image|>{}<|end_of_image|>",
     remarks=PACKED_REMARK,

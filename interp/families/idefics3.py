@@ -132,7 +132,6 @@ IDEFICS3 = Family(
     text=Tower("model.text_model.layers"),
     vision={"idefics3_vision": ENCODER, "smolvlm_vision": ENCODER},
     final_norm="model.text_model.norm",
-    unembed="lm_head",
     grid=grid,
 )
 

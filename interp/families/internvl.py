@@ -69,11 +69,7 @@ ENCODER = Tower(
 INTERNVL = Family(
     name="internvl",
     model_types=("internvl",),
-    language="model.language_model",
-    text=Tower("model.language_model.layers"),
     vision={"internvl_vision": ENCODER},
-    final_norm="model.language_model.norm",
-    unembed="lm_head",
     grid=grid,
 )
 

@@ -60,11 +60,7 @@ ENCODER = Tower("model.vision_tower.encoder.layers", mlp_norm="layer_norm2")
 LLAVA = Family(
     name="llava",
     model_types=("llava",),
-    language="model.language_model",
-    text=Tower("model.language_model.layers"),
     vision={"clip_vision_model": ENCODER, "siglip_vision_model": ENCODER, "pixtral": PIXTRAL},
-    final_norm="model.language_model.norm",
-    unembed="lm_head",
     grid=grid,
 )
 

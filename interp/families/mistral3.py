@@ -70,11 +70,7 @@ PIXTRAL = Tower("model.vision_tower.transformer.layers", attention="attention", 
 MISTRAL3 = Family(
     name="mistral3",
     model_types=("mistral3",),
-    language="model.language_model",
-    text=Tower("model.language_model.layers"),
     vision={"pixtral": PIXTRAL},
-    final_norm="model.language_model.norm",
-    unembed="lm_head",
     grid=grid,
     remarks={"vision": "the patches of all photos of a batch are one sequence"},
 )

@@ -111,11 +111,7 @@ FAMILIES = tuple(
     Family(
         name=kind,
         model_types=(kind,),
-        language="model.language_model",
-        text=Tower("model.language_model.layers"),
         vision={f"{kind}_vision": PACKED},
-        final_norm="model.language_model.norm",
-        unembed="lm_head",
         grid=grid,
         wrapped_image="<|vision_start|>{}<|vision_end|>",
         remarks=PACKED_REMARK,

@@ -19,7 +19,6 @@ from transformers import (
     SmolVLMVisionConfig,
 )
 
-from interp.errors import ModelError
 from interp.zoo.tiny import parts
 
 AROUND, IMAGE, WHOLE, END = "<fake_token_around_image>", "<image>", "<global-img>", "<end_of_utterance>"
@@ -47,11 +46,7 @@ def build_idefics3(seed: int) -> tuple[Any, Any]:
 
 
 def build_smolvlm(seed: int) -> tuple[Any, Any]:
-    """Up to 2 x 2 tiles of 4 image tokens, each a square of 4 x 4 patches; tiles have special tokens.
-
-    Raises:
-        ModelError: the package that the processor of SmolVLM needs is not there.
-    """
+    """Up to 2 x 2 tiles of 4 image tokens, each a square of 4 x 4 patches; tiles have special tokens."""
     side, patch, joined = 128, 16, 4
     words = parts.tokenizer(
         bos=None,
@@ -67,16 +62,13 @@ def build_smolvlm(seed: int) -> tuple[Any, Any]:
     )
     words.bos_token = "<|im_start|>"  # which the chat template writes, and the tokenizer does not
     sizes: dict[str, Any] = {"size": {"longest_edge": 2 * side}, "max_image_size": {"longest_edge": side}}
-    try:
-        processor = SmolVLMProcessor(
-            SmolVLMImageProcessor(**sizes),
-            words,
-            SmolVLMVideoProcessor(**sizes),
-            image_seq_len=(side // patch // joined) ** 2,
-            chat_template=_chat_template("<|im_start|>"),
-        )
-    except ImportError as error:
-        raise ModelError("the processor of SmolVLM needs the package num2words: pip install num2words") from error
+    processor = SmolVLMProcessor(
+        SmolVLMImageProcessor(**sizes),
+        words,
+        SmolVLMVideoProcessor(**sizes),
+        image_seq_len=(side // patch // joined) ** 2,
+        chat_template=_chat_template("<|im_start|>"),
+    )
     config = SmolVLMConfig(
         vision_config=SmolVLMVisionConfig(**parts.VISION, image_size=side, patch_size=patch),
         text_config=LlamaConfig(**parts.TEXT, vocab_size=len(words), pad_token_id=words.pad_token_id),
