@@ -104,7 +104,6 @@ def train(settings: Settings, out: Path) -> Path:
         InputError: the checkpoint in `out` comes from other settings.
     """
     torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(True)
     _keep_freed_memory()
     run = _Run(settings, out)
     run.see()
