@@ -323,6 +323,16 @@ def test_the_token_grid_outlines_every_token_in_the_pixels_of_the_photo():
     assert [text.get_text() for text in ax.texts] == ["0", "15"]
 
 
+def test_the_token_grid_of_some_views_outlines_their_tokens_only():
+    tiles = replace(GRID, view=np.repeat([0, 1], 8))
+    ax = plots.plot_token_grid(PHOTO, tiles, axes()[0], views=[1])
+    corners = [path.get_extents().extents.tolist() for path in ax.collections[0].get_paths()]
+    assert corners == GRID.boxes[8:].tolist()
+    assert [text.get_text() for text in ax.texts] == ["8", "15"]
+    with pytest.raises(InputError, match="choose from these"):
+        plots.plot_token_grid(PHOTO, tiles, axes()[0], views=[2])
+
+
 def test_accuracy_lines_are_shares_right_with_wilson_bands():
     ax = plots.plot_accuracy_by_alpha(ALPHAS, axes()[0])
     left, above, everything = lines(ax)

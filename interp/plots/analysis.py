@@ -55,8 +55,16 @@ def draw_tokens(analysis: Analysis) -> Figure:
 
 
 def draw_grid(analysis: Analysis) -> Figure:
-    """Which pixels of the photo each image token saw."""
-    return figure_of(plot_token_grid(analysis.image, analysis.grid))
+    """Which pixels of the photo each image token saw; tiles beside the view of the whole photo, if there are both."""
+    tiles = sorted(set(analysis.grid.view.tolist()) - {0})
+    if not tiles:
+        return figure_of(plot_token_grid(analysis.image, analysis.grid))
+    panels = new_grid(2, columns=2, cell=panel_size(analysis.grid, width=6.0))
+    for ax, views in zip(panels, ([0], tiles), strict=True):
+        plot_token_grid(analysis.image, analysis.grid, ax, views=views)
+    figure = figure_of(panels[0])
+    figure.suptitle(analysis.grid.describe(), fontsize=TITLE, color=INK)
+    return figure
 
 
 def _say_steps(ax: Axes, analysis: Analysis) -> Axes:

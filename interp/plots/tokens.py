@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.collections import PolyCollection
 
+from interp.errors import InputError
 from interp.plots.canvas import canvas, panel_size
 from interp.plots.style import INK, TICK, line_colours, new_axes
 
@@ -19,29 +21,45 @@ if TYPE_CHECKING:
     from interp.grid import ImageGrid
 
 
-def plot_token_grid(image: Image.Image, grid: ImageGrid, ax: Axes | None = None) -> Axes:
+def plot_token_grid(
+    image: Image.Image, grid: ImageGrid, ax: Axes | None = None, *, views: Sequence[int] | None = None
+) -> Axes:
     """Draw what each image token saw: its outline on the photo, one colour per view, first and last token numbered.
+
+    Args:
+        image: the photo.
+        grid: the geometry of its image tokens.
+        ax: where to draw; a new figure by default.
+        views: of which views; all by default. Views of the same pixels hide each other.
 
     Example:
         >>> plot_token_grid(photo, grid).figure.savefig("grid.png")
 
     Raises:
-        InputError: the photo is not the one that the grid was made for.
+        InputError: the photo is not the one that the grid was made for, or a view is not there.
     """
+    there = np.unique(grid.view).tolist()
+    chosen = there if views is None else sorted(set(views))
+    if not chosen or set(chosen) - set(there):
+        raise InputError(f"views {list(views or [])} were asked for, and the grid has {there}: choose from these")
     ax = new_axes(ax, panel_size(grid, width=6.0))
     canvas(image, grid).draw(ax, grey=False)
-    views = np.unique(grid.view)
-    for view, colour in zip(views, ["white", *line_colours(len(views) - 1)], strict=True):
+    for view, colour in zip(chosen, ["white", *line_colours(len(chosen) - 1)], strict=True):
         corners = grid.boxes[grid.view == view]
         outlines = PolyCollection(
-            corners[:, [[0, 1], [2, 1], [2, 3], [0, 3]]], facecolor="none", edgecolor=colour, linewidth=0.7
+            corners[:, [[0, 1], [2, 1], [2, 3], [0, 3]]], facecolor="none", edgecolor=colour, linewidth=0.9
         )
-        outlines.set_path_effects([patheffects.withStroke(linewidth=1.5, foreground="black", alpha=0.5)])
+        outlines.set_path_effects([patheffects.withStroke(linewidth=2.0, foreground="black", alpha=0.5)])
         ax.add_collection(outlines, autolim=False)
-    for token in sorted({0, len(grid) - 1}):
+    own = np.flatnonzero(np.isin(grid.view, chosen))
+    for token in sorted({own[0], own[-1]}):
         x0, y0, x1, y1 = grid.boxes[token]
         paper: dict[str, Any] = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1}
         at: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": TICK - 2, "color": INK}
         ax.text((x0 + x1) / 2, (y0 + y1) / 2, str(token), bbox=paper, **at)
-    ax.set_title(textwrap.fill(grid.describe(), 60), fontsize=TICK, loc="left", color=INK)
+    if views is None:
+        said = grid.describe()
+    else:
+        said = f"{'the photo as a whole' if chosen == [0] else 'its tiles'}: {len(own)} tokens"
+    ax.set_title(textwrap.fill(said, 60), fontsize=TICK, loc="left", color=INK)
     return ax

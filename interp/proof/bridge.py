@@ -59,5 +59,5 @@ def _bridge(vlm: HookedVLM) -> Any:
             words = AutoTokenizer.from_pretrained(folder)  # one that knows where it comes from
             return TransformerBridge.boot_transformers(folder, hf_model=twin, tokenizer=words, dtype=vlm.dtype)
     except Exception as error:  # whatever an adapter stumbles over, it can not take the model
-        first = str(error).strip().splitlines()[0][:120] if str(error).strip() else ""
+        first = (str(error).strip().splitlines() or [""])[0].split(". ")[0][:120]
         raise ModelError(f"TransformerBridge can not take this model ({type(error).__name__}: {first})") from error
