@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adaptvis.policies import Baseline, Policy
 from interp.interventions import PerSample, Untouched
-from interp.prefix import Prefix
+from interp.prefix import share_prefill
 
 if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
@@ -64,7 +64,7 @@ def answer(
 
 def answer_batch(vlm: HookedVLM, inputs: VLMInputs, policy: Policy, *, max_new_tokens: int = 10) -> tuple[Answer, ...]:
     """Answer a batch, each sample under the intervention that the policy chooses for it: one prefill for all."""
-    prefix = Prefix(vlm, inputs)
+    prefix = share_prefill(vlm, inputs)
     (untouched,) = prefix.generate([Untouched()], max_new_tokens)
     confidences = untouched.confidence
     chosen = tuple(policy.choose(sure) for sure in confidences)
@@ -87,6 +87,6 @@ def answer_batch(vlm: HookedVLM, inputs: VLMInputs, policy: Policy, *, max_new_t
 
 def first_tokens(vlm: HookedVLM, inputs: VLMInputs, policy: Policy) -> Tensor:
     """The first answer token of each sample under a policy [batch]: one prefill and two single-token steps."""
-    prefix = Prefix(vlm, inputs)
+    prefix = share_prefill(vlm, inputs)
     chosen = tuple(policy.choose(sure) for sure in prefix.step([Untouched()]).confidence[0])
     return prefix.step([PerSample(chosen)]).logits[0].argmax(-1)

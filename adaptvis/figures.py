@@ -18,7 +18,7 @@ from interp.plots import (
     plot_share_by_layer,
 )
 from interp.plots.style import figure_of, new_grid
-from interp.prefix import Prefix
+from interp.prefix import share_prefill
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def draw_change(
     inputs = vlm.prepare(one.image, one.sample.question, prompt=prompt)
     hook = f"blocks.{layer}.attn.hook_pattern"
     plans: list[Intervention] = [Untouched(), evaluation.adaptvis.choose(float(before.loc[name, "confidence"]))]
-    rows = Prefix(vlm, inputs).step(plans, capture=[hook]).captured[hook][:, 0, :, 0].mean(1).cpu().numpy()
+    rows = share_prefill(vlm, inputs).step(plans, capture=[hook]).captured[hook][:, 0, :, 0].mean(1).cpu().numpy()
     maps = rows[:, inputs.layouts[0].image_positions]
     maps = maps / maps.sum(-1, keepdims=True)
     panels = plot_before_after(

@@ -11,7 +11,7 @@ from adaptvis.policies import AdaptVis, Baseline, ScalingVis
 from adaptvis.scoring import first_option
 from interp.errors import InputError
 from interp.interventions import ScaleImageLogits, spell
-from interp.prefix import Prefix
+from interp.prefix import share_prefill
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def sweep_alphas(
     with tqdm(total=len(samples), desc=f"alphas ({mode})", unit="sample", disable=not progress) as bar:
         for own in batches(samples, batch):
             inputs = vlm.prepare([item.image for item in own], [item.question for item in own], prompt=prompt)
-            answers = Prefix(vlm, inputs, chunk=4 * batch).generate(interventions, max_new_tokens)
+            answers = share_prefill(vlm, inputs, chunk=4 * batch).generate(interventions, max_new_tokens)
             sure = answers[strengths.index(_neutral(mode))].confidence
             for plan, generation in zip(interventions, answers, strict=True):
                 rows += _rows(own, generation, sure, plan)

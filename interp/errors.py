@@ -16,6 +16,10 @@ class ModelError(SpatialLensError):
     """A model that can not be loaded, is of no known family, or failed its self-check."""
 
 
+class RefusedError(ModelError):
+    """Something that a family of models can not do, refused by name; whatever else it does holds."""
+
+
 class HookError(SpatialLensError, KeyError):
     """A hook point, layer, head or query row that does not exist, or an edit that can not be served."""
 

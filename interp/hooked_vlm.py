@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformer_lens import HookedRootModule
 
 from interp.cache import Keep, VLMCache
-from interp.errors import HookError, ModelError
+from interp.errors import HookError, ModelError, RefusedError
 from interp.families import CAPABILITIES, family_of
 from interp.inputs import VLMInputs, prepare
 from interp.interventions import Intervention, ModelShape
@@ -189,10 +189,10 @@ class HookedVLM(HookedRootModule):
         """Refuse to go on with something that this family can not do.
 
         Raises:
-            ModelError: it can not.
+            RefusedError: it can not.
         """
         if reason := self.family.refusals.get(capability):
-            raise ModelError(f"{capability} is not offered for the {self.family.name} family: {reason}")
+            raise RefusedError(f"{capability} is not offered for the {self.family.name} family: {reason}")
 
     # hooks ------------------------------------------------------------------------------------------------------
 

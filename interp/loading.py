@@ -28,12 +28,11 @@ def load_model(
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
     name = str(name)
-    if name in TINY:
-        model, processor = build_tiny(name)
-        return model.to(**_where(dtype, device_map)), processor
-    place = resolve(name)
     if str(device_map).startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {str(device_map)!r} is asked for and there is no CUDA device here: use cpu or auto")
+    if name in TINY:
+        return _tiny(name, dtype, device_map, revision=revision, **kwargs)
+    place = resolve(name)
     try:
         config = AutoConfig.from_pretrained(place, revision=revision)
         if type(config) not in AutoModelForImageTextToText._model_mapping:
@@ -63,6 +62,21 @@ def load_model(
             "the files are not complete, or belong to another model"
         )
     return model.eval().requires_grad_(False), processor
+
+
+def _tiny(name: str, dtype: Any, device_map: Any, **options: Any) -> tuple[PreTrainedModel, Any]:
+    """A tiny model, made here; what would be said to transformers about a checkpoint is refused.
+
+    Raises:
+        InputError: such an option, or several devices.
+    """
+    said = sorted(option for option, value in options.items() if value is not None)
+    if said or not isinstance(device_map, (str, torch.device, int, type(None))):
+        raise InputError(
+            f"{name} is made in memory and takes a dtype and one device, not {', '.join(said) or device_map}"
+        )
+    model, processor = build_tiny(name)
+    return model.to(**_where(dtype, device_map)), processor
 
 
 def _where(dtype: Any, device_map: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ kept. An intervention that touches earlier rows does not fit and is refused.
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ class Prefix:
     Raises:
         HookError: hooks are on, which would be baked into the kept keys and values.
         InputError: a prompt of a single token, or that ends with the image.
-        ModelError: a family whose earlier rows depend on the last one.
+        RefusedError: a family whose earlier rows depend on the last one; see `share_prefill`.
     """
 
     def __init__(self, vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 16) -> None:
@@ -80,10 +81,16 @@ class Prefix:
             name: value[:, :-1] if value.shape == inputs.input_ids.shape else value
             for name, value in inputs.tensors.items()
         }
-        with torch.no_grad():
-            self._cache = vlm.model(**tensors, use_cache=True, logits_to_keep=1).past_key_values
-        # of families whose positions count the image as fewer than its tokens; the model keeps only the latest
-        self._position_shift = getattr(vlm.model.model, "rope_deltas", None)
+        inner = vlm.model.model
+        before = getattr(inner, "rope_deltas", None)
+        try:
+            with torch.no_grad():
+                self._cache = vlm.model(**tensors, use_cache=True, logits_to_keep=1).past_key_values
+            # of families whose positions count the image as fewer than its tokens
+            self._position_shift = getattr(inner, "rope_deltas", None)
+        finally:
+            if hasattr(inner, "rope_deltas"):
+                inner.rope_deltas = before
 
     def step(
         self,
@@ -213,6 +220,48 @@ class Prefix:
             tokens.append(torch.where(done, settings.pad_token_id or 0, following))
             done = done | torch.isin(following, ends)
         return torch.stack(tokens, 1)
+
+
+class WholePasses:
+    """What a `Prefix` offers, each intervention by a run of the whole prompt: for families that can not share one."""
+
+    def __init__(self, vlm: HookedVLM, inputs: VLMInputs) -> None:
+        """Keep the batch; nothing is run yet."""
+        self.vlm, self.inputs = vlm, inputs
+
+    def step(
+        self,
+        interventions: Sequence[Intervention],
+        *,
+        capture: Sequence[str] = (),
+        samples: Sequence[int] | None = None,
+    ) -> Step:
+        """Run the prompts under each intervention; see `Prefix.step`."""
+        if not interventions:
+            raise InputError("no intervention is given: use Untouched() for the baseline")
+        chosen = list(range(len(self.inputs))) if samples is None else list(samples)
+        logits, captured = [], defaultdict(list)
+        for intervention in interventions:
+            kept: dict[str, Tensor] = {}
+            keep = RowHook(Keep(kept), "last", reads_only=True)
+            hooks = intervention.hooks(self.vlm.cfg, self.inputs.layouts)
+            saving = [(name, keep) for name in (self.vlm.matching(capture) if capture else ())]
+            with torch.no_grad(), self.vlm.hooks([*hooks, *saving]):
+                logits.append(self.vlm(self.inputs, logits_to_keep=1).logits[chosen, -1].float())
+            for name, value in kept.items():
+                captured[name].append(value[chosen])
+        return Step(torch.stack(logits), {name: torch.stack(values) for name, values in captured.items()})
+
+    def generate(self, interventions: Sequence[Intervention], max_new_tokens: int = 10) -> list[Generation]:
+        """Answer greedily under each intervention; see `Prefix.generate`."""
+        if not interventions:
+            raise InputError("no intervention is given: use Untouched() for the baseline")
+        return [self.vlm.generate(self.inputs, max_new_tokens, intervention=each) for each in interventions]
+
+
+def share_prefill(vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 16) -> Prefix | WholePasses:
+    """A `Prefix`, or whole passes where the family refuses one: the same numbers, at the price of a run each."""
+    return WholePasses(vlm, inputs) if "prefix" in vlm.family.refusals else Prefix(vlm, inputs, chunk=chunk)
 
 
 def _spread(intervention: Intervention, samples: int) -> list[Intervention]:

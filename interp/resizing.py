@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,8 +97,50 @@ def follow_processor(image_size: tuple[int, int], image_processor: Any) -> tuple
 
 
 def filter_radius(image_processor: Any) -> int:
-    """Radius of the resampling filter that an image processor uses, in pixels; Pillow's number of it is its setting."""
-    return {0: 1, 1: 3, 2: 1, 3: 2, 4: 1, 5: 1}[int(image_processor.resample)]
+    """Radius of the resampling filter that an image processor uses, in pixels; Pillow's number of it is its setting.
+
+    Raises:
+        ModelError: a filter that is not known.
+    """
+    radii = {0: 1, 1: 3, 2: 1, 3: 2, 4: 1, 5: 1}
+    given = getattr(image_processor, "resample", None)
+    try:
+        return radii[int(given)]  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(
+            f"the image processor resamples by {given!r}, and how far that reaches is not known: use one of Pillow's "
+            "filters by number, such as 3 for bicubic"
+        ) from None
+
+
+def told(processor: Any, name: str) -> Any:
+    """What a processor tells its image processor of a setting, or else that one's own."""
+    over = getattr(processor, "images_kwargs", {}).get(name)
+    return getattr(processor.image_processor, name) if over is None else over
+
+
+def check_steps(image_processor: Any, *known: str) -> None:
+    """Refuse an image processor that does not work as one of the `known` classes of transformers does.
+
+    Args:
+        image_processor: the model's.
+        known: names such as `Gemma3ImageProcessor`; the class of the same name that works with Pillow goes with it.
+
+    Raises:
+        ModelError: it has steps of its own.
+    """
+    import transformers
+
+    names = [name + backend for name in known for backend in ("", "Pil")]
+    given = type(image_processor)
+    for reference in (getattr(transformers, name) for name in names if hasattr(transformers, name)):
+        steps = {name for name, value in vars(reference).items() if isfunction(value) and not name.startswith("__")}
+        if all(getattr(given, step, None) is getattr(reference, step, None) for step in (*steps, *_STEPS)):
+            return
+    raise ModelError(
+        f"the image processor {given.__name__} has steps of its own, so where its pixels come from is not known: "
+        f"use a model with {' or '.join(known)} of transformers"
+    )
 
 
 def _known_steps(image_processor: Any) -> tuple[bool, bool]:

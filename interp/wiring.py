@@ -79,6 +79,7 @@ class Wiring:
         text, vision, ends = self.points
         try:
             self._keep(self.model.register_forward_pre_hook(self._note_ids, with_kwargs=True))
+            self._keep(self.model.register_forward_hook(self._forget_ids, always_call=True))
             language = submodule(self.model, self.family.language)
             self._keep(language.register_forward_pre_hook(self._begin_pass, with_kwargs=True))
             self._attach_tower(text_tower(self.model, self.family), text, follows_pass=True)
@@ -105,9 +106,14 @@ class Wiring:
         self.handles.append(handle)
 
     def _note_ids(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Note which of the ids that the model is given stand for the image."""
-        ids = kwargs.get("input_ids", args[0] if args else None)
-        self.image_ids = None if ids is None else ids == self.model.config.image_token_id
+        """Note which of the ids that the model is given stand for the image, while somebody listens to it."""
+        self.image_ids = None
+        if self.points[2]["projector"].has_hooks():
+            ids = kwargs.get("input_ids", args[0] if args else None)
+            self.image_ids = None if ids is None else ids == self.model.config.image_token_id
+
+    def _forget_ids(self, *of_no_interest: Any) -> None:
+        self.image_ids = None
 
     def _begin_pass(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Note how many rows the language model is about to compute, and after how many cached ones."""
@@ -118,8 +124,10 @@ class Wiring:
         self.now.offset = 0 if cache is None else int(cache.get_seq_length())
         if self.now.offset == 0:
             self.now.prompt = self.now.length
-        if embedded is None or self.image_ids is None or not self.points[2]["projector"].has_hooks():
+        if not self.points[2]["projector"].has_hooks():
             return None
+        if embedded is None or self.image_ids is None:
+            raise HookError("projector.hook_out: which positions are the image's is known from input_ids: give these")
         return args, {**kwargs, "inputs_embeds": self._show_image(embedded)}
 
     def _show_image(self, embedded: Tensor) -> Tensor:
@@ -148,8 +156,7 @@ class Wiring:
             for path, point, gain in zip(
                 outs, (hooks.hook_attn_out, hooks.hook_mlp_out), tower.gains or ("", ""), strict=True
             ):
-                scale = torch.as_tensor(getattr(block, gain)) if gain else None
-                added = partial(_show_output, point, gain=scale)
+                added = partial(_show_output, point, gain=partial(getattr, block, gain) if gain else None)
                 self._keep(submodule(block, path).register_forward_hook(added))
             qkv = (hooks.attn.hook_q, hooks.attn.hook_k, hooks.attn.hook_v)
             each = [qkv] if len(tower.projections) == 1 else [(point,) for point in qkv]
@@ -162,16 +169,28 @@ def text_tower(model: PreTrainedModel, family: Family) -> Tower:
     """Where the language model's blocks live, by the kind of decoder.
 
     Raises:
-        ModelError: a decoder that norms what attention and MLP add, in a family that knows of none.
+        ModelError: a decoder that changes what attention and MLP add, in a family that knows of no such thing.
     """
     kind = model.config.get_text_config().model_type
     tower = family.texts.get(kind, family.text)
-    if not tower.mlp_out and hasattr(submodule(model, tower.blocks)[0], "post_feedforward_layernorm"):
+    block = submodule(model, tower.blocks)[0]
+    named = {tower.mlp_norm, tower.attention_out, tower.mlp_out, *(tower.gains or ())}
+    changed = [name for name in CHANGES_WHAT_IS_ADDED if hasattr(block, name) and name not in named]
+    if changed:
         raise ModelError(
-            f"decoder {kind!r} is not supported in the {family.name} family: what its blocks add to the residual "
-            "stream is normed once more, and where is not known"
+            f"decoder {kind!r} is not supported in the {family.name} family: its blocks change what they add to the "
+            f"residual stream by {', '.join(changed)}"
         )
     return tower
+
+
+CHANGES_WHAT_IS_ADDED = (
+    "post_feedforward_layernorm",
+    "post_self_attn_layernorm",
+    "post_mlp_layernorm",
+    "residual_multiplier",
+)
+"""Parts of a decoder block, in families of transformers, that stand between attention or MLP and the stream."""
 
 
 def vision_tower(model: PreTrainedModel, family: Family) -> Tower:
@@ -210,21 +229,29 @@ def _show(point: HookPoint, tensor: Tensor) -> Tensor:
     return show(point, tensor) if tensor.ndim > 2 else show(point, tensor[None])[0]
 
 
-def _show_output(point: HookPoint, module: nn.Module, args: Any, output: Any, gain: Tensor | None = None) -> Any:
+def _show_output(
+    point: HookPoint, module: nn.Module, args: Any, output: Any, gain: Callable[[], Any] | None = None
+) -> Any:
     """Show a module's output (or the first of its outputs), times the gain that the block applies to it."""
     if not point.has_hooks():
         return None
     first = output[0] if isinstance(output, tuple) else output
-    shown = _show(point, first) if gain is None else _show_scaled(point, first, gain)
+    shown = _show(point, first) if gain is None else _show_scaled(point, first, gain())
     return (shown, *output[1:]) if isinstance(output, tuple) else shown
 
 
-def _show_scaled(point: HookPoint, tensor: Tensor, gain: Tensor) -> Tensor:
-    """Show a tensor times its gain; an edit is divided by it, as the block multiplies again."""
-    shown, changed = visit(point, tensor * gain)
-    if changed and bool((gain == 0).any()):
-        raise HookError(f"{point.name} can not be edited: its block multiplies it by a gain that is zero in places")
-    return shown / gain if changed else tensor
+def _show_scaled(point: HookPoint, tensor: Tensor, gain: Tensor | float) -> Tensor:
+    """Show a tensor times its gain; where it is edited, divide by the gain, as the block multiplies again."""
+    before = tensor * gain
+    shown, changed = visit(point, before.clone())
+    if not changed:
+        return tensor
+    divided = (shown.double() / gain).to(tensor.dtype)
+    if not bool(divided.isfinite().all()):
+        raise HookError(f"{point.name} can not be edited: its block multiplies it by a gain that is too small to undo")
+    if torch.is_grad_enabled() and shown.requires_grad:
+        return divided
+    return torch.where(shown == before, tensor, divided)  # what was left alone stays what it was, to the bit
 
 
 def _show_input(point: HookPoint, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -250,15 +277,17 @@ def _show_heads(points: tuple[HookPoint, ...], width: int, module: nn.Module, ar
     """Show a projection's output as [batch pos head d_head]; a fused one as queries, keys and values."""
     if not any(point.has_hooks() for point in points):
         return None
+    share = output.shape[-1] // len(points)
     parts = [
-        _show(point, part.unflatten(-1, (-1, width))) if part.ndim > 2 else _show_packed(point, part, width)
-        for point, part in zip(points, output.chunk(len(points), -1), strict=True)
+        _show_part(point, output.narrow(-1, place * share, share).unflatten(-1, (-1, width)))
+        for place, point in enumerate(points)
     ]
     return torch.cat([part.flatten(-2) for part in parts], -1) if len(parts) > 1 else parts[0].reshape(output.shape)
 
 
-def _show_packed(point: HookPoint, part: Tensor, width: int) -> Tensor:
-    return show(point, part.unflatten(-1, (-1, width))[None])[0]
+def _show_part(point: HookPoint, part: Tensor) -> Tensor:
+    """Show heads [batch pos head d_head]; packed ones [pos head d_head] as a batch of one."""
+    return show(point, part) if part.ndim > 3 else show(point, part[None])[0]
 
 
 def check_name(known: Callable[[], list[str]], name: str) -> None:

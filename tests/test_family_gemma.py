@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import Gemma2Config, LlavaConfig, LlavaForConditionalGeneration
+from transformers import Gemma2Config, Gemma3ImageProcessor, LlavaConfig, LlavaForConditionalGeneration
 
 from interp.errors import InputError, ModelError
 from interp.families.gemma import grid
@@ -38,7 +38,7 @@ def panning() -> HookedVLM:
 
 def test_a_token_is_a_pooled_square_of_patches():
     vision = SimpleNamespace(image_size=896, patch_size=14)
-    images = SimpleNamespace(do_resize=True, size={"height": 896, "width": 896}, resample=2, do_pan_and_scan=None)
+    images = Gemma3ImageProcessor(size={"height": 896, "width": 896})
     processor = SimpleNamespace(image_processor=images, images_kwargs={"do_pan_and_scan": False})
     made = grid((640, 480), processor, SimpleNamespace(vision_config=vision, mm_tokens_per_image=256))
     assert len(made) == 256

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import PixtralImageProcessor
 
 from interp.errors import InputError, ModelError
 from interp.families.mistral3 import grid
@@ -33,7 +34,7 @@ def vlm(request) -> HookedVLM:
 
 def made_up(**more):
     """A processor and a configuration like those of Mistral-Small-3.1."""
-    images = SimpleNamespace(**{"do_resize": True, "size": {"longest_edge": 1540}, "resample": 3, **more})
+    images = PixtralImageProcessor(**{"size": {"longest_edge": 1540}, **more})
     processor = SimpleNamespace(image_processor=images, patch_size=14, spatial_merge_size=2)
     return processor, SimpleNamespace(vision_config=SimpleNamespace(patch_size=14), spatial_merge_size=2)
 

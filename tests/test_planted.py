@@ -171,13 +171,14 @@ def test_in_the_null_model_overlap_predicts_nothing_at_the_stated_rate():
     assert np.mean(covered) > 0.85
 
 
-def test_in_the_null_model_the_image_changes_nothing(runs):
+def test_in_the_null_model_neither_attention_nor_answer_depends_on_the_image(runs):
     run = runs["planted-null"]
     other = run.vlm.prepare(
         [scene.image for scene in run.scenes[::-1]], [scene.question for scene in run.scenes], prompt="paper"
     )
     swapped, pattern = last_rows(run.vlm, other)
     assert torch.allclose(swapped, run.logits, atol=1e-4)
+    assert np.allclose(pattern, last_rows(run.vlm, run.inputs)[1], atol=1e-4)
 
 
 # directions and paths -------------------------------------------------------------------------------------------
@@ -281,6 +282,7 @@ def test_scaling_moves_nothing_in_the_null_model(runs):
     run = runs["planted-null"]
     logits, pattern = last_rows(run.vlm, run.inputs, ScaleImageLogits(2.0))
     assert torch.allclose(logits, run.logits, atol=1e-4)
+    assert not np.allclose(pattern, last_rows(run.vlm, run.inputs)[1], atol=0.05)  # though attention did move
 
 
 def test_scalingvis_in_all_heads_is_the_algebra_of_the_one_that_writes(soft):

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from adaptvis import AdaptVis, answer
 from interp import attention, proof
 from interp.__main__ import main
-from interp.errors import InputError, ModelError
+from interp.errors import InputError, ModelError, RefusedError
 from interp.families import all_families
 from interp.hooked_vlm import HookedVLM
-from interp.prefix import Prefix
+from interp.interventions import ScaleImageLogits, Untouched
+from interp.prefix import Prefix, WholePasses, share_prefill
 from interp.proof.pixels import check_photo
 from interp.proof.samples import noise, one_prompt
 from interp.zoo.tiny import TINY, build_tiny
@@ -44,7 +46,7 @@ def test_every_claim_holds_or_is_refused_by_name(name):
     findings = proof.prove(tiny(name), name)
     assert [finding.claim for finding in findings] == [claim.name for claim in proof.claims()]
     assert [f"{finding.claim}: {finding.value} {finding.detail}" for finding in findings if not finding.holds] == []
-    refused = {finding.claim for finding in findings if finding.value is None}
+    refused = {finding.claim for finding in findings if finding.refused}
     assert refused - {"bridge"} == REFUSED.get(name, set())
     assert ("bridge" in refused) == (name.removeprefix("tiny-") not in BRIDGED)
 
@@ -142,10 +144,37 @@ def test_an_unknown_tiny_model_or_claim_is_refused():
 def test_what_a_family_can_not_do_is_said_and_refused():
     hooked = tiny("tiny-paligemma")
     reason = hooked.capabilities()["prefix"]
-    with pytest.raises(ModelError, match="prefix is not offered"):
+    with pytest.raises(RefusedError, match="prefix is not offered"):
         Prefix(hooked, one_prompt(hooked))
     assert reason.startswith("no: ") and set(tiny("tiny-llava").capabilities().values()) == {"yes"}
     assert "one sequence" in tiny("tiny-qwen3_vl").capabilities()["vision"]
+
+
+@pytest.mark.parametrize("name", ["tiny-paligemma", "tiny-llava"])
+def test_whole_passes_say_what_runs_of_the_prompt_say_and_what_a_prefix_says(name):
+    hooked = tiny(name)
+    inputs, plans = one_prompt(hooked), [Untouched(), ScaleImageLogits(0.5), ScaleImageLogits(2.0, mode="temper")]
+    hook = "blocks.1.attn.hook_pattern"
+    step = WholePasses(hooked, inputs).step(plans, capture=[hook])
+    for place, plan in enumerate(plans):
+        with torch.no_grad():
+            output, cache = hooked.run_with_cache(
+                inputs, names_filter=hook, fwd_hooks=plan.hooks(hooked.cfg, inputs.layouts)
+            )
+        assert torch.allclose(step.logits[place], output.logits[:, -1], atol=1e-5)
+        assert torch.allclose(step.captured[hook][place], cache[hook], atol=1e-6)
+    assert not torch.allclose(step.logits[0], step.logits[1], atol=1e-3)
+    shared = share_prefill(hooked, inputs)
+    assert isinstance(shared, Prefix) == (name == "tiny-llava")
+    assert torch.allclose(shared.step(plans).logits, step.logits, atol=1e-5)
+    wanted = WholePasses(hooked, inputs).generate(plans, 4)
+    assert [one.texts for one in shared.generate(plans, 4)] == [one.texts for one in wanted]
+
+
+@pytest.mark.parametrize("name", ["tiny-paligemma"])
+def test_adaptvis_answers_where_no_prefill_can_be_shared(name):
+    said = answer(tiny(name), noise((60, 40)), "Where?", AdaptVis(0.5, 1.5, 0.4), prompt="paper", max_new_tokens=3)
+    assert said.branch and said.text is not None
 
 
 # the proof itself -----------------------------------------------------------------------------------------------
@@ -153,7 +182,7 @@ def test_what_a_family_can_not_do_is_said_and_refused():
 
 def does_not_hold(name, claim):
     (finding,) = proof.prove(tiny(name), name, [claim])
-    return finding.value is not None and not finding.holds
+    return not finding.holds
 
 
 def with_grid(monkeypatch, name, change):
@@ -168,8 +197,11 @@ def with_grid(monkeypatch, name, change):
         lambda grid: replace(grid, boxes=grid.boxes[::-1]),
         lambda grid: replace(grid, boxes=np.roll(grid.boxes, 1, axis=0)),
         lambda grid: replace(grid, boxes=grid.boxes * [0.5, 1.0, 0.5, 1.0]),
+        lambda grid: replace(grid, boxes=(grid.boxes + [2, 0, 2, 0]).clip(max=[*grid.image_size] * 2)),
+        lambda grid: replace(grid, reach=grid.reach * 8),
+        lambda grid: replace(grid, n_slots=grid.n_slots + 1),
     ],
-    ids=["backwards", "one off", "half as wide"],
+    ids=["backwards", "one off", "half as wide", "two pixels off", "blurred", "a slot too many"],
 )
 @pytest.mark.parametrize("name", ["tiny-llava", "tiny-qwen2_5_vl"])
 def test_boxes_in_a_wrong_place_are_caught(monkeypatch, name, change):
@@ -218,6 +250,7 @@ def test_the_command_prints_data_with_one_entry_a_model(capsys):
         "value": 0.0,
         "tolerance": 0.0,
         "detail": entry["claims"]["untouched"]["detail"],
+        "refused": False,
         "holds": True,
     }
 

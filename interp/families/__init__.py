@@ -24,6 +24,10 @@ under hooks; one prefill shared among interventions on the last prompt row; seve
 image token."""
 
 
+VIEWS_REMARK = {"vision": "the batch axis counts views, of all photos one after another"}
+"""Of families whose vision tower takes tiles."""
+
+
 @dataclass(frozen=True)
 class Tower:
     """Where a stack of blocks lives, as attribute paths: the first from the model, the others from one block.

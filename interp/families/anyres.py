@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, ModelError
-from interp.families import Family, Tower
+from interp.families import VIEWS_REMARK, Family, Tower
 from interp.families.llava import ENCODER
 
 if TYPE_CHECKING:
@@ -214,14 +214,9 @@ def _check_settings(image_processor: Any, config: Any) -> None:
     Raises:
         ModelError: there are such, by name.
     """
-    import transformers
+    from interp.resizing import check_steps
 
-    known = [getattr(transformers, f"Llava{kind}ImageProcessor{backend}") for kind, backend in _PROCESSORS]
-    if not any(getattr(type(image_processor), "_preprocess", None) is each._preprocess for each in known):
-        raise ModelError(
-            f"the image processor {type(image_processor).__name__} has steps of its own, so where its pixels come from "
-            "is not known: use that of LLaVA-NeXT or LLaVA-OneVision of transformers"
-        )
+    check_steps(image_processor, "LlavaNextImageProcessor", "LlavaOnevisionImageProcessor")
     side = config.vision_config.image_size
     sizes = {name: dict(getattr(image_processor, name) or {}) for name in ("size", "crop_size")}
     if any(length not in (None, side) for size in sizes.values() for length in size.values()):
@@ -242,8 +237,6 @@ def _check_settings(image_processor: Any, config: Any) -> None:
         )
 
 
-_PROCESSORS = (("Next", ""), ("Next", "Pil"), ("Onevision", ""), ("Onevision", "Pil"))
-
 _SCALED = Tower("model.language_model.layers", gains=("residual_multiplier", "residual_multiplier"))
 
 LLAVA_NEXT = Family(
@@ -252,6 +245,7 @@ LLAVA_NEXT = Family(
     texts={"granite": _SCALED},
     vision={"clip_vision_model": ENCODER, "siglip_vision_model": ENCODER},
     grid=grid,
+    remarks=VIEWS_REMARK,
 )
 
 LLAVA_ONEVISION = Family(
@@ -259,6 +253,7 @@ LLAVA_ONEVISION = Family(
     model_types=("llava_onevision",),
     vision={"clip_vision_model": ENCODER, "siglip_vision_model": ENCODER},
     grid=onevision_grid,
+    remarks=VIEWS_REMARK,
 )
 
 FAMILIES = (LLAVA_NEXT, LLAVA_ONEVISION)

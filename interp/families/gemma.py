@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, ModelError
-from interp.families import Family, Tower
+from interp.families import VIEWS_REMARK, Family, Tower
 from interp.families.llava import ENCODER
 from interp.families.llava import grid as square_grid
 
@@ -29,7 +29,9 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
         array([ 0.,  0., 40., 30.])
     """
     from interp.grid import View, grid_of_views
+    from interp.resizing import check_steps
 
+    check_steps(processor.image_processor, "Gemma3ImageProcessor")
     vision = config.vision_config
     token = vision.patch_size * (vision.image_size // vision.patch_size // int(config.mm_tokens_per_image**0.5))
     views = []
@@ -63,15 +65,17 @@ def _resized(image_size: tuple[int, int], crop: tuple[int, int, int, int], image
 
 def _crops(image_size: tuple[int, int], processor: Any) -> list[tuple[int, int, int, int]]:
     """Corners of the pieces that pan and scan cuts a long photo into, along its longer side; none where it is off."""
-    if not _setting(processor, "do_pan_and_scan"):
+    from interp.resizing import told
+
+    if not told(processor, "do_pan_and_scan"):
         return []
-    smallest = _setting(processor, "pan_and_scan_min_crop_size")
+    smallest = told(processor, "pan_and_scan_min_crop_size")
     width, height = image_size
     long, short = max(image_size), min(image_size)
-    if long / short < _setting(processor, "pan_and_scan_min_ratio_to_activate"):
+    if long / short < told(processor, "pan_and_scan_min_ratio_to_activate"):
         return []
     count = max(2, min(long // smallest, int(long / short + 0.5)))
-    count = min(count, _setting(processor, "pan_and_scan_max_num_crops"))
+    count = min(count, told(processor, "pan_and_scan_max_num_crops"))
     piece = -(-long // count)
     if min(piece, short) < smallest:
         return []
@@ -82,12 +86,6 @@ def _crops(image_size: tuple[int, int], processor: Any) -> list[tuple[int, int, 
         )
     edges = [(piece * place, min(piece * (place + 1), long)) for place in range(count)]
     return [(start, 0, end, height) if width >= height else (0, start, width, end) for start, end in edges]
-
-
-def _setting(processor: Any, name: str) -> Any:
-    """What the processor tells its image processor, or else that one's own setting."""
-    told = processor.images_kwargs.get(name)
-    return getattr(processor.image_processor, name) if told is None else told
 
 
 def _with_bos_and_break(text: str, processor: Any) -> str:
@@ -110,6 +108,7 @@ GEMMA3 = Family(
     text=SANDWICH,
     vision={"siglip_vision_model": ENCODER},
     grid=grid,
+    remarks=VIEWS_REMARK,
 )
 
 PALIGEMMA = Family(

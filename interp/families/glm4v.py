@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interp.families import Family, Tower
-from interp.families.qwen import PACKED, PACKED_REMARK, check_steps, merged_grid
+from interp.families.qwen import PACKED, PACKED_REMARK, merged_grid
 
 if TYPE_CHECKING:
     from interp.grid import ImageGrid
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
     """The image tokens of one photo of `image_size` (width, height), with the resize to whole tokens undone."""
-    from transformers import Glm4vImageProcessor, Glm4vImageProcessorPil
     from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize
 
-    check_steps(processor.image_processor, (Glm4vImageProcessor, Glm4vImageProcessorPil))
+    from interp.resizing import check_steps
+
+    check_steps(processor.image_processor, "Glm4vImageProcessor")
     frames = processor.image_processor.temporal_patch_size
     new_size = partial(smart_resize, frames, temporal_factor=frames)
     return merged_grid(image_size, processor.image_processor, config, new_size)

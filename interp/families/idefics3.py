@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import ModelError
-from interp.families import Family, Tower
+from interp.families import VIEWS_REMARK, Family, Tower
 
 if TYPE_CHECKING:
     from interp.grid import ImageGrid, View
@@ -23,10 +23,10 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
         ModelError: another image processor than the family's, or tiles that the pixel shuffle can not divide.
     """
     from interp.grid import View, grid_of_views
-    from interp.resizing import Axis, filter_radius
+    from interp.resizing import Axis, check_steps, filter_radius
 
     image_processor = processor.image_processor
-    check_known(image_processor, ("Idefics3", "SmolVLM"))
+    check_steps(image_processor, "Idefics3ImageProcessor", "SmolVLMImageProcessor")
     radius = filter_radius(image_processor)
     tile = int(image_processor.max_image_size["longest_edge"])
     token = token_side(tile, config.vision_config.patch_size, config.scale_factor)
@@ -105,23 +105,6 @@ def token_side(tile: int, patch: int, shuffled: int) -> int:
     return patch * shuffled
 
 
-def check_known(image_processor: Any, families: tuple[str, ...]) -> None:
-    """Refuse an image processor whose steps are not those of these families of transformers.
-
-    Raises:
-        ModelError: it is another one.
-    """
-    import transformers
-
-    names = [f"{family}ImageProcessor{backend}" for family in families for backend in ("", "Pil")]
-    known = tuple(getattr(transformers, name) for name in names if hasattr(transformers, name))
-    if not isinstance(image_processor, known):
-        raise ModelError(
-            f"the image processor {type(image_processor).__name__} has steps of its own, so where its pixels come "
-            f"from is not known: use a model with the processor of {' or '.join(families)} of transformers"
-        )
-
-
 ENCODER = Tower("model.vision_model.encoder.layers", mlp_norm="layer_norm2")
 """The vision tower, a SigLIP inside of the model."""
 
@@ -133,6 +116,7 @@ IDEFICS3 = Family(
     vision={"idefics3_vision": ENCODER, "smolvlm_vision": ENCODER},
     final_norm="model.text_model.norm",
     grid=grid,
+    remarks=VIEWS_REMARK,
 )
 
 FAMILIES = (IDEFICS3,)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import ModelError
-from interp.families import Family, Tower
-from interp.families.idefics3 import check_known, tile_views, token_side
+from interp.families import VIEWS_REMARK, Family, Tower
+from interp.families.idefics3 import tile_views, token_side
 
 if TYPE_CHECKING:
     from interp.grid import ImageGrid
@@ -21,10 +21,10 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
         ModelError: another image processor than the family's, or tiles that are not what the tower takes.
     """
     from interp.grid import View, grid_of_views
-    from interp.resizing import Axis, filter_radius
+    from interp.resizing import Axis, check_steps, filter_radius
 
     image_processor = processor.image_processor
-    check_known(image_processor, ("GotOcr2",))
+    check_steps(image_processor, "GotOcr2ImageProcessor")
     radius = filter_radius(image_processor)
     side, token = _sides(dict(image_processor.size), config)
     columns, rows = _columns_and_rows(image_size, processor, side)
@@ -41,10 +41,9 @@ def _columns_and_rows(image_size: tuple[int, int], processor: Any, side: int) ->
     """How many tiles are cut, by the rule of transformers itself; the settings of the whole processor go first."""
     from transformers.models.got_ocr2.image_processing_got_ocr2 import get_optimal_tiled_canvas
 
-    own, over = processor.image_processor, getattr(processor, "images_kwargs", {})
-    crops, fewest, most = (
-        over.get(name, getattr(own, name)) for name in ("crop_to_patches", "min_patches", "max_patches")
-    )
+    from interp.resizing import told
+
+    crops, fewest, most = (told(processor, name) for name in ("crop_to_patches", "min_patches", "max_patches"))
     if not crops or most < 2:
         return 1, 1
     return get_optimal_tiled_canvas((image_size[1], image_size[0]), (side, side), fewest, most)
@@ -71,6 +70,7 @@ INTERNVL = Family(
     model_types=("internvl",),
     vision={"internvl_vision": ENCODER},
     grid=grid,
+    remarks=VIEWS_REMARK,
 )
 
 FAMILIES = (INTERNVL,)

@@ -27,9 +27,10 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
         414
     """
     from interp.grid import View, grid_of_views
-    from interp.resizing import Axis, filter_radius
+    from interp.resizing import Axis, check_steps, filter_radius
 
     images = processor.image_processor
+    check_steps(images, "PixtralImageProcessor")
     if getattr(images, "do_center_crop", None):
         raise ModelError("the image processor has do_center_crop=True, which is not supported with a Pixtral tower")
     width, height = image_size

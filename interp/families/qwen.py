@@ -19,15 +19,14 @@ from interp.families import Family, Tower
 if TYPE_CHECKING:
     from interp.grid import ImageGrid
 
-_STEPS = ("_preprocess", "resize", "patchify")
-
 
 def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
     """The image tokens of one photo of `image_size` (width, height), with the resize to whole tokens undone."""
-    from transformers import Qwen2VLImageProcessor, Qwen2VLImageProcessorPil
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-    check_steps(processor.image_processor, (Qwen2VLImageProcessor, Qwen2VLImageProcessorPil))
+    from interp.resizing import check_steps
+
+    check_steps(processor.image_processor, "Qwen2VLImageProcessor")
     return merged_grid(image_size, processor.image_processor, config, smart_resize)
 
 
@@ -71,20 +70,6 @@ def merged_grid(
     return grid_of_views(image_size, [View.of_axes(x, y, (side, side))])
 
 
-def check_steps(image_processor: Any, known: tuple[type, ...]) -> None:
-    """Refuse an image processor that works otherwise than the `known` ones.
-
-    Raises:
-        ModelError: it has steps of its own.
-    """
-    given = type(image_processor)
-    if not any(all(getattr(given, step, None) is getattr(one, step) for step in _STEPS) for one in known):
-        raise ModelError(
-            f"the image processor {given.__name__} has steps of its own, so where its pixels come from is not known: "
-            f"use a model with {' or '.join(one.__name__ for one in known)}"
-        )
-
-
 def _resized(
     image_size: tuple[int, int], image_processor: Any, side: int, new_size: Callable[..., tuple[int, int]]
 ) -> tuple[int, int]:
@@ -107,6 +92,11 @@ PACKED = Tower("model.visual.blocks", attention="attn", mlp_norm="norm2", projec
 
 PACKED_REMARK = {"vision": "the patches of all photos of a batch are one sequence, those of a token side by side"}
 
+DEEPSTACK_REMARK = {
+    "rows": "the first layers also add what earlier vision layers made of the photo: after hook_resid_post, and past "
+    "projector.hook_out"
+}
+
 FAMILIES = tuple(
     Family(
         name=kind,
@@ -114,7 +104,7 @@ FAMILIES = tuple(
         vision={f"{kind}_vision": PACKED},
         grid=grid,
         wrapped_image="<|vision_start|>{}<|vision_end|>",
-        remarks=PACKED_REMARK,
+        remarks={**PACKED_REMARK, **(DEEPSTACK_REMARK if kind == "qwen3_vl" else {})},
     )
     for kind in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 )

@@ -1,16 +1,18 @@
-"""Proof: what an instrument claims of a model, measured on that model against references that share no code with it.
+"""Proof: what the instrument claims of a model, measured on that model.
 
 Each claim compares the hooked model with something simpler: the model without hooks, the family's own eager
-attention, a few lines of naive attention, Hugging Face's `generate`, single runs, pixels that were changed.
+attention, a few lines of naive attention, Hugging Face's `generate`, whole runs instead of steps, single runs instead
+of a batch, pixels that were changed, TransformerLens's own bridge.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from interp.errors import InputError, ModelError
+from interp.errors import InputError, RefusedError, SpatialLensError
 
 if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
@@ -26,7 +28,8 @@ class Claim:
     Attributes:
         name: short, a column of the table.
         says: what holds, in words.
-        measure: `(vlm) -> (value, detail)`; a `ModelError` is a refusal with its reason.
+        measure: `(vlm) -> (value, detail)`; a `RefusedError` is a refusal with its reason, any other of our errors a
+            failure.
         tolerance: largest value with which the claim holds.
     """
 
@@ -44,22 +47,24 @@ class Finding:
         model: the model's name.
         family: its family.
         claim: the claim's name.
-        value: the largest difference, or the number of mistakes; None where it was refused.
+        value: the largest difference, or the number of mistakes; infinite where it could not even be measured.
         tolerance: the largest value with which the claim holds.
         detail: what was compared, or the reason of a refusal.
+        refused: whether the family refuses by name; the value is NaN then.
     """
 
     model: str
     family: str
     claim: str
-    value: float | None
+    value: float
     tolerance: float
     detail: str
+    refused: bool = False
 
     @property
     def holds(self) -> bool:
         """Whether the claim holds, or was refused by name."""
-        return self.value is None or self.value <= self.tolerance  # NaN is not
+        return self.refused or self.value <= self.tolerance  # NaN is not
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as plain values."""
@@ -99,7 +104,7 @@ def check_claims(chosen: Sequence[str]) -> tuple[str, ...]:
 
 
 def prove(vlm: HookedVLM, name: str, chosen: Sequence[str] = ()) -> list[Finding]:
-    """Measure every claim, or the chosen ones, on one model in fp32.
+    """Measure every claim, or the chosen ones, on one model. The tolerances are meant for fp32.
 
     Args:
         vlm: a loaded model.
@@ -111,9 +116,12 @@ def prove(vlm: HookedVLM, name: str, chosen: Sequence[str] = ()) -> list[Finding
     for claim in claims():
         if claim.name not in names:
             continue
+        refused = False
         try:
             value, detail = claim.measure(vlm)
-        except ModelError as refusal:
-            value, detail = None, str(refusal)
-        findings.append(Finding(name, vlm.family.name, claim.name, value, claim.tolerance, detail))
+        except RefusedError as refusal:
+            value, detail, refused = math.nan, str(refusal), True
+        except SpatialLensError as failure:
+            value, detail = math.inf, str(failure)
+        findings.append(Finding(name, vlm.family.name, claim.name, value, claim.tolerance, detail, refused))
     return findings

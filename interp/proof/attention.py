@@ -18,6 +18,7 @@ from interp.wiring import submodule, text_tower, vision_tower
 if TYPE_CHECKING:
     from interp.families import Tower
     from interp.hooked_vlm import HookedVLM
+    from interp.inputs import VLMInputs
 
 REFERENCE = "spatial_lens_reference"
 
@@ -59,41 +60,54 @@ def captured_rows(vlm: HookedVLM) -> tuple[float, str]:
 
 
 def edited_logits(vlm: HookedVLM) -> tuple[float, str]:
-    """Largest difference of the output after an edit of all rows' logits from that of naive attention.
+    """Largest difference of the output after an edit of the logits from that of naive attention.
 
-    The edit changes every row of two heads in the first, a middle and the last layer of the language model, and in
-    the first layer of the tower.
+    Three edits, each of two heads: all rows of the first, a middle and the last layer of the language model; its last
+    rows alone, which are written over what the kernel made; all rows of the first layer of the tower.
     """
     inputs = one_prompt(vlm)
     last = vlm.cfg.n_layers - 1
-    names = [f"blocks.{layer}.attn.hook_attn_logits" for layer in sorted({0, last // 2, last})]
-    names.append("vision.blocks.0.attn.hook_attn_logits")
+    text = [f"blocks.{layer}.attn.hook_attn_logits" for layer in sorted({0, last // 2, last})]
+    few = range(inputs.input_ids.shape[1] - 3, inputs.input_ids.shape[1])
+    cases = [(text, None), (text, few), (["vision.blocks.0.attn.hook_attn_logits"], None)]
+    found = [_edited(vlm, inputs, names, rows) for names, rows in cases]
+    least = min(moved for _, moved in found)
+    if not least >= 1e-3:
+        return float("inf"), "an edit moves nothing, so that nothing is proved"
+    return largest(torch.tensor(off) for off, _ in found), f"logits, moved by {least:.2g} or more"
+
+
+def _edited(vlm: HookedVLM, inputs: VLMInputs, names: list[str], rows: range | None) -> tuple[float, float]:
+    """How far the logits are off those of naive attention under the same edit, and how far the edit moves them."""
     towers = dict(_towers(vlm))
-    edited = {_attentions(vlm, towers["vision." if name.startswith("v") else ""])[_layer(name)] for name in names}
+    modules = {_attentions(vlm, towers["vision." if name.startswith("v") else ""])[_layer(name)] for name in names}
     with torch.no_grad():
-        with vlm.paused(), _attending(vlm, _naive(edited)):
+        with vlm.paused(), _attending(vlm, _naive(modules, rows)):
             wanted = vlm.model(**inputs.tensors, use_cache=False).logits
-        moved = vlm.run_with_hooks(
-            inputs, fwd_hooks=[(names, lambda logits, hook: _edit(logits))], query_rows="all"
+        ours = vlm.run_with_hooks(
+            inputs,
+            fwd_hooks=[(names, lambda logits, hook: _edit(logits, rows))],
+            query_rows="all" if rows is None else list(rows),
         ).logits
         still = vlm(inputs).logits
-    moved_by = largest([wanted - still])
-    if not moved_by >= 1e-3:
-        return float("inf"), "the edit moves nothing, so that nothing is proved"
-    return largest([moved - wanted]), f"logits, moved by up to {moved_by:.2g}"
+    return largest([ours - wanted]), largest([wanted - still])
 
 
-def _edit(logits: Tensor) -> Tensor:
-    """An edit that differs by head, row and key; a softmax can tell from which place on the diagonal it was taken."""
+def _edit(logits: Tensor, rows: range | None = None) -> Tensor:
+    """An edit that differs by head, row and key; a softmax can tell from which place on the diagonal it was taken.
+
+    The logits are those of all rows, or of `rows` alone.
+    """
     key = torch.arange(logits.shape[-1], device=logits.device)
+    row = key if rows is None else torch.tensor(list(rows), device=logits.device)
     edited = logits.clone()
     edited[:, 0] *= 0.5
-    edited[:, -1] += torch.sin(0.1 * key[-logits.shape[-2] :, None] + 0.2 * key)
+    edited[:, -1] += torch.sin(0.1 * row[:, None] + 0.2 * key)
     return edited
 
 
-def _naive(edited: set[Any]) -> Attend:
-    """Attention in its textbook form, the logits of the `edited` modules edited before the mask."""
+def _naive(edited: set[Any], rows: range | None) -> Attend:
+    """Attention in its textbook form, logits of the `edited` modules edited before the mask: all rows, or `rows`."""
 
     def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any) -> Any:
         shared = query.shape[1] // key.shape[1]
@@ -102,7 +116,11 @@ def _naive(edited: set[Any]) -> Attend:
         logits = query @ key.transpose(2, 3) * scaling
         if kwargs.get("softcap"):
             logits = kwargs["softcap"] * torch.tanh(logits / kwargs["softcap"])
-        if module in edited:
+        if module in edited and rows is not None:
+            logits = logits.index_copy(
+                2, torch.tensor(list(rows), device=logits.device), _edit(logits[:, :, list(rows)], rows)
+            )
+        elif module in edited:
             logits = _edit_window(module, logits)
         if attention_mask is not None:
             logits = logits + attention_mask[..., : key.shape[2]]

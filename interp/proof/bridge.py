@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from interp.errors import ModelError
+from interp.errors import RefusedError
 from interp.proof.samples import largest, one_prompt
 
 if TYPE_CHECKING:
@@ -25,13 +25,11 @@ def bridged(vlm: HookedVLM) -> tuple[float, str]:
     """Largest difference of residual streams and patterns, in every layer, from TransformerBridge's.
 
     Raises:
-        ModelError: the bridge can not take this model.
+        RefusedError: the bridge can not take this model, or does not show all of these.
     """
     size = sum(weight.numel() for weight in vlm.parameters())
     if size > LARGEST:
-        raise ModelError(
-            f"TransformerBridge needs a copy of the model, and this one has {size / 1e9:.1f} billion weights"
-        )
+        raise RefusedError(f"TransformerBridge needs a copy, and this model has {size / 1e9:.1f} billion weights")
     inputs = one_prompt(vlm)
     bridge = _bridge(vlm)
     names = [f"blocks.{layer}.{point}" for layer in range(vlm.cfg.n_layers) for point in POINTS]
@@ -39,10 +37,10 @@ def bridged(vlm: HookedVLM) -> tuple[float, str]:
     with torch.no_grad():
         _, theirs = bridge.run_with_cache(inputs.input_ids, names_filter=names, output_attentions=False, **tensors)
         _, ours = vlm.run_with_cache(inputs, names_filter=names, query_rows="all")
-    both = [name for name in names if name in theirs]
-    if not both:
-        raise ModelError("TransformerBridge shows none of the tensors that are compared")
-    return largest(ours[name] - theirs[name] for name in both), f"{len(both)} of {len(names)} tensors"
+    missing = [name for name in names if name not in theirs]
+    if missing:
+        raise RefusedError(f"TransformerBridge shows no {', '.join(missing)}")
+    return largest(ours[name] - theirs[name] for name in names), f"{len(names)} tensors"
 
 
 def _bridge(vlm: HookedVLM) -> Any:
@@ -58,6 +56,8 @@ def _bridge(vlm: HookedVLM) -> Any:
             vlm.processor.save_pretrained(folder)
             words = AutoTokenizer.from_pretrained(folder)  # one that knows where it comes from
             return TransformerBridge.boot_transformers(folder, hf_model=twin, tokenizer=words, dtype=vlm.dtype)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # whatever an adapter stumbles over, it can not take the model
         first = (str(error).strip().splitlines() or [""])[0].split(". ")[0][:120]
-        raise ModelError(f"TransformerBridge can not take this model ({type(error).__name__}: {first})") from error
+        raise RefusedError(f"TransformerBridge can not take this model ({type(error).__name__}: {first})") from error

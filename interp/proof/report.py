@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from interp.errors import ModelError
 from interp.output import record
 from interp.proof import Finding, claims
 
@@ -45,22 +46,29 @@ def notes(findings: Sequence[Finding]) -> list[str]:
     """What did not hold or was refused, a sentence each."""
     verdict = {True: "is refused", False: "DOES NOT HOLD"}
     return [
-        f"{finding.model}: {finding.claim} {verdict[finding.value is None]}: {finding.detail}"
+        f"{finding.model}: {finding.claim} {verdict[finding.refused]}: {finding.detail}"
         for finding in findings
-        if finding.value is None or not finding.holds
+        if finding.refused or not finding.holds
     ]
 
 
 def spell(finding: Finding) -> str:
     """A finding in a few characters; what does not hold is marked."""
-    if finding.value is None:
+    if finding.refused:
         return "-"
-    number = f"{finding.value:.0f}" if float(finding.value).is_integer() else f"{finding.value:.1e}"
+    number = f"{finding.value:.0f}" if finding.value.is_integer() else f"{finding.value:.1e}"
     return number if finding.holds else f"{number} !"
 
 
 def markdown(entries: Sequence[dict[str, Any]]) -> str:
-    """The table of the docs: a row for each model, a column for each claim, and what was refused below."""
+    """The table of the docs: a row for each model, a column for each claim, and what was refused below.
+
+    Raises:
+        ModelError: a claim does not hold.
+    """
+    broken = [one["model"] for one in entries if not one["holds"]]
+    if broken:
+        raise ModelError(f"claims do not hold for {', '.join(broken)}: run 'python -m interp selfcheck MODEL'")
     names = [claim.name for claim in claims()]
     rows = [f"| family | class | vision tower | {' | '.join(names)} |", "|---|---|---|" + "---:|" * len(names)]
     refused = []
@@ -74,4 +82,4 @@ def markdown(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def _fields(one: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: one["claims"][name][key] for key in ("value", "tolerance", "detail")}
+    return {key: one["claims"][name][key] for key in ("value", "tolerance", "detail", "refused")}

@@ -10,7 +10,7 @@ from torch import Tensor
 from interp.generation import greedy_settings
 from interp.interventions import Intervention, ScaleImageLogits, Untouched
 from interp.prefix import Prefix
-from interp.proof.samples import four_prompts, largest, one_prompt
+from interp.proof.samples import four_prompts, largest
 
 if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
@@ -28,7 +28,7 @@ INTERVENTIONS: tuple[Intervention, ...] = (
 
 def generated(vlm: HookedVLM) -> tuple[float, str]:
     """Tokens that differ between a generation whose every row is captured and Hugging Face's own."""
-    inputs = one_prompt(vlm)
+    inputs = four_prompts(vlm)[0]
     answer, _ = vlm.generate_with_cache(inputs, NEW_TOKENS)
     settings = greedy_settings(vlm, NEW_TOKENS)
     with torch.no_grad(), vlm.paused():
@@ -38,9 +38,11 @@ def generated(vlm: HookedVLM) -> tuple[float, str]:
         finally:
             vlm.model.generation_config = before
     wanted = plain[:, inputs.input_ids.shape[1] :]
+    if len(wanted.unique()) < 2:
+        return float("inf"), "the model repeats one token, so that nothing is proved"
     if wanted.shape != answer.tokens.shape:
         return float(abs(wanted.shape[1] - answer.tokens.shape[1])), "the answers differ in length"
-    return float((wanted != answer.tokens).sum()), f"{wanted.shape[1]} tokens"
+    return float((wanted != answer.tokens).sum()), f"{wanted.shape[1]} tokens for {len(wanted)} prompts"
 
 
 def prefixed(vlm: HookedVLM) -> tuple[float, str]:
@@ -48,6 +50,9 @@ def prefixed(vlm: HookedVLM) -> tuple[float, str]:
     inputs = four_prompts(vlm)[0]
     name = f"blocks.{vlm.cfg.n_layers - 1}.attn.hook_pattern"
     step = Prefix(vlm, inputs).step(INTERVENTIONS, capture=[name])
+    moved = largest([step.logits[1:] - step.logits[:1]])
+    if not moved >= 1e-3:
+        return float("inf"), "the interventions move nothing, so that nothing is proved"
     apart: list[Tensor] = []
     for place, intervention in enumerate(INTERVENTIONS):
         hooks = intervention.hooks(vlm.cfg, inputs.layouts)
