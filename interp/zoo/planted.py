@@ -180,7 +180,7 @@ def _null(strength: float) -> list[_Part]:
     rng = np.random.default_rng(0)
     heads = [(layer, head) for layer in range(N_LAYERS) for head in range(N_HEADS) if (layer, head) != FETCH_HEAD]
     blind = [
-        _Part(head, tuple(("one", place, float(rng.normal())) for place in ("across", "down", "image", "bos")))
+        _Part(head, tuple(("one", place, float(rng.normal()) / _SCALE) for place in ("across", "down", "image", "bos")))
         for head in heads
     ]
     answer = _Part(FETCH_HEAD, (("last", "word", STRENGTH), *_bos(0.5)), (("hash", "right", 1.0),))
