@@ -25,10 +25,20 @@ examples:
   python -m interp analyze photo.jpg "Where is the mug in the photo?" --boxes "mug=10,20,50,80"
 """
 
-SELFCHECK = """Prove on a model what this toolkit claims of it, against references that share no code with it.
+SELFCHECK = """Prove on a model what this toolkit claims of it.
 
 Prints a table with the largest difference for each claim; what a family can not do is refused by name. The exit code
 is 1 if something does not hold. Differences are meant for float32, which is the default here.
+
+claims:
+  untouched  a run that nobody listens to is bit-equal to plain Hugging Face
+  rows       captured attention rows, text and vision, are those of the family's own eager attention
+  edit       an edit of the logits does what it does in naive attention
+  generate   tokens under hooks are those of Hugging Face's generate
+  prefix     a step on a shared prefill is the whole edited run
+  batch      a ragged batch of four is four single runs
+  boxes      with the tower's blocks silent, changed pixels move the image tokens in whose boxes they lie, and no others
+  bridge     residual streams and patterns are those of TransformerLens's bridge, where it takes the model
 
 examples:
   python -m interp selfcheck shapes-vlm

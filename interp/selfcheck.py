@@ -22,7 +22,7 @@ _N_TOKENS = 8
 
 
 def check_on_load(vlm: HookedVLM) -> None:
-    """Prove, on eight text tokens and one blank image, that this model's hooks are real.
+    """Prove, on eight text tokens and one small image, that this model's hooks are real.
 
     Checked in the first, middle and last layer of the language model, and in the first of the vision tower: attention
     rows sum to one, an edit of them moves the output, and an unhooked run is bit-equal to the model without hooks.

@@ -85,7 +85,12 @@ def claims() -> tuple[Claim, ...]:
         Claim("generate", "tokens under hooks are those of Hugging Face's generate", generated, 0.0),
         Claim("prefix", "a step on a shared prefill is the whole edited run", prefixed, TOLERANCE),
         Claim("batch", "a ragged batch of four is four single runs", ragged, TOLERANCE),
-        Claim("boxes", "image tokens see the pixels of their boxes and no others", token_boxes, 0.0),
+        Claim(
+            "boxes",
+            "with the tower's blocks silent, image tokens see the pixels of their boxes and no others",
+            token_boxes,
+            0.0,
+        ),
         Claim("bridge", "residual streams and patterns are those of TransformerLens's bridge", bridged, TOLERANCE),
     )
 

@@ -70,12 +70,15 @@ def markdown(entries: Sequence[dict[str, Any]]) -> str:
     if broken:
         raise ModelError(f"claims do not hold for {', '.join(broken)}: run 'python -m interp selfcheck MODEL'")
     names = [claim.name for claim in claims()]
-    rows = [f"| family | class | vision tower | {' | '.join(names)} |", "|---|---|---|" + "---:|" * len(names)]
+    rows = [
+        f"| family | model | class | vision tower | {' | '.join(names)} |",
+        "|---|---|---|---|" + "---:|" * len(names),
+    ]
     refused = []
     for one in entries:
         found = {name: Finding(one["model"], one["family"], name, **_fields(one, name)) for name in names}
         cells = " | ".join(spell(found[name]) for name in names)
-        rows.append(f"| {one['family']} | `{one['class']}` | {one['vision']} | {cells} |")
+        rows.append(f"| {one['family']} | {one['model']} | `{one['class']}` | {one['vision']} | {cells} |")
         refused += [f"* {note}" for note in notes(list(found.values()))]
     says = [f"* **{claim.name}**: {claim.says} (tolerance {claim.tolerance:g})" for claim in claims()]
     return "\n".join([*rows, "", *says, "", *refused, ""])

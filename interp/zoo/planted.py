@@ -138,7 +138,7 @@ def _scene(name: str, number: int, rng: np.random.Generator) -> Sample:
     options = ("left", "right")
     names = [box.label for box in boxes]
     both = name in ("planted-relation", "planted-distractor")
-    asked = where_in_relation(*names, options=options) if both else where_in_photo(names[0], options=options)
+    asked = where_in_relation(names[0], names[1], options) if both else where_in_photo(names[0], options)
     return Sample(
         id=f"{name}-{number}",
         image=Image.fromarray(pixels),
