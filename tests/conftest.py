@@ -46,3 +46,11 @@ def undisturbed():
     np.set_printoptions(**_PRINT_OPTIONS)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(scope="session")
+def checkpoint_processor():
+    """The image processor of the LLaVA-1.5 checkpoint itself."""
+    from transformers import CLIPImageProcessor
+
+    return CLIPImageProcessor(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336})
