@@ -129,6 +129,29 @@ def test_an_edit_of_what_the_language_model_receives_reaches_it(name):
     assert not torch.allclose(plain, turned, atol=1e-3)
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("name", TINY)
+def test_what_breaks_off_in_the_middle_leaves_the_model_as_it_was(name, error):
+    hooked = tiny(name)
+    inputs = one_prompt(hooked)
+
+    def break_off(tensor, hook):
+        raise error("stop")
+
+    with torch.no_grad():
+        before = hooked(inputs).logits
+        for point in ("projector.hook_out", "blocks.1.attn.hook_pattern", "vision.blocks.0.attn.hook_attn_logits"):
+            rows = "all" if "attn" in point else None
+            with pytest.raises(error, match="stop"):
+                hooked.run_with_hooks(inputs, fwd_hooks=[(point, break_off)], query_rows=rows)
+            assert torch.equal(hooked(inputs).logits, before), point
+        with pytest.raises(error, match="stop"):
+            hooked.generate(inputs, 2, fwd_hooks=[("blocks.1.attn.hook_pattern", break_off)])
+        assert torch.equal(hooked(inputs).logits, before)
+        with hooked.paused() as model:
+            assert torch.equal(model(**inputs.tensors, use_cache=False).logits, before)
+
+
 def test_every_family_has_a_tiny_model():
     proved = {tiny(name).family.name for name in TINY}
     assert proved == {family.name for family in all_families()}
