@@ -316,10 +316,10 @@ def as_markdown(lines: dict[str, Line], machine: str) -> str:
         ]
         unit = " MiB" if line.unit == "MiB" else ""
         bar = "" if line.bar is None else f"{line.bar:g}{unit}"
-        rows.append(
-            f"| {what} | {line.ratio:.3f}{unit} | {line.low:.3f} to {line.high:.3f} "
-            f"| {line.pairs} | {bar} | {verdict} |"
+        middle, low, high = (
+            f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.5f}" for value in (line.ratio, line.low, line.high)
         )
+        rows.append(f"| {what} | {middle}{unit} | {low} to {high} | {line.pairs} | {bar} | {verdict} |")
     head = (
         "# Benchmarks\n\nWritten by `make bench`. Each line compares two runs inside one process, pair by pair, on "
         "random weights of a real model's shape: LLaVA-1.5's with 16 layers, 16 heads, 1,024 wide, 576 image tokens, "
