@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from interp.cli import Parser, add_model_options, load, numbers, run
+from interp.cli import Parser, add_model_options, load, note_random_weights, numbers, run
 from interp.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def answer_command(options: argparse.Namespace) -> int:
     policy = _policy(options)
     image = load_image(options.photo)
     folder = None if options.out is None else OutputFolder(options.out)
+    note_random_weights(options.model)
     vlm = load(options)
     found = answer(vlm, image, options.question, policy, prompt=options.prompt, max_new_tokens=options.max_new_tokens)
     print(f"untouched: {found.untouched!r} (first token {found.confidence:.1%})")

@@ -6,10 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from interp.cli import Parser, add_debug_option, add_model_options, load, numbers, run
+from interp.cli import Parser, add_debug_option, add_model_options, load, note_random_weights, numbers, run
 from interp.errors import InputError
+from interp.zoo.tiny import TINY
 
 if TYPE_CHECKING:
     from interp.detect import Detector
@@ -73,7 +74,7 @@ def build_parser() -> Parser:
     one.set_defaults(command=analyze_command)
     proof = commands.add_parser("selfcheck", help="prove the hooks and the geometry", description=SELFCHECK)
     which = proof.add_mutually_exclusive_group(required=True)
-    which.add_argument("model", nargs="?", metavar="MODEL", help="hub name, folder, embedded or tiny model")
+    which.add_argument("model", nargs="?", metavar="MODEL", help=f"hub name, folder, shapes-vlm, or {', '.join(TINY)}")
     which.add_argument("--all-families", action="store_true", help="a tiny model of every family, made in memory")
     proof.add_argument("--claims", help="only these, such as rows,boxes")
     proof.add_argument("--json", action="store_true", help="print data instead of a table, one entry for each model")
@@ -102,6 +103,7 @@ def analyze_command(options: argparse.Namespace) -> int:
         detector = GivenBoxes.parse(options.boxes)
     elif options.detector is not None:
         detector = YoloDetector(options.detector, download=options.download)
+    note_random_weights(options.model)
     analysis = analyze(
         image,
         options.question,
@@ -132,17 +134,17 @@ def selfcheck_command(options: argparse.Namespace) -> int:
     from interp.output import plain
     from interp.proof import check_claims, prove
     from interp.proof.report import LEGEND, entry, heading, line, notes
-    from interp.zoo.tiny import TINY
 
     names = check_claims(options.claims.split(",") if options.claims else ())
     models = TINY if options.all_families else (options.model,)
-    entries, remarks = [], []
-    if not options.json:
-        print(heading(names))
+    entries: list[dict[str, Any]] = []
+    remarks: list[str] = []
     for model in tqdm(models, unit="model", disable=len(models) == 1 or not sys.stderr.isatty()):
         options.model = model
         vlm = load(options)
         findings = prove(vlm, model, names)
+        if not entries and not options.json:
+            tqdm.write(heading(names))
         entries.append(entry(vlm, findings))
         remarks += notes(findings)
         if not options.json:
@@ -150,7 +152,8 @@ def selfcheck_command(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(plain(entries), indent=2))
     else:
-        print("\n".join([f"({LEGEND})", *remarks]))
+        verdict = "every claim holds" if all(one["holds"] for one in entries) else "NOT every claim holds"
+        print("\n".join([f"({LEGEND})", *remarks, f"{verdict}, or is refused by name"]))
     return 0 if all(one["holds"] for one in entries) else 1
 
 

@@ -59,6 +59,12 @@ def load(options: argparse.Namespace) -> HookedVLM:
     )
 
 
+def note_random_weights(model: str) -> None:
+    """Say on standard error that what a tiny model answers means nothing."""
+    if model.startswith("tiny-"):
+        print(f"note: {model} has random weights, so its answers and maps mean nothing", file=sys.stderr)
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """Read layers or heads: `17,18` or `4-7` or both.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from interp.errors import InputError, ModelError, SpatialLensError
-from interp.zoo.tiny import TINY, build_tiny
+from interp.zoo.tiny import PREFIX as TINY_PREFIX
+from interp.zoo.tiny import build_tiny
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,7 +31,7 @@ def load_model(
     name = str(name)
     if str(device_map).startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {str(device_map)!r} is asked for and there is no CUDA device here: use cpu or auto")
-    if name in TINY:
+    if name.startswith(TINY_PREFIX):
         return _tiny(name, dtype, device_map, revision=revision, **kwargs)
     place = resolve(name)
     try:

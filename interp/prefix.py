@@ -109,14 +109,13 @@ class Prefix:
         Raises:
             HookError: an intervention touches earlier rows, a name matches nothing, or hooks are on.
         """
+        _check_several(interventions)
         chosen = list(range(len(self.inputs))) if samples is None else list(samples)
         many = max(self.chunk // max(len(chosen), 1), 1)
         parts = [
             self._run(list(interventions[start : start + many]), chosen, capture)[1]
             for start in range(0, len(interventions), many)
         ]
-        if not parts:
-            raise InputError("no intervention is given: use Untouched() for the baseline")
         captured = {name: torch.cat([part.captured[name] for part in parts]) for name in parts[0].captured}
         return Step(torch.cat([part.logits for part in parts]), captured)
 
@@ -126,6 +125,7 @@ class Prefix:
         Raises:
             HookError: see `step`.
         """
+        _check_several(interventions)
         settings = greedy_settings(self.vlm, max_new_tokens)
         chosen = list(range(len(self.inputs)))
         many = max(self.chunk // len(chosen), 1)
@@ -138,8 +138,6 @@ class Prefix:
                 as_generation(self.vlm, own, settings, first)
                 for own, first in zip(tokens.chunk(len(part)), step.logits, strict=True)
             ]
-        if not answers:
-            raise InputError("no intervention is given: use Untouched() for the baseline")
         return answers
 
     def _check_ready(self) -> None:
@@ -237,8 +235,7 @@ class WholePasses:
         samples: Sequence[int] | None = None,
     ) -> Step:
         """Run the prompts under each intervention; see `Prefix.step`."""
-        if not interventions:
-            raise InputError("no intervention is given: use Untouched() for the baseline")
+        _check_several(interventions)
         chosen = list(range(len(self.inputs))) if samples is None else list(samples)
         logits, captured = [], defaultdict(list)
         for intervention in interventions:
@@ -254,14 +251,21 @@ class WholePasses:
 
     def generate(self, interventions: Sequence[Intervention], max_new_tokens: int = 10) -> list[Generation]:
         """Answer greedily under each intervention; see `Prefix.generate`."""
-        if not interventions:
-            raise InputError("no intervention is given: use Untouched() for the baseline")
+        _check_several(interventions)
         return [self.vlm.generate(self.inputs, max_new_tokens, intervention=each) for each in interventions]
 
 
 def share_prefill(vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 16) -> Prefix | WholePasses:
     """A `Prefix`, or whole passes where the family refuses one: the same numbers, at the price of a run each."""
     return WholePasses(vlm, inputs) if "prefix" in vlm.family.refusals else Prefix(vlm, inputs, chunk=chunk)
+
+
+def _check_several(interventions: Sequence[Intervention]) -> None:
+    """Refuse a single intervention, or none, where several are expected."""
+    if hasattr(interventions, "hooks"):
+        raise InputError(f"{interventions} was given where a list is expected: write [{interventions}]")
+    if not len(interventions):
+        raise InputError("no intervention is given: use Untouched() for the baseline")
 
 
 def _spread(intervention: Intervention, samples: int) -> list[Intervention]:

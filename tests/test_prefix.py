@@ -135,6 +135,16 @@ def test_a_step_is_the_whole_pass_with_a_sliding_window_that_holds_the_prompt_or
         torch.testing.assert_close(logits, whole_pass(vlm, inputs, intervention).float(), rtol=1e-6, atol=1e-6)
 
 
+def test_a_single_intervention_where_several_are_expected_is_refused():
+    vlm, inputs, _ = case("clip", 2, "sdpa")
+    prefix = Prefix(vlm, inputs)
+    for ask in (prefix.step, prefix.generate):
+        with pytest.raises(InputError, match="where a list is expected"):
+            ask(ScaleImageLogits(0.5))
+        with pytest.raises(InputError, match="no intervention is given"):
+            ask([])
+
+
 class Elsewhere:
     """An intervention of the last row, on a point of the caller's choice."""
 

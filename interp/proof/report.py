@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import ModelError
 from interp.output import record
-from interp.proof import Finding, claims
+from interp.proof import TOLERANCE, Finding, claims
 
 if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
 
-LEGEND = "differences are the largest absolute ones; `generate` and `boxes` count mistakes; `-` is refused by name"
+LEGEND = (
+    f"differences are the largest absolute ones, up to {TOLERANCE:g} or 0 where nothing may differ; `generate` and "
+    "`boxes` count mistakes; `-` is refused by name"
+)
 
 
 def entry(vlm: HookedVLM, findings: Sequence[Finding]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Every tool has to find what was planted, in the right layer and head and with the right sign, and to find nothing in
 the null model. They run through the same processor, tower and hooks as any model; only their weights are peculiar:
 the tower passes on each patch's colour and place, every MLP is silent, and a head that has no part looks evenly at all
-that it sees and adds nothing.
+that it sees and adds nothing. So they are wrapped with `self_check=False`: that check wants every head to matter.
 
 The residual stream of the language model is a row of named places (`_PLACES`). A head with a part in the mechanism
 looks at BOS until its trigger is there, and then, with all of its weight, at what it is meant to find.
