@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.cli import Parser, add_debug_option, add_model_options, load, note_random_weights, numbers, run
 from interp.errors import InputError
+from interp.proof import CLAIMS
 from interp.zoo.tiny import TINY
 
 if TYPE_CHECKING:
@@ -32,14 +33,7 @@ Prints a table with the largest difference for each claim; what a family can not
 is 1 if something does not hold. Differences are meant for float32, which is the default here.
 
 claims:
-  untouched  a run that nobody listens to is bit-equal to plain Hugging Face
-  rows       captured attention rows, text and vision, are those of the family's own eager attention
-  edit       an edit of the logits does what it does in naive attention
-  generate   tokens under hooks are those of Hugging Face's generate
-  prefix     a step on a shared prefill is the whole edited run
-  batch      a ragged batch of four is four single runs
-  boxes      with the tower's blocks silent, changed pixels move the image tokens in whose boxes they lie, and no others
-  bridge     residual streams and patterns are those of TransformerLens's bridge, where it takes the model
+{claims}
 
 examples:
   python -m interp selfcheck shapes-vlm
@@ -72,7 +66,10 @@ def build_parser() -> Parser:
     one.add_argument("--out", default="out/analyze", help="folder for the results (default: %(default)s)")
     add_model_options(one)
     one.set_defaults(command=analyze_command)
-    proof = commands.add_parser("selfcheck", help="prove the hooks and the geometry", description=SELFCHECK)
+    said = "\n".join(f"  {claim.name:<10} {claim.says}" for claim in CLAIMS)
+    proof = commands.add_parser(
+        "selfcheck", help="prove the hooks and the geometry", description=SELFCHECK.format(claims=said)
+    )
     which = proof.add_mutually_exclusive_group(required=True)
     which.add_argument("model", nargs="?", metavar="MODEL", help=f"hub name, folder, shapes-vlm, or {', '.join(TINY)}")
     which.add_argument("--all-families", action="store_true", help="a tiny model of every family, made in memory")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, SpatialLensError
+from interp.zoo.tiny import PREFIX
 
 if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
@@ -61,7 +62,7 @@ def load(options: argparse.Namespace) -> HookedVLM:
 
 def note_random_weights(model: str) -> None:
     """Say on standard error that what a tiny model answers means nothing."""
-    if model.startswith("tiny-"):
+    if model.startswith(PREFIX):
         print(f"note: {model} has random weights, so its answers and maps mean nothing", file=sys.stderr)
 
 

@@ -168,8 +168,7 @@ def _of_sample(
     for layer, passes in enumerate(kept):
         for step in range(steps):
             row = passes[step][sample, :, 0].numpy()
-            end = inputs.input_ids.shape[1] + step  # a layer with a sliding window keeps only the last keys
-            pattern[layer, :, step, end - row.shape[-1] : end] = row
+            pattern[layer, :, step, : row.shape[-1]] = row
     tokens = tuple(vlm.processor.tokenizer.convert_ids_to_tokens(answer.tokens[sample, :steps].tolist()))
     return GeneratedAttention(pattern, tokens, inputs.layouts[sample].extended(tokens[: steps - 1]))
 

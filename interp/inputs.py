@@ -101,9 +101,10 @@ def prepare(
     # before the processor runs, as this refuses a photo whose enlargement would fill the memory
     grids = tuple(family.grid(photo.size, processor, model.config) for photo in photos)
     batch = _tokenize(model, processor, photos, prompts)
+    wrapped = family.wrapped_image.format(processor.image_token)
     written = [text if family.written is None else family.written(text, processor) for text in prompts]
     layouts = tuple(
-        _layout(model, processor, batch, row, Prompt(written[row], _asked(text, processor.image_token)), grid)
+        _layout(model, processor, batch, row, Prompt(written[row], _asked(text, processor.image_token), wrapped), grid)
         for row, (text, grid) in enumerate(zip(texts, grids, strict=True))
     )
     return VLMInputs(batch, layouts, grids, tuple(photos), tuple(prompts), prompt)
@@ -174,10 +175,11 @@ def _asked(text: str, image_token: str) -> str:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt before its image is expanded, and the question in it."""
+    """One prompt before its image is expanded, the question in it, and how its family writes an image."""
 
     text: str
     question: str
+    image: str
 
 
 def _layout(
@@ -185,7 +187,6 @@ def _layout(
 ) -> TokenLayout:
     """The layout of one sample: its ids, set against those of the prompt whose image is still one placeholder."""
     tokenizer = processor.tokenizer
-    wrapped = family_of(model).wrapped_image.format(processor.image_token)
     ids = batch["input_ids"][row]
     mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"]))[row].bool()
     own = ids[mask].tolist()
@@ -197,7 +198,7 @@ def _layout(
         prompt.text,
         prompt.question,
         spans,
-        image_token=wrapped if wrapped in prompt.text else processor.image_token,
+        image_token=prompt.image if prompt.image in prompt.text else processor.image_token,
         special=[token == tokenizer.bos_token_id for token in short["input_ids"]],
     )
     known = ["image_marker" if kind == "image" else kind for kind in known]

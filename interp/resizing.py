@@ -132,14 +132,23 @@ def check_steps(image_processor: Any, *known: str) -> None:
     import transformers
 
     names = [name + backend for name in known for backend in ("", "Pil")]
-    given = type(image_processor)
     for reference in (getattr(transformers, name) for name in names if hasattr(transformers, name)):
         steps = {name for name, value in vars(reference).items() if isfunction(value) and not name.startswith("__")}
-        if all(getattr(given, step, None) is getattr(reference, step, None) for step in (*steps, *_STEPS)):
+        if _works_as(image_processor, reference, (*steps, *_STEPS)):
             return
-    raise ModelError(
-        f"the image processor {given.__name__} has steps of its own, so where its pixels come from is not known: "
-        f"use a model with {' or '.join(known)} of transformers"
+    raise _has_own_steps(image_processor, " or ".join(known))
+
+
+def _works_as(image_processor: Any, reference: type, steps: Iterable[str]) -> bool:
+    """Whether the steps of an image processor are those of a class of transformers."""
+    given = type(image_processor)
+    return all(getattr(given, step, None) is getattr(reference, step, None) for step in steps)
+
+
+def _has_own_steps(image_processor: Any, known: str) -> ModelError:
+    return ModelError(
+        f"the image processor {type(image_processor).__name__} has steps of its own, so where its pixels come from is "
+        f"not known: use a model with {known} of transformers"
     )
 
 
@@ -154,14 +163,10 @@ def _known_steps(image_processor: Any) -> tuple[bool, bool]:
         LlavaImageProcessor: (True, False),
         LlavaImageProcessorPil: (True, True),
     }
-    given = type(image_processor)
     for reference, answer in known.items():
-        if all(getattr(given, step, None) is getattr(reference, step) for step in _STEPS):
+        if _works_as(image_processor, reference, _STEPS):
             return answer
-    raise ModelError(
-        f"the image processor {given.__name__} has steps of its own, so where its pixels come from is not known: "
-        "use a model with the processor of CLIP, SigLIP or LLaVA of transformers"
-    )
+    raise _has_own_steps(image_processor, "the processor of CLIP, SigLIP or LLaVA")
 
 
 _STEPS = ("_preprocess", "resize", "center_crop", "pad")

@@ -59,17 +59,17 @@ def _check_text(vlm: HookedVLM) -> None:
 def _check_vision(vlm: HookedVLM) -> None:
     """The vision tower, on one small image, as far as the language model."""
     ramp = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
-    pixels = vision_tensors(vlm, vlm.prepare(ramp, "Where?", prompt="paper"))
-    _check(vlm, lambda: image_features(vlm, pixels), ["vision.blocks.0."])
+    pixels = _vision_tensors(vlm, vlm.prepare(ramp, "Where?", prompt="paper"))
+    _check(vlm, lambda: _image_features(vlm, pixels), ["vision.blocks.0."])
 
 
-def vision_tensors(vlm: HookedVLM, inputs: VLMInputs) -> dict[str, Tensor]:
+def _vision_tensors(vlm: HookedVLM, inputs: VLMInputs) -> dict[str, Tensor]:
     """What of a batch the vision tower takes."""
     taken = signature(vlm.model.model.get_image_features).parameters
     return {name: value for name, value in inputs.tensors.items() if name in taken}
 
 
-def image_features(vlm: HookedVLM, pixels: dict[str, Tensor]) -> Tensor:
+def _image_features(vlm: HookedVLM, pixels: dict[str, Tensor]) -> Tensor:
     """What the projector makes of a batch, [image_token d_model]: one row for each image placeholder."""
     made = vlm.model.model.get_image_features(**pixels, return_dict=True).pooler_output
     parts = made if isinstance(made, (list, tuple)) else [made]

@@ -72,6 +72,7 @@ class Wiring:
         self.handles: list[RemovableHandle] = []
         self.modules: list[nn.Module] = []
         self.implementations: dict[int, tuple[Any, str]] = {}
+        self.projected = points[2]["projector"]
         self.image_ids: Tensor | None = None
 
     def attach(self) -> None:
@@ -108,7 +109,7 @@ class Wiring:
     def _note_ids(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note which of the ids that the model is given stand for the image, while somebody listens to it."""
         self.image_ids = None
-        if self.points[2]["projector"].has_hooks():
+        if self.projected.has_hooks():
             ids = kwargs.get("input_ids", args[0] if args else None)
             self.image_ids = None if ids is None else ids == self.model.config.image_token_id
 
@@ -124,7 +125,7 @@ class Wiring:
         self.now.offset = 0 if cache is None else int(cache.get_seq_length())
         if self.now.offset == 0:
             self.now.prompt = self.now.length
-        if not self.points[2]["projector"].has_hooks():
+        if not self.projected.has_hooks():
             return None
         if embedded is None or self.image_ids is None:
             raise HookError("projector.hook_out: which positions are the image's is known from input_ids: give these")
@@ -136,7 +137,7 @@ class Wiring:
         where = self.image_ids.to(embedded.device)
         if not bool(where.any()):
             return embedded
-        shown, changed = visit(self.points[2]["projector"], embedded[where])
+        shown, changed = visit(self.projected, embedded[where])
         return embedded.masked_scatter(where[..., None], shown) if changed else embedded
 
     def _attach_tower(self, tower: Tower, points: Any, *, follows_pass: bool) -> None:
@@ -224,9 +225,9 @@ def _join_windows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
     return args, {**kwargs, "cu_seqlens": edges[[0, -1]]}
 
 
-def _show(point: HookPoint, tensor: Tensor) -> Tensor:
-    """Show a tensor of the model, packed ones [pos ...] as a batch of one; return what goes on in its place."""
-    return show(point, tensor) if tensor.ndim > 2 else show(point, tensor[None])[0]
+def _show(point: HookPoint, tensor: Tensor, *, axes: int = 3) -> Tensor:
+    """Show a tensor of so many axes, a packed one as a batch of one; return what goes on in its place."""
+    return show(point, tensor) if tensor.ndim == axes else show(point, tensor[None])[0]
 
 
 def _show_output(
@@ -279,15 +280,10 @@ def _show_heads(points: tuple[HookPoint, ...], width: int, module: nn.Module, ar
         return None
     share = output.shape[-1] // len(points)
     parts = [
-        _show_part(point, output.narrow(-1, place * share, share).unflatten(-1, (-1, width)))
+        _show(point, output.narrow(-1, place * share, share).unflatten(-1, (-1, width)), axes=4)
         for place, point in enumerate(points)
     ]
     return torch.cat([part.flatten(-2) for part in parts], -1) if len(parts) > 1 else parts[0].reshape(output.shape)
-
-
-def _show_part(point: HookPoint, part: Tensor) -> Tensor:
-    """Show heads [batch pos head d_head]; packed ones [pos head d_head] as a batch of one."""
-    return show(point, part) if part.ndim > 3 else show(point, part[None])[0]
 
 
 def check_name(known: Callable[[], list[str]], name: str) -> None:

@@ -44,7 +44,7 @@ def tiny(name):
 @pytest.mark.parametrize("name", TINY)
 def test_every_claim_holds_or_is_refused_by_name(name):
     findings = proof.prove(tiny(name), name)
-    assert [finding.claim for finding in findings] == [claim.name for claim in proof.claims()]
+    assert [finding.claim for finding in findings] == [claim.name for claim in proof.CLAIMS]
     assert [f"{finding.claim}: {finding.value} {finding.detail}" for finding in findings if not finding.holds] == []
     refused = {finding.claim for finding in findings if finding.refused}
     assert refused - {"bridge"} == REFUSED.get(name, set())

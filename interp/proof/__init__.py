@@ -8,8 +8,9 @@ of a batch, pixels that were changed, TransformerLens's own bridge.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, RefusedError, SpatialLensError
@@ -28,15 +29,23 @@ class Claim:
     Attributes:
         name: short, a column of the table.
         says: what holds, in words.
-        measure: `(vlm) -> (value, detail)`; a `RefusedError` is a refusal with its reason, any other of our errors a
-            failure.
+        measure: where in this package the function is that measures it.
         tolerance: largest value with which the claim holds.
     """
 
     name: str
     says: str
-    measure: Callable[[HookedVLM], tuple[float, str]]
+    measure: str
     tolerance: float
+
+    def measured(self, vlm: HookedVLM) -> tuple[float, str]:
+        """The value, and what was compared.
+
+        Raises:
+            RefusedError: the family can not do it; any other of our errors is a failure.
+        """
+        module, function = self.measure.split(".")
+        return getattr(import_module(f"{__name__}.{module}"), function)(vlm)
 
 
 @dataclass(frozen=True)
@@ -71,28 +80,22 @@ class Finding:
         return {**asdict(self), "holds": self.holds}
 
 
-def claims() -> tuple[Claim, ...]:
-    """Everything that is proved, in the order of the table."""
-    from interp.proof.attention import captured_rows, edited_logits, untouched
-    from interp.proof.bridge import bridged
-    from interp.proof.pixels import token_boxes
-    from interp.proof.runs import generated, prefixed, ragged
-
-    return (
-        Claim("untouched", "an untouched run is bit-equal to plain Hugging Face", untouched, 0.0),
-        Claim("rows", "captured rows, text and vision, are those of eager attention", captured_rows, TOLERANCE),
-        Claim("edit", "edited logits do what they do in naive attention", edited_logits, TOLERANCE),
-        Claim("generate", "tokens under hooks are those of Hugging Face's generate", generated, 0.0),
-        Claim("prefix", "a step on a shared prefill is the whole edited run", prefixed, TOLERANCE),
-        Claim("batch", "a ragged batch of four is four single runs", ragged, TOLERANCE),
-        Claim(
-            "boxes",
-            "with the tower's blocks silent, image tokens see the pixels of their boxes and no others",
-            token_boxes,
-            0.0,
-        ),
-        Claim("bridge", "residual streams and patterns are those of TransformerLens's bridge", bridged, TOLERANCE),
-    )
+CLAIMS = (
+    Claim("untouched", "an untouched run is bit-equal to plain Hugging Face", "attention.untouched", 0.0),
+    Claim("rows", "captured rows, text and vision, are those of eager attention", "attention.captured_rows", TOLERANCE),
+    Claim("edit", "edited logits do what they do in naive attention", "attention.edited_logits", TOLERANCE),
+    Claim("generate", "tokens under hooks are those of Hugging Face's generate", "runs.generated", 0.0),
+    Claim("prefix", "a step on a shared prefill is the whole edited run", "runs.prefixed", TOLERANCE),
+    Claim("batch", "a ragged batch of four is four single runs", "runs.ragged", TOLERANCE),
+    Claim(
+        "boxes",
+        "with the tower's blocks silent, image tokens see the pixels of their boxes and no others",
+        "pixels.token_boxes",
+        0.0,
+    ),
+    Claim("bridge", "residual streams and patterns are those of TransformerLens's bridge", "bridge.bridged", TOLERANCE),
+)
+"""Everything that is proved, in the order of the table."""
 
 
 def check_claims(chosen: Sequence[str]) -> tuple[str, ...]:
@@ -101,7 +104,7 @@ def check_claims(chosen: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: there is no claim of that name.
     """
-    known = tuple(claim.name for claim in claims())
+    known = tuple(claim.name for claim in CLAIMS)
     unknown = [name for name in chosen if name not in known]
     if unknown:
         raise InputError(f"no claim is called {', '.join(unknown)}: choose from {', '.join(known)}")
@@ -118,12 +121,12 @@ def prove(vlm: HookedVLM, name: str, chosen: Sequence[str] = ()) -> list[Finding
     """
     findings = []
     names = check_claims(chosen)
-    for claim in claims():
+    for claim in CLAIMS:
         if claim.name not in names:
             continue
         refused = False
         try:
-            value, detail = claim.measure(vlm)
+            value, detail = claim.measured(vlm)
         except RefusedError as refusal:
             value, detail, refused = math.nan, str(refusal), True
         except SpatialLensError as failure:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import ModelError
 from interp.output import record
-from interp.proof import TOLERANCE, Finding, claims
+from interp.proof import CLAIMS, TOLERANCE, Finding
 
 if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
@@ -72,7 +72,7 @@ def markdown(entries: Sequence[dict[str, Any]]) -> str:
     broken = [one["model"] for one in entries if not one["holds"]]
     if broken:
         raise ModelError(f"claims do not hold for {', '.join(broken)}: run 'python -m interp selfcheck MODEL'")
-    names = [claim.name for claim in claims()]
+    names = [claim.name for claim in CLAIMS]
     rows = [
         f"| family | model | class | vision tower | {' | '.join(names)} |",
         "|---|---|---|---|" + "---:|" * len(names),
@@ -83,7 +83,7 @@ def markdown(entries: Sequence[dict[str, Any]]) -> str:
         cells = " | ".join(spell(found[name]) for name in names)
         rows.append(f"| {one['family']} | {one['model']} | `{one['class']}` | {one['vision']} | {cells} |")
         refused += [f"* {note}" for note in notes(list(found.values()))]
-    says = [f"* **{claim.name}**: {claim.says} (tolerance {claim.tolerance:g})" for claim in claims()]
+    says = [f"* **{claim.name}**: {claim.says} (tolerance {claim.tolerance:g})" for claim in CLAIMS]
     return "\n".join([*rows, "", *says, "", *refused, ""])
 
 

@@ -24,7 +24,7 @@ from interp.boxes import Box
 from interp.datasets.questions import where_in_photo, where_in_relation
 from interp.datasets.sample import Object, Sample
 from interp.errors import ModelError
-from interp.zoo.vlm.build import GRID, IMAGE_TOKENS, PATCH, SIDE, build_processor, build_tokenizer
+from interp.zoo.vlm.build import GRID, IMAGE_TOKENS, PATCH, SIDE, build_processor, build_tokenizer, token_ids
 
 Head = tuple[int, int]
 """(layer, head), 0-based."""
@@ -239,9 +239,7 @@ def _blank_model() -> LlavaForConditionalGeneration:
         max_position_embeddings=512,
         rope_parameters={"rope_type": "default", "rope_theta": 1e30},
         tie_word_embeddings=False,
-        bos_token_id=words.bos_token_id,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=words.pad_token_id,
+        **token_ids(words),
     )
     config = LlavaConfig(
         vision_config=vision,
@@ -251,9 +249,7 @@ def _blank_model() -> LlavaForConditionalGeneration:
         vision_feature_layer=-1,
         projector_hidden_act="linear",
         tie_word_embeddings=False,
-        bos_token_id=words.bos_token_id,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=words.pad_token_id,
+        **token_ids(words),
     )
     model = LlavaForConditionalGeneration(config)
     with torch.no_grad():

@@ -92,6 +92,11 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def token_ids(words: PreTrainedTokenizerFast) -> dict[str, int]:
+    """The ids that configurations want to know."""
+    return {name: getattr(words, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+
+
 def build_model(*, seed: int = 0, layers: int = 12, width: int = 128, heads: int = 4) -> LlavaForConditionalGeneration:
     """Build the model with fresh weights: a CLIP tower of 4 layers, the projector, and a Llama of `layers` layers."""
     torch.manual_seed(seed)
@@ -115,9 +120,7 @@ def build_model(*, seed: int = 0, layers: int = 12, width: int = 128, heads: int
         max_position_embeddings=512,
         initializer_range=0.06,
         tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        **token_ids(tokenizer),
     )
     config = LlavaConfig(
         vision_config=vision,
@@ -127,9 +130,7 @@ def build_model(*, seed: int = 0, layers: int = 12, width: int = 128, heads: int
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        **token_ids(tokenizer),
     )
     model = LlavaForConditionalGeneration(config)
     _calm_residual_stream(model, layers)
