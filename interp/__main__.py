@@ -30,7 +30,8 @@ examples:
 SELFCHECK = """Prove on a model what this toolkit claims of it.
 
 Prints a table with the largest difference for each claim; what a family can not do is refused by name. The exit code
-is 1 if something does not hold. Differences are meant for float32, which is the default here.
+is 1 if something does not hold; in --json what is refused says so, and counts as holding. Differences are meant for
+float32, which is the default here.
 
 claims:
 {claims}

@@ -94,13 +94,13 @@ class ImageGrid:
 
         Example:
             >>> grid.describe()
-            'The model saw x 80 to 560 and y 0 to 480 of the photo of 640 x 480 pixels, through 24 x 24 tokens; it never
-            saw 25.0 % of it (left, right).'
+            'The model saw x 80 to 560 and y 0 to 480 of the photo of 640 x 480 pixels, through 24 rows x 24 columns
+            of tokens; it never saw 25.0 % of it (left, right).'
         """
         width, height = self.image_size
         x0, y0, x1, y1 = self.seen
         views = len(np.unique(self.view))
-        shape = f"{self.rows.max() + 1} x {self.cols.max() + 1} tokens"
+        shape = f"{self.rows.max() + 1} rows x {self.cols.max() + 1} columns of tokens"
         tokens = shape if views == 1 else f"{len(self)} tokens in {views} views"
         cut = {"left": x0, "right": width - x1, "top": y0, "bottom": height - y1}
         sides = ", ".join(side for side, pixels in cut.items() if pixels > 1e-6)

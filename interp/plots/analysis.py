@@ -38,7 +38,7 @@ def draw_heatmaps(analysis: Analysis) -> Figure:
     maps = [analysis.trajectory.image_map(layer=layer) for layer in analysis.layers]
     paper = paper_layers(analysis.trajectory.n_layers)
     titles = [f"layer {layer}{' (paper)' if layer in paper else ''}, first token" for layer in analysis.layers]
-    panels = new_grid(1 + len(maps), columns=3, cell=panel_size(analysis.grid, width=3.0))
+    panels = new_grid(1 + len(maps), columns=_columns(1 + len(maps)), cell=panel_size(analysis.grid, width=3.0))
     photo, grid, boxes = analysis.image, analysis.grid, _boxes(analysis)
     plot_heatmaps(photo, grid, maps, boxes=boxes, titles=titles, axes=list(panels[1:]))
     plot_photo(photo, grid, panels[0], boxes=boxes)
@@ -65,6 +65,11 @@ def draw_grid(analysis: Analysis) -> Figure:
     figure = figure_of(panels[0])
     figure.suptitle(analysis.grid.describe(), fontsize=TITLE, color=INK)
     return figure
+
+
+def _columns(n: int) -> int:
+    """As many panels in a row, 3 to 5, as leave the fewest places empty."""
+    return n if n <= 5 else min((4, 3, 5), key=lambda columns: -n % columns)
 
 
 def _say_steps(ax: Axes, analysis: Analysis) -> Axes:

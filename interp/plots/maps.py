@@ -25,6 +25,7 @@ LABELS = {
     "image": "attention per token,\nshare of the image's attention",
     "keys": "attention per token,\nshare of all attention",
 }
+MEAN_OF_VIEWS = "each pixel: mean over the views that show it"
 OPACITY = 0.62
 
 
@@ -167,6 +168,8 @@ def plot_before_after(
 def _overlay(ax: Axes, photo: Canvas, values: np.ndarray, norm: Normalize, colours: str) -> AxesImage:
     """One map over the photo, each token in its own pixels."""
     photo.draw(ax)
+    if len(np.unique(photo.original.view)) > 1:
+        ax.set_xlabel(f"{ax.get_xlabel()}\n{MEAN_OF_VIEWS}".strip(), fontsize=TICK - 1, color=INK)
     style: dict[str, Any] = {"cmap": colours, "norm": norm, "alpha": OPACITY, "interpolation": "nearest"}
     return ax.imshow(photo.paint(values), extent=photo.extent, **style)
 
@@ -174,9 +177,10 @@ def _overlay(ax: Axes, photo: Canvas, values: np.ndarray, norm: Normalize, colou
 def _colour_bar(drawn: AxesImage, axes: list[Axes], label: str, even: float | None) -> None:
     """A colour bar that names what its numbers are shares of."""
     bar = axes[0].figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
-    bar.set_label(label, fontsize=TICK, color=INK)
+    marked = even is not None and even < drawn.get_clim()[1]
+    bar.set_label(label + ("\n(dashed: spread evenly)" if marked else ""), fontsize=TICK, color=INK)
     bar.ax.tick_params(labelsize=TICK - 1, colors=INK)
-    if even is not None and even < drawn.get_clim()[1]:
+    if marked:
         bar.ax.axhline(even, color="white", linewidth=1.6)
         bar.ax.axhline(even, color=INK, linewidth=0.8, linestyle="--")
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def plot_token_grid(
     image: Image.Image, grid: ImageGrid, ax: Axes | None = None, *, views: Sequence[int] | None = None
 ) -> Axes:
-    """Draw what each image token saw: its outline on the photo, one colour per view, first and last token numbered.
+    """Draw what each image token saw: its outline on the photo, first and last numbered, tiles named and coloured.
 
     Args:
         image: the photo.
@@ -51,15 +51,21 @@ def plot_token_grid(
         )
         outlines.set_path_effects([patheffects.withStroke(linewidth=2.0, foreground="black", alpha=0.5)])
         ax.add_collection(outlines, autolim=False)
+        if view and len(chosen) > 1:
+            middle = (corners[:, :2].min(0) + corners[:, 2:].max(0)) / 2
+            _name(ax, middle, f"tile {view}")
     own = np.flatnonzero(np.isin(grid.view, chosen))
     for token in sorted({own[0], own[-1]}):
-        x0, y0, x1, y1 = grid.boxes[token]
-        paper: dict[str, Any] = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1}
-        at: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": TICK - 2, "color": INK}
-        ax.text((x0 + x1) / 2, (y0 + y1) / 2, str(token), bbox=paper, **at)
+        _name(ax, grid.boxes[token].reshape(2, 2).mean(0), str(token))
     if views is None:
         said = grid.describe()
     else:
         said = f"{'the photo as a whole' if chosen == [0] else 'its tiles'}: {len(own)} tokens"
     ax.set_title(textwrap.fill(said, 60), fontsize=TICK, loc="left", color=INK)
     return ax
+
+
+def _name(ax: Axes, at: np.ndarray, words: str) -> None:
+    """Words on a light ground, centred on a point (x, y) of the photo."""
+    paper: dict[str, Any] = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1}
+    ax.text(at[0], at[1], words, bbox=paper, ha="center", va="center", fontsize=TICK - 2, color=INK)
