@@ -126,8 +126,8 @@ def test_a_wide_photo_says_what_was_never_seen(checkpoint_processor):
     assert grid.seen == (250, 0, 750, 500)
     assert grid.unseen_share == 0.5
     assert grid.describe() == (
-        "The model saw x 250 to 750 and y 0 to 500 of the photo of 1000 x 500 pixels, through 24 rows x 24 columns of tokens; "
-        "it never saw 50.0 % of it (left, right)."
+        "The model saw x 250 to 750 and y 0 to 500 of the photo of 1000 x 500 pixels, through 24 rows x 24 columns "
+        "of tokens; it never saw 50.0 % of it (left, right)."
     )
     assert grid.seen_share((0, 0, 300, 100)) == pytest.approx(1 / 6)
     assert grid.membership((0, 0, 250, 500)).sum() == 0
@@ -136,7 +136,8 @@ def test_a_wide_photo_says_what_was_never_seen(checkpoint_processor):
 def test_a_square_photo_is_seen_whole(checkpoint_processor):
     grid = llava_grid((480, 480), checkpoint_processor, patch_size=14, tower_size=336)
     assert grid.unseen_share == 0
-    assert grid.describe() == "The model saw the whole photo of 480 x 480 pixels, through 24 rows x 24 columns of tokens."
+    said = "The model saw the whole photo of 480 x 480 pixels, through 24 rows x 24 columns of tokens."
+    assert grid.describe() == said
 
 
 def test_tokens_run_row_by_row(checkpoint_processor):

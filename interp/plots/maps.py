@@ -177,10 +177,10 @@ def _overlay(ax: Axes, photo: Canvas, values: np.ndarray, norm: Normalize, colou
 def _colour_bar(drawn: AxesImage, axes: list[Axes], label: str, even: float | None) -> None:
     """A colour bar that names what its numbers are shares of."""
     bar = axes[0].figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
-    marked = even is not None and even < drawn.get_clim()[1]
-    bar.set_label(label + ("\n(dashed: spread evenly)" if marked else ""), fontsize=TICK, color=INK)
+    even = even if even is not None and even < drawn.get_clim()[1] else None
+    bar.set_label(label + ("" if even is None else "\n(dashed: spread evenly)"), fontsize=TICK, color=INK)
     bar.ax.tick_params(labelsize=TICK - 1, colors=INK)
-    if marked:
+    if even is not None:
         bar.ax.axhline(even, color="white", linewidth=1.6)
         bar.ax.axhline(even, color=INK, linewidth=0.8, linestyle="--")
 
