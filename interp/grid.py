@@ -129,6 +129,27 @@ class ImageGrid:
         share = np.divide(covered, own, out=np.zeros(len(self)), where=own > 0)
         return share.clip(0.0, 1.0).astype(np.float32)
 
+    def tokens_in(self, boxes: AnyBox | Boxes | Iterable[AnyBox], *, at_least: float = 0.5) -> tuple[int, ...]:
+        """Numbers of the tokens of which the boxes cover this share or more, such as an intervention is aimed at.
+
+        Args:
+            boxes: one box, or several that count together.
+            at_least: share of a token's own area, above 0 and up to 1.
+
+        Example:
+            >>> grid.tokens_in((80, 0, 120, 20))  # two tokens of 20 x 20 pixels
+            (0, 1)
+
+        Raises:
+            InputError: no token is covered so far, or the share is not above 0 and up to 1.
+        """
+        if not 0 < at_least <= 1:
+            raise InputError(f"at_least={at_least!r}: give a share of a token's area, above 0 and up to 1")
+        found = np.flatnonzero(self.union_membership(_corners(boxes).tolist()) >= at_least - 1e-6)
+        if not len(found):
+            raise InputError(f"no image token lies in the boxes by {at_least:.0%}: lower at_least, or widen the boxes")
+        return tuple(found.tolist())
+
     def area_share(self, boxes: AnyBox | Boxes | Iterable[AnyBox]) -> float:
         """Share of the seen area that the boxes cover together, in [0, 1].
 

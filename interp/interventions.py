@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -57,11 +58,6 @@ class ModelShape:
 class Intervention(Protocol):
     """What can be given to `vlm.hooks(intervention=...)`, `generate` and `Prefix`; its `str()` goes into results."""
 
-    @property
-    def rows(self) -> QueryRows:
-        """The query rows that it edits."""
-        ...
-
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
         """Hook functions for one batch of prompts; none where it changes nothing."""
         ...
@@ -70,8 +66,6 @@ class Intervention(Protocol):
 @dataclass(frozen=True)
 class Untouched:
     """The intervention that changes nothing: the baseline beside the others."""
-
-    rows: QueryRows = "last"
 
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
         """No hooks."""
@@ -96,7 +90,11 @@ class ScaleImageLogits:
         mode: `mul`, `add` or `temper`.
         layers: 0-based layers; all by default.
         heads: 0-based query heads; all by default.
-        rows: query rows; the last prompt row by default, so that decoded tokens are untouched.
+        rows: query rows of the prompt; the last by default. `after_image` is every row behind the image; `generated`
+            is `last` with `decode`.
+        decode: whether the row of every decoded token is edited too; untouched by default, as in the paper.
+        image_tokens: which image tokens, by number in the order of the grid, such as `grid.tokens_in(box)`; all by
+            default.
 
     Example:
         >>> str(ScaleImageLogits(0.5, layers=(6, 7)))
@@ -108,6 +106,8 @@ class ScaleImageLogits:
     layers: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
     rows: QueryRows = "last"
+    decode: bool = False
+    image_tokens: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers and names that mean nothing."""
@@ -116,9 +116,13 @@ class ScaleImageLogits:
         object.__setattr__(self, "alpha", float(self.alpha))
         if self.mode not in MODES:
             raise InputError(f"mode={self.mode!r} is not known: use one of {', '.join(MODES)}")
-        for name in ("layers", "heads"):
+        for name in ("layers", "heads", "image_tokens"):
             object.__setattr__(self, name, _read_indices(getattr(self, name), name))
-        object.__setattr__(self, "rows", check_rows(self.rows))
+        if self.rows == "generated":
+            object.__setattr__(self, "rows", "last")
+            object.__setattr__(self, "decode", True)
+        elif self.rows != "after_image":
+            object.__setattr__(self, "rows", check_rows(self.rows))
 
     @property
     def changes_nothing(self) -> bool:
@@ -129,32 +133,48 @@ class ScaleImageLogits:
         """One hook a layer on `hook_attn_logits`; with `temper` on `hook_attn_scores`, as only what is seen has mass.
 
         Raises:
-            HookError: a layer or head that the model does not have.
+            HookError: a layer or head that the model does not have, or an image token that a photo does not have.
         """
         layers = check_indices(self.layers, shape.n_layers, "layer")
         heads = check_indices(self.heads, shape.n_heads, "head")
         if self.changes_nothing:
             return []
-        edit = RowHook(_ImageEdit(self, layouts, None if self.heads is None else heads), self.rows)
+        prompt = [self._prompt_rows(layout) for layout in layouts]
+        if len(set(prompt)) > 1:  # of a ragged batch, whose images end at different positions
+            return PerSample((self,) * len(layouts)).hooks(shape, layouts)
+        chosen = [prompt[0], *(["decoded"] if self.decode and prompt[0] != "all" else [])]
+        own = None if self.heads is None else heads
+        edits = [RowHook(_ImageEdit(self, layouts, own, rows), rows) for rows in chosen]
         point = "hook_attn_scores" if self.mode == "temper" else "hook_attn_logits"
-        return [(f"blocks.{layer}.attn.{point}", edit) for layer in layers]
+        return [(f"blocks.{layer}.attn.{point}", edit) for layer in layers for edit in edits]
+
+    def _prompt_rows(self, layout: TokenLayout) -> QueryRows:
+        """The rows of one sample's prompt that are edited."""
+        return tuple(layout.after_image.tolist()) if self.rows == "after_image" else self.rows
 
     def __str__(self) -> str:
         """Name every setting, for results."""
+        rows = self.rows if isinstance(self.rows, str) else list(self.rows)
+        more = ", decode=True" if self.decode else ""
+        more += "" if self.image_tokens is None else f", image_tokens={spell(self.image_tokens)}"
         return (
             f"ScaleImageLogits(alpha={self.alpha:g}, mode={self.mode}, layers={spell(self.layers)}, "
-            f"heads={spell(self.heads)}, rows={self.rows if isinstance(self.rows, str) else list(self.rows)})"
+            f"heads={spell(self.heads)}, rows={rows}{more})"
         )
 
 
 class _ImageEdit:
-    """The edit of one `ScaleImageLogits` on the logits of one layer."""
+    """The edit of one `ScaleImageLogits` on some rows of the logits of one layer."""
 
     def __init__(
-        self, setting: ScaleImageLogits, layouts: Sequence[TokenLayout], heads: tuple[int, ...] | None
+        self,
+        setting: ScaleImageLogits,
+        layouts: Sequence[TokenLayout],
+        heads: tuple[int, ...] | None,
+        rows: QueryRows,
     ) -> None:
-        self.setting, self.heads = setting, heads
-        self.columns = [torch.from_numpy(layout.image_positions) for layout in layouts]
+        self.setting, self.heads, self.rows = setting, heads, rows
+        self.columns = [torch.from_numpy(_columns(layout, setting.image_tokens)) for layout in layouts]
         self.length = len(layouts[0])
 
     def __call__(self, logits: Float[Tensor, "batch head row key"], *, hook: Any) -> Tensor:
@@ -177,7 +197,7 @@ class _ImageEdit:
                 f"{hook.name} has logits of {batch} prompts of {hook.now.prompt} positions and {keys} keys, but the "
                 f"intervention was made for {len(self.columns)} of {self.length}: make it for the inputs that you run"
             )
-        first = min(rows_in_pass(self.setting.rows, hook.now)) + hook.now.offset
+        first = min(rows_in_pass(self.rows, hook.now)) + hook.now.offset
         if self.setting.mode == "temper" and any(first < columns.max() for columns in self.columns):
             raise HookError(
                 f"mode='temper' keeps the image's total attention, but row {first} does not see the whole image: "
@@ -202,29 +222,15 @@ class PerSample:
 
     parts: tuple[Intervention, ...]
 
-    @property
-    def rows(self) -> QueryRows:
-        """The rows that all parts edit.
-
-        Raises:
-            InputError: the parts edit different rows.
-        """
-        rows = {part.rows for part in self.parts}
-        if len(rows) != 1:
-            raise InputError(
-                f"the interventions of one batch edit different rows {sorted(map(str, rows))}: run them apart"
-            )
-        return rows.pop()
-
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
         """The hooks of all parts, each on its own sample."""
         if len(layouts) != len(self.parts):
             raise InputError(f"{len(self.parts)} interventions for {len(layouts)} samples: give one each")
-        named: dict[str, dict[int, list[RowHook]]] = defaultdict(lambda: defaultdict(list))
+        named: dict[tuple[str, QueryRows], dict[int, list[RowHook]]] = defaultdict(lambda: defaultdict(list))
         for sample, (part, layout) in enumerate(zip(self.parts, layouts, strict=True)):
             for name, hook in part.hooks(shape, [layout]):
-                named[name][sample].append(hook)
-        return [(name, RowHook(_OneEach(own), self.rows)) for name, own in named.items()]
+                named[name, hook.query_rows][sample].append(hook)
+        return [(name, RowHook(_OneEach(own), rows)) for (name, rows), own in named.items()]
 
     def __str__(self) -> str:
         """Name all parts."""
@@ -244,6 +250,12 @@ class _OneEach:
                 result = row_hook.function(parts[sample], hook=hook)
                 parts[sample] = parts[sample] if result is None else result
         return torch.cat(parts)
+
+
+def _columns(layout: TokenLayout, image_tokens: tuple[int, ...] | None) -> np.ndarray:
+    """Positions of the image tokens that are edited."""
+    every = layout.image_positions
+    return every if image_tokens is None else every[list(check_indices(image_tokens, len(every), "image token"))]
 
 
 def _read_indices(chosen: Any, what: str) -> tuple[int, ...] | None:
@@ -269,7 +281,7 @@ def check_indices(chosen: Sequence[int] | None, count: int, what: str) -> tuple[
         return tuple(range(count))
     outside = [index for index in chosen if not 0 <= index < count]
     if outside:
-        raise HookError(f"{what} {outside} does not exist: the model has {count}, counted from 0 to {count - 1}")
+        raise HookError(f"{what} {outside} does not exist: there are {count}, counted from 0 to {count - 1}")
     return tuple(chosen)
 
 

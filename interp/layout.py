@@ -66,6 +66,11 @@ class TokenLayout:
         return self.positions("image")
 
     @property
+    def after_image(self) -> np.ndarray:
+        """Positions of the prompt behind the last image token: the rows that see the whole image."""
+        return np.arange(self.image_positions[-1] + 1, self.last + 1)
+
+    @property
     def last(self) -> int:
         """Position of the last prompt token: the row whose output is the first answer token."""
         return int(np.flatnonzero(np.array(self.kinds) != "answer")[-1])

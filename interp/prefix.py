@@ -1,4 +1,4 @@
-"""Prefix: one prefill, many interventions on the last prompt row, each for the price of a single-token step.
+"""Prefix: one prefill, many interventions on the last prompt row and on what follows, each at the price of one token.
 
 Rows before the last one are the same whatever is done to the last one, so their keys and values are computed once and
 kept. An intervention that touches earlier rows does not fit and is refused.
@@ -19,14 +19,18 @@ from torch import Tensor
 from interp.cache import Keep
 from interp.errors import HookError, InputError
 from interp.generation import Generation, as_generation, end_tokens, greedy_settings
-from interp.interventions import Intervention, PerSample
+from interp.interventions import Hook, Intervention, PerSample
 from interp.rows import ROW_POINTS, RowHook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from interp.hooked_vlm import HookedVLM
     from interp.inputs import VLMInputs
+
+
+DECODED = ("decoded", "generated")
+"""Query rows that an edit also meets while tokens are decoded."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Prefix:
         return Step(torch.cat([part.logits for part in parts]), captured)
 
     def generate(self, interventions: Sequence[Intervention], max_new_tokens: int = 10) -> list[Generation]:
-        """Answer greedily under each intervention, decoded tokens untouched; one `Generation` per intervention.
+        """Answer greedily under each intervention; one `Generation` per intervention.
 
         Raises:
             HookError: see `step`.
@@ -133,7 +137,9 @@ class Prefix:
         for start in range(0, len(interventions), many):
             part = list(interventions[start : start + many])
             cache, step = self._run(part, chosen, ())
-            tokens = self._decode(cache, step.logits.flatten(0, 1).argmax(-1), len(part), settings)
+            edits = [(name, hook) for name, hook in self._hooks(part, chosen) if hook.query_rows in DECODED]
+            with self.vlm.hooks(edits):
+                tokens = self._decode(cache, step.logits.flatten(0, 1).argmax(-1), len(part), settings)
             answers += [
                 as_generation(self.vlm, own, settings, first)
                 for own, first in zip(tokens.chunk(len(part)), step.logits, strict=True)
@@ -148,23 +154,11 @@ class Prefix:
     def _run(self, interventions: list[Intervention], samples: list[int], capture: Sequence[str]) -> tuple[Any, Step]:
         """One step of every (intervention, sample) pair, as rows of one batch."""
         self._check_ready()
-        for intervention in interventions:
-            if intervention.rows != "last":
-                raise HookError(
-                    f"{intervention} edits rows {intervention.rows!r}, but a Prefix shares all rows before the last: "
-                    "run it with vlm.intervene(...) on the whole prompt"
-                )
-        layouts = [self.inputs.layouts[sample] for sample in samples]
-        parts = [part for each in interventions for part in _spread(each, len(samples))]
-        hooks: list[tuple[Any, Callable[..., Any]]] = list(
-            PerSample(tuple(parts)).hooks(self.vlm.cfg, layouts * len(interventions))
-        )
+        hooks: list[tuple[Any, Callable[..., Any]]] = list(self._hooks(interventions, samples))
         kept: dict[str, Tensor] = {}
         if capture:
             hooks += [(name, RowHook(Keep(kept), "last", reads_only=True)) for name in self.vlm.matching(capture)]
-        for name, _ in hooks:
-            if not name.endswith(ROW_POINTS) or name.startswith("vision."):
-                raise HookError(f"{name} is no attention row of the language model: a Prefix step has only those")
+        _check_names(name for name, _ in hooks)
         cache = self._branch(samples, len(interventions))
         ids = self.inputs.input_ids[samples, -1:].repeat(len(interventions), 1)
         mask = self.inputs.attention_mask[samples].repeat(len(interventions), 1)
@@ -181,6 +175,19 @@ class Prefix:
         shape = (len(interventions), len(samples))
         captured = {name: value.unflatten(0, shape) for name, value in kept.items()}
         return cache, Step(output.logits[:, -1].float().unflatten(0, shape), captured)
+
+    def _hooks(self, interventions: list[Intervention], samples: list[int]) -> list[Hook]:
+        """The hooks of every (intervention, sample) pair, as rows of one batch."""
+        layouts = [self.inputs.layouts[sample] for sample in samples]
+        parts = [part for each in interventions for part in _spread(each, len(samples))]
+        hooks = PerSample(tuple(parts)).hooks(self.vlm.cfg, layouts * len(interventions))
+        for name, hook in hooks:
+            if hook.query_rows not in ("last", *DECODED):
+                raise HookError(
+                    f"{', '.join(map(str, interventions))}: rows {hook.query_rows!r} of {name} are edited, but a "
+                    "Prefix shares all rows before the last: run it with vlm.intervene(...) on the whole prompt"
+                )
+        return hooks
 
     def _branch(self, samples: list[int], times: int) -> Any:
         """A cache that starts with the kept keys and values of the samples, once for each intervention."""
@@ -258,6 +265,13 @@ class WholePasses:
 def share_prefill(vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 16) -> Prefix | WholePasses:
     """A `Prefix`, or whole passes where the family refuses one: the same numbers, at the price of a run each."""
     return WholePasses(vlm, inputs) if "prefix" in vlm.family.refusals else Prefix(vlm, inputs, chunk=chunk)
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Refuse hook points that a single-token step does not pass."""
+    for name in names:
+        if not name.endswith(ROW_POINTS) or name.startswith("vision."):
+            raise HookError(f"{name} is no attention row of the language model: a Prefix step has only those")
 
 
 def _check_several(interventions: Sequence[Intervention]) -> None:

@@ -12,8 +12,12 @@ from transformer_lens.hook_points import HookPoint
 from interp.errors import HookError
 
 QueryRows = str | Sequence[int]
-"""`"last"` (the last prompt row), `"all"`, `"generated"` (the last prompt row and every row after it), or positions
-in the padded prompt (negative ones count from its end)."""
+"""`"last"` (the last prompt row), `"all"`, `"decoded"` (every row after the prompt), `"generated"` (the last prompt row
+and every row after it), or positions in the padded prompt (negative ones count from its end)."""
+
+WORDS = ("last", "all", "decoded", "generated")
+
+_WORDS_OR_POSITIONS = ", ".join(map(repr, WORDS)) + " or a list of positions"
 
 ROW_POINTS = ("hook_attn_logits", "hook_attn_scores", "hook_pattern")
 
@@ -37,8 +41,8 @@ def check_rows(rows: QueryRows) -> QueryRows:
         HookError: `rows` is neither a known word nor a sequence of integers.
     """
     if isinstance(rows, str):
-        if rows not in ("last", "all", "generated"):
-            raise HookError(f"query_rows={rows!r} is not known: use 'last', 'all', 'generated' or a list of positions")
+        if rows not in WORDS:
+            raise HookError(f"query_rows={rows!r} is not known: use {_WORDS_OR_POSITIONS}")
         return rows
     try:
         positions = tuple(int(row) for row in rows if int(row) == row)
@@ -46,14 +50,14 @@ def check_rows(rows: QueryRows) -> QueryRows:
     except (TypeError, ValueError):
         complete = False
     if not complete or not positions:
-        raise HookError(f"query_rows={rows!r} is not understood: use 'last', 'all', 'generated' or a list of positions")
+        raise HookError(f"query_rows={rows!r} is not understood: use {_WORDS_OR_POSITIONS}")
     return positions
 
 
 def fits(rows: QueryRows | None, name: str) -> bool:
     """Whether these rows mean something at a hook point: the vision tower has no last prompt row."""
     vision = name.startswith("vision.") and name.endswith(ROW_POINTS)
-    return not (vision and rows in (None, "last", "generated"))
+    return not (vision and rows in (None, "last", "decoded", "generated"))
 
 
 def check_fits(rows: QueryRows | None, name: str) -> None:
@@ -81,8 +85,8 @@ def rows_in_pass(rows: QueryRows, now: Pass) -> range | list[int]:
         return range(now.length)
     if rows == "last":
         wanted: range | list[int] = range(now.prompt - 1, now.prompt)
-    elif rows == "generated":
-        wanted = range(max(now.prompt - 1, now.offset), end)
+    elif rows in ("decoded", "generated"):
+        wanted = range(max(now.prompt - (rows == "generated"), now.offset), end)
     else:
         outside = [row for row in rows if not -now.prompt <= int(row) < now.prompt]
         if outside:

@@ -8,6 +8,7 @@ import pytest
 import transformers
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from made_up import square_grid
 from square_grids import (
     SETTINGS,
     grid_of,
@@ -249,3 +250,19 @@ def test_the_examples_of_the_docstrings_are_true(checkpoint_processor):
     for module in (interp.grid, interp.resizing, interp.families.llava):
         result = doctest.testmod(module, extraglobs=names, optionflags=flags)
         assert result.attempted > 0 and result.failed == 0
+
+
+def test_tokens_in_a_box_are_those_that_it_covers_so_far():
+    grid = square_grid((60, 60), 4)
+    for token in (0, 5):
+        x0, y0, x1, y1 = grid.boxes[token]
+        assert grid.tokens_in((x0, y0, x1, y1)) == (token,)
+        half = (x0, y0, (x0 + x1) / 2, y1)
+        assert grid.tokens_in(half) == (token,)
+        with pytest.raises(InputError, match="no image token"):
+            grid.tokens_in(half, at_least=0.6)
+        assert grid.tokens_in(half, at_least=0.4) == (token,)
+    assert grid.tokens_in([tuple(box) for box in grid.boxes[:3]]) == (0, 1, 2)
+    for share in (0, 1.5, -1):
+        with pytest.raises(InputError, match="above 0"):
+            grid.tokens_in(grid.boxes[0], at_least=share)

@@ -12,6 +12,7 @@ from tiny import MODELS, case
 
 from interp.errors import HookError, InputError
 from interp.interventions import PerSample, ScaleImageLogits, Untouched, check_indices, spell
+from interp.prefix import Prefix
 from interp.rows import RowHook
 
 PATTERNS = [f"blocks.{layer}.attn.hook_pattern" for layer in range(3)]
@@ -135,17 +136,85 @@ def test_add_keeps_the_picture_and_temper_keeps_the_mass():
 
 def test_interventions_of_one_batch_stay_with_their_samples():
     vlm, inputs, untouched = case("siglip", 4, "sdpa", samples=3)
-    parts = (ScaleImageLogits(0.5, layers=(0,)), Untouched(), ScaleImageLogits(2.0, mode="add"))
+    parts = (ScaleImageLogits(0.5, layers=(0,)), Untouched(), ScaleImageLogits(2.0, mode="add", rows=(-1, -2)))
     with vlm.intervene(PerSample(parts), inputs):
         together = vlm(inputs).logits[:, -1]
     for sample, part in enumerate(parts):
         with vlm.intervene(part, inputs):
             torch.testing.assert_close(together[sample], vlm(inputs).logits[sample, -1], rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(together[1], untouched[1, -1], rtol=1e-9, atol=1e-9)
-    with pytest.raises(InputError, match="different rows"):
-        _ = PerSample((Untouched(), ScaleImageLogits(0.5, rows=[3]))).rows
     with pytest.raises(InputError, match="one each"):
         PerSample(parts).hooks(vlm.cfg, inputs.layouts[:2])
+
+
+@pytest.mark.parametrize("mode, alpha", [("mul", 2.0), ("add", 1.5), ("temper", 3.0)])
+def test_all_rows_behind_the_image_are_each_samples_own_in_a_ragged_batch(mode, alpha):
+    vlm, inputs, untouched = case("clip", 2, "sdpa", samples=3)
+    starts = [layout.after_image[0] for layout in inputs.layouts]
+    assert len(set(starts)) > 1, "the batch is ragged"
+
+    def edit(logits):
+        out = logits.clone()
+        for sample, start in enumerate(starts):
+            one = by_formula(mode, alpha, inputs, range(start, logits.shape[2]))(logits)
+            out[sample] = one[sample]
+        return out
+
+    asked = ScaleImageLogits(alpha, mode=mode, rows="after_image")
+    wanted = reference(vlm, inputs, {f"blocks.{layer}.attn.hook_attn_logits": edit for layer in range(3)})
+    with vlm.intervene(asked, inputs):
+        got = vlm(inputs).logits
+    there = inputs.attention_mask.bool()
+    torch.testing.assert_close(got[there], wanted[there], rtol=1e-8, atol=1e-8)
+    before = torch.arange(got.shape[1])[None] < torch.tensor(starts)[:, None]
+    assert torch.equal(got[there & before], untouched[there & before])
+
+
+def test_chosen_image_tokens_are_scaled_and_the_others_are_not():
+    vlm, inputs, _ = case("clip", 2, "sdpa")
+    chosen, last = (0, 5, 6), inputs.input_ids.shape[1] - 1
+
+    def edit(logits):
+        out = logits.clone()
+        for sample, layout in enumerate(inputs.layouts):
+            for token in chosen:
+                out[sample, :, last, layout.image_positions[token]] *= 3.0
+        return out
+
+    wanted = reference(vlm, inputs, {f"blocks.{layer}.attn.hook_attn_logits": edit for layer in range(3)})
+    asked = ScaleImageLogits(3.0, image_tokens=chosen)
+    with vlm.intervene(asked, inputs):
+        torch.testing.assert_close(vlm(inputs).logits[:, -1], wanted[:, -1], rtol=1e-8, atol=1e-8)
+    assert str(asked).endswith("rows=last, image_tokens=0,5-6)")
+    with pytest.raises(HookError, match="image token .* does not exist"):
+        ScaleImageLogits(3.0, image_tokens=(99,)).hooks(vlm.cfg, inputs.layouts)
+
+
+@pytest.mark.parametrize("rows", ["last", "after_image", (-1, -3)], ids=str)
+def test_decoded_tokens_are_edited_where_that_is_asked_for(rows):
+    vlm, inputs, _ = case("clip", 2, "sdpa", samples=1)
+    asked = ScaleImageLogits(4.0, rows=rows, decode=True)
+    prompt = inputs.input_ids.shape[1]
+    own = {"last": [prompt - 1], "after_image": inputs.layouts[0].after_image.tolist()}.get(
+        rows, [prompt - 1, prompt - 3]
+    )
+    tensors, tokens = dict(inputs.tensors), []
+    for step in range(6):
+        edit = by_formula("mul", 4.0, inputs, [*own, *range(prompt, prompt + step)])
+        with vlm.paused():
+            edits = {f"blocks.{layer}.attn.hook_attn_logits": edit for layer in range(3)}
+            logits, _ = naive.naive_run(vlm.model, tensors, edits)
+        tokens.append(int(logits[0, -1].argmax()))
+        tensors["input_ids"] = torch.cat([tensors["input_ids"], torch.tensor([[tokens[-1]]])], 1)
+        tensors["attention_mask"] = torch.ones_like(tensors["input_ids"])
+    got = vlm.generate(inputs, 6, intervention=asked).tokens[0].tolist()
+    assert got == tokens[: len(got)]
+    elsewhere = vlm.generate(inputs, 6, intervention=ScaleImageLogits(4.0, rows=rows)).tokens[0].tolist()
+    assert got != elsewhere, "the edit of decoded rows changes this answer"
+    if rows == "last":
+        (shared,) = Prefix(vlm, inputs).generate([asked], 6)
+        assert shared.tokens[0].tolist() == got
+        assert asked == ScaleImageLogits(4.0, rows="generated")
 
 
 def test_an_intervention_made_for_other_inputs_is_refused():

@@ -157,7 +157,7 @@ class Elsewhere:
         return [(self.name, RowHook(lambda t, hook: t * 2, "last"))]
 
 
-@pytest.mark.parametrize("rows", ["all", "generated", (-1,), (3, 4)], ids=str)
+@pytest.mark.parametrize("rows", ["all", "after_image", (-1,), (3, 4)], ids=str)
 def test_an_intervention_on_other_rows_is_refused(rows):
     vlm, inputs, _ = case("clip", 2, "sdpa")
     prefix = Prefix(vlm, inputs)
