@@ -276,6 +276,65 @@ def shuffled_null(
     return Null(observed, mean, float(low), float(high), float((1 + extreme) / (1 + n)))
 
 
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """Holm's step-down correction (Holm 1979): all p below a level together err at most at that rate.
+
+    Args:
+        p_values: [test], one family of tests, however dependent.
+
+    Returns:
+        Corrected p-values [test], at most 1, in the same order.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        array([0.03, 0.06, 0.06])
+
+    Raises:
+        InputError: a value is not between 0 and 1.
+    """
+    values, order = _as_p_values(p_values)
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    return _in_place(np.minimum(stepped, 1.0), order)
+
+
+def benjamini_hochberg(p_values: ArrayLike) -> np.ndarray:
+    """Benjamini and Hochberg's correction (1995): of the tests below a level, at most that share errs on average.
+
+    Args:
+        p_values: [test], one family of tests, independent or positively dependent.
+
+    Returns:
+        Corrected p-values [test], at most 1, in the same order.
+
+    Example:
+        >>> benjamini_hochberg([0.01, 0.04, 0.03])
+        array([0.03, 0.04, 0.04])
+
+    Raises:
+        InputError: a value is not between 0 and 1.
+    """
+    values, order = _as_p_values(p_values)
+    scaled = values[order] * len(values) / np.arange(1, len(values) + 1)
+    return _in_place(np.minimum.accumulate(scaled[::-1])[::-1], order)
+
+
+def _as_p_values(p_values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """P-values [test] and their order from the smallest; refuses what is no p-value."""
+    values = np.asarray(p_values, dtype=np.float64)
+    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
+        raise InputError(
+            f"p-values of shape {values.shape} are not all between 0 and 1: give one per test, none missing"
+        )
+    return values, np.argsort(values, kind="stable")
+
+
+def _in_place(ordered: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Undo an ordering."""
+    out = np.empty_like(ordered)
+    out[order] = ordered
+    return out
+
+
 def _shuffled(labels: np.ndarray, places: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """The labels, permuted inside each group of places."""
     out = labels.copy()

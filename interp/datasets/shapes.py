@@ -93,13 +93,15 @@ class Scene:
         return Boxes(tuple(item.box for item in self.objects), source="shapes")
 
 
-def scene_rng(split: str, seed: int, index: int) -> np.random.Generator:
+def scene_rng(split: str, seed: int, index: int, *, family: tuple[int, ...] = ()) -> np.random.Generator:
     """Give one scene its own random stream; streams of different splits never meet, whatever their seeds.
 
     Args:
         split: `train`, `val` or `test`.
         seed: the seed of the whole set, 0 or more.
         index: which scene of the set, 0 or more.
+        family: which kind of scenes, for those that `shapes` does not draw; its first number is 3 or more, so that no
+            stream is one of `shapes`.
 
     Raises:
         InputError: the split is not one of the three, or a number is negative.
@@ -108,7 +110,8 @@ def scene_rng(split: str, seed: int, index: int) -> np.random.Generator:
         raise InputError(f"there is no split {split!r} of the synthetic scenes: use one of {', '.join(SPLITS)}")
     if seed < 0 or index < 0:
         raise InputError(f"seed {seed} and index {index} of a synthetic scene must be 0 or more")
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(SPLITS[split], index))))
+    stream = np.random.SeedSequence(seed, spawn_key=(*family, SPLITS[split], index))
+    return np.random.Generator(np.random.PCG64(stream))
 
 
 def draw_scene(rng: np.random.Generator | int, *, n_objects: int = 2) -> Scene:
@@ -152,6 +155,26 @@ def place(rng: np.random.Generator, n_objects: int) -> tuple[SceneObject, ...]:
             return tuple(objects)
 
 
+def draw_rgb(rng: np.random.Generator, color: str) -> tuple[int, int, int]:
+    """Choose the exact colour of one object: near the one that its word stands for."""
+    red, green, blue = (int(value) for value in np.array(COLORS[color]) + rng.integers(-10, 11, size=3))
+    return red, green, blue
+
+
+def draw_radius(rng: np.random.Generator) -> float:
+    """Choose the radius of one object, in pixels, a multiple of 0.5."""
+    return int(rng.integers(2 * MIN_RADIUS, 2 * MAX_RADIUS + 1)) / 2
+
+
+def shape_at(
+    centre: tuple[float, float], *, color: str, shape: str, rgb: tuple[int, int, int], radius: float
+) -> SceneObject:
+    """Put one shape at a centre (x, y) in pixels, multiples of 0.5, and bound it."""
+    x0, y0, x1, y1 = extent_at(shape, radius, centre)
+    box = Box(f"{color} {shape}", (float(x0), float(y0), float(x1), float(y1)))
+    return SceneObject(color, shape, rgb, centre, radius, box)
+
+
 def render(objects: Sequence[SceneObject], rng: np.random.Generator) -> np.ndarray:
     """Draw the objects over a grey background with a slope and some grain; uint8 [height width rgb]."""
     level, slope_x, slope_y = rng.integers(90, 200), *rng.integers(-20, 21, size=2)
@@ -169,10 +192,15 @@ def render(objects: Sequence[SceneObject], rng: np.random.Generator) -> np.ndarr
 
 def covered(item: SceneObject) -> np.ndarray:
     """Mark the pixels that an object covers by more than half; bool [height width]."""
-    mask = np.zeros((SIDE, SIDE), dtype=bool)
+    return 2 * coverage(item) > FULL
+
+
+def coverage(item: SceneObject) -> np.ndarray:
+    """Count the subsamples of every pixel that an object covers, 0 to `FULL`; int16 [height width]."""
+    canvas = np.zeros((SIDE, SIDE), dtype=np.int16)
     cover, left, top = cover_at(item.shape, item.radius, item.centre)
-    mask[top : top + cover.shape[0], left : left + cover.shape[1]] = 2 * cover > FULL
-    return mask
+    canvas[top : top + cover.shape[0], left : left + cover.shape[1]] = cover
+    return canvas
 
 
 def relation_between(subject: SceneObject, reference: SceneObject) -> str | None:
@@ -336,16 +364,13 @@ _OPTIONS = {"relation": OPTIONS_IN_RELATION, "photo": OPTIONS_IN_PHOTO, "color":
 
 def _find_room(rng: np.random.Generator, color: str, shape: str, placed: Sequence[SceneObject]) -> SceneObject | None:
     """Try places for one shape that keep it apart from those already placed; None after many misses."""
-    jitter = rng.integers(-10, 11, size=3)
-    rgb = tuple(int(value) for value in np.array(COLORS[color]) + jitter)
-    radius = int(rng.integers(2 * MIN_RADIUS, 2 * MAX_RADIUS + 1)) / 2
+    rgb, radius = draw_rgb(rng, color), draw_radius(rng)
     reach = int(radius) + 1 + GAP
     for _ in range(30):
         x, y = (int(value) / 2 for value in rng.integers(2 * reach, 2 * (SIDE - reach) + 1, size=2))
         x0, y0, x1, y1 = extent_at(shape, radius, (x, y))
         if all(_apart((x0, y0, x1, y1), other.box.xyxy) for other in placed):
-            box = Box(f"{color} {shape}", (float(x0), float(y0), float(x1), float(y1)))
-            return SceneObject(color, shape, (rgb[0], rgb[1], rgb[2]), (x, y), radius, box)
+            return shape_at((x, y), color=color, shape=shape, rgb=rgb, radius=radius)
     return None
 
 
