@@ -7,7 +7,8 @@ A module that nobody listens to is passed on, untouched, to the implementation t
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from interp.errors import HookError, ModelError
 from interp.rows import Pass, RowHookPoint, as_index, as_range, show, visit
+from interp.shared import KeyValues, SharedKeyValues, SharedLayer
 
 KEY_PREFIX = "spatial_lens_"
 SUPPORTED = ("sdpa", "eager")
@@ -62,6 +64,8 @@ class Site:
     """Whether `now` is kept by the language model's own passes; a vision tower sees its whole input at once."""
     returns_weights: bool
     """Whether the previous implementation gives weights back."""
+    shared: SharedLayer | None = None
+    """Where the keys and values of a shared prompt are, while only those behind it are passed; else None."""
     windows: list[int] | None = None
     """Edges of the windows of a packed sequence, where attention asks once for all of them; else None."""
 
@@ -95,10 +99,13 @@ def hooked_attention(
     key = _visit_heads(points.hook_rot_k, key)
     if not site.follows_pass:
         site.now.length = site.now.prompt = query.shape[2]
-    edited = _edited_rows(site, module, query, key, value, attention_mask, kwargs)
+    seen = KeyValues(key, value) if site.shared is None else site.shared.seen(key, value)
+    edited = _edited_rows(site, module, query, seen, attention_mask, kwargs)
     weights: Tensor | None
     if edited is not None and len(edited.rows) == query.shape[2]:
         out, weights = edited.z.transpose(1, 2).contiguous(), edited.pattern if site.returns_weights else None
+    elif isinstance(seen, SharedKeyValues):
+        out, weights = _attend(module, query, seen, attention_mask, kwargs), None
     else:
         out, weights = site.run_previous(module, query, key, value, attention_mask, **kwargs)
         if edited is not None:
@@ -138,8 +145,7 @@ def _edited_rows(
     site: Site,
     module: nn.Module,
     query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    seen: KeyValues | SharedKeyValues,
     mask: Tensor | None,
     kwargs: dict[str, Any],
 ) -> EditedRows | None:
@@ -155,9 +161,9 @@ def _edited_rows(
         point.rows, point.now = rows, site.now
     if kwargs.get("s_aux") is not None:
         raise HookError(f"{points.hook_pattern.name}: attention with learned sinks is not supported yet")
-    gone = site.now.offset + site.now.length - key.shape[2] if site.follows_pass else 0
-    logits = attention_logits(query[:, :, as_index(rows)], key, kwargs.get("scaling"), kwargs.get("softcap"))
-    visible, bias = _visibility(mask, rows, query, key, _is_causal(module, kwargs))
+    gone = site.now.offset + site.now.length - seen.length if site.follows_pass else 0
+    logits = attention_logits(query[:, :, as_index(rows)], seen, kwargs.get("scaling"), kwargs.get("softcap"))
+    visible, bias = _visibility(mask, rows, query, seen.length, _is_causal(module, kwargs))
     if site.windows is not None:
         visible = _same_window(site.windows, rows, query.device)
     if gone > 0:  # a sliding window has dropped the first keys
@@ -171,56 +177,59 @@ def _edited_rows(
     edited |= changed
     if not edited and not points.hook_pattern.has_hooks():
         return None
-    pattern = scores.softmax(-1)
-    if visible is not None:  # a padding row sees nothing: no weight, rather than NaN
-        pattern = pattern.masked_fill(~visible.any(-1, keepdim=True), 0.0)
-    pattern, changed = visit(points.hook_pattern, pattern)
+    pattern, changed = visit(points.hook_pattern, _softmax(scores, visible))
     if not (edited or changed):
         return None
     if kwargs.get("dropout"):
         raise HookError("attention rows can not be edited under dropout: call .eval() on the model first")
     editing = set().union(*(point.wanted(site.now, readers=False) for point in points.on_rows))
-    return _written(rows, pattern[..., max(gone, 0) :], value, editing)
+    return _written(rows, pattern[..., max(gone, 0) :], seen, editing)
 
 
-def _written(rows: range | list[int], pattern: Tensor, value: Tensor, edited: set[int]) -> EditedRows:
+def _attend(
+    module: nn.Module, query: Tensor, seen: SharedKeyValues, mask: Tensor | None, kwargs: dict[str, Any]
+) -> Float[Tensor, "batch row head d_head"]:
+    """Attention over shared keys, which no kernel of the model's own knows of."""
+    if kwargs.get("s_aux") is not None:
+        raise HookError("attention with learned sinks is not supported yet")
+    logits = attention_logits(query, seen, kwargs.get("scaling"), kwargs.get("softcap"))
+    visible, bias = _visibility(mask, range(query.shape[2]), query, seen.length, _is_causal(module, kwargs))
+    scores = logits if bias is None else logits + bias
+    scores = scores if visible is None else scores.masked_fill(~visible, -torch.inf)
+    return seen.mix(_softmax(scores, visible)).to(query.dtype).transpose(1, 2).contiguous()
+
+
+def _softmax(scores: Tensor, visible: Tensor | None) -> Tensor:
+    """The pattern of scores; a padding row, which sees nothing, gets no weight rather than NaN."""
+    pattern = scores.softmax(-1)
+    return pattern if visible is None else pattern.masked_fill(~visible.any(-1, keepdim=True), 0.0)
+
+
+def _written(
+    rows: range | list[int], pattern: Tensor, seen: KeyValues | SharedKeyValues, edited: set[int]
+) -> EditedRows:
     """The rows that somebody may have edited; those that were only read stay the kernel's own."""
     if edited != set(rows):
         places = [place for place, row in enumerate(rows) if row in edited]
         rows, pattern = as_range([rows[place] for place in places]), pattern[:, :, places]
-    return EditedRows(rows, pattern, _mix(pattern, value).to(value.dtype))
+    return EditedRows(rows, pattern, seen.mix(pattern).to(seen.value.dtype))
 
 
 def attention_logits(
     query: Float[Tensor, "batch head row d_head"],
-    key: Float[Tensor, "batch kv_head key d_head"],
+    seen: KeyValues | SharedKeyValues,
     scaling: float | None,
     softcap: float | None = None,
 ) -> Float[Tensor, "batch head row key"]:
-    """Scaled, soft-capped dot products in at least fp32, before any mask: the papers' A.
-
-    Key heads serve consecutive query heads (grouped-query attention), as `repeat_interleave` would lay them out.
-    """
-    batch, heads, rows, width = query.shape
-    exact = torch.promote_types(query.dtype, torch.float32)
-    grouped = query.to(exact).reshape(batch, key.shape[1], -1, width)
-    logits = (grouped @ key.to(exact).transpose(2, 3)).view(batch, heads, rows, key.shape[2])
-    logits = logits * (width**-0.5 if scaling is None else scaling)
+    """Scaled, soft-capped dot products in at least fp32, before any mask: the papers' A."""
+    logits = seen.dots(query) * (query.shape[3] ** -0.5 if scaling is None else scaling)
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)
 
 
-def _mix(pattern: Float[Tensor, "batch head row key"], value: Float[Tensor, "batch kv_head key d_head"]) -> Tensor:
-    """Mix the values by the pattern, key heads shared as in `attention_logits`."""
-    batch, heads, rows, keys = pattern.shape
-    grouped = pattern.reshape(batch, value.shape[1], -1, keys)
-    return (grouped @ value.to(pattern.dtype)).view(batch, heads, rows, value.shape[3])
-
-
 def _visibility(
-    mask: Tensor | None, rows: range | list[int], query: Tensor, key: Tensor, causal: bool
+    mask: Tensor | None, rows: range | list[int], query: Tensor, keys: int, causal: bool
 ) -> tuple[Bool[Tensor, "#batch #head row key"] | None, Tensor | None]:
     """Which keys the rows may see, and what the mask adds to their logits, from the mask that the model was given."""
-    keys = key.shape[2]
     if mask is None:
         if not causal or query.shape[2] == 1:
             return None, None
@@ -291,6 +300,19 @@ def hook_attention(module: Any, points: AttentionPoints, now: Pass, *, follows_p
         )
     SITES[module] = Site(points, _previous_of(module, before), now, follows_pass, before == "eager")
     return before
+
+
+@contextmanager
+def sharing(modules: Sequence[nn.Module], layers: Sequence[Any]) -> Iterator[None]:
+    """Let attention modules find the shared prompt in the cache layers that they use, where there is one."""
+    sites = [SITES[module] for module in modules]
+    for site, layer in zip(sites, layers, strict=True):
+        site.shared = layer if isinstance(layer, SharedLayer) else None
+    try:
+        yield
+    finally:
+        for site in sites:
+            site.shared = None
 
 
 def unhook_attention(module: nn.Module) -> None:

@@ -16,11 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.attention import sharing
 from interp.cache import Keep
 from interp.errors import HookError, InputError
 from interp.generation import Generation, as_generation, end_tokens, greedy_settings
 from interp.interventions import Hook, Intervention, PerSample
 from interp.rows import ROW_POINTS, RowHook
+from interp.shared import shared_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,7 +67,7 @@ class Prefix:
         RefusedError: a family whose earlier rows depend on the last one; see `share_prefill`.
     """
 
-    def __init__(self, vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 16) -> None:
+    def __init__(self, vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 64) -> None:
         """Run all prompt tokens but the last.
 
         Args:
@@ -138,7 +140,7 @@ class Prefix:
             part = list(interventions[start : start + many])
             cache, step = self._run(part, chosen, ())
             edits = [(name, hook) for name, hook in self._hooks(part, chosen) if hook.query_rows in DECODED]
-            with self.vlm.hooks(edits):
+            with self.vlm.hooks(edits), sharing(self.vlm._wiring.text_attentions, cache.layers):
                 tokens = self._decode(cache, step.logits.flatten(0, 1).argmax(-1), len(part), settings)
             answers += [
                 as_generation(self.vlm, own, settings, first)
@@ -163,7 +165,7 @@ class Prefix:
         ids = self.inputs.input_ids[samples, -1:].repeat(len(interventions), 1)
         mask = self.inputs.attention_mask[samples].repeat(len(interventions), 1)
         self.vlm.now.prompt = self.length
-        with torch.no_grad(), self.vlm.hooks(hooks):
+        with torch.no_grad(), self.vlm.hooks(hooks), sharing(self.vlm._wiring.text_attentions, cache.layers):
             output = self.vlm.model(
                 input_ids=ids,
                 attention_mask=mask,
@@ -190,7 +192,10 @@ class Prefix:
         return hooks
 
     def _branch(self, samples: list[int], times: int) -> Any:
-        """A cache that starts with the kept keys and values of the samples, once for each intervention."""
+        """A cache that begins with the samples' kept keys and values for each intervention, shared where it can be."""
+        shared = shared_cache(self._cache, samples)
+        if shared is not None:
+            return shared
         branch = copy.copy(self._cache)
         branch.layers = [copy.copy(layer) for layer in self._cache.layers]
         rows = samples * times
@@ -262,7 +267,7 @@ class WholePasses:
         return [self.vlm.generate(self.inputs, max_new_tokens, intervention=each) for each in interventions]
 
 
-def share_prefill(vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 16) -> Prefix | WholePasses:
+def share_prefill(vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 64) -> Prefix | WholePasses:
     """A `Prefix`, or whole passes where the family refuses one: the same numbers, at the price of a run each."""
     return WholePasses(vlm, inputs) if "prefix" in vlm.family.refusals else Prefix(vlm, inputs, chunk=chunk)
 

@@ -103,6 +103,11 @@ class Wiring:
             config._attn_implementation_internal = before
         self.handles, self.modules, self.implementations = [], [], {}
 
+    @property
+    def text_attentions(self) -> list[nn.Module]:
+        """The language model's attention modules, by layer; none while detached."""
+        return self.modules[: len(self.points[0])]
+
     def _keep(self, handle: RemovableHandle) -> None:
         self.handles.append(handle)
 

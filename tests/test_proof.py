@@ -233,9 +233,9 @@ def test_boxes_in_a_wrong_place_are_caught(monkeypatch, name, change):
 
 
 def test_key_heads_dealt_out_in_turn_are_caught(monkeypatch):
-    def tiled(query, key, scaling, softcap=None):
-        shared = query.shape[1] // key.shape[1]
-        return query.float() @ key.repeat(1, shared, 1, 1).float().transpose(2, 3) * scaling
+    def tiled(query, seen, scaling, softcap=None):
+        shared = query.shape[1] // seen.key.shape[1]
+        return query.float() @ seen.key.repeat(1, shared, 1, 1).float().transpose(2, 3) * scaling
 
     monkeypatch.setattr(attention, "attention_logits", tiled)
     assert does_not_hold("tiny-llava", "rows") and does_not_hold("tiny-llava", "edit")

@@ -1,0 +1,126 @@
+"""Shared keys: many rows of a batch attend to the keys and values of one prompt, which are not copied for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+
+@dataclass(frozen=True)
+class KeyValues:
+    """The keys and values that rows of attention see, each head of them serving consecutive query heads.
+
+    Attributes:
+        key: after RoPE [batch kv_head key d_head].
+        value: [batch kv_head key d_head].
+    """
+
+    key: Tensor
+    value: Tensor
+
+    @property
+    def length(self) -> int:
+        """How many keys there are."""
+        return self.key.shape[2]
+
+    def dots(self, query: Float[Tensor, "batch head row d_head"]) -> Float[Tensor, "batch head row key"]:
+        """Dot products with every key, in at least fp32; key heads laid out as `repeat_interleave` would."""
+        batch, heads, rows, width = query.shape
+        exact = torch.promote_types(query.dtype, torch.float32)
+        grouped = query.to(exact).reshape(batch, self.key.shape[1], -1, width)
+        return (grouped @ self.key.to(exact).transpose(2, 3)).view(batch, heads, rows, self.length)
+
+    def mix(self, pattern: Float[Tensor, "batch head row key"]) -> Float[Tensor, "batch head row d_head"]:
+        """The values, mixed by a pattern, in its dtype."""
+        batch, heads, rows, keys = pattern.shape
+        grouped = pattern.reshape(batch, self.value.shape[1], -1, keys)
+        return (grouped @ self.value.to(pattern.dtype)).view(batch, heads, rows, self.value.shape[3])
+
+
+@dataclass(frozen=True)
+class SharedKeyValues:
+    """A prompt's keys and values, one entry for each sample, and behind them what each row of the batch has of its own.
+
+    Attributes:
+        prompt: [sample kv_head key d_head]; row `r` of the batch belongs to sample `r` modulo the number of samples.
+        own: [batch kv_head key d_head].
+    """
+
+    prompt: KeyValues
+    own: KeyValues
+
+    @property
+    def length(self) -> int:
+        """How many keys each row sees."""
+        return self.prompt.length + self.own.length
+
+    @property
+    def value(self) -> Tensor:
+        """The rows' own values."""
+        return self.own.value
+
+    def dots(self, query: Float[Tensor, "batch head row d_head"]) -> Float[Tensor, "batch head row key"]:
+        """Dot products with the prompt's keys, then with the row's own."""
+        shared = self._by_row(self.prompt.dots(self._by_sample(query)), len(query))
+        return torch.cat([shared, self.own.dots(query)], -1)
+
+    def mix(self, pattern: Float[Tensor, "batch head row key"]) -> Float[Tensor, "batch head row d_head"]:
+        """The prompt's values and the row's own, mixed by a pattern."""
+        shared, own = pattern.split([self.prompt.length, self.own.length], -1)
+        return self._by_row(self.prompt.mix(self._by_sample(shared)), len(pattern)) + self.own.mix(own)
+
+    def _by_sample(self, rows: Tensor) -> Tensor:
+        """[batch head row x] as [sample head batch/sample*row x]: all rows of a sample meet its keys at once."""
+        samples = len(self.prompt.key)
+        return rows.unflatten(0, (-1, samples)).permute(1, 2, 0, 3, 4).flatten(2, 3)
+
+    def _by_row(self, found: Tensor, batch: int) -> Tensor:
+        """The reverse of `_by_sample`."""
+        times = batch // len(self.prompt.key)
+        return found.unflatten(2, (times, -1)).permute(2, 0, 1, 3, 4).flatten(0, 1)
+
+
+class SharedLayer(DynamicLayer):
+    """One layer's cache for rows that share a prompt: it grows by what is the rows' own, and gives back only that.
+
+    The attention function of this package knows where the rest is.
+    """
+
+    def __init__(self, prompt: KeyValues) -> None:
+        """Begin with the prompt alone."""
+        super().__init__()
+        self.prompt = prompt
+
+    def get_seq_length(self) -> int:
+        """Positions so far, the prompt's among them."""
+        return self.prompt.length + super().get_seq_length()
+
+    def seen(self, key: Tensor, value: Tensor) -> SharedKeyValues:
+        """What rows see whose own keys and values, all so far, are these."""
+        return SharedKeyValues(self.prompt, KeyValues(key, value))
+
+
+def shared_cache(cache: Any, samples: list[int]) -> DynamicCache | None:
+    """A cache whose rows share the prompt that another one holds; None where its layers are of other kinds.
+
+    Args:
+        cache: of the prompt, [sample kv_head key d_head] in each layer.
+        samples: which of its samples are wanted.
+    """
+    if not all(type(layer) is DynamicLayer for layer in cache.layers):
+        return None
+    whole = samples == list(range(len(cache.layers[0].keys)))
+    shared = DynamicCache()
+    shared.layers = [
+        SharedLayer(
+            KeyValues(layer.keys if whole else layer.keys[samples], layer.values if whole else layer.values[samples])
+        )
+        for layer in cache.layers
+    ]
+    return shared
