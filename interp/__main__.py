@@ -1,4 +1,4 @@
-"""The command line of the instrument: `python -m interp analyze PHOTO "question"`, `python -m interp selfcheck`."""
+"""The command line of the instrument: `python -m interp analyze PHOTO "question"`, `selfcheck` and `datasets`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,18 @@ examples:
   python -m interp selfcheck llava-hf/llava-1.5-7b-hf --device cuda --json > proof.json
 """
 
+DATASETS = """List the data sets, or say of one what it holds, where to get it, and whether its files are complete.
+
+Nothing is downloaded without --download. With --check, the exit code is 1 if something is missing.
+
+examples:
+  python -m interp datasets
+  python -m interp datasets vg-two
+  python -m interp datasets controlled-a --download --folder data
+  python -m interp datasets controlled-a --check --folder data
+  python -m interp datasets vg-two --prompts VG_QA_two_obj_with_answer_six_options.jsonl
+"""
+
 
 def build_parser() -> Parser:
     """The parser of `python -m interp`."""
@@ -81,6 +93,15 @@ def build_parser() -> Parser:
     proof.add_argument("--revision", default=None, help="revision of the model on the hub")
     add_debug_option(proof)
     proof.set_defaults(command=selfcheck_command)
+    sets = commands.add_parser("datasets", help="list, check and fetch data sets", description=DATASETS)
+    sets.add_argument("name", nargs="?", metavar="NAME", help="one data set (default: list all)")
+    sets.add_argument("--folder", help="where its files lie, or its annotation file (default: data)")
+    sets.add_argument("--check", action="store_true", help="say what is there and what is missing")
+    sets.add_argument("--prompts", metavar="FILE", help="compare a released prompt file with our template")
+    sets.add_argument("--download", action="store_true", help="fetch what the Hugging Face Hub has into the folder")
+    sets.add_argument("--json", action="store_true", help="print data instead of text")
+    add_debug_option(sets)
+    sets.set_defaults(command=datasets_command)
     return parser
 
 
@@ -153,6 +174,57 @@ def selfcheck_command(options: argparse.Namespace) -> int:
         verdict = "every claim holds" if all(one["holds"] for one in entries) else "NOT every claim holds"
         print("\n".join([f"({LEGEND})", *remarks, f"{verdict}, or is refused by name"]))
     return 0 if all(one["holds"] for one in entries) else 1
+
+
+def datasets_command(options: argparse.Namespace) -> int:
+    """Run `datasets`: list all, say what is known of one, or download, check and compare prompts, in this order."""
+    from dataclasses import asdict
+
+    from interp.datasets import check
+    from interp.datasets.catalogue import benchmark
+
+    asked = options.check or options.prompts or options.download
+    if options.name is None:
+        if asked or options.folder:
+            raise InputError("--folder, --check, --prompts and --download are about one data set: name it")
+        return _tell(options, check.list_benchmarks(), check.describe_benchmarks())
+    if not asked:
+        entry = asdict(benchmark(options.name))
+        return _tell(options, entry, check.describe_benchmark(options.name, options.folder or "data"))
+    return _work_on_dataset(options, options.folder or "data")
+
+
+def _work_on_dataset(options: argparse.Namespace, folder: str) -> int:
+    from dataclasses import asdict
+
+    from interp.datasets import check, hub, prompts, reading
+
+    data: dict[str, Any] = {}
+    said: list[str] = []
+    if options.download:
+        data["written"] = [str(path) for path in hub.download_dataset(options.name, folder)]
+        said.append(f"written: {', '.join(data['written'])}")
+    if options.check or options.download:
+        found = check.check_dataset(options.name, folder)
+        data["check"] = {**asdict(found), "complete": found.complete}
+        said.append(found.describe())
+    if options.prompts:
+        samples = reading.read_dataset(options.name, folder, missing="keep") if options.folder else None
+        table = prompts.compare_prompts(samples, options.prompts, name=options.name)
+        data["prompts"] = prompts.summarize_prompts(table)
+        said.append(prompts.describe_prompts(table))
+    _tell(options, data, "\n".join(said))
+    return 0 if "check" not in data or data["check"]["complete"] else 1
+
+
+def _tell(options: argparse.Namespace, data: Any, text: str) -> int:
+    """Print data with --json and text without."""
+    import json
+
+    from interp.output import plain
+
+    print(json.dumps(plain(data), indent=2, ensure_ascii=False) if options.json else text)
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

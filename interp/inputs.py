@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from interp.grid import ImageGrid
 
 PROMPTS = ("chat", "paper", "raw")
-_ROLE = r"<[^<>\s]+>|\[/?[A-Z]+\]|\b[A-Z]+:"  # <|im_end|>, [/INST], ASSISTANT:
+_ROLE = r"<[^<>\s]+>|\[/?[A-Z]+\]|\b[A-Z]+:|\b(?:User|Assistant):"  # <|im_end|>, [/INST], ASSISTANT:, User:
 
 
 @dataclass(frozen=True)

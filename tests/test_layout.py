@@ -63,7 +63,10 @@ def test_the_papers_prompt(model):
     assert words(layout_of(model, tiny.processor(), prompt="paper")) == wanted
 
 
-@pytest.mark.parametrize("prompt", ["<image>\nUSER: {}\nASSISTANT:", "USER: <image>\n{} ASSISTANT:", "<image>{}"])
+@pytest.mark.parametrize(
+    "prompt",
+    ["<image>\nUSER: {}\nASSISTANT:", "USER: <image>\n{} ASSISTANT:", "<image>{}", "User: <image>\n{} Assistant:"],
+)
 def test_a_raw_prompt(model, prompt):
     got = words(layout_of(model, tiny.processor(), prompt.format(QUESTION), prompt="raw"))
     assert [kind for kind in got if kind[0] != "template"] == [("bos", "<s>"), ("image", IMAGE), ASKED[0]]

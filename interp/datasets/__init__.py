@@ -1,6 +1,27 @@
 """Samples to ask about: real data sets' readers and synthetic scenes."""
 
+from interp.datasets.catalogue import BENCHMARKS, Benchmark, benchmark
+from interp.datasets.check import Check, check_dataset, list_benchmarks
+from interp.datasets.hub import download_dataset
+from interp.datasets.prompts import compare_prompts, summarize_prompts
 from interp.datasets.questions import paper_prompt, where_in_photo, where_in_relation
+from interp.datasets.reading import read_dataset
 from interp.datasets.sample import Object, Sample
 
-__all__ = ["Object", "Sample", "paper_prompt", "where_in_photo", "where_in_relation"]
+__all__ = [
+    "BENCHMARKS",
+    "Benchmark",
+    "Check",
+    "Object",
+    "Sample",
+    "benchmark",
+    "check_dataset",
+    "compare_prompts",
+    "download_dataset",
+    "list_benchmarks",
+    "paper_prompt",
+    "read_dataset",
+    "summarize_prompts",
+    "where_in_photo",
+    "where_in_relation",
+]
