@@ -1,9 +1,16 @@
 from adaptvis.answering import Answer as Answer
 from adaptvis.answering import answer as answer
 from adaptvis.answering import answer_batch as answer_batch
+from adaptvis.decoding import VCD as VCD
+from adaptvis.decoding import DoLa as DoLa
 from adaptvis.evaluation import Evaluation as Evaluation
+from adaptvis.evaluation import Settings as Settings
 from adaptvis.evaluation import evaluate as evaluate
 from adaptvis.policies import AdaptVis as AdaptVis
 from adaptvis.policies import Baseline as Baseline
 from adaptvis.policies import ScalingVis as ScalingVis
+from adaptvis.sweep import Plan as Plan
+from adaptvis.sweep import policy_rows as policy_rows
+from adaptvis.sweep import rows_under as rows_under
+from adaptvis.sweep import run_sweep as run_sweep
 from adaptvis.sweep import sweep_alphas as sweep_alphas

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interp.cli import Parser, add_model_options, load, note_random_weights, numbers, run
 from interp.errors import InputError
@@ -19,15 +19,59 @@ policies:
   baseline   the model as it is
   scaling    ScalingVis: multiply the last prompt row's image logits by --alpha
   adaptvis   AdaptVis: by --alpha-unsure where the untouched first token's probability lies below --threshold,
-             by --alpha-sure from it on
+             by --alpha-sure from it on; --confidence takes another measure than that probability
+  add        add --shift to them: more attention on the image, the same picture inside it
+  temper     multiply by --temper and keep the image's total attention: sharpening alone
 
 examples:
   python -m adaptvis answer photo.jpg "Where is the mug in the photo?" --policy scaling --alpha 0.5
   python -m adaptvis answer photo.jpg "Where is the mug in relation to the table?" --policy adaptvis --threshold 0.35
 """
 
+NUMBERS = {
+    "alpha": "ScalingVis: the factor (default: 0.5)",
+    "alpha_unsure": "AdaptVis: the factor when unsure (default: 0.5)",
+    "alpha_sure": "AdaptVis: the factor when sure (default: 1.5)",
+    "threshold": "AdaptVis: sure from this confidence on (default: 0.4)",
+    "shift": "the additive control's constant, nats (default: 1)",
+    "temper": "the factor of temper (default: 0.5)",
+}
+"""The numbers that policies take, and what they are."""
+
+TAKES: dict[str, tuple[str, ...]] = {
+    "baseline": (),
+    "scaling": ("alpha",),
+    "adaptvis": ("alpha_unsure", "alpha_sure", "threshold", "confidence"),
+    "add": ("shift",),
+    "temper": ("temper",),
+}
+"""Which of them the policies of `answer` take."""
+
 DEMO = """The main job on the embedded models, in about a minute: where the model looks in held-out scenes, whether the
 objects are there, and what ScalingVis and AdaptVis change. Writes figures, tables, summary.json and report.html.
+"""
+
+
+EVALUATE = """Evaluate policies on a data set: accuracy by relation, pairs and sets, confidence, calibration, and every
+setting against the baseline with paired tests, as tables, figures and a report.
+
+The numbers of the policies are given (--alpha ...), the authors' (--preset paper), or chosen on the validation part
+(--select). Accuracy under all alphas, the additive control and windows of layers is swept too, for the price of one
+prefill a sample and one step a setting; --quick leaves that out.
+
+policies:
+  baseline   the model as it is
+  scaling    ScalingVis: image logits of the last prompt row times --alpha
+  adaptvis   AdaptVis: times --alpha-unsure below --threshold, --alpha-sure from it on
+  add        the additive control: plus --shift, more attention without sharpening
+  temper     sharpening without more attention: --temper inside the image, its total attention kept
+  vcd        visual contrastive decoding: against the answer to a noised photo
+  dola       decoding against an early layer
+
+examples:
+  python -m adaptvis evaluate --dataset shapes-a --select --policy scaling,adaptvis,add,vcd,dola --out out/shapes-a
+  python -m adaptvis evaluate --dataset controlled-a --folder data --preset paper --out out/controlled-a \\
+      --model llava-hf/llava-1.5-7b-hf --dtype float32 --device cuda --max-new-tokens 100
 """
 
 
@@ -38,13 +82,9 @@ def build_parser() -> Parser:
     one = commands.add_parser("answer", help="one photo, one question, one policy", description=ANSWER)
     one.add_argument("photo", help="any image file")
     one.add_argument("question", help="what to ask")
-    one.add_argument(
-        "--policy", choices=("baseline", "scaling", "adaptvis"), default="adaptvis", help="(default: %(default)s)"
-    )
-    one.add_argument("--alpha", type=float, help="ScalingVis: the factor (default: 0.5)")
-    one.add_argument("--alpha-unsure", type=float, help="AdaptVis: the factor when unsure (default: 0.5)")
-    one.add_argument("--alpha-sure", type=float, help="AdaptVis: the factor when sure (default: 1.5)")
-    one.add_argument("--threshold", type=float, help="AdaptVis: sure from this probability on (default: 0.4)")
+    one.add_argument("--policy", choices=tuple(TAKES), default="adaptvis", help="(default: %(default)s)")
+    _add_numbers(one)
+    one.add_argument("--options", help="AdaptVis by options: the answers to choose from, such as left,right,on,under")
     one.add_argument("--layers", help="layers to scale, 0-based: 17,18 or 4-7 (default: all)")
     one.add_argument("--heads", help="heads to scale, 0-based (default: all)")
     one.add_argument(
@@ -61,7 +101,48 @@ def build_parser() -> Parser:
     demo.add_argument("--seed", type=int, default=0, help="seed of the scenes (default: %(default)s)")
     add_model_options(demo)
     demo.set_defaults(command=demo_command, prompt="paper")
+    add_evaluate(commands)
     return parser
+
+
+def add_evaluate(commands: Any) -> None:
+    """Add the parser of `evaluate`."""
+    whole = commands.add_parser("evaluate", help="policies on a data set", description=EVALUATE)
+    data = whole.add_argument_group("data")
+    data.add_argument("--dataset", required=True, help="a name that `python -m interp datasets` lists")
+    data.add_argument("--folder", help="where its files lie (synthetic sets have none)")
+    data.add_argument("--n", type=int, help="only the first so many samples")
+    data.add_argument("--missing", choices=("refuse", "skip"), default="refuse", help="absent photos (default: refuse)")
+    data.add_argument(
+        "--split", choices=("official", "by-pair"), help="the paper's rows, or whole pairs (default: the paper's)"
+    )
+    data.add_argument("--part", choices=("val", "test", "all"), default="test", help="to report (default: %(default)s)")
+    how = whole.add_argument_group("policies")
+    how.add_argument("--policy", default="baseline,scaling,adaptvis", help="some of them (default: %(default)s)")
+    how.add_argument("--preset", choices=("paper",), help="the authors' numbers for this data set and LLaVA-1.5-7B")
+    how.add_argument("--select", nargs="?", const="val", help="choose the numbers on the validation part")
+    _add_numbers(how)
+    how.add_argument("--layers", help="layers to scale, 0-based: 17,18 or 4-7 (default: all)")
+    how.add_argument("--heads", help="heads to scale, 0-based (default: all)")
+    how.add_argument("--alphas", help="factors to sweep: 0,0.5,1.5 (default: the authors')")
+    how.add_argument("--quick", action="store_true", help="only what the policies need: no sweeps, no layer windows")
+    job = whole.add_argument_group("run")
+    job.add_argument("--batch", type=int, default=16, help="samples that share one pass (default: %(default)s)")
+    job.add_argument(
+        "--max-new-tokens", type=int, default=10, help="length of an answer at most (default: %(default)s)"
+    )
+    job.add_argument("--seed", type=int, default=0, help="seed of the bootstraps (default: %(default)s)")
+    job.add_argument("--out", default="out/evaluate", help="folder for the results (default: %(default)s)")
+    job.add_argument("--resume", action="store_true", help="go on with what lies in --out")
+    add_model_options(whole)
+    whole.set_defaults(command=evaluate_command, prompt="paper")
+
+
+def _add_numbers(parser: Any) -> None:
+    """Add the options for the policies' numbers."""
+    for name, told in NUMBERS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, help=told)
+    parser.add_argument("--confidence", help="AdaptVis: probability, options, entropy or margin (default: probability)")
 
 
 def answer_command(options: argparse.Namespace) -> int:
@@ -75,7 +156,16 @@ def answer_command(options: argparse.Namespace) -> int:
     folder = None if options.out is None else OutputFolder(options.out)
     note_random_weights(options.model)
     vlm = load(options)
-    found = answer(vlm, image, options.question, policy, prompt=options.prompt, max_new_tokens=options.max_new_tokens)
+    listed = () if options.options is None else tuple(part.strip() for part in options.options.split(","))
+    found = answer(
+        vlm,
+        image,
+        options.question,
+        policy,
+        options=listed,
+        prompt=options.prompt,
+        max_new_tokens=options.max_new_tokens,
+    )
     print(f"untouched: {found.untouched!r} (first token {found.confidence:.1%})")
     print(f"{found.policy}: {found.text!r} (first token {found.probability:.1%})")
     print(f"branch {found.branch}: {found.intervention}")
@@ -94,29 +184,68 @@ def demo_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _policy(options: argparse.Namespace) -> Policy:
-    """The policy that the options describe; an option that it does not take is refused, not ignored."""
-    from adaptvis.policies import AdaptVis, Baseline, ScalingVis
+def evaluate_command(options: argparse.Namespace) -> int:
+    """Run `evaluate`: check what costs nothing first, then load the model."""
+    from adaptvis.benchmark import evaluate_dataset
+    from adaptvis.evaluation import Settings
+    from adaptvis.sweep import PAPER_ALPHAS
 
-    takes = {
-        "baseline": (Baseline, ()),
-        "scaling": (ScalingVis, ("alpha",)),
-        "adaptvis": (AdaptVis, ("alpha_unsure", "alpha_sure", "threshold")),
-    }
-    kind, names = takes[options.policy]
-    given = {
-        name: getattr(options, name)
-        for name in ("alpha", "alpha_unsure", "alpha_sure", "threshold")
-        if getattr(options, name) is not None
-    }
+    names = tuple(part.strip() for part in options.policy.split(","))
+    given: dict[str, Any] = {name: value for name in NUMBERS if (value := getattr(options, name)) is not None}
+    if given and (options.select or options.preset):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"{flags} gives what --select or --preset decides: leave one of them out")
+    given |= {} if options.confidence is None else {"confidence": options.confidence}
+    given |= {name: numbers(text) for name in ("layers", "heads") if (text := getattr(options, name)) is not None}
+    settings = Settings(**given)
+    for name in names:
+        settings.policy(name)
+    note_random_weights(options.model)
+    evaluate_dataset(
+        load(options),
+        options.dataset,
+        folder=options.folder,
+        n=options.n,
+        missing=options.missing,
+        policies=names,
+        settings=settings,
+        preset=options.preset,
+        select=options.select or False,
+        how=options.split,
+        part=options.part,
+        alphas=PAPER_ALPHAS if options.alphas is None else _floats(options.alphas),
+        ablations=not options.quick,
+        prompt=options.prompt,
+        max_new_tokens=options.max_new_tokens,
+        batch=options.batch,
+        seed=options.seed,
+        out=options.out,
+        resume=options.resume,
+    )
+    return 0
+
+
+def _floats(text: str) -> tuple[float, ...]:
+    """Read numbers: `0,0.5,1.5`."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{text!r} is no list of numbers: write 0,0.5,1.5") from None
+
+
+def _policy(options: argparse.Namespace) -> Policy:
+    """The policy that the options of `answer` describe; an option that it does not take is refused, not ignored."""
+    from adaptvis.evaluation import Settings
+
+    given = {name: value for name in (*NUMBERS, "confidence") if (value := getattr(options, name)) is not None}
     where = {name: numbers(text) for name in ("layers", "heads") if (text := getattr(options, name)) is not None}
-    wrong = [name for name in given if name not in names] + ([*where] if kind is Baseline else [])
+    taken = TAKES[options.policy]
+    wrong = [name for name in given if name not in taken] + ([] if taken else [*where])
     if wrong:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
         raise InputError(f"--policy {options.policy} does not take {flags}: leave it out, or choose another policy")
-    if kind is ScalingVis:
-        given.setdefault("alpha", 0.5)
-    return kind(**given, **where)
+    settings: dict[str, Any] = {**given, **where}
+    return Settings(**settings).scaling_policy(options.policy)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

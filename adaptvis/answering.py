@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from adaptvis.confidence import of_policy
 from adaptvis.policies import Baseline, Policy
 from interp.interventions import PerSample, Untouched
 from interp.prefix import share_prefill
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from interp.hooked_vlm import HookedVLM
     from interp.images import ImageSource
     from interp.inputs import VLMInputs
@@ -24,7 +27,7 @@ class Answer:
     Attributes:
         text: the greedy answer under the chosen intervention.
         untouched: the greedy answer of the model as it is.
-        confidence: probability of the untouched first token, over the whole vocabulary, fp32.
+        confidence: of the untouched first token, by the policy's measure, fp32.
         branch: which way the policy went.
         policy, intervention: their settings, as text.
         first_token: the first token under the intervention; `probability`: its probability, fp32.
@@ -46,10 +49,11 @@ def answer(
     question: str,
     policy: Policy | None = None,
     *,
+    options: Sequence[str] = (),
     prompt: str = "chat",
     max_new_tokens: int = 10,
 ) -> Answer:
-    """Answer one question about one photo under a policy.
+    """Answer one question about one photo under a policy; `options` are for a policy that goes by them.
 
     Example:
         >>> answer(vlm, "photo.jpg", "Where is the mug in the photo?", AdaptVis(0.5, 1.5, 0.4)).text
@@ -59,14 +63,22 @@ def answer(
         SpatialLensError: the photo, the question or the policy can not be used.
     """
     inputs = vlm.prepare(image, question, prompt=prompt)
-    return answer_batch(vlm, inputs, policy or Baseline(), max_new_tokens=max_new_tokens)[0]
+    return answer_batch(vlm, inputs, policy or Baseline(), options=[options], max_new_tokens=max_new_tokens)[0]
 
 
-def answer_batch(vlm: HookedVLM, inputs: VLMInputs, policy: Policy, *, max_new_tokens: int = 10) -> tuple[Answer, ...]:
+def answer_batch(
+    vlm: HookedVLM,
+    inputs: VLMInputs,
+    policy: Policy,
+    *,
+    options: Sequence[Sequence[str]] | None = None,
+    max_new_tokens: int = 10,
+) -> tuple[Answer, ...]:
     """Answer a batch, each sample under the intervention that the policy chooses for it: one prefill for all."""
     prefix = share_prefill(vlm, inputs)
     (untouched,) = prefix.generate([Untouched()], max_new_tokens)
-    confidences = untouched.confidence
+    listed = [()] * len(inputs) if options is None else options
+    confidences = of_policy(policy, vlm.processor.tokenizer, untouched.first_logits, listed)
     chosen = tuple(policy.choose(sure) for sure in confidences)
     (edited,) = prefix.generate([PerSample(chosen)], max_new_tokens)
     tokens = vlm.processor.tokenizer.convert_ids_to_tokens(edited.tokens[:, 0].tolist())

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adaptvis.evaluation import ALL, Evaluation, evaluate
+from adaptvis.evaluation import Evaluation, evaluate
 from adaptvis.figures import draw_figures
-from adaptvis.sweep import batches
+from adaptvis.metrics import ALL
+from adaptvis.readable import readable
+from adaptvis.sweep import batches, rows_under
 from interp.errors import InputError
 from interp.output import OutputFolder, record
 from interp.overlap import Overlap, overlap
@@ -68,7 +70,7 @@ def run_demo(vlm: HookedVLM, out: str, *, scenes: int = 300, seed: int = 0, prom
     detector = YoloDetector("shapes-detector")
     validation = shapes(scenes // 2, split="val", seed=seed, kinds=("relation",))
     test = shapes(scenes, split="test", seed=seed, kinds=("relation",))
-    evaluation = evaluate(vlm, validation, test, prompt=prompt, seed=seed)
+    evaluation = evaluate(vlm, test, validation=validation, prompt=prompt, seed=seed)
     looked = look(vlm, test, detector, prompt=prompt)
     settings = record(
         vlm, prompt=prompt, seed=seed, scenes=scenes, validation_scenes=len(validation), detector=detector.name
@@ -129,7 +131,8 @@ def write(
     for figure in figures.values():
         plt.close(figure)
     print(readable(evaluation.summary).to_string(index=False))
-    print(f"\nchosen on the validation part: {evaluation.scaling}, {evaluation.adaptvis}")
+    told = ", ".join(str(policy) for name, policy in evaluation.policies.items() if name != "baseline")
+    print(f"\nchosen on the validation part: {told}")
     print(
         f"written to {folder.path}: report.html, results.parquet, attention.parquet, summary.json, {len(figures)} PNGs"
     )
@@ -162,10 +165,10 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[Looked]) -> dict[str
             }
         )
     return {
-        "scaling": str(evaluation.scaling),
-        "adaptvis": str(evaluation.adaptvis),
+        "scaling": str(evaluation.policies["scaling"]),
+        "adaptvis": str(evaluation.policies["adaptvis"]),
         "accuracy": evaluation.summary.to_dict("records"),
-        "accuracy_by_alpha": evaluation.test.groupby("alpha")["correct"].mean().to_dict(),
+        "accuracy_by_alpha": rows_under(evaluation.test).groupby("alpha")["correct"].mean().to_dict(),
         "image_share": float(np.mean([one.trajectory.share_overall("image") for one in looked])),
         "image_token_share": float(np.mean([one.trajectory.token_share("image") for one in looked])),
         "cosine_even": float(
@@ -176,31 +179,6 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[Looked]) -> dict[str
         "overlap_by_layer": layers,
         "scenes_with_all_objects_found": float(np.mean([not one.missing for one in looked])),
     }
-
-
-def readable(summary: pd.DataFrame) -> pd.DataFrame:
-    """The accuracy table as a person reads it: percent with intervals."""
-    import pandas as pd
-
-    def percent(value: float) -> str:
-        return f"{100 * value:.1f}"
-
-    rows = [
-        {
-            "policy": line.policy,
-            "relation": line.relation,
-            "n": line.n,
-            "accuracy %": f"{percent(line.accuracy)} [{percent(line.low)}, {percent(line.high)}]",
-            "gain, points": ""
-            if line.policy == "baseline"
-            else f"{100 * line.difference:+.1f} [{100 * line.difference_low:+.1f}, {100 * line.difference_high:+.1f}]",
-            "McNemar p": "" if line.policy == "baseline" else f"{line.p:.3g}",
-            "confidence": f"{line.confidence:.2f}",
-            "unsure %": percent(line.unsure) if line.policy.startswith("AdaptVis") else "",
-        }
-        for line in summary.itertuples()
-    ]
-    return pd.DataFrame(rows)
 
 
 def _attention_rows(one: Looked) -> pd.DataFrame:

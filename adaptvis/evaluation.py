@@ -1,19 +1,20 @@
-"""Evaluation: choose alphas and threshold on a validation part, report on the rest, with intervals and paired tests."""
+"""Evaluation: policies on a data set, their settings given or chosen on a validation part, with paired statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from adaptvis.policies import AdaptVis, Baseline, ScalingVis
-from adaptvis.sweep import PAPER_ALPHAS, policy_rows, sweep_alphas
-from interp.cli import numbers
+from adaptvis.comparison import compare, compare_grid
+from adaptvis.confidence import option_tokens
+from adaptvis.decoding import VCD, DoLa
+from adaptvis.metrics import ALL, accuracy
+from adaptvis.policies import AdaptVis, Baseline, Policy, ScalingVis
+from adaptvis.selection import choose_adaptvis, choose_scaling
+from adaptvis.sweep import PAPER_ALPHAS, UNTOUCHED, Decoder, Plan, grid, policy_rows, run_sweep
 from interp.errors import InputError
-from interp.stats import bootstrap_difference, mcnemar, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,126 +22,227 @@ if TYPE_CHECKING:
     from interp.datasets.sample import Sample
     from interp.hooked_vlm import HookedVLM
 
-ALL = "all"
-"""The relation name of the rows over all relations."""
+POLICIES = ("baseline", "scaling", "adaptvis", "add", "temper", "vcd", "dola")
+SHIFTS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
+"""Constants (nats) that the additive control is tried at."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of the policies, where they are not chosen on a validation part.
+
+    Attributes:
+        alpha: of ScalingVis; temper: of its variant that keeps the image's total attention; shift: of the additive
+            control, in nats.
+        alpha_unsure, alpha_sure, threshold, confidence: of AdaptVis.
+        vcd, dola: the decoders.
+        layers, heads: that are scaled; all by default.
+    """
+
+    alpha: float = 0.5
+    temper: float = 0.5
+    shift: float = 1.0
+    alpha_unsure: float = 0.5
+    alpha_sure: float = 1.5
+    threshold: float = 0.4
+    confidence: str = "probability"
+    vcd: VCD = VCD()
+    dola: DoLa = DoLa()
+    layers: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+
+    def policy(self, name: str) -> Policy | Decoder:
+        """The policy of a name.
+
+        Raises:
+            InputError: there is no such policy, or a number means nothing.
+        """
+        decoders: dict[str, Decoder] = {"vcd": self.vcd, "dola": self.dola}
+        return decoders[name] if name in decoders else self.scaling_policy(name)
+
+    def scaling_policy(self, name: str) -> Policy:
+        """The policy of a name, out of those that scale attention.
+
+        Raises:
+            InputError: there is no such policy, or a number means nothing.
+        """
+        where: dict[str, Any] = {"layers": self.layers, "heads": self.heads}
+        made: dict[str, Callable[[], Policy]] = {
+            "baseline": Baseline,
+            "scaling": lambda: ScalingVis(self.alpha, **where),
+            "add": lambda: ScalingVis(self.shift, mode="add", **where),
+            "temper": lambda: ScalingVis(self.temper, mode="temper", **where),
+            "adaptvis": lambda: AdaptVis(
+                self.alpha_unsure, self.alpha_sure, self.threshold, confidence=self.confidence, **where
+            ),
+        }
+        if name not in made:
+            raise InputError(f"policy {name!r} is not known: use some of {', '.join(POLICIES)}")
+        return made[name]()
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a model does under each policy on samples that had no part in choosing it.
+    """What a model does under each policy.
 
     Attributes:
-        scaling, adaptvis: the policies chosen on the validation part.
-        validation, test: the sweeps, one row per sample and alpha.
-        answers: one row per test sample and policy.
+        policies: by name, the baseline first.
+        validation: the sweep that chose the settings, one row per sample and setting; None where they were given.
+        test: the sweep that is reported.
+        answers: one row per reported sample and policy.
         summary: one row per policy and relation (`all` first): n, accuracy with its Wilson interval, mean confidence,
             share of samples taken as unsure, and against the baseline the paired difference with its bootstrap
             interval and McNemar's exact p.
+        settings: one row per setting of the reported sweep against the untouched run, with corrected p-values.
     """
 
-    scaling: ScalingVis
-    adaptvis: AdaptVis
-    validation: pd.DataFrame
+    policies: dict[str, Policy | Decoder]
+    validation: pd.DataFrame | None
     test: pd.DataFrame
     answers: pd.DataFrame
     summary: pd.DataFrame
+    settings: pd.DataFrame
+
+    def rows(self, name: str) -> pd.DataFrame:
+        """One policy's answers, one row per sample, by the name that the policy has in `policies`."""
+        return self.answers[self.answers["policy"] == str(self.policies[name])]
 
 
 def evaluate(
     vlm: HookedVLM,
-    validation: Sequence[Sample],
     test: Sequence[Sample],
     *,
+    validation: Sequence[Sample] | None = None,
+    policies: Sequence[str] = ("baseline", "scaling", "adaptvis"),
+    settings: Settings = Settings(),  # noqa: B008 (a frozen value)
     alphas: Sequence[float] = PAPER_ALPHAS,
+    shifts: Sequence[float] = SHIFTS,
+    windows: Sequence[tuple[int, ...]] = (),
+    sweeps: bool = True,
     prompt: str = "paper",
+    max_new_tokens: int = 10,
     batch: int = 16,
     seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    record: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> Evaluation:
-    """Choose ScalingVis and AdaptVis on `validation` and report them, and the baseline, on `test`.
+    """Report policies on `test`, with the settings that do best on `validation` where that is given.
+
+    Args:
+        vlm: the model.
+        test: the samples to report on.
+        validation: the samples to choose alphas, shift and threshold on; `settings` holds where there are none.
+        policies: names out of `POLICIES`; the baseline is always reported.
+        settings: numbers that are not chosen, and layers and heads.
+        alphas: strengths that are swept, and tried on `validation`.
+        shifts: strengths of the additive control, likewise.
+        windows: windows of layers in which the alpha of ScalingVis is also asked, to see which layers carry the gain.
+        sweeps: also ask `test` under all `alphas` and `shifts`; without, only under what the policies need.
+        prompt: prompt style, see `HookedVLM.prepare`.
+        max_new_tokens: length of an answer at most.
+        batch: samples that share one pass.
+        seed: of the bootstrap.
+        out: a folder that keeps what was asked, so that it can be resumed.
+        resume: go on with what lies in `out`.
+        record: what else the manifests in `out` have to say.
+        progress: show progress bars.
+
+    Example:
+        >>> evaluate(vlm, test, validation=validation).summary[["policy", "relation", "accuracy", "difference"]]
 
     Raises:
-        InputError: the parts share a sample, one is empty, or two samples have one id.
+        InputError: the parts share a sample, one is empty, two samples have one id, or a policy is not known.
     """
-    for name, part in (("validation", validation), ("test", test)):
-        if not part or len({sample.id for sample in part}) < len(part):
-            raise InputError(f"the {name} part has {len(part)} samples: give some, each with an id of its own")
-    shared = {sample.id for sample in validation} & {sample.id for sample in test}
-    if shared:
-        raise InputError(f"{len(shared)} samples, such as {min(shared)!r}, are in both parts: tune and report apart")
-    chosen_on = sweep_alphas(vlm, validation, alphas, prompt=prompt, batch=batch, progress=progress)
-    reported = sweep_alphas(vlm, test, alphas, prompt=prompt, batch=batch, progress=progress)
-    scaling, adaptvis = choose_scaling(chosen_on), choose_adaptvis(chosen_on)
-    return Evaluation(
-        scaling, adaptvis, chosen_on, reported, *summarise(reported, [Baseline(), scaling, adaptvis], seed=seed)
-    )
-
-
-def choose_scaling(table: pd.DataFrame) -> ScalingVis:
-    """The alpha with the most right answers; of equals the one nearest to 1.
-
-    Raises:
-        InputError: the sweep was not made with mode `mul`.
-    """
-    right = table.groupby("alpha")["correct"].sum()
-    return ScalingVis(
-        float(max(right.index, key=lambda alpha: (right[alpha], -abs(alpha - 1.0), alpha))), **_where(table)
-    )
-
-
-def choose_adaptvis(table: pd.DataFrame, *, thresholds: int = 20) -> AdaptVis:
-    """The pair of alphas (one at most 1, one at least 1) and the threshold with the most right answers.
-
-    Thresholds are tried at the middle between neighbouring confidences, `thresholds` of them by quantile, and at 0 and
-    1; of equals the alphas nearest to 1 win, then the lower threshold.
-    """
-    wide = table.pivot(index="id", columns="alpha", values="correct").astype(bool)
-    sure = table.drop_duplicates("id").set_index("id")["confidence"].reindex(wide.index).to_numpy(np.float64)
-    levels = np.unique(np.sort(sure))
-    middles = (levels[1:] + levels[:-1]) / 2
-    tried = np.unique([0.0, 1.0, *np.quantile(middles, np.linspace(0, 1, thresholds))] if len(middles) else [0.0, 1.0])
-    tried = np.unique(tried.round(6))  # as many digits as results show
-    below = [alpha for alpha in wide.columns if alpha <= 1.0]
-    above = [alpha for alpha in wide.columns if alpha >= 1.0]
-
-    def merit(setting: tuple[float, float, float]) -> tuple[float, float, float]:
-        low, high, threshold = setting
-        right = np.where(sure < threshold, wide[low], wide[high]).sum()
-        return right, -abs(low - 1.0) - abs(high - 1.0), -threshold
-
-    low, high, threshold = max(product(below, above, tried.tolist()), key=merit)
-    return AdaptVis(float(low), float(high), float(threshold), **_where(table))
+    _check_parts(test, validation)
+    _check_words(vlm, test)
+    names = tuple(dict.fromkeys(("baseline", *policies)))
+    chosen = {name: settings.policy(name) for name in names}
+    asked = _Sweeps(vlm, alphas, shifts, settings, prompt, max_new_tokens)
+    how: dict[str, Any] = {"batch": batch, "resume": resume, "settings": record, "progress": progress}
+    tuned = None
+    if validation is not None:
+        tuned = run_sweep(vlm, validation, asked.plan(chosen, tuning=True), out=_inside(out, "validation"), **how)
+        chosen = {name: _choose(name, policy, tuned, settings) for name, policy in chosen.items()}
+    table = run_sweep(vlm, test, asked.plan(chosen, windows=windows, sweeps=sweeps), out=_inside(out, "test"), **how)
+    return Evaluation(chosen, tuned, table, *summarise(table, list(chosen.values()), seed=seed), _against(table, seed))
 
 
 def summarise(
-    table: pd.DataFrame, policies: Sequence[Baseline | ScalingVis | AdaptVis], *, seed: int = 0
+    table: pd.DataFrame, policies: Sequence[Policy | Decoder], *, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Answers by policy, and the summary by policy and relation; the first policy is the reference of the others."""
     import pandas as pd
 
-    taken = [policy_rows(table, policy).set_index("id", drop=False) for policy in policies]
+    taken = [policy_rows(table, policy) for policy in policies]
     relations = [ALL, *dict.fromkeys(table["relation"])]
     summary = [_line(rows, taken[0], relation, seed=seed) for rows in taken for relation in relations]
     return pd.concat(taken, ignore_index=True), pd.DataFrame(summary)
 
 
-def _where(table: pd.DataFrame) -> dict[str, tuple[int, ...] | None]:
-    """Layers and heads of a sweep."""
-    if set(table["mode"]) != {"mul"}:
-        raise InputError(
-            f"policies multiply, and the sweep was made with mode {sorted(set(table['mode']))}: sweep again"
-        )
-    texts = {name: table[name].iloc[0] for name in ("layers", "heads")}
-    return {name: None if text == "all" else numbers(text) for name, text in texts.items()}
+@dataclass(frozen=True)
+class _Sweeps:
+    """What the two sweeps of an evaluation ask."""
+
+    vlm: HookedVLM
+    alphas: Sequence[float]
+    shifts: Sequence[float]
+    settings: Settings
+    prompt: str
+    max_new_tokens: int
+
+    def plan(
+        self,
+        policies: dict[str, Policy | Decoder],
+        *,
+        windows: Sequence[tuple[int, ...]] = (),
+        tuning: bool = False,
+        sweeps: bool = True,
+    ) -> Plan:
+        """The grids of the policies' modes; when it is reported also the policies' own settings, and the windows."""
+        modes = {"scaling": ("mul", self.alphas), "adaptvis": ("mul", self.alphas)}
+        modes |= {"temper": ("temper", self.alphas), "add": ("add", self.shifts)}
+        where = {"windows": (self.settings.layers,), "heads": self.settings.heads}
+        scalings = [
+            each
+            for name, (mode, strengths) in modes.items()
+            if name in policies and sweeps
+            for each in grid(strengths, mode=mode, **where)
+        ]
+        if tuning:
+            return Plan(tuple(scalings), prompt=self.prompt, max_new_tokens=self.max_new_tokens)
+        for policy in policies.values():
+            if isinstance(policy, AdaptVis):
+                scalings += [policy.choose(0.0), policy.choose(float("inf"))]
+            elif isinstance(policy, ScalingVis):
+                scalings.append(policy.choose(1.0))
+                scalings += [replace(policy, layers=layers).choose(1.0) for layers in windows if policy.mode == "mul"]
+        decoders = tuple(policy for policy in policies.values() if isinstance(policy, (VCD, DoLa)))
+        return Plan(tuple(scalings), decoders, self.prompt, self.max_new_tokens)
+
+
+def _choose(name: str, policy: Policy | Decoder, table: pd.DataFrame, settings: Settings) -> Policy | Decoder:
+    """The policy with the settings that do best in a sweep."""
+    where: dict[str, Any] = {"layers": settings.layers, "heads": settings.heads}
+    if isinstance(policy, AdaptVis):
+        return choose_adaptvis(table, confidence=policy.confidence, **where)
+    return choose_scaling(table, mode=policy.mode, **where) if isinstance(policy, ScalingVis) else policy
+
+
+def _against(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Every setting of a sweep against the untouched run; empty where there is no other."""
+    import pandas as pd
+
+    own = {name: rows for name, rows in table.groupby("setting", sort=False) if name != UNTOUCHED}
+    return compare_grid(table[table["setting"] == UNTOUCHED], own, seed=seed) if own else pd.DataFrame()
 
 
 def _line(rows: pd.DataFrame, reference: pd.DataFrame, relation: str, *, seed: int) -> dict[str, object]:
     """One policy on one relation."""
-    own = rows if relation == ALL else rows[rows["relation"] == relation]
-    paired = reference.loc[own.index]
-    right, before = own["correct"].to_numpy(bool), paired["correct"].to_numpy(bool)
-    share = wilson(int(right.sum()), len(right))
-    gain = bootstrap_difference(before, right, seed=seed)
+    own, before = (part if relation == ALL else part[part["relation"] == relation] for part in (rows, reference))
+    share, paper = accuracy(own), accuracy(own, "correct_paper")
+    gain = compare(before, own, seed=seed)
     return {
         "policy": own["policy"].iloc[0],
         "relation": relation,
@@ -148,10 +250,40 @@ def _line(rows: pd.DataFrame, reference: pd.DataFrame, relation: str, *, seed: i
         "accuracy": share.estimate,
         "low": share.low,
         "high": share.high,
+        "accuracy_paper": paper.estimate,
         "confidence": float(own["confidence"].mean()),
         "unsure": float((own["branch"] == "unsure").mean()),
-        "difference": gain.estimate,
-        "difference_low": gain.low,
-        "difference_high": gain.high,
-        "p": mcnemar(before, right).p_value,
+        "difference": gain.difference.estimate,
+        "difference_low": gain.difference.low,
+        "difference_high": gain.difference.high,
+        "gained": gain.gained,
+        "lost": gain.lost,
+        "p": gain.p_value,
     }
+
+
+def _check_parts(test: Sequence[Sample], validation: Sequence[Sample] | None) -> None:
+    """Refuse parts that are empty, hold an id twice, or share a sample."""
+    for name, part in (("test", test), ("validation", validation)):
+        if part is not None and (not part or len({sample.id for sample in part}) < len(part)):
+            raise InputError(f"the {name} part has {len(part)} samples: give some, each with an id of its own")
+    shared = {sample.id for sample in test} & {sample.id for sample in validation or ()}
+    if shared:
+        raise InputError(f"{len(shared)} samples, such as {min(shared)!r}, are in both parts: tune and report apart")
+
+
+def _check_words(vlm: HookedVLM, samples: Sequence[Sample]) -> None:
+    """Refuse a question whose options a model of few words can not say."""
+    for options in {sample.options for sample in samples}:
+        found = option_tokens(vlm.processor.tokenizer, options)
+        unknown = [option for option, ids in zip(options, found.ids, strict=True) if not ids]
+        if unknown:
+            raise InputError(
+                f"the model's tokenizer has no words for {', '.join(unknown)}, so it can not answer with them: "
+                "choose another data set or model"
+            )
+
+
+def _inside(out: str | Path | None, name: str) -> Path | None:
+    """The folder of one part."""
+    return None if out is None else Path(out) / name

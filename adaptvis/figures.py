@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adaptvis.evaluation import ALL, Evaluation
-from interp.interventions import Intervention, Untouched
+from adaptvis.evaluation import Evaluation
+from adaptvis.metrics import ALL
+from adaptvis.sweep import UNTOUCHED, confidence_of, prepare_samples, rows_under
+from interp.interventions import Untouched
 from interp.plots import (
     plot_accuracy_by_alpha,
     plot_before_after,
@@ -17,6 +19,7 @@ from interp.plots import (
     plot_photo,
     plot_share_by_layer,
 )
+from interp.plots.canvas import panel_size
 from interp.plots.style import figure_of, new_grid
 from interp.prefix import share_prefill
 from interp.trajectory import paper_layers
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from adaptvis.demo import Looked
+    from interp.boxes import Box
+    from interp.datasets.sample import Sample
     from interp.hooked_vlm import HookedVLM
 
 SCENES = 4
@@ -40,12 +45,15 @@ def draw_figures(
     untouched = answers[answers["policy"] == "baseline"].set_index("id")
     right = untouched["correct"].astype(bool).to_dict()
     lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")["accuracy"]
-    adaptive = {"AdaptVis": float(lines[str(evaluation.adaptvis)])}
+    adaptive = {"AdaptVis": float(lines[str(evaluation.policies["adaptvis"])])}
     complete = [one for one in looked if not one.missing]
     best = int(np.nanargmax(np.nanmean([one.overlap.by_layer("cosine") for one in complete], axis=0)))
+    swept = rows_under(evaluation.test)
     change, told = draw_change(vlm, evaluation, looked, prompt=prompt, layer=best)
     figures = {
-        "accuracy_by_alpha": figure_of(plot_accuracy_by_alpha(evaluation.test, chance=CHANCE, references=adaptive)),
+        "accuracy_by_alpha": figure_of(
+            plot_accuracy_by_alpha(swept, chance=CHANCE, references=adaptive)
+        ),
         "share_by_layer": figure_of(plot_share_by_layer([one.trajectory for one in looked], parts=PARTS)),
         "overlap_by_layer": figure_of(plot_overlap_by_layer([one.overlap for one in complete], correct=right)),
         "heatmaps": draw_scenes(looked, right, untouched["text"].to_dict(), best=best),
@@ -74,34 +82,62 @@ def draw_change(
     vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], *, prompt: str, layer: int
 ) -> tuple[Figure, str]:
     """Attention before and after AdaptVis in a scene whose answer it changed, or else the least sure one; and which."""
-    answers = evaluation.answers
-    before = answers[answers["policy"] == "baseline"].set_index("id")
-    after = answers[answers["policy"] == str(evaluation.adaptvis)].set_index("id").loc[before.index]
-    scaled = after[after["alpha"] != 1.0]
-    changed = scaled[scaled["text"] != before.loc[scaled.index, "text"]]
+    name, told = telling_sample(evaluation, "adaptvis")
+    one = next(one for one in looked if one.sample.id == name)
+    return draw_before_after(vlm, evaluation, one.sample, layers=(layer,), prompt=prompt, boxes=one.boxes), told
+
+
+def telling_sample(evaluation: Evaluation, policy: str) -> tuple[str, str]:
+    """The id of the least sure sample whose answer a policy changed, or failing that touched; and which it is."""
+    before = evaluation.rows("baseline").set_index("id")
+    after = evaluation.rows(policy).set_index("id").loc[before.index]
+    touched = after[after["setting"] != UNTOUCHED]
+    changed = touched[touched["text"] != before.loc[touched.index, "text"]]
     kinds = (
-        (changed, "The least sure scene whose answer the intervention changed."),
-        (scaled, "The intervention changed no answer; this is the least sure scene that it touched."),
-        (after, "The chosen policy leaves every scene as it is; this is the least sure one."),
+        (changed, "The least sure sample whose answer the intervention changed."),
+        (touched, "The intervention changed no answer; this is the least sure sample that it touched."),
+        (after, "The chosen policy leaves every sample as it is; this is the least sure one."),
     )
     candidates, told = next((rows, words) for rows, words in kinds if len(rows))
-    name = candidates["confidence"].idxmin()
-    one = next(one for one in looked if one.sample.id == name)
-    inputs = vlm.prepare(one.image, one.sample.question, prompt=prompt)
-    hook = f"blocks.{layer}.attn.hook_pattern"
-    plans: list[Intervention] = [Untouched(), evaluation.adaptvis.choose(float(before.loc[name, "confidence"]))]
-    rows = share_prefill(vlm, inputs).step(plans, capture=[hook]).captured[hook][:, 0, :, 0].mean(1).cpu().numpy()
-    maps = rows[:, inputs.layouts[0].image_positions]
-    maps = maps / maps.sum(-1, keepdims=True)
-    panels = plot_before_after(
-        one.image,
-        one.grid,
-        maps[0],
-        maps[1],
-        boxes=one.boxes,
-        titles=(
-            f"layer {layer}: {before.loc[name, 'text']}",
-            f"alpha {after.loc[name, 'alpha']:g}: {after.loc[name, 'text']}",
-        ),
+    return str(candidates["confidence"].idxmin()), told
+
+
+def draw_before_after(
+    vlm: HookedVLM,
+    evaluation: Evaluation,
+    sample: Sample,
+    *,
+    policy: str = "adaptvis",
+    layers: Sequence[int],
+    prompt: str,
+    boxes: Iterable[Box] = (),
+) -> Figure:
+    """Attention of the last prompt row over the photo, head mean: untouched, from the changed run, and the difference.
+
+    Args:
+        vlm: the model.
+        evaluation: which settings and answers the sample has.
+        sample: what is asked.
+        policy: which policy changes it, by name.
+        layers: 0-based; a row of panels each.
+        prompt: prompt style.
+        boxes: to draw over the photo.
+    """
+    before, after = (
+        rows[rows["id"] == sample.id].iloc[0] for rows in (evaluation.rows("baseline"), evaluation.rows(policy))
     )
-    return figure_of(panels[0]), told
+    chosen = evaluation.policies[policy]
+    inputs = prepare_samples(vlm, [sample], prompt)
+    hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in layers]
+    plans = [Untouched(), chosen.choose(float(confidence_of(before.to_frame().T, chosen.confidence).iloc[0]))]
+    kept = share_prefill(vlm, inputs).step(plans, capture=hooks).captured
+    panels = new_grid(3 * len(layers), columns=3, cell=panel_size(inputs.grids[0], width=3.0)).reshape(-1, 3)
+    for layer, hook, row in zip(layers, hooks, panels, strict=True):
+        maps = kept[hook][:, 0, :, 0].mean(1).cpu().numpy()[:, inputs.layouts[0].image_positions]
+        maps = maps / maps.sum(-1, keepdims=True)
+        changed = "untouched too" if after["setting"] == UNTOUCHED else f"alpha {after['alpha']:g}"
+        titles = (f"layer {layer}: {before['text']}", f"{changed}: {after['text']}")
+        plot_before_after(
+            inputs.images[0], inputs.grids[0], maps[0], maps[1], boxes=boxes, titles=titles, axes=list(row)
+        )
+    return figure_of(panels[0, 0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol
 
+from adaptvis.confidence import check_measure
 from interp.errors import InputError
 from interp.interventions import Intervention, ScaleImageLogits, Untouched, spell
 
@@ -12,8 +14,13 @@ from interp.interventions import Intervention, ScaleImageLogits, Untouched, spel
 class Policy(Protocol):
     """A rule from confidence to intervention; its `str()` goes into results."""
 
+    @property
+    def confidence(self) -> str:
+        """Which measure of confidence it goes by; see `adaptvis.confidence.MEASURES`."""
+        ...
+
     def choose(self, confidence: float) -> Intervention:
-        """The intervention for a sample whose untouched first token has this probability."""
+        """The intervention for a sample of this confidence in its untouched first token."""
         ...
 
     def branch(self, confidence: float) -> str:
@@ -24,6 +31,8 @@ class Policy(Protocol):
 @dataclass(frozen=True)
 class Baseline:
     """The model as it is."""
+
+    confidence: str = "probability"
 
     def choose(self, confidence: float) -> Intervention:
         """Change nothing."""
@@ -40,10 +49,12 @@ class Baseline:
 
 @dataclass(frozen=True)
 class ScalingVis:
-    """Multiply the last prompt row's image logits by one `alpha` for all samples (arXiv 2503.01773, section 4).
+    """Change the last prompt row's image logits by one `alpha` for all samples (arXiv 2503.01773, section 4).
 
     Attributes:
         alpha: above 1 sharpens the attention over the image, below 1 smooths it.
+        mode: `mul` is the paper's; `add` its control, more attention without sharpening; `temper` sharpening without
+            more attention. See `ScaleImageLogits`.
         layers, heads: 0-based; all by default, as in the paper.
 
     Example:
@@ -52,16 +63,18 @@ class ScalingVis:
     """
 
     alpha: float
+    mode: str = "mul"
     layers: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
+    confidence: str = "probability"
 
     def __post_init__(self) -> None:
         """Refuse what `ScaleImageLogits` refuses, and spell layers and heads as it does."""
-        _adopt(self, ScaleImageLogits(self.alpha, layers=self.layers, heads=self.heads))
+        _adopt(self, self.choose(1.0))
 
-    def choose(self, confidence: float) -> Intervention:
+    def choose(self, confidence: float) -> ScaleImageLogits:
         """The same scaling whatever the confidence."""
-        return ScaleImageLogits(self.alpha, layers=self.layers, heads=self.heads)
+        return ScaleImageLogits(self.alpha, mode=self.mode, layers=self.layers, heads=self.heads)
 
     def branch(self, confidence: float) -> str:
         """The only branch."""
@@ -69,7 +82,7 @@ class ScalingVis:
 
     def __str__(self) -> str:
         """Its settings, for results."""
-        return f"ScalingVis({_settings(self, 'alpha')})"
+        return f"ScalingVis({_settings(self, 'alpha')}{'' if self.mode == 'mul' else f', mode={self.mode}'})"
 
 
 @dataclass(frozen=True)
@@ -82,8 +95,10 @@ class AdaptVis:
     Attributes:
         alpha_unsure: the scaling below the threshold (the paper's alpha 1, below 1).
         alpha_sure: the scaling from the threshold on (the paper's alpha 2, above 1).
-        threshold: the paper's beta, a probability.
+        threshold: the paper's beta, from 0 to 1 as every measure of confidence (`raw-logit` alone is not bounded).
         layers, heads: 0-based; all by default.
+        confidence: the measure, `probability` by default; see `adaptvis.confidence.MEASURES`. `probability-rounded`
+            and `raw-logit` are what the authors' code does, to reproduce its numbers.
     """
 
     alpha_unsure: float = 0.5
@@ -91,12 +106,14 @@ class AdaptVis:
     threshold: float = 0.4
     layers: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
+    confidence: str = "probability"
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
+        check_measure(self.confidence)
         for alpha in (self.alpha_unsure, self.alpha_sure):
             _adopt(self, ScaleImageLogits(alpha, layers=self.layers, heads=self.heads))
-        if not isinstance(self.threshold, (int, float)) or not 0.0 <= self.threshold <= 1.0:
+        if isinstance(self.threshold, bool) or not isinstance(self.threshold, Real) or not 0 <= self.threshold <= 1:
             raise InputError(f"threshold={self.threshold!r} is not a probability: give a number from 0 to 1")
 
     def choose(self, confidence: float) -> Intervention:
@@ -110,7 +127,8 @@ class AdaptVis:
 
     def __str__(self) -> str:
         """Its settings, for results."""
-        return f"AdaptVis({_settings(self, 'alpha_unsure', 'alpha_sure', 'threshold')})"
+        by = "" if self.confidence == "probability" else f", confidence={self.confidence}"
+        return f"AdaptVis({_settings(self, 'alpha_unsure', 'alpha_sure', 'threshold')}{by})"
 
 
 def _adopt(policy: ScalingVis | AdaptVis, plan: ScaleImageLogits) -> None:

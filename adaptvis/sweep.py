@@ -1,27 +1,139 @@
-"""Sweep: ask every sample under every alpha, one prefill a batch; policies are then read off the table."""
+"""Sweep: ask every sample under every setting, one prefill a batch; policies are then read off the table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from adaptvis.policies import AdaptVis, Baseline, ScalingVis
-from adaptvis.scoring import first_option
+from adaptvis.confidence import OptionTokens, measure, option_tokens
+from adaptvis.policies import Policy
+from adaptvis.scoring import score
+from interp.datasets.questions import paper_prompt
 from interp.errors import InputError
-from interp.interventions import ScaleImageLogits, spell
+from interp.interventions import ScaleImageLogits, Untouched, spell
 from interp.prefix import share_prefill
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from interp.datasets.sample import Sample
     from interp.generation import Generation
     from interp.hooked_vlm import HookedVLM
+    from interp.inputs import VLMInputs
 
 PAPER_ALPHAS = (0.0, 0.5, 0.8, 1.0, 1.2, 1.5, 2.0)
 """The alphas that the authors list for LLaVA-1.5, and the untouched 1."""
+
+UNTOUCHED = str(Untouched())
+"""The setting of the rows of the model as it is, which every sweep has."""
+
+
+class Decoder(Protocol):
+    """Another way of decoding, such as `VCD` or `DoLa`; its `str()` goes into results."""
+
+    def generate(self, vlm: HookedVLM, inputs: VLMInputs, max_new_tokens: int) -> Generation:
+        """Answer a batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every sample is asked under.
+
+    Attributes:
+        scalings: interventions on the image logits; the untouched run is always added.
+        decoders: other ways of decoding.
+        prompt: prompt style, see `HookedVLM.prepare`.
+        max_new_tokens: length of an answer at most.
+
+    Example:
+        >>> plan = Plan(grid((0.5, 1.5)) + grid((1.0, 2.0), mode="add"), decoders=(VCD(),))
+    """
+
+    scalings: tuple[ScaleImageLogits, ...] = ()
+    decoders: tuple[Decoder, ...] = ()
+    prompt: str = "paper"
+    max_new_tokens: int = 10
+
+    def __post_init__(self) -> None:
+        """Keep each setting once; what changes nothing is the untouched run."""
+        kept = dict.fromkeys(each for each in self.scalings if not each.changes_nothing)
+        object.__setattr__(self, "scalings", tuple(kept))
+        object.__setattr__(self, "decoders", tuple(dict.fromkeys(self.decoders)))
+
+    @property
+    def settings(self) -> list[str]:
+        """The names of all settings, as in the column `setting`."""
+        return [UNTOUCHED, *map(str, self.scalings), *map(str, self.decoders)]
+
+
+def grid(
+    alphas: Sequence[float],
+    *,
+    mode: str = "mul",
+    windows: Sequence[tuple[int, ...] | None] = (None,),
+    heads: tuple[int, ...] | None = None,
+) -> tuple[ScaleImageLogits, ...]:
+    """Every strength in every window of layers.
+
+    Raises:
+        InputError: an alpha that is not a finite number, or windows and heads that mean nothing.
+    """
+    return tuple(
+        ScaleImageLogits(alpha, mode=mode, layers=layers, heads=heads) for layers, alpha in product(windows, alphas)
+    )
+
+
+def run_sweep(
+    vlm: HookedVLM,
+    samples: Sequence[Sample],
+    plan: Plan,
+    *,
+    out: str | Path | None = None,
+    batch: int = 16,
+    resume: bool = False,
+    settings: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Answer every sample under every setting of a plan, greedily.
+
+    Args:
+        vlm: the model.
+        samples: what to ask.
+        plan: the settings.
+        out: a folder that keeps what was asked, so that a run that breaks off can be resumed; in memory by default.
+        batch: samples that share one pass; samples of like length go together.
+        resume: go on with what lies in `out`.
+        settings: what else the manifest of `out` has to say.
+        progress: show a progress bar.
+
+    Returns:
+        One row per sample and setting: id, dataset, kind, relation, group, gold, options, setting, mode, alpha, layers,
+        heads, text, probability (of the first token), the measures of confidence in the untouched first token
+        (`confidence`, `confidence_options`, ...) and the probability `gold_probability` that it gives the right option;
+        and from `score`: predicted, correct, correct_paper, parsed.
+
+    Raises:
+        InputError: no samples, two of one id, or a folder that can not be used.
+    """
+    from interp.output import record
+    from interp.study import run_study
+
+    asked = {"prompt": plan.prompt, "max_new_tokens": plan.max_new_tokens, "interventions": plan.settings}
+    table = run_study(
+        samples,
+        _Asking(vlm, plan, chunk=4 * batch),
+        out,
+        settings={**record(vlm), **asked, **(settings or {})},
+        batch=batch,
+        resume=resume,
+        progress=progress,
+    )
+    return score(table)
 
 
 def sweep_alphas(
@@ -37,47 +149,143 @@ def sweep_alphas(
     max_new_tokens: int = 10,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Answer every sample under every alpha, greedily.
+    """`run_sweep` over strengths of one mode in one window of layers.
 
-    Args:
-        vlm: the model.
-        samples: what to ask.
-        alphas: strengths of `ScaleImageLogits`; the one that changes nothing is always among the rows.
-        mode: of `ScaleImageLogits`: `mul`, `add` or `temper`.
-        layers: that are scaled; all by default.
-        heads: that are scaled; all by default.
-        prompt: prompt style, see `HookedVLM.prepare`.
-        batch: samples that share one pass; samples of like length go together.
-        max_new_tokens: length of an answer at most.
-        progress: show a progress bar.
+    Example:
+        >>> sweep_alphas(vlm, samples, (0.5, 1.5)).groupby("setting")["correct"].mean()
+    """
+    plan = Plan(grid(alphas, mode=mode, windows=(layers,), heads=heads), prompt=prompt, max_new_tokens=max_new_tokens)
+    return run_sweep(vlm, samples, plan, batch=batch, progress=progress)
 
-    Returns:
-        One row per sample and alpha: id, kind, relation, gold, alpha, mode, layers, heads, text, predicted (an option
-        or None), correct, probability (of the first token) and confidence (of the untouched first token).
+
+def prepare_samples(vlm: HookedVLM, samples: Sequence[Sample], prompt: str) -> VLMInputs:
+    """One batch of samples; with `paper`, a sample whose own prompt differs from the usual one is asked with that."""
+    images, questions = [sample.image for sample in samples], [sample.question for sample in samples]
+    if prompt != "paper" or not any("paper_prompt" in sample.meta for sample in samples):
+        return vlm.prepare(images, questions, prompt=prompt)
+    image = vlm.family.wrapped_image.format(vlm.processor.image_token)
+    whole = [str(sample.meta.get("paper_prompt", paper_prompt(sample.question))) for sample in samples]
+    return vlm.prepare(images, [text.replace("<image>", image) for text in whole], prompt="raw")
+
+
+def rows_under(table: pd.DataFrame, *, mode: str = "mul", layers: str = "all", heads: str = "all") -> pd.DataFrame:
+    """A sweep's rows of one mode and window over alpha, the untouched ones among them at the alpha of no change."""
+    own = (table["mode"] == mode) & (table["layers"] == layers) & (table["heads"] == heads)
+    neutral = 0.0 if mode == "add" else 1.0
+    base = table[table["setting"] == UNTOUCHED].assign(alpha=neutral, mode=mode, layers=layers, heads=heads)
+    import pandas as pd
+
+    return pd.concat([base, table[own]]).sort_values("alpha", kind="stable")
+
+
+def policy_rows(table: pd.DataFrame, policy: Policy | Decoder) -> pd.DataFrame:
+    """The rows that a policy takes from a sweep, one per sample, with the `branch` it went and the `policy`'s name.
+
+    A threshold costs nothing: the confidence of the untouched token is in the table.
 
     Raises:
-        InputError: no samples, or an alpha that is not a finite number.
+        InputError: the sweep has no rows for a setting of the policy.
     """
-    import pandas as pd
-    from tqdm import tqdm
+    base = table[table["setting"] == UNTOUCHED]
+    if hasattr(policy, "choose"):
+        sure = confidence_of(base, policy.confidence).tolist()
+        wanted = [_name(policy.choose(value)) for value in sure]
+        branches = [policy.branch(value) for value in sure]
+    else:
+        wanted, branches = [str(policy)] * len(base), ["decoded"] * len(base)
+    missing = sorted(set(wanted) - set(table["setting"]))
+    if missing:
+        raise InputError(f"the sweep has no rows for {missing[0]}, which {policy} needs: add it to the plan")
+    chosen = table.set_index(["id", "setting"], drop=False).loc[list(zip(base["id"], wanted, strict=True))]
+    return chosen.reset_index(drop=True).assign(branch=branches, policy=str(policy))
 
-    if not samples:
-        raise InputError("there are no samples to ask: give at least one")
-    plans = [ScaleImageLogits(alpha, mode=mode, layers=layers, heads=heads) for alpha in (_neutral(mode), *alphas)]
-    interventions = sorted(dict.fromkeys(plans), key=lambda plan: plan.alpha)
-    strengths = [plan.alpha for plan in interventions]
-    rows: list[dict[str, object]] = []
-    with tqdm(total=len(samples), desc=f"alphas ({mode})", unit="sample", disable=not progress) as bar:
-        for own in batches(samples, batch):
-            inputs = vlm.prepare([item.image for item in own], [item.question for item in own], prompt=prompt)
-            answers = share_prefill(vlm, inputs, chunk=4 * batch).generate(interventions, max_new_tokens)
-            sure = answers[strengths.index(_neutral(mode))].confidence
-            for plan, generation in zip(interventions, answers, strict=True):
-                rows += _rows(own, generation, sure, plan)
-            bar.update(len(own))
-    order = {sample.id: place for place, sample in enumerate(samples)}
-    table = pd.DataFrame(rows)
-    return table.sort_values(["id", "alpha"], key=lambda column: column.map(order) if column.name == "id" else column)
+
+def confidence_of(table: pd.DataFrame, name: str) -> pd.Series:
+    """One measure of confidence, by the name that policies give it.
+
+    Raises:
+        InputError: the options of a sample can not be told apart by their first tokens.
+    """
+    if name == "probability-rounded":
+        return table["confidence"].round(2)
+    values = table["confidence" if name == "probability" else f"confidence_{name.replace('-', '_')}"]
+    if values.isna().any():
+        raise InputError(
+            f"{int(values.isna().sum())} of {len(values)} samples have no confidence by {name!r}, as their options can "
+            "not be told apart by their first tokens: choose another confidence"
+        )
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class _Asking:
+    """What a study calls with each batch of samples."""
+
+    vlm: HookedVLM
+    plan: Plan
+    chunk: int
+
+    def __call__(self, samples: Sequence[Sample]) -> list[list[dict[str, Any]]]:
+        inputs = prepare_samples(self.vlm, samples, self.plan.prompt)
+        prefix = share_prefill(self.vlm, inputs, chunk=self.chunk)
+        answers = prefix.generate([Untouched(), *self.plan.scalings], self.plan.max_new_tokens)
+        answers += [each.generate(self.vlm, inputs, self.plan.max_new_tokens) for each in self.plan.decoders]
+        told = [_setting(None), *map(_setting, self.plan.scalings)]
+        told += [{**_setting(None), "setting": str(each)} for each in self.plan.decoders]
+        known = [_known(sample) for sample in samples]
+        sure = _confidences(self.vlm, samples, answers[0])
+        probabilities = [answer.confidence for answer in answers]
+        return [
+            [
+                {**known[place], **setting, "text": answer.texts[place], "probability": chance[place], **sure[place]}
+                for setting, answer, chance in zip(told, answers, probabilities, strict=True)
+            ]
+            for place in range(len(samples))
+        ]
+
+
+def _known(sample: Sample) -> dict[str, Any]:
+    """What a sample says of itself."""
+    return {
+        "dataset": str(sample.meta.get("dataset", "")),
+        "kind": str(sample.meta.get("kind", "")),
+        "relation": sample.relation,
+        "group": sample.group,
+        "gold": sample.answer,
+        "options": "|".join(sample.options),
+    }
+
+
+def _setting(scaling: ScaleImageLogits | None) -> dict[str, Any]:
+    """The columns that name a setting."""
+    if scaling is None:
+        return {"setting": UNTOUCHED, "mode": "", "alpha": float("nan"), "layers": "", "heads": ""}
+    where = {"layers": spell(scaling.layers), "heads": spell(scaling.heads)}
+    return {"setting": str(scaling), "mode": scaling.mode, "alpha": scaling.alpha, **where}
+
+
+def _name(intervention: Any) -> str:
+    """The setting that an intervention's rows have."""
+    return UNTOUCHED if getattr(intervention, "changes_nothing", False) else str(intervention)
+
+
+def _confidences(vlm: HookedVLM, samples: Sequence[Sample], untouched: Generation) -> list[dict[str, float]]:
+    """The measures of confidence as columns."""
+    known: dict[tuple[str, ...], OptionTokens] = {}
+    for sample in samples:
+        if sample.options not in known:
+            known[sample.options] = option_tokens(vlm.processor.tokenizer, sample.options)
+    own = [known[sample.options] for sample in samples]
+    found = []
+    for place, (sample, measures) in enumerate(zip(samples, measure(untouched.first_logits, own), strict=True)):
+        columns = {f"confidence_{name.replace('-', '_')}": value for name, value in measures.items()}
+        del columns["confidence_probability_rounded"]
+        columns = {"confidence": columns.pop("confidence_probability"), **columns}
+        index = sample.options.index(sample.answer) if sample.answer in sample.options else None
+        shares = own[place].probabilities(untouched.first_logits[place]) if own[place].distinct else []
+        columns["gold_probability"] = float("nan") if index is None or not shares else shares[index]
+        found.append(columns)
+    return found
 
 
 def batches(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
@@ -85,64 +293,3 @@ def batches(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
     order = sorted(samples, key=lambda sample: len(sample.question))
     for start in range(0, len(order), size):
         yield order[start : start + size]
-
-
-def policy_rows(table: pd.DataFrame, policy: Baseline | ScalingVis | AdaptVis) -> pd.DataFrame:
-    """The rows that a policy takes from a sweep, one per sample, with the `branch` it went.
-
-    A threshold costs nothing: the confidence of the untouched token is in the table.
-
-    Raises:
-        InputError: the sweep has no rows for an alpha of the policy, or was made with another mode, layers or heads.
-    """
-    sure = table["confidence"].to_numpy(np.float64)
-    if not isinstance(policy, Baseline):
-        wanted = ("mul", spell(policy.layers), spell(policy.heads))
-        made = set(zip(table["mode"], table["layers"], table["heads"], strict=True))
-        if made != {wanted}:
-            raise InputError(
-                f"the sweep was made with mode, layers, heads {sorted(made)} and {policy} needs {wanted}: sweep again"
-            )
-    if isinstance(policy, AdaptVis):
-        alpha = np.where(sure < policy.threshold, policy.alpha_unsure, policy.alpha_sure)
-        needed = {policy.alpha_unsure, policy.alpha_sure}
-    else:
-        only = policy.alpha if isinstance(policy, ScalingVis) else _neutral(table["mode"].iloc[0])
-        alpha, needed = np.full(len(table), only), {only}
-    missing = sorted(needed - set(table["alpha"]))
-    if missing:
-        raise InputError(f"the sweep has no rows for alpha {missing}: add them to its alphas")
-    chosen = (table["alpha"] == alpha).to_numpy()
-    return table[chosen].assign(branch=[policy.branch(float(value)) for value in sure[chosen]], policy=str(policy))
-
-
-def _neutral(mode: str) -> float:
-    """The strength that changes nothing."""
-    return 0.0 if mode == "add" else 1.0
-
-
-def _rows(
-    samples: Sequence[Sample], generation: Generation, sure: Sequence[float], plan: ScaleImageLogits
-) -> list[dict[str, object]]:
-    probabilities = generation.confidence
-    rows: list[dict[str, object]] = []
-    for place, sample in enumerate(samples):
-        predicted = first_option(generation.texts[place], sample.options)
-        rows.append(
-            {
-                "id": sample.id,
-                "kind": str(sample.meta.get("kind", "")),
-                "relation": sample.relation,
-                "gold": sample.answer,
-                "alpha": plan.alpha,
-                "mode": plan.mode,
-                "layers": spell(plan.layers),
-                "heads": spell(plan.heads),
-                "text": generation.texts[place],
-                "predicted": predicted,
-                "correct": predicted == sample.answer,
-                "probability": np.float32(probabilities[place]),
-                "confidence": np.float32(sure[place]),
-            }
-        )
-    return rows

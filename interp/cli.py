@@ -96,11 +96,19 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
     except SpatialLensError as error:
         if getattr(options, "debug", False):
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {' '.join(' '.join((str(error), *_notes(error))).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as error:
+        print(f"stopped; {' '.join(_notes(error))}".rstrip("; "), file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What was added to an error on its way, such as how to resume."""
+    return getattr(error, "__notes__", [])
 
 
 def _quiet_libraries() -> None:

@@ -28,8 +28,9 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 import tiny  # noqa: E402
 
 from adaptvis import AdaptVis  # noqa: E402
-from adaptvis.answering import first_tokens  # noqa: E402
-from interp import HookedVLM, Prefix, ScaleImageLogits, VLMInputs  # noqa: E402
+from adaptvis.answering import answer_batch, first_tokens  # noqa: E402
+from interp import HookedVLM, Prefix, ScaleImageLogits, Untouched, VLMInputs  # noqa: E402
+from interp.interventions import Intervention  # noqa: E402
 from interp.zoo.tiny import build_tiny  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -230,7 +231,41 @@ def measure(model: Any, processor: Any, *, pairs: int, side: int = 336, suffix: 
         lines["adaptvis_first_token"] = Line.of(adaptive, None if gpu else 1.2)
         if gpu:
             lines |= gpu_lines(vlm, pairs=pairs, policy=policy)
+        if not suffix or gpu:
+            lines |= scheme_lines(vlm, inputs, pairs=pairs)
     return {name + suffix: line for name, line in lines.items()}
+
+
+def scheme_lines(vlm: HookedVLM, inputs: VLMInputs, *, pairs: int) -> dict[str, Line]:
+    """AdaptVis and grids of settings, against the reference scheme: one whole eager generation for each setting."""
+    grid = settings_grid(vlm.cfg.n_layers)
+
+    def times(ours: Callable[[], object], settings: int, tokens: int, pairs: int, bar: float) -> Line:
+        """Ours over so many generations of the reference, of which one is run and counted so often."""
+
+        def reference() -> None:
+            vlm.model.set_attn_implementation("eager")
+            try:
+                vlm.model.generate(**inputs.tensors, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
+            finally:
+                vlm.model.set_attn_implementation("sdpa")
+
+        return Line.of([ratio / settings for ratio in pairwise(ours, reference, vlm=vlm, pairs=pairs)], bar)
+
+    few = max(pairs // 4, 3)
+    policy = AdaptVis(0.5, 1.5, 0.4)
+    return {
+        "adaptvis_answer": times(lambda: answer_batch(vlm, inputs, policy), 2, 10, pairs, 1 / 1.8),
+        "grid_answers": times(lambda: Prefix(vlm, inputs).generate(grid, 10), len(grid), 10, few, 1 / 15),
+        "grid_first_tokens": times(lambda: Prefix(vlm, inputs).step(grid), len(grid), 1, few, 1 / 30),
+    }
+
+
+def settings_grid(n_layers: int) -> list[Intervention]:
+    """The untouched run, and 10 alphas in each of 8 windows of layers."""
+    windows = [tuple(range(n_layers * part // 8, n_layers * (part + 1) // 8)) for part in range(8)]
+    alphas = (0.0, 0.25, 0.5, 0.65, 0.8, 1.2, 1.5, 1.75, 2.0, 2.5)
+    return [Untouched(), *(ScaleImageLogits(alpha, layers=layers) for layers in windows for alpha in alphas)]
 
 
 def gpu_lines(vlm: HookedVLM, *, pairs: int, policy: AdaptVis) -> dict[str, Line]:
@@ -300,6 +335,9 @@ WHAT = {
     "16 layers x 8 heads x 3,000 tokens, fp32",
     "one_more_alpha": "one more alpha, marginal, in a batch of 16 on one prefix / forward",
     "adaptvis_first_token": "AdaptVis first-token answer / plain first-token answer",
+    "adaptvis_answer": "AdaptVis, 10 tokens / reference scheme: 2 eager generations",
+    "grid_answers": "10 alphas in 8 windows of layers, 10 tokens each / reference scheme: 81 eager generations",
+    "grid_first_tokens": "10 alphas in 8 windows of layers, first tokens / reference scheme: 81 eager prefills",
     "batch_of_8_capture": "batch of 8 with capture / 8 single runs with capture",
     "adaptvis_first_token_batch_16": "AdaptVis first-token answers / plain first-token answers, 16 prompts at once",
 }

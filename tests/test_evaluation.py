@@ -9,13 +9,18 @@ import pandas as pd
 import pytest
 import tiny
 
-from adaptvis.demo import look, readable, run_demo, summarise_demo, write
-from adaptvis.evaluation import ALL, choose_adaptvis, choose_scaling, evaluate, summarise
+from adaptvis.demo import look, run_demo, summarise_demo, write
+from adaptvis.evaluation import evaluate, summarise
+from adaptvis.metrics import ALL
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
+from adaptvis.readable import readable
+from adaptvis.selection import choose_adaptvis, choose_scaling
+from adaptvis.sweep import UNTOUCHED, rows_under
 from interp.boxes import Boxes
 from interp.datasets.shapes import shapes
 from interp.detect import GivenBoxes
 from interp.errors import InputError
+from interp.interventions import ScaleImageLogits, spell
 from interp.output import OutputFolder, record
 
 ALPHAS = (0.5, 1.0, 2.0)
@@ -35,10 +40,9 @@ def sweep(n=40, seed=0):
                     "kind": "relation",
                     "relation": ("left", "above")[place % 2],
                     "gold": "left",
-                    "alpha": alpha,
-                    "mode": "mul",
-                    "layers": "all",
-                    "heads": "all",
+                    "group": f"g{place // 2}",
+                    "options": "left|right|above|below",
+                    **scaled(alpha),
                     "text": "left",
                     "predicted": "left",
                     "correct": bool(rng.random() < (0.9 if helped else 0.5)),
@@ -46,15 +50,24 @@ def sweep(n=40, seed=0):
                     "confidence": sure,
                 }
             )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.assign(correct_paper=table["correct"], parsed=True)
+
+
+def scaled(alpha, layers=None, heads=None):
+    """The columns of one setting."""
+    if alpha == 1.0:
+        return {"setting": UNTOUCHED, "mode": "", "alpha": float("nan"), "layers": "", "heads": ""}
+    own = ScaleImageLogits(alpha, layers=layers, heads=heads)
+    return {"setting": str(own), "mode": "mul", "alpha": alpha, "layers": spell(layers), "heads": spell(heads)}
 
 
 def test_the_chosen_alpha_has_the_most_right_answers():
     for seed in range(20):
         table = sweep(seed=seed)
         best = choose_scaling(table).alpha
-        right = {alpha: table[table["alpha"] == alpha]["correct"].sum() for alpha in ALPHAS}
-        assert right[best] == max(right.values())
+        right = rows_under(table).groupby("alpha")["correct"].sum()
+        assert right[best] == right.max()
 
 
 def test_of_equal_alphas_the_one_that_changes_least_wins():
@@ -70,10 +83,10 @@ def test_the_chosen_adaptvis_is_the_best_of_all_pairs_and_thresholds():
         sure = table.drop_duplicates("id")["confidence"].to_numpy()
         thresholds = [0.0, 1.0, *(np.sort(sure)[1:] + np.sort(sure)[:-1]) / 2]
 
-        def right(policy, table=table):
+        def right(policy, swept=rows_under(table)):  # noqa: B008
             return sum(
                 row.correct
-                for row in table.itertuples()
+                for row in swept.itertuples()
                 if row.alpha == (policy.alpha_unsure if row.confidence < policy.threshold else policy.alpha_sure)
             )
 
@@ -86,7 +99,7 @@ def test_the_summary_counts_what_the_rows_say():
     policies = [Baseline(), ScalingVis(2.0), AdaptVis(0.5, 2.0, 0.6)]
     answers, summary = summarise(table, policies)
     assert len(answers) == 3 * 40 and list(dict.fromkeys(summary["relation"])) == [ALL, "left", "above"]
-    untouched = table[table["alpha"] == 1.0]
+    untouched = table[table["setting"] == UNTOUCHED]
     line = summary[(summary["policy"] == "baseline") & (summary["relation"] == "above")].iloc[0]
     assert line["accuracy"] == pytest.approx(untouched[untouched["relation"] == "above"]["correct"].mean())
     assert line["low"] <= line["accuracy"] <= line["high"] and line["difference"] == 0 and line["p"] == 1
@@ -106,30 +119,34 @@ def test_a_table_of_chance_shows_no_gain():
     assert held >= 35
 
 
-def test_policies_are_chosen_for_the_layers_and_heads_of_the_sweep():
-    table = sweep().assign(layers="3-4", heads="0,2")
-    assert (choose_scaling(table).layers, choose_scaling(table).heads) == ((3, 4), (0, 2))
-    assert choose_adaptvis(table).layers == (3, 4)
-    with pytest.raises(InputError, match="mode"):
-        choose_scaling(table.assign(mode="add"))
+def test_policies_are_chosen_for_the_layers_and_heads_that_were_swept():
+    table = sweep()
+    columns = pd.DataFrame([scaled(1.0 if np.isnan(alpha) else alpha, (3, 4), (0, 2)) for alpha in table["alpha"]])
+    table = table.assign(**columns)
+    where = {"layers": (3, 4), "heads": (0, 2)}
+    assert choose_scaling(table, **where) == ScalingVis(choose_scaling(sweep()).alpha, **where)
+    assert choose_adaptvis(table, **where).layers == (3, 4)
+    for wrong in ({}, {"mode": "add", **where}, {"layers": (3,), "heads": (0, 2)}):
+        with pytest.raises(InputError, match="add them to its plan"):
+            choose_scaling(table, **wrong)
 
 
 @pytest.mark.parametrize("validation, test", [(0, 2), (2, 0)])
 def test_an_empty_part_is_refused(validation, test):
     with pytest.raises(InputError, match="has 0 samples"):
-        evaluate(tiny.vlm(), shapes(validation, split="val"), shapes(test))
+        evaluate(tiny.vlm(), shapes(test), validation=shapes(validation, split="val"))
 
 
 def test_two_samples_of_one_id_are_refused():
     own = shapes(2, split="val")
     with pytest.raises(InputError, match="id of its own"):
-        evaluate(tiny.vlm(), [own[0], own[0]], shapes(2))
+        evaluate(tiny.vlm(), shapes(2), validation=[own[0], own[0]])
 
 
 def test_parts_that_share_a_sample_are_refused():
     own = shapes(3, split="val")
     with pytest.raises(InputError, match="both parts"):
-        evaluate(tiny.vlm(), own, own[:1])
+        evaluate(tiny.vlm(), own[:1], validation=own)
 
 
 class Truth:
@@ -149,7 +166,7 @@ class Truth:
 def ran():
     vlm = tiny.vlm()
     validation, test = (shapes(n, split=split, kinds=("relation",)) for n, split in ((4, "val"), (8, "test")))
-    evaluation = evaluate(vlm, validation, test, alphas=(0.5, 2.0), progress=False)
+    evaluation = evaluate(vlm, test, validation=validation, alphas=(0.5, 2.0), progress=False)
     return vlm, test, evaluation, look(vlm, test, Truth(test), prompt="paper", batch=4)
 
 

@@ -8,7 +8,7 @@ import torch
 from adaptvis.answering import answer_batch
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
 from adaptvis.scoring import first_option
-from adaptvis.sweep import policy_rows, sweep_alphas
+from adaptvis.sweep import policy_rows, rows_under, sweep_alphas
 from interp.datasets.sample import Sample
 from interp.errors import InputError
 from interp.interventions import ScaleImageLogits
@@ -38,17 +38,21 @@ def test_layers_and_heads_are_read_as_the_intervention_reads_them():
         ScalingVis(0.5, layers=())
 
 
-def test_a_sweep_of_other_layers_or_mode_is_refused_and_its_baseline_is_the_untouched_run():
+def test_a_policy_takes_the_rows_of_its_own_layers_and_mode_and_the_untouched_run_is_always_there():
     vlm, own = tiny.vlm(), samples(2)
     some = sweep_alphas(vlm, own, (0.5,), layers=(1,), max_new_tokens=2, progress=False)
-    assert set(some["layers"]) == {"1"} and set(some["heads"]) == {"all"}
-    with pytest.raises(InputError, match="sweep again"):
+    assert set(some["layers"]) == {"", "1"} and set(some["setting"]) == {
+        "untouched",
+        str(ScalingVis(0.5, layers=(1,)).choose(1.0)),
+    }
+    with pytest.raises(InputError, match="add it to the plan"):
         policy_rows(some, ScalingVis(0.5))
     assert len(policy_rows(some, ScalingVis(0.5, layers=(1,)))) == 2
     added = sweep_alphas(vlm, own, (1.0,), mode="add", max_new_tokens=2, progress=False)
-    assert set(policy_rows(added, Baseline())["alpha"]) == {0.0}
-    with pytest.raises(InputError, match="sweep again"):
-        policy_rows(added, ScalingVis(1.0))
+    assert set(policy_rows(added, Baseline())["setting"]) == {"untouched"}
+    assert len(policy_rows(added, ScalingVis(1.0, mode="add"))) == 2
+    assert set(policy_rows(added, ScalingVis(1.0))["setting"]) == {"untouched"}, "a factor of 1 changes nothing"
+    assert list(rows_under(added, mode="add")["alpha"]) == [0.0, 0.0, 1.0, 1.0]
 
 
 def test_an_alpha_that_is_no_number_is_refused_before_anything_runs():
@@ -74,7 +78,7 @@ def test_a_batch_of_answers_equals_whole_intervened_generations(policy):
 def test_a_policy_read_off_the_sweep_is_the_policy_run_by_itself():
     vlm, own = tiny.vlm(), samples()
     table = sweep_alphas(vlm, own, (0.2, 3.0), batch=4, max_new_tokens=5, progress=False)
-    assert len(table) == 3 * len(own) and list(table["alpha"].unique()) == [0.2, 1.0, 3.0]
+    assert len(table) == 3 * len(own) and list(rows_under(table)["alpha"].unique()) == [0.2, 1.0, 3.0]
     threshold = float(table["confidence"].median())
     for policy in (Baseline(), ScalingVis(3.0), AdaptVis(0.2, 3.0, threshold)):
         rows = policy_rows(table, policy).set_index("id")

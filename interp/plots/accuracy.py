@@ -1,4 +1,4 @@
-"""Accuracy against alpha, by relation."""
+"""Accuracy against what an intervention is given: its strength, or the confidence at which it takes another one."""
 
 from __future__ import annotations
 
@@ -8,27 +8,41 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
-from interp.plots.style import INK, TICK, legend_below, line_colours, new_axes, tidy
+from interp.plots.style import INK, PALETTE, TICK, legend_below, line_colours, new_axes, tidy
 from interp.stats import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+STRENGTHS = {
+    "mul": ("Accuracy by alpha", "alpha (factor on the image logits of the last prompt row)", 1.0),
+    "add": ("Accuracy by added constant", "constant added to the image logits of the last prompt row (nats)", 0.0),
+    "temper": (
+        "Accuracy by alpha, image's total attention kept",
+        "alpha (factor on the image logits of the last prompt row)",
+        1.0,
+    ),
+}
+"""For each mode of scaling the title, what the horizontal axis is, and the strength that changes nothing."""
+
 
 def plot_accuracy_by_alpha(
     table: pd.DataFrame,
     ax: Axes | None = None,
     *,
+    mode: str = "mul",
     level: float = 0.95,
     chance: float | None = None,
     references: Mapping[str, float] | None = None,
 ) -> Axes:
-    """Draw accuracy against alpha with Wilson bands: all samples, and each relation if the table has any.
+    """Draw accuracy against alpha with Wilson bands: all samples, and each relation if the table has several.
 
     Args:
         table: one row per sample and alpha, with columns `alpha`, `correct` (bool) and, if wanted, `relation`.
         ax: where to draw; made if None.
+        mode: what alpha does to the image logits: `mul` (factor), `add` (constant) or `temper` (factor that keeps the
+            image's total attention); says how the axis is called and where nothing changes.
         level: coverage of the bands.
         chance: accuracy of a guess, drawn as a line.
         references: other accuracies to draw as lines, by name, such as that of AdaptVis.
@@ -37,8 +51,10 @@ def plot_accuracy_by_alpha(
         >>> plot_accuracy_by_alpha(table, chance=0.25, references={"AdaptVis": 0.87})
 
     Raises:
-        InputError: a column is missing, the table is empty, or an alpha is not finite.
+        InputError: a column is missing, the table is empty, an alpha is not finite, or the mode is not known.
     """
+    if mode not in STRENGTHS:
+        raise InputError(f"mode {mode!r} is not known: use one of {', '.join(STRENGTHS)}")
     missing = {"alpha", "correct"} - set(table.columns)
     if missing or table.empty or not np.isfinite(table["alpha"].to_numpy(dtype=float)).all():
         raise InputError(
@@ -47,27 +63,111 @@ def plot_accuracy_by_alpha(
         )
     ax = new_axes(ax, (6.6, 4.4))
     relations = list(dict.fromkeys(table["relation"])) if "relation" in table else []
-    colours = line_colours(len(relations))
-    for relation, colour in zip(relations, colours, strict=True):
+    relations = relations if len(relations) > 1 else []
+    for relation, colour in zip(relations, line_colours(len(relations)), strict=True):
         _curve(ax, table[table["relation"] == relation], str(relation), colour, level, width=1.4)
     _curve(ax, table, "all", INK, level, width=2.4)
-    ax.axvline(1, color=INK, linewidth=0.8, linestyle=":")
-    ax.annotate("untouched", (1, 0.015), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
+    title, name, neutral = STRENGTHS[mode]
+    _upright(ax, neutral, "untouched")
+    _level_lines(ax, chance, references)
+    tidy(ax, title=title, x=name, y=f"accuracy, {level:.0%} Wilson band")
+    legend_below(ax, columns=3)
+    return ax
+
+
+def plot_accuracy_by_threshold(
+    table: pd.DataFrame,
+    alpha_unsure: float,
+    alpha_sure: float,
+    ax: Axes | None = None,
+    *,
+    threshold: float | None = None,
+    level: float = 0.95,
+    references: Mapping[str, float] | None = None,
+) -> Axes:
+    """Draw what AdaptVis would reach with each threshold, and how many samples it would take as unsure.
+
+    Exact, and from a sweep alone: a sample below the threshold answers as under `alpha_unsure`, any other as under
+    `alpha_sure`, and between two neighbouring confidences nothing changes.
+
+    Args:
+        table: one row per sample and alpha, with columns `id`, `alpha`, `correct` (bool) and `confidence` (of the
+            untouched first token, the same in all rows of a sample).
+        alpha_unsure: below the threshold.
+        alpha_sure: from the threshold on.
+        ax: where to draw; made if None.
+        threshold: the chosen one, drawn as a line.
+        level: coverage of the Wilson band.
+        references: other accuracies to draw as lines, by name, such as that of the untouched model.
+
+    Example:
+        >>> plot_accuracy_by_threshold(table, 0.5, 1.5, threshold=0.4, references={"untouched": 0.6})
+
+    Raises:
+        InputError: a column is missing, or a sample was not asked under one of the alphas.
+    """
+    edges, right, unsure, n = _by_threshold(table, alpha_unsure, alpha_sure)
+    found = [wilson(int(count), n, level) for count in right]
+    ax = new_axes(ax, (6.6, 4.4))
+    ax.step(edges, [one.estimate for one in found], where="post", color=INK, linewidth=2, label=f"accuracy (n = {n})")
+    low, high = [one.low for one in found], [one.high for one in found]
+    ax.fill_between(edges, low, high, step="post", color=INK, alpha=0.13, linewidth=0)
+    share = unsure / n
+    ax.step(edges, share, where="post", color=PALETTE[1], linewidth=1.4, label="taken as unsure")
+    if threshold is not None:
+        _upright(ax, threshold, f"threshold {threshold:g}")
+    _level_lines(ax, None, references)
+    ax.set_xlim(edges[0], edges[-1])
+    tidy(
+        ax,
+        title=f"Accuracy by threshold: alpha {alpha_unsure:g} below it, {alpha_sure:g} from it on",
+        x="threshold on the confidence in the untouched first token",
+        y=f"share of samples, {level:.0%} Wilson band",
+    )
+    legend_below(ax, columns=3)
+    return ax
+
+
+def _by_threshold(table: pd.DataFrame, low: float, high: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Edges [edge] from where on, in steps, so many answers are right and so many samples unsure; and of how many."""
+    missing = {"id", "alpha", "correct", "confidence"} - set(table.columns)
+    asked = [] if missing else [table[table["alpha"] == alpha].set_index("id") for alpha in (low, high)]
+    if (
+        missing
+        or any(own.empty or not own.index.is_unique for own in asked)
+        or set(asked[0].index) ^ set(asked[1].index)
+    ):
+        raise InputError(
+            f"accuracy by threshold was given {len(table)} rows without {sorted(missing)}: give each sample once under "
+            f"alpha {low:g} and once under {high:g}, with columns id, alpha, correct and confidence"
+        )
+    below, above = asked[0], asked[1].reindex(asked[0].index)
+    sure = below["confidence"].to_numpy(dtype=float)
+    levels, of = np.unique(sure, return_inverse=True)
+    gains = below["correct"].to_numpy(dtype=int) - above["correct"].to_numpy(dtype=int)
+    gained = np.concatenate([[0.0], np.cumsum(np.bincount(of, weights=gains))])
+    unsure = np.concatenate([[0], np.cumsum(np.bincount(of))])
+    # A sample is unsure strictly below the threshold, so a step begins just behind its confidence.
+    edges = np.concatenate([[min(0.0, levels[0])], levels, [max(1.0, levels[-1])]])
+    steps = np.append(np.arange(len(levels) + 1), len(levels))
+    return edges, (above["correct"].sum() + gained)[steps], unsure[steps], len(below)
+
+
+def _upright(ax: Axes, x: float, name: str) -> None:
+    """A dotted line at x with its name along it."""
+    ax.axvline(x, color=INK, linewidth=0.8, linestyle=":")
+    ax.annotate(name, (x, 0.015), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
                 fontsize=TICK - 1, color=INK, rotation=90, va="bottom")  # fmt: skip
-    for name, value in ({"chance": chance} if chance is not None else {}).items():
-        ax.axhline(value, color=INK, linewidth=1, linestyle="--", label=name)
+
+
+def _level_lines(ax: Axes, chance: float | None, references: Mapping[str, float] | None) -> None:
+    """Lines at given accuracies, and an axis of percentages."""
+    if chance is not None:
+        ax.axhline(chance, color=INK, linewidth=1, linestyle="--", label="chance")
     for (name, value), style in zip((references or {}).items(), ("-.", (0, (3, 1, 1, 1, 1, 1)), "--"), strict=False):
         ax.axhline(value, color=INK, linewidth=1.4, linestyle=style, label=f"{name}: {value:.1%}")
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter("{x:.0%}")
-    tidy(
-        ax,
-        title="Accuracy by alpha",
-        x="alpha (factor on the image logits of the last prompt row)",
-        y=f"accuracy, {level:.0%} Wilson band",
-    )
-    legend_below(ax, columns=3)
-    return ax
 
 
 def _curve(

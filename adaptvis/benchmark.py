@@ -1,0 +1,173 @@
+"""Benchmark: a data set by name, split as asked, under policies with given, published or chosen settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adaptvis.evaluation import Evaluation, Settings, evaluate
+from adaptvis.groups import PAIRS
+from adaptvis.published import PRESETS
+from adaptvis.splits import OFFICIAL_SIZES, split
+from adaptvis.sweep import PAPER_ALPHAS
+from interp.errors import InputError
+from interp.trajectory import paper_layers
+
+if TYPE_CHECKING:
+    from interp.datasets.sample import Sample
+    from interp.hooked_vlm import HookedVLM
+
+WINDOWS = 4
+"""Into how many windows of equal width the layers are cut, to see which of them carry a gain."""
+
+
+def evaluate_dataset(
+    vlm: HookedVLM,
+    dataset: str,
+    *,
+    folder: str | Path | None = None,
+    n: int | None = None,
+    missing: str = "refuse",
+    policies: Sequence[str] = ("baseline", "scaling", "adaptvis"),
+    settings: Settings = Settings(),  # noqa: B008 (a frozen value)
+    preset: str | None = None,
+    select: str | bool = False,
+    how: str | None = None,
+    part: str = "test",
+    alphas: Sequence[float] = PAPER_ALPHAS,
+    ablations: bool = True,
+    prompt: str = "paper",
+    max_new_tokens: int = 10,
+    batch: int = 16,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Evaluation:
+    """Evaluate policies on a benchmark, and write tables, figures and a report where `out` is given.
+
+    Args:
+        vlm: the model.
+        dataset: a name of `interp.datasets.BENCHMARKS`.
+        folder: where its files lie; None for synthetic sets.
+        n: only the first so many samples of the data set.
+        missing: what absent photos mean: `refuse`, or `skip` these samples.
+        policies: names out of `adaptvis.evaluation.POLICIES`.
+        settings: the policies' numbers.
+        preset: `paper` takes the authors' numbers for this data set in their place.
+        select: choose the numbers on the validation part in their place; `True` or `"val"`, which say the same.
+        how: the split, `official` (the paper's random rows) or `by-pair` (whole object pairs); by default `official`
+            where the paper has one.
+        part: `test`, `val` or `all` is reported.
+        alphas: strengths that are swept.
+        ablations: also sweep strengths, the additive control and windows of layers on the reported part; without, only
+            what the policies need.
+        prompt: prompt style.
+        max_new_tokens: length of an answer at most.
+        batch: samples that share one pass.
+        seed: of bootstraps; the split has its own, as published.
+        out: a folder for answers, tables, figures and `report.html`.
+        resume: go on with what lies in `out`.
+        progress: show progress bars.
+
+    Example:
+        >>> evaluate_dataset(vlm, "shapes-a", n=200, select=True).summary
+
+    Raises:
+        InputError: tuning on anything but the validation part, tuning and a preset at once, a preset that does not
+            exist, or what `read_dataset`, `split` and `evaluate` refuse.
+    """
+    from interp.datasets import read_dataset
+
+    tuned = _tunes(select, part)
+    if preset is not None:
+        if tuned:
+            raise InputError("select chooses the settings and preset gives them: ask for one of the two")
+        settings = with_preset(settings, preset, dataset)
+    samples = read_dataset(dataset, folder, n=n, missing=missing)
+    how = how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
+    test = split(samples, how, part)
+    record: dict[str, Any] = {"dataset": dataset, "split": how, "part": part, "samples": len(test)}
+    record |= {"settings": "chosen on the validation part" if tuned else preset or "given", "seed": seed}
+    evaluation = evaluate(
+        vlm,
+        test,
+        validation=split(samples, how, "val") if tuned else None,
+        policies=policies,
+        settings=settings,
+        alphas=alphas if ablations or tuned else (),
+        sweeps=ablations,
+        windows=layer_windows(vlm.cfg.n_layers) if ablations else (),
+        prompt=prompt,
+        max_new_tokens=max_new_tokens,
+        batch=batch,
+        seed=seed,
+        out=out,
+        resume=resume,
+        record=record,
+        progress=progress,
+    )
+    if out is not None:
+        _write(
+            vlm, evaluation, test, dataset, Path(out), {**record, "prompt": prompt, "max_new_tokens": max_new_tokens}
+        )
+    return evaluation
+
+
+def with_preset(settings: Settings, preset: str, dataset: str) -> Settings:
+    """The settings with the authors' numbers for LLaVA-1.5-7B on a data set.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    if preset != "paper" or dataset not in PRESETS:
+        raise InputError(
+            f"there is no preset {preset!r} for {dataset!r}: the preset 'paper' has {', '.join(PRESETS)}; "
+            "or choose the numbers with select"
+        )
+    own = PRESETS[dataset]
+    return replace(
+        settings,
+        alpha=own.alpha,
+        alpha_unsure=own.alpha_unsure,
+        alpha_sure=own.alpha_sure,
+        threshold=own.threshold,
+    )
+
+
+def layer_windows(n_layers: int, n: int = WINDOWS) -> list[tuple[int, ...]]:
+    """The layers cut into `n` windows of nearly equal width, and the paper's layers.
+
+    Example:
+        >>> layer_windows(8, 2)
+        [(0, 1, 2, 3), (4, 5, 6, 7), (4,)]
+    """
+    edges = [round(part * n_layers / n) for part in range(n + 1)]
+    cut = [tuple(range(start, end)) for start, end in zip(edges, edges[1:], strict=False) if end > start]
+    return list(dict.fromkeys([*cut, paper_layers(n_layers)]))
+
+
+def _tunes(select: str | bool, part: str) -> bool:
+    """Whether settings are chosen; refuses to choose them on what is reported."""
+    if select not in (False, True, "val"):
+        raise InputError(
+            f"settings can not be chosen on part {select!r}: it is reported; they are chosen on 'val' only"
+        )
+    if select and part != "test":
+        raise InputError(
+            f"settings are chosen on the validation part, which part {part!r} holds: report them on 'test'"
+        )
+    return bool(select)
+
+
+def _write(
+    vlm: HookedVLM, evaluation: Evaluation, samples: Sequence[Sample], dataset: str, out: Path, settings: dict[str, Any]
+) -> None:
+    """Tables, figures and report of an evaluation."""
+    from adaptvis.report import write_evaluation
+    from interp.output import OutputFolder, record
+
+    pairs = PAIRS.get(dataset)
+    write_evaluation(OutputFolder(out), vlm, evaluation, samples, record(vlm, **settings), pairs=pairs, dataset=dataset)

@@ -1,0 +1,165 @@
+"""The report of an evaluation: its tables, figures and one page that says what they mean and what they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adaptvis.evaluation_figures import draw_evaluation, draw_telling
+from adaptvis.evaluation_tables import SHORT, Measured, measure_evaluation
+from adaptvis.policies import AdaptVis, ScalingVis
+from adaptvis.readable import main_table
+from adaptvis.report_sections import Known, lead, sections
+from interp.report import render_report
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from adaptvis.evaluation import Evaluation
+    from interp.datasets.sample import Sample
+    from interp.hooked_vlm import HookedVLM
+    from interp.output import OutputFolder
+
+
+def write_evaluation(
+    folder: OutputFolder,
+    vlm: HookedVLM | None,
+    evaluation: Evaluation,
+    samples: Sequence[Sample],
+    settings: dict[str, Any],
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    dataset: str | None = None,
+) -> list[Path]:
+    """Write tables, figures, `summary.json` and a page that needs no other file; print what matters.
+
+    Args:
+        folder: where to.
+        vlm: the model, for the heat maps before and after; without it these are left out.
+        evaluation: what was asked and answered.
+        samples: the reported samples.
+        settings: the record of the run, see `interp.output.record`; `prompt` and `seed` are read from it.
+        pairs: the relations that make a pair; those of the data set by default.
+        dataset: the name of the data set, for pairs and published numbers; by default as the samples say.
+
+    Returns:
+        The paths of all files: `answers.parquet` (one row per sample and policy), `sweep.parquet` (per sample and
+        setting) and `validation.parquet` where settings were chosen, `summary.csv` (accuracy and gain by policy and
+        relation), `metrics.csv` (all other measures, with their scorer), `settings.csv` (every setting against the
+        untouched run), `summary.json`, figures, `report.html`.
+
+    Example:
+        >>> write_evaluation(OutputFolder("out/eval"), vlm, evaluate(vlm, test), test, record(vlm, prompt="paper"))
+
+    Raises:
+        InputError: a file can not be written.
+    """
+    import matplotlib.pyplot as plt
+
+    names = sorted(set(evaluation.test["dataset"])) if "dataset" in evaluation.test else []
+    known = Known(dataset or (names[0] if len(names) == 1 else ""), str(settings.get("model", "")), settings)
+    seed = int(settings.get("seed", 0) or 0)
+    measured = measure_evaluation(evaluation, dataset=known.dataset, model=known.model, pairs=pairs, seed=seed)
+    paths = _write_tables(folder, evaluation, measured)
+    paths.append(folder.write_json("summary.json", summary_of(evaluation, measured, known)))
+    figures = draw_evaluation(evaluation, measured)
+    change, told = _telling(vlm, evaluation, samples, str(settings.get("prompt", "paper")))
+    figures |= {} if change is None else {"before_after": change}
+    paths += [folder.write_figure(f"{name}.png", figure) for name, figure in figures.items()]
+    page = render_report(
+        f"Evaluation{f' on {known.dataset}' if known.dataset else ''}",
+        lead(evaluation, known),
+        sections(evaluation, measured, figures, known, change=told),
+        settings,
+    )
+    paths.append(folder.write_text("report.html", page))
+    for figure in figures.values():
+        plt.close(figure)
+    _tell(folder, evaluation, measured, paths)
+    return paths
+
+
+def summary_of(evaluation: Evaluation, measured: Measured, known: Known) -> dict[str, Any]:
+    """All numbers of the report, and what made them, as plain data; shares are fractions."""
+    tuned = evaluation.validation is not None
+    calibration = {name: value for name, value in asdict(measured.calibration).items() if name != "bins"}
+    return {
+        "dataset": known.dataset,
+        "model": known.model,
+        "n": len(evaluation.rows("baseline")),
+        "policies": {
+            name: {
+                "policy": str(policy),
+                "settings": asdict(policy),  # type: ignore[call-overload]
+                "chosen_on": "validation" if tuned and isinstance(policy, (ScalingVis, AdaptVis)) else "given",
+            }
+            for name, policy in evaluation.policies.items()
+        },
+        "accuracy": _records(evaluation.summary),
+        "metrics": _records(measured.metrics),
+        "pairs_and_sets": _records(measured.groups),
+        "yes_no": _records(measured.yes_no),
+        "confidence_by_relation": _records(measured.confidence),
+        "gold_probability_by_relation": _records(measured.gold),
+        "familiar_against_the_rest": _records(measured.familiar),
+        "calibration": {**calibration, "bins": _records(measured.calibration.bins)},
+        "branches": _records(measured.branches),
+        "layer_windows": _records(measured.windows),
+        "published": _records(measured.published),
+        "tried": measured.tried,
+        "left_out": measured.left_out,
+        "settings": known.settings,
+    }
+
+
+def _write_tables(folder: OutputFolder, evaluation: Evaluation, measured: Measured) -> list[Path]:
+    """The tables; CSV where a person may want to open them."""
+    tables: dict[str, pd.DataFrame | None] = {
+        "answers": evaluation.answers,
+        "sweep": evaluation.test,
+        "validation": evaluation.validation,
+    }
+    paths = [folder.write_table(f"{name}.parquet", table) for name, table in tables.items() if table is not None]
+    pages = {"summary": evaluation.summary, "metrics": measured.metrics, "settings": evaluation.settings}
+    pages |= {"pairs": measured.groups, "yes_no": measured.yes_no, "published": measured.published}
+    for name, table in pages.items():
+        if len(table.columns):
+            paths.append(folder.write(f"{name}.csv", partial(_write_csv, table)))
+    return paths
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    """One table as CSV."""
+    table.to_csv(path, index=False)
+
+
+def _telling(
+    vlm: HookedVLM | None, evaluation: Evaluation, samples: Sequence[Sample], prompt: str
+) -> tuple[Figure | None, str]:
+    """The heat maps, or why there are none."""
+    if vlm is None:
+        return None, "Not drawn: the model was not at hand when this report was written."
+    return draw_telling(vlm, evaluation, samples, prompt=prompt)
+
+
+def _tell(folder: OutputFolder, evaluation: Evaluation, measured: Measured, paths: Sequence[Path]) -> None:
+    """The main numbers and where things lie, on the screen."""
+    n = len(evaluation.rows("baseline"))
+    print(f"{n} sample{'' if n == 1 else 's'}; right answers in percent, gains in points, intervals of 95 %")
+    shown = ["policy", "strict %", "gain, strict", "p, strict", "p Holm, strict", "paper's rule %"]
+    print(main_table(evaluation, measured)[shown].to_string(index=False))
+    how = "given" if evaluation.validation is None else "chosen on the validation part, where they can be"
+    told = [f"{SHORT[name]}: {policy}" for name, policy in evaluation.policies.items() if name != "baseline"]
+    print("\n".join([f"\nsettings ({how}):", *(f"  {line}" for line in told)] if told else []))
+    pictures = sum(path.suffix == ".png" for path in paths)
+    others = ", ".join(path.name for path in paths if path.suffix not in (".png", ".html"))
+    print(f"\nwritten to {folder.path}: report.html, {pictures} PNGs, {others}")
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as plain rows."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")

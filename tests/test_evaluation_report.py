@@ -1,0 +1,291 @@
+"""The report of an evaluation: its numbers are those of its tables, and no kind of answer leaves it without a page."""
+
+import json
+import re
+import warnings
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+from matplotlib.figure import Figure
+
+from adaptvis.comparison import compare, compare_grid
+from adaptvis.decoding import VCD, DoLa
+from adaptvis.evaluation import Evaluation, evaluate, summarise
+from adaptvis.evaluation_tables import frequent, measure_evaluation
+from adaptvis.policies import AdaptVis, Baseline, ScalingVis
+from adaptvis.readable import decimal, main_table, p_value, percent, points
+from adaptvis.report import write_evaluation
+from adaptvis.scoring import score
+from adaptvis.sweep import UNTOUCHED, grid
+from interp.datasets.shapes import shapes
+from interp.interventions import ScaleImageLogits, spell
+from interp.output import OutputFolder, record
+
+RELATION = ("left", "right", "above", "below")
+WINDOWS = (None, (0, 1, 2), (3, 4, 5), (10, 11))
+POLICIES = {
+    "baseline": Baseline(),
+    "scaling": ScalingVis(0.5),
+    "adaptvis": AdaptVis(0.5, 1.5, 0.6),
+    "add": ScalingVis(1.0, mode="add"),
+    "temper": ScalingVis(1.5, mode="temper"),
+    "vcd": VCD(),
+    "dola": DoLa(),
+}
+
+
+PUBLISHED = ("baseline", "adaptvis", "add", "vcd")
+
+
+def columns_of(setting):
+    """The columns that name a setting, as a sweep has them."""
+    if isinstance(setting, ScaleImageLogits):
+        where = {"layers": spell(setting.layers), "heads": spell(setting.heads)}
+        return {"setting": str(setting), "mode": setting.mode, "alpha": setting.alpha, **where}
+    nothing = {"mode": "", "alpha": float("nan"), "layers": "", "heads": ""}
+    return {"setting": UNTOUCHED if setting is None else str(setting), **nothing}
+
+
+def made_up_sweep(
+    settings, n=40, *, options=RELATION, relations=None, right=None, dataset="shapes", seed=0, sets=False
+):
+    """A sweep without a model: sure samples are right more often, `right` fixes whether all are."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for place in range(n):
+        gold = options[place % len(options)]
+        sure = float(rng.uniform(0.2, 1.0))
+        others = [name for name in options if name != gold]
+        for setting in settings:
+            hit = rng.random() < 0.3 + 0.6 * sure if right is None else right
+            missed = "I can not say" if rng.random() < 0.2 else str(rng.choice(others))
+            rows.append(
+                {
+                    "id": f"{dataset}-{seed}-{place:05d}",
+                    "dataset": dataset,
+                    "kind": "relation",
+                    "relation": gold if relations is None else relations[place % len(relations)],
+                    "group": f"pair {place // len(options)}" if sets else "",
+                    "gold": gold,
+                    "options": "|".join(options),
+                    **columns_of(setting),
+                    "text": (gold if hit else missed).capitalize(),
+                    "probability": sure,
+                    "confidence": sure,
+                    "gold_probability": sure * (0.9 if hit else 0.2),
+                }
+            )
+    return score(pd.DataFrame(rows))
+
+
+def made_up_evaluation(names=tuple(POLICIES), *, tuned=True, **how):
+    """An evaluation of some policies on made-up answers."""
+    policies = {name: POLICIES[name] for name in names}
+    settings = [None]
+    if {"scaling", "adaptvis"} & set(names):
+        settings += grid((0.0, 0.5, 1.5, 2.0)) + grid((0.5,), windows=WINDOWS[1:])
+    settings += grid((-1.0, 1.0), mode="add") * ("add" in names) + grid((0.5, 1.5), mode="temper") * ("temper" in names)
+    settings += [POLICIES[name] for name in ("vcd", "dola") if name in names]
+    test = made_up_sweep(settings, **how)
+    answers, summary = summarise(test, list(policies.values()))
+    own = {name: rows for name, rows in test.groupby("setting", sort=False) if name != UNTOUCHED}
+    against = compare_grid(test[test["setting"] == UNTOUCHED], own) if own else pd.DataFrame()
+    validation = made_up_sweep(settings, **{**how, "seed": 99, "n": 20}) if tuned else None
+    return Evaluation(policies, validation, test, answers, summary, against)
+
+
+def written(folder, evaluation, settings=None, **how):
+    """The page and the summary of a report without a model; nothing in it may warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        paths = write_evaluation(OutputFolder(folder), None, evaluation, (), settings or {"model": "made-up"}, **how)
+    assert all(path.is_file() for path in paths)
+    return (folder / "report.html").read_text(), json.loads((folder / "summary.json").read_text())
+
+
+def cells(page, heading):
+    """The table under a heading of a page, as lists of text."""
+    section = page.split(f"<h2>{heading}</h2>")[1].split("</section>")[0]
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", unescape(row)) for row in re.findall(r"<tr>(.*?)</tr>", section)]
+
+
+def headings(page):
+    return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+@pytest.fixture(autouse=True)
+def drawn_but_not_rendered(monkeypatch):
+    """Figures are drawn; only those of `everything`, made before this, become pixels, which takes the most time."""
+
+    def save(_, target, **__):
+        target.write(b"PNG") if hasattr(target, "write") else Path(target).write_bytes(b"PNG")
+
+    monkeypatch.setattr(Figure, "savefig", save)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    evaluation = made_up_evaluation()
+    return folder, evaluation, *written(folder, evaluation)
+
+
+def test_the_page_leads_with_the_accuracies_that_the_answers_give(everything):
+    _, evaluation, page, _ = everything
+    base = evaluation.rows("baseline")
+    adaptive = compare(base, evaluation.rows("adaptvis"))
+    assert f"baseline {percent(base['correct'].mean())} [" in page.split("<section>")[0]
+    rows = {row[0]: row for row in cells(page, "Main numbers")}
+    assert list(rows) == [
+        "policy", "baseline", "ScalingVis", "AdaptVis", "additive control", "tempered control", "VCD", "DoLa"
+    ]  # fmt: skip
+    assert rows["AdaptVis"][1].startswith(percent(adaptive.other))
+    assert rows["AdaptVis"][2].startswith(points(adaptive.difference.estimate))
+    assert rows["AdaptVis"][3] == p_value(adaptive.p_value) and rows["baseline"][2:5] == ["", "", ""]
+
+
+def test_every_file_is_there_and_the_summary_repeats_the_tables(everything):
+    folder, evaluation, page, summary = everything
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "answers.parquet",
+        "sweep.parquet",
+        "validation.parquet",
+        "summary.csv",
+        "metrics.csv",
+        "settings.csv",
+    } <= names
+    pictures = {
+        "gains", "accuracy_by_alpha", "additive", "tempered", "thresholds", "layer_windows", "answers_by_alpha",
+        "confusion", "confidence", "reliability",
+    }  # fmt: skip
+    assert {f"{name}.png" for name in pictures} == {name for name in names if name.endswith("png")}
+    assert page.count("<img") == len(pictures) and not re.search(r"(src|href)=\"(?!data:)", page)
+    assert len(pd.read_parquet(folder / "answers.parquet")) == len(POLICIES) * 40
+    assert len(pd.read_parquet(folder / "sweep.parquet")) == len(evaluation.test)
+    assert len(pd.read_csv(folder / "settings.csv")) == summary["tried"]["settings"] == len(evaluation.settings)
+    assert summary["policies"]["adaptvis"]["chosen_on"] == "validation"
+    assert summary["policies"]["vcd"]["chosen_on"] == "given"
+    strict = next(one for one in summary["metrics"] if (one["method"], one["scorer"]) == ("dola", "strict"))
+    assert strict["value"] == pytest.approx(evaluation.rows("dola")["correct"].mean())
+
+
+def test_only_windows_of_layers_with_the_alpha_of_scaling_are_compared(everything):
+    _, evaluation, page, summary = everything
+    assert [row[0] for row in cells(page, "Which layers carry the change")] == ["layers", "all", "0-2", "3-5", "10-11"]
+    for line in summary["layer_windows"]:
+        own = evaluation.test[(evaluation.test["layers"] == line["layers"]) & (evaluation.test["alpha"] == 0.5)]
+        assert line["accuracy"] == pytest.approx(own[own["mode"] == "mul"]["correct"].mean())
+
+
+def test_holm_corrects_the_main_table_for_its_policies_and_no_others():
+    evaluation = made_up_evaluation(("baseline", "scaling", "adaptvis"), n=200)
+    table = main_table(evaluation, measure_evaluation(evaluation)).set_index("policy")
+    p = {name: compare(evaluation.rows("baseline"), evaluation.rows(name)).p_value for name in ("scaling", "adaptvis")}
+    low, high = sorted(p.values())
+    wanted = {low: min(1.0, 2 * low), high: min(1.0, max(2 * low, high))}
+    for name, title in (("scaling", "ScalingVis"), ("adaptvis", "AdaptVis")):
+        assert table.loc[title, "p Holm, strict"] == p_value(wanted[p[name]])
+
+
+def test_pairs_and_sets_are_scored_by_both_rules_with_the_ceiling_beside(tmp_path):
+    options = ("left", "right", "on", "under")
+    names = ("baseline", "scaling", "dola")
+    evaluation = made_up_evaluation(names, n=42, options=options, dataset="shapes-a", sets=True, right=True)
+    page, summary = written(tmp_path, evaluation)
+    head, first, *_ = cells(page, "Pairs and sets")
+    row = dict(zip(head, first, strict=True))
+    # 42 samples: ten sets and a left-right pair, so 21 of 21 pairs but 10 sets of 10.5
+    assert row["pair, paper %"].startswith("100.0") and row["ceiling of pair %"] == "100.0"
+    assert row["set, paper %"].startswith("95.2") and row["ceiling of set %"] == "95.2"
+    assert row["set, complete only %"].startswith("100.0") and row["complete sets"] == "10"
+    assert {(one["method"], one["scorer"]) for one in summary["pairs_and_sets"]} == {
+        (name, scorer) for name in names for scorer in ("strict", "paper")
+    }
+
+
+def test_pairs_that_can_not_be_told_apart_are_said_not_guessed(tmp_path):
+    evaluation = made_up_evaluation(("baseline",), options=("left", "right", "on", "under"), dataset="shapes-a")
+    page, summary = written(tmp_path, evaluation)
+    assert "have no group" in page and "have no group" in summary["left_out"]["groups"]
+
+
+def test_yes_no_answers_get_the_papers_f1_and_the_ordinary_one(tmp_path):
+    relations = [f"relation {place}" for place in range(30)]
+    names = ("baseline", "vcd")
+    evaluation = made_up_evaluation(names, options=("yes", "no"), relations=relations, n=90, dataset="vsr")
+    page, summary = written(tmp_path, evaluation)
+    head, *rows = cells(page, "Yes and no")
+    assert {"the paper's F1 %", "F1 of yes %"} <= set(head) and len(rows) == 2 * len(names)
+    assert len(cells(page, "Accuracy by relation")) == 1 + len(names) * (1 + 12)
+    assert "Of 30 relations" in page and "Pairs and sets" not in headings(page)
+    assert len(summary["accuracy"]) == len(names) * 31
+
+
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("options", [("left", "right"), ("left", "right", "front", "behind", "above", "below")])
+def test_answers_that_are_all_right_or_all_wrong_still_make_a_page(tmp_path, right, options):
+    page, summary = written(tmp_path, made_up_evaluation(("baseline", "adaptvis"), options=options, right=right, n=18))
+    assert "All answers are of one kind" in page and summary["calibration"]["auroc"]["estimate"] is None
+    assert "nan" not in re.sub(r"<img[^>]*>", "", page).lower().split("how this was made")[0]
+
+
+@pytest.mark.parametrize(
+    "names, absent",
+    [
+        (("baseline",), ["Accuracy against alpha", "Threshold and branches", "Which layers carry the change"]),
+        (("baseline", "add"), ["Accuracy against alpha", "Threshold and branches", "What is answered"]),
+        (("baseline", "scaling", "vcd"), ["Threshold and branches", "Control: more attention"]),
+    ],
+)
+def test_what_was_not_asked_has_no_section(tmp_path, names, absent):
+    page, _ = written(tmp_path, made_up_evaluation(names, tuned=False))
+    assert not [one for one in headings(page) if one.startswith(tuple(absent))]
+    assert "Nothing was chosen here" in page and not (tmp_path / "validation.parquet").exists()
+
+
+def test_one_sample_makes_a_page(tmp_path):
+    page, _ = written(tmp_path, made_up_evaluation(("baseline", "adaptvis"), n=1, tuned=False))
+    assert "1 questions" not in page and "Main numbers" in headings(page)
+
+
+def test_published_numbers_stand_beside_ours_by_the_papers_rule(tmp_path):
+    options = ("left", "right", "on", "under")
+    evaluation = made_up_evaluation(PUBLISHED, n=330, options=options, dataset="controlled-a", sets=True)
+    page, summary = written(tmp_path, evaluation, {"model": "llava-hf/llava-1.5-7b-hf"})
+    ours = {(one["source"], one["method"], one["measure"]): one for one in summary["published"]}
+    assert ours[("paper", "baseline", "accuracy")]["published"] == pytest.approx(0.603)
+    assert ours[("paper", "vcd", "accuracy")]["ours"] == pytest.approx(evaluation.rows("vcd")["correct_paper"].mean())
+    assert ("re-run", "adaptvis", "set") in ours and ("paper", "add", "accuracy") not in ours
+    assert "do not match" not in page
+
+
+def test_an_unknown_model_is_told_in_one_sentence(everything):
+    _, _, page, summary = everything
+    assert summary["published"] == [] and summary["left_out"]["published"] in unescape(page)
+
+
+def test_the_most_frequent_relations_keep_the_order_of_the_table():
+    rows = pd.DataFrame({"relation": ["b", "a", "c", "a", "c", "a"]})
+    assert frequent(rows, 2) == ["a", "c"] and frequent(rows, 9) == ["b", "a", "c"]
+
+
+def test_numbers_are_written_as_they_are_read():
+    assert percent(0.5, 0.25, 0.75) == "50.0 [25.0, 75.0]" and points(-0.021) == "-2.1"
+    assert percent(float("nan")) == "–" and percent(0.5, float("nan"), float("nan")) == "50.0"
+    assert p_value(1.0) == "1" and p_value(0.00004) == "<0.0001" and decimal(0.456) == "0.46"
+
+
+def test_a_model_draws_attention_before_and_after(tmp_path, capsys):
+    vlm = tiny.vlm()
+    test = shapes(4, kinds=("relation",))
+    evaluation = evaluate(vlm, test, alphas=(0.5,), policies=("scaling",), max_new_tokens=2, progress=False)
+    settings = record(vlm, prompt="paper", seed=0)
+    paths = write_evaluation(OutputFolder(tmp_path), vlm, evaluation, test, settings)
+    assert (tmp_path / "before_after.png") in paths
+    told = capsys.readouterr().out
+    assert "ScalingVis(alpha=0.5)" in told and str(tmp_path) in told and "settings (given)" in told
