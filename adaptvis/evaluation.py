@@ -203,12 +203,11 @@ class _Sweeps:
         """The grids of the policies' modes; when it is reported also the policies' own settings, and the windows."""
         modes = {"scaling": ("mul", self.alphas), "adaptvis": ("mul", self.alphas)}
         modes |= {"temper": ("temper", self.alphas), "add": ("add", self.shifts)}
-        where = {"windows": (self.settings.layers,), "heads": self.settings.heads}
         scalings = [
             each
             for name, (mode, strengths) in modes.items()
             if name in policies and sweeps
-            for each in grid(strengths, mode=mode, **where)
+            for each in grid(strengths, mode=mode, windows=(self.settings.layers,), heads=self.settings.heads)
         ]
         if tuning:
             return Plan(tuple(scalings), prompt=self.prompt, max_new_tokens=self.max_new_tokens)

@@ -9,7 +9,9 @@ import numpy as np
 
 from adaptvis.evaluation import Evaluation
 from adaptvis.metrics import ALL
+from adaptvis.policies import is_policy
 from adaptvis.sweep import UNTOUCHED, confidence_of, prepare_samples, rows_under
+from interp.errors import InputError
 from interp.interventions import Untouched
 from interp.plots import (
     plot_accuracy_by_alpha,
@@ -51,9 +53,7 @@ def draw_figures(
     swept = rows_under(evaluation.test)
     change, told = draw_change(vlm, evaluation, looked, prompt=prompt, layer=best)
     figures = {
-        "accuracy_by_alpha": figure_of(
-            plot_accuracy_by_alpha(swept, chance=CHANCE, references=adaptive)
-        ),
+        "accuracy_by_alpha": figure_of(plot_accuracy_by_alpha(swept, chance=CHANCE, references=adaptive)),
         "share_by_layer": figure_of(plot_share_by_layer([one.trajectory for one in looked], parts=PARTS)),
         "overlap_by_layer": figure_of(plot_overlap_by_layer([one.overlap for one in complete], correct=right)),
         "heatmaps": draw_scenes(looked, right, untouched["text"].to_dict(), best=best),
@@ -122,11 +122,16 @@ def draw_before_after(
         layers: 0-based; a row of panels each.
         prompt: prompt style.
         boxes: to draw over the photo.
+
+    Raises:
+        InputError: the policy is a way of decoding, which changes no attention.
     """
     before, after = (
         rows[rows["id"] == sample.id].iloc[0] for rows in (evaluation.rows("baseline"), evaluation.rows(policy))
     )
     chosen = evaluation.policies[policy]
+    if not is_policy(chosen):
+        raise InputError(f"policy {policy!r} changes no attention, so there is nothing to draw: name another one")
     inputs = prepare_samples(vlm, [sample], prompt)
     hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in layers]
     plans = [Untouched(), chosen.choose(float(confidence_of(before.to_frame().T, chosen.confidence).iloc[0]))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Real
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from adaptvis.confidence import check_measure
 from interp.errors import InputError
@@ -26,6 +26,11 @@ class Policy(Protocol):
     def branch(self, confidence: float) -> str:
         """The name of the branch that this confidence takes."""
         ...
+
+
+def is_policy(given: object) -> TypeGuard[Policy]:
+    """Whether this chooses interventions, rather than decoding in another way."""
+    return hasattr(given, "choose")
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class AdaptVis:
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, Real) or not 0 <= self.threshold <= 1:
             raise InputError(f"threshold={self.threshold!r} is not a probability: give a number from 0 to 1")
 
-    def choose(self, confidence: float) -> Intervention:
+    def choose(self, confidence: float) -> ScaleImageLogits:
         """Scale by `alpha_unsure` below the threshold, by `alpha_sure` from it on."""
         alpha = self.alpha_unsure if confidence < self.threshold else self.alpha_sure
         return ScaleImageLogits(alpha, layers=self.layers, heads=self.heads)

@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adaptvis.confidence import OptionTokens, measure, option_tokens
-from adaptvis.policies import Policy
+from adaptvis.policies import Policy, is_policy
 from adaptvis.scoring import score
 from interp.datasets.questions import paper_prompt
 from interp.errors import InputError
@@ -187,7 +187,7 @@ def policy_rows(table: pd.DataFrame, policy: Policy | Decoder) -> pd.DataFrame:
         InputError: the sweep has no rows for a setting of the policy.
     """
     base = table[table["setting"] == UNTOUCHED]
-    if hasattr(policy, "choose"):
+    if is_policy(policy):
         sure = confidence_of(base, policy.confidence).tolist()
         wanted = [_name(policy.choose(value)) for value in sure]
         branches = [policy.branch(value) for value in sure]
