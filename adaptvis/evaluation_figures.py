@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from adaptvis.evaluation_tables import SHORT, Measured, frequent, swept
 from adaptvis.figures import draw_before_after, telling_sample
 from adaptvis.metrics import ALL, confusion, guessing
 from adaptvis.policies import AdaptVis
-from adaptvis.sweep import confidence_of, rows_under
+from adaptvis.sweep import UNTOUCHED, confidence_of, rows_under
 from interp.errors import SpatialLensError
 from interp.interventions import spell
 from interp.plots import (
@@ -41,15 +42,15 @@ _CURVES = {"accuracy_by_alpha": ("mul", ("scaling", "adaptvis")), "additive": ("
 def draw_evaluation(evaluation: Evaluation, measured: Measured) -> dict[str, Figure]:
     """All figures that need no model, by file name without ending."""
     untouched = evaluation.rows("baseline")
-    untouched = untouched[untouched["relation"].isin(frequent(untouched, MOST_RELATIONS))]
+    relations = frequent(untouched, MOST_RELATIONS)
     draws: dict[str, Callable[[], Figure | None]] = {
         "gains": lambda: _gains(evaluation),
-        **{name: lambda name=name: _curve(evaluation, *_CURVES[name]) for name in _CURVES},
+        **{name: partial(_curve, evaluation, *asked) for name, asked in _CURVES.items()},
         "thresholds": lambda: _thresholds(evaluation),
         "layer_windows": lambda: _windows(measured),
         "answers_by_alpha": lambda: _answers(evaluation),
         "confusion": lambda: _confusions(evaluation),
-        "confidence": lambda: figure_of(plot_confidence_by_relation(untouched)),
+        "confidence": lambda: figure_of(plot_confidence_by_relation(untouched, relations=relations)),
         "reliability": lambda: figure_of(plot_reliability(measured.calibration.bins)),
     }
     made = {name: draw() for name, draw in draws.items()}
@@ -60,9 +61,10 @@ def draw_telling(
     vlm: HookedVLM, evaluation: Evaluation, samples: Sequence[Sample], *, prompt: str
 ) -> tuple[Figure | None, str]:
     """Attention before and after in the paper's layers, for the sample that tells most; or None and why not."""
-    name = next((name for name in ("adaptvis", "scaling", "temper", "add") if name in evaluation.policies), None)
+    scalings = [name for name in ("adaptvis", "scaling", "temper", "add") if name in evaluation.policies]
+    name = next((name for name in scalings if changes_something(evaluation, name)), None)
     if name is None:
-        return None, "No policy that changes attention was asked."
+        return None, "Not drawn: no policy here changes the attention in any sample."
     chosen, told = telling_sample(evaluation, name)
     sample = next((sample for sample in samples if sample.id == chosen), None)
     if sample is None:
@@ -83,6 +85,11 @@ def changing_policy(evaluation: Evaluation) -> str | None:
     """The policy that the baseline is set beside: AdaptVis, or else the first that was asked."""
     others = [name for name in evaluation.policies if name != "baseline"]
     return "adaptvis" if "adaptvis" in others else (others[0] if others else None)
+
+
+def changes_something(evaluation: Evaluation, name: str) -> bool:
+    """Whether a policy does anything in any sample; a strength of no change may have been the best one."""
+    return bool((evaluation.rows(name)["setting"] != UNTOUCHED).any())
 
 
 def _gains(evaluation: Evaluation) -> Figure | None:
@@ -115,7 +122,7 @@ def _curve(evaluation: Evaluation, mode: str, policies: Sequence[str]) -> Figure
 def _thresholds(evaluation: Evaluation) -> Figure | None:
     """Accuracy against the threshold of AdaptVis, on the part that it was chosen on (if any) and the reported one."""
     policy = evaluation.policies.get("adaptvis")
-    if not isinstance(policy, AdaptVis):
+    if not isinstance(policy, AdaptVis) or policy.alpha_unsure == policy.alpha_sure:
         return None
     parts = {"validation part": evaluation.validation, "test part": evaluation.test}
     tables = {name: _adaptive(table, policy) for name, table in parts.items() if table is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +157,7 @@ def _each(evaluation: Evaluation, make: Callable[[pd.DataFrame], pd.DataFrame]) 
     return _stack(made, "method", "policy")
 
 
-def _stack(tables: dict[tuple[str, ...], pd.DataFrame], *names: str) -> pd.DataFrame:
+def _stack(tables: Mapping[Any, pd.DataFrame], *names: str) -> pd.DataFrame:
     """Tables one below the other, their keys as first columns."""
     import pandas as pd
 

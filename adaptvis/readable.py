@@ -210,7 +210,9 @@ def branch_table(branches: pd.DataFrame, relations: Sequence[str]) -> pd.DataFra
     """How many samples AdaptVis takes as unsure and as sure, and the accuracy there."""
     import pandas as pd
 
-    kept = branches[branches["relation"].isin([ALL, *relations])]
+    order = [ALL, *relations]
+    kept = branches[branches["relation"].isin(order)].sort_values("branch", ascending=False)  # unsure, then sure
+    kept = kept.sort_values("relation", key=lambda names: names.map(order.index), kind="stable")
     rows = [
         {
             "relation": line.relation,

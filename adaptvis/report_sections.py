@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adaptvis import readable as tables
-from adaptvis.evaluation_figures import MOST_ANSWERS, MOST_RELATIONS, changing_policy
+from adaptvis.evaluation_figures import MOST_ANSWERS, MOST_RELATIONS, changes_something, changing_policy
 from adaptvis.evaluation_tables import SHORT, frequent
 from adaptvis.metrics import ALL, NONE
 from adaptvis.policies import AdaptVis, ScalingVis
@@ -118,6 +118,8 @@ def _main(evaluation: Evaluation, measured: Measured) -> Section:
         "In percent, gains in points, both against the baseline on the same samples. Intervals are 95 %: Wilson for "
         "shares, paired bootstrap over samples for gains. p is McNemar's exact two-sided test; Holm's correction is "
         f"for {others} {'policy' if others == 1 else 'policies'}, for each rule by itself.",
+        "Where a policy gains and loses few answers, the bootstrap interval of its gain is too narrow, and has no "
+        "width where it gains and loses none: where it and the exact test disagree, the test is to be trusted.",
     ]
     return Section("Main numbers", tuple(text), table=tables.main_table(evaluation, measured))
 
@@ -139,7 +141,7 @@ def _chosen(evaluation: Evaluation, measured: Measured, known: Known) -> Section
     if tuned:
         n = evaluation.validation["id"].nunique()  # type: ignore[index]
         adaptive = measured.tried.get("adaptvis_settings_on_validation")
-        text = (
+        text: tuple[str, ...] = (
             f"The validation part has {n} samples, none of which is reported. On it, "
             f"{measured.tried['settings_on_validation']} settings were run"
             + (
@@ -157,6 +159,11 @@ def _chosen(evaluation: Evaluation, measured: Measured, known: Known) -> Section
             f"Nothing was chosen here: the numbers are {source}. Whether they were once tuned on the samples that are "
             "reported here, this report can not know.",
         )
+    idle = [
+        SHORT[name] for name in evaluation.policies if name != "baseline" and not changes_something(evaluation, name)
+    ]
+    if idle:
+        text += (f"As these settings are, the model stays untouched in every sample under {', '.join(idle)}.",)
     return Section("What was chosen, and what was given", text, table=pd.DataFrame(rows) if rows else None)
 
 
@@ -243,8 +250,11 @@ _NO_CHOICE = (
 
 def _thresholds(evaluation: Evaluation, measured: Measured, figures: Figures) -> Section | None:
     policy = evaluation.policies.get("adaptvis")
-    if "thresholds" not in figures or not isinstance(policy, AdaptVis):
+    if not isinstance(policy, AdaptVis):
         return None
+    if "thresholds" not in figures:
+        same = f"AdaptVis takes alpha {policy.alpha_sure:g} on both sides of its threshold, which thus changes nothing."
+        return Section("Threshold and branches", (same,))
     by = "probability of its first token" if policy.confidence == "probability" else f"confidence ({policy.confidence})"
     text = (
         f"AdaptVis takes alpha {policy.alpha_unsure:g} where the untouched model's {by} lies below "
@@ -317,7 +327,7 @@ def _confidence(evaluation: Evaluation, measured: Measured, figures: Figures) ->
         "option's probability, with bootstrap intervals of 95 %."
     )
     if untouched["relation"].nunique() > MOST_RELATIONS:
-        caption += f" `all` holds the {MOST_RELATIONS} most frequent relations that are drawn."
+        caption += f" The {MOST_RELATIONS} most frequent relations; `all` holds every one."
     return Section("Confidence by relation", tuple(text), figures.get("confidence"), caption, table)
 
 
@@ -365,8 +375,8 @@ def _tried(evaluation: Evaluation, measured: Measured) -> Section:
     text = (
         f"{told['settings']} settings were run on the reported samples besides the untouched one. Without correction, "
         f"{told['below_5_percent_uncorrected']} of them differ from it with p below 0.05; if none changed anything, up "
-        f"to about {told['below_5_percent_by_chance']:.1f} would. After Holm's correction (any false alarm at all) "
-        f"{told['below_5_percent_holm']} remain, after Benjamini and Hochberg's (share of false alarms) "
+        f"to about {told['below_5_percent_by_chance']:.1f} would. Left after Holm's correction (any false alarm at "
+        f"all): {told['below_5_percent_holm']}; after Benjamini and Hochberg's (share of false alarms): "
         f"{told['below_5_percent_benjamini_hochberg']}.",
         "The best of a grid looks better on the samples that it was picked on than it will on others, and its interval "
         "does not know of the picking. Settings that were chosen on the validation part are free of this; those read "

@@ -196,7 +196,7 @@ def test_noise_is_standard_normal_beside_what_is_left_of_the_photo(step):
     other = noised_pixels(inputs, step, seed=1)
     assert not torch.equal(other, noised_pixels(inputs, step))
     assert torch.equal(other, noised_pixels(inputs, step, seed=1))
-    assert not torch.equal(noise[0], noise[7])
+    assert abs(float((noise[0] * noise[7]).mean())) < 0.05  # first tiles of two photos
 
 
 def test_both_frames_of_a_photo_get_the_same_noise():

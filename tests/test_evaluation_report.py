@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from adaptvis.comparison import compare, compare_grid
 from adaptvis.decoding import VCD, DoLa
 from adaptvis.evaluation import Evaluation, evaluate, summarise
+from adaptvis.evaluation_figures import draw_telling
 from adaptvis.evaluation_tables import frequent, measure_evaluation
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
 from adaptvis.readable import decimal, main_table, p_value, percent, points
@@ -278,6 +279,15 @@ def test_numbers_are_written_as_they_are_read():
     assert percent(0.5, 0.25, 0.75) == "50.0 [25.0, 75.0]" and points(-0.021) == "-2.1"
     assert percent(float("nan")) == "–" and percent(0.5, float("nan"), float("nan")) == "50.0"
     assert p_value(1.0) == "1" and p_value(0.00004) == "<0.0001" and decimal(0.456) == "0.46"
+
+
+def test_a_policy_that_changes_nothing_is_said_to_and_not_drawn(tmp_path, monkeypatch):
+    monkeypatch.setitem(POLICIES, "adaptvis", AdaptVis(1.0, 1.0, 0.0))
+    evaluation = made_up_evaluation(("baseline", "adaptvis"))
+    page, _ = written(tmp_path, evaluation)
+    assert "untouched in every sample under AdaptVis" in page and "on both sides of its threshold" in page
+    figure, told = draw_telling(None, evaluation, (), prompt="paper")
+    assert figure is None and "no policy here changes" in told
 
 
 def test_a_model_draws_attention_before_and_after(tmp_path, capsys):
