@@ -118,14 +118,16 @@ def headings(page):
     return re.findall(r"<h2>(.*?)</h2>", page)
 
 
-@pytest.fixture(autouse=True)
-def drawn_but_not_rendered(monkeypatch):
-    """Figures are drawn; only those of `everything`, made before this, become pixels, which takes the most time."""
+@pytest.fixture(autouse=True, scope="module")
+def drawn_but_not_rendered():
+    """Figures are drawn, and do not become pixels, which takes the most time; tests of the plots see to that."""
 
     def save(_, target, **__):
         target.write(b"PNG") if hasattr(target, "write") else Path(target).write_bytes(b"PNG")
 
-    monkeypatch.setattr(Figure, "savefig", save)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -213,3 +213,8 @@ def test_a_confusion_matrix_shows_its_counts_and_colours_shares_of_rows():
 def test_tables_that_can_not_be_drawn_are_refused(draw):
     with pytest.raises(InputError, match="give"):
         draw()
+
+
+def test_relations_that_are_not_drawn_still_count_in_all():
+    drawn = plots.plot_confidence_by_relation(ROWS, ax(), relations=["on"])
+    assert [text.get_text() for text in drawn.get_xticklabels()] == ["all\nn = 5", "on\nn = 2"]

@@ -76,7 +76,12 @@ def plot_answers_by_alpha(table: pd.DataFrame, ax: Axes | None = None, *, x: str
 
 
 def plot_confidence_by_relation(
-    rows: pd.DataFrame, ax: Axes | None = None, *, seed: int = 0, level: float = 0.95
+    rows: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    relations: Sequence[str] | None = None,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Axes:
     """Draw accuracy and confidence of each relation: all answers, the right and the wrong ones, and the right option's.
 
@@ -84,6 +89,7 @@ def plot_confidence_by_relation(
         rows: one row per sample of the untouched model, with columns `relation`, `correct`, `confidence` (probability
             of the first token) and, if wanted, `gold_probability` (of the right option's; drawn where it is known).
         ax: where to draw; made if None.
+        relations: which to draw beside `all`, which is always over all rows; by default every one.
         seed: of the bootstrap over samples, for the means; accuracy has Wilson's interval.
         level: coverage of the intervals; a mean over one sample has none.
 
@@ -94,8 +100,9 @@ def plot_confidence_by_relation(
         InputError: a column is missing, or the table is empty.
     """
     _require(rows, "confidence by relation", "relation", "correct", "confidence")
-    relations = list(dict.fromkeys(rows["relation"]))
-    parts = [("all", rows), *((str(name), rows[rows["relation"] == name]) for name in relations if len(relations) > 1)]
+    names = list(dict.fromkeys(rows["relation"])) if relations is None else list(relations)
+    names = names if rows["relation"].nunique() > 1 else []  # a single one is `all`
+    parts = [("all", rows), *((str(name), rows[rows["relation"] == name]) for name in names)]
     ax = new_axes(ax, (max(6.6, 1.1 * len(parts) + 1), 4.4))
     kinds = [
         ("accuracy", "o", INK, lambda own: wilson(int(own["correct"].sum()), len(own), level)),
@@ -120,7 +127,7 @@ def plot_confidence_by_relation(
     for place, (name, marker, colour, of) in enumerate(kinds):
         x = np.arange(len(parts)) + 0.14 * (place - (len(kinds) - 1) / 2)
         _points(ax, x, [of(own) for _, own in parts], colour=colour, marker=marker, label=name)
-    turned = {"rotation": 45, "ha": "right"} if len(parts) > 9 else {}
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if len(parts) > 9 else {}
     ax.set_xticks(range(len(parts)), [f"{name}\nn = {len(own)}" for name, own in parts], **turned)
     ax.set_xlim(-0.5, len(parts) - 0.5)
     for edge in range(1, len(parts)):
