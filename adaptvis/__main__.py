@@ -1,4 +1,4 @@
-"""The command line of ScalingVis and AdaptVis: `python -m adaptvis answer PHOTO "question"`, and `demo`."""
+"""The command line of ScalingVis and AdaptVis: `python -m adaptvis answer PHOTO "question"`, `evaluate` and `demo`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ TAKES: dict[str, tuple[str, ...]] = {
     "add": ("shift",),
     "temper": ("temper",),
 }
-"""Which of them the policies of `answer` take."""
+"""Which of them the policies that scale attention take."""
+
+PRESET = ("alpha", "alpha_unsure", "alpha_sure", "threshold")
+"""Those that `--preset` decides; `--select` decides all."""
 
 DEMO = """The main job on the embedded models, in about a minute: where the model looks in held-out scenes, whether the
 objects are there, and what ScalingVis and AdaptVis change. Writes figures, tables, summary.json and report.html.
@@ -69,9 +72,9 @@ policies:
   dola       decoding against an early layer
 
 examples:
-  python -m adaptvis evaluate --dataset shapes-a --select --policy scaling,adaptvis,add,vcd,dola --out out/shapes-a
+  python -m adaptvis evaluate --dataset shapes --select --policy scaling,adaptvis,add,vcd,dola --out out/shapes
   python -m adaptvis evaluate --dataset controlled-a --folder data --preset paper --out out/controlled-a \\
-      --model llava-hf/llava-1.5-7b-hf --dtype float32 --device cuda --max-new-tokens 100
+      --model llava-hf/llava-1.5-7b-hf --dtype float32 --device cuda
 """
 
 
@@ -111,6 +114,7 @@ def add_evaluate(commands: Any) -> None:
     data = whole.add_argument_group("data")
     data.add_argument("--dataset", required=True, help="a name that `python -m interp datasets` lists")
     data.add_argument("--folder", help="where its files lie (synthetic sets have none)")
+    data.add_argument("--images", help="another folder to look for photos in")
     data.add_argument("--n", type=int, help="only the first so many samples")
     data.add_argument("--missing", choices=("refuse", "skip"), default="refuse", help="absent photos (default: refuse)")
     data.add_argument(
@@ -128,9 +132,7 @@ def add_evaluate(commands: Any) -> None:
     how.add_argument("--quick", action="store_true", help="only what the policies need: no sweeps, no layer windows")
     job = whole.add_argument_group("run")
     job.add_argument("--batch", type=int, default=16, help="samples that share one pass (default: %(default)s)")
-    job.add_argument(
-        "--max-new-tokens", type=int, default=10, help="length of an answer at most (default: %(default)s)"
-    )
+    job.add_argument("--max-new-tokens", type=int, help="length of an answer at most (default: 10; with --preset 100)")
     job.add_argument("--seed", type=int, default=0, help="seed of the bootstraps (default: %(default)s)")
     job.add_argument("--out", default="out/evaluate", help="folder for the results (default: %(default)s)")
     job.add_argument("--resume", action="store_true", help="go on with what lies in --out")
@@ -142,7 +144,11 @@ def _add_numbers(parser: Any) -> None:
     """Add the options for the policies' numbers."""
     for name, told in NUMBERS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, help=told)
-    parser.add_argument("--confidence", help="AdaptVis: probability, options, entropy or margin (default: probability)")
+    parser.add_argument(
+        "--confidence",
+        help="AdaptVis: probability, options, entropy, margin, or as the authors' code has it, probability-rounded or "
+        "raw-logit (default: probability)",
+    )
 
 
 def answer_command(options: argparse.Namespace) -> int:
@@ -186,34 +192,40 @@ def demo_command(options: argparse.Namespace) -> int:
 
 def evaluate_command(options: argparse.Namespace) -> int:
     """Run `evaluate`: check what costs nothing first, then load the model."""
-    from adaptvis.benchmark import evaluate_dataset
+    from adaptvis.benchmark import choose_samples, evaluate_dataset, refuse_another_study, with_preset
     from adaptvis.evaluation import Settings
     from adaptvis.sweep import PAPER_ALPHAS
 
     names = tuple(part.strip() for part in options.policy.split(","))
-    given: dict[str, Any] = {name: value for name in NUMBERS if (value := getattr(options, name)) is not None}
-    if given and (options.select or options.preset):
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise InputError(f"{flags} gives what --select or --preset decides: leave one of them out")
-    given |= {} if options.confidence is None else {"confidence": options.confidence}
+    given: dict[str, Any] = {
+        name: value for name in (*NUMBERS, "confidence") if (value := getattr(options, name)) is not None
+    }
+    taken = {name for policy in names for name in TAKES.get(policy, ())}
+    _refuse(set(given) - taken, f"no policy of {options.policy} takes")
+    decided = set(NUMBERS) if options.select else set(PRESET) if options.preset else set()
+    _refuse(set(given) & decided, "--select or --preset decides")
     given |= {name: numbers(text) for name in ("layers", "heads") if (text := getattr(options, name)) is not None}
     settings = Settings(**given)
     for name in names:
         settings.policy(name)
+    chosen: dict[str, Any] = {
+        name: getattr(options, name) for name in ("folder", "n", "missing", "images", "part", "select")
+    }
+    chosen |= {"how": options.split, "select": options.select or False}
+    choose_samples(options.dataset, **chosen)
+    if options.preset:
+        with_preset(settings, options.preset, options.dataset)
+    alphas = PAPER_ALPHAS if options.alphas is None else _floats(options.alphas)
+    refuse_another_study(options.out, resume=options.resume)
     note_random_weights(options.model)
     evaluate_dataset(
         load(options),
         options.dataset,
-        folder=options.folder,
-        n=options.n,
-        missing=options.missing,
+        **chosen,
         policies=names,
         settings=settings,
         preset=options.preset,
-        select=options.select or False,
-        how=options.split,
-        part=options.part,
-        alphas=PAPER_ALPHAS if options.alphas is None else _floats(options.alphas),
+        alphas=alphas,
         ablations=not options.quick,
         prompt=options.prompt,
         max_new_tokens=options.max_new_tokens,
@@ -223,6 +235,13 @@ def evaluate_command(options: argparse.Namespace) -> int:
         resume=options.resume,
     )
     return 0
+
+
+def _refuse(names: set[str], why: str) -> None:
+    """Refuse options that would be ignored."""
+    if names:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
+        raise InputError(f"{why} {flags}: leave it out")
 
 
 def _floats(text: str) -> tuple[float, ...]:

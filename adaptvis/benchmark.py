@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from interp.datasets.sample import Sample
     from interp.hooked_vlm import HookedVLM
 
+PAPER_TOKENS = 100
+"""How long the authors let an answer become."""
+
 WINDOWS = 4
 """Into how many windows of equal width the layers are cut, to see which of them carry a gain."""
 
@@ -30,6 +33,7 @@ def evaluate_dataset(
     folder: str | Path | None = None,
     n: int | None = None,
     missing: str = "refuse",
+    images: str | Path | None = None,
     policies: Sequence[str] = ("baseline", "scaling", "adaptvis"),
     settings: Settings = Settings(),  # noqa: B008 (a frozen value)
     preset: str | None = None,
@@ -39,7 +43,7 @@ def evaluate_dataset(
     alphas: Sequence[float] = PAPER_ALPHAS,
     ablations: bool = True,
     prompt: str = "paper",
-    max_new_tokens: int = 10,
+    max_new_tokens: int | None = None,
     batch: int = 16,
     seed: int = 0,
     out: str | Path | None = None,
@@ -54,9 +58,10 @@ def evaluate_dataset(
         folder: where its files lie; None for synthetic sets.
         n: only the first so many samples of the data set.
         missing: what absent photos mean: `refuse`, or `skip` these samples.
+        images: another folder to look for photos in.
         policies: names out of `adaptvis.evaluation.POLICIES`.
         settings: the policies' numbers.
-        preset: `paper` takes the authors' numbers for this data set in their place.
+        preset: `paper` takes the authors' numbers for this data set and LLaVA-1.5-7B in their place.
         select: choose the numbers on the validation part in their place; `True` or `"val"`, which say the same.
         how: the split, `official` (the paper's random rows) or `by-pair` (whole object pairs); by default `official`
             where the paper has one.
@@ -65,7 +70,7 @@ def evaluate_dataset(
         ablations: also sweep strengths, the additive control and windows of layers on the reported part; without, only
             what the policies need.
         prompt: prompt style.
-        max_new_tokens: length of an answer at most.
+        max_new_tokens: length of an answer at most; by default 10, and with the preset 100, as the authors have it.
         batch: samples that share one pass.
         seed: of bootstraps; the split has its own, as published.
         out: a folder for answers, tables, figures and `report.html`.
@@ -79,22 +84,22 @@ def evaluate_dataset(
         InputError: tuning on anything but the validation part, tuning and a preset at once, a preset that does not
             exist, or what `read_dataset`, `split` and `evaluate` refuse.
     """
-    from interp.datasets import read_dataset
-
     tuned = _tunes(select, part)
     if preset is not None:
         if tuned:
             raise InputError("select chooses the settings and preset gives them: ask for one of the two")
         settings = with_preset(settings, preset, dataset)
-    samples = read_dataset(dataset, folder, n=n, missing=missing)
+    max_new_tokens = max_new_tokens or (10 if preset is None else PAPER_TOKENS)
     how = how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
-    test = split(samples, how, part)
+    test, validation = choose_samples(
+        dataset, folder=folder, n=n, missing=missing, images=images, how=how, part=part, select=select
+    )
     record: dict[str, Any] = {"dataset": dataset, "split": how, "part": part, "samples": len(test)}
     record |= {"settings": "chosen on the validation part" if tuned else preset or "given", "seed": seed}
     evaluation = evaluate(
         vlm,
         test,
-        validation=split(samples, how, "val") if tuned else None,
+        validation=validation,
         policies=policies,
         settings=settings,
         alphas=alphas if ablations or tuned else (),
@@ -116,6 +121,29 @@ def evaluate_dataset(
     return evaluation
 
 
+def choose_samples(
+    dataset: str,
+    *,
+    folder: str | Path | None = None,
+    n: int | None = None,
+    missing: str = "refuse",
+    images: str | Path | None = None,
+    how: str | None = None,
+    part: str = "test",
+    select: str | bool = False,
+) -> tuple[list[Sample], list[Sample] | None]:
+    """The samples to report on, and those to choose settings on where that is asked; see `evaluate_dataset`.
+
+    Needs no model, so that what can not be read or split is refused before one is loaded.
+    """
+    from interp.datasets import read_dataset
+
+    tuned = _tunes(select, part)
+    samples = read_dataset(dataset, folder, n=n, missing=missing, images=images)
+    how = how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
+    return split(samples, how, part), split(samples, how, "val") if tuned else None
+
+
 def with_preset(settings: Settings, preset: str, dataset: str) -> Settings:
     """The settings with the authors' numbers for LLaVA-1.5-7B on a data set.
 
@@ -135,6 +163,18 @@ def with_preset(settings: Settings, preset: str, dataset: str) -> Settings:
         alpha_sure=own.alpha_sure,
         threshold=own.threshold,
     )
+
+
+def refuse_another_study(out: str | Path, *, resume: bool) -> None:
+    """Refuse a folder that holds an evaluation already, unless it is to be gone on with.
+
+    Raises:
+        InputError: it does.
+    """
+    if not resume and any(
+        (Path(out).expanduser() / part / "manifest.json").exists() for part in ("validation", "test")
+    ):
+        raise InputError(f"{str(out)!r} holds an evaluation: go on with it by --resume, or name another folder")
 
 
 def layer_windows(n_layers: int, n: int = WINDOWS) -> list[tuple[int, ...]]:

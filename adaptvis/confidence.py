@@ -69,9 +69,11 @@ def measure(logits: Float[Tensor, "batch vocab"], options: Sequence[OptionTokens
         logits: of the untouched model.
         options: one per sample.
     """
+    import torch
+
     chances = logits.float().softmax(-1)
     top = chances.topk(2).values
-    entropy = -(chances * chances.clamp_min(1e-45).log()).sum(-1)
+    entropy = torch.special.entr(chances).sum(-1)
     found = []
     for sample, own in enumerate(options):
         best, second = top[sample].tolist()

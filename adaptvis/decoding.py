@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from adaptvis.contrast import NOISE_STEPS, divergence, noised_pixels, plausible_only
 from interp.errors import InputError
-from interp.generation import _own_settings, as_generation, greedy_settings
-from interp.interventions import check_indices, spell
+from interp.generation import as_generation, greedy_settings, own_settings
+from interp.interventions import check_indices, spell, spell_number
 from interp.wiring import submodule
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _answer(
 
     vlm.check_wrapped()
     settings = greedy_settings(vlm, max_new_tokens)
-    with torch.no_grad(), _own_settings(vlm.model, settings), _same_positions(vlm.model):
+    with torch.no_grad(), own_settings(vlm.model, settings), _same_positions(vlm.model):
         tokens, first = vlm.model.generate(**inputs.tensors, generation_config=settings, custom_generate=decode)
     return as_generation(vlm, tokens, settings, first)
 
@@ -340,4 +340,4 @@ def _read_layers(layers: Any) -> tuple[int, ...]:
 
 def _numbers(method: VCD | DoLa) -> str:
     """The settings that both have."""
-    return f"strength={method.strength:g}, plausibility={method.plausibility:g}"
+    return f"strength={spell_number(method.strength)}, plausibility={spell_number(method.plausibility)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +138,8 @@ def evaluate(
         settings: numbers that are not chosen, and layers and heads.
         alphas: strengths that are swept, and tried on `validation`.
         shifts: strengths of the additive control, likewise.
-        windows: windows of layers in which the alpha of ScalingVis is also asked, to see which layers carry the gain.
+        windows: windows of layers in which ScalingVis is also asked, to see which layers carry the gain: with its own
+            alpha, or that of `settings` where none does better than 1.
         sweeps: also ask `test` under all `alphas` and `shifts`; without, only under what the policies need.
         prompt: prompt style, see `HookedVLM.prepare`.
         max_new_tokens: length of an answer at most.
@@ -156,14 +157,15 @@ def evaluate(
         InputError: the parts share a sample, one is empty, two samples have one id, or a policy is not known.
     """
     _check_parts(test, validation)
-    _check_words(vlm, test)
+    _check_words(vlm, [*test, *(validation or ())])
     names = tuple(dict.fromkeys(("baseline", *policies)))
     chosen = {name: settings.policy(name) for name in names}
     asked = _Sweeps(vlm, alphas, shifts, settings, prompt, max_new_tokens)
     how: dict[str, Any] = {"batch": batch, "resume": resume, "settings": record, "progress": progress}
     tuned = None
     if validation is not None:
-        tuned = run_sweep(vlm, validation, asked.plan(chosen, tuning=True), out=_inside(out, "validation"), **how)
+        own = {**how, "settings": {**(record or {}), "part": "val", "samples": len(validation)}}
+        tuned = run_sweep(vlm, validation, asked.plan(chosen, tuning=True), out=_inside(out, "validation"), **own)
         chosen = {name: _choose(name, policy, tuned, settings) for name, policy in chosen.items()}
     table = run_sweep(vlm, test, asked.plan(chosen, windows=windows, sweeps=sweeps), out=_inside(out, "test"), **how)
     return Evaluation(chosen, tuned, table, *summarise(table, list(chosen.values()), seed=seed), _against(table, seed))
@@ -216,9 +218,14 @@ class _Sweeps:
                 scalings += [policy.choose(0.0), policy.choose(float("inf"))]
             elif isinstance(policy, ScalingVis):
                 scalings.append(policy.choose(1.0))
-                scalings += [replace(policy, layers=layers).choose(1.0) for layers in windows if policy.mode == "mul"]
+                if policy.mode == "mul":
+                    scalings += grid([self._window_alpha(policy)], windows=windows, heads=policy.heads)
         decoders = tuple(policy for policy in policies.values() if isinstance(policy, (VCD, DoLa)))
         return Plan(tuple(scalings), decoders, self.prompt, self.max_new_tokens)
+
+    def _window_alpha(self, policy: ScalingVis) -> float:
+        """The alpha of ScalingVis, or the given one where the best was to change nothing."""
+        return self.settings.alpha if policy.choose(1.0).changes_nothing else policy.alpha
 
 
 def _choose(name: str, policy: Policy | Decoder, table: pd.DataFrame, settings: Settings) -> Policy | Decoder:

@@ -124,7 +124,7 @@ def _thresholds(evaluation: Evaluation) -> Figure | None:
     policy = evaluation.policies.get("adaptvis")
     if not isinstance(policy, AdaptVis) or policy.alpha_unsure == policy.alpha_sure:
         return None
-    parts = {"validation part": evaluation.validation, "test part": evaluation.test}
+    parts = {"validation part": evaluation.validation, "reported part": evaluation.test}
     tables = {name: _adaptive(table, policy) for name, table in parts.items() if table is not None}
     axes = new_grid(len(tables), columns=len(tables), cell=(6.0, 4.6))
     for ax, (name, rows) in zip(axes, tables.items(), strict=True):

@@ -17,9 +17,10 @@ from adaptvis.comparison import compare
 from adaptvis.groups import PAIRS, pair_set_scores
 from adaptvis.metrics import summary
 from adaptvis.policies import AdaptVis, ScalingVis
-from adaptvis.published import METHODS, compare_with_published
+from adaptvis.published import METHODS, PRESETS, compare_with_published
 from adaptvis.scoring import YES_NO
 from adaptvis.selection import thresholds_of
+from adaptvis.splits import OFFICIAL_SIZES, official_split
 from adaptvis.sweep import UNTOUCHED, confidence_of, rows_under
 from adaptvis.yesno import yes_no_scores
 from interp.errors import InputError
@@ -228,12 +229,14 @@ def _windows(evaluation: Evaluation) -> pd.DataFrame:
     if not isinstance(scaling, ScalingVis):
         raise InputError("ScalingVis was not asked")
     table, own = evaluation.test, spell(scaling.layers)
-    same = (table["mode"] == "mul") & (table["alpha"] == scaling.alpha) & (table["heads"] == spell(scaling.heads))
-    layers = table[same].drop_duplicates("setting").set_index("setting")["layers"]
-    if not set(layers) - {own}:
+    scaled = table[(table["mode"] == "mul") & (table["heads"] == spell(scaling.heads))]
+    elsewhere = scaled[scaled["layers"] != own]
+    if elsewhere.empty:
         raise InputError("no window of layers was asked")
+    alpha = elsewhere["alpha"].iloc[0]
+    layers = scaled[scaled["alpha"] == alpha].drop_duplicates("setting").set_index("setting")["layers"]
     rows = evaluation.settings[evaluation.settings["setting"].isin(layers.index)]
-    rows = rows.assign(layers=rows["setting"].map(layers))
+    rows = rows.assign(layers=rows["setting"].map(layers), alpha=alpha)
     return rows.sort_values("layers", key=lambda names: names.map(lambda name: _first_layer(name, own)), kind="stable")
 
 
@@ -245,20 +248,32 @@ def _first_layer(name: str, own: str) -> int:
 def _published(
     evaluation: Evaluation, dataset: str, model: str, groups: pd.DataFrame, yes_no: pd.DataFrame
 ) -> pd.DataFrame:
-    """Published numbers beside those of the policies that have any."""
+    """Published numbers beside those of the policies that have any; refuses what is not the official test split."""
     import pandas as pd
 
+    rows = evaluation.rows("baseline")
+    if dataset in OFFICIAL_SIZES and set(rows.get("row", ())) != set(official_split(OFFICIAL_SIZES[dataset])[1]):
+        raise InputError("the published numbers are of the whole official test split, and these are of other samples")
     tables, reason = [], "no policy was asked that has published numbers"
     for name in evaluation.policies:
         if name in METHODS:
             rows, others = evaluation.rows(name), _others(name, groups, yes_no)
             share = float(rows["correct_paper"].mean())
             found = compare_with_published(share, len(rows), dataset, model, name, others=others)
-            tables += [found.rows] if len(found.rows) else []
+            tables += [_with_settings(found.rows, evaluation.policies[name], dataset)] if len(found.rows) else []
             reason = found.reason or reason
     if not tables:
         raise InputError(reason)
     return pd.concat(tables, ignore_index=True)
+
+
+def _with_settings(rows: pd.DataFrame, policy: object, dataset: str) -> pd.DataFrame:
+    """The rows, whose note says where ours had other settings than the authors', or theirs are not known."""
+    theirs = PRESETS[dataset].policies().get(rows["method"].iloc[0])
+    if theirs == policy:
+        return rows
+    added = "the authors' settings are not known" if theirs is None else f"ours is {policy}, theirs {theirs}"
+    return rows.assign(note=[f"{note}; {added}" if note else added for note in rows["note"]])
 
 
 def _others(name: str, groups: pd.DataFrame, yes_no: pd.DataFrame) -> dict[str, Interval]:

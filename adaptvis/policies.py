@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from numbers import Real
 from typing import Protocol, TypeGuard
 
 from adaptvis.confidence import check_measure
 from interp.errors import InputError
-from interp.interventions import Intervention, ScaleImageLogits, Untouched, spell
+from interp.interventions import Intervention, ScaleImageLogits, Untouched, spell, spell_number
 
 
 class Policy(Protocol):
@@ -118,7 +119,13 @@ class AdaptVis:
         check_measure(self.confidence)
         for alpha in (self.alpha_unsure, self.alpha_sure):
             _adopt(self, ScaleImageLogits(alpha, layers=self.layers, heads=self.heads))
-        if isinstance(self.threshold, bool) or not isinstance(self.threshold, Real) or not 0 <= self.threshold <= 1:
+        if (
+            isinstance(self.threshold, bool)
+            or not isinstance(self.threshold, Real)
+            or not math.isfinite(self.threshold)
+        ):
+            raise InputError(f"threshold={self.threshold!r} is not a finite number: give one from 0 to 1")
+        if self.confidence != "raw-logit" and not 0 <= self.threshold <= 1:
             raise InputError(f"threshold={self.threshold!r} is not a probability: give a number from 0 to 1")
 
     def choose(self, confidence: float) -> ScaleImageLogits:
@@ -144,7 +151,7 @@ def _adopt(policy: ScalingVis | AdaptVis, plan: ScaleImageLogits) -> None:
 
 def _settings(policy: ScalingVis | AdaptVis, *names: str) -> str:
     """Numbers, then layers and heads where they are not all."""
-    parts = [f"{name}={getattr(policy, name):g}" for name in names]
+    parts = [f"{name}={spell_number(getattr(policy, name))}" for name in names]
     parts += [
         f"{name}={spell(chosen)}" for name in ("layers", "heads") if (chosen := getattr(policy, name)) is not None
     ]

@@ -120,6 +120,8 @@ def _main(evaluation: Evaluation, measured: Measured) -> Section:
         f"for {others} {'policy' if others == 1 else 'policies'}, for each rule by itself.",
         "Where a policy gains and loses few answers, the bootstrap interval of its gain is too narrow, and has no "
         "width where it gains and loses none: where it and the exact test disagree, the test is to be trusted.",
+        "Samples are taken as independent; where several share an object pair or a photo, intervals and p-values are "
+        "too narrow.",
     ]
     return Section("Main numbers", tuple(text), table=tables.main_table(evaluation, measured))
 
@@ -154,7 +156,7 @@ def _chosen(evaluation: Evaluation, measured: Measured, known: Known) -> Section
         )
     else:
         given = known.settings.get("settings", "given")
-        source = "the authors' settings for this data set" if given == "paper" else "given beforehand"
+        source = "the authors' settings for LLaVA-1.5-7B on this data set" if given == "paper" else "given beforehand"
         text = (
             f"Nothing was chosen here: the numbers are {source}. Whether they were once tuned on the samples that are "
             "reported here, this report can not know.",
@@ -274,8 +276,9 @@ def _windows(measured: Measured, figures: Figures) -> Section | None:
     if "layer_windows" not in figures:
         return None
     text = (
-        "ScalingVis with its alpha in some layers only, against the baseline, strict. Windows of different width are "
-        "not comparable, and gains of windows need not add up. p-values are corrected for all settings of the sweep.",
+        f"ScalingVis with alpha {measured.windows['alpha'].iloc[0]:g} in some layers only, against the baseline, "
+        "strict. Windows of different width are not comparable, and gains of windows need not add up. p-values are "
+        "corrected for all settings of the sweep.",
     )
     caption = "Gain over the baseline with paired bootstrap intervals of 95 %; layers are counted from 0."
     table = tables.gain_table(measured.windows, "layers")

@@ -66,7 +66,7 @@ def thresholds_of(confidences: np.ndarray, n: int) -> np.ndarray:
     """Thresholds worth trying: `n` quantiles of the middles between neighbouring confidences, and 0 and 1."""
     levels = np.unique(confidences)
     middles = (levels[1:] + levels[:-1]) / 2
-    tried = [0.0, 1.0, *(np.quantile(middles, np.linspace(0, 1, n)) if len(middles) else ())]
+    tried = [0.0, 1.0, *(np.quantile(middles, np.linspace(0, 1, n), method="nearest") if len(middles) else ())]
     return np.unique(np.round(tried, 6))  # as many digits as results show
 
 

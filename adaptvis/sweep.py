@@ -112,10 +112,10 @@ def run_sweep(
         progress: show a progress bar.
 
     Returns:
-        One row per sample and setting: id, dataset, kind, relation, group, gold, options, setting, mode, alpha, layers,
-        heads, text, probability (of the first token), the measures of confidence in the untouched first token
-        (`confidence`, `confidence_options`, ...) and the probability `gold_probability` that it gives the right option;
-        and from `score`: predicted, correct, correct_paper, parsed.
+        One row per sample and setting: id, dataset, kind, row (in the data set's file; -1 if unknown), relation, group,
+        gold, options, setting, mode, alpha, layers, heads, text, probability (of the first token), the measures of
+        confidence in the untouched first token (`confidence`, `confidence_options`, ...) and the probability
+        `gold_probability` that it gives the right option; and from `score`: predicted, correct, correct_paper, parsed.
 
     Raises:
         InputError: no samples, two of one id, or a folder that can not be used.
@@ -249,6 +249,7 @@ def _known(sample: Sample) -> dict[str, Any]:
     return {
         "dataset": str(sample.meta.get("dataset", "")),
         "kind": str(sample.meta.get("kind", "")),
+        "row": sample.meta.get("row", -1),
         "relation": sample.relation,
         "group": sample.group,
         "gold": sample.answer,

@@ -142,15 +142,16 @@ class ScaleImageLogits:
         prompt = [self._prompt_rows(layout) for layout in layouts]
         if len(set(prompt)) > 1:  # of a ragged batch, whose images end at different positions
             return PerSample((self,) * len(layouts)).hooks(shape, layouts)
-        chosen = [prompt[0], *(["decoded"] if self.decode and prompt[0] != "all" else [])]
+        chosen = [prompt[0], *(["decoded"] if self.decode else [])]
         own = None if self.heads is None else heads
         edits = [RowHook(_ImageEdit(self, layouts, own, rows), rows) for rows in chosen]
         point = "hook_attn_scores" if self.mode == "temper" else "hook_attn_logits"
         return [(f"blocks.{layer}.attn.{point}", edit) for layer in layers for edit in edits]
 
     def _prompt_rows(self, layout: TokenLayout) -> QueryRows:
-        """The rows of one sample's prompt that are edited."""
-        return tuple(layout.after_image.tolist()) if self.rows == "after_image" else self.rows
+        """The rows of one sample's prompt that are edited; `all` as positions, as the word means decoded ones too."""
+        named = {"after_image": layout.after_image, "all": np.arange(layout.last + 1)}
+        return tuple(named[self.rows].tolist()) if self.rows in ("after_image", "all") else self.rows
 
     def __str__(self) -> str:
         """Name every setting, for results."""
@@ -158,7 +159,7 @@ class ScaleImageLogits:
         more = ", decode=True" if self.decode else ""
         more += "" if self.image_tokens is None else f", image_tokens={spell(self.image_tokens)}"
         return (
-            f"ScaleImageLogits(alpha={self.alpha:g}, mode={self.mode}, layers={spell(self.layers)}, "
+            f"ScaleImageLogits(alpha={spell_number(self.alpha)}, mode={self.mode}, layers={spell(self.layers)}, "
             f"heads={spell(self.heads)}, rows={rows}{more})"
         )
 
@@ -283,6 +284,17 @@ def check_indices(chosen: Sequence[int] | None, count: int, what: str) -> tuple[
     if outside:
         raise HookError(f"{what} {outside} does not exist: there are {count}, counted from 0 to {count - 1}")
     return tuple(chosen)
+
+
+def spell_number(value: float) -> str:
+    """A number as short as it can be told from all others.
+
+    Example:
+        >>> spell_number(0.5), spell_number(2.0), spell_number(0.12345678)
+        ('0.5', '2', '0.12345678')
+    """
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
 
 
 def spell(indices: Sequence[int] | None) -> str:

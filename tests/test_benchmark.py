@@ -11,6 +11,7 @@ from adaptvis.__main__ import main as adaptvis
 from adaptvis.benchmark import evaluate_dataset, layer_windows, with_preset
 from adaptvis.evaluation import Settings
 from adaptvis.policies import AdaptVis, ScalingVis
+from adaptvis.published import PRESETS
 from adaptvis.splits import split
 from adaptvis.sweep import UNTOUCHED, Plan, grid, prepare_samples, run_sweep
 from interp.datasets import read_dataset
@@ -80,6 +81,33 @@ def test_what_can_not_be_meant_is_refused_before_the_model_runs(vlm, monkeypatch
         small(vlm, **settings)
 
 
+def test_what_costs_nothing_is_checked_before_a_model_is_loaded(monkeypatch, tmp_path, capsys):
+    def never(options):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("adaptvis.__main__.load", never)
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "manifest.json").write_text("{}")
+    for flags in (["--dataset", "nonsense"], ["--dataset", "shapes", "--alphas", "x"], ["--dataset", "shapes"]):
+        assert adaptvis(["evaluate", *flags, "--out", str(tmp_path)]) == 2
+        assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_preset_lets_answers_be_as_long_as_the_authors_do(monkeypatch):
+    asked = []
+
+    def kept(vlm, test, **settings):
+        asked.append(settings["max_new_tokens"])
+        raise InputError("enough")
+
+    monkeypatch.setattr("adaptvis.benchmark.evaluate", kept)
+    monkeypatch.setitem(PRESETS, "shapes-a", PRESETS["controlled-a"])
+    for preset in (None, "paper"):
+        with pytest.raises(InputError, match="enough"):
+            evaluate_dataset(tiny.vlm(), "shapes-a", n=8, preset=preset, part="all")
+    assert asked == [10, 100]
+
+
 def test_the_preset_holds_the_authors_numbers():
     own = with_preset(Settings(layers=(3,)), "paper", "controlled-b")
     assert (own.alpha, own.alpha_unsure, own.alpha_sure, own.threshold) == (0.8, 0.5, 1.5, 0.35)
@@ -139,6 +167,11 @@ def test_the_command_writes_everything_and_resumes_without_asking_again(tmp_path
     answers = pd.read_parquet(out / "answers.parquet")
     untouched = answers[answers["policy"] == "baseline"]
     assert len(untouched) == untouched["id"].nunique() == 32 and "baseline" in json.dumps(summary)
+    manifests = {part: json.loads((out / part / "manifest.json").read_text()) for part in ("validation", "test")}
+    assert {part: (found["settings"]["part"], found["samples"]) for part, found in manifests.items()} == {
+        "validation": ("val", 8),
+        "test": ("test", 32),
+    }
     assert adaptvis(asked) == 2 and "--resume" in capsys.readouterr().err
 
     def never(*given, **rest):
@@ -152,7 +185,11 @@ def test_the_command_writes_everything_and_resumes_without_asking_again(tmp_path
 @pytest.mark.parametrize(
     "flags, says",
     [
-        (["--select", "--alpha", "0.5"], "--alpha gives what --select or --preset decides"),
+        (["--select", "--alpha", "0.5"], "--select or --preset decides --alpha"),
+        (["--preset", "paper", "--threshold", "0.5"], "--select or --preset decides --threshold"),
+        (["--policy", "scaling", "--threshold", "0.3", "--confidence", "margin"], "takes --confidence, --threshold"),
+        (["--select", "test"], "chosen on 'val' only"),
+        (["--split", "official"], "length of data set 'shapes' is unknown"),
         (["--policy", "scaling,magic"], "policy 'magic' is not known"),
         (["--alphas", "a,b"], "no list of numbers"),
         (["--threshold", "2"], "not a probability"),

@@ -101,6 +101,18 @@ def test_rounding_moves_a_sample_over_the_threshold():
     assert AdaptVis(0.5, 1.5, 0.4).branch(0.396) == "unsure"
 
 
+def test_thresholds_are_probabilities_but_for_the_raw_logit():
+    assert AdaptVis(0.5, 1.5, 24.3, confidence="raw-logit").branch(24.2) == "unsure"
+    for wrong, name in ((1.5, "margin"), (-0.1, "probability"), (math.nan, "raw-logit"), (True, "probability")):
+        with pytest.raises(InputError, match="threshold"):
+            AdaptVis(0.5, 1.5, wrong, confidence=name)
+
+
+def test_two_alphas_that_differ_have_two_names():
+    names = {str(ScalingVis(alpha)) for alpha in (0.12345678, 0.12345679, 2.0, 2.0000001)}
+    assert len(names) == 4 and "ScalingVis(alpha=2)" in names
+
+
 def test_an_unknown_measure_is_refused_and_the_default_is_not_spelt():
     with pytest.raises(InputError, match="not known: use one of probability"):
         AdaptVis(confidence="certainty")

@@ -1,5 +1,6 @@
 """The report of an evaluation: its numbers are those of its tables, and no kind of answer leaves it without a page."""
 
+import dataclasses
 import json
 import re
 import warnings
@@ -21,6 +22,7 @@ from adaptvis.policies import AdaptVis, Baseline, ScalingVis
 from adaptvis.readable import decimal, main_table, p_value, percent, points
 from adaptvis.report import write_evaluation
 from adaptvis.scoring import score
+from adaptvis.splits import official_split
 from adaptvis.sweep import UNTOUCHED, grid
 from interp.datasets.shapes import shapes
 from interp.interventions import ScaleImageLogits, spell
@@ -259,12 +261,30 @@ def test_one_sample_makes_a_page(tmp_path):
 def test_published_numbers_stand_beside_ours_by_the_papers_rule(tmp_path):
     options = ("left", "right", "on", "under")
     evaluation = made_up_evaluation(PUBLISHED, n=330, options=options, dataset="controlled-a", sets=True)
+    evaluation = with_rows(evaluation, official_split(412)[1])
     page, summary = written(tmp_path, evaluation, {"model": "llava-hf/llava-1.5-7b-hf"})
     ours = {(one["source"], one["method"], one["measure"]): one for one in summary["published"]}
     assert ours[("paper", "baseline", "accuracy")]["published"] == pytest.approx(0.603)
     assert ours[("paper", "vcd", "accuracy")]["ours"] == pytest.approx(evaluation.rows("vcd")["correct_paper"].mean())
     assert ("re-run", "adaptvis", "set") in ours and ("paper", "add", "accuracy") not in ours
     assert "do not match" not in page
+    notes = {method: ours[("paper", method, "accuracy")]["note"] for method in ("baseline", "adaptvis", "vcd")}
+    assert "theirs" not in notes["baseline"] and "the authors' settings are not known" in notes["vcd"]
+    assert "ours is AdaptVis(alpha_unsure=0.5, alpha_sure=1.5, threshold=0.6), theirs AdaptVis(" in notes["adaptvis"]
+
+
+def with_rows(evaluation, rows):
+    """The evaluation as one of these rows of the data set's file."""
+    each = len(evaluation.answers) // len(rows)
+    return dataclasses.replace(evaluation, answers=evaluation.answers.assign(row=list(rows) * each))
+
+
+@pytest.mark.parametrize("rows", [official_split(412)[0] * 4 + [0, 1], list(range(330))], ids=["others", "the first"])
+def test_other_samples_than_the_papers_are_not_set_beside_its_numbers(tmp_path, rows):
+    options = ("left", "right", "on", "under")
+    evaluation = made_up_evaluation(("baseline",), n=330, options=options, dataset="controlled-a", sets=True)
+    _, summary = written(tmp_path, with_rows(evaluation, rows), {"model": "llava-hf/llava-1.5-7b-hf"})
+    assert summary["published"] == [] and "whole official test split" in summary["left_out"]["published"]
 
 
 def test_an_unknown_model_is_told_in_one_sentence(everything):

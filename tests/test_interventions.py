@@ -190,12 +190,12 @@ def test_chosen_image_tokens_are_scaled_and_the_others_are_not():
         ScaleImageLogits(3.0, image_tokens=(99,)).hooks(vlm.cfg, inputs.layouts)
 
 
-@pytest.mark.parametrize("rows", ["last", "after_image", (-1, -3)], ids=str)
+@pytest.mark.parametrize("rows", ["last", "after_image", "all", (-1, -3)], ids=str)
 def test_decoded_tokens_are_edited_where_that_is_asked_for(rows):
     vlm, inputs, _ = case("clip", 2, "sdpa", samples=1)
     asked = ScaleImageLogits(4.0, rows=rows, decode=True)
     prompt = inputs.input_ids.shape[1]
-    own = {"last": [prompt - 1], "after_image": inputs.layouts[0].after_image.tolist()}.get(
+    own = {"last": [prompt - 1], "after_image": inputs.layouts[0].after_image.tolist(), "all": list(range(prompt))}.get(
         rows, [prompt - 1, prompt - 3]
     )
     tensors, tokens = dict(inputs.tensors), []
