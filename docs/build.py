@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import nbformat
+from adaptvis_page import write_adaptvis
 from nbclient import NotebookClient
 
 from interp import HookedVLM, analyze
@@ -97,6 +98,7 @@ def write_families(path: Path) -> Path:
 def main() -> None:
     """Rebuild everything."""
     print(write_families(ROOT / "docs" / "families.md"))
+    print(write_adaptvis(ROOT / "docs" / "adaptvis.md"))
     print(draw_readme_picture(IMAGES / "where_it_looks.png"))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         print(run_notebook(path))

@@ -9,6 +9,7 @@ import pytest
 from adaptvis.__main__ import build_parser as adaptvis_parser
 from adaptvis.published import PRESETS, published_numbers
 from interp.__main__ import build_parser as interp_parser
+from interp.datasets import BENCHMARKS
 
 PARSERS = {"adaptvis": adaptvis_parser, "interp": interp_parser}
 
@@ -70,13 +71,15 @@ def test_the_numbers_are_of_the_embedded_weights(page, maker):
     assert f"weights `{maker.weights()}`" in page, "the embedded model has changed since: run `make docs`"
 
 
-@pytest.mark.parametrize("name", ["shapes-a", "shapes-b"])
-def test_each_set_has_its_main_numbers_its_relations_and_its_pairs(page, name):
-    part = page.split(f"### {name}\n")[1].split("\n#")[0]
-    words = {"shapes-a": ("on", "under"), "shapes-b": ("front", "behind")}[name]
-    for policy in ("baseline", "ScalingVis", "AdaptVis", "additive control", "tempered control", "VCD", "DoLa"):
-        relations = {line[1] for line in cells(part, policy)}
-        assert {"all", "left", "right", *words} <= relations
+def test_each_measured_set_has_every_policy_by_relation(page, maker):
+    for name in maker.spoken_sets():
+        part = page.split(f"### {name}\n")[1].split("\n#")[0]
+        (heads,) = cells(part, "relation")
+        policies = ["ScalingVis", "AdaptVis", "additive control", "tempered control", "VCD", "DoLa"]
+        assert heads[1:3] == ["n", "baseline %"] and sorted(heads[3:]) == sorted(policies)
+        for relation in ("all", "left", "right", *(BENCHMARKS[name].options or ("above", "below"))):
+            (line,) = cells(part, relation)
+            assert all(re.fullmatch(r"[+-][\d.]+ \[[+-][\d.]+, [+-][\d.]+\]", cell) for cell in line[3:])
 
 
 def test_a_cell_with_a_bar_does_not_break_its_table(maker):
@@ -97,5 +100,5 @@ def test_the_example_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(compile(example, "docs/adaptvis.md", "exec"), {})
-    assert (tmp_path / "out" / "shapes-a" / "report.html").is_file()
+    assert list((tmp_path / "out").glob("*/report.html"))
     assert "Answer(text=" in capsys.readouterr().out
