@@ -76,11 +76,10 @@ def answer_batch(
 ) -> tuple[Answer, ...]:
     """Answer a batch, each sample under the intervention that the policy chooses for it: one prefill for all."""
     prefix = share_prefill(vlm, inputs)
-    (untouched,) = prefix.generate([Untouched()], max_new_tokens)
     listed = [()] * len(inputs) if options is None else options
-    confidences = of_policy(policy, vlm.processor.tokenizer, untouched.first_logits, listed)
+    confidences = of_policy(policy, vlm.processor.tokenizer, prefix.step([Untouched()]).logits[0], listed)
     chosen = tuple(policy.choose(sure) for sure in confidences)
-    (edited,) = prefix.generate([PerSample(chosen)], max_new_tokens)
+    untouched, edited = prefix.generate([Untouched(), PerSample(chosen)], max_new_tokens)
     tokens = vlm.processor.tokenizer.convert_ids_to_tokens(edited.tokens[:, 0].tolist())
     return tuple(
         Answer(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adaptvis.metrics import require
+from interp.clusters import clustered_mean
 from interp.errors import InputError
 from interp.stats import Interval, benjamini_hochberg, bootstrap_difference, holm, mcnemar
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -21,10 +23,12 @@ class Comparison:
     Attributes:
         n: samples.
         reference, other: the accuracies.
-        difference: other minus reference, with the paired bootstrap interval over samples.
+        difference: other minus reference, with the paired bootstrap interval over groups where samples share them,
+            over samples otherwise.
         gained: samples that only the other got right.
         lost: samples that only the reference got right.
-        p_value: McNemar's exact two-sided p.
+        p_value: McNemar's exact two-sided p, which takes samples as independent.
+        groups: how many groups were drawn; 0 where samples were.
     """
 
     n: int
@@ -34,6 +38,7 @@ class Comparison:
     gained: int
     lost: int
     p_value: float
+    groups: int = 0
 
 
 def compare(
@@ -71,9 +76,22 @@ def compare(
         )
     after = after.reindex(before.index)
     test = mcnemar(before.to_numpy(), after.to_numpy())
-    gain = bootstrap_difference(before.to_numpy(), after.to_numpy(), seed=seed, n=n, level=level)
-    accuracies = float(before.mean()), float(after.mean())
-    return Comparison(len(before), *accuracies, gain, test.only_b, test.only_a, test.p_value)
+    shared = shared_groups(reference)
+    if shared is None:
+        gain = bootstrap_difference(before.to_numpy(), after.to_numpy(), seed=seed, n=n, level=level)
+    else:
+        changed = after.to_numpy(dtype=float) - before.to_numpy(dtype=float)
+        gain = clustered_mean(changed, shared, seed=seed, n=n, level=level)
+    accuracies, groups = (float(before.mean()), float(after.mean())), 0 if shared is None else len(set(shared))
+    return Comparison(len(before), *accuracies, gain, test.only_b, test.only_a, test.p_value, groups)
+
+
+def shared_groups(table: pd.DataFrame) -> np.ndarray | None:
+    """The group of each sample, such as its object pair or photo; None where no two samples share one."""
+    names = table["group"].astype(str) if "group" in table else None
+    if names is None or (names == "").any() or not 1 < names.nunique() < len(names):
+        return None
+    return names.to_numpy()
 
 
 def compare_grid(

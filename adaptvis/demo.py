@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adaptvis.demo_figures import draw_figures
 from adaptvis.evaluation import Evaluation, evaluate
-from adaptvis.figures import draw_figures
 from adaptvis.metrics import ALL
 from adaptvis.readable import readable
 from adaptvis.sweep import batches, rows_under

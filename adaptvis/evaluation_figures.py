@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from adaptvis.before_after import draw_before_after, telling_sample
 from adaptvis.evaluation_tables import SHORT, Measured, frequent, swept
-from adaptvis.figures import draw_before_after, telling_sample
 from adaptvis.metrics import ALL, confusion, guessing
 from adaptvis.policies import AdaptVis
 from adaptvis.sweep import UNTOUCHED, confidence_of, rows_under

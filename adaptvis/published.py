@@ -179,18 +179,15 @@ def published_numbers() -> pd.DataFrame:
 
 
 def model_version(model: str) -> str | None:
-    """The published model that a name or path speaks of; None for any other, and for other sizes than 7B.
+    """The published model that a name or path ends with; None for any other, and for what was made of one.
 
     Example:
         >>> model_version("llava-hf/llava-1.5-7b-hf"), model_version("llava-hf/llava-1.5-13b-hf")
         ('llava-1.5', None)
     """
-    name = model.lower()
-    version = re.search(r"llava[-_ ]?v?(1\.[56])(?!\d)", name)
-    size = re.search(r"(?<![\d.])(\d+(?:\.\d+)?)b(?![a-z0-9])", name)
-    if version is None or (size is not None and float(size[1]) != 7):
-        return None
-    return f"llava-{version[1]}"
+    name = model.lower().rstrip("/").rsplit("/", 1)[-1]
+    version = re.fullmatch(r"llava[-_ ]?v?(1\.[56])(?:-(?:vicuna|mistral))?(?:-7b)?(?:-hf)?", name)
+    return None if version is None else f"llava-{version[1]}"
 
 
 def _rows(found: pd.DataFrame, measured: Mapping[str, Interval], n: int) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from adaptvis.evaluation_figures import draw_evaluation, draw_telling
 from adaptvis.evaluation_tables import SHORT, Measured, measure_evaluation
+from adaptvis.metrics import answer_distribution
 from adaptvis.policies import AdaptVis, ScalingVis
 from adaptvis.readable import main_table
 from adaptvis.report_sections import Known, lead, sections
@@ -101,6 +102,7 @@ def summary_of(evaluation: Evaluation, measured: Measured, known: Known) -> dict
         },
         "accuracy": _records(evaluation.summary),
         "metrics": _records(measured.metrics),
+        "answers": _records(_distribution(evaluation)),
         "pairs_and_sets": _records(measured.groups),
         "yes_no": _records(measured.yes_no),
         "confidence_by_relation": _records(measured.confidence),
@@ -125,11 +127,24 @@ def _write_tables(folder: OutputFolder, evaluation: Evaluation, measured: Measur
     }
     paths = [folder.write_table(f"{name}.parquet", table) for name, table in tables.items() if table is not None]
     pages = {"summary": evaluation.summary, "metrics": measured.metrics, "settings": evaluation.settings}
-    pages |= {"pairs": measured.groups, "yes_no": measured.yes_no, "published": measured.published}
+    pages |= {
+        "answer_distribution": _distribution(evaluation),
+        "pairs": measured.groups,
+        "yes_no": measured.yes_no,
+        "published": measured.published,
+    }
     for name, table in pages.items():
         if len(table.columns):
             paths.append(folder.write(f"{name}.csv", partial(_write_csv, table)))
     return paths
+
+
+def _distribution(evaluation: Evaluation) -> pd.DataFrame:
+    """How often each answer is right and how often it is given, one row per policy and answer."""
+    import pandas as pd
+
+    each = [answer_distribution(evaluation.rows(name)).assign(method=name) for name in evaluation.policies]
+    return pd.concat(each, ignore_index=True)
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -116,12 +116,13 @@ def _main(evaluation: Evaluation, measured: Measured) -> Section:
         "Strict: the option that an answer names first, as a whole word, has to be the right one. Paper's rule: the "
         "right word has to stand anywhere in the answer, which also counts answers that name two options.",
         "In percent, gains in points, both against the baseline on the same samples. Intervals are 95 %: Wilson for "
-        "shares, paired bootstrap over samples for gains. p is McNemar's exact two-sided test; Holm's correction is "
+        "shares; paired bootstrap for gains, over whole groups (object pairs, photos) where samples share them and "
+        "over samples otherwise. p is McNemar's exact two-sided test; Holm's correction is "
         f"for {others} {'policy' if others == 1 else 'policies'}, for each rule by itself.",
         "Where a policy gains and loses few answers, the bootstrap interval of its gain is too narrow, and has no "
         "width where it gains and loses none: where it and the exact test disagree, the test is to be trusted.",
-        "Samples are taken as independent; where several share an object pair or a photo, intervals and p-values are "
-        "too narrow.",
+        "Wilson's intervals and McNemar's test take samples as independent: where several share an object pair or a "
+        "photo, they claim too much.",
     ]
     return Section("Main numbers", tuple(text), table=tables.main_table(evaluation, measured))
 

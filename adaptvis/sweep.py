@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from adaptvis.confidence import OptionTokens, measure, option_tokens
 from adaptvis.policies import Policy, is_policy
+from adaptvis.published import SCALING_ALPHAS
 from adaptvis.scoring import score
 from interp.datasets.questions import paper_prompt
 from interp.errors import InputError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
     from interp.inputs import VLMInputs
 
-PAPER_ALPHAS = (0.0, 0.5, 0.8, 1.0, 1.2, 1.5, 2.0)
+PAPER_ALPHAS = tuple(sorted({*SCALING_ALPHAS, 1.0}))
 """The alphas that the authors list for LLaVA-1.5, and the untouched 1."""
 
 UNTOUCHED = str(Untouched())

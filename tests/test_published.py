@@ -133,6 +133,7 @@ def test_what_was_never_published_gives_an_empty_table_and_the_reason(dataset, m
         ("llava-hf/llava-v1.6-vicuna-7b-hf", "llava-1.6"),
         ("llava-1.5", "llava-1.5"),
         ("llava-hf/llava-v1.6-34b-hf", None),
+        ("me/llava-1.5-7b-spatial-lora", None),
         ("llava-hf/llava-onevision-qwen2-7b-ov-hf", None),
         ("shapes-vlm", None),
         ("", None),

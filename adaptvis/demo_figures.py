@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adaptvis.before_after import draw_before_after, telling_sample
 from adaptvis.evaluation import Evaluation
 from adaptvis.metrics import ALL
-from adaptvis.policies import is_policy
-from adaptvis.sweep import UNTOUCHED, confidence_of, prepare_samples, rows_under
-from interp.errors import InputError
-from interp.interventions import Untouched
+from adaptvis.sweep import rows_under
 from interp.plots import (
     plot_accuracy_by_alpha,
-    plot_before_after,
     plot_heatmaps,
     plot_overlap_by_layer,
     plot_photo,
     plot_share_by_layer,
 )
-from interp.plots.canvas import panel_size
 from interp.plots.style import figure_of, new_grid
-from interp.prefix import share_prefill
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from adaptvis.demo import Looked
-    from interp.boxes import Box
-    from interp.datasets.sample import Sample
     from interp.hooked_vlm import HookedVLM
 
 SCENES = 4
@@ -85,64 +78,3 @@ def draw_change(
     name, told = telling_sample(evaluation, "adaptvis")
     one = next(one for one in looked if one.sample.id == name)
     return draw_before_after(vlm, evaluation, one.sample, layers=(layer,), prompt=prompt, boxes=one.boxes), told
-
-
-def telling_sample(evaluation: Evaluation, policy: str) -> tuple[str, str]:
-    """The id of the least sure sample whose answer a policy changed, or failing that touched; and which it is."""
-    before = evaluation.rows("baseline").set_index("id")
-    after = evaluation.rows(policy).set_index("id").loc[before.index]
-    touched = after[after["setting"] != UNTOUCHED]
-    changed = touched[touched["text"] != before.loc[touched.index, "text"]]
-    kinds = (
-        (changed, "The least sure sample whose answer the intervention changed."),
-        (touched, "The intervention changed no answer; this is the least sure sample that it touched."),
-        (after, "The chosen policy leaves every sample as it is; this is the least sure one."),
-    )
-    candidates, told = next((rows, words) for rows, words in kinds if len(rows))
-    return str(candidates["confidence"].idxmin()), told
-
-
-def draw_before_after(
-    vlm: HookedVLM,
-    evaluation: Evaluation,
-    sample: Sample,
-    *,
-    policy: str = "adaptvis",
-    layers: Sequence[int],
-    prompt: str,
-    boxes: Iterable[Box] = (),
-) -> Figure:
-    """Attention of the last prompt row over the photo, head mean: untouched, from the changed run, and the difference.
-
-    Args:
-        vlm: the model.
-        evaluation: which settings and answers the sample has.
-        sample: what is asked.
-        policy: which policy changes it, by name.
-        layers: 0-based; a row of panels each.
-        prompt: prompt style.
-        boxes: to draw over the photo.
-
-    Raises:
-        InputError: the policy is a way of decoding, which changes no attention.
-    """
-    before, after = (
-        rows[rows["id"] == sample.id].iloc[0] for rows in (evaluation.rows("baseline"), evaluation.rows(policy))
-    )
-    chosen = evaluation.policies[policy]
-    if not is_policy(chosen):
-        raise InputError(f"policy {policy!r} changes no attention, so there is nothing to draw: name another one")
-    inputs = prepare_samples(vlm, [sample], prompt)
-    hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in layers]
-    plans = [Untouched(), chosen.choose(float(confidence_of(before.to_frame().T, chosen.confidence).iloc[0]))]
-    kept = share_prefill(vlm, inputs).step(plans, capture=hooks).captured
-    panels = new_grid(3 * len(layers), columns=3, cell=panel_size(inputs.grids[0], width=3.0)).reshape(-1, 3)
-    for layer, hook, row in zip(layers, hooks, panels, strict=True):
-        maps = kept[hook][:, 0, :, 0].mean(1).cpu().numpy()[:, inputs.layouts[0].image_positions]
-        maps = maps / maps.sum(-1, keepdims=True)
-        changed = "untouched too" if after["setting"] == UNTOUCHED else f"alpha {after['alpha']:g}"
-        titles = (f"layer {layer}: {before['text']}", f"{changed}: {after['text']}")
-        plot_before_after(
-            inputs.images[0], inputs.grids[0], maps[0], maps[1], boxes=boxes, titles=titles, axes=list(row)
-        )
-    return figure_of(panels[0, 0])
