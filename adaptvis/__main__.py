@@ -191,8 +191,8 @@ def demo_command(options: argparse.Namespace) -> int:
 
 
 def evaluate_command(options: argparse.Namespace) -> int:
-    """Run `evaluate`: check what costs nothing first, then load the model."""
-    from adaptvis.benchmark import choose_samples, evaluate_dataset, refuse_another_study, with_preset
+    """Run `evaluate`; the model is loaded once what costs nothing was checked."""
+    from adaptvis.benchmark import evaluate_dataset
     from adaptvis.evaluation import Settings
     from adaptvis.sweep import PAPER_ALPHAS
 
@@ -208,20 +208,18 @@ def evaluate_command(options: argparse.Namespace) -> int:
     settings = Settings(**given)
     for name in names:
         settings.policy(name)
-    chosen: dict[str, Any] = {
-        name: getattr(options, name) for name in ("folder", "n", "missing", "images", "part", "select")
-    }
-    chosen |= {"how": options.split, "select": options.select or False}
-    choose_samples(options.dataset, **chosen)
-    if options.preset:
-        with_preset(settings, options.preset, options.dataset)
     alphas = PAPER_ALPHAS if options.alphas is None else _floats(options.alphas)
-    refuse_another_study(options.out, resume=options.resume)
     note_random_weights(options.model)
     evaluate_dataset(
-        load(options),
+        lambda: load(options),
         options.dataset,
-        **chosen,
+        folder=options.folder,
+        n=options.n,
+        missing=options.missing,
+        images=options.images,
+        how=options.split,
+        part=options.part,
+        select=options.select or False,
         policies=names,
         settings=settings,
         preset=options.preset,

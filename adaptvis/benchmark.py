@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ WINDOWS = 4
 
 
 def evaluate_dataset(
-    vlm: HookedVLM,
+    vlm: HookedVLM | Callable[[], HookedVLM],
     dataset: str,
     *,
     folder: str | Path | None = None,
@@ -53,7 +53,7 @@ def evaluate_dataset(
     """Evaluate policies on a benchmark, and write tables, figures and a report where `out` is given.
 
     Args:
-        vlm: the model.
+        vlm: the model, or a function that loads it, called once all that needs no model was checked.
         dataset: a name of `interp.datasets.BENCHMARKS`.
         folder: where its files lie; None for synthetic sets.
         n: only the first so many samples of the data set.
@@ -84,6 +84,8 @@ def evaluate_dataset(
         InputError: tuning on anything but the validation part, tuning and a preset at once, a preset that does not
             exist, or what `read_dataset`, `split` and `evaluate` refuse.
     """
+    from interp.datasets import read_dataset
+
     tuned = _tunes(select, part)
     if preset is not None:
         if tuned:
@@ -91,20 +93,24 @@ def evaluate_dataset(
         settings = with_preset(settings, preset, dataset)
     max_new_tokens = max_new_tokens or (10 if preset is None else PAPER_TOKENS)
     how = how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
-    test, validation = choose_samples(
-        dataset, folder=folder, n=n, missing=missing, images=images, how=how, part=part, select=select
-    )
+    samples = read_dataset(dataset, folder, n=n, missing=missing, images=images)
+    test, validation = split(samples, how, part), split(samples, how, "val") if tuned else None
+    if out is not None:
+        _refuse_another_study(Path(out).expanduser(), resume=resume)
+    from interp.hooked_vlm import HookedVLM  # here, as it is slow to import and what is refused needs none of it
+
+    model = vlm if isinstance(vlm, HookedVLM) else vlm()
     record: dict[str, Any] = {"dataset": dataset, "split": how, "part": part, "samples": len(test)}
     record |= {"settings": "chosen on the validation part" if tuned else preset or "given", "seed": seed}
     evaluation = evaluate(
-        vlm,
+        model,
         test,
         validation=validation,
         policies=policies,
         settings=settings,
         alphas=alphas if ablations or tuned else (),
         sweeps=ablations,
-        windows=layer_windows(vlm.cfg.n_layers) if ablations else (),
+        windows=layer_windows(model.cfg.n_layers) if ablations else (),
         prompt=prompt,
         max_new_tokens=max_new_tokens,
         batch=batch,
@@ -116,32 +122,9 @@ def evaluate_dataset(
     )
     if out is not None:
         _write(
-            vlm, evaluation, test, dataset, Path(out), {**record, "prompt": prompt, "max_new_tokens": max_new_tokens}
+            model, evaluation, test, dataset, Path(out), {**record, "prompt": prompt, "max_new_tokens": max_new_tokens}
         )
     return evaluation
-
-
-def choose_samples(
-    dataset: str,
-    *,
-    folder: str | Path | None = None,
-    n: int | None = None,
-    missing: str = "refuse",
-    images: str | Path | None = None,
-    how: str | None = None,
-    part: str = "test",
-    select: str | bool = False,
-) -> tuple[list[Sample], list[Sample] | None]:
-    """The samples to report on, and those to choose settings on where that is asked; see `evaluate_dataset`.
-
-    Needs no model, so that what can not be read or split is refused before one is loaded.
-    """
-    from interp.datasets import read_dataset
-
-    tuned = _tunes(select, part)
-    samples = read_dataset(dataset, folder, n=n, missing=missing, images=images)
-    how = how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
-    return split(samples, how, part), split(samples, how, "val") if tuned else None
 
 
 def with_preset(settings: Settings, preset: str, dataset: str) -> Settings:
@@ -163,18 +146,6 @@ def with_preset(settings: Settings, preset: str, dataset: str) -> Settings:
         alpha_sure=own.alpha_sure,
         threshold=own.threshold,
     )
-
-
-def refuse_another_study(out: str | Path, *, resume: bool) -> None:
-    """Refuse a folder that holds an evaluation already, unless it is to be gone on with.
-
-    Raises:
-        InputError: it does.
-    """
-    if not resume and any(
-        (Path(out).expanduser() / part / "manifest.json").exists() for part in ("validation", "test")
-    ):
-        raise InputError(f"{str(out)!r} holds an evaluation: go on with it by --resume, or name another folder")
 
 
 def layer_windows(n_layers: int, n: int = WINDOWS) -> list[tuple[int, ...]]:
@@ -200,6 +171,12 @@ def _tunes(select: str | bool, part: str) -> bool:
             f"settings are chosen on the validation part, which part {part!r} holds: report them on 'test'"
         )
     return bool(select)
+
+
+def _refuse_another_study(out: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds an evaluation already, unless it is to be gone on with."""
+    if not resume and any((out / part / "manifest.json").exists() for part in ("validation", "test")):
+        raise InputError(f"{str(out)!r} holds an evaluation: go on with it by --resume, or name another folder")
 
 
 def _write(

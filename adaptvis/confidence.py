@@ -60,6 +60,12 @@ def option_tokens(tokenizer: Any, options: Sequence[str]) -> OptionTokens:
     return OptionTokens(tuple(options), tuple(_first_ids(tokenizer, option) for option in options))
 
 
+def each_option_tokens(tokenizer: Any, options: Sequence[Sequence[str]]) -> list[OptionTokens]:
+    """The option tokens of several samples, looked up once for each list of options that differs."""
+    found = {listed: option_tokens(tokenizer, listed) for listed in {tuple(each) for each in options}}
+    return [found[tuple(each)] for each in options]
+
+
 def measure(logits: Float[Tensor, "batch vocab"], options: Sequence[OptionTokens]) -> list[dict[str, float]]:
     """Every measure of each sample's first token, from fp32 logits, unrounded but for the one that is named so.
 
@@ -110,7 +116,7 @@ def of_policy(
     Raises:
         InputError: it goes by the options, and these can not be told apart by their first tokens.
     """
-    own = [option_tokens(tokenizer, each) for each in options]
+    own = each_option_tokens(tokenizer, options)
     if policy.confidence == "options" and not all(each.distinct for each in own):
         wrong = next(each.options for each in own if not each.distinct)
         raise InputError(

@@ -160,7 +160,7 @@ def evaluate(
     _check_words(vlm, [*test, *(validation or ())])
     names = tuple(dict.fromkeys(("baseline", *policies)))
     chosen = {name: settings.policy(name) for name in names}
-    asked = _Sweeps(vlm, alphas, shifts, settings, prompt, max_new_tokens)
+    asked = _Sweeps(alphas, shifts, settings, prompt, max_new_tokens)
     how: dict[str, Any] = {"batch": batch, "resume": resume, "settings": record, "progress": progress}
     tuned = None
     if validation is not None:
@@ -187,7 +187,6 @@ def summarise(
 class _Sweeps:
     """What the two sweeps of an evaluation ask."""
 
-    vlm: HookedVLM
     alphas: Sequence[float]
     shifts: Sequence[float]
     settings: Settings

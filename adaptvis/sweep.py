@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 
-from adaptvis.confidence import OptionTokens, measure, option_tokens
+from adaptvis.confidence import each_option_tokens, measure
 from adaptvis.policies import Policy, is_policy
 from adaptvis.published import SCALING_ALPHAS
 from adaptvis.scoring import score
@@ -273,11 +273,7 @@ def _name(intervention: Any) -> str:
 
 def _confidences(vlm: HookedVLM, samples: Sequence[Sample], untouched: Generation) -> list[dict[str, float]]:
     """The measures of confidence as columns."""
-    known: dict[tuple[str, ...], OptionTokens] = {}
-    for sample in samples:
-        if sample.options not in known:
-            known[sample.options] = option_tokens(vlm.processor.tokenizer, sample.options)
-    own = [known[sample.options] for sample in samples]
+    own = each_option_tokens(vlm.processor.tokenizer, [sample.options for sample in samples])
     found = []
     for place, (sample, measures) in enumerate(zip(samples, measure(untouched.first_logits, own), strict=True)):
         columns = {f"confidence_{name.replace('-', '_')}": value for name, value in measures.items()}
