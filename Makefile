@@ -4,6 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+DOCS_READY := $(VENV)/.installed-docs
 # The first Python that is new enough; looked up only when .venv has to be made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -24,8 +25,10 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python tests/bench.py
 
-docs: $(READY)
+docs: $(DOCS_READY)
 	$(BIN)/python docs/build.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 clean:
 	rm -rf out build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
@@ -38,4 +41,9 @@ $(READY): pyproject.toml
 	"make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[yolo,dev]'
+	@touch $@
+
+# What builds the site comes on top of the rest, when it is first asked for.
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[yolo,dev,docs]'
 	@touch $@

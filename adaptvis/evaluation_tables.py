@@ -18,13 +18,13 @@ from adaptvis.groups import PAIRS, pair_set_scores
 from adaptvis.metrics import summary
 from adaptvis.policies import AdaptVis, ScalingVis
 from adaptvis.published import METHODS, PRESETS, compare_with_published
-from adaptvis.scoring import YES_NO
 from adaptvis.selection import thresholds_of
 from adaptvis.splits import OFFICIAL_SIZES, official_split
 from adaptvis.sweep import UNTOUCHED, confidence_of, rows_under
 from adaptvis.yesno import yes_no_scores
 from interp.errors import InputError
 from interp.interventions import spell
+from interp.scoring import YES_NO
 from interp.stats import Interval
 
 if TYPE_CHECKING:

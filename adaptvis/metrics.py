@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adaptvis.scoring import read_options
 from interp.errors import InputError
+from interp.scoring import read_options
 from interp.stats import Interval, bootstrap, wilson
 
 if TYPE_CHECKING:

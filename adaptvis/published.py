@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adaptvis.scoring import YES_NO
 from adaptvis.splits import OFFICIAL_SIZES, official_split
 from interp.errors import InputError
+from interp.scoring import YES_NO
 from interp.stats import Interval, wilson
 
 if TYPE_CHECKING:

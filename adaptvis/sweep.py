@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from adaptvis.confidence import each_option_tokens, measure
 from adaptvis.policies import Policy, is_policy
 from adaptvis.published import SCALING_ALPHAS
-from adaptvis.scoring import score
-from interp.datasets.questions import paper_prompt
 from interp.errors import InputError
 from interp.interventions import ScaleImageLogits, Untouched, spell
 from interp.prefix import share_prefill
+from interp.scoring import score
+from interp.study import prepare_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,16 +157,6 @@ def sweep_alphas(
     """
     plan = Plan(grid(alphas, mode=mode, windows=(layers,), heads=heads), prompt=prompt, max_new_tokens=max_new_tokens)
     return run_sweep(vlm, samples, plan, batch=batch, progress=progress)
-
-
-def prepare_samples(vlm: HookedVLM, samples: Sequence[Sample], prompt: str) -> VLMInputs:
-    """One batch of samples; with `paper`, a sample whose own prompt differs from the usual one is asked with that."""
-    images, questions = [sample.image for sample in samples], [sample.question for sample in samples]
-    if prompt != "paper" or not any("paper_prompt" in sample.meta for sample in samples):
-        return vlm.prepare(images, questions, prompt=prompt)
-    image = vlm.family.wrapped_image.format(vlm.processor.image_token)
-    whole = [str(sample.meta.get("paper_prompt", paper_prompt(sample.question))) for sample in samples]
-    return vlm.prepare(images, [text.replace("<image>", image) for text in whole], prompt="raw")
 
 
 def rows_under(table: pd.DataFrame, *, mode: str = "mul", layers: str = "all", heads: str = "all") -> pd.DataFrame:

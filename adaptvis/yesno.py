@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adaptvis.metrics import require
-from adaptvis.scoring import YES_NO
 from interp.errors import InputError
+from interp.scoring import YES_NO
 from interp.stats import bootstrap
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""Draw the pictures of the documentation and run the notebooks in place: `make docs`. No figure is made by hand."""
+"""Write what scripts write of the docs and run their code and the notebooks in place: `make docs` begins with this.
+
+No figure, table or output is made by hand.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import nbformat
 from adaptvis_page import write_adaptvis
+from limits_page import write_limits
 from nbclient import NotebookClient
+from page_code import pages_with_code, write_page
+from site_pages import write_datasets
 
 from interp import HookedVLM, analyze
 from interp.datasets.shapes import shapes
@@ -99,7 +105,11 @@ def main() -> None:
     """Rebuild everything."""
     print(write_families(ROOT / "docs" / "families.md"))
     print(write_adaptvis(ROOT / "docs" / "adaptvis.md"))
+    print(write_limits(ROOT / "docs" / "limits.md", IMAGES / "limits" / "looking_and_losing.png"))
+    print(write_datasets(ROOT / "docs" / "datasets.md"))
     print(draw_readme_picture(IMAGES / "where_it_looks.png"))
+    for path in pages_with_code():
+        print(write_page(path))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         print(run_notebook(path))
 

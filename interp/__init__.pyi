@@ -22,7 +22,12 @@ from interp.interventions import ScaleImageLogits as ScaleImageLogits
 from interp.interventions import Untouched as Untouched
 from interp.layout import TokenLayout as TokenLayout
 from interp.overlap import Overlap as Overlap
+from interp.overlap_run import study_overlap as study_overlap
+from interp.overlap_study import OverlapStudy as OverlapStudy
+from interp.overlap_study import read_overlap_study as read_overlap_study
 from interp.prefix import Prefix as Prefix
 from interp.trajectory import PAPER_LAYERS as PAPER_LAYERS
 from interp.trajectory import Trajectory as Trajectory
 from interp.trajectory import paper_layers as paper_layers
+from interp.vision_maps import rollout as rollout
+from interp.vision_maps import two_stage as two_stage

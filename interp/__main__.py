@@ -1,4 +1,4 @@
-"""The command line of the instrument: `python -m interp analyze PHOTO "question"`, `selfcheck` and `datasets`."""
+"""The commands of the instrument: `python -m interp analyze PHOTO "question"`, `overlap`, `selfcheck`, `datasets`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.cli import Parser, add_debug_option, add_model_options, load, note_random_weights, numbers, run
 from interp.errors import InputError
+from interp.overlap_command import add_overlap_command
 from interp.proof import CLAIMS
 from interp.zoo.tiny import TINY
 
@@ -79,6 +80,7 @@ def build_parser() -> Parser:
     one.add_argument("--out", default="out/analyze", help="folder for the results (default: %(default)s)")
     add_model_options(one)
     one.set_defaults(command=analyze_command)
+    add_overlap_command(commands)
     said = "\n".join(f"  {claim.name:<10} {claim.says}" for claim in CLAIMS)
     proof = commands.add_parser(
         "selfcheck", help="prove the hooks and the geometry", description=SELFCHECK.format(claims=said)

@@ -34,6 +34,9 @@ _KINDS: tuple[tuple[str, tuple[type, ...], Callable[[Any], Any]], ...] = (
     ("text", (str,), str.__str__),
 )
 
+_ARRAY = "float32 array of "
+"""The kind of an array, with its length behind it: a column holds arrays of one length."""
+
 
 class Entry(NamedTuple):
     """A sample as shards know it: place in the list, id, content key."""
@@ -81,9 +84,9 @@ class Shards:
         """Read what is stored, by place, and go on behind it."""
         tables = read_shards(self.path)
         for table in tables.values():
-            for field in table.schema:
-                if field.name not in OWN:
-                    self._kinds.setdefault(field.name, set()).update(_kinds_of(field.type))
+            for name in table.column_names:
+                if name not in OWN:
+                    self._kinds.setdefault(name, set()).update(_kinds_of(table.column(name)))
         self._next = 1 + max((_number(path) for path in tables), default=-1)
         return entries(tables)
 
@@ -102,9 +105,9 @@ class Shards:
         columns["_place"] = pa.array([entry.place for entry, _ in rows])
         kinds = {}
         for name in names:
-            scalars = [_scalar(name, entry, row[name]) for entry, row in rows]
-            kinds[name] = self._kinds.get(name, set()) | {kind for kind, _ in scalars if kind}
-            columns[name] = pa.array([value for _, value in scalars], _arrow_type(name, kinds[name], rows[0][0]))
+            found = [_value(name, entry, row[name]) for entry, row in rows]
+            kinds[name] = self._kinds.get(name, set()) | {kind for kind, _ in found if kind}
+            columns[name] = pa.array([value for _, value in found], _arrow_type(name, kinds[name], rows[0][0]))
         self._pending.append(pa.table(columns))
         self._kinds = kinds
 
@@ -250,14 +253,19 @@ def _refuse_columns(entry: Entry, row: Mapping[str, Any], names: Sequence[str]) 
         )
 
 
-def _scalar(name: str, entry: Entry, value: Any) -> tuple[str, Any]:
-    """What kind of scalar a value is (an empty text for None), and the value as Python has it."""
+def _value(name: str, entry: Entry, value: Any) -> tuple[str, Any]:
+    """What kind a value is of (an empty text for None), and the value as it is stored."""
     if value is None:
         return "", None
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype == np.float32:
+        return f"{_ARRAY}{len(value)}", value
     kind, cast = next(((kind, cast) for kind, types, cast in _KINDS if isinstance(value, types)), ("", str))
     where = f"sample {entry.id!r}, column {name!r}"
     if not kind:
-        raise InputError(f"{where}: a {type(value).__name__} is no plain number, text, bool or None: give one of these")
+        raise InputError(
+            f"{where}: a {type(value).__name__} is no plain number, text, bool, None or float32 array of one axis: "
+            "give one of these"
+        )
     if kind == "int" and abs(int(value)) > EXACT:
         raise InputError(f"{where}: {value} is beyond the whole numbers that every number type keeps: give it as text")
     if kind == "text" and not _encodes(value):
@@ -279,7 +287,8 @@ def _arrow_type(name: str, kinds: set[str], entry: Entry) -> pa.DataType:
 
     types = {"bool": pa.bool_(), "int": pa.int64(), "float32": pa.float32(), "float": pa.float64(), "text": pa.string()}
     if len(kinds) < 2:
-        return types[next(iter(kinds))] if kinds else pa.null()
+        kind = next(iter(kinds), "")
+        return pa.list_(pa.float32()) if kind.startswith(_ARRAY) else types[kind] if kind else pa.null()
     if kinds <= {"int", "float32", "float"}:
         return pa.float64()
     raise InputError(
@@ -288,7 +297,13 @@ def _arrow_type(name: str, kinds: set[str], entry: Entry) -> pa.DataType:
     )
 
 
-def _kinds_of(kind: pa.DataType) -> set[str]:
-    """The kinds of a stored column."""
+def _kinds_of(column: pa.ChunkedArray) -> set[str]:
+    """The kinds of a stored column: of arrays, one for each length."""
+    import pyarrow.compute as pc
+
+    if str(column.type).startswith("list<"):
+        return {
+            f"{_ARRAY}{length}" for length in pc.list_value_length(column).unique().to_pylist() if length is not None
+        }
     named = {"bool": "bool", "int64": "int", "float": "float32", "double": "float", "string": "text"}
-    return {named[str(kind)]} if str(kind) in named else set()
+    return {named[str(column.type)]} if str(column.type) in named else set()

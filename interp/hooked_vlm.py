@@ -16,13 +16,14 @@ from interp.families import CAPABILITIES, family_of
 from interp.inputs import VLMInputs, prepare
 from interp.interventions import Intervention, ModelShape
 from interp.rows import ROW_POINTS, Pass, QueryRows, RowHook, check_fits, check_rows, fits
-from interp.wiring import OnePoint, TowerPoints, Wiring, check_name, submodule, vision_tower
+from interp.wiring import OnePoint, TowerPoints, Wiring, matching, submodule, vision_tower
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from transformers import PreTrainedModel
 
+    from interp.explore import ExplorePage
     from interp.generation import GeneratedAttention, Generation
     from interp.images import ImageSource
 
@@ -294,22 +295,8 @@ class HookedVLM(HookedRootModule):
         return output, cache.remove_batch_dim(1) if remove_batch_dim else cache  # type: ignore[return-value]
 
     def matching(self, names: Names) -> list[str]:
-        """The hook names that a name, a list of names or a filter stands for.
-
-        Raises:
-            HookError: one of them matches nothing.
-        """
-        if callable(names):
-            found = [name for name in self.hook_dict if names(name)]
-            if not found:
-                raise HookError("the names filter matches no hook point: list(vlm.hook_dict) has all names")
-            return found
-        wanted = [names] if isinstance(names, str) else list(names)
-        for name in wanted:
-            check_name(lambda: list(self.hook_dict), name)
-        if not wanted:
-            raise HookError("no hook point is named: list(vlm.hook_dict) has all names")
-        return wanted
+        """The hook names that a name, a list of names or a filter stands for; see `interp.wiring.matching`."""
+        return matching(self.hook_dict, names)
 
     def add_hook(  # type: ignore[override]
         self, name: Names, hook: Callable[..., Any], *args: Any, query_rows: QueryRows | None = None, **kwargs: Any
@@ -372,6 +359,18 @@ class HookedVLM(HookedRootModule):
         edits = [] if intervention is None else intervention.hooks(self.cfg, inputs.layouts)
         with self.hooks(edits):
             return generate_with_cache(self, inputs, max_new_tokens, query_rows=query_rows)
+
+    def explore(self, photo: ImageSource, question: str, **settings: Any) -> ExplorePage:
+        """Ask a question about a photo, and show where each layer and head looks as one page to explore.
+
+        Settings are those of `interp.explore.explore`, such as `detector`, `intervention` and `out`.
+
+        Example:
+            >>> vlm.explore("photo.jpg", "Where is the mug in the photo?").save("page.html")
+        """
+        from interp.explore import explore
+
+        return explore(self, photo, question, **settings)
 
     # helpers ----------------------------------------------------------------------------------------------------
 

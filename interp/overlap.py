@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from interp.errors import InputError
+from interp.measures import MAP_MEASURES, MEASURES, SCALED, UNION, Region, even_scores, measure_regions, regions_of
+from interp.sinks import measure_maps, ratio
 from interp.trajectory import NORMALISATIONS, Trajectory, normalise
 
 if TYPE_CHECKING:
@@ -18,30 +20,33 @@ if TYPE_CHECKING:
     from interp.boxes import Box, Boxes
     from interp.grid import ImageGrid
 
-UNION = "union"
-"""The region of all boxes together: what the paper's cosine is taken with."""
-
 HEAD_MEAN = -1
 """The head number, in tables, of attention averaged over heads before it is measured; it is last in the arrays."""
 
-MEASURES = ("cosine", "mass", "lift", "hit")
-NULLS = {"cosine": "cosine_even", "mass": "mass_even", "lift": "lift_even", "hit": "hit_even"}
+NULLS = {name: f"{name}_even" for name in MEASURES}
 """The column that says what attention spread evenly would score in each measure."""
+
+MAPS_AT_ONCE = 256
+"""How many maps are measured together: enough to be quick, few enough to need little memory."""
 
 
 def overlap(
     attention: Trajectory | Float[np.ndarray, "layer head token"] | Float[np.ndarray, "layer head step token"],
     grid: ImageGrid,
-    boxes: Boxes | Sequence[Box],
+    boxes: Boxes | Sequence[Box] = (),
     *,
+    regions: Mapping[str, Boxes | Sequence[Box]] | None = None,
+    contrast: tuple[str, str] | None = None,
     sample_id: str | None = None,
     normalisations: Sequence[str] = ("image",),
+    sinks: Bool[np.ndarray, "... token"] | None = None,
+    neutral: Trajectory | Float[np.ndarray, "layer head ... token"] | None = None,
 ) -> Overlap:
     """Compare attention over the image tokens with the boxes of the objects.
 
-    Regions are each box, under its label (a second box of the same label is called `label 2`), and `UNION`. With a the
-    attention over the image tokens in the given normalisation, and m the share of each token's own area that lies in
-    the region (area-weighted, so that a box smaller than a token counts):
+    Regions are each box, under its label (a second box of the same label is called `label 2`), or what `regions` says;
+    and `UNION`. With a the attention over the image tokens in the given normalisation, and m the share of each token's
+    own area that lies in the region (area-weighted, so that a box smaller than a token counts):
 
     * cosine: a.m / (|a| |m|), the overlap of Chen et al. 2025 (arXiv:2503.01773), there with a binary mask. On its own
       scale: even attention scores the square root of the area share, not zero.
@@ -49,7 +54,11 @@ def overlap(
     * lift: mass over what even attention would put there (for one view of equal tokens, the boxes' area share).
     * hit: the pointing game. The token with most attention counts as a hit if some box of the region covers at least
       half as much of it as of the token that this box covers most; so boxes thinner or smaller than a token can be
-      hit, and a token merely grazed by a large box is a miss. Tied tokens count as the mean of their hits.
+      hit, and a token merely grazed by a large box is a miss. Tied tokens count as the mean of their hits. hit_near:
+      the same with a tolerance of one token.
+    * auroc, precision: how well a ranks the photo's area, inside the boxes over outside. nss: a, standardised, in the
+      boxes. distance: from a's centroid to the region's centre; alone of all, less is better. See `interp.measures`.
+    * spatial_entropy, peaks: how scattered a is, whatever the boxes; see `interp.sinks.measure_maps`.
 
     The head mean is the paper's: weights are averaged over heads and then measured. It is not the mean of the heads'
     measures. Boxes that lie outside the part of the photo that the model saw give NaN; the union is that of the boxes
@@ -59,35 +68,45 @@ def overlap(
         attention: a trajectory, or weights over the image tokens [layer head token] or [layer head step token].
         grid: the geometry of those tokens.
         boxes: the objects, in pixels of the original photo.
+        regions: in place of `boxes`, the boxes by role, such as {"first": [mug], "second": []}: several or none each. A
+            box of two roles counts once in the union.
+        contrast: two regions whose difference becomes one more, called such as `first minus second`: each measure on
+            the one less that on the other.
         sample_id: goes into every row of the table; the trajectory's own by default.
-        normalisations: of `NORMALISATIONS`; `keys` needs a trajectory.
+        normalisations: of `NORMALISATIONS`; `keys` needs a trajectory, `no-sinks` sinks, `relative` neutral attention.
+        sinks: which image tokens are sinks, bool [token], [layer token] or [layer head token], see `interp.sinks`: with
+            `no-sinks` everything is as if they were not there. The head mean leaves out each head's own.
+        neutral: attention to the same image under a neutral prompt, in the form of `attention`, or of one step.
 
     Example:
         >>> found = overlap(measured, grid, boxes)
         >>> found.values("cosine")[17, HEAD_MEAN]  # layer 17, head mean
 
     Raises:
-        InputError: shapes do not fit, weights are negative or not finite, or a name is not known.
+        InputError: shapes do not fit, weights are negative or not finite, a name is not known, or a normalisation lacks
+            what it needs.
     """
     weights = _weights(attention, len(grid))
-    if not normalisations:
-        raise InputError(f"no normalisation was asked for: use some of {', '.join(NORMALISATIONS)}")
-    even_mass = {name: _even_mass(attention, weights, name) for name in normalisations}
-    regions = _regions(list(boxes), grid)
-    scores = [[_measures(weights, region, name, mass) for region in regions] for name, mass in even_mass.items()]
-    even = [[_even(region, mass) for region in regions] for mass in even_mass.values()]
-    name = getattr(attention, "sample_id", "") if sample_id is None else sample_id
+    kinds = _kinds(attention, weights, normalisations, sinks, neutral)
+    places = regions_of(boxes, regions, contrast, grid)
+    scores, even = _scores(kinds, places, grid), [kind.even(places, grid) for kind in kinds]
+    measures, nulls = _stacked(scores, MEASURES), _stacked(even, MEASURES)
+    if contrast:
+        first, second = ([place.name for place in places].index(name) for name in contrast)
+        for values in (*measures.values(), *nulls.values()):
+            values[:, -1] = values[:, first] - values[:, second]
     return Overlap(
-        sample_id=name,
-        normalisations=tuple(even_mass),
-        regions=tuple(region.name for region in regions),
-        measures={key: np.array([[one[key] for one in row] for row in scores], np.float32) for key in MEASURES},
-        even={key: np.array([[one[key] for one in row] for row in even], np.float32) for key in MEASURES},
-        area_share=np.array([region.area_share for region in regions], np.float32),
-        coverage=np.array([region.coverage for region in regions], np.float32),
-        objects=tuple(region.objects for region in regions),
-        objects_seen=tuple(region.objects_seen for region in regions),
+        sample_id=getattr(attention, "sample_id", "") if sample_id is None else sample_id,
+        normalisations=tuple(kind.name for kind in kinds),
+        regions=tuple(place.name for place in places),
+        measures=measures,
+        even=nulls,
+        area_share=np.array([place.area_share for place in places], np.float32),
+        coverage=np.array([place.coverage for place in places], np.float32),
+        objects=tuple(place.objects for place in places),
+        objects_seen=tuple(place.objects_seen for place in places),
         generated=attention.generated if isinstance(attention, Trajectory) else np.ndim(attention) == 4,
+        map_measures=_stacked(scores, MAP_MEASURES),
     )
 
 
@@ -98,14 +117,17 @@ class Overlap:
     Attributes:
         sample_id: which sample.
         normalisations: names of the first axis.
-        regions: names of the second axis, the union last.
-        measures: float32 [normalisation region layer head+1 step] per measure; NaN where undefined.
-        even: what evenly spread attention scores, float32 [normalisation region step] per measure.
-        area_share: share of the seen photo that each region covers, float32 [region].
-        coverage: share of the boxes' own areas that the model saw, float32 [region]; NaN without boxes.
-        objects: how many boxes each region has.
+        regions: names of the second axis: the boxes or roles, the union, and last the contrast if one was asked for.
+        measures: float32 [normalisation region layer head+1 step] per measure of `MEASURES`; NaN where undefined.
+        even: what evenly spread attention scores, float32 [normalisation region step] per measure of `MEASURES`; where
+            sinks differ between layers or heads, its mean over them.
+        area_share: share of the seen photo that each region covers, float32 [region]; of a contrast, the difference.
+        coverage: share of the boxes' own areas that the model saw, float32 [region]; NaN without boxes; of a contrast,
+            the smaller one.
+        objects: how many boxes each region has; a contrast has those of both.
         objects_seen: how many of them the model saw any part of.
         generated: whether the steps are generated tokens.
+        map_measures: float32 [normalisation layer head+1 step] per measure of `MAP_MEASURES`.
 
     Example:
         >>> found.values("cosine").shape  # 12 layers; 8 heads and their mean
@@ -122,24 +144,24 @@ class Overlap:
     objects: tuple[int, ...]
     objects_seen: tuple[int, ...]
     generated: bool = False
+    map_measures: dict[str, np.ndarray] = field(default_factory=dict)
 
     def values(self, measure: str, *, region: str = UNION, normalisation: str = "image") -> np.ndarray:
         """One measure, float32 [layer head+1], or [layer head+1 step] for generated tokens; head -1 is the head mean.
 
         Raises:
-            InputError: the measure, region or normalisation is not here.
+            InputError: the measure, region or normalisation is not here, or a map's own measure is asked of a region.
         """
-        place = self._place(measure, region, normalisation)
-        found = self.measures[measure][place]
+        found = self._steps(measure, region, normalisation)
         return found if self.generated else found[..., 0]
 
     def by_layer(self, measure: str, *, region: str = UNION, normalisation: str = "image") -> np.ndarray:
         """One measure of the head mean, float32 [layer], mean over steps; NaN where it is undefined.
 
         Raises:
-            InputError: the measure, region or normalisation is not here.
+            InputError: as `values` does.
         """
-        return self.measures[measure][self._place(measure, region, normalisation)][:, -1].mean(-1)
+        return self._steps(measure, region, normalisation)[:, -1].mean(-1)
 
     def best_layer(self, measure: str, *, region: str = UNION, normalisation: str = "image") -> int | None:
         """The layer where a measure of the head mean is highest; None where it is undefined everywhere."""
@@ -150,21 +172,26 @@ class Overlap:
         """What evenly spread attention scores in a measure, mean over steps: the chance line of a figure.
 
         Raises:
-            InputError: the measure, region or normalisation is not here.
+            InputError: the measure, region or normalisation is not here, or it is a map's own measure.
         """
-        return float(self.even[measure][self._place(measure, region, normalisation)].mean())
+        self._check(measure, region, normalisation)
+        if measure not in MEASURES:
+            raise InputError(f"even attention has no {measure}: ask for one of {', '.join(MEASURES)}")
+        kind, place = self.normalisations.index(normalisation), self.regions.index(region)
+        return float(self.even[measure][kind, place].mean())
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per sample, layer, head, step, region and normalisation; measures are float32 columns.
 
         Head `HEAD_MEAN` (-1) is the head mean: leave it out before averaging over heads. Beside each measure stands
-        what even attention would score (`cosine_even` and so on); beside those `area_share`, `coverage`, `objects`
-        and `objects_seen`.
+        what even attention would score (`cosine_even` and so on); beside those the maps' own measures, the same for
+        every region, and `area_share`, `coverage`, `objects` and `objects_seen`.
         """
         import pandas as pd
 
         shape = self.measures["cosine"].shape
         kind, region, layer, head, step = (axis.ravel().astype(np.int32) for axis in np.indices(shape))
+        own = {key: values[kind, layer, head, step] for key, values in self.map_measures.items()}
         head[head == shape[3] - 1] = HEAD_MEAN
         even = {NULLS[key]: self.even[key][kind, region, step] for key in MEASURES}
         return pd.DataFrame(
@@ -177,6 +204,7 @@ class Overlap:
                 "normalisation": np.array(self.normalisations, dtype=object)[kind],
                 **{key: self.measures[key].ravel() for key in MEASURES},
                 **even,
+                **own,
                 "area_share": self.area_share[region],
                 "coverage": self.coverage[region],
                 "objects": np.array(self.objects, dtype=np.int32)[region],
@@ -196,90 +224,147 @@ class Overlap:
         """
         for name in regions or self.regions:
             for measure in measures:
-                self._place(measure, name, self.normalisations[0])
+                self._check(measure, name, self.normalisations[0])
         frame = self.to_dataframe()
         frame = frame[frame["region"].isin(regions or self.regions)]
         keys = ["sample", "layer", "head", "step", "region", "normalisation"]
         return frame.melt(keys, list(measures), var_name="measure", value_name="value")
 
-    def _place(self, measure: str, region: str, normalisation: str) -> tuple[int, int]:
-        """Where a region in a normalisation stands; refuses names that are not here."""
-        known = {"measure": MEASURES, "region": self.regions, "normalisation": self.normalisations}
+    def _check(self, measure: str, region: str, normalisation: str) -> None:
+        """Refuse names that are not here."""
+        known = {"measure": (*MEASURES, *self.map_measures), "region": self.regions}
+        known["normalisation"] = self.normalisations
         for what, name in (("measure", measure), ("region", region), ("normalisation", normalisation)):
             if name not in known[what]:
                 raise InputError(f"{what} {name!r} is not in this overlap: use one of {', '.join(known[what])}")
-        return self.normalisations.index(normalisation), self.regions.index(region)
+
+    def _steps(self, measure: str, region: str, normalisation: str) -> np.ndarray:
+        """One measure, [layer head+1 step]."""
+        self._check(measure, region, normalisation)
+        kind = self.normalisations.index(normalisation)
+        if measure in MEASURES:
+            return self.measures[measure][kind, self.regions.index(region)]
+        if region != UNION:
+            raise InputError(f"{measure} is of the map and not of a region: leave out region={region!r}")
+        return self.map_measures[measure][kind]
 
 
 @dataclass(frozen=True, eq=False)
-class _Region:
-    """A region as the tokens see it: `mask` and `target` are [token], NaN or empty where nothing was seen."""
+class _Kind:
+    """A normalisation with all that it needs: `sinks` and `neutral` are [layer head step token], the former one step.
+
+    `even_mass` is what evenly spread attention puts on the whole image at each step, [step]: 1 within the image.
+    """
 
     name: str
-    mask: np.ndarray
-    target: np.ndarray
-    area_share: float
-    coverage: float
-    objects: int
-    objects_seen: int
+    weights: np.ndarray
+    even_mass: np.ndarray
+    sinks: np.ndarray | None = None
+    neutral: np.ndarray | None = None
+
+    def maps(self, layers: slice) -> tuple[np.ndarray, np.ndarray | None]:
+        """Normalised maps of some layers with the head mean, [layer head+1 step token], and which tokens take part."""
+        rows, sinks, other = self.weights[layers], None, None
+        if self.sinks is not None:
+            own = self.sinks[layers]
+            rows, sinks = np.where(own, 0, rows), np.concatenate([own, own.all(axis=1, keepdims=True)], axis=1)
+        if self.neutral is not None:
+            other = _with_head_mean(self.neutral[layers])
+        maps = normalise(_with_head_mean(rows), self.name, sinks=sinks, neutral=other)
+        return maps, None if sinks is None else ~sinks
+
+    def measure(self, regions: list[Region], grid: ImageGrid) -> dict[str, np.ndarray]:
+        """Measures of the regions [region layer head+1 step], and the maps' own [layer head+1 step]."""
+        many = max(1, MAPS_AT_ONCE // ((self.weights.shape[1] + 1) * self.weights.shape[2]))
+        parts = []
+        for first in range(0, len(self.weights), many):
+            maps, kept = self.maps(slice(first, first + many))
+            found = measure_regions(maps, regions, grid, kept=kept, even_mass=self.even_mass)
+            parts.append(found | measure_maps(maps, grid, kept=kept))
+        return {key: np.concatenate([part[key] for part in parts], axis=-3) for key in parts[0]}
+
+    def over_keys(self, within: dict[str, np.ndarray], regions: list[Region]) -> dict[str, np.ndarray]:
+        """The measures over all keys from those within the image: only mass and lift know the difference."""
+        share = _with_head_mean(self.weights.sum(axis=-1, dtype=np.float64))
+        nothing = np.where([region.objects_seen > 0 for region in regions], 0.0, np.nan)[:, None, None, None]
+        mass, lift = (np.where(share > 0, within[key] * share, nothing) for key in SCALED)
+        return within | {"mass": mass, "lift": lift / self.even_mass}
+
+    def even(self, regions: list[Region], grid: ImageGrid) -> dict[str, np.ndarray]:
+        """What evenly spread attention scores in each measure, [region step] each."""
+        if self.sinks is None:
+            return even_scores(regions, grid, even_mass=self.even_mass)
+        own = self.sinks[:, :, 0]
+        rows = np.concatenate([own, own.all(axis=1, keepdims=True)], axis=1).reshape(-1, len(grid))
+        sinks, counts = np.unique(rows, axis=0, return_counts=True)
+        scores = even_scores(regions, grid, kept=~sinks)
+        means = {key: ratio(np.nan_to_num(one) @ counts, ~np.isnan(one) @ counts) for key, one in scores.items()}
+        return {key: np.repeat(mean[:, None], len(self.even_mass), axis=1) for key, mean in means.items()}
 
 
-def _regions(boxes: list[Box], grid: ImageGrid) -> list[_Region]:
-    """Each box, and their union."""
-    names: list[str] = []
-    for box in boxes:
-        before = sum(other.label == box.label for other in boxes[: len(names)])
-        names.append(f"{box.label} {before + 1}" if before else box.label)
-    if UNION in names or len(set(names)) < len(names):
-        raise InputError(f"box labels {names} would name two regions alike, or one {UNION!r}: rename the boxes")
-    return [_region(name, [box], grid) for name, box in zip(names, boxes, strict=True)] + [_region(UNION, boxes, grid)]
+def _scores(kinds: list[_Kind], regions: list[Region], grid: ImageGrid) -> list[dict[str, np.ndarray]]:
+    """All measures in each normalisation; `image` and `keys` are measured but once."""
+    done = {kind.name: kind.measure(regions, grid) for kind in kinds if kind.name != "keys"}
+    for kind in kinds:
+        if kind.name == "keys":
+            image = replace(kind, name="image", even_mass=np.ones_like(kind.even_mass))
+            within = done.get("image") or image.measure(regions, grid)
+            done["keys"] = kind.over_keys(within, regions)
+    return [done[kind.name] for kind in kinds]
 
 
-def _region(name: str, boxes: list[Box], grid: ImageGrid) -> _Region:
-    """What the tokens of a grid see of some boxes."""
-    areas = np.array([box.area for box in boxes])
-    shares = np.array([grid.seen_share(box) for box in boxes])
-    coverage = float(areas @ shares / areas.sum()) if boxes else np.nan
-    masks = [grid.membership(box).astype(np.float64) for box in boxes]
-    seen = [(box, mask) for box, mask in zip(boxes, masks, strict=True) if mask.max() > 0]
-    if not seen:
-        nothing = np.full(len(grid), np.nan)
-        return _Region(name, nothing, nothing, 0.0 if boxes else np.nan, coverage, len(boxes), 0)
-    seen_boxes = [box for box, _ in seen]
-    mask = grid.union_membership(seen_boxes).astype(np.float64)
-    target = np.any([own >= own.max() / 2 for _, own in seen], axis=0).astype(np.float64)
-    return _Region(name, mask, target, grid.area_share(seen_boxes), coverage, len(boxes), len(seen))
+def _stacked(found: list[dict[str, np.ndarray]], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Measures in all normalisations, float32 [normalisation ...] each."""
+    return {name: np.array([one[name] for one in found], np.float32) for name in names}
 
 
-def _measures(weights: np.ndarray, region: _Region, normalisation: str, even_mass: np.ndarray) -> dict[str, np.ndarray]:
-    """The measures of one region, [layer head+1 step] each; one layer at a time in memory."""
-    layers = [_measure_layer(normalise(_with_head_mean(layer), normalisation), region, even_mass) for layer in weights]
-    return {key: np.stack([layer[key] for layer in layers]) for key in MEASURES}
+def _kinds(
+    attention: Trajectory | np.ndarray,
+    weights: np.ndarray,
+    names: Sequence[str],
+    sinks: np.ndarray | None,
+    neutral: Trajectory | np.ndarray | None,
+) -> list[_Kind]:
+    """The normalisations that were asked for, each once; refuses those that lack something, and what none needs."""
+    unknown = [name for name in names if name not in NORMALISATIONS]
+    if unknown or not len(names):
+        asked = f"normalisation {unknown[0]!r} is not known" if unknown else "no normalisation was asked for"
+        raise InputError(f"{asked}: use some of {', '.join(NORMALISATIONS)}")
+    for given, name, what in ((sinks, "no-sinks", "sinks"), (neutral, "relative", "neutral")):
+        if (given is None) == (name in names):
+            raise InputError(f"normalisation {name!r} and {what}= go together: give both, or neither")
+    if "keys" in names and not isinstance(attention, Trajectory):
+        raise InputError("normalisation 'keys' needs to know how many keys there were: give a trajectory, not an array")
+    ones = np.ones(weights.shape[2])
+    made = {"image": _Kind("image", weights, ones)}
+    if isinstance(attention, Trajectory):
+        made["keys"] = _Kind("keys", weights, weights.shape[-1] / attention.visible_keys)
+    if sinks is not None:
+        made["no-sinks"] = _Kind("no-sinks", weights, ones, sinks=_sinks(sinks, weights))
+    if neutral is not None:
+        made["relative"] = _Kind("relative", weights, ones, neutral=_like(neutral, weights))
+    return [made[name] for name in dict.fromkeys(names)]
 
 
-def _measure_layer(rows: np.ndarray, region: _Region, even_mass: np.ndarray) -> dict[str, np.ndarray]:
-    """The measures of one region in one layer, [head step] each, from normalised weights [head step token]."""
-    rows = rows.astype(np.float64)
-    mass, total = rows @ region.mask, rows.sum(axis=-1)
-    top = (rows == rows.max(axis=-1, keepdims=True)).astype(np.float64)
-    return {
-        "cosine": _ratio(mass, np.linalg.norm(rows, axis=-1) * np.linalg.norm(region.mask)),
-        "mass": mass,
-        "lift": mass / (even_mass * region.mask.mean()),
-        "hit": np.where(total > 0, (top @ region.target) / np.maximum(top.sum(axis=-1), 1), np.nan),
-    }
+def _sinks(sinks: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Sinks in the shape of the weights, of one step [layer head 1 token]."""
+    n_layers, n_heads, _, n_tokens = weights.shape
+    given, shape = np.asarray(sinks), (n_layers, n_heads, n_tokens)
+    if given.dtype != bool or given.shape not in (shape[2:], shape[::2], shape):
+        raise InputError(
+            f"sinks are {given.dtype} of shape {given.shape}: give bool [token], [layer token] or [layer head token] "
+            f"for {n_layers} layers, {n_heads} heads and {n_tokens} tokens"
+        )
+    given = given[:, None] if given.ndim == 2 else given
+    return np.broadcast_to(given, shape)[:, :, None]
 
 
-def _even(region: _Region, even_mass: np.ndarray) -> dict[str, np.ndarray]:
-    """What evenly spread attention scores in each measure, [step] each."""
-    mask = region.mask
-    scores = {
-        "cosine": mask.sum() / (np.sqrt(len(mask)) * np.linalg.norm(mask)),
-        "mass": even_mass * mask.mean(),
-        "lift": mask.mean() / mask.mean(),
-        "hit": region.target.mean(),
-    }
-    return {key: np.broadcast_to(value, even_mass.shape) for key, value in scores.items()}
+def _like(neutral: Trajectory | np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Neutral attention in the shape of the weights."""
+    other = _weights(neutral, weights.shape[-1])
+    if other.shape[:2] != weights.shape[:2] or other.shape[2] not in (1, weights.shape[2]):
+        raise InputError(f"neutral attention has shape {other.shape} beside {weights.shape}: give that of this model")
+    return np.broadcast_to(other, weights.shape)
 
 
 def _weights(attention: Trajectory | np.ndarray, n_tokens: int) -> np.ndarray:
@@ -297,21 +382,5 @@ def _weights(attention: Trajectory | np.ndarray, n_tokens: int) -> np.ndarray:
 
 
 def _with_head_mean(weights: np.ndarray) -> np.ndarray:
-    """One layer's [head step token] in float64 with one more head at the end: the mean of the weights."""
-    return np.concatenate([weights, weights.mean(axis=0, keepdims=True, dtype=np.float64)])
-
-
-def _even_mass(attention: Trajectory | np.ndarray, weights: np.ndarray, normalisation: str) -> np.ndarray:
-    """What evenly spread attention puts on the whole image at each step, [step]: 1 within the image."""
-    if normalisation == "image":
-        return np.ones(weights.shape[2])
-    if normalisation not in NORMALISATIONS:
-        raise InputError(f"normalisation {normalisation!r} is not known: use some of {', '.join(NORMALISATIONS)}")
-    if not isinstance(attention, Trajectory):
-        raise InputError("normalisation 'keys' needs to know how many keys there were: give a trajectory, not an array")
-    return weights.shape[-1] / attention.visible_keys
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Division that gives NaN for nothing over nothing."""
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    """Values [layer head ...] with one more head at the end, in float64: the mean over heads."""
+    return np.concatenate([weights, weights.mean(axis=1, keepdims=True, dtype=np.float64)], axis=1)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from interp.datasets.sample import Sample
+    from interp.hooked_vlm import HookedVLM
+    from interp.inputs import VLMInputs
 
 FORMAT = 1
 """Of the folder that a study is kept in; another number can not be read."""
@@ -48,7 +50,8 @@ def run_study(
     Args:
         samples: what to measure; each with an id of its own.
         measure: gets a batch, gives for each of its samples, in order, its rows: at least one, all with the same
-            columns, of plain numbers, texts, booleans or None. An `id` in a row must be the sample's.
+            columns, of plain numbers, texts, booleans, float32 arrays of one axis, or None. Arrays of one column have
+            one length. An `id` in a row must be the sample's.
         out: the folder; None keeps nothing once the table is made.
         settings: all that the numbers depend on besides the samples, in JSON's own types, see `interp.output.record`;
             a resumed study must have the same.
@@ -60,7 +63,8 @@ def run_study(
 
     Returns:
         Rows in the order of the samples, then as measured: `id`, `key` (the sample's content key), then the measured
-        columns. Gaps are NaN or None; whole numbers and booleans keep their type beside gaps (`Int64`, `boolean`).
+        columns. Gaps are NaN or None; whole numbers and booleans keep their type beside gaps (`Int64`, `boolean`), and
+        each array is an array again, to the bit.
 
     Raises:
         InputError: no samples, two with one id, a photo that can not be read, a folder that holds another study or
@@ -113,6 +117,41 @@ def read_study(out: str | Path, *, partial: bool = False) -> tuple[pd.DataFrame,
     if not missing and _digest(done[place] for place in sorted(done)) != manifest["digest"]:
         raise InputError(f"the shards in {str(folder)!r} are not those of its manifest: take away what was put there")
     return join(tables), manifest
+
+
+def refuse_begun(out: str | Path, *, resume: bool) -> None:
+    """Refuse a folder that holds a study which is not to be gone on with, as `run_study` does once it is called.
+
+    Raises:
+        InputError: it holds one, and `resume` is not set.
+    """
+    folder = Path(out).expanduser()
+    if not resume and (folder / "manifest.json").exists():
+        raise InputError(
+            f"{str(folder)!r} holds a study: go on with it by resume=True (--resume), or name another folder"
+        )
+
+
+def prepare_samples(vlm: HookedVLM, samples: Sequence[Sample], prompt: str) -> VLMInputs:
+    """One batch of samples; with `paper`, a sample whose own prompt differs from the usual one is asked with that."""
+    from interp.datasets.questions import paper_prompt
+
+    images, questions = [sample.image for sample in samples], [sample.question for sample in samples]
+    if prompt != "paper" or not any("paper_prompt" in sample.meta for sample in samples):
+        return vlm.prepare(images, questions, prompt=prompt)
+    image = vlm.family.wrapped_image.format(vlm.processor.image_token)
+    whole = [str(sample.meta.get("paper_prompt", paper_prompt(sample.question))) for sample in samples]
+    return vlm.prepare(images, [text.replace("<image>", image) for text in whole], prompt="raw")
+
+
+def photo_keys(samples: Iterable[Sample]) -> list[str]:
+    """The SHA-256 of each sample's photo, by its file's bytes or its pixels: which samples show the same photo.
+
+    Raises:
+        InputError: a photo can not be read.
+    """
+    known: dict[Path, str] = {}
+    return [_picture(sample, known) for sample in samples]
 
 
 def content_key(sample: Sample) -> str:
@@ -206,12 +245,8 @@ def _digest(here: Iterable[Entry]) -> str:
 
 def _begin(folder: OutputFolder, shards: Shards, manifest: Mapping[str, Any], *, resume: bool) -> dict[int, Entry]:
     """Write the manifest of a new study, or find what of this very study is stored."""
-    there = (folder.path / "manifest.json").exists()
-    if there and not resume:
-        raise InputError(
-            f"{str(folder.path)!r} holds a study: go on with it by resume=True (--resume), or name another folder"
-        )
-    if there:
+    refuse_begun(folder.path, resume=resume)
+    if (folder.path / "manifest.json").exists():
         _refuse_others(folder.path, _read_manifest(folder.path), manifest)
         return shards.load()
     if read_shards(shards.path):

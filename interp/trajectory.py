@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 PARTS = ("bos", "system", "image", "image_marker", "question", "template", "answer")
 """The parts of a layout that a row can look at; `answer` is what was generated. Padding is never looked at."""
 
-NORMALISATIONS = ("image", "keys")
-"""`image`: attention sums to one over the image tokens; `keys`: over everything visible, as the softmax gave it."""
+NORMALISATIONS = ("image", "keys", "no-sinks", "relative")
+"""What attention over the image tokens is divided by.
+
+`image`: it sums to one over the image tokens. `keys`: over everything visible, as the softmax gave it. `no-sinks`: sink
+tokens are taken out, then it sums to one over the rest. `relative`: A / (A' + eps), A' being the attention under a
+neutral prompt, then it sums to one (after Zhang et al. 2025, arXiv:2502.17422, who have no eps).
+"""
+
+RELATIVE_FLOOR = 0.1
+"""eps of `relative`, as a share of the mean of A': tokens that hardly any prompt looks at do not decide the map."""
 
 PAPER_LAYERS = (17, 18)
 """The layers (0-based, of 32) in which AdaptVis reads LLaVA-1.5's attention (Chen et al. 2025, arXiv:2503.01773)."""
@@ -182,10 +190,10 @@ class Trajectory:
             layer: 0-based.
             head: 0-based; None averages the softmax weights over heads first, then normalises, as the paper does.
             step: which row; 0 is the last prompt row.
-            normalisation: one of `NORMALISATIONS`.
+            normalisation: `image` or `keys`; for the others, which need more, see `normalise`.
 
         Raises:
-            InputError: the layer, head, step or normalisation does not exist.
+            InputError: the layer, head, step or normalisation does not exist, or it needs more.
         """
         _check_index(("layer", layer, self.n_layers), ("head", head, self.n_heads), ("step", step, self.n_steps))
         rows = self.image_attention[layer, :, step]
@@ -214,18 +222,39 @@ class Trajectory:
         return pd.DataFrame(columns)
 
 
-def normalise(weights: np.ndarray, normalisation: str) -> np.ndarray:
+def normalise(
+    weights: np.ndarray, normalisation: str, *, sinks: np.ndarray | None = None, neutral: np.ndarray | None = None
+) -> np.ndarray:
     """Attention over image tokens [... token] in the given normalisation, float32; NaN where nothing is to divide by.
 
+    Args:
+        weights: attention over image tokens.
+        normalisation: one of `NORMALISATIONS`.
+        sinks: for `no-sinks`, which tokens are taken out, bool [... token].
+        neutral: for `relative`, attention under a neutral prompt A' [... token]; eps is `RELATIVE_FLOOR` of its mean.
+
     Raises:
-        InputError: the normalisation is not one of `NORMALISATIONS`.
+        InputError: the normalisation is not one of `NORMALISATIONS`, or what it needs was not given.
     """
     if normalisation not in NORMALISATIONS:
         raise InputError(f"normalisation {normalisation!r} is not known: use one of {', '.join(NORMALISATIONS)}")
     if normalisation == "keys":
         return np.asarray(weights, dtype=np.float32)
+    if normalisation == "no-sinks":
+        weights = np.where(_needed(sinks, normalisation, "sinks"), 0, weights)
+    if normalisation == "relative":
+        other = np.asarray(_needed(neutral, normalisation, "neutral"), dtype=np.float64)
+        floor = RELATIVE_FLOOR * other.mean(axis=-1, keepdims=True)
+        weights = weights / np.where(floor > 0, other + floor, np.nan)
     total = np.sum(weights, axis=-1, keepdims=True, dtype=np.float64)
     return np.divide(weights, total, out=np.full(np.shape(weights), np.nan), where=total > 0).astype(np.float32)
+
+
+def _needed(given: np.ndarray | None, normalisation: str, name: str) -> np.ndarray:
+    """What a normalisation can not do without."""
+    if given is None:
+        raise InputError(f"normalisation {normalisation!r} needs {name}: give {name}= to overlap, or use another")
+    return given
 
 
 def check_attention(pattern: np.ndarray, layout: TokenLayout) -> tuple[np.ndarray, np.ndarray]:

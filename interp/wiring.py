@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial, reduce
 from typing import Any
 
@@ -291,15 +291,29 @@ def _show_heads(points: tuple[HookPoint, ...], width: int, module: nn.Module, ar
     return torch.cat([part.flatten(-2) for part in parts], -1) if len(parts) > 1 else parts[0].reshape(output.shape)
 
 
-def check_name(known: Callable[[], list[str]], name: str) -> None:
-    """Refuse a hook name that does not exist, naming the nearest ones.
+def matching(known: Iterable[str], names: str | Iterable[str] | Callable[[str], bool]) -> list[str]:
+    """The hook names that a name, several of them or a filter stand for.
 
     Raises:
-        HookError: always, unless the name is known.
+        HookError: one of them matches nothing; a name that does not exist is told with the nearest ones.
     """
+    if callable(names):
+        found = [name for name in known if names(name)]
+        if not found:
+            raise HookError("the names filter matches no hook point: list(vlm.hook_dict) has all names")
+        return found
+    wanted, every = [names] if isinstance(names, str) else list(names), list(known)
+    for name in wanted:
+        _check_name(every, name)
+    if not wanted:
+        raise HookError("no hook point is named: list(vlm.hook_dict) has all names")
+    return wanted
+
+
+def _check_name(names: list[str], name: str) -> None:
+    """Refuse a hook name that does not exist."""
     from difflib import get_close_matches
 
-    names = known()
     if name not in names:
         near = get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "list(vlm.hook_dict) has all names"

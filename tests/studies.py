@@ -44,6 +44,8 @@ def measure(batch):
                 "right": None if place % 5 else bool(place % 2),
                 "word": "late" if len(sample.question) == 3 else None,  # the shortest questions are asked last
                 "never": None,
+                "profile": np.array([draw.random(), np.nan, -0.0, turn], np.float32),
+                "rare": None if place % 7 else draw.random(3, np.float32),
             }
             for turn in range(1 + place % 3)
         ]

@@ -21,12 +21,12 @@ from adaptvis.evaluation_tables import frequent, measure_evaluation
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
 from adaptvis.readable import decimal, main_table, p_value, percent, points
 from adaptvis.report import write_evaluation
-from adaptvis.scoring import score
 from adaptvis.splits import official_split
 from adaptvis.sweep import UNTOUCHED, grid
 from interp.datasets.shapes import shapes
 from interp.interventions import ScaleImageLogits, spell
 from interp.output import OutputFolder, record
+from interp.scoring import score
 
 RELATION = ("left", "right", "above", "below")
 WINDOWS = (None, (0, 1, 2), (3, 4, 5), (10, 11))

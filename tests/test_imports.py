@@ -13,7 +13,17 @@ import pytest
 import interp
 from interp._lazy import export_lazily
 
-HEAVY = {"torch", "torchvision", "transformers", "transformer_lens", "matplotlib", "ultralytics", "pandas", "pyarrow"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "transformers",
+    "transformer_lens",
+    "matplotlib",
+    "ultralytics",
+    "pandas",
+    "pyarrow",
+    "onnxruntime",
+}
 FORBIDDEN = {"interp": {"adaptvis", "probes"}, "adaptvis": {"probes"}, "probes": {"adaptvis"}}
 
 

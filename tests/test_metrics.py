@@ -11,10 +11,10 @@ import pytest
 from adaptvis.comparison import compare, compare_grid
 from adaptvis.groups import PAIRS, pair_set_scores
 from adaptvis.metrics import accuracy, answer_distribution, class_scores, confusion, guessing, per_relation, summary
-from adaptvis.scoring import score
 from adaptvis.splits import official_split
 from adaptvis.yesno import yes_no_from_counts, yes_no_scores
 from interp.errors import InputError
+from interp.scoring import score
 from interp.stats import benjamini_hochberg, holm, wilson
 
 A = ("left", "right", "on", "under")

@@ -6,8 +6,9 @@ from made_up import layout_of, softmax_rows, square_grid
 
 from interp.boxes import Box, Boxes
 from interp.errors import InputError
+from interp.measures import MAP_MEASURES
 from interp.overlap import HEAD_MEAN, MEASURES, UNION, overlap
-from interp.trajectory import trajectory
+from interp.trajectory import normalise, trajectory
 
 SIZE = 48  # pixels; 6 x 6 tokens of 8 pixels
 GRID = square_grid((SIZE, SIZE), 6)
@@ -74,8 +75,9 @@ def test_cosine_mass_and_lift_equal_counting_pixels(grid, seed):
 def test_even_attention_has_lift_one_and_scores_what_the_table_calls_even():
     boxes = random_boxes(2, SIZE, SIZE, 3)
     table = overlap(np.ones((2, 3, 36)), GRID, boxes).to_dataframe()
-    for name in MEASURES:
+    for name in set(MEASURES) - {"nss"}:
         assert table[name].to_numpy() == pytest.approx(table[f"{name}_even"].to_numpy(), abs=1e-6)
+    assert table["nss"].isna().all() and (table["nss_even"] == 0).all()  # even attention does not vary
     assert table["lift"].to_numpy() == pytest.approx(1)
     assert table["mass"].to_numpy() == pytest.approx(table["area_share"].to_numpy(), abs=1e-6)
 
@@ -97,7 +99,8 @@ def test_attention_exactly_on_the_boxes_has_cosine_and_mass_one():
 
 def test_a_box_smaller_than_a_token_counts_and_can_be_hit():
     speck = [Box("ring", (17, 17, 19, 19))]
-    assert score(on_token(2, 2), speck) == pytest.approx({"cosine": 1, "mass": 4 / 64, "lift": 36, "hit": 1})
+    found, expected = score(on_token(2, 2), speck), {"cosine": 1, "mass": 4 / 64, "lift": 36, "hit": 1}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert score(on_token(2, 3), speck)["hit"] == 0
 
 
@@ -215,7 +218,7 @@ def test_even_attention_over_all_keys_has_lift_one_over_all_keys():
     real = np.array(layout.kinds) != "pad"
     rows = np.broadcast_to(real / real.sum(), (2, 3, layout.length))
     found = overlap(trajectory(rows, layout, GRID), GRID, random_boxes(2, SIZE, SIZE, 1), normalisations=("keys",))
-    for name in MEASURES:
+    for name in set(MEASURES) - {"nss"}:
         assert found.values(name, normalisation="keys") == pytest.approx(found.even_score(name, normalisation="keys"))
     assert found.values("lift", normalisation="keys") == pytest.approx(1)
 
@@ -273,3 +276,123 @@ def test_a_measure_or_region_that_is_not_there_is_refused_by_name(asked):
     measure, options = asked
     with pytest.raises(InputError, match="not in this overlap"):
         overlap(random_maps(2, 3), GRID, [Box("mug", (8, 8, 16, 16))]).values(measure, **options)
+
+
+# regions by role ----------------------------------------------------------------------------------------------------
+
+MUG, CUP, PEN = Box("mug", (8, 8, 24, 16)), Box("mug", (0, 30, 7, 41)), Box("pen", (30, 20, 41, 47))
+
+
+def test_regions_by_role_are_the_boxes_of_each_together():
+    maps = random_maps(2, 3)
+    found = overlap(maps, GRID, regions={"first": [MUG, CUP], "second": [PEN]})
+    assert found.regions == ("first", "second", UNION) and found.objects == (2, 1, 3)
+    for name, boxes in (("first", [MUG, CUP]), ("second", [PEN]), (UNION, [MUG, CUP, PEN])):
+        alone = overlap(maps, GRID, boxes)
+        for measure in MEASURES:
+            assert np.allclose(found.values(measure, region=name), alone.values(measure), atol=1e-6), measure
+
+
+def test_a_contrast_is_the_difference_of_two_regions_in_every_measure_and_in_its_null():
+    found = overlap(random_maps(2, 3), GRID, regions={"first": [MUG], "second": [PEN]}, contrast=("first", "second"))
+    assert found.regions == ("first", "second", UNION, "first minus second")
+    for measure in MEASURES:
+        first, second, both = (found.values(measure, region=name) for name in ("first", "second", "first minus second"))
+        assert np.array_equal(both, first - second), measure
+        even = found.even_score(measure, region="first") - found.even_score(measure, region="second")
+        assert found.even_score(measure, region="first minus second") == pytest.approx(even, abs=1e-6)
+
+
+def test_a_role_without_boxes_is_undefined_and_so_is_its_contrast():
+    found = overlap(random_maps(2, 3), GRID, regions={"first": [MUG], "second": []}, contrast=("first", "second"))
+    assert found.objects == (1, 0, 1, 1)
+    for measure in MEASURES:
+        for name in ("second", "first minus second"):
+            assert np.isnan(found.values(measure, region=name)).all()
+        assert np.array_equal(found.values(measure), found.values(measure, region="first"))
+
+
+def test_the_table_has_every_measure_of_every_row():
+    roles, names = {"first": [MUG], "second": [PEN]}, ("image", "keys")
+    found = overlap(planted(0.5), GRID, regions=roles, contrast=("first", "second"), normalisations=names)
+    table = found.to_dataframe()
+    assert len(table) == 1 * 2 * 4 * 2 and table[list(MAP_MEASURES)].notna().all(axis=None)
+    for (region, kind, head), part in table.groupby(["region", "normalisation", "head"]):
+        for measure in MEASURES:
+            assert part[measure].item() == found.values(measure, region=region, normalisation=kind)[0, head]
+        for measure in MAP_MEASURES:
+            assert part[measure].item() == found.values(measure, normalisation=kind)[0, head]
+    assert {str(table[name].dtype) for name in (*MEASURES, *MAP_MEASURES)} == {"float32"}
+
+
+# normalisations -----------------------------------------------------------------------------------------------------
+
+SINKS = np.isin(np.arange(36), [7, 30])
+
+
+def test_attention_that_is_the_neutral_one_knows_nothing_of_the_question():
+    neutral = 1 + random_maps(40, 3)
+    same = overlap(neutral, GRID, [MUG], normalisations=("relative",), neutral=neutral)
+    assert same.values("lift", normalisation="relative") == pytest.approx(1, abs=0.12)  # but for the floor
+    asked = neutral * (1 + 0.5 * mask_by_pixels([MUG], GRID))
+    found = overlap(asked, GRID, [MUG], normalisations=("image", "relative"), neutral=neutral)
+    assert found.values("auroc", normalisation="relative") == pytest.approx(1)
+    assert found.values("auroc").min() < 0.8
+
+
+def test_a_neutral_row_stands_for_every_step_and_may_be_a_trajectory():
+    layout = layout_of(36)
+    steps = trajectory(softmax_rows(layout, 2, 3, steps=4), layout, GRID)
+    neutral = trajectory(softmax_rows(layout, 2, 3, seed=1), layout, GRID)
+    found = overlap(steps, GRID, [MUG], normalisations=("relative",), neutral=neutral)
+    repeated = np.repeat(neutral.image_attention, 4, axis=2)
+    same = overlap(steps.image_attention, GRID, [MUG], normalisations=("relative",), neutral=repeated)
+    assert np.array_equal(found.values("nss", normalisation="relative"), same.values("nss", normalisation="relative"))
+    blind = overlap(random_maps(2, 3), GRID, [MUG], normalisations=("relative",), neutral=np.zeros((2, 3, 36)))
+    assert np.isnan(blind.values("mass", normalisation="relative")).all()
+
+
+def test_several_normalisations_are_each_what_they_are_alone():
+    layout = layout_of(36)
+    measured = trajectory(softmax_rows(layout, 3, 4), layout, GRID)
+    given = {"no-sinks": {"sinks": SINKS}, "relative": {"neutral": measured.image_attention[::-1]}}
+    names = ("keys", "relative", "image", "no-sinks")
+    together = overlap(measured, GRID, [MUG], normalisations=names, **given["no-sinks"], **given["relative"])
+    assert together.normalisations == names
+    for name in names:
+        alone = overlap(measured, GRID, [MUG], normalisations=(name,), **given.get(name, {}))
+        for measure in (*MEASURES, *MAP_MEASURES):
+            values = (one.values(measure, normalisation=name) for one in (together, alone))
+            assert np.array_equal(*values, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"normalisations": ("no-sinks",)}, "'no-sinks' and sinks= go together"),
+        ({"normalisations": ("relative",)}, "'relative' and neutral= go together"),
+        ({"sinks": SINKS}, "'no-sinks' and sinks= go together"),
+        ({"neutral": random_maps(2, 3)}, "'relative' and neutral= go together"),
+        ({"normalisations": ("no-sinks",), "sinks": SINKS.astype(int)}, "int64 of shape"),
+        ({"normalisations": ("no-sinks",), "sinks": SINKS[:-1]}, r"shape \(35,\)"),
+        ({"normalisations": ("no-sinks",), "sinks": np.zeros((3, 36), bool)}, r"shape \(3, 36\).*2 layers"),
+        ({"normalisations": ("relative",), "neutral": random_maps(2, 4)}, r"shape \(2, 4, 1, 36\)"),
+        ({"normalisations": ("relative",), "neutral": -random_maps(2, 3)}, "negative"),
+    ],
+)
+def test_a_normalisation_without_what_it_needs_is_refused_and_so_is_what_none_uses(options, message):
+    with pytest.raises(InputError, match=message):
+        overlap(random_maps(2, 3), GRID, [MUG], **options)
+
+
+def test_one_map_can_be_normalised_in_every_way():
+    weights = np.array([0.1, 0.3, 0.0, 0.2])
+    assert normalise(weights, "no-sinks", sinks=np.array([0, 1, 0, 0], bool)) == pytest.approx([1 / 3, 0, 0, 2 / 3])
+    neutral = np.full(4, 0.1)
+    for scale in (1, 7):
+        assert normalise(weights, "relative", neutral=scale * neutral) == pytest.approx(weights / 0.6)
+    for name in ("no-sinks", "relative"):
+        with pytest.raises(InputError, match=f"{name!r} needs"):
+            normalise(weights, name)
+        with pytest.raises(InputError, match=f"{name!r} needs"):
+            planted(0.5).image_map(layer=0, normalisation=name)

@@ -68,7 +68,8 @@ def test_every_third_party_import_is_declared(repo):
     from test_imports import imported_packages
 
     project = tomllib.loads((repo / "pyproject.toml").read_text())["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["yolo"]]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["yolo"], *extras["onnx"]]
     names = {entry.split(">")[0].replace("-", "_") for entry in declared}
     modules = {{"pillow": "PIL"}.get(name, name) for name in names}
     ours = {*PACKAGES, *sys.stdlib_module_names}

@@ -7,11 +7,11 @@ import torch
 
 from adaptvis.answering import answer_batch
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
-from adaptvis.scoring import first_option
 from adaptvis.sweep import policy_rows, rows_under, sweep_alphas
 from interp.datasets.sample import Sample
 from interp.errors import InputError
 from interp.interventions import ScaleImageLogits
+from interp.scoring import first_option
 
 QUESTION = "Where is the {} in relation to the table? Answer with left, right, above or below."
 OPTIONS = ("left", "right", "above", "below")

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adaptvis.scoring import first_option, paper_substring, paper_yes_no, read_options, score, strict_yes_no
 from interp.errors import InputError
+from interp.scoring import first_option, paper_substring, paper_yes_no, read_options, score, strict_yes_no
 
 A = ("left", "right", "on", "under")
 B = ("left", "right", "front", "behind")

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from studies import IDS, SAMPLES, SETTINGS, Asked, broken_off, kept, same, start, study
+from studies import IDS, SAMPLES, SETTINGS, Asked, broken_off, kept, measure, same, start, study
 
 from interp.boxes import Box
 from interp.datasets.sample import Object
@@ -118,10 +118,56 @@ def test_that_types_survive_gaps_and_shards_without_any_value(whole):
         "right": "boolean",
         "word": "",
         "never": "object",
+        "profile": "object",
+        "rare": "object",
     }
     row = whole[0].query("id == 's-045'")
     assert row["count"].tolist() == [10**15 + 45] and row["right"].tolist() == [True]
     assert whole[0]["never"].isna().all() and whole[0]["word"].isna().any()
+
+
+def test_that_arrays_are_arrays_again_to_the_bit_beside_gaps_too(whole):
+    samples, given = {sample.id: sample for sample in SAMPLES}, {}
+    for batch in whole[1]:
+        for name, rows in zip(batch, measure([samples[name] for name in batch]), strict=True):
+            given |= {(name, row["turn"]): row for row in rows}
+    table = whole[0]
+    for name, turn, profile, rare in table[["id", "turn", "profile", "rare"]].itertuples(index=False):
+        row = given.pop((name, turn))
+        assert profile.dtype == np.float32 and profile.tobytes() == row["profile"].tobytes()
+        assert (rare is None) == (row["rare"] is None)
+        assert rare is None or (rare.dtype == np.float32 and rare.tobytes() == row["rare"].tobytes())
+    assert not given and table["rare"].isna().any() and table["rare"].notna().any()
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ([np.zeros(2, np.float32), np.zeros(3, np.float32)], "'x' holds float32 array of 2 and float32 array of 3"),
+        ([np.zeros(2, np.float32), 1], "'x' holds float32 array of 2 and int"),
+        ([np.zeros(2, np.float32), np.zeros(2)], "a ndarray is no plain"),
+        ([np.zeros((1, 2), np.float32)] * 2, "a ndarray is no plain"),
+        ([np.zeros(2, np.int64)] * 2, "a ndarray is no plain"),
+    ],
+)
+def test_that_arrays_of_other_lengths_kinds_and_shapes_are_refused(tmp_path, values, said):
+    def give(asked):
+        return [[{"x": values[sample.meta["row"]]}] for sample in asked]
+
+    with pytest.raises(InputError, match=said):
+        study(tmp_path, SAMPLES[:2], give)
+    assert kept(tmp_path) == set()
+
+
+def test_that_the_length_of_an_array_is_kept_across_a_resume(tmp_path):
+    def give(last):
+        return lambda batch: [[{"x": np.zeros(last if len(s.question) == 3 else 4, np.float32)}] for s in batch]
+
+    for resumed in (False, True):
+        with pytest.raises(InputError, match="'x' holds float32 array of 4 and float32 array of 5"):
+            study(tmp_path, ask=give(5), resume=resumed)
+    assert 0 < len(kept(tmp_path)) < 60
+    assert np.stack(study(tmp_path, ask=give(4), resume=True)["x"]).shape == (60, 4)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Samples to ask about: real data sets' readers and synthetic scenes."""
+"""Samples to ask about: real data sets' readers, folders of one's own photos, and synthetic scenes."""
 
 from interp.datasets.catalogue import BENCHMARKS, Benchmark, benchmark
 from interp.datasets.check import Check, check_dataset, list_benchmarks
+from interp.datasets.folder import questions_from_boxes, read_folder
 from interp.datasets.hub import download_dataset
 from interp.datasets.prompts import compare_prompts, summarize_prompts
 from interp.datasets.questions import paper_prompt, where_in_photo, where_in_relation
@@ -20,7 +21,9 @@ __all__ = [
     "download_dataset",
     "list_benchmarks",
     "paper_prompt",
+    "questions_from_boxes",
     "read_dataset",
+    "read_folder",
     "summarize_prompts",
     "where_in_photo",
     "where_in_relation",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from interp.boxes import Box, Boxes
-from interp.datasets.sample import Sample
 from interp.detect.words import labels_for
-from interp.errors import InputError
+from interp.errors import DetectorError, InputError
+from interp.images import load_image
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from interp.datasets.sample import Sample
 
 
 class GivenBoxes:
@@ -23,7 +26,7 @@ class GivenBoxes:
     Attributes:
         boxes: the boxes, in original-image pixels.
         name: who gave them; goes into results.
-        labels: the distinct labels of the boxes.
+        labels: the distinct labels of the boxes, or those that were given.
 
     Example:
         >>> from PIL import Image
@@ -32,18 +35,29 @@ class GivenBoxes:
         [[0.0, 60.0, 90.0, 90.0]]
     """
 
-    def __init__(self, boxes: Boxes | Iterable[Box], *, name: str | None = None) -> None:
+    def __init__(
+        self, boxes: Boxes | Iterable[Box], *, name: str | None = None, labels: Sequence[str] | None = None
+    ) -> None:
         """Keep the boxes.
 
+        Args:
+            boxes: the boxes; there must be one unless `labels` are given.
+            name: who gave them.
+            labels: the classes that were looked for, so that one without a box counts as looked for and not there;
+                by default those of the boxes.
+
         Raises:
-            InputError: there are none.
+            InputError: there are no boxes, or the label of one is not among `labels`.
         """
         items = tuple(boxes)
-        if not items:
+        if not items and labels is None:
             raise InputError("no boxes were given: give at least one, such as 'mug=10,20,50,80'")
         self.name = name or (boxes.source if isinstance(boxes, Boxes) else "given")
         self.boxes = Boxes(items, source=self.name)
-        self.labels = tuple(dict.fromkeys(self.boxes.labels))
+        self.labels = tuple(dict.fromkeys(self.boxes.labels if labels is None else labels))
+        strange = sorted(set(self.boxes.labels) - set(self.labels))
+        if strange:
+            raise InputError(f"boxes of {', '.join(strange)} are none of the labels given: add these to the labels")
 
     @classmethod
     def parse(cls, text: str | Sequence[str]) -> GivenBoxes:
@@ -65,10 +79,10 @@ class GivenBoxes:
         Raises:
             InputError: none of its objects has a box.
         """
-        boxes = [Box(item.name, item.box.xyxy, item.box.confidence) for item in sample.objects if item.box is not None]
+        boxes = _boxes_of(sample)
         if not boxes:
             raise InputError(f"sample {sample.id!r} carries no boxes: give them by hand, or use a detector")
-        return cls(boxes, name="data set")
+        return cls(boxes, name="data set", labels=[item.name for item in sample.objects])
 
     def detect(self, image: Image.Image, words: Sequence[str] | None = None) -> Boxes:
         """Give the boxes, cut at the edge of the image; with `words`, those whose labels match.
@@ -79,6 +93,107 @@ class GivenBoxes:
         wanted = set(self.labels) if words is None else labels_for(words, self.labels)
         boxes = [clip_box(box, image.size) for box in self.boxes if box.label in wanted]
         return Boxes(tuple(boxes), source=self.name)
+
+
+class GroundTruth:
+    """The boxes of a whole data set, in the form of a detector.
+
+    The study asks it through `for_sample`, which gives the sample's own boxes; `detect` looks a photo up by its pixels.
+
+    Attributes:
+        name: goes into results.
+        labels: the classes of the label files; empty where the samples carry the boxes.
+
+    Example:
+        >>> truth = GroundTruth(read_yolo_folder("coco128/images", "coco128/labels"))  # doctest: +SKIP
+        >>> truth.for_sample(sample).detect(photo, ["mug"]).labels  # doctest: +SKIP
+        ['cup']
+    """
+
+    def __init__(
+        self,
+        boxes: Mapping[str, Boxes] | None = None,
+        *,
+        images: str | Path | None = None,
+        labels: Sequence[str] | None = None,
+        name: str = "ground truth",
+    ) -> None:
+        """Keep the boxes.
+
+        Args:
+            boxes: for each photo, by its path inside the data set (`interp.detect.coco` reads them); None takes those
+                of the samples' objects.
+            images: the folder that these paths start from; only `detect` needs it.
+            labels: every class that was marked; by default those of the boxes.
+            name: goes into results.
+
+        Raises:
+            InputError: labels or a folder without boxes, or boxes of no photo at all.
+        """
+        if boxes is None and (images is not None or labels is not None):
+            raise InputError("a folder or labels were given without boxes: give the boxes of its photos too")
+        if boxes is not None and not boxes:
+            raise InputError("boxes of no photo were given: read them from label files, or leave them out")
+        self.name = name
+        self._in_samples = boxes is None
+        self._boxes = dict(boxes or {})
+        marked = [label for some in self._boxes.values() for label in some.labels]
+        self.labels = tuple(dict.fromkeys(marked if labels is None else labels))
+        self._folder = None if images is None else Path(images).expanduser()
+        self._digests: dict[Path, str] = {}
+        self._by_name: dict[str, list[str]] = {}
+        for path in self._boxes:
+            self._by_name.setdefault(PurePosixPath(path).name, []).append(path)
+
+    def for_sample(self, sample: Sample) -> GivenBoxes:
+        """Give the boxes of one sample's photo, or of its objects where no label files were given; there may be none.
+
+        Raises:
+            InputError: there are label files, and the photo is none of theirs, or no file.
+        """
+        if self._in_samples:
+            return GivenBoxes(_boxes_of(sample), name=self.name, labels=[item.name for item in sample.objects])
+        if not isinstance(sample.image, (str, Path)):
+            raise InputError(
+                f"the photo of sample {sample.id!r} is no file, and boxes are known by file: give samples with paths"
+            )
+        return self._of(self._path_of(Path(sample.image)))
+
+    def detect(self, image: Image.Image, words: Sequence[str] | None = None) -> Boxes:
+        """Give the boxes of a photo that is looked up by its pixels; the photos are read until one is the same.
+
+        Raises:
+            DetectorError: the photo is none of the data set, or no photos were given to look it up in.
+        """
+        if self._folder is None:
+            raise DetectorError(
+                f"{self.name} can look up a photo only in a folder of photos with boxes: give both, or use for_sample"
+            )
+        wanted = _pixels(image)
+        for path in self._boxes:
+            if self._digest(self._folder / path) == wanted:
+                return self._of(path).detect(image, words)
+        raise DetectorError(
+            f"{self.name} has no boxes for this photo: it is none of {len(self._boxes)} of the data set"
+        )
+
+    def _of(self, path: str) -> GivenBoxes:
+        return GivenBoxes(self._boxes[path], name=self.name, labels=self.labels)
+
+    def _path_of(self, image: Path) -> str:
+        """The longest path inside the data set that a photo's path ends with."""
+        found = [path for path in self._by_name.get(image.name, []) if _ends_with(image, path)]
+        if not found:
+            raise InputError(
+                f"{self.name} has no photo that {str(image)!r} ends with, only {len(self._boxes)} others: give the "
+                "boxes of the data set that the samples are from"
+            )
+        return max(found, key=len)
+
+    def _digest(self, path: Path) -> str:
+        if path not in self._digests:
+            self._digests[path] = _pixels(load_image(path))
+        return self._digests[path]
 
 
 def read_yolo_labels(path: str | Path, image_size: tuple[int, int], names: Sequence[str] | Mapping[int, str]) -> Boxes:
@@ -122,6 +237,20 @@ def clip_box(box: Box, image_size: tuple[int, int]) -> Box:
             f"box of {box.label!r} with corners {box.xyxy} lies outside the image of {width} x {height} pixels"
         )
     return Box(box.label, corners, box.confidence)
+
+
+def _boxes_of(sample: Sample) -> list[Box]:
+    """The boxes of a sample's objects, under the objects' names."""
+    return [Box(item.name, item.box.xyxy, item.box.confidence) for item in sample.objects if item.box is not None]
+
+
+def _ends_with(image: Path, path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    return image.parts[-len(parts) :] == parts
+
+
+def _pixels(image: Image.Image) -> str:
+    return hashlib.sha256(repr(image.size).encode() + image.convert("RGB").tobytes()).hexdigest()
 
 
 def _parse_box(text: str) -> Box:

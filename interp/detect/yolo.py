@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interp.boxes import Box, Boxes
-from interp.detect.words import labels_for
+from interp.detect.batching import Asked, file_digest, keep_words, places_by
 from interp.errors import DetectorError, InputError
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ class YoloDetector:
         """
         from interp.detect.weights import EMBEDDED, find_weights, load_model
 
-        if not 0 <= confidence <= 1:
-            raise InputError(f"confidence {confidence} of the detector must lie between 0 and 1")
+        self.confidence = checked_share(confidence)
         path = find_weights(weights, download=download)
         self.name = str(weights) if str(weights) in EMBEDDED else path.name
-        self.confidence = confidence
-        self._device = _checked_device(device)
+        self._device = checked_device(device)
         self._model = load_model(path)
         self.labels: tuple[str, ...] = tuple(str(label) for label in self._model.names.values())
+        beside = [path.with_suffix(".yaml")] if path.suffix == ".safetensors" else []
+        self._digest = file_digest(path, *beside)
 
     def detect(self, image: Image.Image, words: Sequence[str] | None = None) -> Boxes:
         """Find objects in an image.
@@ -73,30 +73,56 @@ class YoloDetector:
         Raises:
             DetectorError: the model failed on this image.
         """
+        return self.detect_batch([image], [words])[0]
+
+    def detect_batch(self, images: Sequence[Image.Image], words: Sequence[Asked] | None = None) -> list[Boxes]:
+        """Find objects in several images; those of one size go through the model together.
+
+        Only those, because ultralytics pads a batch of different sizes to a square, which changes what the model sees.
+
+        Args:
+            images: photos, as in `detect`.
+            words: for each what to look for; None for everything in all of them.
+
+        Returns:
+            Boxes for each image, as `detect` gives them.
+
+        Raises:
+            DetectorError: the model failed.
+        """
+        pixels = [_widened(np.asarray(image.convert("RGB"))[:, :, ::-1], self._input_side) for image in images]
+        found: dict[int, Boxes] = {}
+        for places in places_by(array.shape for array in pixels):
+            for place, result in zip(places, self._predict([pixels[place] for place in places]), strict=True):
+                seen = result.boxes.cpu().numpy()
+                labels = [self.labels[int(number)] for number in seen.cls]
+                boxes = clipped(seen.xyxy, seen.conf, labels, images[place].size)
+                asked = None if words is None else words[place]
+                found[place] = keep_words(Boxes(boxes, source=self.name), asked, self.labels)
+        return [found[place] for place in range(len(images))]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the boxes depend on besides the photo: digest of the weights, confidence, version of ultralytics."""
+        from importlib.metadata import version
+
+        return {"weights": self._digest, "confidence": self.confidence, "ultralytics": version("ultralytics")}
+
+    def _predict(self, pixels: Sequence[np.ndarray]) -> list[Any]:
+        """Ultralytics' own results for arrays of one shape, which it reads as blue, green, red."""
         from interp.detect.containment import contained
         from interp.detect.weights import one_line
 
-        pixels = np.asarray(image.convert("RGB"))[:, :, ::-1]  # ultralytics reads arrays as blue, green, red
+        arrays = [np.ascontiguousarray(array) for array in pixels]
         with contained():
             try:
-                (result,) = self._model.predict(
-                    np.ascontiguousarray(_widened(pixels, self._input_side)),
-                    conf=self.confidence,
-                    device=self._device,
-                    verbose=False,
-                    save=False,
-                )
+                return self._model.predict(arrays, conf=self.confidence, device=self._device, verbose=False, save=False)
             except Exception as error:
+                height, width = arrays[0].shape[:2]
                 raise DetectorError(
-                    f"detector {self.name} failed on an image of {image.width} x {image.height} pixels "
+                    f"detector {self.name} failed on an image of {width} x {height} pixels "
                     f"({one_line(error)}): check weights and device {self._device!r}"
                 ) from error
-        found = result.boxes.cpu().numpy()
-        boxes = _as_boxes(found.xyxy, found.conf, [self.labels[int(number)] for number in found.cls], image.size)
-        if words is not None:
-            wanted = labels_for(words, self.labels)
-            boxes = [box for box in boxes if box.label in wanted]
-        return Boxes(tuple(boxes), source=self.name)
 
     @property
     def _input_side(self) -> int:
@@ -104,7 +130,15 @@ class YoloDetector:
         return int(min(side) if isinstance(side, (list, tuple)) else side)
 
 
-def _checked_device(device: str) -> str:
+def checked_share(confidence: float, what: str = "confidence") -> float:
+    """Refuse a confidence, or another share of a detector, that is not between 0 and 1."""
+    if not 0 <= confidence <= 1:
+        raise InputError(f"{what} {confidence} of the detector must lie between 0 and 1")
+    return float(confidence)
+
+
+def checked_device(device: str) -> str:
+    """Refuse a torch device that is not there."""
     import torch
 
     try:
@@ -116,17 +150,17 @@ def _checked_device(device: str) -> str:
     return device
 
 
+def clipped(xyxy: np.ndarray, confidences: np.ndarray, labels: Sequence[str], size: tuple[int, int]) -> tuple[Box, ...]:
+    """Cut boxes at the edge of the image of (width, height) pixels; the surest first, without those left no area."""
+    corners = np.clip(xyxy.astype(np.float64), 0, np.array([*size, *size], dtype=np.float64))
+    rows = zip(corners.tolist(), confidences.tolist(), labels, strict=True)
+    boxes = [(tuple(row), sure, label) for row, sure, label in rows if row[0] < row[2] and row[1] < row[3]]
+    boxes.sort(key=lambda item: -item[1])
+    return tuple(Box(label, (row[0], row[1], row[2], row[3]), sure) for row, sure, label in boxes)
+
+
 def _widened(pixels: np.ndarray, side: int) -> np.ndarray:
     """Pad an image so long that its short side would vanish at the model's input size; pixels keep their place."""
     height, width = pixels.shape[:2]
     least = -(-max(height, width) // side)
     return np.pad(pixels, ((0, max(0, least - height)), (0, max(0, least - width)), (0, 0)), mode="edge")
-
-
-def _as_boxes(xyxy: np.ndarray, confidences: np.ndarray, labels: Sequence[str], size: tuple[int, int]) -> list[Box]:
-    """Cut boxes at the edge of the image of (width, height) pixels and drop those that have no area in it."""
-    corners = np.clip(xyxy.astype(np.float64), 0, np.array([*size, *size], dtype=np.float64))
-    rows = zip(corners.tolist(), confidences.tolist(), labels, strict=True)
-    boxes = [(tuple(row), sure, label) for row, sure, label in rows if row[0] < row[2] and row[1] < row[3]]
-    boxes.sort(key=lambda item: -item[1])
-    return [Box(label, (row[0], row[1], row[2], row[3]), sure) for row, sure, label in boxes]

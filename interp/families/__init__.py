@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any
 from interp.errors import ModelError
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedModel
 
     from interp.grid import ImageGrid
+    from interp.patches import Patches
 
 Geometry = Callable[[tuple[int, int], Any, Any], "ImageGrid"]
 """`(image_size, processor, config) -> ImageGrid`: which pixels each image token saw of a photo of (width, height)."""
+
+PatchRule = Callable[["ImageGrid", Any, Any], "Patches"]
+"""`(grid, processor, config) -> Patches`: the image tokens of one photo taken apart into the patches of the tower."""
+
+PatchOrder = Callable[[int, int, Any], "np.ndarray"]
+"""`(rows, cols, config) -> int64 [patch]`: where each patch, row after row, stands in the sequence of the tower."""
 
 
 CAPABILITIES = ("rows", "vision", "generate", "prefix", "batch", "boxes")
@@ -42,6 +50,8 @@ class Tower:
         attention_out: what is added to the residual stream after attention, where that is not the attention itself.
         mlp_out: what is added to it after the MLP, where that is not the MLP itself.
         gains: attributes of a block, parameters or numbers, that scale what attention and MLP add, where it does so.
+        specials: names of the tokens before the patches in the sequence of the tower.
+        order: where each patch stands behind those; None for row after row.
     """
 
     blocks: str
@@ -52,6 +62,13 @@ class Tower:
     attention_out: str = ""
     mlp_out: str = ""
     gains: tuple[str, str] | None = None
+    specials: tuple[str, ...] = ()
+    order: PatchOrder | None = None
+
+
+def one_patch(config: Any) -> int:
+    """One patch along each side of an image token: the model merges none."""
+    return 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,8 @@ class Family:
         remarks: what one has to know of a capability, by name.
         texts: the language model's blocks where they are laid out differently, by the `model_type` of the text
             configuration.
+        merged: how many patches lie along each side of an image token, by the configuration.
+        patches: how image tokens are taken apart into patches, where they are not squares of them.
     """
 
     name: str
@@ -89,6 +108,8 @@ class Family:
     refusals: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
     texts: dict[str, Tower] = field(default_factory=dict)
+    merged: Callable[[Any], int] = one_patch
+    patches: PatchRule | None = None
 
 
 _MODULES = ("llava", "qwen", "glm4v", "idefics3", "internvl", "gemma", "mistral3", "anyres")

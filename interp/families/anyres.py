@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, ModelError
 from interp.families import VIEWS_REMARK, Family, Tower
-from interp.families.llava import ENCODER
+from interp.families.llava import CLIP, ENCODER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
-    from jaxtyping import Float64
+    from jaxtyping import Float64, Int
 
-    from interp.grid import ImageGrid
+    from interp.grid import ImageGrid, View
+    from interp.patches import Patches
     from interp.resizing import Axis
 
 SHRUNK_ABOVE = 1.1
@@ -64,23 +65,17 @@ def anyres_grid(
     """
     import numpy as np
 
-    from interp.grid import ImageGrid, View, grid_of_views
-    from interp.resizing import Axis, filter_radius
+    from interp.grid import ImageGrid, grid_of_views
 
     _check_settings(image_processor, config)
     side, patch = config.vision_config.image_size, config.vision_config.patch_size
-    x, y = (Axis(length, length) for length in image_size)
-    radius = filter_radius(image_processor)
-    squeezed = View.of_axes(x.resized(side, radius), y.resized(side, radius), (patch, patch))
-    whole = grid_of_views(image_size, [squeezed])
-    canvas = _best_canvas(image_size, image_processor.image_grid_pinpoints)
-    fitted = _fitted(image_size, canvas)
-    cells = tuple(length // side * (side // patch) for length in canvas)
+    whole = grid_of_views(image_size, [_squeezed(image_size, image_processor, side, patch)])
+    axes = _mosaic(image_size, image_processor)
+    cells = tuple(axis.length // side * (side // patch) for axis in axes)
     kept = _unpadded(image_size, cells)
     counts = _shrunk((len(kept[0]), len(kept[1])), most_tiles and most_tiles * (side // patch) ** 2)
     columns, lines = (
-        Lanes.of_patches(_centred(axis.resized(new, radius), full), side, patch, own, count)
-        for axis, new, full, own, count in zip((x, y), fitted, canvas, kept, counts, strict=True)
+        Lanes.of_patches(axis, side, patch, own, count) for axis, own, count in zip(axes, kept, counts, strict=True)
     )
     rows, cols = np.indices((counts[1], counts[0])).reshape(2, -1)
     boxes = np.vstack(
@@ -97,6 +92,76 @@ def anyres_grid(
         n_slots=len(whole) + counts[1] * (counts[0] + 1),
         reach=np.vstack([whole.reach, np.stack([columns.reach[cols], lines.reach[rows]], 1)]),
     )
+
+
+def anyres_patches(grid: ImageGrid, processor: Any, config: Any) -> Patches:
+    """The patches of the squeezed photo (view 0), then those of each tile (views from 1 on, row after row of tiles).
+
+    A token of the mosaic is a patch, or a bilinear mix of up to four where the mosaic was shrunk. What the model cuts
+    off at the mosaic's sides is in no token, and the other patches of a tile attend to it all the same.
+    """
+    import numpy as np
+
+    from interp.grid import View, grid_of_views
+    from interp.patches import Patches
+
+    side, patch = config.vision_config.image_size, config.vision_config.patch_size
+    across, per_tile = side // patch, (side // patch) ** 2
+    x, y = _mosaic(grid.image_size, processor.image_processor)
+    corners = [(left, top) for top in range(0, y.length, side) for left in range(0, x.length, side)]
+    tiles = [
+        View.of_axes(x.moved(-left, side), y.moved(-top, side), (patch, patch), number=number)
+        for number, (left, top) in enumerate(corners, start=1)
+    ]
+    whole = _squeezed(grid.image_size, processor.image_processor, side, patch)
+    kept = _unpadded(grid.image_size, (x.length // side * across, y.length // side * across))
+    own = grid.view == 1
+    (cols, col_shares), (rows, row_shares) = (
+        _mixed(patches, lines[own]) for patches, lines in zip(kept, (grid.cols, grid.rows), strict=True)
+    )
+    rows, cols = rows[:, :, None], cols[:, None, :]
+    tile = 1 + rows // across * (x.length // side) + cols // across
+    mosaic = tile * per_tile + rows % across * across + cols % across
+    shares = row_shares[:, :, None] * col_shares[:, None, :]
+    return Patches(
+        grid=grid_of_views(grid.image_size, [whole, *tiles]),
+        sources=np.vstack([np.arange(per_tile)[:, None].repeat(4, axis=1), mosaic.reshape(-1, 4)]),
+        shares=np.vstack([np.tile([1.0, 0.0, 0.0, 0.0], (per_tile, 1)), shares.reshape(-1, 4)]),
+    )
+
+
+def _mixed(kept: range, lines: np.ndarray) -> tuple[Int[np.ndarray, "token 2"], Float64[np.ndarray, "token 2"]]:
+    """The patches that bilinear interpolation mixes into tokens on these lines along one axis, and what each counts."""
+    import numpy as np
+
+    count = int(lines.max(initial=0)) + 1
+    place = (2 * lines + 1) * len(kept) / (2 * count) - 0.5
+    first = np.floor(place).astype(np.int64)
+    both = np.stack([first, np.minimum(first + 1, len(kept) - 1)], axis=1)
+    return kept.start + both, np.stack([first + 1 - place, place - first], axis=1)
+
+
+def _squeezed(image_size: tuple[int, int], image_processor: Any, side: int, patch: int) -> View:
+    """The whole photo as one tile."""
+    from interp.grid import View
+    from interp.resizing import Axis, filter_radius
+
+    radius = filter_radius(image_processor)
+    x, y = (Axis(length, length).resized(side, radius) for length in image_size)
+    return View.of_axes(x, y, (patch, patch))
+
+
+def _mosaic(image_size: tuple[int, int], image_processor: Any) -> tuple[Axis, Axis]:
+    """The axes of the photo in the mosaic, with padding on both sides."""
+    from interp.resizing import Axis, filter_radius
+
+    radius = filter_radius(image_processor)
+    canvas = _best_canvas(image_size, image_processor.image_grid_pinpoints)
+    x, y = (
+        _centred(Axis(length, length).resized(new, radius), full)
+        for length, new, full in zip(image_size, _fitted(image_size, canvas), canvas, strict=True)
+    )
+    return x, y
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,17 +308,19 @@ LLAVA_NEXT = Family(
     name="llava_next",
     model_types=("llava_next",),
     texts={"granite": _SCALED},
-    vision={"clip_vision_model": ENCODER, "siglip_vision_model": ENCODER},
+    vision={"clip_vision_model": CLIP, "siglip_vision_model": ENCODER},
     grid=grid,
     remarks=VIEWS_REMARK,
+    patches=anyres_patches,
 )
 
 LLAVA_ONEVISION = Family(
     name="llava_onevision",
     model_types=("llava_onevision",),
-    vision={"clip_vision_model": ENCODER, "siglip_vision_model": ENCODER},
+    vision={"clip_vision_model": CLIP, "siglip_vision_model": ENCODER},
     grid=onevision_grid,
     remarks=VIEWS_REMARK,
+    patches=anyres_patches,
 )
 
 FAMILIES = (LLAVA_NEXT, LLAVA_ONEVISION)

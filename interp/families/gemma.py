@@ -33,7 +33,7 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
 
     check_steps(processor.image_processor, "Gemma3ImageProcessor")
     vision = config.vision_config
-    token = vision.patch_size * (vision.image_size // vision.patch_size // int(config.mm_tokens_per_image**0.5))
+    token = vision.patch_size * _pooled(config)
     views = []
     for number, (x0, y0, x1, y1) in enumerate([(0, 0, *image_size), *_crops(image_size, processor)]):
         axes = _resized(image_size, (x0, y0, x1, y1), processor.image_processor)
@@ -44,6 +44,12 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
             )
         views.append(View.of_axes(*axes, (token, token), number=number))
     return grid_of_views(image_size, views)
+
+
+def _pooled(config: Any) -> int:
+    """How many patches are pooled along each side of an image token of Gemma-3."""
+    patches = config.vision_config.image_size // config.vision_config.patch_size
+    return patches // int(config.mm_tokens_per_image**0.5)
 
 
 def _resized(image_size: tuple[int, int], crop: tuple[int, int, int, int], image_processor: Any) -> tuple[Axis, Axis]:
@@ -109,6 +115,7 @@ GEMMA3 = Family(
     vision={"siglip_vision_model": ENCODER},
     grid=grid,
     remarks=VIEWS_REMARK,
+    merged=_pooled,
 )
 
 PALIGEMMA = Family(

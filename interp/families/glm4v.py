@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interp.families import Family, Tower
-from interp.families.qwen import PACKED, PACKED_REMARK, merged_grid
+from interp.families.qwen import PACKED, PACKED_REMARK, merge_size, merged_grid
 
 if TYPE_CHECKING:
     from interp.grid import ImageGrid
@@ -32,6 +32,7 @@ GLM4V = Family(
     grid=grid,
     wrapped_image="<|begin_of_image|>{}<|end_of_image|>",
     remarks=PACKED_REMARK,
+    merged=merge_size,
 )
 
 FAMILIES = (GLM4V,)

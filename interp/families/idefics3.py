@@ -117,6 +117,7 @@ IDEFICS3 = Family(
     final_norm="model.text_model.norm",
     grid=grid,
     remarks=VIEWS_REMARK,
+    merged=lambda config: config.scale_factor,
 )
 
 FAMILIES = (IDEFICS3,)

@@ -51,10 +51,15 @@ def _columns_and_rows(image_size: tuple[int, int], processor: Any, side: int) ->
 
 def _sides(size: dict[str, int], config: Any) -> tuple[int, int]:
     """Sides of a tile and of an image token, in pixels of a tile."""
-    patch, joined = config.vision_config.patch_size, round(1 / config.downsample_ratio)
+    patch, joined = config.vision_config.patch_size, _joined(config)
     if size.keys() != {"height", "width"} or size["height"] != size["width"] or patch[0] != patch[1]:
         raise ModelError(f"tiles of {size} and patches of {list(patch)} pixels: only squares are known")
     return size["height"], token_side(size["height"], patch[0], joined)
+
+
+def _joined(config: Any) -> int:
+    """How many patches the pixel shuffle joins along each side of an image token."""
+    return round(1 / config.downsample_ratio)
 
 
 ENCODER = Tower(
@@ -62,6 +67,7 @@ ENCODER = Tower(
     attention="attention",
     mlp_norm="layernorm_after",
     gains=("lambda_1", "lambda_2"),
+    specials=("class",),
 )
 """InternViT: its blocks scale what attention and MLP add."""
 
@@ -71,6 +77,7 @@ INTERNVL = Family(
     vision={"internvl_vision": ENCODER},
     grid=grid,
     remarks=VIEWS_REMARK,
+    merged=_joined,
 )
 
 FAMILIES = (INTERNVL,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import ModelError
@@ -57,10 +58,13 @@ def llava_grid(image_size: tuple[int, int], image_processor: Any, *, patch_size:
 ENCODER = Tower("model.vision_tower.encoder.layers", mlp_norm="layer_norm2")
 """The vision towers of CLIP and SigLIP, as transformers lays them out."""
 
+CLIP = replace(ENCODER, specials=("class",))
+"""CLIP's, whose sequence begins with a class token; SigLIP has none."""
+
 LLAVA = Family(
     name="llava",
     model_types=("llava",),
-    vision={"clip_vision_model": ENCODER, "siglip_vision_model": ENCODER, "pixtral": PIXTRAL},
+    vision={"clip_vision_model": CLIP, "siglip_vision_model": ENCODER, "pixtral": PIXTRAL},
     grid=grid,
 )
 

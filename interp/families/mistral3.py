@@ -74,6 +74,7 @@ MISTRAL3 = Family(
     vision={"pixtral": PIXTRAL},
     grid=grid,
     remarks={"vision": "the patches of all photos of a batch are one sequence"},
+    merged=lambda config: config.spatial_merge_size,
 )
 
 FAMILIES = (MISTRAL3,)

@@ -11,12 +11,16 @@ layer's last hook point: there the residual stream that the next layer receives 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, ModelError
 from interp.families import Family, Tower
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Int
+
     from interp.grid import ImageGrid
 
 
@@ -87,8 +91,47 @@ def _resized(
     return new_width, new_height
 
 
-PACKED = Tower("model.visual.blocks", attention="attn", mlp_norm="norm2", projections=("qkv",))
+def merge_size(config: Any) -> int:
+    """How many patches the merger joins along each side of an image token."""
+    return config.vision_config.spatial_merge_size
+
+
+def block_order(rows: int, cols: int, config: Any) -> Int[np.ndarray, " patch"]:
+    """Where each patch, row after row, stands in the tower: the patches of a token follow each other.
+
+    Example:
+        >>> print(block_order(2, 4, config))
+        [0 1 4 5 2 3 6 7]
+    """
+    block, inside = _in_blocks(rows, cols, merge_size(config))
+    return block * merge_size(config) ** 2 + inside
+
+
+def window_order(rows: int, cols: int, config: Any) -> Int[np.ndarray, " patch"]:
+    """The same in Qwen2.5-VL: its blocks are ordered by attention window, windows and blocks each row after row."""
+    import numpy as np
+
+    side = merge_size(config)
+    window = config.vision_config.window_size // side // config.vision_config.patch_size
+    down, right = np.indices((rows // side, cols // side)).reshape(2, -1)
+    sequence = np.lexsort((right % window, down % window, right // window, down // window))
+    block, inside = _in_blocks(rows, cols, side)
+    return np.argsort(sequence)[block] * side**2 + inside
+
+
+def _in_blocks(rows: int, cols: int, side: int) -> tuple[Int[np.ndarray, " patch"], Int[np.ndarray, " patch"]]:
+    """The block of each patch, blocks and patches row after row, and its place inside of it."""
+    import numpy as np
+
+    down, right = np.indices((rows, cols)).reshape(2, -1)
+    return down // side * (cols // side) + right // side, down % side * side + right % side
+
+
+PACKED = Tower("model.visual.blocks", attention="attn", mlp_norm="norm2", projections=("qkv",), order=block_order)
 """A vision tower that takes the patches of all photos as one sequence, with queries, keys and values fused."""
+
+WINDOWED = replace(PACKED, order=window_order)
+"""Qwen2.5-VL's, most of whose layers attend inside windows."""
 
 PACKED_REMARK = {"vision": "the patches of all photos of a batch are one sequence, those of a token side by side"}
 
@@ -101,10 +144,11 @@ FAMILIES = tuple(
     Family(
         name=kind,
         model_types=(kind,),
-        vision={f"{kind}_vision": PACKED},
+        vision={f"{kind}_vision": WINDOWED if kind == "qwen2_5_vl" else PACKED},
         grid=grid,
         wrapped_image="<|vision_start|>{}<|vision_end|>",
         remarks={**PACKED_REMARK, **(DEEPSTACK_REMARK if kind == "qwen3_vl" else {})},
+        merged=merge_size,
     )
     for kind in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 )

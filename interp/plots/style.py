@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
@@ -102,10 +103,10 @@ def mean_with_band(
         ax.fill_between(x, around.low, around.high, color=colour, alpha=0.2, linewidth=0)
 
 
-def legend_below(ax: Axes, *extra: Artist, columns: int = 2) -> None:
+def legend_below(ax: Axes, *extra: Artist, columns: int = 2) -> Legend:
     """A legend under the axes, where it can hide no data."""
     handles = [*ax.get_legend_handles_labels()[0], *extra]
-    ax.legend(
+    return ax.legend(
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.16),

@@ -1,0 +1,156 @@
+"""Boxes of a whole data set: instances files of COCO, folders of YOLO labels, and COCO's class names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from interp.boxes import Box, Boxes
+from interp.detect.given import clip_box, read_yolo_labels
+from interp.errors import InputError
+
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+
+COCO_NAMES: tuple[str, ...] = (
+    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
+    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow"),
+    *("elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee"),
+    *("skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard"),
+    *("tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
+    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch"),
+    *("potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
+    *("microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear"),
+    *("hair drier", "toothbrush"),
+)
+"""The 80 classes of COCO's instances (Lin et al. 2014, arXiv:1405.0312), in the order that detectors number them."""
+
+
+def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> dict[str, Boxes]:
+    """Read the boxes of a COCO instances file (`instances_val2017.json` and the like).
+
+    Crowds (`iscrowd`) are left out, and so are boxes of no width or height, of which COCO has a few.
+
+    Args:
+        path: the JSON file with `images`, `annotations` (boxes as x, y, width, height in pixels) and `categories`.
+        images: the folder of the photos: with it, only photos that lie there are read, and the size of each must be
+            that of the file.
+
+    Returns:
+        For each photo, by its `file_name`, its boxes in pixels, cut at its edge; photos without objects have none.
+
+    Raises:
+        InputError: the file can not be read or is of another form, a box lies outside its photo, none of the photos
+            lies in the folder, or one has another size there.
+
+    Example:
+        >>> boxes = read_coco_boxes("annotations/instances_val2017.json")  # doctest: +SKIP
+        >>> boxes["000000000139.jpg"].labels[:2]  # doctest: +SKIP
+        ['potted plant', 'tv']
+    """
+    content = _read_json(Path(path))
+    try:
+        names = {item["id"]: str(item["name"]) for item in content["categories"]}
+        photos = {item["id"]: (str(item["file_name"]), (item["width"], item["height"])) for item in content["images"]}
+        boxes: dict[Any, list[Box]] = {number: [] for number in photos}
+        for item in content["annotations"]:
+            if not item.get("iscrowd"):
+                boxes[item["image_id"]] += _boxes_of(item["bbox"], names[item["category_id"]], photos[item["image_id"]])
+    except (TypeError, AttributeError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{str(path)!r} is no COCO instances file ({type(error).__name__}: {error}): give a JSON file with images, "
+            "annotations with boxes, and categories, whose ids belong together"
+        ) from error
+    found = {name: Boxes(tuple(boxes[number]), source="data set") for number, (name, _) in photos.items()}
+    if images is None:
+        return found
+    return {name: found[name] for name in _present(Path(images).expanduser(), dict(photos.values()))}
+
+
+def read_yolo_folder(
+    images: str | Path, labels: str | Path, names: Sequence[str] | Mapping[int, str] = COCO_NAMES
+) -> dict[str, Boxes]:
+    """Read a folder of photos with YOLO's label files, one beside each photo's name with the ending `.txt`.
+
+    A photo without a label file has no objects, as is YOLO's custom.
+
+    Args:
+        images: the folder of the photos, with what lies below it.
+        labels: the folder of the label files, laid out alike.
+        names: the class names by number; those of COCO by default.
+
+    Returns:
+        For each photo, by its path inside `images`, its boxes in pixels.
+
+    Raises:
+        InputError: a folder can not be read, no photo has a label file, or one can not be read.
+
+    Example:
+        >>> boxes = read_yolo_folder("coco128/images", "coco128/labels")  # doctest: +SKIP
+        >>> boxes["000000000009.jpg"].labels[0]  # doctest: +SKIP
+        'bowl'
+    """
+    photos, texts = Path(images).expanduser(), Path(labels).expanduser()
+    found, labelled = {}, 0
+    for path in sorted(photos.rglob("*")):
+        if path.suffix.lower() not in PHOTO_SUFFIXES:
+            continue
+        inside = path.relative_to(photos)
+        text = texts / inside.with_suffix(".txt")
+        labelled += text.is_file()
+        boxes = read_yolo_labels(text, _upright_size(path), names) if text.is_file() else Boxes(source="data set")
+        found[inside.as_posix()] = boxes
+    if not labelled:
+        raise InputError(
+            f"none of the {len(found)} photos in {str(images)!r} has a label file in {str(labels)!r}: "
+            "give both folders of one data set"
+        )
+    return found
+
+
+def _boxes_of(bbox: Sequence[float], label: str, photo: tuple[str, tuple[int, int]]) -> list[Box]:
+    """One box as a list, cut at the edge of its photo; an empty list where it has no area of its own."""
+    x, y, width, height = (float(value) for value in bbox)
+    if width == 0 or height == 0:
+        return []
+    name, size = photo
+    try:
+        return [clip_box(Box(label, (x, y, x + width, y + height)), size)]
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r} can not be read as JSON ({error}): give a COCO instances file") from error
+
+
+def _present(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """The photos that lie in a folder; refuses one that has another size than its boxes were drawn in."""
+    there = [name for name in sizes if (folder / name).is_file()]
+    if not there:
+        raise InputError(f"none of the {len(sizes)} photos of the file lies in {str(folder)!r}: give their folder")
+    for name in there:
+        size = _upright_size(folder / name)
+        if size != tuple(sizes[name]):
+            raise InputError(
+                f"{str(folder / name)!r} is {size[0]} x {size[1]} pixels upright and its boxes were drawn in "
+                f"{sizes[name][0]} x {sizes[name][1]}: give the photos that belong to the boxes"
+            )
+    return there
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    """Width and height of a photo after its EXIF rotation, read without decoding it."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{str(path)!r} is no photo that can be read ({error}): replace it or take it away") from error
+    return (height, width) if turned else (width, height)

@@ -1,0 +1,150 @@
+"""The content of the page to explore: what its script reads, in JSON's own types, maps packed and photo made small."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.explore.data import LABELS, Exploration, Run
+from interp.explore.packing import FLOOR, pack, to_blob
+from interp.trajectory import PARTS, paper_layers
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LONGEST = 900  # pixels of the longer side of the photo in the page
+LOSSLESS = 256  # pixels; a photo so small is kept as it is
+MOST_PHOTO = 260_000  # bytes
+QUALITIES = (88, 75, 60, 45, 30, 15)
+MOST_FINE = 1_300_000  # bytes of maps up to which each weight gets two of them
+
+
+def page_content(exploration: Exploration) -> dict[str, Any]:
+    """What the page's script reads.
+
+    Raises:
+        InputError: the photo is not the one that the grid was made for.
+    """
+    from interp.plots.canvas import canvas
+    from interp.plots.style import DIVERGING, SEQUENTIAL, name_paper_layers
+
+    grid, layers = exploration.grid, exploration.n_layers
+    frame = canvas(exploration.image, grid).frame
+    bits = _bits(exploration)
+    neutral = None if exploration.neutral is None else _maps(exploration.divisor, bits, floor=0.0)
+    return {
+        "layers": layers,
+        "heads": exploration.n_heads,
+        "paper": {"layers": list(paper_layers(layers)), "name": name_paper_layers(layers)},
+        "photo": {"source": photo_url(exploration.image.crop(frame)), "frame": list(frame), "seen": list(grid.seen)},
+        "tokens": _tokens(exploration),
+        "views": [{"number": number, "name": _name_view(number)} for number in np.unique(grid.view).tolist()],
+        "length": len(exploration.layout),
+        "parts": list(PARTS),
+        "image_positions": len(grid) / exploration.visible_keys,
+        "boxes": _boxes(exploration),
+        "normalisations": [_normalisation(exploration, name) for name in exploration.normalisations],
+        "sinks": _sinks(exploration),
+        "runs": [_run(exploration, run, bits) for run in exploration.runs],
+        "neutral": neutral,
+        "colours": {"run": to_blob(colour_table(SEQUENTIAL)), "difference": to_blob(colour_table(DIVERGING))},
+    }
+
+
+def photo_url(photo: Image.Image) -> str:
+    """A photo as a data URL: a small one as it is, any other resized, as JPEG of a bounded number of bytes."""
+    if max(photo.size) <= LOSSLESS:
+        return _data_url("png", _encoded(photo, "PNG"))
+    small = photo.convert("RGB")
+    small.thumbnail((LONGEST, LONGEST), reducing_gap=2.0)
+    for quality in QUALITIES:
+        written = _encoded(small, "JPEG", quality=quality, optimize=True)
+        if len(written) <= MOST_PHOTO:
+            break
+    return _data_url("jpeg", written)
+
+
+def colour_table(name: str) -> np.ndarray:
+    """The 256 colours of one of matplotlib's maps, uint8 [colour rgb]."""
+    from matplotlib import colormaps
+
+    return colormaps[name](np.arange(256), bytes=True)[:, :3]
+
+
+def _tokens(exploration: Exploration) -> dict[str, Any]:
+    """Where each image token lies: in the photo, in its view, in the prompt."""
+    grid = exploration.grid
+    places = {"rows": grid.rows, "columns": grid.cols, "views": grid.view}
+    places["positions"] = exploration.layout.image_positions
+    blobs = {name: to_blob(np.asarray(place, dtype=np.int32)) for name, place in places.items()}
+    return {"count": len(grid), "boxes": to_blob(grid.boxes.astype(np.float32)), **blobs}
+
+
+def _boxes(exploration: Exploration) -> list[dict[str, Any]]:
+    """The objects, in pixels of the photo."""
+    pairs = zip(exploration.boxes, exploration.roles, strict=True)
+    return [{"label": box.label, "xyxy": [float(side) for side in box.xyxy], "role": role} for box, role in pairs]
+
+
+def _normalisation(exploration: Exploration, name: str) -> dict[str, Any]:
+    """A normalisation: what its values are, and what evenly spread attention has: of a token, and with the boxes."""
+    even = {"token": exploration.even(name), **exploration.even_agreement(name)}
+    return {"name": name, "label": LABELS[name], "even": {key: _short(values) for key, values in even.items()}}
+
+
+def _short(values: np.ndarray) -> dict[str, Any]:
+    """Values per layer and head, or the one value that they all have."""
+    same = bool((values == values[0, 0]).all() or np.isnan(values).all())
+    return to_blob((values[:1, :1] if same else values).astype(np.float32))
+
+
+def _sinks(exploration: Exploration) -> dict[str, Any]:
+    """Which tokens no-sinks takes out, a bit each, in rows of whole bytes: one row for every map, or one for all."""
+    everywhere: np.ndarray = np.zeros((1, len(exploration.grid)), dtype=bool)
+    taken = everywhere if exploration.sinks is None else ~exploration.kept.reshape(-1, len(exploration.grid))
+    return to_blob(np.packbits(taken[:1] if (taken == taken[0]).all() else taken, axis=-1))
+
+
+def _run(exploration: Exploration, run: Run, bits: int) -> dict[str, Any]:
+    """One run: its maps, and per layer and head what they sum to and how they agree with the boxes."""
+    names = exploration.normalisations
+    agreement = {name: exploration.agreement(exploration.maps(run, name), name) for name in names}
+    bare = pack(exploration.without_sinks(run)[:, -1], bits=16).to_json() if "no-sinks" in names else None
+    return {
+        "name": run.name,
+        **_maps(run.weights, bits),
+        "bare": bare,
+        "totals": {name: to_blob(exploration.totals(run, name).astype(np.float32)) for name in names},
+        "shares": to_blob(run.shares),
+        "cosine": {name: to_blob(agreement[name]["cosine"].astype(np.float32)) for name in names},
+        "mass": {name: to_blob(agreement[name]["mass"].astype(np.float32)) for name in names},
+    }
+
+
+def _maps(weights: np.ndarray, bits: int, *, floor: float = FLOOR) -> dict[str, Any]:
+    """The maps of the heads, and those of the head mean, which is looked at most and always gets two bytes."""
+    mean, heads = pack(weights[:, -1], bits=16, floor=floor), pack(weights[:, :-1], bits=bits, floor=floor)
+    return {"mean": mean.to_json(), "heads": heads.to_json()}
+
+
+def _bits(exploration: Exploration) -> int:
+    """Two bytes a weight where the page stays small, one where it does not."""
+    kept = len(exploration.runs) + (exploration.neutral is not None)
+    return 16 if 2 * kept * exploration.runs[0].weights.size <= MOST_FINE else 8
+
+
+def _name_view(number: int) -> str:
+    return "whole photo" if number == 0 else f"tile {number}"
+
+
+def _encoded(photo: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    photo.save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+def _data_url(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

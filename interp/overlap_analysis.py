@@ -1,0 +1,213 @@
+"""What an overlap study says: does overlap go with right answers, where, against which null, other things equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.association import Association, association
+from interp.errors import InputError
+from interp.layer_choice import LayerComparison, compare_layers
+from interp.nulls import NULL_MEASURES
+from interp.partial import PartialEffect, partial_effect
+from interp.sinks import ratio
+from interp.stats import Interval, wilson
+from interp.trajectory import paper_layers
+
+if TYPE_CHECKING:
+    from interp.overlap_study import OverlapStudy
+
+NO_RELATION = "(none)"
+DRAWS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class OverlapAnalysis:
+    """What `analyse` found for one measure, region and normalisation; layers are 0-based.
+
+    Attributes:
+        measure, region, normalisation: of what.
+        accuracy: share of right answers, over all samples, with its Wilson interval.
+        pooled: does it predict right answers, over all pairs of samples; arrays [layer head+1], the head mean last.
+        within: the same over pairs inside one relation, so that what tells relations apart can not pass for overlap.
+        layers: the paper's layers against the best, chosen on other samples; head mean, inside relations.
+        partial: head mean beside confidence and the boxes' area, [layer].
+        above: of each null, the mean over samples of the measure less the null's, head mean, [layer], with a bootstrap
+            interval over groups; of mass where the measure has no null.
+        above_measure: of which measure `above` is.
+        told: why a part is missing, in sentences.
+    """
+
+    measure: str
+    region: str
+    normalisation: str
+    accuracy: Interval
+    pooled: Association
+    within: Association
+    layers: LayerComparison | None
+    partial: PartialEffect | None
+    above: dict[str, Interval]
+    above_measure: str
+    told: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Say in a few lines what was found.
+
+        Example:
+            >>> print(analyse(study).describe())
+            right: 58.3 % [53.4, 63.0] of 412 answers
+            ...
+        """
+        share = self.accuracy
+        n = self.pooled.n_right + self.pooled.n_wrong
+        lines = [f"right: {share.estimate:.1%} [{share.low:.1%}, {share.high:.1%}] of {n} answers"]
+        name = f"{self.measure} ({self.region}, {self.normalisation}, head mean)"
+        for kind, found in (("over all pairs", self.pooled), ("inside relations", self.within)):
+            lines.append(f"{name} {kind}: {_say_strongest(found)}")
+        if self.layers is not None:
+            lines.append(_say_layers(self.layers))
+        for null, gain in self.above.items():
+            lines.append(f"{self.above_measure} above {null}: {_say_largest(gain)}")
+        return "\n".join([*lines, *self.told])
+
+
+def analyse(
+    study: OverlapStudy,
+    *,
+    measure: str = "cosine",
+    region: str = "union",
+    normalisation: str = "image",
+    seed: int = 0,
+    n_draws: int = 2000,
+) -> OverlapAnalysis:
+    """Does a measure of overlap predict right answers: pooled, inside relations, by layer, beside other things.
+
+    Samples that share a group (an object pair, a photo) are drawn and shuffled together.
+
+    Args:
+        study: what was measured.
+        measure: which one.
+        region: of which boxes.
+        normalisation: of the attention.
+        seed: of draws and shuffles.
+        n_draws: how many of each.
+
+    Example:
+        >>> analyse(study, measure="mass").within.p_max.min()
+
+    Raises:
+        InputError: the study has no such measure, region or normalisation.
+    """
+    scores = study.values(measure, region, normalisation)
+    mean, right = scores[..., -1], study.right
+    relation = study.samples["relation"].replace("", NO_RELATION).to_numpy(dtype=object)
+    groups = _groups(study)
+    draws: dict[str, Any] = {"groups": groups, "seed": seed, "n_draws": n_draws}
+    told: list[str] = []
+
+    def choose() -> LayerComparison:
+        if study.layers != tuple(range(study.n_layers)):
+            raise InputError("not all layers were measured")
+        return compare_layers(mean, right, chosen=paper_layers(study.n_layers), strata=relation, **draws)
+
+    def adjust() -> PartialEffect:
+        other = {name: study.samples[name].to_numpy(dtype=np.float64) for name in ("confidence", "area_union")}
+        return partial_effect(mean, right, other, **draws)
+
+    above_measure = measure if measure in NULL_MEASURES else "mass"
+    return OverlapAnalysis(
+        measure=measure,
+        region=region,
+        normalisation=normalisation,
+        accuracy=wilson(int(right.sum()), len(right)),
+        pooled=association(scores, right, n_shuffles=n_draws, **draws),
+        within=association(scores, right, strata=relation, n_shuffles=n_draws, **draws),
+        layers=_unless_refused(choose, "the best layers were not chosen", told),
+        partial=_unless_refused(adjust, "overlap was not held beside confidence and area", told),
+        above=_above(study, above_measure, region, normalisation, groups, seed),
+        above_measure=above_measure,
+        told=tuple(told),
+    )
+
+
+def _groups(study: OverlapStudy) -> np.ndarray | None:
+    """What is drawn together, [sample]; None where every sample is alone."""
+    names = study.samples["group"].astype(str).to_numpy(dtype=object)
+    named = np.array([name or f"alone {place}" for place, name in enumerate(names)], dtype=object)
+    return named if 1 < len(set(named)) < len(named) else None
+
+
+def _above(
+    study: OverlapStudy, measure: str, region: str, normalisation: str, groups: np.ndarray | None, seed: int
+) -> dict[str, Interval]:
+    """The mean of a measure less that of each null, head mean, [layer]; NaN where no two groups have both."""
+    real = study.values(measure, region, normalisation)[..., -1].astype(np.float64)
+    found = {}
+    for null in ("even", *study.nulls):
+        gain = real - study.values(f"{null}_{measure}", region, normalisation)[..., -1]
+        found[null] = _mean(gain, np.arange(len(gain)) if groups is None else groups, seed)
+    return found
+
+
+def _mean(values: np.ndarray, groups: np.ndarray, seed: int, level: float = 0.95) -> Interval:
+    """The mean over samples that have a value, [layer], with a bootstrap that draws whole groups."""
+    of = np.unique(groups.astype(str), return_inverse=True)[1]
+    known, n = np.isfinite(values), int(of.max(initial=-1)) + 1
+    sums, sizes = np.zeros((n, values.shape[1])), np.zeros((n, values.shape[1]))
+    np.add.at(sums, of, np.where(known, values, 0.0))
+    np.add.at(sizes, of, known)
+    estimate = ratio(sums.sum(axis=0), sizes.sum(axis=0))
+    if n < 2:
+        return Interval(estimate, np.full_like(estimate, np.nan), np.full_like(estimate, np.nan), level)
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS)
+    drawn = ratio(counts @ sums, counts @ sizes)
+    low, high = np.full((2, values.shape[1]), np.nan)
+    some = np.isfinite(drawn).any(axis=0)
+    low[some], high[some] = np.nanquantile(drawn[:, some], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Interval(estimate, low, high, level, DRAWS)
+
+
+def _unless_refused(measure: Callable[[], Any], what: str, told: list[str]) -> Any:
+    """What a measurement gives; where the data do not allow it, None, and the reason among what is told."""
+    try:
+        return measure()
+    except InputError as error:
+        told.append(f"{what}: {error}.")
+        return None
+
+
+def _say_strongest(found: Association) -> str:
+    """The layer whose AUROC lies farthest from one half."""
+    auroc = np.asarray(found.auroc)[:, -1]
+    if np.isnan(auroc).all():
+        return f"no right answer can be compared with a wrong one ({found.n_right} right, {found.n_wrong} wrong)"
+    layer = int(np.nanargmax(np.abs(auroc - 0.5)))
+    low, high, null_low, null_high, p = (
+        float(np.asarray(getattr(found, name))[layer, -1]) for name in ("low", "high", "null_low", "null_high", "p_max")
+    )
+    return (
+        f"AUROC {auroc[layer]:.3f} [{low:.3f}, {high:.3f}] in layer {layer}, the farthest from one half; shuffled "
+        f"answers give {null_low:.3f} to {null_high:.3f}; p, corrected for all layers and heads, {p:.3g}"
+    )
+
+
+def _say_layers(found: LayerComparison) -> str:
+    names = ", ".join(map(str, found.chosen_layers))
+    best, gain = found.best, found.difference
+    return (
+        f"the paper's layers ({names}): AUROC {found.chosen.estimate:.3f} inside relations; the best layers, chosen on "
+        f"other samples, {best.estimate:.3f}; difference {gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+    )
+
+
+def _say_largest(gain: Interval) -> str:
+    if np.isnan(gain.estimate).all():
+        return "not defined in any layer"
+    layer = int(np.nanargmax(gain.estimate))
+    return (
+        f"{gain.estimate[layer]:+.3f} [{gain.low[layer]:+.3f}, {gain.high[layer]:+.3f}] in layer {layer}, where it is "
+        "the most"
+    )

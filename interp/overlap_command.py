@@ -1,0 +1,136 @@
+"""The command `python -m interp overlap`: a data set or folder of photos, a model, a detector, and what is found."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interp.cli import add_model_options, load, note_random_weights, numbers
+from interp.errors import InputError
+
+if TYPE_CHECKING:
+    from interp.datasets.sample import Sample
+
+OVERLAP = """Does attention lie on the objects that a question names, and more so where the answer is right?
+
+Asks every question of a data set, and measures for each layer and head how well the attention behind the first answer
+token lies on the boxes of the question's objects: cosine, mass, pixel AUROC, pointing game and more. Beside each stand
+its nulls: boxes of other photos, boxes moved at random, a centred map, another head, even attention. Then it says
+whether the measure tells right from wrong answers, over all pairs of samples and inside each relation.
+
+data, one of:
+  a benchmark     python -m interp datasets lists them; shapes, shapes-a and shapes-b are drawn and need no files
+  your own photos a folder with questions.csv: columns image, question, answer, and perhaps options, objects, boxes,
+                  relation, group, id. Boxes may also lie beside the photos, as labels/NAME.txt in YOLO's format with
+                  classes.txt, or as a COCO file. Without questions.csv, questions are made of such boxes.
+
+detectors:
+  ground-truth    the boxes of the data set itself
+  NAME, WEIGHTS   shapes-detector, a YOLO .pt file, an .onnx file, or a model of transformers; yolo11n.pt and the like
+                  are fetched with --download
+
+Samples whose objects are not found stay in the table: coverage is a result. A run that breaks off goes on with
+--resume. Layers count from 0.
+
+examples:
+  python -m interp overlap --dataset shapes --n 200 --detector ground-truth --out out/shapes
+  python -m interp overlap --dataset holiday/ --detector yolo11n.pt --download --out out/holiday
+  python -m interp overlap --dataset controlled-a --folder data --detector IDEA-Research/grounding-dino-base \\
+      --download --normalisations image,no-sinks --model llava-hf/llava-1.5-7b-hf --device cuda --out out/controlled-a
+"""
+
+NORMALISATIONS = """what attention is divided by, some of: image (sums to one over the image), keys (as the softmax gave
+it), no-sinks (sink tokens taken out), relative (over that under a neutral prompt) (default: %(default)s)"""
+
+
+def add_overlap_command(commands: Any) -> None:
+    """Add `overlap` to the commands of `python -m interp`."""
+    one = commands.add_parser("overlap", help="attention, objects and answers over a data set", description=OVERLAP)
+    data = one.add_argument_group("data")
+    data.add_argument("--dataset", required=True, help="name of a benchmark, or a folder of photos")
+    data.add_argument("--folder", help="where the files of a benchmark lie")
+    data.add_argument("--images", help="another folder to look for a benchmark's photos in")
+    data.add_argument("--n", type=int, help="only the first so many samples")
+    look = one.add_argument_group("objects")
+    look.add_argument("--detector", default="ground-truth", help="who looks for the objects (default: %(default)s)")
+    look.add_argument("--download", action="store_true", help="let --detector fetch published weights")
+    how = one.add_argument_group("measures")
+    how.add_argument("--layers", help="only these layers, 0-based: 17,18 or 4-7 (default: all)")
+    how.add_argument("--normalisations", default="image", help=NORMALISATIONS)
+    how.add_argument("--draws", type=int, default=10, help="draws of each null and sample (default: %(default)s)")
+    how.add_argument("--seed", type=int, default=0, help="of nulls, bootstraps and shuffles (default: %(default)s)")
+    job = one.add_argument_group("run")
+    job.add_argument("--batch", type=int, default=8, help="samples that share one pass (default: %(default)s)")
+    job.add_argument("--max-new-tokens", type=int, default=10, help="length of an answer (default: %(default)s)")
+    job.add_argument("--out", default="out/overlap", help="folder for the results (default: %(default)s)")
+    job.add_argument("--resume", action="store_true", help="go on with what lies in --out")
+    add_model_options(one)
+    one.set_defaults(command=overlap_command, prompt="paper")
+
+
+def overlap_command(options: argparse.Namespace) -> int:
+    """Run `overlap`: check what costs nothing first, then load the model."""
+    from interp.nulls import NULLS
+    from interp.output import OutputFolder
+    from interp.overlap_analysis import analyse
+    from interp.overlap_report import write_overlap_report
+    from interp.overlap_run import check_request, study_overlap
+    from interp.roles import loaded
+    from interp.study import refuse_begun
+
+    normalisations = tuple(part.strip() for part in options.normalisations.split(","))
+    layers = None if options.layers is None else numbers(options.layers)
+    folder = OutputFolder(options.out)
+    refuse_begun(folder.path, resume=options.resume)
+    samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
+    detector = options.detector
+    sizes = {"draws": options.draws, "batch": options.batch, "seed": options.seed}
+    check_request(samples, detector, normalisations=normalisations, nulls=NULLS, **sizes)
+    device = "cpu" if options.device in (None, "auto") else options.device
+    looking = loaded(detector, download=options.download, device=device)
+    note_random_weights(options.model)
+    vlm = load(options)
+    study = study_overlap(
+        vlm,
+        samples,
+        detector=looking,
+        normalisations=normalisations,
+        layers=layers,
+        out=folder.path,
+        resume=options.resume,
+        prompt=options.prompt,
+        max_new_tokens=options.max_new_tokens,
+        record={"dataset": options.dataset},
+        **sizes,
+    )
+    found = analyse(study, normalisation=study.normalisations[0], seed=options.seed)
+    whole = study.coverage().iloc[0]
+    counts = ", ".join(f"{name} {whole[name]}" for name in ("both", "one", "none"))
+    print(f"objects found in {whole['complete']} of {whole['n']} samples ({counts}) by {study.settings['detector']}")
+    remarks = " ".join(study.settings["remarks"])
+    write_overlap_report(folder, study, found, samples=samples, vlm=vlm, out_of_domain=remarks or None)
+    return 0
+
+
+def read_samples(
+    dataset: str, folder: str | Path | None = None, *, n: int | None = None, images: str | Path | None = None
+) -> list[Sample]:
+    """The samples of a benchmark by name, or of a folder of one's own photos.
+
+    Raises:
+        InputError: it is neither, or what `read_dataset` and `read_folder` refuse.
+
+    Example:
+        >>> len(read_samples("shapes", n=4))
+        4
+    """
+    from interp.datasets import BENCHMARKS, read_dataset, read_folder
+
+    if dataset in BENCHMARKS:
+        return read_dataset(dataset, folder, n=n, images=images)
+    if not Path(dataset).expanduser().is_dir():
+        raise InputError(f"{dataset!r} is no folder of photos and no data set: name one of {', '.join(BENCHMARKS)}")
+    if folder is not None or images is not None:
+        raise InputError("--folder and --images say where a benchmark lies: leave them out for a folder of photos")
+    return read_folder(dataset, n=n)

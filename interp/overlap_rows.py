@@ -1,0 +1,201 @@
+"""The rows of an overlap study: what each sample was asked and answered, and how attention agrees with its boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.measures import MAP_MEASURES, MEASURES
+from interp.nulls import NULL_MEASURES, ROLES, BoxPool, measure_centre, measure_draws, moved_boxes
+from interp.overlap import _kinds, _weights, overlap
+from interp.roles import Roles, as_text
+from interp.trajectory import trajectory
+
+if TYPE_CHECKING:
+    from interp.datasets.sample import Sample
+    from interp.generation import GeneratedAttention, Generation
+    from interp.grid import ImageGrid
+    from interp.hooked_vlm import HookedVLM
+    from interp.overlap import Overlap
+    from interp.trajectory import Trajectory
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """How samples are asked."""
+
+    vlm: HookedVLM
+    prompt: str
+    max_new_tokens: int
+    neutral_prompt: str | None
+
+    def answers(
+        self, samples: Sequence[Sample]
+    ) -> tuple[Generation, tuple[GeneratedAttention, ...], tuple[ImageGrid, ...]]:
+        """Answers, last prompt rows, and grids."""
+        from interp.study import prepare_samples
+
+        inputs = prepare_samples(self.vlm, samples, self.prompt)
+        answer, rows = self.vlm.generate_with_cache(inputs, self.max_new_tokens, query_rows="last")
+        return answer, rows, inputs.grids
+
+    def neutral(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+        """Attention over the image under the neutral prompt, [layer head token] of each sample."""
+        import torch
+
+        inputs = self.vlm.prepare(
+            [sample.image for sample in samples], [self.neutral_prompt or ""] * len(samples), prompt=self.prompt
+        )
+        names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(self.vlm.cfg.n_layers)]
+        with torch.no_grad():
+            _, cache = self.vlm.run_with_cache(inputs, names_filter=names, logits_to_keep=1)
+        rows = np.stack([cache[name][:, :, 0].float().cpu().numpy() for name in names], axis=1)
+        return [own[..., layout.image_positions] for own, layout in zip(rows, inputs.layouts, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Measuring:
+    """What a study calls with each batch of samples."""
+
+    asking: Asking
+    places: dict[str, int]
+    roles: list[Roles]
+    pool: BoxPool | None
+    normalisations: tuple[str, ...]
+    layers: tuple[int, ...]
+    nulls: tuple[str, ...]
+    draws: int
+    seed: int
+    sinks: np.ndarray | None
+
+    @property
+    def arrays(self) -> list[str]:
+        """The names of the columns that hold arrays."""
+        drawn = [null for null in self.nulls if null != "heads"]  # which is drawn from the arrays, afterwards
+        nulls = [f"{null}_{measure}" for null in drawn for measure in NULL_MEASURES]
+        return [*MEASURES, *MAP_MEASURES, *(f"even_{measure}" for measure in MEASURES), *nulls]
+
+    def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
+        """One row for each sample of a batch."""
+        answer, rows, grids = self.asking.answers(samples)
+        neutral: Sequence[np.ndarray | None] = [None] * len(samples)
+        if self.asking.neutral_prompt:
+            neutral = self.asking.neutral(samples)
+        told = _judged(samples, answer)
+        return [
+            [{**told[place], **self._measured(sample, rows[place], grids[place], neutral[place])}]
+            for place, sample in enumerate(samples)
+        ]
+
+    def _measured(
+        self, sample: Sample, row: GeneratedAttention, grid: ImageGrid, neutral: np.ndarray | None
+    ) -> dict[str, Any]:
+        """What was found in one sample, and how the attention agrees with it."""
+        place = self.places[sample.id]
+        roles, layers = self.roles[place], list(self.layers)
+        looked = trajectory(row.pattern[layers][:, :, 0], row.layout, grid, sample_id=sample.id)
+        extra: dict[str, Any] = {"sinks": self.sinks, "neutral": None if neutral is None else neutral[layers]}
+        found = overlap(
+            looked,
+            grid,
+            regions={role: roles.boxes.get(role, ()) for role in ROLES},
+            contrast=ROLES,
+            normalisations=self.normalisations,
+            **extra,
+        )
+        arrays = {name: found.measures[name][..., 0] for name in MEASURES}
+        arrays |= {name: found.map_measures[name][..., 0] for name in MAP_MEASURES}
+        arrays |= {f"even_{name}": found.even[name][..., 0] for name in MEASURES}
+        arrays |= self._nulls(place, looked, grid, extra)
+        if roles.shared:  # a difference between boxes and themselves
+            for name, values in arrays.items():
+                if name not in MAP_MEASURES:
+                    values[:, -1] = np.nan
+        flat = {name: np.ascontiguousarray(arrays[name], np.float32).ravel() for name in self.arrays}
+        return {**_found_columns(roles, found, grid), **flat}
+
+    def _nulls(self, place: int, looked: Trajectory, grid: ImageGrid, extra: dict[str, Any]) -> dict[str, np.ndarray]:
+        """The measures under each null, [normalisation region layer head+1]."""
+        boxes = self.roles[place].boxes
+        drawn: dict[str, list[dict[str, list[Any]]]] = {}
+        if self.pool is not None:
+            drawn["shuffled"] = self.pool.draw(place, draws=self.draws, seed=self.seed)
+        if "moved" in self.nulls:
+            drawn["moved"] = moved_boxes(boxes, grid, place=place, draws=self.draws, seed=self.seed)
+        several = []
+        for maps, kept in normalised_maps(looked, len(grid), self.normalisations, **extra):
+            own = measure_draws(maps, drawn, grid, kept=kept)
+            several.append(own | (measure_centre(maps, boxes, grid, kept=kept) if "centre" in self.nulls else {}))
+        return {name: np.stack([one[name] for one in several]) for name in several[0]}
+
+
+def normalised_maps(
+    looked: Trajectory,
+    n_tokens: int,
+    normalisations: Sequence[str],
+    *,
+    sinks: np.ndarray | None = None,
+    neutral: np.ndarray | None = None,
+) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Maps with the head mean, [layer head+1 token], and which tokens take part, as `overlap` measures them."""
+    weights = _weights(looked, n_tokens)
+    found = [kind.maps(slice(None)) for kind in _kinds(looked, weights, normalisations, sinks, neutral)]
+    return [(maps[:, :, 0], None if kept is None else kept[:, :, 0]) for maps, kept in found]
+
+
+def _judged(samples: Sequence[Sample], answer: Generation) -> list[dict[str, Any]]:
+    """What each sample asks, and whether its answer is right."""
+    import pandas as pd
+
+    from interp.scoring import score
+
+    asked = pd.DataFrame(
+        {
+            "text": answer.texts,
+            "gold": [sample.answer for sample in samples],
+            "options": [sample.options for sample in samples],
+        }
+    )
+    judged = score(asked)
+    columns = zip(samples, answer.texts, judged["predicted"], judged["correct"], answer.confidence, strict=True)
+    return [
+        {
+            "dataset": str(sample.meta.get("dataset", "")),
+            "photo": "" if hasattr(sample.image, "size") else str(sample.image),
+            "question": sample.question,
+            "relation": sample.relation,
+            "group": sample.group,
+            "gold": sample.answer,
+            "options": "|".join(sample.options),
+            "text": text,
+            "predicted": predicted if isinstance(predicted, str) else None,
+            "right": bool(right),
+            "confidence": float(sure),
+        }
+        for sample, text, predicted, right, sure in columns
+    ]
+
+
+def _found_columns(roles: Roles, found: Overlap, grid: ImageGrid) -> dict[str, Any]:
+    """What was found of the objects, and how much of it the model saw."""
+    area = dict(zip(found.regions, found.area_share.tolist(), strict=True))
+    seen = dict(zip(found.regions, found.coverage.tolist(), strict=True))
+    return {
+        "objects": "|".join(roles.names),
+        "found": roles.found,
+        "complete": len(roles.boxes) == len(roles.names) > 0,
+        "shared": roles.shared,
+        "n_first": len(roles.first),
+        "n_second": len(roles.second),
+        "area_first": area["first"],
+        "area_second": area["second"],
+        "area_union": area["union"],
+        "seen_union": seen["union"],
+        "boxes": as_text(roles),
+        "width": grid.image_size[0],
+        "height": grid.image_size[1],
+        "unseen_share": grid.unseen_share,
+    }

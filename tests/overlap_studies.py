@@ -1,0 +1,25 @@
+"""Small overlap studies of planted models, for the tests of the study and of how it is run."""
+
+import pandas as pd
+
+from interp.hooked_vlm import HookedVLM
+from interp.overlap_run import study_overlap
+from interp.zoo.planted import build_planted, planted_scenes
+
+
+def load(name):
+    return HookedVLM.wrap(*build_planted(name), self_check=False)  # heads that do nothing would fail it
+
+
+def run(name, count=40, scenes=None, **options):
+    scenes = planted_scenes(name, count) if scenes is None else scenes
+    return study_overlap(load(name), scenes, **{"detector": "ground-truth", "progress": False, **options})
+
+
+def same(study, other):
+    """Whether two studies are equal to the bit."""
+    assert list(study.measures) == list(other.measures)
+    for name, values in study.measures.items():
+        assert values.tobytes() == other.measures[name].tobytes(), name
+    pd.testing.assert_frame_equal(study.samples, other.samples, check_exact=True)
+    assert study.settings == other.settings and study.regions == other.regions
