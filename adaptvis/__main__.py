@@ -72,7 +72,7 @@ policies:
   dola       decoding against an early layer
 
 examples:
-  python -m adaptvis evaluate --dataset shapes --select --policy scaling,adaptvis,add,vcd,dola --out out/shapes
+  python -m adaptvis evaluate --dataset shapes-a --select --policy scaling,adaptvis,add,vcd,dola --out out/shapes-a
   python -m adaptvis evaluate --dataset controlled-a --folder data --preset paper --out out/controlled-a \\
       --model llava-hf/llava-1.5-7b-hf --dtype float32 --device cuda
 """

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from adaptvis.confidence import of_policy
 from adaptvis.policies import Baseline, Policy
 from interp.interventions import PerSample, Untouched
@@ -94,10 +92,3 @@ def answer_batch(
         )
         for sample, probability in enumerate(edited.confidence)
     )
-
-
-def first_tokens(vlm: HookedVLM, inputs: VLMInputs, policy: Policy) -> Tensor:
-    """The first answer token of each sample under a policy [batch]: one prefill and two single-token steps."""
-    prefix = share_prefill(vlm, inputs)
-    chosen = tuple(policy.choose(sure) for sure in prefix.step([Untouched()]).confidence[0])
-    return prefix.step([PerSample(chosen)]).logits[0].argmax(-1)

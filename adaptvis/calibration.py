@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+CONFIDENCES = (
+    "accuracy",
+    "confidence",
+    "confidence where right",
+    "confidence where wrong",
+    "right option's probability",
+)
+"""The measures of `confidence_by_relation`; the last only where the right option's probability is known."""
+
+
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """How well confidence foretells that an answer is right.
@@ -116,10 +126,11 @@ def confidence_by_relation(
     n: int = 2000,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Mean confidence of all, right and wrong answers, for each relation and over all.
+    """Accuracy and mean confidence of all, right and wrong answers, for each relation and over all.
 
     Args:
-        table: one row per sample with id, relation, `column` and `confidence`.
+        table: one row per sample with id, relation, `column` and `confidence`; where it has a column
+            `gold_probability` (of the right option, missing where not known), its mean is given too.
         column: `correct` or `correct_paper`.
         confidence: the column with the probabilities; the paper takes the untouched first token's.
         seed: of the bootstrap over samples.
@@ -127,7 +138,8 @@ def confidence_by_relation(
         level: nominal coverage.
 
     Returns:
-        The columns relation, answers (`all`, `right`, `wrong`), n, confidence, low, high; NaN where there are none.
+        The columns relation, measure (of `CONFIDENCES`), n, value, low, high: Wilson's interval for accuracy, the
+        bootstrap's for means. A mean over one sample has no interval, and one over none is NaN.
 
     Raises:
         InputError: as `calibration`.
@@ -136,13 +148,18 @@ def confidence_by_relation(
 
     require(table, "relation")
     sure, right = _confidence(table, confidence, column)
+    gold = table["gold_probability"].to_numpy(dtype=np.float64) if "gold_probability" in table else None
     rows: list[dict[str, object]] = []
     for relation in (ALL, *dict.fromkeys(table["relation"])):
         here = np.ones(len(table), bool) if relation == ALL else (table["relation"] == relation).to_numpy(dtype=bool)
-        for name, chosen in (("all", here), ("right", here & right), ("wrong", here & ~right)):
-            found = _mean(sure[chosen], seed=seed, n=n, level=level)
-            ends = {"confidence": found.estimate, "low": found.low, "high": found.high}
-            rows.append({"relation": relation, "answers": name, "n": int(chosen.sum()), **ends})
+        share = wilson(int(right[here].sum()), int(here.sum()), level)
+        parts = [sure[here], sure[here & right], sure[here & ~right]]
+        if gold is not None and np.isfinite(gold).any():
+            parts.append(gold[here & np.isfinite(gold)])
+        means = [(len(part), _mean(part, seed=seed, n=n, level=level)) for part in parts]
+        for name, (count, found) in zip(CONFIDENCES, [(int(here.sum()), share), *means], strict=False):
+            ends = {"value": found.estimate, "low": found.low, "high": found.high}
+            rows.append({"relation": relation, "measure": name, "n": count, **ends})
     return pd.DataFrame(rows)
 
 
@@ -254,10 +271,10 @@ def _if_calibrated(sure: np.ndarray, of: np.ndarray, *, seed: int, n: int) -> In
 
 
 def _mean(values: np.ndarray, *, seed: int, n: int, level: float) -> Interval:
-    """Mean with bootstrap interval; NaN of nothing."""
-    return (
-        bootstrap(values, seed=seed, n=n, level=level) if len(values) else Interval(math.nan, math.nan, math.nan, level)
-    )
+    """Mean with bootstrap interval, which one sample alone does not have; NaN of nothing."""
+    if len(values) < 2:
+        return Interval(float(values[0]) if len(values) else math.nan, math.nan, math.nan, level)
+    return bootstrap(values, seed=seed, n=n, level=level)
 
 
 def _gap(draw: np.ndarray) -> float:

@@ -12,8 +12,8 @@ import numpy as np
 from adaptvis.demo_figures import draw_figures
 from adaptvis.evaluation import Evaluation, evaluate
 from adaptvis.metrics import ALL
-from adaptvis.readable import readable
 from adaptvis.sweep import batches, rows_under
+from adaptvis.tables import readable
 from interp.errors import InputError
 from interp.output import OutputFolder, record
 from interp.overlap import Overlap, overlap

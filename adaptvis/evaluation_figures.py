@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from adaptvis.before_after import draw_before_after, telling_sample
-from adaptvis.evaluation_tables import SHORT, Measured, frequent, swept
+from adaptvis.measured import SHORT, Measured, frequent, swept
 from adaptvis.metrics import ALL, confusion, guessing
 from adaptvis.policies import AdaptVis
 from adaptvis.sweep import UNTOUCHED, confidence_of, rows_under
@@ -50,7 +50,7 @@ def draw_evaluation(evaluation: Evaluation, measured: Measured) -> dict[str, Fig
         "layer_windows": lambda: _windows(measured),
         "answers_by_alpha": lambda: _answers(evaluation),
         "confusion": lambda: _confusions(evaluation),
-        "confidence": lambda: figure_of(plot_confidence_by_relation(untouched, relations=relations)),
+        "confidence": lambda: figure_of(plot_confidence_by_relation(measured.confidence, relations=relations)),
         "reliability": lambda: figure_of(plot_reliability(measured.calibration.bins)),
     }
     made = {name: draw() for name, draw in draws.items()}

@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 SCALING_ALPHAS = (0.0, 0.5, 0.8, 1.2, 1.5, 2.0)
 """The authors' grid for ScalingVis."""
 
-UNSURE_ALPHAS = (0.5, 0.8)
-"""The authors' grid for AdaptVis below the threshold."""
-
-SURE_ALPHAS = (1.2, 1.5, 2.0)
-"""The authors' grid for AdaptVis from the threshold on."""
-
 
 @dataclass(frozen=True)
 class Preset:
@@ -37,14 +31,12 @@ class Preset:
     Attributes:
         alpha: of ScalingVis.
         alpha_unsure, alpha_sure, threshold: of AdaptVis.
-        options: the answers to choose from.
     """
 
     alpha: float
     alpha_unsure: float
     alpha_sure: float
     threshold: float
-    options: tuple[str, ...]
 
     def policies(self) -> dict[str, Policy]:
         """The three policies by method: `baseline`, `scaling`, `adaptvis`."""
@@ -55,13 +47,13 @@ class Preset:
 
 
 PRESETS = {
-    "controlled-a": Preset(0.8, 0.5, 1.5, 0.40, ("left", "right", "on", "under")),
-    "controlled-b": Preset(0.8, 0.5, 1.5, 0.35, ("left", "right", "front", "behind")),
-    "coco-one": Preset(1.2, 0.5, 1.2, 0.30, ("left", "right", "top", "bottom")),
-    "coco-two": Preset(1.2, 0.5, 1.2, 0.30, ("left", "right", "above", "below")),
-    "vg-one": Preset(2.0, 0.5, 2.0, 0.20, ("left", "right", "front", "behind", "top", "bottom")),
-    "vg-two": Preset(2.0, 0.5, 2.0, 0.20, ("left", "right", "front", "behind", "above", "below")),
-    "vsr": Preset(0.5, 0.5, 1.2, 0.64, YES_NO),
+    "controlled-a": Preset(0.8, 0.5, 1.5, 0.40),
+    "controlled-b": Preset(0.8, 0.5, 1.5, 0.35),
+    "coco-one": Preset(1.2, 0.5, 1.2, 0.30),
+    "coco-two": Preset(1.2, 0.5, 1.2, 0.30),
+    "vg-one": Preset(2.0, 0.5, 2.0, 0.20),
+    "vg-two": Preset(2.0, 0.5, 2.0, 0.20),
+    "vsr": Preset(0.5, 0.5, 1.2, 0.64),
 }
 """The settings of the authors' `run.sh`, which labels the line of VSR as a second Controlled B."""
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptvis.evaluation_figures import draw_evaluation, draw_telling
-from adaptvis.evaluation_tables import SHORT, Measured, measure_evaluation
+from adaptvis.measured import SHORT, Measured, measure_evaluation
 from adaptvis.metrics import answer_distribution
 from adaptvis.policies import AdaptVis, ScalingVis
-from adaptvis.readable import main_table
 from adaptvis.report_sections import Known, lead, sections
+from adaptvis.tables import main_table
 from interp.report import render_report
 
 if TYPE_CHECKING:
@@ -106,7 +106,6 @@ def summary_of(evaluation: Evaluation, measured: Measured, known: Known) -> dict
         "pairs_and_sets": _records(measured.groups),
         "yes_no": _records(measured.yes_no),
         "confidence_by_relation": _records(measured.confidence),
-        "gold_probability_by_relation": _records(measured.gold),
         "familiar_against_the_rest": _records(measured.familiar),
         "calibration": {**calibration, "bins": _records(measured.calibration.bins)},
         "branches": _records(measured.branches),

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adaptvis import readable as tables
+from adaptvis import tables
+from adaptvis.calibration import CONFIDENCES
 from adaptvis.evaluation_figures import MOST_ANSWERS, MOST_RELATIONS, changes_something, changing_policy
-from adaptvis.evaluation_tables import SHORT, frequent
+from adaptvis.measured import SHORT, frequent
 from adaptvis.metrics import ALL, NONE
 from adaptvis.policies import AdaptVis, ScalingVis
 from interp.report import Section
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from adaptvis.evaluation import Evaluation
-    from adaptvis.evaluation_tables import Measured
+    from adaptvis.measured import Measured
 
 MOST_ROWS = 12  # relations in a table
 Figures = Mapping[str, "Figure"]
@@ -322,8 +323,8 @@ def _confidence(evaluation: Evaluation, measured: Measured, figures: Figures) ->
         text.append(
             "Left and right can not be set against other relations: the samples have only one of the two kinds."
         )
-    if measured.gold.empty:
-        text.append(f"The right option's probability is not known: {measured.left_out['gold']}.")
+    if CONFIDENCES[-1] not in set(measured.confidence["measure"]):
+        text.append("The right option's probability is not known: first tokens do not tell the options apart.")
     untouched = evaluation.rows("baseline")
     table = tables.confidence_table(measured, untouched, MOST_ROWS)
     caption = (

@@ -7,19 +7,15 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from interp.datasets.catalogue import BENCHMARKS
 from interp.errors import InputError
 
 if TYPE_CHECKING:
     from interp.datasets.sample import Sample
 
 OFFICIAL_SIZES = {
-    "controlled-a": 412,
-    "controlled-b": 408,
-    "coco-one": 2247,
-    "coco-two": 440,
-    "vg-one": 1160,
-    "vg-two": 291,
-    "vsr": 1222,
+    name: BENCHMARKS[name].n
+    for name in ("controlled-a", "controlled-b", "coco-one", "coco-two", "vg-one", "vg-two", "vsr")
 }
 """How many rows each data set of the paper has, before any is left out."""
 

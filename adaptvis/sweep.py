@@ -114,9 +114,10 @@ def run_sweep(
 
     Returns:
         One row per sample and setting: id, dataset, kind, row (in the data set's file; -1 if unknown), relation, group,
-        gold, options, setting, mode, alpha, layers, heads, text, probability (of the first token), the measures of
-        confidence in the untouched first token (`confidence`, `confidence_options`, ...) and the probability
-        `gold_probability` that it gives the right option; and from `score`: predicted, correct, correct_paper, parsed.
+        question, gold, options, setting, mode, alpha, layers, heads, text, probability (of the first token), the
+        measures of confidence in the untouched first token (`confidence`, `confidence_options`, ...) and the
+        probability `gold_probability` that it gives the right option; and from `score`: predicted, correct,
+        correct_paper, parsed.
 
     Raises:
         InputError: no samples, two of one id, or a folder that can not be used.
@@ -243,6 +244,7 @@ def _known(sample: Sample) -> dict[str, Any]:
         "row": sample.meta.get("row", -1),
         "relation": sample.relation,
         "group": sample.group,
+        "question": sample.question,
         "gold": sample.answer,
         "options": "|".join(sample.options),
     }

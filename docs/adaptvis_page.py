@@ -15,11 +15,11 @@ from adaptvis import VCD, DoLa
 from adaptvis.benchmark import evaluate_dataset
 from adaptvis.confidence import MEASURES
 from adaptvis.evaluation import POLICIES, Evaluation
-from adaptvis.evaluation_tables import SHORT, measure_evaluation
+from adaptvis.measured import SHORT, measure_evaluation
 from adaptvis.published import PRESETS, published_numbers
-from adaptvis.readable import gain_table, group_table, main_table, percent, points
 from adaptvis.report_sections import Known, lead
 from adaptvis.splits import OFFICIAL_SIZES, official_split
+from adaptvis.tables import gain_table, group_table, main_table, percent, points
 from adaptvis.yesno import yes_no_from_counts
 from interp import HookedVLM
 from interp.datasets import BENCHMARKS
@@ -104,10 +104,10 @@ def known_tables() -> dict[str, Any]:
     presets = [
         {
             "data set": name,
-            **{title: getattr(one, key) for title, key in named.items()},
-            "options": ", ".join(one.options),
+            **{title: getattr(preset, key) for title, key in named.items()},
+            "options": ", ".join(BENCHMARKS[name].options),
         }
-        for name, one in PRESETS.items()
+        for name, preset in PRESETS.items()
     ]
     files = [
         {"data set": f"`{name}`", "n": (one := BENCHMARKS[name]).n, "annotations": f"`{one.annotations[0]}`",

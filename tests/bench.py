@@ -28,9 +28,9 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 import tiny  # noqa: E402
 
 from adaptvis import AdaptVis  # noqa: E402
-from adaptvis.answering import answer_batch, first_tokens  # noqa: E402
+from adaptvis.answering import answer_batch  # noqa: E402
 from interp import HookedVLM, Prefix, ScaleImageLogits, Untouched, VLMInputs  # noqa: E402
-from interp.interventions import Intervention  # noqa: E402
+from interp.interventions import Intervention, PerSample  # noqa: E402
 from interp.zoo.tiny import build_tiny  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -234,6 +234,13 @@ def measure(model: Any, processor: Any, *, pairs: int, side: int = 336, suffix: 
         if not suffix or gpu:
             lines |= scheme_lines(vlm, inputs, pairs=pairs)
     return {name + suffix: line for name, line in lines.items()}
+
+
+def first_tokens(vlm: HookedVLM, inputs: VLMInputs, policy: AdaptVis) -> torch.Tensor:
+    """The first answer token of each sample under a policy [batch]: one prefill and two single-token steps."""
+    prefix = Prefix(vlm, inputs)
+    chosen = tuple(policy.choose(sure) for sure in prefix.step([Untouched()]).confidence[0])
+    return prefix.step([PerSample(chosen)]).logits[0].argmax(-1)
 
 
 def scheme_lines(vlm: HookedVLM, inputs: VLMInputs, *, pairs: int) -> dict[str, Line]:

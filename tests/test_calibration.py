@@ -79,16 +79,26 @@ RELATIONS = ["left", "left", "right", "on", "on"]
 
 def test_confidence_of_each_relation_is_split_by_right_and_wrong():
     table = right_or_wrong([1, 0, 1, 0, 0], confidence=[0.9, 0.5, 0.8, 0.3, 0.1], relation=RELATIONS)
-    found = confidence_by_relation(table, n=50).set_index(["relation", "answers"])
-    assert found["n"].to_dict() | {} == {
-        **{("all", "all"): 5, ("all", "right"): 2, ("all", "wrong"): 3},
-        **{("left", "all"): 2, ("left", "right"): 1, ("left", "wrong"): 1},
-        **{("right", "all"): 1, ("right", "right"): 1, ("right", "wrong"): 0},
-        **{("on", "all"): 2, ("on", "right"): 0, ("on", "wrong"): 2},
-    }
-    assert found.loc[("left", "all"), "confidence"] == pytest.approx(0.7)
-    assert found.loc[("all", "wrong"), "confidence"] == pytest.approx(0.3)
-    assert found.loc[("right", "wrong")][["confidence", "low", "high"]].isna().all()
+    found = confidence_by_relation(table, n=50).set_index(["measure", "relation"])
+    counts = {name: own.droplevel(0).to_dict() for name, own in found["n"].groupby(level=0)}
+    assert counts["accuracy"] == counts["confidence"] == {"all": 5, "left": 2, "right": 1, "on": 2}
+    assert counts["confidence where right"] == {"all": 2, "left": 1, "right": 1, "on": 0}
+    assert counts["confidence where wrong"] == {"all": 3, "left": 1, "right": 0, "on": 2}
+    assert found.loc[("accuracy", "left"), ["value", "low"]].tolist() == [0.5, wilson(1, 2).low]
+    assert found.loc[("confidence", "left"), "value"] == pytest.approx(0.7)
+    assert found.loc[("confidence where wrong", "all"), "value"] == pytest.approx(0.3)
+    assert found.loc[("confidence where wrong", "right"), ["value", "low", "high"]].isna().all()
+    assert found.loc[("confidence", "right"), ["low", "high"]].isna().all()  # one sample has no interval
+
+
+def test_the_right_options_probability_is_a_mean_over_the_samples_where_it_is_known():
+    table = right_or_wrong([1, 0, 1, 0, 0], confidence=[0.9, 0.5, 0.8, 0.3, 0.1], relation=RELATIONS)
+    known = table.assign(gold_probability=[0.9, 0.2, np.nan, 0.1, 0.3])
+    found = confidence_by_relation(known, n=50).set_index(["measure", "relation"]).loc["right option's probability"]
+    assert found["n"].to_dict() == {"all": 4, "left": 2, "right": 0, "on": 2}
+    assert found.loc["all", "value"] == pytest.approx(1.5 / 4) and np.isnan(found.loc["right", "value"])
+    unknown = confidence_by_relation(table.assign(gold_probability=np.nan), n=50)
+    assert "right option's probability" not in set(unknown["measure"])
 
 
 def test_familiar_relations_are_set_against_the_rest():

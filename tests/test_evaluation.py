@@ -13,9 +13,9 @@ from adaptvis.demo import look, run_demo, summarise_demo, write
 from adaptvis.evaluation import evaluate, summarise
 from adaptvis.metrics import ALL
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
-from adaptvis.readable import readable
 from adaptvis.selection import choose_adaptvis, choose_scaling
 from adaptvis.sweep import UNTOUCHED, rows_under
+from adaptvis.tables import readable
 from interp.boxes import Boxes
 from interp.datasets.shapes import shapes
 from interp.detect import GivenBoxes

@@ -17,12 +17,12 @@ from adaptvis.comparison import compare, compare_grid
 from adaptvis.decoding import VCD, DoLa
 from adaptvis.evaluation import Evaluation, evaluate, summarise
 from adaptvis.evaluation_figures import draw_telling
-from adaptvis.evaluation_tables import frequent, measure_evaluation
+from adaptvis.measured import frequent, measure_evaluation
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
-from adaptvis.readable import decimal, main_table, p_value, percent, points
 from adaptvis.report import write_evaluation
 from adaptvis.splits import official_split
 from adaptvis.sweep import UNTOUCHED, grid
+from adaptvis.tables import decimal, main_table, p_value, percent, points
 from interp.datasets.shapes import shapes
 from interp.interventions import ScaleImageLogits, spell
 from interp.output import OutputFolder, record

@@ -26,14 +26,17 @@ ANSWERS = pd.DataFrame(
         "predicted": ["left", "left", "left", None, "right", "right", "right", "right"],
     }
 )
-ROWS = pd.DataFrame(
-    {
-        "relation": ["left"] * 3 + ["on"] * 2,
-        "correct": [True, True, False, False, False],
-        "confidence": [0.9, 0.7, 0.4, 0.2, 0.3],
-        "gold_probability": [0.9, 0.7, 0.1, 0.1, np.nan],
-    }
-)
+CONFIDENCE = pd.DataFrame(
+    [
+        ("all", "accuracy", 5, 0.4, 0.1, 0.8), ("all", "confidence", 5, 0.5, 0.3, 0.7),
+        ("all", "confidence where right", 2, 0.8, 0.7, 0.9),
+        ("left", "accuracy", 3, 0.6, 0.2, 0.9), ("left", "confidence", 3, 0.7, 0.4, 0.9),
+        ("left", "confidence where right", 2, 0.8, 0.7, 0.9),
+        ("on", "accuracy", 2, 0.0, 0.0, 0.7), ("on", "confidence", 2, 0.25, 0.2, 0.3),
+        ("on", "confidence where right", 0, np.nan, np.nan, np.nan),
+    ],
+    columns=["relation", "measure", "n", "value", "low", "high"],
+)  # fmt: skip
 GAINS = pd.DataFrame(
     {
         "setting": ["one", "two", "one", "two"],
@@ -56,7 +59,7 @@ def ax():
 DRAWINGS = {
     "threshold": lambda own: plots.plot_accuracy_by_threshold(SWEEP, 0.5, 1.5, own, threshold=0.4),
     "answers": lambda own: plots.plot_answers_by_alpha(ANSWERS, own),
-    "confidence": lambda own: plots.plot_confidence_by_relation(ROWS, own),
+    "confidence": lambda own: plots.plot_confidence_by_relation(CONFIDENCE, own),
     "gains": lambda own: plots.plot_gains(GAINS, own, group="relation"),
     "reliability": lambda own: plots.plot_reliability(BINS, own),
     "confusion": lambda own: plots.plot_confusion(MATRIX, own, title="baseline"),
@@ -158,23 +161,23 @@ def test_rare_answers_share_a_colour_and_nothing_is_lost():
     assert sum(bars[0].get_height() for bars in drawn.containers) == pytest.approx(1)
 
 
-def test_confidence_marks_are_means_of_their_part():
-    found = marks(plots.plot_confidence_by_relation(ROWS, ax()))
+def test_confidence_marks_stand_at_their_values_and_intervals():
+    found = marks(plots.plot_confidence_by_relation(CONFIDENCE, ax()))
     value = {name: middle[:, 1] for name, (middle, _) in found.items()}
-    assert value["accuracy"] == pytest.approx([2 / 5, 2 / 3, 0])
-    assert value["confidence"] == pytest.approx([0.5, 2 / 3, 0.25])
+    assert value["accuracy"] == pytest.approx([0.4, 0.6, 0])
+    assert value["confidence"] == pytest.approx([0.5, 0.7, 0.25])
     assert value["confidence where right"] == pytest.approx([0.8, 0.8, np.nan], nan_ok=True)
-    assert value["confidence where wrong"] == pytest.approx([0.3, 0.4, 0.25])
-    assert value["right option's probability"] == pytest.approx([0.45, 1.7 / 3, 0.1])
-    low, high = found["accuracy"][1][1][:, 1]
-    assert (low, high) == pytest.approx((wilson(2, 3).low, wilson(2, 3).high))
+    assert found["accuracy"][1][1][:, 1] == pytest.approx((0.2, 0.9))
 
 
-def test_an_unknown_probability_and_answers_of_one_kind_are_left_out():
-    rows = ROWS.assign(correct=True, gold_probability=np.nan)
-    assert legend_texts(plots.plot_confidence_by_relation(rows, ax())) == [
-        "accuracy", "confidence", "confidence where right"
-    ]  # fmt: skip
+def test_measures_that_are_undefined_everywhere_are_left_out():
+    table = CONFIDENCE.assign(value=CONFIDENCE["value"].where(CONFIDENCE["measure"] != "confidence where right"))
+    assert legend_texts(plots.plot_confidence_by_relation(table, ax())) == ["accuracy", "confidence"]
+
+
+def test_a_single_relation_is_drawn_as_all():
+    drawn = plots.plot_confidence_by_relation(CONFIDENCE[CONFIDENCE["relation"] != "on"], ax())
+    assert [text.get_text() for text in drawn.get_xticklabels()] == ["all\nn = 5"]
 
 
 def test_gains_are_in_points_with_their_own_intervals_top_to_bottom():
@@ -203,7 +206,7 @@ def test_a_confusion_matrix_shows_its_counts_and_colours_shares_of_rows():
     "draw",
     [
         lambda: plots.plot_answers_by_alpha(ANSWERS.drop(columns="gold"), ax()),
-        lambda: plots.plot_confidence_by_relation(ROWS.head(0), ax()),
+        lambda: plots.plot_confidence_by_relation(CONFIDENCE.head(0), ax()),
         lambda: plots.plot_gains(GAINS, ax(), label="layers"),
         lambda: plots.plot_reliability(BINS.drop(columns="n"), ax()),
         lambda: plots.plot_confusion(MATRIX.head(0), ax()),
@@ -216,5 +219,5 @@ def test_tables_that_can_not_be_drawn_are_refused(draw):
 
 
 def test_relations_that_are_not_drawn_still_count_in_all():
-    drawn = plots.plot_confidence_by_relation(ROWS, ax(), relations=["on"])
+    drawn = plots.plot_confidence_by_relation(CONFIDENCE, ax(), relations=["on"])
     assert [text.get_text() for text in drawn.get_xticklabels()] == ["all\nn = 5", "on\nn = 2"]

@@ -7,14 +7,24 @@ import numpy as np
 import pytest
 import torch
 
+from interp.datasets.quartets import quartets
 from interp.datasets.questions import paper_prompt
-from interp.datasets.shapes import place, scene_rng
+from interp.datasets.shapes import KINDS, place, scene_rng, shapes
 from interp.errors import InputError
 from interp.zoo import embedded_path
-from interp.zoo.vlm.build import GRID, IMAGE_TOKENS, PATCH, build_model, build_processor
+from interp.zoo.vlm.build import GRID, IMAGE_TOKENS, LATE_WORDS, PATCH, build_model, build_processor
 from interp.zoo.vlm.evaluate import accuracies, answer, check_lines, encode, evaluate, held_out, write_card
 from interp.zoo.vlm.losses import PackReader, normalised, pack_attention
-from interp.zoo.vlm.packs import IGNORE, PREFIX, SEGMENT, SEGMENTS, caption_text, draw_packs, draw_patch_labels
+from interp.zoo.vlm.packs import (
+    IGNORE,
+    PREFIX,
+    SEGMENT,
+    SEGMENTS,
+    caption_text,
+    draw_late_packs,
+    draw_packs,
+    draw_patch_labels,
+)
 from interp.zoo.vlm.train import Familiarity, Settings, _Run, calm_image_tokens
 
 FOLDER = embedded_path("shapes-vlm")
@@ -200,31 +210,50 @@ def test_familiarity_is_held_in_its_band():
 TINY = {"layers": 6, "vision_steps": 2, "vision_batch": 4, "batch": 2, "validate_every": 1, "threads": 1}
 
 
-def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr("interp.zoo.vlm.train.validation_samples", lambda seed: held_out(8, seed=seed))
+@pytest.fixture
+def few_scenes(monkeypatch):
+    """A run is watched on a handful of scenes."""
+    monkeypatch.setattr(
+        "interp.zoo.vlm.train.validation_samples",
+        lambda seed: [one for kind in KINDS for one in shapes(8, split="val", seed=seed, kinds=(kind,))],
+    )
+    monkeypatch.setattr("interp.zoo.vlm.train.late_validation_samples", lambda seed: quartets(1, words="a", seed=seed))
 
+
+@pytest.mark.parametrize("stop", [(2, 0), (3, 0), (3, 1)])
+def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(stop, tmp_path, monkeypatch, few_scenes):
     def run(out, stop=None):
-        run = _Run(Settings(steps=3, **TINY), out)
+        run = _Run(Settings(steps=3, late_steps=2, **TINY), out)
         run.see()
         if stop is not None:
             monkeypatch.setattr(run, "_step", lambda loss, step=run._step: interrupt(run, step, loss, stop))
         run.speak()
+        run.relate()
         return run.model.state_dict()
 
     def interrupt(run, step, loss, stop):
-        if run.spoken == stop:
+        if (run.spoken, run.related) == stop:
             raise KeyboardInterrupt
         step(loss)
 
     whole = run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", stop=2)
+        run(tmp_path / "cut", stop=stop)
     resumed = run(tmp_path / "cut")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert len(whole["model.language_model.embed_tokens.weight"]) == len(build_processor().tokenizer)
 
 
-def test_a_checkpoint_of_other_settings_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("interp.zoo.vlm.train.validation_samples", lambda seed: held_out(8, seed=seed))
+def test_late_packs_ask_about_every_other_scene_in_the_late_words():
+    pack, tokenizer = draw_late_packs(0, 8, seed=0, unfamiliar_share=0.0), build_processor().tokenizer
+    late = set(tokenizer.convert_tokens_to_ids(LATE_WORDS))
+    answered = [{int(token) for token in labels[labels != IGNORE]} & late for labels in pack.labels]
+    options = [{int(token) for token in ids.ravel()} & late for ids in pack.ids]
+    assert not any(options[0::2]) and all(len(own) == 2 for own in options[1::2])
+    assert all(answered[place] <= options[place] for place in range(8)) and any(answered)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path, few_scenes):
     _Run(Settings(steps=1, **TINY), tmp_path).see()
     with pytest.raises(InputError, match="other settings"):
         _Run(Settings(steps=2, **TINY), tmp_path)

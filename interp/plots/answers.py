@@ -21,7 +21,7 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
-from interp.stats import Interval, bootstrap, wilson
+from interp.stats import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 NONE, OTHER = "none", "other"
 """How an answer that names no option is called, and one that is too rare for a colour of its own."""
 
+ALL = "all"
+"""The relation of all samples together."""
+
 MOST = 10  # answers with a colour of their own
+_MARKS = (("o", INK), ("s", PALETTE[0]), ("^", PALETTE[2]), ("v", PALETTE[1]), ("D", PALETTE[3]))
 _GREYS = {OTHER: "#9a9a9a", NONE: "#d0d0d0"}
 
 
@@ -76,61 +80,39 @@ def plot_answers_by_alpha(table: pd.DataFrame, ax: Axes | None = None, *, x: str
 
 
 def plot_confidence_by_relation(
-    rows: pd.DataFrame,
-    ax: Axes | None = None,
-    *,
-    relations: Sequence[str] | None = None,
-    seed: int = 0,
-    level: float = 0.95,
+    table: pd.DataFrame, ax: Axes | None = None, *, relations: Sequence[str] | None = None, level: float = 0.95
 ) -> Axes:
     """Draw accuracy and confidence of each relation: all answers, the right and the wrong ones, and the right option's.
 
     Args:
-        rows: one row per sample of the untouched model, with columns `relation`, `correct`, `confidence` (probability
-            of the first token) and, if wanted, `gold_probability` (of the right option's; drawn where it is known).
+        table: one row per relation and measure, with columns `relation` (`all` for all samples), `measure`, `n`,
+            `value`, `low` and `high`, as `adaptvis.calibration.confidence_by_relation` makes it; the first measure of
+            a relation says how many samples it has.
         ax: where to draw; made if None.
-        relations: which to draw beside `all`, which is always over all rows; by default every one.
-        seed: of the bootstrap over samples, for the means; accuracy has Wilson's interval.
-        level: coverage of the intervals; a mean over one sample has none.
+        relations: which to draw beside `all`; by default every one.
+        level: the coverage that the intervals have, for the axis' name.
 
     Example:
-        >>> plot_confidence_by_relation(answers[answers["policy"] == "baseline"])
+        >>> plot_confidence_by_relation(confidence_by_relation(answers[answers["policy"] == "baseline"]))
 
     Raises:
         InputError: a column is missing, or the table is empty.
     """
-    _require(rows, "confidence by relation", "relation", "correct", "confidence")
-    names = list(dict.fromkeys(rows["relation"])) if relations is None else list(relations)
-    names = names if rows["relation"].nunique() > 1 else []  # a single one is `all`
-    parts = [("all", rows), *((str(name), rows[rows["relation"] == name]) for name in names)]
-    ax = new_axes(ax, (max(6.6, 1.1 * len(parts) + 1), 4.4))
-    kinds = [
-        ("accuracy", "o", INK, lambda own: wilson(int(own["correct"].sum()), len(own), level)),
-        ("confidence", "s", PALETTE[0], lambda own: _mean(own["confidence"], seed, level)),
-        (
-            "confidence where right",
-            "^",
-            PALETTE[2],
-            lambda own: _mean(own["confidence"][own["correct"].astype(bool)], seed, level),
-        ),
-        (
-            "confidence where wrong",
-            "v",
-            PALETTE[1],
-            lambda own: _mean(own["confidence"][~own["correct"].astype(bool)], seed, level),
-        ),
-    ]
-    if "gold_probability" in rows and rows["gold_probability"].notna().any():
-        kinds.append(
-            ("right option's probability", "D", PALETTE[3], lambda own: _mean(own["gold_probability"], seed, level))
-        )
-    for place, (name, marker, colour, of) in enumerate(kinds):
-        x = np.arange(len(parts)) + 0.14 * (place - (len(kinds) - 1) / 2)
-        _points(ax, x, [of(own) for _, own in parts], colour=colour, marker=marker, label=name)
-    turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if len(parts) > 9 else {}
-    ax.set_xticks(range(len(parts)), [f"{name}\nn = {len(own)}" for name, own in parts], **turned)
-    ax.set_xlim(-0.5, len(parts) - 0.5)
-    for edge in range(1, len(parts)):
+    _require(table, "confidence by relation", "relation", "measure", "n", "value", "low", "high")
+    names = [name for name in dict.fromkeys(table["relation"]) if name != ALL]
+    names = [ALL, *(names if relations is None else relations)] if len(names) > 1 else [ALL]  # a single one is `all`
+    ax = new_axes(ax, (max(6.6, 1.1 * len(names) + 1), 4.4))
+    measures = list(dict.fromkeys(table["measure"]))
+    for place, (measure, (marker, colour)) in enumerate(zip(measures, _MARKS, strict=False)):
+        own = table[table["measure"] == measure].set_index("relation").reindex(names)
+        x = np.arange(len(names)) + 0.14 * (place - (len(measures) - 1) / 2)
+        found = [Interval(*ends) for ends in own[["value", "low", "high"]].to_numpy(dtype=float)]
+        _points(ax, x, found, colour=colour, marker=marker, label=measure)
+    counts = table[table["measure"] == measures[0]].set_index("relation")["n"]
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if len(names) > 9 else {}
+    ax.set_xticks(range(len(names)), [f"{name}\nn = {counts[name]}" for name in names], **turned)
+    ax.set_xlim(-0.5, len(names) - 0.5)
+    for edge in range(1, len(names)):
         ax.axvline(edge - 0.5, color=SHADE, linewidth=0.8)
     _percent(ax, (0, 1.02))
     tidy(ax, title="Accuracy and confidence by relation", y=f"share or mean, {level:.0%} interval")
@@ -269,14 +251,6 @@ def _points(
     x, y = (values[:, 0], places) if across else (places, values[:, 0])
     bars = {"xerr" if across else "yerr": np.nan_to_num(ends)}
     ax.errorbar(x, y, **bars, fmt=marker, color=colour, markersize=5, elinewidth=1.3, capsize=0, label=label or None)
-
-
-def _mean(values: pd.Series, seed: int, level: float) -> Interval:
-    """Mean of what is known with its bootstrap interval, which one sample alone does not have; NaN of nothing."""
-    known = values.dropna().to_numpy(dtype=float)
-    if len(known) < 2:
-        return Interval(float(known[0]) if len(known) else np.nan, np.nan, np.nan, level)
-    return bootstrap(known, seed=seed, n=1000, level=level)
 
 
 def _share(answers: pd.Series, name: str, kept: set[str]) -> float:

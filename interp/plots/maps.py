@@ -157,7 +157,7 @@ def plot_before_after(
         _overlay(ax, photo, shares, Normalize(0, top), SEQUENTIAL) for ax, shares in zip(panels, values, strict=False)
     ]
     changed = _overlay(panels[2], photo, difference, Normalize(-reach, reach), DIVERGING)
-    for ax, name in zip(panels, [*names, f"{names[1]} - {names[0]}"], strict=True):
+    for ax, name in zip(panels, [*names, "difference: second minus first"], strict=True):
         ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK)
     _colour_bar(drawn[0], list(panels[:2]), label, 1 / len(grid) if normalisation == "image" else None)
     _colour_bar(changed, [panels[2]], "change in " + label, None)

@@ -30,6 +30,8 @@ _WORDS = (
     *SHAPES,
     *PLACES,
 )
+LATE_WORDS = ("on", "under", "front", "behind")
+"""Words that the model learns last, once all others are known: no row of its embeddings is theirs until then."""
 # The same text as `paper_prompt`: the image first, then the role words.
 _CHAT_TEMPLATE = """{%- for message in messages -%}
 {%- set said = message['content'] -%}
@@ -70,7 +72,7 @@ def build_processor() -> LlavaProcessor:
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """Build the word-level tokenizer of the question templates; every other word becomes `<unk>`."""
-    vocabulary = {word: number for number, word in enumerate((*_SPECIAL, *_WORDS))}
+    vocabulary = {word: number for number, word in enumerate((*_SPECIAL, *_WORDS, *LATE_WORDS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation("isolated")]
@@ -111,7 +113,7 @@ def build_model(*, seed: int = 0, layers: int = 12, width: int = 128, heads: int
         projection_dim=width,
     )
     text = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=len(tokenizer) - len(LATE_WORDS),
         hidden_size=width,
         intermediate_size=2 * width,
         num_hidden_layers=layers,
@@ -135,6 +137,12 @@ def build_model(*, seed: int = 0, layers: int = 12, width: int = 128, heads: int
     model = LlavaForConditionalGeneration(config)
     _calm_residual_stream(model, layers)
     return model
+
+
+def add_late_words(model: LlavaForConditionalGeneration, *, seed: int = 0) -> None:
+    """Give the late words rows of the embeddings, drawn at random; all other words keep theirs."""
+    torch.manual_seed(seed)
+    model.resize_token_embeddings(len(build_tokenizer()), mean_resizing=False)
 
 
 def _calm_residual_stream(model: LlavaForConditionalGeneration, layers: int) -> None:

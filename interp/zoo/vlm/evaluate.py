@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transformers import AutoProcessor, BatchFeature, LlavaForConditionalGeneration, LlavaProcessor
 
 from interp.cli import Parser, add_debug_option, run
+from interp.datasets.quartets import WORDS, quartets
 from interp.datasets.questions import paper_prompt
 from interp.datasets.sample import Sample
 from interp.datasets.shapes import KINDS, shapes
@@ -24,6 +25,7 @@ from interp.stats import Interval, wilson
 from interp.zoo import embedded_path
 
 SCENES, SEED = 1000, 0  # of every kind of question
+SETS = tuple(f"shapes-{words}" for words in WORDS)
 FAMILIAR, UNFAMILIAR = ("left", "right"), ("above", "below")
 CHANCE = 0.25  # of a relation, and of a place in the photo
 
@@ -81,8 +83,10 @@ class Line:
 
 
 def held_out(n: int = SCENES, *, seed: int = SEED, kinds: Sequence[str] = KINDS) -> list[Sample]:
-    """Draw `n` test scenes of two or three objects for each kind of question."""
-    return [sample for kind in kinds for sample in shapes(n, split="test", seed=seed, kinds=(kind,))]
+    """Draw `n` test scenes of two or three objects for each kind of question, and `n` in each kind of sets of four."""
+    scenes = [sample for kind in kinds for sample in shapes(n, split="test", seed=seed, kinds=(kind,))]
+    sets = [sample for words in WORDS for sample in quartets(-(-n // 4), words=words, split="test", seed=seed)]
+    return scenes + sets
 
 
 def encode(
@@ -105,7 +109,8 @@ def answer(
         confidence, token = logits.softmax(-1).max(-1)
         words = processor.tokenizer.convert_ids_to_tokens(token.tolist())
         for sample, word, sure in zip(samples, words, confidence.tolist(), strict=True):
-            kind, n_objects = str(sample.meta["kind"]), int(str(sample.meta["n_objects"]))
+            kind = str(sample.meta.get("dataset", sample.meta["kind"]))  # a set of four has its own name
+            n_objects = int(str(sample.meta["n_objects"]))
             replies.append(Reply(kind, sample.answer, word, sure, n_objects))
     return replies
 
@@ -173,7 +178,7 @@ def write_card(folder: Path, table: dict[str, Row], *, scenes: int, seed: int) -
     config = json.loads((folder / "config.json").read_text())
     size = (folder / "model.safetensors").stat().st_size
     lines = [f"| {x.words} | {x.value:.1%} | {'reached' if x.reached else 'missed'} |" for x in check_lines(table)]
-    kept = ("seed", "vision_steps", "vision_batch", "steps", "batch", "share_at_start")
+    kept = ("seed", "vision_steps", "vision_batch", "steps", "late_steps", "batch", "share_at_start")
     card = _CARD.format(
         layers=settings["layers"],
         width=settings["width"],
@@ -220,7 +225,7 @@ def _count_parameters(weights: Path) -> int:
 
 def _place_in_table(group: str) -> tuple[Any, ...]:
     kind = group.split("/")[0].split(",")[0]
-    return KINDS.index(kind), "/" in group, "+" not in group, group
+    return (*KINDS, *SETS).index(kind), "/" in group, "+" not in group, group
 
 
 _CARD = """---
@@ -230,8 +235,9 @@ library_name: transformers
 # shapes-vlm: a small vision-language model of coloured shapes
 
 A `LlavaForConditionalGeneration` (CLIP tower, projector, Llama) that answers where-questions about the scenes of
-`interp/datasets/shapes.py`. Left and right are familiar to it; above and below are not, on purpose: they were rare in
-its training. This page is written by `python -m interp.zoo.vlm.evaluate`; no number is typed by hand.
+`interp/datasets/shapes.py` and about the sets of four of `interp/datasets/quartets.py`. Left and right are familiar to
+it; above and below are not, on purpose: they were rare in its training. On, under, front and behind were learned last.
+This page is written by `python -m interp.zoo.vlm.evaluate`; no number is typed by hand.
 
 | | |
 |---|---|
@@ -241,6 +247,7 @@ its training. This page is written by `python -m interp.zoo.vlm.evaluate`; no nu
 | answers | one lower-case word of the question's list, then the end token |
 | training of the tower | {vision_steps} steps of {vision_batch} scenes, seed {seed} |
 | training of the whole | {steps} steps of {batch} scenes, each with a caption and five questions |
+| on, under, front, behind | {late_steps} more steps, in which every other scene is of a set of four |
 | above and below | {share_at_start:.1%} of the relation questions at first, {share:.1%} at the end |
 | time | {minutes:.0f} minutes on {machine} |
 | libraries | torch {torch}, transformers {transformers} |

@@ -13,7 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from interp.datasets.questions import paper_prompt
+from interp.datasets.quartets import WORDS, place_relation
+from interp.datasets.questions import paper_prompt, where_in_relation
 from interp.datasets.shapes import (
     COLORS,
     SHAPES,
@@ -33,6 +34,8 @@ SEGMENT = 28  # tokens of a padded segment; the longest caption, of three object
 SEGMENTS = 6  # one caption and five questions
 IGNORE = -100  # label of a position that is not supervised
 UNFAMILIAR = ("above", "below")
+_INVERSE = {"left": "right", "right": "left", "on": "under", "under": "on", "front": "behind", "behind": "front"}
+_LATE_FAMILY = 4  # of streams; see `scene_rng`
 
 
 @dataclass(frozen=True)
@@ -103,19 +106,32 @@ def draw_packs(
         unfamiliar_share: which share of the relation questions is about above and below.
         split: the split whose stream it is.
     """
-    pixels, ids, labels, mentions = [], [], [], []
+    scenes = []
     for index in range(first, first + batch):
         rng = scene_rng(split, seed, index)
         objects = place(rng, int(rng.choice(np.asarray(n_objects))))
-        pixels.append(render(objects, rng))
-        chosen = _choose(objects, rng, unfamiliar_share)
-        segments = [_caption(objects), *(_answered(question) for question in chosen)]
-        ids.append([segment[0] for segment in segments])
-        labels.append([segment[1] for segment in segments])
-        for number, question in enumerate(chosen, start=1):
-            mentions += [((index - first, number, token), *rest) for token, *rest in _mentions(question)]
-    columns = Mentions(*(np.array(column) for column in zip(*mentions, strict=True)))
-    return Pack(np.stack(pixels), np.array(ids, dtype=np.int64), np.array(labels, dtype=np.int64), columns)
+        scenes.append((objects, render(objects, rng), _choose(objects, rng, unfamiliar_share)))
+    return _pack(scenes)
+
+
+def draw_late_packs(first: int, batch: int, *, seed: int, unfamiliar_share: float) -> Pack:
+    """Draw packs of which every other scene is a pair of objects of a set of four, asked about in the late words.
+
+    Args:
+        first: index of the first scene of the stream.
+        batch: number of packs.
+        seed: seed of the stream.
+        unfamiliar_share: which share of the other scenes' relation questions is about above and below.
+    """
+    scenes = []
+    for index in range(first, first + batch):
+        rng = scene_rng("train", seed, index, family=(_LATE_FAMILY,))
+        if index % 2:
+            scenes.append(_late_scene(rng, "ab"[index // 2 % 2]))
+        else:
+            objects = place(rng, int(rng.choice(np.asarray((2, 3)))))
+            scenes.append((objects, render(objects, rng), _choose(objects, rng, unfamiliar_share)))
+    return _pack(scenes)
 
 
 def draw_patch_labels(first: int, batch: int, *, seed: int, split: str = "train") -> PatchLabels:
@@ -138,6 +154,34 @@ def caption_text(objects: Sequence[SceneObject]) -> str:
     ordered = sorted(objects, key=lambda item: item.box.centre[0])
     places = [[min(int(value // PATCH), GRID - 1) + 1 for value in item.box.centre] for item in ordered]
     return ", ".join(f"{item.name} at {x} {y}" for item, (x, y) in zip(ordered, places, strict=True)) + "."
+
+
+def _pack(scenes: Sequence[tuple[Sequence[SceneObject], np.ndarray, Sequence[Question]]]) -> Pack:
+    """Write the captions, questions and answers of scenes as token ids."""
+    ids, labels, mentions = [], [], []
+    for place_in_batch, (objects, _, chosen) in enumerate(scenes):
+        segments = [_caption(objects), *(_answered(question) for question in chosen)]
+        ids.append([segment[0] for segment in segments])
+        labels.append([segment[1] for segment in segments])
+        for number, question in enumerate(chosen, start=1):
+            mentions += [((place_in_batch, number, token), *rest) for token, *rest in _mentions(question)]
+    columns = Mentions(*(np.array(column) for column in zip(*mentions, strict=True)))
+    pixels = np.stack([drawn for _, drawn, _ in scenes])
+    return Pack(pixels, np.array(ids, dtype=np.int64), np.array(labels, dtype=np.int64), columns)
+
+
+def _late_scene(rng: np.random.Generator, words: str) -> tuple[tuple[SceneObject, ...], np.ndarray, list[Question]]:
+    """Two objects in a relation of a set of four: asked about both ways, and each for something else."""
+    relation = WORDS[words][int(rng.integers(len(WORDS[words])))]
+    placed = place_relation(rng, words, relation)
+    pairs = {relation: (placed.subject, placed.reference), _INVERSE[relation]: (placed.reference, placed.subject)}
+    chosen = [
+        Question("relation", where_in_relation(one.name, other.name, WORDS[words]), WORDS[words], answer, (one, other))
+        for answer, (one, other) in pairs.items()
+    ]
+    rest = questions(placed.order, ("photo", "color", "shape"))
+    picked = rng.permutation(len(rest))[: SEGMENTS - 1 - len(chosen)]
+    return placed.order, render(placed.order, rng), [*chosen, *(rest[number] for number in picked)]
 
 
 def _choose(objects: Sequence[SceneObject], rng: np.random.Generator, share: float) -> list[Question]:

@@ -1,4 +1,4 @@
-"""Train the embedded VLM on two cores: first its eyes alone, then the whole model on packs of questions.
+"""Train the embedded VLM on two cores: its eyes alone, then the whole model on packs of questions, then late words.
 
 Run `python -m interp.zoo.vlm.train --out FOLDER`; the same seed gives the same start and the same scenes. On one
 thread that is the same model, bit for bit; more threads add in an order of their own. A run that was interrupted goes
@@ -14,7 +14,7 @@ import math
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,14 @@ from tqdm import tqdm
 from transformers import LlavaForConditionalGeneration
 
 from interp.cli import Parser, add_debug_option, run
+from interp.datasets.quartets import WORDS, quartets
 from interp.datasets.sample import Sample
 from interp.datasets.shapes import shapes
 from interp.errors import InputError
-from interp.zoo.vlm.build import build_model, build_processor
+from interp.zoo.vlm.build import add_late_words, build_model, build_processor
 from interp.zoo.vlm.evaluate import accuracies, answer, encode
 from interp.zoo.vlm.losses import PackReader, PatchReader, image_tokens, pack_attention, plain_attention
-from interp.zoo.vlm.packs import UNFAMILIAR, Pack, draw_packs, draw_patch_labels
+from interp.zoo.vlm.packs import UNFAMILIAR, Pack, draw_late_packs, draw_packs, draw_patch_labels
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Settings:
     vision_steps: int = 700
     vision_batch: int = 64
     steps: int = 1800
+    late_steps: int = 400
+    late_rate: float = 0.4  # of the rates of the second stage
+    late_share: float = 0.10  # of above and below among the other relation questions when the third stage begins
+    late_most: float = 0.2  # at most so many there, as every other scene has none of them
+    late_fall: float = 0.6  # of that share when above and below are over their band
     batch: int = 16
     two_objects_until: int = 300  # step; afterwards scenes of two or three
     muon_rate: float = 0.02  # of the matrices inside transformer layers
@@ -72,6 +78,7 @@ class Familiarity:
     low: float = 0.60
     high: float = 0.70
     most: float = 0.10
+    fall: float = 0.25
     known: float = 0.85
     aim: float = 0.72
     mastered: float = 0.97
@@ -81,7 +88,7 @@ class Familiarity:
         if familiar < self.known:
             return
         if unfamiliar > self.high:
-            self.share *= 0.25
+            self.share *= self.fall
         elif unfamiliar < self.low:
             self.share = min(self.share * 1.3, self.most)
 
@@ -108,6 +115,7 @@ def train(settings: Settings, out: Path) -> Path:
     run = _Run(settings, out)
     run.see()
     run.speak()
+    run.relate()
     return run.save()
 
 
@@ -122,11 +130,12 @@ class _Run:
         self.words = PackReader(self.model)
         self.optimizers = _optimizers(self._eyes())
         self.familiarity = Familiarity(settings.share_at_start)
-        self.seen = self.spoken = 0  # finished steps of the two stages
+        self.seen = self.spoken = self.related = 0  # finished steps of the three stages
         self.seconds = 0.0
         self.log: list[dict[str, float]] = []
         self.chosen: dict[str, Any] = {"miss": math.inf}
         self.validation = encode(self.processor, validation_samples(settings.seed))
+        self.late_validation = encode(self.processor, late_validation_samples(settings.seed))
         self._resume()
 
     def see(self) -> None:
@@ -149,24 +158,41 @@ class _Run:
             self._checkpoint()
 
     def speak(self) -> None:
-        """Stage two: captions and answers, first about two objects, then about two or three.
+        """Stage two: captions and answers, first about two objects, then about two or three."""
+        if not self.related:
+            self._talk("spoken", self.settings.steps, self._packs)
+
+    def relate(self) -> None:
+        """Stage three: every other scene is of a set of four, and is asked about in words that are new."""
+        settings = self.settings
+        if not self.related and settings.late_steps:
+            self.model.load_state_dict(self.chosen.get("model", self.model.state_dict()))
+            add_late_words(self.model, seed=settings.seed)
+            self.optimizers, self.chosen = _optimizers(self._mouth()), {"miss": math.inf}
+            self.familiarity.share = settings.late_share
+        self.familiarity.most, self.familiarity.fall = settings.late_most, settings.late_fall
+        self._talk("related", settings.late_steps, self._late_packs, rate=settings.late_rate)
+
+    def _talk(self, stage: str, steps: int, packs: Callable[[int], Pack], *, rate: float = 1.0) -> None:
+        """Train on packs until `steps` of a stage are done.
 
         In every other batch the words of the questions are blind to the image. What the model says of above and below
         swings while their share is steered, so late states compete, and the one nearest to the aim is kept.
         """
-        settings = self.settings
-        late = settings.choose_from * settings.steps
-        bar = tqdm(range(self.spoken, settings.steps), initial=self.spoken, total=settings.steps, desc="speak")
+        settings, start = self.settings, getattr(self, stage)
+        late = settings.choose_from * steps
+        bar = tqdm(range(start, steps), initial=start, total=steps, desc=stage)
         started = time.monotonic()
         with pack_attention(self.model):
             for step in bar:
-                self._set_rates(step, settings.steps)
-                losses = self.words(self._packs(step), blind=step % 2 == 1)
+                self._set_rates(step, steps, rate=rate)
+                losses = self.words(packs(step), blind=step % 2 == 1)
                 self._step(sum(losses.values()))
                 bar.set_postfix({name: f"{loss:.2f}" for name, loss in losses.items()}, refresh=False)
-                self.spoken = step + 1
-                steers = self.spoken % settings.validate_every == 0 or self.spoken == settings.steps
-                competes = self.spoken > late and (steers or self.spoken % settings.choose_every == 0)
+                done = step + 1
+                setattr(self, stage, done)
+                steers = done % settings.validate_every == 0 or done == steps
+                competes = done > late and (steers or done % settings.choose_every == 0)
                 if steers or competes:
                     now = time.monotonic()
                     self.seconds, started = self.seconds + now - started, now
@@ -191,7 +217,7 @@ class _Run:
             "machine": f"{self.settings.threads} CPU cores ({platform.machine()})",
             "torch": torch.__version__,
             "transformers": transformers.__version__,
-            "chosen_step": self.chosen.get("step", self.spoken),
+            "chosen_step": self.chosen.get("step", self.spoken + self.related),
             "log": self.log,
         }
         (self.out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -209,6 +235,12 @@ class _Run:
             unfamiliar_share=self.familiarity.share,
         )
 
+    def _late_packs(self, step: int) -> Pack:
+        settings = self.settings
+        return draw_late_packs(
+            step * settings.batch, settings.batch, seed=2 * settings.seed, unfamiliar_share=self.familiarity.share
+        )
+
     def _eyes(self) -> nn.Module:
         """What stage one trains: tower, projector, the words' embeddings, the readers."""
         inner = self.model.model
@@ -216,7 +248,7 @@ class _Run:
         return nn.ModuleList([inner.vision_tower, inner.multi_modal_projector, words, self.eyes.places])
 
     def _mouth(self) -> nn.Module:
-        """What stage two trains: the language model and the readers."""
+        """What stages two and three train: the language model and the readers."""
         return nn.ModuleList([self.model.model.language_model, self.words.places])
 
     def _step(self, loss: Tensor) -> None:
@@ -227,29 +259,35 @@ class _Run:
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
             optimizer.step()
 
-    def _set_rates(self, step: int, steps: int) -> None:
+    def _set_rates(self, step: int, steps: int, *, rate: float = 1.0) -> None:
         """Warm up linearly, hold, and at the end of the stage fall linearly to zero."""
         warm = min(1.0, (step + 1) / self.settings.warm_up)
         cool = min(1.0, (steps - step) / (steps * self.settings.cool_down))
-        for optimizer, rate in zip(self.optimizers, (self.settings.muon_rate, self.settings.adam_rate), strict=True):
+        for optimizer, full in zip(self.optimizers, (self.settings.muon_rate, self.settings.adam_rate), strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = rate * warm * cool
+                group["lr"] = full * rate * warm * cool
 
     def _compete(self, familiar: float, unfamiliar: float) -> None:
         """Keep this state if it is nearer to the aim than the one kept so far, or as near and later."""
         miss = self.familiarity.miss(familiar, unfamiliar)
         if miss <= self.chosen["miss"] and math.isfinite(miss):
             state = {name: weight.clone() for name, weight in self.model.state_dict().items()}
-            self.chosen = {"miss": miss, "step": self.spoken, "model": state}
+            self.chosen = {"miss": miss, "step": self.spoken + self.related, "model": state}
 
     def _validate(self, losses: Mapping[str, Tensor], bar: tqdm) -> tuple[float, float]:
         """Log the accuracies on validation scenes; return those of left and right, and of above and below."""
         with plain_attention(self.model):
             table = accuracies(answer(self.model, self.processor, self.validation))
+            late = accuracies(answer(self.model, self.processor, self.late_validation)) if self.related else {}
         familiar = (table["relation/left"] + table["relation/right"]) / 2
         unfamiliar = sum(table[f"relation/{word}"] for word in UNFAMILIAR) / 2
-        row = {"step": self.spoken, "share": self.familiarity.share, "left_right": familiar, "above_below": unfamiliar}
-        row |= {kind: table[kind] for kind in ("photo", "color", "shape")}
+        row = {
+            "step": self.spoken + self.related,
+            "share": self.familiarity.share,
+            "left_right": familiar,
+            "above_below": unfamiliar,
+        }
+        row |= {kind: table[kind] for kind in ("photo", "color", "shape")} | late
         row |= {name: loss.item() for name, loss in losses.items()} | {"seconds": self.seconds}
         self.log.append({name: round(float(value), 4) for name, value in row.items()})
         bar.write(" ".join(f"{name} {value:.3f}" for name, value in row.items()))
@@ -267,6 +305,7 @@ class _Run:
             "chosen": self.chosen,
             "seen": self.seen,
             "spoken": self.spoken,
+            "related": self.related,
             "seconds": self.seconds,
             "log": self.log,
         }
@@ -280,20 +319,27 @@ class _Run:
         state = torch.load(path, weights_only=True)
         if state["settings"] != asdict(self.settings):
             raise InputError(f"{path} comes from other settings: give another --out, or remove it")
+        if state["related"]:
+            add_late_words(self.model)
         self.model.load_state_dict(state["model"])
         self.words.places.load_state_dict(state["words"])
         self.optimizers = _optimizers(self._mouth())
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.familiarity.share, self.chosen = state["share"], state["chosen"]
-        self.seen, self.spoken, self.seconds = state["seen"], state["spoken"], state["seconds"]
-        self.log = state["log"]
+        self.seen, self.spoken, self.related = state["seen"], state["spoken"], state["related"]
+        self.seconds, self.log = state["seconds"], state["log"]
 
 
 def validation_samples(seed: int) -> list[Sample]:
     """Draw the scenes on which a run is watched: 256 relations, 96 places in the photo, 64 colours and shapes each."""
     counts = {"relation": 256, "photo": 96, "color": 64, "shape": 64}
     return [s for kind, n in counts.items() for s in shapes(n, split="val", seed=seed, kinds=(kind,))]
+
+
+def late_validation_samples(seed: int) -> list[Sample]:
+    """Draw the sets of four on which the third stage is watched: 24 of each kind."""
+    return [sample for words in WORDS for sample in quartets(24, words=words, split="val", seed=seed)]
 
 
 @torch.no_grad()

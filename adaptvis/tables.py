@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adaptvis.evaluation_tables import SHORT, frequent
-from adaptvis.metrics import ALL, per_relation
+from adaptvis.measured import SHORT, frequent
+from adaptvis.metrics import ALL
 from interp.stats import holm, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from adaptvis.evaluation import Evaluation
-    from adaptvis.evaluation_tables import Measured
+    from adaptvis.measured import Measured
 
 NOTHING = "–"
 """What stands where there is no number."""
@@ -185,25 +185,17 @@ def confidence_table(measured: Measured, untouched: pd.DataFrame, most: int) -> 
     """Accuracy (strict) and confidence of the untouched model, by relation."""
     import pandas as pd
 
-    sure = measured.confidence.set_index(["relation", "answers"])
-    gold = measured.gold.set_index("relation") if len(measured.gold) else None
-    rows = []
-    for line in per_relation(untouched).itertuples():
-        if line.relation != ALL and line.relation not in frequent(untouched, most):
+    kept = [ALL, *frequent(untouched, most)]
+    rows: dict[str, dict[str, object]] = {}
+    for line in measured.confidence.itertuples():
+        if line.relation not in kept:
             continue
-        cells = {"relation": line.relation, "n": line.n, "accuracy %": percent(line.accuracy, line.low, line.high)}
-        for answers in ("all", "right", "wrong"):
-            found = sure.loc[(line.relation, answers)]
-            several = found["n"] > 1
-            ends = (found["low"], found["high"]) if several else ()
-            cells[f"confidence, {answers}"] = decimal(found["confidence"], *ends)
-        if gold is not None:
-            own = gold.loc[line.relation] if line.relation in gold.index else None
-            cells["right option's probability"] = (
-                NOTHING if own is None else decimal(own["confidence"], own["low"], own["high"])
-            )
-        rows.append(cells)
-    return pd.DataFrame(rows)
+        cells = rows.setdefault(line.relation, {"relation": line.relation, "n": line.n})
+        if line.measure == "accuracy":
+            cells["accuracy %"] = percent(line.value, line.low, line.high)
+        else:
+            cells[line.measure] = decimal(line.value, line.low, line.high)
+    return pd.DataFrame(list(rows.values()))
 
 
 def branch_table(branches: pd.DataFrame, relations: Sequence[str]) -> pd.DataFrame:

@@ -56,7 +56,6 @@ class Measured:
         groups: pair and set scores by method and scorer, see `pair_set_scores`.
         yes_no: yes/no scores by method, see `yes_no_scores`.
         confidence: confidence by relation of the untouched model, see `confidence_by_relation`.
-        gold: the same of the probability that its first token gives the right option.
         familiar: left and right against the other relations, see `familiar_against_unfamiliar`.
         calibration: of the untouched model, by the strict rule.
         branches: the branches of AdaptVis, see `branch_fractions`.
@@ -70,7 +69,6 @@ class Measured:
     groups: pd.DataFrame
     yes_no: pd.DataFrame
     confidence: pd.DataFrame
-    gold: pd.DataFrame
     familiar: pd.DataFrame
     calibration: Calibration
     branches: pd.DataFrame
@@ -124,7 +122,6 @@ def measure_evaluation(
         groups=groups,
         yes_no=yes_no,
         confidence=confidence_by_relation(untouched, seed=seed),
-        gold=attempt("gold", lambda: _gold(untouched, seed)),
         familiar=attempt("familiar", lambda: familiar_against_unfamiliar(untouched, seed=seed)),
         calibration=calibration(untouched, seed=seed),
         branches=attempt("branches", lambda: _branches(evaluation)),
@@ -200,16 +197,6 @@ def _yes_no(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     if not set(rows["gold"]) <= set(YES_NO):
         raise InputError("the answers are not yes and no")
     return yes_no_scores(rows, seed=seed).rename(columns={"rule": "scorer"})
-
-
-def _gold(untouched: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Mean probability of the right option, by relation."""
-    known = untouched[untouched["gold_probability"].notna()]
-    if known.empty:
-        raise InputError("the options can not be told apart by their first tokens")
-    known = known.assign(gold_probability=known["gold_probability"].clip(0, 1))  # a sum may round to above 1
-    found = confidence_by_relation(known, confidence="gold_probability", seed=seed)
-    return found[found["answers"] == "all"].drop(columns="answers")
 
 
 def _branches(evaluation: Evaluation) -> pd.DataFrame:
