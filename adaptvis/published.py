@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from adaptvis.splits import OFFICIAL_SIZES, official_split
 from interp.errors import InputError
-from interp.scoring import YES_NO
 from interp.stats import Interval, wilson
 
 if TYPE_CHECKING:

@@ -22,19 +22,8 @@ from matplotlib.lines import Line2D
 from interp.errors import InputError
 from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.maps import LABELS, OPACITY
-from interp.plots.style import (
-    INK,
-    LABEL,
-    PALETTE,
-    SEQUENTIAL,
-    TICK,
-    TITLE,
-    figure_of,
-    integer_ticks,
-    layer_axis,
-    legend_below,
-    tidy,
-)
+from interp.plots.style import INK, LABEL, PALETTE, SEQUENTIAL, TICK, TITLE
+from interp.plots.style import figure_of, integer_ticks, layer_axis, legend_below, tidy
 from interp.trajectory import normalise, paper_layers
 
 if TYPE_CHECKING:
