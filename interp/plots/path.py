@@ -22,8 +22,19 @@ from matplotlib.lines import Line2D
 from interp.errors import InputError
 from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.maps import LABELS, OPACITY
-from interp.plots.style import INK, LABEL, PALETTE, SEQUENTIAL, TICK, TITLE
-from interp.plots.style import figure_of, integer_ticks, layer_axis, legend_below, tidy
+from interp.plots.style import (
+    INK,
+    LABEL,
+    PALETTE,
+    SEQUENTIAL,
+    TICK,
+    TITLE,
+    figure_of,
+    integer_ticks,
+    layer_axis,
+    legend_below,
+    tidy,
+)
 from interp.trajectory import normalise, paper_layers
 
 if TYPE_CHECKING:
@@ -320,8 +331,7 @@ def check_objects(first: Sequence[Box], second: Sequence[Box]) -> dict[str, Sequ
     Raises:
         InputError: neither has a box.
     """
-    found = {role: boxes for role, boxes in zip(ROLES, (first, second), strict=True) if len(boxes)}
-    if not found:
+    if not (found := {role: boxes for role, boxes in zip(ROLES, (first, second), strict=True) if len(boxes)}):
         raise InputError("neither object has a box, so there is nothing to set the attention against: give one")
     return found
 
@@ -346,7 +356,7 @@ def _two_axes(axes: Sequence[Axes] | None, grid: ImageGrid) -> list[Axes]:
     import matplotlib.pyplot as plt
 
     width, height = panel_size(grid, width=4.2)
-    size = (width + 5.2, float(np.clip(height, 3.6, 6.0)))
+    size = (width + 5.2, min(max(height, 3.6), 6.0))
     return list(plt.subplots(1, 2, figsize=size, layout="compressed", width_ratios=(width, 4.2))[1])
 
 
