@@ -250,7 +250,6 @@ def test_without_boxes_agreement_is_undefined_and_the_page_is_made():
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ({"intervention": ScaleImageLogits(0.5, layers=(99,))}, "99"),
     ],
-    ids=str,
 )
 def test_what_can_not_be_used_is_refused(vlm, given, says):
     with pytest.raises(SpatialLensError, match=re.escape(says)):
