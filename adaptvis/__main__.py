@@ -204,10 +204,14 @@ def evaluate_command(options: argparse.Namespace) -> int:
     _refuse(set(given) - taken, f"no policy of {options.policy} takes")
     decided = set(NUMBERS) if options.select else set(PRESET) if options.preset else set()
     _refuse(set(given) & decided, "--select or --preset decides")
-    given |= {name: numbers(text) for name in ("layers", "heads") if (text := getattr(options, name)) is not None}
-    settings = Settings(**given)
+    where: dict[str, Any] = {
+        name: numbers(text) for name in ("layers", "heads") if (text := getattr(options, name)) is not None
+    }
+    settings = Settings(**given, **where)
     for name in names:
         settings.policy(name)
+    if where and not any(TAKES.get(name) for name in names):
+        raise InputError(f"no policy of {options.policy} scales attention: leave --{' and --'.join(where)} out")
     alphas = PAPER_ALPHAS if options.alphas is None else _floats(options.alphas)
     note_random_weights(options.model)
     evaluate_dataset(

@@ -77,7 +77,7 @@ def draw_before_after(
         maps = kept[hook][:, 0, :, 0].mean(1).cpu().numpy()[:, inputs.layouts[0].image_positions]
         maps = maps / maps.sum(-1, keepdims=True)
         changed = "untouched too" if after["setting"] == UNTOUCHED else f"alpha {after['alpha']:g}"
-        titles = (f"layer {layer}: {before['text']}", f"{changed}: {after['text']}")
+        titles = (f"layer {layer}, untouched: {before['text']}", f"{changed}: {after['text']}")
         plot_before_after(
             inputs.images[0], inputs.grids[0], maps[0], maps[1], boxes=boxes, titles=titles, axes=list(row)
         )

@@ -13,6 +13,7 @@ from adaptvis.published import PRESETS
 from adaptvis.splits import OFFICIAL_SIZES, split
 from adaptvis.sweep import PAPER_ALPHAS
 from interp.errors import InputError
+from interp.interventions import check_indices
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def evaluate_dataset(
 
     Raises:
         InputError: tuning on anything but the validation part, tuning and a preset at once, a preset that does not
-            exist, or what `read_dataset`, `split` and `evaluate` refuse.
+            exist, no token to answer with, or what `read_dataset`, `split` and `evaluate` refuse.
+        HookError: layers or heads that the model does not have.
     """
     from interp.datasets import read_dataset
 
@@ -91,7 +93,10 @@ def evaluate_dataset(
         if tuned:
             raise InputError("select chooses the settings and preset gives them: ask for one of the two")
         settings = with_preset(settings, preset, dataset)
-    max_new_tokens = max_new_tokens or (10 if preset is None else PAPER_TOKENS)
+    if max_new_tokens is None:
+        max_new_tokens = 10 if preset is None else PAPER_TOKENS
+    if max_new_tokens < 1:
+        raise InputError(f"an answer of {max_new_tokens} tokens at most can not be: give 1 or more")
     how = how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
     samples = read_dataset(dataset, folder, n=n, missing=missing, images=images)
     test, validation = split(samples, how, part), split(samples, how, "val") if tuned else None
@@ -100,6 +105,8 @@ def evaluate_dataset(
     from interp.hooked_vlm import HookedVLM  # here, as it is slow to import and what is refused needs none of it
 
     model = vlm if isinstance(vlm, HookedVLM) else vlm()
+    check_indices(settings.layers, model.cfg.n_layers, "layer")
+    check_indices(settings.heads, model.cfg.n_heads, "head")
     record: dict[str, Any] = {"dataset": dataset, "split": how, "part": part, "samples": len(test)}
     record |= {"settings": "chosen on the validation part" if tuned else preset or "given", "seed": seed}
     evaluation = evaluate(

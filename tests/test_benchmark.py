@@ -194,7 +194,10 @@ def test_the_command_writes_everything_and_resumes_without_asking_again(tmp_path
         (["--alphas", "a,b"], "no list of numbers"),
         (["--threshold", "2"], "not a probability"),
         (["--confidence", "hope"], "confidence='hope' is not known"),
-        (["--layers", "99"], "does not exist"),
+        (["--layers", "99"], "layer [99] does not exist"),
+        (["--heads", "4"], "head [4] does not exist"),
+        (["--policy", "vcd", "--layers", "3"], "leave --layers out"),
+        (["--max-new-tokens", "0"], "0 tokens"),
         (["--dataset", "controlled-a"], "folder"),
         (["--dataset", "controlled-a", "--folder", "/no/such"], "/no/such"),
     ],
@@ -205,4 +208,4 @@ def test_bad_options_give_one_line_and_exit_code_2(tmp_path, capsys, flags, says
     assert adaptvis(["evaluate", "--dataset", "shapes", "--n", "8", "--out", str(out), *flags]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ") and says in error
-    assert not list(out.glob("*.csv"))
+    assert not out.exists()

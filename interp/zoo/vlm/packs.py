@@ -36,6 +36,7 @@ IGNORE = -100  # label of a position that is not supervised
 UNFAMILIAR = ("above", "below")
 _INVERSE = {"left": "right", "right": "left", "on": "under", "under": "on", "front": "behind", "behind": "front"}
 _LATE_FAMILY = 4  # of streams; see `scene_rng`
+_Scene = tuple[Sequence[SceneObject], np.ndarray, Sequence[Question]]  # its objects, picture and questions
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,8 @@ def draw_packs(
         unfamiliar_share: which share of the relation questions is about above and below.
         split: the split whose stream it is.
     """
-    scenes = []
-    for index in range(first, first + batch):
-        rng = scene_rng(split, seed, index)
-        objects = place(rng, int(rng.choice(np.asarray(n_objects))))
-        scenes.append((objects, render(objects, rng), _choose(objects, rng, unfamiliar_share)))
-    return _pack(scenes)
+    streams = (scene_rng(split, seed, index) for index in range(first, first + batch))
+    return _pack([_scene(rng, n_objects, unfamiliar_share) for rng in streams])
 
 
 def draw_late_packs(first: int, batch: int, *, seed: int, unfamiliar_share: float) -> Pack:
@@ -129,8 +126,7 @@ def draw_late_packs(first: int, batch: int, *, seed: int, unfamiliar_share: floa
         if index % 2:
             scenes.append(_late_scene(rng, "ab"[index // 2 % 2]))
         else:
-            objects = place(rng, int(rng.choice(np.asarray((2, 3)))))
-            scenes.append((objects, render(objects, rng), _choose(objects, rng, unfamiliar_share)))
+            scenes.append(_scene(rng, (2, 3), unfamiliar_share))
     return _pack(scenes)
 
 
@@ -156,7 +152,7 @@ def caption_text(objects: Sequence[SceneObject]) -> str:
     return ", ".join(f"{item.name} at {x} {y}" for item, (x, y) in zip(ordered, places, strict=True)) + "."
 
 
-def _pack(scenes: Sequence[tuple[Sequence[SceneObject], np.ndarray, Sequence[Question]]]) -> Pack:
+def _pack(scenes: Sequence[_Scene]) -> Pack:
     """Write the captions, questions and answers of scenes as token ids."""
     ids, labels, mentions = [], [], []
     for place_in_batch, (objects, _, chosen) in enumerate(scenes):
@@ -170,7 +166,13 @@ def _pack(scenes: Sequence[tuple[Sequence[SceneObject], np.ndarray, Sequence[Que
     return Pack(pixels, np.array(ids, dtype=np.int64), np.array(labels, dtype=np.int64), columns)
 
 
-def _late_scene(rng: np.random.Generator, words: str) -> tuple[tuple[SceneObject, ...], np.ndarray, list[Question]]:
+def _scene(rng: np.random.Generator, n_objects: Sequence[int], share: float) -> _Scene:
+    """So many objects anywhere, asked about five times; see `_choose` for the share."""
+    objects = place(rng, int(rng.choice(np.asarray(n_objects))))
+    return objects, render(objects, rng), _choose(objects, rng, share)
+
+
+def _late_scene(rng: np.random.Generator, words: str) -> _Scene:
     """Two objects in a relation of a set of four: asked about both ways, and each for something else."""
     relation = WORDS[words][int(rng.integers(len(WORDS[words])))]
     placed = place_relation(rng, words, relation)
