@@ -165,8 +165,8 @@ def _mean(values: np.ndarray, groups: np.ndarray, seed: int, level: float = 0.95
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS)
     drawn = ratio(counts @ sums, counts @ sizes)
     low, high = np.full((2, values.shape[1]), np.nan)
-    some = np.isfinite(drawn).any(axis=0)
-    low[some], high[some] = np.nanquantile(drawn[:, some], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    if (some := np.isfinite(drawn).any(axis=0)).any():
+        low[some], high[some] = np.nanquantile(drawn[:, some], [(1 - level) / 2, (1 + level) / 2], axis=0)
     return Interval(estimate, low, high, level, DRAWS)
 
 

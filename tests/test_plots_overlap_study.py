@@ -33,12 +33,12 @@ def axes(n):
     return list(Figure(figsize=(4 * n, 4)).subplots(1, n, squeeze=False).ravel())
 
 
-def tested(effect, **how):
+def association_of(effect, **how):
     study = made_up_study(80, effect=effect)
     return association(study.values("cosine"), study.samples["right"], seed=0, **DRAWS, **how)
 
 
-FOUND, NOTHING = tested(3.0), tested(0.0)
+FOUND, NOTHING = association_of(3.0), association_of(0.0)
 
 
 def made_up_effect(middle, separated=()):
@@ -267,7 +267,7 @@ def test_without_wrong_answers_the_auroc_says_that_it_is_not_defined():
 
 
 def test_pooled_and_within_stand_side_by_side_on_one_scale():
-    within = tested(3.0, strata=made_up_study(80).samples["relation"])
+    within = association_of(3.0, strata=made_up_study(80).samples["relation"])
     left, right = plots.plot_auroc_pooled_and_within(FOUND, within, axes(2))
     assert left.get_ylim() == right.get_ylim()
     assert labelled(left)["AUROC with its interval"].get_ydata() == pytest.approx(FOUND.auroc[:, -1])

@@ -213,11 +213,10 @@ class PathFilm:
         self.masses = {name_object(role, boxes): mass_by_layer(self.shares, grid, boxes)[0]
                        for role, boxes in objects.items()}  # fmt: skip
         width, height = panel_size(grid, width=4.0)
-        self.figure = Figure(
-            figsize=(width + 5.2, float(np.clip(height, 4.2, 6.4))), dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.12)
-        )
+        size = width + 6.2, float(np.clip(height, 4.2, 6.4))
+        self.figure = Figure(figsize=size, dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.12))
         self._screen = FigureCanvasAgg(self.figure)
-        left, right = self.figure.subplots(1, 2, width_ratios=(width, 4.2))
+        left, right = self.figure.subplots(1, 2, width_ratios=(width, 5.2))
         self.photo.draw(left)
         self.overlay = self._paint(left)
         _plot_masses(grid, self.shares, objects, right)
