@@ -8,7 +8,7 @@ from PIL import Image
 
 from interp.boxes import Box, Boxes
 from interp.datasets import questions_from_boxes, read_folder
-from interp.datasets.folder import relation_of
+from interp.datasets.folder import place_of, relation_of
 from interp.errors import InputError
 
 QUESTION = "Where is the mug in relation to the table? Answer with left, right, on or under."
@@ -181,12 +181,28 @@ def test_that_the_relation_of_two_boxes_turns_round_with_them():
 
 def test_that_questions_are_made_of_the_clearest_pair_of_single_boxes(tmp_path):
     many = Boxes((box("dog", 20, 50), box("ant", 80, 50, 4), box("cat", 70, 50), box("fox", 5, 5), box("fox", 9, 90)))
-    unclear = Boxes((box("dog", 20, 50), box("cat", 22, 50)))
-    photos = {tmp_path / "a.jpg": many, tmp_path / "b.jpg": unclear, tmp_path / "c.jpg": Boxes()}
+    unclear = Boxes((box("dog", 100, 50), box("cat", 102, 50)))
+    photos = {tmp_path / "a.jpg": many, photo(tmp_path / "b.jpg"): unclear, tmp_path / "c.jpg": Boxes()}
     (sample,) = questions_from_boxes(photos, name="mine")
     assert sample.question == "Where is the cat in relation to the dog? Answer with left, right, above or below."
     assert (sample.id, sample.answer, sample.relation, sample.group) == ("mine-a", "right", "right", "a.jpg")
     assert [item.box.label for item in sample.objects] == ["cat", "dog"]
+
+
+def test_that_a_photo_without_a_clear_pair_is_asked_about_its_largest_object_off_the_centre(tmp_path):
+    where = photo(tmp_path / "a.png", (200, 100))
+
+    def asked(*boxes):
+        made = questions_from_boxes({where: Boxes(boxes)}, name="mine")
+        return [(sample.question.split("?")[0], sample.answer, sample.relation) for sample in made]
+
+    small, large = box("ant", 160, 50, 4), box("dog", 98, 80, 12)
+    assert asked(small) == [("Where is the ant in the photo", "right", "right in the photo")]
+    assert asked(box("ant", 30, 45)) == [("Where is the ant in the photo", "left", "left in the photo")]
+    assert asked(box("ant", 110, 20)) == [("Where is the ant in the photo", "top", "top in the photo")]
+    assert asked(box("ant", 115, 55)) == []  # near the centre
+    assert asked(box("ant", 160, 80)) == []  # as far to the right as down, in sides of the photo
+    assert asked(large, box("fly", 98, 79, 2)) == [("Where is the dog in the photo", "bottom", "bottom in the photo")]
 
 
 def test_that_coco128_with_its_labels_can_be_asked_about(tmp_path, assets):
@@ -196,7 +212,9 @@ def test_that_coco128_with_its_labels_can_be_asked_about(tmp_path, assets):
         (tmp_path / name).symlink_to(assets / "coco128" / name)
     (tmp_path / "classes.txt").write_text("\n".join(COCO_NAMES))
     samples = read_folder(tmp_path)
-    assert 10 < len(samples) < 128 and len({sample.group for sample in samples}) == len(samples)
-    for sample in samples:
-        first, second = (item.box for item in sample.objects)
-        assert relation_of(first, second) == sample.answer in sample.options
+    assert len({sample.group for sample in samples}) == len(samples)
+    boxes = [[item.box for item in sample.objects] for sample in samples]
+    assert {len(of) for of in boxes} == {1, 2}
+    for sample, of in zip(samples, boxes, strict=True):
+        found = relation_of(*of) if len(of) == 2 else place_of(*of, Image.open(sample.image).size)
+        assert found == sample.answer in sample.options

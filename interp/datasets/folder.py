@@ -11,7 +11,7 @@ from pathlib import Path
 
 from interp.boxes import Box, Boxes
 from interp.datasets.labels import read_photo_boxes
-from interp.datasets.questions import OPTIONS_IN_RELATION, where_in_relation
+from interp.datasets.questions import OPTIONS_IN_PHOTO, OPTIONS_IN_RELATION, where_in_photo, where_in_relation
 from interp.datasets.sample import Object, Sample
 from interp.errors import InputError
 from interp.images import load_image
@@ -23,6 +23,9 @@ COLUMNS = (*NEEDED, "options", "objects", "boxes", "relation", "group", "id")
 
 CLEAR = 1.5
 """How much larger the larger offset of two centres has to be than the smaller one, for a relation to be clear."""
+
+OFF_CENTRE = 0.1
+"""How far from the photo's centre, in sides of the photo, an object has to be for its place to be clear."""
 
 
 def read_folder(folder: str | Path, *, n: int | None = None) -> list[Sample]:
@@ -78,27 +81,32 @@ def read_folder(folder: str | Path, *, n: int | None = None) -> list[Sample]:
 
 
 def questions_from_boxes(photos: Mapping[Path, Boxes], *, name: str = "photos") -> list[Sample]:
-    """Ask of photos with boxes where one object lies in relation to another: at most one question a photo.
+    """Ask of photos with boxes where an object lies from another, or in the photo: at most one question a photo.
 
     Classes with exactly one box in the photo can be asked about. Of each two of them, in alphabetical order, the answer
     is where the first box's centre lies from the second's: left, right, above or below, if the larger offset is `CLEAR`
     times the smaller or more, and the boxes lie apart in that direction. Of the pairs that are clear, the photo's
-    question is about the one whose smaller box is the largest.
+    question is about the one whose smaller box is the largest. Without such a pair, it asks where in the photo the
+    largest of these classes lies: left, right, top or bottom, if its centre is clearly off the photo's, by `OFF_CENTRE`
+    of the side or more.
 
     Args:
         photos: the boxes in each photo, by its path.
         name: what ids begin with.
 
     Returns:
-        The samples, in the order of the photos; those without a clear pair have none.
+        The samples, in the order of the photos; those where nothing is clear have none.
 
     Example:
         >>> boxes = Boxes((Box("dog", (0, 0, 30, 30)), Box("cat", (60, 0, 90, 30))))
         >>> [sample.answer for sample in questions_from_boxes({Path("a.jpg"): boxes})]  # the cat, from the dog
         ['right']
+
+    Raises:
+        InputError: a photo without a clear pair can not be opened to learn its size.
     """
-    asked = ((photo, _clearest(boxes)) for photo, boxes in photos.items())
-    return [_made_question(name, photo, pair) for photo, pair in asked if pair is not None]
+    asked = (_made_question(name, photo, boxes) for photo, boxes in photos.items())
+    return [sample for sample in asked if sample is not None]
 
 
 def relation_of(first: Box, second: Box) -> str | None:
@@ -110,6 +118,15 @@ def relation_of(first: Box, second: Box) -> str | None:
     axis, answers = (0, ("left", "right")) if abs(across) > abs(down) else (1, ("above", "below"))
     near, far = (first, second) if (across, down)[axis] < 0 else (second, first)
     return None if near.xyxy[axis + 2] > far.xyxy[axis] else answers[near is second]
+
+
+def place_of(box: Box, size: tuple[int, int]) -> str | None:
+    """Where a box lies in a photo of that width and height: left, right, top or bottom; None where it is not clear."""
+    offsets = [centre / side - 0.5 for centre, side in zip(box.centre, size, strict=True)]
+    axis = int(abs(offsets[1]) > abs(offsets[0]))
+    if abs(offsets[axis]) < max(OFF_CENTRE, CLEAR * abs(offsets[1 - axis])):
+        return None
+    return OPTIONS_IN_PHOTO[2 * axis + (offsets[axis] > 0)]
 
 
 @dataclass(frozen=True)
@@ -257,31 +274,49 @@ def _made_questions(place: Path, known: Mapping[Path, Boxes]) -> list[Sample]:
     samples = questions_from_boxes(known, name=place.resolve().name)
     if not samples:
         raise InputError(
-            f"none of the {len(known)} photos in {str(place)!r} has two classes with one box each that lie clearly "
-            f"apart, so no question can be made of the boxes: write {QUESTIONS}"
+            f"none of the {len(known)} photos in {str(place)!r} has a class with one box that lies clearly apart from "
+            f"another or off the photo's centre, so no question can be made of the boxes: write {QUESTIONS}"
         )
     return samples
 
 
-def _clearest(boxes: Boxes) -> tuple[Box, Box] | None:
-    """The clear pair whose smaller box is the largest."""
-    labels = boxes.labels
-    alone = sorted((box for box in boxes if labels.count(box.label) == 1), key=lambda box: box.label)
-    clear = [pair for pair in combinations(alone, 2) if relation_of(*pair) is not None]
-    return max(clear, key=lambda pair: min(box.area for box in pair), default=None)
+def _made_question(name: str, photo: Path, boxes: Boxes) -> Sample | None:
+    """A question about the clear pair whose smaller box is the largest, else about the largest box off the centre."""
+    alone = sorted((box for box in boxes if boxes.labels.count(box.label) == 1), key=lambda box: box.label)
+    pairs = [pair for pair in combinations(alone, 2) if relation_of(*pair) is not None]
+    if pairs:
+        first, second = max(pairs, key=lambda pair: min(box.area for box in pair))
+        answer = relation_of(first, second) or ""
+        asked = where_in_relation(first.label, second.label)
+        return _sample_of(name, photo, (first, second), asked, OPTIONS_IN_RELATION, answer, answer)
+    size = load_image(photo).size if alone else (1, 1)
+    placed = [box for box in alone if place_of(box, size) is not None]
+    if not placed:
+        return None
+    box = max(placed, key=lambda box: box.area)
+    answer = place_of(box, size) or ""
+    return _sample_of(
+        name, photo, (box,), where_in_photo(box.label), OPTIONS_IN_PHOTO, answer, f"{answer} in the photo"
+    )
 
 
-def _made_question(name: str, photo: Path, pair: tuple[Box, Box]) -> Sample:
-    first, second = pair
-    answer = relation_of(first, second) or ""
+def _sample_of(
+    name: str,
+    photo: Path,
+    boxes: tuple[Box, ...],
+    question: str,
+    options: tuple[str, ...],
+    answer: str,
+    relation: str,
+) -> Sample:
     return Sample(
         id=f"{name}-{photo.stem}",
         image=photo,
-        question=where_in_relation(first.label, second.label),
-        options=OPTIONS_IN_RELATION,
+        question=question,
+        options=options,
         answer=answer,
-        objects=tuple(Object(box.label, box) for box in pair),
-        relation=answer,
+        objects=tuple(Object(box.label, box) for box in boxes),
+        relation=relation,
         group=photo.name,
         meta={"dataset": name, "made_from": "boxes"},
     )
