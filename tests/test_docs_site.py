@@ -49,9 +49,26 @@ def anchors(path):
     return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", head.replace("`", "")).strip().lower()) for head in heads}
 
 
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
 def words(said):
-    """What has to be the same on another machine, where the last digit of a number may differ."""
+    """What has to be the same on another machine."""
     return [word for word in re.findall(r"\S+", said) if word.isalpha()]
+
+
+def far_numbers(fresh, stored):
+    """Numbers that differ by more than another machine's arithmetic: two in the last digit, and one part in fifty."""
+    pairs = list(zip(NUMBER.findall(fresh), NUMBER.findall(stored), strict=True))
+    return [
+        (new, old) for new, old in pairs if abs(float(new) - float(old)) > max(2.1 * last(old), abs(float(old)) / 50)
+    ]
+
+
+def last(number):
+    """One in the last printed digit; of a whole number, nothing: a count is a count."""
+    digits, _, power = number.partition("e")
+    return 10.0 ** (int(power or 0) - len(digits.partition(".")[2])) if "." in digits or power else 0.0
 
 
 # pages ----------------------------------------------------------------------------------------------------------
@@ -143,7 +160,15 @@ def test_the_code_of_a_page_runs_and_prints_what_stands_below_it(path, helper, t
     fresh = code.run_page(path, tmp_path)
     assert code.bare(fresh) == code.bare(stored)
     assert words(fresh) == words(stored), "run `make docs`"
+    assert not far_numbers(fresh, stored), "run `make docs`"
     assert all((DOCS / "images" / path.stem / name).is_file() for name in code.pictures(path, stored))
+
+
+def test_a_page_with_a_stale_number_is_found():
+    assert far_numbers("AUROC 0.64 of 128, 1e-05", "AUROC 0.65 of 128, 2e-05") == []
+    assert far_numbers("AUROC 0.64 of 128", "AUROC 0.74 of 108") == [("0.64", "0.74"), ("128", "108")]
+    with pytest.raises(ValueError, match="longer"):
+        far_numbers("1 2", "1 2 3")
 
 
 def test_every_output_on_a_page_stands_below_a_block_that_prints(helper):

@@ -188,7 +188,7 @@ def plot_layer_by_head(
     if np.isnan(cells).any():
         extra.append(Patch(facecolor=SHADE, label="not defined"))
     bar = ax.figure.colorbar(drawn, ax=ax, fraction=0.05, pad=0.02)
-    bar.set_label(label, fontsize=TICK, color=INK)
+    bar.set_label("\n".join(textwrap.fill(line, 44) for line in label.splitlines()), fontsize=TICK, color=INK)
     bar.ax.tick_params(labelsize=TICK - 1, colors=INK)
     if null is not None:
         bar.ax.axhline(null, color=INK, linewidth=1, linestyle="--")

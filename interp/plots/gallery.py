@@ -13,9 +13,9 @@ from matplotlib.colors import Normalize
 
 from interp.errors import InputError
 from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
-from interp.plots.maps import LABELS, OPACITY
+from interp.plots.maps import LABELS
 from interp.plots.path import drawable
-from interp.plots.style import INK, SEQUENTIAL, TICK, TITLE, figure_of, new_grid
+from interp.plots.style import INK, SEQUENTIAL, TICK, TITLE, figure_of, new_grid, over_photo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,9 +187,8 @@ def _draw(ax: Axes, case: Case, photo: Canvas, values: np.ndarray, norm: Normali
     drawn = ax.imshow(
         photo.paint(values),
         extent=photo.extent,
-        cmap=SEQUENTIAL,
+        cmap=over_photo(SEQUENTIAL),
         norm=norm,
-        alpha=OPACITY,
         interpolation="nearest",
     )
     ax.set_title(case.kind, fontsize=TITLE - 1, loc="left", color=INK)

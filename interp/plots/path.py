@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 
 from interp.errors import InputError
 from interp.plots.canvas import canvas, draw_boxes, panel_size
-from interp.plots.maps import LABELS, OPACITY
+from interp.plots.maps import LABELS
 from interp.plots.style import (
     INK,
     LABEL,
@@ -33,6 +33,7 @@ from interp.plots.style import (
     integer_ticks,
     layer_axis,
     legend_below,
+    over_photo,
     tidy,
 )
 from interp.trajectory import normalise, paper_layers
@@ -275,9 +276,8 @@ class PathFilm:
         drawn = ax.imshow(
             self.photo.paint(self.shares[0]),
             extent=self.photo.extent,
-            cmap=SEQUENTIAL,
+            cmap=over_photo(SEQUENTIAL),
             norm=Normalize(0, top),
-            alpha=OPACITY,
             interpolation="nearest",
         )
         beyond = "max" if known.max(initial=0) > top else "neither"
