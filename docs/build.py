@@ -40,8 +40,8 @@ def draw_readme_picture(path: Path) -> Path:
     cosine, best = analysis.overlap.by_layer("cosine"), analysis.overlap.best_layer("cosine")
     assert best is not None
     layers = sorted({0, *paper_layers(vlm.cfg.n_layers), best})
-    figure = plt.figure(figsize=(12.5, 6.4), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    figure = plt.figure(figsize=(12.5, 7.4), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1))
     photo, *panels = top.subplots(1, 1 + len(layers))
     plot_heatmaps(
         analysis.image,

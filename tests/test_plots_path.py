@@ -15,9 +15,10 @@ from PIL import Image
 from interp import plots
 from interp.boxes import Box
 from interp.errors import InputError
+from interp.plots.film import PathFilm
 from interp.plots.gallery import KINDS, Look, choose_cases
 from interp.plots.overlap_study import right_of
-from interp.plots.path import PathFilm, attention_path, mass_by_layer
+from interp.plots.path import attention_path, mass_by_layer
 
 SIZE = (120, 80)
 GRID = square_grid(SIZE, 4)  # sees x 20 to 100
@@ -213,12 +214,18 @@ def test_no_text_of_a_frame_is_cut_off(size):
     assert drawn.x0 >= -0.01 and drawn.y0 >= -0.01 and drawn.x1 <= width + 0.01 and drawn.y1 <= height + 0.01
 
 
-def test_words_of_strangers_are_drawn_as_they_stand(tmp_path):
+def test_words_of_strangers_are_drawn_as_they_stand():
     box = Box(HOSTILE, MUG.xyxy)
-    plots.save_path_gif(tmp_path / "path.gif", PHOTO, GRID, MAPS[:2], [box], [box], title=HOSTILE)
-    plots.plot_attention_path(PHOTO, GRID, MAPS, [box], axes=axes(), title=HOSTILE)[0].figure.savefig(
-        tmp_path / "a.png"
-    )
+    panels = plots.plot_attention_path(PHOTO, GRID, MAPS, [box], axes=axes(), title=HOSTILE)
+    film = PathFilm(PHOTO, GRID, MAPS[:2], [box], [box], title=HOSTILE)
+    film.frame(1)
+    for figure, at_least in ((panels[0].figure, 3), (film.figure, 5)):
+        figure.draw_without_rendering()
+        said = [text for text in figure.findobj(Text) if "alert" in text.get_text()]
+        assert len(said) >= at_least
+        assert not any(text.get_parse_math() for text in said)
+        assert all("".join(text.get_text().split()).startswith("<script>alert('$") for text in said)
+    assert "".join(panels[0].get_title(loc="left").split()) == "".join(HOSTILE.split())
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from interp.plots.association import (
     plot_partial_effect,
 )
 from interp.plots.balance import plot_balance
+from interp.plots.film import save_path_gif
 from interp.plots.gallery import Case, Look, choose_cases, plot_gallery
 from interp.plots.layers import plot_overlap_by_layer, plot_share_by_layer
 from interp.plots.maps import plot_before_after, plot_heatmaps, plot_photo
 from interp.plots.overlap_study import plot_coverage, plot_lift_by_layer, plot_overlap_by_answer
-from interp.plots.path import attention_path, plot_attention_path, save_path_gif
+from interp.plots.path import attention_path, plot_attention_path
 from interp.plots.tokens import plot_token_grid
 
 __all__ = [

@@ -22,7 +22,6 @@ from interp.plots.style import (
     SEQUENTIAL,
     SHADE,
     TICK,
-    figure_of,
     integer_ticks,
     layer_axis,
     legend_below,
@@ -83,11 +82,28 @@ def plot_auroc_by_layer(
         below = lines["p_max"] < significant
         for kept, face, name in ((below, PALETTE[0], ""), (~below, "white", "not")):
             label = f"corrected p {f'{name} ' if name else ''}below {significant:g}"
-            ax.plot(layers[kept], lines["auroc"][kept], linestyle="none", marker="o", markersize=5,
-                    markerfacecolor=face, markeredgecolor=PALETTE[0], label=label)  # fmt: skip
+            ax.plot(
+                layers[kept],
+                lines["auroc"][kept],
+                linestyle="none",
+                marker="o",
+                markersize=5,
+                markerfacecolor=face,
+                markeredgecolor=PALETTE[0],
+                label=label,
+            )
         best = strongest(lines["auroc"])
-        ax.plot([best], [lines["auroc"][best]], linestyle="none", marker="*", markersize=15, color=PALETTE[1],
-                markeredgecolor="white", zorder=4, label=f"farthest from chance: layer {best}")  # fmt: skip
+        ax.plot(
+            [best],
+            [lines["auroc"][best]],
+            linestyle="none",
+            marker="*",
+            markersize=15,
+            color=PALETTE[1],
+            markeredgecolor="white",
+            zorder=4,
+            label=f"farthest from chance: layer {best}",
+        )
     else:
         why = f"not defined: {int(found.n_right)} right and {int(found.n_wrong)} wrong answers can not be compared"
         ax.text(0.5, 0.75, why, transform=ax.transAxes, ha="center", fontsize=TICK, color=INK)
@@ -176,8 +192,13 @@ def plot_layer_by_head(
     norm = _norm(cells, null)
     colours = colormaps[SEQUENTIAL if null is None else DIVERGING].with_extremes(bad=SHADE)
     left = n_heads - 0.5 + gap
-    style: dict[str, Any] = {"cmap": colours, "norm": norm, "aspect": "auto", "origin": "lower",
-                             "interpolation": "nearest"}  # fmt: skip
+    style: dict[str, Any] = {
+        "cmap": colours,
+        "norm": norm,
+        "aspect": "auto",
+        "origin": "lower",
+        "interpolation": "nearest",
+    }
     masked = np.ma.masked_invalid(cells)
     drawn = ax.imshow(masked[:, :-1], extent=(-0.5, n_heads - 0.5, -0.5, n_layers - 0.5), **style)
     ax.imshow(masked[:, -1:], extent=(left, left + width, -0.5, n_layers - 0.5), **style)
@@ -199,8 +220,7 @@ def plot_layer_by_head(
     step = max(1, -(-n_heads // 10))
     ticks = list(range(0, n_heads, step))
     ax.set_xticks([*ticks, left + width / 2], [*map(str, ticks), "mean"])
-    height = ax.get_window_extent().height / figure_of(ax).dpi  # inches; as low under high axes as under low ones
-    legend_below(ax, *extra).set_bbox_to_anchor((0.5, -0.6 / height), transform=ax.transAxes)
+    legend_below(ax, *extra)
     return ax
 
 
@@ -299,8 +319,14 @@ def _mark(ax: Axes, marked: np.ndarray, mean_at: float, name: str) -> Line2D:
     layers, heads = np.nonzero(marked)
     x = np.where(heads == marked.shape[1] - 1, mean_at, heads)
     size = float(np.clip(110 / max(marked.shape), 2.5, 7))
-    dots: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": size, "color": INK,
-                            "markeredgecolor": "white", "markeredgewidth": 0.8}  # fmt: skip
+    dots: dict[str, Any] = {
+        "linestyle": "none",
+        "marker": "o",
+        "markersize": size,
+        "color": INK,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.8,
+    }
     ax.plot(x, layers, **dots)
     return Line2D([], [], label=f"{name}: {int(marked.sum())} of {marked.size} cells", **dots)
 

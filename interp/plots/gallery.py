@@ -14,8 +14,7 @@ from matplotlib.colors import Normalize
 from interp.errors import InputError
 from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
 from interp.plots.maps import LABELS
-from interp.plots.path import drawable
-from interp.plots.style import INK, SEQUENTIAL, TICK, TITLE, figure_of, new_grid, over_photo
+from interp.plots.style import INK, SEQUENTIAL, TICK, TITLE, cut_short, figure_of, new_grid, over_photo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +162,7 @@ def plot_gallery(
     figure.supxlabel(textwrap.fill(said, _characters(figure)), fontsize=TICK, color=INK, x=0.01, ha="left")
     figure.draw_without_rendering()
     for ax, look, photo in zip(panels, shown, photos, strict=True):
-        draw_boxes(ax, photo, drawable(look.boxes))
+        draw_boxes(ax, photo, look.boxes)
     return panels
 
 
@@ -193,8 +192,11 @@ def _draw(ax: Axes, case: Case, photo: Canvas, values: np.ndarray, norm: Normali
     )
     ax.set_title(case.kind, fontsize=TITLE - 1, loc="left", color=INK)
     sure = "not known" if np.isnan(case.sureness) else f"{case.sureness:.2f}"
-    lines = [f"said {_short(case.answer)}, gold {_short(case.gold)}", f"sure {sure}, overlap {case.overlap:.2f}",
-             textwrap.shorten(case.id, WIDTH, placeholder="...")]  # fmt: skip
+    lines = [
+        f"said {_short(case.answer)}, gold {_short(case.gold)}",
+        f"sure {sure}, overlap {case.overlap:.2f}",
+        cut_short(case.id, WIDTH),
+    ]
     below = "\n".join([*lines, *filter(None, [ax.get_xlabel()])])
     ax.set_xlabel(below, fontsize=TICK, color=INK, parse_math=False)
     return drawn
@@ -202,8 +204,7 @@ def _draw(ax: Axes, case: Case, photo: Canvas, values: np.ndarray, norm: Normali
 
 def _short(words: str) -> str:
     """An answer in quotes, cut short."""
-    flat = " ".join(words.split())
-    return f"'{flat[:12] + '...' if len(flat) > 14 else flat}'"
+    return f"'{cut_short(words, 15)}'"
 
 
 def _check_map(look: Look) -> np.ndarray:

@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from interp.errors import InputError
 from interp.stats import bootstrap
@@ -27,6 +28,7 @@ INK, SHADE = "#222222", "#e4e4e4"
 # Okabe and Ito's colours, told apart by colour-blind readers; the yellow, weak on white, is left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 TITLE, LABEL, TICK = 11, 10, 9  # points
+BELOW = 0.52  # inches from axes to the legend: a row of ticks and a label
 
 
 def new_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
@@ -112,13 +114,21 @@ def mean_with_band(
         ax.fill_between(x, around.low, around.high, color=colour, alpha=0.2, linewidth=0)
 
 
+def cut_short(text: str, most: int) -> str:
+    """A text on one line, of at most so many characters; what is cut ends in dots."""
+    whole = " ".join(text.split())
+    return whole if len(whole) <= most else whole[: most - 3].rstrip() + "..."
+
+
 def legend_below(ax: Axes, *extra: Artist, columns: int = 2) -> Legend:
-    """A legend under the axes, where it can hide no data."""
+    """A legend under the axes and their labels, where it can hide no data."""
     handles = [*ax.get_legend_handles_labels()[0], *extra]
+    below = ScaledTranslation(0, -BELOW, ax.figure.dpi_scale_trans)
     return ax.legend(
         handles=handles,
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.16),
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=ax.transAxes + below,
         ncols=columns,
         fontsize=TICK,
         frameon=False,
