@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adaptvis.metrics import require
-from interp.clusters import clustered_mean
+from interp.clusters import clustered_mean, shared_groups
 from interp.errors import InputError
 from interp.stats import Interval, benjamini_hochberg, bootstrap_difference, holm, mcnemar
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 
@@ -84,14 +83,6 @@ def compare(
         gain = clustered_mean(changed, shared, seed=seed, n=n, level=level)
     accuracies, groups = (float(before.mean()), float(after.mean())), 0 if shared is None else len(set(shared))
     return Comparison(len(before), *accuracies, gain, test.only_b, test.only_a, test.p_value, groups)
-
-
-def shared_groups(table: pd.DataFrame) -> np.ndarray | None:
-    """The group of each sample, such as its object pair or photo; None where no two samples share one."""
-    names = table["group"].astype(str) if "group" in table else None
-    if names is None or (names == "").any() or not 1 < names.nunique() < len(names):
-        return None
-    return names.to_numpy()
 
 
 def compare_grid(

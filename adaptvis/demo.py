@@ -12,13 +12,15 @@ import numpy as np
 from adaptvis.demo_figures import draw_figures
 from adaptvis.evaluation import Evaluation, evaluate
 from adaptvis.metrics import ALL
-from adaptvis.sweep import batches, rows_under
+from adaptvis.sweep import rows_under
 from adaptvis.tables import readable
 from interp.errors import InputError
 from interp.output import OutputFolder, record
 from interp.overlap import Overlap, overlap
+from interp.overlap_rows import Asking
 from interp.report import Section, render_report
 from interp.stats import auroc, shuffled_null
+from interp.study import batches
 from interp.trajectory import Trajectory, paper_layers, trajectory
 
 if TYPE_CHECKING:
@@ -83,28 +85,20 @@ def look(
     vlm: HookedVLM, samples: Sequence[Sample], detector: Detector, *, prompt: str, batch: int = 16
 ) -> list[Looked]:
     """Capture the last prompt row of every sample, all layers and heads, and compare it with the detector's boxes."""
-    import torch
     from tqdm import tqdm
 
-    from interp.detect import find_objects
+    from interp.detect import find_many
 
-    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(vlm.cfg.n_layers)]
-    looked: list[Looked] = []
-    with tqdm(total=len(samples), desc="attention and boxes", unit="sample") as bar:
-        for own in batches(samples, batch):
-            inputs = vlm.prepare([item.image for item in own], [item.question for item in own], prompt=prompt)
-            with torch.no_grad():
-                _, cache = vlm.run_with_cache(inputs, names_filter=names)
-            rows = torch.stack([cache[name][:, :, 0] for name in names]).float().cpu().numpy()
-            for place, sample in enumerate(own):
-                grid = inputs.grids[place]
-                measured = trajectory(rows[:, place], inputs.layouts[place], grid, sample_id=sample.id)
-                found = find_objects(inputs.images[place], [item.name for item in sample.objects], detector)
-                agreed = overlap(measured, grid, found.boxes)
-                looked.append(Looked(sample, inputs.images[place], grid, measured, found.boxes, agreed, found.missing))
-            bar.update(len(own))
-    order = {sample.id: place for place, sample in enumerate(samples)}
-    return sorted(looked, key=lambda one: order[one.sample.id])
+    found, asking = find_many(samples, detector, batch=batch), Asking(vlm, prompt, max_new_tokens=1)
+    looked: dict[int, Looked] = {}
+    for places in tqdm(list(batches(samples, batch)), desc="attention", unit="batch"):
+        _, rows, inputs = asking.answers([samples[place] for place in places])
+        for place, row, grid, image in zip(places, rows, inputs.grids, inputs.images, strict=True):
+            sample, boxes = samples[place], found[place].boxes
+            measured = trajectory(row.pattern[:, :, 0], row.layout, grid, sample_id=sample.id)
+            agreed = overlap(measured, grid, boxes)
+            looked[place] = Looked(sample, image, grid, measured, boxes, agreed, found[place].missing)
+    return [looked[place] for place in range(len(samples))]
 
 
 def write(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
@@ -276,10 +276,3 @@ def _confidences(vlm: HookedVLM, samples: Sequence[Sample], untouched: Generatio
         columns["gold_probability"] = float("nan") if index is None or not shares else shares[index]
         found.append(columns)
     return found
-
-
-def batches(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
-    """Samples in batches, those with questions of like length together."""
-    order = sorted(samples, key=lambda sample: len(sample.question))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]

@@ -22,6 +22,7 @@ from interp.interventions import ScaleImageLogits as ScaleImageLogits
 from interp.interventions import Untouched as Untouched
 from interp.layout import TokenLayout as TokenLayout
 from interp.overlap import Overlap as Overlap
+from interp.overlap_analysis import examine_overlap as examine_overlap
 from interp.overlap_run import study_overlap as study_overlap
 from interp.overlap_study import OverlapStudy as OverlapStudy
 from interp.overlap_study import read_overlap_study as read_overlap_study

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from interp.cli import Parser, add_debug_option, add_model_options, load, note_random_weights, numbers, run
 from interp.errors import InputError
@@ -14,18 +14,24 @@ from interp.overlap_command import add_overlap_command
 from interp.proof import CLAIMS
 from interp.zoo.tiny import TINY
 
-if TYPE_CHECKING:
-    from interp.detect import Detector
-
 ANALYZE = """Ask a question about a photo and see where each layer of the model looks.
 
-Writes heat maps, the share of attention by layer, and, with a detector, how well attention and objects agree.
+Writes heat maps, the share of attention by layer, and, with a detector, how well attention and objects agree. --html
+adds one page to look through every layer and head, which needs no network and no other file. --also adds maps over the
+patches of the vision tower, whose own attention moves things before the language model sees them:
+
+  two-stage  the answer's attention, seen through attention roll-out over the tower
+  vision     what the patches of the image tokens look at in each layer of the tower
+  rollout    which patches feed the image tokens, by attention roll-out over the tower
+
+Detectors are shapes-detector, a YOLO .pt file, an .onnx file, or a model of transformers (OWNER/MODEL or a folder);
+yolo11n.pt, IDEA-Research/grounding-dino-base and the like are fetched with --download. Layers count from 0.
 
 examples:
-  python -m interp analyze photo.jpg "Where is the mug in the photo?"
+  python -m interp analyze photo.jpg "Where is the mug in the photo?" --html
   python -m interp analyze photo.jpg "Where is the dog in relation to the car?" --detector yolo11n.pt --download \\
       --layers 17,18 --model llava-hf/llava-1.5-7b-hf --dtype bfloat16 --device cuda
-  python -m interp analyze photo.jpg "Where is the mug in the photo?" --boxes "mug=10,20,50,80"
+  python -m interp analyze photo.jpg "Where is the mug in the photo?" --boxes "mug=10,20,50,80" --also two-stage
 """
 
 SELFCHECK = """Prove on a model what this toolkit claims of it.
@@ -65,7 +71,7 @@ def build_parser() -> Parser:
     one.add_argument("question", help="what to ask")
     objects = one.add_mutually_exclusive_group()
     objects.add_argument(
-        "--detector", help="YOLO weights: a file, shapes-detector, or a published name with --download"
+        "--detector", help="who looks for the objects: YOLO weights, shapes-detector, .onnx, or a model of transformers"
     )
     objects.add_argument("--boxes", help="boxes by hand, in pixels: 'mug=10,20,50,80; table=0,60,200,150'")
     one.add_argument("--download", action="store_true", help="let --detector fetch published weights")
@@ -76,6 +82,8 @@ def build_parser() -> Parser:
     one.add_argument(
         "--max-new-tokens", type=int, default=10, help="length of the answer at most (default: %(default)s)"
     )
+    one.add_argument("--also", default="", help="further maps, some of two-stage,vision,rollout: see above")
+    one.add_argument("--html", action="store_true", help="also write explore.html, a page to look through all of it")
     one.add_argument("--show-grid", action="store_true", help="also draw which pixels each image token saw")
     one.add_argument("--out", default="out/analyze", help="folder for the results (default: %(default)s)")
     add_model_options(one)
@@ -110,30 +118,31 @@ def build_parser() -> Parser:
 def analyze_command(options: argparse.Namespace) -> int:
     """Run `analyze`: check what costs nothing first, then load the model."""
     from interp.analysis import analyze
-    from interp.detect import GivenBoxes, YoloDetector
+    from interp.detect import GivenBoxes
     from interp.images import load_image
     from interp.output import OutputFolder
 
     if options.download and options.detector is None:
         raise InputError("--download fetches the weights of --detector: name one")
     image = load_image(options.photo)
-    layers = None if options.layers is None else numbers(options.layers)
     folder = OutputFolder(options.out)
-    detector: Detector | None = None
-    if options.boxes is not None:
-        detector = GivenBoxes.parse(options.boxes)
-    elif options.detector is not None:
-        detector = YoloDetector(options.detector, download=options.download)
+    given = None if options.boxes is None else GivenBoxes.parse(options.boxes)
     note_random_weights(options.model)
     analysis = analyze(
         image,
         options.question,
-        model=load(options),
-        detector=detector,
-        layers=layers,
+        model=options.model,
+        detector=options.detector if given is None else given,
+        layers=None if options.layers is None else numbers(options.layers),
         tokens=options.tokens,
         prompt=options.prompt,
         max_new_tokens=options.max_new_tokens,
+        also=tuple(part.strip() for part in options.also.split(",")) if options.also else (),
+        html=options.html,
+        download=options.download,
+        device=options.device,
+        dtype=options.dtype,
+        revision=options.revision,
         sample_id=Path(options.photo).stem,
     )
     written = analysis.save(folder)

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.errors import InputError
+from interp.errors import InputError, RefusedError
 from interp.interventions import check_indices
 from interp.output import OutputFolder, record
-from interp.overlap import Overlap, overlap
-from interp.trajectory import Trajectory, paper_layers, trajectory
+from interp.overlap import HEAD_MEAN, Overlap, overlap
+from interp.overlap_vision import TWO_STAGE, VISION, feed_tokens
+from interp.trajectory import Trajectory, normalise, paper_layers, trajectory
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from jaxtyping import Float32
     from PIL import Image
 
+    from interp.boxes import Boxes
     from interp.detect import Detector
     from interp.detect.words import Found
+    from interp.explore import ExplorePage
     from interp.grid import ImageGrid
     from interp.hooked_vlm import HookedVLM
     from interp.images import ImageSource
+    from interp.inputs import VLMInputs
     from interp.layout import TokenLayout
 
 TOKENS = ("first", "all")
+ROLLOUT = "rollout"
+ALSO = (TWO_STAGE, VISION, ROLLOUT)
+"""Maps over the patches of the vision tower that can be made as well, see `VisionMaps`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +51,8 @@ class Analysis:
         found: the objects of the question; None where no detector was given.
         overlap: attention against their boxes; None where there are none.
         settings: the model and everything else that made this result.
+        also: further maps, over the patches of the vision tower, by name; empty where none were asked for.
+        page: the page to explore; None where none was asked for.
     """
 
     image: Image.Image
@@ -55,6 +66,8 @@ class Analysis:
     found: Found | None
     overlap: Overlap | None
     settings: dict[str, Any]
+    also: Mapping[str, VisionMaps] = field(default_factory=dict)
+    page: ExplorePage | None = None
 
     def describe(self) -> str:
         """Say in a few lines what was found."""
@@ -72,11 +85,15 @@ class Analysis:
         else:
             lines.append(f"objects: {self.found.describe()}")
         if self.overlap is not None:
-            lines.append(self._describe_overlap(self.overlap))
+            cosine = self.overlap.by_layer("cosine")
+            paper = ", ".join(f"{layer}: {cosine[layer]:.2f}" for layer in paper_layers(len(cosine)))
+            known = "" if np.isnan(cosine).all() else f"; the paper's layers {paper}"
+            lines.append(f"overlap: {_best_cosine(self.overlap, range(len(cosine)))}{known}")
+        lines += [maps.describe() for maps in self.also.values()]
         return "\n".join(lines)
 
     def save(self, out: str | Path | OutputFolder) -> list[Path]:
-        """Write figures (PNG), tables (Parquet) and `summary.json` into a folder; returns their paths.
+        """Write figures (PNG), tables (Parquet), `summary.json` and the page, if there is one; returns their paths.
 
         Raises:
             InputError: the folder can not be written.
@@ -89,9 +106,15 @@ class Analysis:
         written = [folder.write_table("trajectory.parquet", self.trajectory.to_dataframe())]
         if self.overlap is not None:
             written.append(folder.write_table("overlap.parquet", self.overlap.to_dataframe()))
+        for name, maps in self.also.items():
+            written.append(folder.write_table(f"{name}.parquet", maps.to_dataframe()))
+            if maps.overlap is not None:
+                written.append(folder.write_table(f"{name}_overlap.parquet", maps.overlap_table()))
         for name, figure in draw_analysis(self).items():
             written.append(folder.write_figure(f"{name}.png", figure))
             plt.close(figure)
+        if self.page is not None:
+            written.append(folder.write_text("explore.html", self.page.html))
         return [*written, folder.write_json("summary.json", self.summary())]
 
     def summary(self) -> dict[str, Any]:
@@ -118,16 +141,66 @@ class Analysis:
             "settings": self.settings,
         }
 
-    def _describe_overlap(self, found: Overlap) -> str:
-        cosine, best = found.by_layer("cosine"), found.best_layer("cosine")
-        if best is None:
-            return "overlap: undefined, as no box lies in what the model saw"
-        even = found.even_score("cosine")
-        paper = ", ".join(f"{layer}: {cosine[layer]:.2f}" for layer in paper_layers(len(cosine)))
-        return (
-            f"overlap: cosine with the boxes {cosine[best]:.2f} in layer {best}, the highest; "
-            f"even attention would have {even:.2f}; the paper's layers {paper}"
-        )
+
+@dataclass(frozen=True, eq=False)
+class VisionMaps:
+    """Maps of one photo over the patches of the vision tower, by attention alone, and so hypotheses as it is.
+
+    * `two-stage`: the rows of the language model, in all its layers, seen through the tower's attention roll-out, see
+      `interp.vision_maps.two_stage`.
+    * `vision`: what the patches that image tokens are made of look at, in all layers of the tower before the projector
+      reads it; mean over the tokens.
+    * `rollout`: which patches feed the image tokens, by roll-out over all these layers; mean over the tokens.
+
+    Attributes:
+        name: one of `ALSO`.
+        weights: of the head mean, as shares of one over the patches, float32 [layer step patch].
+        layers: the number of each layer, 0-based: of the language model for `two-stage`, else of the tower; of
+            `rollout` the last one that it goes through.
+        grid: the geometry of the patches.
+        overlap: the maps against the boxes, with the same layer axis; None where there are none.
+        sample_id: which photo.
+
+    Example:
+        >>> analyze(photo, question, also=["two-stage"]).also["two-stage"].weights.shape  # layer step patch
+        (12, 1, 64)
+    """
+
+    name: str
+    weights: Float32[np.ndarray, "layer step patch"]
+    layers: tuple[int, ...]
+    grid: ImageGrid
+    overlap: Overlap | None
+    sample_id: str = ""
+
+    def describe(self) -> str:
+        """Say in one line what they lie over, and how well they agree with the boxes."""
+        said = f"{self.name}: maps over {len(self.grid)} patches"
+        tower = "" if self.name == TWO_STAGE else " of the tower"
+        return said if self.overlap is None else f"{said}; {_best_cosine(self.overlap, self.layers, tower)}"
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per layer, step and patch: `sample, maps, layer, step, patch, view, row, col, weight`, head mean."""
+        import pandas as pd
+
+        layer, step, patch = (axis.ravel().astype(np.int32) for axis in np.indices(self.weights.shape))
+        columns: dict[str, Any] = {"sample": self.sample_id, "maps": self.name}
+        columns |= {"layer": np.array(self.layers, np.int32)[layer], "step": step, "patch": patch}
+        places = {"view": self.grid.view, "row": self.grid.rows, "col": self.grid.cols}
+        columns |= {place: np.asarray(values, dtype=np.int32)[patch] for place, values in places.items()}
+        return pd.DataFrame(columns | {"weight": self.weights.ravel()})
+
+    def overlap_table(self) -> pd.DataFrame:
+        """The table of `Overlap.to_dataframe` with the layers' own numbers; of `rollout` the head mean alone.
+
+        Raises:
+            InputError: there were no boxes.
+        """
+        if self.overlap is None:
+            raise InputError("these maps were compared with no boxes: give analyze a detector that finds some")
+        table = self.overlap.to_dataframe()
+        table = table[table["head"] == HEAD_MEAN] if self.name == ROLLOUT else table
+        return table.assign(layer=np.array(self.layers, np.int32)[table["layer"]], maps=self.name)
 
 
 def analyze(
@@ -140,6 +213,8 @@ def analyze(
     tokens: str = "first",
     prompt: str = "chat",
     max_new_tokens: int = 10,
+    also: Sequence[str] = (),
+    html: bool = False,
     out: str | Path | None = None,
     download: bool = False,
     device: str | None = None,
@@ -153,11 +228,16 @@ def analyze(
         photo: path, PIL image or array.
         question: such as `Where is the mug in relation to the table?`.
         model: hub name, folder, embedded model, or a `HookedVLM` (then without device, dtype, revision).
-        detector: YOLO weights, an embedded detector, or any `Detector`; none by default.
+        detector: what `interp.detect.load_detector` takes (YOLO weights, `shapes-detector`, an ONNX file, a model of
+            transformers), or any `Detector`; none by default.
         layers: 0-based layers that the heat maps show; by default the paper's and some before and after.
         tokens: `first` measures the row behind the first answer token, `all` those behind every answer token.
         prompt: `chat`, `paper` or `raw`.
         max_new_tokens: length of the answer at most.
+        also: further maps to make, some of `ALSO`: they lie over the patches of the vision tower, see `VisionMaps`, and
+            cost one more run of it.
+        html: make the page to explore, as `interp.explore.explore` does, of what is measured here. Where hidden states
+            are wide enough to tell sinks by, the prompt runs once more for them.
         out: a folder to save figures and tables in.
         download: whether the detector's published weights may be fetched.
         device: where a model that is loaded here goes.
@@ -172,30 +252,29 @@ def analyze(
     Raises:
         SpatialLensError: the photo, question, model, detector, layers or folder can not be used.
     """
-    from interp.detect import YoloDetector, find_objects
-    from interp.hooked_vlm import HookedVLM
+    from interp.detect import find_objects
+    from interp.explore.gather import photo_detector, untouched_sinks
     from interp.images import load_image
+    from interp.plots.analysis import draw_page
 
     if tokens not in TOKENS:
         raise InputError(f"tokens={tokens!r} is not known: use one of {', '.join(TOKENS)}")
+    unknown = [name for name in also if name not in ALSO]
+    if isinstance(also, str) or unknown:
+        raise InputError(f"further maps {also!r} are not known: give a list of some of {', '.join(ALSO)}")
     image = load_image(photo)
     folder = None if out is None else OutputFolder(out)
-    if isinstance(detector, (str, Path)):
-        detector = YoloDetector(detector, download=download)
-    if isinstance(model, HookedVLM):
-        if (device, dtype, revision) != (None, "auto", None):
-            raise InputError("device, dtype and revision are for loading: this model is loaded already, leave them out")
-    else:
-        model = HookedVLM.from_pretrained(model, device_map=device, dtype=dtype, revision=revision)
-    shown = (
-        check_indices(layers, model.cfg.n_layers, "layer") if layers is not None else default_layers(model.cfg.n_layers)
-    )
+    finder = photo_detector(detector, download=download, device="cpu" if device in (None, "auto") else str(device))
+    vlm = _load_model(model, device=device, dtype=dtype, revision=revision)
+    shown = check_indices(layers, vlm.cfg.n_layers, "layer") if layers is not None else default_layers(vlm.cfg.n_layers)
     if not shown:
         raise InputError("layers is empty, so no heat map would be drawn: name some, or leave it out")
-    inputs = model.prepare(image, question, prompt=prompt)
-    found = None if detector is None else find_objects(image, question, detector)
+    inputs = vlm.prepare(image, question, prompt=prompt)
+    if also:
+        _check_tower(vlm, inputs)
+    found = None if finder is None else find_objects(image, question, finder)
     rows = "last" if tokens == "first" else "generated"
-    generation, (kept,) = model.generate_with_cache(inputs, max_new_tokens, query_rows=rows)
+    generation, (kept,) = vlm.generate_with_cache(inputs, max_new_tokens, query_rows=rows)
     looked = trajectory(
         kept.pattern if tokens == "all" else kept.pattern[:, :, 0],
         kept.layout,
@@ -203,6 +282,7 @@ def analyze(
         tokens=kept.tokens,
         sample_id=sample_id if sample_id is not None else Path(photo).stem if isinstance(photo, (str, Path)) else "",
     )
+    boxes = found.boxes if found is not None and len(found.boxes) else None
     analysis = Analysis(
         image=image,
         question=question,
@@ -213,16 +293,20 @@ def analyze(
         grid=inputs.grids[0],
         trajectory=looked,
         found=found,
-        overlap=overlap(looked, inputs.grids[0], found.boxes) if found is not None and len(found.boxes) else None,
+        overlap=None if boxes is None else overlap(looked, inputs.grids[0], boxes),
+        also=_further_maps(vlm, inputs, looked, also, boxes) if also else {},
         settings=record(
-            model,
+            vlm,
             prompt=prompt,
             tokens=tokens,
             max_new_tokens=max_new_tokens,
             layers=shown,
-            detector=getattr(detector, "name", None),
+            detector=getattr(finder, "name", None),
+            also=list(also),
         ),
     )
+    if html:
+        analysis = replace(analysis, page=draw_page(analysis, inputs.layouts[0], *untouched_sinks(vlm, inputs)))
     if folder is not None:
         analysis.save(folder)
     return analysis
@@ -232,3 +316,61 @@ def default_layers(n_layers: int) -> tuple[int, ...]:
     """The layers that a figure shows unless told otherwise: the paper's, and the quarters before and after."""
     around = {0, n_layers // 4, (3 * n_layers) // 4, n_layers - 1}
     return tuple(sorted(around | set(paper_layers(n_layers))))
+
+
+def _load_model(model: str | Path | HookedVLM, *, device: str | None, dtype: Any, revision: str | None) -> HookedVLM:
+    """The model, loaded unless it is already."""
+    from interp.hooked_vlm import HookedVLM
+
+    if not isinstance(model, HookedVLM):
+        return HookedVLM.from_pretrained(model, device_map=device, dtype=dtype, revision=revision)
+    if (device, dtype, revision) != (None, "auto", None):
+        raise InputError("device, dtype and revision are for loading: this model is loaded already, leave them out")
+    return model
+
+
+def _check_tower(vlm: HookedVLM, inputs: VLMInputs) -> None:
+    """Refuse now, rather than after the model has run, what can not show its vision tower."""
+    from interp.vision_maps import feature_depth, patch_grid
+
+    vlm.require("vision")
+    patch_grid(vlm, inputs)
+    try:
+        feature_depth(vlm)
+    except RefusedError as error:
+        error.add_note("That is for interp.vision_maps.rollout from Python; further maps have no such setting.")
+        raise
+
+
+def _further_maps(
+    vlm: HookedVLM, inputs: VLMInputs, looked: Trajectory, names: Sequence[str], boxes: Boxes | None
+) -> dict[str, VisionMaps]:
+    """Run the vision tower again, of whose attention nothing was kept, and make its maps [layer head (step) patch]."""
+    from interp.vision_maps import two_stage
+
+    (fed,) = feed_tokens(vlm, inputs)
+    depth, rows = len(fed.attention), looked.image_attention
+    made: dict[str, VisionMaps] = {}
+    for name in dict.fromkeys(names):
+        layers = tuple(range(looked.n_layers if name == TWO_STAGE else depth))
+        if name == TWO_STAGE:
+            maps = two_stage(rows if looked.generated else rows[:, :, 0], fed.rolled)
+        elif name == VISION:
+            maps = fed.attention
+        else:
+            maps, layers = fed.rolled.weights.mean(axis=0)[None, None], (depth - 1,)
+        mean = normalise(maps.mean(axis=1, dtype=np.float64), "image")
+        found = None if boxes is None else overlap(maps, fed.rolled.grid, boxes, sample_id=looked.sample_id)
+        weights = mean if mean.ndim == 3 else mean[:, None]
+        made[name] = VisionMaps(name, weights, layers, fed.rolled.grid, found, looked.sample_id)
+    return made
+
+
+def _best_cosine(found: Overlap, layers: Sequence[int], tower: str = "") -> str:
+    """How high the cosine with the boxes is at most, in which layer, and what even attention would have."""
+    cosine, best = found.by_layer("cosine"), found.best_layer("cosine")
+    if best is None:
+        return "undefined, as no box lies in what the model saw"
+    even = found.even_score("cosine")
+    where = f" in layer {layers[best]}{tower}, the highest" if len(layers) > 1 else ""
+    return f"cosine with the boxes {cosine[best]:.2f}{where}; even attention would have {even:.2f}"

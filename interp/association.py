@@ -42,7 +42,7 @@ def association(
     for an association.
 
     * Interval: percentile bootstrap. Samples are drawn inside each stratum, whole groups where there are groups; draws
-      without a pair are left out.
+      without a pair are left out. With ten or so right or wrong answers, or groups, it is too narrow; p never is.
     * Null: the labels are shuffled inside each stratum. With groups, whose samples share what makes them hard, a
       group's labels go together to a group with as many samples of each stratum (Winkler et al. 2015), and are
       shuffled inside both; those of a group without such a partner stay in it. `movable` says how many can change.

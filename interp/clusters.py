@@ -1,12 +1,17 @@
-"""Clusters: the interval of a mean over samples that come in groups, such as four photos of one pair of objects."""
+"""Clusters: samples that come in groups, such as four photos of one pair of objects, and the interval of their mean."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.stats import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def clustered_mean(values: ArrayLike, groups: ArrayLike, *, seed: int, n: int = 2000, level: float = 0.95) -> Interval:
@@ -42,3 +47,20 @@ def clustered_mean(values: ArrayLike, groups: ArrayLike, *, seed: int, n: int = 
     draws = (counts @ sums) / (counts @ sizes)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(own.mean()), float(low), float(high), level, n)
+
+
+def shared_groups(samples: pd.DataFrame) -> np.ndarray | None:
+    """What is drawn together, by the column `group`, such as an object pair or a photo, [sample].
+
+    A sample without the name of a group is a group of its own. None where no two samples share one, or all do.
+
+    Example:
+        >>> shared_groups(pd.DataFrame({"group": ["mug", "mug", "cat"]}))
+        array(['mug', 'mug', 'cat'], dtype=object)
+    """
+    if "group" not in samples:
+        return None
+    names = samples["group"].fillna("").astype(str)
+    # No name of a group that somebody gave begins so.
+    named = np.array([name or f"\0alone {place}" for place, name in enumerate(names)], dtype=object)
+    return named if 1 < len(set(named)) < len(named) else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from interp.errors import InputError
 
@@ -16,6 +17,8 @@ ImageSource = str | Path | Image.Image | np.ndarray
 
 MAX_PIXELS = 150_000_000
 """Largest photo that is read, in pixels. Pillow itself refuses a little above it, as a decompression bomb."""
+
+_T = TypeVar("_T")
 
 
 def load_image(source: ImageSource) -> Image.Image:
@@ -43,26 +46,47 @@ def load_image(source: ImageSource) -> Image.Image:
         >>> load_image(np.zeros((480, 640), dtype=np.uint8)).size
         (640, 480)
     """
+    return _taken(source, _upright_rgb)
+
+
+def upright_size(source: ImageSource) -> tuple[int, int]:
+    """Width and height of a photo as `load_image` gives it, in pixels; of most files, only the header is read.
+
+    Args:
+        source: what `load_image` takes.
+
+    Raises:
+        InputError: what `load_image` refuses, save for what only decoding shows, such as a file that is cut off.
+
+    Example:
+        >>> upright_size(np.zeros((480, 640), dtype=np.uint8))
+        (640, 480)
+    """
+    return _taken(source, _upright_size)
+
+
+def _taken(source: ImageSource, take: Callable[[Image.Image, str], _T]) -> _T:
+    """What `take` makes of a source as an image and of what messages call it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's on large photos and damaged metadata: both are dealt with here
         if isinstance(source, Image.Image):
-            return _upright_rgb(source, "the image given")
+            return take(source, "the image given")
         if isinstance(source, np.ndarray):
-            return _upright_rgb(_image_of_array(source), f"the array of shape {source.shape}")
+            return take(_image_of_array(source), f"the array of shape {source.shape}")
         if isinstance(source, (str, os.PathLike)):
-            return _read(Path(source))
+            return _read(Path(source), take)
     raise InputError(f"an image was given as {type(source).__name__}: give a path, a PIL image or a numpy array")
 
 
-def _read(path: Path) -> Image.Image:
-    """Open the file and decode it."""
+def _read(path: Path, take: Callable[[Image.Image, str], _T]) -> _T:
+    """Open the file and give it to `take`."""
     if str(path).startswith(("http:/", "https:/")):
         raise InputError(f"{str(path)!r} is an address, not a file: download the photo and give its path")
     try:
         if path.is_dir():
             raise InputError(f"{str(path)!r} is a folder: give the path of one photo")
         with Image.open(path) as image:
-            return _upright_rgb(image, repr(str(path)))
+            return take(image, repr(str(path)))
     except FileNotFoundError:
         raise InputError(f"there is no file {str(path)!r}: check the path of the photo") from None
     except PermissionError:
@@ -80,11 +104,7 @@ _ADVICE = "give a whole file of a common format such as JPEG or PNG"
 
 def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
     """Decode, rotate and convert; `name` is what messages call the image."""
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise _too_large(name)
-    if width * height == 0:
-        raise InputError(f"{name} is {width} x {height} pixels: give an image with at least one pixel")
+    _check_size(image, name)
     try:
         image.load()
         turned = _rotate(image)
@@ -98,6 +118,29 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
         raise InputError(f"{name} is in colour mode {image.mode}, which can not be shown: convert it to RGB") from error
     upright.info = {}  # a transparent colour or an orientation that is kept would be applied a second time
     return upright
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _too_large(name)
+    if width * height == 0:
+        raise InputError(f"{name} is {width} x {height} pixels: give an image with at least one pixel")
+
+
+def _upright_size(image: Image.Image, name: str) -> tuple[int, int]:
+    if image.format == "TIFF":  # Pillow turns it while decoding; what size it tells before depends on the version
+        return _upright_rgb(image, name).size
+    _check_size(image, name)
+    width, height = image.size
+    return (height, width) if _lies_on_its_side(image) else (width, height)
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    except Exception:  # damaged metadata, which count as none
+        return False
 
 
 def _rotate(image: Image.Image) -> Image.Image:

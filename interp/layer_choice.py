@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LEAST = 3
+"""Samples, or groups, in each part: the bootstrap of fewer groups hardly varies, and finds differences in noise."""
+
+
 def compare_layers(
     scores: Float[np.ndarray, "sample layer"] | ArrayLike,
     right: ArrayLike,
@@ -66,8 +70,8 @@ def compare_layers(
         >>> found.difference.estimate, found.p, found.times_chosen.argmax()
 
     Raises:
-        InputError: shapes differ, a layer does not exist or has no score at all, or there are fewer samples (groups)
-            than folds.
+        InputError: shapes differ, a layer does not exist or has no score at all, or there are fewer than `LEAST`
+            samples (groups) for each fold.
     """
     table, truth, shape = read_scores(scores, right)
     check_draws(min(n_draws, repeats), level)
@@ -79,10 +83,12 @@ def compare_layers(
     own = codes_of(strata, len(table), "strata")[0][there]
     units = np.arange(len(table)) if groups is None else codes_of(groups, len(table), "groups")[0]
     units = np.unique(units[there], return_inverse=True)[1]
-    if not 2 <= folds <= len(np.unique(units)):
+    n_units = len(np.unique(units))
+    if not 2 <= folds <= n_units // LEAST:
         what = "samples" if groups is None else "groups"
         raise InputError(
-            f"{len(np.unique(units))} {what} can not be dealt into {folds} folds: give 2 up to their number"
+            f"{n_units} {what} can not be dealt into {folds} folds of {LEAST} or more, and fewer would promise too "
+            f"much: give 2 folds or more, and at least {LEAST} {what} for each"
         )
     samples = _Samples(table[there].astype(np.float64), truth[there], own, units)
     rng = np.random.default_rng(seed)

@@ -254,17 +254,29 @@ class _Scene:
         return (self.weights == self.weights.max(axis=1, keepdims=True)).astype(np.float64)
 
     @cached_property
-    def ranked(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each token, the area with less weight and half that with as much; the area with as much or more."""
-        order = np.argsort(self.weights, axis=1)
-        areas = np.take_along_axis(self.areas, order, axis=1)
-        first, last = _runs(np.take_along_axis(self.weights, order, axis=1))
-        ends = np.cumsum(areas, axis=1)
-        start, end = np.take_along_axis(ends - areas, first, axis=1), np.take_along_axis(ends, last, axis=1)
-        below, reached = np.empty_like(start), np.empty_like(start)
-        np.put_along_axis(below, order, (start + end) / 2, axis=1)
-        np.put_along_axis(reached, order, 1 - start, axis=1)
-        return below, reached
+    def order(self) -> np.ndarray:
+        """The tokens of each map from the least weight to the most, [map token]."""
+        return np.argsort(self.weights, axis=1)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where these stand in values [map token] laid flat: the quickest way to bring values into that order."""
+        return self.order + self.order.shape[1] * np.arange(len(self.order))[:, None]
+
+    def ordered(self, values: np.ndarray, some: np.ndarray | None = None) -> np.ndarray:
+        """Values [map token], or one row for all maps, in that order; of it, `some` flat places, or all."""
+        where = self.order if len(values) == 1 else self.places
+        return values.ravel()[where if some is None else where.ravel()[some]]
+
+    @cached_property
+    def below(self) -> tuple[np.ndarray, np.ndarray]:
+        """The area that has less weight than each token, and that which has as much or less, in that order."""
+        weights, areas = self.ordered(self.weights), self.ordered(self.areas)
+        ends, changes = np.cumsum(areas, axis=1), weights[:, 1:] != weights[:, :-1]
+        edge = np.ones((len(weights), 1), dtype=bool)
+        first, last = np.hstack([edge, changes]), np.hstack([changes, edge])[:, ::-1]  # of a run of ties
+        less = np.maximum.accumulate(np.where(first, ends - areas, 0), axis=1)
+        return less, np.minimum.accumulate(np.where(last, ends[:, ::-1], 1), axis=1)[:, ::-1]
 
 
 def _cosine(scene: _Scene) -> np.ndarray:
@@ -297,7 +309,10 @@ def _hits(scene: _Scene, targets: np.ndarray) -> np.ndarray:
 
 def _auroc(scene: _Scene) -> np.ndarray:
     """A spot inside beats the area below it; of its rivals that lie inside too, it beats half on average."""
-    won = (scene.areas * scene.ranked[0]) @ scene.masks - scene.inside**2 / 2
+    less, up_to = scene.below
+    beaten = np.empty(less.size)
+    beaten[scene.places] = (less + up_to) / 2
+    won = (scene.areas * beaten.reshape(less.shape)) @ scene.masks - scene.inside**2 / 2
     return ratio(won, scene.inside * (scene.areas @ (1 - scene.masks)))
 
 
@@ -313,13 +328,12 @@ def _average_precision(scene: _Scene, mask: np.ndarray) -> np.ndarray | float:
     own = mask > 0
     if not own.any():
         return np.nan
-    reached = scene.ranked[1][:, own]
-    order = np.argsort(reached, axis=1)
-    reached = np.take_along_axis(reached, order, axis=1)
-    part = np.take_along_axis(scene.areas[:, own] * mask[own], order, axis=1)
+    some = np.flatnonzero(own[scene.order]).reshape(-1, own.sum())
+    part, less = scene.ordered(scene.areas * mask, some), scene.below[0].ravel()[some]
     inside = np.cumsum(part, axis=1)
-    found = np.take_along_axis(inside, _runs(reached)[1], axis=1)
-    return ratio(np.sum(part * ratio(found, reached), axis=1, where=part > 0), inside[:, -1])
+    first = np.hstack([np.ones((len(part), 1), dtype=bool), less[:, 1:] != less[:, :-1]])
+    found = inside[:, -1:] - np.maximum.accumulate(np.where(first, inside - part, 0), axis=1)
+    return ratio(np.sum(part * ratio(found, 1 - less), axis=1, where=part > 0), inside[:, -1])
 
 
 def _nss(scene: _Scene) -> np.ndarray:
@@ -345,15 +359,6 @@ _FUNCTIONS: dict[str, Callable[[_Scene], np.ndarray]] = dict(
 def _columns(parts: Sequence[Any], length: int) -> np.ndarray:
     """Arrays of one length side by side, [length part], also where there is none."""
     return np.array(parts, dtype=np.float64).reshape(-1, length).T
-
-
-def _runs(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each place of ordered rows [map place], the first and the last place with the same value."""
-    places, end = np.arange(ordered.shape[1]), ordered.shape[1] - 1
-    changes, edge = ordered[:, 1:] != ordered[:, :-1], np.ones((len(ordered), 1), dtype=bool)
-    first = np.maximum.accumulate(np.where(np.hstack([edge, changes]), places, 0), axis=1)
-    last = np.minimum.accumulate(np.where(np.hstack([changes, edge]), places, end)[:, ::-1], axis=1)[:, ::-1]
-    return first, last
 
 
 def _centre(boxes: list[Box], seen: tuple[float, float, float, float]) -> tuple[float, float]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interp.association import Association, association
+from interp.clusters import shared_groups
 from interp.errors import InputError
 from interp.layer_choice import LayerComparison, compare_layers
 from interp.nulls import NULL_MEASURES
+from interp.overlap_vision import VISION
 from interp.partial import PartialEffect, partial_effect
 from interp.sinks import ratio
 from interp.stats import Interval, wilson
@@ -26,7 +28,7 @@ DRAWS = 2000
 
 @dataclass(frozen=True, eq=False)
 class OverlapAnalysis:
-    """What `analyse` found for one measure, region and normalisation; layers are 0-based.
+    """What `examine_overlap` found for one measure, region and normalisation; layers are 0-based.
 
     Attributes:
         measure, region, normalisation: of what.
@@ -39,6 +41,8 @@ class OverlapAnalysis:
             interval over groups; of mass where the measure has no null.
         above_measure: of which measure `above` is.
         told: why a part is missing, in sentences.
+        maps: of which maps, such as `rows`.
+        further: what the study's other maps say, by their names.
     """
 
     measure: str
@@ -52,12 +56,14 @@ class OverlapAnalysis:
     above: dict[str, Interval]
     above_measure: str
     told: tuple[str, ...]
+    maps: str
+    further: dict[str, OverlapAnalysis] = field(default_factory=dict)
 
     def describe(self) -> str:
         """Say in a few lines what was found.
 
         Example:
-            >>> print(analyse(study).describe())
+            >>> print(examine_overlap(study).describe())
             right: 58.3 % [53.4, 63.0] of 412 answers
             ...
         """
@@ -71,10 +77,13 @@ class OverlapAnalysis:
             lines.append(_say_layers(self.layers))
         for null, gain in self.above.items():
             lines.append(f"{self.above_measure} above {null}: {_say_largest(gain)}")
-        return "\n".join([*lines, *self.told])
+        lines += self.told
+        for maps, own in self.further.items():
+            lines += [f"{maps}: {line}" for line in own.describe().splitlines()[1:]]
+        return "\n".join(lines)
 
 
-def analyse(
+def examine_overlap(
     study: OverlapStudy,
     *,
     measure: str = "cosine",
@@ -91,12 +100,12 @@ def analyse(
         study: what was measured.
         measure: which one.
         region: of which boxes.
-        normalisation: of the attention.
+        normalisation: of the attention; where other maps of the study do not have it, theirs is the first they have.
         seed: of draws and shuffles.
         n_draws: how many of each.
 
     Example:
-        >>> analyse(study, measure="mass").within.p_max.min()
+        >>> examine_overlap(study, measure="mass").within.p_max.min()
 
     Raises:
         InputError: the study has no such measure, region or normalisation.
@@ -104,11 +113,13 @@ def analyse(
     scores = study.values(measure, region, normalisation)
     mean, right = scores[..., -1], study.right
     relation = study.samples["relation"].replace("", NO_RELATION).to_numpy(dtype=object)
-    groups = _groups(study)
+    groups = shared_groups(study.samples)
     draws: dict[str, Any] = {"groups": groups, "seed": seed, "n_draws": n_draws}
     told: list[str] = []
 
     def choose() -> LayerComparison:
+        if study.maps == VISION:
+            raise InputError("the paper names no layers of the vision tower")
         if study.layers != tuple(range(study.n_layers)):
             raise InputError("not all layers were measured")
         return compare_layers(mean, right, chosen=paper_layers(study.n_layers), strata=relation, **draws)
@@ -116,6 +127,10 @@ def analyse(
     def adjust() -> PartialEffect:
         other = {name: study.samples[name].to_numpy(dtype=np.float64) for name in ("confidence", "area_union")}
         return partial_effect(mean, right, other, **draws)
+
+    def examine_further(own: OverlapStudy) -> OverlapAnalysis:
+        known = normalisation if normalisation in own.normalisations else own.normalisations[0]
+        return examine_overlap(own, measure=measure, region=region, normalisation=known, seed=seed, n_draws=n_draws)
 
     above_measure = measure if measure in NULL_MEASURES else "mass"
     return OverlapAnalysis(
@@ -130,14 +145,9 @@ def analyse(
         above=_above(study, above_measure, region, normalisation, groups, seed),
         above_measure=above_measure,
         told=tuple(told),
+        maps=study.maps,
+        further={maps: examine_further(own) for maps, own in study.further.items()},
     )
-
-
-def _groups(study: OverlapStudy) -> np.ndarray | None:
-    """What is drawn together, [sample]; None where every sample is alone."""
-    names = study.samples["group"].astype(str).to_numpy(dtype=object)
-    named = np.array([name or f"alone {place}" for place, name in enumerate(names)], dtype=object)
-    return named if 1 < len(set(named)) < len(named) else None
 
 
 def _above(

@@ -44,6 +44,10 @@ NORMALISATIONS = """what attention is divided by, some of: image (sums to one ov
 it), no-sinks (sink tokens taken out), relative (over that under a neutral prompt) (default: %(default)s)"""
 
 
+ALSO = """other maps to measure beside the language model's rows, some of: two-stage (the rows seen through the vision
+tower, over the patches that fed each image token), vision (where the tower itself looks); one more run of the tower"""
+
+
 def add_overlap_command(commands: Any) -> None:
     """Add `overlap` to the commands of `python -m interp`."""
     one = commands.add_parser("overlap", help="attention, objects and answers over a data set", description=OVERLAP)
@@ -58,6 +62,7 @@ def add_overlap_command(commands: Any) -> None:
     how = one.add_argument_group("measures")
     how.add_argument("--layers", help="only these layers, 0-based: 17,18 or 4-7 (default: all)")
     how.add_argument("--normalisations", default="image", help=NORMALISATIONS)
+    how.add_argument("--also", default="", help=ALSO)
     how.add_argument("--draws", type=int, default=10, help="draws of each null and sample (default: %(default)s)")
     how.add_argument("--seed", type=int, default=0, help="of nulls, bootstraps and shuffles (default: %(default)s)")
     job = one.add_argument_group("run")
@@ -73,20 +78,23 @@ def overlap_command(options: argparse.Namespace) -> int:
     """Run `overlap`: check what costs nothing first, then load the model."""
     from interp.nulls import NULLS
     from interp.output import OutputFolder
-    from interp.overlap_analysis import analyse
+    from interp.overlap_analysis import examine_overlap
     from interp.overlap_report import write_overlap_report
     from interp.overlap_run import check_request, study_overlap
     from interp.roles import loaded
     from interp.study import refuse_begun
 
-    normalisations = tuple(part.strip() for part in options.normalisations.split(","))
+    normalisations, also = (
+        tuple(part.strip() for part in listed.split(",")) if listed else ()
+        for listed in (options.normalisations, options.also)
+    )
     layers = None if options.layers is None else numbers(options.layers)
     folder = OutputFolder(options.out)
     refuse_begun(folder.path, resume=options.resume)
     samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
     detector = options.detector
     sizes = {"draws": options.draws, "batch": options.batch, "seed": options.seed}
-    check_request(samples, detector, normalisations=normalisations, nulls=NULLS, **sizes)
+    check_request(samples, detector, normalisations=normalisations, nulls=NULLS, also=also, **sizes)
     device = "cpu" if options.device in (None, "auto") else options.device
     looking = loaded(detector, download=options.download, device=device)
     note_random_weights(options.model)
@@ -96,6 +104,7 @@ def overlap_command(options: argparse.Namespace) -> int:
         samples,
         detector=looking,
         normalisations=normalisations,
+        also=also,
         layers=layers,
         out=folder.path,
         resume=options.resume,
@@ -104,7 +113,7 @@ def overlap_command(options: argparse.Namespace) -> int:
         record={"dataset": options.dataset},
         **sizes,
     )
-    found = analyse(study, normalisation=study.normalisations[0], seed=options.seed)
+    found = examine_overlap(study, normalisation=study.normalisations[0], seed=options.seed)
     whole = study.coverage().iloc[0]
     counts = ", ".join(f"{name} {whole[name]}" for name in ("both", "one", "none"))
     print(f"objects found in {whole['complete']} of {whole['n']} samples ({counts}) by {study.settings['detector']}")

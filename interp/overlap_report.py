@@ -46,18 +46,19 @@ def write_overlap_report(
     Args:
         folder: where to.
         study: what was measured.
-        analysis: what it says, from `analyse`.
+        analysis: what it says, from `examine_overlap`.
         samples: what was asked, for the photos of the gallery and of the path; without them these are left out.
         vlm: the model, for the same.
         out_of_domain: why the model may not know such photos or questions, if so: a sentence for the top of the page.
 
     Returns:
         The paths of all files: `report.html`, `summary.json`, figures as PNG, `path.gif`, `overlap.parquet` (head mean,
-        one row per sample, layer, region and normalisation), and as Parquet and CSV `samples`, `coverage`, `means`,
-        `above_nulls`, `association`, `layer_choice` and `partial_effect`.
+        one row per sample, layer, region and normalisation; of further maps, `overlap_two-stage.parquet` and
+        `overlap_vision.parquet`), and as Parquet and CSV `samples`, `coverage`, `means`, `above_nulls`, `association`,
+        `layer_choice` and `partial_effect`.
 
     Example:
-        >>> write_overlap_report(OutputFolder("out/overlap"), study, analyse(study), samples=samples, vlm=vlm)
+        >>> write_overlap_report(OutputFolder("out/overlap"), study, examine_overlap(study), samples=samples, vlm=vlm)
 
     Raises:
         InputError: the study is empty, or a file can not be written.
@@ -95,7 +96,7 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
     """All figures that need no model, by file name without ending; what the data do not allow is not drawn.
 
     Example:
-        >>> sorted(draw_overlap_study(study, analyse(study)))[:3]
+        >>> sorted(draw_overlap_study(study, examine_overlap(study)))[:3]
         ['auroc', 'auroc_by_head', 'coverage']
     """
     from interp import plots
@@ -133,7 +134,25 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
 
 
 def tables_of(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[str, pd.DataFrame]:
-    """The tables of a report by file name without ending; layers are 0-based, head -1 is the head mean."""
+    """The tables of a report by file name without ending; layers are 0-based, head -1 is the head mean.
+
+    Where the study has further maps, the column `maps` says of which a row is.
+    """
+    import pandas as pd
+
+    every = {analysis.maps: analysis, **analysis.further}
+    parts = [_tables_of_maps(study.of(maps), own) for maps, own in every.items()]
+    named = {
+        name: [part[name].assign(maps=maps) for maps, part in zip(every, parts, strict=True) if name in part]
+        for name in dict.fromkeys(name for part in parts for name in part)
+    }
+    tables = {"samples": study.samples, "coverage": study.coverage()}
+    tables |= {name: pd.concat(several) for name, several in named.items()}
+    return {name: table.reset_index(drop=True) for name, table in tables.items()}
+
+
+def _tables_of_maps(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[str, pd.DataFrame]:
+    """The tables that each kind of map has."""
     import pandas as pd
 
     found = {"all pairs": analysis.pooled, "inside relations": analysis.within}
@@ -144,15 +163,13 @@ def tables_of(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[str, pd.Da
         for null, gain in analysis.above.items()
     ]  # fmt: skip
     tables = {
-        "samples": study.samples,
-        "coverage": study.coverage(),
         "means": _means(study, analysis),
-        "above_nulls": pd.concat(above, ignore_index=True) if above else None,
+        "above_nulls": pd.concat(above) if above else None,
         "association": pd.concat([one.to_dataframe().assign(compared=name) for name, one in found.items()]),
         "layer_choice": None if analysis.layers is None else analysis.layers.to_dataframe(),
         "partial_effect": None if analysis.partial is None else analysis.partial.to_dataframe(),
     }
-    return {name: table.reset_index(drop=True) for name, table in tables.items() if table is not None}
+    return {name: table for name, table in tables.items() if table is not None}
 
 
 def summary_of(
@@ -179,9 +196,11 @@ def summary_of(
 
 def _write_tables(folder: OutputFolder, study: OverlapStudy, tables: dict[str, pd.DataFrame]) -> list[Path]:
     """Every table as Parquet and as CSV, and the measures of the head mean as Parquet."""
-    # Of one head that stands for the mean: the whole table would have a row for every head.
-    mean = replace(study, measures={name: values[..., -1:] for name, values in study.measures.items()}, n_heads=0)
-    paths = [folder.write_table("overlap.parquet", mean.to_dataframe())]
+    paths = []
+    for maps, own in {"": study, **study.further}.items():
+        # Of one head that stands for the mean: the whole table would have a row for every head.
+        mean = replace(own, measures={name: values[..., -1:] for name, values in own.measures.items()}, n_heads=0)
+        paths.append(folder.write_table(f"overlap{maps and '_'}{maps}.parquet", mean.to_dataframe()))
     for name, table in tables.items():
         paths.append(folder.write_table(f"{name}.parquet", table))
         paths.append(folder.write(f"{name}.csv", partial(_write_csv, table)))

@@ -19,6 +19,7 @@ from interp.overlap_report_sentences import (
     partial_says,
     percent,
 )
+from interp.overlap_vision import TWO_STAGE, VISION
 from interp.report import Section
 from interp.stats import wilson
 from interp.trajectory import paper_layers
@@ -39,6 +40,7 @@ COVERED = 0.8
 
 NOT_AT_HAND = "Not drawn: the model or the photos were not at hand when this report was written."
 _MOST_CELLS = 12  # heads in a table
+_NULLS_BY_LAYER = 2  # beside each layer, as a page has room for no more; above_nulls.csv has them all
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def sections(
         *_overlap(study, analysis, figures),
         _association(analysis, figures),
         *_heads(analysis, figures),
+        *_further(study, analysis),
         Section("The paper's layers and the best ones", _layers(analysis)),
         _partial(analysis, figures),
         *_photos(study, photos, figures),
@@ -223,6 +226,64 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
     return said, rows.assign(**columns)[list(columns)]
 
 
+_FURTHER = {
+    TWO_STAGE: (
+        "The rows seen through the vision tower",
+        "The same rows, over the patches of the photo that fed each image token, by attention roll-out through "
+        "{through} blocks of the vision tower. Roll-out follows attention alone and knows nothing of values and MLPs: "
+        "a map through it is a hypothesis. Layers are the language model's.",
+    ),
+    VISION: (
+        "Where the vision tower looks",
+        "The attention of the patches that image tokens are made of, in the {blocks} blocks of the tower before what "
+        "the language model receives. It is the same whatever is asked, so it can go with right answers only by what "
+        "the photos are like. Layers are the vision tower's, of {n_layers}; the paper names none of them.",
+    ),
+}
+"""What the sections of further maps are called, and what their maps are."""
+
+
+def _further(study: OverlapStudy, analysis: OverlapAnalysis) -> list[Section]:
+    """What other maps say, each by its own layers."""
+    found = []
+    for maps, own in analysis.further.items():
+        title, text = _FURTHER[maps]
+        seen = study.of(maps)
+        told = (
+            text.format(through=seen.settings.get("through"), blocks=len(seen.layers), n_layers=seen.n_layers),
+            f"Measured is the {own.measure} with the region '{own.region}', in the normalisation "
+            f"'{own.normalisation}', and against nulls the {own.above_measure}.",
+            *(null_says(null, gain, ()) for null, gain in own.above.items()),
+            association_says(own.pooled, "over all pairs", own.measure),
+            association_says(own.within, "inside relations", own.measure),
+        )
+        found.append(Section(title, told, table=_by_layer(own, seen.layers)))
+    return found
+
+
+def _by_layer(analysis: OverlapAnalysis, layers: Sequence[int]) -> pd.DataFrame:
+    """The head mean by layer: how far above the first nulls, and whether it goes with right answers."""
+    import pandas as pd
+
+    within, rows = analysis.within, []
+    for layer in layers:
+        gains = {
+            f"{analysis.above_measure} above {null}": (gain.estimate[layer], gain.low[layer], gain.high[layer])
+            for null, gain in list(analysis.above.items())[:_NULLS_BY_LAYER]
+        }
+        rows.append(
+            {"layer": str(layer)}
+            | {name: ended(*ends, signed=True) for name, ends in gains.items()}
+            | {
+                "AUROC inside relations": ended(
+                    *(getattr(within, name)[layer, -1] for name in ("auroc", "low", "high"))
+                )
+            }
+            | {"corrected p": p_value(within.p_max[layer, -1])}
+        )
+    return pd.DataFrame(rows)
+
+
 def _layers(analysis: OverlapAnalysis) -> tuple[str, ...]:
     """The paper's layers against the best."""
     if analysis.layers is None:
@@ -275,7 +336,7 @@ def _tried(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
         f"{int(np.isfinite(analysis.within.auroc).sum())} inside relations. Corrected p is family-wise, from the "
         "farthest of all cells in each shuffle of the answers: if nothing went with right answers, any cell below "
         f"{SIGNIFICANT:g} would be seen in {SIGNIFICANT:.0%} of studies. The two families are not corrected for each "
-        "other, nor for other measures, regions and normalisations that somebody may look at.",
+        "other, nor for other maps, measures, regions and normalisations that somebody may look at.",
         "Answers are shuffled inside relations, and between groups of like make-up where samples have groups: "
         f"{analysis.within.movable} of {len(study.samples)} samples can change their mark that way. Where few can, no "
         "p can be small.",

@@ -10,7 +10,9 @@ import numpy as np
 
 from interp.measures import MAP_MEASURES, MEASURES
 from interp.nulls import NULL_MEASURES, ROLES, BoxPool, measure_centre, measure_draws, moved_boxes
-from interp.overlap import _kinds, _weights, overlap
+from interp.overlap import overlap
+from interp.overlap_maps import normalised
+from interp.overlap_vision import TWO_STAGE, feed_tokens, patch_maps
 from interp.roles import Roles, as_text
 from interp.trajectory import trajectory
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from interp.generation import GeneratedAttention, Generation
     from interp.grid import ImageGrid
     from interp.hooked_vlm import HookedVLM
+    from interp.inputs import VLMInputs
     from interp.overlap import Overlap
+    from interp.overlap_vision import Fed
     from interp.trajectory import Trajectory
 
 
@@ -30,17 +34,15 @@ class Asking:
     vlm: HookedVLM
     prompt: str
     max_new_tokens: int
-    neutral_prompt: str | None
+    neutral_prompt: str | None = None
 
-    def answers(
-        self, samples: Sequence[Sample]
-    ) -> tuple[Generation, tuple[GeneratedAttention, ...], tuple[ImageGrid, ...]]:
-        """Answers, last prompt rows, and grids."""
+    def answers(self, samples: Sequence[Sample]) -> tuple[Generation, tuple[GeneratedAttention, ...], VLMInputs]:
+        """Answers, last prompt rows, and what was asked."""
         from interp.study import prepare_samples
 
         inputs = prepare_samples(self.vlm, samples, self.prompt)
         answer, rows = self.vlm.generate_with_cache(inputs, self.max_new_tokens, query_rows="last")
-        return answer, rows, inputs.grids
+        return answer, rows, inputs
 
     def neutral(self, samples: Sequence[Sample]) -> list[np.ndarray]:
         """Attention over the image under the neutral prompt, [layer head token] of each sample."""
@@ -70,28 +72,32 @@ class Measuring:
     draws: int
     seed: int
     sinks: np.ndarray | None
+    also: tuple[str, ...] = ()
 
     @property
     def arrays(self) -> list[str]:
-        """The names of the columns that hold arrays."""
+        """What is measured of each map; the columns of further maps have the map's name in front."""
         drawn = [null for null in self.nulls if null != "heads"]  # which is drawn from the arrays, afterwards
         nulls = [f"{null}_{measure}" for null in drawn for measure in NULL_MEASURES]
         return [*MEASURES, *MAP_MEASURES, *(f"even_{measure}" for measure in MEASURES), *nulls]
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
         """One row for each sample of a batch."""
-        answer, rows, grids = self.asking.answers(samples)
+        answer, rows, inputs = self.asking.answers(samples)
         neutral: Sequence[np.ndarray | None] = [None] * len(samples)
         if self.asking.neutral_prompt:
             neutral = self.asking.neutral(samples)
+        fed: Sequence[Fed | None] = [None] * len(samples)
+        if self.also:
+            fed = feed_tokens(self.asking.vlm, inputs, through=None if TWO_STAGE in self.also else 1)
         told = _judged(samples, answer)
         return [
-            [{**told[place], **self._measured(sample, rows[place], grids[place], neutral[place])}]
+            [{**told[place], **self._measured(sample, rows[place], inputs.grids[place], neutral[place], fed[place])}]
             for place, sample in enumerate(samples)
         ]
 
     def _measured(
-        self, sample: Sample, row: GeneratedAttention, grid: ImageGrid, neutral: np.ndarray | None
+        self, sample: Sample, row: GeneratedAttention, grid: ImageGrid, neutral: np.ndarray | None, fed: Fed | None
     ) -> dict[str, Any]:
         """What was found in one sample, and how the attention agrees with it."""
         place = self.places[sample.id]
@@ -106,30 +112,43 @@ class Measuring:
             normalisations=self.normalisations,
             **extra,
         )
+        maps = normalised_maps(looked, len(grid), self.normalisations, **extra)
         arrays = {name: found.measures[name][..., 0] for name in MEASURES}
         arrays |= {name: found.map_measures[name][..., 0] for name in MAP_MEASURES}
         arrays |= {f"even_{name}": found.even[name][..., 0] for name in MEASURES}
-        arrays |= self._nulls(place, looked, grid, extra)
-        if roles.shared:  # a difference between boxes and themselves
+        arrays |= self._nulls(place, maps, grid)
+        columns = self._flat(arrays, roles)
+        if fed is not None:
+            rows = {name: own for name, (own, _) in zip(self.normalisations, maps, strict=True)}
+            further = patch_maps(fed, rows, visible_keys=int(looked.visible_keys[0]), also=self.also)
+            for name, seen in further.items():
+                own = seen.measured(roles.boxes) | self._nulls(place, [(one, None) for one in seen.maps], seen.grid)
+                columns |= {f"{name}_{array}": values for array, values in self._flat(own, roles).items()}
+        return {**_found_columns(roles, found, grid), **columns}
+
+    def _flat(self, arrays: dict[str, np.ndarray], roles: Roles) -> dict[str, np.ndarray]:
+        """Arrays as columns hold them, without a difference between boxes and themselves."""
+        if roles.shared:
             for name, values in arrays.items():
                 if name not in MAP_MEASURES:
                     values[:, -1] = np.nan
-        flat = {name: np.ascontiguousarray(arrays[name], np.float32).ravel() for name in self.arrays}
-        return {**_found_columns(roles, found, grid), **flat}
+        return {name: np.ascontiguousarray(arrays[name], np.float32).ravel() for name in self.arrays}
 
-    def _nulls(self, place: int, looked: Trajectory, grid: ImageGrid, extra: dict[str, Any]) -> dict[str, np.ndarray]:
-        """The measures under each null, [normalisation region layer head+1]."""
+    def _nulls(
+        self, place: int, several: list[tuple[np.ndarray, np.ndarray | None]], grid: ImageGrid
+    ) -> dict[str, np.ndarray]:
+        """The measures of maps under each null, [normalisation region layer head+1]."""
         boxes = self.roles[place].boxes
         drawn: dict[str, list[dict[str, list[Any]]]] = {}
         if self.pool is not None:
             drawn["shuffled"] = self.pool.draw(place, draws=self.draws, seed=self.seed)
         if "moved" in self.nulls:
             drawn["moved"] = moved_boxes(boxes, grid, place=place, draws=self.draws, seed=self.seed)
-        several = []
-        for maps, kept in normalised_maps(looked, len(grid), self.normalisations, **extra):
+        found = []
+        for maps, kept in several:
             own = measure_draws(maps, drawn, grid, kept=kept)
-            several.append(own | (measure_centre(maps, boxes, grid, kept=kept) if "centre" in self.nulls else {}))
-        return {name: np.stack([one[name] for one in several]) for name in several[0]}
+            found.append(own | (measure_centre(maps, boxes, grid, kept=kept) if "centre" in self.nulls else {}))
+        return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
 
 def normalised_maps(
@@ -141,8 +160,7 @@ def normalised_maps(
     neutral: np.ndarray | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """Maps with the head mean, [layer head+1 token], and which tokens take part, as `overlap` measures them."""
-    weights = _weights(looked, n_tokens)
-    found = [kind.maps(slice(None)) for kind in _kinds(looked, weights, normalisations, sinks, neutral)]
+    found = [one.maps() for one in normalised(looked, n_tokens, normalisations, sinks=sinks, neutral=neutral)]
     return [(maps[:, :, 0], None if kept is None else kept[:, :, 0]) for maps, kept in found]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from interp.errors import InputError
 from interp.nulls import NULLS, REGIONS, BoxPool
 from interp.overlap_rows import Asking, Measuring
+from interp.overlap_vision import ALSO, tower_settings
 from interp.roles import GROUND_TRUTH, Roles, digest, find_roles, loaded, refuse_without_boxes
 from interp.trajectory import NORMALISATIONS
 from interp.zoo.tiny import PREFIX
@@ -46,6 +47,7 @@ def study_overlap(
     prompt: str = "paper",
     max_new_tokens: int = 10,
     neutral_prompt: str = NEUTRAL_PROMPT,
+    also: Sequence[str] = (),
     record: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> OverlapStudy:
@@ -76,6 +78,9 @@ def study_overlap(
         prompt: prompt style, see `HookedVLM.prepare`.
         max_new_tokens: length of an answer at most.
         neutral_prompt: what the second pass of `relative` asks.
+        also: maps of `interp.overlap_vision.ALSO` that are measured beside the rows, by `study.of(name)`: `two-stage`,
+            the rows seen through the vision tower, and `vision`, the tower's own attention. They cost one more run of
+            the tower for each sample.
         record: what else the manifest has to say.
         progress: show progress bars.
 
@@ -88,22 +93,25 @@ def study_overlap(
         InputError: no samples, a name that is not known, a layer that does not exist, nothing to draw `shuffled` boxes
             from, or a folder that can not be used.
         DetectorError: the detector can not be loaded, or knows none of the objects.
+        RefusedError: `also`, of a model that can not show what feeds its image tokens.
     """
     from interp.hooked_vlm import HookedVLM
     from interp.interventions import check_indices
     from interp.output import plain
     from interp.output import record as record_of
     from interp.overlap_study import as_study
-    from interp.study import refuse_begun, run_study
+    from interp.study import prepare_samples, refuse_begun, run_study
 
     if not isinstance(vlm, HookedVLM):
         raise InputError(f"the model is a {type(vlm).__name__}: load it with HookedVLM.from_pretrained first")
-    check_request(samples, detector, normalisations=normalisations, nulls=nulls, draws=draws, batch=batch, seed=seed)
+    asked: dict[str, Any] = {"normalisations": normalisations, "nulls": nulls, "also": also}
+    check_request(samples, detector, **asked, draws=draws, batch=batch, seed=seed)
     measured = tuple(range(vlm.cfg.n_layers)) if layers is None else check_indices(layers, vlm.cfg.n_layers, "layer")
     if not measured:
         raise InputError("layers is empty, so nothing would be measured: name some, or leave it out")
     if out is not None:
         refuse_begun(out, resume=resume)
+    tower = tower_settings(vlm, prepare_samples(vlm, samples[:1], prompt)) if also else {}
     looking = loaded(detector)
     roles = find_roles(samples, detector=looking, batch=batch, cache=_cache(looking, out), progress=progress)
     asking = Asking(vlm, prompt, max_new_tokens, neutral_prompt if "relative" in normalisations else None)
@@ -119,6 +127,7 @@ def study_overlap(
         draws=draws,
         seed=seed,
         sinks=sinks,
+        also=tuple(also),
     )
     settings = record_of(
         vlm,
@@ -137,6 +146,7 @@ def study_overlap(
         neutral_prompt=asking.neutral_prompt,
         sinks=None if sinks is None else np.flatnonzero(sinks).tolist(),
         arrays=work.arrays,
+        also={maps: tower[maps] for maps in also},
         remarks=_remarks(vlm, samples),
         **(record or {}),
     )
@@ -153,13 +163,15 @@ def check_request(
     draws: int,
     batch: int,
     seed: int,
+    also: Sequence[str] = (),
 ) -> None:
     """Refuse what no model is needed to refuse.
 
     Raises:
         InputError: see `study_overlap`.
     """
-    for what, given, known in (("normalisation", normalisations, NORMALISATIONS), ("null", nulls, NULLS)):
+    lists = (("normalisation", normalisations, NORMALISATIONS), ("null", nulls, NULLS), ("further map", also, ALSO))
+    for what, given, known in lists:
         unknown = [name for name in given if name not in known]
         if unknown or len(set(given)) < len(given):
             raise InputError(f"{what}s {', '.join(given)}: give each once, of {', '.join(known)}")

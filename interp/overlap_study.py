@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ from interp.errors import InputError
 from interp.measures import MAP_MEASURES, UNION
 from interp.nulls import NULL_MEASURES, other_heads
 from interp.overlap import HEAD_MEAN
-from interp.overlap_analysis import OverlapAnalysis, analyse
+from interp.overlap_analysis import OverlapAnalysis, examine_overlap
 from interp.overlap_run import study_overlap
+from interp.overlap_vision import ROWS
 from interp.roles import FOUND
 from interp.sinks import ratio
 from interp.stats import wilson
@@ -23,7 +24,7 @@ from interp.stats import wilson
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["OverlapAnalysis", "OverlapStudy", "analyse", "as_study", "read_overlap_study", "study_overlap"]
+__all__ = ["OverlapAnalysis", "OverlapStudy", "as_study", "examine_overlap", "read_overlap_study", "study_overlap"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +42,13 @@ class OverlapStudy:
         n_layers: of the model.
         n_heads: of the model, the mean not counted.
         settings: model, data set, detector, nulls, seed, and all else that made this.
+        maps: what was measured: `rows`, the language model's; for others see `of`.
+        further: the same study of other maps, by their names.
 
     Example:
         >>> study.values("cosine")[:, 17, -1].shape  # layer 17, head mean
+        (412,)
+        >>> study.of("vision").values("cosine")[:, 22, -1].shape  # layer 22 of the vision tower
         (412,)
         >>> study.lift("shuffled")[:, 17, -1].mean()  # how many times the mass of boxes of other photos
         2.1
@@ -56,6 +61,8 @@ class OverlapStudy:
     n_layers: int
     n_heads: int
     settings: dict[str, Any]
+    maps: str = ROWS
+    further: dict[str, OverlapStudy] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -80,6 +87,19 @@ class OverlapStudy:
     def relations(self) -> tuple[str, ...]:
         """The relations, in the order of the samples."""
         return tuple(dict.fromkeys(self.samples["relation"].astype(str)))
+
+    def of(self, maps: str) -> OverlapStudy:
+        """The same study of other maps, `two-stage` or `vision`: its layers, heads and normalisations are theirs.
+
+        Raises:
+            InputError: they were not measured.
+        """
+        known = {self.maps: self, **self.further}
+        if maps not in known:
+            raise InputError(
+                f"maps {maps!r} were not measured, only {', '.join(known)}: run the study with also=({maps!r},)"
+            )
+        return known[maps]
 
     def values(
         self, measure: str, region: str = UNION, normalisation: str = "image"
@@ -201,24 +221,34 @@ def read_overlap_study(folder: str | Path, *, partial: bool = False) -> OverlapS
 
 def as_study(table: pd.DataFrame, settings: Mapping[str, Any]) -> OverlapStudy:
     """The study of a table as `run_study` gives it: arrays laid out, the null of other heads drawn."""
+    also = settings.get("also", {})
+    arrays = [f"{front}{name}" for front in ("", *(f"{maps}_" for maps in also)) for name in settings["arrays"]]
+    samples = table.drop(columns=[*(name for name in arrays if name in table), "key"])
+    rows = _of_maps(table, samples, settings, "")
+    further = {
+        maps: replace(_of_maps(table, samples, {**settings, **axes}, f"{maps}_"), maps=maps)
+        for maps, axes in also.items()
+    }
+    return replace(rows, further=further)
+
+
+def _of_maps(table: pd.DataFrame, samples: pd.DataFrame, settings: Mapping[str, Any], front: str) -> OverlapStudy:
+    """The study of the maps whose columns have `front` in front of their names."""
     normalisations, regions = tuple(settings["normalisations"]), tuple(settings["regions"])
-    n_layers, n_heads = int(settings["n_layers"]), int(settings["n_heads"])
-    layers = list(settings["layers"])
-    arrays = [name for name in settings["arrays"] if name in table]
+    n_layers, n_heads, layers = int(settings["n_layers"]), int(settings["n_heads"]), list(settings["layers"])
     measures: dict[str, np.ndarray] = {}
-    for name in arrays:
+    for name in (name for name in settings["arrays"] if front + name in table):
         axes = (len(normalisations),) if name in MAP_MEASURES else (len(normalisations), len(regions))
-        flat = np.stack(table[name].tolist()) if len(table) else np.zeros((0, 0), np.float32)
-        one_for_all = flat.shape[1] == int(np.prod(axes))  # what does not depend on layer and head
+        values = np.stack(table[front + name].tolist()) if len(table) else np.zeros((0, 0), np.float32)
+        one_for_all = values.shape[1] == int(np.prod(axes))  # what does not depend on layer and head
         inner = (1, 1) if one_for_all else (len(layers), n_heads + 1)
         own = np.full((len(table), *axes, n_layers, n_heads + 1), np.nan, np.float32)
-        own[..., layers, :] = flat.reshape(len(table), *axes, *inner)
+        own[..., layers, :] = values.reshape(len(table), *axes, *inner)
         measures[name] = own
-    if "heads" in settings["nulls"] and arrays:
+    if "heads" in settings["nulls"] and measures:
         for name in NULL_MEASURES:
             drawn = other_heads(measures[name], draws=settings["draws"], seed=settings["seed"])
             measures[f"heads_{name}"] = drawn
-    samples = table.drop(columns=[*arrays, "key"])
     return OverlapStudy(samples, measures, normalisations, regions, n_layers, n_heads, dict(settings))
 
 

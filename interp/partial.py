@@ -22,6 +22,7 @@ RIDGE = 0.01
 
 _LOOSE = 1e-3  # of the penalty: where a slope grows under it, the penalty holds the slope and not the data
 _STEPS = 100
+_STILL = 1e-5  # a step after which there is none to be seen: Newton's steps square what is left
 _FLOATS = 2**21  # samples times draws fitted at a time
 
 
@@ -251,7 +252,7 @@ def _newton(design: np.ndarray, right: np.ndarray, counts: np.ndarray, ridge: fl
         far = np.abs(step).max(axis=1) > 0.5
         step[far] = _shortened(step[far], design, right, there[far], now[far], ridge)
         slopes[moving] += step
-        moving = moving[np.abs(step).max(axis=1) > 1e-8]
+        moving = moving[np.abs(step).max(axis=1) > _STILL]
         if not len(moving):
             break
     return slopes

@@ -91,7 +91,7 @@ def find_roles(
 
 def roles_of(found: Found) -> Roles:
     """The first two of the asked words, each with its boxes."""
-    names = tuple(dict.fromkeys(found.words))[:2]
+    names = found.words[:2]
     boxes = [found.of(name).items for name in names] + [(), ()]
     return Roles(names, boxes[0], boxes[1])
 

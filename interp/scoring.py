@@ -105,16 +105,6 @@ def paper_yes_no(text: str, answer: str) -> bool:
     return _said(answer) in text
 
 
-def strict_yes_no(text: str) -> str | None:
-    """`yes` or `no`, whichever an answer says first as a whole word in any case; None where it says neither.
-
-    Example:
-        >>> strict_yes_no("no, not really. Yes?")
-        'no'
-    """
-    return first_option(text, YES_NO)
-
-
 def read_options(cell: str | Iterable[str] | None) -> tuple[str, ...]:
     """The options in one cell of a table: a sequence, text with `|` or `,` between them, or nothing.
 

@@ -280,9 +280,10 @@ def measure_maps(
     above = weights - mean
     standing = playing & (above > ROUNDING * mean)
     amounts = above if weigh_by == "mass" else np.ones_like(above)
-    shares = _Lattice.of(grid).components(standing, amounts)
-    entropy = 0.0 - np.sum(shares * np.log(np.where(shares > 0, shares, 1)), axis=1)
-    peaks, defined, shape = (shares > 0).sum(axis=1), total[:, 0] > 0, np.shape(maps)[:-1]
+    which, shares = _Lattice.of(grid).components(standing, amounts)
+    entropy = 0.0 - np.bincount(which, shares * np.log(shares), minlength=len(weights))
+    peaks = np.bincount(which, minlength=len(weights))
+    defined, shape = total[:, 0] > 0, np.shape(maps)[:-1]
     return {
         "spatial_entropy": np.where(defined & (peaks > 0), entropy, np.nan).reshape(shape),
         "peaks": np.where(defined, peaks, np.nan).reshape(shape),
@@ -338,27 +339,27 @@ class _Lattice:
             top += int(grid.rows[own].max()) + 2
         return cls(lines * width + grid.cols, width, top * width)
 
-    def components(self, chosen: np.ndarray, amounts: np.ndarray) -> np.ndarray:
-        """Share of the chosen tokens' amounts [map token] in each of their components, [map cell]; 0 at other cells.
+    def components(self, chosen: np.ndarray, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of every component of the chosen tokens [map token], its map and its share of their amounts there.
 
         Every token begins as a component of its own, named by its cell, and takes the lowest name around it, and the
         name that the token of that name has taken, until nothing changes in its map.
         """
         blank = self.size - 1
         names = np.full((len(chosen), self.size), blank, dtype=np.int16 if self.size < 2**15 else np.int32)
-        names[:, self.cells] = np.where(chosen, self.cells, blank)
+        names[:, self.cells] = np.where(chosen, self.cells.astype(names.dtype), names.dtype.type(blank))
         barred, left = np.where(names == blank, names, 0), np.arange(len(names))
         while len(left):
-            lower = names[left]
+            before = lower = names[left]
             for _ in range(4):  # a step costs a quarter of looking names up
                 lower = np.maximum(self.spread(lower, np.minimum), barred[left])
-            lower = np.minimum(lower, np.take_along_axis(lower, lower, axis=1))
-            changed = (lower != names[left]).any(axis=1)
-            names[left], left = lower, left[changed]
+            lower = np.minimum(lower, lower.ravel()[lower + self.size * np.arange(len(left))[:, None]])
+            names[left], left = lower, left[(lower != before).any(axis=1)]
         which, token = np.nonzero(chosen)
-        place = which * self.size + names[which, self.cells[token]]
-        sums = np.bincount(place, amounts[which, token], minlength=names.size).reshape(names.shape)
-        return np.nan_to_num(ratio(sums, sums.sum(axis=1, keepdims=True)))
+        sums = np.bincount(which * self.size + names[which, self.cells[token]], amounts[which, token])
+        found = np.flatnonzero(sums)
+        which, sums = found // self.size, sums[found]
+        return which, sums / np.bincount(which, sums)[which]
 
     def spread(self, canvas: np.ndarray, choose: Callable[..., np.ndarray]) -> np.ndarray:
         """The lowest or highest of each cell and its 8 neighbours, [map cell]."""

@@ -84,7 +84,7 @@ def run_study(
         with shards.lock():
             done = _begin(folder, shards, manifest, resume=resume)
             _refuse_strangers(folder.path, done, here)
-            left = list(_left(_batches(samples, batch), set(done), folder.path))
+            left = list(_left(batches(samples, batch), set(done), folder.path))
             with _bar(len(here), len(done), label, progress) as bar, _kept(shards, told=out is not None):
                 for places in left:
                     answers = measure([samples[place] for place in places])
@@ -142,6 +142,17 @@ def prepare_samples(vlm: HookedVLM, samples: Sequence[Sample], prompt: str) -> V
     image = vlm.family.wrapped_image.format(vlm.processor.image_token)
     whole = [str(sample.meta.get("paper_prompt", paper_prompt(sample.question))) for sample in samples]
     return vlm.prepare(images, [text.replace("<image>", image) for text in whole], prompt="raw")
+
+
+def batches(samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
+    """Places of the samples that are measured together, always the same for the same samples.
+
+    The longest questions come first: what does not fit into memory fails at once, and the time left is rather
+    promised too long than too short.
+    """
+    order = sorted(range(len(samples)), key=lambda place: -len(samples[place].question))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 def photo_keys(samples: Iterable[Sample]) -> list[str]:
@@ -204,17 +215,6 @@ def _entries(samples: Sequence[Sample]) -> list[Entry]:
             raise InputError(f"two samples have the id {entry.id!r}: give each an id of its own")
         seen.add(entry.id)
     return here
-
-
-def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
-    """Places of the samples that are measured together, always the same for the same samples.
-
-    The longest questions come first: what does not fit into memory fails at once, and the time left is rather
-    promised too long than too short.
-    """
-    order = sorted(range(len(samples)), key=lambda place: -len(samples[place].question))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
 
 
 def _left(batches: Iterable[list[int]], done: set[int], folder: Path) -> Iterator[list[int]]:

@@ -6,7 +6,6 @@ Run by `make bench`. Writes `out/bench.json`, prints the table, and rewrites `do
 from __future__ import annotations
 
 import argparse
-import copy
 import gc
 import json
 import platform
@@ -21,17 +20,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-import tiny  # noqa: E402
+from bench_models import prepared, random_llava, random_llava_next, random_qwen  # noqa: E402
 
 from adaptvis import AdaptVis  # noqa: E402
 from adaptvis.answering import answer_batch  # noqa: E402
 from interp import HookedVLM, Prefix, ScaleImageLogits, Untouched, VLMInputs  # noqa: E402
+from interp.boxes import Box  # noqa: E402
 from interp.interventions import Intervention, PerSample  # noqa: E402
-from interp.zoo.tiny import build_tiny  # noqa: E402
+from interp.nulls import ROLES  # noqa: E402
+from interp.overlap import overlap  # noqa: E402
+from interp.overlap_run import NEUTRAL_PROMPT  # noqa: E402
+from interp.trajectory import NORMALISATIONS, Trajectory, trajectory  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 PATTERNS = lambda name: name.startswith("blocks.") and name.endswith("attn.hook_pattern")  # noqa: E731
@@ -60,87 +62,6 @@ class Line:
         middle = statistics.median(values)
         ok = None if high - low > widest or bar is None else middle <= bar
         return cls(middle, float(low), float(high), len(values), bar, ok)
-
-
-def random_llava(*, tokens: int, device: str, dtype: torch.dtype, layers: int = 16, heads: int = 16, width: int = 1024):
-    """A random LLaVA of a real model's shape, behind a light vision tower so that the language model is what counts."""
-    torch.manual_seed(0)
-    side = round(tokens**0.5)
-    vision = CLIPVisionConfig(
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        patch_size=14,
-        image_size=14 * side,
-    )
-    text = LlamaConfig(
-        vocab_size=4096,
-        hidden_size=width,
-        intermediate_size=int(2.6875 * width),
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
-        max_position_embeddings=4096,
-        pad_token_id=3,
-    )
-    config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=4, image_seq_length=side * side)
-    with torch.device(device):
-        model = LlavaForConditionalGeneration._from_config(config, dtype=dtype, attn_implementation="sdpa")
-    model.generation_config.pad_token_id = 3
-    return model.eval().requires_grad_(False), tiny.processor(side=14 * side, patch=14)
-
-
-def larger(name: str, *, layers: int = 16, heads: int = 16, kv_heads: int, width: int, vision: dict, **text: object):
-    """A tiny model's family with a language model of a real shape and random weights, on the CPU in fp32."""
-    model, processor = build_tiny(name)
-    config = copy.deepcopy(model.config)
-    config.vision_config.update(vision)
-    config.get_text_config().update(
-        {
-            "hidden_size": width,
-            "intermediate_size": int(2.6875 * width),
-            "num_hidden_layers": layers,
-            "num_attention_heads": heads,
-            "num_key_value_heads": kv_heads,
-            "head_dim": width // heads,
-            "layer_types": ["full_attention"] * layers,
-            **text,
-        }
-    )
-    torch.manual_seed(0)
-    built = type(model)._from_config(config, dtype=torch.float32, attn_implementation="sdpa")
-    built.generation_config = model.generation_config
-    return built.eval().requires_grad_(False), processor
-
-
-def random_qwen() -> tuple[object, object]:
-    """Qwen2.5-VL: 1,024 wide, 16 heads on 2 key heads, windowed vision attention."""
-    vision = {"hidden_size": 128, "num_heads": 4, "intermediate_size": 256, "depth": 4, "out_hidden_size": 1024}
-    vision |= {"window_size": 112, "fullatt_block_indexes": [3]}
-    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]}
-    model, processor = larger("tiny-qwen2_5_vl", kv_heads=2, width=1024, vision=vision, rope_parameters=rope)
-    processor.image_processor.size = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 4096}
-    return model, processor
-
-
-def random_llava_next() -> tuple[object, object]:
-    """LLaVA-NeXT with tiles of 336 pixels: 2,928 image tokens for a square photo; 512 wide, 8 heads."""
-    vision = {"hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 256, "image_size": 336}
-    model, processor = larger("tiny-llava_next", heads=8, kv_heads=8, width=512, vision=vision)
-    pinpoints = [[336 * rows, 336 * cols] for rows, cols in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
-    model.config.image_grid_pinpoints = processor.image_processor.image_grid_pinpoints = pinpoints
-    processor.image_processor.size = {"shortest_edge": 336}
-    processor.image_processor.crop_size = {"height": 336, "width": 336}
-    return model, processor
-
-
-def prepared(vlm: HookedVLM, batch: int = 1, *, side: int = 336) -> VLMInputs:
-    """A batch of noise photos with a two-object question."""
-    rng = np.random.default_rng(0)
-    photos = [rng.integers(0, 255, (side, side, 3), dtype=np.uint8) for _ in range(batch)]
-    question = "Where is the red mug in relation to the table? Answer with left, right, above or below."
-    return vlm.prepare(photos, [question] * batch, prompt="paper")
 
 
 def timed(run: Callable[[], object], device: str) -> float:
@@ -233,6 +154,8 @@ def measure(model: Any, processor: Any, *, pairs: int, side: int = 336, suffix: 
             lines |= gpu_lines(vlm, pairs=pairs, policy=policy)
         if not suffix or gpu:
             lines |= scheme_lines(vlm, inputs, pairs=pairs)
+        if not suffix:
+            lines["study_row"] = Line.of(pairwise(study_row(vlm, inputs), plain, vlm=vlm, pairs=pairs), 1.3)
     return {name + suffix: line for name, line in lines.items()}
 
 
@@ -241,6 +164,21 @@ def first_tokens(vlm: HookedVLM, inputs: VLMInputs, policy: AdaptVis) -> torch.T
     prefix = Prefix(vlm, inputs)
     chosen = tuple(policy.choose(sure) for sure in prefix.step([Untouched()]).confidence[0])
     return prefix.step([PerSample(chosen)]).logits[0].argmax(-1)
+
+
+def study_row(vlm: HookedVLM, inputs: VLMInputs) -> Callable[[], object]:
+    """What a row of an overlap study is made of: capture, trajectory, all measures in all normalisations; no nulls."""
+    boxes = dict(zip(ROLES, ([Box("mug", (40, 60, 130, 200))], [Box("table", (150, 180, 330, 300))]), strict=True))
+    sinks = np.arange(len(inputs.grids[0])) % 100 == 0
+
+    def looked(asked: VLMInputs) -> Trajectory:
+        _, cache = vlm.run_with_cache(asked, names_filter=PATTERNS)
+        rows = [cache[f"blocks.{layer}.attn.hook_pattern"][0, :, 0] for layer in range(vlm.cfg.n_layers)]
+        return trajectory(np.stack([row.numpy() for row in rows]), asked.layouts[0], asked.grids[0])
+
+    neutral = looked(vlm.prepare(inputs.images[0], NEUTRAL_PROMPT, prompt="paper"))
+    given: dict[str, Any] = {"normalisations": NORMALISATIONS, "sinks": sinks, "neutral": neutral}
+    return lambda: overlap(looked(inputs), inputs.grids[0], regions=boxes, contrast=ROLES, **given)
 
 
 def scheme_lines(vlm: HookedVLM, inputs: VLMInputs, *, pairs: int) -> dict[str, Line]:
@@ -345,6 +283,8 @@ WHAT = {
     "adaptvis_answer": "AdaptVis, 10 tokens / reference scheme: 2 eager generations",
     "grid_answers": "10 alphas in 8 windows of layers, 10 tokens each / reference scheme: 81 eager generations",
     "grid_first_tokens": "10 alphas in 8 windows of layers, first tokens / reference scheme: 81 eager prefills",
+    "study_row": "a row of an overlap study: last-row capture, trajectory, every measure in four normalisations (nulls "
+    "and the neutral prompt's pass apart) / plain forward",
     "batch_of_8_capture": "batch of 8 with capture / 8 single runs with capture",
     "adaptvis_first_token_batch_16": "AdaptVis first-token answers / plain first-token answers, 16 prompts at once",
 }

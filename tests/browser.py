@@ -22,6 +22,14 @@ FLAGS = (
     "--disable-features=IsolateSandboxedIframes"
 ).split()
 
+_COLOURS = """element => {
+  const read = text => text.match(/[\\d.]+/g).map(Number);
+  let ground = element;
+  while (ground && (read(getComputedStyle(ground).backgroundColor)[3] ?? 1) === 0) ground = ground.parentElement;
+  const below = ground ? read(getComputedStyle(ground).backgroundColor) : [255, 255, 255];
+  return [read(getComputedStyle(element).color), below];
+}"""
+
 
 def find_browser() -> str | None:
     """The path of a Chromium, if there is one."""
@@ -43,10 +51,14 @@ class Browser:
         self._write, self._read, self._rest, self._count = commands[1], answers[0], b"", 0
         self._session: str | None = None
         self.events: list[dict[str, Any]] = []
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.send(f"{domain}.enable")
+        try:
+            target = self.send("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self.send(f"{domain}.enable")
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the browser and all that it started."""
@@ -133,6 +145,15 @@ class Browser:
         """Write a picture of the window, or of the whole page."""
         shot = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         Path(path).write_bytes(base64.b64decode(shot["data"]))
+
+    def contrast(self, selector: str) -> float:
+        """The contrast ratio of an element's text with what lies behind it, as WCAG 2 defines it."""
+        lights = []
+        for colour in self.run(f"({_COLOURS})(document.querySelector({json.dumps(selector)}))"):
+            parts = [part / 255 for part in colour[:3]]
+            linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+            lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+        return (max(lights) + 0.05) / (min(lights) + 0.05)
 
     def _next(self, until: float) -> dict[str, Any]:
         """The next message; events are kept."""

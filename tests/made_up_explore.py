@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from interp import Box, Boxes
 from interp.explore.data import Exploration, Run, with_head_mean
-from interp.explore.packing import FLOOR, from_json
+from interp.explore.packing import FLOOR, Packed
 from interp.trajectory import trajectory
 
 QUESTION = "Where is the mug in relation to the table? Answer with left, right, above or below."
@@ -69,6 +70,17 @@ def content_of(html: str) -> dict:
     """What the page's script reads."""
     (block,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
     return json.loads(block)
+
+
+def from_blob(blob: dict) -> np.ndarray:
+    """An array of the page's data."""
+    data = base64.b85decode(blob["data"].translate(str.maketrans(",.:", "&<>")))
+    return np.frombuffer(data, dtype=np.dtype(blob["type"]).newbyteorder("<")).reshape(blob["shape"])
+
+
+def from_json(packed: dict) -> Packed:
+    """Packed maps of the page's data."""
+    return Packed(*(from_blob(packed[name]) for name in ("levels", "top", "low")))
 
 
 def weights_of(content: dict, run: int) -> tuple[np.ndarray, np.ndarray]:

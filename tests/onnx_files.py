@@ -42,6 +42,13 @@ def constant(name, array):
     return (5, message(*[(1, n) for n in array.shape], (2, kind), (8, name), (9, array.tobytes())))
 
 
+def external(name, array, location):
+    """A constant whose numbers lie in another file."""
+    array = np.asarray(array)
+    entry = message((1, "location"), (2, location))
+    return (5, message(*[(1, n) for n in array.shape], (2, 1), (8, name), (13, entry), (14, 1)))
+
+
 def port(number, name, shape):
     sides = [(1, message((1, side) if isinstance(side, int) else (2, side))) for side in shape]
     return (number, message((1, name), (2, message((1, message((1, 1), (2, message(*sides))))))))

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from onnx_files import ULTRALYTICS, red_finder
 from PIL import Image
 
 from adaptvis.__main__ import main as adaptvis
@@ -70,6 +71,35 @@ def test_a_model_may_be_a_path_and_the_record_says_how_it_was_loaded(folder, pho
     assert (found.settings["model"], found.settings["revision"]) == (folder, "main")
 
 
+def test_any_kind_of_detector_can_look_for_the_objects(folder, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
+    weights = red_finder(tmp_path / "red.onnx", "ultralytics", metadata=ULTRALYTICS)
+    path, out = tmp_path / "photo.png", tmp_path / "out"
+    photo = Image.new("RGB", (96, 64), (120, 100, 90))
+    photo.paste((220, 20, 30), (8, 8, 40, 32))
+    photo.save(path)
+    options = ["--model", folder, "--detector", str(weights), "--max-new-tokens", "1", "--out", str(out)]
+    assert interp(["analyze", str(path), "Where is the red thing in the photo?", *options]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["settings"]["detector"] == "red.onnx" and [box["label"] for box in summary["boxes"]] == ["red thing"]
+    np.testing.assert_allclose(summary["boxes"][0]["xyxy"], (8, 8, 40, 32), atol=1.01)
+
+
+@pytest.mark.parametrize(
+    "detector, says",
+    [
+        ("ground-truth", "a photo alone carries none"),
+        ("no/such-model", "no/such-model"),
+        ("/no/such/file.onnx", "file.onnx"),
+    ],
+)
+def test_a_detector_that_can_not_look_is_refused_before_a_model_is_loaded(photo, tmp_path, capsys, detector, says):
+    out = tmp_path / "out"
+    options = ["--model", "/no/such/model", "--detector", detector, "--out", str(out)]
+    assert interp(["analyze", photo, QUESTION, *options]) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1] and not out.exists()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (900, 7), (7, 900)], ids=str)
 def test_any_shape_of_photo_goes_through(folder, tmp_path, size):
     path = tmp_path / "photo.png"
@@ -105,6 +135,7 @@ def test_balance_is_written(folder, photo, tmp_path):
         ({"--boxes": "mug=9,9,1,1"}, "mug"),
         ({"--dtype": "int7"}, "dtype"),
         ({"--out": "/proc/nowhere"}, "can not be written"),
+        ({"--also": "saliency"}, "two-stage, vision, rollout"),
     ],
     ids=str,
 )

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adaptvis.comparison import compare, shared_groups
-from interp.clusters import clustered_mean
+from adaptvis.comparison import compare
+from interp.clusters import clustered_mean, shared_groups
 from interp.errors import InputError
 from interp.stats import bootstrap
 
@@ -62,9 +62,17 @@ def test_a_comparison_draws_groups_where_samples_share_them():
     assert (again.low, again.high) == pytest.approx((together.difference.low, together.difference.high))
 
 
-@pytest.mark.parametrize("groups", [["a"] * 4, [""] * 4, ["a", "b", "c", "d"], ["a", "a", "", "b"]], ids=str)
+@pytest.mark.parametrize("groups", [["a"] * 4, [""] * 4, [None] * 4, ["a", "b", "c", ""]], ids=str)
 def test_one_group_no_names_or_no_shared_one_means_samples(groups):
     assert shared_groups(answers([True] * 4, groups)) is None
+    assert shared_groups(answers([True] * 4, groups).drop(columns="group")) is None
+
+
+@pytest.mark.parametrize("groups", [["a", "", "a", ""], ["a", None, "a", np.nan]], ids=str)
+def test_samples_without_a_group_stand_alone_beside_those_that_share_one(groups):
+    found = shared_groups(answers([True, False, True, True], groups))
+    assert found[0] == found[2] == "a" and len(set(found)) == 3
+    assert compare(answers([True] * 4, groups), answers([True, False, True, True], groups)).groups == 3
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,100 @@ def test_that_a_coco_file_gives_boxes_and_an_unmarked_object_has_none(folder):
     assert dog.box is None and cat.box.xyxy == (10, 20, 40, 60)
 
 
+def labelled(folder, classes="dog\ncat\nfox\n", line="2 0.5 0.5 0.5 0.5", **more):
+    """A folder of photos of 200 x 100 pixels, of which images/a.jpg has a label file."""
+    (folder / "labels").mkdir()
+    (folder / "labels" / "a.txt").write_text(line)
+    (folder / "classes.txt").write_text(classes, **more)
+    return folder
+
+
+def test_that_the_place_of_a_line_is_the_number_of_its_class_and_an_empty_line_is_no_class(folder):
+    table(labelled(folder), "image,question,answer\na.jpg,Where is the fox?,left\n")
+    assert [item.box.label for item in read_folder(folder)[0].objects] == ["fox"]
+    for classes, line in (
+        ("dog\n\ncat\nfox\n", "line 2 .*class 1"),
+        ("\ndog\ncat\nfox", "line 1 .*class 0"),
+        ("", "line 1"),
+    ):
+        (folder / "classes.txt").write_text(classes)
+        with pytest.raises(InputError, match=f"{line}.* has no name"):
+            read_folder(folder)
+    (folder / "classes.txt").write_text("dog\ncat\nfox\n\n \n")  # lines behind the last class
+    assert [item.box.label for item in read_folder(folder)[0].objects] == ["fox"]
+
+
+def test_that_class_names_of_another_encoding_are_refused_by_their_file(folder):
+    labelled(folder, classes="Füchse", encoding="latin-1")
+    with pytest.raises(InputError, match=r"classes\.txt.*UTF-8"):
+        read_folder(folder)
+    (folder / "classes.txt").write_text("dog\ncat\nFüchse", encoding="utf-8-sig")
+    (sample,) = read_folder(table(folder, "image,question,answer\na.jpg,Where are the Füchse?,left\n"))
+    assert [item.box.label for item in sample.objects] == ["Füchse"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "./a.jpg", "images/a.jpg", "sub/../images/a.jpg", "{0}/images/a.jpg", "../{0.name}/images/a.jpg"]
+)
+def test_that_a_photo_has_its_boxes_by_whichever_path_it_is_named(folder, name):
+    (folder / "sub").mkdir()
+    row = f"{name.format(folder)},Where is the fox?,left\n"
+    first, second = read_folder(table(labelled(folder), f"image,question,answer\na.jpg,Where is the fox?,left\n{row}"))
+    assert second.objects == first.objects and second.objects[0].box is not None
+    assert second.group == first.group == "a.jpg"
+
+
+def test_that_a_photo_without_an_entry_among_the_boxes_is_refused_unless_its_row_has_boxes(folder):
+    labelled(folder)
+    (folder / "labels" / "b.txt").write_text("0 0.5 0.5 0.5 0.5")  # but b.png lies beside images/
+    for name in ("b.png", f"{folder}/b.png"):
+        table(folder, f"image,question,answer\na.jpg,Where is the fox?,left\n{name},Where is the dog?,left\n")
+        with (
+            pytest.warns(UserWarning, match=r"1 label files"),
+            pytest.raises(InputError, match=r"row 2 .*b\.png', which has no entry in .*labels'"),
+        ):
+            read_folder(folder)
+    (folder / "labels" / "b.txt").unlink()
+    table(folder, 'image,question,answer,boxes\nb.png,Where is the dog?,left,"dog=0,0,9,9"\n')
+    assert read_folder(folder)[0].objects[0].box.xyxy == (0, 0, 9, 9)
+    assert read_folder(folder)[0].group == "../b.png"  # another photo than images/b.png
+
+
+def test_that_a_photo_that_a_coco_file_does_not_name_is_refused(folder):
+    photo(folder / "images" / "c.jpg")
+    content = {"images": [{"id": 1, "file_name": "a.jpg", "width": 200, "height": 100}], "categories": []}
+    (folder / "boxes.json").write_text(json.dumps({**content, "annotations": []}))
+    table(folder, "image,question,answer\na.jpg,Where is the fox?,left\nc.jpg,Where is the dog?,left\n")
+    with pytest.raises(InputError, match=r"row 2 .*c\.jpg'.* no entry in .*boxes\.json'"):
+        read_folder(folder)
+    assert read_folder(folder, n=1)[0].objects[0].box is None
+
+
+def test_that_a_json_file_without_annotations_is_not_read_and_named(folder):
+    (folder / "settings.json").write_text('{"theme": "dark"}')
+    table(folder, "image,question,answer\na.jpg,Where is the fox?,left\n")
+    with pytest.warns(UserWarning, match=r"settings\.json' was not read, as it holds no annotations"):
+        assert len(read_folder(folder)) == 1
+    labelled(folder)
+    with pytest.warns(UserWarning, match=r"settings\.json"):
+        assert read_folder(folder)[0].objects[0].box.label == "fox"
+    (folder / "broken.json").write_text('{"annotations": [')
+    (folder / "labels").rename(folder / "old")
+    with pytest.warns(UserWarning), pytest.raises(InputError, match=r"broken\.json' can not be read as JSON"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize("sign", ["\x85", "\u2028", "\x0c", "\x1e"])
+def test_that_only_a_line_feed_ends_a_row(folder, sign):
+    (sample,) = read_folder(table(folder, f"image,question,answer\na.jpg,Where is{sign}it?,left\n"))
+    assert sample.question == f"Where is{sign}it?"
+
+
 @pytest.mark.parametrize(
     "text, said",
     [
+        ('image,question,answer\na.jpg,Where?,"left\nb.png,Where?,left\n', "line 3 .*can not be read as CSV"),
+        ('image,question,answer\na.jpg,"Where is "it"?",left\n', "line 2 .*can not be read as CSV"),
         ("image,question\na.jpg,Where?\n", "lacks answer"),
         ("image,question,answer,answer\n", "twice"),
         ("image,question,answer,object\na.jpg,Where?,left,mug\n", "'object', which is not read: call it 'objects'"),
@@ -141,7 +232,7 @@ def test_that_a_folder_with_nothing_to_ask_is_refused(folder, tmp_path):
     (folder / "questions.csv").rename(folder / "third.csv")
     with pytest.raises(InputError, match="several CSV files"):
         read_folder(folder)
-    (folder / "coco.json").write_text("{}")
+    (folder / "coco.json").write_text('{"annotations": []}')
     with pytest.raises(InputError, match=r"coco\.json and labels/"):
         read_folder(folder)
 
@@ -185,7 +276,7 @@ def test_that_questions_are_made_of_the_clearest_pair_of_single_boxes(tmp_path):
     photos = {tmp_path / "a.jpg": many, photo(tmp_path / "b.jpg"): unclear, tmp_path / "c.jpg": Boxes()}
     (sample,) = questions_from_boxes(photos, name="mine")
     assert sample.question == "Where is the cat in relation to the dog? Answer with left, right, above or below."
-    assert (sample.id, sample.answer, sample.relation, sample.group) == ("mine-a", "right", "right", "a.jpg")
+    assert (sample.id, sample.answer, sample.relation, sample.group) == ("mine-a.jpg", "right", "right", "a.jpg")
     assert [item.box.label for item in sample.objects] == ["cat", "dog"]
 
 
@@ -197,14 +288,40 @@ def test_that_a_photo_without_a_clear_pair_is_asked_about_its_largest_object_off
         return [(sample.question.split("?")[0], sample.answer, sample.relation) for sample in made]
 
     small, large = box("ant", 160, 50, 4), box("dog", 98, 80, 12)
-    assert asked(small) == [("Where is the ant in the photo", "right", "right in the photo")]
-    assert asked(box("ant", 30, 45)) == [("Where is the ant in the photo", "left", "left in the photo")]
-    assert asked(box("ant", 110, 20)) == [("Where is the ant in the photo", "top", "top in the photo")]
+    assert asked(small) == [("Where is the ant in the photo", "right", "right")]
+    assert asked(box("ant", 30, 45)) == [("Where is the ant in the photo", "left", "left")]
+    assert asked(box("ant", 110, 20)) == [("Where is the ant in the photo", "top", "top")]
     assert asked(box("ant", 115, 55)) == []  # near the centre
     assert asked(box("ant", 160, 80)) == []  # as far to the right as down, in sides of the photo
-    assert asked(large, box("fly", 98, 79, 2)) == [("Where is the dog in the photo", "bottom", "bottom in the photo")]
+    assert asked(large, box("fly", 98, 79, 2)) == [("Where is the dog in the photo", "bottom", "bottom")]
 
 
+def test_that_photos_of_one_name_are_told_apart_by_their_folder_and_ending(tmp_path):
+    pair = Boxes((box("dog", 20, 50), box("cat", 70, 50)))
+    names = ["x/a.jpg", "y/a.jpg", "y/a.png", "a.jpg", "y/a.png.jpg"]
+    samples = questions_from_boxes({tmp_path / name: pair for name in names})
+    assert [sample.id for sample in samples] == [f"photos-{name}" for name in names]
+    assert [sample.group for sample in samples] == names
+    alone = questions_from_boxes({tmp_path / "x" / "a.jpg": pair})
+    assert [sample.group for sample in alone] == ["a.jpg"]
+    named = questions_from_boxes({tmp_path / "x" / "a.jpg": pair}, folder=tmp_path)
+    assert [sample.id for sample in named] == ["photos-x/a.jpg"]
+    with pytest.raises(InputError, match="are one photo"):
+        questions_from_boxes({tmp_path / "a.jpg": pair, tmp_path / "x" / ".." / "a.jpg": pair})
+
+
+def test_that_a_nested_folder_of_labels_is_read_with_ids_of_their_own(tmp_path):
+    for name in ("x/a", "y/a"):
+        photo(tmp_path / "images" / f"{name}.jpg")
+        (tmp_path / "labels" / name).parent.mkdir(parents=True)
+        (tmp_path / "labels" / f"{name}.txt").write_text("0 0.1 0.5 0.1 0.1")
+    (tmp_path / "classes.txt").write_text("dog")
+    samples = read_folder(tmp_path)
+    assert [sample.id for sample in samples] == [f"{tmp_path.name}-{name}/a.jpg" for name in "xy"]
+    assert [(sample.group, sample.answer) for sample in samples] == [("x/a.jpg", "left"), ("y/a.jpg", "left")]
+
+
+@pytest.mark.filterwarnings("ignore:2 label files")
 def test_that_coco128_with_its_labels_can_be_asked_about(tmp_path, assets):
     from interp.detect.coco import COCO_NAMES
 

@@ -271,6 +271,21 @@ def test_a_detector_of_any_words_gives_each_word_its_own():
     assert found.complete and found.of("mug").xyxy.tolist() == [[0, 0, 3, 1]]
 
 
+def test_a_name_that_a_sample_has_twice_is_looked_for_once():
+    class Remembering(AnyWords):
+        def detect_batch(self, images, words=None):
+            self.asked = list(words)
+            return super().detect_batch(images, words)
+
+    detector = Remembering()
+    twice = sample(photos(1)[0], "mug", "table", "mug")
+    (found,) = find_many([twice], detector, progress=False)
+    assert detector.asked == [("mug", "table")] and found.words == ("mug", "table")
+    assert found.boxes.labels == ["mug", "table"]
+    (once,) = find_many([sample(photos(1)[0], "mug", "table")], AnyWords(), progress=False)
+    assert found == once
+
+
 # --- real detectors
 
 

@@ -1,6 +1,7 @@
 """Label files become boxes in pixels of their photos, and the ground truth answers for the right photo or refuses."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from interp.detect import (
     load_detector,
     read_coco_boxes,
     read_yolo_folder,
+    read_yolo_labels,
 )
 from interp.errors import DetectorError, InputError
+from interp.images import load_image, upright_size
 
 CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 90, "name": "hot dog"}]
 PHOTOS = [
@@ -155,18 +158,105 @@ def test_folders_that_do_not_belong_together_are_refused(tmp_path):
     with pytest.raises(InputError, match="none of the 0 photos"):
         read_yolo_folder(tmp_path / "absent", tmp_path / "labels")
     (tmp_path / "images" / "z.png").write_text("no picture")
-    with pytest.raises(InputError, match="is no photo"):
+    with pytest.raises(InputError, match="is no image"):
         read_yolo_folder(tmp_path / "images", tmp_path / "labels")
 
 
 def test_a_real_folder_reads_as_its_files_do(assets):
-    from interp.detect import read_yolo_labels
-
-    boxes = read_yolo_folder(assets / "coco128" / "images", assets / "coco128" / "labels")
+    with pytest.warns(UserWarning, match="2 label files"):  # whose photos the set does not hold
+        boxes = read_yolo_folder(assets / "coco128" / "images", assets / "coco128" / "labels")
     assert len(boxes) == 128
     size = Image.open(assets / "coco128" / "images" / "000000000009.jpg").size
     one = read_yolo_labels(assets / "coco128" / "labels" / "000000000009.txt", size, COCO_NAMES)
     assert boxes["000000000009.jpg"] == one and len(one) > 3
+
+
+@pytest.mark.parametrize("flat", ["0 0.5 0.5 0 0.4", "0 0.5 0.5 0.4 0", "0 0 0 0 0", "0 0.5 0.5 1e-20 0.5"])
+def test_boxes_without_area_are_left_out_of_both_formats(tmp_path, flat):
+    (tmp_path / "a.txt").write_text(f"{flat}\n1 0.5 0.5 0.2 0.5\n")
+    assert read_yolo_labels(tmp_path / "a.txt", (100, 80), ["cat", "dog"]).labels == ["dog"]
+    x, y, width, height = (float(number) for number in flat.split()[1:])
+    path = instances(tmp_path, annotation(bbox=(100 * x, 80 * y, 100 * width, 80 * height)), annotation(category=90))
+    assert read_coco_boxes(path)["a.jpg"].labels == ["hot dog"]
+
+
+@pytest.mark.parametrize("line", ["7 0.5 0.5 0.1 0.1", "0 1 1 0.1", "0 nan 0.5 0.1 0.1", "0 0.5 0.5 2 0.1", "dog"])
+def test_a_line_that_is_no_box_is_refused_with_file_and_line(tmp_path, line):
+    (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n\n{line}\n")
+    with pytest.raises(InputError, match=r"a\.txt, line 3: "):
+        read_yolo_labels(tmp_path / "a.txt", (100, 80), ["cat"])
+
+
+@pytest.mark.parametrize("bbox", [(float("inf"), 2, 3, 4), (float("nan"), 2, 0, 4), (1, 2, 3, float("inf"))])
+def test_numbers_that_are_none_are_no_boxes_without_area(tmp_path, bbox):
+    with pytest.raises(InputError, match=r"a\.jpg: box of 'cat'"):
+        read_coco_boxes(instances(tmp_path, annotation(bbox=bbox)))
+
+
+def test_label_files_of_no_photo_are_told_and_refused_where_a_photo_misses_one_of_that_name(tmp_path):
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    for path in (images / "a.png", images / "b.png"):
+        picture(path, (10, 10))
+    (labels / "deep").mkdir(parents=True)
+    (labels / "a.txt").write_text("0 0.5 0.5 1 1\n")
+    (labels / "classes.txt").write_text("cat\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [len(boxes) for boxes in read_yolo_folder(images, labels).values()] == [1, 0]
+    (labels / "other.txt").write_text("0 0.5 0.5 1 1\n")
+    with pytest.warns(UserWarning, match=r"1 label files .* were not read, .*'other\.txt'"):
+        assert [len(boxes) for boxes in read_yolo_folder(images, labels).values()] == [1, 0]
+    for name in ("B.txt", "deep/b.txt"):
+        (labels / name).write_text("0 0.5 0.5 1 1\n")
+        with pytest.raises(InputError, match=rf"{name}' belongs to no photo, and the photo 'b\.png' has none"):
+            read_yolo_folder(images, labels)
+        (labels / name).unlink()
+
+
+# --- sizes without decoding
+
+
+@pytest.mark.parametrize("orientation", [None, 0, *range(1, 10)])
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp", "gif", "bmp"])
+def test_the_upright_size_is_that_of_the_photo_as_it_is_loaded(tmp_path, ending, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = 1 if orientation is None else orientation
+    path = picture(tmp_path / f"a.{ending}", (30, 20), exif=None if orientation is None else exif)
+    sizes = {upright_size(path), upright_size(str(path)), upright_size(Image.open(path)), load_image(path).size}
+    assert len(sizes) == 1
+    with Image.open(path) as image:
+        image.load()
+        assert {upright_size(image), load_image(image).size} == sizes
+    if ending in ("jpg", "png", "tif", "webp"):
+        assert sizes == {(20, 30) if orientation in (5, 6, 7, 8) else (30, 20)}
+
+
+def test_what_is_no_photo_has_no_size(tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+    huge = Image.new("1", (30_000, 6_000))
+    for source in (
+        tmp_path / "a.png",
+        tmp_path / "absent.jpg",
+        tmp_path,
+        huge,
+        3,
+        np.zeros((2, 2, 7)),
+        np.zeros((0, 5)),
+    ):
+        with pytest.raises(InputError) as mine:
+            upright_size(source)
+        with pytest.raises(InputError) as loading:
+            load_image(source)
+        assert str(mine.value) == str(loading.value)
+    assert upright_size(np.zeros((20, 30, 3), np.uint8)) == (30, 20)
+
+
+def test_a_size_is_read_without_decoding(tmp_path):
+    whole = picture(tmp_path / "a.jpg", (300, 200)).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    assert upright_size(tmp_path / "cut.jpg") == (300, 200)
+    with pytest.raises(InputError, match="cut off"):
+        load_image(tmp_path / "cut.jpg")
 
 
 # --- the ground truth as a detector

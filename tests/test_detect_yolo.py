@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from interp.detect import Detector, YoloDetector, find_objects, read_yolo_labels
+from interp.detect.batching import file_digest
 from interp.detect.containment import contained
 from interp.errors import DetectorError, InputError
 from interp.zoo.yolo.train import CONFIG, build_model
@@ -217,6 +219,12 @@ def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind every user who runs tests
     with pytest.raises(DetectorError, match="permissions"):
         YoloDetector(path)
+
+
+def test_settings_name_the_weights_and_what_computes_the_boxes(tmp_path):
+    settings = YoloDetector(untrained(tmp_path)).settings
+    assert [settings[name] for name in ("ultralytics", "torch")] == [version("ultralytics"), version("torch")]
+    assert settings["weights"] == file_digest(tmp_path / "net.pt")
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "abacus"])

@@ -2,18 +2,18 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 from made_up import softmax_rows
-from made_up_explore import BOXES, QUESTION, assert_within, content_of, made_up, weights_of
+from made_up_explore import BOXES, QUESTION, assert_within, content_of, from_blob, from_json, made_up, weights_of
 
 from interp import Box, GivenBoxes, HookedVLM, ScaleImageLogits, Untouched
 from interp.errors import InputError, SpatialLensError
 from interp.explore import explore, render_page
 from interp.explore.data import LABELS
-from interp.explore.packing import from_blob, from_json
 from interp.overlap import UNION, overlap
 from interp.trajectory import NORMALISATIONS, PARTS, normalise, trajectory
 
@@ -78,6 +78,23 @@ def test_a_detector_finds_the_objects_and_what_it_misses_is_said(vlm):
     assert page.exploration.roles == ("first",)
 
 
+def test_a_detector_may_be_named_as_anywhere_else(vlm, monkeypatch):
+    asked = []
+
+    def load(name, **settings):
+        asked.append((name, settings))
+        return GivenBoxes.parse("mug=5,5,25,25")
+
+    monkeypatch.setattr("interp.detect.load_detector", load)
+    page = explore(vlm, tiny.photo(), QUESTION, detector="owner/model", download=True, max_new_tokens=1)
+    assert page.exploration.roles == ("first",)
+    explore(vlm, tiny.photo(), QUESTION, detector=Path("mine.onnx"), max_new_tokens=1)
+    assert asked == [
+        ("owner/model", {"download": True, "device": "cpu"}),
+        (Path("mine.onnx"), {"download": False, "device": "cpu"}),
+    ]
+
+
 def test_tiles_are_views_of_their_own():
     vlm = HookedVLM.from_pretrained("tiny-llava_next")
     page = explore(vlm, tiny.photo(size=(90, 60)), "Where?", max_new_tokens=1)
@@ -99,6 +116,9 @@ def test_sinks_by_hidden_state_are_those_of_the_sinks_module(vlm, monkeypatch):
     expected = sinks.hidden_sinks(cache, inputs.layouts[0], dimensions, threshold=2.5)
     assert 0 < expected.sum() < expected.size
     assert (page.exploration.sinks == expected[:, None]).all() and "an estimate" in page.html
+    halved = explore(vlm, tiny.photo(), tiny.QUESTIONS[0], max_new_tokens=1, intervention=ScaleImageLogits(0.5))
+    assert (halved.exploration.sinks == expected[:, None]).all() and "in the untouched run" in halved.html
+    assert "the same before and after" in halved.html and "the same before and after" not in page.html
 
 
 def test_where_sinks_are_not_known_no_sinks_is_not_offered(vlm):
@@ -158,14 +178,16 @@ def test_every_normalisation_can_be_had_from_what_the_page_holds():
             )
 
 
-def test_sinks_are_a_bit_each_and_one_row_where_all_heads_have_the_same():
+@pytest.mark.parametrize("alike, rows", [("none", 4 * 4), ("heads", 4), ("layers", 4 * 4), ("all", 1)])
+def test_sinks_are_a_bit_each_and_one_row_for_maps_that_have_the_same(alike, rows):
     found = made_up(side=5)
-    for sinks in (found.sinks, np.broadcast_to(found.sinks[:1, :1], found.sinks.shape)):
-        own = replace(found, sinks=sinks)
-        bits = from_blob(content_of(render_page(own).html)["sinks"])
-        rows = np.unpackbits(bits, axis=-1)[:, :25].astype(bool)
-        assert (rows == ~own.kept.reshape(-1, 25)).all()
-        assert len(rows) == (1 if sinks is not found.sinks else 4 * 4)
+    some = {"none": np.s_[:, :], "heads": np.s_[:, :1], "layers": np.s_[:1, :], "all": np.s_[:1, :1]}[alike]
+    found = replace(found, sinks=np.broadcast_to(found.sinks[some], found.sinks.shape))
+    bits = from_blob(content_of(render_page(found).html)["sinks"])
+    kept = np.unpackbits(bits, axis=-1)[:, :25].astype(bool)
+    assert len(kept) == rows
+    shape = {16: (4, 4, 25), 4: (4, 1, 25), 1: (1, 1, 25)}[rows]
+    assert (np.broadcast_to(kept.reshape(shape), (4, 4, 25)) == ~found.kept).all()
 
 
 @pytest.mark.parametrize("name", ["image", "keys", "no-sinks", "relative"])
@@ -239,6 +261,7 @@ def test_without_boxes_agreement_is_undefined_and_the_page_is_made():
     "given, says",
     [
         ({"detector": GivenBoxes.parse("mug=1,1,9,9"), "boxes": BOXES}, "give one of them"),
+        ({"detector": "ground-truth"}, "a photo alone carries none"),
         ({"boxes": [(1, 2, 3, 4)]}, "give them as Box"),
         ({"neutral": f" {tiny.QUESTIONS[0]}"}, "the question itself"),
         ({"neutral": True}, "as text"),

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from made_up_explore import assert_within
+from made_up_explore import assert_within, from_blob
 
 from interp.errors import InputError
-from interp.explore.packing import from_blob, pack, to_blob
+from interp.explore.packing import DIGITS, pack, to_blob
 
 
 @given(arrays(np.float32, array_shapes(min_dims=1, max_dims=3, max_side=9), elements=st.floats(0, 1, width=32)))
@@ -69,3 +69,15 @@ def test_blobs_come_back():
         array = np.arange(6, dtype=dtype).reshape(2, 3)
         back = from_blob(json.loads(json.dumps(to_blob(array))))
         assert back.dtype == dtype and back.tolist() == array.tolist()
+
+
+def test_a_blob_is_written_in_digits_that_mean_nothing_to_a_page():
+    assert len(set(DIGITS)) == 85 and DIGITS.isascii() and DIGITS.isprintable()
+    assert not set("<>&\"'\\ /") & set(DIGITS)
+    array = np.random.default_rng(0).integers(0, 256, 4000, dtype=np.uint8)
+    data = to_blob(array)["data"]
+    assert set(data) == set(DIGITS) and len(data) == 5000
+    number = 0
+    for digit in data[:5]:
+        number = 85 * number + DIGITS.index(digit)
+    assert number.to_bytes(4, "big") == array[:4].tobytes()

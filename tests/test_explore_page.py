@@ -1,5 +1,7 @@
 """The page to explore is small, needs nothing from outside, and shows every text as text."""
 
+import base64
+import io
 import re
 from dataclasses import replace
 from html import unescape
@@ -8,33 +10,95 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import tiny
-from made_up_explore import HOSTILE, QUESTION, assert_within, content_of, made_up, weights_of
+from made_up_explore import HOSTILE, QUESTION, assert_within, content_of, from_blob, made_up, weights_of
 from PIL import Image
 
 from interp import Box
 from interp.errors import InputError
 from interp.explore import explore, render_page
-from interp.explore.content import MOST_PHOTO, colour_table, photo_url
-from interp.explore.packing import from_blob
+from interp.explore.content import AROUND, LEAST_PHOTO, MOST_PHOTO, colour_table, photo_url
 
 
-@pytest.mark.parametrize("runs, steps", [(1, 65535), (2, 255)])
-def test_the_page_of_a_large_model_is_small(runs, steps):
-    found = made_up(32, 32, 24, runs=runs, neutral=False, sinks=False, size=(1280, 960))
+def written(url):
+    """The file in a data URL."""
+    return base64.b64decode(url.split(",")[1])
+
+
+@pytest.mark.parametrize("runs, every, steps", [(1, False, 65535), (2, False, 255), (2, True, 255)])
+def test_the_page_of_a_large_model_is_small(runs, every, steps):
+    found = made_up(32, 32, 24, runs=runs, neutral=every, sinks=every, size=(1280, 960))
     page = render_page(found)
     content = content_of(page.html)
     assert len(page.html.encode()) < 3e6 and content["runs"][0]["heads"]["steps"] == steps
     weights, bound = weights_of(content, 0)
     assert_within(weights, found.runs[0].weights.astype(np.float64), bound)
-    assert f"{max(run['heads']['bound'] for run in content['runs']):.2%}" in page.html
+    packed = [*content["runs"], *([content["neutral"]] if every else [])]
+    heads = max(each["heads"]["bound"] for each in packed)
+    mean = max(each[part]["bound"] for each in packed for part in ("mean", "bare") if each.get(part))
+    said = [float(number) / 100 for number in re.findall(r"within ([\d.]+) %", page.html)]
+    needed = [heads, mean, *([2 * heads / (1 - heads)] if every else [])]
+    assert len(said) == len(needed)
+    assert all(bound <= number <= 1.1 * bound for number, bound in zip(said, needed, strict=True))
 
 
-def test_a_photo_is_small_and_keeps_its_shape():
+def test_the_page_of_a_large_model_with_all_that_it_offers_is_small_with_a_real_photo(assets):
+    path = max((assets / "coco128").rglob("*.jpg"), key=lambda file: file.stat().st_size)
+    with Image.open(path) as opened:
+        photo = opened.convert("RGB")
+    found = replace(made_up(32, 32, 24, runs=2, neutral=True, sinks=True, size=photo.size), image=photo)
+    html = render_page(found).html
+    assert len(html.encode()) < 3e6
+    with Image.open(io.BytesIO(written(content_of(html)["photo"]["source"]))) as shown:
+        assert max(shown.size) >= 400 and shown.format == "JPEG"
+
+
+def test_the_rest_of_a_page_is_as_small_as_its_photo_counts_on():
+    html = render_page(made_up()).html
+    block = re.search(r'id="data">(.*?)</script>', html, re.DOTALL)[1]
+    assert len(html) - len(block) < AROUND - 5000  # which a long question and many settings may have
+
+
+def test_a_photo_is_as_small_as_asked_for():
     noise = np.random.default_rng(0).integers(0, 255, (1200, 1600, 3), dtype=np.uint8)
     url = photo_url(Image.fromarray(noise))
-    assert url.startswith("data:image/jpeg;base64,") and len(url) < 1.4 * MOST_PHOTO
-    tiny_photo = tiny.photo()
-    assert photo_url(tiny_photo).startswith("data:image/png;base64,")
+    assert url.startswith("data:image/jpeg;base64,") and len(url) <= MOST_PHOTO
+    assert len(photo_url(Image.fromarray(noise), LEAST_PHOTO)) <= LEAST_PHOTO < len(url)
+    assert len(photo_url(Image.fromarray(noise[:256, :256]), LEAST_PHOTO)) <= LEAST_PHOTO
+
+
+def test_a_small_photo_is_kept_as_it_is():
+    url = photo_url(tiny.photo())
+    assert url.startswith("data:image/png;base64,")
+    with Image.open(io.BytesIO(written(url))) as shown:
+        assert (np.asarray(shown) == np.asarray(tiny.photo())).all()
+
+
+@pytest.mark.parametrize("size, kind, told", [((90, 60), "png", "icc_profile"), ((400, 300), "jpeg", "comment")])
+def test_nothing_but_the_pixels_of_a_photo_is_kept(size, kind, told):
+    photo = tiny.photo(size=size)
+    photo.info = {"comment": b"our kitchen", "icc_profile": b"our camera" * 20}
+    photo.save(saved := io.BytesIO(), format=kind)
+    with Image.open(saved) as again:
+        assert again.info[told] == photo.info[told]  # as Pillow would tell it
+    plain = photo_url(tiny.photo(size=size))
+    assert photo_url(photo) == plain and plain.startswith(f"data:image/{kind}")
+
+
+@pytest.mark.parametrize(
+    "answer, confidence, says",
+    [
+        ("Left", 0.713, "the maps before and after are the same."),
+        ("Right", 0.713, "are the same, though the answer changed: it acts on something else"),
+        ("Left", 0.4, "are the same, though the probability of the answer changed: it acts on something else"),
+    ],
+)
+def test_an_intervention_that_changes_no_map_is_not_said_to_change_nothing(answer, confidence, says):
+    found = made_up()
+    before, after = found.runs
+    same = replace(after, weights=before.weights, answer=answer, confidence=confidence)
+    texts = " ".join(Reader(render_page(replace(found, runs=(before, same))).html).texts)
+    assert says in texts and "changed no weight" in texts
+    assert "changed no weight" not in render_page(found).html
 
 
 def test_colours_are_those_of_matplotlib():

@@ -178,7 +178,7 @@ def test_the_table_has_a_row_per_layer():
         (dict(width=5), "no window of 5"),
         (dict(folds=1), "20 samples can not be dealt into 1 folds"),
         (dict(folds=21), "into 21 folds"),
-        (dict(groups=np.arange(20) // 5, folds=5), "4 groups can not be dealt into 5 folds"),
+        (dict(groups=np.arange(20) // 5), "4 groups can not be dealt into 2 folds .* at least 3 groups for each"),
         (dict(repeats=0), "at least one draw"),
         (dict(scores=np.where(np.arange(4) == 2, np.nan, np.ones((20, 4)))), r"layers \[2\] have no score"),
     ],

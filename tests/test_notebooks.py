@@ -1,5 +1,8 @@
 """The notebooks run from top to bottom, and what is stored in them is what they do."""
 
+import importlib
+import re
+import shlex
 from pathlib import Path
 
 import nbformat
@@ -45,3 +48,37 @@ def test_there_is_a_first_notebook_and_it_names_no_path_of_this_machine():
     assert [path.stem for path in NOTEBOOKS][:1] == ["01_where_does_it_look"]
     for path in NOTEBOOKS:
         assert str(Path(__file__).parent.parent) not in path.read_text()
+
+
+def prose(path):
+    """The text of a notebook, without its code and its outputs."""
+    return "\n\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_that_every_link_of_a_notebook_leads_to_a_file_or_to_a_place_in_it(path):
+    text = re.sub(r"^```.*?^```", "", prose(path), flags=re.MULTILINE | re.DOTALL)
+    places = re.findall(r'<a id="([^"]+)"></a>\n## ', text)
+    links = re.findall(r"\]\(([^()#\s]*)(?:#([^()\s]*))?\)", text)
+    assert len(places) == len(set(places))
+    assert [anchor for target, anchor in links if not target] == places, (
+        "the contents name every section once, in order"
+    )
+    for target in {target for target, _ in links if target and not target.startswith("https://")}:
+        assert (path.parent / target).is_file(), f"{target} is not there"
+
+
+def test_that_every_command_in_the_notebooks_is_one_that_its_parser_takes():
+    joined = "\n".join(prose(path).replace("\\\n", " ") for path in NOTEBOOKS)
+    found = re.findall(r"python -m (adaptvis|interp|probes) ([^`\n#]+)", joined)
+    assert len(found) > 2
+    for module, arguments in found:
+        parser = importlib.import_module(f"{module}.__main__").build_parser()
+        assert callable(parser.parse_args(shlex.split(arguments)).command), arguments
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_that_a_notebook_is_stored_as_it_ran_and_is_small(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert path.stat().st_size < 3_000_000

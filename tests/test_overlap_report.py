@@ -21,7 +21,7 @@ from interp.clusters import clustered_mean
 from interp.datasets.shapes import shapes
 from interp.errors import InputError
 from interp.output import OutputFolder
-from interp.overlap_analysis import analyse
+from interp.overlap_analysis import examine_overlap
 from interp.overlap_report import write_overlap_report
 from interp.overlap_report_sections import NOT_AT_HAND
 from interp.overlap_report_sentences import (
@@ -42,7 +42,7 @@ DRAWS = {"n_draws": 200}
 
 def written(folder, study, *, measure="cosine", region="union", analysis=None, **how):
     """The page and the summary of a report; nothing in it may warn."""
-    found = analysis or analyse(study, measure=measure, region=region, **DRAWS)
+    found = analysis or examine_overlap(study, measure=measure, region=region, **DRAWS)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         paths = write_overlap_report(OutputFolder(folder), study, found, **how)
@@ -87,7 +87,7 @@ def strong(tmp_path_factory):
     """Folder, study, analysis, page and summary where the overlap of layer 3 goes with right answers."""
     folder = tmp_path_factory.mktemp("strong")
     study = made_up_study(100, effect=3.0)
-    found = analyse(study, **DRAWS)
+    found = examine_overlap(study, **DRAWS)
     return folder, study, found, *written(folder, study, analysis=found)
 
 
@@ -96,7 +96,7 @@ def null(tmp_path_factory):
     """The same where every right answer has a wrong one with the very same numbers."""
     folder = tmp_path_factory.mktemp("null")
     study = doubled(made_up_study(50))
-    found = analyse(study, **DRAWS)
+    found = examine_overlap(study, **DRAWS)
     return folder, study, found, *written(folder, study, analysis=found)
 
 
@@ -168,6 +168,37 @@ def test_the_table_of_means_has_every_measure_with_intervals_over_groups(strong)
         exact = clustered_mean(values, study.samples["group"][~study.right].to_numpy(), seed=0, n=1000)
         assert row["n"] == len(values) and row["mean"] == pytest.approx(values.mean())
         assert (row["low"], row["high"]) == pytest.approx((exact.low, exact.high), rel=0.02)
+
+
+def test_further_maps_are_told_apart_in_the_page_the_tables_and_the_summary(tmp_path):
+    rows = made_up_study(60, effect=3.0)
+    tower = made_up_study(60, n_layers=4, n_heads=2, layers=(0, 1, 2), normalisations=("image",))
+    through = made_up_study(60, effect=3.0, layer=2, settings={"through": 3})
+    further = {
+        name: replace(one, samples=rows.samples, maps=name) for name, one in (("two-stage", through), ("vision", tower))
+    }
+    study = replace(rows, further=further)
+    found = examine_overlap(study, **DRAWS)
+    page, summary = written(tmp_path, study, analysis=found)
+    titles = {"two-stage": "The rows seen through the vision tower", "vision": "Where the vision tower looks"}
+    for maps, title in titles.items():
+        within, said = found.further[maps].within, section(page, title)
+        for layer in further[maps].layers:
+            assert ended(within.auroc[layer, -1], within.low[layer, -1], within.high[layer, -1]) in said
+        assert association_says(within, "inside relations", "cosine") in said and "3 blocks" in said
+        cells = pd.read_parquet(tmp_path / "association.parquet").query(
+            "maps == @maps and compared == 'inside relations'"
+        )
+        mean = cells[cells["head"] == -1]["auroc"].to_numpy()
+        np.testing.assert_allclose(mean, within.auroc[:, -1])
+        whole = pd.read_parquet(tmp_path / f"overlap_{maps}.parquet")
+        assert sorted(set(whole["layer"])) == list(further[maps].layers)
+    assert "right answers have a cosine that is higher in layer 2." in section(page, titles["two-stage"])
+    for name in ("means", "above_nulls", "association", "partial_effect"):
+        assert {line["maps"] for line in summary[name]} == {"rows", *titles}
+    assert {line["maps"] for line in summary["layer_choice"]} == {"rows", "two-stage"}
+    rest = written(tmp_path / "rest", rows)[0]
+    assert not set(titles.values()) & set(headings(rest)) and set(titles.values()) <= set(headings(page))
 
 
 def test_a_study_without_trouble_has_no_cautions(strong):

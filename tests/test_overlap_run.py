@@ -9,7 +9,7 @@ from overlap_studies import load, run, same
 from interp.boxes import Box, Boxes
 from interp.datasets.sample import Object
 from interp.errors import InputError, SpatialLensError
-from interp.overlap_analysis import analyse
+from interp.overlap_analysis import examine_overlap
 from interp.overlap_command import read_samples
 from interp.overlap_run import study_overlap
 from interp.overlap_study import read_overlap_study
@@ -55,7 +55,7 @@ def test_that_samples_without_boxes_stay_and_are_counted():
     ]  # fmt: skip
     assert table.loc["all", "low"] < table.loc["all", "share"] < table.loc["all", "high"]
     assert table["n"].sum() == 60 and set(table.index) == {"all", "left", "right"}
-    found = analyse(study, measure="mass", region="first", n_draws=50)
+    found = examine_overlap(study, measure="mass", region="first", n_draws=50)
     assert found.pooled.undefined[3, -1] == sum(not one.objects[0].name.startswith(colors) for one in scenes)
 
 
@@ -196,12 +196,12 @@ def command(*arguments):
 @pytest.mark.slow
 def test_that_the_command_reports_a_drawn_set_and_goes_on_with_it(tmp_path, capsys):
     out = tmp_path / "out"
-    asked = ("--dataset", "shapes", "--n", 24, "--detector", "ground-truth", "--out", out)
+    asked = ("--dataset", "shapes", "--n", 24, "--detector", "ground-truth", "--also", "vision", "--out", out)
     assert command(*asked) == 0
     said = capsys.readouterr()
     assert "objects found in 24 of 24 samples (both 12, one 12, none 0)" in said.out and "right: " in said.out
     assert "24/24" in said.err and "sample/s" in said.err
-    assert (out / "report.html").stat().st_size > 10_000
+    assert "Where the vision tower looks" in (out / "report.html").read_text(encoding="utf-8")
     before = read_overlap_study(out)
     assert command(*asked) == 2 and "holds a study" in capsys.readouterr().err
     assert command(*asked, "--resume") == 0
@@ -232,6 +232,10 @@ def test_that_the_command_reads_a_folder_of_photos_and_says_that_the_embedded_mo
         (("--dataset", "no-such-thing"), "no folder of photos and no data set: name one of controlled-a"),
         (("--dataset", "shapes", "--layers", "x"), "no list of numbers"),
         (("--dataset", "shapes", "--normalisations", "image,softmax"), "normalisations image, softmax: give each once"),
+        (
+            ("--dataset", "shapes", "--also", "two-stage,tower"),
+            "two-stage, tower: give each once, of two-stage, vision",
+        ),
         (("--dataset", "shapes", "--n", "0"), "n=0"),
         (("--dataset", "shapes", "--draws", "0"), "draws 0"),
         (("--dataset", "shapes", "--folder", "x"), "leave the folder out"),

@@ -13,7 +13,7 @@ from interp.errors import InputError
 from interp.measures import MAP_MEASURES, MEASURES
 from interp.nulls import NULL_MEASURES, NULLS, REGIONS, BoxPool, moved_boxes
 from interp.overlap import overlap
-from interp.overlap_analysis import analyse
+from interp.overlap_analysis import examine_overlap
 from interp.overlap_rows import _judged
 from interp.trajectory import trajectory
 from interp.zoo import planted
@@ -109,7 +109,7 @@ def test_that_a_model_that_looks_at_random_lies_within_its_nulls():
         gain = (study.values(name) - study.values(f"shuffled_{name}")).astype(np.float64)
         off = np.abs(gain.mean(0)) / (gain.std(0) / np.sqrt(len(study)) + 1e-6)
         assert off.max() < 4, name  # of 20 heads and means
-    found = analyse(study, measure="mass", n_draws=500)
+    found = examine_overlap(study, measure="mass", n_draws=500)
     assert np.nanmin(found.pooled.p_max) > 0.02 and np.nanmin(found.within.p_max) > 0.02
     gain = found.above["shuffled"]
     assert ((gain.low <= 0) & (gain.high >= 0)).sum() >= planted.N_LAYERS - 1
@@ -119,7 +119,7 @@ def test_that_overlap_with_the_first_object_tells_right_from_wrong_where_the_mod
     reads_asked = [scene.meta["reads_asked"] for scene in planted_scenes("planted-distractor", 60)]
     assert two.samples["right"].tolist() == reads_asked and (two.samples["found"] == "both").all()
     for region, sign in (("first", 1), ("second", -1), ("first minus second", 1)):
-        found = analyse(two, measure="mass", region=region, n_draws=500)
+        found = examine_overlap(two, measure="mass", region=region, n_draws=500)
         for kind in (found.pooled, found.within):
             assert kind.auroc[OBJECT] == (1 if sign > 0 else 0) and kind.p_max[OBJECT] < 0.01
             assert kind.p_max[IDLE] > 0.05
@@ -127,7 +127,7 @@ def test_that_overlap_with_the_first_object_tells_right_from_wrong_where_the_mod
 
 
 def test_that_nothing_is_told_of_right_and_wrong_where_all_is_right(one):
-    found = analyse(one, n_draws=100)
+    found = examine_overlap(one, n_draws=100)
     assert np.isnan(found.pooled.auroc).all() and found.accuracy.estimate == 1
     assert f"no right answer can be compared with a wrong one ({N} right, 0 wrong)" in found.describe()
 
@@ -218,7 +218,7 @@ def test_that_layers_that_were_not_asked_for_are_undefined_and_the_others_the_sa
     row = table.query("layer == 2 and head == -1").iloc[7]
     assert row["mass"] == study.values("mass", "first", "keys")[7, 2, -1] and row["id"] == study.samples["id"][7]
     assert row["peaks"] == study.values("peaks", normalisation="keys")[7, 2, -1]
-    assert "not all layers were measured" in analyse(study, n_draws=50).describe()
+    assert "not all layers were measured" in examine_overlap(study, n_draws=50).describe()
 
 
 def test_that_a_table_has_a_row_for_every_cell(blind):

@@ -6,8 +6,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import layout_of, softmax_rows, square_grid
-from matplotlib.figure import Figure
+from made_up import square_grid
+from made_up_plots import BOXES, GRID, MAPS, OVERLAPS, PHOTO, SIZE, TRAJECTORIES, axes, legend_texts, lines
 from matplotlib.patches import Rectangle
 from PIL import Image
 
@@ -15,16 +15,11 @@ from interp import plots
 from interp.boxes import Box
 from interp.errors import InputError
 from interp.grid import ImageGrid
-from interp.overlap import HEAD_MEAN, overlap
 from interp.plots.canvas import canvas
+from interp.plots.maps import LABELS
 from interp.stats import wilson
-from interp.trajectory import trajectory
+from interp.trajectory import NORMALISATIONS
 
-SIZE = (120, 80)
-GRID = square_grid(SIZE, 4)  # sees x 20 to 100
-PHOTO = Image.new("RGB", SIZE, (90, 140, 60))
-BOXES = [Box("mug", (25, 10, 50, 40)), Box("table", (30, 45, 95, 75))]
-MAPS = np.random.default_rng(0).dirichlet(np.ones(16), size=3).astype(np.float32)
 ALPHAS = pd.DataFrame(
     [
         {"alpha": alpha, "relation": relation, "correct": (index + place) % 3 > 0}
@@ -33,23 +28,6 @@ ALPHAS = pd.DataFrame(
         for index in range(10)
     ]
 )
-
-
-def make_trajectories(n, n_layers=12):
-    layout = layout_of(16, pads=1)
-    return [
-        trajectory(softmax_rows(layout, n_layers, 2, seed=seed), layout, GRID, sample_id=f"s{seed}")
-        for seed in range(n)
-    ]
-
-
-TRAJECTORIES = make_trajectories(4)
-OVERLAPS = [overlap(one, GRID, BOXES) for one in TRAJECTORIES]
-
-
-def axes(n=1):
-    """Axes of a figure that pyplot does not know."""
-    return list(Figure(figsize=(9, 3)).subplots(1, n, squeeze=False).ravel())
 
 
 DRAWINGS = {
@@ -88,98 +66,6 @@ def test_plots_draw_on_the_given_axes_and_leave_pyplot_alone(name):
 def test_plots_make_axes_when_given_none_and_can_be_saved(name, tmp_path):
     DRAWINGS[name](None).figure.savefig(tmp_path / "figure.png", dpi=30)
     assert Image.open(tmp_path / "figure.png").size[0] > 50
-
-
-def lines(ax, style="-"):
-    return [line for line in ax.lines if line.get_linestyle() == style]
-
-
-def legend_texts(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def test_the_share_line_is_the_mean_over_heads_and_samples_and_the_dashed_one_the_tokens():
-    ax = plots.plot_share_by_layer(TRAJECTORIES, axes()[0])
-    [drawn], [dashed] = lines(ax), lines(ax, "--")
-    assert drawn.get_ydata() == pytest.approx(np.mean([one.share_by_layer("image") for one in TRAJECTORIES], axis=0))
-    assert dashed.get_ydata() == pytest.approx(float(TRAJECTORIES[0].token_share("image")))
-    assert "0-based" in ax.get_xlabel()
-
-
-def test_tables_and_results_give_the_same_lines():
-    marks = {"correct": [True, True, False, False]}
-    for plot, objects, options in (
-        (plots.plot_share_by_layer, TRAJECTORIES[::-1], {}),
-        (
-            plots.plot_overlap_by_layer,
-            OVERLAPS[::-1],
-            marks,
-        ),  # marks go with the order of the samples, not of their names
-    ):
-        table = pd.concat([one.to_dataframe() for one in objects])
-        one, other = plot(objects, axes()[0], **options), plot(table, axes()[0], **options)
-        for left, right in zip(one.lines, other.lines, strict=True):
-            assert left.get_ydata() == pytest.approx(right.get_ydata(), abs=1e-6)
-
-
-def test_samples_that_share_an_id_are_refused_not_averaged_into_one():
-    table = pd.concat([TRAJECTORIES[0].to_dataframe()] * 2)
-    with pytest.raises(InputError, match="one id"):
-        plots.plot_share_by_layer(table, axes()[0])
-
-
-@pytest.mark.parametrize(
-    ("depth", "span", "name"),
-    [(12, (5.5, 6.5), "paper's layers 17-18 of 32 = here 6 of 12"), (32, (16.5, 18.5), "paper's layers 17-18 of 32")],
-)
-def test_the_layers_of_the_paper_are_shaded_and_named(depth, span, name):
-    ax = plots.plot_share_by_layer(make_trajectories(1, depth), axes()[0])
-    shade = ax.patches[0].get_extents().transformed(ax.transData.inverted())
-    assert (shade.x0, shade.x1) == pytest.approx(span)
-    assert name in legend_texts(ax)
-
-
-def test_a_single_sample_has_no_band():
-    assert not plots.plot_share_by_layer(TRAJECTORIES[0], axes()[0]).collections
-    assert plots.plot_share_by_layer(TRAJECTORIES, axes()[0]).collections
-
-
-def test_each_part_of_the_layout_gets_its_line():
-    ax = plots.plot_share_by_layer(TRAJECTORIES, axes()[0], parts=("bos", "image", "image_marker"))
-    assert len(lines(ax)) == 3 and {"bos", "image", "image marker"} <= set(legend_texts(ax))
-
-
-def test_right_and_wrong_answers_get_their_own_lines_and_even_lines():
-    marks = {"s0": True, "s1": False, "s2": True, "s3": False}
-    ax = plots.plot_overlap_by_layer(OVERLAPS, axes()[0], measure="mass", correct=marks)
-    profiles = [one.values("mass")[:, HEAD_MEAN] for one in OVERLAPS]
-    right, wrong = lines(ax)
-    assert right.get_ydata() == pytest.approx((profiles[0] + profiles[2]) / 2)
-    assert wrong.get_ydata() == pytest.approx((profiles[1] + profiles[3]) / 2)
-    assert lines(ax, ":")[0].get_ydata()[0] == pytest.approx(OVERLAPS[0].even_score("mass"))
-    assert {"answered right (n = 2)", "answered wrong (n = 2)", "evenly spread attention"} <= set(legend_texts(ax))
-
-
-def test_samples_without_a_box_are_left_out_of_the_line_and_counted():
-    unseen = overlap(TRAJECTORIES[0], GRID, [Box("mug", (0, 0, 10, 10))])
-    ax = plots.plot_overlap_by_layer([*OVERLAPS, unseen], axes()[0])
-    mean = np.mean([one.values("cosine")[:, HEAD_MEAN] for one in OVERLAPS], axis=0)
-    assert lines(ax)[0].get_ydata() == pytest.approx(mean)
-    assert "all samples (n = 4, 1 undefined left out)" in legend_texts(ax)
-
-
-def test_marks_that_do_not_fit_the_samples_are_refused():
-    for wrong in ([True], {"s0": True}, [True] * 9):
-        with pytest.raises(InputError, match="right-or-wrong"):
-            plots.plot_overlap_by_layer(OVERLAPS, axes()[0], correct=wrong)
-
-
-def test_nothing_or_two_models_can_not_be_drawn_on_one_axis():
-    shallow = [replace(one, sample_id="shallow") for one in make_trajectories(1, 6)]
-    mixed = pd.concat([one.to_dataframe() for one in [*TRAJECTORIES, *shallow]])
-    for wrong in ([], [*TRAJECTORIES, *shallow], mixed, mixed.head(0)):
-        with pytest.raises(InputError, match="one model"):
-            plots.plot_share_by_layer(wrong, axes()[0])
 
 
 def test_unknown_words_are_refused():
@@ -240,8 +126,28 @@ def test_names_of_boxes_do_not_hide_each_other():
         for place, name in enumerate(("mug", "cup", "glass", "jar"))
     ]
     [ax] = plots.plot_heatmaps(PHOTO, GRID, MAPS[:1], boxes=crowd, axes=axes(1))
+    ax.figure.draw_without_rendering()
     places = [text.get_window_extent() for text in ax.texts]
     assert not any(one.overlaps(other) for index, one in enumerate(places) for other in places[:index])
+
+
+@pytest.mark.parametrize("size", [(120, 80), (30, 300), (300, 30)])
+def test_no_name_of_a_box_leaves_the_photo_at_any_resolution_however_long_it_is(size, tmp_path):
+    names = ["a mug of the green kind that stands behind the other one, " * 3, "two\nlines", "it costs $5 to $6", "mug"]
+    edges = ((0.1, 0.1, 0.3, 0.3), (0.7, 0.0, 1.0, 1.0), (0.4, 0.45, 0.6, 0.55), (0.9, 0.9, 1.0, 1.0))
+    boxes = [Box(name, tuple(np.array([*size, *size]) * box)) for name, box in zip(names, edges, strict=True)]
+    [ax] = plots.plot_heatmaps(Image.new("RGB", size), square_grid(size, 4, seen=(0, 0, *size)), MAPS[:1], boxes=boxes)
+    for dpi in (50, 100, 231):
+        ax.figure.set_dpi(dpi)
+        ax.figure.draw_without_rendering()
+        frame = ax.get_window_extent().padded(0.01)
+        for text in ax.texts:
+            extent = text.get_window_extent()
+            assert frame.contains(*extent.min) and frame.contains(*extent.max), (dpi, text.get_text())
+        shown = [text.get_text() for text in ax.texts]
+        assert shown[0].endswith("...") and names[0].startswith(shown[0][:-3])
+        if size == SIZE:
+            assert shown[1:] == ["two lines", *names[2:]]
 
 
 def test_maps_share_one_scale_from_zero_unless_each_is_asked_for():
@@ -252,13 +158,29 @@ def test_maps_share_one_scale_from_zero_unless_each_is_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("normalisation", "words"), [("image", "share of the image's attention"), ("keys", "share of all attention")]
+    ("normalisation", "words"),
+    [
+        ("image", "share of the image's attention"),
+        ("keys", "share of all attention"),
+        ("no-sinks", "sinks out"),
+        ("relative", "neutral prompt"),
+    ],
 )
 def test_a_colour_bar_names_the_normalisation(normalisation, words):
     given = axes(3)
     plots.plot_heatmaps(PHOTO, GRID, MAPS, axes=given, normalisation=normalisation)
     bars = [ax for ax in given[0].figure.axes if ax not in given]
-    assert len(bars) == 1 and words in bars[0].get_ylabel()
+    assert len(bars) == 1 and words in bars[0].get_ylabel() and bars[0].get_ylabel().startswith("attention per token")
+    assert ("spread evenly" in bars[0].get_ylabel()) == (normalisation in ("image", "relative"))
+    assert tuple(LABELS) == NORMALISATIONS and len(set(LABELS.values())) == len(LABELS)
+
+
+def test_a_colour_bar_says_what_the_values_are_of():
+    given = axes(1)
+    plots.plot_heatmaps(PHOTO, GRID, MAPS[:1], axes=given, values_are="attention per patch")
+    [bar] = [ax for ax in given[0].figure.axes if ax not in given]
+    assert "attention per patch,\nshare of the image's attention" in bar.get_ylabel()
+    assert "token" not in bar.get_ylabel()
 
 
 def test_a_map_of_nothing_can_be_drawn():

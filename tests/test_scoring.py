@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from interp.errors import InputError
-from interp.scoring import first_option, paper_substring, paper_yes_no, read_options, score, strict_yes_no
+from interp.scoring import YES_NO, first_option, paper_substring, paper_yes_no, read_options, score
 
 A = ("left", "right", "on", "under")
 B = ("left", "right", "front", "behind")
@@ -89,8 +89,8 @@ def test_the_papers_yes_no_rule_refuses_other_answers():
 
 
 @pytest.mark.parametrize("text, said", [("no, yes", "no"), ("YES!", "yes"), ("Not sure", None), ("nobody", None)])
-def test_the_strict_yes_no_rule_takes_the_first_whole_word(text, said):
-    assert strict_yes_no(text) == said
+def test_of_yes_and_no_the_strict_rule_takes_the_first_whole_word(text, said):
+    assert first_option(text, YES_NO) == said
 
 
 def test_a_table_is_judged_row_by_row_by_its_own_options():

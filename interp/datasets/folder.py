@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,11 +12,11 @@ from itertools import combinations
 from pathlib import Path
 
 from interp.boxes import Box, Boxes
-from interp.datasets.labels import read_photo_boxes
+from interp.datasets.labels import PhotoBoxes, located, photo_folder, read_photo_boxes
 from interp.datasets.questions import OPTIONS_IN_PHOTO, OPTIONS_IN_RELATION, where_in_photo, where_in_relation
 from interp.datasets.sample import Object, Sample
 from interp.errors import InputError
-from interp.images import load_image
+from interp.images import upright_size
 from interp.scoring import read_options
 
 QUESTIONS = "questions.csv"
@@ -42,9 +44,10 @@ def read_folder(folder: str | Path, *, n: int | None = None) -> list[Sample]:
     * `relation` (default: the answer), `group` (default: the photo), `id` (default: the row).
 
     Boxes may also lie beside the photos: `labels/NAME.txt` in YOLO's format with the class names in `classes.txt`, or
-    one JSON file in COCO's. A name gets the boxes of the classes that mean it, see `interp.detect.match_words`; several
-    boxes of one name are several objects of that name. A folder without a CSV file, but with boxes beside its photos,
-    gets the questions that `questions_from_boxes` makes of them.
+    one JSON file in COCO's, which then has to speak of every photo whose row has no `boxes`. A name gets the boxes of
+    the classes that mean it, see `interp.detect.match_words`; several boxes of one name are several objects of that
+    name. A folder without a CSV file, but with boxes beside its photos, gets the questions that `questions_from_boxes`
+    makes of them: about two objects, or about one.
 
     Args:
         folder: the folder.
@@ -70,17 +73,19 @@ def read_folder(folder: str | Path, *, n: int | None = None) -> list[Sample]:
             f"{', '.join(NEEDED)}"
         )
     if table is None:
-        return _made_questions(place, known or {})[:n]
+        return _made_questions(place, known.photos if known else {})[:n]
     samples: list[Sample] = []
     for row in _rows(table):
         if n is not None and len(samples) == n:
             break
-        samples.append(_sample(place, row, known or {}))
+        samples.append(_sample(place, row, known))
     _refuse_equal_ids(table, samples)
     return samples
 
 
-def questions_from_boxes(photos: Mapping[Path, Boxes], *, name: str = "photos") -> list[Sample]:
+def questions_from_boxes(
+    photos: Mapping[Path, Boxes], *, name: str = "photos", folder: str | Path | None = None
+) -> list[Sample]:
     """Ask of photos with boxes where an object lies from another, or in the photo: at most one question a photo.
 
     Classes with exactly one box in the photo can be asked about. Of each two of them, in alphabetical order, the answer
@@ -93,9 +98,11 @@ def questions_from_boxes(photos: Mapping[Path, Boxes], *, name: str = "photos") 
     Args:
         photos: the boxes in each photo, by its path.
         name: what ids begin with.
+        folder: where the paths start that tell photos apart in `id` and `group`; by default the innermost folder that
+            holds all of them.
 
     Returns:
-        The samples, in the order of the photos; those where nothing is clear have none.
+        The samples, in the order of the photos; those where nothing is clear have none. `relation` is the answer.
 
     Example:
         >>> boxes = Boxes((Box("dog", (0, 0, 30, 30)), Box("cat", (60, 0, 90, 30))))
@@ -103,9 +110,14 @@ def questions_from_boxes(photos: Mapping[Path, Boxes], *, name: str = "photos") 
         ['right']
 
     Raises:
-        InputError: a photo without a clear pair can not be opened to learn its size.
+        InputError: a photo is given twice, or one without a clear pair can not be opened to learn its size.
     """
-    asked = (_made_question(name, photo, boxes) for photo, boxes in photos.items())
+    start = Path(folder).expanduser() if folder is not None else _common_folder(list(photos))
+    given: dict[str, Path] = {}
+    for photo in photos:
+        if (other := given.setdefault(_inside(photo, start), photo)) is not photo:
+            raise InputError(f"{str(other)!r} and {str(photo)!r} are one photo: give it once, with all of its boxes")
+    asked = (_made_question(name, inside, photo, photos[photo]) for inside, photo in given.items())
     return [sample for sample in asked if sample is not None]
 
 
@@ -158,17 +170,16 @@ def _rows(table: Path) -> Iterator[_Row]:
         text = table.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{str(table)!r} can not be read ({error}): save it as CSV in UTF-8") from error
-    lines = text.splitlines(keepends=True)
-    comma = max(",;\t", key=lines[0].count) if lines else ","
-    reader = csv.reader(lines, delimiter=comma)
-    columns = [name.strip().lower() for name in next(reader, [])]
+    comma = max(",;\t", key=text.partition("\n")[0].count)
+    lines = _lines(table, text, comma)
+    columns = [name.strip().lower() for name in next(lines, (0, []))[1]]
     _check_columns(table, columns)
     number = 0
-    for cells in reader:
+    for line, cells in lines:
         if not any(cell.strip() for cell in cells):
             continue
         number += 1
-        row = _Row(number, f"row {number} (line {reader.line_num}) of {str(table)!r}", {})
+        row = _Row(number, f"row {number} (line {line}) of {str(table)!r}", {})
         if len(cells) != len(columns):
             raise row.bad(
                 f"has {len(cells)} cells for {len(columns)} columns: put text that holds {comma!r} in double quotes"
@@ -180,6 +191,19 @@ def _rows(table: Path) -> Iterator[_Row]:
         yield row
     if not number:
         raise InputError(f"{str(table)!r} holds no row: write a question on each line below the names of the columns")
+
+
+def _lines(table: Path, text: str, comma: str) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each row, with the number of the line on which it ends."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise InputError(
+            f"line {reader.line_num} of {str(table)!r} can not be read as CSV ({error}): put text in double quotes "
+            "that are closed, and write a quote inside them twice"
+        ) from error
 
 
 def _check_columns(table: Path, columns: list[str]) -> None:
@@ -196,7 +220,7 @@ def _check_columns(table: Path, columns: list[str]) -> None:
             raise InputError(f"{str(table)!r} has a column {name!r}, which is not read: call it {near[0]!r}")
 
 
-def _sample(place: Path, row: _Row, known: Mapping[Path, Boxes]) -> Sample:
+def _sample(place: Path, row: _Row, known: PhotoBoxes | None) -> Sample:
     cells = row.cells
     photo = _photo(place, row)
     options = read_options(cells.get("options", ""))
@@ -209,9 +233,9 @@ def _sample(place: Path, row: _Row, known: Mapping[Path, Boxes]) -> Sample:
         question=cells["question"],
         options=options,
         answer=answer,
-        objects=_objects(row, photo, known.get(photo, Boxes())),
+        objects=_objects(row, photo, _known_boxes(row, photo, known)),
         relation=cells.get("relation") or answer,
-        group=cells.get("group") or cells["image"],
+        group=cells.get("group") or _inside(photo, photo_folder(place)),
         meta={
             **{name: cell for name, cell in cells.items() if name not in COLUMNS},
             "dataset": place.resolve().name,
@@ -226,6 +250,28 @@ def _photo(place: Path, row: _Row) -> Path:
     if found is None:
         raise row.bad(f"names the photo {name!r}, which is neither in {str(place)!r} nor in its images/: put it there")
     return found
+
+
+def _known_boxes(row: _Row, photo: Path, known: PhotoBoxes | None) -> Boxes:
+    """The boxes beside a photo; refuses one of which they say nothing, where the row has no boxes of its own."""
+    if known is None or row.cells.get("boxes"):
+        return Boxes()
+    boxes = known.of(photo)
+    if boxes is None:
+        raise row.bad(
+            f"names the photo {str(photo)!r}, which has no entry in {known.source!r} as others have: add one there, "
+            "put the photo where its entry has it, or fill in the cell boxes"
+        )
+    return boxes
+
+
+def _inside(photo: Path, folder: Path) -> str:
+    """The path of a photo from a folder on, the same by whichever path the photo is named."""
+    return Path(os.path.relpath(located(photo), folder.resolve())).as_posix()
+
+
+def _common_folder(photos: list[Path]) -> Path:
+    return Path(os.path.commonpath([located(photo).parent for photo in photos])) if photos else Path()
 
 
 def _objects(row: _Row, photo: Path, known: Boxes) -> tuple[Object, ...]:
@@ -253,7 +299,7 @@ def _objects(row: _Row, photo: Path, known: Boxes) -> tuple[Object, ...]:
 def _own_boxes(cell: str, photo: Path) -> Boxes:
     from interp.detect.given import GivenBoxes, clip_box
 
-    size = load_image(photo).size
+    size = upright_size(photo)
     given = GivenBoxes.parse(cell)
     return Boxes(tuple(clip_box(box, size) for box in given.boxes), source=given.name)
 
@@ -271,7 +317,7 @@ def _refuse_equal_ids(table: Path, samples: list[Sample]) -> None:
 
 def _made_questions(place: Path, known: Mapping[Path, Boxes]) -> list[Sample]:
     """The questions of a folder that has boxes and no CSV file."""
-    samples = questions_from_boxes(known, name=place.resolve().name)
+    samples = questions_from_boxes(known, name=place.resolve().name, folder=photo_folder(place))
     if not samples:
         raise InputError(
             f"none of the {len(known)} photos in {str(place)!r} has a class with one box that lies clearly apart from "
@@ -280,43 +326,40 @@ def _made_questions(place: Path, known: Mapping[Path, Boxes]) -> list[Sample]:
     return samples
 
 
-def _made_question(name: str, photo: Path, boxes: Boxes) -> Sample | None:
+def _made_question(name: str, inside: str, photo: Path, boxes: Boxes) -> Sample | None:
     """A question about the clear pair whose smaller box is the largest, else about the largest box off the centre."""
     alone = sorted((box for box in boxes if boxes.labels.count(box.label) == 1), key=lambda box: box.label)
     pairs = [pair for pair in combinations(alone, 2) if relation_of(*pair) is not None]
     if pairs:
         first, second = max(pairs, key=lambda pair: min(box.area for box in pair))
-        answer = relation_of(first, second) or ""
-        asked = where_in_relation(first.label, second.label)
-        return _sample_of(name, photo, (first, second), asked, OPTIONS_IN_RELATION, answer, answer)
-    size = load_image(photo).size if alone else (1, 1)
+        asked, options = where_in_relation(first.label, second.label), OPTIONS_IN_RELATION
+        return _sample_of(name, inside, photo, (first, second), asked, options, relation_of(first, second) or "")
+    size = upright_size(photo) if alone else (1, 1)
     placed = [box for box in alone if place_of(box, size) is not None]
     if not placed:
         return None
     box = max(placed, key=lambda box: box.area)
-    answer = place_of(box, size) or ""
-    return _sample_of(
-        name, photo, (box,), where_in_photo(box.label), OPTIONS_IN_PHOTO, answer, f"{answer} in the photo"
-    )
+    asked, options = where_in_photo(box.label), OPTIONS_IN_PHOTO
+    return _sample_of(name, inside, photo, (box,), asked, options, place_of(box, size) or "")
 
 
 def _sample_of(
     name: str,
+    inside: str,
     photo: Path,
     boxes: tuple[Box, ...],
     question: str,
     options: tuple[str, ...],
     answer: str,
-    relation: str,
 ) -> Sample:
     return Sample(
-        id=f"{name}-{photo.stem}",
+        id=f"{name}-{inside}",
         image=photo,
         question=question,
         options=options,
         answer=answer,
         objects=tuple(Object(box.label, box) for box in boxes),
-        relation=relation,
-        group=photo.name,
+        relation=answer,
+        group=inside,
         meta={"dataset": name, "made_from": "boxes"},
     )

@@ -51,7 +51,7 @@ def find_many(
         progress: show a progress bar.
 
     Returns:
-        A `Found` for each sample, in order.
+        A `Found` for each sample, in order, each of its words once.
 
     Raises:
         DetectorError: words were asked, and the detector has a class for none of them in any sample.
@@ -62,9 +62,7 @@ def find_many(
         >>> found[0].missing  # doctest: +SKIP
         ('scarf',)
     """
-    asked = [
-        tuple(item.name for item in one.objects) or objects_asked(one.question, detector.labels) for one in samples
-    ]
+    asked = [_asked(sample, detector.labels) for sample in samples]
     if hasattr(detector, "for_sample"):
         pairs = zip(_shown(samples, progress), asked, strict=True)
         found = [_found_in_sample(sample, words, detector) for sample, words in pairs]
@@ -257,6 +255,11 @@ def _detect(detector: Detector, items: Sequence[tuple[Image.Image, Asked]]) -> l
     if len(found) != len(items):
         raise DetectorError(f"detector {detector.name} gave {len(found)} results for a batch of {len(items)} photos")
     return found
+
+
+def _asked(sample: Sample, labels: Sequence[str]) -> tuple[str, ...]:
+    """The names of a sample's objects, or what its question names, each once: two dogs are one word."""
+    return tuple(dict.fromkeys([item.name for item in sample.objects] or objects_asked(sample.question, labels)))
 
 
 def _found(words: Sequence[str], labels: Sequence[str], boxes: Boxes, name: str) -> Found:

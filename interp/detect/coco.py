@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from interp.boxes import Box, Boxes
-from interp.detect.given import clip_box, read_yolo_labels
+from interp.detect.given import boxes_within, read_yolo_labels
 from interp.errors import InputError
+from interp.images import upright_size
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+
+CLASSES = "classes.txt"
+"""The file with the class names, which may lie among the label files."""
 
 COCO_NAMES: tuple[str, ...] = (
     *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
@@ -73,7 +78,7 @@ def read_yolo_folder(
 ) -> dict[str, Boxes]:
     """Read a folder of photos with YOLO's label files, one beside each photo's name with the ending `.txt`.
 
-    A photo without a label file has no objects, as is YOLO's custom.
+    A photo without a label file has no objects, as is YOLO's custom. A warning counts the label files of no photo.
 
     Args:
         images: the folder of the photos, with what lies below it.
@@ -84,7 +89,8 @@ def read_yolo_folder(
         For each photo, by its path inside `images`, its boxes in pixels.
 
     Raises:
-        InputError: a folder can not be read, no photo has a label file, or one can not be read.
+        InputError: a folder can not be read, no photo has a label file, one can not be read, or one bears the name of a
+            photo without one, but in other letters or in another folder.
 
     Example:
         >>> boxes = read_yolo_folder("coco128/images", "coco128/labels")  # doctest: +SKIP
@@ -92,33 +98,46 @@ def read_yolo_folder(
         'bowl'
     """
     photos, texts = Path(images).expanduser(), Path(labels).expanduser()
-    found, labelled = {}, 0
-    for path in sorted(photos.rglob("*")):
-        if path.suffix.lower() not in PHOTO_SUFFIXES:
-            continue
-        inside = path.relative_to(photos)
-        text = texts / inside.with_suffix(".txt")
-        labelled += text.is_file()
-        boxes = read_yolo_labels(text, _upright_size(path), names) if text.is_file() else Boxes(source="data set")
-        found[inside.as_posix()] = boxes
+    inside = [path.relative_to(photos) for path in sorted(photos.rglob("*")) if path.suffix.lower() in PHOTO_SUFFIXES]
+    labelled = {path: texts / path.with_suffix(".txt") for path in inside}
+    labelled = {path: text for path, text in labelled.items() if text.is_file()}
     if not labelled:
         raise InputError(
-            f"none of the {len(found)} photos in {str(images)!r} has a label file in {str(labels)!r}: "
+            f"none of the {len(inside)} photos in {str(images)!r} has a label file in {str(labels)!r}: "
             "give both folders of one data set"
         )
-    return found
+    _tell_strays(texts, set(labelled.values()), [path for path in inside if path not in labelled])
+    return {
+        path.as_posix(): read_yolo_labels(labelled[path], upright_size(photos / path), names)
+        if path in labelled
+        else Boxes(source="data set")
+        for path in inside
+    }
+
+
+def _tell_strays(texts: Path, used: set[Path], unlabelled: Sequence[Path]) -> None:
+    """Warn of label files of no photo; refuse one that bears the name of a photo that has none."""
+    strays = sorted(path for path in texts.rglob("*.txt") if path not in used and path.name != CLASSES)
+    lost = {path.stem.casefold(): path for path in unlabelled}
+    for stray in strays:
+        photo = lost.get(stray.stem.casefold())
+        if photo is not None:
+            raise InputError(
+                f"label file {str(stray)!r} belongs to no photo, and the photo {photo.as_posix()!r} has none: give "
+                "both the same name in the same letters, and the same place in their folders"
+            )
+    if strays:
+        warnings.warn(
+            f"{len(strays)} label files in {str(texts)!r} were not read, as they belong to no photo, such as "
+            f"{strays[0].name!r}",
+            stacklevel=3,
+        )
 
 
 def _boxes_of(bbox: Sequence[float], label: str, photo: tuple[str, tuple[int, int]]) -> list[Box]:
-    """One box as a list, cut at the edge of its photo; an empty list where it has no area of its own."""
     x, y, width, height = (float(value) for value in bbox)
-    if width == 0 or height == 0:
-        return []
     name, size = photo
-    try:
-        return [clip_box(Box(label, (x, y, x + width, y + height)), size)]
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+    return boxes_within(label, (x, y, x + width, y + height), size, name)
 
 
 def _read_json(path: Path) -> Any:
@@ -134,23 +153,10 @@ def _present(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> list[str]:
     if not there:
         raise InputError(f"none of the {len(sizes)} photos of the file lies in {str(folder)!r}: give their folder")
     for name in there:
-        size = _upright_size(folder / name)
+        size = upright_size(folder / name)
         if size != tuple(sizes[name]):
             raise InputError(
                 f"{str(folder / name)!r} is {size[0]} x {size[1]} pixels upright and its boxes were drawn in "
                 f"{sizes[name][0]} x {sizes[name][1]}: give the photos that belong to the boxes"
             )
     return there
-
-
-def _upright_size(path: Path) -> tuple[int, int]:
-    """Width and height of a photo after its EXIF rotation, read without decoding it."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{str(path)!r} is no photo that can be read ({error}): replace it or take it away") from error
-    return (height, width) if turned else (width, height)

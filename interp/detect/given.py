@@ -199,6 +199,8 @@ class GroundTruth:
 def read_yolo_labels(path: str | Path, image_size: tuple[int, int], names: Sequence[str] | Mapping[int, str]) -> Boxes:
     """Read a label file in YOLO's format: a line per box with class number, centre x, centre y, width, height.
 
+    Boxes of no width or height are left out, as in `read_coco_boxes`.
+
     Args:
         path: the text file; an empty one means that the image has no boxes.
         image_size: (width, height) of the image in pixels; the file holds fractions of it.
@@ -216,9 +218,10 @@ def read_yolo_labels(path: str | Path, image_size: tuple[int, int], names: Seque
         raise InputError(f"label file {path} can not be read ({error}): give a text file of YOLO labels") from error
     table = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
     boxes = [
-        _box_of_fractions(line.split(), image_size, table, f"{path}, line {number}")
+        box
         for number, line in enumerate(lines, start=1)
         if line.strip()
+        for box in _boxes_of_fractions(line.split(), image_size, table, f"{path}, line {number}")
     ]
     return Boxes(tuple(boxes), source="data set")
 
@@ -237,6 +240,23 @@ def clip_box(box: Box, image_size: tuple[int, int]) -> Box:
             f"box of {box.label!r} with corners {box.xyxy} lies outside the image of {width} x {height} pixels"
         )
     return Box(box.label, corners, box.confidence)
+
+
+def boxes_within(
+    label: str, corners: tuple[float, float, float, float], image_size: tuple[int, int], where: str
+) -> list[Box]:
+    """One box of a label file as a list, cut at the edge of its image; an empty list where it has no width or height.
+
+    Raises:
+        InputError: corners that are none or not in order, or no part of the box lies inside; it begins with `where`.
+    """
+    x0, y0, x1, y1 = corners
+    if all(map(math.isfinite, corners)) and (x0 == x1 or y0 == y1):
+        return []
+    try:
+        return [clip_box(Box(label, corners), image_size)]
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _boxes_of(sample: Sample) -> list[Box]:
@@ -264,7 +284,7 @@ def _parse_box(text: str) -> Box:
     return Box(label.strip(), (x0, y0, x1, y1))
 
 
-def _box_of_fractions(parts: Sequence[str], size: tuple[int, int], names: Mapping[int, str], where: str) -> Box:
+def _boxes_of_fractions(parts: Sequence[str], size: tuple[int, int], names: Mapping[int, str], where: str) -> list[Box]:
     try:
         number, (x, y, width, height) = int(parts[0]), (float(part) for part in parts[1:])
     except ValueError as error:
@@ -275,4 +295,4 @@ def _box_of_fractions(parts: Sequence[str], size: tuple[int, int], names: Mappin
         raise InputError(f"{where}: {' '.join(parts)!r} must be fractions of the image between 0 and 1")
     across, down = size
     corners = (x - width / 2) * across, (y - height / 2) * down, (x + width / 2) * across, (y + height / 2) * down
-    return clip_box(Box(names[number], corners), size)
+    return boxes_within(names[number], corners, size, where)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from interp.boxes import Boxes
 from interp.detect.batching import Asked, keep_words, places_by
 from interp.detect.weights import one_line
-from interp.detect.yolo import checked_device, checked_share, clipped
+from interp.detect.yolo import checked_device, checked_share, clipped, versions
 from interp.errors import DetectorError, InputError
 
 if TYPE_CHECKING:
@@ -151,10 +151,7 @@ class TransformersDetector:
     @property
     def settings(self) -> dict[str, Any]:
         """What the boxes depend on besides the photo: digest of weights and processor, confidence, versions."""
-        from importlib.metadata import version
-
-        versions = {name: version(name) for name in ("transformers", "torch")}
-        return {"weights": self._digest, "confidence": self.confidence, **versions}
+        return {"weights": self._digest, "confidence": self.confidence, **versions("transformers", "torch")}
 
     def _with_classes(self, photos: Sequence[Image.Image]) -> list[Boxes]:
         import torch

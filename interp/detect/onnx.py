@@ -14,9 +14,10 @@ from jaxtyping import Float, UInt8
 from interp.boxes import Boxes
 from interp.detect.batching import Asked, file_digest, keep_words
 from interp.detect.coco import COCO_NAMES
+from interp.detect.onnx_external import external_files
 from interp.detect.onnx_outputs import END_TO_END, STRIDES, YOLOX, YOLOX_DECODED, decode, read_layout, suppress
 from interp.detect.weights import one_line
-from interp.detect.yolo import checked_share, clipped
+from interp.detect.yolo import checked_share, clipped, versions
 from interp.errors import DetectorError
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class OnnxDetector:
 
     * YOLOX: [batch anchors 5+classes], boxes still to be decoded over the grids of stride 8, 16 and 32, or already
       decoded. It sees blue, green, red from 0 to 255, the photo at the top left (version 0.1.1 and later).
-    * ultralytics YOLO: [batch 4+classes anchors], or end-to-end [batch boxes 6]. It sees red, green, blue from 0 to 1,
-      the photo in the middle.
+    * ultralytics YOLO: [batch 4+classes anchors], or end-to-end [batch boxes 6] in a file with ultralytics' metadata.
+      It sees red, green, blue from 0 to 1, the photo in the middle.
 
     Attributes:
         name: the file's name; goes into results.
@@ -85,9 +86,9 @@ class OnnxDetector:
             (output,) = self._run([_as_yolox(grey)])
             self.layout, n_classes = read_layout(output, self._input.size, metadata)
             self.labels = _names(metadata.get("names") if names is None else names, self._is_yolox, n_classes)
+            self._digest = file_digest(file, *external_files(file))
         except DetectorError as error:
             raise DetectorError(f"{self.name} can not be used as a detector: {error}") from error
-        self._digest = file_digest(file, *file.parent.glob(f"{file.name}.data"))
 
     def detect(self, image: Image.Image, words: Sequence[str] | None = None) -> Boxes:
         """Find objects in an image.
@@ -131,15 +132,13 @@ class OnnxDetector:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the boxes depend on besides the photo: digest of the file, names, thresholds, version of onnxruntime."""
-        from importlib.metadata import version
-
+        """What the boxes depend on besides the photo: digest of the weights, names, thresholds, versions."""
         return {
             "weights": self._digest,
             "labels": list(self.labels),
             "confidence": self.confidence,
             "nms_iou": self.nms_iou,
-            "onnxruntime": version("onnxruntime"),
+            **versions("onnxruntime", "torch"),
         }
 
     @property

@@ -23,7 +23,8 @@ def read_layout(
     """Recognise a layout by the shape of an output, by the file's metadata, and for YOLOX by the values.
 
     YOLOX gives offsets of a few cells before it is decoded and pixels of the whole input afterwards, so whichever
-    reading puts the centres nearer to their own anchors is the right one.
+    reading puts the centres nearer to their own anchors is the right one. End-to-end outputs are taken from exports of
+    ultralytics alone, as others of that shape hold centres, or fractions of the image, or the class first.
 
     Args:
         output: what the model gives for one image, any.
@@ -42,7 +43,7 @@ def read_layout(
     if exported and (metadata.get("task", "detect") != "detect" or metadata.get("head") == "RTDETRDecoder"):
         what = f"task {metadata.get('task', 'detect')!r}, head {metadata.get('head', 'unknown')!r}"
         raise DetectorError(f"it is an export of ultralytics for {what}: give one of a YOLO detection model")
-    if columns == 6 and (metadata.get("end2end") is True or rows != anchors):
+    if exported and columns == 6 and (metadata.get("end2end") is True or rows != anchors):
         return END_TO_END, None
     if not exported and rows == anchors and columns > 5:
         return _is_decoded(output, size), columns - 5
@@ -50,7 +51,8 @@ def read_layout(
         return ULTRALYTICS, rows - 4
     raise DetectorError(
         f"its output is [batch {rows} {columns}] for an input of {size[0]} x {size[1]}: known are YOLOX [batch "
-        f"{anchors} 5+classes], ultralytics [batch 4+classes {anchors}] and end-to-end [batch boxes 6]; export it so"
+        f"{anchors} 5+classes], ultralytics [batch 4+classes {anchors}] and, with the names and the stride that "
+        "ultralytics writes into its files, end-to-end [batch boxes 6]; export it so"
     )
 
 

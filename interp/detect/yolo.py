@@ -103,10 +103,8 @@ class YoloDetector:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the boxes depend on besides the photo: digest of the weights, confidence, version of ultralytics."""
-        from importlib.metadata import version
-
-        return {"weights": self._digest, "confidence": self.confidence, "ultralytics": version("ultralytics")}
+        """What the boxes depend on besides the photo: digest of the weights, confidence, versions."""
+        return {"weights": self._digest, "confidence": self.confidence, **versions("ultralytics", "torch")}
 
     def _predict(self, pixels: Sequence[np.ndarray]) -> list[Any]:
         """Ultralytics' own results for arrays of one shape, which it reads as blue, green, red."""
@@ -135,6 +133,13 @@ def checked_share(confidence: float, what: str = "confidence") -> float:
     if not 0 <= confidence <= 1:
         raise InputError(f"{what} {confidence} of the detector must lie between 0 and 1")
     return float(confidence)
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The installed version of each package that a detector computes with, for its `settings`."""
+    from importlib.metadata import version
+
+    return {package: version(package) for package in packages}
 
 
 def checked_device(device: str) -> str:

@@ -35,20 +35,22 @@ def explore(
     sinks: Bool[np.ndarray, "... token"] | None = None,
     prompt: str = "chat",
     max_new_tokens: int = 10,
+    download: bool = False,
     out: str | Path | None = None,
 ) -> ExplorePage:
     """Ask a question about a photo and make one HTML page to look through where each layer and head looks.
 
     The page shows the attention of the last prompt row, whose output is the first answer token, over the image tokens.
-    It needs no network and no other file; a link such as `explore.html#layer=17&head=3&norm=keys` opens it there. The
-    page of a model of 32 layers x 32 heads x 576 image tokens has about 1 MB for each of the runs: untouched, under the
-    intervention, under the neutral prompt.
+    It needs no network and no other file; a link such as `explore.html#layer=17&head=3&norm=keys` opens it there. With
+    a model of 32 layers x 32 heads x 576 image tokens it has less than 3 MB, whatever is asked for; weights are rounded
+    to keep it so, and the page says how far.
 
     Args:
         vlm: the model.
         photo: path, PIL image or array.
         question: such as `Where is the mug in relation to the table?`.
-        detector: YOLO weights, an embedded detector, or any `Detector`, to find the objects of the question.
+        detector: to find the objects of the question: what `interp.detect.load_detector` takes (YOLO weights,
+            `shapes-detector`, an ONNX file, a model of transformers), or any `Detector`.
         boxes: the objects instead, in pixels of the photo.
         intervention: a second run under it, to compare with.
         neutral: a prompt that asks for nothing in particular, such as `Describe the image.`: one more run, by whose
@@ -57,6 +59,7 @@ def explore(
             `interp.sinks.mass_sinks`; by default those that the hidden state tells, where it is wide enough.
         prompt: `chat`, `paper` or `raw`; for the neutral prompt too.
         max_new_tokens: length of the answer at most.
+        download: whether the detector's published weights may be fetched.
         out: an HTML file to write the page to.
 
     Example:
@@ -79,6 +82,7 @@ def explore(
         sinks=sinks,
         prompt=prompt,
         max_new_tokens=max_new_tokens,
+        download=download,
     )
     page = render_page(gathered)
     if out is not None:

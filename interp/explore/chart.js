@@ -12,7 +12,7 @@ const LINES = [
   {
     key: "cosine",
     name: "cosine with the boxes",
-    write: (value) => (Number.isFinite(value) ? value.toFixed(2) : "undefined"),
+    write: decimal,
     even: (state, layer) => evenOf(state.norm, "cosine", layer, state.head),
     evenName: "cosine of even attention",
   },

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interp.explore.data import LABELS, Exploration, Run
-from interp.explore.packing import FLOOR, pack, to_blob
+from interp.explore.packing import DIGITS, FLOOR, pack, to_blob
 from interp.trajectory import PARTS, paper_layers
 
 if TYPE_CHECKING:
     from PIL import Image
 
-LONGEST = 900  # pixels of the longer side of the photo in the page
+MOST_PAGE = 2_980_000  # bytes of which the photo gets what the rest leaves, but from LEAST_PHOTO to MOST_PHOTO
+AROUND = 64_000  # bytes that the page has beside its data: texts, style and script
+LEAST_PHOTO, MOST_PHOTO = 40_000, 350_000  # bytes
 LOSSLESS = 256  # pixels; a photo so small is kept as it is
-MOST_PHOTO = 260_000  # bytes
-QUALITIES = (88, 75, 60, 45, 30, 15)
+SMALLER = ((900, 88), (900, 75), (900, 60), (760, 60), (640, 60), (640, 45), (520, 45), (400, 45), (400, 30), (200, 30))
+"""Pixels of the photo's longer side and quality of its JPEG, from the largest on."""
+
 MOST_FINE = 1_300_000  # bytes of maps up to which each weight gets two of them
 
 
@@ -35,11 +39,12 @@ def page_content(exploration: Exploration) -> dict[str, Any]:
     frame = canvas(exploration.image, grid).frame
     bits = _bits(exploration)
     neutral = None if exploration.neutral is None else _maps(exploration.divisor, bits, floor=0.0)
-    return {
+    content: dict[str, Any] = {
+        "digits": DIGITS,
         "layers": layers,
         "heads": exploration.n_heads,
         "paper": {"layers": list(paper_layers(layers)), "name": name_paper_layers(layers)},
-        "photo": {"source": photo_url(exploration.image.crop(frame)), "frame": list(frame), "seen": list(grid.seen)},
+        "photo": {"frame": list(frame), "seen": list(grid.seen)},
         "tokens": _tokens(exploration),
         "views": [{"number": number, "name": _name_view(number)} for number in np.unique(grid.view).tolist()],
         "length": len(exploration.layout),
@@ -52,19 +57,31 @@ def page_content(exploration: Exploration) -> dict[str, Any]:
         "neutral": neutral,
         "colours": {"run": to_blob(colour_table(SEQUENTIAL)), "difference": to_blob(colour_table(DIVERGING))},
     }
+    content["photo"]["source"] = photo_url(exploration.image.crop(frame), _room(content))
+    return content
 
 
-def photo_url(photo: Image.Image) -> str:
-    """A photo as a data URL: a small one as it is, any other resized, as JPEG of a bounded number of bytes."""
-    if max(photo.size) <= LOSSLESS:
-        return _data_url("png", _encoded(photo, "PNG"))
-    small = photo.convert("RGB")
-    small.thumbnail((LONGEST, LONGEST), reducing_gap=2.0)
-    for quality in QUALITIES:
-        written = _encoded(small, "JPEG", quality=quality, optimize=True)
-        if len(written) <= MOST_PHOTO:
+def photo_url(photo: Image.Image, most: int = MOST_PHOTO) -> str:
+    """A photo as a data URL of at most so many bytes: a small one as it is, any other resized, as JPEG.
+
+    Pixels alone are kept: no comment, colour profile or place where it was taken.
+    """
+    plain = photo.convert("RGB")
+    plain.info.clear()  # Pillow would write a JPEG's comment and its colour profile again
+    if max(plain.size) <= LOSSLESS and len(url := _data_url("png", _encoded(plain, "PNG"))) <= most:
+        return url
+    for longest, quality in SMALLER:
+        plain.thumbnail((longest, longest), reducing_gap=2.0)
+        url = _data_url("jpeg", _encoded(plain, "JPEG", quality=quality, optimize=True))
+        if len(url) <= most:
             break
-    return _data_url("jpeg", written)
+    return url
+
+
+def _room(content: dict[str, Any]) -> int:
+    """Bytes for the photo."""
+    left = MOST_PAGE - AROUND - len(json.dumps(content, separators=(",", ":")))
+    return max(LEAST_PHOTO, min(MOST_PHOTO, left))
 
 
 def colour_table(name: str) -> np.ndarray:
@@ -102,10 +119,13 @@ def _short(values: np.ndarray) -> dict[str, Any]:
 
 
 def _sinks(exploration: Exploration) -> dict[str, Any]:
-    """Which tokens no-sinks takes out, a bit each, in rows of whole bytes: one row for every map, or one for all."""
-    everywhere: np.ndarray = np.zeros((1, len(exploration.grid)), dtype=bool)
-    taken = everywhere if exploration.sinks is None else ~exploration.kept.reshape(-1, len(exploration.grid))
-    return to_blob(np.packbits(taken[:1] if (taken == taken[0]).all() else taken, axis=-1))
+    """Which tokens no-sinks takes out, a bit each, in rows of whole bytes: a row a map, a row a layer, or one row."""
+    tokens = len(exploration.grid)
+    taken = np.zeros((1, 1, tokens), dtype=bool) if exploration.sinks is None else ~exploration.kept
+    if (taken == taken[:, :1]).all():
+        taken = taken[:, :1]
+        taken = taken[:1] if (taken == taken[:1]).all() else taken
+    return to_blob(np.packbits(taken.reshape(-1, tokens), axis=-1))
 
 
 def _run(exploration: Exploration, run: Run, bits: int) -> dict[str, Any]:

@@ -34,7 +34,7 @@ let pointed = null; // the token under the pointer
 let writing = 0;
 
 function previousHead(head) {
-  return head === MEAN ? MEAN : head === 0 ? MEAN : head - 1;
+  return head === MEAN || head === 0 ? MEAN : head - 1;
 }
 
 function nextHead(head) {
@@ -49,9 +49,12 @@ function nameHead(head) {
   return head === MEAN ? "head mean" : `head ${head}`;
 }
 
+function nameView(number) {
+  return number === 0 ? `the ${NAMES.view[number]}` : NAMES.view[number];
+}
+
 function nameToken(token) {
-  const view = page.views.find((each) => each.number === tokens.views[token]);
-  const where = page.views.length > 1 ? ` of ${view.number === 0 ? "the " : ""}${view.name}` : "";
+  const where = page.views.length > 1 ? ` of ${nameView(tokens.views[token])}` : "";
   return `row ${tokens.rows[token]}, column ${tokens.columns[token]}${where}`;
 }
 
@@ -138,21 +141,28 @@ function draw() {
   drawStrongest(values);
 }
 
+// The values of the tokens of the view that is shown.
+function shown(values) {
+  return values.filter((_, token) => isShown(token, state.view));
+}
+
 function describe(values) {
   const run = runs.get(state.run) || runs.get("before");
   const { label } = normalisations.get(state.norm);
   if (values.every(Number.isNaN)) return `This map is undefined: there is nothing to take the ${label} of.`;
   const top = strongest(values, 1)[0];
   if (state.run === DIFFERENCE) {
-    const changed = values.filter((value) => value !== 0).length;
-    if (!changed) return "No weight changed by more than the rounding of this page.";
-    return `${changed} of ${TOKENS} tokens changed; most of all ${nameToken(top)}, by ${percent(values[top])} (${state.norm}).`;
+    const changed = shown(values).filter((value) => value !== 0).length;
+    const where = state.view === ALL_VIEWS ? "" : ` of ${nameView(Number(state.view))}`;
+    if (!changed) return `No weight${where} changed by more than the rounding of this page.`;
+    return `${changed} of ${shown(values).length} tokens${where} changed; most of all ${nameToken(top)}, by ${percent(values[top])} (${state.norm}).`;
   }
   const parts = page.parts.map((part) => [part, shareOf(run, part, state.layer, state.head)]).filter(([, share]) => share >= 0.0005);
   parts.sort((one, other) => other[1] - one[1]);
   const where = parts.map(([part, share]) => `${part.replace("_", " ")} ${percent(share)}`).join(", ");
   const even = evenOf(state.norm, "token", state.layer, state.head);
-  const most = `The strongest token, ${nameToken(top)}, has ${percent(values[top])}, ${times(values[top] / even)} even.`;
+  const strong = `The strongest token, ${nameToken(top)}, has ${percent(values[top])}, ${times(values[top] / even)} even.`;
+  const most = values[top] > 0 ? strong : `Every token has ${percent(0)}.`;
   return `This row looks at: ${where}. ${most}${describeBoxes(run)}`;
 }
 
@@ -162,8 +172,8 @@ function describeBoxes(run) {
   if (!Number.isFinite(mass)) return " No box lies in what the model saw.";
   const even = (key) => evenOf(state.norm, key, state.layer, state.head);
   const cosine = run.cosine[state.norm][cell(state.layer, state.head)];
-  const alike = `even attention: ${percent(even("mass"))}, ${even("cosine").toFixed(2)}`;
-  return ` In the boxes: ${percent(mass)} (${state.norm}), cosine ${cosine.toFixed(2)} (${alike}).`;
+  const alike = `even attention: ${percent(even("mass"))}, ${decimal(even("cosine"))}`;
+  return ` In the boxes: ${percent(mass)} (${state.norm}), cosine ${decimal(cosine)} (${alike}).`;
 }
 
 function strongest(values, count) {
@@ -202,7 +212,7 @@ function drawToken() {
   const pixels = document.getElementById("token-box");
   pixels.textContent = namePixels(token);
   pixels.dataset.value = box;
-  document.getElementById("token-inside").textContent = `image; ${sayInside(token)}`;
+  document.getElementById("token-inside").textContent = sayInside(token);
   document.getElementById("token-others").textContent = sayOthers(token);
   const compared = runs.size > 1 ? [...runs.keys(), DIFFERENCE] : [...runs.keys()];
   const head = compared.map((kind) => element("th", { scope: "col" }, runs.size > 1 ? NAMES.run[kind] || kind : "this map"));
@@ -245,10 +255,11 @@ function drawHeads() {
   heads.childNodes.forEach((button, place) => {
     const head = place === 0 ? MEAN : place - 1;
     paint(button.querySelector("canvas"), little, values[head], scaleOf(state, head));
-    const most = percent(largest(values[head]));
-    button.querySelector(".most").textContent = `max ${state.run === DIFFERENCE ? "± " : ""}${most}`;
+    const isUndefined = values[head].every(Number.isNaN);
+    const most = percent(isUndefined ? NaN : largest(shown(values[head])));
+    button.querySelector(".most").textContent = isUndefined ? most : `max ${state.run === DIFFERENCE ? "± " : ""}${most}`;
     const chosen = head === state.head;
-    button.setAttribute("aria-checked", String(chosen));
+    button.setAttribute("aria-selected", String(chosen));
     button.tabIndex = chosen ? 0 : -1;
     const run = runs.get(state.run) || runs.get("after");
     const share = percent(shareOf(run, "image", state.layer, head));
@@ -290,7 +301,7 @@ function makeHeads() {
   for (let place = 0; place <= HEADS; place++) {
     const head = place === 0 ? MEAN : place - 1;
     const words = [element("span", { class: "which" }, nameHead(head)), element("span", { class: "most" })];
-    const button = element("button", { type: "button", role: "radio", class: "head" }, element("canvas", { "aria-hidden": "true" }), ...words);
+    const button = element("button", { type: "button", role: "option", class: "head" }, element("canvas", { "aria-hidden": "true" }), ...words);
     button.addEventListener("click", () => change({ head }));
     heads.append(button);
   }
@@ -332,12 +343,13 @@ function makeChart() {
 function onKey(event) {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(KEYS, key)) return;
-  const own = event.target instanceof HTMLSelectElement || event.target.id === "opacity";
-  if (own && key.startsWith("Arrow")) return; // these move what has the focus
+  const isArrow = key.startsWith("Arrow");
+  if (event.target instanceof HTMLSelectElement && (isArrow || key.length === 1)) return; // these choose in it
+  if (event.target.id === "opacity" && isArrow) return;
   event.preventDefault();
   const chose = heads.contains(document.activeElement);
   KEYS[key]();
-  if (chose) heads.querySelector("[aria-checked=true]").focus();
+  if (chose) heads.querySelector("[aria-selected=true]").focus();
 }
 
 makeControls();

@@ -39,6 +39,7 @@ def gather(
     sinks: Bool[np.ndarray, "... token"] | None,
     prompt: str,
     max_new_tokens: int,
+    download: bool,
 ) -> Exploration:
     """Ask the question, once untouched and once under the intervention, and keep where the last prompt row looks.
 
@@ -53,18 +54,18 @@ def gather(
     asked = None if neutral is None else vlm.prepare(image, neutral, prompt=prompt)
     if sinks is not None:
         sinks = _per_head(sinks, (vlm.cfg.n_layers, vlm.cfg.n_heads, len(inputs.grids[0])))
-    objects, words, missing, source = _objects(image, question, detector, boxes)
+    objects, words, missing, source = _objects(image, question, photo_detector(detector, download=download), boxes)
     runs = [_run(vlm, inputs, None, max_new_tokens)]
     if intervention is not None:
         runs.append(_run(vlm, inputs, intervention, max_new_tokens))
-    taken_out, said = (sinks, "Sinks were given.") if sinks is not None else _find_sinks(vlm, inputs)
+    taken_out, said = (sinks, "Sinks were given.") if sinks is not None else untouched_sinks(vlm, inputs)
     return Exploration(
         image=image,
         question=question,
         layout=inputs.layouts[0],
         grid=inputs.grids[0],
         boxes=objects,
-        roles=_roles(objects, words),
+        roles=roles_of(objects, words),
         missing=missing,
         runs=tuple(runs),
         sinks=taken_out,
@@ -96,11 +97,32 @@ def _run(vlm: HookedVLM, inputs: VLMInputs, intervention: Intervention | None, m
     )
 
 
+def photo_detector(
+    detector: str | Path | Detector | None, *, download: bool = False, device: str = "cpu"
+) -> Detector | None:
+    """The detector to look through one photo with, loaded unless it is already.
+
+    Raises:
+        InputError: `ground-truth` is asked for, which a photo alone does not have.
+        DetectorError: it can not be loaded; see `interp.detect.load_detector`.
+    """
+    from interp.detect import GROUND_TRUTH, load_detector
+
+    if not isinstance(detector, (str, Path)):
+        return detector
+    if str(detector) == GROUND_TRUTH:
+        raise InputError(
+            f"{GROUND_TRUTH} stands for boxes that the samples of a data set carry, and a photo alone carries none: "
+            "name a detector, or give the boxes by hand"
+        )
+    return load_detector(detector, download=download, device=device)
+
+
 def _objects(
-    image: Image.Image, question: str, detector: str | Path | Detector | None, boxes: Iterable[Box]
+    image: Image.Image, question: str, detector: Detector | None, boxes: Iterable[Box]
 ) -> tuple[Boxes, tuple[str, ...], tuple[str, ...], str | None]:
     """The boxes, the words of the question that they may stand for, the words without a box, and who gave the boxes."""
-    from interp.detect import YoloDetector, find_objects, objects_asked
+    from interp.detect import find_objects, objects_asked
 
     given = boxes if isinstance(boxes, Boxes) else Boxes((boxes,) if isinstance(boxes, Box) else tuple(boxes))
     strange = [box for box in given if not isinstance(box, Box)]
@@ -113,12 +135,11 @@ def _objects(
         return given, words, (), given.source if len(given) else None
     if len(given):
         raise InputError("boxes and a detector are both given: give one of them")
-    finder = YoloDetector(detector) if isinstance(detector, (str, Path)) else detector
-    found = find_objects(image, question, finder)
+    found = find_objects(image, question, detector)
     return found.boxes, found.words, found.missing, found.detector
 
 
-def _roles(boxes: Boxes, words: Sequence[str]) -> tuple[str, ...]:
+def roles_of(boxes: Boxes, words: Sequence[str]) -> tuple[str, ...]:
     """Whether each box is of the first object of the question, of the second, or of none of the two."""
     from interp.detect import match_words
 
@@ -130,8 +151,12 @@ def _roles(boxes: Boxes, words: Sequence[str]) -> tuple[str, ...]:
     return tuple(roles.get(label, "") for label in boxes.labels)
 
 
-def _find_sinks(vlm: HookedVLM, inputs: VLMInputs) -> tuple[Bool[np.ndarray, "layer head token"] | None, str]:
-    """The tokens that are sinks by their hidden state, and where that is from; or None, and why it can not be told."""
+def untouched_sinks(vlm: HookedVLM, inputs: VLMInputs) -> tuple[Bool[np.ndarray, "layer head token"] | None, str]:
+    """The image tokens that are sinks by their hidden state in one more run of the prompt, without any intervention.
+
+    Returns:
+        Which tokens are sinks, and by what they were found; or None, and why it can not be told.
+    """
     import torch
 
     from interp.sinks import (
@@ -156,8 +181,8 @@ def _find_sinks(vlm: HookedVLM, inputs: VLMInputs) -> tuple[Bool[np.ndarray, "la
     dimensions = published_sink_dimensions(name) if known else find_sink_dimensions(cache, layout)
     sinks = hidden_sinks(cache, layout, dimensions, threshold=SINK_THRESHOLD)
     return _per_head(sinks, (*sinks.shape[:1], vlm.cfg.n_heads, sinks.shape[1])), (
-        f"A sink is an image token whose sink value in what enters a layer is {SINK_THRESHOLD:g} or more "
-        f"({dimensions.describe()})."
+        "A sink is an image token whose sink value in what enters a layer, in the untouched run, is "
+        f"{SINK_THRESHOLD:g} or more ({dimensions.describe()})."
     )
 
 

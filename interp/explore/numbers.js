@@ -9,22 +9,31 @@ const ALL_VIEWS = "all";
 const DIFFERENCE = "difference";
 const GAP = "\u00a0"; // keeps a number and its sign on one line
 const ARRAYS = { uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, float32: Float32Array };
+const DIGITS = new Uint8Array(128);
+for (let digit = 0; digit < 85; digit++) DIGITS[page.digits.charCodeAt(digit)] = digit;
 
 const tokens = Object.fromEntries(
   ["boxes", "rows", "columns", "views", "positions"].map((name) => [name, readArray(page.tokens[name])]),
 );
-const sinks = { bits: readArray(page.sinks), stride: Math.ceil(TOKENS / 8) };
+const sinks = { bits: readArray(page.sinks), rows: page.sinks.shape[0], stride: Math.ceil(TOKENS / 8) };
 const normalisations = new Map(page.normalisations.map((each) => [each.name, readNormalisation(each)]));
 const runs = new Map(page.runs.map((run) => [run.name, readRun(run)]));
 const neutral = page.neutral && readMaps(page.neutral);
 const colours = { run: readArray(page.colours.run), difference: readArray(page.colours.difference) };
 const kinds = [...runs.keys(), ...(runs.size > 1 ? [DIFFERENCE] : [])];
 
+// Base85: five digits make four bytes, the highest first; of the last group as many digits are left out as bytes.
 function readArray(blob) {
-  const text = atob(blob.data);
-  const bytes = new Uint8Array(text.length);
-  for (let place = 0; place < text.length; place++) bytes[place] = text.charCodeAt(place);
-  return new ARRAYS[blob.type](bytes.buffer);
+  const groups = Math.ceil(blob.data.length / 5);
+  const bytes = new DataView(new ArrayBuffer(4 * groups));
+  for (let group = 0; group < groups; group++) {
+    let number = 0;
+    for (let at = 5 * group; at < 5 * group + 5; at++) {
+      number = 85 * number + (at < blob.data.length ? DIGITS[blob.data.charCodeAt(at)] : 84);
+    }
+    bytes.setUint32(4 * group, number);
+  }
+  return new ARRAYS[blob.type](bytes.buffer.slice(0, Math.floor((4 * blob.data.length) / 5)));
 }
 
 function readMaps(source) {
@@ -63,7 +72,7 @@ function evenOf(norm, key, layer, head) {
 
 // Whether no-sinks takes a token out of a map; out of the head mean, whether it does so for every head.
 function isSink(layer, head, token) {
-  const row = sinks.bits.length === sinks.stride ? 0 : cell(layer, head);
+  const row = sinks.rows === 1 ? 0 : sinks.rows === LAYERS ? layer : cell(layer, head);
   return ((sinks.bits[row * sinks.stride + (token >> 3)] >> (7 - (token & 7))) & 1) === 1;
 }
 
@@ -138,6 +147,7 @@ function layerMaps(kind, norm, layer) {
   return kept.get(key);
 }
 
+// The largest value without its sign; what is undefined counts as nothing.
 function largest(values) {
   let top = 0;
   for (const value of values) if (Math.abs(value) > top) top = Math.abs(value);
@@ -165,7 +175,7 @@ function scaleTop(state, head) {
   if (state.scale === "all") {
     for (let layer = 0; layer < LAYERS; layer++) top = Math.max(top, ...layerTops(state.run, state.norm, layer));
   }
-  return top || 1e-12;
+  return top || 1; // where all is zero or undefined, any scale shows it
 }
 
 function boxOf(token) {
@@ -201,6 +211,10 @@ function percent(share) {
   if (size === 0) return `0${GAP}%`;
   if (size < 0.001) return `${(100 * share).toExponential(1)}${GAP}%`;
   return `${(100 * share).toFixed(size >= 99.95 ? 0 : size >= 9.995 ? 1 : size >= 0.9995 ? 2 : size >= 0.09995 ? 3 : 4)}${GAP}%`;
+}
+
+function decimal(value) {
+  return Number.isFinite(value) ? value.toFixed(2) : "undefined";
 }
 
 function times(ratio) {

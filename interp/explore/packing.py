@@ -13,7 +13,11 @@ from interp.errors import InputError
 FLOOR = 1e-6
 """Weights below this fraction of their map's largest are kept as zero."""
 
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%,()*+-;.=:?@^_`{|}~"
+"""Those of base85, as blobs are written in: none has a meaning in HTML or in JSON's strings."""
+
 _TYPES = {8: np.uint8, 16: np.uint16}
+_HARMLESS = str.maketrans("&<>", ",.:")  # Python writes base85 with these three, which HTML reads as its own
 _SINGLE = 1e-6  # more than the rounding of `top` and `low` to float32 adds
 
 
@@ -97,24 +101,13 @@ def pack(weights: np.ndarray, *, bits: int, floor: float = FLOOR) -> Packed:
     return packed
 
 
-def from_json(packed: dict[str, Any]) -> Packed:
-    """The maps of `Packed.to_json`."""
-    return Packed(*(from_blob(packed[name]) for name in ("levels", "top", "low")))
-
-
 def to_blob(array: np.ndarray) -> dict[str, Any]:
-    """An array in JSON's own types: its type, its shape, and its little-endian bytes in base64.
+    """An array in JSON's own types: its type, its shape, and its little-endian bytes in base85, in `DIGITS`.
 
     Example:
         >>> to_blob(np.array([1, 2], dtype=np.uint8))
-        {'type': 'uint8', 'shape': [2], 'data': 'AQI='}
+        {'type': 'uint8', 'shape': [2], 'data': '0Rj'}
     """
     kept = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    data = base64.b64encode(kept.tobytes()).decode("ascii")
+    data = base64.b85encode(kept.tobytes()).decode("ascii").translate(_HARMLESS)
     return {"type": array.dtype.name, "shape": list(array.shape), "data": data}
-
-
-def from_blob(blob: dict[str, Any]) -> np.ndarray:
-    """The array of `to_blob`."""
-    flat = np.frombuffer(base64.b64decode(blob["data"]), dtype=np.dtype(blob["type"]).newbyteorder("<"))
-    return flat.reshape(blob["shape"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -86,7 +87,7 @@ def render_page(exploration: Exploration) -> ExplorePage:
         exploration=exploration,
         content=content,
         normalisations={name: _say_normalisation(exploration, name) for name in exploration.normalisations},
-        unchanged=_unchanged(exploration),
+        unchanged=_say_unchanged(exploration),
         rounding=_say_rounding(content),
         sinks=_say_sinks(exploration),
         floor=f"{RELATIVE_FLOOR:g}",
@@ -114,28 +115,42 @@ def _say_normalisation(exploration: Exploration, name: str) -> str:
     return f"{LABELS[name]}; evenly spread attention has {even} a token"
 
 
-def _unchanged(exploration: Exploration) -> bool:
-    """Whether there is an intervention and it changed no weight on the image."""
+def _say_unchanged(exploration: Exploration) -> str:
+    """That an intervention changed no weight on the image, and whether it changed the answer; nothing where it did."""
     before, after = exploration.runs[0], exploration.runs[-1]
-    return after is not before and bool((before.weights == after.weights).all())
+    if after is before or (before.weights != after.weights).any():
+        return ""
+    said = "The intervention changed no weight of this row on the image, so the maps before and after are the same"
+    sure = [f"{run.confidence:.3f}" for run in (before, after)]
+    if (before.answer, sure[0]) == (after.answer, sure[1]):
+        return f"{said}."
+    changed = "answer" if before.answer != after.answer else "probability of the answer"
+    return f"{said}, though the {changed} changed: it acts on something else than this row's attention to the image."
 
 
 def _say_rounding(content: dict[str, Any]) -> str:
     """How far the page's weights are from the captured ones."""
     sources = [*content["runs"], *([content["neutral"]] if content["neutral"] else [])]
-    heads, mean = (max(source[part]["bound"] for source in sources) for part in ("heads", "mean"))
+    heads = max(source["heads"]["bound"] for source in sources)
+    mean = max(source[part]["bound"] for source in sources for part in ("mean", "bare") if source.get(part))
     steps = {part: content["runs"][0][part]["steps"] for part in ("heads", "mean")}
     said = (
         f"Weights are kept on a logarithmic scale, of {steps['heads']} steps for the map of each head and of "
-        f"{steps['mean']} for that of the head mean. So a weight of a head is within {heads:.2%} of the captured one, "
-        f"and one of the head mean within {mean:.4%}; what is less than a millionth of the largest weight of its map "
-        "reads 0. Shares, cosine and mass are those of the captured weights, not of the rounded ones."
+        f"{steps['mean']} for that of the head mean. So a weight of a head is within {_at_most(heads)} of the "
+        f"captured one, and one of the head mean within {_at_most(mean)}; what is less than a millionth of the largest "
+        "weight of its map reads 0. Shares, cosine and mass are those of the captured weights, not of the rounded ones."
     )
     if content["neutral"]:
-        said += f" Under relative, two rounded weights are divided: within {2 * heads / (1 - heads):.2%}."
+        said += f" Under relative, two rounded weights are divided: within {_at_most(2 * heads / (1 - heads))}."
     if len(content["runs"]) > 1:
         said += " A difference that this rounding could have made is drawn, and read out, as 0."
     return said
+
+
+def _at_most(share: float) -> str:
+    """A bound in per cent, rounded up to two digits."""
+    step = 10.0 ** (math.floor(math.log10(100 * share)) - 1)
+    return f"{math.ceil(100 * share / step) * step:.2g} %"
 
 
 def _say_sinks(exploration: Exploration) -> str:
@@ -144,9 +159,10 @@ def _say_sinks(exploration: Exploration) -> str:
         return exploration.sinks_said
     counts = exploration.sinks.sum(axis=-1)
     some = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    both = ", the same before and after," if len(exploration.runs) > 1 else ""
     return (
-        f"{exploration.sinks_said} No-sinks takes {some} of {len(exploration.grid)} tokens out of each head, and marks "
-        "them with a cross; the head mean is that of what is left."
+        f"{exploration.sinks_said} No-sinks takes {some} of {len(exploration.grid)} tokens out of each head{both} and "
+        "marks them with a cross; the head mean is that of what is left."
     )
 
 

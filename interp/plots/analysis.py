@@ -1,4 +1,4 @@
-"""The figures of one analysis: share by layer, overlap by layer, heat maps, one map per answer token, token grid."""
+"""The figures of one analysis: share and overlap by layer, heat maps, answer tokens, patches, token grid."""
 
 from __future__ import annotations
 
@@ -6,18 +6,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interp.boxes import Boxes
 from interp.plots.canvas import panel_size
 from interp.plots.layers import plot_overlap_by_layer, plot_share_by_layer
-from interp.plots.maps import plot_heatmaps, plot_photo
+from interp.plots.maps import PER_TOKEN, plot_heatmaps, plot_photo
 from interp.plots.style import INK, TITLE, figure_of, new_grid
 from interp.plots.tokens import plot_token_grid
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from interp.analysis import Analysis
+    from interp.analysis import Analysis, VisionMaps
+    from interp.explore import ExplorePage
+    from interp.grid import ImageGrid
+    from interp.layout import TokenLayout
+
+_PER_PATCH = {
+    "two-stage": "attention per patch, seen through\nroll-out over the vision tower",
+    "vision": "attention per patch within the\nvision tower, mean over image tokens",
+    "rollout": "attention roll-out per patch over the\nvision tower, mean over image tokens",
+}
+"""What the values of each further map are."""
 
 
 def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
@@ -30,19 +42,13 @@ def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
         figures["overlap_by_layer"] = figure_of(_say_steps(plot_overlap_by_layer(analysis.overlap), analysis))
     if analysis.trajectory.generated:
         figures["tokens"] = draw_tokens(analysis)
-    return figures
+    return figures | {name: draw_patches(analysis, maps) for name, maps in analysis.also.items()}
 
 
 def draw_heatmaps(analysis: Analysis) -> Figure:
     """The photo, and the first answer token's attention over it, head mean, one map per chosen layer."""
     maps = [analysis.trajectory.image_map(layer=layer) for layer in analysis.layers]
-    paper = paper_layers(analysis.trajectory.n_layers)
-    titles = [f"layer {layer}{' (paper)' if layer in paper else ''}, first token" for layer in analysis.layers]
-    panels = new_grid(1 + len(maps), columns=_columns(1 + len(maps)), cell=panel_size(analysis.grid, width=3.0))
-    photo, grid, boxes = analysis.image, analysis.grid, _boxes(analysis)
-    plot_heatmaps(photo, grid, maps, boxes=boxes, titles=titles, axes=list(panels[1:]))
-    plot_photo(photo, grid, panels[0], boxes=boxes)
-    return figure_of(panels[0])
+    return _beside_photo(analysis, analysis.grid, maps, _titles(analysis), PER_TOKEN)
 
 
 def draw_tokens(analysis: Analysis) -> Figure:
@@ -52,6 +58,17 @@ def draw_tokens(analysis: Analysis) -> Figure:
     titles = [f"layer {layer}, row before {token!r}" for token in analysis.trajectory.tokens or ()]
     panels = plot_heatmaps(analysis.image, analysis.grid, maps, boxes=_boxes(analysis), titles=titles, columns=4)
     return figure_of(panels[0])
+
+
+def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
+    """The photo, and maps over the patches of the vision tower, head mean: the chosen layers, or some of the tower."""
+    last = maps.layers[-1]
+    shown, titles = analysis.layers, _titles(analysis)
+    if maps.name != "two-stage":
+        shown = tuple(sorted({0, last // 4, last // 2, 3 * last // 4, last} & set(maps.layers)))
+        titles = [f"{'up to ' if maps.name == 'rollout' else ''}layer {layer} of the tower" for layer in shown]
+    weights = [maps.weights[maps.layers.index(layer), 0] for layer in shown]
+    return _beside_photo(analysis, maps.grid, weights, titles, _PER_PATCH[maps.name])
 
 
 def draw_grid(analysis: Analysis) -> Figure:
@@ -65,6 +82,66 @@ def draw_grid(analysis: Analysis) -> Figure:
     figure = figure_of(panels[0])
     figure.suptitle(analysis.grid.describe(), fontsize=TITLE, color=INK)
     return figure
+
+
+def draw_page(
+    analysis: Analysis, layout: TokenLayout, sinks: Bool[np.ndarray, "layer head token"] | None, sinks_said: str
+) -> ExplorePage:
+    """The page to explore, of what was measured of the row behind the first answer token.
+
+    Args:
+        analysis: what was measured.
+        layout: of the prompt alone.
+        sinks: image tokens that are sinks; None where it is not known.
+        sinks_said: where they are from, or why they are not known.
+    """
+    from interp.explore.data import BEFORE, Exploration, Run, with_head_mean
+    from interp.explore.gather import roles_of
+    from interp.explore.page import render_page
+
+    found, looked = analysis.found, analysis.trajectory
+    boxes = Boxes() if found is None else found.boxes
+    run = Run(
+        name=BEFORE,
+        change="untouched",
+        answer=analysis.answer,
+        confidence=analysis.confidence,
+        weights=with_head_mean(looked.image_attention[:, :, 0]),
+        shares=with_head_mean(looked.shares[:, :, 0]),
+    )
+    shown = Exploration(
+        image=analysis.image,
+        question=analysis.question,
+        layout=layout,
+        grid=analysis.grid,
+        boxes=boxes,
+        roles=() if found is None else roles_of(boxes, found.words),
+        missing=() if found is None else found.missing,
+        runs=(run,),
+        sinks=sinks,
+        sinks_said=sinks_said,
+        neutral=None,
+        neutral_prompt=None,
+        settings=analysis.settings,
+    )
+    return render_page(shown)
+
+
+def _titles(analysis: Analysis) -> list[str]:
+    """What the maps of the chosen layers of the language model are called."""
+    paper = paper_layers(analysis.trajectory.n_layers)
+    return [f"layer {layer}{' (paper)' if layer in paper else ''}, first token" for layer in analysis.layers]
+
+
+def _beside_photo(
+    analysis: Analysis, grid: ImageGrid, maps: list[np.ndarray], titles: list[str], values_are: str
+) -> Figure:
+    """The photo in its own colours, and maps beside it."""
+    panels = new_grid(1 + len(maps), columns=_columns(1 + len(maps)), cell=panel_size(grid, width=3.0))
+    photo, boxes = analysis.image, _boxes(analysis)
+    plot_heatmaps(photo, grid, maps, boxes=boxes, titles=titles, values_are=values_are, axes=list(panels[1:]))
+    plot_photo(photo, grid, panels[0], boxes=boxes)
+    return figure_of(panels[0])
 
 
 def _columns(n: int) -> int:

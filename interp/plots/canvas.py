@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib import patheffects
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 from interp.errors import InputError
-from interp.plots.style import INK, TICK
+from interp.plots.style import INK, TICK, cut_short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.text import Text
+    from matplotlib.backend_bases import RendererBase
     from matplotlib.transforms import Bbox
     from PIL import Image
 
@@ -108,20 +109,21 @@ def canvas(image: Image.Image, grid: ImageGrid) -> Canvas:
 
 
 def draw_boxes(ax: Axes, drawn: Canvas, boxes: Iterable[Box]) -> None:
-    """Outline the boxes in original pixels and name them, each name where it hides no other.
+    """Outline the boxes in original pixels and name them, each name on the axes and where it hides no other.
 
-    The layout of the figure must be settled: names are placed by their size on screen.
+    A name that is wider than the axes is cut and ends in dots.
     """
-    taken: list[Bbox] = []
+    before: list[_Name] = []
     for box in boxes:
         x0, y0, x1, y1 = box.xyxy
         edge: dict[str, Any] = {"edgecolor": "white", "linewidth": 1.6, "path_effects": _EDGE}
         ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **edge))
         left, top, right, bottom = drawn.frame
         if x0 < right and x1 > left and y0 < bottom and y1 > top:
-            name = ax.text(x0, y0, box.label, fontsize=TICK - 1, color="white", path_effects=_HALO)
             corners = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)
-            taken.append(_place(ax, name, corners, taken))
+            name = _Name(box.label, corners, tuple(before))
+            ax.add_artist(name)
+            before.append(name)
 
 
 def panel_size(grid: ImageGrid, *, width: float) -> tuple[float, float]:
@@ -146,17 +148,61 @@ def _span(start: float, end: float, side: int, longest: float) -> tuple[int, int
     return max(0, int(np.floor(min(middle - half, start)))), min(side, int(np.ceil(max(middle + half, end))))
 
 
-def _place(ax: Axes, name: Text, corners: tuple[float, float, float, float], taken: list[Bbox]) -> Bbox:
-    """Move a name to the first corner of its box where it stays on the axes and hides no other name."""
-    x0, y0, x1, y1 = corners
-    frame = ax.get_window_extent()
-    heights = ((y0, "bottom"), (y0, "top"), (y1, "top"), (y1, "bottom"))  # "bottom" puts the text above the point
-    places = [(x, y, across, down) for x, across in ((x0, "left"), (x1, "right")) for y, down in heights]
-    for x, y, across, down in places:
-        name.set(position=(x, y), ha=across, va=down)
-        extent = name.get_window_extent()
-        inside = frame.x0 <= extent.x0 and extent.x1 <= frame.x1 and frame.y0 <= extent.y0 and extent.y1 <= frame.y1
-        if inside and not any(extent.overlaps(other) for other in taken):
-            return extent
-    name.set(position=(x0, y0), ha="left", va="bottom")
-    return name.get_window_extent()
+class _Name(Text):
+    """The name of a box, which finds its length and place on screen anew whenever the figure is drawn."""
+
+    def __init__(self, label: str, corners: tuple[float, float, float, float], before: tuple[_Name, ...]) -> None:
+        """Remember the corners of the box and the names that are placed before this one."""
+        style: dict[str, Any] = {"color": "white", "fontsize": TICK - 1, "path_effects": _HALO, "parse_math": False}
+        self._whole, self._corners, self._before = " ".join(label.split()), corners, before
+        super().__init__(*corners[:2], self._whole, **style)
+        self.set_in_layout(False)  # it stays on the axes, wherever these come to lie
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Place it, then draw it."""
+        if self.axes is not None:
+            frame = self.axes.get_window_extent(renderer)
+            self._shorten(frame.width, renderer)
+            self._place(frame, renderer)
+        super().draw(renderer)
+
+    def _shorten(self, width: float, renderer: RendererBase) -> None:
+        """As many of its characters as fit into so many pixels on screen."""
+        fits, too_long = 0, len(self._whole) + 1
+        while too_long - fits > 1:
+            kept = (fits + too_long) // 2
+            self.set_text(_cut(self._whole, kept))
+            fits, too_long = (kept, too_long) if self.get_window_extent(renderer).width <= width else (fits, kept)
+        self.set_text(_cut(self._whole, fits))
+
+    def _place(self, frame: Bbox, renderer: RendererBase) -> None:
+        """At the first corner of its box where it stays on the axes and hides no other name.
+
+        Where there is none, it is moved onto the axes, as little as will do.
+        """
+        x0, y0, x1, y1 = self._corners
+        heights = ((y0, "bottom"), (y0, "top"), (y1, "top"), (y1, "bottom"))  # "bottom" puts the text above the point
+        places = [(x, y, across, down) for x, across in ((x0, "left"), (x1, "right")) for y, down in heights]
+        taken = [name.get_window_extent(renderer) for name in self._before]
+        tried = []
+        for x, y, across, down in places:
+            self.set(position=(x, y), ha=across, va=down)
+            extent = self.get_window_extent(renderer)
+            shift = _into(frame, extent)
+            hides = any(extent.translated(*shift).overlaps(other) for other in taken)
+            tried.append((hides, float(np.abs(shift).sum()), (x, y, across, down), shift))
+        _, moved, (x, y, across, down), shift = min(tried, key=lambda one: one[:2])
+        if moved:
+            transform = self.get_transform()
+            x, y = transform.inverted().transform(transform.transform((x, y)) + shift)
+        self.set(position=(x, y), ha=across, va=down)
+
+
+def _cut(text: str, most: int) -> str:
+    """So many characters of a text at most; nothing where there would be dots alone."""
+    return cut_short(text, most) if most > 3 or most >= len(text) else ""
+
+
+def _into(frame: Bbox, extent: Bbox) -> np.ndarray:
+    """By how many pixels on screen (x, y) an extent has to be moved to lie in a frame that is large enough."""
+    return np.subtract(frame.min, extent.min).clip(min=0) - np.subtract(extent.max, frame.max).clip(min=0)

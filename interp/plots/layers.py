@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from interp.errors import InputError
-from interp.overlap import HEAD_MEAN, MEASURES, NULLS, UNION, Overlap
+from interp.measures import MAP_MEASURES, MEASURES, UNION
+from interp.overlap import HEAD_MEAN, NULLS, Overlap
+from interp.plots.overlap_study import name_axis, name_layers
 from interp.plots.style import INK, PALETTE, layer_axis, legend_below, line_colours, mean_with_band, new_axes, tidy
 from interp.trajectory import PARTS, Trajectory
 
@@ -17,13 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_NAMES = {
-    "cosine": "cosine of attention and box mask",
-    "mass": "attention mass in the boxes",
-    "lift": "mass in the boxes / mass of even attention",
-    "hit": "pointing game, share of hits",
-}
-_WITHIN = {"image": "of the image's attention", "keys": "of all attention"}
+_AT_MOST_ONE = ("hit", "hit_near", "auroc", "precision")
+_CONTRAST = " minus "  # in the name of a region that is a difference of two
 
 
 def plot_share_by_layer(
@@ -64,7 +61,7 @@ def plot_share_by_layer(
     shade = layer_axis(ax, shares.shape[1])
     ax.set_ylim(0, 1.02)
     title = f"Where attention goes, {_count(len(shares))}"
-    tidy(ax, title=title, x=_layer_label(shares.shape[1]), y="share of attention (mean over heads)")
+    tidy(ax, title=title, x=name_layers(shares.shape[1]), y="share of attention (mean over heads)")
     legend_below(ax, Line2D([], [], color=INK, linewidth=1.2, linestyle="--", label="share of the tokens"), shade)
     return ax
 
@@ -82,15 +79,15 @@ def plot_overlap_by_layer(
 ) -> Axes:
     """Draw how head-averaged attention agrees with the boxes, by layer, with a bootstrap band over samples.
 
-    The dotted line is what evenly spread attention scores on the same boxes. Samples in which the measure is undefined
-    (no box was seen) are left out and counted in the legend.
+    The dotted line is what evenly spread attention scores on the same boxes; measures of the map alone have none.
+    Samples in which the measure is undefined (no box was seen) are left out and counted in the legend.
 
     Args:
         overlaps: one, several of the same model, or their tables from `to_dataframe`, concatenated.
         ax: where to draw; made if None.
-        measure: one of `cosine`, `mass`, `lift`, `hit`.
-        region: a region's name; the union of the boxes by default.
-        normalisation: `image` or `keys`.
+        measure: one of `interp.measures.MEASURES`, or of `MAP_MEASURES` there, which have no region.
+        region: a region's name, or that of a contrast; the union of the boxes by default.
+        normalisation: of the attention, one that was measured.
         correct: whether each answer was right, by sample id or in the order of the samples: two lines, right and wrong.
         seed: of the bootstrap.
         level: coverage of the band.
@@ -101,8 +98,7 @@ def plot_overlap_by_layer(
     Raises:
         InputError: there is no sample, a name is not known, numbers of layers differ, or `correct` does not fit.
     """
-    if measure not in MEASURES:
-        raise InputError(f"measure {measure!r} is not known: use one of {', '.join(MEASURES)}")
+    _check_measure(measure, region)
     ids, table, even = _overlap_tables(overlaps, measure, region, normalisation)
     defined = np.isfinite(table).all(axis=1)
     ax = new_axes(ax, (6.6, 4.2))
@@ -113,21 +109,33 @@ def plot_overlap_by_layer(
         label = f"{name} (n = {int(kept.sum())}{missing})"
         if kept.any():
             mean_with_band(ax, layers, table[kept], colour=colour, label=label, seed=seed, level=level)
-            ax.axhline(even[kept].mean(), color=colour, linewidth=1.2, linestyle=":")
+            if measure in MEASURES:
+                ax.axhline(even[kept].mean(), color=colour, linewidth=1.2, linestyle=":")
         else:
             ax.plot([], [], color=colour, label=label)
     shade = layer_axis(ax, table.shape[1])
-    ax.set_ylim(bottom=0, top=1.02 if measure == "hit" else None)
-    within = f"\n({_WITHIN[normalisation]})" if measure == "mass" else ""
-    title = "Attention and boxes" if region == UNION else f"Attention and the box of: {region}"
-    tidy(ax, title=title, x=_layer_label(table.shape[1]), y=_NAMES[measure] + within)
-    legend_below(ax, Line2D([], [], color=INK, linewidth=1.2, linestyle=":", label="evenly spread attention"), shade)
+    _value_axis(ax, measure, region)
+    title = "Attention and boxes" if measure in MEASURES else "Attention over the image"
+    title += "" if region == UNION else f": {region}"
+    tidy(ax, title=title, x=name_layers(table.shape[1]), y=name_axis(measure, normalisation))
+    even_line = Line2D([], [], color=INK, linewidth=1.2, linestyle=":", label="evenly spread attention")
+    legend_below(ax, *([even_line] if measure in MEASURES else []), shade)
     return ax
 
 
-def _layer_label(n_layers: int) -> str:
-    """What the layer axis is called."""
-    return f"layer (0-based, of {n_layers})"
+def _check_measure(measure: str, region: str) -> None:
+    """Refuse a measure that is not known, and a region for one that is of the map alone."""
+    known = (*MEASURES, *MAP_MEASURES)
+    if measure not in known:
+        raise InputError(f"measure {measure!r} is not known: use one of {', '.join(known)}")
+    if measure in MAP_MEASURES and region != UNION:
+        raise InputError(f"{measure} is of the map and not of a region: leave out region={region!r}")
+
+
+def _value_axis(ax: Axes, measure: str, region: str) -> None:
+    """From zero where nothing can lie below it; to one for shares of one."""
+    if measure != "nss" and _CONTRAST not in region:
+        ax.set_ylim(bottom=0, top=1.02 if measure in _AT_MOST_ONE else None)
 
 
 def _count(n: int) -> str:
@@ -158,14 +166,20 @@ def _overlap_tables(
         wanted = {"head": HEAD_MEAN, "region": region, "normalisation": normalisation}
         for column, value in wanted.items():
             overlaps = overlaps[overlaps[column] == value]
-        even = _by_layer(overlaps, NULLS[measure]).mean(axis=1)
-        return list(overlaps["sample"].unique()), _by_layer(overlaps, measure), even
+        table = _by_layer(overlaps, measure)
+        even = _by_layer(overlaps, NULLS[measure]).mean(axis=1) if measure in MEASURES else np.full(len(table), np.nan)
+        return list(overlaps["sample"].unique()), table, even
     every = [overlaps] if isinstance(overlaps, Overlap) else list(overlaps)
     found = [one.values(measure, region=region, normalisation=normalisation)[:, HEAD_MEAN] for one in every]
     _check_depth([len(one) for one in found])
     table = np.array([one.mean(axis=1) if one.ndim == 2 else one for one in found])
-    even = np.array([one.even_score(measure, region=region, normalisation=normalisation) for one in every])
+    even = np.array([_even(one, measure, region, normalisation) for one in every])
     return [one.sample_id for one in every], table, even
+
+
+def _even(one: Overlap, measure: str, region: str, normalisation: str) -> float:
+    """What even attention scores; NaN for a measure of the map alone."""
+    return one.even_score(measure, region=region, normalisation=normalisation) if measure in MEASURES else np.nan
 
 
 def _groups(ids: list[str], correct: Mapping[str, bool] | Sequence[bool] | None) -> list[tuple[str, np.ndarray, str]]:
@@ -196,7 +210,9 @@ def _by_layer(frame: Any, column: str) -> np.ndarray:
         [key for key in ("sample", "layer", "head", "step", "region", "normalisation") if key in frame]
     ).any():
         raise InputError("two samples of the table have one id, so they can not be told apart: give each its own")
-    wide = frame.groupby(["sample", "layer"])[column].mean().unstack("layer")
+    cells = [frame["sample"], frame["layer"]]
+    gaps = frame[column].isna().groupby(cells).any()  # a mean that leaves out steps would be of other steps
+    wide = frame[column].groupby(cells).mean().mask(gaps).unstack("layer")
     return wide.loc[frame["sample"].unique()].sort_index(axis=1).to_numpy(dtype=np.float64)
 
 

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 
 from interp.errors import InputError
 from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
-from interp.plots.style import DIVERGING, INK, SEQUENTIAL, TICK, TITLE, new_axes, new_grid
+from interp.plots.style import DIVERGING, INK, SEQUENTIAL, TICK, TITLE, new_axes, new_grid, over_photo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,12 +21,20 @@ if TYPE_CHECKING:
     from interp.boxes import Box
     from interp.grid import ImageGrid
 
-LABELS = {
-    "image": "attention per token,\nshare of the image's attention",
-    "keys": "attention per token,\nshare of all attention",
+PER_TOKEN = "attention per token"
+SHARES = {
+    "image": "share of the image's attention",
+    "keys": "share of all attention",
+    "no-sinks": "share of the image's attention, sinks out",
+    "relative": "share of one, relative to a neutral prompt",
 }
+"""What the values of a map are shares of, by normalisation."""
+
+LABELS = {name: f"{PER_TOKEN},\n{share}" for name, share in SHARES.items()}
+"""What the colour bar of a map over image tokens says, by normalisation."""
+
+_SUM_TO_ONE = ("image", "relative")  # over all tokens, so that it is known what an even map has
 MEAN_OF_VIEWS = "each pixel: mean over the views that show it"
-OPACITY = 0.62
 
 
 def plot_heatmaps(
@@ -37,6 +45,7 @@ def plot_heatmaps(
     boxes: Iterable[Box] = (),
     titles: Sequence[str] | None = None,
     normalisation: str = "image",
+    values_are: str = PER_TOKEN,
     scale: str = "shared",
     columns: int | None = None,
     axes: Sequence[Axes] | None = None,
@@ -44,7 +53,7 @@ def plot_heatmaps(
     """Draw attention maps over the photo, with the boxes in its own pixels.
 
     Colours start at zero and are never stretched per map unless `scale` is `each`; the line in a colour bar marks
-    evenly spread attention (for `image`, one over the number of tokens).
+    evenly spread attention (one over the number of tokens; for `keys` and `no-sinks` it is not known here).
 
     Args:
         image: the original photo.
@@ -52,7 +61,9 @@ def plot_heatmaps(
         maps: one value per image token, [map token], such as rows of `Trajectory.image_map`.
         boxes: objects to outline.
         titles: one per map, such as `layer 17 (0-based), head mean`.
-        normalisation: what the values are shares of: `image` or `keys`. It names the colour bar; nothing is rescaled.
+        normalisation: what the values are shares of, one of `interp.trajectory.NORMALISATIONS`. It names the colour
+            bar; nothing is rescaled.
+        values_are: the first words of the colour bar, such as `attention per patch` for maps over patches.
         scale: `shared`, one scale for all maps; or `each`, one for each.
         columns: how many maps stand in a row.
         axes: where to draw, one per map; made if None.
@@ -70,7 +81,7 @@ def plot_heatmaps(
     """
     values = _check_maps(maps, grid)
     photo = canvas(image, grid)
-    label = _label(normalisation)
+    label = _label(normalisation, values_are)
     if scale not in ("shared", "each"):
         raise InputError(f"colour scale {scale!r} is not known: use 'shared' or 'each'")
     panels = _panels(len(values), grid, axes, columns)
@@ -80,10 +91,12 @@ def plot_heatmaps(
     for ax, shares, name, top in zip(panels, values, names, tops, strict=True):
         drawn.append(_overlay(ax, photo, shares, Normalize(0, top), SEQUENTIAL))
         ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK)
-    even = 1 / len(grid) if normalisation == "image" else None
+    even = 1 / len(grid) if normalisation in _SUM_TO_ONE else None
     for mappable, group in zip(drawn, [list(panels)] if scale == "shared" else [[ax] for ax in panels], strict=False):
         _colour_bar(mappable, group, label, even)
-    _outline(panels, photo, boxes)
+    every = list(boxes)
+    for ax in panels:
+        draw_boxes(ax, photo, every)
     return panels
 
 
@@ -109,7 +122,7 @@ def plot_photo(
     ax = new_axes(ax, panel_size(grid, width=3.0))
     drawn.draw(ax, grey=False)
     ax.set_title(title, fontsize=TITLE - 1, loc="left", color=INK)
-    _outline(np.array([ax]), drawn, boxes)
+    draw_boxes(ax, drawn, boxes)
     return ax
 
 
@@ -133,7 +146,7 @@ def plot_before_after(
         after: the same tokens, from the run that was changed.
         boxes: objects to outline.
         titles: of the two maps.
-        normalisation: what the values are shares of: `image` or `keys`.
+        normalisation: what the values are shares of, one of `interp.trajectory.NORMALISATIONS`.
         axes: where to draw, three; made if None.
 
     Returns:
@@ -147,7 +160,7 @@ def plot_before_after(
     """
     values = _check_maps([before, after], grid)
     photo = canvas(image, grid)
-    label = _label(normalisation)
+    label = _label(normalisation, PER_TOKEN)
     names = _check_titles(titles, 2)
     panels = _panels(3, grid, axes, 3)
     top = _tops(values, "shared")[0]
@@ -159,9 +172,11 @@ def plot_before_after(
     changed = _overlay(panels[2], photo, difference, Normalize(-reach, reach), DIVERGING)
     for ax, name in zip(panels, [*names, "difference: second minus first"], strict=True):
         ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK)
-    _colour_bar(drawn[0], list(panels[:2]), label, 1 / len(grid) if normalisation == "image" else None)
+    _colour_bar(drawn[0], list(panels[:2]), label, 1 / len(grid) if normalisation in _SUM_TO_ONE else None)
     _colour_bar(changed, [panels[2]], "change in " + label, None)
-    _outline(panels, photo, boxes)
+    every = list(boxes)
+    for ax in panels:
+        draw_boxes(ax, photo, every)
     return panels
 
 
@@ -170,7 +185,7 @@ def _overlay(ax: Axes, photo: Canvas, values: np.ndarray, norm: Normalize, colou
     photo.draw(ax)
     if len(np.unique(photo.original.view)) > 1:
         ax.set_xlabel(f"{ax.get_xlabel()}\n{MEAN_OF_VIEWS}".strip(), fontsize=TICK - 1, color=INK)
-    style: dict[str, Any] = {"cmap": colours, "norm": norm, "alpha": OPACITY, "interpolation": "nearest"}
+    style: dict[str, Any] = {"cmap": over_photo(colours), "norm": norm, "interpolation": "nearest"}
     return ax.imshow(photo.paint(values), extent=photo.extent, **style)
 
 
@@ -183,15 +198,6 @@ def _colour_bar(drawn: AxesImage, axes: list[Axes], label: str, even: float | No
     if even is not None:
         bar.ax.axhline(even, color="white", linewidth=1.6)
         bar.ax.axhline(even, color=INK, linewidth=0.8, linestyle="--")
-
-
-def _outline(panels: np.ndarray, photo: Canvas, boxes: Iterable[Box]) -> None:
-    """The boxes on every panel, once the layout is settled."""
-    every = list(boxes)
-    for figure in {ax.figure.canvas.figure for ax in panels} if every else ():
-        figure.draw_without_rendering()
-    for ax in panels:
-        draw_boxes(ax, photo, every)
 
 
 def _panels(n: int, grid: ImageGrid, axes: Sequence[Axes] | None, columns: int | None) -> np.ndarray:
@@ -220,11 +226,11 @@ def _check_titles(titles: Sequence[str] | None, n: int) -> list[str]:
     return names
 
 
-def _label(normalisation: str) -> str:
+def _label(normalisation: str, values_are: str) -> str:
     """What the colour bar says."""
-    if normalisation not in LABELS:
-        raise InputError(f"normalisation {normalisation!r} is not known: use one of {', '.join(LABELS)}")
-    return LABELS[normalisation]
+    if normalisation not in SHARES:
+        raise InputError(f"normalisation {normalisation!r} is not known: use one of {', '.join(SHARES)}")
+    return f"{values_are},\n{SHARES[normalisation]}"
 
 
 def _tops(values: np.ndarray, scale: str) -> list[float]:
