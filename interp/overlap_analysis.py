@@ -20,10 +20,14 @@ from interp.stats import Interval, wilson
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from interp.overlap_study import OverlapStudy
 
 NO_RELATION = "(none)"
 DRAWS = 2000
+BESIDE = {"confidence": "confidence", "area of the boxes": "area_union"}
+"""What overlap is held beside: columns of the samples by what they are called."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,7 @@ class OverlapAnalysis:
         above_measure: of which measure `above` is.
         told: why a part is missing, in sentences.
         maps: of which maps, such as `rows`.
+        seed: of draws and shuffles.
         further: what the study's other maps say, by their names.
     """
 
@@ -57,6 +62,7 @@ class OverlapAnalysis:
     above_measure: str
     told: tuple[str, ...]
     maps: str
+    seed: int = 0
     further: dict[str, OverlapAnalysis] = field(default_factory=dict)
 
     def describe(self) -> str:
@@ -94,7 +100,9 @@ def examine_overlap(
 ) -> OverlapAnalysis:
     """Does a measure of overlap predict right answers: pooled, inside relations, by layer, beside other things.
 
-    Samples that share a group (an object pair, a photo) are drawn and shuffled together.
+    Samples that share a group (an object pair, a photo) are drawn and shuffled together. Inside a relation are samples
+    with the same relation and as many objects: one object in the left half of a photo and one left of another are
+    asked about differently, answered differently well, and have boxes of different size.
 
     Args:
         study: what was measured.
@@ -112,7 +120,7 @@ def examine_overlap(
     """
     scores = study.values(measure, region, normalisation)
     mean, right = scores[..., -1], study.right
-    relation = study.samples["relation"].replace("", NO_RELATION).to_numpy(dtype=object)
+    relation = relations_of(study.samples)
     groups = shared_groups(study.samples)
     draws: dict[str, Any] = {"groups": groups, "seed": seed, "n_draws": n_draws}
     told: list[str] = []
@@ -125,7 +133,7 @@ def examine_overlap(
         return compare_layers(mean, right, chosen=paper_layers(study.n_layers), strata=relation, **draws)
 
     def adjust() -> PartialEffect:
-        other = {name: study.samples[name].to_numpy(dtype=np.float64) for name in ("confidence", "area_union")}
+        other = {said: study.samples[name].to_numpy(dtype=np.float64) for said, name in BESIDE.items()}
         return partial_effect(mean, right, other, **draws)
 
     def examine_further(own: OverlapStudy) -> OverlapAnalysis:
@@ -146,8 +154,18 @@ def examine_overlap(
         above_measure=above_measure,
         told=tuple(told),
         maps=study.maps,
+        seed=seed,
         further={maps: examine_further(own) for maps, own in study.further.items()},
     )
+
+
+def relations_of(samples: pd.DataFrame) -> np.ndarray:
+    """The relation of each sample, [sample], with the number of objects where questions about one and two are mixed."""
+    relation = samples["relation"].replace("", NO_RELATION)
+    n_objects = samples["objects"].str.count(r"\|") + 1
+    mixed = n_objects.groupby(relation).transform("nunique") > 1
+    said = relation + n_objects.map({1: ", one object", 2: ", two objects"})
+    return relation.where(~mixed, said).to_numpy(dtype=object)
 
 
 def _above(

@@ -120,8 +120,8 @@ class Normalised:
             return even_scores(regions, grid, even_mass=self.even_mass)
         own = self.sinks[:, :, 0]
         rows = np.concatenate([own, own.all(axis=1, keepdims=True)], axis=1).reshape(-1, len(grid))
-        sinks, counts = np.unique(rows, axis=0, return_counts=True)
-        scores = even_scores(regions, grid, kept=~sinks)
+        _, first, counts = np.unique(np.packbits(rows, axis=1), axis=0, return_index=True, return_counts=True)
+        scores = even_scores(regions, grid, kept=~rows[first])
         means = {key: ratio(np.nan_to_num(one) @ counts, ~np.isnan(one) @ counts) for key, one in scores.items()}
         return {key: np.repeat(mean[:, None], len(self.even_mass), axis=1) for key, mean in means.items()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.boxes import Box
 from interp.errors import InputError, SpatialLensError
 from interp.overlap_report_sections import NOT_AT_HAND, Photos, cautions_of, lead, sections
 from interp.overlap_report_sentences import SIGNIFICANT
+from interp.overlap_truth import boxes_by_role, detector_agreement
 from interp.report import render_report
 from interp.trajectory import paper_layers, trajectory
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
+    from interp.boxes import Box
     from interp.datasets.sample import Sample
     from interp.grid import ImageGrid
     from interp.hooked_vlm import HookedVLM
@@ -54,8 +54,9 @@ def write_overlap_report(
     Returns:
         The paths of all files: `report.html`, `summary.json`, figures as PNG, `path.gif`, `overlap.parquet` (head mean,
         one row per sample, layer, region and normalisation; of further maps, `overlap_two-stage.parquet` and
-        `overlap_vision.parquet`), and as Parquet and CSV `samples`, `coverage`, `means`, `above_nulls`, `association`,
-        `layer_choice` and `partial_effect`.
+        `overlap_vision.parquet`), and as Parquet and CSV `samples`, `coverage`, `agreement` (of the detector with the
+        data set's own boxes, where it has some), `means`, `above_nulls`, `association`, `layer_choice` and
+        `partial_effect`. Tables, summary and what is printed come first, so that they are there if a figure fails.
 
     Example:
         >>> write_overlap_report(OutputFolder("out/overlap"), study, examine_overlap(study), samples=samples, vlm=vlm)
@@ -68,15 +69,13 @@ def write_overlap_report(
     if not len(study.samples):
         raise InputError("the study has no sample, so there is nothing to report: give one that was run")
     tables = tables_of(study, analysis)
-    paths = _write_tables(folder, study, tables)
-    figures = draw_overlap_study(study, analysis)
-    photos, drawn, film = _draw_photos(study, analysis, samples, vlm)
     cautions = cautions_of(study, analysis, out_of_domain)
+    paths = _write_tables(folder, study, tables)
     paths.append(folder.write_json("summary.json", summary_of(analysis, tables, cautions, study.settings)))
-    figures |= drawn
+    print("\n".join([*cautions, analysis.describe()]))
+    photos, drawn, film = _draw_photos(study, analysis, samples, vlm)
+    figures = draw_overlap_study(study, analysis) | drawn
     paths += [folder.write_figure(f"{name}.png", figure) for name, figure in figures.items()]
-    if film is not None:
-        paths.append(folder.write("path.gif", film))
     page = render_report(
         "Does attention on the objects go with right answers?",
         lead(study, analysis),
@@ -86,9 +85,9 @@ def write_overlap_report(
     paths.append(folder.write_text("report.html", page))
     for figure in figures.values():
         plt.close(figure)
-    print(
-        "\n".join([*cautions, analysis.describe(), f"written to {folder.path}: report.html and {len(paths) - 1} more"])
-    )
+    if film is not None:
+        paths.append(folder.write("path.gif", film))
+    print(f"written to {folder.path}: report.html and {len(paths) - 1} more")
     return paths
 
 
@@ -109,7 +108,7 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
     scores = study.values(analysis.measure, **asked)
     figures: dict[str, Any] = {
         "coverage": plots.plot_coverage(study.samples),
-        "overlap_by_answer": plots.plot_overlap_by_answer(study, measure=analysis.measure, **asked),
+        "overlap_by_answer": plots.plot_overlap_by_answer(study, measure=analysis.measure, seed=analysis.seed, **asked),
         "auroc": plots.plot_auroc_pooled_and_within(analysis.pooled, analysis.within, score=score)[0],
     }
     if not np.isnan(analysis.pooled.auroc).all():
@@ -126,8 +125,9 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
         mean = _mean_over_samples(scores)
         figures["overlap_by_head"] = plots.plot_layer_by_head(mean, label=words, null=null, title="Mean over samples")
     ratio = analysis.above_measure if analysis.above_measure in ("cosine", "mass") else "mass"
-    if analysis.region != "first minus second" and np.isfinite(scores).any():
-        figures["lift"] = plots.plot_lift_by_layer(study, measure=ratio, **asked)
+    whole = np.isfinite(study.values(ratio, **asked)[:, list(study.layers), -1]).all(axis=1)
+    if analysis.region != "first minus second" and whole.any():
+        figures["lift"] = plots.plot_lift_by_layer(study, measure=ratio, seed=analysis.seed, **asked)
     if analysis.partial is not None and np.isfinite(analysis.partial.unadjusted.log_odds).any():
         figures["partial_effect"] = plots.plot_partial_effect(analysis.partial, score=score)
     return {name: figure_of(ax) for name, ax in figures.items()}
@@ -147,6 +147,8 @@ def tables_of(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[str, pd.Da
         for name in dict.fromkeys(name for part in parts for name in part)
     }
     tables = {"samples": study.samples, "coverage": study.coverage()}
+    if (agreed := detector_agreement(study)) is not None:
+        tables["agreement"] = agreed
     tables |= {name: pd.concat(several) for name, several in named.items()}
     return {name: table.reset_index(drop=True) for name, table in tables.items()}
 
@@ -223,7 +225,7 @@ def _means(study: OverlapStudy, analysis: OverlapAnalysis) -> pd.DataFrame:
         values = study.values(name, region, analysis.normalisation)[..., -1].astype(np.float64)
         known, groups = defined(study, values), groups_of(study.samples)
         for answers, own in (("right", study.right & known), ("wrong", ~study.right & known)):
-            around = mean_over_groups(values[own], groups[own], seed=0)
+            around = mean_over_groups(values[own], groups[own], seed=analysis.seed)
             for layer in study.layers if own.any() else ():
                 ends = {end: getattr(around, key)[layer] for end, key in _ENDS.items()}
                 rows.append(
@@ -310,17 +312,7 @@ def _look(vlm: HookedVLM, study: OverlapStudy, samples: Sequence[Sample], name: 
     _, (rows,) = vlm.generate_with_cache(inputs, 1, query_rows="last")
     looked = trajectory(rows.pattern[:, :, 0], rows.layout, inputs.grids[0], sample_id=name)
     maps = np.stack([looked.image_map(layer=layer) for layer in range(looked.n_layers)])
-    return _Seen(inputs.images[0], inputs.grids[0], maps, _boxes_of(study.samples.set_index("id").loc[name]))
-
-
-def _boxes_of(row: Any) -> dict[str, tuple[Box, ...]]:
-    """The boxes of a sample by role, as the study keeps them."""
-    names = dict(zip(("first", "second"), str(row["objects"]).split("|"), strict=False))
-    found = json.loads(row["boxes"])
-    return {
-        role: tuple(Box(names.get(role, role), tuple(corners[:4]), corners[4]) for corners in own)
-        for role, own in found.items()
-    }
+    return _Seen(inputs.images[0], inputs.grids[0], maps, boxes_by_role(study.samples.set_index("id").loc[name]))
 
 
 def _mean_over_samples(values: np.ndarray) -> np.ndarray:

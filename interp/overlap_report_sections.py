@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interp.overlap_report_further import sections_of_further_maps
 from interp.overlap_report_sentences import (
     NOTHING,
     SIGNIFICANT,
@@ -19,7 +21,6 @@ from interp.overlap_report_sentences import (
     partial_says,
     percent,
 )
-from interp.overlap_vision import TWO_STAGE, VISION
 from interp.report import Section
 from interp.stats import wilson
 from interp.trajectory import paper_layers
@@ -40,7 +41,7 @@ COVERED = 0.8
 
 NOT_AT_HAND = "Not drawn: the model or the photos were not at hand when this report was written."
 _MOST_CELLS = 12  # heads in a table
-_NULLS_BY_LAYER = 2  # beside each layer, as a page has room for no more; above_nulls.csv has them all
+_MOST_LABELS = 10  # objects in a table
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,11 @@ def sections(
         Section("Read this first", tuple(cautions)) if cautions else None,
         Section("What was asked", _asked(study, analysis)),
         _coverage(tables["coverage"], figures),
+        _agreement(tables.get("agreement")),
         *_overlap(study, analysis, figures),
         _association(analysis, figures),
         *_heads(analysis, figures),
-        *_further(study, analysis),
+        *sections_of_further_maps(study, analysis),
         Section("The paper's layers and the best ones", _layers(analysis)),
         _partial(analysis, figures),
         *_photos(study, photos, figures),
@@ -151,6 +153,28 @@ def _coverage(coverage: pd.DataFrame, figures: Mapping[str, Figure]) -> Section:
     return Section("Were the objects found?", text, figures["coverage"], caption, pd.DataFrame(rows))
 
 
+def _agreement(agreed: pd.DataFrame | None) -> Section | None:
+    """How well a detector's boxes are those of the data set, where it has some."""
+    if agreed is None:
+        return None
+    shown = agreed.head(1 + _MOST_LABELS)
+    columns = {
+        "object": shown["label"],
+        "true boxes": shown["n_truth"],
+        "found": shown["n_found"],
+        "recall": [ended(line.recall, line.recall_low, line.recall_high) for line in shown.itertuples()],
+        "precision": [ended(line.precision, line.precision_low, line.precision_high) for line in shown.itertuples()],
+        "mean IoU": [f"{value:.2f}" if value == value else "" for value in shown["mean_iou"]],
+    }
+    more = len(agreed) - len(shown)
+    text = (
+        "Boxes of the objects that are asked about, against the data set's own: a box counts as found if its "
+        "intersection over union (IoU) with a true one is 0.5 or more. Wilson's intervals take boxes as independent."
+        + (f" Of the names, the {_MOST_LABELS} most frequent; {more} more stand in agreement.csv." if more else ""),
+    )
+    return Section("Does the detector agree with the data set?", text, table=shown.assign(**columns)[list(columns)])
+
+
 def _overlap(study: OverlapStudy, analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> list[Section]:
     """Whether attention lies on the objects at all."""
     layers = [layer for layer in paper_layers(study.n_layers) if layer in study.layers]
@@ -174,7 +198,7 @@ def _association(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Se
     text = (
         "AUROC: how often a right answer has more overlap than a wrong one, ties counting half; 0.5 says nothing. Over "
         "all pairs it can be a detector of the relation, where relations differ both in how often they are answered "
-        "rightly and in how boxes lie. Inside relations only pairs of one relation are compared.",
+        "rightly and in how boxes lie. Inside relations only pairs of one relation and as many objects are compared.",
         association_says(analysis.pooled, "over all pairs", analysis.measure),
         association_says(analysis.within, "inside relations", analysis.measure),
     )
@@ -226,64 +250,6 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
     return said, rows.assign(**columns)[list(columns)]
 
 
-_FURTHER = {
-    TWO_STAGE: (
-        "The rows seen through the vision tower",
-        "The same rows, over the patches of the photo that fed each image token, by attention roll-out through "
-        "{through} blocks of the vision tower. Roll-out follows attention alone and knows nothing of values and MLPs: "
-        "a map through it is a hypothesis. Layers are the language model's.",
-    ),
-    VISION: (
-        "Where the vision tower looks",
-        "The attention of the patches that image tokens are made of, in the {blocks} blocks of the tower before what "
-        "the language model receives. It is the same whatever is asked, so it can go with right answers only by what "
-        "the photos are like. Layers are the vision tower's, of {n_layers}; the paper names none of them.",
-    ),
-}
-"""What the sections of further maps are called, and what their maps are."""
-
-
-def _further(study: OverlapStudy, analysis: OverlapAnalysis) -> list[Section]:
-    """What other maps say, each by its own layers."""
-    found = []
-    for maps, own in analysis.further.items():
-        title, text = _FURTHER[maps]
-        seen = study.of(maps)
-        told = (
-            text.format(through=seen.settings.get("through"), blocks=len(seen.layers), n_layers=seen.n_layers),
-            f"Measured is the {own.measure} with the region '{own.region}', in the normalisation "
-            f"'{own.normalisation}', and against nulls the {own.above_measure}.",
-            *(null_says(null, gain, ()) for null, gain in own.above.items()),
-            association_says(own.pooled, "over all pairs", own.measure),
-            association_says(own.within, "inside relations", own.measure),
-        )
-        found.append(Section(title, told, table=_by_layer(own, seen.layers)))
-    return found
-
-
-def _by_layer(analysis: OverlapAnalysis, layers: Sequence[int]) -> pd.DataFrame:
-    """The head mean by layer: how far above the first nulls, and whether it goes with right answers."""
-    import pandas as pd
-
-    within, rows = analysis.within, []
-    for layer in layers:
-        gains = {
-            f"{analysis.above_measure} above {null}": (gain.estimate[layer], gain.low[layer], gain.high[layer])
-            for null, gain in list(analysis.above.items())[:_NULLS_BY_LAYER]
-        }
-        rows.append(
-            {"layer": str(layer)}
-            | {name: ended(*ends, signed=True) for name, ends in gains.items()}
-            | {
-                "AUROC inside relations": ended(
-                    *(getattr(within, name)[layer, -1] for name in ("auroc", "low", "high"))
-                )
-            }
-            | {"corrected p": p_value(within.p_max[layer, -1])}
-        )
-    return pd.DataFrame(rows)
-
-
 def _layers(analysis: OverlapAnalysis) -> tuple[str, ...]:
     """The paper's layers against the best."""
     if analysis.layers is None:
@@ -302,7 +268,7 @@ def _partial(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Sectio
         return Section(title, ("Not computed. " + " ".join(line for line in analysis.told if "beside" in line),))
     text = (
         "Logistic regression of right answers on the overlap of the head mean, alone and beside other columns, layer "
-        "by layer. Zero is no effect.",
+        "by layer, over all relations together. Zero is no effect.",
         partial_says(analysis.partial, analysis.measure),
     )
     caption = "Log odds ratio of a right answer for one standard deviation of overlap; bootstrap intervals of 95 %."
@@ -340,8 +306,21 @@ def _tried(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
         "Answers are shuffled inside relations, and between groups of like make-up where samples have groups: "
         f"{analysis.within.movable} of {len(study.samples)} samples can change their mark that way. Where few can, no "
         "p can be small.",
+        *_not_told(study, analysis),
         *analysis.told,
     )
+
+
+def _not_told(study: OverlapStudy, analysis: OverlapAnalysis) -> list[str]:
+    """What was measured and stands in tables alone."""
+    others = [name for name in study.normalisations if name != analysis.normalisation]
+    if not others:
+        return []
+    return [
+        f"This page is about the normalisation '{analysis.normalisation}'. Measured was also {', '.join(others)}: it "
+        f"stands in overlap.parquet, and examine_overlap(read_overlap_study(FOLDER), normalisation='{others[0]}') says "
+        "as much about it as this page."
+    ]
 
 
 _NOT_SHOWN = (
@@ -359,4 +338,4 @@ _NOT_SHOWN = (
 def _dataset(study: OverlapStudy) -> str:
     """The data set's name, if there is one."""
     names = sorted(set(study.samples["dataset"])) if "dataset" in study.samples else []
-    return str(study.settings.get("dataset") or (names[0] if len(names) == 1 else ""))
+    return Path(str(study.settings.get("dataset") or (names[0] if len(names) == 1 else ""))).name

@@ -73,6 +73,7 @@ class Measuring:
     seed: int
     sinks: np.ndarray | None
     also: tuple[str, ...] = ()
+    truth: list[Roles] | None = None
 
     @property
     def arrays(self) -> list[str]:
@@ -124,7 +125,8 @@ class Measuring:
             for name, seen in further.items():
                 own = seen.measured(roles.boxes) | self._nulls(place, [(one, None) for one in seen.maps], seen.grid)
                 columns |= {f"{name}_{array}": values for array, values in self._flat(own, roles).items()}
-        return {**_found_columns(roles, found, grid), **columns}
+        truth = {} if self.truth is None else {"true_boxes": as_text(self.truth[place])}
+        return {**_found_columns(roles, found, grid), **truth, **columns}
 
     def _flat(self, arrays: dict[str, np.ndarray], roles: Roles) -> dict[str, np.ndarray]:
         """Arrays as columns hold them, without a difference between boxes and themselves."""

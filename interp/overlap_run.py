@@ -12,7 +12,7 @@ from interp.errors import InputError
 from interp.nulls import NULLS, REGIONS, BoxPool
 from interp.overlap_rows import Asking, Measuring
 from interp.overlap_vision import ALSO, tower_settings
-from interp.roles import GROUND_TRUTH, Roles, digest, find_roles, loaded, refuse_without_boxes
+from interp.roles import GROUND_TRUTH, Roles, digest, find_roles, has_boxes, loaded, refuse_without_boxes
 from interp.trajectory import NORMALISATIONS
 from interp.zoo.tiny import PREFIX
 
@@ -116,6 +116,8 @@ def study_overlap(
     roles = find_roles(samples, detector=looking, batch=batch, cache=_cache(looking, out), progress=progress)
     asking = Asking(vlm, prompt, max_new_tokens, neutral_prompt if "relative" in normalisations else None)
     sinks = find_sinks(asking, samples, batch) if "no-sinks" in normalisations else None
+    compared = not hasattr(looking, "for_sample") and has_boxes(samples)
+    truth = find_roles(samples, GROUND_TRUTH, progress=False) if compared else None
     work = Measuring(
         asking=asking,
         places={sample.id: place for place, sample in enumerate(samples)},
@@ -128,6 +130,7 @@ def study_overlap(
         seed=seed,
         sinks=sinks,
         also=tuple(also),
+        truth=truth,
     )
     settings = record_of(
         vlm,
@@ -137,6 +140,7 @@ def study_overlap(
         detector=looking.name,
         detector_settings=getattr(looking, "settings", None),
         boxes=digest(roles),
+        true_boxes=None if truth is None else digest(truth),
         normalisations=list(normalisations),
         regions=list(REGIONS),
         layers=list(measured),
@@ -213,7 +217,7 @@ def _remarks(vlm: HookedVLM, samples: Sequence[Sample]) -> list[str]:
 
 def _pool(samples: Sequence[Sample], roles: Sequence[Roles]) -> BoxPool:
     """The boxes of all samples; refuses where no sample has another photo's boxes to be compared with."""
-    from interp.images import load_image
+    from interp.images import upright_size
     from interp.study import photo_keys
 
     photos = photo_keys(samples)
@@ -222,7 +226,7 @@ def _pool(samples: Sequence[Sample], roles: Sequence[Roles]) -> BoxPool:
             "only one photo has boxes, so there are no boxes of other photos: leave the null 'shuffled' out, or give "
             "more photos"
         )
-    sizes = [load_image(sample.image).size for sample in samples]
+    sizes = [upright_size(sample.image) for sample in samples]
     return BoxPool([own.boxes for own in roles], sizes, photos)
 
 

@@ -241,8 +241,12 @@ def _of_maps(table: pd.DataFrame, samples: pd.DataFrame, settings: Mapping[str, 
         axes = (len(normalisations),) if name in MAP_MEASURES else (len(normalisations), len(regions))
         values = np.stack(table[front + name].tolist()) if len(table) else np.zeros((0, 0), np.float32)
         one_for_all = values.shape[1] == int(np.prod(axes))  # what does not depend on layer and head
+        every = (len(table), *axes, n_layers, n_heads + 1)
+        if one_for_all and len(layers) == n_layers:
+            measures[name] = np.broadcast_to(values.reshape(len(table), *axes, 1, 1), every)
+            continue
         inner = (1, 1) if one_for_all else (len(layers), n_heads + 1)
-        own = np.full((len(table), *axes, n_layers, n_heads + 1), np.nan, np.float32)
+        own = np.full(every, np.nan, np.float32)
         own[..., layers, :] = values.reshape(len(table), *axes, *inner)
         measures[name] = own
     if "heads" in settings["nulls"] and measures:

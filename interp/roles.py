@@ -107,9 +107,14 @@ def loaded(detector: Any, *, download: bool = False, device: str = "cpu") -> Any
     return load_detector(detector, download=download, device=device)
 
 
+def has_boxes(samples: Sequence[Sample]) -> bool:
+    """Whether any sample brings a box of an object that it asks about."""
+    return any(item.box is not None for sample in samples for item in sample.objects)
+
+
 def refuse_without_boxes(samples: Sequence[Sample]) -> None:
     """Refuse `ground-truth` where no sample has a box."""
-    if not any(item.box is not None for sample in samples for item in sample.objects):
+    if not has_boxes(samples):
         raise InputError(
             f"none of the {len(samples)} samples has a box of its own, so there is no {GROUND_TRUTH}: name a detector"
         )
