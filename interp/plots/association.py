@@ -220,7 +220,7 @@ def plot_layer_by_head(
     step = max(1, -(-n_heads // 10))
     ticks = list(range(0, n_heads, step))
     ax.set_xticks([*ticks, left + width / 2], [*map(str, ticks), "mean"])
-    legend_below(ax, *extra)
+    legend_below(ax, *extra, columns=1)
     return ax
 
 

@@ -135,6 +135,7 @@ def plot_before_after(
     boxes: Iterable[Box] = (),
     titles: tuple[str, str] = ("before", "after"),
     normalisation: str = "image",
+    values_are: str = PER_TOKEN,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
     """Draw two maps on one scale, and their difference in colours that are centred on zero.
@@ -147,6 +148,7 @@ def plot_before_after(
         boxes: objects to outline.
         titles: of the two maps.
         normalisation: what the values are shares of, one of `interp.trajectory.NORMALISATIONS`.
+        values_are: the first words of the colour bar, such as `attention per patch` for maps over patches.
         axes: where to draw, three; made if None.
 
     Returns:
@@ -160,7 +162,7 @@ def plot_before_after(
     """
     values = _check_maps([before, after], grid)
     photo = canvas(image, grid)
-    label = _label(normalisation, PER_TOKEN)
+    label = _label(normalisation, values_are)
     names = _check_titles(titles, 2)
     panels = _panels(3, grid, axes, 3)
     top = _tops(values, "shared")[0]
