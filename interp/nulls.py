@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from interp.boxes import Box
+from interp.datasets.sample import ROLES
 from interp.errors import InputError
 from interp.measures import Region, measure_regions
 from interp.sinks import ratio
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 NULLS = ("shuffled", "moved", "centre", "heads")
 NULL_MEASURES = ("mass", "cosine", "auroc")
 """The measures that are taken under the nulls."""
-
-ROLES = ("first", "second")
-"""The objects of a question, in its order."""
 
 REGIONS = (*ROLES, "union", "first minus second")
 """The regions of a study: the last is the measure on the first object less that on the second."""

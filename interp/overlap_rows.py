@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.datasets.sample import ROLES
 from interp.measures import MAP_MEASURES, MEASURES
-from interp.nulls import NULL_MEASURES, ROLES, BoxPool, measure_centre, measure_draws, moved_boxes
+from interp.nulls import NULL_MEASURES, BoxPool, measure_centre, measure_draws, moved_boxes
 from interp.overlap import overlap
 from interp.overlap_maps import normalised
 from interp.overlap_vision import TWO_STAGE, feed_tokens, patch_maps

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from interp.datasets.sample import ROLES
 from interp.errors import InputError
 from interp.measures import MAP_MEASURES, UNION
 from interp.nulls import NULL_MEASURES, other_heads
@@ -134,8 +135,8 @@ class OverlapStudy:
         Raises:
             InputError: the null, region or normalisation is not here, or the region is a difference.
         """
-        if region not in (*FIRST_AND_SECOND, UNION):
-            raise InputError(f"a lift of {region!r} says nothing: use one of {', '.join((*FIRST_AND_SECOND, UNION))}")
+        if region not in (*ROLES, UNION):
+            raise InputError(f"a lift of {region!r} says nothing: use one of {', '.join((*ROLES, UNION))}")
         mass, chance = (self.values(name, region, normalisation) for name in ("mass", f"{null}_mass"))
         return ratio(mass.astype(np.float64), chance.astype(np.float64)).astype(np.float32)
 
@@ -193,9 +194,6 @@ class OverlapStudy:
             ]
             columns[name] = np.stack(parts, axis=1).ravel()
         return pd.concat([told.reset_index(drop=True), pd.DataFrame(columns)], axis=1)
-
-
-FIRST_AND_SECOND = ("first", "second")
 
 
 def read_overlap_study(folder: str | Path, *, partial: bool = False) -> OverlapStudy:

@@ -6,14 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from interp.boxes import Box, Boxes
+from interp.datasets.sample import ROLES
 from interp.detect.agreement import agreement
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from interp.overlap_study import OverlapStudy
-
-OBJECTS = ("first", "second")
 
 
 def detector_agreement(study: OverlapStudy, *, iou: float = 0.5) -> pd.DataFrame | None:
@@ -50,7 +49,7 @@ def detector_agreement(study: OverlapStudy, *, iou: float = 0.5) -> pd.DataFrame
 
 def boxes_by_role(row: Any, column: str = "boxes") -> dict[str, tuple[Box, ...]]:
     """The boxes of one sample by role: a study keeps what was found in `boxes`, the data set's own in `true_boxes`."""
-    names = dict(zip(OBJECTS, str(row["objects"]).split("|"), strict=False))
+    names = dict(zip(ROLES, str(row["objects"]).split("|"), strict=False))
     return {
         role: tuple(Box(names.get(role, role), tuple(corners[:4]), corners[4]) for corners in own)
         for role, own in json.loads(row[column]).items()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from interp.datasets.sample import ROLES
 from interp.measures import MAP_MEASURES, even_scores, measure_regions, regions_of
-from interp.nulls import ROLES, RoleBoxes
+from interp.nulls import RoleBoxes
 from interp.overlap_maps import MAPS_AT_ONCE
 from interp.patches import Patches, patches_of
 from interp.sinks import measure_maps

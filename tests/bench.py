@@ -29,8 +29,8 @@ from adaptvis import AdaptVis  # noqa: E402
 from adaptvis.answering import answer_batch  # noqa: E402
 from interp import HookedVLM, Prefix, ScaleImageLogits, Untouched, VLMInputs  # noqa: E402
 from interp.boxes import Box  # noqa: E402
+from interp.datasets.sample import ROLES  # noqa: E402
 from interp.interventions import Intervention, PerSample  # noqa: E402
-from interp.nulls import ROLES  # noqa: E402
 from interp.overlap import overlap  # noqa: E402
 from interp.overlap_run import NEUTRAL_PROMPT  # noqa: E402
 from interp.trajectory import NORMALISATIONS, Trajectory, trajectory  # noqa: E402

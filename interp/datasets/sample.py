@@ -12,6 +12,9 @@ from interp.boxes import Box
 if TYPE_CHECKING:
     from PIL import Image
 
+ROLES = ("first", "second")
+"""What the objects that a question names are called, in its order."""
+
 
 @dataclass(frozen=True)
 class Object:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.boxes import Box, Boxes
+from interp.datasets.sample import ROLES
 from interp.detect.synonyms import meanings, singular
 from interp.errors import InputError
 from interp.stats import wilson
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 KINDS = ("both", "one", "none")
 """How many of a question's objects were found; of a single object, `one` means that it was."""
-
-ROLES = ("first", "second")
-"""The objects of a question, in its order."""
 
 ALL = "all labels"
 """The row of `agreement` that takes every label together."""

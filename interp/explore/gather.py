@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.boxes import Box, Boxes
+from interp.datasets.sample import ROLES
 from interp.errors import InputError
 from interp.explore.data import AFTER, BEFORE, Exploration, Run, with_head_mean
 from interp.output import record
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from interp.images import ImageSource
     from interp.inputs import VLMInputs
     from interp.interventions import Intervention
-
-ROLES = ("first", "second")
 
 
 def gather(

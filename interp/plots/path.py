@@ -13,6 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 
+from interp.datasets.sample import ROLES
 from interp.errors import InputError
 from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.style import (
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from interp.boxes import Box
     from interp.grid import ImageGrid
 
-ROLES = ("first", "second")
 NAME_LENGTH = 26  # characters of an object's name in a legend
 # A text of Matplotlib's would read pairs of dollar signs as mathematics.
 HEADING: dict[str, Any] = {"fontsize": TITLE - 1, "loc": "left", "color": INK, "parse_math": False}
