@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from interp.cli import Parser, add_debug_option, add_model_options, load, note_random_weights, numbers, run
+from interp.cli import Parser, add_debug_option, add_model_options, load, note_domain, note_random_weights, numbers, run
 from interp.errors import InputError
 from interp.overlap_command import add_overlap_command
 from interp.proof import CLAIMS
@@ -118,6 +118,7 @@ def build_parser() -> Parser:
 def analyze_command(options: argparse.Namespace) -> int:
     """Run `analyze`: check what costs nothing first, then load the model."""
     from interp.analysis import analyze
+    from interp.boxes import refuse_outside
     from interp.detect import GivenBoxes
     from interp.images import load_image
     from interp.output import OutputFolder
@@ -127,7 +128,10 @@ def analyze_command(options: argparse.Namespace) -> int:
     image = load_image(options.photo)
     folder = OutputFolder(options.out)
     given = None if options.boxes is None else GivenBoxes.parse(options.boxes)
+    if given is not None:
+        refuse_outside(given.boxes, image.size)
     note_random_weights(options.model)
+    note_domain(options.model)
     analysis = analyze(
         image,
         options.question,

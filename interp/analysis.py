@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from interp.layout import TokenLayout
 
 TOKENS = ("first", "all")
+SUMMARY = "summary.json"
 ROLLOUT = "rollout"
 ALSO = (TWO_STAGE, VISION, ROLLOUT)
 """Maps over the patches of the vision tower that can be made as well, see `VisionMaps`."""
@@ -95,6 +97,8 @@ class Analysis:
     def save(self, out: str | Path | OutputFolder) -> list[Path]:
         """Write figures (PNG), tables (Parquet), `summary.json` and the page, if there is one; returns their paths.
 
+        What an earlier analysis wrote into the same folder, and this one does not write, is removed.
+
         Raises:
             InputError: the folder can not be written.
         """
@@ -103,6 +107,7 @@ class Analysis:
         from interp.plots.analysis import draw_analysis
 
         folder = out if isinstance(out, OutputFolder) else OutputFolder(out)
+        earlier = _files_of(folder.path / SUMMARY)
         written = [folder.write_table("trajectory.parquet", self.trajectory.to_dataframe())]
         if self.overlap is not None:
             written.append(folder.write_table("overlap.parquet", self.overlap.to_dataframe()))
@@ -115,7 +120,10 @@ class Analysis:
             plt.close(figure)
         if self.page is not None:
             written.append(folder.write_text("explore.html", self.page.html))
-        return [*written, folder.write_json("summary.json", self.summary())]
+        names = [path.name for path in written]
+        for stale in earlier - set(names):
+            (folder.path / stale).unlink(missing_ok=True)
+        return [*written, folder.write_json(SUMMARY, {**self.summary(), "files": names})]
 
     def summary(self) -> dict[str, Any]:
         """The result as plain data."""
@@ -310,6 +318,15 @@ def analyze(
     if folder is not None:
         analysis.save(folder)
     return analysis
+
+
+def _files_of(summary: Path) -> set[str]:
+    """What an earlier analysis says that it wrote, names only; nothing where there is none."""
+    try:
+        told = json.loads(summary.read_text(encoding="utf-8")).get("files", [])
+    except (OSError, ValueError, AttributeError):
+        return set()
+    return {name for name in told if isinstance(name, str) and name == Path(name).name}
 
 
 def default_layers(n_layers: int) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,3 +78,19 @@ class Boxes:
     def named(self, labels: Sequence[str]) -> Boxes:
         """Keep the boxes whose label is one of `labels`."""
         return Boxes(tuple(box for box in self.items if box.label in labels), self.source)
+
+
+def refuse_outside(boxes: Iterable[Box], size: tuple[int, int]) -> None:
+    """Refuse boxes that reach beyond a photo of that width and height by more than a pixel.
+
+    Raises:
+        InputError: one does; the message names it.
+    """
+    width, height = size
+    for box in boxes:
+        x0, y0, x1, y1 = box.xyxy
+        if min(x0, y0) < -1 or x1 > width + 1 or y1 > height + 1:
+            raise InputError(
+                f"box {box.label!r} has corners {tuple(round(corner) for corner in box.xyxy)}, and the photo has "
+                f"{width} x {height} pixels: give x0, y0, x1, y1 inside it"
+            )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, SpatialLensError
+from interp.zoo import EMBEDDED
 from interp.zoo.tiny import PREFIX
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --model, --device, --dtype, --revision, --prompt and --debug."""
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--model", default="shapes-vlm", help="hub name, folder, or embedded model (default: %(default)s)"
+        "--model", default=EMBEDDED[0], help="hub name, folder, or embedded model (default: %(default)s)"
     )
     group.add_argument("--device", default=None, help="where to run: cpu, cuda, cuda:1, auto (default: cpu)")
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: the checkpoint's)")
@@ -64,6 +65,16 @@ def note_random_weights(model: str) -> None:
     """Say on standard error that what a tiny model answers means nothing."""
     if model.startswith(PREFIX):
         print(f"note: {model} has random weights, so its answers and maps mean nothing", file=sys.stderr)
+
+
+def note_domain(model: str) -> None:
+    """Say on standard error that the embedded model knows no photos."""
+    if model in EMBEDDED:
+        print(
+            f"note: {model} knows drawn scenes of coloured shapes alone, so what it answers about a photo, and where "
+            "it looks, means nothing: for photos, name a model of your own with --model",
+            file=sys.stderr,
+        )
 
 
 def numbers(text: str) -> tuple[int, ...]:

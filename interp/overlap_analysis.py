@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 NO_RELATION = "(none)"
 DRAWS = 2000
+FEWEST = 10
+"""Right or wrong answers, whichever are fewer, from which on a regression with several columns is tried."""
+
 BESIDE = {"confidence": "confidence", "area of the boxes": "area_union"}
 """What overlap is held beside: columns of the samples by what they are called."""
 
@@ -133,6 +136,8 @@ def examine_overlap(
         return compare_layers(mean, right, chosen=paper_layers(study.n_layers), strata=relation, **draws)
 
     def adjust() -> PartialEffect:
+        if (fewest := min(int(right.sum()), int((~right).sum()))) < FEWEST:
+            raise InputError(f"only {fewest} answers are of the rarer kind, and a regression needs {FEWEST} or more")
         other = {said: study.samples[name].to_numpy(dtype=np.float64) for said, name in BESIDE.items()}
         return partial_effect(mean, right, other, **draws)
 
@@ -224,6 +229,8 @@ def _say_strongest(found: Association) -> str:
 
 def _say_layers(found: LayerComparison) -> str:
     names = ", ".join(map(str, found.chosen_layers))
+    if np.isnan(found.difference.estimate):
+        return f"the paper's layers ({names}) and the best ones can not be compared inside relations"
     best, gain = found.best, found.difference
     return (
         f"the paper's layers ({names}): AUROC {found.chosen.estimate:.3f} inside relations; the best layers, chosen on "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ examples:
 """
 
 NORMALISATIONS = """what attention is divided by, some of: image (sums to one over the image), keys (as the softmax gave
-it), no-sinks (sink tokens taken out), relative (over that under a neutral prompt) (default: %(default)s)"""
+it), no-sinks (sink tokens taken out), relative (over that under a neutral prompt); the report is about the first of
+them, and overlap.parquet has all (default: %(default)s)"""
 
 
 ALSO = """other maps to measure beside the language model's rows, some of: two-stage (the rows seen through the vision
@@ -91,6 +93,7 @@ def overlap_command(options: argparse.Namespace) -> int:
     layers = None if options.layers is None else numbers(options.layers)
     folder = OutputFolder(options.out)
     refuse_begun(folder.path, resume=options.resume)
+    refuse_others(folder.path)
     samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
     detector = options.detector
     sizes = {"draws": options.draws, "batch": options.batch, "seed": options.seed}
@@ -116,10 +119,24 @@ def overlap_command(options: argparse.Namespace) -> int:
     found = examine_overlap(study, normalisation=study.normalisations[0], seed=options.seed)
     whole = study.coverage().iloc[0]
     counts = ", ".join(f"{name} {whole[name]}" for name in ("both", "one", "none"))
-    print(f"objects found in {whole['complete']} of {whole['n']} samples ({counts}) by {study.settings['detector']}")
+    print(
+        f"all objects found in {whole['complete']} of {whole['n']} samples ({counts}) by {study.settings['detector']}; "
+        "of a question about one object, one is all"
+    )
+    print("examining and drawing ...", file=sys.stderr)
     remarks = " ".join(study.settings["remarks"])
     write_overlap_report(folder, study, found, samples=samples, vlm=vlm, out_of_domain=remarks or None)
     return 0
+
+
+def refuse_others(folder: Path) -> None:
+    """Refuse a folder that holds something else than a study, which files of the same name would replace.
+
+    Raises:
+        InputError: it has files, and none of them is a study's manifest.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "manifest.json").exists():
+        raise InputError(f"{str(folder)!r} holds files that are no study's: name a new or an empty folder with --out")
 
 
 def read_samples(

@@ -105,7 +105,7 @@ def sections(
     found = [
         Section("Read this first", tuple(cautions)) if cautions else None,
         Section("What was asked", _asked(study, analysis)),
-        _coverage(tables["coverage"], figures),
+        _coverage(study, tables["coverage"], figures),
         _agreement(tables.get("agreement")),
         *_overlap(study, analysis, figures),
         _association(analysis, figures),
@@ -135,7 +135,7 @@ def _asked(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
     )
 
 
-def _coverage(coverage: pd.DataFrame, figures: Mapping[str, Figure]) -> Section:
+def _coverage(study: OverlapStudy, coverage: pd.DataFrame, figures: Mapping[str, Figure]) -> Section:
     """How many boxes there are."""
     import pandas as pd
 
@@ -144,11 +144,15 @@ def _coverage(coverage: pd.DataFrame, figures: Mapping[str, Figure]) -> Section:
          "complete": f"{100 * line.share:.1f} % [{100 * line.low:.1f}, {100 * line.high:.1f}]"}
         for line in coverage.itertuples()
     ]  # fmt: skip
-    text = (
-        "Where boxes are missing, nothing is measured, and the sample drops out of what follows. If wrong answers lose "
-        "more samples than right ones, those that stay are a selection. Complete: every object that is asked about has "
-        "a box; of a question about one object, 'one' is all.",
+    text: tuple[str, ...] = (
+        "Where an object that is asked about has no box, nothing is measured of all objects together, and the sample "
+        "drops out of what follows. If wrong answers lose more samples than right ones, those that stay are a "
+        "selection. Complete: every object that is asked about has a box; of a question about one object, 'one' is "
+        "all, so the figure also tells questions about one and about two objects apart.",
     )
+    if hidden := int((study.samples["complete"] & ~study.samples["visible"]).sum()):
+        samples = "1 sample" if hidden == 1 else f"{hidden} samples"
+        text += (f"In {samples} an object lies wholly outside of what the model saw of the photo: left out as well.",)
     caption = "Share of samples by the number of objects with a box. Wilson's intervals take samples as independent."
     return Section("Were the objects found?", text, figures["coverage"], caption, pd.DataFrame(rows))
 
@@ -316,10 +320,12 @@ def _not_told(study: OverlapStudy, analysis: OverlapAnalysis) -> list[str]:
     others = [name for name in study.normalisations if name != analysis.normalisation]
     if not others:
         return []
+    none = "no-sinks" in study.normalisations and not study.settings.get("sinks")
     return [
+        *(["No sink was found, so 'no-sinks' is the same as 'image'."] if none else []),
         f"This page is about the normalisation '{analysis.normalisation}'. Measured was also {', '.join(others)}: it "
         f"stands in overlap.parquet, and examine_overlap(read_overlap_study(FOLDER), normalisation='{others[0]}') says "
-        "as much about it as this page."
+        "as much about it as this page.",
     ]
 
 

@@ -94,7 +94,8 @@ def partial_says(found: PartialEffect, measure: str) -> str:
     beside = f"Beside {', '.join(found.covariates) or 'nothing that varies'}"
     if np.isnan(slope).all():
         return f"{beside}, no effect of the {measure} can be told."
-    small, held = p < SIGNIFICANT, np.asarray(found.adjusted.separated, dtype=bool)
+    held = np.asarray(found.adjusted.separated, dtype=bool)
+    small = (p < SIGNIFICANT) & ~held
     parts = [
         f"a higher {measure} goes with {word} answers in {name_layers(so)}"
         for word, so in (("right", small & (slope > 0)), ("wrong", small & (slope < 0)))
@@ -103,7 +104,7 @@ def partial_says(found: PartialEffect, measure: str) -> str:
     said = " and ".join(parts) or f"the {measure} of right and wrong answers does not differ from chance"
     note = ""
     if held.any():
-        note = f" In {name_layers(held)} only the penalty keeps the slope finite: its size says nothing."
+        note = f" In {name_layers(held)} only the penalty keeps the slope finite: nothing is claimed there."
     return f"{beside}, {said} (corrected for a false discovery rate of {SIGNIFICANT:.0%} over the layers).{note}"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from interp.datasets.sample import ROLES
 from interp.measures import MAP_MEASURES, MEASURES
-from interp.nulls import NULL_MEASURES, BoxPool, measure_centre, measure_draws, moved_boxes
+from interp.nulls import NULL_MEASURES, REGIONS, BoxPool, measure_centre, measure_draws, moved_boxes
 from interp.overlap import overlap
 from interp.overlap_maps import normalised
 from interp.overlap_vision import TWO_STAGE, feed_tokens, patch_maps
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from interp.overlap import Overlap
     from interp.overlap_vision import Fed
     from interp.trajectory import Trajectory
+
+UNION, CONTRAST = (REGIONS.index(name) for name in ("union", "first minus second"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,22 +121,25 @@ class Measuring:
         arrays |= {name: found.map_measures[name][..., 0] for name in MAP_MEASURES}
         arrays |= {f"even_{name}": found.even[name][..., 0] for name in MEASURES}
         arrays |= self._nulls(place, maps, grid)
-        columns = self._flat(arrays, roles)
+        told = _found_columns(roles, found, grid)
+        whole = told["complete"] and told["visible"]
+        columns = self._flat(arrays, roles, whole=whole)
         if fed is not None:
             rows = {name: own for name, (own, _) in zip(self.normalisations, maps, strict=True)}
             further = patch_maps(fed, rows, visible_keys=int(looked.visible_keys[0]), also=self.also)
             for name, seen in further.items():
                 own = seen.measured(roles.boxes) | self._nulls(place, [(one, None) for one in seen.maps], seen.grid)
-                columns |= {f"{name}_{array}": values for array, values in self._flat(own, roles).items()}
+                columns |= {f"{name}_{array}": values for array, values in self._flat(own, roles, whole=whole).items()}
         truth = {} if self.truth is None else {"true_boxes": as_text(self.truth[place])}
-        return {**_found_columns(roles, found, grid), **truth, **columns}
+        return {**told, **truth, **columns}
 
-    def _flat(self, arrays: dict[str, np.ndarray], roles: Roles) -> dict[str, np.ndarray]:
-        """Arrays as columns hold them, without a difference between boxes and themselves."""
-        if roles.shared:
+    def _flat(self, arrays: dict[str, np.ndarray], roles: Roles, *, whole: bool) -> dict[str, np.ndarray]:
+        """Arrays as columns hold them: all objects together need boxes of all, and a difference two sets of boxes."""
+        undefined = [UNION] * (not whole) + [CONTRAST] * roles.shared
+        for region in undefined:
             for name, values in arrays.items():
                 if name not in MAP_MEASURES:
-                    values[:, -1] = np.nan
+                    values[:, region] = np.nan
         return {name: np.ascontiguousarray(arrays[name], np.float32).ravel() for name in self.arrays}
 
     def _nulls(
@@ -208,6 +213,7 @@ def _found_columns(roles: Roles, found: Overlap, grid: ImageGrid) -> dict[str, A
         "objects": "|".join(roles.names),
         "found": roles.found,
         "complete": len(roles.boxes) == len(roles.names) > 0,
+        "visible": all(seen[role] > 0 for role in roles.boxes),
         "shared": roles.shared,
         "n_first": len(roles.first),
         "n_second": len(roles.second),

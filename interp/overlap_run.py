@@ -14,6 +14,7 @@ from interp.overlap_rows import Asking, Measuring
 from interp.overlap_vision import ALSO, tower_settings
 from interp.roles import GROUND_TRUTH, Roles, digest, find_roles, has_boxes, loaded, refuse_without_boxes
 from interp.trajectory import NORMALISATIONS
+from interp.zoo import EMBEDDED
 from interp.zoo.tiny import PREFIX
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 NEUTRAL_PROMPT = "Write a general description of the image."
 """What the neutral pass of `relative` asks, as in Zhang et al. 2025 (arXiv:2502.17422)."""
-
-EMBEDDED = "shapes-vlm"
 
 PILOT = 32
 """Photos in which sinks are looked for, before the study begins: those of samples evenly spread over it."""
@@ -207,7 +206,7 @@ def _remarks(vlm: HookedVLM, samples: Sequence[Sample]) -> list[str]:
     name = str(vlm.origin.get("model", ""))
     if name.startswith(PREFIX):
         return [f"{name} has random weights, so its answers and maps mean nothing."]
-    if name == EMBEDDED and any(isinstance(sample.image, (str, Path)) for sample in samples):
+    if name in EMBEDDED and any(isinstance(sample.image, (str, Path)) for sample in samples):
         return [
             f"{name} was trained on drawn scenes of coloured shapes alone. These are photos, so its answers and where "
             "it looks mean nothing; coverage, geometry and nulls are what can be read off here."

@@ -55,12 +55,19 @@ class Line:
 
     @classmethod
     def of(cls, values: list[float], bar: float | None, *, widest: float = WIDEST) -> Line:
-        """The median of pairwise values and its bootstrap interval; `ok` is None where the machine was too noisy."""
+        """The median of pairwise values and its bootstrap interval.
+
+        `ok` is True where the whole interval is within the bar, else None where it is too wide to say.
+        """
         rng = np.random.default_rng(0)
         draws = np.median(rng.choice(values, size=(4000, len(values))), axis=1)
         low, high = np.quantile(draws, [0.025, 0.975])
         middle = statistics.median(values)
-        ok = None if high - low > widest or bar is None else middle <= bar
+        ok = None
+        if bar is not None and high <= bar:
+            ok = True
+        elif bar is not None and high - low <= widest:
+            ok = middle <= bar
         return cls(middle, float(low), float(high), len(values), bar, ok)
 
 

@@ -69,6 +69,7 @@ def made_up_study(
             "objects": "mug|table",
             "found": found,
             "complete": found == "both",
+            "visible": True,
             "n_first": 1,
             "n_second": 1,
             "area_first": areas[:, 0],

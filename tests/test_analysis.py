@@ -56,6 +56,33 @@ def test_analyze_writes_figures_tables_and_a_summary_that_agree(folder, photo, t
     assert repr(summary["answer"]) in capsys.readouterr().out
 
 
+def test_an_analysis_leaves_nothing_of_an_earlier_one_beside_it(folder, photo, tmp_path):
+    out = tmp_path / "out"
+    (out / "own.txt").parent.mkdir()
+    (out / "own.txt").write_text("mine")
+    asked = ["analyze", photo, QUESTION, "--model", folder, "--layers", "2", "--out", str(out)]
+    assert interp([*asked, "--boxes", BOXES, "--html"]) == 0
+    assert (out / "explore.html").is_file() and (out / "overlap.parquet").is_file()
+    assert interp(asked) == 0
+    listed = {*json.loads((out / "summary.json").read_text())["files"], "summary.json", "own.txt"}
+    assert {path.name for path in out.iterdir()} == listed and "overlap.parquet" not in listed
+
+
+def test_boxes_beyond_the_photo_are_refused(folder, photo, tmp_path, capsys):
+    asked = ["analyze", photo, QUESTION, "--model", folder, "--out", str(tmp_path / "out")]
+    assert interp([*asked, "--boxes", "mug=5,5,2500,25"]) == 2
+    assert "box 'mug' has corners (5, 5, 2500, 25)" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_the_embedded_model_says_that_it_knows_no_photos(capsys):
+    from interp.cli import note_domain
+
+    note_domain("shapes-vlm")
+    assert "drawn scenes" in capsys.readouterr().err
+    note_domain("llava-hf/llava-1.5-7b-hf")
+    assert not capsys.readouterr().err
+
+
 def test_what_would_be_ignored_is_refused(folder, photo, tmp_path):
     vlm = tiny.vlm()
     for ignored in ({"device": "cpu"}, {"dtype": "float32"}, {"revision": "main"}):

@@ -360,8 +360,10 @@ def effect(slope, p, separated):
 
 def test_an_effect_beside_other_columns_is_said_by_sign_and_corrected_p():
     said = partial_says(effect([1.0, -1.0, 2.0], [0.01, 0.01, 0.3], [False, True, False]), "mass")
-    assert "goes with right answers in layer 0 and a higher mass goes with wrong answers in layer 1" in said
+    assert "goes with right answers in layer 0 (" in said and "wrong answers" not in said
     assert "Beside confidence, area_union" in said and "In layer 1 only the penalty" in said
+    both = partial_says(effect([1.0, -1.0], [0.01, 0.01], [False, False]), "mass")
+    assert "goes with right answers in layer 0 and a higher mass goes with wrong answers in layer 1" in both
     assert "does not differ from chance" in partial_says(effect([1.0], [0.2], [False]), "mass")
     assert "no effect of the mass can be told" in partial_says(effect([np.nan], [np.nan], [False]), "mass")
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from overlap_studies import load, run, same
+from PIL import Image
 
 from interp.boxes import Box, Boxes
 from interp.datasets.sample import Object
@@ -44,8 +45,8 @@ def test_that_samples_without_boxes_stay_and_are_counted():
     assert len(study) == 30 and set(known) == {0, 1, 2}
     for place, (scene, count) in enumerate(zip(scenes, known, strict=True)):
         first = scene.objects[0].name.split()[0] in colors
-        assert np.isfinite(study.values("mass")[place, 3]).all() == (count > 0)
-        assert np.isfinite(study.values("shuffled_mass")[place, 3]).all() == (count > 0)
+        assert np.isfinite(study.values("mass")[place, 3]).all() == (count == 2)  # both together need both
+        assert np.isfinite(study.values("shuffled_mass")[place, 3]).all() == (count == 2)
         assert np.isfinite(study.values("mass", "first")[place, 3]).all() == first
         assert np.isfinite(study.values("mass", "first minus second")[place, 3]).all() == (count == 2)
         assert np.isfinite(study.values("peaks")[place, 3, 0]) and study.samples["text"][place] in ("left", "right")
@@ -57,6 +58,20 @@ def test_that_samples_without_boxes_stay_and_are_counted():
     assert table["n"].sum() == 60 and set(table.index) == {"all", "left", "right"}
     found = examine_overlap(study, measure="mass", region="first", n_draws=50)
     assert found.pooled.undefined[3, -1] == sum(not one.objects[0].name.startswith(colors) for one in scenes)
+
+
+def test_that_what_the_model_never_saw_is_told_and_not_measured():
+    scenes = planted_scenes("planted-distractor", 6)
+    image = scenes[0].image
+    wide = Image.new("RGB", (3 * image.width, image.height))
+    wide.paste(image, (image.width, 0))
+    hidden = Box("red square", (0, 0, 20, 20))  # cropped away
+    seen = Box("blue square", (image.width + 10, 10, image.width + 40, 40))
+    crop = replace(scenes[0], image=wide, objects=(Object("red square", hidden), Object("blue square", seen)))
+    study = run("planted-distractor", scenes=[crop, *scenes[1:]])
+    assert study.samples["visible"].tolist() == [False, *[True] * 5] and study.samples["complete"].all()
+    assert np.isnan(study.values("mass")[0]).all() and np.isfinite(study.values("mass")[1:, 3]).all()
+    assert np.isfinite(study.values("mass", "second")[0, 3]).all()
 
 
 def test_that_several_boxes_of_a_name_are_one_role_and_shared_boxes_tell_nothing_apart():
@@ -199,7 +214,7 @@ def test_that_the_command_reports_a_drawn_set_and_goes_on_with_it(tmp_path, caps
     asked = ("--dataset", "shapes", "--n", 24, "--detector", "ground-truth", "--also", "vision", "--out", out)
     assert command(*asked) == 0
     said = capsys.readouterr()
-    assert "objects found in 24 of 24 samples (both 12, one 12, none 0)" in said.out and "right: " in said.out
+    assert "all objects found in 24 of 24 samples (both 12, one 12, none 0)" in said.out and "right: " in said.out
     assert "24/24" in said.err and "sample/s" in said.err
     assert "Where the vision tower looks" in (out / "report.html").read_text(encoding="utf-8")
     before = read_overlap_study(out)
@@ -223,7 +238,11 @@ def test_that_the_command_reads_a_folder_of_photos_and_says_that_the_embedded_mo
     (tmp_path / "questions.csv").write_text("\n".join(lines))
     assert command("--dataset", tmp_path, "--out", tmp_path / "out", "--draws", 2) == 0
     said = capsys.readouterr().out
-    assert "objects found in 6 of 6 samples (both 6" in said and "answers and where it looks mean nothing" in said
+    assert (
+        "all objects found in 6 of 6 samples" in said
+        and "both 6" in said
+        and "answers and where it looks mean nothing" in said
+    )
 
 
 @pytest.mark.parametrize(
@@ -248,6 +267,14 @@ def test_that_the_command_refuses_before_a_model_is_loaded(tmp_path, capsys, mon
     assert command("--out", tmp_path / "out", *arguments) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_that_the_command_does_not_write_among_files_of_something_else(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("interp.overlap_command.load", lambda options: pytest.fail("a model was loaded"))
+    (tmp_path / "summary.json").write_text("{}")
+    assert command("--dataset", "shapes", "--n", "4", "--out", tmp_path) == 2
+    assert "holds files that are no study's" in capsys.readouterr().err
+    assert (tmp_path / "summary.json").read_text() == "{}"
 
 
 def test_that_a_name_is_a_benchmark_before_it_is_a_folder(tmp_path, monkeypatch):

@@ -51,6 +51,30 @@ def test_every_claim_holds_or_is_refused_by_name(name):
     assert ("bridge" in refused) == (name.removeprefix("tiny-") not in BRIDGED)
 
 
+def test_a_tolerance_grows_only_where_the_model_s_own_rounding_is_larger():
+    """Weights that are scaled up make more of rounding; what is wrong is still off by more."""
+    small, large = (proof.prove(proved(factor), "tiny-llava", ["rows", "bridge", "untouched"]) for factor in (1, 40))
+    assert [finding.tolerance for finding in small] == [0.0, proof.TOLERANCE, proof.TOLERANCE]
+    assert large[0].tolerance == 0.0 and large[2].tolerance > proof.TOLERANCE
+    assert all(finding.holds for finding in (*small, *large))
+
+
+def proved(factor):
+    """A tiny model whose residual stream is so many times as large."""
+    vlm = HookedVLM.from_pretrained("tiny-llava")
+    with torch.no_grad():
+        for layer in vlm.model.model.language_model.layers:
+            layer.mlp.down_proj.weight *= factor
+            layer.self_attn.o_proj.weight *= factor
+    return vlm
+
+
+def test_every_claim_holds_on_the_trained_model():
+    findings = proof.prove(HookedVLM.from_pretrained("shapes-vlm"), "shapes-vlm")
+    assert all(finding.holds for finding in findings)
+    assert max(finding.tolerance for finding in findings if finding.claim != "bridge") < 1e-3
+
+
 @pytest.mark.parametrize("name", TINY)
 @pytest.mark.parametrize("size", [(1, 1), (57, 43), (640, 480), (333, 777), (1000, 75)], ids=str)
 def test_boxes_hold_on_photos_of_any_shape(name, size):

@@ -36,6 +36,29 @@ def untouched(vlm: HookedVLM) -> tuple[float, str]:
     return largest([hooked - plain]), f"logits of {hooked.shape[1]} positions"
 
 
+def own_rounding(vlm: HookedVLM) -> tuple[float, float]:
+    """How far transformers' own eager and SDPA attention are apart on this model without us: logits, residual streams.
+
+    What a trained model makes of rounding depends on its weights: where activations are large, so is this.
+    """
+    inputs, seen = one_prompt(vlm), []
+    configs = {id(module.config): module.config for module in vlm.model.modules() if hasattr(module, "config")}
+    with torch.no_grad(), vlm.paused():
+        before = [(config, config._attn_implementation) for config in configs.values()]
+        try:
+            for kernel in ("eager", "sdpa"):
+                vlm.model.set_attn_implementation(kernel)
+                seen.append(vlm.model(**inputs.tensors, use_cache=False, output_hidden_states=True))
+        except (ValueError, ImportError):  # a family without one of the two: nothing to compare
+            return 0.0, 0.0
+        finally:
+            for config, kernel in before:
+                config._attn_implementation = kernel
+    eager, fused = seen
+    apart = [one - other for one, other in zip(eager.hidden_states, fused.hidden_states, strict=True)]
+    return largest([eager.logits - fused.logits]), largest(apart)
+
+
 def captured_rows(vlm: HookedVLM) -> tuple[float, str]:
     """Largest difference of all captured rows, in every layer of both towers, from the family's own eager attention."""
     inputs = one_prompt(vlm)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import ModelError
 from interp.output import record
-from interp.proof import CLAIMS, TOLERANCE, Finding
+from interp.proof import CLAIMS, ROOM, TOLERANCE, Finding
 
 if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
 
 LEGEND = (
-    f"differences are the largest absolute ones, up to {TOLERANCE:g} or 0 where nothing may differ; `generate` and "
+    f"differences are the largest absolute ones, up to {TOLERANCE:g}, or {ROOM:g} times what transformers' own eager "
+    "and SDPA attention differ by on the model where that is more, or 0 where nothing may differ; `generate` and "
     "`boxes` count mistakes; `-` is refused by name"
 )
 
