@@ -286,14 +286,20 @@ def _refuse_numbers(samples: Sequence[Sample], batch: int, flush_seconds: float)
 def _refuse_others(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to go on where a setting, the batch size or the samples differ, naming each with both values."""
     names = ("samples", "digest", "batch")
-    differ = [f"{name}: was {then[name]!r}, now {now[name]!r}" for name in names if then[name] != now[name]]
+    differ = [f"{name}: was {_brief(then[name])}, now {_brief(now[name])}" for name in names if then[name] != now[name]]
     differ += _differences(then["settings"], now["settings"])
     if differ:
         why = " (the digest is of the samples' content and order)" if then["digest"] != now["digest"] else ""
+        why += " (other batches round otherwise, and would make other numbers)" if then["batch"] != now["batch"] else ""
         raise InputError(
             f"{str(folder)!r} holds another study: {'; '.join(differ)}{why}: resume with what it was begun with, "
             "or name another folder"
         )
+
+
+def _brief(value: Any) -> str:
+    """A value in a message, a digest by its beginning."""
+    return f"{value[:10]}..." if isinstance(value, str) and len(value) > 40 else repr(value)
 
 
 def _differences(then: Any, now: Any, name: str = "") -> list[str]:
@@ -301,7 +307,7 @@ def _differences(then: Any, now: Any, name: str = "") -> list[str]:
         names = [*then, *(key for key in now if key not in then)]
         pairs = {f"{name}.{key}" if name else key: (then.get(key, "absent"), now.get(key, "absent")) for key in names}
         return [line for longer, (was, is_now) in pairs.items() for line in _differences(was, is_now, longer)]
-    return [] if then == now else [f"{name}: was {then!r}, now {now!r}"]
+    return [] if then == now else [f"{name}: was {_brief(then)}, now {_brief(now)}"]
 
 
 def _refuse_strangers(folder: Path, done: Mapping[int, Entry], here: Sequence[Entry]) -> None:

@@ -272,6 +272,7 @@ def test_without_boxes_agreement_is_undefined_and_the_page_is_made():
         ({"prompt": "sideways"}, "prompt style"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ({"intervention": ScaleImageLogits(0.5, layers=(99,))}, "99"),
+        ({"intervention": 0.5}, "ScaleImageLogits(0.5)"),
     ],
 )
 def test_what_can_not_be_used_is_refused(vlm, given, says):

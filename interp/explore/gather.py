@@ -49,6 +49,8 @@ def gather(
 
     image = load_image(photo)
     _check_neutral(neutral, question)
+    if intervention is not None and not hasattr(intervention, "hooks"):
+        raise InputError(f"intervention {intervention!r} is none: give one such as ScaleImageLogits(0.5)")
     inputs = vlm.prepare(image, question, prompt=prompt)
     asked = None if neutral is None else vlm.prepare(image, neutral, prompt=prompt)
     if sinks is not None:
