@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,15 +39,34 @@ def clustered_mean(values: ArrayLike, groups: ArrayLike, *, seed: int, n: int = 
             f"values have shape {own.shape} and groups {named.shape}, {n} draws at level {level}: give one group for "
             "each value, at least one draw, and a level between 0 and 1"
         )
-    places = np.unique(named, return_inverse=True)[1]
-    sizes, sums = np.bincount(places), np.bincount(places, weights=own)
-    if len(sizes) < 2:
-        raise InputError(f"{len(own)} samples lie in {len(sizes)} group: give at least two groups")
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=n)
-    draws = (counts @ sums) / (counts @ sizes)
+    if (n_groups := len(np.unique(named))) < 2:
+        raise InputError(f"{len(own)} samples lie in {n_groups} group: give at least two groups")
+    sums, sizes = drawn_sums((own, np.ones_like(own)), named, seed=seed, n=n)
+    draws = sums / sizes
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(own.mean()), float(low), float(high), level, n)
+
+
+def drawn_sums(columns: Sequence[np.ndarray], groups: ArrayLike, *, seed: int, n: int) -> list[np.ndarray]:
+    """The sums of each column, [sample ...], over samples, in `n` draws of whole groups: [draw ...] for each.
+
+    All columns are summed over the same draws, so that the quotient of two is a draw of a mean or of a ratio.
+    """
+    names, places = np.unique(np.asarray(groups), return_inverse=True)
+    counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
+    found = []
+    for column in columns:
+        sums = np.zeros((len(names), *column.shape[1:]))
+        np.add.at(sums, places, column)
+        found.append(counts @ sums)
+    return found
+
+
+def group_names(samples: pd.DataFrame) -> np.ndarray:
+    """The group of each sample, [sample], by the column `group`; one without a name is a group of its own."""
+    names = samples["group"].fillna("").astype(str) if "group" in samples else [""] * len(samples)
+    # No name of a group that somebody gave begins so.
+    return np.array([name or f"\0alone {place}" for place, name in enumerate(names)], dtype=object)
 
 
 def shared_groups(samples: pd.DataFrame) -> np.ndarray | None:
@@ -58,9 +78,5 @@ def shared_groups(samples: pd.DataFrame) -> np.ndarray | None:
         >>> shared_groups(pd.DataFrame({"group": ["mug", "mug", "cat"]}))
         array(['mug', 'mug', 'cat'], dtype=object)
     """
-    if "group" not in samples:
-        return None
-    names = samples["group"].fillna("").astype(str)
-    # No name of a group that somebody gave begins so.
-    named = np.array([name or f"\0alone {place}" for place, name in enumerate(names)], dtype=object)
+    named = group_names(samples)
     return named if 1 < len(set(named)) < len(named) else None

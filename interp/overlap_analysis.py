@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.association import Association, association
-from interp.clusters import shared_groups
+from interp.clusters import drawn_sums, shared_groups
 from interp.errors import InputError
 from interp.layer_choice import LayerComparison, compare_layers
 from interp.nulls import NULL_MEASURES
@@ -187,16 +187,12 @@ def _above(
 
 def _mean(values: np.ndarray, groups: np.ndarray, seed: int, level: float = 0.95) -> Interval:
     """The mean over samples that have a value, [layer], with a bootstrap that draws whole groups."""
-    of = np.unique(groups.astype(str), return_inverse=True)[1]
-    known, n = np.isfinite(values), int(of.max(initial=-1)) + 1
-    sums, sizes = np.zeros((n, values.shape[1])), np.zeros((n, values.shape[1]))
-    np.add.at(sums, of, np.where(known, values, 0.0))
-    np.add.at(sizes, of, known)
-    estimate = ratio(sums.sum(axis=0), sizes.sum(axis=0))
-    if n < 2:
+    named, known = groups.astype(str), np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    estimate = ratio(filled.sum(axis=0), known.sum(axis=0))
+    if len(np.unique(named)) < 2:
         return Interval(estimate, np.full_like(estimate, np.nan), np.full_like(estimate, np.nan), level)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS)
-    drawn = ratio(counts @ sums, counts @ sizes)
+    drawn = ratio(*drawn_sums((filled, known), named, seed=seed, n=DRAWS))
     low, high = np.full((2, values.shape[1]), np.nan)
     if (some := np.isfinite(drawn).any(axis=0)).any():
         low[some], high[some] = np.nanquantile(drawn[:, some], [(1 - level) / 2, (1 + level) / 2], axis=0)

@@ -99,7 +99,7 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
         ['auroc', 'auroc_by_head', 'coverage']
     """
     from interp import plots
-    from interp.plots.overlap_study import name_axis
+    from interp.plots.overlap_study import mean_of_known, name_axis
     from interp.plots.style import figure_of
 
     asked: dict[str, Any] = {"region": analysis.region, "normalisation": analysis.normalisation}
@@ -122,7 +122,7 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
             )
     if np.isfinite(scores).any():
         null = 0.0 if "minus" in analysis.region else None
-        mean = _mean_over_samples(scores)
+        mean = mean_of_known(scores)
         figures["overlap_by_head"] = plots.plot_layer_by_head(mean, label=words, null=null, title="Mean over samples")
     ratio = analysis.above_measure if analysis.above_measure in ("cosine", "mass") else "mass"
     whole = np.isfinite(study.values(ratio, **asked)[:, list(study.layers), -1]).all(axis=1)
@@ -313,13 +313,6 @@ def _look(vlm: HookedVLM, study: OverlapStudy, samples: Sequence[Sample], name: 
     looked = trajectory(rows.pattern[:, :, 0], rows.layout, inputs.grids[0], sample_id=name)
     maps = np.stack([looked.image_map(layer=layer) for layer in range(looked.n_layers)])
     return _Seen(inputs.images[0], inputs.grids[0], maps, boxes_by_role(study.samples.set_index("id").loc[name]))
-
-
-def _mean_over_samples(values: np.ndarray) -> np.ndarray:
-    """The mean over the samples that have a value, [layer head+1]; NaN where none has."""
-    known = np.isfinite(values)
-    total, n = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
-    return np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from interp.clusters import drawn_sums, group_names
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, SHADE, layer_axis, legend_below, line_colours, new_axes, tidy
+from interp.sinks import ratio
 from interp.stats import Interval, wilson
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def plot_overlap_by_answer(
             ax.plot(layers, around.estimate, color=colour, linewidth=1.8, marker="o", markersize=3.2)
             draw_band(ax, layers, (around.low, around.high), colour)
     for name, null in nulls_of(study, measure, region=region, normalisation=normalisation).items():
-        means = _mean(null[known])
+        means = mean_of_known(null[known])
         style: dict[str, Any] = {"color": _null_colour(name), "linestyle": _dash(name), "marker": ".", "markersize": 3}
         ax.plot(layers, means, linewidth=1.3, label=NULLS.get(name, name), **style)
     shade = layer_axis(ax, values.shape[1])
@@ -273,10 +275,9 @@ def right_of(samples: pd.DataFrame) -> np.ndarray:
 
 def groups_of(samples: pd.DataFrame) -> np.ndarray:
     """What is drawn together in a bootstrap, int [sample]: the samples of one group; each alone where it has none."""
-    names = samples["group"].fillna("").astype(str) if "group" in samples else [""] * len(samples)
-    keys = [("group", name) if name else ("alone", str(place)) for place, name in enumerate(names)]
-    order = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    return np.array([order[key] for key in keys], dtype=np.int64)
+    names = group_names(samples)
+    order = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return np.array([order[name] for name in names], dtype=np.int64)
 
 
 def mean_over_groups(
@@ -293,16 +294,11 @@ def ratio_over_groups(
     above: Float[np.ndarray, "sample layer"], below: np.ndarray, groups: np.ndarray, *, seed: int, level: float = 0.95
 ) -> Interval:
     """Mean of `above` over mean of `below` with a percentile bootstrap over whole groups, [layer]; NaN over nothing."""
-    n_groups, of = len(np.unique(groups)), np.unique(groups, return_inverse=True)[1]
-    estimate = _divide(above.sum(axis=0), below.sum(axis=0))
-    if n_groups < 2:
+    estimate = ratio(above.sum(axis=0), below.sum(axis=0))
+    if len(np.unique(groups)) < 2:
         nothing = np.full_like(estimate, np.nan)
         return Interval(estimate, nothing, nothing, level)
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=_DRAWS)
-    sums = np.zeros((n_groups, 2, above.shape[1]))
-    np.add.at(sums, of, np.stack([above, below], axis=1))
-    draws = _divide(counts @ sums[:, 0], counts @ sums[:, 1])
+    draws = ratio(*drawn_sums((above, below), groups, seed=seed, n=_DRAWS))
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return Interval(estimate, low, high, level, _DRAWS)
 
@@ -322,15 +318,10 @@ def _of_region(region: str) -> str:
     return "boxes of the objects" if region == "union" else region.replace("minus", "object minus") + " object"
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the samples in which a null is defined, [layer]; NaN where it is in none."""
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """The mean over the samples that have a value, [...] of [sample ...]; NaN where none has."""
     known = np.isfinite(values)
-    return _divide(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0).astype(float))
-
-
-def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Division that gives NaN over nothing."""
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+    return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 def _null_colour(null: str) -> str:
