@@ -18,6 +18,7 @@ from torch import Tensor
 
 from interp.attention import sharing
 from interp.cache import Keep
+from interp.compat import cache_in, cache_name
 from interp.errors import HookError, InputError
 from interp.generation import Generation, as_generation, end_tokens, greedy_settings
 from interp.interventions import Hook, Intervention, PerSample
@@ -91,7 +92,7 @@ class Prefix:
         before = getattr(inner, "rope_deltas", None)
         try:
             with torch.no_grad():
-                self._cache = vlm.model(**tensors, use_cache=True, logits_to_keep=1).past_key_values
+                self._cache = cache_in(vlm.model(**tensors, use_cache=True, logits_to_keep=1))
             # of families whose positions count the image as fewer than its tokens
             self._position_shift = getattr(inner, "rope_deltas", None)
         finally:
@@ -169,7 +170,7 @@ class Prefix:
             output = self.vlm.model(
                 input_ids=ids,
                 attention_mask=mask,
-                past_key_values=cache,
+                **{cache_name(self.vlm.model): cache},
                 use_cache=True,
                 logits_to_keep=1,
                 **self._positions(mask, samples),
@@ -222,7 +223,7 @@ class Prefix:
                 output = self.vlm.model(
                     input_ids=tokens[-1][:, None],
                     attention_mask=mask,
-                    past_key_values=cache,
+                    **{cache_name(self.vlm.model): cache},
                     use_cache=True,
                     **self._positions(mask, list(range(len(self.inputs)))),
                 )

@@ -13,6 +13,7 @@ from transformer_lens.hook_points import HookPoint
 from transformers import PreTrainedModel
 
 from interp.attention import KEY_PREFIX, SITES, AttentionPoints, hook_attention, unhook_attention
+from interp.compat import cache_in
 from interp.errors import HookError, ModelError
 from interp.families import Family, Tower
 from interp.rows import Pass, show, visit
@@ -125,7 +126,7 @@ class Wiring:
         """Note how many rows the language model is about to compute, and after how many cached ones."""
         embedded = kwargs.get("inputs_embeds")
         rows: Any = kwargs.get("input_ids", args[0] if args else None) if embedded is None else embedded
-        cache = kwargs.get("past_key_values")
+        cache = cache_in(kwargs)
         self.now.length = rows.shape[1]
         self.now.offset = 0 if cache is None else int(cache.get_seq_length())
         if self.now.offset == 0:

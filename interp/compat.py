@@ -1,0 +1,25 @@
+"""Compat: what differs between versions of the libraries, asked of the object itself and never of a version number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
+
+CACHE_NAMES = ("cache", "past_key_values")
+"""What transformers calls the keys and values of earlier positions, in calls and in outputs: from 5.24 on, and before."""
+
+
+def cache_name(model: Any) -> str:
+    """The name under which a model's `forward` takes its cache.
+
+    Example:
+        >>> model(input_ids=ids, **{cache_name(model): cache})
+    """
+    taken = signature(model.forward).parameters
+    return next((name for name in CACHE_NAMES if name in taken), CACHE_NAMES[-1])
+
+
+def cache_in(given: Mapping[str, Any]) -> Any:
+    """The cache among the arguments of a call or the fields of an output, by either name; None where there is none."""
+    return next((given[name] for name in CACHE_NAMES if name in given and given[name] is not None), None)
