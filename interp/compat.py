@@ -23,3 +23,14 @@ def cache_name(model: Any) -> str:
 def cache_in(given: Mapping[str, Any]) -> Any:
     """The cache among the arguments of a call or the fields of an output, by either name; None where there is none."""
     return next((given[name] for name in CACHE_NAMES if name in given and given[name] is not None), None)
+
+
+def image_settings(processor: Any) -> Mapping[str, Any]:
+    """What a processor tells its image processor when nobody says otherwise.
+
+    An attribute of the processor; in earlier versions, defaults of the class that lists what its call takes.
+    """
+    own = getattr(processor, "images_kwargs", None)
+    if own is None:
+        own = getattr(getattr(processor, "valid_processor_kwargs", None), "_defaults", {}).get("images_kwargs", {})
+    return own

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.compat import image_settings
 from interp.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def filter_radius(image_processor: Any) -> int:
 
 def told(processor: Any, name: str) -> Any:
     """What a processor tells its image processor of a setting, or else that one's own."""
-    over = getattr(processor, "images_kwargs", {}).get(name)
+    over = image_settings(processor).get(name)
     return getattr(processor.image_processor, name) if over is None else over
 
 

@@ -16,6 +16,7 @@ from interp.families import all_families
 from interp.hooked_vlm import HookedVLM
 from interp.interventions import ScaleImageLogits, Untouched
 from interp.prefix import Prefix, WholePasses, share_prefill
+from interp.proof.attention import _rounding
 from interp.proof.pixels import check_photo
 from interp.proof.samples import noise, one_prompt
 from interp.zoo.tiny import TINY, build_tiny
@@ -57,6 +58,13 @@ def test_a_tolerance_grows_only_where_the_model_s_own_rounding_is_larger():
     assert [finding.tolerance for finding in small] == [0.0, proof.TOLERANCE, proof.TOLERANCE]
     assert large[0].tolerance == 0.0 and large[2].tolerance > proof.TOLERANCE
     assert all(finding.holds for finding in (*small, *large))
+
+
+def test_kernels_of_transformers_that_disagree_by_more_than_rounding_give_no_room():
+    """As eager and SDPA attention of a soft-capped model once did, by half a logit."""
+    ones = torch.ones(3)
+    assert _rounding([ones], [ones + 1e-5]) == pytest.approx(1e-5, rel=0.1)
+    assert _rounding([ones], [ones + 0.5]) == 0.0
 
 
 def proved(factor):
