@@ -7,7 +7,7 @@ from inspect import signature
 from typing import Any
 
 CACHE_NAMES = ("cache", "past_key_values")
-"""What transformers calls the keys and values of earlier positions, in calls and in outputs: from 5.24 on, and before."""
+"""What transformers calls the keys and values of earlier positions, in calls and outputs: from 5.24 on, and before."""
 
 
 def cache_name(model: Any) -> str:

@@ -55,8 +55,8 @@ def test_every_claim_holds_or_is_refused_by_name(name):
 def test_a_tolerance_grows_only_where_the_model_s_own_rounding_is_larger():
     """Weights that are scaled up make more of rounding; what is wrong is still off by more."""
     small, large = (proof.prove(proved(factor), "tiny-llava", ["rows", "bridge", "untouched"]) for factor in (1, 40))
-    assert [finding.tolerance for finding in small] == [0.0, proof.TOLERANCE, proof.TOLERANCE]
-    assert large[0].tolerance == 0.0 and large[2].tolerance > proof.TOLERANCE
+    assert small[0].tolerance == large[0].tolerance == 0.0
+    assert large[2].tolerance > 5 * small[2].tolerance >= 5 * proof.TOLERANCE
     assert all(finding.holds for finding in (*small, *large))
 
 

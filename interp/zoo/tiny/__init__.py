@@ -52,10 +52,14 @@ def build_tiny(name: str, *, seed: int = 0) -> tuple[Any, Any]:
         >>> type(model).__name__
         'LlavaForConditionalGeneration'
     """
+    import torch
+
     model_type = name.removeprefix(PREFIX)
     if name not in TINY:
         raise ModelError(f"no tiny model is called {name!r}: use one of {', '.join(TINY)}")
     build: Callable[[int], tuple[Any, Any]] = getattr(
         import_module(f"interp.zoo.tiny.{_MODULES[model_type]}"), f"build_{model_type}"
     )
-    return build(seed)
+    with torch.random.fork_rng(devices=[]):  # transformers draws some tensors from torch's own generator
+        torch.manual_seed(seed)
+        return build(seed)
