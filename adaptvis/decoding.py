@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adaptvis.contrast import NOISE_STEPS, divergence, noised_pixels, plausible_only
 from interp.compat import cache_in, cache_name
 from interp.errors import InputError
-from interp.generation import as_generation, greedy_settings, own_settings
+from interp.generation import as_generation, greedy_settings, own_settings, same_positions
 from interp.interventions import check_indices, spell, spell_number
 from interp.wiring import submodule
 
@@ -219,7 +218,7 @@ def _answer(
 
     vlm.check_wrapped()
     settings = greedy_settings(vlm, max_new_tokens)
-    with torch.no_grad(), own_settings(vlm.model, settings), _same_positions(vlm.model):
+    with torch.no_grad(), own_settings(vlm.model, settings), same_positions(vlm.model):
         tokens, first = vlm.model.generate(**inputs.tensors, generation_config=settings, custom_generate=decode)
     return as_generation(vlm, tokens, settings, first)
 
@@ -243,18 +242,6 @@ class _Run:
         self.state = self.model._update_model_kwargs_for_generation(output, self.state)
         self.begun = True
         return output.logits[:, -1].float()
-
-
-@contextmanager
-def _same_positions(model: Any) -> Iterator[None]:
-    """Some models keep the positions of their last prompt: put back what was there."""
-    inner: Any = getattr(model, "model", None)
-    before = getattr(inner, "rope_deltas", None)
-    try:
-        yield
-    finally:
-        if hasattr(inner, "rope_deltas"):
-            inner.rope_deltas = before
 
 
 # early layers ---------------------------------------------------------------------------------------------------

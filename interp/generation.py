@@ -108,6 +108,18 @@ def own_settings(model: Any, settings: Any) -> Iterator[None]:
         model.generation_config = before
 
 
+@contextmanager
+def same_positions(model: Any) -> Iterator[None]:
+    """Put back what a model remembers of its last prompt's positions, which some do: it is another run's matter."""
+    inner: Any = getattr(model, "model", None)
+    before = getattr(inner, "rope_deltas", None)
+    try:
+        yield
+    finally:
+        if hasattr(inner, "rope_deltas"):
+            inner.rope_deltas = before
+
+
 def as_generation(vlm: HookedVLM, tokens: Tensor, settings: Any, first_logits: Tensor) -> Generation:
     """Texts and lengths of generated ids [batch step]."""
     lengths = tuple(_length(row, end_tokens(settings)) for row in tokens.tolist())

@@ -1,12 +1,19 @@
 """The wheel holds the code, the data and both licences, and says so in its metadata."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import version
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from interp.datasets.shapes import shapes
 
 PACKAGES = ("interp", "adaptvis", "probes")
 
@@ -64,13 +71,90 @@ def test_the_wheel_is_typed_and_ships_no_tests(wheel):
     assert not [name for name in names if name.startswith(("tests/", "notebooks/", "docs/"))]
 
 
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The wheel unpacked where nothing else of the project lies, first on the path of whoever runs there."""
+    place = tmp_path_factory.mktemp("installed")
+    wheel.extractall(place)
+    shapes(1, kinds=("relation",))[0].image.save(place / "photo.png")
+    return place
+
+
+def run_installed(place, *arguments):
+    """A command of the installed package, in whose folder nothing of the sources is found; what it printed."""
+    env = {**os.environ, "PYTHONPATH": str(place), "PYTHONWARNINGS": "default"}
+    done = subprocess.run([sys.executable, *arguments], cwd=place, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ours = [line for line in done.stderr.splitlines() if re.search(r"(interp|adaptvis|probes)/.*Warning: ", line)]
+    assert [line for line in ours if re.search("Future|Deprecat", line)] == []
+    return done.stdout + done.stderr
+
+
+ASKED = ("Where is the red circle? Answer with left, right, top or bottom.",)
+
+
+def test_the_installed_package_is_the_one_that_runs(installed):
+    code = "import interp, adaptvis, probes; print(interp.__file__, adaptvis.__file__, probes.__file__)"
+    assert run_installed(installed, "-c", code).split() == [
+        str(installed / name / "__init__.py") for name in ("interp", "adaptvis", "probes")
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.compat
+@pytest.mark.parametrize(
+    "command, written",
+    [
+        (("interp", "selfcheck", "tiny-llava"), ()),
+        (("interp", "analyze", "photo.png", *ASKED), ("heatmaps.png", "summary.json")),
+        (("interp", "overlap", "--dataset", "shapes", "--n", "24"), ("report.html", "overlap.parquet")),
+        (("adaptvis", "evaluate", "--dataset", "shapes", "--n", "24", "--policy", "scaling"), ("report.html",)),
+        (("adaptvis", "demo", "--scenes", "200"), ("report.html", "results.parquet")),
+    ],
+    ids=lambda given: given[1] if len(given) > 1 and given[0] in PACKAGES else "",
+)
+def test_its_commands_run_and_warn_of_nothing_that_will_break(installed, command, written):
+    """No deprecation of our own use of a library reaches whoever runs a command."""
+    module, *arguments = command
+    out = () if arguments[0] == "selfcheck" else ("--out", "results")
+    shutil.rmtree(installed / "results", ignore_errors=True)
+    said = run_installed(installed, "-m", module, *arguments, *out)
+    assert "deprecated" not in said
+    assert [name for name in written if not (installed / "results" / name).is_file()] == []
+
+
+def declared(repo):
+    """What users of the package are told to install."""
+    project = tomllib.loads((repo / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    return [Requirement(line) for line in (*project["dependencies"], *extras["yolo"], *extras["onnx"])]
+
+
+@pytest.mark.skipif(
+    os.environ.get("PROVING_VERSIONS") != "floor", reason="these are not the lowest versions: make floor"
+)
+def test_the_lowest_versions_are_those_that_are_declared(repo):
+    """A bound that another library's bound overrules was never installed, and promises what nobody saw."""
+    lowest = {one.name: Version(next(iter(one.specifier)).version) for one in declared(repo)}
+    assert {name: Version(version(name).partition("+")[0]) for name in lowest} == lowest
+
+
+@pytest.mark.skipif("PROVING_VERSIONS" in os.environ, reason="these are not the locked versions")
+def test_the_lock_is_within_the_declared_ranges_and_names_no_registry(repo):
+    lines = (repo / "constraints.txt").read_text().splitlines()
+    locked = {}
+    for line in lines:
+        assert line.startswith("#") or Requirement(line)
+        assert "://" not in line
+        if not line.startswith("#"):
+            locked.setdefault(Requirement(line).name, []).append(next(iter(Requirement(line).specifier)).version)
+    assert [str(one) for one in declared(repo) if not all(pin in one.specifier for pin in locked[one.name])] == []
+
+
 def test_every_third_party_import_is_declared(repo):
     from test_imports import imported_packages
 
-    project = tomllib.loads((repo / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["yolo"], *extras["onnx"]]
-    names = {entry.split(">")[0].replace("-", "_") for entry in declared}
+    names = {one.name.replace("-", "_") for one in declared(repo)}
     modules = {{"pillow": "PIL"}.get(name, name) for name in names}
     ours = {*PACKAGES, *sys.stdlib_module_names}
     used = {name for package in PACKAGES for path in (repo / package).rglob("*.py") for name in imported_packages(path)}

@@ -1,15 +1,22 @@
 """The self-check refuses a model whose hooks are not real, and leaves it as it was."""
 
+import os
+import tomllib
+from importlib.metadata import version
+
 import pytest
 import tiny
 import torch
+from packaging.requirements import Requirement
 from transformers.models.clip.modeling_clip import CLIPAttention
 from transformers.models.llama.modeling_llama import LlamaAttention
 
-from interp import attention, selfcheck
+from interp import attention, prefix, selfcheck, wiring
 from interp.attention import SITES
 from interp.errors import ModelError
 from interp.hooked_vlm import HookedVLM
+from interp.proof import versions
+from interp.shared import shared_cache
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +94,55 @@ def test_rows_that_do_not_sum_to_one_are_refused(monkeypatch):
 def test_edits_that_are_dropped_are_refused(monkeypatch):
     monkeypatch.setattr(attention.EditedRows, "written_over", lambda edited, out: out)
     refuse(tiny.model(), "does not reach the output")
+
+
+def test_a_cached_step_that_is_taken_for_a_prompt_is_refused(monkeypatch):
+    """As when the cache got a name that nobody looked for: an edit of the last row then met every decoded one."""
+    monkeypatch.setattr(wiring, "cache_in", lambda kwargs: None)
+    refuse(tiny.model(), "a cached decode step: .* fired 0 times")
+
+
+def test_a_step_that_does_not_see_the_prompt_is_refused(monkeypatch):
+    def forgetful(*args):
+        kept = shared_cache(*args)
+        for layer in kept.layers:
+            layer.prompt.value.zero_()
+        return kept
+
+    monkeypatch.setattr(prefix, "shared_cache", forgetful)
+    refuse(tiny.model(), "a step on a shared prefill: it says something else")
+
+
+def test_a_step_that_drops_its_edit_is_refused(monkeypatch):
+    monkeypatch.setattr(prefix.Prefix, "_hooks", lambda self, interventions, samples: [])
+    refuse(tiny.model(), "a step on a shared prefill: an edit does not reach")
+
+
+def test_a_refusal_says_which_versions_are_proved(monkeypatch):
+    row = {
+        "versions": {"torch": version("torch").partition("+")[0], "transformers": "5.2.0", "transformer-lens": "4.1"}
+    }
+    older = {"versions": {**row["versions"], "transformers": "5.10.1"}}
+    monkeypatch.setattr(versions, "proved_versions", lambda: [row, older])
+    monkeypatch.setattr(wiring, "cache_in", lambda kwargs: None)
+    here = version("transformers")
+    refuse(
+        tiny.model(), f"torch .* is a proved version. transformers {here} is not proved: install transformers==5.10.1"
+    )
+
+
+@pytest.mark.skipif("PROVING_VERSIONS" in os.environ, reason="this run is what the table is written from")
+def test_the_proved_versions_are_within_the_declared_ranges(repo):
+    """And the lowest of them are the lowest that are declared."""
+    declared = {
+        Requirement(line).name: Requirement(line).specifier
+        for line in tomllib.loads((repo / "pyproject.toml").read_text())["project"]["dependencies"]
+    }
+    for name in versions.LIBRARIES:
+        proved = {entry["name"]: entry["versions"][name] for entry in versions.proved_versions()}
+        assert {"floor", "newest"} <= set(proved)
+        assert all(one in declared[name] for one in proved.values())
+        assert str(declared[name]) in (f">={proved['floor']}", f">={proved['floor'].removesuffix('.0')}")
 
 
 def test_a_model_whose_output_is_not_finite_is_refused():
