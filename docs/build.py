@@ -22,7 +22,7 @@ from site_pages import write_datasets
 from interp import HookedVLM, analyze
 from interp.datasets.shapes import shapes
 from interp.plots import plot_heatmaps, plot_overlap_by_layer, plot_photo, plot_share_by_layer
-from interp.proof import prove
+from interp.proof import prove, versions
 from interp.proof.report import entry, markdown
 from interp.trajectory import paper_layers
 from interp.zoo.tiny import TINY
@@ -91,13 +91,23 @@ prints it, and `python -m interp selfcheck MODEL` proves a checkpoint of your ow
 """
 
 
+VERSIONS = """
+## Versions
+
+All tests and the self-check of all families passed with these versions: `make floor` installs the lowest that are
+declared, `make newest` the newest of everything, each in an environment of its own, and writes its row. Where a claim
+fails on loading a model, the error says how your versions stand to these.
+
+"""
+
+
 def write_families(path: Path) -> Path:
     """Prove every family on its tiny model and write the table."""
     entries = []
     for name in TINY:
         vlm = HookedVLM.from_pretrained(name)
         entries.append(entry(vlm, prove(vlm, name)))
-    path.write_text(FAMILIES + markdown(entries), encoding="utf-8")
+    path.write_text(FAMILIES + markdown(entries) + VERSIONS + versions.markdown(), encoding="utf-8")
     return path
 
 
