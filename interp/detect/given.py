@@ -13,6 +13,7 @@ from interp.boxes import Box, Boxes
 from interp.detect.words import labels_for
 from interp.errors import DetectorError, InputError
 from interp.images import ImageSource, load_image, upright_size
+from interp.names import stays_inside
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -129,12 +130,15 @@ class GroundTruth:
             name: goes into results.
 
         Raises:
-            InputError: labels or a folder without boxes, or boxes of no photo at all.
+            InputError: labels or a folder without boxes, boxes of no photo at all, or of one outside the folder.
         """
         if boxes is None and (images is not None or labels is not None):
             raise InputError("a folder or labels were given without boxes: give the boxes of its photos too")
         if boxes is not None and not boxes:
             raise InputError("boxes of no photo were given: read them from label files, or leave them out")
+        outside = [path for path in boxes or () if not stays_inside(path)] if images is not None else []
+        if outside:
+            raise InputError(f"{outside[0]!r} is no path below the folder of images: name photos from that folder on")
         self.name = name
         self._in_samples = boxes is None
         self._boxes = dict(boxes or {})

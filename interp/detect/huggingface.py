@@ -98,8 +98,8 @@ class TransformersDetector:
             words: what to look for, matched to `labels` where there are some; None for everything.
 
         Returns:
-            Boxes in pixels of the photo as `load_image` reads it, the surest first, with labels out of `labels`, or else
-            out of `words`.
+            Boxes in pixels of the photo as `load_image` reads it, the surest first, with labels out of `labels`, or
+            else out of `words`.
 
         Raises:
             DetectorError: the model failed on this image, or there are more words than it can read.
