@@ -114,10 +114,10 @@ def run_sweep(
 
     Returns:
         One row per sample and setting: id, dataset, kind, row (in the data set's file; -1 if unknown), relation, group,
-        question, gold, options, setting, mode, alpha, layers, heads, text, probability (of the first token), the
-        measures of confidence in the untouched first token (`confidence`, `confidence_options`, ...) and the
-        probability `gold_probability` that it gives the right option; and from `score`: predicted, correct,
-        correct_paper, parsed.
+        question, gold, options, prompt (all of it, with one image placeholder), setting, mode, alpha, layers, heads,
+        text, probability (of the first token), the measures of confidence in the untouched first token (`confidence`,
+        `confidence_options`, ...) and the probability `gold_probability` that it gives the right option; and from
+        `score`: predicted, correct, correct_paper, parsed.
 
     Raises:
         InputError: no samples, two of one id, or a folder that can not be used.
@@ -224,7 +224,7 @@ class _Asking:
         answers += [each.generate(self.vlm, inputs, self.plan.max_new_tokens) for each in self.plan.decoders]
         told = [_setting(None), *map(_setting, self.plan.scalings)]
         told += [{**_setting(None), "setting": str(each)} for each in self.plan.decoders]
-        known = [_known(sample) for sample in samples]
+        known = [{**_known(sample), "prompt": asked} for sample, asked in zip(samples, inputs.prompts, strict=True)]
         sure = _confidences(self.vlm, samples, answers[0])
         probabilities = [answer.confidence for answer in answers]
         return [
