@@ -13,6 +13,7 @@ from adaptvis.published import SCALING_ALPHAS
 from interp.errors import InputError
 from interp.interventions import ScaleImageLogits, Untouched, spell
 from interp.prefix import share_prefill
+from interp.sample_checks import check_prompts, check_samples
 from interp.scoring import score
 from interp.study import prepare_samples
 
@@ -120,11 +121,14 @@ def run_sweep(
         `score`: predicted, correct, correct_paper, parsed.
 
     Raises:
-        InputError: no samples, two of one id, or a folder that can not be used.
+        InputError: no samples, samples that can not be asked (all are looked at before the first pass), or a folder
+            that can not be used.
     """
     from interp.output import record
     from interp.study import run_study
 
+    check_samples(samples, progress=progress)
+    check_prompts(vlm, samples, plan.prompt, progress=progress)
     asked = {"prompt": plan.prompt, "max_new_tokens": plan.max_new_tokens, "interventions": plan.settings}
     table = run_study(
         samples,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from interp.errors import InputError
-from interp.images import FORMATS, MAX_PIXELS, load_image, upright_size
+from interp.images import FORMATS, MAX_PIXELS, check_image, load_image, upright_size
 
 RNG = np.random.default_rng(0)
 
@@ -209,6 +209,29 @@ def test_what_is_no_image_is_refused(tmp_path):
         path = tmp_path / name
         path.write_bytes(content)
         assert name in refusal(path)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_checking_a_photo_tells_what_loading_it_would(tmp_path, form, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photo"
+    Image.fromarray(noise(64, 48)).save(path, form, **({"exif": exif} if form in ("JPEG", "PNG", "TIFF") else {}))
+    assert check_image(path) == load_image(path).size and check_image(load_image(path)) == load_image(path).size
+    whole = path.read_bytes()
+    refused = 0
+    for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0):
+        path.write_bytes(whole[: int(share * len(whole))])
+        told = []
+        for read in (check_image, lambda path: load_image(path).size):
+            try:
+                told.append(read(path))
+            except InputError as error:
+                told.append(str(error))
+        refused += isinstance(told[0], str)
+        assert told[0] == told[1], share
+    assert refused >= 5
 
 
 @pytest.fixture
