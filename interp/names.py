@@ -1,4 +1,4 @@
-"""Names: whether one that a file or data set gives is that of a file beside it, and leads nowhere else."""
+"""Names and texts from files: whether a name is that of a file beside them and leads nowhere else, a text is text."""
 
 from __future__ import annotations
 
@@ -32,3 +32,13 @@ def stays_inside(path: str) -> bool:
     leaves = any(one.anchor or ".." in one.parts or not one.parts for one in both)
     long = any(len(part.encode("utf-8", "surrogatepass")) > _LONGEST for part in both[0].parts)
     return not (leaves or long or _CONTROL.search(path))
+
+
+def is_text(text: str) -> bool:
+    r"""Whether a text can be written down: letters of a broken encoding can not.
+
+    Example:
+        >>> is_text("Tüte"), is_text("\udcff")
+        (True, False)
+    """
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)

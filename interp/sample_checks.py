@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from interp.datasets.refusals import all_of
 from interp.errors import InputError, SpatialLensError
 from interp.images import check_image
+from interp.names import is_text
 
 if TYPE_CHECKING:
     from interp.datasets.sample import Sample
@@ -85,6 +86,8 @@ def _wrong(sample: Sample) -> Iterator[InputError]:
         yield InputError("it has no id: give each an id of its own")
     if not isinstance(sample.question, str) or not sample.question.strip():
         yield InputError("its question is empty: ask something")
+    elif not is_text(sample.question):
+        yield InputError(f"its question {sample.question!r:.120} holds broken letters: write it in UTF-8")
     if not sample.answer.strip():
         yield InputError("its answer is empty: give the right one")
     folded = [option.strip().casefold() for option in sample.options]

@@ -43,6 +43,7 @@ def is_text(folder):
 WRONG = {
     "no id": (lambda folder: {"id": " "}, "has no id"),
     "no question": (lambda folder: {"question": " "}, "question is empty"),
+    "a question that is no text": (lambda folder: {"question": "Where \udcff?"}, "holds broken letters"),
     "no answer": (lambda folder: {"answer": "", "options": ()}, "answer is empty"),
     "options without the answer": (lambda folder: {"answer": "north"}, "answer 'north' is none of its options left"),
     "one option twice": (lambda folder: {"options": (*GOOD.options, "Left")}, "empty or double"),
@@ -125,6 +126,15 @@ def test_a_photo_of_a_shape_that_a_model_can_not_take_is_named():
     thin = replace(SAMPLES[2], image=Image.new("RGB", (2000, 4)), objects=())
     with pytest.raises(InputError, match=f"sample '{thin.id}'"):
         check_prompts(vlm, [*SAMPLES[:2], thin], "chat")
+
+
+@pytest.mark.parametrize("template", ["{% for %}", "{{ raise_exception('no') }}", "{{ a.b.c }}", "{{ ''.__class__ }}"])
+def test_a_chat_template_that_fails_is_one_line(template):
+    vlm = tiny.vlm()
+    vlm.processor.chat_template = template
+    with pytest.raises((ModelError, InputError)) as error:  # some templates only say nothing of the image
+        check_prompts(vlm, SAMPLES, "chat")
+    assert "\n" not in str(error.value) and "prompt" in str(error.value)
 
 
 BAD = [*SAMPLES[:5], replace(SAMPLES[5], question=f"<image> {SAMPLES[5].question}")]
