@@ -14,6 +14,7 @@ from adaptvis.splits import OFFICIAL_SIZES, split
 from adaptvis.sweep import PAPER_ALPHAS
 from interp.errors import InputError
 from interp.interventions import check_indices
+from interp.sample_checks import check_samples
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def evaluate_dataset(
     how = how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
     samples = read_dataset(dataset, folder, n=n, missing=missing, images=images)
     test, validation = split(samples, how, part), split(samples, how, "val") if tuned else None
+    check_samples([*test, *(validation or ())], progress=progress)
     if out is not None:
         _refuse_another_study(Path(out).expanduser(), resume=resume)
     from interp.hooked_vlm import HookedVLM  # here, as it is slow to import and what is refused needs none of it

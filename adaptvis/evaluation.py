@@ -15,6 +15,7 @@ from adaptvis.policies import AdaptVis, Baseline, Policy, ScalingVis
 from adaptvis.selection import choose_adaptvis, choose_scaling
 from adaptvis.sweep import PAPER_ALPHAS, UNTOUCHED, Decoder, Plan, grid, policy_rows, run_sweep
 from interp.errors import InputError
+from interp.sample_checks import check_prompts, check_samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,6 +158,9 @@ def evaluate(
         InputError: the parts share a sample, one is empty, two samples have one id, or a policy is not known.
     """
     _check_parts(test, validation)
+    if validation is not None:  # whose sweep comes first, and looks at its own
+        check_samples(test, progress=progress)
+        check_prompts(vlm, test, prompt, progress=progress)
     _check_words(vlm, [*test, *(validation or ())])
     names = tuple(dict.fromkeys(("baseline", *policies)))
     chosen = {name: settings.policy(name) for name in names}

@@ -22,6 +22,7 @@ from adaptvis.selection import thresholds_of
 from adaptvis.splits import OFFICIAL_SIZES, official_split
 from adaptvis.sweep import UNTOUCHED, confidence_of, rows_under
 from adaptvis.yesno import yes_no_scores
+from interp.datasets.prompts import in_papers_words
 from interp.errors import InputError
 from interp.interventions import spell
 from interp.scoring import YES_NO
@@ -235,7 +236,10 @@ def _first_layer(name: str, own: str) -> int:
 def _published(
     evaluation: Evaluation, dataset: str, model: str, groups: pd.DataFrame, yes_no: pd.DataFrame
 ) -> pd.DataFrame:
-    """Published numbers beside those of the policies that have any; refuses what is not the official test split."""
+    """Published numbers beside those of the policies that have any.
+
+    Refuses what is not the official test split, or was not asked in the words that the numbers were had with.
+    """
     import pandas as pd
 
     rows = evaluation.rows("baseline")
@@ -251,7 +255,22 @@ def _published(
             reason = found.reason or reason
     if not tables:
         raise InputError(reason)
+    _refuse_other_words(dataset, evaluation.rows("baseline"))
     return pd.concat(tables, ignore_index=True)
+
+
+def _refuse_other_words(dataset: str, rows: pd.DataFrame) -> None:
+    """Refuse samples that were asked otherwise than the AdaptVis evaluation asks a data set."""
+    if "prompt" not in rows:
+        raise InputError(
+            "the published numbers are of the paper's prompts, and these answers do not say what was asked"
+        )
+    others = [text for text in rows["prompt"].unique() if not in_papers_words(dataset, str(text))]
+    if others:
+        raise InputError(
+            f"the published numbers are of the paper's prompts, and {len(others)} of these are other words, such as "
+            f"{others[0][:120]!r}: ask with prompt='paper' (--prompt paper) and the questions of the data set"
+        )
 
 
 def _with_settings(rows: pd.DataFrame, policy: object, dataset: str) -> pd.DataFrame:

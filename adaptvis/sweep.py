@@ -13,6 +13,7 @@ from adaptvis.published import SCALING_ALPHAS
 from interp.errors import InputError
 from interp.interventions import ScaleImageLogits, Untouched, spell
 from interp.prefix import share_prefill
+from interp.sample_checks import check_prompts, check_samples
 from interp.scoring import score
 from interp.study import prepare_samples
 
@@ -114,17 +115,20 @@ def run_sweep(
 
     Returns:
         One row per sample and setting: id, dataset, kind, row (in the data set's file; -1 if unknown), relation, group,
-        question, gold, options, setting, mode, alpha, layers, heads, text, probability (of the first token), the
-        measures of confidence in the untouched first token (`confidence`, `confidence_options`, ...) and the
-        probability `gold_probability` that it gives the right option; and from `score`: predicted, correct,
-        correct_paper, parsed.
+        question, gold, options, prompt (all of it, with one image placeholder), setting, mode, alpha, layers, heads,
+        text, probability (of the first token), the measures of confidence in the untouched first token (`confidence`,
+        `confidence_options`, ...) and the probability `gold_probability` that it gives the right option; and from
+        `score`: predicted, correct, correct_paper, parsed.
 
     Raises:
-        InputError: no samples, two of one id, or a folder that can not be used.
+        InputError: no samples, samples that can not be asked (all are looked at before the first pass), or a folder
+            that can not be used.
     """
     from interp.output import record
     from interp.study import run_study
 
+    check_samples(samples, progress=progress)
+    check_prompts(vlm, samples, plan.prompt, progress=progress)
     asked = {"prompt": plan.prompt, "max_new_tokens": plan.max_new_tokens, "interventions": plan.settings}
     table = run_study(
         samples,
@@ -224,7 +228,7 @@ class _Asking:
         answers += [each.generate(self.vlm, inputs, self.plan.max_new_tokens) for each in self.plan.decoders]
         told = [_setting(None), *map(_setting, self.plan.scalings)]
         told += [{**_setting(None), "setting": str(each)} for each in self.plan.decoders]
-        known = [_known(sample) for sample in samples]
+        known = [{**_known(sample), "prompt": asked} for sample, asked in zip(samples, inputs.prompts, strict=True)]
         sure = _confidences(self.vlm, samples, answers[0])
         probabilities = [answer.confidence for answer in answers]
         return [

@@ -147,6 +147,7 @@ def analyze_command(options: argparse.Namespace) -> int:
         device=options.device,
         dtype=options.dtype,
         revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
         sample_id=Path(options.photo).stem,
     )
     written = analysis.save(folder)

@@ -228,6 +228,7 @@ def analyze(
     device: str | None = None,
     dtype: Any = "auto",
     revision: str | None = None,
+    trust_remote_code: bool = False,
     sample_id: str | None = None,
 ) -> Analysis:
     """Ask a question about a photo and measure where the model looks.
@@ -235,7 +236,7 @@ def analyze(
     Args:
         photo: path, PIL image or array.
         question: such as `Where is the mug in relation to the table?`.
-        model: hub name, folder, embedded model, or a `HookedVLM` (then without device, dtype, revision).
+        model: hub name, folder, embedded model, or a `HookedVLM` (then without what is for loading).
         detector: what `interp.detect.load_detector` takes (YOLO weights, `shapes-detector`, an ONNX file, a model of
             transformers), or any `Detector`; none by default.
         layers: 0-based layers that the heat maps show; by default the paper's and some before and after.
@@ -251,6 +252,7 @@ def analyze(
         device: where a model that is loaded here goes.
         dtype: its type.
         revision: its revision on the hub.
+        trust_remote_code: whether code that comes with it may run.
         sample_id: what tables call this photo; by default the name of its file, without the ending.
 
     Example:
@@ -273,7 +275,8 @@ def analyze(
     image = load_image(photo)
     folder = None if out is None else OutputFolder(out)
     finder = photo_detector(detector, download=download, device="cpu" if device in (None, "auto") else str(device))
-    vlm = _load_model(model, device=device, dtype=dtype, revision=revision)
+    how = {"device_map": device, "dtype": dtype, "revision": revision, "trust_remote_code": trust_remote_code}
+    vlm = _load_model(model, how)
     shown = check_indices(layers, vlm.cfg.n_layers, "layer") if layers is not None else default_layers(vlm.cfg.n_layers)
     if not shown:
         raise InputError("layers is empty, so no heat map would be drawn: name some, or leave it out")
@@ -335,13 +338,13 @@ def default_layers(n_layers: int) -> tuple[int, ...]:
     return tuple(sorted(around | set(paper_layers(n_layers))))
 
 
-def _load_model(model: str | Path | HookedVLM, *, device: str | None, dtype: Any, revision: str | None) -> HookedVLM:
+def _load_model(model: str | Path | HookedVLM, how: dict[str, Any]) -> HookedVLM:
     """The model, loaded unless it is already."""
     from interp.hooked_vlm import HookedVLM
 
     if not isinstance(model, HookedVLM):
-        return HookedVLM.from_pretrained(model, device_map=device, dtype=dtype, revision=revision)
-    if (device, dtype, revision) != (None, "auto", None):
+        return HookedVLM.from_pretrained(model, **how)
+    if tuple(how.values()) != (None, "auto", None, False):
         raise InputError("device, dtype and revision are for loading: this model is loaded already, leave them out")
     return model
 

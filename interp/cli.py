@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add --model, --device, --dtype, --revision, --prompt and --debug."""
+    """Add --model, --device, --dtype, --revision, --trust-remote-code, --prompt and --debug."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model", default=EMBEDDED[0], help="hub name, folder, or embedded model (default: %(default)s)"
@@ -37,6 +37,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default=None, help="where to run: cpu, cuda, cuda:1, auto (default: cpu)")
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: the checkpoint's)")
     group.add_argument("--revision", default=None, help="revision of the model on the hub")
+    group.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="let Python code that comes with the model run; without, a model that brings some is refused",
+    )
     group.add_argument(
         "--prompt",
         choices=("chat", "paper", "raw"),
@@ -57,7 +62,11 @@ def load(options: argparse.Namespace) -> HookedVLM:
     from interp.hooked_vlm import HookedVLM
 
     return HookedVLM.from_pretrained(
-        options.model, dtype=options.dtype, device_map=options.device, revision=options.revision
+        options.model,
+        dtype=options.dtype,
+        device_map=options.device,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
     )
 
 

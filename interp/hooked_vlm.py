@@ -93,7 +93,7 @@ class HookedVLM(HookedRootModule):
             device_map: where the model goes, as transformers understands it.
             revision: a branch, tag or commit on the hub.
             self_check: prove on load that hooks see and change what they should; see `interp.selfcheck`.
-            **kwargs: passed on to transformers' `from_pretrained`.
+            **kwargs: see `interp.loading.load_model`; `trust_remote_code=True` lets a checkpoint's own code run.
 
         Raises:
             ModelError: it can not be loaded, is of an unknown family, or fails its self-check.

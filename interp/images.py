@@ -15,6 +15,12 @@ from interp.errors import InputError
 
 ImageSource = str | Path | Image.Image | np.ndarray
 
+FORMATS = (
+    *("AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "JXL", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI"),
+    *("TGA", "TIFF", "WEBP"),
+)
+"""Formats of pixels that are read, by Pillow's names and whatever the file is called; others may start programs."""
+
 MAX_PIXELS = 150_000_000
 """Largest photo that is read, in pixels. Pillow itself refuses a little above it, as a decompression bomb."""
 
@@ -39,8 +45,8 @@ def load_image(source: ImageSource) -> Image.Image:
         A new image of mode RGB in the original resolution; the source is left as it was.
 
     Raises:
-        InputError: no such file, a folder, a file that is broken, cut off or no image, an array of another shape or
-            range, or more than `MAX_PIXELS` pixels.
+        InputError: no such file, a folder, a file that is broken, cut off or of none of `FORMATS`, an array of another
+            shape or range, or more than `MAX_PIXELS` pixels.
 
     Example:
         >>> load_image(np.zeros((480, 640), dtype=np.uint8)).size
@@ -65,12 +71,32 @@ def upright_size(source: ImageSource) -> tuple[int, int]:
     return _taken(source, _upright_size)
 
 
+def check_image(source: ImageSource) -> tuple[int, int]:
+    """Prove that `load_image` can read a photo, and give the size that it has then, in pixels.
+
+    A JPEG file is read whole and decoded small, which takes a fraction of the time.
+
+    Args:
+        source: what `load_image` takes.
+
+    Raises:
+        InputError: what `load_image` refuses.
+
+    Example:
+        >>> check_image(np.zeros((480, 640), dtype=np.uint8))
+        (640, 480)
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _taken(source, _proved_size)
+    return load_image(source).size
+
+
 def _taken(source: ImageSource, take: Callable[[Image.Image, str], _T]) -> _T:
     """What `take` makes of a source as an image and of what messages call it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's on large photos and damaged metadata: both are dealt with here
         if isinstance(source, Image.Image):
-            return take(source, "the image given")
+            return take(_of_known_format(source), "the image given")
         if isinstance(source, np.ndarray):
             return take(_image_of_array(source), f"the array of shape {source.shape}")
         if isinstance(source, (str, os.PathLike)):
@@ -85,7 +111,7 @@ def _read(path: Path, take: Callable[[Image.Image, str], _T]) -> _T:
     try:
         if path.is_dir():
             raise InputError(f"{str(path)!r} is a folder: give the path of one photo")
-        with Image.open(path) as image:
+        with Image.open(path, formats=_formats_here()) as image:
             return take(image, repr(str(path)))
     except FileNotFoundError:
         raise InputError(f"there is no file {str(path)!r}: check the path of the photo") from None
@@ -97,6 +123,19 @@ def _read(path: Path, take: Callable[[Image.Image, str], _T]) -> _T:
         raise InputError(f"{str(path)!r} is no image of a format that can be read: {_ADVICE}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} is no image that can be read ({_one_line(error)}): {_ADVICE}") from error
+
+
+def _formats_here() -> list[str]:
+    """Those of `FORMATS` that this installation can decode."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _of_known_format(image: Image.Image) -> Image.Image:
+    """Refuse an image that was opened and not yet decoded, of a format that is not read from files either."""
+    if image.format is not None and image.format not in FORMATS and getattr(image, "tile", None):
+        raise InputError(f"the image given is of format {image.format}, which is not read: convert it to RGB first")
+    return image
 
 
 _ADVICE = "give a whole file of a common format such as JPEG or PNG"
@@ -134,6 +173,16 @@ def _upright_size(image: Image.Image, name: str) -> tuple[int, int]:
     _check_size(image, name)
     width, height = image.size
     return (height, width) if _lies_on_its_side(image) else (width, height)
+
+
+def _proved_size(image: Image.Image, name: str) -> tuple[int, int]:
+    """The upright size of an image that was just opened, once it is decoded."""
+    if image.format not in ("JPEG", "MPO"):
+        return _upright_rgb(image, name).size
+    size = _upright_size(image, name)
+    image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+    _upright_rgb(image, name)
+    return size
 
 
 def _lies_on_its_side(image: Image.Image) -> bool:

@@ -16,6 +16,7 @@ from interp.errors import InputError, ModelError
 from interp.families import family_of
 from interp.images import ImageSource, load_image
 from interp.layout import TokenLayout, find_kinds
+from interp.names import is_text
 
 if TYPE_CHECKING:
     from interp.grid import ImageGrid
@@ -114,8 +115,8 @@ def make_prompt(question: str, processor: Any, style: str, *, wrapped_image: str
     """Wrap one question in a prompt with exactly one image placeholder, which is wrapped as the family does it.
 
     Raises:
-        InputError: an unknown style, an empty question, or not exactly one image in the prompt.
-        ModelError: the processor has no chat template.
+        InputError: an unknown style, a question that is empty or no text, or not exactly one image in the prompt.
+        ModelError: the processor has no chat template, or one that fails.
     """
     if style not in PROMPTS:
         raise InputError(f"prompt style {style!r} is not known: use one of {', '.join(PROMPTS)}")
@@ -123,6 +124,8 @@ def make_prompt(question: str, processor: Any, style: str, *, wrapped_image: str
         raise InputError(
             f"the question is empty ({question!r}): ask something, such as 'Where is the mug in the photo?'"
         )
+    if not is_text(question):
+        raise InputError(f"the question {question!r:.120} holds broken letters: write it in UTF-8")
     if style == "raw":
         text = question
     elif processor.image_token in question:
@@ -134,14 +137,25 @@ def make_prompt(question: str, processor: Any, style: str, *, wrapped_image: str
     elif getattr(processor, "chat_template", None) is None:
         raise ModelError("this processor has no chat template: use prompt='paper' or prompt='raw'")
     else:
-        content = [{"type": "image"}, {"type": "text", "text": question}]
-        text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        text = _in_chat(question, processor)
     found = text.count(processor.image_token)
     if found != 1:
         raise InputError(
             f"the prompt holds {found} images instead of one: write {processor.image_token!r} once where the image goes"
         )
     return text
+
+
+def _in_chat(question: str, processor: Any) -> str:
+    """The question in the processor's chat template, which is a program that a checkpoint brings and may fail."""
+    content = [{"type": "image"}, {"type": "text", "text": question}]
+    try:
+        return processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    except Exception as error:
+        why = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"this processor's chat template fails ({type(error).__name__}: {why}): use prompt='paper' or prompt='raw'"
+        ) from error
 
 
 def _tokenize(model: Any, processor: Any, photos: list[Image.Image], prompts: list[str]) -> dict[str, torch.Tensor]:

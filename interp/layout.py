@@ -97,12 +97,18 @@ def find_kinds(
     body_start = min((place for place in (prompt.find(image_token), start) if place >= 0), default=0)
     text[: _system_end(prompt[:body_start])] = "system"
     if start >= 0:
-        options = re.search(r"\bAnswer with\b", question)
-        text[start : start + (options.start() if options else len(question))] = "question"
+        listed = _OPTIONS.search(question)
+        text[start : start + len(question)] = "question"
+        if listed:
+            text[start + listed.start() : start + listed.end()] = "template"
     for match in re.finditer(re.escape(image_token), prompt):
         text[match.start() : match.end()] = "image"
     bos = next((place for place, flag in enumerate(special) if flag), None)
     return [_kind_of(text, prompt, span, bos=place == bos) for place, span in enumerate(spans)]
+
+
+_OPTIONS = re.compile(r"\bAnswer with\b(?:[^:.?!]*:(?=\s*\S)|.*)", re.DOTALL)
+"""The list of options, up to the end or to a colon, behind which a question may have what it is about."""
 
 
 def _system_end(head: str) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from interp.errors import InputError, ModelError, SpatialLensError
+from interp.names import is_plain_name
 from interp.zoo.tiny import PREFIX as TINY_PREFIX
 from interp.zoo.tiny import build_tiny
 
@@ -17,10 +19,31 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+PLACE = (
+    "revision",
+    "cache_dir",
+    "token",
+    "local_files_only",
+    "force_download",
+    "proxies",
+    "subfolder",
+    "code_revision",
+)
+"""What says where files come from: configuration, weights and processor are all loaded with it."""
+
+
 def load_model(
-    name: str | Path, *, dtype: Any = "auto", device_map: Any = None, revision: str | None = None, **kwargs: Any
+    name: str | Path, *, dtype: Any = "auto", device_map: Any = None, trust_remote_code: bool = False, **kwargs: Any
 ) -> tuple[PreTrainedModel, Any]:
     """Load a model (safetensors only) and its processor, ready to run: in eval mode, parameters frozen.
+
+    Args:
+        name: hub name, folder, or embedded name.
+        dtype: a torch dtype or its name.
+        device_map: where the model goes, as transformers understands it.
+        trust_remote_code: whether Python code that comes with the checkpoint may run; it is refused by default.
+        **kwargs: for transformers' `from_pretrained`: what is in `PLACE` reaches configuration, weights and processor,
+            the rest the weights alone.
 
     Raises:
         ModelError: nothing of that name, files that are broken or do not fit, or a model that is no VLM.
@@ -32,28 +55,31 @@ def load_model(
     if str(device_map).startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {str(device_map)!r} is asked for and there is no CUDA device here: use cpu or auto")
     if name.startswith(TINY_PREFIX):
-        return _tiny(name, dtype, device_map, revision=revision, **kwargs)
+        return _tiny(name, dtype, device_map, **kwargs)
     place = resolve(name)
+    shared, own = split_options(kwargs, trust_remote_code=trust_remote_code)
+    config = None
     try:
-        config = AutoConfig.from_pretrained(place, revision=revision)
-        if type(config) not in AutoModelForImageTextToText._model_mapping:
-            raise ModelError(f"{name!r} holds a {config.model_type!r} model, not a vision-language model")
-        with _quietly():
+        with unasked():
+            config = AutoConfig.from_pretrained(place, **shared)
+            if type(config) not in AutoModelForImageTextToText._model_mapping:
+                raise ModelError(f"{name!r} holds a {config.model_type!r} model, not a vision-language model")
+            refuse_foreign_shards(place, config, shared, variant=own.get("variant"))
             model, report = AutoModelForImageTextToText.from_pretrained(
                 place,
                 dtype=read_dtype(dtype),
                 device_map=device_map,
-                revision=revision,
                 use_safetensors=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # so that the report names them; they are refused below
-                **kwargs,
+                **shared,
+                **own,
             )
-        processor = AutoProcessor.from_pretrained(place, revision=revision)
+            processor = AutoProcessor.from_pretrained(place, **shared)
     except SpatialLensError:
         raise
     except Exception as error:
-        raise ModelError(_why(name, error)) from error
+        raise ModelError(own_code(name, error, helps=config is not None) or _why(name, error)) from error
     unfit = sorted(report["missing_keys"]) + [
         f"{key} {tuple(there)} instead of {tuple(wanted)}" for key, there, wanted in sorted(report["mismatched_keys"])
     ]
@@ -123,17 +149,93 @@ def read_dtype(dtype: Any) -> Any:
     return found
 
 
+def split_options(
+    options: Mapping[str, Any], *, trust_remote_code: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What configuration, weights and processor are all loaded with, and what is for the weights alone.
+
+    Whether a checkpoint's own code may run is always said: transformers asks on standard input where it is not.
+
+    Example:
+        >>> split_options({"token": "hf_...", "attn_implementation": "eager"})
+        ({'trust_remote_code': False, 'token': 'hf_...'}, {'attn_implementation': 'eager'})
+    """
+    shared = {name: value for name, value in options.items() if name in PLACE and value is not None}
+    own = {name: value for name, value in options.items() if name not in PLACE}
+    return {"trust_remote_code": bool(trust_remote_code), **shared}, own
+
+
+def refuse_foreign_shards(place: str, config: Any, shared: Mapping[str, Any], *, variant: str | None = None) -> None:
+    """Refuse an index of weights that names anything but plain safetensors files beside it: those would be unpickled.
+
+    Raises:
+        ModelError: it does, or the index is no index.
+    """
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, cached_file
+
+    usual = SAFE_WEIGHTS_INDEX_NAME if not variant else SAFE_WEIGHTS_INDEX_NAME.replace("index.", f"index.{variant}.")
+    told = getattr(config, "transformers_weights", None)
+    where = {name: shared[name] for name in PLACE if name in shared and name != "code_revision"}
+    quiet = dict.fromkeys((f"_raise_exceptions_for_{what}" for what in ("missing_entries", "connection_errors")), False)
+    found = cached_file(place, told or usual, **where, **quiet) if not told or told.endswith(".index.json") else None
+    if found is None:
+        return
+    try:
+        files = set(json.loads(Path(found).read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{str(found)!r} is no index of weights ({error!r}): give whole files") from error
+    strange = sorted(str(file) for file in files if not _is_shard(file))
+    if strange:
+        raise ModelError(
+            f"the index of weights {Path(found).name!r} of {place!r} names {strange[0]!r}: only safetensors files "
+            "beside it are read, so save the model with save_pretrained, which writes them"
+        )
+
+
+def _is_shard(file: Any) -> bool:
+    return isinstance(file, str) and is_plain_name(file) and file.endswith(".safetensors")
+
+
+def own_code(name: str, error: Exception, *, helps: bool) -> str | None:
+    """What to say where loading failed because files bring Python code of their own; None for any other error.
+
+    Args:
+        name: the checkpoint.
+        error: what transformers raised.
+        helps: whether allowing the code would be of use; a model of a kind that it does not know itself is not.
+    """
+    if "trust_remote_code" not in str(error) and "custom code" not in str(error):
+        return None
+    allow = ", or read that code and, if you trust it, allow it with trust_remote_code=True (--trust-remote-code)"
+    return (
+        f"{name!r} brings Python code of its own, which is not run: use a checkpoint that transformers knows by itself "
+        f"(their names often end in -hf){allow if helps else ''}"
+    )
+
+
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep transformers from printing its table of tensors: what matters of it becomes one error."""
+def unasked() -> Iterator[None]:
+    """Keep transformers from asking on standard input, and from printing its table of tensors.
+
+    It asks wherever it loads a part and was not told whether to trust code; some of its own calls forget to say so.
+    """
+    from transformers import dynamic_module_utils as dynamic
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
+    verbosity, patience = logging.get_verbosity(), getattr(dynamic, PATIENCE, None)
     logging.set_verbosity_error()
+    if patience is not None:
+        setattr(dynamic, PATIENCE, 0)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        logging.set_verbosity(verbosity)
+        if patience is not None:
+            setattr(dynamic, PATIENCE, patience)
+
+
+PATIENCE = "TIME_OUT_REMOTE_CODE"
+"""For how many seconds transformers waits for an answer; with 0 it refuses."""
 
 
 def _why(name: str, error: Exception) -> str:

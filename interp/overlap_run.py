@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from interp.nulls import NULLS, REGIONS, BoxPool
 from interp.overlap_rows import Asking, Measuring
 from interp.overlap_vision import ALSO, tower_settings
 from interp.roles import GROUND_TRUTH, Roles, digest, find_roles, has_boxes, loaded, refuse_without_boxes
+from interp.sample_checks import check_prompts, check_samples
 from interp.trajectory import NORMALISATIONS
 from interp.zoo import EMBEDDED
 from interp.zoo.tiny import PREFIX
@@ -89,8 +91,9 @@ def study_overlap(
         (100, 12, 9)
 
     Raises:
-        InputError: no samples, a name that is not known, a layer that does not exist, nothing to draw `shuffled` boxes
-            from, or a folder that can not be used.
+        InputError: no samples, samples that can not be asked (all are looked at before the first pass), a name that is
+            not known, a layer that does not exist, nothing to draw `shuffled` boxes from, or a folder that can not be
+            used.
         DetectorError: the detector can not be loaded, or knows none of the objects.
         RefusedError: `also`, of a model that can not show what feeds its image tokens.
     """
@@ -104,12 +107,15 @@ def study_overlap(
     if not isinstance(vlm, HookedVLM):
         raise InputError(f"the model is a {type(vlm).__name__}: load it with HookedVLM.from_pretrained first")
     asked: dict[str, Any] = {"normalisations": normalisations, "nulls": nulls, "also": also}
-    check_request(samples, detector, **asked, draws=draws, batch=batch, seed=seed)
+    check_request(samples, detector, **asked, draws=draws, batch=batch, seed=seed, progress=progress)
     measured = tuple(range(vlm.cfg.n_layers)) if layers is None else check_indices(layers, vlm.cfg.n_layers, "layer")
     if not measured:
         raise InputError("layers is empty, so nothing would be measured: name some, or leave it out")
     if out is not None:
         refuse_begun(out, resume=resume)
+    check_prompts(vlm, samples, prompt, progress=progress)
+    if "relative" in normalisations:
+        check_prompts(vlm, [replace(samples[0], question=neutral_prompt, meta={})], prompt)
     tower = tower_settings(vlm, prepare_samples(vlm, samples[:1], prompt)) if also else {}
     looking = loaded(detector)
     roles = find_roles(samples, detector=looking, batch=batch, cache=_cache(looking, out), progress=progress)
@@ -167,8 +173,9 @@ def check_request(
     batch: int,
     seed: int,
     also: Sequence[str] = (),
+    progress: bool = True,
 ) -> None:
-    """Refuse what no model is needed to refuse.
+    """Refuse what no model is needed to refuse: a request that can not be, and samples that nobody could be asked.
 
     Raises:
         InputError: see `study_overlap`.
@@ -185,6 +192,7 @@ def check_request(
             raise InputError(f"{name} {number!r} can not be used: give a whole number from {least} on")
     if not samples:
         raise InputError("there are no samples to ask: give at least one")
+    check_samples(samples, progress=progress)
     if isinstance(detector, str) and detector == GROUND_TRUTH:
         refuse_without_boxes(samples)
 

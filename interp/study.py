@@ -134,14 +134,19 @@ def refuse_begun(out: str | Path, *, resume: bool) -> None:
 
 def prepare_samples(vlm: HookedVLM, samples: Sequence[Sample], prompt: str) -> VLMInputs:
     """One batch of samples; with `paper`, a sample whose own prompt differs from the usual one is asked with that."""
+    questions, style = questions_of(vlm, samples, prompt)
+    return vlm.prepare([sample.image for sample in samples], questions, prompt=style)
+
+
+def questions_of(vlm: HookedVLM, samples: Sequence[Sample], prompt: str) -> tuple[list[str], str]:
+    """What a batch of samples is asked, and the prompt style that this is written for."""
     from interp.datasets.questions import paper_prompt
 
-    images, questions = [sample.image for sample in samples], [sample.question for sample in samples]
     if prompt != "paper" or not any("paper_prompt" in sample.meta for sample in samples):
-        return vlm.prepare(images, questions, prompt=prompt)
+        return [sample.question for sample in samples], prompt
     image = vlm.family.wrapped_image.format(vlm.processor.image_token)
     whole = [str(sample.meta.get("paper_prompt", paper_prompt(sample.question))) for sample in samples]
-    return vlm.prepare(images, [text.replace("<image>", image) for text in whole], prompt="raw")
+    return [text.replace("<image>", image) for text in whole], "raw"
 
 
 def batches(samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
@@ -207,14 +212,11 @@ def _is_plain(value: Any) -> bool:
 
 
 def _entries(samples: Sequence[Sample]) -> list[Entry]:
+    from interp.sample_checks import refuse_equal_ids
+
+    refuse_equal_ids(samples)
     known: dict[Path, str] = {}
-    here = [Entry(place, sample.id, _content_key(sample, known)) for place, sample in enumerate(samples)]
-    seen: set[str] = set()
-    for entry in here:
-        if entry.id in seen:
-            raise InputError(f"two samples have the id {entry.id!r}: give each an id of its own")
-        seen.add(entry.id)
-    return here
+    return [Entry(place, sample.id, _content_key(sample, known)) for place, sample in enumerate(samples)]
 
 
 def _left(batches: Iterable[list[int]], done: set[int], folder: Path) -> Iterator[list[int]]:
@@ -357,5 +359,9 @@ def _kept(shards: Shards, *, told: bool) -> Iterator[None]:
             error.add_note(f"what was measured since the last writing is lost: {second}")
         if told:
             folder = str(shards.path.parent)
-            error.add_note(f"{folder!r} keeps what was measured: go on with resume=True (--resume)")
+            changed = ", with the same samples (others make another study, for another folder)"
+            error.add_note(
+                f"{folder!r} keeps what was measured: go on with resume=True (--resume)"
+                f"{changed if isinstance(error, InputError) else ''}"
+            )
         raise

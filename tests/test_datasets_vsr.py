@@ -7,8 +7,11 @@ import pytest
 from PIL import Image
 
 from interp.datasets import check_dataset, read_dataset
+from interp.datasets.prompts import in_papers_words
 from interp.datasets.vsr import objects_told
 from interp.errors import InputError
+from interp.hooked_vlm import HookedVLM
+from interp.study import prepare_samples
 
 ROW = {
     "image": "000000000009.jpg",
@@ -60,7 +63,7 @@ def test_that_statements_load_with_photos(assets):
     assert [item.name for item in first.objects] == ["cat", "car"] and first.relation == "under"
     assert first.options == ("yes", "no") and first.answer == "no" and first.meta["label"] == 0
     assert first.id == "vsr-00000" and first.group == "000000000650.jpg"
-    assert first.question.endswith("Answer with yes or no. The cat is under the car.")
+    assert first.question.endswith("Answer with yes or no: The cat is under the car.")
     # the file's own field leads to the photos as well
     assert read_dataset("vsr", assets / "vsr" / "vsr_on_coco128.jsonl") != []
 
@@ -76,12 +79,34 @@ def test_that_open_questions_are_the_true_rows_with_all_relations_as_options(ass
     assert samples[0].question == "Where is the person in relation to cake? Answer with one word or phrase."
 
 
+PAPER = (
+    "User: <image>\n Determine whether the description about the spatial relationship is correct or not. Answer with "
+    "yes or no: {} Assistant:"
+)
+"""The template of the protocol, letter for letter."""
+
+
 def test_that_the_papers_prompt_has_its_own_layout(tmp_path):
     (sample,) = read_dataset("vsr", put(tmp_path, [ROW]))
-    prompt = sample.meta["paper_prompt"]
-    assert prompt.startswith("User: <image>\n") and prompt.endswith("The handbag is right of the cat. Assistant:")
-    assert prompt.count("<image>") == 1 and prompt.count("\n") == 1
+    assert sample.meta["paper_prompt"] == PAPER.format("The handbag is right of the cat.")
+    assert sample.question in sample.meta["paper_prompt"]  # so that it is the same words under any other template
     assert "paper_prompt" not in read_dataset("vsr-open", tmp_path)[0].meta
+
+
+def test_that_a_model_is_given_the_papers_prompt_letter_for_letter(tmp_path):
+    samples = read_dataset("vsr", put(tmp_path, [ROW, FALSE]))
+    vlm = HookedVLM.from_pretrained("tiny-llava", self_check=False)  # whose tokens are letters
+    inputs = prepare_samples(vlm, samples, "paper")
+    assert inputs.prompts == tuple(PAPER.format(row["caption"]) for row in (ROW, FALSE))
+    tokenizer, image = vlm.processor.tokenizer, "<image>" * len(inputs.grids[0])
+    for place, sample in enumerate(samples):
+        ids = inputs.input_ids[place][inputs.attention_mask[place].bool()]
+        assert ids.tolist() == tokenizer(inputs.prompts[place].replace("<image>", image)).input_ids
+        kinds = inputs.layouts[place].kinds[-len(ids) :]
+        asked = tokenizer.decode([token for token, kind in zip(ids, kinds, strict=True) if kind == "question"])
+        assert asked.replace(" ", "") == sample.question.replace("Answer with yes or no:", "").replace(" ", "")
+    assert all(in_papers_words("vsr", prompt) for prompt in inputs.prompts)
+    assert not any(in_papers_words("vsr", prompt) for prompt in prepare_samples(vlm, samples, "chat").prompts)
 
 
 @pytest.mark.parametrize("image", ["val2017/{}", "train2017/{}", "images/val2017/{}", "{}", "images/{}"])

@@ -76,6 +76,16 @@ def test_tensors_are_looked_for_wherever_a_model_may_hold_them(tmp_path, fields)
     assert external_files(path) == [tmp_path / "w.bin", tmp_path / "z"]
 
 
+@pytest.mark.parametrize("location", ["../w.bin", "//ww.bin", "a/../../w.bin"])
+def test_weights_outside_the_files_folder_are_never_read(tmp_path, location):
+    inside = "w" * len(location)
+    path = write_outside(tmp_path / "a.onnx", inside, threshold=0.5)
+    assert external_files(path) == [tmp_path / inside]
+    path.write_bytes(path.read_bytes().replace(inside.encode(), location.encode()))
+    with pytest.raises(DetectorError, match="outside its folder"):
+        external_files(path)
+
+
 def test_files_that_hold_all_of_their_weights_name_no_other(tmp_path, assets):
     assert external_files(red_finder(tmp_path / "a.onnx", "yolox")) == []
     said = message((8, "w"), (13, message((1, "location"), (2, "gone"))))  # but its data lie inside

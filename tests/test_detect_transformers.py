@@ -1,6 +1,8 @@
 """Detectors of transformers: their boxes are the processor's own in photo pixels, and words are found by position."""
 
+import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +27,7 @@ from transformers import (
 
 from interp.detect import Detector, TransformersDetector, detect_many, find_objects, load_detector
 from interp.errors import DetectorError, InputError
+from interp.images import load_image
 
 SIZES = [(90, 60), (50, 120), (90, 60), (64, 64)]
 
@@ -355,6 +358,32 @@ def test_what_is_no_detector_or_of_an_unknown_family_is_refused(tmp_path):
         with pytest.raises(DetectorError, match=match) as error:
             TransformersDetector(tmp_path / name)
         assert one_line(error)
+
+
+def test_a_photo_is_read_as_everywhere_else(closed, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    PHOTOS[0].save(tmp_path / "phone.jpg", exif=exif)
+    finder, upright = TransformersDetector(closed), load_image(tmp_path / "phone.jpg")
+    expected = finder.detect(upright)
+    assert upright.size == (60, 90) and len(expected)
+    for source in (tmp_path / "phone.jpg", Image.open(tmp_path / "phone.jpg"), np.asarray(upright)):
+        assert finder.detect(source) == expected
+
+
+def test_code_that_a_folder_brings_never_runs_and_is_not_asked_about(closed, tmp_path, monkeypatch):
+    asked, marker = [], tmp_path / "marker"
+    monkeypatch.setattr("builtins.input", lambda *words: asked.append(words) or "y")
+    for file, kind in (("config.json", "AutoConfig"), ("preprocessor_config.json", "AutoImageProcessor")):
+        folder = Path(shutil.copytree(closed, tmp_path / kind))
+        (folder / "own.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Own: pass\n")
+        content = json.loads((folder / file).read_text())
+        content |= {"model_type": "unknown", "image_processor_type": "Unknown", "auto_map": {kind: "own.Own"}}
+        (folder / file).write_text(json.dumps(content))
+        with pytest.raises(DetectorError, match="brings Python code of its own") as error:
+            TransformersDetector(folder)
+        assert one_line(error) and "trust_remote_code" not in str(error.value)  # no detector is loaded with it
+    assert not asked and not marker.exists()
 
 
 def test_a_model_of_the_hub_is_fetched_only_when_told():

@@ -23,6 +23,7 @@ from adaptvis.report import write_evaluation
 from adaptvis.splits import official_split
 from adaptvis.sweep import UNTOUCHED, grid
 from adaptvis.tables import decimal, main_table, p_value, percent, points
+from interp.datasets.questions import paper_prompt, paper_statement_prompt, where_in_relation
 from interp.datasets.shapes import shapes
 from interp.interventions import ScaleImageLogits, spell
 from interp.output import OutputFolder, record
@@ -54,7 +55,16 @@ def columns_of(setting):
 
 
 def made_up_sweep(
-    settings, n=40, *, options=RELATION, relations=None, right=None, dataset="shapes", seed=0, sets=False
+    settings,
+    n=40,
+    *,
+    options=RELATION,
+    relations=None,
+    right=None,
+    dataset="shapes",
+    seed=0,
+    sets=False,
+    asked=paper_prompt,
 ):
     """A sweep without a model: sure samples are right more often, `right` fixes whether all are."""
     rng = np.random.default_rng(seed)
@@ -73,6 +83,7 @@ def made_up_sweep(
                     "kind": "relation",
                     "relation": gold if relations is None else relations[place % len(relations)],
                     "group": f"pair {place // len(options)}" if sets else "",
+                    "prompt": asked(where_in_relation("mug", "table", options)),
                     "gold": gold,
                     "options": "|".join(options),
                     **columns_of(setting),
@@ -285,6 +296,38 @@ def test_other_samples_than_the_papers_are_not_set_beside_its_numbers(tmp_path, 
     evaluation = made_up_evaluation(("baseline",), n=330, options=options, dataset="controlled-a", sets=True)
     _, summary = written(tmp_path, with_rows(evaluation, rows), {"model": "llava-hf/llava-1.5-7b-hf"})
     assert summary["published"] == [] and "whole official test split" in summary["left_out"]["published"]
+
+
+OTHER_WORDS = {
+    "the model's own template": lambda question: f"USER: <image>\n{question} ASSISTANT:",
+    "another system": lambda question: f"Be brief. {paper_prompt(question)}",
+    "another question": lambda question: paper_prompt(question.replace("Where", "Tell me where")),
+    "other options": lambda question: paper_prompt(question.replace("under", "below")),
+    "the answer beside it": lambda question: paper_prompt(f"{question}\nA mug on a table"),
+}
+
+
+@pytest.mark.parametrize("words", OTHER_WORDS)
+def test_another_wording_never_stands_beside_the_papers_numbers(tmp_path, words):
+    how = {"n": 330, "options": ("left", "right", "on", "under"), "dataset": "controlled-a", "sets": True}
+    evaluation = with_rows(made_up_evaluation(("baseline",), **how, asked=OTHER_WORDS[words]), official_split(412)[1])
+    page, summary = written(tmp_path, evaluation, {"model": "llava-hf/llava-1.5-7b-hf"})
+    assert summary["published"] == [] and "are other words" in summary["left_out"]["published"]
+    assert summary["left_out"]["published"] in unescape(page)
+    untold = dataclasses.replace(evaluation, answers=evaluation.answers.drop(columns="prompt"))
+    _, summary = written(tmp_path, untold, {"model": "llava-hf/llava-1.5-7b-hf"})
+    assert summary["published"] == [] and "do not say what was asked" in summary["left_out"]["published"]
+
+
+def test_an_older_wording_never_stands_beside_the_numbers_of_vsr(tmp_path):
+    how = {"n": 978, "options": ("yes", "no"), "dataset": "vsr"}
+    statement = "The cat is under the bed."
+    old = f"User: <image>\nIs this sentence true of the photo? Answer with yes or no. {statement} Assistant:"
+    for asked, shown in ((paper_statement_prompt(statement), True), (old, False)):
+        evaluation = made_up_evaluation(("baseline",), **how, asked=lambda _, asked=asked: asked)
+        evaluation = with_rows(evaluation, official_split(1222)[1])
+        _, summary = written(tmp_path, evaluation, {"model": "llava-hf/llava-1.5-7b-hf"})
+        assert bool(summary["published"]) == shown
 
 
 def test_an_unknown_model_is_told_in_one_sentence(everything):

@@ -1,9 +1,11 @@
 """Any photo becomes one upright RGB image; what is no photo is refused in one line."""
 
 import io
+import os
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from interp.errors import InputError
-from interp.images import MAX_PIXELS, load_image
+from interp.images import FORMATS, MAX_PIXELS, check_image, load_image, upright_size
 
 RNG = np.random.default_rng(0)
 
@@ -207,6 +209,63 @@ def test_what_is_no_image_is_refused(tmp_path):
         path = tmp_path / name
         path.write_bytes(content)
         assert name in refusal(path)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_checking_a_photo_tells_what_loading_it_would(tmp_path, form, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photo"
+    Image.fromarray(noise(64, 48)).save(path, form, **({"exif": exif} if form in ("JPEG", "PNG", "TIFF") else {}))
+    assert check_image(path) == load_image(path).size and check_image(load_image(path)) == load_image(path).size
+    whole = path.read_bytes()
+    refused = 0
+    for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0):
+        path.write_bytes(whole[: int(share * len(whole))])
+        told = []
+        for read in (check_image, lambda path: load_image(path).size):
+            try:
+                told.append(read(path))
+            except InputError as error:
+                told.append(str(error))
+        refused += isinstance(told[0], str)
+        assert told[0] == told[1], share
+    assert refused >= 5
+
+
+@pytest.fixture
+def ghostscript(tmp_path, monkeypatch):
+    """A stand-in for the program that Pillow starts to draw PostScript; the file that tells whether it ran."""
+    calls, program = tmp_path / "calls", tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n[ "$1" = --version ] && echo 10.0\nexit 0\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # what it found before
+    return calls
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.eps", "photo"])
+def test_no_program_is_started_to_draw_a_file_whatever_it_is_called(tmp_path, ghostscript, name):
+    path = tmp_path / name
+    Image.fromarray(noise()).save(path, "EPS")
+    for read in (load_image, upright_size):
+        with pytest.raises(InputError, match="no image of a format that can be read"):
+            read(path)
+        with Image.open(path) as opened, pytest.raises(InputError, match="of format EPS, .* convert it to RGB first"):
+            read(opened)
+    assert not ghostscript.exists()
+    with Image.open(path) as opened, suppress(OSError):  # the stand-in is what Pillow would have run
+        opened.load()
+    assert ghostscript.exists()
+
+
+@pytest.mark.parametrize("form", ["BMP", "GIF", "ICO", "JPEG", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP"])
+def test_a_format_of_pixels_is_read_by_what_it_holds(tmp_path, form):
+    path = tmp_path / "photo.txt"
+    Image.fromarray(noise(16, 16)).save(path, form)
+    assert load_image(path).size == (16, 16) and form in FORMATS
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])

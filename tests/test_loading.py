@@ -1,8 +1,10 @@
 """A checkpoint loads whole or is refused in one line, and nothing in it is run."""
 
+import argparse
 import json
 import pickle
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +13,9 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
     Dinov2Config,
     LlamaConfig,
     LlamaForCausalLM,
@@ -20,11 +25,14 @@ from transformers import (
     Phi3Config,
 )
 
+from adaptvis.__main__ import build_parser as adaptvis_parser
+from interp.__main__ import build_parser as interp_parser
 from interp.attention import SITES
 from interp.errors import InputError, ModelError, SpatialLensError
 from interp.families import family_of
 from interp.hooked_vlm import HookedVLM
-from interp.loading import load_model, read_dtype
+from interp.loading import PLACE, load_model, read_dtype, split_options
+from probes.__main__ import build_parser as probes_parser
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +165,112 @@ def test_pickled_weights_are_never_opened(folder, tmp_path):
     assert not marker.exists()
     pickle.loads(pickle.dumps(Marker(marker)))
     assert marker.exists()
+
+
+@pytest.mark.parametrize("shard", ["weights.bin", "../model.safetensors", "/model.safetensors", "a/b.safetensors", 5])
+def test_an_index_of_weights_names_safetensors_files_beside_it_alone(folder, shard):
+    tensors = load_file(folder / "model.safetensors")
+    torch.save(tensors, folder / "weights.bin")
+    index = folder / "model.safetensors.index.json"
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
+    index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, "part.safetensors")}))
+    load_model(folder)
+    index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, shard)}))
+    assert "only safetensors files beside it are read" in refused(folder)
+    index.write_text("[]")
+    assert "is no index of weights" in refused(folder)
+
+
+OWN_CODE = {
+    "config": {"config.json": {"model_type": "unknown", "auto_map": {"AutoConfig": "own.Own"}}},
+    "processor": {
+        "processor_config.json": {"processor_class": "Unknown", "auto_map": {"AutoProcessor": "own.Own"}},
+        "tokenizer_config.json": {"processor_class": None},
+    },
+    "image processor": {
+        "processor_config.json": {
+            "image_processor": {"image_processor_type": "Unknown", "auto_map": {"AutoImageProcessor": "own.Own"}}
+        },
+    },
+    "image processor of a processor that is not named": {
+        "processor_config.json": {
+            "processor_class": None,
+            "image_processor": {"image_processor_type": "Unknown", "auto_map": {"AutoImageProcessor": "own.Own"}},
+        },
+        "tokenizer_config.json": {"processor_class": None},
+    },
+}
+"""How each part of a folder may name code that lies in it."""
+
+
+def bring_code(folder, part, code):
+    (folder / "own.py").write_text(code)
+    for name, changes in OWN_CODE[part].items():
+        path = folder / name
+        content = {**json.loads(path.read_text()), **changes}
+        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+@pytest.mark.parametrize("part", OWN_CODE)
+def test_code_that_a_folder_brings_never_runs_and_is_not_asked_about(folder, tmp_path, part, monkeypatch):
+    marker, asked = tmp_path / "marker", []
+    bring_code(folder, part, f"open({str(marker)!r}, 'w').close()\nclass Own: pass\n")
+    monkeypatch.setattr("builtins.input", lambda *words: asked.append(words) or "y")
+    message = refused(folder)
+    assert not marker.exists() and not asked
+    assert "brings Python code of its own" in message
+    assert ("trust_remote_code=True (--trust-remote-code)" in message) == (part != "config")  # where it would help
+
+
+def test_code_that_is_trusted_runs_and_the_command_lines_can_trust_it(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("sys.path", [str(tmp_path / "modules"), *sys.path])
+    bring_code(folder, "processor", "from transformers import LlavaProcessor\nclass Own(LlavaProcessor): pass\n")
+    vlm = HookedVLM.from_pretrained(folder, trust_remote_code=True)
+    assert type(vlm.processor).__name__ == "Own"
+    for parser in (interp_parser(), adaptvis_parser(), probes_parser()):
+        commands = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+        with_model = [one for one in commands.values() if "--model" in one.format_help()]
+        assert with_model and all("--trust-remote-code" in one.format_help() for one in with_model)
+
+
+def test_where_files_come_from_is_said_to_every_loader(saved, monkeypatch):
+    told = {}
+    for owner in (AutoConfig, AutoModelForImageTextToText, AutoProcessor):
+
+        def spy(*given, _usual=owner.from_pretrained, _name=owner.__name__, **options):
+            told.setdefault(_name, options)  # the first call is ours
+            return _usual(*given, **options)
+
+        monkeypatch.setattr(owner, "from_pretrained", spy)
+    where = {"cache_dir": "/no/such/cache", "token": "hf_made_up", "local_files_only": True, "revision": "main"}
+    load_model(saved, attn_implementation="eager", **where)
+    assert set(told) == {"AutoConfig", "AutoModelForImageTextToText", "AutoProcessor"}
+    for options in told.values():
+        assert {**where, "trust_remote_code": False}.items() <= options.items()
+    assert [name for name, options in told.items() if "attn_implementation" in options] == [
+        "AutoModelForImageTextToText"
+    ]
+
+
+def test_a_model_in_another_cache_loads_whole(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    place, commit = tmp_path / "models--some-lab--tiny-vlm", "0" * 40
+    shutil.copytree(saved, place / "snapshots" / commit)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(commit)
+    model, processor = load_model("some-lab/tiny-vlm", cache_dir=tmp_path, local_files_only=True)
+    assert model.config.model_type == "llava" and processor.image_token == "<image>"
+    assert "could not be loaded" in refused("some-lab/tiny-vlm", local_files_only=True)
+
+
+def test_options_are_split_into_those_of_all_files_and_those_of_the_weights():
+    every = {name: name for name in PLACE}
+    assert split_options({**every, "quantization_config": 1}) == (
+        {"trust_remote_code": False, **every},
+        {"quantization_config": 1},
+    )
+    assert split_options({"revision": None})[0] == {"trust_remote_code": False}
 
 
 def test_names_that_stand_for_nothing_are_refused(tmp_path):

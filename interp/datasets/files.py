@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from interp.datasets.refusals import each_row
 from interp.datasets.sample import Sample
 from interp.errors import InputError
+from interp.names import stays_inside
 
 MISSING = ("refuse", "skip", "keep")
 
@@ -127,7 +130,7 @@ def attach_images(
         missing: what an absent image means: `refuse`, `skip` the sample, or `keep` it with the path it would have.
 
     Raises:
-        InputError: images are absent and must not be, nothing is left, or an argument means nothing.
+        InputError: images are absent and must not be or lie elsewhere, nothing is left, or an argument means nothing.
     """
     if missing not in MISSING:
         raise InputError(f"missing={missing!r} is not known: use {', '.join(MISSING)}")
@@ -135,7 +138,7 @@ def attach_images(
         raise InputError(f"n={n} samples of {name} were asked for: give 1 or more")
     samples: list[Sample] = []
     absent: list[Draft] = []
-    for draft in drafts:
+    for draft in each_row(drafts, partial(_inside, place)):
         if n is not None and len(samples) + (0 if missing == "skip" else len(absent)) == n:
             break
         found = _find(draft.images, place.roots)
@@ -148,6 +151,15 @@ def attach_images(
     if not samples:
         raise InputError(f"{str(place.annotation)!r} holds no row of {name}: name the file of this benchmark")
     return samples
+
+
+def _inside(place: Place, draft: Draft) -> Draft:
+    """Refuse a row that names an image outside the folders in which it is looked for."""
+    outside = [image for image in draft.images if not stays_inside(image)]
+    if outside:
+        row = int(str(draft.sample.meta["row"]))
+        raise bad_row(place.annotation, row, f"names the image {outside[0]!r}, which is no path below a folder")
+    return draft
 
 
 def _absent(name: str, absent: Sequence[Draft], total: int, place: Place) -> InputError:

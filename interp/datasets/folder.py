@@ -8,15 +8,17 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 
 from interp.boxes import Box, Boxes
 from interp.datasets.labels import PhotoBoxes, located, photo_folder, read_photo_boxes
 from interp.datasets.questions import OPTIONS_IN_PHOTO, OPTIONS_IN_RELATION, where_in_photo, where_in_relation
+from interp.datasets.refusals import each_row
 from interp.datasets.sample import Object, Sample
 from interp.errors import InputError
 from interp.images import upright_size
+from interp.names import stays_inside
 from interp.scoring import read_options
 
 QUESTIONS = "questions.csv"
@@ -74,11 +76,7 @@ def read_folder(folder: str | Path, *, n: int | None = None) -> list[Sample]:
         )
     if table is None:
         return _made_questions(place, known.photos if known else {})[:n]
-    samples: list[Sample] = []
-    for row in _rows(table):
-        if n is not None and len(samples) == n:
-            break
-        samples.append(_sample(place, row, known))
+    samples = list(each_row(islice(_rows(table), n), lambda row: _sample(place, row, known)))
     _refuse_equal_ids(table, samples)
     return samples
 
@@ -143,11 +141,12 @@ def place_of(box: Box, size: tuple[int, int]) -> str | None:
 
 @dataclass(frozen=True)
 class _Row:
-    """One row of the table: its number from 1 on, what messages call it, and its cells."""
+    """One row of the table: its number from 1 on, what messages call it, its cells, and what is wrong with them."""
 
     number: int
     where: str
     cells: dict[str, str]
+    wrong: str = ""
 
     def bad(self, what: str) -> InputError:
         return InputError(f"{self.where} {what}")
@@ -165,7 +164,7 @@ def _find_table(place: Path) -> Path | None:
 
 
 def _rows(table: Path) -> Iterator[_Row]:
-    """The rows of a CSV file, each checked to have a cell for every column."""
+    """The rows of a CSV file, each told whether it has a cell for every column."""
     try:
         text = table.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -179,16 +178,11 @@ def _rows(table: Path) -> Iterator[_Row]:
         if not any(cell.strip() for cell in cells):
             continue
         number += 1
-        row = _Row(number, f"row {number} (line {line}) of {str(table)!r}", {})
+        wrong = ""
         if len(cells) != len(columns):
-            raise row.bad(
-                f"has {len(cells)} cells for {len(columns)} columns: put text that holds {comma!r} in double quotes"
-            )
-        row.cells.update((name, cell.strip()) for name, cell in zip(columns, cells, strict=True))
-        for name in NEEDED:
-            if not row.cells[name]:
-                raise row.bad(f"has no {name}: fill it in, or take the row out")
-        yield row
+            wrong = f"has {len(cells)} cells for {len(columns)} columns: put text that holds {comma!r} in double quotes"
+        named = {name: cell.strip() for name, cell in zip(columns, cells, strict=False)}
+        yield _Row(number, f"row {number} (line {line}) of {str(table)!r}", named, wrong)
     if not number:
         raise InputError(f"{str(table)!r} holds no row: write a question on each line below the names of the columns")
 
@@ -222,6 +216,11 @@ def _check_columns(table: Path, columns: list[str]) -> None:
 
 def _sample(place: Path, row: _Row, known: PhotoBoxes | None) -> Sample:
     cells = row.cells
+    if row.wrong:
+        raise row.bad(row.wrong)
+    for name in NEEDED:
+        if not cells[name]:
+            raise row.bad(f"has no {name}: fill it in, or take the row out")
     photo = _photo(place, row)
     options = read_options(cells.get("options", ""))
     answer = next((one for one in options if one.casefold() == cells["answer"].casefold()), cells["answer"])
@@ -245,11 +244,23 @@ def _sample(place: Path, row: _Row, known: PhotoBoxes | None) -> Sample:
 
 
 def _photo(place: Path, row: _Row) -> Path:
+    """The photo of a row, which lies below the folder, by whichever path the row names it."""
     name = row.cells["image"]
-    found = next((path for path in (place / name, place / "images" / name) if path.is_file()), None)
+    found = next((path for path in (place / name, place / "images" / name) if _is_file(path)), None)
     if found is None:
-        raise row.bad(f"names the photo {name!r}, which is neither in {str(place)!r} nor in its images/: put it there")
+        raise row.bad(
+            f"names the photo {name!r:.120}, which is neither in {str(place)!r} nor in its images/: put it there"
+        )
+    if not stays_inside(name) and not located(found).is_relative_to(place.resolve()):
+        raise row.bad(f"names the photo {name!r}, which lies outside {str(place)!r}: put it into that folder")
     return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _known_boxes(row: _Row, photo: Path, known: PhotoBoxes | None) -> Boxes:

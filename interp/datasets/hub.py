@@ -12,6 +12,7 @@ from typing import Any
 from interp.datasets.catalogue import Benchmark, benchmark
 from interp.datasets.whatsup import file_name, parse_caption
 from interp.errors import InputError
+from interp.names import is_plain_name
 from interp.output import OutputFolder
 
 MAX_OTHER_ANSWERS = 0.02
@@ -27,8 +28,8 @@ def download_dataset(name: str, folder: str | Path = "data", *, revision: str | 
       `prompts/`) from `AdaptVis/all_datasets`.
     * VSR: `test.jsonl` from `cambridgeltl/vsr_zeroshot`. Its photos are COCO's and not on the Hub.
 
-    The annotation file is written last, so that a download that broke off is not taken for a complete one. Photos that
-    are there already are left as they are.
+    All rows are checked before the first photo is written, and the annotation file is written last, so that a download
+    that broke off is not taken for a complete one. Photos that are there already are left as they are.
 
     Args:
         name: of the catalogue.
@@ -61,45 +62,66 @@ def download_dataset(name: str, folder: str | Path = "data", *, revision: str | 
         return [out.write(one.annotations[0], partial(_write_bytes, file.read_bytes()))]
     shards = _snapshot(one.hub, f"data/{one.hub_part}-*.parquet", revision)
     prompts = _rows(_snapshot(one.text_hub, f"{one.text_part}/*.parquet", None), ("id", "question", "answer"))
-    rows = _unpack(one, shards, _image_ids(one, prompts), target)
+    rows, names = _check_rows(one, shards, _image_ids(one, prompts))
+    _write_photos(OutputFolder(target / one.images), shards, names)
     released = _write_prompts(one, prompts, target)
     return [out.write_text(one.annotations[0], json.dumps(rows, indent=1)), released]
 
 
-def _unpack(one: Benchmark, shards: Sequence[Path], ids: Sequence[Any], target: Path) -> list[Any]:
-    """Write the photos and make the rows of the annotation file.
+def _check_rows(one: Benchmark, shards: Sequence[Path], ids: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    """The rows of the annotation file, and the name of each row's photo; nothing is written yet.
 
     Raises:
-        InputError: other columns or another number of rows than published, or captions that do not fit the answers.
+        InputError: other columns or another number of rows than published, captions that do not fit the answers, or a
+            photo that would be called what is no plain file name.
     """
     rows: list[Any] = []
-    names: set[str] = set()
+    names: list[str] = []
     others = 0
     for number, row in enumerate(_stream(shards, ("image_options", "caption_options"))):
-        captions, (content, stored) = list(row["caption_options"]), _image_of(row["image_options"], number)
+        captions, (content, stored) = _captions(row["caption_options"], number), _image_of(row["image_options"], number)
         parsed = parse_caption(captions[0], one.options, n_objects=one.n_objects)
         if parsed is None or number >= len(ids):
             raise InputError(f"row {number} of {one.hub} says {captions[0]!r}, which is not of {one.name}")
         others += parsed[1] != ids[number]["answer"]
         image = _controlled_name(parsed, stored) if one.kind == "controlled" else _image_id(ids[number], content)
-        name = f"{str(image).zfill(one.digits)}{_suffix(content)}"
-        if one.kind == "controlled" and name in names:
-            raise InputError(f"two photos of {one.hub} would be called {name}: fetch the authors' files instead")
-        names.add(name)
+        names.append(_photo_name(one, number, f"{str(image).zfill(one.digits)}{_suffix(content)}"))
         rows.append(
-            {"image_path": f"{one.images}/{name}", "caption_options": captions}
+            {"image_path": f"{one.images}/{names[-1]}", "caption_options": captions}
             if one.kind == "controlled"
             else [image, *captions]
         )
-        if not (target / one.images / name).is_file():
-            OutputFolder(target / one.images).write(name, partial(_write_bytes, content))
+    if one.kind == "controlled" and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two photos of {one.hub} would be called {twice}: fetch the authors' files instead")
     if len(rows) != one.n or len(ids) != one.n or others > MAX_OTHER_ANSWERS * len(rows):
         raise InputError(
             f"the Hub gave {len(rows)} photos and {len(ids)} prompts of {one.name}, where {one.n} are published, and "
             f"{others} captions do not fit their answers: the data sets {one.hub} and {one.text_hub} do not belong "
             "together any more; fetch the authors' files instead"
         )
-    return rows
+    return rows, names
+
+
+def _write_photos(folder: OutputFolder, shards: Sequence[Path], names: Sequence[str]) -> None:
+    """Write each row's photo under its name."""
+    for number, (name, row) in enumerate(zip(names, _stream(shards, ("image_options",)), strict=True)):
+        if not (folder.path / name).is_file():
+            folder.write(name, partial(_write_bytes, _image_of(row["image_options"], number)[0]))
+
+
+def _photo_name(one: Benchmark, row: int, name: str) -> str:
+    """The name of a photo, which comes from the data set and must not lead out of the folder."""
+    if not is_plain_name(name):
+        raise InputError(f"row {row} of {one.hub} would be called {name!r}, no file name: fetch the authors' files")
+    return name
+
+
+def _captions(cell: Any, row: int) -> list[str]:
+    """The captions of a row."""
+    if not isinstance(cell, list) or not cell or not all(isinstance(text, str) for text in cell):
+        raise InputError(f"row {row} holds no captions but {cell!r:.80}: the Hub's data set has changed")
+    return cell
 
 
 def _image_ids(one: Benchmark, prompts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from interp.datasets.questions import (
     is_or_are,
     list_options,
     paper_prompt,
+    paper_statement_prompt,
     where_in_own_words,
     where_in_photo,
     where_in_relation,
@@ -115,6 +116,32 @@ def compare_prompts(samples: Sequence[Sample] | None, path: str | Path, *, name:
     return pd.DataFrame([_compared(prompt, one, None if by_row is None else by_row[prompt.row]) for prompt in prompts])
 
 
+def in_papers_words(name: str, prompt: str) -> bool:
+    """Whether a benchmark was asked in the words of the AdaptVis evaluation, from the image to the last role word.
+
+    Of the released prompts, those whose spaces, line breaks, commas and full stops differ count; those that offer other
+    options or say more than the question do not.
+
+    Args:
+        name: the benchmark.
+        prompt: the whole prompt, its image written `<image>`.
+
+    Example:
+        >>> in_papers_words("coco-one", paper_prompt(where_in_photo("mug")))
+        True
+
+    Raises:
+        InputError: there is no such benchmark.
+    """
+    one = benchmark(name)
+    if one.kind == "statements":
+        before, _, behind = paper_statement_prompt("|").partition("|")
+        return prompt.startswith(before) and prompt.endswith(behind) and len(prompt) > len(before + behind)
+    names, _, options, extra = _taken_apart(prompt)
+    said = one.kind == "open" or (options == one.options and len(names) == one.n_objects)
+    return bool(names) and said and not extra
+
+
 def summarize_prompts(table: pd.DataFrame) -> dict[str, Any]:
     """Count what `compare_prompts` found.
 
@@ -161,13 +188,18 @@ def _released(path: Path, number: int, item: Mapping[str, Any]) -> Released:
     gold = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
     if isinstance(row, bool) or not isinstance(row, int) or not isinstance(text, str) or not isinstance(gold, str):
         raise bad_row(path, number, f"holds {dict(item)!r}, not id, question and one answer")
+    return Released(row, text, gold.lower(), *_taken_apart(text))
+
+
+def _taken_apart(text: str) -> tuple[tuple[str, ...], str, tuple[str, ...], str]:
+    """The names, the verb, the options and what else a prompt says; no names where it has an unknown form."""
     match = _OPEN.fullmatch(text) or _CHOICE.fullmatch(text)
     if match is None:
-        return Released(row, text, gold.lower())
+        return (), "is", (), ""
     listed = match.groupdict().get("options") or ""
     names = (match["first"],) if match["second"] is None else (match["first"], match["second"])
     options = tuple(re.findall(r"\b(?!or\b)[a-z]+", listed))
-    return Released(row, text, gold.lower(), names, match["verb"], options, match["extra"].strip())
+    return names, match["verb"], options, match["extra"].strip()
 
 
 def _compared(prompt: Released, one: Benchmark, sample: Sample | None) -> dict[str, Any]:

@@ -52,13 +52,14 @@ def where_in_own_words(name: str, reference: str) -> str:
 
 
 def is_it_true(statement: str) -> str:
-    """Ask whether a sentence is true of the photo.
+    """Ask whether a sentence is true of the photo, in the words of the AdaptVis evaluation of VSR.
 
     Example:
-        >>> is_it_true("The car is behind the suitcase.")
-        'Is this sentence true of the photo? Answer with yes or no. The car is behind the suitcase.'
+        >>> is_it_true("The car is behind the suitcase.").partition("not. ")[2]
+        'Answer with yes or no: The car is behind the suitcase.'
     """
-    return f"Is this sentence true of the photo? Answer with {list_options(OPTIONS_OF_STATEMENT)}. {statement}"
+    ask = "Determine whether the description about the spatial relationship is correct or not."
+    return f"{ask} Answer with {list_options(OPTIONS_OF_STATEMENT)}: {statement}"
 
 
 def paper_prompt(question: str) -> str:
@@ -69,9 +70,10 @@ def paper_prompt(question: str) -> str:
 def paper_statement_prompt(statement: str) -> str:
     """Wrap a true-or-false question in the layout that the AdaptVis evaluation has for VSR alone.
 
-    The role words are in lower case, the image comes after the first of them, and the second follows on the same line.
+    The role words are in lower case, the image comes after the first of them, a space begins the line behind it, and
+    the second follows on the same line.
     """
-    return f"User: <image>\n{is_it_true(statement)} Assistant:"
+    return f"User: <image>\n {is_it_true(statement)} Assistant:"
 
 
 def is_or_are(name: str) -> str:

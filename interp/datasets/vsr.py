@@ -14,6 +14,7 @@ from interp.datasets.questions import (
     paper_statement_prompt,
     where_in_own_words,
 )
+from interp.datasets.refusals import each_row
 from interp.datasets.sample import Object, Sample
 
 _FIELDS = {"image": str, "caption": str, "label": int, "relation": str}
@@ -31,13 +32,17 @@ def read_statements(path: Path, dataset: str = "vsr") -> Iterator[Draft]:
     Raises:
         InputError: a row that is not as described.
     """
-    for row, item in enumerate(read_lines(path)):
+
+    def draft(numbered: tuple[int, Mapping[str, Any]]) -> Draft:
+        row, item = numbered
         names = _check(path, row, item)
         prompt = paper_statement_prompt(item["caption"])
         answer = OPTIONS_OF_STATEMENT[1 - item["label"]]
         question = is_it_true(item["caption"])
         sample = _sample(dataset, row, item, names, question, OPTIONS_OF_STATEMENT, answer, paper_prompt=prompt)
-        yield Draft(sample, _images(item))
+        return Draft(sample, _images(item))
+
+    yield from each_row(enumerate(read_lines(path)), draft)
 
 
 def read_open(path: Path, dataset: str = "vsr-open") -> Iterator[Draft]:
@@ -47,7 +52,7 @@ def read_open(path: Path, dataset: str = "vsr-open") -> Iterator[Draft]:
         InputError: a row that is not as described.
     """
     rows = read_lines(path)
-    names = [_check(path, row, item) for row, item in enumerate(rows)]
+    names = list(each_row(enumerate(rows), lambda numbered: _check(path, *numbered)))
     options = tuple(sorted({item["relation"] for item in rows}))
     for row, item in enumerate(rows):
         if item["label"] == 1:

@@ -11,6 +11,7 @@ from typing import Any
 
 from interp.datasets.files import Draft, bad_row, read_list
 from interp.datasets.questions import where_in_photo, where_in_relation
+from interp.datasets.refusals import each_row
 from interp.datasets.sample import Object, Sample
 from interp.errors import InputError
 
@@ -54,10 +55,12 @@ def read_controlled(path: Path, dataset: str, options: tuple[str, ...], *, subse
     Raises:
         InputError: a row that is not as described.
     """
-    for row, item in enumerate(read_list(path)):
+
+    def draft(numbered: tuple[int, Any]) -> Draft | None:
+        row, item = numbered
         image, captions = _controlled_fields(path, row, item)
         if item.get("subset", subset) != subset:
-            continue
+            return None
         first, relation, second = _of_file_name(path, row, image, options)
         told = _relation_told(captions[0], options)
         if told != relation:
@@ -68,7 +71,9 @@ def read_controlled(path: Path, dataset: str, options: tuple[str, ...], *, subse
             )
         sample = _sample(dataset, row, (first, second), options, relation, f"{first}|{second}")
         base = PurePosixPath(image).name
-        yield Draft(_with(sample, captions=captions, image_path=image), (image, f"{folder}/{base}", base))
+        return Draft(_with(sample, captions=captions, image_path=image), (image, f"{folder}/{base}", base))
+
+    yield from filter(None, each_row(enumerate(read_list(path)), draft))
 
 
 def read_captioned(
@@ -89,7 +94,9 @@ def read_captioned(
     Raises:
         InputError: a row that is not as described, or a caption that can not be parsed.
     """
-    for row, item in enumerate(read_list(path)):
+
+    def draft(numbered: tuple[int, Any]) -> Draft:
+        row, item = numbered
         image, captions = _captioned_fields(path, row, item)
         parsed = parse_caption(captions[0], options, n_objects=n_objects)
         if parsed is None:
@@ -99,7 +106,9 @@ def read_captioned(
         names, relation = parsed
         sample = _sample(dataset, row, names, options, relation, image)
         files = tuple(f"{base}{image.zfill(digits)}{end}" for base in (f"{folder}/", "") for end in _SUFFIXES)
-        yield Draft(_with(sample, captions=captions, image_id=image), files)
+        return Draft(_with(sample, captions=captions, image_id=image), files)
+
+    yield from each_row(enumerate(read_list(path)), draft)
 
 
 def parse_caption(caption: str, options: Sequence[str], *, n_objects: int) -> tuple[tuple[str, ...], str] | None:

@@ -12,6 +12,7 @@ from interp.boxes import Box, Boxes
 from interp.detect.given import boxes_within, read_yolo_labels
 from interp.errors import InputError
 from interp.images import upright_size
+from interp.names import stays_inside
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 
@@ -148,7 +149,16 @@ def _read_json(path: Path) -> Any:
 
 
 def _present(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> list[str]:
-    """The photos that lie in a folder; refuses one that has another size than its boxes were drawn in."""
+    """The photos that lie in a folder; refuses one that has another size than its boxes were drawn in.
+
+    A name that leads out of the folder is refused, whether anything lies there or not.
+    """
+    outside = [name for name in sizes if not stays_inside(name)]
+    if outside:
+        raise InputError(
+            f"{len(outside)} of {len(sizes)} photos of the file lie outside {str(folder)!r}, such as {outside[0]!r}: "
+            "write their names from that folder on"
+        )
     there = [name for name in sizes if (folder / name).is_file()]
     if not there:
         raise InputError(f"none of the {len(sizes)} photos of the file lies in {str(folder)!r}: give their folder")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from interp.boxes import Box, Boxes
 from interp.detect.words import labels_for
 from interp.errors import DetectorError, InputError
-from interp.images import load_image
+from interp.images import ImageSource, load_image, upright_size
+from interp.names import stays_inside
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,14 +85,15 @@ class GivenBoxes:
             raise InputError(f"sample {sample.id!r} carries no boxes: give them by hand, or use a detector")
         return cls(boxes, name="data set", labels=[item.name for item in sample.objects])
 
-    def detect(self, image: Image.Image, words: Sequence[str] | None = None) -> Boxes:
+    def detect(self, image: ImageSource, words: Sequence[str] | None = None) -> Boxes:
         """Give the boxes, cut at the edge of the image; with `words`, those whose labels match.
 
         Raises:
             InputError: a box lies outside the image.
         """
         wanted = set(self.labels) if words is None else labels_for(words, self.labels)
-        boxes = [clip_box(box, image.size) for box in self.boxes if box.label in wanted]
+        size = upright_size(image)
+        boxes = [clip_box(box, size) for box in self.boxes if box.label in wanted]
         return Boxes(tuple(boxes), source=self.name)
 
 
@@ -128,12 +130,15 @@ class GroundTruth:
             name: goes into results.
 
         Raises:
-            InputError: labels or a folder without boxes, or boxes of no photo at all.
+            InputError: labels or a folder without boxes, boxes of no photo at all, or of one outside the folder.
         """
         if boxes is None and (images is not None or labels is not None):
             raise InputError("a folder or labels were given without boxes: give the boxes of its photos too")
         if boxes is not None and not boxes:
             raise InputError("boxes of no photo were given: read them from label files, or leave them out")
+        outside = [path for path in boxes or () if not stays_inside(path)] if images is not None else []
+        if outside:
+            raise InputError(f"{outside[0]!r} is no path below the folder of images: name photos from that folder on")
         self.name = name
         self._in_samples = boxes is None
         self._boxes = dict(boxes or {})
@@ -159,7 +164,7 @@ class GroundTruth:
             )
         return self._of(self._path_of(Path(sample.image)))
 
-    def detect(self, image: Image.Image, words: Sequence[str] | None = None) -> Boxes:
+    def detect(self, image: ImageSource, words: Sequence[str] | None = None) -> Boxes:
         """Give the boxes of a photo that is looked up by its pixels; the photos are read until one is the same.
 
         Raises:
@@ -169,7 +174,7 @@ class GroundTruth:
             raise DetectorError(
                 f"{self.name} can look up a photo only in a folder of photos with boxes: give both, or use for_sample"
             )
-        wanted = _pixels(image)
+        wanted = _pixels(load_image(image))
         for path in self._boxes:
             if self._digest(self._folder / path) == wanted:
                 return self._of(path).detect(image, words)
@@ -270,7 +275,7 @@ def _ends_with(image: Path, path: str) -> bool:
 
 
 def _pixels(image: Image.Image) -> str:
-    return hashlib.sha256(repr(image.size).encode() + image.convert("RGB").tobytes()).hexdigest()
+    return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
 
 
 def _parse_box(text: str) -> Box:

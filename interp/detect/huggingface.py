@@ -15,6 +15,7 @@ from interp.detect.batching import Asked, keep_words, places_by
 from interp.detect.weights import one_line
 from interp.detect.yolo import checked_device, checked_share, clipped, versions
 from interp.errors import DetectorError, InputError
+from interp.images import ImageSource, load_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,23 +90,24 @@ class TransformersDetector:
         self._names = {} if self._takes_words else dict(self._model.config.id2label)
         self.labels = tuple(dict.fromkeys(str(self._names[number]) for number in sorted(self._names)))
 
-    def detect(self, image: Image.Image, words: Sequence[str] | None = None) -> Boxes:
+    def detect(self, image: ImageSource, words: Sequence[str] | None = None) -> Boxes:
         """Find objects in an image.
 
         Args:
-            image: a photo of any mode and size; an EXIF rotation must have been applied.
+            image: a photo, whatever `load_image` takes.
             words: what to look for, matched to `labels` where there are some; None for everything.
 
         Returns:
-            Boxes in pixels of `image`, the surest first, with labels out of `labels`, or else out of `words`.
+            Boxes in pixels of the photo as `load_image` reads it, the surest first, with labels out of `labels`, or
+            else out of `words`.
 
         Raises:
             DetectorError: the model failed on this image, or there are more words than it can read.
-            InputError: a model that takes any words was given none.
+            InputError: a photo that can not be read, or a model that takes any words was given none.
         """
         return self.detect_batch([image], [words])[0]
 
-    def detect_batch(self, images: Sequence[Image.Image], words: Sequence[Asked] | None = None) -> list[Boxes]:
+    def detect_batch(self, images: Sequence[ImageSource], words: Sequence[Asked] | None = None) -> list[Boxes]:
         """Find objects in several images: together with fixed classes, one by one with any words.
 
         Args:
@@ -117,10 +119,10 @@ class TransformersDetector:
 
         Raises:
             DetectorError: the model failed, or there are more words than it can read.
-            InputError: a model that takes any words was given none.
+            InputError: a photo that can not be read, or a model that takes any words was given none.
         """
         asked = [None] * len(images) if words is None else list(words)
-        photos = [image.convert("RGB") for image in images]
+        photos = [load_image(image) for image in images]
         try:
             if self._takes_words:
                 return [self._with_words(photo, sought) for photo, sought in zip(photos, asked, strict=True)]
@@ -243,19 +245,21 @@ def _load(name: str, revision: str | None, download: bool) -> tuple[Any, Any]:
         AutoProcessor,
     )
 
-    from interp.loading import _quietly
+    from interp.loading import own_code, refuse_foreign_shards, split_options, unasked
 
     folder = Path(name).expanduser()
     place = str(folder) if folder.is_dir() else name
-    options = dict(revision=revision, local_files_only=not download or folder.is_dir(), trust_remote_code=False)
+    options, _ = split_options({"revision": revision, "local_files_only": not download or folder.is_dir()})
     try:
-        config = AutoConfig.from_pretrained(place, **options)
+        with unasked():
+            config = AutoConfig.from_pretrained(place, **options)
     except Exception as error:
-        raise DetectorError(_why_not(name, folder, download, error)) from error
+        raise DetectorError(own_code(name, error, helps=False) or _why_not(name, folder, download, error)) from error
     takes_words = _takes_words(config, name)
     kind = AutoModelForZeroShotObjectDetection if takes_words else AutoModelForObjectDetection
     try:
-        with _quietly():
+        with unasked():
+            refuse_foreign_shards(place, config, options)
             model, report = kind.from_pretrained(
                 place,
                 dtype=torch.float32,
@@ -264,10 +268,11 @@ def _load(name: str, revision: str | None, download: bool) -> tuple[Any, Any]:
                 ignore_mismatched_sizes=True,  # so that the report names them; they are refused below
                 **options,
             )
-        processor = (AutoProcessor if takes_words else AutoImageProcessor).from_pretrained(place, **options)
+            processor = (AutoProcessor if takes_words else AutoImageProcessor).from_pretrained(place, **options)
     except Exception as error:
         raise DetectorError(
-            f"detector {name!r} can not be loaded ({one_line(error)}): give whole files, weights as safetensors"
+            own_code(name, error, helps=False)
+            or f"detector {name!r} can not be loaded ({one_line(error)}): give whole files, weights as safetensors"
         ) from error
     unfit = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
     if unfit:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -19,9 +19,7 @@ from interp.detect.onnx_outputs import END_TO_END, STRIDES, YOLOX, YOLOX_DECODED
 from interp.detect.weights import one_line
 from interp.detect.yolo import checked_share, clipped, versions
 from interp.errors import DetectorError
-
-if TYPE_CHECKING:
-    from PIL import Image
+from interp.images import ImageSource, load_image
 
 GREY = 114
 """What both families fill the rest of a letterbox with."""
@@ -90,22 +88,23 @@ class OnnxDetector:
         except DetectorError as error:
             raise DetectorError(f"{self.name} can not be used as a detector: {error}") from error
 
-    def detect(self, image: Image.Image, words: Sequence[str] | None = None) -> Boxes:
+    def detect(self, image: ImageSource, words: Sequence[str] | None = None) -> Boxes:
         """Find objects in an image.
 
         Args:
-            image: a photo of any mode and size; an EXIF rotation must have been applied.
+            image: a photo, whatever `load_image` takes.
             words: what to look for, matched to `labels`; None for everything.
 
         Returns:
-            Boxes in pixels of `image`, the surest first.
+            Boxes in pixels of the photo as `load_image` reads it, the surest first.
 
         Raises:
+            InputError: a photo that can not be read.
             DetectorError: the model failed on this image.
         """
         return self.detect_batch([image], [words])[0]
 
-    def detect_batch(self, images: Sequence[Image.Image], words: Sequence[Asked] | None = None) -> list[Boxes]:
+    def detect_batch(self, images: Sequence[ImageSource], words: Sequence[Asked] | None = None) -> list[Boxes]:
         """Find objects in several images, together where the file takes batches.
 
         Args:
@@ -116,17 +115,18 @@ class OnnxDetector:
             Boxes for each image, as `detect` gives them.
 
         Raises:
+            InputError: a photo that can not be read.
             DetectorError: the model failed, or gives a class that has no name.
         """
         prepare = _as_yolox if self._is_yolox else _as_ultralytics
-        pixels = [np.asarray(image.convert("RGB")) for image in images]
-        boxed = [letterbox(array, self._input.size, centred=not self._is_yolox) for array in pixels]
+        photos = [load_image(image) for image in images]
+        boxed = [letterbox(np.asarray(one), self._input.size, centred=not self._is_yolox) for one in photos]
         outputs = self._run([prepare(one.canvas) for one in boxed])
         asked = [None] * len(images) if words is None else words
         found = []
-        for output, one, image, sought in zip(outputs, boxed, images, asked, strict=True):
+        for output, one, photo, sought in zip(outputs, boxed, photos, asked, strict=True):
             xyxy, sure, classes = self._boxes(output)
-            boxes = clipped(one.to_photo(xyxy), sure, [self.labels[number] for number in classes], image.size)
+            boxes = clipped(one.to_photo(xyxy), sure, [self.labels[number] for number in classes], photo.size)
             found.append(keep_words(Boxes(boxes, source=self.name), sought, self.labels))
         return found
 

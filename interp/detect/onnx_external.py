@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from interp.errors import DetectorError
+from interp.names import stays_inside
 
 # For each message of the ONNX format on the way to a tensor: the numbers of its fields that hold such messages.
 _HOLDS = {
@@ -39,6 +40,9 @@ def external_files(path: Path) -> list[Path]:
         names = sorted(set(_locations(memoryview(path.read_bytes()), "model")))
     except (LookupError, ValueError) as error:
         raise DetectorError(f"{path} can not be read as an ONNX file ({error}): export it anew") from error
+    outside = [name for name in names if not stays_inside(name)]
+    if outside:
+        raise DetectorError(f"{path} keeps weights in {outside[0]!r}, outside its folder: export it anew")
     found = [path.parent / name for name in names]
     for file in found:
         if not file.is_file():

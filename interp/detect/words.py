@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from interp.boxes import Boxes
 from interp.detect.synonyms import broader, known_names, meanings, singular
 from interp.errors import DetectorError, InputError
+from interp.images import ImageSource, load_image
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from interp.detect import Detector
 
 
@@ -99,11 +98,11 @@ class Found:
         return "; ".join(parts) + "."
 
 
-def find_objects(image: Image.Image, asked: str | Sequence[str], detector: Detector) -> Found:
+def find_objects(image: ImageSource, asked: str | Sequence[str], detector: Detector) -> Found:
     """Look in an image for the objects of a question.
 
     Args:
-        image: the photo.
+        image: the photo, whatever `load_image` takes.
         asked: a question, or the words themselves as a list.
         detector: who looks; a detector with an empty `labels` takes any words.
 
@@ -128,7 +127,7 @@ def find_objects(image: Image.Image, asked: str | Sequence[str], detector: Detec
             f"detector {detector.name} has no class for {', '.join(words)}; it knows {_shorten(labels)}: "
             "give another detector, or the boxes by hand"
         )
-    boxes = detector.detect(image, words) if words else Boxes(source=detector.name)
+    boxes = detector.detect(load_image(image), words) if words else Boxes(source=detector.name)
     return Found(tuple(Match(word, matched[word], boxes.named(matched[word])) for word in words), detector.name)
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from interp.boxes import Box, Boxes
 from interp.detect.batching import Asked, file_digest, keep_words, places_by
 from interp.errors import DetectorError, InputError
-
-if TYPE_CHECKING:
-    from PIL import Image
+from interp.images import ImageSource, load_image
 
 
 class YoloDetector:
@@ -60,22 +58,23 @@ class YoloDetector:
         beside = [path.with_suffix(".yaml")] if path.suffix == ".safetensors" else []
         self._digest = file_digest(path, *beside)
 
-    def detect(self, image: Image.Image, words: Sequence[str] | None = None) -> Boxes:
+    def detect(self, image: ImageSource, words: Sequence[str] | None = None) -> Boxes:
         """Find objects in an image.
 
         Args:
-            image: a photo of any mode and size; an EXIF rotation must have been applied.
+            image: a photo, whatever `load_image` takes.
             words: what to look for, matched to `labels`; None for everything.
 
         Returns:
-            Boxes in pixels of `image`, the surest first.
+            Boxes in pixels of the photo as `load_image` reads it, the surest first.
 
         Raises:
+            InputError: a photo that can not be read.
             DetectorError: the model failed on this image.
         """
         return self.detect_batch([image], [words])[0]
 
-    def detect_batch(self, images: Sequence[Image.Image], words: Sequence[Asked] | None = None) -> list[Boxes]:
+    def detect_batch(self, images: Sequence[ImageSource], words: Sequence[Asked] | None = None) -> list[Boxes]:
         """Find objects in several images; those of one size go through the model together.
 
         Only those, because ultralytics pads a batch of different sizes to a square, which changes what the model sees.
@@ -88,15 +87,17 @@ class YoloDetector:
             Boxes for each image, as `detect` gives them.
 
         Raises:
+            InputError: a photo that can not be read.
             DetectorError: the model failed.
         """
-        pixels = [_widened(np.asarray(image.convert("RGB"))[:, :, ::-1], self._input_side) for image in images]
+        photos = [load_image(image) for image in images]
+        pixels = [_widened(np.asarray(photo)[:, :, ::-1], self._input_side) for photo in photos]
         found: dict[int, Boxes] = {}
         for places in places_by(array.shape for array in pixels):
             for place, result in zip(places, self._predict([pixels[place] for place in places]), strict=True):
                 seen = result.boxes.cpu().numpy()
                 labels = [self.labels[int(number)] for number in seen.cls]
-                boxes = clipped(seen.xyxy, seen.conf, labels, images[place].size)
+                boxes = clipped(seen.xyxy, seen.conf, labels, photos[place].size)
                 asked = None if words is None else words[place]
                 found[place] = keep_words(Boxes(boxes, source=self.name), asked, self.labels)
         return [found[place] for place in range(len(images))]

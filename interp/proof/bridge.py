@@ -54,7 +54,7 @@ def _bridge(vlm: HookedVLM) -> Any:
     try:
         with TemporaryDirectory() as folder:  # where it looks for a processor, rather than on the hub
             vlm.processor.save_pretrained(folder)
-            words = AutoTokenizer.from_pretrained(folder)  # one that knows where it comes from
+            words = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)  # one that knows where it comes from
             return TransformerBridge.boot_transformers(folder, hf_model=twin, tokenizer=words, dtype=vlm.dtype)
     except torch.OutOfMemoryError:
         raise

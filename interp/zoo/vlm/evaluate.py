@@ -152,7 +152,7 @@ def evaluate(folder: Path, *, scenes: int = SCENES, seed: int = SEED) -> dict[st
     if not (folder / "model.safetensors").is_file() or not (folder / "training.json").is_file():
         raise ModelError(f"no model lies in {folder}: train one with python -m interp.zoo.vlm.train --out {folder}")
     model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
     batches = tqdm(encode(processor, held_out(scenes, seed=seed)), desc="ask", unit="batch")
     return tabulate(answer(model, processor, batches))
 
