@@ -189,11 +189,17 @@ def summary_of(
         "not_done": list(analysis.told),
         "strata_without_pairs": list(analysis.within.skipped),
         "paper_layers_against_best": None if layers is None else {
-            name: getattr(layers, name) for name in ("chosen_layers", "width", "p", "apparent", "apparent_layers")
+            name: getattr(layers, name) for name in _OF_LAYERS
         } | {name: asdict(getattr(layers, name)) for name in ("chosen", "best", "difference")},
         **kept,
         "settings": settings,
     }  # fmt: skip
+
+
+_OF_LAYERS = (
+    "chosen_layers", "width", "p", "chosen_reversed", "best_reversed", "apparent", "apparent_reversed",
+    "apparent_layers",
+)  # fmt: skip
 
 
 def _write_tables(folder: OutputFolder, study: OverlapStudy, tables: dict[str, pd.DataFrame]) -> list[Path]:

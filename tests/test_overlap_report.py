@@ -339,23 +339,44 @@ def comparison(difference, p):
     one = Interval(0.6, 0.5, 0.7)
     return SimpleNamespace(
         difference=Interval(difference, difference - 0.1, difference + 0.1), chosen=one, best=one, p=p, width=1,
-        chosen_layers=(17, 18), apparent=0.8, apparent_layers=(5,),
+        chosen_layers=(17, 18), chosen_reversed=0.25, best_reversed=1.0,
+        apparent=0.8, apparent_reversed=True, apparent_layers=(5,),
     )  # fmt: skip
 
 
 def test_the_best_layers_are_called_better_only_where_p_says_so():
-    assert "predict right answers better" in layers_say(comparison(0.2, 0.01))
-    assert "predict right answers worse" in layers_say(comparison(-0.2, 0.01))
-    assert "they do not differ from chance" in layers_say(comparison(0.2, 0.2))
-    assert "layers 17-18 here" in layers_say(comparison(0.2, 0.2)) and "0.800: too high" in layers_say(
-        comparison(0.2, 0.2)
+    better, worse, alike = (layers_say(comparison(*one), "mass") for one in ((0.2, 0.01), (-0.2, 0.01), (0.2, 0.2)))
+    assert "predict right answers better" in better and "predict right answers worse" in worse
+    assert "they do not differ from chance" in alike and "layers 17-18 here" in alike
+    assert "can not be set against" in layers_say(comparison(np.nan, np.nan), "mass")
+
+
+def test_which_way_layers_predict_is_said_in_words():
+    said = layers_say(comparison(0.2, 0.01), "mass")
+    assert (
+        "The paper's (layers 17-18 here): AUROC 0.600 [0.500, 0.700], taken so that a higher mass goes with right"
+        in (said)
+        and "right answers in 75 % of the choices" in said
     )
-    assert "can not be set against" in layers_say(comparison(np.nan, np.nan))
+    assert "scored: AUROC 0.600 [0.500, 0.700], taken so that a higher mass goes with wrong answers. Diff" in said
+    assert "would seem to have 0.800 (a higher mass goes with wrong answers): too high" in said
 
 
-def effect(slope, p, separated):
+def test_a_layer_whose_overlap_goes_with_wrong_answers_is_the_best_one_and_the_page_says_so(tmp_path):
+    study = made_up_study(120, effect=-3.0, n_layers=8, layer=6)
+    found = examine_overlap(study, **DRAWS)
+    assert found.layers.times_chosen.argmax() == 6 and found.layers.best.low > 0.5 and found.layers.best_reversed == 1
+    said = section(written(tmp_path, study, analysis=found)[0], "The paper's layers and the best ones")
+    assert "taken so that a higher cosine goes with wrong answers. Difference" in said
+    assert "chosen ones predict right answers better" in said
+    for line in found.describe().splitlines()[1:3]:
+        assert "in layer 6, the farthest from one half (lower in right answers)" in line
+    assert "taken so that a higher cosine goes with wrong answers; difference" in found.describe()
+
+
+def effect(slope, p, separated, skipped=()):
     adjusted = SimpleNamespace(log_odds=np.array(slope), p_bh=np.array(p), separated=np.array(separated))
-    return SimpleNamespace(adjusted=adjusted, covariates=("confidence", "area_union"))
+    return SimpleNamespace(adjusted=adjusted, beside=("confidence", "area_union"), skipped=skipped)
 
 
 def test_an_effect_beside_other_columns_is_said_by_sign_and_corrected_p():
@@ -366,6 +387,38 @@ def test_an_effect_beside_other_columns_is_said_by_sign_and_corrected_p():
     assert "goes with right answers in layer 0 and a higher mass goes with wrong answers in layer 1" in both
     assert "does not differ from chance" in partial_says(effect([1.0], [0.2], [False]), "mass")
     assert "no effect of the mass can be told" in partial_says(effect([np.nan], [np.nan], [False]), "mass")
+    assert "all right or all wrong: relation=left." in partial_says(
+        effect([1.0], [0.2], [False], ("relation=left",)), "mass"
+    )
+
+
+def test_a_difference_between_relations_is_no_effect_beside_them_and_what_can_not_enter_is_said(tmp_path):
+    """Relations differ in difficulty and in overlap, and inside a relation overlap says nothing."""
+    found = []
+    for seed in range(8):
+        study = made_up_study(160, seed=seed)
+        hard = np.isin(study.samples["relation"], ("above", "below"))
+        rng = np.random.default_rng(seed)
+        right = (rng.random(160) < np.where(hard, 0.4, 0.8)) | (study.samples["relation"] == "left").to_numpy()
+        study.samples["right"] = right
+        study.measures["cosine"][~hard] += 0.2
+        found.append(examine_overlap(study, n_draws=20).partial)
+    rejected = np.mean([one.adjusted.p <= 0.05 for one in found])
+    alone = np.mean([one.unadjusted.p <= 0.05 for one in found])
+    assert rejected <= 0.15 and alone > 0.8, "eight studies of six layers each"
+    assert all(one.skipped == ("relation=left",) for one in found)
+    page, _ = written(tmp_path, study)
+    said = section(page, "Other things equal")
+    assert "Beside confidence, area of the boxes, relation, " in said
+    assert "Left out, as their answers are all right or all wrong: relation=left." in said
+
+
+def test_a_regression_with_too_few_answers_for_its_columns_is_refused_with_the_number(tmp_path):
+    study = made_up_study(60)
+    study.samples["right"] = np.arange(60) % 4 != np.arange(60) // 4 % 4  # 15 wrong, in all four relations
+    page, _ = written(tmp_path, study)
+    said = section(page, "Other things equal")
+    assert "15 are of the rarer kind, and a regression with 6 columns needs 24 or more" in said
 
 
 def test_numbers_are_written_as_they_are_read():
