@@ -13,7 +13,7 @@ from interp.clusters import drawn_sums, shared_groups
 from interp.covariates import one_sided
 from interp.errors import InputError
 from interp.layer_choice import LayerComparison, compare_layers
-from interp.nulls import NULL_MEASURES
+from interp.nulls import NULL_MEASURES, null_column
 from interp.overlap_report_sentences import direction
 from interp.overlap_vision import VISION
 from interp.partial import PartialEffect, partial_effect
@@ -194,7 +194,7 @@ def _above(
     real = study.values(measure, region, normalisation)[..., -1].astype(np.float64)
     found = {}
     for null in ("even", *study.nulls):
-        gain = real - study.values(f"{null}_{measure}", region, normalisation)[..., -1]
+        gain = real - study.values(null_column(measure, null), region, normalisation)[..., -1]
         found[null] = _mean(gain, np.arange(len(gain)) if groups is None else groups, seed)
     return found
 

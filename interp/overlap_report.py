@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError, SpatialLensError
+from interp.overlap import LESS_IS_BETTER
 from interp.overlap_report_sections import NOT_AT_HAND, Photos, cautions_of, lead, sections
 from interp.overlap_report_sentences import SIGNIFICANT
 from interp.overlap_truth import boxes_by_role, detector_agreement
@@ -264,7 +265,7 @@ def _draw_photos(
     scores = study.values(analysis.measure, analysis.region, analysis.normalisation)[:, layer, -1]
     if vlm is None or samples is None or not np.isfinite(scores).any():
         return Photos(NOT_AT_HAND if np.isfinite(scores).any() else "No sample has a box."), {}, None
-    less_is_better = analysis.measure == "distance"
+    less_is_better = analysis.measure in LESS_IS_BETTER
     cases = choose_cases(study.samples, -scores if less_is_better else scores)
     try:
         seen = {case.id: _look(vlm, study, samples, case.id) for case in cases}
