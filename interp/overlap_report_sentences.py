@@ -79,7 +79,7 @@ def layers_say(found: LayerComparison, measure: str) -> str:
     if found.p < SIGNIFICANT:
         verdict = f"the chosen ones predict right answers {'better' if gain.estimate > 0 else 'worse'}"
     paper, best = (
-        f"AUROC {ended(one.estimate, one.low, one.high)}, taken so that {direction(turned, measure)}"
+        f"AUROC {ended(one.estimate, one.low, one.high)}, taken so that {direction(turned, measure)} ({_holds(one)})"
         for one, turned in ((found.chosen, found.chosen_reversed), (found.best, found.best_reversed))
     )
     difference = ended(gain.estimate, gain.low, gain.high, signed=True)
@@ -125,6 +125,13 @@ def partial_says(found: PartialEffect, measure: str) -> str:
     if found.skipped:
         note += f" Left out, as their answers are all right or all wrong: {', '.join(found.skipped)}."
     return f"{beside}, {said} (corrected for a false discovery rate of {SIGNIFICANT:.0%} over the layers).{note}"
+
+
+def _holds(found: Interval) -> str:
+    """Whether a direction that was learnt holds where it was scored, by the interval."""
+    if found.low > 0.5:
+        return "which holds on other samples"
+    return "which turns round on other samples" if found.high < 0.5 else "which other samples do not tell from chance"
 
 
 def name_layers(layers: Sequence[int] | np.ndarray) -> str:

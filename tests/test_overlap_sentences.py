@@ -74,7 +74,12 @@ def test_which_way_layers_predict_is_said_in_words():
         in (said)
         and "right answers in 75 % of the choices" in said
     )
-    assert "scored: AUROC 0.600 [0.500, 0.700], taken so that a higher mass goes with wrong answers. Diff" in said
+    assert "scored: AUROC 0.600 [0.500, 0.700], taken so that a higher mass goes with wrong answers (which" in said
+    assert said.count("which other samples do not tell from chance") == 2
+    for ends, told in (((0.51, 0.7), "which holds on other samples"), ((0.2, 0.49), "which turns round on other")):
+        one = comparison(0.2, 0.01)
+        one.best = Interval(0.6, *ends)
+        assert f"goes with wrong answers ({told}" in layers_say(one, "mass")
     assert "would seem to have 0.800 (a higher mass goes with wrong answers): too high" in said
 
 
