@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,8 @@ examples:
 
 NUMBERS = {
     "alpha": "ScalingVis: the factor (default: 0.5)",
-    "alpha_unsure": "AdaptVis: the factor when unsure (default: 0.5)",
-    "alpha_sure": "AdaptVis: the factor when sure (default: 1.5)",
+    "alpha_unsure": "AdaptVis: the factor when unsure, below 1 to smooth (default: 0.5)",
+    "alpha_sure": "AdaptVis: the factor when sure, above 1 to sharpen (default: 1.5)",
     "threshold": "AdaptVis: sure from this confidence on (default: 0.4)",
     "shift": "the additive control's constant, nats (default: 1)",
     "temper": "the factor of temper (default: 0.5)",
@@ -135,7 +136,9 @@ def add_evaluate(commands: Any) -> None:
     job.add_argument("--max-new-tokens", type=int, help="length of an answer at most (default: 10; with --preset 100)")
     job.add_argument("--seed", type=int, default=0, help="seed of the bootstraps (default: %(default)s)")
     job.add_argument("--out", default="out/evaluate", help="folder for the results (default: %(default)s)")
-    job.add_argument("--resume", action="store_true", help="go on with what lies in --out")
+    job.add_argument(
+        "--resume", action="store_true", help="go on with what lies in --out; a report there with other numbers is kept"
+    )
     add_model_options(whole)
     whole.set_defaults(command=evaluate_command, prompt="paper")
 
@@ -158,6 +161,7 @@ def answer_command(options: argparse.Namespace) -> int:
     from interp.output import OutputFolder, record
 
     policy = _policy(options)
+    note_caveats(policy)
     image = load_image(options.photo)
     folder = None if options.out is None else OutputFolder(options.out)
     note_random_weights(options.model)
@@ -208,8 +212,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
         name: numbers(text) for name in ("layers", "heads") if (text := getattr(options, name)) is not None
     }
     settings = Settings(**given, **where)
-    for name in names:
-        settings.policy(name)
+    note_caveats(*(settings.policy(name) for name in names))
     if where and not any(TAKES.get(name) for name in names):
         raise InputError(f"no policy of {options.policy} scales attention: leave --{' and --'.join(where)} out")
     alphas = PAPER_ALPHAS if options.alphas is None else _floats(options.alphas)
@@ -237,6 +240,13 @@ def evaluate_command(options: argparse.Namespace) -> int:
         resume=options.resume,
     )
     return 0
+
+
+def note_caveats(*policies: object) -> None:
+    """Say on the screen, before anything runs, what a policy does not do although its name says so."""
+    for policy in policies:
+        for line in getattr(policy, "caveats", ()):
+            print(f"note: {line}", file=sys.stderr)
 
 
 def _refuse(names: set[str], why: str) -> None:

@@ -76,7 +76,8 @@ def evaluate_dataset(
         batch: samples that share one pass.
         seed: of bootstraps; the split has its own, as published.
         out: a folder for answers, tables, figures and `report.html`.
-        resume: go on with what lies in `out`.
+        resume: go on with what lies in `out`. A report there about policies with other settings, such as another
+            threshold, is kept: in a folder beside the new one that is named by what differed.
         progress: show progress bars.
 
     Example:
@@ -191,9 +192,13 @@ def _refuse_another_study(out: Path, *, resume: bool) -> None:
 def _write(
     vlm: HookedVLM, evaluation: Evaluation, samples: Sequence[Sample], dataset: str, out: Path, settings: dict[str, Any]
 ) -> None:
-    """Tables, figures and report of an evaluation."""
-    from adaptvis.report import write_evaluation
+    """Tables, figures and report of an evaluation; an earlier report with other settings is kept, and that is said."""
+    from adaptvis.earlier import keep_earlier
+    from adaptvis.report import policies_of, write_evaluation
     from interp.output import OutputFolder, record
 
     pairs = PAIRS.get(dataset)
+    kept = keep_earlier(out, policies_of(evaluation))
     write_evaluation(OutputFolder(out), vlm, evaluation, samples, record(vlm, **settings), pairs=pairs, dataset=dataset)
+    if kept is not None:
+        print(f"new report: {out.expanduser() / 'report.html'}; the earlier one is kept: {kept / 'report.html'}")

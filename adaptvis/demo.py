@@ -205,7 +205,8 @@ def _sections(
                 "ScalingVis multiplies the last prompt row's attention logits on the image by alpha, in all layers. "
                 "AdaptVis takes one alpha where the untouched first token is unsure and another where it is sure.",
                 "Intervals are 95 %: Wilson for accuracies, paired bootstrap for gains; p is McNemar's exact test "
-                "against the baseline on the same scenes.",
+                "against the baseline on the same scenes, and beside it Holm's correction: over all scenes for the "
+                "number of policies, by relation for all policies and relations together.",
             ),
             table=readable(evaluation.summary),
         ),

@@ -16,6 +16,7 @@ from adaptvis.selection import choose_adaptvis, choose_scaling
 from adaptvis.sweep import PAPER_ALPHAS, UNTOUCHED, Decoder, Plan, grid, policy_rows, run_sweep
 from interp.errors import InputError
 from interp.sample_checks import check_prompts, check_samples
+from interp.stats import holm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +94,8 @@ class Evaluation:
         answers: one row per reported sample and policy.
         summary: one row per policy and relation (`all` first): n, accuracy with its Wilson interval, mean confidence,
             share of samples taken as unsure, and against the baseline the paired difference with its bootstrap
-            interval and McNemar's exact p.
+            interval, McNemar's exact p, and p_holm: Holm's correction of it, in the rows of `all` for the number of
+            policies, and in the others for that of policies and relations together; NaN for the baseline.
         settings: one row per setting of the reported sweep against the untouched run, with corrected p-values.
     """
 
@@ -184,7 +186,7 @@ def summarise(
     taken = [policy_rows(table, policy) for policy in policies]
     relations = [ALL, *dict.fromkeys(table["relation"])]
     summary = [_line(rows, taken[0], relation, seed=seed) for rows in taken for relation in relations]
-    return pd.concat(taken, ignore_index=True), pd.DataFrame(summary)
+    return pd.concat(taken, ignore_index=True), _corrected(pd.DataFrame(summary))
 
 
 @dataclass(frozen=True)
@@ -269,6 +271,15 @@ def _line(rows: pd.DataFrame, reference: pd.DataFrame, relation: str, *, seed: i
         "lost": gain.lost,
         "p": gain.p_value,
     }
+
+
+def _corrected(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with p_holm, over all samples and by relation apart, as the one repeats the other."""
+    others, whole = summary["policy"] != summary["policy"].iloc[0], summary["relation"] == ALL
+    corrected = summary.assign(p_holm=float("nan"))
+    for family in (others & whole, others & ~whole):
+        corrected.loc[family, "p_holm"] = holm(summary.loc[family, "p"])
+    return corrected
 
 
 def _check_parts(test: Sequence[Sample], validation: Sequence[Sample] | None) -> None:

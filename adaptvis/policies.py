@@ -96,7 +96,8 @@ class AdaptVis:
     """Smooth the attention over the image where the model is unsure, sharpen it where it is sure (arXiv 2503.01773).
 
     Confidence is the largest probability of the untouched first token, over the whole vocabulary, in fp32 and not
-    rounded; a sample is unsure when it lies strictly below the threshold.
+    rounded; a sample is unsure when it lies strictly below the threshold. Other alphas than the paper's kind are taken
+    too, for what they show; such a policy says in its `str()` and in `caveats` what it does not do.
 
     Attributes:
         alpha_unsure: the scaling below the threshold (the paper's alpha 1, below 1).
@@ -137,10 +138,28 @@ class AdaptVis:
         """`unsure` or `sure`."""
         return "unsure" if confidence < self.threshold else "sure"
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What its alphas do not do although the method is named for it; nothing for alphas of the paper's kind.
+
+        Example:
+            >>> AdaptVis(alpha_unsure=1.2).caveats
+            ('AdaptVis with alpha_unsure=1.2, which is above 1, does not smooth where the model is unsure',)
+        """
+        found = [("alpha_unsure", "above", "smooth", "unsure")] if self.alpha_unsure > 1 else []
+        found += [("alpha_sure", "below", "sharpen", "sure")] if self.alpha_sure < 1 else []
+        return tuple(
+            f"AdaptVis with {name}={spell_number(getattr(self, name))}, which is {side} 1, does not {verb} where the "
+            f"model is {kind}"
+            for name, side, verb, kind in found
+        )
+
     def __str__(self) -> str:
-        """Its settings, for results."""
+        """Its settings, for results, and what it does not do."""
+        missing = ["does not smooth"] * (self.alpha_unsure > 1) + ["does not sharpen"] * (self.alpha_sure < 1)
         by = "" if self.confidence == "probability" else f", confidence={self.confidence}"
-        return f"AdaptVis({_settings(self, 'alpha_unsure', 'alpha_sure', 'threshold')}{by})"
+        told = "".join(f"; {one}" for one in missing)
+        return f"AdaptVis({_settings(self, 'alpha_unsure', 'alpha_sure', 'threshold')}{by}{told})"
 
 
 def _adopt(policy: ScalingVis | AdaptVis, plan: ScaleImageLogits) -> None:

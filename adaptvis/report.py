@@ -49,9 +49,9 @@ def write_evaluation(
 
     Returns:
         The paths of all files: `answers.parquet` (one row per sample and policy), `sweep.parquet` (per sample and
-        setting) and `validation.parquet` where settings were chosen, `summary.csv` (accuracy and gain by policy and
-        relation), `metrics.csv` (all other measures, with their scorer), `settings.csv` (every setting against the
-        untouched run), `summary.json`, figures, `report.html`.
+        setting) and `validation.parquet` where settings were chosen, `summary.csv` (accuracy, gain and p, plain and
+        corrected, by policy and relation), `metrics.csv` (all other measures, with their scorer), `settings.csv` (every
+        setting against the untouched run), `summary.json`, figures, `report.html`.
 
     Example:
         >>> write_evaluation(OutputFolder("out/eval"), vlm, evaluate(vlm, test), test, record(vlm, prompt="paper"))
@@ -86,20 +86,12 @@ def write_evaluation(
 
 def summary_of(evaluation: Evaluation, measured: Measured, known: Known) -> dict[str, Any]:
     """All numbers of the report, and what made them, as plain data; shares are fractions."""
-    tuned = evaluation.validation is not None
     calibration = {name: value for name, value in asdict(measured.calibration).items() if name != "bins"}
     return {
         "dataset": known.dataset,
         "model": known.model,
         "n": len(evaluation.rows("baseline")),
-        "policies": {
-            name: {
-                "policy": str(policy),
-                "settings": asdict(policy),  # type: ignore[call-overload]
-                "chosen_on": "validation" if tuned and isinstance(policy, (ScalingVis, AdaptVis)) else "given",
-            }
-            for name, policy in evaluation.policies.items()
-        },
+        "policies": policies_of(evaluation),
         "accuracy": _records(evaluation.summary),
         "metrics": _records(measured.metrics),
         "answers": _records(_distribution(evaluation)),
@@ -114,6 +106,20 @@ def summary_of(evaluation: Evaluation, measured: Measured, known: Known) -> dict
         "tried": measured.tried,
         "left_out": measured.left_out,
         "settings": known.settings,
+    }
+
+
+def policies_of(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """By name what each policy is, its settings, who chose them, and what it does not do although its name says so."""
+    tuned = evaluation.validation is not None
+    return {
+        name: {
+            "policy": str(policy),
+            "settings": asdict(policy),  # type: ignore[call-overload]
+            "chosen_on": "validation" if tuned and isinstance(policy, (ScalingVis, AdaptVis)) else "given",
+            "caveats": list(policy.caveats) if isinstance(policy, AdaptVis) else [],
+        }
+        for name, policy in evaluation.policies.items()
     }
 
 

@@ -166,6 +166,7 @@ def _chosen(evaluation: Evaluation, measured: Measured, known: Known) -> Section
     idle = [
         SHORT[name] for name in evaluation.policies if name != "baseline" and not changes_something(evaluation, name)
     ]
+    text += tuple(f"{line}." for policy in evaluation.policies.values() for line in getattr(policy, "caveats", ()))
     if idle:
         text += (f"As these settings are, the model stays untouched in every sample under {', '.join(idle)}.",)
     return Section("What was chosen, and what was given", text, table=pd.DataFrame(rows) if rows else None)
@@ -175,8 +176,10 @@ def _relations(evaluation: Evaluation, figures: Figures) -> Section:
     n = evaluation.rows("baseline")["relation"].nunique()
     more = f" Of {n} relations, the {MOST_ROWS} most frequent; all are in summary.csv." if n > MOST_ROWS else ""
     text = (
-        "Accuracy, gain and p are by the strict rule, and p-values in this table are not corrected: with so many rows, "
-        f"some lie below 0.05 by chance.{more}",
+        "Accuracy, gain and p are by the strict rule. McNemar's p is not corrected: with so many rows, some lie below "
+        "0.05 by chance. Holm's correction of it is for the number of policies in the rows of all samples, and in the "
+        "others for all policies and relations together, also those that are not shown; summary.csv has it as "
+        f"p_holm.{more}",
     )
     caption = "Gain over the baseline by relation (strict rule), with paired bootstrap intervals of 95 %."
     if n > MOST_RELATIONS:

@@ -55,7 +55,7 @@ def p_value(value: float) -> str:
 
 
 def readable(summary: pd.DataFrame) -> pd.DataFrame:
-    """The accuracy table by policy and relation; accuracy, gain and p are by the strict rule."""
+    """The accuracy table by policy and relation; accuracy, gain and p, plain and corrected, are by the strict rule."""
     import pandas as pd
 
     rows = []
@@ -71,6 +71,7 @@ def readable(summary: pd.DataFrame) -> pd.DataFrame:
                 "by the paper's rule %": percent(paper.estimate, paper.low, paper.high),
                 "gain, points": "" if base else points(line.difference, line.difference_low, line.difference_high),
                 "McNemar p": "" if base else p_value(line.p),
+                "p Holm": "" if base else p_value(line.p_holm),
                 "confidence": decimal(line.confidence),
                 "unsure %": percent(line.unsure) if line.policy.startswith("AdaptVis") else "",
             }

@@ -17,6 +17,7 @@ from site_pages import render
 from interp import HookedVLM, PerSample, Prefix, Sample, ScaleImageLogits, Untouched, paper_layers
 from interp.datasets.shapes import shapes
 from interp.overlap import overlap
+from interp.plots.association import strongest
 from interp.plots.style import PALETTE, layer_axis, legend_below, mean_with_band, tidy
 from interp.stats import auroc, shuffled_null, wilson
 from interp.trajectory import trajectory
@@ -265,11 +266,11 @@ def association_table(looked: Looked, scenes: Sequence[Sample]) -> dict[str, Any
     rate = {name: looked.right[relation == name].mean() for name in np.unique(relation)}
     layer = paper_layers(looked.cosine.shape[1])[0]
     pooled = [auroc(own, looked.right) for own in looked.cosine.T]
-    best = int(np.argmax(pooled))
+    best = strongest(np.array(pooled))
     scores = {
         "how often this relation is answered rightly": np.array([rate[name] for name in relation]),
         f"cosine with the boxes, layer {layer} (the paper's)": looked.cosine[:, layer],
-        f"cosine with the boxes, layer {best} (the highest of {len(pooled)})": looked.cosine[:, best],
+        f"cosine with the boxes, layer {best} (the farthest from 0.5 of {len(pooled)})": looked.cosine[:, best],
         "probability of the first word": looked.sure,
     }
     rows = []

@@ -114,7 +114,7 @@ class Analysis:
         for name, maps in self.also.items():
             written.append(folder.write_table(f"{name}.parquet", maps.to_dataframe()))
             if maps.overlap is not None:
-                written.append(folder.write_table(f"{name}_overlap.parquet", maps.overlap_table()))
+                written.append(folder.write_table(f"overlap_{name}.parquet", maps.overlap_table()))
         for name, figure in draw_analysis(self).items():
             written.append(folder.write_figure(f"{name}.png", figure))
             plt.close(figure)

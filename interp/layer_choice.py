@@ -41,13 +41,16 @@ def compare_layers(
 
     The best of many layers looks better than it is on the samples that chose it. So the samples are dealt into `folds`
     parts, alike in strata and right answers and whole in groups. For each part the window of `width` neighbouring
-    layers with the highest AUROC on all other parts is chosen (its score is the mean over its layers), and it and the
-    paper's layers are scored on this part, by pairs inside it. Each part of each of the `repeats` ways to deal is a
-    split, whose interval and p are honest by themselves: a bootstrap of the part's samples inside strata, or of its
-    whole groups, with the choice held fixed. But splits share their samples, and pooled they would promise too much. So
-    medians over splits are given: of the estimates, of the ends of intervals that err half as often as asked for, and
-    twice that of the p-values (Meinshausen et al. 2009; Chernozhukov et al. 2018). They err at most at the level, and
-    usually less: an interval of a part of the samples is wider than one of all.
+    layers whose AUROC on all other parts is farthest from one half is chosen (its score is the mean over its layers),
+    and it and the paper's layers are scored on this part, by pairs inside it. Far below one half tells as much as far
+    above, with the other sign; so the direction of each, too, is learnt on the other parts, and its AUROC counted in
+    that direction: where it turns round between parts, it is below one half, and counts against. Each part of each of
+    the `repeats` ways to deal is a split, whose interval and p are honest by themselves: a bootstrap of the part's
+    samples inside strata, or of its whole groups, with the choice held fixed. But splits share their samples, and
+    pooled they would promise too much. So medians over splits are given: of the estimates, of the ends of intervals
+    that err half as often as asked for, and twice that of the p-values (Meinshausen et al. 2009; Chernozhukov et al.
+    2018). They err at most at the level, and usually less: an interval of a part of the samples is wider than one of
+    all.
 
     Args:
         scores: [sample layer], such as overlap of the head mean. A sample with NaN in any layer is left out of all.
@@ -67,7 +70,7 @@ def compare_layers(
 
     Example:
         >>> found = compare_layers(cosine[:, :, -1], right, strata=relation, seed=0)  # cosine [412 32 33]
-        >>> found.difference.estimate, found.p, found.times_chosen.argmax()
+        >>> found.difference.estimate, found.p, found.times_chosen.argmax(), found.best_reversed
 
     Raises:
         InputError: shapes differ, a layer does not exist or has no score at all, or there are fewer than `LEAST`
@@ -94,21 +97,25 @@ def compare_layers(
     rng = np.random.default_rng(seed)
     drawn = drawn_counts(own, None if groups is None else units, n_draws, rng)
     counts = np.concatenate([np.ones((1, len(own)), np.float32), drawn])  # row 0 is the data, once each
-    picks, aurocs = _splits(samples, layers, spans, counts, folds, repeats, rng)
-    merits = samples.auroc(samples.means(spans), counts[:1])[0]
+    splits = _splits(samples, layers, spans, counts, folds, repeats, rng)
+    whole = samples.auroc(samples.means(spans), counts[:1])[0]
+    farthest = _farthest(whole)
     return LayerComparison(
         chosen_layers=layers,
         width=len(spans[0]),
-        chosen=_median([split[:, 0] for split in aurocs], level),
-        best=_median([split[:, 1] for split in aurocs], level),
-        difference=_median([split[:, 1] - split[:, 0] for split in aurocs], level),
-        p=_p([split[1:, 1] - split[1:, 0] for split in aurocs]),
+        chosen=_median([split.aurocs[:, 0] for split in splits], level),
+        best=_median([split.aurocs[:, 1] for split in splits], level),
+        difference=_median([split.aurocs[:, 1] - split.aurocs[:, 0] for split in splits], level),
+        p=_p([split.aurocs[1:, 1] - split.aurocs[1:, 0] for split in splits]),
+        chosen_reversed=_share([split.reversed[0] for split in splits]),
+        best_reversed=_share([split.reversed[1] for split in splits]),
         chosen_all=_interval(samples.auroc(samples.means([layers]), counts)[:, 0], level),
         by_layer=_interval(samples.auroc(samples.scores, counts), level),
-        times_chosen=_times(picks, spans, shape[0]),
-        choices=len(picks),
-        apparent=float(merits.max()),
-        apparent_layers=spans[int(merits.argmax())] if not np.isnan(merits).any() else (),
+        times_chosen=_times([split.pick for split in splits], spans, shape[0]),
+        choices=len(splits),
+        apparent=np.nan if farthest is None else 0.5 + abs(float(whole[farthest]) - 0.5),
+        apparent_reversed=farthest is not None and bool(whole[farthest] < 0.5),
+        apparent_layers=() if farthest is None else spans[farthest],
         n_right=int(samples.right.sum()),
         n_wrong=int((~samples.right).sum()),
         left_out=int((~there).sum()),
@@ -119,6 +126,9 @@ def compare_layers(
 class LayerComparison:
     """What `compare_layers` found. AUROCs; layers are 0-based.
 
+    Those of `chosen`, `best`, `difference` and `apparent` are in the direction that was learnt with the choice: above
+    one half it holds. `chosen_all` and `by_layer` are plain: below one half, right answers score lower.
+
     Attributes:
         chosen_layers: the layers held against the best, the paper's by default.
         width: layers in each window that could be chosen.
@@ -126,11 +136,15 @@ class LayerComparison:
         best: the layers chosen on other samples.
         difference: best minus chosen, in each split; medians need not add up.
         p: two-sided, of no difference.
+        chosen_reversed: the share of choices on whose samples right answers scored lower than wrong ones in
+            `chosen_layers`.
+        best_reversed: the same in the layers that were chosen.
         chosen_all: the mean score over `chosen_layers` on all pairs.
         by_layer: each layer alone on all pairs; numbers are [layer].
         times_chosen: the share of choices whose window held the layer, [layer].
         choices: splits with pairs to choose by and to score; at most folds times repeats.
         apparent: the window that is best on all samples, scored on these same samples: too high by the winner's curse.
+        apparent_reversed: whether right answers score lower there.
         apparent_layers: its layers.
         n_right: right samples compared.
         n_wrong: wrong samples compared.
@@ -143,11 +157,14 @@ class LayerComparison:
     best: Interval
     difference: Interval
     p: float
+    chosen_reversed: float
+    best_reversed: float
     chosen_all: Interval
     by_layer: Interval
     times_chosen: Float[np.ndarray, " layer"]
     choices: int
     apparent: float
+    apparent_reversed: bool
     apparent_layers: tuple[int, ...]
     n_right: int
     n_wrong: int
@@ -183,6 +200,18 @@ class _Samples:
         return np.divide(wins, pairs[:, None], out=np.full(wins.shape, np.nan), where=pairs[:, None] > 0)
 
 
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """One choice and its score, of the layers given and of the span picked.
+
+    AUROCs are [1+draw 2], turned round where right answers scored lower on the samples that chose: `reversed` [2].
+    """
+
+    pick: int
+    aurocs: np.ndarray
+    reversed: np.ndarray
+
+
 def _splits(
     samples: _Samples,
     layers: tuple[int, ...],
@@ -191,20 +220,26 @@ def _splits(
     folds: int,
     repeats: int,
     rng: np.random.Generator,
-) -> tuple[list[int], list[np.ndarray]]:
-    """Of each split the span picked, and the AUROC [1+draw 2] of `layers` and of the pick where it was not picked."""
-    windows, given = samples.means(spans), samples.means([layers])
-    picks, aurocs = [], []
+) -> list[_Split]:
+    """Every split that has pairs to choose by and to score."""
+    scores = np.column_stack([samples.means([layers]), samples.means(spans)])
+    found = []
     for part in (_dealt(samples, folds, rng) for _ in range(repeats)):
         for test in (part == fold for fold in range(folds)):
-            merit = samples.auroc(windows, counts[:1], ~test)[0]
-            if np.isnan(merit).any():
+            learnt = samples.auroc(scores, counts[:1], ~test)[0]
+            if (pick := _farthest(learnt[1:])) is None:
                 continue
-            found = samples.auroc(np.column_stack([given, windows[:, merit.argmax()]]), counts, test)
-            if not np.isnan(found[0]).any():
-                picks.append(int(merit.argmax()))
-                aurocs.append(found)
-    return picks, aurocs
+            both = [0, 1 + pick]
+            turned = learnt[both] < 0.5
+            aurocs = samples.auroc(scores[:, both], counts, test)
+            if not np.isnan(aurocs[0]).any():
+                found.append(_Split(pick, np.where(turned, 1 - aurocs, aurocs), turned))
+    return found
+
+
+def _farthest(aurocs: np.ndarray) -> int | None:
+    """The place of the AUROC farthest from one half; None where they are not defined."""
+    return None if np.isnan(aurocs).any() else int(np.abs(aurocs - 0.5).argmax())
 
 
 def _dealt(samples: _Samples, folds: int, rng: np.random.Generator) -> np.ndarray:
@@ -244,6 +279,11 @@ def _p_of(draws: np.ndarray) -> float:
     """Twice the smaller share of draws on one side of no difference, the data counting as one."""
     fewer = min((draws <= 0).sum(), (draws >= 0).sum())
     return min(1.0, 2 * float(1 + fewer) / (1 + len(draws)))
+
+
+def _share(marks: list[bool]) -> float:
+    """The share of marks that are set; NaN where there are none."""
+    return float(np.mean(marks)) if marks else np.nan
 
 
 def _times(picks: list[int], spans: list[tuple[int, ...]], n_layers: int) -> np.ndarray:

@@ -89,6 +89,16 @@ class BoxPool:
         ]
 
 
+def null_column(measure: str, null: str) -> str:
+    """What a measure under a null is called in every table and array.
+
+    Example:
+        >>> null_column("cosine", "even"), null_column("hit_near", "shuffled")
+        ('cosine_even', 'hit_near_shuffled')
+    """
+    return f"{measure}_{null}"
+
+
 def moved_boxes(boxes: RoleBoxes, grid: ImageGrid, *, place: int, draws: int, seed: int) -> list[dict[str, list[Box]]]:
     """The boxes at random places inside the part of the photo that the model saw, their sizes kept, `draws` times.
 
@@ -137,11 +147,11 @@ def measure_draws(
         kept: which tokens take part, see `interp.measures.measure_regions`.
 
     Returns:
-        float64 under names such as `moved_mass`.
+        float64 under names such as `mass_moved`, see `null_column`.
 
     Example:
         >>> draws = {"shuffled": pool.draw(0, draws=10, seed=0)}
-        >>> measure_draws(maps, draws, grid)["shuffled_auroc"].shape  # maps [32 33 576]
+        >>> measure_draws(maps, draws, grid)["auroc_shuffled"].shape  # maps [32 33 576]
         (4, 32, 33)
     """
     drawn = [(null, _by_region(boxes)) for null, several in draws.items() for boxes in several]
@@ -149,7 +159,11 @@ def measure_draws(
     of = np.array([null for null, _ in drawn], dtype=object)
     found = measure_regions(maps, regions, grid, measures=NULL_MEASURES, kept=kept)
     by_draw = {name: _with_contrast(values.reshape(len(drawn), 3, *values.shape[1:])) for name, values in found.items()}
-    return {f"{null}_{name}": mean_over_draws(values[of == null]) for null in draws for name, values in by_draw.items()}
+    return {
+        null_column(name, null): mean_over_draws(values[of == null])
+        for null in draws
+        for name, values in by_draw.items()
+    }
 
 
 def measure_centre(
@@ -159,7 +173,7 @@ def measure_centre(
     *,
     kept: Bool[np.ndarray, "... token"] | None = None,
 ) -> dict[str, Float[np.ndarray, "region ..."]]:
-    """The centred Gaussian, with the weight of each map, against the real boxes: `centre_mass` and so on."""
+    """The centred Gaussian, with the weight of each map, against the real boxes: `mass_centre` and so on."""
     gauss = np.broadcast_to(centre_map(grid), np.shape(maps)) * (1.0 if kept is None else kept)
     weight = np.sum(maps, axis=-1, keepdims=True, dtype=np.float64)
     scaled = gauss * ratio(weight, gauss.sum(axis=-1, keepdims=True))

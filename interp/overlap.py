@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 
 from interp.errors import InputError
 from interp.measures import MAP_MEASURES, MEASURES, UNION, Region, regions_of
+from interp.nulls import null_column
 from interp.overlap_maps import Normalised, normalised
 from interp.trajectory import Trajectory
 
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 HEAD_MEAN = -1
 """The head number, in tables, of attention averaged over heads before it is measured; it is last in the arrays."""
 
-NULLS = {name: f"{name}_even" for name in MEASURES}
+NULLS = {name: null_column(name, "even") for name in MEASURES}
 """The column that says what attention spread evenly would score in each measure."""
+
+LESS_IS_BETTER = ("distance",)
+"""Of `MEASURES`, those that are low where attention lies on the region."""
 
 
 def overlap(
@@ -160,9 +164,19 @@ class Overlap:
         return self._steps(measure, region, normalisation)[:, -1].mean(-1)
 
     def best_layer(self, measure: str, *, region: str = UNION, normalisation: str = "image") -> int | None:
-        """The layer where a measure of the head mean is highest; None where it is undefined everywhere."""
+        """The layer where attention lies best on the region by a measure of the head mean; None where undefined.
+
+        That is where the measure is highest, and where `distance` is lowest. Measures of the map alone have no best.
+
+        Raises:
+            InputError: as `values` does, or it is a map's own measure.
+        """
+        if measure in MAP_MEASURES:
+            raise InputError(f"no {measure} is better than another: ask for one of {', '.join(MEASURES)}")
         found = self.by_layer(measure, region=region, normalisation=normalisation)
-        return None if np.isnan(found).all() else int(np.nanargmax(found))
+        if np.isnan(found).all():
+            return None
+        return int(np.nanargmin(found) if measure in LESS_IS_BETTER else np.nanargmax(found))
 
     def even_score(self, measure: str, *, region: str = UNION, normalisation: str = "image") -> float:
         """What evenly spread attention scores in a measure, mean over steps: the chance line of a figure.

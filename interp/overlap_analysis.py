@@ -10,9 +10,11 @@ import numpy as np
 
 from interp.association import Association, association
 from interp.clusters import drawn_sums, shared_groups
+from interp.covariates import one_sided
 from interp.errors import InputError
 from interp.layer_choice import LayerComparison, compare_layers
-from interp.nulls import NULL_MEASURES
+from interp.nulls import NULL_MEASURES, null_column
+from interp.overlap_report_sentences import direction
 from interp.overlap_vision import VISION
 from interp.partial import PartialEffect, partial_effect
 from interp.sinks import ratio
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
 
 NO_RELATION = "(none)"
 DRAWS = 2000
-FEWEST = 10
-"""Right or wrong answers, whichever are fewer, from which on a regression with several columns is tried."""
+PER_COLUMN = 4
+"""Right or wrong answers, whichever are fewer, for each column of a regression: with fewer, p is too small."""
 
 BESIDE = {"confidence": "confidence", "area of the boxes": "area_union"}
-"""What overlap is held beside: columns of the samples by what they are called."""
+"""What overlap is held beside, with the relation: columns of the samples by what they are called."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class OverlapAnalysis:
         pooled: does it predict right answers, over all pairs of samples; arrays [layer head+1], the head mean last.
         within: the same over pairs inside one relation, so that what tells relations apart can not pass for overlap.
         layers: the paper's layers against the best, chosen on other samples; head mean, inside relations.
-        partial: head mean beside confidence and the boxes' area, [layer].
+        partial: head mean beside confidence, the boxes' area and the relation, [layer].
         above: of each null, the mean over samples of the measure less the null's, head mean, [layer], with a bootstrap
             interval over groups; of mass where the measure has no null.
         above_measure: of which measure `above` is.
@@ -83,9 +85,9 @@ class OverlapAnalysis:
         for kind, found in (("over all pairs", self.pooled), ("inside relations", self.within)):
             lines.append(f"{name} {kind}: {_say_strongest(found)}")
         if self.layers is not None:
-            lines.append(_say_layers(self.layers))
+            lines.append(_say_layers(self.layers, self.measure))
         for null, gain in self.above.items():
-            lines.append(f"{self.above_measure} above {null}: {_say_largest(gain)}")
+            lines.append(f"{self.above_measure} less that of {null}: {_say_range(gain)}")
         lines += self.told
         for maps, own in self.further.items():
             lines += [f"{maps}: {line}" for line in own.describe().splitlines()[1:]]
@@ -136,10 +138,10 @@ def examine_overlap(
         return compare_layers(mean, right, chosen=paper_layers(study.n_layers), strata=relation, **draws)
 
     def adjust() -> PartialEffect:
-        if (fewest := min(int(right.sum()), int((~right).sum()))) < FEWEST:
-            raise InputError(f"only {fewest} answers are of the rarer kind, and a regression needs {FEWEST} or more")
         other = {said: study.samples[name].to_numpy(dtype=np.float64) for said, name in BESIDE.items()}
-        return partial_effect(mean, right, other, **draws)
+        known = np.isfinite(mean).any(axis=1) & np.isfinite(list(other.values())).all(axis=0)
+        _refuse_few(right[known], relation[known])
+        return partial_effect(mean, right, {**other, "relation": relation}, **draws)
 
     def examine_further(own: OverlapStudy) -> OverlapAnalysis:
         known = normalisation if normalisation in own.normalisations else own.normalisations[0]
@@ -154,7 +156,7 @@ def examine_overlap(
         pooled=association(scores, right, n_shuffles=n_draws, **draws),
         within=association(scores, right, strata=relation, n_shuffles=n_draws, **draws),
         layers=_unless_refused(choose, "the best layers were not chosen", told),
-        partial=_unless_refused(adjust, "overlap was not held beside confidence and area", told),
+        partial=_unless_refused(adjust, "overlap was not held beside confidence, area and relation", told),
         above=_above(study, above_measure, region, normalisation, groups, seed),
         above_measure=above_measure,
         told=tuple(told),
@@ -173,6 +175,18 @@ def relations_of(samples: pd.DataFrame) -> np.ndarray:
     return relation.where(~mixed, said).to_numpy(dtype=object)
 
 
+def _refuse_few(right: np.ndarray, relation: np.ndarray) -> None:
+    """Refuse a regression with too few right or wrong answers, in relations that have both, for its columns."""
+    kept = ~np.isin(relation, one_sided(relation, right))
+    fewest = min(int(right[kept].sum()), int((~right)[kept].sum()))
+    columns = len(BESIDE) + max(1, len(set(relation[kept])))
+    if fewest < PER_COLUMN * columns:
+        raise InputError(
+            f"in relations with right and wrong answers {fewest} are of the rarer kind, and a regression with "
+            f"{columns} columns needs {PER_COLUMN * columns} or more"
+        )
+
+
 def _above(
     study: OverlapStudy, measure: str, region: str, normalisation: str, groups: np.ndarray | None, seed: int
 ) -> dict[str, Interval]:
@@ -180,7 +194,7 @@ def _above(
     real = study.values(measure, region, normalisation)[..., -1].astype(np.float64)
     found = {}
     for null in ("even", *study.nulls):
-        gain = real - study.values(f"{null}_{measure}", region, normalisation)[..., -1]
+        gain = real - study.values(null_column(measure, null), region, normalisation)[..., -1]
         found[null] = _mean(gain, np.arange(len(gain)) if groups is None else groups, seed)
     return found
 
@@ -218,27 +232,31 @@ def _say_strongest(found: Association) -> str:
         float(np.asarray(getattr(found, name))[layer, -1]) for name in ("low", "high", "null_low", "null_high", "p_max")
     )
     return (
-        f"AUROC {auroc[layer]:.3f} [{low:.3f}, {high:.3f}] in layer {layer}, the farthest from one half; shuffled "
+        f"AUROC {auroc[layer]:.3f} [{low:.3f}, {high:.3f}] in layer {layer}, the farthest from one half "
+        f"({'higher' if auroc[layer] > 0.5 else 'lower'} in right answers); shuffled "
         f"answers give {null_low:.3f} to {null_high:.3f}; p, corrected for all layers and heads, {p:.3g}"
     )
 
 
-def _say_layers(found: LayerComparison) -> str:
+def _say_layers(found: LayerComparison, measure: str) -> str:
     names = ", ".join(map(str, found.chosen_layers))
     if np.isnan(found.difference.estimate):
         return f"the paper's layers ({names}) and the best ones can not be compared inside relations"
     best, gain = found.best, found.difference
     return (
-        f"the paper's layers ({names}): AUROC {found.chosen.estimate:.3f} inside relations; the best layers, chosen on "
-        f"other samples, {best.estimate:.3f}; difference {gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+        f"the paper's layers ({names}): AUROC {found.chosen.estimate:.3f} inside relations, taken so that "
+        f"{direction(found.chosen_reversed, measure)}; the best layers, chosen on other samples, {best.estimate:.3f}, "
+        f"taken so that {direction(found.best_reversed, measure)}; difference {gain.estimate:+.3f} [{gain.low:+.3f}, "
+        f"{gain.high:+.3f}]"
     )
 
 
-def _say_largest(gain: Interval) -> str:
+def _say_range(gain: Interval) -> str:
+    """The layers in which a difference is the least and the most, each with its interval."""
     if np.isnan(gain.estimate).all():
         return "not defined in any layer"
-    layer = int(np.nanargmax(gain.estimate))
-    return (
-        f"{gain.estimate[layer]:+.3f} [{gain.low[layer]:+.3f}, {gain.high[layer]:+.3f}] in layer {layer}, where it is "
-        "the most"
+    ends = (int(np.nanargmin(gain.estimate)), int(np.nanargmax(gain.estimate)))
+    return " to ".join(
+        f"{gain.estimate[layer]:+.3f} [{gain.low[layer]:+.3f}, {gain.high[layer]:+.3f}] in layer {layer}"
+        for layer in dict.fromkeys(ends)
     )

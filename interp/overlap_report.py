@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError, SpatialLensError
+from interp.overlap import LESS_IS_BETTER
 from interp.overlap_report_sections import NOT_AT_HAND, Photos, cautions_of, lead, sections
 from interp.overlap_report_sentences import SIGNIFICANT
 from interp.overlap_truth import boxes_by_role, detector_agreement
@@ -189,11 +190,17 @@ def summary_of(
         "not_done": list(analysis.told),
         "strata_without_pairs": list(analysis.within.skipped),
         "paper_layers_against_best": None if layers is None else {
-            name: getattr(layers, name) for name in ("chosen_layers", "width", "p", "apparent", "apparent_layers")
+            name: getattr(layers, name) for name in _OF_LAYERS
         } | {name: asdict(getattr(layers, name)) for name in ("chosen", "best", "difference")},
         **kept,
         "settings": settings,
     }  # fmt: skip
+
+
+_OF_LAYERS = (
+    "chosen_layers", "width", "p", "chosen_reversed", "best_reversed", "apparent", "apparent_reversed",
+    "apparent_layers",
+)  # fmt: skip
 
 
 def _write_tables(folder: OutputFolder, study: OverlapStudy, tables: dict[str, pd.DataFrame]) -> list[Path]:
@@ -258,7 +265,7 @@ def _draw_photos(
     scores = study.values(analysis.measure, analysis.region, analysis.normalisation)[:, layer, -1]
     if vlm is None or samples is None or not np.isfinite(scores).any():
         return Photos(NOT_AT_HAND if np.isfinite(scores).any() else "No sample has a box."), {}, None
-    less_is_better = analysis.measure == "distance"
+    less_is_better = analysis.measure in LESS_IS_BETTER
     cases = choose_cases(study.samples, -scores if less_is_better else scores)
     try:
         seen = {case.id: _look(vlm, study, samples, case.id) for case in cases}

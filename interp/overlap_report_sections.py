@@ -200,9 +200,10 @@ def _overlap(study: OverlapStudy, analysis: OverlapAnalysis, figures: Mapping[st
 def _association(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Section:
     """Whether overlap goes with right answers."""
     text = (
-        "AUROC: how often a right answer has more overlap than a wrong one, ties counting half; 0.5 says nothing. Over "
-        "all pairs it can be a detector of the relation, where relations differ both in how often they are answered "
-        "rightly and in how boxes lie. Inside relations only pairs of one relation and as many objects are compared.",
+        f"AUROC: how often the {analysis.measure} of a right answer is higher than that of a wrong one, ties counting "
+        "half; 0.5 says nothing, and below it a higher one goes with wrong answers. Over all pairs it can be a "
+        "detector of the relation, where relations differ both in how often they are answered rightly and in how boxes "
+        "lie. Inside relations only pairs of one relation and as many objects are compared.",
         association_says(analysis.pooled, "over all pairs", analysis.measure),
         association_says(analysis.within, "inside relations", analysis.measure),
     )
@@ -225,7 +226,10 @@ def _heads(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> list[Sec
     ):
         if name in figures:
             text, table = _surviving(one)
-            caption = f"AUROC {where}; red above one half, blue below. Dots have a corrected p below {SIGNIFICANT:g}."
+            caption = (
+                f"AUROC {where}; red above one half (more in right answers), blue below (more in wrong answers). Dots "
+                f"have a corrected p below {SIGNIFICANT:g}."
+            )
             found.append(Section(f"Single heads, {where}", (text,), figures[name], caption, table))
     return found
 
@@ -260,8 +264,11 @@ def _layers(analysis: OverlapAnalysis) -> tuple[str, ...]:
         return ("Not compared. " + " ".join(line for line in analysis.told if "best layers" in line),)
     return (
         "Inside relations, head mean. The best of many layers looks better than it is on the samples that chose it, so "
-        "it is chosen on some samples and scored on others, over and over.",
-        layers_say(analysis.layers),
+        "it is chosen on some samples and scored on others, over and over. An AUROC far below one half tells right "
+        "from wrong answers as well as one far above, with the other sign: the best is the farthest from one half, and "
+        "which way it goes is learnt with the choice. Here AUROCs are counted that way: above one half it holds on "
+        "the samples that did not choose, and below one half it turns round.",
+        layers_say(analysis.layers, analysis.measure),
     )
 
 
@@ -272,7 +279,8 @@ def _partial(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Sectio
         return Section(title, ("Not computed. " + " ".join(line for line in analysis.told if "beside" in line),))
     text = (
         "Logistic regression of right answers on the overlap of the head mean, alone and beside other columns, layer "
-        "by layer, over all relations together. Zero is no effect.",
+        "by layer. The relation is among them: where relations differ both in how often they are answered rightly and "
+        "in how their boxes lie, overlap alone can stand for the relation. Zero is no effect.",
         partial_says(analysis.partial, analysis.measure),
     )
     caption = "Log odds ratio of a right answer for one standard deviation of overlap; bootstrap intervals of 95 %."

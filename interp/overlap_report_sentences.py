@@ -70,28 +70,45 @@ def null_says(null: str, gain: Interval, layers: Sequence[int]) -> str:
     return f"{against}: {parts}{f'; {here}' if here else ''}."
 
 
-def layers_say(found: LayerComparison) -> str:
-    """Whether the best layers predict better than the paper's, on samples that did not choose them."""
+def layers_say(found: LayerComparison, measure: str) -> str:
+    """Whether the best layers predict better than the paper's, on samples that did not choose them, and which way."""
     gain = found.difference
     if np.isnan(gain.estimate):
         return "The paper's layers can not be set against the best: there is no pair to choose or to score by."
     verdict = "they do not differ from chance"
     if found.p < SIGNIFICANT:
         verdict = f"the chosen ones predict right answers {'better' if gain.estimate > 0 else 'worse'}"
-    paper, best = (ended(one.estimate, one.low, one.high) for one in (found.chosen, found.best))
+    paper, best = (
+        f"AUROC {ended(one.estimate, one.low, one.high)}, taken so that {direction(turned, measure)} ({_holds(one)})"
+        for one, turned in ((found.chosen, found.chosen_reversed), (found.best, found.best_reversed))
+    )
     difference = ended(gain.estimate, gain.low, gain.high, signed=True)
     width = "Single layers" if found.width == 1 else f"Windows of {found.width} layers"
     return (
-        f"The paper's ({name_layers(found.chosen_layers)} here): AUROC {paper}. {width}, chosen on other samples "
-        f"than scored: {best}. Difference {difference}, p {p_value(found.p)}: {verdict}. Chosen and scored on the "
-        f"same samples, {name_layers(found.apparent_layers)} would seem to have {found.apparent:.3f}: too high."
+        f"The paper's ({name_layers(found.chosen_layers)} here): {paper}. {width}, chosen on other samples than "
+        f"scored: {best}. Difference {difference}, p {p_value(found.p)}: {verdict}. Chosen and scored on the same "
+        f"samples, {name_layers(found.apparent_layers)} would seem to have {found.apparent:.3f} "
+        f"({direction(found.apparent_reversed, measure)}): too high."
     )
+
+
+def direction(turned: float, measure: str) -> str:
+    """With which answers more of a measure goes, where it is turned round in so large a share of the choices.
+
+    Example:
+        >>> direction(True, "cosine"), direction(0.9, "mass")
+        ('a higher cosine goes with wrong answers', 'a higher mass goes with wrong answers in 90 % of the choices')
+    """
+    word = "wrong" if turned > 0.5 else "right"
+    share = max(turned, 1 - turned)
+    often = "" if share == 1 else f" in {100 * share:.0f} % of the choices"
+    return f"a higher {measure} goes with {word} answers{often}"
 
 
 def partial_says(found: PartialEffect, measure: str) -> str:
     """Whether the measure still goes with right answers beside the covariates, by corrected p."""
     slope, p = np.asarray(found.adjusted.log_odds), np.asarray(found.adjusted.p_bh)
-    beside = f"Beside {', '.join(found.covariates) or 'nothing that varies'}"
+    beside = f"Beside {', '.join(found.beside) or 'nothing that varies'}"
     if np.isnan(slope).all():
         return f"{beside}, no effect of the {measure} can be told."
     held = np.asarray(found.adjusted.separated, dtype=bool)
@@ -105,7 +122,16 @@ def partial_says(found: PartialEffect, measure: str) -> str:
     note = ""
     if held.any():
         note = f" In {name_layers(held)} only the penalty keeps the slope finite: nothing is claimed there."
+    if found.skipped:
+        note += f" Left out, as their answers are all right or all wrong: {', '.join(found.skipped)}."
     return f"{beside}, {said} (corrected for a false discovery rate of {SIGNIFICANT:.0%} over the layers).{note}"
+
+
+def _holds(found: Interval) -> str:
+    """Whether a direction that was learnt holds where it was scored, by the interval."""
+    if found.low > 0.5:
+        return "which holds on other samples"
+    return "which turns round on other samples" if found.high < 0.5 else "which other samples do not tell from chance"
 
 
 def name_layers(layers: Sequence[int] | np.ndarray) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from interp.datasets.sample import ROLES
 from interp.measures import MAP_MEASURES, MEASURES
-from interp.nulls import NULL_MEASURES, REGIONS, BoxPool, measure_centre, measure_draws, moved_boxes
+from interp.nulls import NULL_MEASURES, REGIONS, BoxPool, measure_centre, measure_draws, moved_boxes, null_column
 from interp.overlap import overlap
 from interp.overlap_maps import normalised
 from interp.overlap_vision import TWO_STAGE, feed_tokens, patch_maps
@@ -82,8 +82,8 @@ class Measuring:
     def arrays(self) -> list[str]:
         """What is measured of each map; the columns of further maps have the map's name in front."""
         drawn = [null for null in self.nulls if null != "heads"]  # which is drawn from the arrays, afterwards
-        nulls = [f"{null}_{measure}" for null in drawn for measure in NULL_MEASURES]
-        return [*MEASURES, *MAP_MEASURES, *(f"even_{measure}" for measure in MEASURES), *nulls]
+        nulls = [null_column(measure, null) for null in drawn for measure in NULL_MEASURES]
+        return [*MEASURES, *MAP_MEASURES, *(null_column(measure, "even") for measure in MEASURES), *nulls]
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
         """One row for each sample of a batch."""
@@ -119,7 +119,7 @@ class Measuring:
         maps = normalised_maps(looked, len(grid), self.normalisations, **extra)
         arrays = {name: found.measures[name][..., 0] for name in MEASURES}
         arrays |= {name: found.map_measures[name][..., 0] for name in MAP_MEASURES}
-        arrays |= {f"even_{name}": found.even[name][..., 0] for name in MEASURES}
+        arrays |= {null_column(name, "even"): found.even[name][..., 0] for name in MEASURES}
         arrays |= self._nulls(place, maps, grid)
         told = _found_columns(roles, found, grid)
         whole = told["complete"] and told["visible"]

@@ -12,8 +12,8 @@ from jaxtyping import Float
 
 from interp.datasets.sample import ROLES
 from interp.errors import InputError
-from interp.measures import MAP_MEASURES, UNION
-from interp.nulls import NULL_MEASURES, other_heads
+from interp.measures import MAP_MEASURES, MEASURES, UNION
+from interp.nulls import NULL_MEASURES, NULLS, null_column, other_heads
 from interp.overlap import HEAD_MEAN
 from interp.overlap_analysis import OverlapAnalysis, examine_overlap
 from interp.overlap_run import study_overlap
@@ -36,7 +36,7 @@ class OverlapStudy:
         samples: one row per sample: what was asked and answered, `right` (by the strict rule), `confidence`, what was
             `found`, and the areas of the boxes.
         measures: float32 [sample normalisation region layer head+1] per measure, and per measure under a null, such as
-            `shuffled_mass`, the mean over its draws; measures of the map alone are [sample normalisation layer head+1].
+            `mass_shuffled`, the mean over its draws; measures of the map alone are [sample normalisation layer head+1].
             NaN where undefined: without a box that the model saw, and in layers that were not measured.
         normalisations: names of the second axis.
         regions: names of the third axis.
@@ -137,7 +137,7 @@ class OverlapStudy:
         """
         if region not in (*ROLES, UNION):
             raise InputError(f"a lift of {region!r} says nothing: use one of {', '.join((*ROLES, UNION))}")
-        mass, chance = (self.values(name, region, normalisation) for name in ("mass", f"{null}_mass"))
+        mass, chance = (self.values(name, region, normalisation) for name in ("mass", null_column("mass", null)))
         return ratio(mass.astype(np.float64), chance.astype(np.float64)).astype(np.float32)
 
     def coverage(self) -> pd.DataFrame:
@@ -162,7 +162,8 @@ class OverlapStudy:
         """One row per sample, measured layer, head, region and normalisation; measures are float32 columns.
 
         Head `HEAD_MEAN` (-1) is the head mean: leave it out before averaging over heads. Every row says of its sample
-        `id`, `relation`, `group`, `right`, `confidence` and `found`.
+        `sample` (the `id` of `samples`), `relation`, `group`, `right`, `confidence` and `found`. Columns are called as
+        in `Overlap.to_dataframe`.
 
         Args:
             measures: which; all by default. Those of the map alone are repeated in every region.
@@ -180,6 +181,7 @@ class OverlapStudy:
         sample, kind, region, layer, head = (axis.ravel() for axis in np.indices(shape, dtype=np.int32))
         head[head == self.n_heads] = HEAD_MEAN
         told = self.samples[["id", "relation", "group", "right", "confidence", "found"]].iloc[sample]
+        told = told.rename(columns={"id": "sample"})
         columns: dict[str, Any] = {
             "normalisation": np.array(normalisations, dtype=object)[kind],
             "region": np.array(regions, dtype=object)[region],
@@ -241,17 +243,23 @@ def _of_maps(table: pd.DataFrame, samples: pd.DataFrame, settings: Mapping[str, 
         one_for_all = values.shape[1] == int(np.prod(axes))  # what does not depend on layer and head
         every = (len(table), *axes, n_layers, n_heads + 1)
         if one_for_all and len(layers) == n_layers:
-            measures[name] = np.broadcast_to(values.reshape(len(table), *axes, 1, 1), every)
+            measures[_as_now(name)] = np.broadcast_to(values.reshape(len(table), *axes, 1, 1), every)
             continue
         inner = (1, 1) if one_for_all else (len(layers), n_heads + 1)
         own = np.full(every, np.nan, np.float32)
         own[..., layers, :] = values.reshape(len(table), *axes, *inner)
-        measures[name] = own
+        measures[_as_now(name)] = own
     if "heads" in settings["nulls"] and measures:
         for name in NULL_MEASURES:
             drawn = other_heads(measures[name], draws=settings["draws"], seed=settings["seed"])
-            measures[f"heads_{name}"] = drawn
+            measures[null_column(name, "heads")] = drawn
     return OverlapStudy(samples, measures, normalisations, regions, n_layers, n_heads, dict(settings))
+
+
+def _as_now(name: str) -> str:
+    """What an array is called now: studies of earlier versions have the null before the measure, `even_cosine`."""
+    null, _, measure = name.partition("_")
+    return null_column(measure, null) if null in ("even", *NULLS) and measure in MEASURES else name
 
 
 def _coverage_of(name: str, samples: pd.DataFrame) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from interp.datasets.sample import ROLES
 from interp.measures import MAP_MEASURES, even_scores, measure_regions, regions_of
-from interp.nulls import RoleBoxes
+from interp.nulls import RoleBoxes, null_column
 from interp.overlap_maps import MAPS_AT_ONCE
 from interp.patches import Patches, patches_of
 from interp.sinks import measure_maps
@@ -115,7 +115,7 @@ class PatchMaps:
     grid: ImageGrid
 
     def measured(self, boxes: RoleBoxes) -> dict[str, Float[np.ndarray, "normalisation ..."]]:
-        """All measures, and what evenly spread attention scores (`even_mass` and so on), as `overlap` has them.
+        """All measures, and what evenly spread attention scores (`mass_even` and so on), as `overlap` has them.
 
         Those against boxes are [normalisation region layer head+1], in the regions of `interp.nulls.REGIONS`, those of
         the map alone [normalisation layer head+1], and those of even attention [normalisation region].
@@ -130,7 +130,7 @@ class PatchMaps:
             ]
             found = {name: np.concatenate([part[name] for part in parts], axis=-2) for name in parts[0]}
             even = even_scores(places, self.grid, even_mass=even_mass)
-            found |= {f"even_{name}": values for name, values in even.items()}
+            found |= {null_column(name, "even"): values for name, values in even.items()}
             for name in found.keys() - set(MAP_MEASURES):
                 found[name][-1] = found[name][0] - found[name][1]
             several.append(found)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from interp.association import cell_columns, check_draws, codes_of, corrected, drawn_counts, read_scores
+from interp.covariates import read_covariates
 from interp.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def partial_effect(
     * Fit: Newton's method (iteratively reweighted least squares) on the log likelihood less `ridge` / 2 times the sum
       of the squared slopes of standardised columns. The intercept is free. The penalty is light, but keeps slopes
       finite where a column tells right from wrong answers without error (separation).
+    * Words with right answers alone, or wrong ones alone, say nothing of the score beside their own level: their
+      samples are left out of both fits, and the words named in `skipped`.
     * Separation is told: `separated` where a thousandth of the penalty would move the score's slope by a tenth, so
       that its size is the penalty's; sign and p stay good.
     * Interval: percentile bootstrap over samples, over whole groups where given; draws of one class are left out.
@@ -58,7 +60,8 @@ def partial_effect(
         scores: [sample ...cells]; NaN where a sample has none.
         right: whether the answer is right, bool [sample].
         covariates: name -> column [sample], or a table; columns of words become one column of 0 and 1 for each word
-            but the first. Or numbers [sample k].
+            but the first. Or numbers [sample k]. Where relations differ in how often they are answered rightly and
+            in their scores, the relation has to be among them.
         groups: samples that belong together, such as those of one object pair, [sample].
         seed: of the draws.
         n_draws: bootstrap draws.
@@ -80,7 +83,7 @@ def partial_effect(
     check_draws(n_draws, level)
     if not 0 < ridge < math.inf:
         raise InputError(f"ridge {ridge} is no penalty: give a number above 0, such as {RIDGE}")
-    names, columns = _columns(covariates, len(truth))
+    names, columns, skipped = read_covariates(covariates, truth, ~np.isnan(table).all(axis=1))
     units = None if groups is None else codes_of(groups, len(truth), "groups")[0]
     counts = drawn_counts(np.zeros(len(truth), int), units, n_draws, np.random.default_rng(seed))
     there = ~np.isnan(columns).any(axis=1)
@@ -98,6 +101,7 @@ def partial_effect(
         left_out=_shaped([len(truth) - cell["n"] for cell in cells], shape),
         covariates=tuple(name for name, varies in zip(names, used, strict=True) if varies),
         constant=tuple(name for name, varies in zip(names, used, strict=True) if not varies),
+        skipped=skipped,
         separated_covariates=_separated_covariates(names, columns[there], truth[there], ridge),
         test="likelihood ratio" if units is None else "score test over groups",
         ridge=ridge,
@@ -135,9 +139,10 @@ class PartialEffect:
         unadjusted: the score alone, on the same samples.
         explained: share of the score's variance that the covariates explain (R squared), [...cells].
         n: samples used, [...cells].
-        left_out: samples without a score or without a covariate, [...cells].
+        left_out: samples without a score, without a covariate or of a word in `skipped`, [...cells].
         covariates: the columns that were adjusted for.
         constant: columns that are the same for all samples, which say nothing and were not used.
+        skipped: words, such as `relation=left`, whose answers are all right or all wrong: their samples do not enter.
         separated_covariates: columns whose slope, without the score, only the penalty holds.
         test: what gave p.
         ridge: the penalty.
@@ -151,10 +156,16 @@ class PartialEffect:
     left_out: np.ndarray
     covariates: tuple[str, ...]
     constant: tuple[str, ...]
+    skipped: tuple[str, ...]
     separated_covariates: tuple[str, ...]
     test: str
     ridge: float
     level: float
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """What was adjusted for, a column of words once and not by each word."""
+        return tuple(dict.fromkeys(name.split("=")[0] for name in self.covariates))
 
     def to_dataframe(self, names: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per cell: its place, n, left_out, explained, then `adjusted_log_odds` and so on.
@@ -336,41 +347,6 @@ def _standardised(columns: np.ndarray) -> np.ndarray:
     """The columns that vary, with mean 0 and standard deviation 1."""
     some = columns[:, _varies(columns)]
     return (some - some.mean(axis=0)) / some.std(axis=0)
-
-
-def _columns(
-    covariates: Mapping[str, ArrayLike] | pd.DataFrame | ArrayLike, n: int
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names and numbers [sample column] of the covariates; NaN where a sample has none."""
-    named: Any = covariates
-    if not hasattr(covariates, "items"):
-        table = np.asarray(covariates, dtype=np.float64)
-        table = table[:, None] if table.ndim == 1 else table
-        named = {f"covariate {place}": column for place, column in enumerate(table.T)} if table.ndim == 2 else {}
-    found = [pair for name, column in named.items() for pair in _numbers(str(name), np.asarray(column), n)]
-    if not found:
-        raise InputError("there is no covariate to adjust for: give name -> column [sample], or numbers [sample k]")
-    columns = np.column_stack([column for _, column in found])
-    if np.isinf(columns).any():
-        raise InputError(f"{int(np.isinf(columns).sum())} covariates are infinite: give NaN where one is undefined")
-    return tuple(name for name, _ in found), columns
-
-
-def _numbers(name: str, column: np.ndarray, n: int) -> Iterator[tuple[str, np.ndarray]]:
-    """A column of numbers, or a column of 0 and 1 for each word of a column of words but the first."""
-    if column.shape != (n,):
-        raise InputError(f"covariate {name!r} has shape {column.shape} for {n} samples: give one value per sample")
-    missing = np.array([str(value) in ("", "None", "nan", "<NA>", "NaT") for value in column])
-    given = column[~missing].tolist()
-    if all(isinstance(value, (Real, np.bool_)) for value in given):
-        out = np.full(n, np.nan)
-        out[~missing] = given
-        yield name, out
-        return
-    words = np.array([str(value) for value in column], dtype=object)
-    first, *rest = dict.fromkeys(words[~missing])
-    for word in rest or [first]:
-        yield (f"{name}={word}" if rest else name), np.where(missing, np.nan, (words == word).astype(float))
 
 
 def _effect_of(cells: list[dict[str, Any]], shape: tuple[int, ...]) -> Effect:

@@ -86,7 +86,7 @@ def made_up_study(
         measures[name] = np.clip(noise, 0.01, None).astype(np.float32)
     for name in NULLED:
         for null in NULLS:
-            measures[f"{null}_{name}"] = rng.uniform(0.15, 0.3, size=shape).astype(np.float32)
+            measures[f"{name}_{null}"] = rng.uniform(0.15, 0.3, size=shape).astype(np.float32)
     measures["peaks"] = rng.integers(1, 9, size=shape)[:, :, 0].astype(np.float32)
     measured = tuple(range(n_layers)) if layers is None else layers
     for values in measures.values():

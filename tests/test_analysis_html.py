@@ -98,7 +98,7 @@ def test_tables_of_further_maps_say_of_which_layer_and_patch_each_number_is(anal
     written = {path.name for path in analysis.save(tmp_path)}
     assert {"explore.html"} | {f"{name}.png" for name in ALSO} <= written
     for name, maps in analysis.also.items():
-        table, against = (pd.read_parquet(tmp_path / f"{name}{end}.parquet") for end in ("", "_overlap"))
+        table, against = (pd.read_parquet(tmp_path / f"{front}{name}.parquet") for front in ("", "overlap_"))
         np.testing.assert_allclose(table.groupby(["layer", "step"])["weight"].sum(), 1, atol=1e-5)
         one = table[(table["layer"] == maps.layers[-1]) & (table["step"] == 0)]
         assert np.array_equal(one["weight"], maps.weights[-1, 0])
@@ -114,7 +114,7 @@ def test_tables_of_further_maps_say_of_which_layer_and_patch_each_number_is(anal
 
 def test_without_boxes_there_is_nothing_to_compare(vlm, tmp_path):
     found = analyze(tiny.photo(), QUESTION, model=vlm, also=["rollout"], max_new_tokens=1, out=tmp_path)
-    assert found.also["rollout"].overlap is None and not list(tmp_path.glob("*_overlap.parquet"))
+    assert found.also["rollout"].overlap is None and not list(tmp_path.glob("overlap_*.parquet"))
     with pytest.raises(InputError, match="no boxes"):
         found.also["rollout"].overlap_table()
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from adaptvis.comparison import compare, compare_grid
 from adaptvis.decoding import VCD, DoLa
-from adaptvis.evaluation import Evaluation, evaluate, summarise
+from adaptvis.evaluation import Evaluation, _corrected, _line, evaluate, summarise
 from adaptvis.evaluation_figures import draw_telling
 from adaptvis.measured import frequent, measure_evaluation
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
@@ -129,6 +129,42 @@ def cells(page, heading):
 
 def headings(page):
     return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+def test_the_summary_has_holms_correction_of_each_comparison_with_the_baseline(tmp_path):
+    evaluation = made_up_evaluation(n=80)
+    page, _ = written(tmp_path, evaluation)
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index(["policy", "relation"])
+    names = [str(policy) for name, policy in evaluation.policies.items() if name != "baseline"]
+    assert summary.loc["baseline", "p_holm"].isna().all() and summary.loc[names, "p_holm"].notna().all()
+    families = ([(name, "all") for name in names], [(name, of) for name in names for of in RELATION])
+    for family in families:
+        left = sorted((summary.loc[one, "p"], one) for one in family)
+        highest = 0.0
+        for place, (p, one) in enumerate(left):  # step by step: the smallest p for all of them, the next for the rest
+            highest = max(highest, min(1.0, p * (len(left) - place)))
+            assert summary.loc[one, "p_holm"] == pytest.approx(highest)
+    shown = dict(zip(*(list(zip(*cells(page, "Main numbers")[1:], strict=True))[at] for at in (0, 4)), strict=True))
+    assert shown["AdaptVis"] == p_value(summary.loc[(names[1], "all"), "p_holm"])
+    table = cells(page, "Accuracy by relation")
+    assert "p Holm" in table[0] and "as p_holm" in page
+
+
+def test_holms_correction_of_policies_that_change_nothing_finds_something_in_no_more_studies_than_promised():
+    found = 0
+    for seed in range(60):
+        rows = [
+            made_up_sweep([None], n=60, seed=seed).assign(
+                policy=f"policy {place}",
+                branch="",
+                correct=np.random.default_rng([seed, place]).random(60) < 0.5,
+                correct_paper=False,
+            )
+            for place in range(6)
+        ]
+        summary = _corrected(pd.DataFrame([_line(own, rows[0], "all", seed=0) for own in rows]))
+        found += bool((summary["p_holm"] <= 0.05).any())
+    assert found <= 8, "3 of 60 are promised at most"
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -12,7 +12,7 @@ from interp.stats import auroc
 
 
 def made_up(seed=0, n=120, n_layers=16, best=None, strength=1.0):
-    """Noise in every layer, but for one that follows the right answers."""
+    """Noise in every layer, but for one that follows the right answers, or where `strength` is below 0 the wrong."""
     rng = np.random.default_rng(seed)
     right = rng.random(n) < 0.5
     scores = rng.normal(size=(n, n_layers))
@@ -36,27 +36,30 @@ def test_the_best_layers_are_scored_on_the_parts_that_did_not_choose_them():
     rng = np.random.default_rng(5)
     counts = drawn_counts(strata, units, 30, rng).astype(int)
     drawn = [np.arange(40), *(np.repeat(np.arange(40), times) for times in counts)]
-    splits, times = [], np.zeros(6)
+    splits, times, reversed_ = [], np.zeros(6), []
+
+    def scored(own, layers):
+        return auroc(scores[own][:, layers].mean(axis=1), right[own], groups=strata[own])
+
     for _ in range(2):
         part = _dealt(_Samples(scores, right, strata, units), 3, rng)
         for fold in range(3):
-            merits = [
-                auroc(scores[part != fold, at : at + 2].mean(axis=1), right[part != fold], groups=strata[part != fold])
-                for at in range(5)
-            ]
-            at = int(np.argmax(merits))
+            rest = np.flatnonzero(part != fold)
+            at = max(range(5), key=lambda at, own=rest: abs(scored(own, [at, at + 1]) - 0.5))
             times[at : at + 2] += 1
             tested = [own[part[own] == fold] for own in drawn]
-            values = [
-                [auroc(scores[own][:, layers].mean(axis=1), right[own], groups=strata[own]) for own in tested]
-                for layers in ([2, 3], [at, at + 1])
-            ]
+            values = []
+            for layers in ([2, 3], [at, at + 1]):
+                turned = scored(rest, layers) < 0.5
+                reversed_.append(turned)
+                values.append([1 - scored(own, layers) if turned else scored(own, layers) for own in tested])
             splits.append([*values, np.subtract(values[1], values[0])])
     for interval, values in zip((found.chosen, found.best, found.difference), zip(*splits, strict=True), strict=True):
         ends = [np.nanquantile(own[1:], [0.05, 0.95]) for own in values]
         assert interval.estimate == pytest.approx(np.median([own[0] for own in values]))
         assert (interval.low, interval.high) == pytest.approx(tuple(np.median(ends, axis=0)))
     assert found.times_chosen == pytest.approx(times / 6) and found.choices == 6
+    assert (found.chosen_reversed, found.best_reversed) == tuple(np.reshape(reversed_, (6, 2)).mean(axis=0))
     apart = [split[2][1:][~np.isnan(split[2][1:])] for split in splits]
     p_values = [min(1, 2 * (1 + min((own <= 0).sum(), (own >= 0).sum())) / (1 + len(own))) for own in apart]
     assert found.p == pytest.approx(min(1, 2 * np.median(p_values)))
@@ -80,21 +83,69 @@ def test_samples_are_dealt_alike_and_groups_whole():
 
 def test_in_noise_the_best_layer_looks_good_where_it_was_chosen_and_is_not():
     trials = [compare_layers(*made_up(seed), width=1, seed=seed, repeats=3, n_draws=150) for seed in range(150)]
-    apparent, best = (np.array(values) for values in zip(*[(t.apparent, t.best.estimate) for t in trials], strict=True))
-    assert apparent.mean() > 0.57
-    assert best.mean() == pytest.approx(0.5, abs=0.012)
+    apparent, best, chosen = (
+        np.array(values)
+        for values in zip(*[(t.apparent, t.best.estimate, t.chosen.estimate) for t in trials], strict=True)
+    )
+    assert apparent.mean() > 0.6, "of sixteen layers, to either side"
+    assert best.mean() == pytest.approx(0.5, abs=0.012) and chosen.mean() == pytest.approx(0.5, abs=0.012)
     assert holds_level(sum(trial.p <= 0.05 for trial in trials), 150)
     assert sum(trial.difference.low > 0 for trial in trials) <= 10
+    for found in ("chosen", "best"):  # the interval leaves out one half: on both sides together
+        outside = [not getattr(trial, found).low <= 0.5 <= getattr(trial, found).high for trial in trials]
+        assert holds_level(sum(outside), 150)
+    assert 0.3 < np.mean([trial.best_reversed for trial in trials]) < 0.7
 
 
-def test_layers_that_are_equally_good_do_not_differ():
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_layers_that_are_equally_good_do_not_differ_whichever_way_they_predict(sign, grouped):
     rejected = 0
     for seed in range(100):
         rng = np.random.default_rng(seed)
         right = rng.random(120) < 0.5
-        scores = 1.2 * right[:, None] + rng.normal(size=(120, 1)) + rng.normal(size=(120, 12))
-        rejected += compare_layers(scores, right, seed=seed, repeats=3, n_draws=150).p <= 0.05
+        scores = 1.2 * sign * right[:, None] + rng.normal(size=(120, 1)) + rng.normal(size=(120, 12))
+        groups = np.arange(120) // 2 if grouped else None
+        rejected += compare_layers(scores, right, groups=groups, seed=seed, repeats=3, n_draws=150).p <= 0.05
     assert holds_level(rejected, 100)
+
+
+def test_a_layer_that_predicts_wrong_answers_beats_the_papers_that_know_nothing():
+    scores, right = made_up(1, n=200, n_layers=32, best=5, strength=-1.2)
+    found = compare_layers(scores, right, width=1, seed=0, n_draws=400)
+    assert found.times_chosen.argmax() == 5 and found.times_chosen[5] > 0.95 and found.best_reversed == 1
+    assert found.by_layer.estimate[5] < 0.25 and found.best.estimate == pytest.approx(
+        1 - found.by_layer.estimate[5], abs=0.03
+    )
+    assert found.best.low > 0.5 and found.difference.low > 0 and found.p < 0.02
+    assert found.apparent == 1 - found.by_layer.estimate[5] and found.apparent_reversed
+
+
+def test_turned_scores_are_the_same_comparison_the_other_way():
+    scores, right = made_up(6, n_layers=12, best=3)
+    one, other = (compare_layers(own, right, seed=0, repeats=4, n_draws=50) for own in (scores, -scores))
+    for name in ("chosen", "best", "difference"):
+        ends = [[getattr(getattr(found, name), end) for end in ("estimate", "low", "high")] for found in (one, other)]
+        assert ends[0] == pytest.approx(ends[1])
+    assert one.p == other.p and (one.times_chosen == other.times_chosen).all()
+    assert one.best_reversed == 1 - other.best_reversed and one.apparent == pytest.approx(other.apparent)
+    assert one.by_layer.low == pytest.approx(1 - other.by_layer.high)
+
+
+def test_a_layer_whose_sign_turns_round_between_samples_is_held_to_know_nothing():
+    """In every other group more goes with right answers, in the rest with wrong ones, and groups are dealt."""
+    rng = np.random.default_rng(7)
+    units = np.arange(240) // 40
+    right = rng.random(240) < 0.5
+    scores = rng.normal(size=(240, 8))
+    scores[:, 2] += 2.5 * np.where(units % 2, 1, -1) * (right - 0.5)
+    found = compare_layers(scores, right, chosen=(5,), groups=units, seed=0, repeats=20, n_draws=100)
+    steady = scores.copy()
+    steady[:, 2] = rng.normal(size=240) + 2.5 * (right - 0.5)
+    known = compare_layers(steady, right, chosen=(5,), groups=units, seed=0, repeats=20, n_draws=100)
+    assert known.best.low > 0.5 and known.best.estimate > 0.9
+    assert found.times_chosen[2] > 0.3, "it is often the farthest on the parts that choose"
+    assert found.best.estimate < 0.5 and 0 < found.best_reversed < 1
 
 
 def test_a_better_layer_elsewhere_is_found_and_said_to_be_better():
@@ -154,7 +205,8 @@ def test_samples_without_a_score_in_some_layer_are_left_out_of_all():
 def test_one_class_is_undefined_and_never_an_error():
     scores, _ = made_up(n_layers=8)
     found = compare_layers(scores, np.ones(120, bool), seed=0, repeats=2, n_draws=20)
-    for value in (found.chosen.estimate, found.best.low, found.difference.high, found.p, found.apparent):
+    undefined = (found.p, found.apparent, found.best_reversed, found.chosen_reversed)
+    for value in (found.chosen.estimate, found.best.low, found.difference.high, *undefined):
         assert math.isnan(value)
     assert np.isnan(found.by_layer.estimate).all() and np.isnan(found.times_chosen).all()
     assert found.choices == 0 and found.apparent_layers == ()

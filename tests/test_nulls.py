@@ -76,7 +76,7 @@ def drawn_scores(maps, draws, kept=None):
     """What is measured against one null's draws, beside another null, which must not matter."""
     other = [roles_of(np.random.default_rng(9))]
     found = measure_draws(maps, {"moved": draws, "shuffled": other}, GRID, kept=kept)
-    return {name: found[f"moved_{name}"] for name in NULL_MEASURES}
+    return {name: found[f"{name}_moved"] for name in NULL_MEASURES}
 
 
 @pytest.mark.parametrize("some_kept", [False, True])
@@ -120,7 +120,7 @@ def test_that_the_centre_null_is_a_gaussian_with_each_maps_weight(some_kept):
             scaled = np.array(gauss) * own
             wanted = naive_draws(scaled * maps[layer, head].sum() / scaled.sum(), [boxes], GRID, own)
             for name in NULL_MEASURES:
-                assert found[f"centre_{name}"][:, layer, head] == pytest.approx(wanted[name], abs=1e-6)
+                assert found[f"{name}_centre"][:, layer, head] == pytest.approx(wanted[name], abs=1e-6)
 
 
 # boxes of other photos --------------------------------------------------------------------------------------------

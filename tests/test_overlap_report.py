@@ -16,7 +16,6 @@ from made_up_overlap import made_up_study
 from matplotlib.figure import Figure
 from PIL import Image
 
-from interp.association import association
 from interp.clusters import clustered_mean
 from interp.datasets.shapes import shapes
 from interp.errors import InputError
@@ -24,17 +23,8 @@ from interp.output import OutputFolder
 from interp.overlap_analysis import examine_overlap
 from interp.overlap_report import write_overlap_report
 from interp.overlap_report_sections import NOT_AT_HAND
-from interp.overlap_report_sentences import (
-    association_says,
-    ended,
-    layers_say,
-    name_layers,
-    null_says,
-    p_value,
-    partial_says,
-)
+from interp.overlap_report_sentences import association_says, ended
 from interp.overlap_study import study_overlap
-from interp.stats import Interval
 
 HOSTILE = "<script>alert('$x$')</script> & \"more\""
 DRAWS = {"n_draws": 200}
@@ -152,7 +142,7 @@ def test_tables_are_the_numbers_of_study_and_analysis(strong):
     assert len(summary["coverage"]) == 5 and summary["coverage"][0]["n"] == 100
     above = pd.read_parquet(folder / "above_nulls.parquet")
     gain = above[(above["null"] == "moved") & (above["layer"] == 2)].iloc[0]
-    expected = (study.values("cosine") - study.values("moved_cosine"))[:, 2, -1]
+    expected = (study.values("cosine") - study.values("cosine_moved"))[:, 2, -1]
     assert (
         gain["estimate"] == pytest.approx(expected.mean(), rel=1e-5) and gain["low"] < gain["estimate"] < gain["high"]
     )
@@ -301,75 +291,42 @@ def test_a_model_gives_the_gallery_the_path_and_the_film(tmp_path):
     assert any(f"{scene.id}: " in path for scene in scenes)
 
 
-def interval(*numbers):
-    return Interval(*(np.array(one, dtype=float) for one in numbers))
+def test_a_layer_whose_overlap_goes_with_wrong_answers_is_the_best_one_and_the_page_says_so(tmp_path):
+    study = made_up_study(120, effect=-3.0, n_layers=8, layer=6)
+    found = examine_overlap(study, **DRAWS)
+    assert found.layers.times_chosen.argmax() == 6 and found.layers.best.low > 0.5 and found.layers.best_reversed == 1
+    said = section(written(tmp_path, study, analysis=found)[0], "The paper's layers and the best ones")
+    assert "a higher cosine goes with wrong answers (which holds on other samples). Difference" in said
+    assert "chosen ones predict right answers better" in said
+    for line in found.describe().splitlines()[1:3]:
+        assert "in layer 6, the farthest from one half (lower in right answers)" in line
+    assert "taken so that a higher cosine goes with wrong answers; difference" in found.describe()
 
 
-def test_an_association_is_said_to_both_sides_and_by_the_corrected_p_alone():
-    shape = {"null_mean": 0.5, "null_low": 0.45, "null_high": 0.55, "low": 0.1, "high": 0.9}
-    arrays = {name: np.full((4, 2), value) for name, value in shape.items()}
-    arrays["auroc"] = np.array([[0.9, 0.8], [0.9, 0.2], [0.9, 0.7], [0.9, 0.5]])
-    arrays["p_max"] = np.array([[0.01, 0.01], [0.01, 0.01], [0.01, 0.2], [0.01, 1.0]])
-    said = association_says(SimpleNamespace(**arrays, n_right=5, n_wrong=5), "over all pairs", "mass")
-    assert "a mass that is higher in layer 0 and lower in layer 1." in said
-    assert "Farthest from one half is layer 0: AUROC 0.800 [0.100, 0.900]" in said and "corrected p 0.01" in said
-    arrays["p_max"][:, -1] = 0.06  # of the head mean, which the sentence is about
-    weak = association_says(SimpleNamespace(**arrays, n_right=5, n_wrong=5), "over all pairs", "mass")
-    assert "does not differ from chance" in weak and "right answers have" not in weak
+def test_a_difference_between_relations_is_no_effect_beside_them_and_what_can_not_enter_is_said(tmp_path):
+    """Relations differ in difficulty and in overlap, and inside a relation overlap says nothing."""
+    found = []
+    for seed in range(8):
+        study = made_up_study(160, seed=seed)
+        hard = np.isin(study.samples["relation"], ("above", "below"))
+        rng = np.random.default_rng(seed)
+        right = (rng.random(160) < np.where(hard, 0.4, 0.8)) | (study.samples["relation"] == "left").to_numpy()
+        study.samples["right"] = right
+        study.measures["cosine"][~hard] += 0.2
+        found.append(examine_overlap(study, n_draws=20).partial)
+    rejected = np.mean([one.adjusted.p <= 0.05 for one in found])
+    alone = np.mean([one.unadjusted.p <= 0.05 for one in found])
+    assert rejected <= 0.15 and alone > 0.8, "eight studies of six layers each"
+    assert all(one.skipped == ("relation=left",) for one in found)
+    page, _ = written(tmp_path, study)
+    said = section(page, "Other things equal")
+    assert "Beside confidence, area of the boxes, relation, " in said
+    assert "Left out, as their answers are all right or all wrong: relation=left." in said
 
 
-def test_an_association_of_shuffled_answers_is_seldom_said():
-    rng = np.random.default_rng(0)
-    told = []
-    for seed in range(40):
-        found = association(rng.random((40, 5, 3)), rng.random(40) < 0.5, seed=seed, n_draws=20, n_shuffles=200)
-        told.append("does not differ from chance" in association_says(found, "over all pairs", "mass"))
-    assert sum(told) >= 35  # 38 of 40 at 5 %
-
-
-def test_a_null_is_beaten_where_the_interval_leaves_out_zero():
-    gain = interval([0.2, -0.2, 0.1, np.nan], [0.1, -0.3, -0.1, np.nan], [0.3, -0.1, 0.2, np.nan])
-    said = null_says("moved", gain, [2, 3])
-    assert "more in layer 0 and less in layer 1; layer 2 +0.100 [-0.100, +0.200]." in said and "layer 3" not in said
-    assert "no layer differs" in null_says("even", interval([0.1], [-0.1], [0.2]), [])
-    assert "not defined" in null_says("even", interval([np.nan], [np.nan], [np.nan]), [0])
-
-
-def comparison(difference, p):
-    one = Interval(0.6, 0.5, 0.7)
-    return SimpleNamespace(
-        difference=Interval(difference, difference - 0.1, difference + 0.1), chosen=one, best=one, p=p, width=1,
-        chosen_layers=(17, 18), apparent=0.8, apparent_layers=(5,),
-    )  # fmt: skip
-
-
-def test_the_best_layers_are_called_better_only_where_p_says_so():
-    assert "predict right answers better" in layers_say(comparison(0.2, 0.01))
-    assert "predict right answers worse" in layers_say(comparison(-0.2, 0.01))
-    assert "they do not differ from chance" in layers_say(comparison(0.2, 0.2))
-    assert "layers 17-18 here" in layers_say(comparison(0.2, 0.2)) and "0.800: too high" in layers_say(
-        comparison(0.2, 0.2)
-    )
-    assert "can not be set against" in layers_say(comparison(np.nan, np.nan))
-
-
-def effect(slope, p, separated):
-    adjusted = SimpleNamespace(log_odds=np.array(slope), p_bh=np.array(p), separated=np.array(separated))
-    return SimpleNamespace(adjusted=adjusted, covariates=("confidence", "area_union"))
-
-
-def test_an_effect_beside_other_columns_is_said_by_sign_and_corrected_p():
-    said = partial_says(effect([1.0, -1.0, 2.0], [0.01, 0.01, 0.3], [False, True, False]), "mass")
-    assert "goes with right answers in layer 0 (" in said and "wrong answers" not in said
-    assert "Beside confidence, area_union" in said and "In layer 1 only the penalty" in said
-    both = partial_says(effect([1.0, -1.0], [0.01, 0.01], [False, False]), "mass")
-    assert "goes with right answers in layer 0 and a higher mass goes with wrong answers in layer 1" in both
-    assert "does not differ from chance" in partial_says(effect([1.0], [0.2], [False]), "mass")
-    assert "no effect of the mass can be told" in partial_says(effect([np.nan], [np.nan], [False]), "mass")
-
-
-def test_numbers_are_written_as_they_are_read():
-    assert name_layers(np.array([True, True, False, True])) == "layers 0-1, 3" and name_layers((4,)) == "layer 4"
-    assert ended(0.5, 0.25, 0.75) == "0.500 [0.250, 0.750]" and ended(0.5, np.nan, np.nan) == "0.500"
-    assert ended(np.nan, 0, 1) == "–" and ended(0.1, 0.0, 0.2, signed=True) == "+0.100 [+0.000, +0.200]"
-    assert p_value(0.00001) == "<0.0001" and p_value(0.0312) == "0.031" and p_value(float("nan")) == "–"
+def test_a_regression_with_too_few_answers_for_its_columns_is_refused_with_the_number(tmp_path):
+    study = made_up_study(60)
+    study.samples["right"] = np.arange(60) % 4 != np.arange(60) // 4 % 4  # 15 wrong, in all four relations
+    page, _ = written(tmp_path, study)
+    said = section(page, "Other things equal")
+    assert "15 are of the rarer kind, and a regression with 6 columns needs 24 or more" in said

@@ -46,7 +46,7 @@ def test_that_samples_without_boxes_stay_and_are_counted():
     for place, (scene, count) in enumerate(zip(scenes, known, strict=True)):
         first = scene.objects[0].name.split()[0] in colors
         assert np.isfinite(study.values("mass")[place, 3]).all() == (count == 2)  # both together need both
-        assert np.isfinite(study.values("shuffled_mass")[place, 3]).all() == (count == 2)
+        assert np.isfinite(study.values("mass_shuffled")[place, 3]).all() == (count == 2)
         assert np.isfinite(study.values("mass", "first")[place, 3]).all() == first
         assert np.isfinite(study.values("mass", "first minus second")[place, 3]).all() == (count == 2)
         assert np.isfinite(study.values("peaks")[place, 3, 0]) and study.samples["text"][place] in ("left", "right")

@@ -5,8 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-import torch
-from overlap_studies import load, run
+from overlap_studies import load, looked_at, run
 
 from interp.datasets.sample import Sample
 from interp.errors import InputError
@@ -15,7 +14,6 @@ from interp.nulls import NULL_MEASURES, NULLS, REGIONS, BoxPool, moved_boxes
 from interp.overlap import overlap
 from interp.overlap_analysis import examine_overlap
 from interp.overlap_rows import _judged
-from interp.trajectory import trajectory
 from interp.zoo import planted
 from interp.zoo.planted import planted_scenes
 
@@ -57,7 +55,7 @@ def without_blank(values):
 def test_that_arrays_have_their_axes_and_regions_are_named_in_order(one):
     assert one.regions == REGIONS == ("first", "second", "union", "first minus second")
     assert one.normalisations == ("image", "keys") and one.nulls == NULLS and len(one) == N
-    nulls = {f"{null}_{name}" for null in NULLS for name in NULL_MEASURES} | {f"even_{name}" for name in MEASURES}
+    nulls = {f"{name}_{null}" for null in NULLS for name in NULL_MEASURES} | {f"{name}_even" for name in MEASURES}
     assert set(one.measures) == {*MEASURES, *MAP_MEASURES, *nulls}
     for name, values in one.measures.items():
         regions = () if name in MAP_MEASURES else (4,)
@@ -81,7 +79,7 @@ def test_that_the_planted_head_is_on_its_object_in_every_measure(one):
 
 
 def test_that_a_question_about_one_object_has_no_second_one(one):
-    for name in ("mass", "shuffled_mass", "moved_auroc", "centre_cosine", "even_mass", "heads_mass"):
+    for name in ("mass", "mass_shuffled", "auroc_moved", "cosine_centre", "mass_even", "mass_heads"):
         assert np.array_equal(one.values(name, "first"), one.values(name, "union"))
         for region in ("second", "first minus second"):
             assert np.isnan(one.values(name, region)).all()
@@ -93,20 +91,20 @@ def test_that_the_planted_head_lies_far_above_every_null(one, null):
     lift = one.lift(null)[:, layer, head]
     assert np.nanmean(lift) > 3 and (np.isnan(lift) | (lift > 1)).all()
     if null != "even":
-        assert (one.values(f"{null}_auroc")[:, layer, head] < 0.97).all()
+        assert (one.values(f"auroc_{null}")[:, layer, head] < 0.97).all()
 
 
 @pytest.mark.parametrize("null", ["even", "shuffled", "moved"])
 def test_that_an_even_head_is_no_better_than_boxes_that_mean_nothing(one, null):
     layer, head = IDLE
     assert one.lift(null)[:, layer, head] == pytest.approx(1, abs=1e-3)
-    assert one.values(f"{null}_auroc")[:, layer, head] == pytest.approx(0.5, abs=1e-6)
+    assert one.values(f"auroc_{null}")[:, layer, head] == pytest.approx(0.5, abs=1e-6)
 
 
 def test_that_a_model_that_looks_at_random_lies_within_its_nulls():
     study = run("planted-null", 80)
     for name in NULL_MEASURES:
-        gain = (study.values(name) - study.values(f"shuffled_{name}")).astype(np.float64)
+        gain = (study.values(name) - study.values(f"{name}_shuffled")).astype(np.float64)
         off = np.abs(gain.mean(0)) / (gain.std(0) / np.sqrt(len(study)) + 1e-6)
         assert off.max() < 4, name  # of 20 heads and means
     found = examine_overlap(study, measure="mass", n_draws=500)
@@ -133,15 +131,6 @@ def test_that_nothing_is_told_of_right_and_wrong_where_all_is_right(one):
 
 
 # the numbers -------------------------------------------------------------------------------------------------------
-
-
-def looked_at(vlm, scenes):
-    """Last prompt rows by another way than the study's: a plain forward pass with a cache."""
-    inputs = vlm.prepare([scene.image for scene in scenes], [scene.question for scene in scenes], prompt="paper")
-    with torch.no_grad():
-        _, cache = vlm.run_with_cache(inputs, names_filter=lambda name: name.startswith("blocks") and "pattern" in name)
-    rows = torch.stack([cache["pattern", layer][:, :, 0] for layer in range(vlm.cfg.n_layers)], 1).numpy()
-    return [trajectory(*parts) for parts in zip(rows, inputs.layouts, inputs.grids, strict=True)], inputs.grids
 
 
 def test_that_every_measure_is_that_of_the_row_behind_the_first_token(blind):
@@ -182,12 +171,12 @@ def test_that_nulls_are_of_the_very_sample_whatever_the_batches(blind):
                 every = [overlap(looked, grid, regions={"x": some}) for some in own]
                 for name in NULL_MEASURES:
                     by_hand = np.mean([one.values(name) for one in every], axis=0)
-                    found = blind.values(f"{null}_{name}", region)[place]
+                    found = blind.values(f"{name}_{null}", region)[place]
                     assert without_blank(found) == pytest.approx(without_blank(by_hand), abs=2e-5)
 
 
 def test_that_keys_differ_from_image_by_the_share_of_the_image_alone(one, blind):
-    for name in ("cosine", "auroc", "hit", "shuffled_auroc", "centre_cosine"):
+    for name in ("cosine", "auroc", "hit", "auroc_shuffled", "cosine_centre"):
         image, keys = (without_blank(blind.values(name, normalisation=kind)) for kind in blind.normalisations)
         assert keys == pytest.approx(image, abs=1e-4)
     for null in ("shuffled", "moved", "centre"):
@@ -198,7 +187,7 @@ def test_that_keys_differ_from_image_by_the_share_of_the_image_alone(one, blind)
 
 
 def test_that_the_null_of_other_heads_is_of_the_same_layer(one):
-    mass, other = one.values("mass"), one.values("heads_mass")
+    mass, other = one.values("mass"), one.values("mass_heads")
     layer, head = OBJECT
     rest = np.delete(mass[:, layer, :-1], head, axis=1)
     assert (other[:, layer, head] <= rest.max(1) + 1e-6).all() and (other[:, layer, head] < 0.5).all()
@@ -211,25 +200,25 @@ def test_that_layers_that_were_not_asked_for_are_undefined_and_the_others_the_sa
     assert study.layers == (2, 0) and study.n_layers == planted.N_LAYERS
     for name, values in study.measures.items():
         assert np.isnan(values[..., [1, 3], :]).all()
-        if not name.startswith("heads"):  # which are drawn for all layers together
+        if not name.endswith("_heads"):  # which are drawn for all layers together
             assert values[..., [0, 2], :] == pytest.approx(blind.measures[name][..., [0, 2], :], abs=1e-5), name
     table = study.to_dataframe(["mass", "peaks"], regions=("first",), normalisations=("keys",))
     assert len(table) == 60 * 2 * 5 and set(table["layer"]) == {0, 2} and set(table["head"]) == {-1, 0, 1, 2, 3}
     row = table.query("layer == 2 and head == -1").iloc[7]
-    assert row["mass"] == study.values("mass", "first", "keys")[7, 2, -1] and row["id"] == study.samples["id"][7]
+    assert row["mass"] == study.values("mass", "first", "keys")[7, 2, -1] and row["sample"] == study.samples["id"][7]
     assert row["peaks"] == study.values("peaks", normalisation="keys")[7, 2, -1]
     assert "not all layers were measured" in examine_overlap(study, n_draws=50).describe()
 
 
 def test_that_a_table_has_a_row_for_every_cell(blind):
-    table = blind.to_dataframe(["auroc", "moved_mass"])
+    table = blind.to_dataframe(["auroc", "mass_moved"])
     assert len(table) == 60 * 2 * 4 * planted.N_LAYERS * (planted.N_HEADS + 1)
-    keys = ["id", "normalisation", "region", "layer", "head"]
+    keys = ["sample", "normalisation", "region", "layer", "head"]
     assert not table.duplicated(keys).any() and table["auroc"].dtype == np.float32
     rng = np.random.default_rng(0)
     for row in table.iloc[rng.choice(len(table), 40, replace=False)].itertuples():
-        place = blind.samples["id"].tolist().index(row.id)
-        for name in ("auroc", "moved_mass"):
+        place = blind.samples["id"].tolist().index(row.sample)
+        for name in ("auroc", "mass_moved"):
             found = blind.values(name, row.region, row.normalisation)[place, row.layer, row.head]
             assert getattr(row, name) == found or (np.isnan(found) and np.isnan(getattr(row, name)))
 
@@ -293,5 +282,5 @@ def test_that_a_study_answers_only_for_what_it_has(one):
             one.values(**options)
     with pytest.raises(InputError, match="a lift of 'first minus second' says nothing"):
         one.lift("even", "first minus second")
-    with pytest.raises(InputError, match="'none_mass' is not in this study"):
+    with pytest.raises(InputError, match="'mass_none' is not in this study"):
         one.lift("none")

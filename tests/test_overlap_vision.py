@@ -88,12 +88,12 @@ def test_both_maps_of_one_sample_are_those_of_plain_loops(name):
             for region in REGIONS:
                 found = own.values(measure, region)[1][list(own.layers)]
                 np.testing.assert_allclose(found, wanted.values(measure, region=region), rtol=1e-3, atol=2e-5)
-        np.testing.assert_allclose(own.values("even_mass")[1, 0], wanted.even_score("mass"), rtol=1e-5)
+        np.testing.assert_allclose(own.values("mass_even")[1, 0], wanted.even_score("mass"), rtol=1e-5)
     mask = patches.grid.union_membership(list(BOXES))
     masses = np.concatenate([seen @ mask, seen.mean(axis=1, keepdims=True) @ mask], axis=1)
     np.testing.assert_allclose(study.of("two-stage").values("mass", normalisation="keys")[1], masses, atol=2e-5)
     even = len(weights) / n_keys * mask.mean()
-    np.testing.assert_allclose(study.of("two-stage").values("even_mass", normalisation="keys")[1], even, rtol=1e-4)
+    np.testing.assert_allclose(study.of("two-stage").values("mass_even", normalisation="keys")[1], even, rtol=1e-4)
 
 
 def test_a_normalised_map_goes_through_the_tower_as_it_is_head_mean_included():
@@ -115,11 +115,11 @@ def test_where_no_patch_sees_another_two_stages_are_the_rows_and_the_tower_looks
     with attending(vlm, torch.eye):
         study = run(vlm)
     two, tower = study.of("two-stage"), study.of("vision")
-    untied = [name for name in study.measures if name != "peaks" and not name.startswith("heads_")]
+    untied = [name for name in study.measures if name != "peaks" and not name.endswith("_heads")]
     for name in untied:
         np.testing.assert_allclose(two.measures[name], study.measures[name], rtol=1e-3, atol=3e-5, err_msg=name)
     measured = tower.values("mass")[:, list(tower.layers)]
-    np.testing.assert_allclose(measured, tower.values("even_mass")[:, list(tower.layers)], rtol=1e-4)
+    np.testing.assert_allclose(measured, tower.values("mass_even")[:, list(tower.layers)], rtol=1e-4)
     np.testing.assert_allclose(tower.lift("shuffled")[:, 0], 1, rtol=1e-3)  # all photos have the same boxes
 
 

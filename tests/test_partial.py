@@ -177,20 +177,52 @@ def test_separation_is_told_and_its_slope_stays_finite():
     assert found.separated_covariates == ()
 
 
-def test_a_relation_that_is_always_wrong_is_named_and_says_nothing_of_the_score():
+def test_a_relation_that_is_always_wrong_is_named_and_left_out_as_if_it_were_not_there():
     scores, right, covariates = confounded(7, n=300)
     gone = covariates["relation"] == "on"
-    whole = partial_effect(scores, right & ~gone, covariates, seed=0, n_draws=100)
-    rest = {name: column[~gone] for name, column in covariates.items()}
-    without = partial_effect(scores[~gone], right[~gone], rest, seed=0, n_draws=100)
-    assert not whole.adjusted.separated
-    if "relation=on" in whole.covariates:
-        assert whole.separated_covariates == ("relation=on",)
-    else:
-        assert len(whole.separated_covariates) == 2, "the first relation is what the others are held against"
-    ratio = scores.std() / scores[~gone].std()
-    assert whole.adjusted.log_odds == pytest.approx(ratio * without.adjusted.log_odds, abs=0.01)
-    assert whole.adjusted.p == pytest.approx(without.adjusted.p, abs=0.01)
+    right &= ~gone
+    right[np.flatnonzero(covariates["relation"] == "left")] = True
+    cells = np.stack([scores, np.where(np.arange(300) < 20, np.nan, scores)], axis=1)
+    whole = partial_effect(cells, right, covariates, seed=0, n_draws=100)
+    kept = covariates["relation"] == "under"
+    rest = {name: column[kept] for name, column in covariates.items()}
+    without = partial_effect(cells[kept], right[kept], rest, seed=0, n_draws=100)
+    assert set(whole.skipped) == {"relation=on", "relation=left"} and without.skipped == ()
+    assert whole.n.tolist() == without.n.tolist() and whole.n[0] == kept.sum()
+    assert (whole.left_out == 300 - whole.n).all()
+    assert whole.covariates == without.covariates == whole.beside == ("confidence",)
+    assert whole.adjusted.log_odds.tolist() == without.adjusted.log_odds.tolist()
+    assert whole.unadjusted.p.tolist() == without.unadjusted.p.tolist()
+
+
+def test_a_word_that_is_left_out_may_leave_another_without_both_answers():
+    scores, right = np.arange(12.0), np.arange(12) % 2 == 0
+    side = np.array(["a", "b"] * 6, dtype=object)  # a is always right, b always wrong
+    photo = np.array(["x"] * 6 + ["y"] * 6, dtype=object)
+    found = partial_effect(scores, right, {"side": side, "photo": photo}, seed=0, n_draws=5)
+    assert found.skipped == ("side=a", "side=b") and found.n == 0 and np.isnan(found.adjusted.p)
+    right[0] = False
+    chained = partial_effect(scores, right, {"side": side, "photo": photo}, seed=0, n_draws=5)
+    assert chained.skipped == ("side=b", "photo=y") and chained.n == 3
+
+
+def test_relations_that_differ_in_difficulty_and_in_scores_are_false_alarms_until_they_are_held_fixed():
+    """Inside a relation the scores know nothing; the level holds beside the relation alone."""
+    rejected = {(grouped, held): 0 for grouped in (False, True) for held in (False, True)}
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        place = np.repeat(np.arange(4), 40)
+        right = rng.random(160) < np.array([0.25, 0.4, 0.6, 0.75])[place]
+        scores = 0.6 * place + rng.normal(size=160)
+        other = {"confidence": rng.normal(size=160), "relation": np.array(["on", "under", "left", "right"])[place]}
+        for grouped, held in rejected:
+            beside = other if held else {"confidence": other["confidence"]}
+            groups = np.arange(160) % 40 if grouped else None
+            found = partial_effect(scores, right, beside, groups=groups, seed=0, n_draws=1)
+            rejected[grouped, held] += int(found.adjusted.p <= 0.05)
+    for grouped in (False, True):
+        assert holds_level(rejected[grouped, True], 200)
+        assert rejected[grouped, False] > 120, "five in a hundred were promised, and more than sixty are seen"
 
 
 def test_which_word_comes_first_does_not_matter():

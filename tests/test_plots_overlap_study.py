@@ -51,7 +51,7 @@ def made_up_effect(middle, separated=()):
 EFFECT = SimpleNamespace(
     unadjusted=made_up_effect([0.0, 0.5, 1.2]),
     adjusted=made_up_effect([0.1, 0.2, 9.0], [2]),
-    covariates=("area", "$x$"),
+    beside=("area", "$x$"),
 )
 CELLS = np.random.default_rng(0).random((6, 4))
 
@@ -366,7 +366,7 @@ def replaced(**changes):
 
 
 def effect_of(wrong):
-    return SimpleNamespace(unadjusted=EFFECT.unadjusted, adjusted=wrong, covariates=())
+    return SimpleNamespace(unadjusted=EFFECT.unadjusted, adjusted=wrong, beside=())
 
 
 def test_empty_or_misshapen_input_is_refused():

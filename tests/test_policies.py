@@ -31,6 +31,19 @@ def test_the_threshold_is_strict():
     assert policy.choose(np.nextafter(0.4, 0)) == ScaleImageLogits(0.5)
 
 
+def test_alphas_that_turn_the_method_round_are_taken_and_said_wherever_the_policy_is_named():
+    usual, turned = AdaptVis(0.5, 1.5, 0.4), AdaptVis(1.2, 0.8, 0.4, confidence="margin")
+    assert usual.caveats == AdaptVis(1.0, 1.0).caveats == () and "does not" not in str(usual)
+    assert "alpha_unsure=1.2, which is above 1, does not smooth where the model is unsure" in turned.caveats[0]
+    assert "alpha_sure=0.8, which is below 1, does not sharpen where the model is sure" in turned.caveats[1]
+    assert str(turned) == (
+        "AdaptVis(alpha_unsure=1.2, alpha_sure=0.8, threshold=0.4, confidence=margin; does not smooth; does not "
+        "sharpen)"
+    )
+    assert turned.choose(0.1) == ScaleImageLogits(1.2) and turned.branch(0.1) == "unsure"
+    assert "; does not smooth)" in str(AdaptVis(1.01)) and "; does not sharpen)" in str(AdaptVis(alpha_sure=0.99))
+
+
 def test_layers_and_heads_are_read_as_the_intervention_reads_them():
     assert ScalingVis(0.5, layers=[3, 1]) == ScalingVis(0.5, layers=(1, 3))
     assert hash(AdaptVis(heads=[2, 0])) == hash(AdaptVis(heads=(0, 2)))

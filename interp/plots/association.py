@@ -248,7 +248,7 @@ def plot_partial_effect(
     Raises:
         InputError: the arrays are empty or of another shape.
     """
-    beside = textwrap.shorten(", ".join(found.covariates), 60, placeholder=" ...") or "nothing"
+    beside = textwrap.shorten(", ".join(found.beside), 60, placeholder=" ...") or "nothing"
     names = {"alone": found.unadjusted, f"beside {beside}": found.adjusted}
     tables = {name: _effect_by_layer(one) for name, one in names.items()}
     n_layers = len(tables["alone"]["log_odds"])

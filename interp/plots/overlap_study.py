@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from interp.clusters import drawn_sums, group_names
 from interp.errors import InputError
+from interp.nulls import null_column
 from interp.plots.style import INK, PALETTE, SHADE, layer_axis, legend_below, line_colours, new_axes, tidy
 from interp.sinks import ratio
 from interp.stats import Interval, wilson
@@ -258,8 +259,11 @@ def draw_band(
 
 def nulls_of(study: OverlapStudy, measure: str, *, region: str, normalisation: str) -> dict[str, np.ndarray]:
     """What each null of the study scores in a measure of the head mean, [sample layer] by the null's name."""
-    there = [name for name in NULLS if f"{name}_{measure}" in study.measures]
-    return {name: head_mean(study, f"{name}_{measure}", region=region, normalisation=normalisation) for name in there}
+    columns = {name: null_column(measure, name) for name in NULLS}
+    there = {name: column for name, column in columns.items() if column in study.measures}
+    return {
+        name: head_mean(study, column, region=region, normalisation=normalisation) for name, column in there.items()
+    }
 
 
 def right_of(samples: pd.DataFrame) -> np.ndarray:
