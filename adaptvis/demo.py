@@ -18,6 +18,7 @@ from interp.errors import InputError
 from interp.output import OutputFolder, record
 from interp.overlap import Overlap, overlap
 from interp.overlap_rows import Asking
+from interp.provenance import run_record
 from interp.report import Section, render_report
 from interp.stats import auroc, shuffled_null
 from interp.study import batches
@@ -68,14 +69,14 @@ def run_demo(vlm: HookedVLM, out: str, *, scenes: int = 300, seed: int = 0, prom
 
     if scenes < FEWEST:
         raise InputError(f"{scenes} scenes are too few to say anything: ask for {FEWEST} or more")
-    folder = OutputFolder(out)
+    folder, run = OutputFolder(out), run_record()
     detector = YoloDetector("shapes-detector")
     validation = shapes(scenes // 2, split="val", seed=seed, kinds=("relation",))
     test = shapes(scenes, split="test", seed=seed, kinds=("relation",))
     evaluation = evaluate(vlm, test, validation=validation, prompt=prompt, seed=seed)
     looked = look(vlm, test, detector, prompt=prompt)
     settings = record(
-        vlm, prompt=prompt, seed=seed, scenes=scenes, validation_scenes=len(validation), detector=detector.name
+        vlm, prompt=prompt, seed=seed, scenes=scenes, validation_scenes=len(validation), detector=detector.name, **run
     )
     write(folder, vlm, evaluation, looked, settings)
     return evaluation

@@ -15,6 +15,7 @@ from adaptvis.policies import AdaptVis, Baseline, Policy, ScalingVis
 from adaptvis.selection import choose_adaptvis, choose_scaling
 from adaptvis.sweep import PAPER_ALPHAS, UNTOUCHED, Decoder, Plan, grid, policy_rows, run_sweep
 from interp.errors import InputError
+from interp.provenance import run_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,10 +162,11 @@ def evaluate(
     names = tuple(dict.fromkeys(("baseline", *policies)))
     chosen = {name: settings.policy(name) for name in names}
     asked = _Sweeps(alphas, shifts, settings, prompt, max_new_tokens)
+    record = {**run_record(), **(record or {})}
     how: dict[str, Any] = {"batch": batch, "resume": resume, "settings": record, "progress": progress}
     tuned = None
     if validation is not None:
-        own = {**how, "settings": {**(record or {}), "part": "val", "samples": len(validation)}}
+        own = {**how, "settings": {**record, "part": "val", "samples": len(validation)}}
         tuned = run_sweep(vlm, validation, asked.plan(chosen, tuning=True), out=_inside(out, "validation"), **own)
         chosen = {name: _choose(name, policy, tuned, settings) for name, policy in chosen.items()}
     table = run_sweep(vlm, test, asked.plan(chosen, windows=windows, sweeps=sweeps), out=_inside(out, "test"), **how)

@@ -15,6 +15,7 @@ from interp.interventions import check_indices
 from interp.output import OutputFolder, record
 from interp.overlap import HEAD_MEAN, Overlap, overlap
 from interp.overlap_vision import TWO_STAGE, VISION, feed_tokens
+from interp.provenance import run_record
 from interp.trajectory import Trajectory, normalise, paper_layers, trajectory
 
 if TYPE_CHECKING:
@@ -265,6 +266,7 @@ def analyze(
     from interp.images import load_image
     from interp.plots.analysis import draw_page
 
+    run = run_record()
     if tokens not in TOKENS:
         raise InputError(f"tokens={tokens!r} is not known: use one of {', '.join(TOKENS)}")
     unknown = [name for name in also if name not in ALSO]
@@ -311,6 +313,7 @@ def analyze(
             layers=shown,
             detector=getattr(finder, "name", None),
             also=list(also),
+            **run,
         ),
     )
     if html:

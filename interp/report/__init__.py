@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from interp.output import told
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -49,7 +51,7 @@ def render_report(title: str, lead: str, sections: Sequence[Section], settings: 
         }
         for part in sections
     ]
-    return environment.from_string(template).render(title=title, lead=lead, sections=parts, settings=settings)
+    return environment.from_string(template).render(title=title, lead=lead, sections=parts, settings=told(settings))
 
 
 def _as_data_url(figure: Figure) -> str:
