@@ -20,6 +20,7 @@ from interp.overlap import Overlap, overlap
 from interp.overlap_rows import Asking
 from interp.provenance import run_record
 from interp.report import Section, render_report
+from interp.reprs import fits_a_cell
 from interp.stats import auroc, shuffled_null
 from interp.study import batches
 from interp.trajectory import Trajectory, paper_layers, trajectory
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 FEWEST = 200
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Looked:
     """Where the model looked in one scene: its trajectory, the boxes that were found, and how these agree."""

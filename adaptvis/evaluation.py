@@ -16,6 +16,7 @@ from adaptvis.selection import choose_adaptvis, choose_scaling
 from adaptvis.sweep import PAPER_ALPHAS, UNTOUCHED, Decoder, Plan, grid, policy_rows, run_sweep
 from interp.errors import InputError
 from interp.provenance import run_record
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +83,7 @@ class Settings:
         return made[name]()
 
 
+@fits_a_cell("policies answers test validation settings", table="summary")
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What a model does under each policy.

@@ -16,6 +16,7 @@ from interp.output import OutputFolder, record
 from interp.overlap import HEAD_MEAN, Overlap, overlap
 from interp.overlap_vision import TWO_STAGE, VISION, feed_tokens
 from interp.provenance import run_record
+from interp.reprs import fits_a_cell
 from interp.trajectory import Trajectory, normalise, paper_layers, trajectory
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ ALSO = (TWO_STAGE, VISION, ROLLOUT)
 """Maps over the patches of the vision tower that can be made as well, see `VisionMaps`."""
 
 
+@fits_a_cell("settings.model question answer confidence image layers trajectory found overlap also page")
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """What was measured of one photo and one question.
@@ -151,6 +153,7 @@ class Analysis:
         }
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class VisionMaps:
     """Maps of one photo over the patches of the vision tower, by attention alone, and so hypotheses as it is.

@@ -10,12 +10,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from interp.output import told
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
+@fits_a_cell()
 @dataclass(frozen=True)
 class Section:
     """One part of a report.
