@@ -9,6 +9,7 @@ from adaptvis.confidence import of_policy
 from adaptvis.policies import Baseline, Policy
 from interp.interventions import PerSample, Untouched
 from interp.prefix import share_prefill
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from interp.inputs import VLMInputs
 
 
+@fits_a_cell()
 @dataclass(frozen=True)
 class Answer:
     """What a model answered under a policy.

@@ -14,6 +14,7 @@ from adaptvis.splits import OFFICIAL_SIZES, split
 from adaptvis.sweep import PAPER_ALPHAS
 from interp.errors import InputError
 from interp.interventions import check_indices
+from interp.provenance import run_record
 from interp.sample_checks import check_samples
 from interp.trajectory import paper_layers
 
@@ -90,6 +91,7 @@ def evaluate_dataset(
     """
     from interp.datasets import read_dataset
 
+    record: dict[str, Any] = run_record()
     tuned = _tunes(select, part)
     if preset is not None:
         if tuned:
@@ -110,7 +112,7 @@ def evaluate_dataset(
     model = vlm if isinstance(vlm, HookedVLM) else vlm()
     check_indices(settings.layers, model.cfg.n_layers, "layer")
     check_indices(settings.heads, model.cfg.n_heads, "head")
-    record: dict[str, Any] = {"dataset": dataset, "split": how, "part": part, "samples": len(test)}
+    record |= {"dataset": dataset, "split": how, "part": part, "samples": len(test)}
     record |= {"settings": "chosen on the validation part" if tuned else preset or "given", "seed": seed}
     evaluation = evaluate(
         model,
@@ -196,9 +198,10 @@ def _write(
     from adaptvis.earlier import keep_earlier
     from adaptvis.report import policies_of, write_evaluation
     from interp.output import OutputFolder, record
+    from interp.study import with_runs
 
-    pairs = PAIRS.get(dataset)
     kept = keep_earlier(out, policies_of(evaluation))
-    write_evaluation(OutputFolder(out), vlm, evaluation, samples, record(vlm, **settings), pairs=pairs, dataset=dataset)
+    told = with_runs(record(vlm, **settings), out / "validation", out / "test")
+    write_evaluation(OutputFolder(out), vlm, evaluation, samples, told, pairs=PAIRS.get(dataset), dataset=dataset)
     if kept is not None:
         print(f"new report: {out.expanduser() / 'report.html'}; the earlier one is kept: {kept / 'report.html'}")

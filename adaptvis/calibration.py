@@ -11,6 +11,7 @@ import numpy as np
 
 from adaptvis.metrics import ALL, require
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 from interp.stats import Interval, auroc, bootstrap, wilson
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ CONFIDENCES = (
 """The measures of `confidence_by_relation`; the last only where the right option's probability is known."""
 
 
+@fits_a_cell("error error_if_calibrated brier auroc", table="bins")
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """How well confidence foretells that an answer is right.

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from adaptvis.metrics import require
 from interp.clusters import clustered_mean, shared_groups
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 from interp.stats import Interval, benjamini_hochberg, bootstrap_difference, holm, mcnemar
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@fits_a_cell()
 @dataclass(frozen=True)
 class Comparison:
     """One policy against a reference on the same samples.

@@ -18,7 +18,9 @@ from interp.errors import InputError
 from interp.output import OutputFolder, record
 from interp.overlap import Overlap, overlap
 from interp.overlap_rows import Asking
+from interp.provenance import run_record
 from interp.report import Section, render_report
+from interp.reprs import fits_a_cell
 from interp.stats import auroc, shuffled_null
 from interp.study import batches
 from interp.trajectory import Trajectory, paper_layers, trajectory
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 FEWEST = 200
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Looked:
     """Where the model looked in one scene: its trajectory, the boxes that were found, and how these agree."""
@@ -68,14 +71,14 @@ def run_demo(vlm: HookedVLM, out: str, *, scenes: int = 300, seed: int = 0, prom
 
     if scenes < FEWEST:
         raise InputError(f"{scenes} scenes are too few to say anything: ask for {FEWEST} or more")
-    folder = OutputFolder(out)
+    folder, run = OutputFolder(out), run_record()
     detector = YoloDetector("shapes-detector")
     validation = shapes(scenes // 2, split="val", seed=seed, kinds=("relation",))
     test = shapes(scenes, split="test", seed=seed, kinds=("relation",))
     evaluation = evaluate(vlm, test, validation=validation, prompt=prompt, seed=seed)
     looked = look(vlm, test, detector, prompt=prompt)
     settings = record(
-        vlm, prompt=prompt, seed=seed, scenes=scenes, validation_scenes=len(validation), detector=detector.name
+        vlm, prompt=prompt, seed=seed, scenes=scenes, validation_scenes=len(validation), detector=detector.name, **run
     )
     write(folder, vlm, evaluation, looked, settings)
     return evaluation

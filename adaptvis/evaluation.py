@@ -15,6 +15,8 @@ from adaptvis.policies import AdaptVis, Baseline, Policy, ScalingVis
 from adaptvis.selection import choose_adaptvis, choose_scaling
 from adaptvis.sweep import PAPER_ALPHAS, UNTOUCHED, Decoder, Plan, grid, policy_rows, run_sweep
 from interp.errors import InputError
+from interp.provenance import run_record
+from interp.reprs import fits_a_cell
 from interp.sample_checks import check_prompts, check_samples
 from interp.stats import holm
 
@@ -83,6 +85,7 @@ class Settings:
         return made[name]()
 
 
+@fits_a_cell("policies answers test validation settings", table="summary")
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What a model does under each policy.
@@ -167,10 +170,11 @@ def evaluate(
     names = tuple(dict.fromkeys(("baseline", *policies)))
     chosen = {name: settings.policy(name) for name in names}
     asked = _Sweeps(alphas, shifts, settings, prompt, max_new_tokens)
+    record = {**run_record(), **(record or {})}
     how: dict[str, Any] = {"batch": batch, "resume": resume, "settings": record, "progress": progress}
     tuned = None
     if validation is not None:
-        own = {**how, "settings": {**(record or {}), "part": "val", "samples": len(validation)}}
+        own = {**how, "settings": {**record, "part": "val", "samples": len(validation)}}
         tuned = run_sweep(vlm, validation, asked.plan(chosen, tuning=True), out=_inside(out, "validation"), **own)
         chosen = {name: _choose(name, policy, tuned, settings) for name, policy in chosen.items()}
     table = run_sweep(vlm, test, asked.plan(chosen, windows=windows, sweeps=sweeps), out=_inside(out, "test"), **how)

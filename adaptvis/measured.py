@@ -25,6 +25,7 @@ from adaptvis.yesno import yes_no_scores
 from interp.datasets.prompts import in_papers_words
 from interp.errors import InputError
 from interp.interventions import spell
+from interp.reprs import fits_a_cell
 from interp.scoring import YES_NO
 from interp.stats import Interval
 
@@ -48,6 +49,7 @@ SHORT = {
 """How a reader is told of a policy."""
 
 
+@fits_a_cell(table="metrics")
 @dataclass(frozen=True, eq=False)
 class Measured:
     """What an evaluation comes to, besides its summary; a table is empty where it does not apply.

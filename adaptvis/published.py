@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from adaptvis.splits import OFFICIAL_SIZES, official_split
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 from interp.stats import Interval, wilson
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ _RERUN = {
 _PER_ITEM = {"accuracy": 1, "pair": 2, "set": 4}
 
 
+@fits_a_cell("reason rows", table="rows")
 @dataclass(frozen=True, eq=False)
 class Published:
     """A result beside the published ones.

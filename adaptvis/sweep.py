@@ -13,6 +13,7 @@ from adaptvis.published import SCALING_ALPHAS
 from interp.errors import InputError
 from interp.interventions import ScaleImageLogits, Untouched, spell
 from interp.prefix import share_prefill
+from interp.reprs import fits_a_cell
 from interp.sample_checks import check_prompts, check_samples
 from interp.scoring import score
 from interp.study import prepare_samples
@@ -42,6 +43,7 @@ class Decoder(Protocol):
         ...
 
 
+@fits_a_cell()
 @dataclass(frozen=True)
 class Plan:
     """What every sample is asked under.

@@ -14,6 +14,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import nbformat
 from adaptvis_page import write_adaptvis
+from files_page import write_files
 from limits_page import write_limits
 from nbclient import NotebookClient
 from page_code import pages_with_code, write_page
@@ -117,6 +118,7 @@ def main() -> None:
     print(write_adaptvis(ROOT / "docs" / "adaptvis.md"))
     print(write_limits(ROOT / "docs" / "limits.md", IMAGES / "limits" / "looking_and_losing.png"))
     print(write_datasets(ROOT / "docs" / "datasets.md"))
+    print(write_files(ROOT / "docs" / "files.md"))
     print(draw_readme_picture(IMAGES / "where_it_looks.png"))
     for path in pages_with_code():
         print(write_page(path))

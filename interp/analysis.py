@@ -15,6 +15,8 @@ from interp.interventions import check_indices
 from interp.output import OutputFolder, record
 from interp.overlap import HEAD_MEAN, Overlap, overlap
 from interp.overlap_vision import TWO_STAGE, VISION, feed_tokens
+from interp.provenance import run_record
+from interp.reprs import fits_a_cell
 from interp.trajectory import Trajectory, normalise, paper_layers, trajectory
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ ALSO = (TWO_STAGE, VISION, ROLLOUT)
 """Maps over the patches of the vision tower that can be made as well, see `VisionMaps`."""
 
 
+@fits_a_cell("settings.model question answer confidence image layers trajectory found overlap also page")
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """What was measured of one photo and one question.
@@ -150,6 +153,7 @@ class Analysis:
         }
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class VisionMaps:
     """Maps of one photo over the patches of the vision tower, by attention alone, and so hypotheses as it is.
@@ -267,6 +271,7 @@ def analyze(
     from interp.images import load_image
     from interp.plots.analysis import draw_page
 
+    run = run_record()
     if tokens not in TOKENS:
         raise InputError(f"tokens={tokens!r} is not known: use one of {', '.join(TOKENS)}")
     unknown = [name for name in also if name not in ALSO]
@@ -314,6 +319,7 @@ def analyze(
             layers=shown,
             detector=getattr(finder, "name", None),
             also=list(also),
+            **run,
         ),
     )
     if html:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.overlap import HEAD_MEAN
+from interp.reprs import fits_a_cell
 from interp.stats import benjamini_hochberg
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def association(
     )
 
 
+@fits_a_cell("auroc n_right n_wrong strata movable")
 @dataclass(frozen=True, eq=False)
 class Association:
     """What `association` found; arrays are [...cells], numbers where the scores had no cells.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Box:
         return (x0 + x1) / 2, (y0 + y1) / 2
 
 
+@fits_a_cell("labels source")
 @dataclass(frozen=True)
 class Boxes:
     """The objects found in one image, with who found them.

@@ -8,6 +8,7 @@ import torch
 from transformer_lens import ActivationCache
 
 from interp.errors import HookError
+from interp.reprs import fits_a_cell
 
 _REFUSED = dict.fromkeys(
     (
@@ -29,6 +30,7 @@ _REFUSED = dict.fromkeys(
 ) | {"apply_slice_to_batch_dim": "projector.hook_out has no batch axis: index the tensors themselves"}
 
 
+@fits_a_cell("cache_dict", table="cache_dict")
 class VLMCache(ActivationCache):
     """Captured activations by hook name, or by shorthand and layer.
 
@@ -60,10 +62,6 @@ class VLMCache(ActivationCache):
         if name in _REFUSED:
             raise HookError(f"cache.{name} does not hold for a VLM: {_REFUSED[name]}")
         return super().__getattribute__(name)
-
-    def __repr__(self) -> str:
-        """Count and name what was captured."""
-        return f"VLMCache of {len(self.cache_dict)} activations: {', '.join(self.cache_dict)}"
 
 
 class Keep:

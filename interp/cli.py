@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, SpatialLensError
+from interp.provenance import running
 from interp.zoo import EMBEDDED
 from interp.zoo.tiny import PREFIX
 
@@ -112,7 +113,8 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
         return 0
     _quiet_libraries()
     try:
-        return command(options) or 0
+        with running(parser.prog, sys.argv[1:] if arguments is None else arguments):
+            return command(options) or 0
     except SpatialLensError as error:
         if getattr(options, "debug", False):
             raise

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from interp.errors import HookError, InputError
 from interp.layout import TokenLayout
+from interp.reprs import fits_a_cell
 from interp.rows import QueryRows, RowHook
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from interp.inputs import VLMInputs
 
 
+@fits_a_cell("texts tokens first_logits")
 @dataclass(frozen=True)
 class Generation:
     """What a batch was answered.
@@ -42,6 +44,7 @@ class Generation:
         return self.first_logits.softmax(-1).amax(-1).tolist()
 
 
+@fits_a_cell()
 @dataclass(frozen=True)
 class GeneratedAttention:
     """The attention rows behind one sample's generated tokens.

@@ -10,6 +10,7 @@ import numpy as np
 
 from interp.boxes import Box, Boxes
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Float64, Int
@@ -20,6 +21,7 @@ AnyBox = Box | Sequence[float]
 """A `Box`, or its corners (x0, y0, x1, y1) in pixels of the photo."""
 
 
+@fits_a_cell("image_size seen boxes rows cols view")
 @dataclass(frozen=True, eq=False)
 class ImageGrid:
     """The geometry of one photo's image tokens.
@@ -227,6 +229,7 @@ class ImageGrid:
         return max(1, round(width * shrink)), max(1, round(height * shrink))
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class View:
     """One lattice of tokens over the pixels that a tower took.

@@ -15,6 +15,7 @@ from interp.errors import HookError, ModelError, RefusedError
 from interp.families import CAPABILITIES, family_of
 from interp.inputs import VLMInputs, prepare
 from interp.interventions import Intervention, ModelShape
+from interp.reprs import fits_a_cell
 from interp.rows import ROW_POINTS, Pass, QueryRows, RowHook, check_fits, check_rows, fits
 from interp.wiring import OnePoint, TowerPoints, Wiring, matching, submodule, vision_tower
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Names = str | Sequence[str] | Callable[[str], bool]
 
 
+@fits_a_cell("origin.model family=family.name cfg.n_layers cfg.n_heads dtype device wrapped self_checked")
 class HookedVLM(HookedRootModule):
     """A vision-language model, its processor, and TransformerLens hook points on both of its towers.
 

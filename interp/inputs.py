@@ -17,6 +17,7 @@ from interp.families import family_of
 from interp.images import ImageSource, load_image
 from interp.layout import TokenLayout, find_kinds
 from interp.names import is_text
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     from interp.grid import ImageGrid
@@ -25,6 +26,7 @@ PROMPTS = ("chat", "paper", "raw")
 _ROLE = r"<[^<>\s]+>|\[/?[A-Z]+\]|\b[A-Z]+:|\b(?:User|Assistant):"  # <|im_end|>, [/INST], ASSISTANT:, User:
 
 
+@fits_a_cell("prompts input_ids style images grids layouts")
 @dataclass(frozen=True)
 class VLMInputs:
     """One left-padded batch.

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from interp.association import check_draws, codes_of, drawn_counts, read_scores, weighted_wins
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 from interp.stats import Interval
 from interp.trajectory import paper_layers
 
@@ -122,6 +123,7 @@ def compare_layers(
     )
 
 
+@fits_a_cell("chosen_layers chosen best difference p n_right n_wrong")
 @dataclass(frozen=True, eq=False)
 class LayerComparison:
     """What `compare_layers` found. AUROCs; layers are 0-based.

@@ -10,11 +10,13 @@ from functools import cached_property
 import numpy as np
 
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 
 KINDS = ("pad", "bos", "system", "image", "image_marker", "question", "template", "answer")
 """Every position is exactly one of these: `template` is role words and option lists, `answer` what was generated."""
 
 
+@fits_a_cell("length image_positions kinds")
 @dataclass(frozen=True)
 class TokenLayout:
     """A partition of the positions of one sample, in the padded coordinates of its batch.

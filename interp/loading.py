@@ -12,6 +12,7 @@ import torch
 
 from interp.errors import InputError, ModelError, SpatialLensError
 from interp.names import is_plain_name
+from interp.provenance import note_loaded
 from interp.zoo.tiny import PREFIX as TINY_PREFIX
 from interp.zoo.tiny import build_tiny
 
@@ -88,7 +89,9 @@ def load_model(
             f"the weights of {name!r} do not fit its configuration ({len(unfit)} tensors, such as {unfit[0]}): "
             "the files are not complete, or belong to another model"
         )
-    return model.eval().requires_grad_(False), processor
+    model.eval().requires_grad_(False)
+    note_loaded(model, place if not kwargs else None)
+    return model, processor
 
 
 def _tiny(name: str, dtype: Any, device_map: Any, **options: Any) -> tuple[PreTrainedModel, Any]:

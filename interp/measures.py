@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 from interp.sinks import ROUNDING, flat_maps, ratio, with_neighbours
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ UNION = "union"
 """The region of all boxes together: what the paper's cosine is taken with."""
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Region:
     """Some boxes as the image tokens see them, from `region_of`.
@@ -385,12 +387,10 @@ def _difference(regions: list[Region], contrast: tuple[str, str]) -> Region:
     if len(set(contrast)) != 2 or not set(contrast) <= set(named):
         raise InputError(f"contrast {contrast} can not be taken: give two different ones of {', '.join(named)}")
     one, other = (named[name] for name in contrast)
-    nothing = np.full(len(one.mask), np.nan)
+    nothing = dict.fromkeys(("mask", "target", "near"), np.full(len(one.mask), np.nan))
     return Region(
         name=" minus ".join(contrast),
-        mask=nothing,
-        target=nothing,
-        near=nothing,
+        **nothing,
         centre=(np.nan, np.nan),
         area_share=one.area_share - other.area_share,
         coverage=float(np.minimum(one.coverage, other.coverage)),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from interp.provenance import run_record, weights_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,14 +82,20 @@ class OutputFolder:
 
 
 def record(vlm: HookedVLM, **settings: Any) -> dict[str, Any]:
-    """What a result has to say of the run that made it: model, numbers' type, kernel, versions, settings."""
+    """What a result has to say of the run that made it: date, command, model, weights, kernel, versions, settings.
+
+    See `interp.provenance` for the first of these. What is among `settings` replaces them, such as a date and a command
+    that were noted when a long function began.
+    """
     from importlib.metadata import version
 
     packages = ("spatial-lens", "torch", "transformers", "transformer-lens")
     return {
+        **run_record(),
         "model": getattr(vlm.model, "name_or_path", "") or type(vlm.model).__name__,
         "revision": None,
         **vlm.origin,
+        "weights": weights_record(vlm),
         "family": vlm.family.name,
         "n_layers": vlm.cfg.n_layers,
         "n_heads": vlm.cfg.n_heads,
@@ -100,6 +107,22 @@ def record(vlm: HookedVLM, **settings: Any) -> dict[str, Any]:
         **settings,
         "versions": {name: version(name) for name in packages},
     }
+
+
+def told(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as a report shows them."""
+    return {name: _as_text(value) for name, value in plain(settings).items()}
+
+
+def _as_text(value: Any) -> str:
+    """A setting as it is to be read."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_as_text(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_as_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
 
 
 def plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from interp.errors import InputError
 from interp.measures import MAP_MEASURES, MEASURES, UNION, Region, regions_of
 from interp.nulls import null_column
 from interp.overlap_maps import Normalised, normalised
+from interp.reprs import fits_a_cell
 from interp.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def overlap(
     )
 
 
+@fits_a_cell("sample_id regions normalisations measures.cosine measures")
 @dataclass(frozen=True, eq=False)
 class Overlap:
     """How attention and boxes agree in one sample. The head axis ends with the head mean: index -1 is it.

@@ -17,6 +17,7 @@ from interp.nulls import NULL_MEASURES, null_column
 from interp.overlap_report_sentences import direction
 from interp.overlap_vision import VISION
 from interp.partial import PartialEffect, partial_effect
+from interp.reprs import fits_a_cell
 from interp.sinks import ratio
 from interp.stats import Interval, wilson
 from interp.trajectory import paper_layers
@@ -35,6 +36,7 @@ BESIDE = {"confidence": "confidence", "area of the boxes": "area_union"}
 """What overlap is held beside, with the relation: columns of the samples by what they are called."""
 
 
+@fits_a_cell("measure region normalisation accuracy pooled maps")
 @dataclass(frozen=True, eq=False)
 class OverlapAnalysis:
     """What `examine_overlap` found for one measure, region and normalisation; layers are 0-based.

@@ -102,8 +102,10 @@ def study_overlap(
     from interp.output import plain
     from interp.output import record as record_of
     from interp.overlap_study import as_study
-    from interp.study import prepare_samples, refuse_begun, run_study
+    from interp.provenance import run_record
+    from interp.study import prepare_samples, refuse_begun, run_study, with_runs
 
+    run = run_record()
     if not isinstance(vlm, HookedVLM):
         raise InputError(f"the model is a {type(vlm).__name__}: load it with HookedVLM.from_pretrained first")
     asked: dict[str, Any] = {"normalisations": normalisations, "nulls": nulls, "also": also}
@@ -157,10 +159,11 @@ def study_overlap(
         arrays=work.arrays,
         also={maps: tower[maps] for maps in also},
         remarks=_remarks(vlm, samples),
+        **run,
         **(record or {}),
     )
     table = run_study(samples, work, out, settings=settings, batch=batch, resume=resume, progress=progress)
-    return as_study(table, plain(settings))
+    return as_study(table, plain(settings if out is None else with_runs(settings, out)))
 
 
 def check_request(

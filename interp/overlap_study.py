@@ -18,6 +18,7 @@ from interp.overlap import HEAD_MEAN
 from interp.overlap_analysis import OverlapAnalysis, examine_overlap
 from interp.overlap_run import study_overlap
 from interp.overlap_vision import ROWS
+from interp.reprs import fits_a_cell
 from interp.roles import FOUND
 from interp.sinks import ratio
 from interp.stats import wilson
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["OverlapAnalysis", "OverlapStudy", "as_study", "examine_overlap", "read_overlap_study", "study_overlap"]
 
 
+@fits_a_cell("settings.model samples n_layers n_heads regions normalisations measures maps further", table="samples")
 @dataclass(frozen=True, eq=False)
 class OverlapStudy:
     """What `study_overlap` measured. The head axis of every array ends with the head mean: index -1 is it.

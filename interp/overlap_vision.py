@@ -14,6 +14,7 @@ from interp.measures import MAP_MEASURES, even_scores, measure_regions, regions_
 from interp.nulls import RoleBoxes, null_column
 from interp.overlap_maps import MAPS_AT_ONCE
 from interp.patches import Patches, patches_of
+from interp.reprs import fits_a_cell
 from interp.sinks import measure_maps
 from interp.vision_maps import Rollout, feature_depth, rollout, two_stage
 
@@ -53,6 +54,7 @@ def tower_settings(vlm: HookedVLM, inputs: VLMInputs) -> dict[str, dict[str, Any
     return {TWO_STAGE: {"through": depth}, VISION: {**tower, "normalisations": ["image"]}}
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Fed:
     """What the vision tower did with one photo.
@@ -100,6 +102,7 @@ def feed_tokens(vlm: HookedVLM, inputs: VLMInputs, *, through: int | None = None
     return [Fed(one, np.stack(seen[place * depth :][:depth])) for place, one in enumerate(rolled)]
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class PatchMaps:
     """Maps over the patches of one photo, with the head mean last, in one normalisation after the other.

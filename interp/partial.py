@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from interp.association import cell_columns, check_draws, codes_of, corrected, drawn_counts, read_scores
 from interp.covariates import read_covariates
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,6 +110,7 @@ def partial_effect(
     )
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Effect:
     """A slope of a logistic regression; arrays [...cells], numbers where the scores had no cells.
@@ -130,6 +132,7 @@ class Effect:
     separated: np.ndarray
 
 
+@fits_a_cell("n covariates test explained")
 @dataclass(frozen=True, eq=False)
 class PartialEffect:
     """What `partial_effect` found.

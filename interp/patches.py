@@ -9,6 +9,7 @@ import numpy as np
 
 from interp.errors import InputError, ModelError
 from interp.grid import ImageGrid, View, grid_of_views
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, Int
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Patches:
     """The patches of one photo, and the image tokens that are made of them.

@@ -22,6 +22,7 @@ from interp.compat import cache_in, cache_name
 from interp.errors import HookError, InputError
 from interp.generation import Generation, as_generation, end_tokens, greedy_settings
 from interp.interventions import Hook, Intervention, PerSample
+from interp.reprs import fits_a_cell
 from interp.rows import ROW_POINTS, RowHook
 from interp.shared import shared_cache
 
@@ -36,6 +37,7 @@ DECODED = ("decoded", "generated")
 """Query rows that an edit also meets while tokens are decoded."""
 
 
+@fits_a_cell()
 @dataclass(frozen=True)
 class Step:
     """What the last prompt row says under each intervention.
@@ -54,6 +56,7 @@ class Step:
         return self.logits.softmax(-1).amax(-1).tolist()
 
 
+@fits_a_cell("vlm.origin.model length inputs chunk")
 class Prefix:
     """The shared prefill of one batch of prompts.
 

@@ -13,6 +13,7 @@ from interp.boxes import Box
 from interp.detect import GROUND_TRUTH, load_detector
 from interp.detect.batching import find_many
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     from interp.datasets.sample import Sample
@@ -24,6 +25,7 @@ FOUND = ("none", "one", "both")
 """Of how many of its two objects a question has boxes."""
 
 
+@fits_a_cell()
 @dataclass(frozen=True)
 class Roles:
     """The objects of one question.

@@ -11,7 +11,10 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from interp.reprs import fits_a_cell
 
+
+@fits_a_cell()
 @dataclass(frozen=True)
 class KeyValues:
     """The keys and values that rows of attention see, each head of them serving consecutive query heads.
@@ -43,6 +46,7 @@ class KeyValues:
         return (grouped @ self.value.to(pattern.dtype)).view(batch, heads, rows, self.value.shape[3])
 
 
+@fits_a_cell()
 @dataclass(frozen=True)
 class SharedKeyValues:
     """A prompt's keys and values, one entry for each sample, and behind them what each row of the batch has of its own.

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 
 
+@fits_a_cell("estimate low high")
 @dataclass(frozen=True, eq=False)
 class Interval:
     """An estimate with its interval; numbers, or arrays where the statistic gave an array.

@@ -16,6 +16,7 @@ import numpy as np
 from interp._shards import Entry, Shards, entries, join, read_shards, write_synced
 from interp.errors import InputError
 from interp.output import OutputFolder, plain
+from interp.provenance import result_of, resumed, runs_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,8 @@ def run_study(
             one length. An `id` in a row must be the sample's.
         out: the folder; None keeps nothing once the table is made.
         settings: all that the numbers depend on besides the samples, in JSON's own types, see `interp.output.record`;
-            a resumed study must have the same.
+            a resumed study must have the same, but for `interp.provenance.RUN`: the manifest keeps when and how it was
+            begun, and adds each time that it was gone on with.
         batch: samples that are measured together; those with questions of like length share a batch.
         resume: go on with what the folder holds; an empty or missing folder is begun.
         progress: show a progress bar.
@@ -117,6 +119,12 @@ def read_study(out: str | Path, *, partial: bool = False) -> tuple[pd.DataFrame,
     if not missing and _digest(done[place] for place in sorted(done)) != manifest["digest"]:
         raise InputError(f"the shards in {str(folder)!r} are not those of its manifest: take away what was put there")
     return join(tables), manifest
+
+
+def with_runs(settings: Mapping[str, Any], *folders: str | Path) -> dict[str, Any]:
+    """Settings with the dates and commands of all runs that studies in these folders were begun and gone on with by."""
+    kept = [_read_manifest(folder)["settings"] for folder in map(Path, folders) if (folder / "manifest.json").exists()]
+    return {**settings, **runs_of(kept)}
 
 
 def refuse_begun(out: str | Path, *, resume: bool) -> None:
@@ -249,13 +257,21 @@ def _begin(folder: OutputFolder, shards: Shards, manifest: Mapping[str, Any], *,
     """Write the manifest of a new study, or find what of this very study is stored."""
     refuse_begun(folder.path, resume=resume)
     if (folder.path / "manifest.json").exists():
-        _refuse_others(folder.path, _read_manifest(folder.path), manifest)
-        return shards.load()
+        then = _read_manifest(folder.path)
+        _refuse_others(folder.path, then, manifest)
+        done = shards.load()
+        if len(done) < then["samples"]:
+            _write_manifest(folder.path, {**then, "settings": resumed(then["settings"], manifest["settings"])})
+        return done
     if read_shards(shards.path):
         raise InputError(f"{str(shards.path)!r} holds shards and no manifest beside it: name another folder")
-    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_synced(folder.path, "manifest.json", lambda file: file.write(text.encode()))
+    _write_manifest(folder.path, manifest)
     return {}
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_synced(folder, "manifest.json", lambda file: file.write(text.encode()))
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -289,7 +305,7 @@ def _refuse_others(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]
     """Refuse to go on where a setting, the batch size or the samples differ, naming each with both values."""
     names = ("samples", "digest", "batch")
     differ = [f"{name}: was {_brief(then[name])}, now {_brief(now[name])}" for name in names if then[name] != now[name]]
-    differ += _differences(then["settings"], now["settings"])
+    differ += _differences(result_of(then["settings"]), result_of(now["settings"]))
     if differ:
         why = " (the digest is of the samples' content and order)" if then["digest"] != now["digest"] else ""
         why += " (other batches round otherwise, and would make other numbers)" if then["batch"] != now["batch"] else ""

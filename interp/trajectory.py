@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,6 +109,7 @@ def trajectory(
     )
 
 
+@fits_a_cell("sample_id image_attention shares generated")
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """Where the rows of one sample look. Arrays keep a step axis; a single last prompt row is one step.

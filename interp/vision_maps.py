@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32
 from interp.errors import InputError, ModelError, RefusedError
 from interp.interventions import check_indices
 from interp.patches import Patches, patches_of
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,6 +105,7 @@ def two_stage(weights: Float[np.ndarray, "*axes token"], rolled: Rollout) -> Flo
     return given.astype(np.result_type(given, np.float32)) @ rolled.weights
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Rollout:
     """Which patches feed each image token of one photo.
@@ -191,6 +193,7 @@ def vision_attention(
     return tuple(_kept(vlm, tensors, patches, chosen, heads) for tensors, patches in _photos(vlm, inputs))
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class VisionAttention:
     """Where the vision tower looks in one photo.

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 from interp.trajectory import check_attention
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ stand in neither group; the model of the paper has none."""
 FLOOR = 1e-8
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Balance:
     """Cross-modality balance of one sample, or the mean of several.

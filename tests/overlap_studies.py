@@ -5,6 +5,7 @@ import torch
 
 from interp.hooked_vlm import HookedVLM
 from interp.overlap_run import study_overlap
+from interp.provenance import result_of
 from interp.trajectory import trajectory
 from interp.zoo.planted import build_planted, planted_scenes
 
@@ -33,4 +34,4 @@ def same(study, other):
     for name, values in study.measures.items():
         assert values.tobytes() == other.measures[name].tobytes(), name
     pd.testing.assert_frame_equal(study.samples, other.samples, check_exact=True)
-    assert study.settings == other.settings and study.regions == other.regions
+    assert result_of(study.settings) == result_of(other.settings) and study.regions == other.regions

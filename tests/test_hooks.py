@@ -269,7 +269,7 @@ def test_the_cache_answers_as_a_transformer_lens_cache_where_it_can():
     assert torch.equal(cache.stack_activation("pattern"), torch.stack([cache["pattern", layer] for layer in range(3)]))
     assert cache.stack_activation("resid_post", layer=2).shape[0] == 2
     assert len(cache) == len(list(cache)) == len(cache.keys())
-    assert "VLMCache of" in repr(cache)
+    assert repr(cache).startswith("VLMCache(")
     assert cache.to("cpu") is cache
     for key in ("blocks.9.hook_resid_pre", ("pattern", 9), ("nope", 0), "vision.blocks.0.attn.hook_pattern", "pattern"):
         with pytest.raises(KeyError, match="was not captured"):

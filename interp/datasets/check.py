@@ -12,8 +12,10 @@ from interp.datasets.catalogue import BENCHMARKS, Benchmark, benchmark
 from interp.datasets.files import attach_images
 from interp.datasets.reading import drafts, place_of
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 
 
+@fits_a_cell("name complete rows expected images missing problems")
 @dataclass(frozen=True)
 class Check:
     """What was found of one benchmark.

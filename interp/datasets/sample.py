@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp.boxes import Box
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,6 +25,7 @@ class Object:
     box: Box | None = None
 
 
+@fits_a_cell()
 @dataclass(frozen=True)
 class Sample:
     """One question about one image.

@@ -23,6 +23,7 @@ from interp.datasets.questions import (
 )
 from interp.datasets.sample import Object, Sample
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 
 SIDE = 112  # pixels; 8 x 8 patches of 14 pixels
 COLORS: dict[str, tuple[int, int, int]] = {
@@ -65,6 +66,7 @@ class SceneObject:
         return f"{self.color} {self.shape}"
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Scene:
     """One picture and what is in it.

@@ -11,11 +11,13 @@ from interp.boxes import Boxes
 from interp.detect.synonyms import broader, known_names, meanings, singular
 from interp.errors import DetectorError, InputError
 from interp.images import ImageSource, load_image
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     from interp.detect import Detector
 
 
+@fits_a_cell()
 @dataclass(frozen=True)
 class Match:
     """One asked word: the labels it was matched to (none where the detector has no such class), and their boxes."""
@@ -25,6 +27,7 @@ class Match:
     boxes: Boxes
 
 
+@fits_a_cell("detector words missing")
 @dataclass(frozen=True)
 class Found:
     """What a detector found of what was asked, word by word, in the question's order.

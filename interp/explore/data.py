@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 from interp.trajectory import RELATIVE_FLOOR
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ LABELS = {
 BEFORE, AFTER = "before", "after"
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Run:
     """One run of the model.
@@ -50,6 +52,7 @@ class Run:
     shares: Float32[np.ndarray, "layer head part"]
 
 
+@fits_a_cell("question runs boxes missing image")
 @dataclass(frozen=True, eq=False)
 class Exploration:
     """All that the page shows, as it was captured. Arrays have one head more than the model, the head mean: index -1.

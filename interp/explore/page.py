@@ -15,7 +15,7 @@ import numpy as np
 from interp.errors import InputError
 from interp.explore.content import page_content
 from interp.explore.data import LABELS, Exploration
-from interp.output import OutputFolder, plain
+from interp.output import OutputFolder, told
 from interp.trajectory import RELATIVE_FLOOR
 
 FRAME_HEIGHT = 940  # pixels, in a notebook
@@ -91,7 +91,7 @@ def render_page(exploration: Exploration) -> ExplorePage:
         rounding=_say_rounding(content),
         sinks=_say_sinks(exploration),
         floor=f"{RELATIVE_FLOOR:g}",
-        settings={name: _as_text(value) for name, value in plain(exploration.settings).items()},
+        settings=told(exploration.settings),
         data=_for_script(content),
         style=_asset("explore.css"),
         script="\n".join(_asset(name) for name in SCRIPTS),
@@ -164,17 +164,6 @@ def _say_sinks(exploration: Exploration) -> str:
         f"{exploration.sinks_said} No-sinks takes {some} of {len(exploration.grid)} tokens out of each head{both} and "
         "marks them with a cross; the head mean is that of what is left."
     )
-
-
-def _as_text(value: Any) -> str:
-    """A setting as it is to be read."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_as_text(item)}" for name, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(_as_text, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value)
 
 
 def _asset(name: str) -> str:

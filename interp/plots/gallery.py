@@ -15,6 +15,7 @@ from interp.errors import InputError
 from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
 from interp.plots.maps import LABELS
 from interp.plots.style import INK, SEQUENTIAL, TICK, TITLE, cut_short, figure_of, new_grid, over_photo
+from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +60,7 @@ class Case:
     gold: str
 
 
+@fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Look:
     """What the model looked at in one sample: the photo, the geometry of its tokens, the map over them, and the boxes.

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from interp.output import told
+from interp.reprs import fits_a_cell
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
+@fits_a_cell()
 @dataclass(frozen=True)
 class Section:
     """One part of a report.
@@ -49,7 +53,7 @@ def render_report(title: str, lead: str, sections: Sequence[Section], settings: 
         }
         for part in sections
     ]
-    return environment.from_string(template).render(title=title, lead=lead, sections=parts, settings=settings)
+    return environment.from_string(template).render(title=title, lead=lead, sections=parts, settings=told(settings))
 
 
 def _as_data_url(figure: Figure) -> str:

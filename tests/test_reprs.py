@@ -1,0 +1,236 @@
+"""Printing a result fills a line, showing one in a notebook a small table; what is equal stays equal."""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+
+import adaptvis
+import interp
+import probes
+from adaptvis import AdaptVis, Plan, answer, evaluate
+from adaptvis.calibration import calibration
+from adaptvis.comparison import compare
+from adaptvis.demo import look
+from adaptvis.measured import measure_evaluation
+from adaptvis.published import compare_with_published
+from adaptvis.sweep import grid
+from interp import Box, Boxes, GivenBoxes, HookedVLM, Object, Prefix, Sample, Untouched, analyze, examine_overlap
+from interp.datasets.check import check_dataset
+from interp.datasets.shapes import draw_scene, shapes
+from interp.explore import explore
+from interp.grid import View
+from interp.measures import region_of
+from interp.overlap import overlap
+from interp.overlap_run import study_overlap
+from interp.overlap_vision import PatchMaps, feed_tokens
+from interp.partial import partial_effect
+from interp.patches import patches_of
+from interp.plots.gallery import Look
+from interp.report import Section
+from interp.reprs import LARGE, LINE, ROWS, fits_a_cell
+from interp.roles import find_roles
+from interp.shared import KeyValues, SharedKeyValues
+from interp.trajectory import Trajectory
+from interp.vision_maps import vision_attention
+
+KEPT = {
+    "what is asked": "Site Benchmark Source Released Settings Known Asking Measuring Prompt Claim Preset Place",
+    "interventions and policies": "Untouched ScaleImageLogits PerSample VCD DoLa Baseline ScalingVis AdaptVis",
+    "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case",
+    "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
+    "inside of a function": "Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas",
+}
+"""Public dataclasses that keep the repr of dataclasses, and why."""
+
+HOSTILE = "<script>alert('x')</script>\n\x1b[31m" + "&amp;" * 400
+
+
+class Tables(HTMLParser):
+    """Counts rows, and keeps every tag and every text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.texts = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def public_dataclasses():
+    """Every public dataclass of the packages, but for those of models that are made."""
+    for package in (interp, adaptvis, probes):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if ".zoo" not in found.name and not found.name.endswith("__main__"):
+                for name, thing in vars(importlib.import_module(found.name)).items():
+                    own = inspect.isclass(thing) and thing.__module__ == found.name and not name.startswith("_")
+                    if own and dataclasses.is_dataclass(thing):
+                        yield thing
+
+
+@pytest.fixture(scope="module")
+def made():
+    """An object of every class of results, by the name of its class, from the embedded model and from tiny ones."""
+    vlm = HookedVLM.from_pretrained("shapes-vlm")
+    scenes = shapes(12, kinds=("relation",))
+    one = scenes[0]
+    boxes = GivenBoxes(tuple(thing.box for thing in one.objects))
+    analysis = analyze(one.image, one.question, model=vlm, detector=boxes, prompt="paper", also=("two-stage",))
+    inputs = vlm.prepare([each.image for each in scenes[:2]], [each.question for each in scenes[:2]])
+    _, cache = vlm.run_with_cache(inputs)
+    generation, attention = vlm.generate_with_cache(inputs, 2)
+    prefix = Prefix(vlm, inputs)
+    study = study_overlap(vlm, scenes, detector="ground-truth", progress=False)
+    found = examine_overlap(study)
+    evaluation = evaluate(vlm, scenes, policies=("scaling",), alphas=(0.5,), progress=False)
+    base = evaluation.rows("baseline")
+    (fed, *_), map_grid = feed_tokens(vlm, inputs), inputs.grids[0]
+    scores = np.random.default_rng(0).normal(size=(60, 3))
+    truth = np.random.default_rng(1).random(60) > 0.5
+    effect = partial_effect(scores, truth, pd.DataFrame({"x": scores[:, 1]}), seed=0, n_draws=20)
+    keys = KeyValues(torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 5, 4))
+    several = [
+        vlm, analysis, analysis.trajectory, analysis.overlap, analysis.layout, analysis.grid, analysis.found,
+        analysis.found.matches[0], analysis.found.boxes, analysis.also["two-stage"], inputs, cache, generation,
+        attention[0], prefix, prefix.step([Untouched()]), study, found, found.pooled, found.layers, effect,
+        effect.adjusted, found.accuracy, evaluation, answer(vlm, one.image, one.question), one, fed, fed.rolled,
+        calibration(base), compare(base, base), measure_evaluation(evaluation, dataset="shapes", model="shapes-vlm"),
+        compare_with_published(198 / 330, 330, "controlled-a", "llava-1.5", "baseline"), Plan(grid((0.5, 1.5))),
+        check_dataset("controlled-a", "nowhere"), find_roles([one], "ground-truth", progress=False)[0],
+        region_of(boxes.boxes, map_grid), patches_of(vlm, map_grid), keys, SharedKeyValues(keys, keys),
+        vision_attention(vlm, inputs)[0], PatchMaps([np.zeros((1, 2, 64))], [1.0], map_grid),
+        draw_scene(1, n_objects=2),
+        View(np.arange(3.0), np.arange(3.0)), Look(one.image, map_grid, np.zeros(64)), Section("a title"),
+        look(vlm, scenes[:1], boxes, prompt="paper")[0], explore(vlm, one.image, one.question).exploration,
+        probes.cross_modality_balance(attention[0].pattern, attention[0].layout),
+    ]  # fmt: skip
+    several.append(several[-2].runs[0])
+    return {type(result).__name__: result for result in several}
+
+
+def check(result):
+    """The bounds of a line and of a table; returns the text of both."""
+    line, page = repr(result), result._repr_html_()
+    assert len(line) <= LINE and line.isprintable() and line.startswith(f"{type(result).__name__}("), line
+    parsed = Tables(page)
+    assert set(parsed.tags) <= {"div", "p", "code", "table", "thead", "tbody", "tr", "th", "td"}, parsed.tags
+    assert parsed.tags.count("tr") <= ROWS + 1 and len(page) < 20_000
+    assert re.search(r"\d+ of \d+ rows; ", parsed.texts[-1]), parsed.texts[-1]
+    return line, " ".join(parsed.texts)
+
+
+def test_every_class_of_results_fits_a_cell_or_is_named_as_small(made):
+    kept = {name for names in KEPT.values() for name in names.split()}
+    found = {cls.__name__: cls for cls in public_dataclasses()}
+    fits = {name for name, cls in found.items() if hasattr(cls, "_repr_html_")}
+    assert len(found) > 80 and kept == set(found) - fits
+    assert fits - set(made) == {"ExplorePage"}  # the page shows itself
+
+
+def test_results_fill_a_line_and_a_small_table(made):
+    for result in made.values():
+        check(result)
+
+
+def test_a_line_names_the_axes_and_the_table_says_how_to_get_all(made):
+    line, text = check(made["Trajectory"])
+    shape = made["Trajectory"].image_attention.shape
+    names = ("layer", "head", "step", "token")
+    assert ", ".join(f"{name} {size}" for name, size in zip(names, shape, strict=True)) in line
+    assert f"{ROWS} of {len(made['Trajectory'].to_dataframe())} rows; all: .to_dataframe()" in text
+    line, text = check(made["OverlapStudy"])
+    assert "model='shapes-vlm'" in line and "samples=12 rows" in line and "12 of 12 rows; all: .samples" in text
+    line, text = check(made["VLMCache"])
+    assert "hook_resid_pre" in text and f"12 of {len(made['VLMCache'])} rows" in text
+    assert "model='shapes-vlm', family='llava', n_layers=12" in repr(made["HookedVLM"])
+
+
+def hostile(result):
+    """The same with every text, and every name, replaced by one that would be a script in a page."""
+    if isinstance(result, str):
+        return HOSTILE
+    if isinstance(result, dict):
+        return {**result, HOSTILE: HOSTILE, **{f"{HOSTILE}{place}": 1 for place in range(99)}}
+    if isinstance(result, pd.DataFrame):
+        texts = result.astype(object).map(lambda value: HOSTILE if isinstance(value, str) else value)
+        return texts.rename(columns=dict.fromkeys(result.columns[:1], HOSTILE))
+    if isinstance(result, tuple) and result and isinstance(result[0], str):
+        return tuple(HOSTILE for _ in result) * 40
+    return result
+
+
+def test_names_that_are_scripts_stay_texts(made):
+    for result in made.values():
+        if dataclasses.is_dataclass(result):
+            twin = object.__new__(type(result))
+            for field in dataclasses.fields(result):
+                object.__setattr__(twin, field.name, hostile(getattr(result, field.name)))
+            line, page = repr(twin), twin._repr_html_()
+            assert len(line) <= LINE and line.isprintable()
+            assert "<script" not in page and "\x1b" not in page
+            check(twin)
+
+
+def test_what_is_empty_or_not_whole_has_a_repr_too(made):
+    study, tables = made["OverlapStudy"], made["Evaluation"]
+    none = {name: values[:0] for name, values in study.measures.items()}
+    nothing = dataclasses.replace(study, samples=study.samples[:0], measures=none)
+    empty = dataclasses.replace(tables, answers=tables.answers[:0], summary=pd.DataFrame(), policies={})
+    for result in (nothing, empty, Boxes(), Plan(), interp.TokenLayout((), ())):
+        check(result)
+    for result in made.values():  # as in an error in the middle of __init__
+        bare = object.__new__(type(result))
+        assert len(repr(bare)) <= LINE and " rows; " in bare._repr_html_()
+
+
+def test_what_is_huge_is_not_turned_into_a_table():
+    n_layers, n_heads, n_steps, n_tokens = 64, 64, 8, 576
+    one = np.broadcast_to(np.float32(0), (n_layers, n_heads, n_steps, n_tokens))
+    steps = one[..., 0]
+    huge = Trajectory("a", one[..., :8], one[0, 0, :, :8], one, steps, steps, np.ones(n_steps, int))
+    assert huge.image_attention.size > LARGE
+    _, text = check(huge)
+    assert "image_attention" in text and ".to_dataframe()" in text
+
+
+def test_a_study_of_many_layers_is_shown_at_once(made, monkeypatch):
+    monkeypatch.setattr(type(made["OverlapStudy"]), "to_dataframe", lambda *_: pytest.fail("the whole table was made"))
+    check(made["OverlapStudy"])
+
+
+def test_equality_and_hash_are_those_of_the_fields():
+    one, same = (Sample("a", tiny.photo(), "where?", ("left",), "left", (Object("mug"),)) for _ in range(2))
+    assert one == same and one != dataclasses.replace(one, id="b")
+    boxes = [Boxes((Box("mug", (0, 0, 1, 1)),)) for _ in range(2)]
+    assert boxes[0] == boxes[1] and len(set(boxes)) == 1
+    assert repr(AdaptVis(0.5, 1.5, 0.4)).startswith("AdaptVis(alpha_unsure=0.5") and str(Untouched()) == "untouched"
+
+
+def test_a_label_a_path_and_what_is_missing():
+    @fits_a_cell("settings.model size=values length", table="settings")
+    @dataclasses.dataclass(frozen=True)
+    class Result:
+        values: np.ndarray
+        settings: dict
+
+    made = Result(np.zeros((2, 3), np.float32), {"model": "m"})
+    assert repr(made) == "Result(model='m', size=float32 [2, 3])"
+    assert "1 of 1 rows; all: .settings" in check(made)[1]
+
+
+def test_overlap_of_generated_tokens_fits_too(made):
+    looked = dataclasses.replace(made["Trajectory"], tokens=(HOSTILE,))
+    check(looked)
+    check(overlap(looked, made["ImageGrid"], [Box(HOSTILE, (0, 0, 50, 50))]))
