@@ -32,6 +32,9 @@ PLACE = (
 )
 """What says where files come from: configuration, weights and processor are all loaded with it."""
 
+OTHER_FILES = {"cache_dir", "subfolder"}
+"""Of these, what makes the files lie elsewhere than a folder or the hub's own cache has them."""
+
 
 def load_model(
     name: str | Path, *, dtype: Any = "auto", device_map: Any = None, trust_remote_code: bool = False, **kwargs: Any
@@ -90,7 +93,8 @@ def load_model(
             "the files are not complete, or belong to another model"
         )
     model.eval().requires_grad_(False)
-    note_loaded(model, place if not kwargs else None)
+    given = {option for option, value in kwargs.items() if value is not None}
+    note_loaded(model, None if given - (set(PLACE) - OTHER_FILES) else place)
     return model, processor
 
 
