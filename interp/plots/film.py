@@ -18,8 +18,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from interp.errors import InputError
 from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.maps import LABELS
+from interp.plots.overlay import colour_bar, lay_over
 from interp.plots.path import HEADING, check_objects, mass_by_layer, name_object, plot_masses, shares_of
-from interp.plots.style import INK, SEQUENTIAL, TICK, TITLE, over_photo
+from interp.plots.style import INK, TITLE
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
@@ -107,7 +108,6 @@ class PathFilm:
         self.figure = Figure(figsize=size, dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.12))
         self._screen = FigureCanvasAgg(self.figure)
         left, right = self.figure.subplots(1, 2, width_ratios=(width, 5.2))
-        self.photo.draw(left)
         self.overlay = self._paint(left)
         plot_masses(grid, self.shares, objects, right)
         self._heading, self._told = (ax.set_title("", y=1.0, **HEADING) for ax in (left, right))
@@ -162,17 +162,9 @@ class PathFilm:
         known = self.shares[np.isfinite(self.shares)]
         top = float(np.quantile(known, 0.995)) if known.size else 0.0
         top = top or float(known.max(initial=0)) or 1e-12
-        drawn = ax.imshow(
-            self.photo.paint(self.shares[0]),
-            extent=self.photo.extent,
-            cmap=over_photo(SEQUENTIAL),
-            norm=Normalize(0, top),
-            interpolation="nearest",
-        )
+        drawn = lay_over(ax, self.photo, self.shares[0], Normalize(0, top))
         beyond = "max" if known.max(initial=0) > top else "neither"
-        bar = self.figure.colorbar(drawn, ax=ax, fraction=0.05, pad=0.02, extend=beyond)
-        bar.set_label(f"{LABELS['image']}, head mean", fontsize=TICK, color=INK)
-        bar.ax.tick_params(labelsize=TICK - 1, colors=INK)
+        colour_bar(drawn, [ax], f"{LABELS['image']}, head mean", scale="one scale for all layers", extend=beyond)
         return drawn
 
 

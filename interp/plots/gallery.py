@@ -13,8 +13,9 @@ from matplotlib.colors import Normalize
 
 from interp.errors import InputError
 from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
-from interp.plots.maps import LABELS
-from interp.plots.style import INK, SEQUENTIAL, TICK, TITLE, cut_short, figure_of, new_grid, over_photo
+from interp.plots.maps import LABELS, ONE_SCALE
+from interp.plots.overlay import colour_bar, lay_over
+from interp.plots.style import INK, TICK, TITLE, cut_short, figure_of, new_grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,9 +156,8 @@ def plot_gallery(
     for ax, case, photo, values in zip(panels, cases, photos, maps, strict=True):
         drawn = _draw(ax, case, photo, values, norm)
     figure = figure_of(panels[0])
-    bar = figure.colorbar(drawn, ax=list(panels), fraction=0.04, pad=0.02)
-    bar.set_label(f"{LABELS['image']}, head mean, layer {layer} (0-based)", fontsize=TICK, color=INK)
-    bar.ax.tick_params(labelsize=TICK - 1, colors=INK)
+    label = f"{LABELS['image']}, head mean, layer {layer} (0-based)"
+    colour_bar(drawn, list(panels), label, scale=ONE_SCALE.format(len(cases)), fraction=0.04)
     said = f"{rule} Overlap: {measure}, layer {layer} (0-based), head mean. Sure: probability of the first token."
     figure.supxlabel(textwrap.fill(said, _characters(figure)), fontsize=TICK, color=INK, x=0.01, ha="left")
     figure.draw_without_rendering()
@@ -182,14 +182,7 @@ def _case(kind: str, row: Mapping[str, Any]) -> Case:
 
 def _draw(ax: Axes, case: Case, photo: Canvas, values: np.ndarray, norm: Normalize) -> Any:
     """One panel."""
-    photo.draw(ax)
-    drawn = ax.imshow(
-        photo.paint(values),
-        extent=photo.extent,
-        cmap=over_photo(SEQUENTIAL),
-        norm=norm,
-        interpolation="nearest",
-    )
+    drawn = lay_over(ax, photo, values, norm)
     ax.set_title(case.kind, fontsize=TITLE - 1, loc="left", color=INK)
     sure = "not known" if np.isnan(case.sureness) else f"{case.sureness:.2f}"
     lines = [

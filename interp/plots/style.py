@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
@@ -55,14 +54,6 @@ def new_grid(n: int, *, columns: int, cell: tuple[float, float]) -> np.ndarray:
 def line_colours(n: int) -> list[str | tuple[float, ...]]:
     """`n` colours that can be told apart; evenly spaced on viridis when the palette is too short."""
     return list(PALETTE[:n]) if n <= len(PALETTE) else [colormaps[SEQUENTIAL](x) for x in np.linspace(0, 0.92, n)]
-
-
-def over_photo(name: str) -> ListedColormap:
-    """A colour map to lay over a photo: the more there is to see in a value, the less of the photo shows through."""
-    values = np.linspace(-1, 1, 256)
-    colours = colormaps[name]((values + 1) / 2)
-    colours[:, 3] = 0.2 + 0.65 * np.sqrt(np.abs(values) if name == DIVERGING else (values + 1) / 2)
-    return ListedColormap(colours, f"{name}, over a photo")
 
 
 def tidy(ax: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
