@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.maps import LABELS
 from interp.plots.overlay import colour_bar, lay_over
 from interp.plots.path import HEADING, check_objects, mass_by_layer, name_object, plot_masses, shares_of
-from interp.plots.style import INK, TITLE
+from interp.plots.style import INK, TITLE, headline
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
@@ -42,6 +41,8 @@ def save_path_gif(
     second: Sequence[Box] = (),
     *,
     title: str = "",
+    question: str = "",
+    answer: str = "",
     milliseconds: int = 600,
     most_bytes: int = 2_000_000,
 ) -> Path:
@@ -57,7 +58,9 @@ def save_path_gif(
         maps: attention over the image tokens, one row per layer.
         first: boxes of the object that the question names first.
         second: boxes of the other one, if there is one.
-        title: above both panels, such as question and answer.
+        title: above both panels.
+        question: what was asked; it stands there up to its question mark.
+        answer: what was said.
         milliseconds: how long each frame stands, at least 20.
         most_bytes: how large the file may be.
 
@@ -69,7 +72,7 @@ def save_path_gif(
     """
     if milliseconds < 20:
         raise InputError(f"{milliseconds} milliseconds a frame are too few for viewers: give 20 or more")
-    film = PathFilm(image, grid, maps, first, second, title=title)
+    film = PathFilm(image, grid, maps, first, second, title=title, question=question, answer=answer)
     data = _encode([film.frame(layer) for layer in range(film.n_layers)], milliseconds, most_bytes)
     Path(path).write_bytes(data)
     return Path(path)
@@ -96,6 +99,8 @@ class PathFilm:
         second: Sequence[Box] = (),
         *,
         title: str = "",
+        question: str = "",
+        answer: str = "",
     ) -> None:
         """Draw all that stays; see `save_path_gif`."""
         self.shares, objects = shares_of(maps, grid), check_objects(first, second)
@@ -112,8 +117,8 @@ class PathFilm:
         plot_masses(grid, self.shares, objects, right)
         self._heading, self._told = (ax.set_title("", y=1.0, **HEADING) for ax in (left, right))
         self._cursor, hatches = right.axvline(0, color=INK, linewidth=1.4), len(left.patches)
-        if title:
-            self.figure.suptitle(textwrap.fill(title, 90), fontsize=TITLE, color=INK, parse_math=False)
+        if heading := headline(title, question, answer, 90):
+            self.figure.suptitle(heading, fontsize=TITLE, color=INK, parse_math=False)
         self._say(0)
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")  # nothing may move from frame to frame

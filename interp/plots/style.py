@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,6 +110,26 @@ def cut_short(text: str, most: int) -> str:
     """A text on one line, of at most so many characters; what is cut ends in dots."""
     whole = " ".join(text.split())
     return whole if len(whole) <= most else whole[: most - 3].rstrip() + "..."
+
+
+def in_short(question: str, width: int, lines: int = 3) -> str:
+    """A question up to its question mark, wrapped to lines of `width` characters, at most so many of them.
+
+    Example:
+        >>> in_short("Where is the mug? Answer with left, right, on or under.", 30)
+        'Where is the mug?'
+    """
+    asked = " ".join(question.split())
+    asked = asked[: asked.find("?") + 1] or asked
+    wrapped = textwrap.wrap(asked, width)
+    return "\n".join(wrapped[:lines]) + ("..." if len(wrapped) > lines else "")
+
+
+def headline(title: str, question: str, answer: str, width: int) -> str:
+    """What stands above a figure of one sample: the question, the answer and a title, each on lines of its own."""
+    said = f"said {answer!r}" if answer else ""
+    told = [in_short(question, width), textwrap.fill(said, width), textwrap.fill(title, width)]
+    return "\n".join(filter(None, told))
 
 
 def legend_below(ax: Axes, *extra: Artist, columns: int = 2) -> Legend:
