@@ -90,7 +90,7 @@ def plot_heatmaps(
     drawn = []
     for ax, shares, name, top in zip(panels, values, names, tops, strict=True):
         drawn.append(lay_over(ax, photo, shares, Normalize(0, top)))
-        ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK)
+        ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK, parse_math=False)
     even = 1 / len(grid) if normalisation in _SUM_TO_ONE else None
     groups = [list(panels)] if scale == "shared" else [[ax] for ax in panels]
     said = "" if len(values) == 1 else ONE_SCALE.format(len(values)) if scale == "shared" else "scale of this map alone"
@@ -123,7 +123,7 @@ def plot_photo(
     drawn = canvas(image, grid)
     ax = new_axes(ax, panel_size(grid, width=3.0))
     drawn.draw(ax, plain=True)
-    ax.set_title(title, fontsize=TITLE - 1, loc="left", color=INK)
+    ax.set_title(title, fontsize=TITLE - 1, loc="left", color=INK, parse_math=False)
     draw_boxes(ax, drawn, boxes)
     return ax
 
@@ -173,7 +173,7 @@ def plot_before_after(
     drawn = [lay_over(ax, photo, shares, Normalize(0, top)) for ax, shares in zip(panels, values, strict=False)]
     changed = lay_over(panels[2], photo, difference, Normalize(-reach, reach), DIVERGING)
     for ax, name in zip(panels, [*names, "difference: second minus first"], strict=True):
-        ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK)
+        ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK, parse_math=False)
     even = 1 / len(grid) if normalisation in _SUM_TO_ONE else None
     colour_bar(drawn[0], list(panels[:2]), label, scale=ONE_SCALE.format(2), even=even)
     colour_bar(changed, [panels[2]], "change in " + label)
