@@ -9,10 +9,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from interp import plots
+from interp.errors import InputError
 from interp.plots.canvas import canvas
 from interp.plots.gallery import Case, Look
 from interp.plots.overlay import MOST, colour_bar, lay_over, over_photo
 from interp.plots.style import DIVERGING, SEQUENTIAL
+from interp.stats import wilson
 
 SIZE = (80, 80)
 GRID = square_grid(SIZE, 4, seen=(0, 0, 80, 80))
@@ -98,3 +100,38 @@ def test_a_colour_bar_says_which_maps_share_its_scale(options, says):
     plots.plot_heatmaps(Image.new("RGB", SIZE), GRID, np.tile(ONE, (3, 1)), axes=panels, **options)
     bars = [ax.get_ylabel() for ax in panels[0].figure.axes if ax not in panels]
     assert bars and all(says in bar for bar in bars)
+
+
+def test_titles_and_answers_that_others_wrote_are_drawn_as_they_stand():
+    panels = list(Figure(figsize=(9, 3)).subplots(1, 3))
+    plots.plot_before_after(Image.new("RGB", SIZE), GRID, ONE, ONE, titles=("$x_$", "said $\\frac$"), axes=panels)
+    [strip] = plots.plot_one_flip({"only": ["$x_$", "b"]}, "$x_$", "$\\frac$", Figure().subplots()).figure.axes
+    for ax in (panels[0], strip):
+        ax.figure.draw_without_rendering()
+    assert [text.get_text() for text in strip.texts] == ["$x_$", "b"]
+
+
+def test_flips_by_layer_are_drawn_as_they_are_given():
+    import pandas as pd
+
+    rows = [{"kind": kind, "layer": layer, "n": 9, "share": layer / 4 + (kind == "b") / 8, "low": 0.0, "high": 1.0}
+            for kind in "ab" for layer in range(3)]  # fmt: skip
+    ax = plots.plot_flips_by_layer(pd.DataFrame(rows[::-1]), references={"control": wilson(1, 4)})
+    drawn = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+    assert drawn == {"b": [0.125, 0.375, 0.625], "a": [0.0, 0.25, 0.5], "control: 25%": [0.25, 0.25]}
+    for wrong in (pd.DataFrame(rows).drop(columns="share"), pd.DataFrame(rows).head(0)):
+        with pytest.raises(InputError, match="one per window"):
+            plots.plot_flips_by_layer(wrong)
+    with pytest.raises(InputError, match="each layer and kind"):
+        plots.plot_one_flip({"a": ["x"], "b": ["x", "y"]}, "x", "y")
+
+
+def test_changed_answers_are_shares_with_the_control_beside_them():
+    import pandas as pd
+
+    rows = pd.DataFrame({"alpha": [0.0, 0.0, 1.0, 1.0], "changed": [True, False, False, False]})
+    ax = plots.plot_changed_by_alpha(rows, Figure().subplots(), control=rows.assign(changed=True))
+    curves = {line.get_label(): list(line.get_ydata()) for line in ax.lines if len(line.get_ydata()) == 2}
+    assert curves["all (n = 2)"] == [0.5, 0.0] and curves["amount of attention alone (n = 2)"] == [1.0, 1.0]
+    with pytest.raises(InputError, match="columns alpha"):
+        plots.plot_changed_by_alpha(rows, Figure().subplots(), control=rows.drop(columns="changed"))
