@@ -160,7 +160,7 @@ def plot_gallery(
     for ax, case, photo, values in zip(panels, cases, photos, maps, strict=True):
         drawn = _draw(ax, case, photo, values, norm)
     figure = figure_of(panels[0])
-    label = f"{LABELS['image']}, head mean, layer {layer} (0-based)"
+    label = f"{LABELS['image']},\nhead mean, layer {layer} (0-based)"
     colour_bar(drawn, list(panels), label, scale=ONE_SCALE.format(len(cases)), fraction=0.04)
     said = f"{rule} Overlap: {measure}, layer {layer} (0-based), head mean. Sure: probability of the first token."
     figure.supxlabel(textwrap.fill(said, _characters(figure)), fontsize=TICK, color=INK, x=0.01, ha="left")
