@@ -154,9 +154,10 @@ def _told(change: Change) -> list[str]:
     changed, right = (change.share(what, alpha) for what in ("changed", "accuracy"))
     control = change.share("changed", alpha, control=True)
     return [
-        f"Largest change in answers: alpha {alpha:g}, with {_percent(changed)} % changed. That is no improvement: "
-        f"{_percent(right)} % are right, and {_percent(change.share('accuracy', 1))} % untouched. Under the control, "
-        f"as much attention on the image and the same picture inside it, {_percent(control)} % change."
+        f"Largest change in answers: alpha {alpha:g}, with {_percent(changed)} % changed. It is named for that, not "
+        f"as an improvement: {_percent(right)} % are right, and {_percent(change.share('accuracy', 1))} % untouched. "
+        "Under the control, with as much attention on the image and the same picture inside it, "
+        f"{_percent(control)} % change."
     ]
 
 
