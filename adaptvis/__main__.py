@@ -51,8 +51,9 @@ TAKES: dict[str, tuple[str, ...]] = {
 PRESET = ("alpha", "alpha_unsure", "alpha_sure", "threshold")
 """Those that `--preset` decides; `--select` decides all."""
 
-DEMO = """The main job on the embedded models, in about a minute: where the model looks in held-out scenes, whether the
-objects are there, and what ScalingVis and AdaptVis change. Writes figures, tables, summary.json and report.html.
+DEMO = """The main job on the embedded models, in about a minute and a half: where the model looks in held-out scenes,
+whether the objects are there, which answers change when that look is turned up or down, a scene before and after, and
+which layers carry the change. Writes figures, tables, summary.json and report.html.
 """
 
 

@@ -9,10 +9,10 @@ from adaptvis.evaluation import Evaluation
 from adaptvis.policies import is_policy
 from adaptvis.sweep import UNTOUCHED, confidence_of, prepare_samples
 from interp.errors import InputError
-from interp.interventions import Untouched
+from interp.interventions import Intervention, Untouched
 from interp.plots import plot_before_after
 from interp.plots.canvas import panel_size
-from interp.plots.style import figure_of, new_grid
+from interp.plots.style import cut_short, figure_of, new_grid
 from interp.prefix import share_prefill
 
 if TYPE_CHECKING:
@@ -68,17 +68,48 @@ def draw_before_after(
     chosen = evaluation.policies[policy]
     if not is_policy(chosen):
         raise InputError(f"policy {policy!r} changes no attention, so there is nothing to draw: name another one")
+    plan = chosen.choose(float(confidence_of(before.to_frame().T, chosen.confidence).iloc[0]))
+    changed = "untouched too" if after["setting"] == UNTOUCHED else f"alpha {after['alpha']:g}"
+    said = (str(before["text"]), str(after["text"]))
+    return draw_under(vlm, sample, plan, name=changed, said=said, layers=layers, prompt=prompt, boxes=boxes)
+
+
+def draw_under(
+    vlm: HookedVLM,
+    sample: Sample,
+    intervention: Intervention,
+    *,
+    name: str,
+    said: tuple[str, str],
+    layers: Sequence[int],
+    prompt: str,
+    boxes: Iterable[Box] = (),
+) -> Figure:
+    """The same under one intervention: each map has the image's share of the layer's attention in its title.
+
+    Args:
+        vlm: the model.
+        sample: what is asked.
+        intervention: what changes it.
+        name: what the intervention is called.
+        said: the answers before and after.
+        layers: 0-based; a row of panels each.
+        prompt: prompt style.
+        boxes: to draw over the photo.
+    """
     inputs = prepare_samples(vlm, [sample], prompt)
     hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in layers]
-    plans = [Untouched(), chosen.choose(float(confidence_of(before.to_frame().T, chosen.confidence).iloc[0]))]
-    kept = share_prefill(vlm, inputs).step(plans, capture=hooks).captured
+    kept = share_prefill(vlm, inputs).step([Untouched(), intervention], capture=hooks).captured
     panels = new_grid(3 * len(layers), columns=3, cell=panel_size(inputs.grids[0], width=3.0)).reshape(-1, 3)
+    every = list(boxes)
     for layer, hook, row in zip(layers, hooks, panels, strict=True):
         maps = kept[hook][:, 0, :, 0].mean(1).cpu().numpy()[:, inputs.layouts[0].image_positions]
-        maps = maps / maps.sum(-1, keepdims=True)
-        changed = "untouched too" if after["setting"] == UNTOUCHED else f"alpha {after['alpha']:g}"
-        titles = (f"layer {layer}, untouched: {before['text']}", f"{changed}: {after['text']}")
-        plot_before_after(
-            inputs.images[0], inputs.grids[0], maps[0], maps[1], boxes=boxes, titles=titles, axes=list(row)
-        )
+        shares = maps.sum(-1)
+        titles = [
+            f"layer {layer}, {which}: {cut_short(text, 14) or '–'}\nimage: {share:.1%} of all attention"
+            for which, text, share in zip(("untouched", name), said, shares, strict=True)
+        ]
+        within = maps / shares[:, None]
+        photo, grid = inputs.images[0], inputs.grids[0]
+        plot_before_after(photo, grid, within[0], within[1], boxes=every, titles=(titles[0], titles[1]), axes=list(row))
     return figure_of(panels[0, 0])

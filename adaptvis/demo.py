@@ -9,25 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adaptvis.demo_change import Change, measure_change
 from adaptvis.demo_figures import draw_figures
+from adaptvis.demo_report import lead, sections, tell
 from adaptvis.evaluation import Evaluation, evaluate
-from adaptvis.metrics import ALL
 from adaptvis.sweep import rows_under
-from adaptvis.tables import readable
 from interp.errors import InputError
 from interp.output import OutputFolder, record
 from interp.overlap import Overlap, overlap
 from interp.overlap_rows import Asking
 from interp.provenance import run_record
-from interp.report import Section, render_report
+from interp.report import render_report
 from interp.reprs import fits_a_cell
-from interp.stats import auroc, shuffled_null
+from interp.stats import auroc, bootstrap, shuffled_null
 from interp.study import batches
 from interp.trajectory import Trajectory, paper_layers, trajectory
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
     from PIL import Image
 
     from interp.boxes import Boxes
@@ -77,10 +76,11 @@ def run_demo(vlm: HookedVLM, out: str, *, scenes: int = 300, seed: int = 0, prom
     test = shapes(scenes, split="test", seed=seed, kinds=("relation",))
     evaluation = evaluate(vlm, test, validation=validation, prompt=prompt, seed=seed)
     looked = look(vlm, test, detector, prompt=prompt)
+    change = measure_change(vlm, evaluation, test, prompt=prompt)
     settings = record(
         vlm, prompt=prompt, seed=seed, scenes=scenes, validation_scenes=len(validation), detector=detector.name, **run
     )
-    write(folder, vlm, evaluation, looked, settings)
+    write(folder, vlm, evaluation, looked, change, settings)
     return evaluation
 
 
@@ -105,14 +105,19 @@ def look(
 
 
 def write(
-    folder: OutputFolder, vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], settings: dict[str, Any]
+    folder: OutputFolder,
+    vlm: HookedVLM,
+    evaluation: Evaluation,
+    looked: Sequence[Looked],
+    change: Change,
+    settings: dict[str, Any],
 ) -> None:
     """Write tables, figures, summary and report; print what matters."""
     import matplotlib.pyplot as plt
     import pandas as pd
 
-    summary = summarise_demo(evaluation, looked)
-    figures, change = draw_figures(vlm, evaluation, looked, prompt=settings["prompt"])
+    summary = {**summarise_demo(evaluation, looked), **change.summary()}
+    figures = draw_figures(vlm, evaluation, looked, change, prompt=settings["prompt"])
     folder.write_table("results.parquet", evaluation.answers)
     folder.write_table("attention.parquet", pd.concat([_attention_rows(one) for one in looked], ignore_index=True))
     for name, figure in figures.items():
@@ -120,19 +125,15 @@ def write(
     folder.write_json("summary.json", {**summary, "settings": settings})
     page = render_report(
         "Where does it look, and what changes its mind?",
-        _lead(evaluation, settings),
-        _sections(evaluation, summary, figures, change),
+        lead(evaluation, looked, summary, change),
+        sections(evaluation, looked, summary, change, figures),
         settings,
     )
     folder.write_text("report.html", page)
     for figure in figures.values():
         plt.close(figure)
-    print(readable(evaluation.summary).to_string(index=False))
-    told = ", ".join(str(policy) for name, policy in evaluation.policies.items() if name != "baseline")
-    print(f"\nchosen on the validation part: {told}")
-    print(
-        f"written to {folder.path}: report.html, results.parquet, attention.parquet, summary.json, {len(figures)} PNGs"
-    )
+    print(tell(evaluation, change))
+    print(f"Open {folder.path / 'report.html'}; {len(figures)} pictures, tables and summary.json lie beside it.")
 
 
 def summarise_demo(evaluation: Evaluation, looked: Sequence[Looked]) -> dict[str, Any]:
@@ -144,6 +145,7 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[Looked]) -> dict[str
         raise InputError("the detector found both objects in no scene, so there is nothing to compare attention with")
     marks = np.array([bool(right[one.sample.id]) for one in looked])[known]
     relations = np.array([one.sample.relation for one in looked])[known]
+    spread = bootstrap(lift[known], seed=0, n=1000)
     layers = []
     for layer in range(cosine.shape[1]):
         null = shuffled_null(
@@ -154,6 +156,8 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[Looked]) -> dict[str
                 "layer": layer,
                 "cosine": float(cosine[known, layer].mean()),
                 "lift": float(lift[known, layer].mean()),
+                "lift_low": float(spread.low[layer]),
+                "lift_high": float(spread.high[layer]),
                 "auroc": auroc(cosine[known, layer], marks),
                 "auroc_within_relation": null.observed,
                 "null_low": null.low,
@@ -185,68 +189,3 @@ def _attention_rows(one: Looked) -> pd.DataFrame:
     union = table[(table["region"] == "union") & (table["head"] >= 0)]
     measures = ["layer", "head", "cosine", "mass", "lift", "hit", "area_share", "cosine_even"]
     return shares.merge(union[measures], on=["layer", "head"], validate="one_to_one")
-
-
-def _lead(evaluation: Evaluation, settings: dict[str, Any]) -> str:
-    lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")["accuracy"]
-    told = ", ".join(f"{name} {100 * value:.1f} %" for name, value in lines.items())
-    return (
-        f"{settings['scenes']} synthetic scenes that the model has never seen, one question each about how two objects "
-        f"lie to each other. Right answers: {told}. Alphas and threshold were chosen on "
-        f"{settings['validation_scenes']} other scenes."
-    )
-
-
-def _sections(
-    evaluation: Evaluation, summary: dict[str, Any], figures: dict[str, Figure], change: str
-) -> list[Section]:
-    best, densest = (max(summary["overlap_by_layer"], key=lambda line: line[name]) for name in ("cosine", "lift"))
-    return [
-        Section(
-            "What the interventions change",
-            (
-                "ScalingVis multiplies the last prompt row's attention logits on the image by alpha, in all layers. "
-                "AdaptVis takes one alpha where the untouched first token is unsure and another where it is sure.",
-                "Intervals are 95 %: Wilson for accuracies, paired bootstrap for gains; p is McNemar's exact test "
-                "against the baseline on the same scenes, and beside it Holm's correction: over all scenes for the "
-                "number of policies, by relation for all policies and relations together.",
-            ),
-            table=readable(evaluation.summary),
-        ),
-        Section(
-            "Accuracy against alpha",
-            (f"Chosen on the validation part: {summary['scaling']} and {summary['adaptvis']}.",),
-            figures["accuracy_by_alpha"],
-            "Right answers on the test part by relation; alpha 1 is the untouched model. Bands are Wilson intervals.",
-        ),
-        Section(
-            "How much it looks at the image",
-            (
-                f"Image tokens are {summary['image_token_share']:.0%} of the positions and get "
-                f"{summary['image_share']:.0%} of the last row's attention, mean over layers and heads.",
-            ),
-            figures["share_by_layer"],
-            "Attention share of the last prompt row by part of the prompt; dashed, the share of positions.",
-        ),
-        Section(
-            "Whether it looks at the objects",
-            (
-                "Cosine between head-averaged attention over the image and the boxes of the two objects: highest in "
-                f"layer {best['layer']} ({best['cosine']:.2f}); attention spread evenly would have "
-                f"{summary['cosine_even']:.2f}.",
-                "The cosine punishes attention that picks a few patches of an object. Per area the boxes get most "
-                f"attention in layer {densest['layer']}: {densest['lift']:.1f} times what even attention gives them.",
-                f"The detector found both objects in {summary['scenes_with_all_objects_found']:.1%} of the scenes; "
-                f"the other scenes are left out, {summary['scenes_in_overlap']} remain.",
-            ),
-            figures["overlap_by_layer"],
-            "Right and wrong answers apart, with bootstrap bands over scenes.",
-        ),
-        Section("Some scenes", (), figures["heatmaps"], "The paper's layers and the layer of the highest overlap."),
-        Section(
-            "Before and after",
-            (change, "The second map is the changed run's own."),
-            figures["before_after"],
-            "Attention over the image before and after, on one scale, and the difference.",
-        ),
-    ]

@@ -1,4 +1,4 @@
-"""The figures of the demo: share and overlap by layer, accuracy against alpha, heat maps, before and after."""
+"""The figures of the demo: what alpha changes and which layers carry it, share and overlap by layer, heat maps."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adaptvis.before_after import draw_before_after, telling_sample
+from adaptvis.before_after import draw_under
+from adaptvis.demo_change import Change
 from adaptvis.evaluation import Evaluation
-from adaptvis.metrics import ALL
-from adaptvis.sweep import rows_under
+from adaptvis.flips import AMOUNT, FROM_ON, ONLY, SHARPENING, UP_TO, Flips
+from interp.interventions import ScaleImageLogits
 from interp.plots import (
     plot_accuracy_by_alpha,
+    plot_changed_by_alpha,
+    plot_flips_by_layer,
     plot_heatmaps,
+    plot_one_flip,
     plot_overlap_by_layer,
     plot_photo,
     plot_share_by_layer,
 )
-from interp.plots.style import figure_of, new_grid
+from interp.plots.style import figure_of, in_short, new_grid
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
@@ -30,51 +34,106 @@ if TYPE_CHECKING:
 SCENES = 4
 CHANCE = 0.25  # four options
 PARTS = ("image", "bos", "question", "template")
+BEST_BY = "lift"
+"""The measure that names the best layer: attention on the objects for their area, so that large ones are no merit."""
 
 
 def draw_figures(
-    vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], *, prompt: str
-) -> tuple[dict[str, Figure], str]:
-    """All figures of the demo, by file name without ending, and what the scene of `before_after` is."""
-    answers = evaluation.answers
-    untouched = answers[answers["policy"] == "baseline"].set_index("id")
+    vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], change: Change, *, prompt: str
+) -> dict[str, Figure]:
+    """All figures of the demo, by file name without ending; where nothing flips there is none of a flip."""
+    untouched = evaluation.rows("baseline").set_index("id")
     right = untouched["correct"].astype(bool).to_dict()
-    lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")["accuracy"]
-    adaptive = {"AdaptVis": float(lines[str(evaluation.policies["adaptvis"])])}
     complete = [one for one in looked if not one.missing]
-    best = int(np.nanargmax(np.nanmean([one.overlap.by_layer("cosine") for one in complete], axis=0)))
-    swept = rows_under(evaluation.test)
-    change, told = draw_change(vlm, evaluation, looked, prompt=prompt, layer=best)
     figures = {
-        "accuracy_by_alpha": figure_of(plot_accuracy_by_alpha(swept, chance=CHANCE, references=adaptive)),
+        "dose_response": draw_dose(change),
         "share_by_layer": figure_of(plot_share_by_layer([one.trajectory for one in looked], parts=PARTS)),
         "overlap_by_layer": figure_of(plot_overlap_by_layer([one.overlap for one in complete], correct=right)),
-        "heatmaps": draw_scenes(looked, right, untouched["text"].to_dict(), best=best),
-        "before_after": change,
+        "heatmaps": draw_scenes(looked, right, untouched["text"].to_dict()),
     }
-    return figures, told
+    if change.flips is not None:
+        one = telling_flip(change.flips, evaluation, looked)
+        figures["before_after"] = draw_flip(vlm, change.flips, one, looked, prompt=prompt)
+        figures["flip_by_layers"] = draw_layers(change.flips, one)
+    return figures
 
 
-def draw_scenes(looked: Sequence[Looked], right: dict[str, bool], said: dict[str, str], *, best: int) -> Figure:
-    """Some scenes, wrong answers among them, at the paper's layers and the one of the highest overlap."""
+def best_layer(looked: Sequence[Looked]) -> tuple[int, float]:
+    """The layer with most attention on the objects for their area, mean over scenes; and how much, even attention 1."""
+    density = np.nanmean([one.overlap.by_layer(BEST_BY) for one in looked if not one.missing], axis=0)
+    return int(np.nanargmax(density)), float(np.nanmax(density))
+
+
+def draw_dose(change: Change) -> Figure:
+    """Accuracy and share of changed answers against alpha, by relation, beside the matched control."""
+    import pandas as pd
+
+    left, right = new_grid(2, columns=2, cell=(5.6, 4.6))
+    control = pd.concat([change.matched, change.scaled[change.scaled["alpha"] == 1]])  # at 1 they are the same
+    plot_accuracy_by_alpha(change.scaled, left, chance=CHANCE, control=control)
+    plot_changed_by_alpha(change.scaled, right, control=control)
+    return figure_of(left)
+
+
+def draw_scenes(looked: Sequence[Looked], right: dict[str, bool], said: dict[str, str]) -> Figure:
+    """Some scenes, wrong answers among them, at the paper's layers and the one with most on the objects."""
     wrong = [one for one in looked if not right[one.sample.id]][: SCENES // 2]
     chosen = [one for one in looked if right[one.sample.id]][: SCENES - len(wrong)] + wrong
-    layers = sorted({*paper_layers(chosen[0].trajectory.n_layers), best})
-    columns = 1 + len(layers)
-    panels = new_grid(len(chosen) * columns, columns=columns, cell=(3.2, 3.2)).reshape(len(chosen), -1)
+    best, density = best_layer(looked)
+    why = {layer: ["the paper's"] for layer in paper_layers(chosen[0].trajectory.n_layers)}
+    why.setdefault(best, []).append(f"most on the objects: {density:.1f} times even")
+    layers, columns = sorted(why), 1 + len(why)
+    panels = new_grid(len(chosen) * columns, columns=columns, cell=(3.2, 3.5)).reshape(len(chosen), -1)
     for one, row in zip(chosen, panels, strict=True):
-        told = f"said {said[one.sample.id]!r}, gold {one.sample.answer!r}"
-        titles = [f"layer {layer}" for layer in layers]
+        titles = ["\n".join([f"layer {layer}", *why[layer]]) for layer in layers]
         maps = [one.trajectory.image_map(layer=layer) for layer in layers]
         plot_heatmaps(one.image, one.grid, maps, boxes=one.boxes, titles=titles, axes=list(row[1:]))
+        told = f"{in_short(one.sample.question, 34, 2)}\nsaid {said[one.sample.id]!r}, gold {one.sample.answer!r}"
         plot_photo(one.image, one.grid, row[0], boxes=one.boxes, title=told)
     return figure_of(panels[0, 0])
 
 
-def draw_change(
-    vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], *, prompt: str, layer: int
-) -> tuple[Figure, str]:
-    """Attention before and after AdaptVis in a scene whose answer it changed, or else the least sure one; and which."""
-    name, told = telling_sample(evaluation, "adaptvis")
-    one = next(one for one in looked if one.sample.id == name)
-    return draw_before_after(vlm, evaluation, one.sample, layers=(layer,), prompt=prompt, boxes=one.boxes), told
+def telling_flip(flips: Flips, evaluation: Evaluation, looked: Sequence[Looked]) -> Looked:
+    """The flip that was answered most surely before, of those that end in an option and whose objects were found.
+
+    Where there is no such one, of those that end in an option, or of all.
+    """
+    sure = evaluation.rows("baseline").set_index("id")["confidence"]
+    after = flips.answers.set_index("id")["after"]
+    flipped = [one for one in looked if one.sample.id in after.index]
+    named = [one for one in flipped if after[one.sample.id] in one.sample.options]
+    found = [one for one in named if not one.missing]
+    return max(found or named or flipped, key=lambda one: float(sure[one.sample.id]))
+
+
+def draw_flip(vlm: HookedVLM, flips: Flips, one: Looked, looked: Sequence[Looked], *, prompt: str) -> Figure:
+    """Attention before and after in the scene, at the paper's layers and the one with most on the objects."""
+    layers = sorted({*paper_layers(vlm.cfg.n_layers), best_layer(looked)[0]})
+    answers = flips.answers.set_index("id").loc[one.sample.id]
+    return draw_under(
+        vlm,
+        one.sample,
+        ScaleImageLogits(flips.alpha),
+        name=f"alpha {flips.alpha:g}",
+        said=(answers["before"], answers["after"]),
+        layers=layers,
+        prompt=prompt,
+        boxes=one.boxes,
+    )
+
+
+def draw_layers(flips: Flips, one: Looked) -> Figure:
+    """Which layers carry the change, over the scenes that flip and in one of them."""
+    import matplotlib.pyplot as plt
+
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8.4, 8.2), layout="constrained", height_ratios=(5, 2))
+    carried = flips.carried()
+    kinds = [ONLY, UP_TO, FROM_ON]
+    references = {name.removesuffix(", all layers"): flips.of(name) for name in (AMOUNT, SHARPENING)}
+    plot_flips_by_layer(carried[carried["kind"].isin(kinds)], top, references=references)
+    answers = flips.answers.set_index("id").loc[one.sample.id]
+    own = flips.windows[flips.windows["id"] == one.sample.id]
+    texts = {kind: own[own["kind"] == kind].sort_values("layer")["text"].tolist() for kind in kinds}
+    title = f"One of them: {in_short(one.sample.question, 90, 1)}"
+    plot_one_flip(texts, answers["before"], answers["after"], bottom, title=title)
+    return figure

@@ -130,7 +130,7 @@ def metric_table(measured: Measured, methods: Sequence[str]) -> pd.DataFrame:
         "majority": "always the commonest %",
         "chance": "blind choice %",
     }
-    table = measured.metrics.set_index(["method", "measure"])
+    table = measured.metrics.set_index(["method", "measure"]).sort_index()
     rows = []
     for name in methods:
         cells = {"policy": SHORT[name]}

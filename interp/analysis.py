@@ -17,7 +17,7 @@ from interp.overlap import HEAD_MEAN, Overlap, overlap
 from interp.overlap_vision import TWO_STAGE, VISION, feed_tokens
 from interp.provenance import run_record
 from interp.reprs import fits_a_cell
-from interp.trajectory import Trajectory, normalise, paper_layers, trajectory
+from interp.trajectory import Trajectory, default_layers, normalise, paper_layers, trajectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class Analysis:
         image: the photo, upright RGB.
         question: as asked.
         answer: the greedy answer; `confidence`: probability of its first token.
-        layers: the layers that figures show.
+        layers: the layers that were chosen to be shown; heat maps add the best one, see `interp.plots.analysis`.
         layout, grid: what each position is, and which pixels each image token saw.
         trajectory: where the rows looked.
         found: the objects of the question; None where no detector was given.
@@ -243,7 +243,8 @@ def analyze(
         model: hub name, folder, embedded model, or a `HookedVLM` (then without what is for loading).
         detector: what `interp.detect.load_detector` takes (YOLO weights, `shapes-detector`, an ONNX file, a model of
             transformers), or any `Detector`; none by default.
-        layers: 0-based layers that the heat maps show; by default the paper's and some before and after.
+        layers: 0-based layers that the heat maps show; by default the paper's and some before and after. The layer that
+            has most attention on the objects, per area, is always added.
         tokens: `first` measures the row behind the first answer token, `all` those behind every answer token.
         prompt: `chat`, `paper` or `raw`.
         max_new_tokens: length of the answer at most.
@@ -336,12 +337,6 @@ def _files_of(summary: Path) -> set[str]:
     except (OSError, ValueError, AttributeError):
         return set()
     return {name for name in told if isinstance(name, str) and name == Path(name).name}
-
-
-def default_layers(n_layers: int) -> tuple[int, ...]:
-    """The layers that a figure shows unless told otherwise: the paper's, and the quarters before and after."""
-    around = {0, n_layers // 4, (3 * n_layers) // 4, n_layers - 1}
-    return tuple(sorted(around | set(paper_layers(n_layers))))
 
 
 def _load_model(model: str | Path | HookedVLM, how: dict[str, Any]) -> HookedVLM:

@@ -278,14 +278,15 @@ def _draw_photos(
         return Photos("", layer, measure), figures, None
     one, title = seen[case.id], f"{case.kind}: said {case.answer!r}, gold {case.gold!r}"
     given = (one.image, one.grid, one.maps, one.boxes.get("first", ()), one.boxes.get("second", ()))
-    figures["path"] = figure_of(plot_attention_path(*given, title=title)[0])
-    return Photos("", layer, measure, f"{case.id}: {case.kind}"), figures, partial(_write_film, given, title)
+    figures["path"] = figure_of(plot_attention_path(*given, title=title, question=case.question)[0])
+    film = partial(_write_film, given, title, case.question)
+    return Photos("", layer, measure, f"{case.id}: {case.kind}"), figures, film
 
 
-def _write_film(given: tuple[Any, ...], title: str, path: Path) -> None:
+def _write_film(given: tuple[Any, ...], title: str, question: str, path: Path) -> None:
     from interp.plots import save_path_gif
 
-    save_path_gif(path, *given, title=title)
+    save_path_gif(path, *given, title=title, question=question)
 
 
 def _gallery(cases: Sequence[Case], seen: dict[str, _Seen], layer: int, measure: str) -> Figure:

@@ -57,6 +57,12 @@ def paper_layers(n_layers: int) -> tuple[int, ...]:
     return inside or (min(range(n_layers), key=lambda layer: abs(32 * layer + 16 - 18 * n_layers)),)
 
 
+def default_layers(n_layers: int) -> tuple[int, ...]:
+    """The layers that a figure shows unless told otherwise: the paper's, and the quarters before and after."""
+    around = {0, n_layers // 4, (3 * n_layers) // 4, n_layers - 1}
+    return tuple(sorted(around | set(paper_layers(n_layers))))
+
+
 def trajectory(
     pattern: Float[np.ndarray, "layer head key"] | Float[np.ndarray, "layer head step key"],
     layout: TokenLayout,

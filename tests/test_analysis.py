@@ -13,7 +13,9 @@ from PIL import Image
 from adaptvis.__main__ import main as adaptvis
 from interp.__main__ import main as interp
 from interp.analysis import analyze
+from interp.boxes import Box
 from interp.errors import InputError
+from interp.plots.analysis import draw_heatmaps, layer_titles
 from probes.__main__ import main as probes
 
 QUESTION = "Where is the mug in relation to the table? Answer with left, right, above or below."
@@ -54,6 +56,37 @@ def test_analyze_writes_figures_tables_and_a_summary_that_agree(folder, photo, t
     assert set(table["sample"]) == {"photo"}
     np.testing.assert_allclose(table["share_image"].mean(), summary["image_share"], atol=1e-6)
     assert repr(summary["answer"]) in capsys.readouterr().out
+
+
+def naive_density(analysis, boxes):
+    """Mean attention inside the boxes over mean attention, counted pixel by pixel of the drawn maps [layer]."""
+    whole = np.indices(analysis.image.size[::-1]) + 0.5
+    inside = np.any(
+        [[(x0 < whole[1]) & (whole[1] < x1) & (y0 < whole[0]) & (whole[0] < y1)] for x0, y0, x1, y1 in boxes], 0
+    )
+    maps = [analysis.grid.to_pixels(analysis.trajectory.image_map(layer=layer)) for layer in range(12)]
+    return np.array([np.nanmean(drawn[inside[0]]) / np.nanmean(drawn) for drawn in maps])
+
+
+@pytest.mark.parametrize("tokens", ["first", "all"])
+@pytest.mark.parametrize("layers", [None, (2,), (0, 1, 2)])
+def test_heat_maps_always_show_the_layer_with_most_on_the_objects_and_say_why(folder, photo, layers, tokens):
+    from interp.detect import GivenBoxes
+
+    boxes = [Box("mug", (5, 5, 25, 25)), Box("table", (30, 20, 70, 55))]
+    found = analyze(photo, QUESTION, model=folder, detector=GivenBoxes(boxes), layers=layers, tokens=tokens)
+    best = int(naive_density(found, [box.xyxy for box in boxes]).argmax())
+    titles = layer_titles(found)
+    assert set(titles) == {*found.layers, best}
+    assert [layer for layer, title in titles.items() if "most on the objects" in title] == [best]
+    assert [layer for layer, title in titles.items() if "the paper's" in title] == [6] * (layers is None)
+    panels = [ax.get_title(loc="left") for ax in draw_heatmaps(found).axes]
+    assert [panel for panel in panels if panel.startswith("layer")] == list(titles.values())
+
+
+def test_without_boxes_no_layer_is_the_best(folder, photo):
+    found = analyze(photo, QUESTION, model=folder, layers=(2, 3))
+    assert layer_titles(found) == {2: "layer 2, first token", 3: "layer 3, first token"}
 
 
 def test_an_analysis_leaves_nothing_of_an_earlier_one_beside_it(folder, photo, tmp_path):

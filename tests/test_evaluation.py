@@ -1,7 +1,5 @@
-"""Choosing on one part and reporting on the other: exact against brute force, and the demo writes what it says."""
+"""Choosing on one part and reporting on the other: exact against brute force."""
 
-import dataclasses
-import json
 from itertools import product
 
 import numpy as np
@@ -9,7 +7,7 @@ import pandas as pd
 import pytest
 import tiny
 
-from adaptvis.demo import look, run_demo, summarise_demo, write
+from adaptvis.demo import look
 from adaptvis.evaluation import evaluate, summarise
 from adaptvis.metrics import ALL
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
@@ -21,7 +19,6 @@ from interp.datasets.shapes import shapes
 from interp.detect import GivenBoxes
 from interp.errors import InputError
 from interp.interventions import ScaleImageLogits, spell
-from interp.output import OutputFolder, record
 
 ALPHAS = (0.5, 1.0, 2.0)
 
@@ -184,40 +181,7 @@ def test_looking_in_batches_equals_looking_one_by_one(ran):
             )
 
 
-def test_the_demo_writes_every_file_and_the_numbers_of_its_tables(ran, tmp_path, capsys):
-    vlm, test, evaluation, looked = ran
-    settings = record(vlm, prompt="paper", seed=0, scenes=8, validation_scenes=4, detector="truth")
-    write(OutputFolder(tmp_path), vlm, evaluation, looked, settings)
-    names = {path.name for path in tmp_path.iterdir()}
-    pictures = ("accuracy_by_alpha", "share_by_layer", "overlap_by_layer", "heatmaps", "before_after")
-    assert {"report.html", "results.parquet", "attention.parquet", "summary.json"} <= names
-    assert {f"{name}.png" for name in pictures} <= names
-    results, attention = pd.read_parquet(tmp_path / "results.parquet"), pd.read_parquet(tmp_path / "attention.parquet")
-    assert len(results) == 3 * len(test) and len(attention) == len(test) * vlm.cfg.n_layers * vlm.cfg.n_heads
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    baseline = results[results["policy"] == "baseline"]
-    assert summary["accuracy"][0]["accuracy"] == pytest.approx(baseline["correct"].mean())
-    assert summary["image_share"] == pytest.approx(attention["share_image"].mean(), abs=1e-6)
-    page = (tmp_path / "report.html").read_text()
-    assert page.count("<img") == len(pictures) and "http" not in page.split("<body")[1].split("<img")[0]
-    assert "chosen on the validation part" in capsys.readouterr().out
-
-
 def test_the_readable_table_says_gains_in_points(ran):
     table = readable(ran[2].summary)
     assert (table[table["policy"] == "baseline"]["gain, points"] == "").all()
     assert table["accuracy %"].str.contains(r"\d+\.\d \[\d+\.\d, \d+\.\d\]").all()
-
-
-def test_overlap_by_layer_is_compared_with_its_null(ran):
-    answers = ran[2].answers
-    half = dataclasses.replace(ran[2], answers=answers.assign(correct=np.arange(len(answers)) // 4 % 2 == 0))
-    layers = summarise_demo(half, ran[3])["overlap_by_layer"]
-    assert [line["layer"] for line in layers] == list(range(ran[0].cfg.n_layers))
-    assert all(0 < line["p"] <= 1 and line["null_low"] <= line["null_high"] for line in layers)
-
-
-def test_too_few_scenes_are_refused_before_anything_runs(tmp_path):
-    with pytest.raises(InputError, match="too few"):
-        run_demo(tiny.vlm(), str(tmp_path / "out"), scenes=10)
-    assert not (tmp_path / "out").exists()

@@ -19,6 +19,7 @@ from interp.plots.film import PathFilm
 from interp.plots.gallery import KINDS, Look, choose_cases
 from interp.plots.overlap_study import right_of
 from interp.plots.path import attention_path, mass_by_layer
+from interp.plots.style import in_short
 
 SIZE = (120, 80)
 GRID = square_grid(SIZE, 4)  # sees x 20 to 100
@@ -317,6 +318,37 @@ def test_the_gallery_draws_each_case_with_answer_gold_sureness_and_the_rule():
         assert [text.get_text() for text in panel.texts] == ["mug"]
     said = " ".join(panels[0].figure._supxlabel.get_text().split())
     assert "Chosen by overlap alone" in said and "cosine, layer 3 (0-based)" in said
+
+
+LONG = (
+    "Where is the small green mug with the chipped handle in relation to the old oak table? Answer with left or right."
+)
+
+
+def test_the_gallery_says_what_was_asked_up_to_the_question_mark(tmp_path):
+    study = made_up_study(8, question=LONG)
+    cases = choose_cases(study.samples, study.values("cosine")[:, 3, -1])
+    panels = plots.plot_gallery(cases, looks(cases), layer=3)
+    panels[0].figure.savefig(tmp_path / "gallery.png")
+    for panel, case in zip(panels, cases, strict=True):
+        asked, said = panel.get_xlabel().split("\nsaid ")
+        assert " ".join(asked.split()) == LONG.split(" Answer")[0] and max(map(len, asked.splitlines())) <= 30
+        assert said.startswith(f"'{case.answer}'")
+
+
+def test_a_question_too_long_for_its_place_ends_in_dots():
+    assert in_short(LONG * 2, 20, 2) == "Where is the small\ngreen mug with the..."
+    assert in_short("Is it there? Is it?", 30) == "Is it there?" and in_short("The mug", 30) == "The mug"
+
+
+def test_path_and_film_say_question_and_answer_as_they_stand():
+    asked = {"question": f"{HOSTILE}? Answer.", "answer": "$left$", "title": "a title"}
+    panels = plots.plot_attention_path(PHOTO, GRID, MAPS, [MUG], axes=axes(), **asked)
+    film = PathFilm(PHOTO, GRID, MAPS[:2], [MUG], **asked)
+    for text in (panels[0]._left_title, film.figure._suptitle):
+        assert "".join(text.get_text().split()) == "".join(f"{HOSTILE}?said'$left$'atitle".split())
+        assert not text.get_parse_math()
+    film.frame(0)
 
 
 def test_a_gallery_of_hostile_words_is_drawn_as_they_stand(tmp_path):

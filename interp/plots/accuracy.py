@@ -27,6 +27,12 @@ STRENGTHS = {
 """For each mode of scaling the title, what the horizontal axis is, and the strength that changes nothing."""
 
 
+CONTROL = "amount of attention alone"
+"""What the matched control is called."""
+
+CONTROLLED = "#7a7a7a"
+
+
 def plot_accuracy_by_alpha(
     table: pd.DataFrame,
     ax: Axes | None = None,
@@ -35,6 +41,7 @@ def plot_accuracy_by_alpha(
     level: float = 0.95,
     chance: float | None = None,
     references: Mapping[str, float] | None = None,
+    control: pd.DataFrame | None = None,
 ) -> Axes:
     """Draw accuracy against alpha with Wilson bands: all samples, and each relation if the table has several.
 
@@ -46,6 +53,7 @@ def plot_accuracy_by_alpha(
         level: coverage of the bands.
         chance: accuracy of a guess, drawn as a line.
         references: other accuracies to draw as lines, by name, such as that of AdaptVis.
+        control: the same columns under a control of each alpha, drawn dashed for all samples.
 
     Example:
         >>> plot_accuracy_by_alpha(table, chance=0.25, references={"AdaptVis": 0.87})
@@ -55,22 +63,40 @@ def plot_accuracy_by_alpha(
     """
     if mode not in STRENGTHS:
         raise InputError(f"mode {mode!r} is not known: use one of {', '.join(STRENGTHS)}")
-    missing = {"alpha", "correct"} - set(table.columns)
-    if missing or table.empty or not np.isfinite(table["alpha"].to_numpy(dtype=float)).all():
-        raise InputError(
-            f"accuracy by alpha was given {len(table)} rows without {sorted(missing)}: "
-            "give rows with columns alpha (finite) and correct"
-        )
     ax = new_axes(ax, (6.6, 4.4))
-    relations = list(dict.fromkeys(table["relation"])) if "relation" in table else []
-    relations = relations if len(relations) > 1 else []
-    for relation, colour in zip(relations, line_colours(len(relations)), strict=True):
-        _curve(ax, table[table["relation"] == relation], str(relation), colour, level, width=1.4)
-    _curve(ax, table, "all", INK, level, width=2.4)
+    _curves(ax, table, "correct", level, control)
     title, name, neutral = STRENGTHS[mode]
     _upright(ax, neutral, "untouched")
     _level_lines(ax, chance, references)
     tidy(ax, title=title, x=name, y=f"accuracy, {level:.0%} Wilson band")
+    legend_below(ax, columns=3)
+    return ax
+
+
+def plot_changed_by_alpha(
+    table: pd.DataFrame, ax: Axes | None = None, *, level: float = 0.95, control: pd.DataFrame | None = None
+) -> Axes:
+    """Draw the share of answers that alpha changes, with Wilson bands: all samples, and each relation if several.
+
+    Args:
+        table: one row per sample and alpha, with columns `alpha`, `changed` (bool) and, if wanted, `relation`.
+        ax: where to draw; made if None.
+        level: coverage of the bands.
+        control: the same columns under a control of each alpha, drawn dashed for all samples.
+
+    Example:
+        >>> plot_changed_by_alpha(table, control=matched)
+
+    Raises:
+        InputError: a column is missing, the table is empty, or an alpha is not finite.
+    """
+    ax = new_axes(ax, (6.6, 4.4))
+    _curves(ax, table, "changed", level, control)
+    _, name, neutral = STRENGTHS["mul"]
+    _upright(ax, neutral, "untouched")
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter("{x:.0%}")
+    tidy(ax, title="Answers changed by alpha", x=name, y=f"share of answers, {level:.0%} Wilson band")
     legend_below(ax, columns=3)
     return ax
 
@@ -170,11 +196,38 @@ def _level_lines(ax: Axes, chance: float | None, references: Mapping[str, float]
     ax.yaxis.set_major_formatter("{x:.0%}")
 
 
+def _curves(ax: Axes, table: pd.DataFrame, column: str, level: float, control: pd.DataFrame | None) -> None:
+    """A share of the rows by alpha, for each relation if there are several, for all, and for the control."""
+    for rows in (table, *([] if control is None else [control])):
+        missing = {"alpha", column} - set(rows.columns)
+        if missing or rows.empty or not np.isfinite(rows["alpha"].to_numpy(dtype=float)).all():
+            what = "accuracy" if column == "correct" else "answers"
+            raise InputError(
+                f"{what} by alpha was given {len(rows)} rows without {sorted(missing)}: "
+                f"give rows with columns alpha (finite) and {column}"
+            )
+    relations = list(dict.fromkeys(table["relation"])) if "relation" in table else []
+    relations = relations if len(relations) > 1 else []
+    for relation, colour in zip(relations, line_colours(len(relations)), strict=True):
+        _curve(ax, table[table["relation"] == relation], str(relation), colour, level, column, width=1.4)
+    _curve(ax, table, "all", INK, level, column, width=2.4)
+    if control is not None:
+        _curve(ax, control, CONTROL, CONTROLLED, level, column, width=1.8, style="--")
+
+
 def _curve(
-    ax: Axes, table: pd.DataFrame, name: str, colour: str | tuple[float, ...], level: float, *, width: float
+    ax: Axes,
+    table: pd.DataFrame,
+    name: str,
+    colour: str | tuple[float, ...],
+    level: float,
+    column: str,
+    *,
+    width: float,
+    style: str = "-",
 ) -> None:
     """One line with its band."""
-    counts = table.groupby("alpha")["correct"].agg(["sum", "count"]).sort_index()
+    counts = table.groupby("alpha")[column].agg(["sum", "count"]).sort_index()
     found = [wilson(int(right), int(n), level) for right, n in counts.itertuples(index=False)]
     alphas = counts.index.to_numpy(dtype=float)
     n = f"{counts['count'].min()}" + ("" if counts["count"].nunique() == 1 else f" to {counts['count'].max()}")
@@ -183,6 +236,7 @@ def _curve(
         [one.estimate for one in found],
         color=colour,
         linewidth=width,
+        linestyle=style,
         marker="o",
         markersize=width * 2,
         label=f"{name} (n = {n})",

@@ -12,7 +12,7 @@ from interp.plots.layers import plot_overlap_by_layer, plot_share_by_layer
 from interp.plots.maps import PER_TOKEN, plot_heatmaps, plot_photo
 from interp.plots.style import INK, TITLE, figure_of, new_grid
 from interp.plots.tokens import plot_token_grid
-from interp.trajectory import paper_layers
+from interp.trajectory import default_layers, paper_layers
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from interp.explore import ExplorePage
     from interp.grid import ImageGrid
     from interp.layout import TokenLayout
+
+BEST_BY = "lift"
+"""The measure that names the best layer of a photo."""
 
 _PER_PATCH = {
     "two-stage": "attention per patch, seen through\nroll-out over the vision tower",
@@ -47,8 +50,35 @@ def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
 
 def draw_heatmaps(analysis: Analysis) -> Figure:
     """The photo, and the first answer token's attention over it, head mean, one map per chosen layer."""
-    maps = [analysis.trajectory.image_map(layer=layer) for layer in analysis.layers]
-    return _beside_photo(analysis, analysis.grid, maps, _titles(analysis), PER_TOKEN)
+    shown = layer_titles(analysis)
+    maps = [analysis.trajectory.image_map(layer=layer) for layer in shown]
+    return _beside_photo(analysis, analysis.grid, maps, list(shown.values()), PER_TOKEN)
+
+
+def layer_titles(analysis: Analysis) -> dict[int, str]:
+    """The layers that heat maps show, and what their titles say of why: the chosen ones, and the best one.
+
+    The best layer is the one whose head mean has most of the image's attention on the objects, per area: against what
+    even attention puts into the same boxes, so that large boxes are no merit. Without boxes there is none.
+    """
+    n, density = analysis.trajectory.n_layers, _density(analysis)
+    places = {n // 4: "a quarter in", 3 * n // 4: "three quarters in", n - 1: "the last", 0: "the first"}
+    chosen_here = analysis.layers == default_layers(n)
+    why = {layer: [places[layer] if chosen_here and layer in places else ""] for layer in analysis.layers}
+    for layer in set(paper_layers(n)) & set(why):
+        why[layer] = ["the paper's"]
+    if density is not None:
+        best = int(np.nanargmax(density))
+        why.setdefault(best, []).append(f"most on the objects: {density[best]:.1f} times even")
+    return {layer: "\n".join([f"layer {layer}, first token", *filter(None, why[layer])]) for layer in sorted(why)}
+
+
+def _density(analysis: Analysis) -> np.ndarray | None:
+    """Attention per area on the objects over that of even attention, of the first answer token [layer], if known."""
+    if analysis.overlap is None:
+        return None
+    lift = analysis.overlap.values(BEST_BY)[:, -1].reshape(analysis.trajectory.n_layers, -1)[:, 0]
+    return None if np.isnan(lift).all() else lift
 
 
 def draw_tokens(analysis: Analysis) -> Figure:
@@ -63,7 +93,8 @@ def draw_tokens(analysis: Analysis) -> Figure:
 def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
     """The photo, and maps over the patches of the vision tower, head mean: the chosen layers, or some of the tower."""
     last = maps.layers[-1]
-    shown, titles = analysis.layers, _titles(analysis)
+    chosen = layer_titles(analysis)
+    shown, titles = tuple(chosen), list(chosen.values())
     if maps.name != "two-stage":
         shown = tuple(sorted({0, last // 4, last // 2, 3 * last // 4, last} & set(maps.layers)))
         titles = [f"{'up to ' if maps.name == 'rollout' else ''}layer {layer} of the tower" for layer in shown]
@@ -125,12 +156,6 @@ def draw_page(
         settings=analysis.settings,
     )
     return render_page(shown)
-
-
-def _titles(analysis: Analysis) -> list[str]:
-    """What the maps of the chosen layers of the language model are called."""
-    paper = paper_layers(analysis.trajectory.n_layers)
-    return [f"layer {layer}{' (paper)' if layer in paper else ''}, first token" for layer in analysis.layers]
 
 
 def _beside_photo(

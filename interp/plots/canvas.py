@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from interp.grid import ImageGrid
 
 LONGEST, SHORTEST = 1024, 384  # pixels of the longer side, as drawn
+COLOURFUL, DARKEST, LIGHTEST = (
+    0.7,
+    16,
+    232,
+)  # of a muted photo: share of the colours kept, and what black and white become
 SLENDER = 2.2  # longer side over shorter, beyond which the unseen ends of a photo are not drawn
 _EDGE = [patheffects.withStroke(linewidth=3.2, foreground="black")]
 _HALO = [patheffects.withStroke(linewidth=2.2, foreground="black")]
@@ -56,11 +61,9 @@ class Canvas:
         """Values per token over the drawn pixels, masked where the model saw nothing."""
         return np.ma.masked_invalid(self.grid.to_pixels(values))
 
-    def draw(self, ax: Axes, *, grey: bool = True) -> None:
-        """Draw the photo; grey and lightened where colours are to mean attention only."""
-        luminance = (self.pixels @ [0.299, 0.587, 0.114])[..., None].repeat(3, axis=2)
-        shown = (luminance / 2 + 110).astype(np.uint8) if grey else self.pixels
-        ax.imshow(shown, extent=self.extent, interpolation="nearest")
+    def draw(self, ax: Axes, *, plain: bool = False) -> None:
+        """Draw the photo, a little muted unless it is to stand in its own colours."""
+        ax.imshow(self.pixels if plain else muted(self.pixels), extent=self.extent, interpolation="nearest")
         self._hatch(ax)
         x0, y0, x1, y1 = self.frame
         ax.set(xlim=(x0, x1), ylim=(y1, y0), xticks=[], yticks=[])
@@ -106,6 +109,18 @@ def canvas(image: Image.Image, grid: ImageGrid) -> Canvas:
     width, height = size.tolist()
     own = replace(grid, image_size=(width, height), boxes=corners[:-1], seen=tuple(corners[-1].tolist()))
     return Canvas(grid, frame, np.asarray(shown), own)
+
+
+def muted(pixels: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    """A photo a little less colourful and less stark, so that the colours of a map stand out and its own still tell.
+
+    Example:
+        >>> muted(np.full((1, 1, 3), 255)).tolist()
+        [[[232, 232, 232]]]
+    """
+    luminance = (pixels @ [0.299, 0.587, 0.114])[..., None]
+    softer = luminance + COLOURFUL * (pixels - luminance)
+    return np.round(DARKEST + softer * (LIGHTEST - DARKEST) / 255).astype(np.uint8)
 
 
 def draw_boxes(ax: Axes, drawn: Canvas, boxes: Iterable[Box]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from interp.errors import InputError
 from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.maps import LABELS
+from interp.plots.overlay import colour_bar, lay_over
 from interp.plots.path import HEADING, check_objects, mass_by_layer, name_object, plot_masses, shares_of
-from interp.plots.style import INK, SEQUENTIAL, TICK, TITLE, over_photo
+from interp.plots.style import INK, TITLE, headline
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def save_path_gif(
     second: Sequence[Box] = (),
     *,
     title: str = "",
+    question: str = "",
+    answer: str = "",
     milliseconds: int = 600,
     most_bytes: int = 2_000_000,
 ) -> Path:
@@ -56,7 +58,9 @@ def save_path_gif(
         maps: attention over the image tokens, one row per layer.
         first: boxes of the object that the question names first.
         second: boxes of the other one, if there is one.
-        title: above both panels, such as question and answer.
+        title: above both panels.
+        question: what was asked; it stands there up to its question mark.
+        answer: what was said.
         milliseconds: how long each frame stands, at least 20.
         most_bytes: how large the file may be.
 
@@ -68,7 +72,7 @@ def save_path_gif(
     """
     if milliseconds < 20:
         raise InputError(f"{milliseconds} milliseconds a frame are too few for viewers: give 20 or more")
-    film = PathFilm(image, grid, maps, first, second, title=title)
+    film = PathFilm(image, grid, maps, first, second, title=title, question=question, answer=answer)
     data = _encode([film.frame(layer) for layer in range(film.n_layers)], milliseconds, most_bytes)
     Path(path).write_bytes(data)
     return Path(path)
@@ -95,6 +99,8 @@ class PathFilm:
         second: Sequence[Box] = (),
         *,
         title: str = "",
+        question: str = "",
+        answer: str = "",
     ) -> None:
         """Draw all that stays; see `save_path_gif`."""
         self.shares, objects = shares_of(maps, grid), check_objects(first, second)
@@ -107,13 +113,12 @@ class PathFilm:
         self.figure = Figure(figsize=size, dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.12))
         self._screen = FigureCanvasAgg(self.figure)
         left, right = self.figure.subplots(1, 2, width_ratios=(width, 5.2))
-        self.photo.draw(left)
         self.overlay = self._paint(left)
         plot_masses(grid, self.shares, objects, right)
         self._heading, self._told = (ax.set_title("", y=1.0, **HEADING) for ax in (left, right))
         self._cursor, hatches = right.axvline(0, color=INK, linewidth=1.4), len(left.patches)
-        if title:
-            self.figure.suptitle(textwrap.fill(title, 90), fontsize=TITLE, color=INK, parse_math=False)
+        if heading := headline(title, question, answer, 90):
+            self.figure.suptitle(heading, fontsize=TITLE, color=INK, parse_math=False)
         self._say(0)
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")  # nothing may move from frame to frame
@@ -162,17 +167,9 @@ class PathFilm:
         known = self.shares[np.isfinite(self.shares)]
         top = float(np.quantile(known, 0.995)) if known.size else 0.0
         top = top or float(known.max(initial=0)) or 1e-12
-        drawn = ax.imshow(
-            self.photo.paint(self.shares[0]),
-            extent=self.photo.extent,
-            cmap=over_photo(SEQUENTIAL),
-            norm=Normalize(0, top),
-            interpolation="nearest",
-        )
+        drawn = lay_over(ax, self.photo, self.shares[0], Normalize(0, top))
         beyond = "max" if known.max(initial=0) > top else "neither"
-        bar = self.figure.colorbar(drawn, ax=ax, fraction=0.05, pad=0.02, extend=beyond)
-        bar.set_label(f"{LABELS['image']}, head mean", fontsize=TICK, color=INK)
-        bar.ax.tick_params(labelsize=TICK - 1, colors=INK)
+        colour_bar(drawn, [ax], f"{LABELS['image']}, head mean", scale="one scale for all layers", extend=beyond)
         return drawn
 
 

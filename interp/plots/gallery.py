@@ -13,8 +13,9 @@ from matplotlib.colors import Normalize
 
 from interp.errors import InputError
 from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
-from interp.plots.maps import LABELS
-from interp.plots.style import INK, SEQUENTIAL, TICK, TITLE, cut_short, figure_of, new_grid, over_photo
+from interp.plots.maps import LABELS, ONE_SCALE
+from interp.plots.overlay import colour_bar, lay_over
+from interp.plots.style import INK, TICK, TITLE, cut_short, figure_of, in_short, new_grid
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Case:
         sureness: probability of the answer's first token; NaN where it is not known.
         answer: what the model said.
         gold: the right answer.
+        question: what was asked; empty where it is not known.
     """
 
     kind: str
@@ -58,6 +60,7 @@ class Case:
     sureness: float
     answer: str
     gold: str
+    question: str = ""
 
 
 @fits_a_cell()
@@ -83,7 +86,7 @@ def choose_cases(samples: pd.DataFrame, overlap: Float[np.ndarray, " sample"], *
 
     Args:
         samples: one row per sample, with columns `id`, `right`, `gold`, and `text` (what was said), and if they are
-            known `predicted` and `confidence`.
+            known `question`, `predicted` and `confidence`.
         overlap: by which to choose, NaN where it is not defined.
         each: how many of each kind, at most.
 
@@ -124,7 +127,9 @@ def plot_gallery(
     columns: int = 4,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
-    """Draw the cases: photo, boxes and head-mean attention of one layer; answer, gold, sureness and overlap below.
+    """Draw the cases: photo, boxes and head-mean attention of one layer; below, what was asked and said.
+
+    Under each photo stand the question up to its question mark, answer, gold, sureness and overlap.
 
     All maps are on one scale from zero. The rule that the cases were chosen by stands under the figure.
 
@@ -157,9 +162,8 @@ def plot_gallery(
     for ax, case, photo, values in zip(panels, cases, photos, maps, strict=True):
         drawn = _draw(ax, case, photo, values, norm)
     figure = figure_of(panels[0])
-    bar = figure.colorbar(drawn, ax=list(panels), fraction=0.04, pad=0.02)
-    bar.set_label(f"{LABELS['image']}, head mean, layer {layer} (0-based)", fontsize=TICK, color=INK)
-    bar.ax.tick_params(labelsize=TICK - 1, colors=INK)
+    label = f"{LABELS['image']},\nhead mean, layer {layer} (0-based)"
+    colour_bar(drawn, list(panels), label, scale=ONE_SCALE.format(len(cases)), fraction=0.04)
     said = f"{rule} Overlap: {measure}, layer {layer} (0-based), head mean. Sure: probability of the first token."
     figure.supxlabel(textwrap.fill(said, _characters(figure)), fontsize=TICK, color=INK, x=0.01, ha="left")
     figure.draw_without_rendering()
@@ -179,22 +183,17 @@ def _case(kind: str, row: Mapping[str, Any]) -> Case:
         sureness=float("nan") if sure is None or sure != sure else float(sure),
         answer=row["text"] if isinstance(row["text"], str) else "",
         gold=str(row["gold"]),
+        question=row["question"] if isinstance(row.get("question"), str) else "",
     )
 
 
 def _draw(ax: Axes, case: Case, photo: Canvas, values: np.ndarray, norm: Normalize) -> Any:
     """One panel."""
-    photo.draw(ax)
-    drawn = ax.imshow(
-        photo.paint(values),
-        extent=photo.extent,
-        cmap=over_photo(SEQUENTIAL),
-        norm=norm,
-        interpolation="nearest",
-    )
+    drawn = lay_over(ax, photo, values, norm)
     ax.set_title(case.kind, fontsize=TITLE - 1, loc="left", color=INK)
     sure = "not known" if np.isnan(case.sureness) else f"{case.sureness:.2f}"
     lines = [
+        *filter(None, [in_short(case.question, WIDTH)]),
         f"said {_short(case.answer)}, gold {_short(case.gold)}",
         f"sure {sure}, overlap {case.overlap:.2f}",
         cut_short(case.id, WIDTH),
@@ -222,7 +221,7 @@ def _panels(shown: Sequence[Look], columns: int, axes: Sequence[Axes] | None) ->
     if axes is None:
         cells = [panel_size(look.grid, width=2.7) for look in shown]
         return new_grid(
-            len(shown), columns=min(columns, len(shown)), cell=(2.7, max(height for _, height in cells) + 0.6)
+            len(shown), columns=min(columns, len(shown)), cell=(2.7, max(height for _, height in cells) + 1.1)
         )
     panels = np.array(axes, dtype=object).ravel()
     if len(panels) != len(shown):

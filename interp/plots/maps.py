@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import Normalize
 
 from interp.errors import InputError
-from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
-from interp.plots.style import DIVERGING, INK, SEQUENTIAL, TICK, TITLE, new_axes, new_grid, over_photo
+from interp.plots.canvas import canvas, draw_boxes, panel_size
+from interp.plots.overlay import colour_bar, lay_over
+from interp.plots.style import DIVERGING, INK, TITLE, new_axes, new_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.image import AxesImage
     from PIL import Image
 
     from interp.boxes import Box
@@ -33,8 +33,8 @@ SHARES = {
 LABELS = {name: f"{PER_TOKEN},\n{share}" for name, share in SHARES.items()}
 """What the colour bar of a map over image tokens says, by normalisation."""
 
+ONE_SCALE = "one scale for these {} maps"
 _SUM_TO_ONE = ("image", "relative")  # over all tokens, so that it is known what an even map has
-MEAN_OF_VIEWS = "each pixel: mean over the views that show it"
 
 
 def plot_heatmaps(
@@ -89,11 +89,13 @@ def plot_heatmaps(
     tops = _tops(values, scale)
     drawn = []
     for ax, shares, name, top in zip(panels, values, names, tops, strict=True):
-        drawn.append(_overlay(ax, photo, shares, Normalize(0, top), SEQUENTIAL))
-        ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK)
+        drawn.append(lay_over(ax, photo, shares, Normalize(0, top)))
+        ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK, parse_math=False)
     even = 1 / len(grid) if normalisation in _SUM_TO_ONE else None
-    for mappable, group in zip(drawn, [list(panels)] if scale == "shared" else [[ax] for ax in panels], strict=False):
-        _colour_bar(mappable, group, label, even)
+    groups = [list(panels)] if scale == "shared" else [[ax] for ax in panels]
+    said = "" if len(values) == 1 else ONE_SCALE.format(len(values)) if scale == "shared" else "scale of this map alone"
+    for mappable, group in zip(drawn, groups, strict=False):
+        colour_bar(mappable, group, label, scale=said, even=even)
     every = list(boxes)
     for ax in panels:
         draw_boxes(ax, photo, every)
@@ -120,8 +122,8 @@ def plot_photo(
     """
     drawn = canvas(image, grid)
     ax = new_axes(ax, panel_size(grid, width=3.0))
-    drawn.draw(ax, grey=False)
-    ax.set_title(title, fontsize=TITLE - 1, loc="left", color=INK)
+    drawn.draw(ax, plain=True)
+    ax.set_title(title, fontsize=TITLE - 1, loc="left", color=INK, parse_math=False)
     draw_boxes(ax, drawn, boxes)
     return ax
 
@@ -168,38 +170,17 @@ def plot_before_after(
     top = _tops(values, "shared")[0]
     difference = values[1] - values[0]
     reach = float(np.nanmax(np.abs(difference), initial=0)) or 1e-12
-    drawn = [
-        _overlay(ax, photo, shares, Normalize(0, top), SEQUENTIAL) for ax, shares in zip(panels, values, strict=False)
-    ]
-    changed = _overlay(panels[2], photo, difference, Normalize(-reach, reach), DIVERGING)
+    drawn = [lay_over(ax, photo, shares, Normalize(0, top)) for ax, shares in zip(panels, values, strict=False)]
+    changed = lay_over(panels[2], photo, difference, Normalize(-reach, reach), DIVERGING)
     for ax, name in zip(panels, [*names, "difference: second minus first"], strict=True):
-        ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK)
-    _colour_bar(drawn[0], list(panels[:2]), label, 1 / len(grid) if normalisation in _SUM_TO_ONE else None)
-    _colour_bar(changed, [panels[2]], "change in " + label, None)
+        ax.set_title(name, fontsize=TITLE - 1, loc="left", color=INK, parse_math=False)
+    even = 1 / len(grid) if normalisation in _SUM_TO_ONE else None
+    colour_bar(drawn[0], list(panels[:2]), label, scale=ONE_SCALE.format(2), even=even)
+    colour_bar(changed, [panels[2]], "change in " + label)
     every = list(boxes)
     for ax in panels:
         draw_boxes(ax, photo, every)
     return panels
-
-
-def _overlay(ax: Axes, photo: Canvas, values: np.ndarray, norm: Normalize, colours: str) -> AxesImage:
-    """One map over the photo, each token in its own pixels."""
-    photo.draw(ax)
-    if len(np.unique(photo.original.view)) > 1:
-        ax.set_xlabel(f"{ax.get_xlabel()}\n{MEAN_OF_VIEWS}".strip(), fontsize=TICK - 1, color=INK)
-    style: dict[str, Any] = {"cmap": over_photo(colours), "norm": norm, "interpolation": "nearest"}
-    return ax.imshow(photo.paint(values), extent=photo.extent, **style)
-
-
-def _colour_bar(drawn: AxesImage, axes: list[Axes], label: str, even: float | None) -> None:
-    """A colour bar that names what its numbers are shares of."""
-    bar = axes[0].figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
-    even = even if even is not None and even < drawn.get_clim()[1] else None
-    bar.set_label(label + ("" if even is None else "\n(dashed: spread evenly)"), fontsize=TICK, color=INK)
-    bar.ax.tick_params(labelsize=TICK - 1, colors=INK)
-    if even is not None:
-        bar.ax.axhline(even, color="white", linewidth=1.6)
-        bar.ax.axhline(even, color=INK, linewidth=0.8, linestyle="--")
 
 
 def _panels(n: int, grid: ImageGrid, axes: Sequence[Axes] | None, columns: int | None) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from interp.plots.style import (
     TITLE,
     cut_short,
     figure_of,
+    headline,
     integer_ticks,
     layer_axis,
     legend_below,
@@ -95,6 +95,8 @@ def plot_attention_path(
     *,
     axes: Sequence[Axes] | None = None,
     title: str = "",
+    question: str = "",
+    answer: str = "",
 ) -> np.ndarray:
     """Draw the centroid of attention over the photo, layer after layer, and beside it the mass on both objects.
 
@@ -108,14 +110,16 @@ def plot_attention_path(
         first: boxes of the object that the question names first.
         second: boxes of the other one, if there is one.
         axes: where to draw, two; made if None.
-        title: of the photo, such as question and answer.
+        title: of the photo.
+        question: what was asked; it stands above the photo up to its question mark.
+        answer: what was said.
 
     Returns:
         The axes of the photo and of the masses, [2].
 
     Example:
         >>> maps = [measured.image_map(layer=layer) for layer in range(measured.n_layers)]
-        >>> plot_attention_path(photo, grid, maps, [mug], [table])[0].figure.savefig("path.png")
+        >>> plot_attention_path(photo, grid, maps, [mug], [table], question=question, answer=answer)
 
     Raises:
         InputError: the photo, maps or axes do not fit, or neither object has a box.
@@ -126,7 +130,7 @@ def plot_attention_path(
     left, right = _two_axes(axes, grid)
     photo.draw(left)
     _draw_line(left, attention_path(shares, grid))
-    left.set_title(textwrap.fill(title, 44), **HEADING)
+    left.set_title(headline(title, question, answer, 44), **HEADING)
     note = "line: centroid of the image's attention, head mean"
     left.set_xlabel(f"{note}\n{left.get_xlabel()}".strip(), fontsize=TICK, color=INK)
     plot_masses(grid, shares, objects, right)

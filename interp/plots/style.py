@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
@@ -55,14 +55,6 @@ def new_grid(n: int, *, columns: int, cell: tuple[float, float]) -> np.ndarray:
 def line_colours(n: int) -> list[str | tuple[float, ...]]:
     """`n` colours that can be told apart; evenly spaced on viridis when the palette is too short."""
     return list(PALETTE[:n]) if n <= len(PALETTE) else [colormaps[SEQUENTIAL](x) for x in np.linspace(0, 0.92, n)]
-
-
-def over_photo(name: str) -> ListedColormap:
-    """A colour map to lay over a photo: the more there is to see in a value, the less of the photo shows through."""
-    values = np.linspace(-1, 1, 256)
-    colours = colormaps[name]((values + 1) / 2)
-    colours[:, 3] = 0.2 + 0.65 * np.sqrt(np.abs(values) if name == DIVERGING else (values + 1) / 2)
-    return ListedColormap(colours, f"{name}, over a photo")
 
 
 def tidy(ax: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
@@ -118,6 +110,26 @@ def cut_short(text: str, most: int) -> str:
     """A text on one line, of at most so many characters; what is cut ends in dots."""
     whole = " ".join(text.split())
     return whole if len(whole) <= most else whole[: most - 3].rstrip() + "..."
+
+
+def in_short(question: str, width: int, lines: int = 3) -> str:
+    """A question up to its question mark, wrapped to lines of `width` characters, at most so many of them.
+
+    Example:
+        >>> in_short("Where is the mug? Answer with left, right, on or under.", 30)
+        'Where is the mug?'
+    """
+    asked = " ".join(question.split())
+    asked = asked[: asked.find("?") + 1] or asked
+    wrapped = textwrap.wrap(asked, width)
+    return "\n".join(wrapped[:lines]) + ("..." if len(wrapped) > lines else "")
+
+
+def headline(title: str, question: str, answer: str, width: int) -> str:
+    """What stands above a figure of one sample: the question, the answer and a title, each on lines of its own."""
+    said = f"said {answer!r}" if answer else ""
+    told = [in_short(question, width), textwrap.fill(said, width), textwrap.fill(title, width)]
+    return "\n".join(filter(None, told))
 
 
 def legend_below(ax: Axes, *extra: Artist, columns: int = 2) -> Legend:

@@ -43,7 +43,7 @@ def plot_token_grid(
     if not chosen or set(chosen) - set(there):
         raise InputError(f"views {list(views or [])} were asked for, and the grid has {there}: choose from these")
     ax = new_axes(ax, panel_size(grid, width=6.0))
-    canvas(image, grid).draw(ax, grey=False)
+    canvas(image, grid).draw(ax, plain=True)
     for view, colour in zip(chosen, ["white", *line_colours(len(chosen) - 1)], strict=True):
         corners = grid.boxes[grid.view == view]
         outlines = PolyCollection(

@@ -1,0 +1,119 @@
+"""Which layers carry a changed answer: over many samples, and in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.patches import Patch, Rectangle
+
+from interp.errors import InputError
+from interp.plots.style import (
+    INK,
+    PALETTE,
+    SHADE,
+    TICK,
+    cut_short,
+    integer_ticks,
+    layer_axis,
+    legend_below,
+    new_axes,
+    tidy,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from interp.stats import Interval
+
+SAME, OTHER = PALETTE[1], PALETTE[4]
+_STYLES = ("--", "-.", ":")
+
+
+def plot_flips_by_layer(
+    table: pd.DataFrame, ax: Axes | None = None, *, references: Mapping[str, Interval] | None = None
+) -> Axes:
+    """Draw how often an intervention in some layers only gives the answer that it gives in all layers.
+
+    Args:
+        table: one row per kind of window and layer, with columns `kind`, `layer`, `n`, `share`, `low` and `high`.
+        ax: where to draw; made if None.
+        references: what the same is for controls, by name, drawn as level lines with their intervals shaded.
+
+    Example:
+        >>> plot_flips_by_layer(flips.carried(), references={"amount alone": flips.of(AMOUNT)})
+
+    Raises:
+        InputError: a column is missing, or the table is empty.
+    """
+    missing = {"kind", "layer", "n", "share", "low", "high"} - set(table.columns)
+    if missing or table.empty:
+        raise InputError(f"{len(table)} rows without {sorted(missing)} were given: give one per window of layers")
+    ax = new_axes(ax, (6.6, 4.4))
+    for (kind, rows), colour in zip(table.groupby("kind", sort=False), PALETTE, strict=False):
+        own = rows.sort_values("layer")
+        ax.plot(own["layer"], own["share"], color=colour, linewidth=1.8, marker="o", markersize=3.6, label=str(kind))
+        ax.fill_between(own["layer"], own["low"], own["high"], color=colour, alpha=0.15, linewidth=0)
+    for (name, found), style in zip((references or {}).items(), _STYLES, strict=False):
+        ax.axhline(found.estimate, color=INK, linewidth=1.3, linestyle=style, label=f"{name}: {found.estimate:.0%}")
+        ax.axhspan(found.low, found.high, color=INK, alpha=0.07, linewidth=0)
+    depth = int(table["layer"].max()) + 1
+    shade = layer_axis(ax, depth)
+    ax.set_ylim(-0.02, 1.02)
+    ax.yaxis.set_major_formatter("{x:.0%}")
+    title = f"Which layers carry it: {int(table['n'].max())} samples whose answer changes"
+    tidy(ax, title=title, x=f"l, layer (0-based, of {depth})", y="same changed answer, 95 % Wilson band")
+    legend_below(ax, shade)
+    return ax
+
+
+def plot_one_flip(
+    answers: Mapping[str, Sequence[str]], before: str, after: str, ax: Axes | None = None, *, title: str = ""
+) -> Axes:
+    """Draw what one sample answers where an intervention acts in some layers only.
+
+    Args:
+        answers: by kind of window, the answer for each layer.
+        before: the untouched answer, left pale.
+        after: the answer under the whole intervention, coloured; any third one is marked otherwise.
+        ax: where to draw; made if None.
+        title: of the axes.
+
+    Example:
+        >>> plot_one_flip({"only layer l": ["left", "left", "right"]}, "left", "right")
+
+    Raises:
+        InputError: there is no answer, or kinds have different numbers of layers.
+    """
+    depths = {len(row) for row in answers.values()}
+    if len(depths) != 1 or depths == {0}:
+        raise InputError(f"answers of {sorted(depths)} layers were given: give one for each layer and kind")
+    [depth] = depths
+    ax = new_axes(ax, (6.6, 1.8))
+    for row, texts in enumerate(answers.values()):
+        for layer, text in enumerate(texts):
+            colour = SHADE if text == before else SAME if text == after else OTHER
+            ax.add_patch(Rectangle((layer - 0.46, row - 0.42), 0.92, 0.84, facecolor=colour, linewidth=0))
+            ax.text(
+                layer,
+                row,
+                cut_short(text, 6) or "–",
+                ha="center",
+                va="center",
+                fontsize=TICK - 2,
+                color=INK,
+                parse_math=False,
+            )
+    ax.set(xlim=(-0.5, depth - 0.5), ylim=(len(answers) - 0.5, -0.5))
+    ax.set_yticks(np.arange(len(answers)), list(answers))
+    integer_ticks(ax.xaxis, depth)
+    tidy(ax, x=f"l, layer (0-based, of {depth})")
+    ax.set_title(title, fontsize=TICK + 1, loc="left", color=INK, parse_math=False)
+    ax.yaxis.grid(False)
+    names = {SHADE: f"as untouched: {before or '–'}", SAME: f"as in all layers: {after or '–'}", OTHER: "another"}
+    shown = [Patch(facecolor=colour, label=cut_short(name, 40)) for colour, name in names.items()]
+    for entry in legend_below(ax, *shown, columns=3).get_texts():
+        entry.set_parse_math(False)
+    return ax

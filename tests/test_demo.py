@@ -1,0 +1,256 @@
+"""The demo: what it says an alpha changes is what whole passes give, and its files say what its tables say."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+
+from adaptvis.demo import look, run_demo, summarise_demo, write
+from adaptvis.demo_change import choice_of, measure_change
+from adaptvis.demo_figures import telling_flip
+from adaptvis.demo_report import lead, tell
+from adaptvis.evaluation import evaluate
+from adaptvis.flips import (
+    AMOUNT,
+    EVERYWHERE,
+    ONLY,
+    SHARPENING,
+    dose_response,
+    follow_flips,
+    strongest_alpha,
+    windows_of,
+    with_changes,
+)
+from adaptvis.matched import TRIED, ask_matched, matching_shifts
+from adaptvis.sweep import UNTOUCHED, prepare_samples
+from interp.boxes import Boxes
+from interp.datasets.shapes import shapes
+from interp.errors import InputError
+from interp.interventions import ScaleImageLogits
+from interp.output import OutputFolder, record
+from interp.stats import wilson
+
+ALPHAS = (0.0, 0.5, 4.0)
+FIGURES = {"dose_response", "share_by_layer", "overlap_by_layer", "heatmaps"}
+
+
+class Truth:
+    """A detector that is told what is in each scene."""
+
+    name, labels = "truth", ()
+
+    def __init__(self, samples):
+        self.boxes = {sample.image.tobytes(): sample.meta["boxes"] for sample in samples}
+
+    def detect(self, image, words=()):
+        boxes = self.boxes[image.tobytes()]
+        return Boxes(tuple(box for box in boxes if box.label in words), source="truth")
+
+
+@pytest.fixture(scope="module")
+def ran():
+    """A model whose answers change under some alphas, asked as the demo asks."""
+    vlm = tiny.vlm(seed=3)
+    with torch.no_grad():  # so that the answers hang on the image
+        for block in vlm.model.model.language_model.layers:
+            block.self_attn.q_proj.weight *= 4
+            block.self_attn.o_proj.weight *= 4
+    validation, test = (shapes(n, split=split, kinds=("relation",)) for n, split in ((6, "val"), (16, "test")))
+    evaluation = evaluate(vlm, test, validation=validation, alphas=ALPHAS, progress=False)
+    looked = look(vlm, test, Truth(test), prompt="paper", batch=4)
+    return vlm, test, evaluation, looked, measure_change(vlm, evaluation, test, prompt="paper")
+
+
+def said(vlm, sample, intervention):
+    """What a run of the whole prompt answers."""
+    return vlm.generate(prepare_samples(vlm, [sample], "paper"), 10, intervention=intervention).texts[0]
+
+
+def test_the_named_alpha_is_the_one_that_changes_most_answers(ran):
+    table = ran[2].test
+    counts = {}
+    for alpha in ALPHAS:
+        pairs = zip(table[table["alpha"] == alpha].itertuples(), ran[1], strict=True)
+        base = table[table["setting"] == UNTOUCHED].set_index("id")["text"]
+        counts[alpha] = sum(row.text != base[row.id] for row, _ in pairs)
+    assert max(counts.values()) > 0 and ran[4].flips.alpha == max(counts, key=counts.get)
+    assert len(ran[4].flips.answers) == counts[ran[4].flips.alpha]
+
+
+def test_a_tie_names_the_alpha_nearest_to_one_and_no_change_names_none():
+    rows = [
+        {"id": "a", "setting": setting, "mode": mode, "alpha": alpha, "layers": "all", "heads": "all", "text": text}
+        for setting, mode, alpha, text in (
+            (UNTOUCHED, "", np.nan, "left"), ("0", "mul", 0.0, "on"), ("2", "mul", 2.5, "on"), ("1", "mul", 1.5, "up")
+        )
+    ]  # fmt: skip
+    assert strongest_alpha(pd.DataFrame(rows)) == 1.5
+    assert strongest_alpha(pd.DataFrame(rows).assign(text="left")) is None
+
+
+def test_the_scene_before_and_after_flips_in_a_run_of_the_whole_prompt(ran):
+    vlm, _, evaluation, looked, change = ran
+    one = telling_flip(change.flips, evaluation, looked)
+    answers = change.flips.answers.set_index("id").loc[one.sample.id]
+    assert said(vlm, one.sample, None) == answers["before"]
+    assert said(vlm, one.sample, ScaleImageLogits(change.flips.alpha)) == answers["after"] != answers["before"]
+
+
+def test_an_alpha_in_a_window_of_layers_answers_as_a_run_of_the_whole_prompt(ran):
+    vlm, test, _, _, change = ran
+    flips, samples = change.flips, {sample.id: sample for sample in test}
+    windows = windows_of(vlm.cfg.n_layers)
+    asked = {**windows, (EVERYWHERE, -1): None}
+    assert set(zip(flips.windows["kind"], flips.windows["layer"], strict=True)) == {
+        *asked,
+        (SHARPENING, -1),
+        (AMOUNT, -1),
+    }
+    for row in flips.windows[flips.windows["id"].isin(flips.answers["id"][:3])].itertuples():
+        if row.kind not in (AMOUNT, SHARPENING):
+            plan = ScaleImageLogits(flips.alpha, layers=asked[row.kind, row.layer])
+            assert said(vlm, samples[row.id], plan) == row.text, (row.kind, row.layer)
+        after = flips.answers.set_index("id").loc[row.id, "after"]
+        assert row.same == (row.text == after)
+    assert flips.of(EVERYWHERE).estimate == 1.0
+    alone = flips.windows[flips.windows["kind"] == ONLY].groupby("layer")["same"].mean()
+    assert flips.strongest_layer()[1].estimate == alone.max() == alone[flips.strongest_layer()[0]]
+
+
+def test_windows_are_each_layer_the_first_and_the_last_ones():
+    from adaptvis.flips import FROM_ON, UP_TO
+
+    assert windows_of(2) == {
+        (ONLY, 0): (0,), (ONLY, 1): (1,), (UP_TO, 0): (0,), (UP_TO, 1): (0, 1), (FROM_ON, 0): (0, 1), (FROM_ON, 1): (1,)
+    }  # fmt: skip
+
+
+def share_of_image(vlm, sample, intervention):
+    """The image's share of the last row's attention in a run of the whole prompt."""
+    inputs = prepare_samples(vlm, [sample], "paper")
+    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(vlm.cfg.n_layers)]
+    with vlm.intervene(intervention, inputs):
+        _, cache = vlm.run_with_cache(inputs, names_filter=names)
+    image = inputs.layouts[0].image_positions
+    return float(np.mean([float(cache[name][0, :, 0, image].sum(-1).mean()) for name in names]))
+
+
+def test_the_control_gives_the_image_as_much_attention_as_alpha_and_answers_as_a_whole_run(ran):
+    vlm, test, _, _, change = ran
+    samples = {sample.id: sample for sample in test[:3]}
+    for row in change.matched[change.matched["id"].isin(samples)].itertuples():
+        sample, control = samples[row.id], ScaleImageLogits(row.shift, mode="add")
+        assert row.scaled == pytest.approx(share_of_image(vlm, sample, ScaleImageLogits(row.alpha)), abs=1e-5)
+        assert row.matched == pytest.approx(share_of_image(vlm, sample, control), abs=1e-5)
+        assert row.text == said(vlm, sample, control)
+        tried = [share_of_image(vlm, sample, ScaleImageLogits(shift, mode="add")) for shift in TRIED]
+        assert abs(row.matched - row.scaled) <= min(abs(share - row.scaled) for share in tried) + 1e-5
+    moved, left = (np.abs(change.matched[name] - change.matched["scaled"]).mean() for name in ("untouched", "matched"))
+    assert left < 0.2 * moved
+
+
+def test_a_matching_constant_is_exact_in_a_single_layer():
+    def share(shift):
+        return 1 / (1 + np.exp([0.5, 0.1]).sum() / np.exp(np.array([0.3, -1.0, 2.0]) + shift).sum())
+
+    known = np.array([-16.0, -5.0, 0.0, 5.0, 16.0])[:, None, None] * np.ones((1, 3, 1))
+    wanted = np.array([[share(shift)] for shift in (-3.3, 0.0, 7.7)])
+    found = matching_shifts(known, np.vectorize(share)(known), wanted)
+    np.testing.assert_allclose(found[:, 0], (-3.3, 0.0, 7.7), atol=1e-2)
+
+
+def test_dose_and_response_are_shares_with_wilson_intervals(ran):
+    rows = with_changes(ran[2].test)
+    for line in dose_response(rows).itertuples():
+        own = rows if line.relation == "all" else rows[rows["relation"] == line.relation]
+        own = own[own["alpha"] == line.alpha]
+        for name, column in (("accuracy", "correct"), ("changed", "changed")):
+            found = wilson(int(own[column].sum()), len(own))
+            ends = (found.estimate, found.low, found.high)
+            assert (getattr(line, name), getattr(line, f"{name}_low"), getattr(line, f"{name}_high")) == ends
+    assert not rows[rows["alpha"] == 1]["changed"].any()
+
+
+def settings(vlm):
+    return record(vlm, prompt="paper", seed=0, scenes=16, validation_scenes=6, detector="truth")
+
+
+def test_the_demo_writes_every_file_and_the_numbers_of_its_tables(ran, tmp_path, capsys):
+    vlm, test, evaluation, looked, change = ran
+    write(OutputFolder(tmp_path), vlm, evaluation, looked, change, settings(vlm))
+    pictures = FIGURES | {"before_after", "flip_by_layers"}
+    files = {"report.html", "results.parquet", "attention.parquet", "summary.json"}
+    assert {path.name for path in tmp_path.iterdir()} == files | {f"{name}.png" for name in pictures}
+    results, attention = pd.read_parquet(tmp_path / "results.parquet"), pd.read_parquet(tmp_path / "attention.parquet")
+    assert len(results) == 3 * len(test) and len(attention) == len(test) * vlm.cfg.n_layers * vlm.cfg.n_heads
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    baseline = results[results["policy"] == "baseline"]
+    assert summary["accuracy"][0]["accuracy"] == pytest.approx(baseline["correct"].mean())
+    assert summary["image_share"] == pytest.approx(attention["share_image"].mean(), abs=1e-6)
+    named = summary["largest_change_in_answers"]
+    assert (named["alpha"], named["scenes"]) == (change.flips.alpha, len(change.flips.answers))
+    page, out = (tmp_path / "report.html").read_text(), capsys.readouterr().out
+    assert page.count("<img") == len(pictures) and "http" not in page.split("<body")[1].split("<img")[0]
+    for words in (f"Largest change in answers: alpha {change.flips.alpha:g}", "not as an improvement"):
+        assert words in page and words in out
+    assert "report.html" in out and len(out.splitlines()) < 20
+
+
+def test_where_no_answer_changes_the_demo_says_so_and_draws_no_flip(ran, tmp_path, capsys):
+    vlm, test, evaluation, looked, change = ran
+    still = dataclasses.replace(change, scaled=change.scaled.assign(changed=False), flips=None)
+    still = dataclasses.replace(still, dose=dose_response(still.scaled))
+    write(OutputFolder(tmp_path), vlm, evaluation, looked, still, settings(vlm))
+    assert {path.stem for path in tmp_path.glob("*.png")} == FIGURES
+    page, out = (tmp_path / "report.html").read_text(), capsys.readouterr().out
+    assert "changes any answer" in page and "changes any answer" in out and "none of its answers" in page
+    assert json.loads((tmp_path / "summary.json").read_text())["largest_change_in_answers"] is None
+    assert page.count("<img") == len(FIGURES) and "Largest change" not in page
+    table = evaluation.test
+    with pytest.raises(InputError, match="changes no answer"):
+        follow_flips(vlm, test, table.assign(text="left"), change.matched, 0.5, prompt="paper")
+
+
+def test_the_page_opens_with_three_sentences(ran):
+    _, _, evaluation, looked, change = ran
+    for each in (change, dataclasses.replace(change, flips=None)):
+        told = lead(evaluation, looked, summarise_demo(evaluation, looked), each)
+        sentences = [part for part in told.split(". ") if part]
+        assert len(sentences) == 3 and told.endswith(".")
+        assert not {"logit", "McNemar", "alpha", "Wilson"} & set(told.split())
+
+
+def test_what_was_chosen_stands_beside_its_gain_on_the_scenes_that_chose_it(ran):
+    _, _, evaluation, _, change = ran
+    choice = choice_of(evaluation)
+    rows = evaluation.validation
+    right = {alpha: own["correct"].mean() for alpha, own in rows.groupby("alpha")}
+    right[1.0] = rows[rows["setting"] == UNTOUCHED]["correct"].mean()
+    assert choice.alpha == evaluation.policies["scaling"].alpha and right[choice.alpha] == max(right.values())
+    assert choice.gain.estimate == pytest.approx(right[choice.other] - right[1.0])
+    assert choice.gain.low <= choice.gain.estimate <= choice.gain.high
+    assert f"Chosen on 6 other scenes: alpha {choice.alpha:g}" in tell(evaluation, change)
+
+
+def test_nothing_to_match_is_refused(ran):
+    for samples, alphas in (([], (0.5,)), (ran[1][:1], (1.0,))):
+        with pytest.raises(InputError, match="other than 1"):
+            ask_matched(ran[0], samples, alphas)
+
+
+def test_overlap_by_layer_is_compared_with_its_null(ran):
+    answers = ran[2].answers
+    half = dataclasses.replace(ran[2], answers=answers.assign(correct=np.arange(len(answers)) // 4 % 2 == 0))
+    layers = summarise_demo(half, ran[3])["overlap_by_layer"]
+    assert [line["layer"] for line in layers] == list(range(ran[0].cfg.n_layers))
+    assert all(0 < line["p"] <= 1 and line["null_low"] <= line["null_high"] for line in layers)
+
+
+def test_too_few_scenes_are_refused_before_anything_runs(tmp_path):
+    with pytest.raises(InputError, match="too few"):
+        run_demo(tiny.vlm(), str(tmp_path / "out"), scenes=10)
+    assert not (tmp_path / "out").exists()
