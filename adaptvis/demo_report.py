@@ -228,8 +228,8 @@ def _chosen(evaluation: Evaluation) -> Section:
             *([f"Chosen, and so the untouched model itself: {' and '.join(idle)}."] if idle else ()),
             "AdaptVis takes one alpha where the untouched first token is unsure and another where it is sure.",
             "Intervals are 95 %: Wilson for accuracies, paired bootstrap for gains; p is McNemar's exact test, and "
-            "beside it Holm's correction: over all scenes for the number of policies, by relation for all policies and relations "
-            "together.",
+            "beside it Holm's correction: over all scenes for the number of policies, by relation for all policies and "
+            "relations together.",
         ),
         table=readable(evaluation.summary[evaluation.summary["policy"].isin(kept)]),
     )

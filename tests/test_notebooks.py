@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom, and what is stored in them is what they do."""
 
 import importlib
+import os
 import re
 import shlex
 from pathlib import Path
@@ -36,7 +37,8 @@ def test_a_notebook_runs_and_says_what_is_stored_in_it(path, tmp_path, monkeypat
     assert [pictures for _, pictures in texts(fresh)] == [pictures for _, pictures in texts(stored)]
     assert sum(pictures for _, pictures in texts(stored)) >= 6
     # Numbers may differ in the last digit on another machine; the words may not, with the versions that they are of.
-    assert "PROVING_VERSIONS" in os.environ or [words(said) for said, _ in texts(fresh)] == [words(said) for said, _ in texts(stored)]
+    if "PROVING_VERSIONS" not in os.environ:
+        assert [words(said) for said, _ in texts(fresh)] == [words(said) for said, _ in texts(stored)]
     assert not any(out.output_type == "error" for cell in stored.cells for out in cell.get("outputs", []))
 
 

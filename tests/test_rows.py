@@ -139,7 +139,8 @@ def test_rows_come_in_the_order_in_which_they_were_named():
     vlm, inputs, _ = case("clip", 2, "sdpa")
     _, everything = vlm.run_with_cache(inputs, names_filter=PATTERNS, query_rows="all")
     _, some = vlm.run_with_cache(inputs, names_filter=PATTERNS, query_rows=[9, -1, 4])
-    assert torch.equal(some["pattern", 1], everything["pattern", 1][:, :, [9, -1, 4]])
+    apart = some["pattern", 1] - everything["pattern", 1][:, :, [9, -1, 4]]
+    assert apart.abs().max() <= 1e-12  # products of other shapes, in double precision
 
 
 def test_readers_of_different_rows_do_not_disturb_each_other():

@@ -25,6 +25,8 @@ from transformers import (
 
 from interp.hooked_vlm import HookedVLM
 from interp.inputs import VLMInputs
+from interp.proof import ROOM, TOLERANCE
+from interp.proof.attention import own_rounding
 
 WORDS = (
     "<unk> <s> </s> <pad> <image> USER : ASSISTANT Where is the mug table dog red in relation to photo ? Answer with "
@@ -148,6 +150,14 @@ def inputs(hooked: HookedVLM, samples: int = 1, *, ragged: bool = True, **option
     """A batch of questions, of different lengths if `ragged`, each about a photo of its own."""
     questions = list(QUESTIONS[:samples]) if ragged else [QUESTIONS[0]] * samples
     return hooked.prepare([photo(seed) for seed in range(samples)], questions, **options)
+
+
+def rounding(hooked: Any) -> float:
+    """How far fp32 logits may be apart that another kernel, or another order of a sum, has made.
+
+    It is what transformers' own eager and SDPA attention are apart on this model, with the room that the proof allows.
+    """
+    return max(TOLERANCE, ROOM * own_rounding(hooked)[0])
 
 
 MODELS = (("clip", 2, "sdpa"), ("clip", 4, "eager"), ("siglip", 4, "sdpa"), ("siglip", 2, "eager"))
