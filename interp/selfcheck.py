@@ -31,7 +31,7 @@ def check_on_load(vlm: HookedVLM) -> None:
     Raises:
         ModelError: one of them does not hold.
     """
-    implementations = [before for _, before in vlm._wiring.implementations.values()]
+    implementations = vlm._wiring.implementations.names
     vision = vlm.model.config.vision_config.model_type
     text = vlm.model.config.get_text_config().model_type
     key = (type(vlm.model).__name__, text, vision, transformers.__version__, str(vlm.dtype), *implementations)
