@@ -31,7 +31,6 @@ class Guard:
         self.points, self.implementations = points, implementations
         self.turns, self.links = Turns(), Links(model)
         self._listening, self._changes = False, -1
-        self._calls: list[int] = []
         # these run as they stand where the model is compiled, and not in its graph
         self._enter_from_graph = torch.compiler.disable(partial(self._enter, in_graph=True))
         self._leave_from_graph = torch.compiler.disable(self.turns.end_pass)
@@ -51,21 +50,27 @@ class Guard:
             self._listening = any(point.fwd_hooks or point.bwd_hooks for point in self.points)
         return self._listening
 
-    def begin(self, layers: int) -> None:
-        """Note how often the attention of so many layers was asked for, before the language model runs."""
-        self._calls = (
-            [SITES[module].calls for module in self.implementations.modules[:layers]] if self.listening else []
-        )
+    def hearing(self, modules: Sequence[nn.Module], tower: nn.Module) -> list[RemovableHandle]:
+        """Refuse a pass of a tower in which an attention that is listened to asks for nothing."""
+        calls: list[int] = []
+        return [
+            tower.register_forward_pre_hook(TorchHook(self._note_calls, modules, calls)),
+            tower.register_forward_hook(TorchHook(self._check_heard, modules, calls)),
+        ]
 
-    def check_heard(self, *of_no_interest: Any) -> None:
-        """Refuse a pass of the language model in which an attention that is listened to asked for nothing.
+    def _note_calls(self, modules: Sequence[nn.Module], calls: list[int], *of_no_interest: Any) -> None:
+        if not torch.compiler.is_compiling():
+            calls[:] = [SITES[module].calls for module in modules] if self.listening else []
+
+    def _check_heard(self, modules: Sequence[nn.Module], noted: list[int], *of_no_interest: Any) -> None:
+        """Refuse the pass if need be.
 
         Raises:
-            HookError: it did not.
+            HookError: it was not heard.
         """
         if torch.compiler.is_compiling():
             return
-        for module, calls in zip(self.implementations.modules, self._calls, strict=False):
+        for module, calls in zip(modules, noted, strict=False):
             site = SITES[module]
             if site.calls == calls and any(point.has_hooks() for point in site.points.in_attention):
                 raise HookError(

@@ -11,7 +11,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from interp.errors import ModelError
+from interp.errors import HookError, ModelError
 
 if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
@@ -92,14 +92,21 @@ def _check(vlm: HookedVLM, run: Callable[[], Tensor], blocks: list[str]) -> None
             seen.append(pattern)
             return torch.nn.functional.one_hot(torch.zeros_like(pattern[..., 0]).long(), pattern.shape[-1]).to(pattern)
 
-        with vlm.hooks([(name, shift)], query_rows=[-1]):
-            moved = run()
+        try:
+            moved = _under(vlm, name, shift, run)
+        except HookError as error:
+            raise ModelError(_failed(vlm, str(error))) from None
         if len(seen) != 1:
             raise ModelError(_failed(vlm, f"{name} fired {len(seen)} times in one run"))
         if not torch.allclose(seen[0].sum(-1), torch.ones_like(seen[0].sum(-1)), atol=1e-4):
             raise ModelError(_failed(vlm, f"rows of {name} do not sum to one"))
         if torch.equal(moved, untouched):
             raise ModelError(_failed(vlm, f"an edit of {name} does not reach the output"))
+
+
+def _under(vlm: HookedVLM, name: str, function: Callable[..., Any], run: Callable[[], Tensor]) -> Tensor:
+    with vlm.hooks([(name, function)], query_rows=[-1]):
+        return run()
 
 
 def _failed(vlm: HookedVLM, what: str) -> str:

@@ -93,11 +93,13 @@ class Wiring:
             language = self._part(self.family.language)
             self.handles += self.guard.doors("language", language)
             self._keep(language.register_forward_pre_hook(TorchHook(self._begin_pass), with_kwargs=True))
-            self._keep(language.register_forward_hook(TorchHook(self.guard.check_heard)))
             self._attach_tower(text_tower(self.model, self.family), text, follows_pass=True)
+            self.handles += self.guard.hearing(self.text_attentions, language)
             tower = vision_tower(self.model, self.family)
-            self.handles += self.guard.doors("vision", self._part(tower.blocks.rpartition(".")[0]))
+            encoder = self._part(tower.blocks.rpartition(".")[0])
+            self.handles += self.guard.doors("vision", encoder)
             self._attach_tower(tower, vision, follows_pass=False)
+            self.handles += self.guard.hearing(self.implementations.modules[len(text) :], encoder)
             for path in (self.family.final_norm, self.family.unembed):
                 self._keep(self._part(path).register_forward_hook(TorchHook(_show_output, ends[path])))
             self.implementations.take()
@@ -126,8 +128,11 @@ class Wiring:
         self.guard.links.follow(path)
         return found
 
-    def _part_of(self, block: str, path: str) -> Any:
-        return self._part(f"{block}.{path}")
+    def _part_of(self, root: nn.Module, at: str, path: str) -> Any:
+        """A part below one that is at a path of its own."""
+        found = submodule(root, path)
+        self.guard.links.follow(f"{at}.{path}")
+        return found
 
     def _note_ids(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note which of the ids that the model is given stand for the image, while somebody listens to it."""
@@ -151,7 +156,6 @@ class Wiring:
         if torch.compiler.is_compiling():  # and nobody listens, or the pass would have been refused
             return None
         self._note_copies(rows)
-        self.guard.begin(len(self.points[0]))
         if not self.projected.has_hooks():
             return None
         if embedded is None or self.image_ids is None:
@@ -176,7 +180,8 @@ class Wiring:
 
     def _attach_tower(self, tower: Tower, points: Any, *, follows_pass: bool) -> None:
         for place, (block, hooks) in enumerate(zip(self._part(tower.blocks), points, strict=True)):
-            part = partial(self._part_of, f"{tower.blocks}.{place}")
+            at = f"{tower.blocks}.{place}"
+            part = partial(self._part_of, block, at)
             attention = part(tower.attention)
             now = self.now if follows_pass else Pass()
             self.implementations.hook(attention, hooks.attn, now, follows_pass=follows_pass)
@@ -194,7 +199,8 @@ class Wiring:
             each = [qkv] if len(tower.projections) == 1 else [(point,) for point in qkv]
             for path, own in zip(tower.projections, each, strict=True):
                 show_heads = TorchHook(_show_heads, own, attention.head_dim)
-                self._keep(part(f"{tower.attention}.{path}").register_forward_hook(show_heads))
+                projection = self._part_of(attention, f"{at}.{tower.attention}", path)
+                self._keep(projection.register_forward_hook(show_heads))
 
 
 def text_tower(model: PreTrainedModel, family: Family) -> Tower:

@@ -261,6 +261,15 @@ def test_a_part_that_is_replaced_removed_or_added_is_refused_at_every_use():
         refused_at_every_use(vlm, inputs, "when the model was hooked|after the model was hooked")
 
 
+def test_an_attention_of_the_tower_whose_forward_was_replaced_is_refused():
+    vlm, inputs = wrapped("tiny-llava")
+    tower = vlm.model.model.vision_tower
+    attention = next(module for name, module in tower.named_modules() if name.endswith("layers.1.self_attn"))
+    attention.forward = lambda hidden_states, **kwargs: (hidden_states, None)
+    with torch.no_grad(), pytest.raises(HookError, match=r"vision\.blocks\.1\.attn: hooks are on"):
+        vlm.run_with_cache(inputs, names_filter="vision.blocks.1.attn.hook_z")
+
+
 def test_an_attention_whose_forward_was_replaced_is_refused():
     vlm, inputs = wrapped("tiny-llava")
     attention = vlm.model.model.language_model.layers[1].self_attn

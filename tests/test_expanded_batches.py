@@ -1,4 +1,4 @@
-"""Beams and returned sequences are edited as the sample that they come from; a batch that is no such thing is refused."""
+"""Beams and returned sequences are edited as the sample they come from; a batch that is no such thing is refused."""
 
 import pytest
 import tiny
