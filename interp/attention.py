@@ -346,7 +346,8 @@ def hook_attention(module: Any, points: AttentionPoints, now: Pass, *, follows_p
             raise ModelError(
                 "this model shares its configuration object with a hooked model: build it from copy.deepcopy(config)"
             )
-        before = before.removeprefix(KEY_PREFIX)  # of a configuration that was copied from a hooked model's
+        # a configuration that was copied from a hooked model's
+        before = module.config._attn_implementation_internal = before.removeprefix(KEY_PREFIX)
     check_implementation(before)
     previous = _previous_of(module, before)
     SITES.put(module, Site(ref(module), points, previous, now, follows_pass, before == "eager"))

@@ -11,7 +11,8 @@ from torch import nn
 from interp.errors import ModelError
 
 HOW_TO_COPY = (
-    "copy or save the model inside `with vlm.paused() as model:` and hook the copy with HookedVLM.wrap(copy, processor)"
+    "use copy.deepcopy(model) inside `with vlm.paused() as model:`, or model.save_pretrained(folder), and hook what "
+    "that gives with HookedVLM.wrap(model, processor)"
 )
 
 

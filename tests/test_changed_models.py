@@ -88,6 +88,7 @@ SETTERS = {
 def test_hooks_go_on_above_another_implementation_and_unwrap_leaves_it(name, before, after, setter):
     vlm, inputs = wrapped(name, before)
     other, _ = wrapped(name, after)
+    other.model.load_state_dict(vlm.model.state_dict())
     with torch.no_grad():
         plain = vlm(inputs).logits
         SETTERS[setter](vlm.model, after)
@@ -132,25 +133,25 @@ def test_what_is_hooked_is_not_copied_pickled_or_saved(part, way):
     language = vlm.model.model.language_model
     parts = {"vlm": vlm, "model": vlm.model, "language": language, "block": language.layers[0]}
     parts["attention"] = language.layers[0].self_attn
-    with pytest.raises(ModelError, match=r"copy or save the model inside `with vlm.paused\(\) as model:`"):
+    with pytest.raises(ModelError, match=r"copy\.deepcopy\(model\) inside `with vlm\.paused\(\) as model:`"):
         way(parts[part])
     assert all(use() is not None for _, use in uses(vlm, inputs))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_what_the_refusal_advises_works(name):
+def test_what_the_refusal_advises_works(name, tmp_path):
     vlm, inputs = wrapped(name)
     with torch.no_grad():
         wanted = [use() for _, use in uses(vlm, inputs)]
         with vlm.paused() as model:
-            twin, saved = copy.deepcopy(model), io.BytesIO()
-            torch.save(model, saved)
-        saved.seek(0)
-        for other in (twin, torch.load(saved, weights_only=False)):
+            twin = copy.deepcopy(model)
+        vlm.model.save_pretrained(tmp_path)
+        for other in (twin, type(vlm.model).from_pretrained(tmp_path)):
             hooked = HookedVLM.wrap(other, vlm.processor)
-            assert all(torch.equal(use(), value) for (_, use), value in zip(uses(hooked, inputs), wanted, strict=True))
+            for (_, use), value in zip(uses(hooked, inputs), wanted, strict=True):
+                torch.testing.assert_close(use(), value, rtol=1e-4, atol=1e-5)
             vlm.add_hook(PATTERN, lambda tensor, hook: tensor * 0)
-            assert torch.equal(dict(uses(hooked, inputs))["own call"](), wanted[1])
+            torch.testing.assert_close(dict(uses(hooked, inputs))["own call"](), wanted[1], rtol=1e-4, atol=1e-5)
             vlm.reset_hooks()
         assert all(torch.equal(use(), value) for (_, use), value in zip(uses(vlm, inputs), wanted, strict=True))
 
