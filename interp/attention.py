@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakSet, ref
 
 import torch
 from jaxtyping import Bool, Float
@@ -23,7 +23,8 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMa
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from interp.errors import HookError, ModelError
-from interp.rows import Pass, RowHookPoint, as_index, as_range, show, visit
+from interp.links import HOW_TO_COPY, carries_hooks
+from interp.rows import Pass, Point, RowHookPoint, as_index, as_range, show, visit
 from interp.shared import KeyValues, SharedKeyValues, SharedLayer
 
 KEY_PREFIX = "spatial_lens_"
@@ -36,11 +37,11 @@ class AttentionPoints(nn.Module):
     def __init__(self) -> None:
         """Make one hook point per tensor."""
         super().__init__()
-        self.hook_q, self.hook_k, self.hook_v = HookPoint(), HookPoint(), HookPoint()
-        self.hook_rot_q, self.hook_rot_k = HookPoint(), HookPoint()
+        self.hook_q, self.hook_k, self.hook_v = Point(), Point(), Point()
+        self.hook_rot_q, self.hook_rot_k = Point(), Point()
         self.hook_attn_logits, self.hook_attn_scores = RowHookPoint(), RowHookPoint()
         self.hook_pattern = RowHookPoint()
-        self.hook_z = HookPoint()
+        self.hook_z = Point()
 
     @property
     def on_rows(self) -> tuple[RowHookPoint, ...]:
@@ -57,6 +58,8 @@ class AttentionPoints(nn.Module):
 class Site:
     """One attention module of a hooked model: its points, what it ran before, and the pass it is in."""
 
+    module: Callable[[], Any]
+    """A weak reference to the module."""
     points: AttentionPoints
     previous: Callable[..., tuple[Tensor, Any]]
     now: Pass
@@ -68,6 +71,12 @@ class Site:
     """Where the keys and values of a shared prompt are, while only those behind it are passed; else None."""
     windows: list[int] | None = None
     """Edges of the windows of a packed sequence, where attention asks once for all of them; else None."""
+    calls: int = 0
+    """How often attention was asked for."""
+
+    def runs(self, module: nn.Module, implementation: str) -> None:
+        """From now on, attend by the implementation of this name."""
+        self.previous, self.returns_weights = _previous_of(module, implementation), implementation == "eager"
 
     def run_previous(self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> Any:
         """Attend as the model did before, window by window if there are windows: the very calls it would have made."""
@@ -78,7 +87,40 @@ class Site:
         return torch.cat([self.previous(module, *part, mask, **kwargs)[0] for part in parts], dim=1), None
 
 
-SITES: WeakKeyDictionary[nn.Module, Site] = WeakKeyDictionary()
+class Sites:
+    """The sites of hooked attention modules, each kept by its module: torch.compile can read that, and no weak dict."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.modules: WeakSet[Any] = WeakSet()
+
+    def get(self, module: nn.Module) -> Site | None:
+        """The site of a module; None where it is not hooked, or only looks so since it is a replica of one that is."""
+        site: Site | None = getattr(module, "_spatial_lens_site", None)
+        return site if site is not None and site.module() is module else None
+
+    def __getitem__(self, module: nn.Module) -> Site:
+        """The site of a hooked module."""
+        site = self.get(module)
+        assert site is not None
+        return site
+
+    def __contains__(self, module: nn.Module) -> bool:
+        """Whether a module is hooked."""
+        return self.get(module) is not None
+
+    def put(self, module: nn.Module, site: Site) -> None:
+        """Let a module keep its site."""
+        object.__setattr__(module, "_spatial_lens_site", site)
+        self.modules.add(module)
+
+    def drop(self, module: nn.Module) -> None:
+        """Forget the site of a module."""
+        module.__dict__.pop("_spatial_lens_site", None)
+        self.modules.discard(module)
+
+
+SITES = Sites()
 
 
 def hooked_attention(
@@ -91,9 +133,15 @@ def hooked_attention(
     """
     site = SITES.get(module)
     if site is None:  # a model that shares this configuration but is not hooked
+        if carries_hooks(module):
+            raise ModelError(
+                f"this {type(module).__name__} is a copy of a hooked one, and no hook hears it: {HOW_TO_COPY}"
+            )
         return _previous_of(module, module.config._attn_implementation)(
             module, query, key, value, attention_mask, **kwargs
         )
+    if not torch.compiler.is_compiling():
+        site.calls += 1
     points = site.points
     query = _visit_heads(points.hook_rot_q, query)
     key = _visit_heads(points.hook_rot_k, key)
@@ -162,8 +210,10 @@ def _edited_rows(
     if kwargs.get("s_aux") is not None:
         raise HookError(f"{points.hook_pattern.name}: attention with learned sinks is not supported yet")
     gone = site.now.offset + site.now.length - seen.length if site.follows_pass else 0
+    keys = seen.length + min(gone, 0)  # a static cache gives more keys back than were written
     logits = attention_logits(query[:, :, as_index(rows)], seen, kwargs.get("scaling"), kwargs.get("softcap"))
-    visible, bias = _visibility(mask, rows, query, seen.length, _is_causal(module, kwargs))
+    logits = logits[..., :keys]
+    visible, bias = _visibility(mask, rows, query, keys, _is_causal(module, kwargs))
     if site.windows is not None:
         visible = _same_window(site.windows, rows, query.device)
     if gone > 0:  # a sliding window has dropped the first keys
@@ -183,7 +233,8 @@ def _edited_rows(
     if kwargs.get("dropout"):
         raise HookError("attention rows can not be edited under dropout: call .eval() on the model first")
     editing = set().union(*(point.wanted(site.now, readers=False) for point in points.on_rows))
-    return _written(rows, pattern[..., max(gone, 0) :], seen, editing)
+    pattern = torch.nn.functional.pad(pattern[..., max(gone, 0) :], (0, seen.length - keys))
+    return _written(rows, pattern, seen, editing)
 
 
 def _attend(
@@ -291,15 +342,29 @@ def hook_attention(module: Any, points: AttentionPoints, now: Pass, *, follows_p
         raise ModelError("this model is hooked already: call .unwrap() on the other HookedVLM first")
     before = module.config._attn_implementation
     if before is not None and before.startswith(KEY_PREFIX):
-        raise ModelError(
-            "this model shares its configuration object with a hooked model: build it from copy.deepcopy(config)"
-        )
-    if before not in SUPPORTED:
-        raise ModelError(
-            f"attention implementation {before!r} is not supported: load the model with attn_implementation='sdpa'"
-        )
-    SITES[module] = Site(points, _previous_of(module, before), now, follows_pass, before == "eager")
+        if any(other.config is module.config for other in SITES.modules):
+            raise ModelError(
+                "this model shares its configuration object with a hooked model: build it from copy.deepcopy(config)"
+            )
+        # a configuration that was copied from a hooked model's
+        before = module.config._attn_implementation_internal = before.removeprefix(KEY_PREFIX)
+    check_implementation(before)
+    previous = _previous_of(module, before)
+    SITES.put(module, Site(ref(module), points, previous, now, follows_pass, before == "eager"))
     return before
+
+
+def check_implementation(name: str | None) -> None:
+    """Refuse an attention implementation whose masks can not be read.
+
+    Raises:
+        ModelError: it is such a one.
+    """
+    if name not in SUPPORTED:
+        raise ModelError(
+            f"attention implementation {name!r} is not supported: load the model with attn_implementation='sdpa', or "
+            "call model.set_attn_implementation('sdpa')"
+        )
 
 
 @contextmanager
@@ -317,7 +382,7 @@ def sharing(modules: Sequence[nn.Module], layers: Sequence[Any]) -> Iterator[Non
 
 def unhook_attention(module: nn.Module) -> None:
     """Forget the module's points."""
-    SITES.pop(module, None)
+    SITES.drop(module)
 
 
 for _name in SUPPORTED:  # a private name per implementation, each with the mask that the implementation expects

@@ -96,7 +96,7 @@ def generate(vlm: HookedVLM, inputs: VLMInputs, max_new_tokens: int) -> Generati
     """Answer greedily with a KV cache; the tokens are those of Hugging Face's `generate`."""
     settings = greedy_settings(vlm, max_new_tokens)
     prompt = inputs.input_ids.shape[1]
-    with torch.no_grad(), own_settings(vlm.model, settings):
+    with vlm.turn(), torch.no_grad(), own_settings(vlm.model, settings):
         made = vlm.model.generate(**inputs.tensors, generation_config=settings)
     return as_generation(vlm, made.sequences[:, prompt:], settings, made.logits[0].float())
 

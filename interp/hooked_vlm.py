@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
-from transformer_lens import HookedRootModule
+from torch import Tensor
 
 from interp.cache import Keep, VLMCache
-from interp.errors import HookError, ModelError, RefusedError
+from interp.errors import HookError, RefusedError
 from interp.families import CAPABILITIES, family_of
 from interp.inputs import VLMInputs, prepare
 from interp.interventions import Intervention, ModelShape
+from interp.links import refuse_compiled
 from interp.reprs import fits_a_cell
 from interp.rows import ROW_POINTS, Pass, QueryRows, RowHook, check_fits, check_rows, fits
+from interp.wired import WiredModel
 from interp.wiring import OnePoint, TowerPoints, Wiring, matching, submodule, vision_tower
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ Names = str | Sequence[str] | Callable[[str], bool]
 
 
 @fits_a_cell("origin.model family=family.name cfg.n_layers cfg.n_heads dtype device wrapped self_checked")
-class HookedVLM(HookedRootModule):
+class HookedVLM(WiredModel):
     """A vision-language model, its processor, and TransformerLens hook points on both of its towers.
 
     Runs untouched code unless somebody listens: an unhooked run is bit-equal to plain Hugging Face. Attention is read
@@ -49,6 +50,7 @@ class HookedVLM(HookedRootModule):
     def __init__(self, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> None:
         """Hook a loaded model; see `wrap`."""
         super().__init__()
+        refuse_compiled(model.modules())
         self.family = family_of(model)
         object.__setattr__(self, "model", model)  # outside the module tree, so that setup() renames nothing in it
         self.processor = processor
@@ -112,49 +114,6 @@ class HookedVLM(HookedRootModule):
         """Hook a model that is already loaded (quantised, fine-tuned, LoRA); undone by `unwrap`."""
         return cls(model, processor, self_check=self_check)
 
-    def unwrap(self) -> PreTrainedModel:
-        """Take all hooks off and give the model back as it was."""
-        self.reset_hooks(including_permanent=True)
-        self._wiring.detach()
-        self.wrapped = False
-        return self.model
-
-    @contextmanager
-    def paused(self) -> Iterator[PreTrainedModel]:
-        """Take the wiring off for a while: the model as it was, to compare with."""
-        before, self.wrapped = self.wrapped, False
-        self._wiring.detach()
-        try:
-            yield self.model
-        finally:
-            if before:
-                self._wiring.attach()
-            self.wrapped = before
-
-    @property
-    def device(self) -> torch.device:
-        """Where inputs go."""
-        return self.model.get_input_embeddings().weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The model's floating-point type."""
-        return self.model.dtype
-
-    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
-        """The model's parameters: the hook points beside it have none."""
-        return self.model.named_parameters(*args, **kwargs)
-
-    def train(self, mode: bool = True) -> HookedVLM:
-        """Set the model to training or evaluation, as `eval()` does too."""
-        self.model.train(mode)
-        return super().train(mode)
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> HookedVLM:
-        """What `to`, `half`, `cuda` and the like are made of: they move the model."""
-        self.model._apply(fn, recurse)
-        return self
-
     def prepare(
         self, images: ImageSource | Sequence[ImageSource], questions: str | Sequence[str], *, prompt: str = "chat"
     ) -> VLMInputs:
@@ -168,19 +127,9 @@ class HookedVLM(HookedRootModule):
         Raises:
             ModelError: the model was unwrapped.
         """
-        self.check_wrapped()
-        return self.model(**{"use_cache": False, **inputs.tensors, **kwargs})
-
-    def check_wrapped(self) -> None:
-        """Refuse to go on where no hook would be heard.
-
-        Raises:
-            ModelError: the model was unwrapped, or is paused.
-        """
-        if not self.wrapped:
-            raise ModelError(
-                "this HookedVLM was unwrapped, or is paused: hook the model again with HookedVLM.wrap(model, processor)"
-            )
+        with self.turn():
+            self.check_ready()
+            return self.model(**{"use_cache": False, **inputs.tensors, **kwargs})
 
     def capabilities(self) -> dict[str, str]:
         """What this model can do: by capability `yes`, what one has to know of it, or `no` with the reason."""
@@ -223,11 +172,12 @@ class HookedVLM(HookedRootModule):
             HookError: a name that matches nothing, or rows that are not understood.
             ModelError: the model was unwrapped.
         """
-        self.check_wrapped()
         forward = [pair for name, hook in fwd_hooks for pair in self._named_hooks(name, hook, query_rows)]
         backward = [pair for name, hook in bwd_hooks for pair in self._named_hooks(name, hook, query_rows)]
-        with super().hooks(forward, backward, reset_hooks_end, clear_contexts):
-            yield self
+        with self.turn():
+            self.check_ready(adding=bool(forward or backward))
+            with super().hooks(forward, backward, reset_hooks_end, clear_contexts):
+                yield self
 
     def intervene(self, intervention: Intervention, inputs: VLMInputs) -> Any:
         """Context manager: keep an intervention on for runs of `inputs`."""
@@ -309,9 +259,10 @@ class HookedVLM(HookedRootModule):
             HookError: a name that matches nothing, or vision rows that are not named.
             ModelError: the model was unwrapped.
         """
-        self.check_wrapped()
-        for own, function in self._named_hooks(name, hook, query_rows):
-            super().add_hook(own, function, *args, **kwargs)
+        with self.turn():
+            self.check_ready(adding=True)
+            for own, function in self._named_hooks(name, hook, query_rows):
+                super().add_hook(own, function, *args, **kwargs)
 
     def add_perma_hook(  # type: ignore[override]
         self, name: Names, hook: Callable[..., Any], dir: str = "fwd", *, query_rows: QueryRows | None = None

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from interp.errors import HookError, InputError
 from interp.layout import TokenLayout
-from interp.rows import QueryRows, RowHook, check_rows, rows_in_pass
+from interp.rows import QueryRows, RowHook, check_rows, copies_of_each, rows_in_pass
 
 MODES = ("mul", "add", "temper")
 
@@ -179,31 +179,33 @@ class _ImageEdit:
         self.length = len(layouts[0])
 
     def __call__(self, logits: Float[Tensor, "batch head row key"], *, hook: Any) -> Tensor:
-        self._check(logits, hook)
+        each = self._check(logits, hook)
         edited = logits.clone()
         heads = slice(None) if self.heads is None else list(self.heads)
-        for sample, columns in enumerate(self.columns):
-            columns = columns.to(logits.device)
-            own = logits[sample, heads][..., columns]
-            block = edited[sample, heads]
+        for row in range(len(logits)):
+            columns = self.columns[row // each].to(logits.device)
+            own = logits[row, heads][..., columns]
+            block = edited[row, heads]
             block[..., columns] = self._image(own)
-            edited[sample, heads] = block
+            edited[row, heads] = block
         return edited
 
-    def _check(self, logits: Tensor, hook: Any) -> None:
-        """Refuse logits of other prompts than those that the image positions were taken from."""
+    def _check(self, logits: Tensor, hook: Any) -> int:
+        """Refuse logits of other prompts than those that the image positions were taken from; rows for each sample."""
         batch, keys = logits.shape[0], logits.shape[3]
-        if batch != len(self.columns) or hook.now.prompt != self.length or keys < hook.now.offset + hook.now.length:
+        if hook.now.prompt != self.length or keys < hook.now.offset + hook.now.length:
             raise HookError(
                 f"{hook.name} has logits of {batch} prompts of {hook.now.prompt} positions and {keys} keys, but the "
                 f"intervention was made for {len(self.columns)} of {self.length}: make it for the inputs that you run"
             )
+        each = copies_of_each(hook.now, batch, len(self.columns), hook.name)
         first = min(rows_in_pass(self.rows, hook.now)) + hook.now.offset
         if self.setting.mode == "temper" and any(first < columns.max() for columns in self.columns):
             raise HookError(
                 f"mode='temper' keeps the image's total attention, but row {first} does not see the whole image: "
                 "name rows after it"
             )
+        return each
 
     def _image(self, own: Float[Tensor, "head row image_token"]) -> Tensor:
         alpha = self.setting.alpha
@@ -231,7 +233,7 @@ class PerSample:
         for sample, (part, layout) in enumerate(zip(self.parts, layouts, strict=True)):
             for name, hook in part.hooks(shape, [layout]):
                 named[name, hook.query_rows][sample].append(hook)
-        return [(name, RowHook(_OneEach(own), rows)) for (name, rows), own in named.items()]
+        return [(name, RowHook(_OneEach(own, len(layouts)), rows)) for (name, rows), own in named.items()]
 
     def __str__(self) -> str:
         """Name all parts."""
@@ -239,13 +241,13 @@ class PerSample:
 
 
 class _OneEach:
-    """Calls each sample's hooks on its own slice of the batch."""
+    """Calls each sample's hooks on its own slice of the batch: one row, or all copies of the sample."""
 
-    def __init__(self, own: dict[int, list[RowHook]]) -> None:
-        self.own = own
+    def __init__(self, own: dict[int, list[RowHook]], samples: int) -> None:
+        self.own, self.samples = own, samples
 
-    def __call__(self, tensor: Float[Tensor, "batch head row key"], *, hook: object) -> Tensor:
-        parts = list(tensor.split(1))
+    def __call__(self, tensor: Float[Tensor, "batch head row key"], *, hook: Any) -> Tensor:
+        parts = list(tensor.split(copies_of_each(hook.now, len(tensor), self.samples, hook.name)))
         for sample, hooks in self.own.items():
             for row_hook in hooks:
                 result = row_hook.function(parts[sample], hook=hook)

@@ -101,7 +101,7 @@ def record(vlm: HookedVLM, **settings: Any) -> dict[str, Any]:
         "n_heads": vlm.cfg.n_heads,
         "dtype": str(vlm.dtype).removeprefix("torch."),
         "device": str(vlm.device),
-        "attention": sorted({before for _, before in vlm._wiring.implementations.values()}),
+        "attention": sorted(set(vlm._wiring.implementations.names)),
         "self_check": vlm.self_checked,
         "decoding": "greedy",
         **settings,

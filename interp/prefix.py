@@ -86,6 +86,12 @@ class Prefix:
         if any(layout.kinds[-1] == "image" for layout in inputs.layouts):
             raise InputError("the prompt ends with the image, which can not be cut: let some text follow it")
         vlm.require("prefix")
+        with vlm.turn():
+            self._fill()
+
+    def _fill(self) -> None:
+        """Run the prompt without its last token, and keep the keys and values."""
+        vlm, inputs = self.vlm, self.inputs
         self._check_ready()
         tensors = {
             name: value[:, :-1] if value.shape == inputs.input_ids.shape else value
@@ -122,10 +128,11 @@ class Prefix:
         _check_several(interventions)
         chosen = list(range(len(self.inputs))) if samples is None else list(samples)
         many = max(self.chunk // max(len(chosen), 1), 1)
-        parts = [
-            self._run(list(interventions[start : start + many]), chosen, capture)[1]
-            for start in range(0, len(interventions), many)
-        ]
+        with self.vlm.turn():
+            parts = [
+                self._run(list(interventions[start : start + many]), chosen, capture)[1]
+                for start in range(0, len(interventions), many)
+            ]
         captured = {name: torch.cat([part.captured[name] for part in parts]) for name in parts[0].captured}
         return Step(torch.cat([part.logits for part in parts]), captured)
 
@@ -142,10 +149,11 @@ class Prefix:
         answers: list[Generation] = []
         for start in range(0, len(interventions), many):
             part = list(interventions[start : start + many])
-            cache, step = self._run(part, chosen, ())
-            edits = [(name, hook) for name, hook in self._hooks(part, chosen) if hook.query_rows in DECODED]
-            with self.vlm.hooks(edits), sharing(self.vlm._wiring.text_attentions, cache.layers):
-                tokens = self._decode(cache, step.logits.flatten(0, 1).argmax(-1), len(part), settings)
+            with self.vlm.turn():
+                cache, step = self._run(part, chosen, ())
+                edits = [(name, hook) for name, hook in self._hooks(part, chosen) if hook.query_rows in DECODED]
+                with self.vlm.hooks(edits), sharing(self.vlm._wiring.text_attentions, cache.layers):
+                    tokens = self._decode(cache, step.logits.flatten(0, 1).argmax(-1), len(part), settings)
             answers += [
                 as_generation(self.vlm, own, settings, first)
                 for own, first in zip(tokens.chunk(len(part)), step.logits, strict=True)

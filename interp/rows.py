@@ -26,12 +26,15 @@ ROW_POINTS = ("hook_attn_logits", "hook_attn_scores", "hook_pattern")
 class Pass:
     """What a tower is computing right now: `length` rows, `offset` positions after the start of the sequence.
 
-    `prompt` is the length of the padded prompt in positions: it stays while later passes decode new tokens.
+    `prompt` is the length of the padded prompt in positions: it stays while later passes decode new tokens. So does
+    `copies`: a number k in it says that the rows of the batch come as k copies of each prompt, one after another, as
+    beams and returned sequences do.
     """
 
     offset: int = 0
     length: int = 0
     prompt: int = 0
+    copies: frozenset[int] = frozenset({1})
 
 
 def check_rows(rows: QueryRows) -> QueryRows:
@@ -100,6 +103,44 @@ def rows_in_pass(rows: QueryRows, now: Pass) -> range | list[int]:
     return as_range([row - now.offset for row in wanted if now.offset <= row < end])
 
 
+def copies_of_each(now: Pass, rows: int, samples: int, name: str) -> int:
+    """How many rows after each other belong to one sample, where a batch was expanded by beams or returned sequences.
+
+    Raises:
+        HookError: the rows are not so many copies of each sample, one after another.
+    """
+    each, rest = divmod(rows, samples)
+    if not each or rest or each not in now.copies:
+        raise HookError(
+            f"{name} has rows of a batch of {rows}, but the intervention was made for {samples} samples, and these "
+            f"rows are not equally many copies of each, one after another: make it for the inputs that you run"
+        )
+    return each
+
+
+def copies(rows: torch.Tensor) -> frozenset[int]:
+    """How many rows after each other may be taken for one: numbers k such that rows come as k copies of each.
+
+    Args:
+        rows: what the language model is given, ids [batch pos] or embeddings [batch pos d_model].
+
+    Example:
+        >>> sorted(copies(torch.tensor([[5, 6], [5, 6], [7, 8], [7, 8]])))
+        [1, 2]
+    """
+    batch = len(rows)
+    return frozenset(k for k in range(1, batch + 1) if batch % k == 0 and (k == 1 or _alike(rows, k)))
+
+
+def _alike(rows: torch.Tensor, k: int) -> bool:
+    """Whether each block of k rows holds the same row k times, but for rounding in the image's embeddings."""
+    blocks = rows.detach().unflatten(0, (-1, k))
+    if not rows.is_floating_point():
+        return bool((blocks == blocks[:, :1]).all())
+    off = (blocks - blocks[:, :1]).abs().amax()
+    return bool(off <= rows.detach().abs().amax() * min(32 * torch.finfo(rows.dtype).eps, 0.02))
+
+
 def as_range(rows: list[int]) -> range | list[int]:
     """A range where the rows follow each other, the list itself otherwise."""
     return range(rows[0], rows[-1] + 1) if rows and rows == [*range(rows[0], rows[-1] + 1)] else rows
@@ -110,7 +151,23 @@ def as_index(rows: range | list[int]) -> slice | list[int]:
     return slice(rows.start, rows.stop) if isinstance(rows, range) else rows
 
 
-class RowHookPoint(HookPoint):
+class Point(HookPoint):
+    """A hook point that counts how often functions were put on or taken off, on all points together."""
+
+    changes = 0
+
+    def add_hook(self, *args: Any, **kwargs: Any) -> Any:
+        """Put a function on; see TransformerLens."""
+        Point.changes += 1
+        return super().add_hook(*args, **kwargs)
+
+    def remove_hooks(self, *args: Any, **kwargs: Any) -> None:
+        """Take functions off; see TransformerLens."""
+        Point.changes += 1
+        super().remove_hooks(*args, **kwargs)
+
+
+class RowHookPoint(Point):
     """A hook point on [batch head row key] tensors, whose row axis holds only the rows that somebody asked for."""
 
     def __init__(self) -> None:

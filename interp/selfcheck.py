@@ -12,7 +12,7 @@ import transformers
 from torch import Tensor
 
 from interp.compat import cache_in, cache_name
-from interp.errors import ModelError
+from interp.errors import HookError, ModelError
 from interp.generation import same_positions
 from interp.interventions import ScaleImageLogits, Untouched
 from interp.prefix import Prefix
@@ -43,7 +43,7 @@ def check_on_load(vlm: HookedVLM) -> None:
     Raises:
         ModelError: one of them does not hold; it names the claim, and which versions of the libraries are proved.
     """
-    implementations = [before for _, before in vlm._wiring.implementations.values()]
+    implementations = vlm._wiring.implementations.names
     vision = vlm.model.config.vision_config.model_type
     text = vlm.model.config.get_text_config().model_type
     key = (type(vlm.model).__name__, text, vision, transformers.__version__, str(vlm.dtype), *implementations)
@@ -146,8 +146,11 @@ def _check(
             seen.append(pattern)
             return torch.nn.functional.one_hot(torch.zeros_like(pattern[..., 0]).long(), pattern.shape[-1]).to(pattern)
 
-        with vlm.hooks([(name, shift)], query_rows=rows):
-            moved = run()
+        try:
+            with vlm.hooks([(name, shift)], query_rows=rows):
+                moved = run()
+        except HookError as error:
+            raise _failed(vlm, claim, str(error)) from None
         if len(seen) != 1:
             raise _failed(vlm, claim, f"{name} fired {len(seen)} times in one run")
         if not torch.allclose(seen[0].sum(-1), torch.ones_like(seen[0].sum(-1)), atol=1e-4):

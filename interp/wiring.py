@@ -12,11 +12,15 @@ from torch.utils.hooks import RemovableHandle
 from transformer_lens.hook_points import HookPoint
 from transformers import PreTrainedModel
 
-from interp.attention import KEY_PREFIX, SITES, AttentionPoints, hook_attention, unhook_attention
+from interp.attention import SITES, AttentionPoints
 from interp.compat import cache_in
 from interp.errors import HookError, ModelError
 from interp.families import Family, Tower
-from interp.rows import Pass, show, visit
+from interp.guard import Guard
+from interp.implementations import Implementations
+from interp.links import Links, TorchHook
+from interp.rows import Pass, Point, copies, show, visit
+from interp.turns import OUTERMOST
 
 
 class BlockPoints(nn.Module):
@@ -25,8 +29,8 @@ class BlockPoints(nn.Module):
     def __init__(self) -> None:
         """Make the residual-stream points and the attention's."""
         super().__init__()
-        self.hook_resid_pre, self.hook_resid_mid, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
-        self.hook_attn_out, self.hook_mlp_out = HookPoint(), HookPoint()
+        self.hook_resid_pre, self.hook_resid_mid, self.hook_resid_post = Point(), Point(), Point()
+        self.hook_attn_out, self.hook_mlp_out = Point(), Point()
         self.attn = AttentionPoints()
 
 
@@ -45,7 +49,7 @@ class OnePoint(nn.Module):
     def __init__(self, name: str) -> None:
         """Make the point."""
         super().__init__()
-        self.add_module(name, HookPoint())
+        self.add_module(name, Point())
 
 
 def submodule(root: nn.Module, path: str) -> Any:
@@ -71,46 +75,64 @@ class Wiring:
         """Remember the model and the points of its text and vision blocks and its ends; nothing is attached yet."""
         self.model, self.family, self.points, self.now = model, family, points, now
         self.handles: list[RemovableHandle] = []
-        self.modules: list[nn.Module] = []
-        self.implementations: dict[int, tuple[Any, str]] = {}
         self.projected = points[2]["projector"]
         self.image_ids: Tensor | None = None
+        every = [point for tower in points[:2] for point in tower.modules() if isinstance(point, HookPoint)]
+        self.implementations = Implementations()
+        self.guard = Guard(model, [*every, *points[2].values()], self.implementations)
+        self._batch = 0
 
     def attach(self) -> None:
         """Attach all hook points; on failure nothing stays behind."""
         text, vision, ends = self.points
+        self.guard.links = Links(self.model)
         try:
-            self._keep(self.model.register_forward_pre_hook(self._note_ids, with_kwargs=True))
-            self._keep(self.model.register_forward_hook(self._forget_ids, always_call=True))
-            language = submodule(self.model, self.family.language)
-            self._keep(language.register_forward_pre_hook(self._begin_pass, with_kwargs=True))
+            self.handles += self.guard.doors(OUTERMOST, self.model)
+            self._keep(self.model.register_forward_pre_hook(TorchHook(self._note_ids), with_kwargs=True))
+            self._keep(self.model.register_forward_hook(TorchHook(self._forget_ids), always_call=True))
+            language = self._part(self.family.language)
+            self.handles += self.guard.doors("language", language)
+            self._keep(language.register_forward_pre_hook(TorchHook(self._begin_pass), with_kwargs=True))
             self._attach_tower(text_tower(self.model, self.family), text, follows_pass=True)
-            self._attach_tower(vision_tower(self.model, self.family), vision, follows_pass=False)
+            self.handles += self.guard.hearing(self.text_attentions, language)
+            tower = vision_tower(self.model, self.family)
+            encoder = self._part(tower.blocks.rpartition(".")[0])
+            self.handles += self.guard.doors("vision", encoder)
+            self._attach_tower(tower, vision, follows_pass=False)
+            self.handles += self.guard.hearing(self.implementations.modules[len(text) :], encoder)
             for path in (self.family.final_norm, self.family.unembed):
-                self._keep(submodule(self.model, path).register_forward_hook(partial(_show_output, ends[path])))
-            for config, before in self.implementations.values():
-                config._attn_implementation_internal = KEY_PREFIX + before
+                self._keep(self._part(path).register_forward_hook(TorchHook(_show_output, ends[path])))
+            self.implementations.take()
         except BaseException:
             self.detach()
             raise
 
     def detach(self) -> None:
-        """Take everything off: afterwards the model is what it was."""
+        """Take everything off: afterwards the model is what it was, or what it was changed to since."""
         for handle in self.handles:
             handle.remove()
-        for module in self.modules:
-            unhook_attention(module)
-        for config, before in self.implementations.values():
-            config._attn_implementation_internal = before
-        self.handles, self.modules, self.implementations = [], [], {}
+        self.handles = []
+        self.implementations.give_back()
 
     @property
     def text_attentions(self) -> list[nn.Module]:
         """The language model's attention modules, by layer; none while detached."""
-        return self.modules[: len(self.points[0])]
+        return self.implementations.modules[: len(self.points[0])]
 
     def _keep(self, handle: RemovableHandle) -> None:
         self.handles.append(handle)
+
+    def _part(self, path: str) -> Any:
+        """A part of the model that is hooked, and has to stay where it is."""
+        found = submodule(self.model, path)
+        self.guard.links.follow(path)
+        return found
+
+    def _part_of(self, root: nn.Module, at: str, path: str) -> Any:
+        """A part below one that is at a path of its own."""
+        found = submodule(root, path)
+        self.guard.links.follow(f"{at}.{path}")
+        return found
 
     def _note_ids(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note which of the ids that the model is given stand for the image, while somebody listens to it."""
@@ -131,11 +153,21 @@ class Wiring:
         self.now.offset = 0 if cache is None else int(cache.get_seq_length())
         if self.now.offset == 0:
             self.now.prompt = self.now.length
+        if torch.compiler.is_compiling():  # and nobody listens, or the pass would have been refused
+            return None
+        self._note_copies(rows)
         if not self.projected.has_hooks():
             return None
         if embedded is None or self.image_ids is None:
             raise HookError("projector.hook_out: which positions are the image's is known from input_ids: give these")
         return args, {**kwargs, "inputs_embeds": self._show_image(embedded)}
+
+    def _note_copies(self, rows: Tensor) -> None:
+        """Note which rows of a prompt are copies of each other; later passes have them in the same order."""
+        first = self.now.offset == 0
+        if first or len(rows) != self._batch:
+            self.now.copies = copies(rows) if first and self.guard.listening else frozenset({1})
+            self._batch = len(rows)
 
     def _show_image(self, embedded: Tensor) -> Tensor:
         """Show what the language model receives at the image positions, [image_token d_model] over the batch."""
@@ -147,29 +179,28 @@ class Wiring:
         return embedded.masked_scatter(where[..., None], shown) if changed else embedded
 
     def _attach_tower(self, tower: Tower, points: Any, *, follows_pass: bool) -> None:
-        for block, hooks in zip(submodule(self.model, tower.blocks), points, strict=True):
-            attention = submodule(block, tower.attention)
-            before = hook_attention(
-                attention, hooks.attn, self.now if follows_pass else Pass(), follows_pass=follows_pass
-            )
-            self.modules.append(attention)
-            self.implementations[id(attention.config)] = (attention.config, before)
-            self._keep(attention.register_forward_pre_hook(_join_windows, with_kwargs=True))
-            self._keep(block.register_forward_pre_hook(partial(_show_input, hooks.hook_resid_pre), with_kwargs=True))
-            self._keep(block.register_forward_hook(partial(_show_output, hooks.hook_resid_post), prepend=True))
-            norm = submodule(block, tower.mlp_norm)
-            self._keep(norm.register_forward_pre_hook(partial(_show_residual, hooks.hook_resid_mid)))
+        for place, (block, hooks) in enumerate(zip(self._part(tower.blocks), points, strict=True)):
+            at = f"{tower.blocks}.{place}"
+            part = partial(self._part_of, block, at)
+            attention = part(tower.attention)
+            now = self.now if follows_pass else Pass()
+            self.implementations.hook(attention, hooks.attn, now, follows_pass=follows_pass)
+            self._keep(attention.register_forward_pre_hook(TorchHook(_join_windows), with_kwargs=True))
+            self._keep(block.register_forward_pre_hook(TorchHook(_show_input, hooks.hook_resid_pre), with_kwargs=True))
+            self._keep(block.register_forward_hook(TorchHook(_show_output, hooks.hook_resid_post), prepend=True))
+            self._keep(part(tower.mlp_norm).register_forward_pre_hook(TorchHook(_show_residual, hooks.hook_resid_mid)))
             outs = (tower.attention_out or tower.attention, tower.mlp_out or tower.mlp)
             for path, point, gain in zip(
                 outs, (hooks.hook_attn_out, hooks.hook_mlp_out), tower.gains or ("", ""), strict=True
             ):
-                added = partial(_show_output, point, gain=partial(getattr, block, gain) if gain else None)
-                self._keep(submodule(block, path).register_forward_hook(added))
+                added = TorchHook(_show_output, point, gain=partial(getattr, block, gain) if gain else None)
+                self._keep(part(path).register_forward_hook(added))
             qkv = (hooks.attn.hook_q, hooks.attn.hook_k, hooks.attn.hook_v)
             each = [qkv] if len(tower.projections) == 1 else [(point,) for point in qkv]
             for path, own in zip(tower.projections, each, strict=True):
-                show_heads = partial(_show_heads, own, attention.head_dim)
-                self._keep(submodule(attention, path).register_forward_hook(show_heads))
+                show_heads = TorchHook(_show_heads, own, attention.head_dim)
+                projection = self._part_of(attention, f"{at}.{tower.attention}", path)
+                self._keep(projection.register_forward_hook(show_heads))
 
 
 def text_tower(model: PreTrainedModel, family: Family) -> Tower:

@@ -71,7 +71,7 @@ class Literal(LlamaAttention):
 @pytest.mark.parametrize("layer", [0, 1, 2])
 @pytest.mark.parametrize(
     "sabotage, reason",
-    [(Deaf, "fired 0 times"), (Twice, "fired 2 times"), (Ignores, "does not reach the output"), (Literal, "differs")],
+    [(Deaf, "did not attend"), (Twice, "fired 2 times"), (Ignores, "does not reach the output"), (Literal, "differs")],
 )
 def test_a_layer_that_does_not_do_as_its_hooks_say_is_refused(layer, sabotage, reason):
     model = tiny.model()
@@ -82,7 +82,7 @@ def test_a_layer_that_does_not_do_as_its_hooks_say_is_refused(layer, sabotage, r
 def test_a_vision_tower_that_does_not_do_as_its_hooks_say_is_refused():
     model = tiny.model()
     model.model.vision_tower.encoder.layers[0].self_attn.__class__ = DeafTower
-    refuse(model, "vision.blocks.0.attn.hook_pattern fired 0 times")
+    refuse(model, "vision.blocks.0.attn: hooks are on, but DeafTower did not attend")
 
 
 def test_rows_that_do_not_sum_to_one_are_refused(monkeypatch):

@@ -1,0 +1,98 @@
+"""Beams and returned sequences are edited as the sample they come from; a batch that is no such thing is refused."""
+
+import pytest
+import tiny
+import torch
+
+from interp.errors import HookError
+from interp.hooked_vlm import HookedVLM
+from interp.interventions import PerSample, ScaleImageLogits
+from interp.rows import copies
+
+FAMILIES = ("tiny-llava", "tiny-qwen2_5_vl", "tiny-gemma3", "tiny-llava_next")
+SAME = ("Where is the mug?",) * 2
+RAGGED = ("Where is the mug?", "Is the small cup on the left of the big table?")
+EACH = PerSample((ScaleImageLogits(-50, mode="add"), ScaleImageLogits(3.0)))
+EDITS = {
+    "uniform": ScaleImageLogits(-50, mode="add"),
+    "rows of its own": ScaleImageLogits(-50, mode="add", rows="after_image"),
+    "per sample": EACH,
+    "decoded": ScaleImageLogits(-50, mode="add", rows="generated"),
+}
+EXPANSIONS = ({"num_beams": 3}, {"num_return_sequences": 2, "do_sample": True})
+SETTINGS = {"max_new_tokens": 3, "min_new_tokens": 3, "return_dict_in_generate": True, "output_logits": True}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def vlm(request):
+    return HookedVLM.from_pretrained(request.param, dtype="float32", self_check=False)
+
+
+def batch(vlm, questions):
+    return vlm.prepare([tiny.photo(3), tiny.photo(4)], questions, prompt="paper")
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("questions", [SAME, RAGGED], ids=["same", "ragged"])
+@pytest.mark.parametrize("expansion", EXPANSIONS, ids=str)
+def test_each_row_gets_the_edit_of_its_own_sample(vlm, expansion, questions, edit):
+    inputs = batch(vlm, questions)
+    settings = {"do_sample": False, **SETTINGS, **expansion}
+    with torch.no_grad(), vlm.intervene(EDITS[edit], inputs):
+        wanted = vlm(inputs).logits[:, -1]
+        made = vlm.model.generate(**inputs.tensors, **settings)
+    each = len(made.logits[0]) // 2
+    assert each == max(expansion.get("num_beams", 1), expansion.get("num_return_sequences", 1))
+    torch.testing.assert_close(made.logits[0], wanted.repeat_interleave(each, 0), rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        plain = vlm.model.generate(**inputs.tensors, **settings)
+    assert all(not torch.allclose(a, b, atol=1e-4) for a, b in zip(made.logits[0], plain.logits[0], strict=True))
+
+
+def test_beams_of_a_batch_are_those_of_each_sample_alone(vlm):
+    """Beams change places inside their sample alone: tokens and scores of a batch are those of single runs."""
+    settings = {**SETTINGS, "num_beams": 3, "do_sample": False, "output_scores": True}
+    inputs = batch(vlm, SAME)
+    edits = EACH.parts[0], ScaleImageLogits(3.0, rows="generated")
+    with vlm.intervene(PerSample(edits), inputs):
+        together = vlm.model.generate(**inputs.tensors, **settings)
+    for number, (edit, seed) in enumerate(zip(edits, (3, 4), strict=True)):
+        single = vlm.prepare(tiny.photo(seed), SAME[0], prompt="paper")
+        with vlm.intervene(edit, single):
+            alone = vlm.model.generate(**single.tensors, **settings)
+        torch.testing.assert_close(together.sequences_scores[number], alone.sequences_scores[0], rtol=1e-4, atol=1e-4)
+        assert torch.equal(together.sequences[number, -3:], alone.sequences[0, -3:])
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("questions", [SAME, RAGGED], ids=["same", "ragged"])
+def test_a_batch_doubled_in_another_order_or_cut_is_refused(vlm, questions, edit):
+    inputs = batch(vlm, questions)
+    for tensors in (
+        {name: torch.cat([value, value]) for name, value in inputs.tensors.items()},
+        {name: value[: len(value) // 2] for name, value in inputs.tensors.items()},
+    ):
+        with (
+            torch.no_grad(),
+            pytest.raises(HookError, match="was made for 2"),
+            vlm.intervene(EDITS[edit], inputs),
+        ):
+            vlm.model(**tensors)
+
+
+def test_copies_are_blocks_of_rows_that_are_alike():
+    a, b = [1, 2, 3], [1, 2, 4]
+    for rows, wanted in (
+        ([a], {1}),
+        ([a, b], {1}),
+        ([a, a], {1, 2}),
+        ([a, a, b, b], {1, 2}),
+        ([a, b, a, b], {1}),
+        ([a, a, a, b, b, b], {1, 3}),
+        ([a, a, a, a], {1, 2, 4}),
+    ):
+        assert copies(torch.tensor(rows)) == wanted
+        embedded = torch.tensor(rows, dtype=torch.float32)[..., None].expand(-1, -1, 5)
+        assert copies(embedded) == wanted
+        assert copies(embedded.bfloat16()) == wanted
+        assert copies(embedded * (1 + 1e-7)) == wanted
