@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from interp.cli import Parser, add_debug_option, add_model_options, load, note_domain, note_random_weights, numbers, run
+from interp.cli import (
+    Parser,
+    add_debug_option,
+    add_model_options,
+    add_trust_option,
+    load,
+    note_domain,
+    note_random_weights,
+    numbers,
+    run,
+)
 from interp.errors import InputError
 from interp.overlap_command import add_overlap_command
 from interp.proof import CLAIMS
@@ -101,6 +111,7 @@ def build_parser() -> Parser:
     proof.add_argument("--device", default=None, help="where to run: cpu, cuda, cuda:1, auto (default: cpu)")
     proof.add_argument("--dtype", default="float32", help="float32, or another to see how far off it is")
     proof.add_argument("--revision", default=None, help="revision of the model on the hub")
+    add_trust_option(proof)
     add_debug_option(proof)
     proof.set_defaults(command=selfcheck_command)
     sets = commands.add_parser("datasets", help="list, check and fetch data sets", description=DATASETS)

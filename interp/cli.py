@@ -38,11 +38,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default=None, help="where to run: cpu, cuda, cuda:1, auto (default: cpu)")
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: the checkpoint's)")
     group.add_argument("--revision", default=None, help="revision of the model on the hub")
-    group.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        help="let Python code that comes with the model run; without, a model that brings some is refused",
-    )
+    add_trust_option(group)
     group.add_argument(
         "--prompt",
         choices=("chat", "paper", "raw"),
@@ -51,6 +47,15 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "holds the image placeholder (default: %(default)s)",
     )
     add_debug_option(parser)
+
+
+def add_trust_option(parser: Any) -> None:
+    """Add --trust-remote-code, which `load` reads."""
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="let Python code that comes with the model run; without, a model that brings some is refused",
+    )
 
 
 def add_debug_option(parser: argparse.ArgumentParser) -> None:
