@@ -106,21 +106,34 @@ class SharedLayer(DynamicLayer):
         return SharedKeyValues(self.prompt, KeyValues(key, value))
 
 
-def shared_cache(cache: Any, samples: list[int]) -> DynamicCache | None:
+def whole_cache(config: Any) -> DynamicCache | None:
+    """An empty cache as transformers makes it for a model of this configuration; None where one of its layers forgets.
+
+    A layer that drops keys behind its window, or keeps a state, can not take back the last position of what it was
+    given.
+    """
+    cache = DynamicCache(config=config)
+    return cache if _keeps_all(cache) else None
+
+
+def shared_cache(cache: Any, samples: list[int], length: int) -> DynamicCache | None:
     """A cache whose rows share the prompt that another one holds; None where its layers are of other kinds.
 
     Args:
         cache: of the prompt, [sample kv_head key d_head] in each layer.
         samples: which of its samples are wanted.
+        length: how many positions of the prompt are shared.
     """
-    if not all(type(layer) is DynamicLayer for layer in cache.layers):
+    if not _keeps_all(cache):
         return None
     whole = samples == list(range(len(cache.layers[0].keys)))
     shared = DynamicCache()
     shared.layers = [
-        SharedLayer(
-            KeyValues(layer.keys if whole else layer.keys[samples], layer.values if whole else layer.values[samples])
-        )
-        for layer in cache.layers
+        SharedLayer(KeyValues(*(kept[:, :, :length] if whole else kept[samples, :, :length] for kept in both)))
+        for both in ((layer.keys, layer.values) for layer in cache.layers)
     ]
     return shared
+
+
+def _keeps_all(cache: Any) -> bool:
+    return bool(cache.layers) and all(type(layer) is DynamicLayer for layer in cache.layers)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -148,6 +150,19 @@ def inputs(hooked: HookedVLM, samples: int = 1, *, ragged: bool = True, **option
     """A batch of questions, of different lengths if `ragged`, each about a photo of its own."""
     questions = list(QUESTIONS[:samples]) if ragged else [QUESTIONS[0]] * samples
     return hooked.prepare([photo(seed) for seed in range(samples)], questions, **options)
+
+
+@contextmanager
+def passes(hooked: HookedVLM) -> Iterator[list[tuple[int, ...]]]:
+    """The shapes [batch position] of the ids of every run of the model meanwhile."""
+    shapes: list[tuple[int, ...]] = []
+    note = hooked.model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    try:
+        yield shapes
+    finally:
+        note.remove()
 
 
 MODELS = (("clip", 2, "sdpa"), ("clip", 4, "eager"), ("siglip", 4, "sdpa"), ("siglip", 2, "eager"))
