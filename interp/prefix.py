@@ -11,9 +11,11 @@ import copy
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -136,7 +138,7 @@ class Prefix:
         for part, cache, step in self._parts(interventions, chosen, ()):
             edits = [(name, hook) for name, hook in self._hooks(part, chosen) if hook.query_rows in DECODED]
             with self.vlm.hooks(edits), sharing(self.vlm._wiring.text_attentions, cache.layers):
-                tokens = self._decode(cache, step.logits.flatten(0, 1).argmax(-1), len(part), settings)
+                tokens = self._decode(cache, step.logits.argmax(-1).flatten(), len(part), settings)
             answers += [
                 as_generation(self.vlm, own, settings, first)
                 for own, first in zip(tokens.chunk(len(part)), step.logits, strict=True)
@@ -206,9 +208,9 @@ class Prefix:
                 logits_to_keep=1,
                 **self._positions(mask, samples),
             )
-        shape = (len(interventions), len(samples))
-        captured = {name: value.unflatten(0, shape) for name, value in kept.items()}
-        return cache, Step(output.logits[:, -1].float().unflatten(0, shape), captured)
+        apart = partial(rearrange, pattern="(times sample) ... -> times sample ...", sample=len(samples))
+        captured = {name: apart(value) for name, value in kept.items()}
+        return cache, Step(apart(output.logits[:, -1].float()), captured)
 
     def _hooks(self, interventions: list[Intervention], samples: list[int]) -> list[Hook]:
         """The hooks of every (intervention, sample) pair, as rows of one batch."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
@@ -31,16 +32,20 @@ class KeyValues:
 
     def dots(self, query: Float[Tensor, "batch head row d_head"]) -> Float[Tensor, "batch head row key"]:
         """Dot products with every key, in at least fp32; key heads laid out as `repeat_interleave` would."""
-        batch, heads, rows, width = query.shape
         exact = torch.promote_types(query.dtype, torch.float32)
-        grouped = query.to(exact).reshape(batch, self.key.shape[1], -1, width)
-        return (grouped @ self.key.to(exact).transpose(2, 3)).view(batch, heads, rows, self.length)
+        return self._by_head(self._by_kv_head(query.to(exact)) @ self.key.to(exact).mT, query.shape[2])
 
     def mix(self, pattern: Float[Tensor, "batch head row key"]) -> Float[Tensor, "batch head row d_head"]:
         """The values, mixed by a pattern, in its dtype."""
-        batch, heads, rows, keys = pattern.shape
-        grouped = pattern.reshape(batch, self.value.shape[1], -1, keys)
-        return (grouped @ self.value.to(pattern.dtype)).view(batch, heads, rows, self.value.shape[3])
+        return self._by_head(self._by_kv_head(pattern) @ self.value.to(pattern.dtype), pattern.shape[2])
+
+    def _by_kv_head(self, rows: Tensor) -> Tensor:
+        """All rows of the query heads that a key head serves, one after the other."""
+        return rearrange(rows, "batch (kv_head group) row x -> batch kv_head (group row) x", kv_head=self.key.shape[1])
+
+    def _by_head(self, found: Tensor, rows: int) -> Tensor:
+        """The reverse of `_by_kv_head`."""
+        return rearrange(found, "batch kv_head (group row) x -> batch (kv_head group) row x", row=rows)
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,12 @@ class SharedKeyValues:
     def _by_sample(self, rows: Tensor) -> Tensor:
         """[batch head row x] as [sample head batch/sample*row x]: all rows of a sample meet its keys at once."""
         samples = len(self.prompt.key)
-        return rows.unflatten(0, (-1, samples)).permute(1, 2, 0, 3, 4).flatten(2, 3)
+        return rearrange(rows, "(times sample) head row x -> sample head (times row) x", sample=samples)
 
     def _by_row(self, found: Tensor, batch: int) -> Tensor:
         """The reverse of `_by_sample`."""
         times = batch // len(self.prompt.key)
-        return found.unflatten(2, (times, -1)).permute(2, 0, 1, 3, 4).flatten(0, 1)
+        return rearrange(found, "sample head (times row) x -> (times sample) head row x", times=times)
 
 
 class SharedLayer(DynamicLayer):
