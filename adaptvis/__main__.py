@@ -176,6 +176,7 @@ def answer_command(options: argparse.Namespace) -> int:
         options=listed,
         prompt=options.prompt,
         max_new_tokens=options.max_new_tokens,
+        keep_untouched=True,
     )
     print(f"untouched: {found.untouched!r} (first token {found.confidence:.1%})")
     print(f"{found.policy}: {found.text!r} (first token {found.probability:.1%})")

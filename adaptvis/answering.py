@@ -1,4 +1,4 @@
-"""Answering: one prefill, the untouched first token, the policy's choice, and the answer under it."""
+"""Answering: one prefill that says the untouched first token, the policy's choice, and the answer under it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from adaptvis.confidence import of_policy
 from adaptvis.policies import Baseline, Policy
-from interp.interventions import PerSample, Untouched
+from interp.interventions import Intervention, PerSample, Untouched
 from interp.prefix import share_prefill
 from interp.reprs import fits_a_cell
 
@@ -26,7 +26,7 @@ class Answer:
 
     Attributes:
         text: the greedy answer under the chosen intervention.
-        untouched: the greedy answer of the model as it is.
+        untouched: the greedy answer of the model as it is; None unless it was asked for.
         confidence: of the untouched first token, by the policy's measure, fp32.
         branch: which way the policy went.
         policy, intervention: their settings, as text.
@@ -34,7 +34,7 @@ class Answer:
     """
 
     text: str
-    untouched: str
+    untouched: str | None
     confidence: float
     branch: str
     policy: str
@@ -52,8 +52,19 @@ def answer(
     options: Sequence[str] = (),
     prompt: str = "chat",
     max_new_tokens: int = 10,
+    keep_untouched: bool = False,
 ) -> Answer:
-    """Answer one question about one photo under a policy; `options` are for a policy that goes by them.
+    """Answer one question about one photo under a policy.
+
+    Args:
+        vlm: the model.
+        image: the photo.
+        question: what is asked about it.
+        policy: which intervention it is answered under; none by default.
+        options: the words to choose from, for a policy that goes by them.
+        prompt: the style of the prompt; see `interp.inputs.prepare`.
+        max_new_tokens: at most so many tokens.
+        keep_untouched: answer as the model is, too: `Answer.untouched`, a second row of every decoding step.
 
     Example:
         >>> answer(vlm, "photo.jpg", "Where is the mug in the photo?", AdaptVis(0.5, 1.5, 0.4)).text
@@ -63,7 +74,15 @@ def answer(
         SpatialLensError: the photo, the question or the policy can not be used.
     """
     inputs = vlm.prepare(image, question, prompt=prompt)
-    return answer_batch(vlm, inputs, policy or Baseline(), options=[options], max_new_tokens=max_new_tokens)[0]
+    (found,) = answer_batch(
+        vlm,
+        inputs,
+        policy or Baseline(),
+        options=[options],
+        max_new_tokens=max_new_tokens,
+        keep_untouched=keep_untouched,
+    )
+    return found
 
 
 def answer_batch(
@@ -73,18 +92,24 @@ def answer_batch(
     *,
     options: Sequence[Sequence[str]] | None = None,
     max_new_tokens: int = 10,
+    keep_untouched: bool = False,
 ) -> tuple[Answer, ...]:
-    """Answer a batch, each sample under the intervention that the policy chooses for it: one prefill for all."""
+    """Answer a batch, each sample under the intervention that the policy chooses for it: one prefill for all.
+
+    Settings are those of `answer`, `options` a list for each sample.
+    """
     prefix = share_prefill(vlm, inputs)
     listed = [()] * len(inputs) if options is None else options
     confidences = of_policy(policy, vlm.processor.tokenizer, prefix.step([Untouched()]).logits[0], listed)
     chosen = tuple(policy.choose(sure) for sure in confidences)
-    untouched, edited = prefix.generate([Untouched(), PerSample(chosen)], max_new_tokens)
+    wanted: list[Intervention] = [PerSample(chosen)]
+    wanted += [Untouched()] if keep_untouched else []
+    edited, *untouched = prefix.generate(wanted, max_new_tokens)
     tokens = vlm.processor.tokenizer.convert_ids_to_tokens(edited.tokens[:, 0].tolist())
     return tuple(
         Answer(
             text=edited.texts[sample],
-            untouched=untouched.texts[sample],
+            untouched=untouched[0].texts[sample] if untouched else None,
             confidence=confidences[sample],
             branch=policy.branch(confidences[sample]),
             policy=str(policy),

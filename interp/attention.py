@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakSet, ref
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
@@ -151,7 +152,7 @@ def hooked_attention(
     edited = _edited_rows(site, module, query, seen, attention_mask, kwargs)
     weights: Tensor | None
     if edited is not None and len(edited.rows) == query.shape[2]:
-        out, weights = edited.z.transpose(1, 2).contiguous(), edited.pattern if site.returns_weights else None
+        out, weights = _by_row(edited.z).contiguous(), edited.pattern if site.returns_weights else None
     elif isinstance(seen, SharedKeyValues):
         out, weights = _attend(module, query, seen, attention_mask, kwargs), None
     else:
@@ -177,7 +178,7 @@ class EditedRows:
 
     def written_over(self, out: Float[Tensor, "batch row head d_head"]) -> Tensor:
         """Put these rows in place of the kernel's; out of place when a gradient has to flow through both."""
-        z = self.z.transpose(1, 2).to(out.dtype)
+        z = _by_row(self.z).to(out.dtype)
         if torch.is_grad_enabled() and (z.requires_grad or out.requires_grad):
             return out.index_copy(1, torch.tensor(list(self.rows), device=out.device), z)
         out[:, as_index(self.rows)] = z
@@ -247,7 +248,12 @@ def _attend(
     visible, bias = _visibility(mask, range(query.shape[2]), query, seen.length, _is_causal(module, kwargs))
     scores = logits if bias is None else logits + bias
     scores = scores if visible is None else scores.masked_fill(~visible, -torch.inf)
-    return seen.mix(_softmax(scores, visible)).to(query.dtype).transpose(1, 2).contiguous()
+    return _by_row(seen.mix(_softmax(scores, visible)).to(query.dtype)).contiguous()
+
+
+def _by_row(z: Float[Tensor, "batch head row d_head"]) -> Float[Tensor, "batch row head d_head"]:
+    """What heads mixed, as the output projection takes it."""
+    return rearrange(z, "batch head row d_head -> batch row head d_head")
 
 
 def _softmax(scores: Tensor, visible: Tensor | None) -> Tensor:
@@ -320,8 +326,8 @@ def _visit_heads(point: HookPoint, tensor: Float[Tensor, "batch head pos d_head"
     """Show a [batch head pos d_head] tensor as [batch pos head d_head]; a copy, so that a KV cache stays its own."""
     if not point.has_hooks():
         return tensor
-    shown, changed = visit(point, tensor.transpose(1, 2).clone())
-    return shown.transpose(1, 2) if changed else tensor
+    shown, changed = visit(point, rearrange(tensor, "batch head pos d_head -> batch pos head d_head").clone())
+    return rearrange(shown, "batch pos head d_head -> batch head pos d_head") if changed else tensor
 
 
 def _previous_of(module: Any, implementation: str) -> Callable[..., tuple[Tensor, Any]]:

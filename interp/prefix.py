@@ -1,7 +1,8 @@
 """Prefix: one prefill, many interventions on the last prompt row and on what follows, each at the price of one token.
 
 Rows before the last one are the same whatever is done to the last one, so their keys and values are computed once and
-kept. An intervention that touches earlier rows does not fit and is refused.
+kept. What the untouched last row says is known from the same run. An intervention that touches earlier rows does not
+fit and is refused.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import copy
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,10 +27,12 @@ from interp.generation import Generation, as_generation, end_tokens, greedy_sett
 from interp.interventions import Hook, Intervention, PerSample
 from interp.reprs import fits_a_cell
 from interp.rows import ROW_POINTS, RowHook
-from interp.shared import shared_cache
+from interp.shared import shared_cache, whole_cache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+
+    from transformers import DynamicCache
 
     from interp.hooked_vlm import HookedVLM
     from interp.inputs import VLMInputs
@@ -72,7 +77,7 @@ class Prefix:
     """
 
     def __init__(self, vlm: HookedVLM, inputs: VLMInputs, *, chunk: int = 64) -> None:
-        """Run all prompt tokens but the last.
+        """Run the prompt once: up to its last token, and with it where its keys can be taken off again.
 
         Args:
             vlm: the model.
@@ -91,22 +96,19 @@ class Prefix:
 
     def _fill(self) -> None:
         """Run the prompt without its last token, and keep the keys and values."""
-        vlm, inputs = self.vlm, self.inputs
         self._check_ready()
-        tensors = {
-            name: value[:, :-1] if value.shape == inputs.input_ids.shape else value
-            for name, value in inputs.tensors.items()
-        }
-        inner = vlm.model.model
+        cache = whole_cache(self.vlm.model.config)
+        inner = self.vlm.model.model
         before = getattr(inner, "rope_deltas", None)
         try:
-            with torch.no_grad():
-                self._cache = cache_in(vlm.model(**tensors, use_cache=True, logits_to_keep=1))
+            output = self._prefill(cache)
             # of families whose positions count the image as fewer than its tokens
             self._position_shift = getattr(inner, "rope_deltas", None)
         finally:
             if hasattr(inner, "rope_deltas"):
                 inner.rope_deltas = before
+        self._cache = cache_in(output)
+        self._said = None if cache is None else output.logits[:, -1].float()
 
     def step(
         self,
@@ -127,12 +129,8 @@ class Prefix:
         """
         _check_several(interventions)
         chosen = list(range(len(self.inputs))) if samples is None else list(samples)
-        many = max(self.chunk // max(len(chosen), 1), 1)
         with self.vlm.turn():
-            parts = [
-                self._run(list(interventions[start : start + many]), chosen, capture)[1]
-                for start in range(0, len(interventions), many)
-            ]
+            parts = [step for _, _, step in self._parts(interventions, chosen, capture)]
         captured = {name: torch.cat([part.captured[name] for part in parts]) for name in parts[0].captured}
         return Step(torch.cat([part.logits for part in parts]), captured)
 
@@ -145,29 +143,63 @@ class Prefix:
         _check_several(interventions)
         settings = greedy_settings(self.vlm, max_new_tokens)
         chosen = list(range(len(self.inputs)))
-        many = max(self.chunk // len(chosen), 1)
         answers: list[Generation] = []
-        for start in range(0, len(interventions), many):
-            part = list(interventions[start : start + many])
-            with self.vlm.turn():
-                cache, step = self._run(part, chosen, ())
+        with self.vlm.turn():
+            for part, cache, step in self._parts(interventions, chosen, ()):
                 edits = [(name, hook) for name, hook in self._hooks(part, chosen) if hook.query_rows in DECODED]
                 with self.vlm.hooks(edits), sharing(self.vlm._wiring.text_attentions, cache.layers):
-                    tokens = self._decode(cache, step.logits.flatten(0, 1).argmax(-1), len(part), settings)
-            answers += [
-                as_generation(self.vlm, own, settings, first)
-                for own, first in zip(tokens.chunk(len(part)), step.logits, strict=True)
-            ]
+                    tokens = self._decode(cache, step.logits.argmax(-1).flatten(), len(part), settings)
+                answers += [
+                    as_generation(self.vlm, own, settings, first)
+                    for own, first in zip(tokens.chunk(len(part)), step.logits, strict=True)
+                ]
         return answers
+
+    def _prefill(self, cache: DynamicCache | None) -> Any:
+        """The run that is shared: of the whole prompt into `cache` if there is one, else of all tokens but the last."""
+        inputs, given = self.inputs, dict(self.inputs.tensors)
+        if cache is None:
+            given = {
+                name: value[:, :-1] if value.shape == inputs.input_ids.shape else value for name, value in given.items()
+            }
+        else:
+            given[cache_name(self.vlm.model)] = cache
+        with torch.no_grad():
+            return self.vlm.model(**given, use_cache=True, logits_to_keep=1)
 
     def _check_ready(self) -> None:
         self.vlm.check_wrapped()
         if any(point.has_hooks() for point in self.vlm.hook_dict.values()):
             raise HookError("hooks are on: use a Prefix outside of them, and give it interventions instead")
 
+    def _parts(
+        self, interventions: Sequence[Intervention], samples: list[int], capture: Sequence[str]
+    ) -> Iterator[tuple[list[Intervention], Any, Step]]:
+        """Interventions by the chunk, with the cache and the step of each chunk.
+
+        Where none of them edits anything, the prefill has said it all. Beside one that does, the untouched row is run
+        like the others, so that what is compared was computed alike.
+        """
+        self._check_ready()
+        known = self._said is not None and not capture and not self._edit_anything(interventions, samples)
+        many = max(self.chunk // max(len(samples), 1), 1)
+        for start in range(0, len(interventions), many):
+            part = list(interventions[start : start + many])
+            yield part, *(self._known(part, samples) if known else self._run(part, samples, capture))
+
+    def _edit_anything(self, interventions: Sequence[Intervention], samples: list[int]) -> bool:
+        return any(self._hooks([each], samples) for each in interventions)
+
+    def _known(self, interventions: list[Intervention], samples: list[int]) -> tuple[Any, Step]:
+        """The step of every (intervention, sample) pair that edits nothing: the last row of the prefill."""
+        assert self._said is not None
+        return (
+            shared_cache(self._cache, samples, self.length),
+            Step(self._said[samples].repeat(len(interventions), 1, 1), {}),
+        )
+
     def _run(self, interventions: list[Intervention], samples: list[int], capture: Sequence[str]) -> tuple[Any, Step]:
         """One step of every (intervention, sample) pair, as rows of one batch."""
-        self._check_ready()
         hooks: list[tuple[Any, Callable[..., Any]]] = list(self._hooks(interventions, samples))
         kept: dict[str, Tensor] = {}
         if capture:
@@ -186,9 +218,9 @@ class Prefix:
                 logits_to_keep=1,
                 **self._positions(mask, samples),
             )
-        shape = (len(interventions), len(samples))
-        captured = {name: value.unflatten(0, shape) for name, value in kept.items()}
-        return cache, Step(output.logits[:, -1].float().unflatten(0, shape), captured)
+        apart = partial(rearrange, pattern="(times sample) ... -> times sample ...", sample=len(samples))
+        captured = {name: apart(value) for name, value in kept.items()}
+        return cache, Step(apart(output.logits[:, -1].float()), captured)
 
     def _hooks(self, interventions: list[Intervention], samples: list[int]) -> list[Hook]:
         """The hooks of every (intervention, sample) pair, as rows of one batch."""
@@ -205,7 +237,7 @@ class Prefix:
 
     def _branch(self, samples: list[int], times: int) -> Any:
         """A cache that begins with the samples' kept keys and values for each intervention, shared where it can be."""
-        shared = shared_cache(self._cache, samples)
+        shared = shared_cache(self._cache, samples, self.length - 1)
         if shared is not None:
             return shared
         branch = copy.copy(self._cache)
@@ -227,6 +259,7 @@ class Prefix:
         """Continue greedily from the first tokens [row]; returns ids [row step], padded after each row's end."""
         ends = torch.tensor(end_tokens(settings), device=first.device)
         mask = self.inputs.attention_mask.repeat(times, 1)
+        given = {cache_name(self.vlm.model): cache}
         tokens, done = [first], torch.isin(first, ends)
         while len(tokens) < settings.max_new_tokens and not bool(done.all()):
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
@@ -234,7 +267,7 @@ class Prefix:
                 output = self.vlm.model(
                     input_ids=tokens[-1][:, None],
                     attention_mask=mask,
-                    **{cache_name(self.vlm.model): cache},
+                    **given,
                     use_cache=True,
                     **self._positions(mask, list(range(len(self.inputs)))),
                 )

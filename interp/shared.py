@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
@@ -34,16 +35,20 @@ class KeyValues:
 
     def dots(self, query: Float[Tensor, "batch head row d_head"]) -> Float[Tensor, "batch head row key"]:
         """Dot products with every key, in at least fp32; key heads laid out as `repeat_interleave` would."""
-        batch, heads, rows, width = query.shape
         exact = torch.promote_types(query.dtype, torch.float32)
-        grouped = query.to(exact).reshape(batch, self.key.shape[1], -1, width)
-        return (grouped @ self.key.to(exact).transpose(2, 3)).view(batch, heads, rows, self.length)
+        return self._by_head(self._by_kv_head(query.to(exact)) @ self.key.to(exact).mT, query.shape[2])
 
     def mix(self, pattern: Float[Tensor, "batch head row key"]) -> Float[Tensor, "batch head row d_head"]:
         """The values, mixed by a pattern, in its dtype."""
-        batch, heads, rows, keys = pattern.shape
-        grouped = pattern.reshape(batch, self.value.shape[1], -1, keys)
-        return (grouped @ self.value.to(pattern.dtype)).view(batch, heads, rows, self.value.shape[3])
+        return self._by_head(self._by_kv_head(pattern) @ self.value.to(pattern.dtype), pattern.shape[2])
+
+    def _by_kv_head(self, rows: Tensor) -> Tensor:
+        """All rows of the query heads that a key head serves, one after the other."""
+        return rearrange(rows, "batch (kv_head group) row x -> batch kv_head (group row) x", kv_head=self.key.shape[1])
+
+    def _by_head(self, found: Tensor, rows: int) -> Tensor:
+        """The reverse of `_by_kv_head`."""
+        return rearrange(found, "batch kv_head (group row) x -> batch (kv_head group) row x", row=rows)
 
 
 @fits_a_cell()
@@ -82,12 +87,12 @@ class SharedKeyValues:
     def _by_sample(self, rows: Tensor) -> Tensor:
         """[batch head row x] as [sample head batch/sample*row x]: all rows of a sample meet its keys at once."""
         samples = len(self.prompt.key)
-        return rows.unflatten(0, (-1, samples)).permute(1, 2, 0, 3, 4).flatten(2, 3)
+        return rearrange(rows, "(times sample) head row x -> sample head (times row) x", sample=samples)
 
     def _by_row(self, found: Tensor, batch: int) -> Tensor:
         """The reverse of `_by_sample`."""
         times = batch // len(self.prompt.key)
-        return found.unflatten(2, (times, -1)).permute(2, 0, 1, 3, 4).flatten(0, 1)
+        return rearrange(found, "sample head (times row) x -> (times sample) head row x", times=times)
 
 
 class SharedLayer(DynamicLayer):
@@ -110,21 +115,34 @@ class SharedLayer(DynamicLayer):
         return SharedKeyValues(self.prompt, KeyValues(key, value))
 
 
-def shared_cache(cache: Any, samples: list[int]) -> DynamicCache | None:
+def whole_cache(config: Any) -> DynamicCache | None:
+    """An empty cache as transformers makes it for a model of this configuration; None where one of its layers forgets.
+
+    A layer that drops keys behind its window, or keeps a state, can not take back the last position of what it was
+    given.
+    """
+    cache = DynamicCache(config=config)
+    return cache if _keeps_all(cache) else None
+
+
+def shared_cache(cache: Any, samples: list[int], length: int) -> DynamicCache | None:
     """A cache whose rows share the prompt that another one holds; None where its layers are of other kinds.
 
     Args:
         cache: of the prompt, [sample kv_head key d_head] in each layer.
         samples: which of its samples are wanted.
+        length: how many positions of the prompt are shared.
     """
-    if not all(type(layer) is DynamicLayer for layer in cache.layers):
+    if not _keeps_all(cache):
         return None
     whole = samples == list(range(len(cache.layers[0].keys)))
     shared = DynamicCache()
     shared.layers = [
-        SharedLayer(
-            KeyValues(layer.keys if whole else layer.keys[samples], layer.values if whole else layer.values[samples])
-        )
-        for layer in cache.layers
+        SharedLayer(KeyValues(*(kept[:, :, :length] if whole else kept[samples, :, :length] for kept in both)))
+        for both in ((layer.keys, layer.values) for layer in cache.layers)
     ]
     return shared
+
+
+def _keeps_all(cache: Any) -> bool:
+    return bool(cache.layers) and all(type(layer) is DynamicLayer for layer in cache.layers)

@@ -7,6 +7,7 @@ from functools import partial, reduce
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformer_lens.hook_points import HookPoint
@@ -315,12 +316,11 @@ def _show_heads(points: tuple[HookPoint, ...], width: int, module: nn.Module, ar
     """Show a projection's output as [batch pos head d_head]; a fused one as queries, keys and values."""
     if not any(point.has_hooks() for point in points):
         return None
-    share = output.shape[-1] // len(points)
-    parts = [
-        _show(point, output.narrow(-1, place * share, share).unflatten(-1, (-1, width)), axes=4)
-        for place, point in enumerate(points)
-    ]
-    return torch.cat([part.flatten(-2) for part in parts], -1) if len(parts) > 1 else parts[0].reshape(output.shape)
+    parts = rearrange(output, "... (part head d_head) -> part ... head d_head", part=len(points), d_head=width)
+    shown = [_show(point, part, axes=4) for point, part in zip(points, parts, strict=True)]
+    if len(shown) == 1:  # no copy
+        return rearrange(shown[0], "... head d_head -> ... (head d_head)")
+    return rearrange(shown, "part ... head d_head -> ... (part head d_head)")
 
 
 def matching(known: Iterable[str], names: str | Iterable[str] | Callable[[str], bool]) -> list[str]:

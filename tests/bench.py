@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import platform
 import statistics
 import sys
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # above all that torch's profiler would say of itself on stderr
 
 from bench_models import prepared, random_llava, random_llava_next, random_qwen  # noqa: E402
 
@@ -37,6 +39,24 @@ from interp.trajectory import NORMALISATIONS, Trajectory, trajectory  # noqa: E4
 
 ROOT = Path(__file__).parent.parent
 PATTERNS = lambda name: name.startswith("blocks.") and name.endswith("attn.hook_pattern")  # noqa: E731
+BARS = {
+    "idle_hooks": 1.02,
+    "last_row_capture": 1.03,
+    "capture_memory": 2.0,
+    "capture_memory_anyres": 0.02,
+    "one_more_alpha": 0.01,
+    "one_more_alpha_gpu_7b": 0.02,
+    "adaptvis_first_token": 1.10,
+    "adaptvis_first_token_gpu_7b": None,
+    "adaptvis_first_token_batch_16": 1.3,
+    "adaptvis_answer": 0.50,
+    "grid_answers": 0.035,
+    "grid_first_tokens": 1 / 30,
+    "study_row": 1.10,
+    "batch_of_8_capture": None,
+}
+"""What each line must hold, of whatever shape unless one is named; None is measured and has no bar."""
+
 WIDEST = 0.04  # a wider interval of a ratio says that the machine was too noisy
 MIB = 2**20
 
@@ -54,7 +74,12 @@ class Line:
     unit: str = "ratio"
 
     @classmethod
-    def of(cls, values: list[float], bar: float | None, *, widest: float = WIDEST) -> Line:
+    def named(cls, name: str, values: list[float], *, suffix: str = "", unit: str = "ratio") -> Line:
+        """A line with the bar that is set for its name."""
+        return cls.of(values, BARS.get(name + suffix, BARS[name]), unit=unit)
+
+    @classmethod
+    def of(cls, values: list[float], bar: float | None, *, widest: float = WIDEST, unit: str = "ratio") -> Line:
         """The median of pairwise values and its bootstrap interval.
 
         `ok` is True where the whole interval is within the bar, else None where it is too wide to say.
@@ -68,7 +93,7 @@ class Line:
             ok = True
         elif bar is not None and high - low <= widest:
             ok = middle <= bar
-        return cls(middle, float(low), float(high), len(values), bar, ok)
+        return cls(middle, float(low), float(high), len(values), bar, ok, unit)
 
 
 def timed(run: Callable[[], object], device: str) -> float:
@@ -148,26 +173,26 @@ def measure(model: Any, processor: Any, *, pairs: int, side: int = 336, suffix: 
     def first_token() -> object:
         return model(**inputs.tensors, use_cache=True, logits_to_keep=1).logits.argmax(-1)
 
-    lines: dict[str, Line] = {}
+    values: dict[str, list[float]] = {}
     print(f"{device}: {pairs} pairs a line, some minutes; leave the machine alone", file=sys.stderr)
     with torch.no_grad():
-        lines["idle_hooks"] = Line.of(pairwise(idle, plain, vlm=vlm, pairs=pairs), 1.03)
-        lines["last_row_capture"] = Line.of(pairwise(capture, plain, vlm=vlm, pairs=pairs), 1.08)
-        lines["one_more_alpha"] = Line.of(marginal(), 0.05 if gpu else 0.10)
+        values["idle_hooks"] = pairwise(idle, plain, vlm=vlm, pairs=pairs)
+        values["last_row_capture"] = pairwise(capture, plain, vlm=vlm, pairs=pairs)
+        values["one_more_alpha"] = marginal()
         policy = AdaptVis(0.5, 1.5, 0.4)
         adaptive = pairwise(lambda: first_tokens(vlm, inputs, policy), first_token, vlm=vlm, pairs=pairs)
-        lines["adaptvis_first_token"] = Line.of(adaptive, None if gpu else 1.2)
+        values["adaptvis_first_token"] = adaptive
         if gpu:
-            lines |= gpu_lines(vlm, pairs=pairs, policy=policy)
+            values |= gpu_lines(vlm, pairs=pairs, policy=policy)
         if not suffix or gpu:
-            lines |= scheme_lines(vlm, inputs, pairs=pairs)
+            values |= scheme_lines(vlm, inputs, pairs=pairs)
         if not suffix:
-            lines["study_row"] = Line.of(pairwise(study_row(vlm, inputs), plain, vlm=vlm, pairs=pairs), 1.3)
-    return {name + suffix: line for name, line in lines.items()}
+            values["study_row"] = pairwise(study_row(vlm, inputs), plain, vlm=vlm, pairs=pairs)
+    return {name + suffix: Line.named(name, own, suffix=suffix) for name, own in values.items()}
 
 
 def first_tokens(vlm: HookedVLM, inputs: VLMInputs, policy: AdaptVis) -> torch.Tensor:
-    """The first answer token of each sample under a policy [batch]: one prefill and two single-token steps."""
+    """The first answer token of each sample under a policy [batch]: one prefill and a single-token step."""
     prefix = Prefix(vlm, inputs)
     chosen = tuple(policy.choose(sure) for sure in prefix.step([Untouched()]).confidence[0])
     return prefix.step([PerSample(chosen)]).logits[0].argmax(-1)
@@ -188,11 +213,11 @@ def study_row(vlm: HookedVLM, inputs: VLMInputs) -> Callable[[], object]:
     return lambda: overlap(looked(inputs), inputs.grids[0], regions=boxes, contrast=ROLES, **given)
 
 
-def scheme_lines(vlm: HookedVLM, inputs: VLMInputs, *, pairs: int) -> dict[str, Line]:
+def scheme_lines(vlm: HookedVLM, inputs: VLMInputs, *, pairs: int) -> dict[str, list[float]]:
     """AdaptVis and grids of settings, against the reference scheme: one whole eager generation for each setting."""
     grid = settings_grid(vlm.cfg.n_layers)
 
-    def times(ours: Callable[[], object], settings: int, tokens: int, pairs: int, bar: float) -> Line:
+    def times(ours: Callable[[], object], settings: int, tokens: int, pairs: int) -> list[float]:
         """Ours over so many generations of the reference, of which one is run and counted so often."""
 
         def reference() -> None:
@@ -202,14 +227,14 @@ def scheme_lines(vlm: HookedVLM, inputs: VLMInputs, *, pairs: int) -> dict[str, 
             finally:
                 vlm.model.set_attn_implementation("sdpa")
 
-        return Line.of([ratio / settings for ratio in pairwise(ours, reference, vlm=vlm, pairs=pairs)], bar)
+        return [ratio / settings for ratio in pairwise(ours, reference, vlm=vlm, pairs=pairs)]
 
     few = max(pairs // 4, 3)
     policy = AdaptVis(0.5, 1.5, 0.4)
     return {
-        "adaptvis_answer": times(lambda: answer_batch(vlm, inputs, policy), 2, 10, pairs, 1 / 1.8),
-        "grid_answers": times(lambda: Prefix(vlm, inputs).generate(grid, 10), len(grid), 10, few, 1 / 15),
-        "grid_first_tokens": times(lambda: Prefix(vlm, inputs).step(grid), len(grid), 1, few, 1 / 30),
+        "adaptvis_answer": times(lambda: answer_batch(vlm, inputs, policy), 2, 10, pairs),
+        "grid_answers": times(lambda: Prefix(vlm, inputs).generate(grid, 10), len(grid), 10, few),
+        "grid_first_tokens": times(lambda: Prefix(vlm, inputs).step(grid), len(grid), 1, few),
     }
 
 
@@ -220,7 +245,7 @@ def settings_grid(n_layers: int) -> list[Intervention]:
     return [Untouched(), *(ScaleImageLogits(alpha, layers=layers) for layers in windows for alpha in alphas)]
 
 
-def gpu_lines(vlm: HookedVLM, *, pairs: int, policy: AdaptVis) -> dict[str, Line]:
+def gpu_lines(vlm: HookedVLM, *, pairs: int, policy: AdaptVis) -> dict[str, list[float]]:
     """Batches, which only a GPU has room for."""
     eight, sixteen, single = prepared(vlm, 8), prepared(vlm, 16), prepared(vlm)
 
@@ -234,9 +259,9 @@ def gpu_lines(vlm: HookedVLM, *, pairs: int, policy: AdaptVis) -> dict[str, Line
         return vlm.model(**sixteen.tensors, use_cache=True, logits_to_keep=1).logits.argmax(-1)
 
     return {
-        "batch_of_8_capture": Line.of(pairwise(together, apart, vlm=vlm, pairs=pairs, pause=False), None),
-        "adaptvis_first_token_batch_16": Line.of(
-            pairwise(lambda: first_tokens(vlm, sixteen, policy), plain_sixteen, vlm=vlm, pairs=pairs), 1.3
+        "batch_of_8_capture": pairwise(together, apart, vlm=vlm, pairs=pairs, pause=False),
+        "adaptvis_first_token_batch_16": pairwise(
+            lambda: first_tokens(vlm, sixteen, policy), plain_sixteen, vlm=vlm, pairs=pairs
         ),
     }
 
@@ -252,8 +277,7 @@ def capture_memory(device: str) -> Line:
         with vlm.paused():
             plain = peak_bytes(lambda: model(**inputs.tensors, use_cache=False), device)
         ours = peak_bytes(lambda: vlm.run_with_cache(inputs, names_filter=PATTERNS), device)
-    extra = (ours - plain) / MIB
-    return Line(extra, extra, extra, 1, 5.0, extra <= 5.0, unit="MiB")
+    return Line.named("capture_memory", [(ours - plain) / MIB], unit="MiB")
 
 
 def capture_memory_anyres() -> Line:
@@ -267,9 +291,8 @@ def capture_memory_anyres() -> Line:
         ours = peak_bytes(lambda: vlm.run_with_cache(inputs, names_filter=PATTERNS), "cpu")
         vlm.unwrap().set_attn_implementation("eager")
         eager = peak_bytes(lambda: model(**inputs.tensors, use_cache=False, output_attentions=True), "cpu")
-    share = (ours - plain) / (eager - plain)
     print(f"eager output_attentions needs {(eager - plain) / MIB:.0f} MiB more than a plain run", file=sys.stderr)
-    return Line(share, share, share, 1, 0.02, share <= 0.02)
+    return Line.named("capture_memory_anyres", [(ours - plain) / (eager - plain)])
 
 
 SHAPES = {

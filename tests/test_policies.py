@@ -1,9 +1,12 @@
 """ScalingVis and AdaptVis do what the paper says, sample by sample, and the sweep's table agrees with answering."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
 import torch
+from tiny import passes
 
 from adaptvis.answering import answer_batch
 from adaptvis.policies import AdaptVis, Baseline, ScalingVis
@@ -79,13 +82,38 @@ def test_a_batch_of_answers_equals_whole_intervened_generations(policy):
     vlm = tiny.vlm()
     own = samples()
     inputs = vlm.prepare([item.image for item in own], [item.question for item in own], prompt="paper")
-    for place, found in enumerate(answer_batch(vlm, inputs, policy, max_new_tokens=5)):
+    answers = answer_batch(vlm, inputs, policy, max_new_tokens=5, keep_untouched=True)
+    for place, found in enumerate(answers):
         alone = vlm.prepare(own[place].image, own[place].question, prompt="paper")
         with torch.no_grad():
             sure = vlm(alone).logits[0, -1].float().softmax(-1).max().item()
         assert abs(found.confidence - sure) < 1e-5
         assert found.text == vlm.generate(alone, 5, intervention=policy.choose(sure)).texts[0]
         assert found.untouched == vlm.generate(alone, 5).texts[0]
+    shorter = answer_batch(vlm, inputs, policy, max_new_tokens=5)
+    assert [replace(found, probability=0.0) for found in shorter] == [
+        replace(found, probability=0.0, untouched=None) for found in answers
+    ]
+    chances = [found.probability for found in answers]
+    assert [found.probability for found in shorter] == pytest.approx(chances, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "policy, keep, rows",
+    [
+        (AdaptVis(0.2, 3.0, 0.25), False, [6] * 5),
+        (AdaptVis(0.2, 3.0, 0.25), True, [12] * 5),
+        (Baseline(), False, [6] * 4),
+    ],
+    ids=str,
+)
+def test_an_answer_costs_the_prefill_and_a_row_for_each_token_that_is_asked_for(policy, keep, rows):
+    vlm, own = tiny.vlm(), samples()
+    inputs = vlm.prepare([item.image for item in own], [item.question for item in own], prompt="paper")
+    with passes(vlm) as shapes:
+        answers = answer_batch(vlm, inputs, policy, max_new_tokens=5, keep_untouched=keep)
+    assert shapes == [tuple(inputs.input_ids.shape), *((count, 1) for count in rows)]
+    assert all((found.untouched is None) != keep for found in answers)
 
 
 def test_a_policy_read_off_the_sweep_is_the_policy_run_by_itself():

@@ -4,7 +4,7 @@ import naive
 import pytest
 import tiny
 import torch
-from tiny import MODELS, case
+from tiny import MODELS, case, passes
 
 from interp.errors import HookError, InputError, ModelError
 from interp.interventions import PerSample, ScaleImageLogits, Untouched
@@ -71,6 +71,39 @@ def test_steps_do_not_depend_on_order_grouping_or_what_ran_between():
     assert torch.equal(vlm(inputs).logits, untouched)
 
 
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_what_edits_nothing_costs_no_step_and_is_the_plain_run_to_the_bit(model):
+    vlm, inputs, _ = case(*model, dtype=torch.float32, samples=3)
+    with torch.no_grad(), vlm.paused():
+        untouched = vlm.model(**inputs.tensors, logits_to_keep=1).logits
+    nothing = [Untouched(), ScaleImageLogits(1.0), PerSample((Untouched(),) * 3)]
+    with passes(vlm) as shapes:
+        prefix = Prefix(vlm, inputs, chunk=6)
+        step, some = prefix.step(nothing), prefix.step(nothing[:2], samples=[2, 0])
+    assert shapes == [tuple(inputs.input_ids.shape)]
+    assert torch.equal(step.logits, untouched[:, -1].expand(3, -1, -1))
+    assert torch.equal(some.logits, step.logits[:2, [2, 0]])
+    with passes(vlm) as shapes:
+        answers = prefix.generate(nothing, 4)
+    assert shapes == [(6, 1)] * 3 + [(3, 1)] * 3, "two chunks, and the first token of each is known"
+    wanted = vlm.generate(inputs, 4)
+    assert all(answer.texts == wanted.texts for answer in answers)
+
+
+@pytest.mark.parametrize("chunk", [1, 64])
+def test_beside_an_edit_the_untouched_row_is_run_like_the_edited_one(chunk):
+    vlm, inputs, _ = case("clip", 2, "sdpa", samples=1)
+    prefix = Prefix(vlm, inputs, chunk=chunk)
+    barely = ScaleImageLogits(1.0 + 2**-52)
+    for ask in (lambda: prefix.step([Untouched(), barely]), lambda: prefix.generate([Untouched(), barely], 1)):
+        with passes(vlm) as shapes:
+            ask()
+        assert shapes == ([(1, 1), (1, 1)] if chunk == 1 else [(2, 1)])
+    with passes(vlm) as shapes:
+        captured = prefix.step([Untouched()], capture=ROWS[2])
+    assert shapes == [(1, 1)] and list(captured.captured) == [ROWS[2]]
+
+
 @pytest.mark.parametrize("chosen", [[0], [2], [2, 0], [1, 1, 0]], ids=str)
 def test_samples_may_be_chosen(chosen):
     vlm, inputs, _ = case("clip", 2, "sdpa", samples=3)
@@ -131,6 +164,10 @@ def test_answers_that_end_early_are_those_of_the_whole_run():
 def test_a_step_is_the_whole_pass_with_a_sliding_window_that_holds_the_prompt_or_part_of_it(window):
     vlm = tiny.vlm(window=window, dtype=torch.float64)
     inputs = tiny.inputs(vlm, 2)
+    with passes(vlm) as shapes:
+        (alone,) = Prefix(vlm, inputs).step([Untouched()]).logits
+    assert len(shapes) == 2, "a window may have dropped what the last row needs: it is run by itself"
+    torch.testing.assert_close(alone, whole_pass(vlm, inputs, Untouched()).float(), rtol=1e-6, atol=1e-6)
     for logits, intervention in zip(Prefix(vlm, inputs).step(MANY).logits, MANY, strict=True):
         torch.testing.assert_close(logits, whole_pass(vlm, inputs, intervention).float(), rtol=1e-6, atol=1e-6)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -158,6 +160,19 @@ def rounding(hooked: Any) -> float:
     It is what transformers' own eager and SDPA attention are apart on this model, with the room that the proof allows.
     """
     return max(TOLERANCE, ROOM * own_rounding(hooked)[0])
+
+
+@contextmanager
+def passes(hooked: HookedVLM) -> Iterator[list[tuple[int, ...]]]:
+    """The shapes [batch position] of the ids of every run of the model meanwhile."""
+    shapes: list[tuple[int, ...]] = []
+    note = hooked.model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    try:
+        yield shapes
+    finally:
+        note.remove()
 
 
 MODELS = (("clip", 2, "sdpa"), ("clip", 4, "eager"), ("siglip", 4, "sdpa"), ("siglip", 2, "eager"))
