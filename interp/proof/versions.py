@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from packaging.version import Version
 
 LIBRARIES = ("torch", "transformers", "transformer-lens")
 """The libraries whose inside the hooks depend on."""
@@ -40,7 +39,12 @@ def _stands(name: str, here: str, proved: list[str]) -> str:
 
 def _proved(name: str) -> list[str]:
     """The proved versions of a library, the newest last."""
-    return sorted({entry["versions"][name] for entry in proved_versions()}, key=Version)
+    return sorted({entry["versions"][name] for entry in proved_versions()}, key=_numbers)
+
+
+def _numbers(one: str) -> list[int]:
+    """The numbers of a version, to put versions in order."""
+    return [int(number) for number in re.findall(r"\d+", one)]
 
 
 def public(installed: str) -> str:
