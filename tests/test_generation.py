@@ -10,6 +10,8 @@ from interp.errors import HookError, InputError
 from interp.interventions import ScaleImageLogits
 from interp.rows import RowHook
 
+pytestmark = pytest.mark.compat
+
 SAMPLING = {"do_sample": True, "temperature": 3.0, "top_k": 5, "top_p": 0.3, "repetition_penalty": 9.0}
 SAMPLING |= {"no_repeat_ngram_size": 1, "suppress_tokens": [20, 22], "bad_words_ids": [[9]], "num_beams": 3}
 SAMPLING |= {"forced_eos_token_id": 2, "min_new_tokens": 7, "num_return_sequences": 3, "max_length": 4}

@@ -34,6 +34,8 @@ from interp.hooked_vlm import HookedVLM
 from interp.loading import PLACE, load_model, read_dtype, split_options
 from probes.__main__ import build_parser as probes_parser
 
+pytestmark = pytest.mark.compat
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):

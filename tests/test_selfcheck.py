@@ -18,6 +18,8 @@ from interp.hooked_vlm import HookedVLM
 from interp.proof import versions
 from interp.shared import shared_cache
 
+pytestmark = pytest.mark.compat
+
 
 @pytest.fixture(autouse=True)
 def forget(monkeypatch):
