@@ -11,6 +11,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 # What `make newest` and `make floor` run of the tests; all of them unless said otherwise: make newest TESTS="-m compat"
 TESTS :=
+# torch and torchvision come in pairs: the lock stops at the newest pair that everything has been run on.
+LOCK_AT_MOST := 'torch<=2.14.1' 'torchvision<=0.29.1'
 
 .PHONY: demo test lint bench docs lock newest floor clean
 
@@ -35,7 +37,9 @@ docs: $(DOCS_READY)
 
 # Exact versions of everything, for every system and Python that is supported; the two commands install these.
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --universal --all-extras --upgrade --no-annotate \
+	@mkdir -p out
+	@printf '%s\n' $(LOCK_AT_MOST) > out/lock-at-most.txt
+	$(BIN)/uv pip compile --quiet --universal --all-extras --upgrade --no-annotate --constraints out/lock-at-most.txt \
 		--custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
 
 # The newest versions that the declared ranges allow, in an environment of its own, and whether everything holds there.

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from interp.proof.versions import LIBRARIES, TABLE, proved_versions, public
 
-ORDER = ("floor", "lock", "newest")
+ORDER = ("floor", "newest")
 
 
 def entry_of(name, report):

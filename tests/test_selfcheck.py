@@ -181,6 +181,12 @@ def test_sound_models_pass(tower, attention_name, dtype):
     assert tiny.vlm(tower=tower, attention=attention_name, dtype=dtype).self_checked
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_trained_model_passes_in_every_precision(dtype):
+    """Where an edit of one layer hardly moves the logits, and rounding in half precision does."""
+    assert HookedVLM.from_pretrained("shapes-vlm", dtype=dtype).self_checked
+
+
 def test_the_check_leaves_no_hook_and_no_random_number_behind():
     model = tiny.model()
     torch.manual_seed(0)
