@@ -13,6 +13,7 @@ from adaptvis.matched import ask_matched
 from adaptvis.metrics import ALL
 from adaptvis.policies import ScalingVis
 from adaptvis.sweep import UNTOUCHED, rows_under
+from interp.reprs import fits_a_cell
 from interp.stats import Interval
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
 
 
+@fits_a_cell("flips dose scaled matched", table="dose")
 @dataclass(frozen=True, eq=False)
 class Change:
     """What scaling the attention to the image does to the answers of the reported scenes.

@@ -11,6 +11,7 @@ from adaptvis.sweep import UNTOUCHED, prepare_samples, rows_under
 from interp.errors import InputError
 from interp.interventions import ScaleImageLogits
 from interp.prefix import share_prefill
+from interp.reprs import fits_a_cell
 from interp.stats import Interval, wilson
 from interp.study import batches
 
@@ -27,6 +28,7 @@ EVERYWHERE, SHARPENING, AMOUNT = "all layers", "sharpness alone, all layers", "a
 """What the layers are held against: the whole change, and its halves, how sharp and how much attention there is."""
 
 
+@fits_a_cell("alpha answers windows", table="answers")
 @dataclass(frozen=True, eq=False)
 class Flips:
     """The samples whose answer one alpha changes, and what they answer where it acts in some layers only.

@@ -113,10 +113,12 @@ def own_settings(model: Any, settings: Any) -> Iterator[None]:
 
 @contextmanager
 def same_positions(model: Any) -> Iterator[None]:
-    """Put back what a model remembers of its last prompt's positions, which some do: it is another run's matter."""
+    """Put aside, and back, what some models remember of their last prompt's positions: it is another run's matter."""
     inner: Any = getattr(model, "model", None)
     before = getattr(inner, "rope_deltas", None)
     try:
+        if hasattr(inner, "rope_deltas"):
+            inner.rope_deltas = None
         yield
     finally:
         if hasattr(inner, "rope_deltas"):

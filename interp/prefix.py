@@ -168,7 +168,7 @@ class Prefix:
             return self.vlm.model(**given, use_cache=True, logits_to_keep=1)
 
     def _check_ready(self) -> None:
-        self.vlm.check_wrapped()
+        self.vlm.check_ready(adding=True)
         if any(point.has_hooks() for point in self.vlm.hook_dict.values()):
             raise HookError("hooks are on: use a Prefix outside of them, and give it interventions instead")
 

@@ -126,7 +126,7 @@ def test_right_and_wrong_answers_are_means_over_their_samples_with_bands_over_gr
 def test_every_null_of_the_study_is_a_line_at_its_mean():
     drawn = plots.plot_overlap_by_answer(STUDY, ax(), measure="mass")
     for name, words in NULLS.items():
-        null = STUDY.values(f"{name}_mass")[:, :, -1]
+        null = STUDY.values(f"mass_{name}")[:, :, -1]
         assert labelled(drawn)[words].get_ydata() == pytest.approx(np.nanmean(null, axis=0), abs=1e-6)
     assert not set(NULLS.values()) & set(legend_texts(plots.plot_overlap_by_answer(STUDY, ax(), measure="hit")))
 
@@ -180,7 +180,7 @@ def test_lift_is_the_mean_over_the_mean_of_the_null_with_one_as_no_lift():
     values = STUDY.values("mass")[:, :, -1].astype(float)
     known, groups = np.isfinite(values).all(axis=1), groups_of(STUDY.samples)
     for (name, words), band in zip(NULLS.items(), drawn.collections, strict=True):
-        null = STUDY.values(f"{name}_mass")[:, :, -1].astype(float)
+        null = STUDY.values(f"mass_{name}")[:, :, -1].astype(float)
         assert labelled(drawn)[f"against {words}"].get_ydata() == pytest.approx(
             values[known].mean(axis=0) / null[known].mean(axis=0)
         )

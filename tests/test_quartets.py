@@ -7,6 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from interp.boxes import Boxes
 from interp.datasets.quartets import (
     MAX_DROP,
     MAX_HIDDEN,
@@ -230,7 +231,8 @@ def digest(samples):
     """Hash of the pictures and of all that is said of them."""
     out = hashlib.sha256()
     for sample in samples:
-        said = (sample.id, sample.question, sample.answer, sample.objects, sorted(sample.meta.items()))
+        meta = {name: one.items if isinstance(one, Boxes) else one for name, one in sample.meta.items()}
+        said = (sample.id, sample.question, sample.answer, sample.objects, sorted(meta.items()))
         out.update(sample.image.tobytes() + repr(said).encode())
     return out.hexdigest()[:16]
 
@@ -242,10 +244,10 @@ def test_that_a_seed_gives_the_same_bytes_whatever_the_number_of_sets_and_anothe
 
 
 def test_that_sets_and_scenes_are_drawn_as_they_ever_were():
-    assert digest(quartets(5, words="a", seed=1)) == "f7817ff65e5e13c1"
-    assert digest(quartets(5, words="b", seed=1)) == "8a00fc0d607496a2"
+    assert digest(quartets(5, words="a", seed=1)) == "d06321e1f6a13927"
+    assert digest(quartets(5, words="b", seed=1)) == "7aae1a1bc1aa7a10"
     scenes = shapes(24, seed=1, n_objects=(2, 3, 4), kinds=("relation", "photo", "color", "shape"))
-    assert digest(scenes) == "f4be23b672dcceeb"
+    assert digest(scenes) == "562296d6161e9399"
 
 
 def test_that_no_picture_of_one_split_or_of_one_kind_of_words_is_in_another():

@@ -20,6 +20,8 @@ from adaptvis import AdaptVis, Plan, answer, evaluate
 from adaptvis.calibration import calibration
 from adaptvis.comparison import compare
 from adaptvis.demo import look
+from adaptvis.demo_change import Change
+from adaptvis.flips import Flips
 from adaptvis.measured import measure_evaluation
 from adaptvis.published import compare_with_published
 from adaptvis.sweep import grid
@@ -47,7 +49,7 @@ KEPT = {
     "interventions and policies": "Untouched ScaleImageLogits PerSample VCD DoLa Baseline ScalingVis AdaptVis",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
-    "inside of a function": "Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas",
+    "inside of a function": "Choice Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas",
 }
 """Public dataclasses that keep the repr of dataclasses, and why."""
 
@@ -115,6 +117,7 @@ def made():
         View(np.arange(3.0), np.arange(3.0)), Look(one.image, map_grid, np.zeros(64)), Section("a title"),
         look(vlm, scenes[:1], boxes, prompt="paper")[0], explore(vlm, one.image, one.question).exploration,
         probes.cross_modality_balance(attention[0].pattern, attention[0].layout),
+        Flips(0.0, base, base), Change(base, base, evaluation.summary, base, None),
     ]  # fmt: skip
     several.append(several[-2].runs[0])
     return {type(result).__name__: result for result in several}
