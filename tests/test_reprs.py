@@ -115,9 +115,9 @@ def made():
         vision_attention(vlm, inputs)[0], PatchMaps([np.zeros((1, 2, 64))], [1.0], map_grid),
         draw_scene(1, n_objects=2),
         View(np.arange(3.0), np.arange(3.0)), Look(one.image, map_grid, np.zeros(64)), Section("a title"),
+        Flips(0.0, base, base), Change(base, base, evaluation.summary, base, None),
         look(vlm, scenes[:1], boxes, prompt="paper")[0], explore(vlm, one.image, one.question).exploration,
         probes.cross_modality_balance(attention[0].pattern, attention[0].layout),
-        Flips(0.0, base, base), Change(base, base, evaluation.summary, base, None),
     ]  # fmt: skip
     several.append(several[-2].runs[0])
     return {type(result).__name__: result for result in several}
