@@ -35,6 +35,16 @@ PLACE = (
 OTHER_FILES = {"cache_dir", "subfolder"}
 """Of these, what makes the files lie elsewhere than a folder or the hub's own cache has them."""
 
+AS_THEY_ARE = {
+    "attn_implementation",
+    "low_cpu_mem_usage",
+    "max_memory",
+    "offload_buffers",
+    "offload_folder",
+    "offload_state_dict",
+}
+"""What says how weights are loaded and run, and leaves them as the files have them."""
+
 
 def load_model(
     name: str | Path, *, dtype: Any = "auto", device_map: Any = None, trust_remote_code: bool = False, **kwargs: Any
@@ -94,7 +104,7 @@ def load_model(
         )
     model.eval().requires_grad_(False)
     given = {option for option, value in kwargs.items() if value is not None}
-    note_loaded(model, None if given - (set(PLACE) - OTHER_FILES) else place)
+    note_loaded(model, None if given - (set(PLACE) - OTHER_FILES) - AS_THEY_ARE else place)
     return model, processor
 
 
