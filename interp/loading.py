@@ -55,7 +55,8 @@ def load_model(
         name: hub name, folder, or embedded name.
         dtype: a torch dtype or its name.
         device_map: where the model goes, as transformers understands it.
-        trust_remote_code: whether Python code that comes with the checkpoint may run; it is refused by default.
+        trust_remote_code: whether Python code that comes with the checkpoint, such as its processor's, may run; it is
+            refused by default. A model of a type that transformers does not know is refused in any case.
         **kwargs: for transformers' `from_pretrained`: what is in `PLACE` reaches configuration, weights and processor,
             the rest the weights alone.
 
@@ -77,7 +78,9 @@ def load_model(
         with unasked():
             config = AutoConfig.from_pretrained(place, **shared)
             if type(config) not in AutoModelForImageTextToText._model_mapping:
-                raise ModelError(f"{name!r} holds a {config.model_type!r} model, not a vision-language model")
+                raise ModelError(
+                    f"{name!r} holds a {config.model_type!r} model, not a vision-language model that transformers knows"
+                )
             refuse_foreign_shards(place, config, shared, variant=own.get("variant"))
             model, report = AutoModelForImageTextToText.from_pretrained(
                 place,
