@@ -30,6 +30,7 @@ FILES: dict[str, dict[str, str]] = {
         "gains.png": "gain of each policy by relation",
         "layer_windows.png": "gain by the layers that are scaled",
         "reliability.png": "accuracy by confidence",
+        "tempered.png": "accuracy under the tempered control",
         "thresholds.png": "accuracy of AdaptVis by threshold",
     },
     "demo": {
@@ -46,6 +47,30 @@ FILES: dict[str, dict[str, str]] = {
     },
 }
 """By command, what each file holds; `*` stands for a name that the run makes."""
+
+KEYS: dict[str, dict[str, str]] = {
+    "demo": {
+        "scaling": "ScalingVis, with the numbers that were chosen",
+        "adaptvis": "AdaptVis, with the numbers that were chosen",
+        "accuracy": "accuracy and gain, by policy and relation, `all` first",
+        "accuracy_by_alpha": "share of right answers by alpha; 1 is the untouched model",
+        "image_share": "attention share of the image, mean over scenes, layers and heads",
+        "image_token_share": "share of the positions that image tokens are, mean over scenes",
+        "cosine_even": "what evenly spread attention scores in cosine, mean over the compared scenes",
+        "scenes_in_overlap": "how many scenes are compared: all objects found, overlap defined in all layers",
+        "paper_layers": "the layers that the paper looks at, 0-based",
+        "overlap_by_layer": "cosine and lift by layer over the compared scenes, and how well cosine tells right from "
+        "wrong answers, beside shuffled ones",
+        "scenes_with_all_objects_found": "share of all scenes",
+        "dose_response": "accuracy, and the share of answers that change, by relation and alpha",
+        "control": "the same of the control, which gives the image as much attention",
+        "image_share_by_alpha": "attention share of the image by alpha, `scaled`, and under the control, `matched`",
+        "largest_change_in_answers": "the alpha that changes most answers, how many, and which layers carry them; null "
+        "where none changes any",
+        "settings": "what made it, see below",
+    },
+}
+"""By command, what each key of its summary holds, where that is told."""
 
 NAMES: dict[str, str] = {
     "id": "which sample",

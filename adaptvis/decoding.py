@@ -10,7 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from adaptvis.contrast import NOISE_STEPS, divergence, noised_pixels, plausible_only
-from interp.compat import cache_in, cache_name
+from interp.compat import CACHE_NAMES, cache_in, cache_name
 from interp.errors import InputError
 from interp.generation import as_generation, greedy_settings, own_settings, same_positions
 from interp.interventions import check_indices, spell, spell_number
@@ -82,7 +82,8 @@ class VCD:
         def scorer(model: Any, state: dict[str, Any]) -> Scorer:
             # transformers may have encoded the photo already, and taken away what only the vision tower needs
             other = {**inputs.tensors, **state, "pixel_values": pixels}
-            other = {name: value for name, value in other.items() if name not in ("input_ids", "mm_encoder_outputs")}
+            shared = ("input_ids", "mm_encoder_outputs", *CACHE_NAMES)
+            other = {name: value for name, value in other.items() if name not in shared}
             other[cache_name(model)] = copy.deepcopy(cache_in(state))
             true, noised = _Run(model, state), _Run(model, other)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adaptvis.demo_change import Change, measure_change
-from adaptvis.demo_figures import draw_figures
+from adaptvis.demo_figures import BEST_BY, compared, draw_figures
 from adaptvis.demo_report import lead, sections, tell
 from adaptvis.evaluation import Evaluation, evaluate
 from adaptvis.sweep import rows_under
@@ -139,26 +139,25 @@ def write(
 def summarise_demo(evaluation: Evaluation, looked: Sequence[Looked]) -> dict[str, Any]:
     """The numbers of the report as plain data."""
     right = evaluation.answers[evaluation.answers["policy"] == "baseline"].set_index("id")["correct"]
-    cosine, lift = (np.stack([one.overlap.by_layer(name) for one in looked]) for name in ("cosine", "lift"))
-    known = ~np.isnan(cosine).any(axis=1) & np.array([not one.missing for one in looked])
-    if not known.any():
+    known = compared(looked)
+    if not known:
         raise InputError("the detector found both objects in no scene, so there is nothing to compare attention with")
-    marks = np.array([bool(right[one.sample.id]) for one in looked])[known]
-    relations = np.array([one.sample.relation for one in looked])[known]
-    spread = bootstrap(lift[known], seed=0, n=1000)
+    cosine, lift = (np.stack([one.overlap.by_layer(name) for one in known]) for name in ("cosine", BEST_BY))
+    mean_cosine, mean_lift = cosine.mean(axis=0), lift.mean(axis=0)
+    marks = np.array([bool(right[one.sample.id]) for one in known])
+    relations = np.array([one.sample.relation for one in known])
+    spread = bootstrap(lift, seed=0, n=1000)
     layers = []
     for layer in range(cosine.shape[1]):
-        null = shuffled_null(
-            cosine[known, layer], marks, partial(auroc, groups=relations), seed=0, n=500, within=relations
-        )
+        null = shuffled_null(cosine[:, layer], marks, partial(auroc, groups=relations), seed=0, n=500, within=relations)
         layers.append(
             {
                 "layer": layer,
-                "cosine": float(cosine[known, layer].mean()),
-                "lift": float(lift[known, layer].mean()),
+                "cosine": float(mean_cosine[layer]),
+                "lift": float(mean_lift[layer]),
                 "lift_low": float(spread.low[layer]),
                 "lift_high": float(spread.high[layer]),
-                "auroc": auroc(cosine[known, layer], marks),
+                "auroc": auroc(cosine[:, layer], marks),
                 "auroc_within_relation": null.observed,
                 "null_low": null.low,
                 "null_high": null.high,
@@ -172,10 +171,8 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[Looked]) -> dict[str
         "accuracy_by_alpha": rows_under(evaluation.test).groupby("alpha")["correct"].mean().to_dict(),
         "image_share": float(np.mean([one.trajectory.share_overall("image") for one in looked])),
         "image_token_share": float(np.mean([one.trajectory.token_share("image") for one in looked])),
-        "cosine_even": float(
-            np.mean([one.overlap.even_score("cosine") for one, keep in zip(looked, known, strict=True) if keep])
-        ),
-        "scenes_in_overlap": int(known.sum()),
+        "cosine_even": float(np.mean([one.overlap.even_score("cosine") for one in known])),
+        "scenes_in_overlap": len(known),
         "paper_layers": list(paper_layers(cosine.shape[1])),
         "overlap_by_layer": layers,
         "scenes_with_all_objects_found": float(np.mean([not one.missing for one in looked])),

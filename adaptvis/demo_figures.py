@@ -44,11 +44,10 @@ def draw_figures(
     """All figures of the demo, by file name without ending; where nothing flips there is none of a flip."""
     untouched = evaluation.rows("baseline").set_index("id")
     right = untouched["correct"].astype(bool).to_dict()
-    complete = [one for one in looked if not one.missing]
     figures = {
         "dose_response": draw_dose(change),
         "share_by_layer": figure_of(plot_share_by_layer([one.trajectory for one in looked], parts=PARTS)),
-        "overlap_by_layer": figure_of(plot_overlap_by_layer([one.overlap for one in complete], correct=right)),
+        "overlap_by_layer": figure_of(plot_overlap_by_layer([one.overlap for one in compared(looked)], correct=right)),
         "heatmaps": draw_scenes(looked, right, untouched["text"].to_dict()),
     }
     if change.flips is not None:
@@ -58,10 +57,20 @@ def draw_figures(
     return figures
 
 
+def compared(looked: Sequence[Looked]) -> list[Looked]:
+    """The scenes whose attention is compared with boxes: all objects were found, and overlap is defined everywhere."""
+    measures = ("cosine", BEST_BY)
+    return [
+        one
+        for one in looked
+        if not one.missing and not any(np.isnan(one.overlap.by_layer(name)).any() for name in measures)
+    ]
+
+
 def best_layer(looked: Sequence[Looked]) -> tuple[int, float]:
     """The layer with most attention on the objects for their area, mean over scenes; and how much, even attention 1."""
-    density = np.nanmean([one.overlap.by_layer(BEST_BY) for one in looked if not one.missing], axis=0)
-    return int(np.nanargmax(density)), float(np.nanmax(density))
+    density = np.stack([one.overlap.by_layer(BEST_BY) for one in compared(looked)]).mean(axis=0)
+    return int(density.argmax()), float(density.max())
 
 
 def draw_dose(change: Change) -> Figure:

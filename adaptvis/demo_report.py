@@ -9,7 +9,7 @@ from adaptvis.demo_change import Change, Choice, choice_of
 from adaptvis.demo_figures import telling_flip
 from adaptvis.evaluation import Evaluation
 from adaptvis.evaluation_figures import changes_something
-from adaptvis.flips import AMOUNT, FROM_ON, SHARPENING, UP_TO, Flips
+from adaptvis.flips import AMOUNT, EVERYWHERE, FROM_ON, SHARPENING, UP_TO, Flips
 from adaptvis.tables import NOTHING, p_value, percent, points, readable
 from interp.plots.style import in_short
 from interp.report import Section
@@ -186,8 +186,8 @@ def _flip_sections(
             "Which layers carry the change",
             (
                 f"The {len(flips.answers)} scenes that change at alpha {flips.alpha:g}, asked again with it in some "
-                "layers only: how often do they give the same changed answer? In all layers they all do, as they were "
-                "chosen by that.",
+                "layers only: how often do they give the same changed answer? In all layers "
+                f"{_percent(flips.of(EVERYWHERE))} % do, of scenes that were chosen by that.",
                 _carried(flips),
             ),
             figures["flip_by_layers"],
@@ -202,11 +202,9 @@ def _carried(flips: Flips) -> str:
     layer, alone = flips.strongest_layer()
     rows = flips.carried()
     half, last = rows[rows["share"] >= 0.5], int(rows["layer"].max())
-    up_to, from_on = (
-        int(half[half["kind"] == UP_TO]["layer"].min()),
-        int(half[half["kind"] == FROM_ON]["layer"].max()),
-    )
-    enough = [f"0 to {up_to}"] * (up_to < last) + [f"{from_on} to {last}"] * (from_on > 0)
+    first, late = (half[half["kind"] == kind]["layer"] for kind in (UP_TO, FROM_ON))
+    enough = [f"0 to {layer}" for layer in sorted(first)[:1] if layer < last]
+    enough += [f"{layer} to {last}" for layer in sorted(late)[-1:] if layer > 0]
     together = f"layers {' or '.join(enough)} are enough for half" if enough else "half of it takes all layers"
     return (
         f"Layers that carry it, over {len(flips.answers)} scenes: no layer alone does more than layer {layer}, with "

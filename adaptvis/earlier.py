@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from adaptvis.columns import FILES
 from interp.errors import InputError
 from interp.output import plain
 
-ENDINGS = (".html", ".json", ".csv", ".parquet", ".png")
-"""Of the files that make up a report."""
+REPORT = tuple(name for name in FILES["evaluate"] if "/" not in name)
+"""The files that make up a report."""
 
 LONGEST = 100
 """Characters of a folder's name."""
@@ -48,9 +49,9 @@ def keep_earlier(out: str | Path, policies: Policies) -> Path | None:
     target = _free(folder / name_of(then, now), then)
     try:
         target.mkdir(exist_ok=True)
-        for path in sorted(folder.iterdir()):
-            if path.is_file() and path.suffix in ENDINGS:
-                os.replace(path, target / path.name)
+        for name in REPORT:
+            if (folder / name).is_file():
+                os.replace(folder / name, target / name)
     except OSError as error:
         raise InputError(
             f"the earlier report in {str(folder)!r} can not be moved to {str(target)!r} ({error.strerror}): "

@@ -13,7 +13,7 @@ from adaptvis.decoding import VCD, DoLa
 from adaptvis.metrics import ALL, accuracy
 from adaptvis.policies import AdaptVis, Baseline, Policy, ScalingVis
 from adaptvis.selection import choose_adaptvis, choose_scaling
-from adaptvis.sweep import PAPER_ALPHAS, UNTOUCHED, Decoder, Plan, grid, policy_rows, run_sweep
+from adaptvis.sweep import PAPER_ALPHAS, UNTOUCHED, Decoder, Plan, ask_checked, grid, policy_rows
 from interp.errors import InputError
 from interp.provenance import run_record
 from interp.reprs import fits_a_cell
@@ -163,9 +163,9 @@ def evaluate(
         InputError: the parts share a sample, one is empty, two samples have one id, or a policy is not known.
     """
     _check_parts(test, validation)
-    if validation is not None:  # whose sweep comes first, and looks at its own
-        check_samples(test, progress=progress)
-        check_prompts(vlm, test, prompt, progress=progress)
+    for part in (test, validation or ()):
+        check_samples(part, progress=progress)
+        check_prompts(vlm, part, prompt, progress=progress)
     _check_words(vlm, [*test, *(validation or ())])
     names = tuple(dict.fromkeys(("baseline", *policies)))
     chosen = {name: settings.policy(name) for name in names}
@@ -175,9 +175,9 @@ def evaluate(
     tuned = None
     if validation is not None:
         own = {**how, "settings": {**record, "part": "val", "samples": len(validation)}}
-        tuned = run_sweep(vlm, validation, asked.plan(chosen, tuning=True), out=_inside(out, "validation"), **own)
+        tuned = ask_checked(vlm, validation, asked.plan(chosen, tuning=True), out=_inside(out, "validation"), **own)
         chosen = {name: _choose(name, policy, tuned, settings) for name, policy in chosen.items()}
-    table = run_sweep(vlm, test, asked.plan(chosen, windows=windows, sweeps=sweeps), out=_inside(out, "test"), **how)
+    table = ask_checked(vlm, test, asked.plan(chosen, windows=windows, sweeps=sweeps), out=_inside(out, "test"), **how)
     return Evaluation(chosen, tuned, table, *summarise(table, list(chosen.values()), seed=seed), _against(table, seed))
 
 

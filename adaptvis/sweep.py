@@ -126,11 +126,26 @@ def run_sweep(
         InputError: no samples, samples that can not be asked (all are looked at before the first pass), or a folder
             that can not be used.
     """
+    check_samples(samples, progress=progress)
+    check_prompts(vlm, samples, plan.prompt, progress=progress)
+    return ask_checked(vlm, samples, plan, out=out, batch=batch, resume=resume, settings=settings, progress=progress)
+
+
+def ask_checked(
+    vlm: HookedVLM,
+    samples: Sequence[Sample],
+    plan: Plan,
+    *,
+    out: str | Path | None,
+    batch: int,
+    resume: bool,
+    settings: dict[str, Any] | None,
+    progress: bool,
+) -> pd.DataFrame:
+    """`run_sweep` of samples that `check_samples` and `check_prompts` have looked at."""
     from interp.output import record
     from interp.study import run_study
 
-    check_samples(samples, progress=progress)
-    check_prompts(vlm, samples, plan.prompt, progress=progress)
     asked = {"prompt": plan.prompt, "max_new_tokens": plan.max_new_tokens, "interventions": plan.settings}
     table = run_study(
         samples,

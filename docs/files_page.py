@@ -84,6 +84,7 @@ def render_files(written: Mapping[str, Path]) -> str:
                 for table in tables_of(name, folder)
             ],
             "holds": keys_of(folder),
+            "keys": told_keys(name, folder),
         }
         for name, folder in written.items()
     ]
@@ -149,6 +150,22 @@ def keys_of(folder: Path) -> str:
     """The keys of a folder's summary, or answer."""
     path = next(path for path in (folder / "summary.json", folder / "answer.json") if path.exists())
     return ", ".join(f"`{name}`" for name in json.loads(path.read_text(encoding="utf-8")))
+
+
+def told_keys(command: str, folder: Path) -> pd.DataFrame | None:
+    """The keys of a folder's summary with what each holds; None where nothing is told of a command's.
+
+    Raises:
+        LookupError: nothing is told of a key.
+    """
+    told = getattr(_columns(command), "KEYS", {}).get(command)
+    if told is None:
+        return None
+    there = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    unknown = [name for name in there if name not in told]
+    if unknown:
+        raise LookupError(f"summary.json of {command} has a key {unknown[0]!r} of which KEYS says nothing")
+    return pd.DataFrame([{"key": f"`{name}`", "what": told[name]} for name in there])
 
 
 def _columns(command: str) -> Any:

@@ -35,6 +35,16 @@ PLACE = (
 OTHER_FILES = {"cache_dir", "subfolder"}
 """Of these, what makes the files lie elsewhere than a folder or the hub's own cache has them."""
 
+AS_THEY_ARE = {
+    "attn_implementation",
+    "low_cpu_mem_usage",
+    "max_memory",
+    "offload_buffers",
+    "offload_folder",
+    "offload_state_dict",
+}
+"""What says how weights are loaded and run, and leaves them as the files have them."""
+
 
 def load_model(
     name: str | Path, *, dtype: Any = "auto", device_map: Any = None, trust_remote_code: bool = False, **kwargs: Any
@@ -45,7 +55,8 @@ def load_model(
         name: hub name, folder, or embedded name.
         dtype: a torch dtype or its name.
         device_map: where the model goes, as transformers understands it.
-        trust_remote_code: whether Python code that comes with the checkpoint may run; it is refused by default.
+        trust_remote_code: whether Python code that comes with the checkpoint, such as its processor's, may run; it is
+            refused by default. A model of a type that transformers does not know is refused in any case.
         **kwargs: for transformers' `from_pretrained`: what is in `PLACE` reaches configuration, weights and processor,
             the rest the weights alone.
 
@@ -67,7 +78,9 @@ def load_model(
         with unasked():
             config = AutoConfig.from_pretrained(place, **shared)
             if type(config) not in AutoModelForImageTextToText._model_mapping:
-                raise ModelError(f"{name!r} holds a {config.model_type!r} model, not a vision-language model")
+                raise ModelError(
+                    f"{name!r} holds a {config.model_type!r} model, not a vision-language model that transformers knows"
+                )
             refuse_foreign_shards(place, config, shared, variant=own.get("variant"))
             model, report = AutoModelForImageTextToText.from_pretrained(
                 place,
@@ -94,7 +107,7 @@ def load_model(
         )
     model.eval().requires_grad_(False)
     given = {option for option, value in kwargs.items() if value is not None}
-    note_loaded(model, None if given - (set(PLACE) - OTHER_FILES) else place)
+    note_loaded(model, None if given - (set(PLACE) - OTHER_FILES) - AS_THEY_ARE else place)
     return model, processor
 
 

@@ -12,8 +12,8 @@ from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,8 @@ WHOLE = 2**30
 
 BLOCKS, BLOCK = 64, 2**18
 _running: ContextVar[dict[str, str] | None] = ContextVar("running", default=None)
-_loaded: WeakKeyDictionary[Any, tuple[str | None, tuple[int, int]]] = WeakKeyDictionary()
+GLANCED = 16
+"""How many values of each tensor are kept from loading, to see later whether they are still the same."""
 
 
 @contextmanager
@@ -84,19 +85,21 @@ def weights_record(vlm: HookedVLM) -> dict[str, Any]:
     Weights that were loaded from safetensors files, and not changed since, have the hash of these files: of one file
     what `sha256sum` prints, of several the hash of its lines. All others have that of the tensors in memory. Where
     there are more bytes than `WHOLE`, only a sample of them is read, which `hashed` says: it tells checkpoints apart
-    and is no proof that each byte is the same.
+    and is no proof that each byte is the same. Tensors count as changed where torch counted a change, where another
+    tensor stands in their place, or where one of `GLANCED` values is another; torch does not count what goes through
+    `.data`, so that a few values changed in this way can stay unseen.
 
     Example:
         >>> weights_record(HookedVLM.from_pretrained("shapes-vlm"))["hashed"]
         'model.safetensors, 8046664 bytes, all of them'
     """
-    place, version = _loaded.get(vlm.model, (None, None))
-    now_is = _version(vlm.model.parameters())
+    place, then = _loaded.get(vlm.model, (None, None))
+    changed = then is not None and not then.is_still(_state_of(vlm.model))
     with suppress(OSError):  # files that are gone say nothing, and the tensors are still there
-        if place is not None and version == now_is and (paths := _files(place, vlm.model)):
+        if place is not None and not changed and (paths := _files(place, vlm.model)):
             return {**_of_files(paths), "commit": getattr(vlm.model.config, "_commit_hash", None)}
     found = _of_tensors(vlm.model.state_dict())
-    if version not in (None, now_is):
+    if changed:
         found["hashed"] += "; they were changed since they were loaded"
     return {**found, "commit": None}
 
@@ -108,13 +111,57 @@ def note_loaded(model: PreTrainedModel, place: str | None) -> None:
         model: as it was loaded.
         place: None where options may have changed which files were read, or what was made of them.
     """
-    _loaded[model] = place, _version(model.parameters())
+    _loaded[model] = place, _state_of(model)
 
 
-def _version(parameters: Iterable[Tensor]) -> tuple[int, int]:
-    """How many tensors there are, and how often they were changed in place, as torch counts it."""
-    counts = [0 if one.is_inference() else one._version for one in parameters]
-    return len(counts), sum(counts)
+class _State(NamedTuple):
+    """What tells whether tensors are still those that were loaded.
+
+    Attributes:
+        tensors: which they were; None for one that is not in memory, as another takes its place for each pass.
+        counts: how often each was changed in place, as torch counts it.
+        values: a few of each.
+    """
+
+    tensors: tuple[ReferenceType[Tensor] | None, ...]
+    counts: tuple[int, ...]
+    values: tuple[bytes, ...]
+
+    def is_still(self, now: _State) -> bool:
+        """Whether nothing was changed, put in another's place, added or taken away."""
+        if (self.counts, self.values) != (now.counts, now.values):
+            return False
+        return all(
+            before is after is None or (before is not None and after is not None and before() is after() is not None)
+            for before, after in zip(self.tensors, now.tensors, strict=True)
+        )
+
+
+_loaded: WeakKeyDictionary[Any, tuple[str | None, _State]] = WeakKeyDictionary()
+
+
+def _state_of(model: PreTrainedModel) -> _State:
+    """The state of a model's parameters, and of those buffers that are saved with them."""
+    own = list(model.parameters())
+    for module in model.modules():
+        passing = module._non_persistent_buffers_set
+        own += [buffer for name, buffer in module.named_buffers(recurse=False) if name not in passing]
+    return _State(
+        tuple(None if one.is_meta else ref(one) for one in own),
+        tuple(0 if one.is_inference() else one._version for one in own),
+        tuple(map(_glance, own)),
+    )
+
+
+def _glance(tensor: Tensor) -> bytes:
+    """A few values of a tensor, evenly spread, as float32; none where it shows none."""
+    if tensor.is_meta or not tensor.numel():
+        return b""
+    places = sorted({(tensor.numel() - 1) * place // (GLANCED - 1) for place in range(GLANCED)})
+    try:
+        return tensor.detach().reshape(-1)[places].float().cpu().numpy().tobytes()
+    except (RuntimeError, NotImplementedError, TypeError):  # of a kind that shows no values
+        return b""
 
 
 def _files(place: str, model: PreTrainedModel) -> list[Path]:

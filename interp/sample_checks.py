@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
 
 from interp.datasets.refusals import all_of
+from interp.datasets.sample import Object, Sample
 from interp.errors import InputError, SpatialLensError
 from interp.images import check_image
 from interp.names import is_text
 
 if TYPE_CHECKING:
-    from interp.datasets.sample import Sample
     from interp.hooked_vlm import HookedVLM
 
 BLANK = (64, 64)
 """Width and height of the grey photo that prompts are tried with, in pixels."""
 
-TOGETHER = 32
-"""How many prompts are tried at a time."""
+TOGETHER = 8
+"""How many prompts are tried at a time; some processors make many tiles of each photo."""
 
 _Item = TypeVar("_Item")
 
@@ -35,8 +36,8 @@ def check_samples(samples: Sequence[Sample], *, progress: bool = True) -> None:
 
     Raises:
         InputError: two samples have one id, or a sample has no id, no question, no answer, options that are empty,
-            double or without the answer, a photo that can not be read, or a box outside it. The message names the first
-            few and tells how many there are.
+            double or without the answer, anything of another type than `Sample` says, a photo that can not be read, or
+            a box outside it. The message names the first few and tells how many there are.
 
     Example:
         >>> check_samples(read_folder("holiday"))
@@ -67,11 +68,16 @@ def check_prompts(vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, pro
 
 
 def refuse_equal_ids(samples: Sequence[Sample]) -> None:
-    """Refuse samples of one id.
+    """Refuse samples of one id, and what is no sample or has an id that is no text.
 
     Raises:
         InputError: there are some.
     """
+    for place, sample in enumerate(samples):
+        if not isinstance(sample, Sample):
+            raise InputError(f"sample {place + 1} of {len(samples)} is a {type(sample).__name__}: give a Sample")
+        if not isinstance(sample.id, str):
+            raise InputError(f"a sample has the id {sample.id!r}, which is no text: give each an id of its own")
     double = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
     if double:
         raise InputError(
@@ -88,15 +94,17 @@ def _wrong(sample: Sample) -> Iterator[InputError]:
         yield InputError("its question is empty: ask something")
     elif not is_text(sample.question):
         yield InputError(f"its question {sample.question!r:.120} holds broken letters: write it in UTF-8")
-    if not sample.answer.strip():
+    for name in ("answer", "relation", "group"):
+        if not isinstance(getattr(sample, name), str):
+            yield InputError(f"its {name} {getattr(sample, name)!r} is no text: give text")
+    if isinstance(sample.answer, str) and not sample.answer.strip():
         yield InputError("its answer is empty: give the right one")
-    folded = [option.strip().casefold() for option in sample.options]
-    if "" in folded or len(set(folded)) < len(folded):
-        yield InputError(f"its options {', '.join(map(repr, sample.options))} are empty or double: give each once")
-    elif folded and sample.answer not in sample.options:
-        yield InputError(
-            f"its answer {sample.answer!r} is none of its options {', '.join(sample.options)}: correct one of them"
-        )
+    yield from _wrong_options(sample)
+    if not isinstance(sample.meta, Mapping):
+        yield InputError(f"its meta is a {type(sample.meta).__name__}: give a dict")
+    if not _are(sample.objects, Object):
+        yield InputError(f"its objects {sample.objects!r:.120} are no tuple of Object: give such")
+        return
     try:
         size = _size_of(sample.image)
         for thing in sample.objects:
@@ -106,6 +114,25 @@ def _wrong(sample: Sample) -> Iterator[InputError]:
         yield error
 
 
+def _wrong_options(sample: Sample) -> Iterator[InputError]:
+    """What is wrong with the options of one sample."""
+    if not _are(sample.options, str):
+        yield InputError(f"its options {sample.options!r:.120} are no tuple of texts: give such")
+        return
+    folded = [option.strip().casefold() for option in sample.options]
+    if "" in folded or len(set(folded)) < len(folded):
+        yield InputError(f"its options {', '.join(map(repr, sample.options))} are empty or double: give each once")
+    elif folded and sample.answer not in sample.options:
+        yield InputError(
+            f"its answer {sample.answer!r} is none of its options {', '.join(sample.options)}: correct one of them"
+        )
+
+
+def _are(things: object, kind: type) -> bool:
+    """Whether something is a tuple, or a list, of things of one kind."""
+    return isinstance(things, (tuple, list)) and all(isinstance(thing, kind) for thing in things)
+
+
 def _refuse_outside(box: Any, size: tuple[int, int]) -> None:
     from interp.detect.given import clip_box  # here, as it imports samples
 
@@ -113,15 +140,36 @@ def _refuse_outside(box: Any, size: tuple[int, int]) -> None:
 
 
 def _size_of(image: Any) -> tuple[int, int]:
-    """The upright size of a photo that can be decoded, in pixels; a file that did not change is decoded once."""
+    """The upright size of a photo that can be decoded, in pixels; one that did not change is decoded once."""
     if not isinstance(image, (str, Path)):
-        return check_image(image)
+        return _size_of_object(image)
     path = Path(image).expanduser()
     try:
         stamp = path.stat()
     except (OSError, ValueError):
         return check_image(path)
     return _size_of_file(path.absolute(), stamp.st_mtime_ns, stamp.st_size)
+
+
+def _size_of_object(image: Any) -> tuple[int, int]:
+    """The same of a photo in memory, which is known again by itself and the size that it had."""
+    from PIL import Image
+
+    if not isinstance(image, Image.Image):
+        return check_image(image)
+    known, before, size = _sizes.get(id(image), (None, None, (0, 0)))
+    if known is None or known() is not image or before != image.size:
+        size = check_image(image)
+        _sizes[id(image)] = ref(image, partial(_forget, id(image))), image.size, size
+    return size
+
+
+def _forget(key: int, gone: object) -> None:
+    _sizes.pop(key, None)
+
+
+_sizes: dict[int, tuple[Any, Any, tuple[int, int]]] = {}
+"""By `id` of a PIL image: the image itself, held weakly, its size as it was given, and its upright size."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -187,9 +235,14 @@ def _refuse(samples: Sequence[Sample], bad: Sequence[tuple[Sample, SpatialLensEr
     alike = len(told) == len(samples) and len({str(error) for _, error in bad}) == 1
     if alike and (len(samples) > 1 or not isinstance(first, InputError)):
         raise first  # which is about the model, or the way of asking
-    rows = {sample.id: f" (row {sample.meta['row']})" if "row" in sample.meta else "" for sample, _ in bad}
+    rows = {sample.id: _row_of(sample) for sample, _ in bad}
     errors = [InputError(f"sample {name!r}{rows[name]}: {'; '.join(why)}") for name, why in told.items()]
     raise all_of(errors, f"of {len(samples)} samples can not be asked; nothing was asked yet")
+
+
+def _row_of(sample: Sample) -> str:
+    """Which row of its file a sample is, where it says so."""
+    return f" (row {sample.meta['row']})" if isinstance(sample.meta, Mapping) and "row" in sample.meta else ""
 
 
 def _bar(items: Sequence[_Item], label: str, unit: str, progress: bool) -> Iterable[_Item]:

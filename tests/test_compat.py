@@ -7,7 +7,9 @@ import pytest
 import tiny
 import torch
 
+from adaptvis.decoding import VCD
 from interp.compat import CACHE_NAMES, cache_in, cache_name, image_settings
+from interp.datasets.shapes import shapes
 from interp.hooked_vlm import HookedVLM
 from interp.interventions import ScaleImageLogits, Untouched
 from interp.prefix import Prefix
@@ -123,3 +125,23 @@ def test_what_a_processor_says_of_photos_is_found_in_both_of_its_places():
     earlier = SimpleNamespace(valid_processor_kwargs=SimpleNamespace(_defaults={"images_kwargs": said}))
     assert image_settings(SimpleNamespace(images_kwargs=said)) == image_settings(earlier) == said
     assert image_settings(SimpleNamespace()) == image_settings(SimpleNamespace(valid_processor_kwargs=object)) == {}
+
+
+def test_the_noised_run_never_shares_the_cache_of_the_true_one_by_either_name(monkeypatch):
+    class Kept:
+        def __init__(self, model, state):
+            states.append(state)
+
+    states, vlm = [], tiny.vlm()
+    inputs = vlm.prepare(shapes(1)[0].image, "Where is it?")
+    cache = [torch.zeros(1)]
+    monkeypatch.setattr("adaptvis.decoding._Run", Kept)
+    monkeypatch.setattr(
+        "adaptvis.decoding._answer",
+        lambda vlm, inputs, n, scorer: scorer(vlm.model, dict.fromkeys(CACHE_NAMES, cache)),
+    )
+    VCD().generate(vlm, inputs)
+    true, noised = states
+    assert all(true[name] is cache for name in CACHE_NAMES)
+    (own,) = [noised[name] for name in CACHE_NAMES if name in noised]
+    assert own is not cache and own[0] is not cache[0]

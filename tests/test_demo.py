@@ -2,17 +2,20 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import tiny
 import torch
+from truth import Truth
 
+from adaptvis.columns import FILES, KEYS
 from adaptvis.demo import look, run_demo, summarise_demo, write
 from adaptvis.demo_change import choice_of, measure_change
-from adaptvis.demo_figures import telling_flip
-from adaptvis.demo_report import lead, tell
+from adaptvis.demo_figures import best_layer, telling_flip
+from adaptvis.demo_report import lead, sections, tell
 from adaptvis.evaluation import evaluate
 from adaptvis.flips import (
     AMOUNT,
@@ -27,7 +30,7 @@ from adaptvis.flips import (
 )
 from adaptvis.matched import TRIED, ask_matched, matching_shifts
 from adaptvis.sweep import UNTOUCHED, prepare_samples
-from interp.boxes import Boxes
+from adaptvis.tables import percent
 from interp.datasets.shapes import shapes
 from interp.errors import InputError
 from interp.interventions import ScaleImageLogits
@@ -36,19 +39,6 @@ from interp.stats import wilson
 
 ALPHAS = (0.0, 0.5, 4.0)
 FIGURES = {"dose_response", "share_by_layer", "overlap_by_layer", "heatmaps"}
-
-
-class Truth:
-    """A detector that is told what is in each scene."""
-
-    name, labels = "truth", ()
-
-    def __init__(self, samples):
-        self.boxes = {sample.image.tobytes(): sample.meta["boxes"] for sample in samples}
-
-    def detect(self, image, words=()):
-        boxes = self.boxes[image.tobytes()]
-        return Boxes(tuple(box for box in boxes if box.label in words), source="truth")
 
 
 @pytest.fixture(scope="module")
@@ -184,10 +174,13 @@ def test_the_demo_writes_every_file_and_the_numbers_of_its_tables(ran, tmp_path,
     write(OutputFolder(tmp_path), vlm, evaluation, looked, change, settings(vlm))
     pictures = FIGURES | {"before_after", "flip_by_layers"}
     files = {"report.html", "results.parquet", "attention.parquet", "summary.json"}
-    assert {path.name for path in tmp_path.iterdir()} == files | {f"{name}.png" for name in pictures}
+    assert (
+        {path.name for path in tmp_path.iterdir()} == files | {f"{name}.png" for name in pictures} == set(FILES["demo"])
+    )
     results, attention = pd.read_parquet(tmp_path / "results.parquet"), pd.read_parquet(tmp_path / "attention.parquet")
     assert len(results) == 3 * len(test) and len(attention) == len(test) * vlm.cfg.n_layers * vlm.cfg.n_heads
     summary = json.loads((tmp_path / "summary.json").read_text())
+    assert set(summary) == set(KEYS["demo"])
     baseline = results[results["policy"] == "baseline"]
     assert summary["accuracy"][0]["accuracy"] == pytest.approx(baseline["correct"].mean())
     assert summary["image_share"] == pytest.approx(attention["share_image"].mean(), abs=1e-6)
@@ -198,6 +191,32 @@ def test_the_demo_writes_every_file_and_the_numbers_of_its_tables(ran, tmp_path,
     for words in (f"Largest change in answers: alpha {change.flips.alpha:g}", "not as an improvement"):
         assert words in page and words in out
     assert "report.html" in out and len(out.splitlines()) < 20
+
+
+@pytest.mark.parametrize("same, words", [(False, "half of it takes all layers"), (True, "are enough for half")])
+def test_the_page_says_what_was_measured_where_no_layers_reach_half_or_all_do(ran, same, words):
+    _, _, evaluation, looked, change = ran
+    flips = dataclasses.replace(change.flips, windows=change.flips.windows.assign(same=same))
+    own = dataclasses.replace(change, flips=flips)
+    figures = dict.fromkeys(FIGURES | {"before_after", "flip_by_layers"})
+    told = sections(evaluation, looked, summarise_demo(evaluation, looked), own, figures)
+    (text,) = [one.text for one in told if one.title == "Which layers carry the change"]
+    assert words in " ".join(text) and words in tell(evaluation, own)
+    found = wilson(len(flips.answers) if same else 0, len(flips.answers))
+    assert f"In all layers {percent(found.estimate, found.low, found.high)} % do" in " ".join(text)
+
+
+def test_one_best_layer_is_named_also_where_overlap_is_undefined_in_some_layer(ran):
+    _, _, evaluation, looked, _ = ran
+    lifts = [one.overlap.by_layer("lift").copy() for one in looked]
+    best = best_layer(looked)[0]
+    other = (best + 1) % len(lifts[0])
+    lifts[0][other], lifts[0][best] = 1e3, np.nan  # of a scene that is not compared, as one layer has none
+    marred = [SimpleNamespace(by_layer=lambda name, own=own: own, even_score=lambda name: 0.0) for own in lifts]
+    seen = [dataclasses.replace(one, overlap=made) for one, made in zip(looked, marred, strict=True)]
+    layers = summarise_demo(evaluation, seen)["overlap_by_layer"]
+    assert best_layer(seen)[0] == max(layers, key=lambda line: line["lift"])["layer"]
+    assert best_layer(seen)[1] == pytest.approx(max(line["lift"] for line in layers))
 
 
 def test_where_no_answer_changes_the_demo_says_so_and_draws_no_flip(ran, tmp_path, capsys):

@@ -11,6 +11,9 @@ from adaptvis.earlier import LONGEST, keep_earlier, name_of
 from adaptvis.evaluation import Settings
 from interp.errors import InputError
 
+MINE = {"notes.txt", "answers.csv", "mine.csv", "photo.png", "settings.json", "other.html", "mine.parquet"}
+"""Files of a person who works in the same folder."""
+
 
 def policies(**settings):
     """Policies as a summary has them, some settings of AdaptVis replaced."""
@@ -22,7 +25,8 @@ def report(folder, given, mark="one"):
     """A folder with a report about policies and what a sweep and a person left there."""
     (folder / "test").mkdir(parents=True, exist_ok=True)
     (folder / "test" / "manifest.json").write_text("{}")
-    (folder / "notes.txt").write_text("mine")
+    for name in MINE:
+        (folder / name).write_text("mine")
     (folder / "summary.json").write_text(json.dumps({"policies": given}))
     for name in ("report.html", "summary.csv", "answers.parquet", "gains.png"):
         (folder / name).write_text(mark)
@@ -79,7 +83,7 @@ def test_only_the_report_moves_and_nothing_is_ever_written_over(tmp_path):
     report(tmp_path, policies())
     kept = keep_earlier(tmp_path, policies(threshold=0.6))
     assert names(kept) == {"summary.json", "report.html", "summary.csv", "answers.parquet", "gains.png"}
-    assert names(tmp_path) == {"test", "notes.txt", kept.name}
+    assert names(tmp_path) == {"test", kept.name, *MINE}
     report(tmp_path, policies(confidence="margin"), "two")
     other = keep_earlier(tmp_path, policies(confidence="margin", threshold=0.6))
     assert other.name == "earlier-threshold=0.4-2" and (kept / "report.html").read_text() == "one"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from truth import Truth
 
 from adaptvis.demo import look
 from adaptvis.evaluation import evaluate, summarise
@@ -14,7 +15,6 @@ from adaptvis.policies import AdaptVis, Baseline, ScalingVis
 from adaptvis.selection import choose_adaptvis, choose_scaling
 from adaptvis.sweep import UNTOUCHED, rows_under
 from adaptvis.tables import readable
-from interp.boxes import Boxes
 from interp.datasets.shapes import shapes
 from interp.detect import GivenBoxes
 from interp.errors import InputError
@@ -144,19 +144,6 @@ def test_parts_that_share_a_sample_are_refused():
     own = shapes(3, split="val")
     with pytest.raises(InputError, match="both parts"):
         evaluate(tiny.vlm(), own[:1], validation=own)
-
-
-class Truth:
-    """A detector that is told what is in each scene."""
-
-    name, labels = "truth", ()
-
-    def __init__(self, samples):
-        self.boxes = {sample.image.tobytes(): sample.meta["boxes"] for sample in samples}
-
-    def detect(self, image, words=()):
-        boxes = self.boxes[image.tobytes()]
-        return Boxes(tuple(box for box in boxes if box.label in words), source="truth")
 
 
 @pytest.fixture(scope="module")

@@ -11,105 +11,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from made_up_evaluation import POLICIES, RELATION, made_up_evaluation, made_up_sweep
 from matplotlib.figure import Figure
 
-from adaptvis.comparison import compare, compare_grid
-from adaptvis.decoding import VCD, DoLa
-from adaptvis.evaluation import Evaluation, _corrected, _line, evaluate, summarise
+from adaptvis.columns import FILES
+from adaptvis.comparison import compare
+from adaptvis.evaluation import _corrected, _line, evaluate
 from adaptvis.evaluation_figures import draw_telling
 from adaptvis.measured import frequent, measure_evaluation
-from adaptvis.policies import AdaptVis, Baseline, ScalingVis
+from adaptvis.policies import AdaptVis
 from adaptvis.report import write_evaluation
 from adaptvis.splits import official_split
-from adaptvis.sweep import UNTOUCHED, grid
 from adaptvis.tables import decimal, main_table, p_value, percent, points
-from interp.datasets.questions import paper_prompt, paper_statement_prompt, where_in_relation
+from interp.datasets.questions import paper_prompt, paper_statement_prompt
 from interp.datasets.shapes import shapes
-from interp.interventions import ScaleImageLogits, spell
 from interp.output import OutputFolder, record
-from interp.scoring import score
-
-RELATION = ("left", "right", "above", "below")
-WINDOWS = (None, (0, 1, 2), (3, 4, 5), (10, 11))
-POLICIES = {
-    "baseline": Baseline(),
-    "scaling": ScalingVis(0.5),
-    "adaptvis": AdaptVis(0.5, 1.5, 0.6),
-    "add": ScalingVis(1.0, mode="add"),
-    "temper": ScalingVis(1.5, mode="temper"),
-    "vcd": VCD(),
-    "dola": DoLa(),
-}
-
 
 PUBLISHED = ("baseline", "adaptvis", "add", "vcd")
-
-
-def columns_of(setting):
-    """The columns that name a setting, as a sweep has them."""
-    if isinstance(setting, ScaleImageLogits):
-        where = {"layers": spell(setting.layers), "heads": spell(setting.heads)}
-        return {"setting": str(setting), "mode": setting.mode, "alpha": setting.alpha, **where}
-    nothing = {"mode": "", "alpha": float("nan"), "layers": "", "heads": ""}
-    return {"setting": UNTOUCHED if setting is None else str(setting), **nothing}
-
-
-def made_up_sweep(
-    settings,
-    n=40,
-    *,
-    options=RELATION,
-    relations=None,
-    right=None,
-    dataset="shapes",
-    seed=0,
-    sets=False,
-    asked=paper_prompt,
-):
-    """A sweep without a model: sure samples are right more often, `right` fixes whether all are."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for place in range(n):
-        gold = options[place % len(options)]
-        sure = float(rng.uniform(0.2, 1.0))
-        others = [name for name in options if name != gold]
-        for setting in settings:
-            hit = rng.random() < 0.3 + 0.6 * sure if right is None else right
-            missed = "I can not say" if rng.random() < 0.2 else str(rng.choice(others))
-            rows.append(
-                {
-                    "id": f"{dataset}-{seed}-{place:05d}",
-                    "dataset": dataset,
-                    "kind": "relation",
-                    "relation": gold if relations is None else relations[place % len(relations)],
-                    "group": f"pair {place // len(options)}" if sets else "",
-                    "prompt": asked(where_in_relation("mug", "table", options)),
-                    "gold": gold,
-                    "options": "|".join(options),
-                    **columns_of(setting),
-                    "text": (gold if hit else missed).capitalize(),
-                    "probability": sure,
-                    "confidence": sure,
-                    "gold_probability": sure * (0.9 if hit else 0.2),
-                }
-            )
-    return score(pd.DataFrame(rows))
-
-
-def made_up_evaluation(names=tuple(POLICIES), *, tuned=True, **how):
-    """An evaluation of some policies on made-up answers."""
-    policies = {name: POLICIES[name] for name in names}
-    settings = [None]
-    if {"scaling", "adaptvis"} & set(names):
-        settings += grid((0.0, 0.5, 1.5, 2.0)) + grid((0.5,), windows=WINDOWS[1:])
-    settings += grid((-1.0, 1.0), mode="add") * ("add" in names) + grid((0.5, 1.5), mode="temper") * ("temper" in names)
-    settings += [POLICIES[name] for name in ("vcd", "dola") if name in names]
-    test = made_up_sweep(settings, **how)
-    answers, summary = summarise(test, list(policies.values()))
-    own = {name: rows for name, rows in test.groupby("setting", sort=False) if name != UNTOUCHED}
-    against = compare_grid(test[test["setting"] == UNTOUCHED], own) if own else pd.DataFrame()
-    validation = made_up_sweep(settings, **{**how, "seed": 99, "n": 20}) if tuned else None
-    return Evaluation(policies, validation, test, answers, summary, against)
 
 
 def written(folder, evaluation, settings=None, **how):
@@ -216,6 +134,7 @@ def test_every_file_is_there_and_the_summary_repeats_the_tables(everything):
         "confusion", "confidence", "reliability",
     }  # fmt: skip
     assert {f"{name}.png" for name in pictures} == {name for name in names if name.endswith("png")}
+    assert {name for name in names if "." in name} <= set(FILES["evaluate"])
     assert page.count("<img") == len(pictures) and not re.search(r"(src|href)=\"(?!data:)", page)
     assert len(pd.read_parquet(folder / "answers.parquet")) == len(POLICIES) * 40
     assert len(pd.read_parquet(folder / "sweep.parquet")) == len(evaluation.test)

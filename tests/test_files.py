@@ -18,6 +18,7 @@ from interp.columns import MEASURED, SETTINGS, UNDER, meaning_of
 from interp.nulls import NULLS
 from interp.output import record
 from interp.overlap import MAP_MEASURES, MEASURES
+from interp.overlap_analysis import BESIDE
 from interp.overlap_report import tables_of
 from interp.provenance import RUN
 
@@ -130,6 +131,13 @@ def test_measures_and_nulls_are_told_of_under_either_order_of_their_names():
     assert set(MEASURED) == {*MEASURES, *MAP_MEASURES} and set(UNDER) == {"even", *NULLS}
     assert meaning_of("even_cosine") == meaning_of("cosine_even") != meaning_of("cosine_shuffled")
     assert meaning_of("no_such_column") is None and meaning_of("share_nowhere") is None
+
+
+def test_what_overlap_is_held_beside_is_named_wherever_the_regression_is_told_of():
+    files = interp.columns.FILES["overlap"]
+    texts = [files["partial_effect.parquet"], files["partial_effect.png"], interp.columns.NAMES["adjusted_*"]]
+    for text in texts:
+        assert all(name.split()[0] in text for name in (*BESIDE, "relation"))
 
 
 def test_a_column_that_nothing_is_said_of_is_refused_by_the_script(maker):

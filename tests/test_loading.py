@@ -236,6 +236,19 @@ def test_code_that_is_trusted_runs_and_the_command_lines_can_trust_it(folder, mo
         assert with_model and all("--trust-remote-code" in one.format_help() for one in with_model)
 
 
+def test_a_configuration_of_its_own_is_refused_trusted_or_not_and_nobody_is_told_to_trust_it(
+    folder, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("sys.path", [str(tmp_path / "modules"), *sys.path])
+    code = "from transformers import LlavaConfig\nclass Own(LlavaConfig):\n    model_type = 'unknown'\n"
+    bring_code(folder, "config", code)
+    for trusted in (False, True):
+        with pytest.raises(ModelError) as error:
+            load_model(folder, trust_remote_code=trusted)
+        assert "trust" not in str(error.value).replace(str(folder), "") and "transformers knows" in str(error.value)
+
+
 def test_where_files_come_from_is_said_to_every_loader(saved, monkeypatch):
     told = {}
     for owner in (AutoConfig, AutoModelForImageTextToText, AutoProcessor):

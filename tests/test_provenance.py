@@ -86,13 +86,41 @@ def test_files_of_the_hub_s_cache_are_known_by_their_names_and_not_read(tmp_path
     assert provenance._of_files([link])["sha256"] == "ab" * 32
 
 
-def test_weights_that_were_changed_after_loading_are_not_given_the_hash_of_the_files(tmp_path):
-    vlm = HookedVLM.from_pretrained(folder_of(tmp_path / "own", 1))
+def put_another_in_its_place(linear):
+    linear.weight = torch.nn.Parameter(linear.weight.detach().clone())
+
+
+CHANGES = {
+    "in place": lambda linear: linear.weight[0, 0].add_(1),
+    "through its data": lambda linear: linear.weight.data.mul_(0),
+    "given other data": lambda linear: setattr(linear.weight, "data", torch.zeros_like(linear.weight)),
+    "replaced": lambda linear: setattr(linear, "weight", torch.nn.Parameter(torch.zeros_like(linear.weight))),
+    "replaced by an equal one": put_another_in_its_place,
+    "a tensor more": lambda linear: setattr(linear, "bias", torch.nn.Parameter(torch.zeros(linear.out_features))),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_weights_that_were_changed_after_loading_are_not_given_the_hash_of_the_files(change):
+    vlm = HookedVLM.from_pretrained("shapes-vlm")
     files = weights_record(vlm)
     with torch.no_grad():
-        vlm.model.lm_head.weight[0, 0] += 1
+        CHANGES[change](vlm.model.lm_head)
     changed = weights_record(vlm)
     assert changed["sha256"] != files["sha256"] and "changed since they were loaded" in changed["hashed"]
+
+
+def test_a_pass_and_a_copy_in_another_model_leave_weights_as_they_were_loaded(vlm):
+    files = weights_record(vlm)
+    other = HookedVLM.from_pretrained("shapes-vlm")
+    other.model.lm_head.weight.data.mul_(0)
+    vlm.run_with_cache(vlm.prepare(shapes(1)[0].image, "Where is it?"))
+    assert weights_record(vlm) == files
+
+
+@pytest.mark.parametrize("options", [{"attn_implementation": "eager"}, {"low_cpu_mem_usage": True}], ids=str)
+def test_options_that_leave_weights_as_the_files_have_them_leave_their_hash(vlm, options):
+    assert weights_record(HookedVLM.from_pretrained("shapes-vlm", **options)) == weights_record(vlm)
 
 
 def test_a_model_given_in_memory_is_hashed_by_its_tensors():

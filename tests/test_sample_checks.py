@@ -8,9 +8,11 @@ import pytest
 import tiny
 from PIL import Image
 
+import interp.inputs
 from adaptvis.benchmark import evaluate_dataset
 from adaptvis.evaluation import evaluate
 from adaptvis.sweep import Plan, run_sweep
+from interp import sample_checks
 from interp.__main__ import main
 from interp.boxes import Box
 from interp.datasets import read_dataset, read_folder
@@ -18,6 +20,7 @@ from interp.datasets.sample import Object
 from interp.datasets.shapes import shapes
 from interp.errors import InputError, ModelError
 from interp.hooked_vlm import HookedVLM
+from interp.images import check_image
 from interp.overlap_run import study_overlap
 from interp.sample_checks import check_prompts, check_samples
 
@@ -54,6 +57,12 @@ WRONG = {
     "half a JPEG": (lambda folder: {"image": cut(folder)}, "broken or cut off"),
     "half a PNG": (lambda folder: {"image": cut(folder, "PNG")}, "broken or cut off"),
     "what is no photo at all": (lambda folder: {"image": 5}, "an image was given as int"),
+    "an answer that is no text": (lambda folder: {"answer": None}, "answer None is no text"),
+    "options that are no texts": (lambda folder: {"options": (1, 2)}, "are no tuple of texts"),
+    "options in one text": (lambda folder: {"options": "left|right"}, "are no tuple of texts"),
+    "a relation that is no text": (lambda folder: {"relation": 3}, "relation 3 is no text"),
+    "objects that are names": (lambda folder: {"objects": ("mug",)}, "are no tuple of Object"),
+    "meta that is none": (lambda folder: {"meta": None}, "meta is a NoneType"),
     "a box outside": (lambda folder: {"objects": (OUTSIDE,)}, "lies outside the image"),
 }
 
@@ -80,6 +89,57 @@ def test_all_bad_samples_are_told_at_once(tmp_path):
         check_samples([both])
     with pytest.raises(InputError, match="two samples have the id 'a': .*; 2 ids are not"):
         check_samples([replace(GOOD, id=name) for name in "abab"])
+
+
+@pytest.mark.parametrize(
+    "bad, says", [(replace(GOOD, id=3), "id 3, which is no text"), (replace(GOOD, id=[]), "no text"), ("x", "is a str")]
+)
+def test_what_has_no_id_of_text_is_refused(bad, says):
+    with pytest.raises(InputError, match=says):
+        check_samples([*SAMPLES[1:], bad])
+
+
+def test_a_photo_in_memory_is_decoded_once_while_it_does_not_change(monkeypatch):
+    decoded = []
+    usual = check_image
+    monkeypatch.setattr("interp.sample_checks.check_image", lambda image: decoded.append(image) or usual(image))
+    samples = [replace(sample, image=sample.image.copy(), objects=()) for sample in SAMPLES]
+    check_samples(samples)
+    check_samples(samples)
+    assert len(decoded) == len(samples)
+    samples[0].image.thumbnail((20, 20))
+    check_samples(samples)
+    check_samples([replace(samples[0], image=samples[0].image.copy())])
+    assert len(decoded) == len(samples) + 2
+
+
+def test_few_blank_photos_are_made_into_pixels_at_a_time(monkeypatch):
+    counts = []
+    usual = interp.inputs.prepare
+
+    def count(model, processor, images, *given, **how):
+        counts.append(len(images))
+        return usual(model, processor, images, *given, **how)
+
+    monkeypatch.setattr("interp.inputs.prepare", count)
+    check_prompts(tiny.vlm(), shapes(20, kinds=("relation",)), "paper")
+    assert sum(counts) == 20 and max(counts) <= 8
+
+
+def test_an_evaluation_that_chooses_tries_each_prompt_and_decodes_each_photo_once(monkeypatch):
+    tried, decoded = [], []
+    usual, decode = sample_checks._unaskable, check_image
+
+    def count(vlm, samples, *how):
+        tried.extend(sample.id for sample in samples)
+        return usual(vlm, samples, *how)
+
+    monkeypatch.setattr("interp.sample_checks._unaskable", count)
+    monkeypatch.setattr("interp.sample_checks.check_image", lambda image: decoded.append(image) or decode(image))
+    asked = {"ablations": False, "max_new_tokens": 1, "progress": False, "alphas": (0.5,)}
+    found = evaluate_dataset(tiny.vlm(), "shapes-a", n=24, select=True, policies=("scaling",), **asked)
+    ids = [*found.test["id"].unique(), *found.validation["id"].unique()]
+    assert sorted(tried) == sorted(ids) and len(decoded) == len(ids)
 
 
 def test_a_file_is_decoded_once_while_it_does_not_change(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from interp.errors import InputError
 from interp.zoo import embedded_path
 from interp.zoo.vlm.build import GRID, IMAGE_TOKENS, LATE_WORDS, PATCH, build_model, build_processor
 from interp.zoo.vlm.evaluate import accuracies, answer, check_lines, encode, evaluate, held_out, write_card
+from interp.zoo.vlm.familiarity import Familiarity
 from interp.zoo.vlm.losses import PackReader, normalised, pack_attention
 from interp.zoo.vlm.packs import (
     IGNORE,
@@ -25,7 +26,7 @@ from interp.zoo.vlm.packs import (
     draw_packs,
     draw_patch_labels,
 )
-from interp.zoo.vlm.train import Familiarity, Settings, _Run, calm_image_tokens
+from interp.zoo.vlm.train import Settings, _Run, calm_image_tokens
 
 FOLDER = embedded_path("shapes-vlm")
 

@@ -33,6 +33,7 @@ from interp.datasets.shapes import shapes
 from interp.errors import InputError
 from interp.zoo.vlm.build import add_late_words, build_model, build_processor
 from interp.zoo.vlm.evaluate import accuracies, answer, encode
+from interp.zoo.vlm.familiarity import Familiarity
 from interp.zoo.vlm.losses import PackReader, PatchReader, image_tokens, pack_attention, plain_attention
 from interp.zoo.vlm.packs import UNFAMILIAR, Pack, draw_late_packs, draw_packs, draw_patch_labels
 
@@ -64,37 +65,6 @@ class Settings:
     choose_from: float = 0.7  # share of the second stage's steps after which states compete to be the model
     choose_every: int = 20  # steps
     threads: int = 2
-
-
-@dataclass
-class Familiarity:
-    """Keeps above and below rare enough to stay unfamiliar and frequent enough to be learned at all.
-
-    Once left and right are known, the share of above and below among the relation questions falls while their accuracy
-    on validation scenes is over the band, and rises while it is under it.
-    """
-
-    share: float
-    low: float = 0.60
-    high: float = 0.70
-    most: float = 0.10
-    fall: float = 0.25
-    known: float = 0.85
-    aim: float = 0.72
-    mastered: float = 0.97
-
-    def update(self, familiar: float, unfamiliar: float) -> None:
-        """Take notice of the validation accuracies of left and right, and of above and below."""
-        if familiar < self.known:
-            return
-        if unfamiliar > self.high:
-            self.share *= self.fall
-        elif unfamiliar < self.low:
-            self.share = min(self.share * 1.3, self.most)
-
-    def miss(self, familiar: float, unfamiliar: float) -> float:
-        """How far a state is from what is wanted: left and right mastered, above and below near the aim."""
-        return abs(unfamiliar - self.aim) if familiar >= self.mastered else math.inf
 
 
 def train(settings: Settings, out: Path) -> Path:
