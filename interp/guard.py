@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -32,7 +31,7 @@ class Guard:
         self.turns, self.links = Turns(), Links(model)
         self._listening, self._changes = False, -1
         # these run as they stand where the model is compiled, and not in its graph
-        self._enter_from_graph = torch.compiler.disable(partial(self._enter, in_graph=True))
+        self._enter_from_graph = torch.compiler.disable(self._enter)
         self._leave_from_graph = torch.compiler.disable(self.turns.end_pass)
 
     def doors(self, door: str, module: nn.Module) -> list[RemovableHandle]:
@@ -82,7 +81,7 @@ class Guard:
         if torch.compiler.is_compiling():
             self._enter_from_graph(door)
         else:
-            self._enter(door)
+            self._enter(door, module)
 
     def _after(self, door: str, *of_no_interest: Any) -> None:
         if torch.compiler.is_compiling():
@@ -90,11 +89,12 @@ class Guard:
         else:
             self.turns.end_pass(door)
 
-    def _enter(self, door: str, *, in_graph: bool = False) -> None:
-        self.turns.begin_pass(door)
+    def _enter(self, door: str, module: nn.Module | None = None) -> None:
+        """Begin a pass through the door of a module; None inside a graph."""
+        self.turns.begin_pass(door, module)
         try:
             self.implementations.follow()
-            if self.listening and in_graph:
+            if self.listening and module is None:
                 raise HookError(
                     "hooks are on, but the model runs inside a graph of torch.compile, where they are not heard: call "
                     "the model that is not compiled, and give generate disable_compile=True"
