@@ -33,7 +33,7 @@ _REFUSED = dict.fromkeys(
 
 
 @dataclass(frozen=True)
-class Captured:
+class _Captured:
     """What a cache has to know of the model that it was captured from, under the names that TransformerLens uses."""
 
     cfg: ModelShape
@@ -55,7 +55,7 @@ class VLMCache(ActivationCache):
 
     def __init__(self, cache_dict: dict[str, torch.Tensor], model: Any, has_batch_dim: bool = True) -> None:
         """Keep tensors by hook name, and of their model its shape and hook names."""
-        super().__init__(cache_dict, Captured(model.cfg, tuple(model.hook_dict)), has_batch_dim)
+        super().__init__(cache_dict, _Captured(model.cfg, tuple(model.hook_dict)), has_batch_dim)
 
     def __getitem__(self, key: Any) -> torch.Tensor:
         """Look up a hook name, or (shorthand, layer).
@@ -96,4 +96,4 @@ class Keep:
 
 
 # torch.load makes nothing but what is known to be data: these are.
-torch.serialization.add_safe_globals([VLMCache, Captured, ModelShape])
+torch.serialization.add_safe_globals([VLMCache, _Captured, ModelShape])
