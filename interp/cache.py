@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformer_lens import ActivationCache
 
 from interp.errors import HookError
+from interp.interventions import ModelShape
 from interp.reprs import fits_a_cell
 
 _REFUSED = dict.fromkeys(
@@ -30,15 +32,30 @@ _REFUSED = dict.fromkeys(
 ) | {"apply_slice_to_batch_dim": "projector.hook_out has no batch axis: index the tensors themselves"}
 
 
+@dataclass(frozen=True)
+class _Captured:
+    """What a cache has to know of the model that it was captured from, under the names that TransformerLens uses."""
+
+    cfg: ModelShape
+    hook_dict: tuple[str, ...]
+
+
 @fits_a_cell("cache_dict", table="cache_dict")
 class VLMCache(ActivationCache):
     """Captured activations by hook name, or by shorthand and layer.
+
+    It holds no model, so that it can be copied, pickled and saved: `torch.save(cache, path)`, and to load it
+    `torch.load(path)`, after `import interp.cache`.
 
     Example:
         >>> output, cache = vlm.run_with_cache(inputs, names_filter="blocks.6.attn.hook_pattern")
         >>> cache["pattern", 6].shape  # batch head row key
         torch.Size([1, 8, 1, 93])
     """
+
+    def __init__(self, cache_dict: dict[str, torch.Tensor], model: Any, has_batch_dim: bool = True) -> None:
+        """Keep tensors by hook name, and of their model its shape and hook names."""
+        super().__init__(cache_dict, _Captured(model.cfg, tuple(model.hook_dict)), has_batch_dim)
 
     def __getitem__(self, key: Any) -> torch.Tensor:
         """Look up a hook name, or (shorthand, layer).
@@ -76,3 +93,7 @@ class Keep:
     def __call__(self, tensor: torch.Tensor, *, hook: Any) -> None:
         """Keep one tensor."""
         self.kept[hook.name] = tensor.detach().to(self.device, copy=True)
+
+
+# torch.load makes nothing but what is known to be data: these are.
+torch.serialization.add_safe_globals([VLMCache, _Captured, ModelShape])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from interp.attention import SITES
 from interp.errors import HookError
 from interp.implementations import Implementations
 from interp.links import Links, TorchHook
-from interp.rows import Point
+from interp.rows import Point, only_reads
 from interp.turns import OUTERMOST, Turns
 
 
@@ -30,9 +29,9 @@ class Guard:
         """Remember whom to listen to; nobody stands at any door yet."""
         self.points, self.implementations = points, implementations
         self.turns, self.links = Turns(), Links(model)
-        self._listening, self._changes = False, -1
+        self._listening, self._editing, self._changes = False, False, -1
         # these run as they stand where the model is compiled, and not in its graph
-        self._enter_from_graph = torch.compiler.disable(partial(self._enter, in_graph=True))
+        self._enter_from_graph = torch.compiler.disable(self._enter)
         self._leave_from_graph = torch.compiler.disable(self.turns.end_pass)
 
     def doors(self, door: str, module: nn.Module) -> list[RemovableHandle]:
@@ -45,10 +44,21 @@ class Guard:
     @property
     def listening(self) -> bool:
         """Whether any function is on any point."""
+        self._look()
+        return self._listening
+
+    @property
+    def editing(self) -> bool:
+        """Whether any function that is on may edit; others have promised to read alone."""
+        self._look()
+        return self._editing
+
+    def _look(self) -> None:
         if Point.changes != self._changes:
             self._changes = Point.changes
             self._listening = any(point.fwd_hooks or point.bwd_hooks for point in self.points)
-        return self._listening
+            on = (handle.user_hook for point in self.points for handle in point.fwd_hooks)
+            self._editing = any(not only_reads(hook) for hook in on)
 
     def hearing(self, modules: Sequence[nn.Module], tower: nn.Module) -> list[RemovableHandle]:
         """Refuse a pass of a tower in which an attention that is listened to asks for nothing."""
@@ -82,7 +92,7 @@ class Guard:
         if torch.compiler.is_compiling():
             self._enter_from_graph(door)
         else:
-            self._enter(door)
+            self._enter(door, module)
 
     def _after(self, door: str, *of_no_interest: Any) -> None:
         if torch.compiler.is_compiling():
@@ -90,11 +100,12 @@ class Guard:
         else:
             self.turns.end_pass(door)
 
-    def _enter(self, door: str, *, in_graph: bool = False) -> None:
-        self.turns.begin_pass(door)
+    def _enter(self, door: str, module: nn.Module | None = None) -> None:
+        """Begin a pass through the door of a module; None inside a graph."""
+        self.turns.begin_pass(door, module)
         try:
             self.implementations.follow()
-            if self.listening and in_graph:
+            if self.listening and module is None:
                 raise HookError(
                     "hooks are on, but the model runs inside a graph of torch.compile, where they are not heard: call "
                     "the model that is not compiled, and give generate disable_compile=True"

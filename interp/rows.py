@@ -118,27 +118,34 @@ def copies_of_each(now: Pass, rows: int, samples: int, name: str) -> int:
     return each
 
 
-def copies(rows: torch.Tensor) -> frozenset[int]:
+def copies(*given: torch.Tensor) -> frozenset[int]:
     """How many rows after each other may be taken for one: numbers k such that rows come as k copies of each.
 
     Args:
-        rows: what the language model is given, ids [batch pos] or embeddings [batch pos d_model].
+        *given: what the model is given of one batch, ids [batch pos] and embeddings [batch pos d_model], or one.
 
     Example:
         >>> sorted(copies(torch.tensor([[5, 6], [5, 6], [7, 8], [7, 8]])))
         [1, 2]
     """
-    batch = len(rows)
-    return frozenset(k for k in range(1, batch + 1) if batch % k == 0 and (k == 1 or _alike(rows, k)))
+    batch = len(given[0])
+    divisors = [k for k in range(1, batch + 1) if batch % k == 0]
+    return frozenset(k for k in divisors if k == 1 or all(_alike(rows, k) for rows in given))
 
 
 def _alike(rows: torch.Tensor, k: int) -> bool:
-    """Whether each block of k rows holds the same row k times, but for rounding in the image's embeddings."""
+    """Whether each block of k rows holds the same row k times, but for rounding in the image's embeddings.
+
+    Rounding is told from another prompt at each position, by the mean over its embedding: a large entry, of which the
+    image has some, hides nothing at other positions and little at its own.
+    """
     blocks = rows.detach().unflatten(0, (-1, k))
     if not rows.is_floating_point():
         return bool((blocks == blocks[:, :1]).all())
-    off = (blocks - blocks[:, :1]).abs().amax()
-    return bool(off <= rows.detach().abs().amax() * min(32 * torch.finfo(rows.dtype).eps, 0.02))
+    exact = torch.promote_types(rows.dtype, torch.float32)
+    off = (blocks - blocks[:, :1]).abs().mean(-1, dtype=exact)
+    size = blocks[:, :1].abs().mean(-1, dtype=exact)
+    return bool((off <= size * min(256 * torch.finfo(rows.dtype).eps, 0.02)).all())
 
 
 def as_range(rows: list[int]) -> range | list[int]:
@@ -179,7 +186,7 @@ class RowHookPoint(Point):
     def wanted(self, now: Pass, *, readers: bool = True) -> set[int]:
         """Local indices of the rows that the hooks on this point, or those that may edit, ask for in this pass."""
         hooks = [handle.user_hook for handle in (*self.fwd_hooks, *self.bwd_hooks)]
-        asked = {getattr(hook, "query_rows", "all") for hook in hooks if readers or not _only_reads(hook)}
+        asked = {getattr(hook, "query_rows", "all") for hook in hooks if readers or not only_reads(hook)}
         return {row for rows in asked for row in rows_in_pass(rows, now)}
 
 
@@ -243,7 +250,7 @@ def visit(point: HookPoint, tensor: torch.Tensor) -> tuple[torch.Tensor, bool]:
         return tensor, False
     if point.bwd_hooks:
         tensor = _with_gradient(point, tensor)
-    watch = Watch(tensor, reads_only=all(_only_reads(handle.user_hook) for handle in point.fwd_hooks))
+    watch = Watch(tensor, reads_only=all(only_reads(handle.user_hook) for handle in point.fwd_hooks))
     result = show(point, tensor)
     return result, watch.changed(result)
 
@@ -263,7 +270,8 @@ def show(point: HookPoint, tensor: torch.Tensor) -> torch.Tensor:
     return result.to(tensor)  # the same object where dtype and device agree
 
 
-def _only_reads(hook: Any) -> bool:
+def only_reads(hook: Any) -> bool:
+    """Whether a hook function promises to leave its tensor as it is."""
     return getattr(hook, "reads_only", False)
 
 

@@ -32,7 +32,8 @@ class WiredModel(HookedRootModule):
     _wiring: Wiring
 
     def unwrap(self) -> PreTrainedModel:
-        """Take all hooks off and give the model back as it was."""
+        """Take all hooks off, also those of a thread that has ended, and give the model back as it was."""
+        self._wiring.guard.turns.take_from_dead()
         with self.turn():
             self.reset_hooks(including_permanent=True)
             self._wiring.detach()
@@ -41,7 +42,11 @@ class WiredModel(HookedRootModule):
 
     @contextmanager
     def paused(self) -> Iterator[PreTrainedModel]:
-        """Take the wiring off for a while: the model as it was, to compare with."""
+        """Take the wiring off for a while: the model as it was, to compare with.
+
+        Raises:
+            ModelError: the model was changed meanwhile in such a way that it can not be hooked again.
+        """
         with self.turn():
             before, self.wrapped = self.wrapped, False
             self._wiring.detach()
@@ -49,8 +54,17 @@ class WiredModel(HookedRootModule):
                 yield self.model
             finally:
                 if before:
-                    self._wiring.attach()
+                    self._hook_again()
                 self.wrapped = before
+
+    def _hook_again(self) -> None:
+        try:
+            self._wiring.attach()
+        except Exception as error:
+            raise ModelError(
+                f"the model can not be hooked again after paused(), and is left without hooks: {error}. Undo what was "
+                "changed inside paused(), and hook the model again with HookedVLM.wrap(vlm.model, vlm.processor)"
+            ) from error
 
     def turn(self) -> AbstractContextManager[None]:
         """Context manager: keep the model for this thread; others wait. All that runs it or puts hooks on does so."""

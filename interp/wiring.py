@@ -77,7 +77,7 @@ class Wiring:
         self.model, self.family, self.points, self.now = model, family, points, now
         self.handles: list[RemovableHandle] = []
         self.projected = points[2]["projector"]
-        self.image_ids: Tensor | None = None
+        self.ids: Tensor | None = None
         every = [point for tower in points[:2] for point in tower.modules() if isinstance(point, HookPoint)]
         self.implementations = Implementations()
         self.guard = Guard(model, [*every, *points[2].values()], self.implementations)
@@ -136,14 +136,13 @@ class Wiring:
         return found
 
     def _note_ids(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Note which of the ids that the model is given stand for the image, while somebody listens to it."""
-        self.image_ids = None
-        if self.projected.has_hooks():
-            ids = kwargs.get("input_ids", args[0] if args else None)
-            self.image_ids = None if ids is None else ids == self.model.config.image_token_id
+        """Note the ids that the model is given, while somebody has to know them."""
+        self.ids = None
+        if self.projected.has_hooks() or (not torch.compiler.is_compiling() and self.guard.editing):
+            self.ids = kwargs.get("input_ids", args[0] if args else None)
 
     def _forget_ids(self, *of_no_interest: Any) -> None:
-        self.image_ids = None
+        self.ids = None
 
     def _begin_pass(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Note how many rows the language model is about to compute, and after how many cached ones."""
@@ -159,21 +158,26 @@ class Wiring:
         self._note_copies(rows)
         if not self.projected.has_hooks():
             return None
-        if embedded is None or self.image_ids is None:
+        if embedded is None or self.ids is None:
             raise HookError("projector.hook_out: which positions are the image's is known from input_ids: give these")
         return args, {**kwargs, "inputs_embeds": self._show_image(embedded)}
 
     def _note_copies(self, rows: Tensor) -> None:
-        """Note which rows of a prompt are copies of each other; later passes have them in the same order."""
+        """Note which rows of a prompt are copies of each other; later passes have them in the same order.
+
+        Only an edit asks for it, and ids, where they are known, tell other prompts apart before the embeddings do.
+        """
         first = self.now.offset == 0
         if first or len(rows) != self._batch:
-            self.now.copies = copies(rows) if first and self.guard.listening else frozenset({1})
+            known = self.ids is not None and self.ids.shape == rows.shape[:2]
+            given = (self.ids, rows) if known else (rows,)
+            self.now.copies = copies(*given) if first and self.guard.editing else frozenset({1})
             self._batch = len(rows)
 
     def _show_image(self, embedded: Tensor) -> Tensor:
         """Show what the language model receives at the image positions, [image_token d_model] over the batch."""
-        assert self.image_ids is not None
-        where = self.image_ids.to(embedded.device)
+        assert self.ids is not None
+        where = (self.ids == self.model.config.image_token_id).to(embedded.device)
         if not bool(where.any()):
             return embedded
         shown, changed = visit(self.projected, embedded[where])

@@ -262,6 +262,22 @@ def test_a_part_that_is_replaced_removed_or_added_is_refused_at_every_use():
         refused_at_every_use(vlm, inputs, "when the model was hooked|after the model was hooked")
 
 
+def test_a_model_that_can_not_be_hooked_again_after_a_pause_says_how_to_go_on():
+    vlm, inputs = wrapped("tiny-llava")
+    language = vlm.model.model.language_model
+    with torch.no_grad():
+        plain = vlm(inputs).logits
+        with pytest.raises(ModelError, match="left without hooks: .*norm'.* Undo .*wrap"), vlm.paused():
+            norm = language.norm
+            del language.norm
+        language.norm = norm
+        with pytest.raises(ModelError, match="was unwrapped, or is paused"):
+            vlm(inputs)
+        again = HookedVLM.wrap(vlm.model, vlm.processor)
+        assert all(torch.isfinite(use()).all() for _, use in uses(again, inputs))
+        assert torch.equal(again(inputs).logits, plain)
+
+
 def test_an_attention_of_the_tower_whose_forward_was_replaced_is_refused():
     vlm, inputs = wrapped("tiny-llava")
     tower = vlm.model.model.vision_tower

@@ -4,6 +4,7 @@ import pytest
 import tiny
 import torch
 
+from interp import wiring
 from interp.errors import HookError
 from interp.hooked_vlm import HookedVLM
 from interp.interventions import PerSample, ScaleImageLogits
@@ -96,3 +97,47 @@ def test_copies_are_blocks_of_rows_that_are_alike():
         assert copies(embedded) == wanted
         assert copies(embedded.bfloat16()) == wanted
         assert copies(embedded * (1 + 1e-7)) == wanted
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_large_entry_of_the_image_hides_no_other_prompt(dtype):
+    torch.manual_seed(0)
+    image, texts = torch.randn(1, 4, 64) * 0.02, torch.randn(2, 5, 64) * 0.02
+    image[..., 7] = 8.0
+    rows = torch.cat([image.expand(2, -1, -1), texts], 1).to(dtype)
+    assert copies(rows) == {1}
+    assert copies(rows[:1].expand(2, -1, -1)) == {1, 2}
+    rounded = rows[:1].repeat(2, 1, 1)
+    rounded[1] *= 1 + torch.finfo(dtype).eps  # the last bit of each entry
+    assert copies(rounded) == {1, 2}
+    other_photo = rows[:1].repeat(2, 1, 1)
+    other_photo[1, 2] = -other_photo[1, 2]
+    assert copies(other_photo) == {1}
+    ids = torch.tensor([[1, 2, 3], [1, 2, 4]])
+    assert copies(ids, rounded) == {1}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_prompts_with_one_large_entry_are_not_taken_for_copies_by_an_intervention(dtype):
+    vlm = HookedVLM.from_pretrained("tiny-llava", dtype=dtype, self_check=False)
+    with torch.no_grad():
+        list(vlm.model.model.multi_modal_projector.parameters())[-1][0] = 1e4  # a bias
+    one = vlm.prepare(tiny.photo(3), "Where is the mug?", prompt="paper")
+    other = vlm.prepare(tiny.photo(3), "Where is the cup?", prompt="paper")
+    assert one.input_ids.shape == other.input_ids.shape and not torch.equal(one.input_ids, other.input_ids)
+    tensors = {name: torch.cat([value, other.tensors[name]]) for name, value in one.tensors.items()}
+    for intervention in (EACH.parts[0], PerSample(EACH.parts[:1])):
+        with torch.no_grad(), vlm.intervene(intervention, one), pytest.raises(HookError, match="was made for 1"):
+            vlm.model(**tensors)
+
+
+def test_rows_are_compared_only_where_somebody_may_edit(monkeypatch):
+    vlm = tiny.vlm()
+    inputs, asked = tiny.inputs(vlm, 2), []
+    monkeypatch.setattr(wiring, "copies", lambda *given: asked.append(len(given)) or copies(*given))
+    vlm(inputs)
+    vlm.run_with_cache(inputs)
+    assert not asked
+    with vlm.intervene(EACH, inputs):
+        vlm(inputs)
+    assert asked == [2], "ids and embeddings"

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 
 import pytest
 import tiny
@@ -258,6 +259,31 @@ def test_the_module_verbs_reach_the_model():
     vlm.requires_grad_(True)
     assert next(vlm.model.parameters()).requires_grad
     assert vlm.train().model.training and not vlm.eval().model.training
+
+
+def _through_pickle(cache, path):
+    return pickle.loads(pickle.dumps(cache))
+
+
+def _through_torch(cache, path):
+    torch.save(cache, path)
+    return torch.load(path)
+
+
+@pytest.mark.parametrize("way", [_through_pickle, _through_torch, lambda cache, path: copy.deepcopy(cache)])
+def test_a_cache_is_saved_and_copied_without_its_model(way, tmp_path):
+    vlm = tiny.vlm()
+    weights = {value.data_ptr() for value in vlm.model.state_dict().values()}
+    for settings in ({}, {"remove_batch_dim": True}):
+        _, cache = vlm.run_with_cache(tiny.inputs(vlm), **settings)
+        again = way(cache, tmp_path / "cache.pt")
+        assert type(again) is type(cache) and again.has_batch_dim == cache.has_batch_dim and list(again) == list(cache)
+        assert all(torch.equal(again[name], value) for name, value in cache.items())
+        assert all(value.data_ptr() not in weights for value in again.values())
+        assert torch.equal(again["pattern", -1], cache["pattern", -1])
+        assert torch.equal(again.stack_activation("pattern"), cache.stack_activation("pattern"))
+        with pytest.raises(HookError, match="was not captured"):
+            again["pattern", 9]
 
 
 def test_the_cache_answers_as_a_transformer_lens_cache_where_it_can():

@@ -1,12 +1,15 @@
 """Threads that share a hooked model get what they would get one after another, or are told who keeps the model."""
 
+import gc
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tiny
 import torch
+from transformers import TextIteratorStreamer
 
 from interp import turns
 from interp.errors import HookError
@@ -197,6 +200,211 @@ def test_a_pass_of_the_users_own_that_is_interrupted_is_forgotten_with_his_next_
     assert free(vlm)
 
 
+def steps_that_leave_a_block_at_line(lock, number, steps):
+    """Run steps, and at their n-th line in turns.py leave a block that nobody refers to, as its finaliser would."""
+    abandoned, lines = lock.block(), []
+    abandoned.__enter__()
+    assert lock.owner is threading.current_thread()
+
+    def trace(frame, event, arg):
+        if frame.f_code.co_filename != turns.__file__:
+            return None
+        if event == "line":
+            lines.append(frame.f_lineno)
+            if len(lines) == number:
+                abandoned.gen.close()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        steps()
+    finally:
+        sys.settrace(None)
+    abandoned.gen.close()
+    return len(lines)
+
+
+def block_and_pass(lock, kept):
+    with lock.block():
+        kept.append(lock.owner)
+    lock.begin_pass("language")
+    kept.append(lock.owner)
+    lock.end_pass("language")
+
+
+def pass_around_a_block(lock, kept):
+    lock.begin_pass("model")
+    with lock.block():
+        lock.begin_pass("language")
+    kept.append(lock.owner if lock.inside() else None)
+    lock.end_pass("model")
+
+
+@pytest.mark.parametrize("steps", [block_and_pass, pass_around_a_block])
+def test_a_block_that_is_left_by_a_collection_of_garbage_at_any_step_harms_none(steps):
+    """Each line of the lock, one by one: no waiting for oneself, no turn lost while it is needed, none left over."""
+    done = []
+
+    def every_line():
+        number, lines = 0, 1
+        while number < lines:
+            lock, kept, number = Turns(), [], number + 1
+            lines = steps_that_leave_a_block_at_line(lock, number, lambda: steps(lock, kept))  # noqa: B023
+            assert kept and all(owner is threading.current_thread() for owner in kept), number
+            assert lock.owner is None and not lock._blocks and not lock._passes, number
+        done.append(lines)
+
+    thread = threading.Thread(target=every_line, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert done and done[0] > 15
+
+
+def test_abandoned_blocks_in_cycles_are_collected_while_others_are_entered():
+    lock, done = Turns(), []
+
+    def abandon():
+        def keep():
+            with lock.block():
+                yield
+
+        generator = keep()
+        next(generator)
+        cycle = [generator]
+        cycle.append(cycle)
+
+    def many():
+        for _ in range(200):
+            abandon()
+            with lock.block():
+                lock.begin_pass("model")
+                lock.end_pass("model")
+        gc.collect()
+        done.append(lock.owner)
+
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        thread = threading.Thread(target=many, daemon=True)
+        thread.start()
+        thread.join(60)
+    finally:
+        gc.set_threshold(*before)
+    assert done == [None]
+
+
+def test_leaving_an_abandoned_block_keeps_the_pass_that_began_meanwhile():
+    lock = Turns()
+    abandoned = lock.block()
+    abandoned.__enter__()
+    lock.begin_pass("model")
+    abandoned.gen.close()
+    assert lock.inside() and lock.owner is threading.current_thread()
+
+
+def interrupted(vlm, inputs, error):
+    """A pass of the user's own that is broken off by something that torch does not tell its hooks of."""
+
+    def stop(module, args):
+        raise error
+
+    handle = vlm.model.model.language_model.layers[0].register_forward_pre_hook(stop)
+    try:
+        with pytest.raises(error):
+            own_call(vlm, inputs)
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("work", WORKS)
+def test_a_pass_that_broke_off_with_its_thread_is_not_waited_for(asked, error, work):
+    vlm, (inputs, _) = asked
+    alone = WORKS[work](vlm, inputs)
+    thread = threading.Thread(target=lambda: interrupted(vlm, inputs, error))
+    thread.start()
+    thread.join()
+    assert not free(vlm)
+    assert torch.equal(WORKS[work](vlm, inputs), alone) and free(vlm)
+
+
+def test_a_pass_that_broke_off_in_a_thread_that_lives_on_is_not_waited_for(asked, monkeypatch):
+    vlm, (inputs, _) = asked
+    monkeypatch.setattr(turns, "LONGEST_PASS", 1.0)
+    plain, edited = own_call(vlm, inputs), own_call_edited(vlm, inputs)
+    interrupted(vlm, inputs, KeyboardInterrupt)
+    assert not free(vlm)
+    assert torch.equal(in_a_thread(lambda: own_call_edited(vlm, inputs)), edited) and free(vlm)
+    interrupted(vlm, inputs, KeyboardInterrupt)
+    with vlm.turn():  # of the same thread, and without a pass
+        pass
+    assert free(vlm)
+    with vlm.intervene(BLIND, inputs):
+        interrupted(vlm, inputs, KeyboardInterrupt)
+    assert free(vlm) and torch.equal(own_call(vlm, inputs), plain)
+
+
+def test_unwrap_takes_off_the_hooks_of_a_thread_that_has_ended(asked):
+    vlm = tiny.vlm()
+    inputs = tiny.inputs(vlm)
+    plain, context = own_call(vlm, inputs), vlm.intervene(BLIND, inputs)
+    thread = threading.Thread(target=context.__enter__)
+    thread.start()
+    thread.join()
+    with pytest.raises(HookError, match=r"vlm\.unwrap\(\) takes its hooks off, and HookedVLM\.wrap"):
+        own_call(vlm, inputs)
+    again = HookedVLM.wrap(vlm.unwrap(), vlm.processor, self_check=False)
+    assert free(vlm) and torch.equal(own_call(again, inputs), plain)
+    with again.turn(), vlm.turn():
+        context.__exit__(None, None, None)  # late, and of the old one
+        assert not free(vlm)
+    assert free(vlm) and free(again)
+
+
+def test_a_new_thread_with_the_number_of_one_that_ended_does_not_inherit_its_hooks(asked):
+    vlm, (inputs, _) = asked
+    context, told = vlm.intervene(BLIND, inputs), {}
+
+    def ask():
+        with pytest.raises(HookError, match="'asker' ended while its hooks were on"):
+            own_call(vlm, inputs)
+        told[threading.get_ident()] = True
+
+    first = threading.Thread(target=context.__enter__, name="asker")
+    first.start()
+    first.join()
+    for _ in range(20):  # systems use the numbers of ended threads again
+        other = threading.Thread(target=ask)
+        other.start()
+        other.join()
+        assert told.get(other.ident)
+        if other.ident == first.ident:
+            break
+    context.__exit__(None, None, None)
+    assert free(vlm)
+
+
+def test_an_answer_is_streamed_under_an_intervention_of_the_thread_that_generates(asked, monkeypatch):
+    vlm, (inputs, _) = asked
+    settings = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
+    monkeypatch.setattr(turns, "PATIENCE", 0.3)
+    with vlm.intervene(BLIND, inputs):
+        wanted = vlm.model.generate(**inputs.tensors, **settings)[0, -3:]
+        with pytest.raises(HookError, match="put the `with` into the thread that runs the model"):
+            in_a_thread(lambda: vlm.model.generate(**inputs.tensors, **settings))
+    streamer = TextIteratorStreamer(vlm.processor.tokenizer, skip_prompt=True, timeout=60)
+
+    def generate():
+        with vlm.intervene(BLIND, inputs):
+            vlm.model.generate(**inputs.tensors, **settings, streamer=streamer)
+
+    thread = threading.Thread(target=generate)
+    thread.start()
+    text = "".join(streamer)
+    thread.join()
+    assert text == vlm.processor.tokenizer.decode(wanted) and free(vlm)
+
+
 def test_pausing_waits_for_passes_and_the_others_for_its_end(asked):
     vlm, (inputs, _) = asked
     plain, paused, go = own_call(vlm, inputs), threading.Event(), threading.Event()
@@ -253,7 +461,7 @@ def test_a_forked_process_does_not_wait_for_threads_that_are_not_in_it():
             try:
                 with lock.block():
                     pass
-                os._exit(0 if lock.owner == threading.get_ident() else 2)
+                os._exit(0 if lock.owner is threading.current_thread() else 2)
             finally:
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
