@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from adaptvis.comparison import compare
 from adaptvis.evaluation import Evaluation
-from adaptvis.flips import Flips, dose_response, follow_flips, strongest_alpha, with_changes
+from adaptvis.flips import SHARES, Flips, dose_response, follow_flips, strongest_alpha, with_changes
 from adaptvis.matched import ask_matched
 from adaptvis.metrics import ALL
 from adaptvis.policies import ScalingVis
 from adaptvis.sweep import UNTOUCHED, rows_under
 from interp.reprs import fits_a_cell
-from interp.stats import Interval
+from interp.stats import Interval, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,16 +23,19 @@ if TYPE_CHECKING:
     from interp.hooked_vlm import HookedVLM
 
 
+COMMONEST = 5  # words that name no option
+
+
 @fits_a_cell("flips dose scaled matched", table="dose")
 @dataclass(frozen=True, eq=False)
 class Change:
     """What scaling the attention to the image does to the answers of the reported scenes.
 
     Attributes:
-        scaled: one row per scene and alpha, the untouched ones at 1, with `correct` and `changed`.
+        scaled: one row per scene and alpha, the untouched ones at 1, judged as by `with_changes`.
         matched: the same under the matched control of every other alpha, with the image's shares.
-        dose: accuracy and share of changed answers by relation and alpha, with intervals; `control`: of the control.
-        flips: what the alpha that changes most answers does; None where no alpha changes any.
+        dose: the shares of `dose_response` by relation and alpha, with intervals; `control`: of the control.
+        flips: what the alpha that turns most answers to another option does; None where no alpha does.
     """
 
     scaled: pd.DataFrame
@@ -42,14 +45,30 @@ class Change:
     flips: Flips | None
 
     def share(self, what: str, alpha: float, *, control: bool = False) -> Interval:
-        """`accuracy` or share of answers `changed` at an alpha over all scenes, with its interval."""
+        """One of `SHARES` at an alpha over all scenes, with its interval."""
         table = self.control if control else self.dose
         line = table[(table["relation"] == ALL) & (table["alpha"] == alpha)].iloc[0]
         return Interval(float(line[what]), float(line[f"{what}_low"]), float(line[f"{what}_high"]))
 
+    def count(self, what: str, alpha: float) -> int:
+        """The same as a number of scenes."""
+        return int(self.scaled[self.scaled["alpha"] == alpha][SHARES[what]].sum())
+
+    def wrong_answers(self) -> WrongAnswers:
+        """What is wrong with the wrong answers of the untouched model."""
+        rows = self.scaled[self.scaled["alpha"] == 1]
+        another, none = (self.count(name, 1) for name in ("named_another", "named_none"))
+        words = rows[rows["named_none"]]["text"].str.strip().value_counts().head(COMMONEST)
+        return WrongAnswers(len(rows), another, none, {str(word): int(n) for word, n in words.items()})
+
+    def image_share(self, alpha: float) -> float:
+        """The image's share of the last row's attention under an alpha other than 1, mean over scenes."""
+        return float(self.matched[self.matched["alpha"] == alpha]["scaled"].mean())
+
     def summary(self) -> dict[str, Any]:
         """The numbers as plain data."""
         told: dict[str, Any] = {
+            "wrong_answers": self.wrong_answers().summary(),
             "dose_response": self.dose.to_dict("records"),
             "control": self.control.to_dict("records"),
             "image_share_by_alpha": self.matched.groupby("alpha")[["scaled", "matched"]].mean().to_dict("index"),
@@ -58,11 +77,45 @@ class Change:
         if (flips := self.flips) is not None:
             told["largest_change_in_answers"] = {
                 "alpha": flips.alpha,
-                "note": "the alpha that changes most answers of these scenes, not one that improves them",
+                "note": "the alpha that turns most answers here to another option, not one that improves them",
                 "scenes": len(flips.answers),
+                "reworded": self.count("reworded", flips.alpha),
                 "same_answer_by_layers": flips.carried().to_dict("records"),
             }
         return told
+
+
+@dataclass(frozen=True)
+class WrongAnswers:
+    """The wrong answers apart: those that name another option, and those that name none.
+
+    An answer has to name an option of its question to be right, so that "under" is wrong where "below" is offered.
+
+    Attributes:
+        n: all answers, right and wrong.
+        named_another: a wrong place.
+        named_none: other words, of which it is not known whether they mean the right place.
+        words: the commonest of these, and how often they are said.
+    """
+
+    n: int
+    named_another: int
+    named_none: int
+    words: dict[str, int]
+
+    @property
+    def wrong(self) -> int:
+        """How many there are of both kinds."""
+        return self.named_another + self.named_none
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers as plain data; each share is of all answers."""
+        told: dict[str, Any] = {"answers": self.n, "wrong": self.wrong}
+        for name in ("named_another", "named_none"):
+            count = getattr(self, name)
+            found = wilson(count, self.n)
+            told[name] = {"count": count, "share": found.estimate, "low": found.low, "high": found.high}
+        return {**told, "words_that_name_none": self.words}
 
 
 @dataclass(frozen=True)
@@ -74,6 +127,7 @@ class Choice:
         other: the alpha that it is held against the untouched model by: itself, or if it is 1 the best of the others.
         gain: of `other` over the untouched model on the validation scenes, paired bootstrap.
         p: of McNemar's exact test of the same.
+        moved: how many answers became right or wrong under `other`.
         n: how many validation scenes.
     """
 
@@ -81,6 +135,7 @@ class Choice:
     other: float
     gain: Interval
     p: float
+    moved: int
     n: int
 
 
@@ -110,4 +165,4 @@ def choice_of(evaluation: Evaluation, *, seed: int = 0) -> Choice | None:
     best = max(right.index, key=lambda alpha: (right[alpha], -abs(alpha - 1)))
     other = float(best) if policy.alpha == 1 else policy.alpha
     found = compare(base, rows[rows["alpha"] == other], seed=seed)
-    return Choice(policy.alpha, other, found.difference, found.p_value, len(base))
+    return Choice(policy.alpha, other, found.difference, found.p_value, found.gained + found.lost, len(base))

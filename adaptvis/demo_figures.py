@@ -26,6 +26,7 @@ from interp.plots.style import figure_of, in_short, new_grid
 from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from adaptvis.demo import Looked
@@ -48,7 +49,7 @@ def draw_figures(
         "dose_response": draw_dose(change),
         "share_by_layer": figure_of(plot_share_by_layer([one.trajectory for one in looked], parts=PARTS)),
         "overlap_by_layer": figure_of(plot_overlap_by_layer([one.overlap for one in compared(looked)], correct=right)),
-        "heatmaps": draw_scenes(looked, right, untouched["text"].to_dict()),
+        "heatmaps": draw_scenes(looked, untouched),
     }
     if change.flips is not None:
         one = telling_flip(change.flips, evaluation, looked)
@@ -84,35 +85,44 @@ def draw_dose(change: Change) -> Figure:
     return figure_of(left)
 
 
-def draw_scenes(looked: Sequence[Looked], right: dict[str, bool], said: dict[str, str]) -> Figure:
-    """Some scenes, wrong answers among them, at the paper's layers and the one with most on the objects."""
-    wrong = [one for one in looked if not right[one.sample.id]][: SCENES // 2]
+def draw_scenes(looked: Sequence[Looked], untouched: pd.DataFrame) -> Figure:
+    """Some scenes, wrong answers among them, at the paper's layers and the one with most on the objects.
+
+    Wrong answers that name another option go before those that name none.
+    """
+    right, said, named = (untouched[name].to_dict() for name in ("correct", "text", "parsed"))
+    wrong = [one for one in looked if not right[one.sample.id]]
+    wrong = sorted(wrong, key=lambda one: not named[one.sample.id])[: SCENES // 2]
     chosen = [one for one in looked if right[one.sample.id]][: SCENES - len(wrong)] + wrong
     best, density = best_layer(looked)
     why = {layer: ["the paper's"] for layer in paper_layers(chosen[0].trajectory.n_layers)}
-    why.setdefault(best, []).append(f"most on the objects: {density:.1f} times even")
+    why.setdefault(best, []).append(f"most on the objects (mean of all: {density:.1f})")
     layers, columns = sorted(why), 1 + len(why)
     panels = new_grid(len(chosen) * columns, columns=columns, cell=(3.2, 3.5)).reshape(len(chosen), -1)
     for one, row in zip(chosen, panels, strict=True):
-        titles = ["\n".join([f"layer {layer}", *why[layer]]) for layer in layers]
+        reasons = why if one is chosen[0] else {}
+        titles = ["\n".join([_lifted(one, layer), *reasons.get(layer, ())]) for layer in layers]
         maps = [one.trajectory.image_map(layer=layer) for layer in layers]
         plot_heatmaps(one.image, one.grid, maps, boxes=one.boxes, titles=titles, axes=list(row[1:]))
         told = f"{in_short(one.sample.question, 34, 2)}\nsaid {said[one.sample.id]!r}, gold {one.sample.answer!r}"
+        told += "" if named[one.sample.id] else "\n(names no option)"
         plot_photo(one.image, one.grid, row[0], boxes=one.boxes, title=told)
     return figure_of(panels[0, 0])
 
 
-def telling_flip(flips: Flips, evaluation: Evaluation, looked: Sequence[Looked]) -> Looked:
-    """The flip that was answered most surely before, of those that end in an option and whose objects were found.
+def _lifted(one: Looked, layer: int) -> str:
+    """A layer and how much of its attention is on the scene's own objects; left out where these were not found."""
+    lift = one.overlap.by_layer(BEST_BY)[layer]
+    return f"layer {layer}" if one.missing or np.isnan(lift) else f"layer {layer}: {lift:.1f} times even"
 
-    Where there is no such one, of those that end in an option, or of all.
-    """
+
+def telling_flip(flips: Flips, evaluation: Evaluation, looked: Sequence[Looked]) -> Looked:
+    """The flip that was answered most surely before, of those whose objects were found; of all where there is none."""
     sure = evaluation.rows("baseline").set_index("id")["confidence"]
-    after = flips.answers.set_index("id")["after"]
-    flipped = [one for one in looked if one.sample.id in after.index]
-    named = [one for one in flipped if after[one.sample.id] in one.sample.options]
-    found = [one for one in named if not one.missing]
-    return max(found or named or flipped, key=lambda one: float(sure[one.sample.id]))
+    ids = set(flips.answers["id"])
+    flipped = [one for one in looked if one.sample.id in ids]
+    found = [one for one in flipped if not one.missing]
+    return max(found or flipped, key=lambda one: float(sure[one.sample.id]))
 
 
 def draw_flip(vlm: HookedVLM, flips: Flips, one: Looked, looked: Sequence[Looked], *, prompt: str) -> Figure:
@@ -142,7 +152,8 @@ def draw_layers(flips: Flips, one: Looked) -> Figure:
     plot_flips_by_layer(carried[carried["kind"].isin(kinds)], top, references=references)
     answers = flips.answers.set_index("id").loc[one.sample.id]
     own = flips.windows[flips.windows["id"] == one.sample.id]
-    texts = {kind: own[own["kind"] == kind].sort_values("layer")["text"].tolist() for kind in kinds}
+    own = own.assign(said=own["predicted"].fillna(own["text"]))
+    texts = {kind: own[own["kind"] == kind].sort_values("layer")["said"].tolist() for kind in kinds}
     title = f"One of them: {in_short(one.sample.question, 90, 1)}"
     plot_one_flip(texts, answers["before"], answers["after"], bottom, title=title)
     return figure

@@ -1,19 +1,19 @@
-"""The demo's words: three sentences for anyone, the sections of its page, and a few lines for the terminal."""
+"""The demo's words: some sentences for anyone, the sections of its page, and a few lines for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from adaptvis.demo_change import Change, Choice, choice_of
+from adaptvis.demo_change import Change, Choice, WrongAnswers, choice_of
 from adaptvis.demo_figures import telling_flip
 from adaptvis.evaluation import Evaluation
 from adaptvis.evaluation_figures import changes_something
 from adaptvis.flips import AMOUNT, EVERYWHERE, FROM_ON, SHARPENING, UP_TO, Flips
 from adaptvis.tables import NOTHING, p_value, percent, points, readable
-from interp.plots.style import in_short
+from interp.plots.style import cut_short, in_short
 from interp.report import Section
-from interp.stats import Interval
+from interp.stats import Interval, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 
 def lead(evaluation: Evaluation, looked: Sequence[Looked], summary: dict[str, Any], change: Change) -> str:
-    """Three sentences that ask for no knowledge: what was asked, where it looks, what changes its mind."""
+    """Sentences that ask for no knowledge: what was asked, what is wrong, where it looks, what changes its mind."""
     best = max(summary["overlap_by_layer"], key=lambda line: line["lift"])
     asked = looked[0].sample.question.split("?")[0]
     return (
         f"A small model answered {len(looked)} questions such as “{asked}?” about drawings that it had never seen, and "
-        f"{_share(change.share('accuracy', 1))} of its answers were right. "
-        f"We looked at where it looks before it answers: of its {len(summary['overlap_by_layer'])} layers, layer "
-        f"{best['layer']} looks hardest at the two objects, and gives their area {_times(best)} times what it would "
-        f"get if the model looked everywhere alike. {_effect(change, choice_of(evaluation))}"
+        f"{_share(change.share('accuracy', 1))} of its answers named the right one of the options. "
+        f"{_wrong(change.wrong_answers())}We looked at where it looks before it answers: of its "
+        f"{len(summary['overlap_by_layer'])} layers, layer {best['layer']} looks hardest at the two objects, and gives "
+        f"their area {_times(best)} times what it would get if the model looked everywhere alike (it is the best layer "
+        f"on these very drawings). {_effect(change, choice_of(evaluation))}"
     )
 
 
@@ -54,10 +55,14 @@ def sections(
                 "Alpha also moves how much attention the image gets. The control does that alone: a constant, "
                 "found for each scene, gives the image as much attention as alpha and keeps the picture inside it.",
                 *_told(change),
+                "A wrong answer names another option than the right one, a spatial error, or none of the options, such "
+                "as a synonym: then it is not known what it means. Only a change from one named option to another "
+                "counts as changed.",
                 "Intervals and bands are Wilson's, 95 %.",
             ),
             figures["dose_response"],
-            "Left, how many answers are right; right, how many are no longer the untouched one; by relation.",
+            "Left, how many answers are right; right, how many name another option than the untouched answer, where "
+            "both name one; by relation. In the table, “right”, “other option” and “no option” are all answers.",
             dose_table(change),
         ),
         *_flip_sections(evaluation, looked, change, figures),
@@ -84,19 +89,21 @@ def sections(
                 f"the other scenes are left out, {summary['scenes_in_overlap']} remain.",
             ),
             figures["overlap_by_layer"],
-            "Right and wrong answers apart, with bootstrap bands over scenes.",
+            "Right and wrong answers apart, with bootstrap bands over scenes. "
+            f"{_kinds(change.wrong_answers())}".rstrip(),
         ),
         Section(
             "Some scenes",
             (),
             figures["heatmaps"],
-            "The paper's layers and the one with most attention on the objects; each row has a scale of its own.",
+            "The paper's layers and the one with most attention on the objects, as a mean of all scenes; each map has "
+            "its own scene's number, how much attention the objects get for their area, and each row its own scale.",
         ),
     ]
 
 
 def dose_table(change: Change) -> pd.DataFrame:
-    """One line per alpha: right answers, changed answers, the image's share, and the same of the control."""
+    """One line per alpha: right answers, both kinds of wrong ones, flips, the image's share, and the control."""
     import pandas as pd
 
     shares = change.matched.groupby("alpha")[["scaled", "matched"]].mean()
@@ -108,7 +115,9 @@ def dose_table(change: Change) -> pd.DataFrame:
             {
                 "alpha": f"{alpha:g}",
                 "right %": _percent(change.share("accuracy", alpha)),
-                "answers changed %": _percent(change.share("changed", alpha)),
+                "other option %": _percent(change.share("named_another", alpha)),
+                "no option %": _percent(change.share("named_none", alpha)),
+                "changed %": _percent(change.share("changed", alpha)),
                 "image's share %": percent(
                     shares["scaled"][alpha] if controlled else change.matched["untouched"].mean()
                 ),
@@ -122,7 +131,7 @@ def dose_table(change: Change) -> pd.DataFrame:
 def tell(evaluation: Evaluation, change: Change) -> str:
     """What the terminal says."""
     choice, table = choice_of(evaluation), dose_table(change)
-    lines = [table.to_string(index=False), "", *_told(change)]
+    lines = [table.to_string(index=False), "", _kinds(change.wrong_answers()), *_told(change)]
     if change.flips is not None:
         lines.append(_carried(change.flips))
     lines += [_choice(choice)] if choice is not None else []
@@ -130,32 +139,81 @@ def tell(evaluation: Evaluation, change: Change) -> str:
 
 
 def _effect(change: Change, choice: Choice | None) -> str:
-    """The third sentence."""
+    """The last sentences."""
     if (flips := change.flips) is None:
-        return "Multiplying that look at the image by the factors that we tried changed none of its answers."
+        return (
+            "Multiplying how strongly it matches each part of the image by the factors that we tried turned none of "
+            "its answers to another option."
+        )
     alpha = flips.alpha
     text = (
-        f"Multiplying its look at the image by a factor changed up to {_share(change.share('changed', alpha))} of the "
-        f"answers (at factor {alpha:g}, where {_share(change.share('accuracy', alpha))} were right)"
+        "Multiplying how strongly it matches each part of the image by a factor turned up to "
+        f"{_share(change.share('changed', alpha))} of the answers to another option (at factor {alpha:g}, which makes "
+        f"its look {_sharpness(alpha)} and leaves {percent(change.image_share(alpha))} % of it on the image, where "
+        f"{_share(change.share('accuracy', alpha))} were right); with as much of its look on the image but the picture "
+        f"inside it kept, {_share(change.share('changed', alpha, control=True))} turned"
     )
     if choice is None:
         return f"{text}."
     if choice.alpha == 1:
-        return f"{text}, but on {choice.n} other drawings no factor did better than leaving it alone."
+        return f"{text}. On {choice.n} other drawings no factor did better than leaving it alone."
     gain = change.share("accuracy", choice.alpha).estimate - change.share("accuracy", 1).estimate
-    return f"{text}; the one chosen on {choice.n} other drawings, {choice.alpha:g}, brought {points(gain)} points here."
+    return (
+        f"{text}. The factor chosen on {choice.n} other drawings, {choice.alpha:g}, brought {points(gain)} points here."
+    )
+
+
+def _sharpness(alpha: float) -> str:
+    """What a factor does to the look inside the image."""
+    if alpha == 0:
+        return "even over the whole image"
+    return "the other way round" if alpha < 0 else "flatter" if alpha < 1 else "sharper"
+
+
+def _wrong(wrong: WrongAnswers) -> str:
+    """The sentence of the wrong answers for anyone; nothing where none is wrong."""
+    if not wrong.wrong:
+        return ""
+    another, none = (_share(wilson(count, wrong.wrong)) for count in (wrong.named_another, wrong.named_none))
+    return (
+        f"Of the {wrong.wrong} wrong ones, {wrong.named_another}, or {another}, named another option, and "
+        f"{wrong.named_none}, or {none}, named none of them{_commonest(wrong)}. "
+    )
+
+
+def _kinds(wrong: WrongAnswers) -> str:
+    """The same with brackets."""
+    if not wrong.wrong:
+        return "Untouched, no answer is wrong."
+    another, none = (_percent(wilson(count, wrong.wrong)) for count in (wrong.named_another, wrong.named_none))
+    return (
+        f"Of the {wrong.wrong} wrong answers untouched, {wrong.named_another} ({another} %) name another option, a "
+        f"spatial error, and {wrong.named_none} ({none} %) name none of the options{_commonest(wrong)}."
+    )
+
+
+def _commonest(wrong: WrongAnswers) -> str:
+    """The two words that are said most where no option is named."""
+    said = [f"“{cut_short(word, 20)}” ({n})" for word, n in list(wrong.words.items())[:2]]
+    return f", most often {' and '.join(said)}" if said else ""
 
 
 def _told(change: Change) -> list[str]:
     """Which alpha changes most answers, beside the control; or that none changes any."""
     if (flips := change.flips) is None:
-        return ["No alpha that was asked changes any answer, so there is no scene to show before and after."]
+        most = max(change.count("reworded", alpha) for alpha in change.scaled["alpha"].unique())
+        return [
+            "No alpha that was asked changes any answer from one option to another, so there is no scene to show "
+            f"before and after; of the changes to or from an answer that names no option there are {most} at most."
+        ]
     alpha = flips.alpha
     changed, right = (change.share(what, alpha) for what in ("changed", "accuracy"))
     control = change.share("changed", alpha, control=True)
     return [
-        f"Largest change in answers: alpha {alpha:g}, with {_percent(changed)} % changed. It is named for that, not "
-        f"as an improvement: {_percent(right)} % are right, and {_percent(change.share('accuracy', 1))} % untouched. "
+        f"Largest change in answers: alpha {alpha:g}, with {_percent(changed)} % changed, {len(flips.answers)} answers "
+        f"from one option to another; {change.count('reworded', alpha)} more differ that name no option before or "
+        "after, and do not count. It is named for that, not as an improvement: "
+        f"{_percent(right)} % are right, and {_percent(change.share('accuracy', 1))} % untouched. "
         "Under the control, with as much attention on the image and the same picture inside it, "
         f"{_percent(control)} % change."
     ]
@@ -176,7 +234,7 @@ def _flip_sections(
                 f"{in_short(one.sample.question, 200)} Untouched it says {answers['before']!r}, at alpha "
                 f"{flips.alpha:g} {answers['after']!r}; right is {one.sample.answer!r}.",
                 f"Of the {len(flips.answers)} scenes that change it is the one answered most surely before, of those "
-                "with an option as their new answer and both objects found, where there are such.",
+                "with both objects found, where there are such.",
             ),
             figures["before_after"],
             "Attention inside the image, before and after on one scale, and the difference; above each map, the share "
@@ -185,8 +243,8 @@ def _flip_sections(
         Section(
             "Which layers carry the change",
             (
-                f"The {len(flips.answers)} scenes that change at alpha {flips.alpha:g}, asked again with it in some "
-                "layers only: how often do they give the same changed answer? In all layers "
+                f"The {len(flips.answers)} scenes whose answer turns to another option at alpha {flips.alpha:g}, asked "
+                "again with it in some layers only: how often do they give the same changed answer? In all layers "
                 f"{_percent(flips.of(EVERYWHERE))} % do, of scenes that were chosen by that.",
                 _carried(flips),
             ),
@@ -237,9 +295,10 @@ def _choice(choice: Choice) -> str:
     """What the validation scenes say of the chosen alpha, or of the best one beside it."""
     gain = points(choice.gain.estimate, choice.gain.low, choice.gain.high)
     if choice.alpha == 1:
+        did = f"gained {gain} points (p {p_value(choice.p)})" if choice.moved else "made no answer right or wrong"
         return (
             f"Chosen on {choice.n} other scenes: alpha 1, the untouched model. The best other one there, "
-            f"{choice.other:g}, gained {gain} points (p {p_value(choice.p)})."
+            f"{choice.other:g}, {did}."
         )
     return (
         f"Chosen on {choice.n} other scenes: alpha {choice.alpha:g}, which gained {gain} points there "

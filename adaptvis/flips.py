@@ -1,4 +1,4 @@
-"""Flips: the answers that each alpha changes, the alpha that changes most, and the layers that carry the change."""
+"""Flips: the answers that each alpha turns to another option, the alpha that does most, and the layers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from interp.errors import InputError
 from interp.interventions import ScaleImageLogits
 from interp.prefix import share_prefill
 from interp.reprs import fits_a_cell
+from interp.scoring import first_option
 from interp.stats import Interval, wilson
 from interp.study import batches
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 ONLY, UP_TO, FROM_ON = "only layer l", "layers 0 to l", "layers l to the last"
 """Which layers an alpha acts in, by layer l."""
 
+SHARES = {"accuracy": "correct", **{name: name for name in ("named_another", "named_none", "changed", "reworded")}}
+"""The shares of the answers that are told by alpha, and the column that each counts."""
+
 EVERYWHERE, SHARPENING, AMOUNT = "all layers", "sharpness alone, all layers", "amount of attention alone, all layers"
 """What the layers are held against: the whole change, and its halves, how sharp and how much attention there is."""
 
@@ -31,14 +35,15 @@ EVERYWHERE, SHARPENING, AMOUNT = "all layers", "sharpness alone, all layers", "a
 @fits_a_cell("alpha answers windows", table="answers")
 @dataclass(frozen=True, eq=False)
 class Flips:
-    """The samples whose answer one alpha changes, and what they answer where it acts in some layers only.
+    """The samples whose answer one alpha turns to another option, and their answers where it acts in some layers only.
 
     Attributes:
         alpha: the factor on the image logits of the last prompt row.
-        answers: one row per sample: id, before, after.
+        answers: one row per sample: id, and the options that are named `before` and `after`.
         windows: one row per sample, kind (`ONLY`, `UP_TO`, `FROM_ON`, `EVERYWHERE`, `SHARPENING`, `AMOUNT`) and layer
-            (-1 where it is all): id, kind, layer, text, and whether that is the answer of the whole change, `same`.
-            `AMOUNT` is the matched control, `SHARPENING` the mode `temper`.
+            (-1 where it is all): id, kind, layer, text, the option that it names (`predicted`, missing where it names
+            none), and whether that is the option of the whole change, `same`. `AMOUNT` is the matched control,
+            `SHARPENING` the mode `temper`.
     """
 
     alpha: float
@@ -70,14 +75,32 @@ class Flips:
 
 
 def with_changes(table: pd.DataFrame, rows: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Rows over alpha, of a sweep or of its control, with whether the answer is another than untouched, `changed`."""
+    """Rows over alpha, of a sweep or of its control, with how the answer differs from the untouched one.
+
+    `changed`: both name an option, and not the same, which is a flip. `reworded`: they differ, and one of them or both
+    name no option, so that nothing is known of a flip. `named_another` and `named_none` part the wrong answers: by
+    whether they name an option.
+
+    Args:
+        table: the sweep, with the untouched rows.
+        rows: those of its control; of the sweep itself if None.
+    """
     rows = rows_under(table) if rows is None else rows
-    before = table[table["setting"] == UNTOUCHED].set_index("id")["text"]
-    return rows.assign(changed=rows["text"].to_numpy() != before.loc[rows["id"]].to_numpy())
+    before = table[table["setting"] == UNTOUCHED].set_index("id").loc[rows["id"]]
+    named = rows["predicted"].notna().to_numpy()
+    both = named & before["predicted"].notna().to_numpy()
+    moved = rows["predicted"].to_numpy() != before["predicted"].to_numpy()
+    reworded = rows["text"].to_numpy() != before["text"].to_numpy()
+    wrong = ~rows["correct"].to_numpy(dtype=bool)
+    return rows.assign(
+        changed=both & moved, reworded=~both & reworded, named_another=wrong & named, named_none=wrong & ~named
+    )
 
 
 def dose_response(rows: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy and share of changed answers by relation (`all` first) and alpha, with Wilson intervals.
+    """Accuracy, the two kinds of wrong answers and of other answers, by relation (`all` first) and alpha.
+
+    Each is a share with its Wilson interval; what they are stands at `with_changes`.
 
     Args:
         rows: from `with_changes`.
@@ -89,7 +112,7 @@ def dose_response(rows: pd.DataFrame) -> pd.DataFrame:
         own = rows if relation == ALL else rows[rows["relation"] == relation]
         for alpha, asked in own.groupby("alpha"):
             line: dict[str, Any] = {"relation": relation, "alpha": alpha, "n": len(asked)}
-            for name, column in (("accuracy", "correct"), ("changed", "changed")):
+            for name, column in SHARES.items():
                 found = wilson(int(asked[column].sum()), len(asked))
                 line |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
             lines.append(line)
@@ -97,7 +120,7 @@ def dose_response(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def strongest_alpha(table: pd.DataFrame) -> float | None:
-    """The alpha of a sweep under which most answers change, of equals the one nearest to 1; None where none changes."""
+    """The alpha of a sweep under which most answers flip, of equals the one nearest to 1; None where none does."""
     changed = with_changes(table).groupby("alpha")["changed"].sum()
     if not changed.any():
         return None
@@ -115,7 +138,7 @@ def follow_flips(
     max_new_tokens: int = 10,
     batch: int = 16,
 ) -> Flips:
-    """Ask the samples whose answer an alpha changes again, with the alpha in some of the layers only.
+    """Ask the samples whose answer an alpha turns to another option again, with the alpha in some of the layers only.
 
     One prefill a batch; each layer alone, the first layers and the last ones are each one step more.
 
@@ -130,15 +153,17 @@ def follow_flips(
         batch: samples that share one pass.
 
     Raises:
-        InputError: the alpha changes no answer of the sweep.
+        InputError: the alpha turns no answer of the sweep to another option.
     """
     import pandas as pd
 
     rows = with_changes(table)
-    after = rows[(rows["alpha"] == alpha) & rows["changed"]].set_index("id")["text"]
+    after = rows[(rows["alpha"] == alpha) & rows["changed"]].set_index("id")["predicted"]
     if after.empty:
-        raise InputError(f"alpha {alpha:g} changes no answer of this sweep: ask strongest_alpha for one that does")
-    before = table[table["setting"] == UNTOUCHED].set_index("id")["text"]
+        raise InputError(
+            f"alpha {alpha:g} changes no answer of this sweep to another option: ask strongest_alpha for one that does"
+        )
+    before = table[table["setting"] == UNTOUCHED].set_index("id")["predicted"]
     flipped = [sample for sample in samples if sample.id in after.index]
     told = []
     for places in batches(flipped, batch):
@@ -146,7 +171,10 @@ def follow_flips(
     control = matched[(matched["alpha"] == alpha) & matched["id"].isin(after.index)]
     told += [{"id": row.id, "kind": AMOUNT, "layer": -1, "text": row.text} for row in control.itertuples()]
     windows = pd.DataFrame(told)
-    windows["same"] = windows["text"].to_numpy() == after.loc[windows["id"]].to_numpy()
+    options = {sample.id: sample.options for sample in flipped}
+    named = [first_option(row.text, options[row.id]) for row in windows.itertuples()]
+    windows["predicted"] = pd.Series(named, index=windows.index, dtype=object)
+    windows["same"] = windows["predicted"].to_numpy() == after.loc[windows["id"]].to_numpy()
     ids = [sample.id for sample in flipped]
     answers = pd.DataFrame({"id": ids, "before": before.loc[ids].to_numpy(), "after": after.loc[ids].to_numpy()})
     return Flips(alpha, answers, windows)

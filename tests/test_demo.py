@@ -15,12 +15,13 @@ from adaptvis.columns import FILES, KEYS
 from adaptvis.demo import look, run_demo, summarise_demo, write
 from adaptvis.demo_change import choice_of, measure_change
 from adaptvis.demo_figures import best_layer, telling_flip
-from adaptvis.demo_report import lead, sections, tell
+from adaptvis.demo_report import dose_table, lead, sections, tell
 from adaptvis.evaluation import evaluate
 from adaptvis.flips import (
     AMOUNT,
     EVERYWHERE,
     ONLY,
+    SHARES,
     SHARPENING,
     dose_response,
     follow_flips,
@@ -35,6 +36,7 @@ from interp.datasets.shapes import shapes
 from interp.errors import InputError
 from interp.interventions import ScaleImageLogits
 from interp.output import OutputFolder, record
+from interp.scoring import first_option, score
 from interp.stats import wilson
 
 ALPHAS = (0.0, 0.5, 4.0)
@@ -60,34 +62,101 @@ def said(vlm, sample, intervention):
     return vlm.generate(prepare_samples(vlm, [sample], "paper"), 10, intervention=intervention).texts[0]
 
 
-def test_the_named_alpha_is_the_one_that_changes_most_answers(ran):
+def flips(before, after, options):
+    """Whether both answers name an option, and not the same."""
+    named = [first_option(text, options) for text in (before, after)]
+    return None not in named and named[0] != named[1]
+
+
+def test_the_named_alpha_is_the_one_that_turns_most_answers_to_another_option(ran):
     table = ran[2].test
     counts = {}
     for alpha in ALPHAS:
         pairs = zip(table[table["alpha"] == alpha].itertuples(), ran[1], strict=True)
         base = table[table["setting"] == UNTOUCHED].set_index("id")["text"]
-        counts[alpha] = sum(row.text != base[row.id] for row, _ in pairs)
+        counts[alpha] = sum(flips(base[row.id], row.text, sample.options) for row, sample in pairs)
     assert max(counts.values()) > 0 and ran[4].flips.alpha == max(counts, key=counts.get)
     assert len(ran[4].flips.answers) == counts[ran[4].flips.alpha]
 
 
 def test_a_tie_names_the_alpha_nearest_to_one_and_no_change_names_none():
     rows = [
-        {"id": "a", "setting": setting, "mode": mode, "alpha": alpha, "layers": "all", "heads": "all", "text": text}
+        {"id": "a", "setting": setting, "mode": mode, "alpha": alpha, "layers": "all", "heads": "all", "text": text,
+         "predicted": text, "correct": True}
         for setting, mode, alpha, text in (
             (UNTOUCHED, "", np.nan, "left"), ("0", "mul", 0.0, "on"), ("2", "mul", 2.5, "on"), ("1", "mul", 1.5, "up")
         )
     ]  # fmt: skip
     assert strongest_alpha(pd.DataFrame(rows)) == 1.5
-    assert strongest_alpha(pd.DataFrame(rows).assign(text="left")) is None
+    assert strongest_alpha(pd.DataFrame(rows).assign(predicted="left")) is None
+
+
+ASKED = ("a", "b", "c", "d", "e")
+SAID = {
+    None: ("above", "under", "above", "below", "on"),  # untouched
+    0.0: ("below", "below", "over", "Below.", "under"),
+    2.0: ("on", "on", "under", "on", "it is under"),
+}
+
+
+def planted():
+    """A sweep whose answers are in part synonyms of the options; right is above, of b below."""
+    rows = [
+        {
+            **{"id": name, "text": text, "gold": "below" if name == "b" else "above", "options": "above|below"},
+            **{"setting": UNTOUCHED if alpha is None else f"alpha {alpha:g}", "mode": "" if alpha is None else "mul"},
+            **{"alpha": np.nan if alpha is None else alpha, "layers": "all", "heads": "all", "relation": "above"},
+        }
+        for alpha, texts in SAID.items()
+        for name, text in zip(ASKED, texts, strict=True)
+    ]
+    return score(pd.DataFrame(rows))
+
+
+def test_a_synonym_is_wrong_in_its_words_and_no_flip():
+    rows = with_changes(planted())
+
+    def where(alpha, column):
+        own = rows[rows["alpha"] == alpha].set_index("id")[column]
+        return "".join(own.index[own])
+
+    assert (where(0, "changed"), where(0, "reworded")) == ("a", "bce")
+    assert (where(0, "correct"), where(0, "named_another"), where(0, "named_none")) == ("b", "ad", "ce")
+    assert (where(2, "changed"), where(2, "reworded"), where(2, "named_none")) == ("", "abcde", "abcde")
+    assert (where(1, "named_another"), where(1, "named_none")) == ("d", "be")
+    assert not rows[rows["alpha"] == 1][["changed", "reworded"]].any(axis=None)
+    assert strongest_alpha(planted()) == 0  # more answers differ at 2, but none names another option
+
+
+def test_wrong_answers_are_told_apart_with_counts_and_intervals(ran):
+    rows = with_changes(planted())
+    change = dataclasses.replace(ran[4], scaled=rows, dose=dose_response(rows), flips=None)
+    told, another, none = change.summary()["wrong_answers"], wilson(1, 5), wilson(2, 5)
+    assert (told["answers"], told["wrong"], told["words_that_name_none"]) == (5, 3, {"under": 1, "on": 1})
+    assert told["named_another"] == {"count": 1, "share": another.estimate, "low": another.low, "high": another.high}
+    assert told["named_none"] == {"count": 2, "share": none.estimate, "low": none.low, "high": none.high}
+    said = "“under” (1) and “on” (1)"
+    assert said in lead(*ran[2:4], summarise_demo(*ran[2:4]), change)
+    line = dose_table(dataclasses.replace(change, matched=change.matched.iloc[:0].assign(untouched=0.0))).iloc[0]
+    assert line["other option %"].startswith("40.0 [") and line["no option %"].startswith("40.0 [")
+
+
+def test_a_choice_that_moved_no_answer_is_not_given_as_a_gain(ran):
+    from adaptvis.demo_report import _choice
+
+    choice = dataclasses.replace(choice_of(ran[2]), alpha=1.0, moved=0)
+    assert "made no answer right or wrong" in _choice(choice) and "(p " not in _choice(choice)
+    assert "(p " in _choice(dataclasses.replace(choice, moved=2))
 
 
 def test_the_scene_before_and_after_flips_in_a_run_of_the_whole_prompt(ran):
     vlm, _, evaluation, looked, change = ran
     one = telling_flip(change.flips, evaluation, looked)
     answers = change.flips.answers.set_index("id").loc[one.sample.id]
-    assert said(vlm, one.sample, None) == answers["before"]
-    assert said(vlm, one.sample, ScaleImageLogits(change.flips.alpha)) == answers["after"] != answers["before"]
+    plans = {"before": None, "after": ScaleImageLogits(change.flips.alpha)}
+    for when, plan in plans.items():
+        assert first_option(said(vlm, one.sample, plan), one.sample.options) == answers[when] is not None
+    assert answers["before"] != answers["after"]
 
 
 def test_an_alpha_in_a_window_of_layers_answers_as_a_run_of_the_whole_prompt(ran):
@@ -105,7 +174,7 @@ def test_an_alpha_in_a_window_of_layers_answers_as_a_run_of_the_whole_prompt(ran
             plan = ScaleImageLogits(flips.alpha, layers=asked[row.kind, row.layer])
             assert said(vlm, samples[row.id], plan) == row.text, (row.kind, row.layer)
         after = flips.answers.set_index("id").loc[row.id, "after"]
-        assert row.same == (row.text == after)
+        assert row.same == (first_option(row.text, samples[row.id].options) == after)
     assert flips.of(EVERYWHERE).estimate == 1.0
     alone = flips.windows[flips.windows["kind"] == ONLY].groupby("layer")["same"].mean()
     assert flips.strongest_layer()[1].estimate == alone.max() == alone[flips.strongest_layer()[0]]
@@ -158,7 +227,7 @@ def test_dose_and_response_are_shares_with_wilson_intervals(ran):
     for line in dose_response(rows).itertuples():
         own = rows if line.relation == "all" else rows[rows["relation"] == line.relation]
         own = own[own["alpha"] == line.alpha]
-        for name, column in (("accuracy", "correct"), ("changed", "changed")):
+        for name, column in SHARES.items():
             found = wilson(int(own[column].sum()), len(own))
             ends = (found.estimate, found.low, found.high)
             assert (getattr(line, name), getattr(line, f"{name}_low"), getattr(line, f"{name}_high")) == ends
@@ -226,20 +295,22 @@ def test_where_no_answer_changes_the_demo_says_so_and_draws_no_flip(ran, tmp_pat
     write(OutputFolder(tmp_path), vlm, evaluation, looked, still, settings(vlm))
     assert {path.stem for path in tmp_path.glob("*.png")} == FIGURES
     page, out = (tmp_path / "report.html").read_text(), capsys.readouterr().out
-    assert "changes any answer" in page and "changes any answer" in out and "none of its answers" in page
+    assert (
+        "changes any answer" in page and "changes any answer" in out and "none of its answers to another option" in page
+    )
     assert json.loads((tmp_path / "summary.json").read_text())["largest_change_in_answers"] is None
     assert page.count("<img") == len(FIGURES) and "Largest change" not in page
     table = evaluation.test
     with pytest.raises(InputError, match="changes no answer"):
-        follow_flips(vlm, test, table.assign(text="left"), change.matched, 0.5, prompt="paper")
+        follow_flips(vlm, test, table.assign(predicted="left"), change.matched, 0.5, prompt="paper")
 
 
-def test_the_page_opens_with_three_sentences(ran):
+def test_the_page_opens_with_a_few_plain_sentences(ran):
     _, _, evaluation, looked, change = ran
-    for each in (change, dataclasses.replace(change, flips=None)):
+    for each, count in ((change, 5), (dataclasses.replace(change, flips=None), 4)):
         told = lead(evaluation, looked, summarise_demo(evaluation, looked), each)
         sentences = [part for part in told.split(". ") if part]
-        assert len(sentences) == 3 and told.endswith(".")
+        assert len(sentences) == count and told.endswith(".")
         assert not {"logit", "McNemar", "alpha", "Wilson"} & set(told.split())
 
 

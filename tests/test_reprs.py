@@ -49,7 +49,7 @@ KEPT = {
     "interventions and policies": "Untouched ScaleImageLogits PerSample VCD DoLa Baseline ScalingVis AdaptVis",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
-    "inside of a function": "Choice Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas",
+    "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas",
 }
 """Public dataclasses that keep the repr of dataclasses, and why."""
 
