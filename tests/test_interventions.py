@@ -268,7 +268,7 @@ def test_an_alpha_that_overflows_in_half_precision_alone_is_refused_there():
 def test_a_strong_temper_keeps_the_total_attention_of_the_image():
     vlm, inputs, _ = case("clip", 2, "sdpa")
     _, before = vlm.run_with_cache(inputs, names_filter=PATTERNS[:1])
-    with vlm.intervene(ScaleImageLogits(1e9, mode="temper", layers=(0,)), inputs):
+    with vlm.intervene(ScaleImageLogits(1e30, mode="temper", layers=(0,)), inputs):
         _, after = vlm.run_with_cache(inputs, names_filter=PATTERNS[:1])
     for sample, layout in enumerate(inputs.layouts):
         seen = [cache[PATTERNS[0]][sample, :, -1, layout.image_positions].sum(-1) for cache in (before, after)]
