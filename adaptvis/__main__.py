@@ -114,7 +114,12 @@ def add_evaluate(commands: Any) -> None:
     """Add the parser of `evaluate`."""
     whole = commands.add_parser("evaluate", help="policies on a data set", description=EVALUATE)
     data = whole.add_argument_group("data")
-    data.add_argument("--dataset", required=True, help="a name that `python -m interp datasets` lists")
+    data.add_argument(
+        "--dataset",
+        required=True,
+        help="a name that `python -m interp datasets` lists; a folder of your own photos is for `python -m interp "
+        "overlap` alone",
+    )
     data.add_argument("--folder", help="where its files lie (synthetic sets have none)")
     data.add_argument("--images", help="another folder to look for photos in")
     data.add_argument("--n", type=int, help="only the first so many samples")

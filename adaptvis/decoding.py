@@ -13,7 +13,7 @@ from adaptvis.contrast import NOISE_STEPS, divergence, noised_pixels, plausible_
 from interp.compat import CACHE_NAMES, cache_in, cache_name
 from interp.errors import InputError
 from interp.generation import as_generation, greedy_settings, own_settings, same_positions
-from interp.interventions import check_indices, spell, spell_number
+from interp.interventions import MOST, check_indices, spell, spell_number
 from interp.wiring import submodule
 
 if TYPE_CHECKING:
@@ -305,11 +305,12 @@ def _farthest(final: Tensor, early: Tensor) -> Tensor:
 def _check_numbers(method: VCD | DoLa) -> None:
     """Refuse a strength or a plausibility that means nothing, and keep both as floats."""
     for name, most, wanted in (
-        ("strength", math.inf, "a finite number from 0 on"),
+        ("strength", MOST, f"a number from 0 to {MOST:g}"),
         ("plausibility", 1.0, "a number from 0 to 1"),
     ):
         value: Any = getattr(method, name)
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= most or value == math.inf:
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not number or not 0 <= value <= most:
             raise InputError(f"{name}={value!r}: give {wanted}")
         object.__setattr__(method, name, float(value))
 

@@ -54,8 +54,8 @@ def add_trust_option(parser: Any) -> None:
     parser.add_argument(
         "--trust-remote-code",
         action="store_true",
-        help="let Python code run that comes with a model of a type that transformers knows, such as its processor's; "
-        "without, a model that brings some is refused",
+        help="let Python code that comes with the model run; without, a model that needs some is refused, and one of a "
+        "kind that transformers knows runs as transformers' own class",
     )
 
 

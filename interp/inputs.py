@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,8 @@ def prepare(
         InputError: no question, numbers that do not match, an image that can not be read, no image in the prompt.
         ModelError: a processor without a chat template, or whose tokens disagree with the geometry.
     """
+    if not isinstance(questions, Iterable):
+        raise InputError(f"the question {questions!r} is no text: ask something, or give a list of questions")
     texts = [questions] if isinstance(questions, str) else list(questions)
     sources: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images] * len(texts)
     if len(sources) == 1:
@@ -122,7 +124,9 @@ def make_prompt(question: str, processor: Any, style: str, *, wrapped_image: str
     """
     if style not in PROMPTS:
         raise InputError(f"prompt style {style!r} is not known: use one of {', '.join(PROMPTS)}")
-    if not isinstance(question, str) or not question.strip():
+    if not isinstance(question, str):
+        raise InputError(f"the question {question!r:.120} is no text: write it as a string")
+    if not question.strip():
         raise InputError(
             f"the question is empty ({question!r}): ask something, such as 'Where is the mug in the photo?'"
         )

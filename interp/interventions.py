@@ -17,9 +17,12 @@ from torch import Tensor
 
 from interp.errors import HookError, InputError
 from interp.layout import TokenLayout
-from interp.rows import QueryRows, RowHook, check_rows, copies_of_each, rows_in_pass
+from interp.rows import WORDS, QueryRows, RowHook, check_rows, copies_of_each, rows_in_pass
 
 MODES = ("mul", "add", "temper")
+
+MOST = 1e30
+"""The largest strength: with it, float32 still holds the product with any logit that a model makes."""
 
 Hook = tuple[str, RowHook]
 
@@ -111,8 +114,10 @@ class ScaleImageLogits:
 
     def __post_init__(self) -> None:
         """Refuse numbers and names that mean nothing."""
-        if isinstance(self.alpha, bool) or not isinstance(self.alpha, Real) or not math.isfinite(self.alpha):
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, Real) or not abs(self.alpha) < math.inf:
             raise InputError(f"alpha={self.alpha!r} is not a finite number: give one such as 0.5 or 1.5")
+        if abs(self.alpha) > MOST:
+            raise InputError(f"alpha={self.alpha!r:.40} would take logits out of range: give one up to {MOST:g}")
         object.__setattr__(self, "alpha", float(self.alpha))
         if self.mode not in MODES:
             raise InputError(f"mode={self.mode!r} is not known: use one of {', '.join(MODES)}")
@@ -121,8 +126,8 @@ class ScaleImageLogits:
         if self.rows == "generated":
             object.__setattr__(self, "rows", "last")
             object.__setattr__(self, "decode", True)
-        elif self.rows != "after_image":
-            object.__setattr__(self, "rows", check_rows(self.rows))
+        elif not isinstance(self.rows, str) or self.rows != "after_image":
+            object.__setattr__(self, "rows", _read_rows(self.rows))
 
     @property
     def changes_nothing(self) -> bool:
@@ -186,7 +191,7 @@ class _ImageEdit:
             columns = self.columns[row // each].to(logits.device)
             own = logits[row, heads][..., columns]
             block = edited[row, heads]
-            block[..., columns] = self._image(own)
+            block[..., columns] = self._number(own, self._image(own), hook.name)
             edited[row, heads] = block
         return edited
 
@@ -195,8 +200,9 @@ class _ImageEdit:
         batch, keys = logits.shape[0], logits.shape[3]
         if hook.now.prompt != self.length or keys < hook.now.offset + hook.now.length:
             raise HookError(
-                f"{hook.name} has logits of {batch} prompts of {hook.now.prompt} positions and {keys} keys, but the "
-                f"intervention was made for {len(self.columns)} of {self.length}: make it for the inputs that you run"
+                f"{hook.name} has logits of a prompt of {hook.now.prompt} positions with {keys} keys, but the "
+                f"intervention was made for prompts of {self.length}: make it for the inputs that you run, and leave "
+                "the model's own generate at use_cache=True, without prompt_lookup_num_tokens and prefill_chunk_size"
             )
         each = copies_of_each(hook.now, batch, len(self.columns), hook.name)
         first = min(rows_in_pass(self.rows, hook.now)) + hook.now.offset
@@ -215,8 +221,22 @@ class _ImageEdit:
         sharper = torch.where(unseen, own, own * alpha)
         if self.setting.mode == "mul":
             return sharper
-        moved = sharper + own.logsumexp(-1, keepdim=True) - sharper.logsumexp(-1, keepdim=True)
+        moved = sharper - sharper.logsumexp(-1, keepdim=True) + own.logsumexp(-1, keepdim=True)
         return torch.where(unseen, own, moved)
+
+    def _number(self, own: Tensor, edited: Tensor, name: str) -> Tensor:
+        """Refuse a strength that takes logits out of the range of a half-precision model, where softmax gives NaN."""
+        if abs(self.setting.alpha) * _LARGE_LOGIT > torch.finfo(own.dtype).max:
+            if not torch.equal(edited.isfinite(), own.isfinite()):
+                raise HookError(
+                    f"{name}: alpha={spell_number(self.setting.alpha)} takes logits out of the range of {own.dtype}: "
+                    "give a smaller one, or load the model in float32"
+                )
+        return edited
+
+
+_LARGE_LOGIT = 1e4
+"""What no scaled dot product comes near: below this times the strength nothing overflows, so nothing is looked at."""
 
 
 @dataclass(frozen=True)
@@ -259,6 +279,15 @@ def _columns(layout: TokenLayout, image_tokens: tuple[int, ...] | None) -> np.nd
     """Positions of the image tokens that are edited."""
     every = layout.image_positions
     return every if image_tokens is None else every[list(check_indices(image_tokens, len(every), "image token"))]
+
+
+def _read_rows(rows: Any) -> QueryRows:
+    """Query rows of a prompt, refused under the name and with the words that an intervention has for them."""
+    try:
+        return check_rows(rows)
+    except HookError:
+        words = ", ".join(map(repr, (*WORDS, "after_image")))
+        raise InputError(f"rows={rows!r} is not understood: use {words} or a list of positions") from None
 
 
 def _read_indices(chosen: Any, what: str) -> tuple[int, ...] | None:

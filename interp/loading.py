@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from interp.broken import flaw
 from interp.errors import InputError, ModelError, SpatialLensError
+from interp.families import all_families
 from interp.names import is_plain_name
 from interp.provenance import note_loaded
 from interp.zoo.tiny import PREFIX as TINY_PREFIX
@@ -78,9 +80,7 @@ def load_model(
         with unasked():
             config = AutoConfig.from_pretrained(place, **shared)
             if type(config) not in AutoModelForImageTextToText._model_mapping:
-                raise ModelError(
-                    f"{name!r} holds a {config.model_type!r} model, not a vision-language model that transformers knows"
-                )
+                _refuse_kind(name, config)
             refuse_foreign_shards(place, config, shared, variant=own.get("variant"))
             model, report = AutoModelForImageTextToText.from_pretrained(
                 place,
@@ -96,7 +96,8 @@ def load_model(
     except SpatialLensError:
         raise
     except Exception as error:
-        raise ModelError(own_code(name, error, helps=config is not None) or _why(name, error)) from error
+        folder = Path(place, kwargs.get("subfolder") or "")
+        raise ModelError(own_code(name, error, helps=config is not None) or _why(name, folder, error)) from error
     unfit = sorted(report["missing_keys"]) + [
         f"{key} {tuple(there)} instead of {tuple(wanted)}" for key, there, wanted in sorted(report["mismatched_keys"])
     ]
@@ -258,10 +259,30 @@ PATIENCE = "TIME_OUT_REMOTE_CODE"
 """For how many seconds transformers waits for an answer; with 0 it refuses."""
 
 
-def _why(name: str, error: Exception) -> str:
-    """One line that says what went wrong."""
+def _refuse_kind(name: str, config: Any) -> None:
+    """Refuse a model that is none of transformers' vision-language models, but for own code for a known kind.
+
+    Raises:
+        ModelError: it reads no images, or is of a kind that only its own code knows.
+    """
+    if "AutoModelForImageTextToText" not in (getattr(config, "auto_map", None) or {}):
+        raise ModelError(
+            f"{name!r} holds a {config.model_type!r} model, not a vision-language model that transformers knows"
+        )
+    known = sorted(kind for family in all_families() for kind in family.model_types)
+    if config.model_type not in known:
+        raise ModelError(
+            f"{name!r} holds a {config.model_type!r} model, whose class is of the checkpoint's own code, and no family "
+            f"is known for it: use a model of one of the types {', '.join(known)}"
+        )
+
+
+def _why(name: str, folder: Path, error: Exception) -> str:
+    """One line that says what went wrong, and what to do: about the files of a folder, where one was given."""
     from interp.zoo import EMBEDDED
 
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if folder.is_dir():
+        return f"model {name!r} could not be loaded ({type(error).__name__}: {first[:120]}): {flaw(folder)}"
     hint = f"give a local folder, a hub name that can be reached, or one of {', '.join(EMBEDDED)}"
     return f"model {name!r} could not be loaded ({type(error).__name__}: {first[:200]}): {hint}"

@@ -251,3 +251,8 @@ def test_that_reading_text_needs_no_heavy_library():
     heavy = ("torch", "transformers", "pandas", "pyarrow", "huggingface_hub", "matplotlib")
     code = f"import sys, interp.datasets; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_that_a_folder_in_place_of_a_name_is_refused_with_where_folders_are_read(tmp_path):
+    with pytest.raises(InputError, match="is a folder, .*`python -m interp overlap` alone"):
+        read_dataset(str(tmp_path))

@@ -335,3 +335,9 @@ def test_that_coco128_with_its_labels_can_be_asked_about(tmp_path, assets):
     for sample, of in zip(samples, boxes, strict=True):
         found = relation_of(*of) if len(of) == 2 else place_of(*of, Image.open(sample.image).size)
         assert found == sample.answer in sample.options
+
+
+def test_a_cell_that_is_too_long_is_refused_with_the_limit(folder):
+    table(folder, f"image,question,answer\na.jpg,{'where ' * 60_000},left\n")
+    with pytest.raises(InputError, match="a cell may hold 131072 characters"):
+        read_folder(folder)

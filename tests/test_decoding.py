@@ -363,7 +363,11 @@ def test_an_unwrapped_model_is_refused(method):
 @pytest.mark.parametrize(
     "kind, bad",
     [
-        *((kind, {"strength": value}) for kind in (VCD, DoLa) for value in (-1, math.inf, math.nan, True, "1", None)),
+        *(
+            (kind, {"strength": value})
+            for kind in (VCD, DoLa)
+            for value in (-1, 1e38, math.inf, math.nan, True, "1", None)
+        ),
         *((kind, {"plausibility": value}) for kind in (VCD, DoLa) for value in (-0.1, 1.1, math.nan, True, "0.1")),
         *((VCD, {"noise_step": value}) for value in (-1, 1000, 500.0, True)),
         *((VCD, {"seed": value}) for value in (0.5, None, False)),

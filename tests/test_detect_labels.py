@@ -85,6 +85,40 @@ def test_annotations_that_do_not_belong_are_refused_in_one_line(tmp_path, wrong)
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"image_id": 9}, "image_id 9, and no image has this id"),
+        ({"category_id": 4}, "category_id 4, and no category has this id"),
+        ({"bbox": None}, "bbox None"),
+        ({"bbox": "5555"}, "bbox '5555'"),
+        ({"bbox": ["5", 5, 5, 5]}, r"bbox \['5', 5, 5, 5\]"),
+        ({"bbox": [200, 2, 10, 10]}, "outside|inside"),
+    ],
+)
+def test_the_annotation_that_is_wrong_is_named_with_what_is_wrong(tmp_path, wrong, said):
+    path = instances(tmp_path, annotation(), {**annotation(), "id": 55, **wrong})
+    with pytest.raises(InputError, match=rf"^annotation 55 of .*({said})"):
+        read_coco_boxes(path)
+
+
+@pytest.mark.parametrize("name", ["", " ", 7, None])
+def test_a_category_without_a_name_in_words_is_refused_by_its_id(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(CATEGORIES[1], "name", name)
+    with pytest.raises(InputError, match="^category 90 of .* has the name"):
+        read_coco_boxes(instances(tmp_path, annotation()))
+
+
+def test_an_id_or_a_file_name_that_stands_twice_is_refused(tmp_path, monkeypatch):
+    for key in ("id", "file_name"):
+        photos = [PHOTOS[0], {**PHOTOS[1], key: PHOTOS[0][key]}]
+        with pytest.raises(InputError, match=f"has the image {key} .* twice"):
+            read_coco_boxes(instances(tmp_path, annotation(), photos=photos))
+    monkeypatch.setitem(CATEGORIES[1], "id", CATEGORIES[0]["id"])
+    with pytest.raises(InputError, match="category id 3 twice"):
+        read_coco_boxes(instances(tmp_path, annotation()))
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": 3, "annotations": [], "categories": []}', "no json"])
 def test_files_of_another_form_are_refused(tmp_path, text):
     path = tmp_path / "x.json"

@@ -1,6 +1,7 @@
 """ScaleImageLogits does to the image's logits what its formula says, and to nothing else."""
 
 import math
+from types import SimpleNamespace
 
 import naive
 import numpy as np
@@ -11,9 +12,10 @@ from naive import reference
 from tiny import MODELS, case
 
 from interp.errors import HookError, InputError
+from interp.hooked_vlm import HookedVLM
 from interp.interventions import PerSample, ScaleImageLogits, Untouched, check_indices, spell
 from interp.prefix import Prefix
-from interp.rows import RowHook
+from interp.rows import Pass, RowHook
 
 PATTERNS = [f"blocks.{layer}.attn.hook_pattern" for layer in range(3)]
 
@@ -238,6 +240,58 @@ def test_tempering_a_row_that_does_not_see_the_whole_image_is_refused():
 def test_an_alpha_that_is_no_finite_number_is_refused(alpha):
     with pytest.raises(InputError, match="not a finite number"):
         ScaleImageLogits(alpha)
+
+
+@pytest.mark.parametrize("alpha", [1e38, -1e38, 1e300, -2e30, 10**40, 10**400])
+def test_an_alpha_that_overflows_is_refused_and_the_largest_one_gives_numbers(alpha):
+    with pytest.raises(InputError, match="give one up to 1e"):
+        ScaleImageLogits(alpha)
+    vlm, inputs, _ = case("clip", 2, "sdpa")
+    for mode in ("mul", "add", "temper"):
+        for most in (1e30, -1e30):
+            with vlm.intervene(ScaleImageLogits(most, mode=mode), inputs):
+                assert vlm(inputs).logits.isfinite().all()
+
+
+def test_an_alpha_that_overflows_in_half_precision_alone_is_refused_there():
+    vlm, inputs, _ = case("clip", 2, "sdpa")
+    edit = ScaleImageLogits(3e4).hooks(vlm.cfg, inputs.layouts)[0][1].function
+    length = inputs.input_ids.shape[1]
+    hook = SimpleNamespace(name="blocks.0", now=Pass(0, length, length))
+    logits = torch.full((2, 4, 1, length), 3.0)
+    logits[..., 0] = -math.inf
+    assert edit(logits, hook=hook).isfinite()[..., 1:].all()
+    with pytest.raises(HookError, match="out of the range of torch.float16"):
+        edit(logits.half(), hook=hook)
+
+
+def test_a_strong_temper_keeps_the_total_attention_of_the_image():
+    vlm, inputs, _ = case("clip", 2, "sdpa")
+    _, before = vlm.run_with_cache(inputs, names_filter=PATTERNS[:1])
+    with vlm.intervene(ScaleImageLogits(1e30, mode="temper", layers=(0,)), inputs):
+        _, after = vlm.run_with_cache(inputs, names_filter=PATTERNS[:1])
+    for sample, layout in enumerate(inputs.layouts):
+        seen = [cache[PATTERNS[0]][sample, :, -1, layout.image_positions].sum(-1) for cache in (before, after)]
+        torch.testing.assert_close(*seen)
+
+
+@pytest.mark.parametrize("rows", ["foo", (0.5,), [], 3])
+def test_rows_are_refused_under_their_own_name_with_all_their_words(rows):
+    with pytest.raises(InputError, match=r"^rows=.*'generated', 'after_image' or a list") as refusal:
+        ScaleImageLogits(0.5, rows=rows)
+    assert "query_rows" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "option", [{"use_cache": False}, {"prompt_lookup_num_tokens": 2}, {"prefill_chunk_size": 16}], ids=str
+)
+def test_options_of_generate_that_hooks_can_not_follow_are_named_by_the_refusal(option):
+    vlm = HookedVLM.from_pretrained("shapes-vlm")
+    inputs = vlm.prepare(tiny.photo(0), "Where is the red circle?")
+    with torch.no_grad(), vlm.intervene(ScaleImageLogits(0.5), inputs):
+        with pytest.raises(HookError, match="made for prompts of") as refusal:
+            vlm.model.generate(**inputs.tensors, do_sample=False, max_new_tokens=4, min_new_tokens=4, **option)
+    assert next(iter(option)) in str(refusal.value)
 
 
 @pytest.mark.parametrize(

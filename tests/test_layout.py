@@ -178,7 +178,7 @@ def test_a_question_that_repeats_words_of_the_template_is_found(model):
         ("<image><image> Where?", "raw", "2 images"),
         ("", "chat", "empty"),
         (" \n", "paper", "empty"),
-        (None, "chat", "empty"),
+        (None, "chat", "None is no text"),
         ("Where?", "Chat", "not known"),
     ],
 )
@@ -186,6 +186,13 @@ def test_a_prompt_that_can_not_be_used_is_refused_in_one_line(model, question, p
     with pytest.raises(InputError, match=reason) as refusal:
         prepare(model, tiny.processor(), tiny.photo(), [question], prompt=prompt)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("question", [3, None, 0.5])
+def test_questions_that_are_no_text_are_refused(model, question):
+    for questions in (question, [question]):
+        with pytest.raises(InputError, match=f"the question {question} is no text"):
+            prepare(model, tiny.processor(), tiny.photo(), questions)
 
 
 def test_numbers_of_images_and_questions_must_match(model):

@@ -148,6 +148,52 @@ def test_a_missing_or_garbage_processor_is_refused(folder):
     assert "could not be loaded" in refused(folder)
 
 
+def remove(folder, *starts):
+    for path in list(folder.iterdir()):
+        if path.name.startswith(starts):
+            path.unlink()
+
+
+def pickle_weights(folder):
+    remove(folder, "model.safetensors")
+    (folder / "pytorch_model.bin").write_bytes(b"")
+
+
+def leave_an_adapter(folder):
+    remove(folder, "config.json", "model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "x"}))
+
+
+def lose_a_shard(folder):
+    index = {"weight_map": dict.fromkeys(load_file(folder / "model.safetensors"), "model-2.safetensors")}
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+FLAWS = [
+    (lambda folder: remove(folder, ""), "has no config.json"),
+    (lambda folder: remove(folder, "config.json"), "has no config.json"),
+    (lambda folder: (folder / "config.json").write_text("{"), "its config.json can not be read as JSON"),
+    (lambda folder: (folder / "config.json").write_text("{}"), "its config.json names no model_type"),
+    (lambda folder: (folder / "tokenizer.json").write_text("{"), "its tokenizer.json can not be read as JSON"),
+    (lambda folder: change_config(folder, model_type="zork"), "its model_type 'zork' is none that the transformers"),
+    (lambda folder: remove(folder, "model.safetensors"), "has no weights"),
+    (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 99), "model.safetensors are broken or cut off"),
+    (pickle_weights, "in pytorch_model.bin, which is not read as it can run code: convert them to safetensors"),
+    (leave_an_adapter, "an adapter alone: load its base model"),
+    (lose_a_shard, "its weights model-2.safetensors, which"),
+    (lambda folder: remove(folder, "processor", "preprocessor"), "has no processor"),
+    (lambda folder: remove(folder, "processor", "preprocessor", "token", "chat"), "has no processor"),
+]
+
+
+@pytest.mark.parametrize("breaks, said", FLAWS, ids=[said for _, said in FLAWS])
+def test_what_is_missing_or_broken_in_a_folder_is_said(folder, breaks, said):
+    breaks(folder)
+    message = refused(folder)
+    assert said in message and "give a local folder" not in message
+
+
 class Marker:
     """Runs code when it is unpickled."""
 
@@ -247,6 +293,37 @@ def test_a_configuration_of_its_own_is_refused_trusted_or_not_and_nobody_is_told
         with pytest.raises(ModelError) as error:
             load_model(folder, trust_remote_code=trusted)
         assert "trust" not in str(error.value).replace(str(folder), "") and "transformers knows" in str(error.value)
+
+
+OWN_CLASSES = """from transformers import LlavaConfig, LlavaForConditionalGeneration
+class Own(LlavaConfig): model_type = "KIND"
+class Model(LlavaForConditionalGeneration): config_class = Own
+"""
+
+
+@pytest.mark.parametrize("kind", ["llava", "mine"])
+def test_a_class_of_own_code_is_taken_for_a_known_kind_and_refused_as_such_for_another(
+    folder, monkeypatch, tmp_path, kind
+):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("sys.path", [str(tmp_path / "modules"), *sys.path])
+    (folder / f"own_{kind}.py").write_text(OWN_CLASSES.replace("KIND", kind))
+    own = {"AutoConfig": f"own_{kind}.Own", "AutoModelForImageTextToText": f"own_{kind}.Model"}
+    change_config(folder, model_type=kind, auto_map=own)
+    tensors = load_file(folder / "model.safetensors")
+    tensors = {name.replace("language_model.lm_head", "lm_head"): value for name, value in tensors.items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})  # as this class saves itself
+    if kind == "llava":
+        assert type(HookedVLM.from_pretrained(folder, trust_remote_code=True).model).__name__ == "Model"
+    else:
+        message = refused(folder, trust_remote_code=True)
+        assert "whose class is of the checkpoint's own code, and no family is known for it" in message
+
+
+def test_a_model_of_a_class_with_another_name_has_its_head():
+    model = type("Renamed", (LlavaForConditionalGeneration,), {})(tiny.model().config).eval()
+    assert family_of(model).name == "llava"
+    assert HookedVLM.wrap(model, tiny.processor()).self_checked
 
 
 def test_where_files_come_from_is_said_to_every_loader(saved, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from interp.datasets.questions import (
     OPTIONS_CONTROLLED_A,
@@ -109,6 +110,11 @@ def benchmark(name: str) -> Benchmark:
         >>> benchmark("controlled-a").n
         412
     """
+    if name not in BENCHMARKS and Path(name).expanduser().is_dir():
+        raise InputError(
+            f"{name!r} is a folder, and here goes the name of a data set (one of {', '.join(BENCHMARKS)}): a folder of "
+            "your own photos is for `python -m interp overlap` alone, and where a data set lies is said by --folder"
+        )
     if name not in BENCHMARKS:
         raise InputError(f"there is no data set {name!r}: use one of {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]

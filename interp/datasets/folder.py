@@ -194,9 +194,13 @@ def _lines(table: Path, text: str, comma: str) -> Iterator[tuple[int, list[str]]
         for cells in reader:
             yield reader.line_num, cells
     except csv.Error as error:
+        where = f"line {reader.line_num} of {str(table)!r} can not be read as CSV ({error})"
+        if "field limit" in str(error):
+            raise InputError(
+                f"{where}: a cell may hold {csv.field_size_limit()} characters, so shorten it, or close its quote"
+            ) from error
         raise InputError(
-            f"line {reader.line_num} of {str(table)!r} can not be read as CSV ({error}): put text in double quotes "
-            "that are closed, and write a quote inside them twice"
+            f"{where}: put text in double quotes that are closed, and write a quote inside them twice"
         ) from error
 
 

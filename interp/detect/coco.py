@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,9 @@ def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> di
         For each photo, by its `file_name`, its boxes in pixels, cut at its edge; photos without objects have none.
 
     Raises:
-        InputError: the file can not be read or is of another form, a box lies outside its photo, none of the photos
-            lies in the folder, or one has another size there.
+        InputError: the file can not be read or is of another form, a category has no name, an annotation is none (the
+            message names it), a box lies outside its photo, none of the photos lies in the folder, or one has another
+            size there.
 
     Example:
         >>> boxes = read_coco_boxes("annotations/instances_val2017.json")  # doctest: +SKIP
@@ -57,12 +59,18 @@ def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> di
     """
     content = _read_json(Path(path))
     try:
-        names = {item["id"]: str(item["name"]) for item in content["categories"]}
+        _refuse_twice(path, "category", "id", content["categories"])
+        names = {item["id"]: _category_name(path, item) for item in content["categories"]}
+        for key in ("id", "file_name"):
+            _refuse_twice(path, "image", key, content["images"])
         photos = {item["id"]: (str(item["file_name"]), (item["width"], item["height"])) for item in content["images"]}
         boxes: dict[Any, list[Box]] = {number: [] for number in photos}
-        for item in content["annotations"]:
+        for place, item in enumerate(content["annotations"]):
             if not item.get("iscrowd"):
-                boxes[item["image_id"]] += _boxes_of(item["bbox"], names[item["category_id"]], photos[item["image_id"]])
+                where = f"annotation {item.get('id', f'number {place}, counted from 0,')!s} of {str(path)!r}"
+                found_in = _known(where, "image", item, photos)
+                label = _known(where, "category", item, names)
+                boxes[item["image_id"]] += _boxes_of(where, item.get("bbox"), label, found_in)
     except (TypeError, AttributeError, ValueError, KeyError) as error:
         raise InputError(
             f"{str(path)!r} is no COCO instances file ({type(error).__name__}: {error}): give a JSON file with images, "
@@ -135,10 +143,39 @@ def _tell_strays(texts: Path, used: set[Path], unlabelled: Sequence[Path]) -> No
         )
 
 
-def _boxes_of(bbox: Sequence[float], label: str, photo: tuple[str, tuple[int, int]]) -> list[Box]:
-    x, y, width, height = (float(value) for value in bbox)
+def _refuse_twice(path: str | Path, what: str, key: str, items: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse two rows of one id or name, as one would stand for the other without a word."""
+    times = Counter(item[key] for item in items)
+    if twice := [value for value, count in times.items() if count > 1]:
+        raise InputError(f"{str(path)!r} has the {what} {key} {twice[0]!r} twice: give each {what} one of its own")
+
+
+def _category_name(path: str | Path, item: Mapping[str, Any]) -> str:
+    name = item["name"]
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(
+            f"category {item['id']!r} of {str(path)!r} has the name {name!r}: give it a name in words, as questions "
+            "are asked with it"
+        )
+    return name
+
+
+def _known(where: str, what: str, item: Mapping[str, Any], known: Mapping[Any, Any]) -> Any:
+    """What an annotation refers to by `image_id` or `category_id`."""
+    if f"{what}_id" not in item:
+        raise InputError(f"{where} has no {what}_id: give it the id of its {what}")
+    number = item[f"{what}_id"]
+    if number not in known:
+        raise InputError(f"{where} has the {what}_id {number!r}, and no {what} has this id: correct it, or add it")
+    return known[number]
+
+
+def _boxes_of(where: str, bbox: Any, label: str, photo: tuple[str, tuple[int, int]]) -> list[Box]:
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(value) in (int, float) for value in bbox):
+        raise InputError(f"{where} has the bbox {bbox!r:.80}: give four numbers, x, y, width and height in pixels")
+    x, y, width, height = bbox
     name, size = photo
-    return boxes_within(label, (x, y, x + width, y + height), size, name)
+    return boxes_within(label, (x, y, x + width, y + height), size, f"{where}, {name}")
 
 
 def _read_json(path: Path) -> Any:

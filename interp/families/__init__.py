@@ -131,7 +131,7 @@ def family_of(model: PreTrainedModel) -> Family:
     model_type = getattr(model.config, "model_type", None)
     for family in known:
         if model_type in family.model_types:
-            if type(model).__name__.endswith("ForConditionalGeneration"):
+            if model.get_output_embeddings() is not None:
                 return family
             raise ModelError(
                 f"{type(model).__name__} has no language-model head: "
