@@ -130,12 +130,12 @@ def metric_table(measured: Measured, methods: Sequence[str]) -> pd.DataFrame:
         "majority": "always the commonest %",
         "chance": "blind choice %",
     }
-    table = measured.metrics.set_index(["method", "measure"]).sort_index()
+    table = measured.metrics
     rows = []
     for name in methods:
         cells = {"policy": SHORT[name]}
         for measure, title in wanted.items():
-            found = table.loc[(name, measure)]
+            found = table[(table["method"] == name) & (table["measure"] == measure)].iloc[0]
             cells[title] = percent(found["value"], found["low"], found["high"])
         rows.append(cells)
     return pd.DataFrame(rows)

@@ -119,7 +119,8 @@ def test_its_commands_run_and_warn_of_nothing_that_will_break(installed, command
     out = () if arguments[0] == "selfcheck" else ("--out", "results")
     shutil.rmtree(installed / "results", ignore_errors=True)
     said = run_installed(installed, "-m", module, *arguments, *out)
-    assert "deprecated" not in said
+    own_words = [line for line in said.splitlines() if "site-packages" not in line]  # libraries among themselves
+    assert [line for line in own_words if "deprecated" in line] == []
     assert [name for name in written if not (installed / "results" / name).is_file()] == []
 
 
