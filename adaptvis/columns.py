@@ -62,8 +62,8 @@ KEYS: dict[str, dict[str, str]] = {
         "overlap_by_layer": "cosine and lift by layer over the compared scenes, and how well cosine tells right from "
         "wrong answers, beside shuffled ones",
         "scenes_with_all_objects_found": "share of all scenes",
-        "wrong_answers": "of the untouched model: how many name another option of their question, and how many name none, "
-        "with the words that these say most",
+        "wrong_answers": "of the untouched model: how many name another option of their question, and how many name "
+        "none, with the words that these say most",
         "dose_response": "accuracy, and the share of answers that change, by relation and alpha",
         "control": "the same of the control, which gives the image as much attention",
         "image_share_by_alpha": "attention share of the image by alpha, `scaled`, and under the control, `matched`",
