@@ -23,16 +23,15 @@ if TYPE_CHECKING:
 
 
 def lead(evaluation: Evaluation, looked: Sequence[Looked], summary: dict[str, Any], change: Change) -> str:
-    """Sentences that ask for no knowledge: what was asked, what is wrong, where it looks, what changes its mind."""
+    """Three sentences that ask for no knowledge: what was asked and answered, where it looks, what changes its mind."""
     best = max(summary["overlap_by_layer"], key=lambda line: line["lift"])
     asked = looked[0].sample.question.split("?")[0]
     return (
-        f"A small model answered {len(looked)} questions such as “{asked}?” about drawings that it had never seen, and "
-        f"{_share(change.share('accuracy', 1))} of its answers named the right one of the options. "
-        f"{_wrong(change.wrong_answers())}We looked at where it looks before it answers: of its "
-        f"{len(summary['overlap_by_layer'])} layers, layer {best['layer']} looks hardest at the two objects, and gives "
-        f"their area {_times(best)} times what it would get if the model looked everywhere alike (it is the best layer "
-        f"on these very drawings). {_effect(change, choice_of(evaluation))}"
+        f"A small model answered {len(looked)} questions such as “{asked}?” about drawings that it had never seen: "
+        f"{_share(change.share('accuracy', 1))} of its answers named the right one of the options"
+        f"{_wrong(change.wrong_answers())}. Of its {len(summary['overlap_by_layer'])} layers, layer {best['layer']} "
+        f"looks hardest at the two objects before it answers, and gives their area {_times(best)} times what an even "
+        f"look would (it is the best layer on these very drawings). {_effect(change, choice_of(evaluation))}"
     )
 
 
@@ -139,46 +138,34 @@ def tell(evaluation: Evaluation, change: Change) -> str:
 
 
 def _effect(change: Change, choice: Choice | None) -> str:
-    """The last sentences."""
+    """The last sentence."""
     if (flips := change.flips) is None:
         return (
             "Multiplying how strongly it matches each part of the image by the factors that we tried turned none of "
             "its answers to another option."
         )
-    alpha = flips.alpha
+    turned, kept = (_share(change.share("changed", flips.alpha, control=control)) for control in (False, True))
     text = (
         "Multiplying how strongly it matches each part of the image by a factor turned up to "
-        f"{_share(change.share('changed', alpha))} of the answers to another option (at factor {alpha:g}, which makes "
-        f"its look {_sharpness(alpha)} and leaves {percent(change.image_share(alpha))} % of it on the image, where "
-        f"{_share(change.share('accuracy', alpha))} were right); with as much of its look on the image but the picture "
-        f"inside it kept, {_share(change.share('changed', alpha, control=True))} turned"
+        f"{turned} of the answers to another option, and giving the image as much attention with the picture inside it "
+        f"kept turned {kept}"
     )
     if choice is None:
         return f"{text}."
     if choice.alpha == 1:
-        return f"{text}. On {choice.n} other drawings no factor did better than leaving it alone."
+        return f"{text}; on {choice.n} other drawings no factor did better than leaving it alone."
     gain = change.share("accuracy", choice.alpha).estimate - change.share("accuracy", 1).estimate
     return (
-        f"{text}. The factor chosen on {choice.n} other drawings, {choice.alpha:g}, brought {points(gain)} points here."
+        f"{text}; the factor chosen on {choice.n} other drawings, {choice.alpha:g}, brought {points(gain)} points here."
     )
-
-
-def _sharpness(alpha: float) -> str:
-    """What a factor does to the look inside the image."""
-    if alpha == 0:
-        return "even over the whole image"
-    return "the other way round" if alpha < 0 else "flatter" if alpha < 1 else "sharper"
 
 
 def _wrong(wrong: WrongAnswers) -> str:
-    """The sentence of the wrong answers for anyone; nothing where none is wrong."""
+    """The wrong answers for anyone, as the end of a sentence; nothing where none is wrong."""
     if not wrong.wrong:
         return ""
-    another, none = (_share(wilson(count, wrong.wrong)) for count in (wrong.named_another, wrong.named_none))
-    return (
-        f"Of the {wrong.wrong} wrong ones, {wrong.named_another}, or {another}, named another option, and "
-        f"{wrong.named_none}, or {none}, named none of them{_commonest(wrong)}. "
-    )
+    another, none = (_share(wilson(count, wrong.n)) for count in (wrong.named_another, wrong.named_none))
+    return f", {another} another one, and {none} none of them{_commonest(wrong)}"
 
 
 def _kinds(wrong: WrongAnswers) -> str:
