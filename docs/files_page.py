@@ -31,7 +31,7 @@ RUNS: dict[str, tuple[str, str]] = {
         f'analyze scene.png "{QUESTION}" --detector shapes-detector --tokens all --also two-stage,vision,rollout '
         "--html --show-grid",
     ),
-    "overlap": ("interp", "overlap --dataset shapes --n 160 --detector shapes-detector --also two-stage,vision"),
+    "overlap": ("interp", "overlap --dataset shapes --n 400 --detector shapes-detector --also two-stage,vision"),
     "answer": ("adaptvis", f'answer scene.png "{QUESTION}"'),
     "evaluate": ("adaptvis", "evaluate --dataset shapes-a --n 120 --select --policy scaling,adaptvis,add"),
     "demo": ("adaptvis", "demo --scenes 200"),

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # above all that torch's profiler would say of itself on stderr
+os.environ["KINETO_LOG_LEVEL"] = "6"  # above all that torch's profiler would say of itself on stderr
 
 from bench_models import prepared, random_llava, random_llava_next, random_qwen  # noqa: E402
 

@@ -76,7 +76,7 @@ def test_what_can_not_be_meant_is_refused_before_the_model_runs(vlm, monkeypatch
     def never(*given, **rest):
         raise AssertionError("the model was run")
 
-    monkeypatch.setattr("adaptvis.evaluation.run_sweep", never)
+    monkeypatch.setattr("adaptvis.evaluation.ask_checked", never)
     with pytest.raises(InputError, match=says):
         small(vlm, **settings)
 
