@@ -144,7 +144,8 @@ def test_the_proved_versions_are_within_the_declared_ranges(repo):
         rows = versions.proved_versions()
         assert all(row["versions"][name] in declared[name] for row in rows)
         floors = {row["versions"][name] for row in rows if row["name"] == "floor"}
-        assert str(declared[name]) in {f">={one}" for one in floors} | {f">={one.removesuffix('.0')}" for one in floors}
+        spelled = {f">={one}" for one in floors} | {f">={one.removesuffix('.0')}" for one in floors}
+        assert not floors or str(declared[name]) in spelled
 
 
 def test_a_model_whose_output_is_not_finite_is_refused():

@@ -54,6 +54,8 @@ def public(installed: str) -> str:
 
 def markdown() -> str:
     """The table of the docs: a row for each installation."""
+    if not proved_versions():
+        return "None is recorded yet.\n"
     rows = [
         f"| installation | Python | {' | '.join(LIBRARIES)} | tests passed | skipped | on |",
         "|---|---|" + "---|" * len(LIBRARIES) + "---:|---:|---|",
