@@ -25,13 +25,14 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python tests/bench.py
+	$(BIN)/python tests/bench/bench.py
 
 docs: $(DOCS_READY)
-	$(BIN)/python docs/build.py
+	$(BIN)/python docs/scripts/build.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
@@ -62,7 +63,7 @@ define prove
 	$(VENV)-$(1)/bin/python -m interp selfcheck --all-families
 	PROVING_VERSIONS=$(1) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)-$(1)/bin/python -m pytest -n 2 \
 		--junitxml=out/$(1).xml $(TESTS)
-	$(if $(TESTS),,$(VENV)-$(1)/bin/python tests/record_versions.py $(1) out/$(1).xml)
+	$(if $(TESTS),,$(VENV)-$(1)/bin/python tests/helpers/record_versions.py $(1) out/$(1).xml)
 endef
 
 clean:

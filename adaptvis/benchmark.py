@@ -7,20 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptvis.evaluation import Evaluation, Settings, evaluate
-from adaptvis.groups import PAIRS
-from adaptvis.published import PRESETS
-from adaptvis.splits import OFFICIAL_SIZES, split
-from adaptvis.sweep import PAPER_ALPHAS
+from adaptvis.evaluation.evaluation import Evaluation, evaluate
+from adaptvis.evaluation.settings import Settings
+from adaptvis.paper.published import PRESETS
+from adaptvis.paper.splits import OFFICIAL_SIZES, split
+from adaptvis.sweep.plan import PAPER_ALPHAS
+from interp.answers.groups import PAIRS
 from interp.errors import InputError
-from interp.interventions import check_indices
-from interp.provenance import run_record
-from interp.sample_checks import check_samples
-from interp.trajectory import paper_layers
+from interp.intervene.indices import check_indices
+from interp.layers import paper_layers
+from interp.model.provenance import run_record
+from interp.study.sample_checks import check_samples
 
 if TYPE_CHECKING:
-    from interp.datasets.sample import Sample
-    from interp.hooked_vlm import HookedVLM
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
 
 PAPER_TOKENS = 100
 """How long the authors let an answer become."""
@@ -62,7 +63,7 @@ def evaluate_dataset(
         n: only the first so many samples of the data set.
         missing: what absent photos mean: `refuse`, or `skip` these samples.
         images: another folder to look for photos in.
-        policies: names out of `adaptvis.evaluation.POLICIES`.
+        policies: names out of `adaptvis.evaluation.settings.POLICIES`.
         settings: the policies' numbers.
         preset: `paper` takes the authors' numbers for this data set and LLaVA-1.5-7B in their place.
         select: choose the numbers on the validation part in their place; `True` or `"val"`, which say the same.
@@ -89,7 +90,7 @@ def evaluate_dataset(
             exist, no token to answer with, or what `read_dataset`, `split` and `evaluate` refuse.
         HookError: layers or heads that the model does not have.
     """
-    from interp.datasets import read_dataset
+    from interp.datasets.benchmarks.reading import read_dataset
 
     record: dict[str, Any] = run_record()
     tuned = _tunes(select, part)
@@ -107,7 +108,7 @@ def evaluate_dataset(
     check_samples([*test, *(validation or ())], progress=progress)
     if out is not None:
         _refuse_another_study(Path(out).expanduser(), resume=resume)
-    from interp.hooked_vlm import HookedVLM  # here, as it is slow to import and what is refused needs none of it
+    from interp.model.hooked_vlm import HookedVLM  # here, as it is slow to import and what is refused needs none of it
 
     model = vlm if isinstance(vlm, HookedVLM) else vlm()
     check_indices(settings.layers, model.cfg.n_layers, "layer")
@@ -195,10 +196,11 @@ def _write(
     vlm: HookedVLM, evaluation: Evaluation, samples: Sequence[Sample], dataset: str, out: Path, settings: dict[str, Any]
 ) -> None:
     """Tables, figures and report of an evaluation; an earlier report with other settings is kept, and that is said."""
-    from adaptvis.earlier import keep_earlier
-    from adaptvis.report import policies_of, write_evaluation
-    from interp.output import OutputFolder, record
-    from interp.study import with_runs
+    from adaptvis.report.earlier import keep_earlier
+    from adaptvis.report.write import policies_of, write_evaluation
+    from interp.model.record import record
+    from interp.store.folder import OutputFolder
+    from interp.study.run import with_runs
 
     kept = keep_earlier(out, policies_of(evaluation))
     told = with_runs(record(vlm, **settings), out / "validation", out / "test")

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, SpatialLensError
-from interp.provenance import running
+from interp.model.provenance import running
+from interp.quiet import quiet_libraries
 from interp.zoo import EMBEDDED
 from interp.zoo.tiny import PREFIX
 
 if TYPE_CHECKING:
-    from interp.hooked_vlm import HookedVLM
+    from interp.model.hooked_vlm import HookedVLM
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,7 +67,7 @@ def add_debug_option(parser: argparse.ArgumentParser) -> None:
 
 def load(options: argparse.Namespace) -> HookedVLM:
     """Load the model that the options name."""
-    from interp.hooked_vlm import HookedVLM
+    from interp.model.hooked_vlm import HookedVLM
 
     return HookedVLM.from_pretrained(
         options.model,
@@ -117,7 +118,7 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
     if command is None:
         parser.print_help()
         return 0
-    _quiet_libraries()
+    quiet_libraries()
     try:
         with running(parser.prog, sys.argv[1:] if arguments is None else arguments):
             return command(options) or 0
@@ -137,11 +138,3 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
 def _notes(error: BaseException) -> list[str]:
     """What was added to an error on its way, such as how to resume."""
     return getattr(error, "__notes__", [])
-
-
-def _quiet_libraries() -> None:
-    """Keep other libraries' progress bars and notices out of a command's output."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # no line for each time the hub was tried again
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1" if not sys.stderr.isatty() else "0")

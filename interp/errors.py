@@ -1,4 +1,15 @@
-"""The one error family: every refusal of this project is a SpatialLensError."""
+"""The one error family: every refusal of this project is a SpatialLensError.
+
+    SpatialLensError            something asked of the toolkit can not be done
+    ├── InputError              a photo, question, number, path or file that can not be used
+    ├── ModelError              a model that can not be loaded, is of no known family, or failed its self-check
+    │   └── RefusedError        what this family of models can not do; whatever else it does holds
+    ├── HookError (KeyError)    a hook point, layer, head or query row that does not exist, or an edit not served
+    └── DetectorError           detector weights that can not be loaded, or words that a detector does not know
+
+A message says what happened, what was given, and what to do. Nothing has run, and nothing was written, when one is
+raised before a first pass; all of them can be imported from `interp`.
+"""
 
 
 class SpatialLensError(Exception):

@@ -7,13 +7,14 @@ import pytest
 import tiny
 import torch
 
-from adaptvis.decoding import VCD
+from adaptvis.contrastive.decoding import VCD
 from interp.compat import CACHE_NAMES, cache_in, cache_name, image_settings
-from interp.datasets.shapes import shapes
-from interp.hooked_vlm import HookedVLM
-from interp.interventions import ScaleImageLogits, Untouched
-from interp.prefix import Prefix
-from interp.wiring import submodule
+from interp.datasets.synthetic.shapes import shapes
+from interp.hooks.towers import submodule
+from interp.intervene.base import Untouched
+from interp.intervene.image_logits import ScaleImageLogits
+from interp.model.hooked_vlm import HookedVLM
+from interp.model.prefix import Prefix
 
 pytestmark = pytest.mark.compat
 
@@ -135,9 +136,9 @@ def test_the_noised_run_never_shares_the_cache_of_the_true_one_by_either_name(mo
     states, vlm = [], tiny.vlm()
     inputs = vlm.prepare(shapes(1)[0].image, "Where is it?")
     cache = [torch.zeros(1)]
-    monkeypatch.setattr("adaptvis.decoding._Run", Kept)
+    monkeypatch.setattr("adaptvis.contrastive.decoding._Run", Kept)
     monkeypatch.setattr(
-        "adaptvis.decoding._answer",
+        "adaptvis.contrastive.decoding._answer",
         lambda vlm, inputs, n, scorer: scorer(vlm.model, dict.fromkeys(CACHE_NAMES, cache)),
     )
     VCD().generate(vlm, inputs)

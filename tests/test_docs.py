@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from adaptvis.__main__ import build_parser as adaptvis_parser
-from adaptvis.published import PRESETS, published_numbers
+from adaptvis.paper.published import PRESETS, published_numbers
 from interp.__main__ import build_parser as interp_parser
 from interp.datasets import BENCHMARKS
 
@@ -23,11 +23,11 @@ def page(repo):
 def maker(repo):
     """The module that writes the page."""
     pytest.importorskip("jinja2")
-    sys.path.insert(0, str(repo / "docs"))
+    sys.path.insert(0, str(repo / "docs" / "scripts"))
     try:
         import adaptvis_page
     finally:
-        sys.path.remove(str(repo / "docs"))
+        sys.path.remove(str(repo / "docs" / "scripts"))
     return adaptvis_page
 
 

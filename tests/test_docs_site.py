@@ -27,11 +27,11 @@ def config(repo):
 @pytest.fixture(scope="module")
 def helper():
     """Import one of the scripts of the docs."""
-    sys.path.insert(0, str(DOCS))
+    sys.path.insert(0, str(DOCS / "scripts"))
     try:
         yield importlib.import_module
     finally:
-        sys.path.remove(str(DOCS))
+        sys.path.remove(str(DOCS / "scripts"))
 
 
 def nav_pages(entry):

@@ -8,19 +8,19 @@ import pandas as pd
 import pytest
 from made_up_overlap import made_up_study
 
-import adaptvis.columns
-import interp.columns
-import probes.columns
-from adaptvis.published import compare_with_published
-from adaptvis.yesno import yes_no_scores
+import adaptvis.report.columns
+import interp.commands.columns
+import probes.position.columns
+from adaptvis.paper.published import compare_with_published
 from interp import HookedVLM, examine_overlap
-from interp.columns import MEASURED, SETTINGS, UNDER, meaning_of
-from interp.nulls import NULLS
-from interp.output import record
-from interp.overlap import MAP_MEASURES, MEASURES
-from interp.overlap_analysis import BESIDE
-from interp.overlap_report import tables_of
-from interp.provenance import RUN
+from interp.answers.yesno import yes_no_scores
+from interp.commands.columns import MEASURED, SETTINGS, UNDER, meaning_of
+from interp.model.provenance import RUN
+from interp.model.record import record
+from interp.overlap.measures import MAP_MEASURES, MEASURES
+from interp.overlap.nulls import NULLS
+from interp.overlap.report.write import tables_of
+from interp.overlap.study.examine import BESIDE
 
 PACKAGES = (interp, adaptvis, probes)
 SMALL = {
@@ -40,7 +40,7 @@ SMALL = {
 def maker():
     """The script that writes the page."""
     pytest.importorskip("jinja2")
-    docs = str(Path(__file__).resolve().parent.parent / "docs")
+    docs = str(Path(__file__).resolve().parent.parent / "docs" / "scripts")
     sys.path.insert(0, docs)
     try:
         import files_page
@@ -110,14 +110,16 @@ def test_the_page_has_every_column_of_every_table(maker, written, page):
             part = re.split(r"^## ", page, flags=re.MULTILINE)
             (own,) = [one for one in part if one.startswith(f"{command}\n")]
             missing = [column for column in table.columns if f"`{column}`" not in own]
-            assert not missing, f"{command}: {name} has {missing}, and docs/files.md not: run python docs/files_page.py"
+            assert not missing, (
+                f"{command}: {name} has {missing}, and docs/files.md not: run python docs/scripts/files_page.py"
+            )
 
 
 def test_the_page_has_every_file_and_command_and_what_settings_hold(maker, page):
     for command, (package, line) in maker.RUNS.items():
         assert f"python -m {package} {line} --out out/{command}" in page
         for file, what in maker.files_of(command).items():
-            assert f"| `{file}` | {what} |" in page, f"{file}: run python docs/files_page.py"
+            assert f"| `{file}` | {what} |" in page, f"{file}: run python docs/scripts/files_page.py"
     for name, what in SETTINGS.items():
         assert f"| `{name}` | {what} |" in page
 
@@ -134,8 +136,8 @@ def test_measures_and_nulls_are_told_of_under_either_order_of_their_names():
 
 
 def test_what_overlap_is_held_beside_is_named_wherever_the_regression_is_told_of():
-    files = interp.columns.FILES["overlap"]
-    texts = [files["partial_effect.parquet"], files["partial_effect.png"], interp.columns.NAMES["adjusted_*"]]
+    files = interp.commands.columns.FILES["overlap"]
+    texts = [files["partial_effect.parquet"], files["partial_effect.png"], interp.commands.columns.NAMES["adjusted_*"]]
     for text in texts:
         assert all(name.split()[0] in text for name in (*BESIDE, "relation"))
 

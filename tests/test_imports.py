@@ -43,7 +43,7 @@ def test_simple_names_load_nothing_heavy():
     loaded = run_fresh(
         "from interp import Box, Sample, InputError, ImageGrid, load_image; import sys; print(*sys.modules)"
     )
-    assert "interp.grid" in loaded
+    assert "interp.image.grid" in loaded
     assert not loaded & HEAVY
 
 

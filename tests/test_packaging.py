@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from interp.datasets.shapes import shapes
+from interp.datasets.synthetic.shapes import shapes
 
 PACKAGES = ("interp", "adaptvis", "probes")
 

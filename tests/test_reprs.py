@@ -17,32 +17,33 @@ import adaptvis
 import interp
 import probes
 from adaptvis import AdaptVis, Plan, answer, evaluate
-from adaptvis.calibration import calibration
-from adaptvis.comparison import compare
-from adaptvis.demo import look
-from adaptvis.demo_change import Change
-from adaptvis.flips import Flips
-from adaptvis.measured import measure_evaluation
-from adaptvis.published import compare_with_published
-from adaptvis.sweep import grid
+from adaptvis.demo.change import Change
+from adaptvis.demo.looking import look
+from adaptvis.paper.published import compare_with_published
+from adaptvis.report.measured import measure_evaluation
+from adaptvis.sweep.flips import Flips
+from adaptvis.sweep.plan import grid
 from interp import Box, Boxes, GivenBoxes, HookedVLM, Object, Prefix, Sample, Untouched, analyze, examine_overlap
-from interp.datasets.check import check_dataset
-from interp.datasets.shapes import draw_scene, shapes
-from interp.explore import explore
-from interp.grid import View
-from interp.measures import region_of
-from interp.overlap import overlap
-from interp.overlap_run import study_overlap
-from interp.overlap_vision import PatchMaps, feed_tokens
-from interp.partial import partial_effect
-from interp.patches import patches_of
+from interp.answers.calibration import calibration
+from interp.answers.comparison import compare
+from interp.datasets.benchmarks.check import check_dataset
+from interp.datasets.synthetic.shapes import draw_scene, shapes
+from interp.hooks.shared_keys import KeyValues, SharedKeyValues
+from interp.image.grid import View
+from interp.maps.fed import feed_tokens
+from interp.maps.tower_patches import patches_of
+from interp.maps.trajectory import Trajectory
+from interp.maps.vision import vision_attention
+from interp.overlap.measures import region_of
+from interp.overlap.overlap import overlap
+from interp.overlap.study.roles import find_roles
+from interp.overlap.study.run import study_overlap
+from interp.overlap.study.vision import PatchMaps
+from interp.page.explore import explore
 from interp.plots.gallery import Look
-from interp.report import Section
+from interp.report.page import Section
 from interp.reprs import LARGE, LINE, ROWS, fits_a_cell
-from interp.roles import find_roles
-from interp.shared import KeyValues, SharedKeyValues
-from interp.trajectory import Trajectory
-from interp.vision_maps import vision_attention
+from interp.stats.partial import partial_effect
 
 KEPT = {
     "what is asked": "Site Benchmark Source Released Settings Known Asking Measuring Prompt Claim Preset Place",

@@ -1,13 +1,13 @@
 """Samples to ask about: real data sets' readers, folders of one's own photos, and synthetic scenes."""
 
-from interp.datasets.catalogue import BENCHMARKS, Benchmark, benchmark
-from interp.datasets.check import Check, check_dataset, list_benchmarks
-from interp.datasets.folder import questions_from_boxes, read_folder
-from interp.datasets.hub import download_dataset
-from interp.datasets.prompts import compare_prompts, summarize_prompts
-from interp.datasets.questions import paper_prompt, where_in_photo, where_in_relation
-from interp.datasets.reading import read_dataset
-from interp.datasets.sample import Object, Sample
+from interp.datasets.benchmarks.catalogue import BENCHMARKS, Benchmark, benchmark
+from interp.datasets.benchmarks.check import Check, check_dataset, list_benchmarks
+from interp.datasets.benchmarks.hub import download_dataset
+from interp.datasets.benchmarks.prompts import compare_prompts, summarize_prompts
+from interp.datasets.benchmarks.reading import read_dataset
+from interp.datasets.own.folder import questions_from_boxes, read_folder
+from interp.objects.sample import Object, Sample
+from interp.prompt.templates import paper_prompt, where_in_photo, where_in_relation
 
 __all__ = [
     "BENCHMARKS",

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.boxes import Box, Boxes
-from interp.datasets.sample import ROLES
-from interp.detect.synonyms import meanings, singular
 from interp.errors import InputError
-from interp.stats import wilson
+from interp.image.boxes import Box, Boxes
+from interp.objects.sample import ROLES
+from interp.objects.synonyms import meanings, singular
+from interp.stats.intervals import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from interp.detect.words import Found
+    from interp.objects.words import Found
 
 KINDS = ("both", "one", "none")
 """How many of a question's objects were found; of a single object, `one` means that it was."""

@@ -5,29 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp.boxes import Box, Boxes
-from interp.detect.words import Found, Match, labels_for, match_words, objects_asked
+from interp.detect.common import Asked, keep_words
 from interp.errors import DetectorError, InputError
-from interp.images import ImageSource, load_image
-from interp.output import OutputFolder, plain
+from interp.image.boxes import Box, Boxes
+from interp.image.photos import ImageSource, load_image
+from interp.objects.words import Found, Match, match_words, objects_asked
+from interp.store.folder import OutputFolder, plain
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from interp.datasets.sample import Sample
-    from interp.detect import Detector
+    from interp.objects.detector import Detector
+    from interp.objects.sample import Sample
 
 FORMAT = 1
 """Of a file in the cache; one with another number is not read."""
 
 WINDOW = 8
 """Batches of photos that are read at a time, so that those of one size come together."""
-
-Asked = Sequence[str] | None
 
 
 def find_many(
@@ -146,32 +145,6 @@ def detect_many(
     labels = detector.labels
     pairs = zip(keys, asked, strict=True)
     return [keep_words(known[key], sought, labels) if labels else known[key] for key, sought in pairs]
-
-
-def keep_words(boxes: Boxes, words: Asked, labels: Sequence[str]) -> Boxes:
-    """Keep the boxes whose labels, out of a detector's `labels`, match the words; all of them for None."""
-    return boxes if words is None else boxes.named(sorted(labels_for(words, labels)))
-
-
-def places_by(keys: Iterable[Hashable]) -> list[list[int]]:
-    """Give the places of equal keys, each group in order.
-
-    Example:
-        >>> places_by(["wide", "tall", "wide"])
-        [[0, 2], [1]]
-    """
-    places: dict[Hashable, list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(key, []).append(place)
-    return list(places.values())
-
-
-def file_digest(*paths: Path) -> str:
-    """The SHA-256 of one or several files, one behind the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 class _Known:

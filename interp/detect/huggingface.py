@@ -10,12 +10,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp.boxes import Boxes
-from interp.detect.batching import Asked, keep_words, places_by
-from interp.detect.weights import one_line
-from interp.detect.yolo import checked_device, checked_share, clipped, versions
+from interp.detect.common import (
+    Asked,
+    checked_device,
+    checked_share,
+    clipped,
+    keep_words,
+    one_line,
+    places_by,
+    versions,
+)
 from interp.errors import DetectorError, InputError
-from interp.images import ImageSource, load_image
+from interp.image.boxes import Boxes
+from interp.image.photos import ImageSource, load_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -245,7 +252,7 @@ def _load(name: str, revision: str | None, download: bool) -> tuple[Any, Any]:
         AutoProcessor,
     )
 
-    from interp.loading import own_code, refuse_foreign_shards, split_options, unasked
+    from interp.store.checkpoint import own_code, refuse_foreign_shards, split_options, unasked
 
     folder = Path(name).expanduser()
     place = str(folder) if folder.is_dir() else name

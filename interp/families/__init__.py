@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel
 
-    from interp.grid import ImageGrid
-    from interp.patches import Patches
+    from interp.image.grid import ImageGrid
+    from interp.image.patches import Patches
 
 Geometry = Callable[[tuple[int, int], Any, Any], "ImageGrid"]
 """`(image_size, processor, config) -> ImageGrid`: which pixels each image token saw of a photo of (width, height)."""

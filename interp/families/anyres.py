@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float64, Int
 
-    from interp.grid import ImageGrid, View
-    from interp.patches import Patches
-    from interp.resizing import Axis
+    from interp.image.grid import ImageGrid, View
+    from interp.image.patches import Patches
+    from interp.image.resizing import Axis
 
 SHRUNK_ABOVE = 1.1
 """How far each side of LLaVA-OneVision's mosaic may exceed the limit before it is shrunk to it, as a factor."""
@@ -65,7 +65,7 @@ def anyres_grid(
     """
     import numpy as np
 
-    from interp.grid import ImageGrid, grid_of_views
+    from interp.image.grid import ImageGrid, grid_of_views
 
     _check_settings(image_processor, config)
     side, patch = config.vision_config.image_size, config.vision_config.patch_size
@@ -102,8 +102,8 @@ def anyres_patches(grid: ImageGrid, processor: Any, config: Any) -> Patches:
     """
     import numpy as np
 
-    from interp.grid import View, grid_of_views
-    from interp.patches import Patches
+    from interp.image.grid import View, grid_of_views
+    from interp.image.patches import Patches
 
     side, patch = config.vision_config.image_size, config.vision_config.patch_size
     across, per_tile = side // patch, (side // patch) ** 2
@@ -143,8 +143,8 @@ def _mixed(kept: range, lines: np.ndarray) -> tuple[Int[np.ndarray, "token 2"], 
 
 def _squeezed(image_size: tuple[int, int], image_processor: Any, side: int, patch: int) -> View:
     """The whole photo as one tile."""
-    from interp.grid import View
-    from interp.resizing import Axis, filter_radius
+    from interp.image.grid import View
+    from interp.image.resizing import Axis, filter_radius
 
     radius = filter_radius(image_processor)
     x, y = (Axis(length, length).resized(side, radius) for length in image_size)
@@ -153,7 +153,7 @@ def _squeezed(image_size: tuple[int, int], image_processor: Any, side: int, patc
 
 def _mosaic(image_size: tuple[int, int], image_processor: Any) -> tuple[Axis, Axis]:
     """The axes of the photo in the mosaic, with padding on both sides."""
-    from interp.resizing import Axis, filter_radius
+    from interp.image.resizing import Axis, filter_radius
 
     radius = filter_radius(image_processor)
     canvas = _best_canvas(image_size, image_processor.image_grid_pinpoints)
@@ -279,7 +279,7 @@ def _check_settings(image_processor: Any, config: Any) -> None:
     Raises:
         ModelError: there are such, by name.
     """
-    from interp.resizing import check_steps
+    from interp.image.resizing import check_steps
 
     check_steps(image_processor, "LlavaNextImageProcessor", "LlavaOnevisionImageProcessor")
     side = config.vision_config.image_size

@@ -10,8 +10,8 @@ from interp.families.llava import ENCODER
 from interp.families.llava import grid as square_grid
 
 if TYPE_CHECKING:
-    from interp.grid import ImageGrid
-    from interp.resizing import Axis
+    from interp.image.grid import ImageGrid
+    from interp.image.resizing import Axis
 
 
 def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
@@ -28,8 +28,8 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
         >>> grid((640, 480), processor, model.config).boxes[0]  # 16 x 16 tokens of Gemma-3
         array([ 0.,  0., 40., 30.])
     """
-    from interp.grid import View, grid_of_views
-    from interp.resizing import check_steps
+    from interp.image.grid import View, grid_of_views
+    from interp.image.resizing import check_steps
 
     check_steps(processor.image_processor, "Gemma3ImageProcessor")
     vision = config.vision_config
@@ -54,7 +54,7 @@ def _pooled(config: Any) -> int:
 
 def _resized(image_size: tuple[int, int], crop: tuple[int, int, int, int], image_processor: Any) -> tuple[Axis, Axis]:
     """The axes of one crop (x0, y0, x1, y1) of a photo as the tower takes it."""
-    from interp.resizing import Axis, filter_radius
+    from interp.image.resizing import Axis, filter_radius
 
     size = dict(image_processor.size)
     if not image_processor.do_resize or size.keys() != {"height", "width"}:
@@ -71,7 +71,7 @@ def _resized(image_size: tuple[int, int], crop: tuple[int, int, int, int], image
 
 def _crops(image_size: tuple[int, int], processor: Any) -> list[tuple[int, int, int, int]]:
     """Corners of the pieces that pan and scan cuts a long photo into, along its longer side; none where it is off."""
-    from interp.resizing import told
+    from interp.image.resizing import told
 
     if not told(processor, "do_pan_and_scan"):
         return []

@@ -9,14 +9,14 @@ from interp.families import Family, Tower
 from interp.families.qwen import PACKED, PACKED_REMARK, merge_size, merged_grid
 
 if TYPE_CHECKING:
-    from interp.grid import ImageGrid
+    from interp.image.grid import ImageGrid
 
 
 def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
     """The image tokens of one photo of `image_size` (width, height), with the resize to whole tokens undone."""
     from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize
 
-    from interp.resizing import check_steps
+    from interp.image.resizing import check_steps
 
     check_steps(processor.image_processor, "Glm4vImageProcessor")
     frames = processor.image_processor.temporal_patch_size

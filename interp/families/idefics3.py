@@ -9,8 +9,8 @@ from interp.errors import ModelError
 from interp.families import VIEWS_REMARK, Family, Tower
 
 if TYPE_CHECKING:
-    from interp.grid import ImageGrid, View
-    from interp.resizing import Axis
+    from interp.image.grid import ImageGrid, View
+    from interp.image.resizing import Axis
 
 
 def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
@@ -22,8 +22,8 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
     Raises:
         ModelError: another image processor than the family's, or tiles that the pixel shuffle can not divide.
     """
-    from interp.grid import View, grid_of_views
-    from interp.resizing import Axis, check_steps, filter_radius
+    from interp.image.grid import View, grid_of_views
+    from interp.image.resizing import Axis, check_steps, filter_radius
 
     image_processor = processor.image_processor
     check_steps(image_processor, "Idefics3ImageProcessor", "SmolVLMImageProcessor")
@@ -50,7 +50,7 @@ def tile_views(x: Axis, y: Axis, side: int, token: int) -> list[View]:
         side: of a tile, in pixels; both axes are multiples of it.
         token: side of an image token, in pixels of a tile.
     """
-    from interp.grid import View
+    from interp.image.grid import View
 
     corners = [(left, top) for top in range(0, y.length, side) for left in range(0, x.length, side)]
     if len(corners) == 1:

@@ -9,7 +9,7 @@ from interp.families import VIEWS_REMARK, Family, Tower
 from interp.families.idefics3 import tile_views, token_side
 
 if TYPE_CHECKING:
-    from interp.grid import ImageGrid
+    from interp.image.grid import ImageGrid
 
 
 def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
@@ -20,8 +20,8 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
     Raises:
         ModelError: another image processor than the family's, or tiles that are not what the tower takes.
     """
-    from interp.grid import View, grid_of_views
-    from interp.resizing import Axis, check_steps, filter_radius
+    from interp.image.grid import View, grid_of_views
+    from interp.image.resizing import Axis, check_steps, filter_radius
 
     image_processor = processor.image_processor
     check_steps(image_processor, "GotOcr2ImageProcessor")
@@ -41,7 +41,7 @@ def _columns_and_rows(image_size: tuple[int, int], processor: Any, side: int) ->
     """How many tiles are cut, by the rule of transformers itself; the settings of the whole processor go first."""
     from transformers.models.got_ocr2.image_processing_got_ocr2 import get_optimal_tiled_canvas
 
-    from interp.resizing import told
+    from interp.image.resizing import told
 
     crops, fewest, most = (told(processor, name) for name in ("crop_to_patches", "min_patches", "max_patches"))
     if not crops or most < 2:

@@ -11,7 +11,7 @@ from interp.families.mistral3 import PIXTRAL
 from interp.families.mistral3 import grid as pixtral_grid
 
 if TYPE_CHECKING:
-    from interp.grid import ImageGrid
+    from interp.image.grid import ImageGrid
 
 
 def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
@@ -42,8 +42,8 @@ def llava_grid(image_size: tuple[int, int], image_processor: Any, *, patch_size:
         >>> llava_grid((640, 480), processor.image_processor, patch_size=14, tower_size=336).boxes[0]
         array([ 80.,   0., 100.,  20.])
     """
-    from interp.grid import View, grid_of_views
-    from interp.resizing import follow_processor
+    from interp.image.grid import View, grid_of_views
+    from interp.image.resizing import follow_processor
 
     width, height = image_size
     x, y = follow_processor((width, height), image_processor)

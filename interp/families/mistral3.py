@@ -9,7 +9,7 @@ from interp.errors import InputError, ModelError
 from interp.families import Family, Tower
 
 if TYPE_CHECKING:
-    from interp.grid import ImageGrid
+    from interp.image.grid import ImageGrid
 
 
 def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
@@ -26,8 +26,8 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
         >>> len(grid((640, 480), processor, model.config))  # tokens of 28 pixels: 23 columns, 18 rows
         414
     """
-    from interp.grid import View, grid_of_views
-    from interp.resizing import Axis, check_steps, filter_radius
+    from interp.image.grid import View, grid_of_views
+    from interp.image.resizing import Axis, check_steps, filter_radius
 
     images = processor.image_processor
     check_steps(images, "PixtralImageProcessor")

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Int
 
-    from interp.grid import ImageGrid
+    from interp.image.grid import ImageGrid
 
 
 def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
     """The image tokens of one photo of `image_size` (width, height), with the resize to whole tokens undone."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-    from interp.resizing import check_steps
+    from interp.image.resizing import check_steps
 
     check_steps(processor.image_processor, "Qwen2VLImageProcessor")
     return merged_grid(image_size, processor.image_processor, config, smart_resize)
@@ -50,8 +50,8 @@ def merged_grid(
         InputError: a photo that the image processor can not bring to whole tokens.
         ModelError: an image processor that cuts other patches than the vision tower takes.
     """
-    from interp.grid import View, grid_of_views
-    from interp.resizing import Axis, filter_radius
+    from interp.image.grid import View, grid_of_views
+    from interp.image.resizing import Axis, filter_radius
 
     made, taken = image_processor, config.vision_config
     if (made.patch_size, made.merge_size) != (taken.patch_size, taken.spatial_merge_size):

@@ -9,7 +9,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, TICK, legend_below, line_colours, new_axes, tidy
-from interp.stats import wilson
+from interp.stats.intervals import wilson
 
 if TYPE_CHECKING:
     import pandas as pd

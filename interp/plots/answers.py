@@ -21,7 +21,7 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
-from interp.stats import Interval
+from interp.stats.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,8 +86,8 @@ def plot_confidence_by_relation(
 
     Args:
         table: one row per relation and measure, with columns `relation` (`all` for all samples), `measure`, `n`,
-            `value`, `low` and `high`, as `adaptvis.calibration.confidence_by_relation` makes it; the first measure of
-            a relation says how many samples it has.
+            `value`, `low` and `high`, as `interp.answers.calibration.confidence_by_relation` makes it; the first
+            measure of a relation says how many samples it has.
         ax: where to draw; made if None.
         relations: which to draw beside `all`; by default every one.
         level: the coverage that the intervals have, for the axis' name.

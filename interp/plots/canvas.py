@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
     from PIL import Image
 
-    from interp.boxes import Box
-    from interp.grid import ImageGrid
+    from interp.image.boxes import Box
+    from interp.image.grid import ImageGrid
 
 LONGEST, SHORTEST = 1024, 384  # pixels of the longer side, as drawn
 COLOURFUL, DARKEST, LIGHTEST = (

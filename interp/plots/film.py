@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from interp.errors import InputError
+from interp.layers import paper_layers
 from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.maps import LABELS
 from interp.plots.overlay import colour_bar, lay_over
 from interp.plots.path import HEADING, check_objects, mass_by_layer, name_object, plot_masses, shares_of
 from interp.plots.style import INK, TITLE, headline
-from interp.trajectory import paper_layers
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from PIL import Image
 
-    from interp.boxes import Box
-    from interp.grid import ImageGrid
+    from interp.image.boxes import Box
+    from interp.image.grid import ImageGrid
 
 
 def save_path_gif(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from interp.stats import Interval
+    from interp.stats.intervals import Interval
 
 SAME, OTHER = PALETTE[1], PALETTE[4]
 _STYLES = ("--", "-.", ":")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL import Image
 
-    from interp.boxes import Box
-    from interp.grid import ImageGrid
+    from interp.image.boxes import Box
+    from interp.image.grid import ImageGrid
 
 KINDS = {
     "highest overlap, right": (True, False),

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL import Image
 
-    from interp.boxes import Box
-    from interp.grid import ImageGrid
+    from interp.image.boxes import Box
+    from interp.image.grid import ImageGrid
 
 PER_TOKEN = "attention per token"
 SHARES = {
@@ -61,8 +61,8 @@ def plot_heatmaps(
         maps: one value per image token, [map token], such as rows of `Trajectory.image_map`.
         boxes: objects to outline.
         titles: one per map, such as `layer 17 (0-based), head mean`.
-        normalisation: what the values are shares of, one of `interp.trajectory.NORMALISATIONS`. It names the colour
-            bar; nothing is rescaled.
+        normalisation: what the values are shares of, one of `interp.maps.trajectory.NORMALISATIONS`. It names the
+            colour bar; nothing is rescaled.
         values_are: the first words of the colour bar, such as `attention per patch` for maps over patches.
         scale: `shared`, one scale for all maps; or `each`, one for each.
         columns: how many maps stand in a row.
@@ -149,7 +149,7 @@ def plot_before_after(
         after: the same tokens, from the run that was changed.
         boxes: objects to outline.
         titles: of the two maps.
-        normalisation: what the values are shares of, one of `interp.trajectory.NORMALISATIONS`.
+        normalisation: what the values are shares of, one of `interp.maps.trajectory.NORMALISATIONS`.
         values_are: the first words of the colour bar, such as `attention per patch` for maps over patches.
         axes: where to draw, three; made if None.
 

@@ -12,8 +12,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 
-from interp.datasets.sample import ROLES
 from interp.errors import InputError
+from interp.layers import paper_layers
+from interp.maps.trajectory import normalise
+from interp.objects.sample import ROLES
 from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.style import (
     INK,
@@ -30,14 +32,13 @@ from interp.plots.style import (
     legend_below,
     tidy,
 )
-from interp.trajectory import normalise, paper_layers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL import Image
 
-    from interp.boxes import Box
-    from interp.grid import ImageGrid
+    from interp.image.boxes import Box
+    from interp.image.grid import ImageGrid
 
 NAME_LENGTH = 26  # characters of an object's name in a legend
 # A text of Matplotlib's would read pairs of dollar signs as mathematics.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from interp.errors import InputError
-from interp.stats import bootstrap
-from interp.trajectory import PAPER_LAYERS, paper_layers
+from interp.layers import PAPER_LAYERS, paper_layers
+from interp.stats.intervals import bootstrap
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
+
 
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
@@ -154,3 +155,28 @@ def figure_of(ax: Axes) -> Figure:
     if figure is None:
         raise InputError("these axes belong to no figure any more: draw again")
     return figure
+
+
+def draw_band(
+    ax: Axes,
+    layers: np.ndarray,
+    ends: tuple[np.ndarray, np.ndarray],
+    colour: Any,
+    *,
+    alpha: float = 0.2,
+    width: float = 1.3,
+    label: str | None = None,
+) -> None:
+    """An interval by layer as a band; as a bar in a layer whose neighbours have none."""
+    low, high = ends
+    some = np.isfinite(low) & np.isfinite(high)
+    ax.fill_between(layers, low, high, where=some, color=colour, alpha=alpha, linewidth=0, label=label)
+    beside = np.concatenate([[False], some[:-1]]) | np.concatenate([some[1:], [False]])
+    alone = some & ~beside
+    if alone.any():
+        ax.vlines(layers[alone], low[alone], high[alone], color=colour, linewidth=width)
+
+
+def name_layers(n_layers: int) -> str:
+    """What the layer axis is called."""
+    return f"layer (0-based, of {n_layers})"

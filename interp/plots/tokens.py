@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL import Image
 
-    from interp.grid import ImageGrid
+    from interp.image.grid import ImageGrid
 
 
 def plot_token_grid(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from interp.errors import InputError, RefusedError, SpatialLensError
 
 if TYPE_CHECKING:
-    from interp.hooked_vlm import HookedVLM
+    from interp.model.hooked_vlm import HookedVLM
 
 TOLERANCE = 1e-5
 """Largest difference that is let through where rounding is the only reason for one, in fp32."""

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 
+from interp.hooks.towers import submodule, text_tower, vision_tower
 from interp.proof.samples import largest, one_prompt
-from interp.wiring import submodule, text_tower, vision_tower
 
 if TYPE_CHECKING:
     from interp.families import Tower
-    from interp.hooked_vlm import HookedVLM
-    from interp.inputs import VLMInputs
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.prompt.inputs import VLMInputs
 
 REFERENCE = "spatial_lens_reference"
 

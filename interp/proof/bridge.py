@@ -12,7 +12,7 @@ from interp.errors import RefusedError
 from interp.proof.samples import largest, one_prompt
 
 if TYPE_CHECKING:
-    from interp.hooked_vlm import HookedVLM
+    from interp.model.hooked_vlm import HookedVLM
 
 POINTS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "attn.hook_pattern")
 """Where the bridge's values are right; what it calls scores are probabilities in some families."""

@@ -11,8 +11,8 @@ from torch import Tensor
 from interp.proof.samples import SIZES, noise
 
 if TYPE_CHECKING:
-    from interp.grid import ImageGrid
-    from interp.hooked_vlm import HookedVLM
+    from interp.image.grid import ImageGrid
+    from interp.model.hooked_vlm import HookedVLM
 
 N_TOKENS = 24
 """Tokens of each photo whose pixels are changed."""

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import ModelError
-from interp.output import record
+from interp.model.record import record
 from interp.proof import CLAIMS, ROOM, TOLERANCE, Finding
 
 if TYPE_CHECKING:
-    from interp.hooked_vlm import HookedVLM
+    from interp.model.hooked_vlm import HookedVLM
 
 LEGEND = (
     f"differences are the largest absolute ones, up to {TOLERANCE:g}, or {ROOM:g} times what transformers' own eager "

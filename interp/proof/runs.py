@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from interp.generation import greedy_settings
-from interp.interventions import Intervention, ScaleImageLogits, Untouched
-from interp.prefix import Prefix
+from interp.intervene.base import Intervention, Untouched
+from interp.intervene.image_logits import ScaleImageLogits
+from interp.model.generation import greedy_settings
+from interp.model.prefix import Prefix
 from interp.proof.samples import four_prompts, largest
 
 if TYPE_CHECKING:
-    from interp.hooked_vlm import HookedVLM
+    from interp.model.hooked_vlm import HookedVLM
 
 NEW_TOKENS = 8
 

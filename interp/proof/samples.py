@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from interp.hooked_vlm import HookedVLM
-    from interp.inputs import VLMInputs
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.prompt.inputs import VLMInputs
 
 QUESTIONS = (
     "Where is the mug?",

@@ -1,0 +1,1 @@
+"""The commands of ScalingVis and AdaptVis: a file a command."""

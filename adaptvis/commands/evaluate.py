@@ -1,0 +1,146 @@
+"""The command `python -m adaptvis evaluate`: policies on a whole data set."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from adaptvis.commands.options import NUMBERS, TAKES, add_policy_numbers
+from interp.cli import add_model_options, load, note_random_weights, numbers
+from interp.errors import InputError
+
+PRESET = ("alpha", "alpha_unsure", "alpha_sure", "threshold")
+"""Those that `--preset` decides; `--select` decides all."""
+
+
+EVALUATE = """Evaluate policies on a data set: accuracy by relation, pairs and sets, confidence, calibration, and every
+setting against the baseline with paired tests, as tables, figures and a report.
+
+The numbers of the policies are given (--alpha ...), the authors' (--preset paper), or chosen on the validation part
+(--select). Accuracy under all alphas, the additive control and windows of layers is swept too, for the price of one
+prefill a sample and one step a setting; --quick leaves that out.
+
+policies:
+  baseline   the model as it is
+  scaling    ScalingVis: image logits of the last prompt row times --alpha
+  adaptvis   AdaptVis: times --alpha-unsure below --threshold, --alpha-sure from it on
+  add        the additive control: plus --shift, more attention without sharpening
+  temper     sharpening without more attention: --temper inside the image, its total attention kept
+  vcd        visual contrastive decoding: against the answer to a noised photo
+  dola       decoding against an early layer
+
+examples:
+  python -m adaptvis evaluate --dataset shapes-a --select --policy scaling,adaptvis,add,vcd,dola --out out/shapes-a
+  python -m adaptvis evaluate --dataset controlled-a --folder data --preset paper --out out/controlled-a \\
+      --model llava-hf/llava-1.5-7b-hf --dtype float32 --device cuda
+"""
+
+
+def add_evaluate(commands: Any) -> None:
+    """Add the parser of `evaluate`."""
+    whole = commands.add_parser("evaluate", help="policies on a data set", description=EVALUATE)
+    data = whole.add_argument_group("data")
+    data.add_argument(
+        "--dataset",
+        required=True,
+        help="a name that `python -m interp datasets` lists; a folder of your own photos is for `python -m interp "
+        "overlap` alone",
+    )
+    data.add_argument("--folder", help="where its files lie (synthetic sets have none)")
+    data.add_argument("--images", help="another folder to look for photos in")
+    data.add_argument("--n", type=int, help="only the first so many samples")
+    data.add_argument("--missing", choices=("refuse", "skip"), default="refuse", help="absent photos (default: refuse)")
+    data.add_argument(
+        "--split", choices=("official", "by-pair"), help="the paper's rows, or whole pairs (default: the paper's)"
+    )
+    data.add_argument("--part", choices=("val", "test", "all"), default="test", help="to report (default: %(default)s)")
+    how = whole.add_argument_group("policies")
+    how.add_argument("--policy", default="baseline,scaling,adaptvis", help="some of them (default: %(default)s)")
+    how.add_argument("--preset", choices=("paper",), help="the authors' numbers for this data set and LLaVA-1.5-7B")
+    how.add_argument("--select", nargs="?", const="val", help="choose the numbers on the validation part")
+    add_policy_numbers(how)
+    how.add_argument("--layers", help="layers to scale, 0-based: 17,18 or 4-7 (default: all)")
+    how.add_argument("--heads", help="heads to scale, 0-based (default: all)")
+    how.add_argument("--alphas", help="factors to sweep: 0,0.5,1.5 (default: the authors')")
+    how.add_argument("--quick", action="store_true", help="only what the policies need: no sweeps, no layer windows")
+    job = whole.add_argument_group("run")
+    job.add_argument("--batch", type=int, default=16, help="samples that share one pass (default: %(default)s)")
+    job.add_argument("--max-new-tokens", type=int, help="length of an answer at most (default: 10; with --preset 100)")
+    job.add_argument("--seed", type=int, default=0, help="seed of the bootstraps (default: %(default)s)")
+    job.add_argument("--out", default="out/evaluate", help="folder for the results (default: %(default)s)")
+    job.add_argument(
+        "--resume", action="store_true", help="go on with what lies in --out; a report there with other numbers is kept"
+    )
+    add_model_options(whole)
+    whole.set_defaults(command=evaluate_command, prompt="paper")
+
+
+def evaluate_command(options: argparse.Namespace) -> int:
+    """Run `evaluate`; the model is loaded once what costs nothing was checked."""
+    from adaptvis.benchmark import evaluate_dataset
+    from adaptvis.evaluation.settings import Settings
+    from adaptvis.sweep.plan import PAPER_ALPHAS
+
+    names = tuple(part.strip() for part in options.policy.split(","))
+    given: dict[str, Any] = {
+        name: value for name in (*NUMBERS, "confidence") if (value := getattr(options, name)) is not None
+    }
+    taken = {name for policy in names for name in TAKES.get(policy, ())}
+    _refuse(set(given) - taken, f"no policy of {options.policy} takes")
+    decided = set(NUMBERS) if options.select else set(PRESET) if options.preset else set()
+    _refuse(set(given) & decided, "--select or --preset decides")
+    where: dict[str, Any] = {
+        name: numbers(text) for name in ("layers", "heads") if (text := getattr(options, name)) is not None
+    }
+    settings = Settings(**given, **where)
+    note_caveats(*(settings.policy(name) for name in names))
+    if where and not any(TAKES.get(name) for name in names):
+        raise InputError(f"no policy of {options.policy} scales attention: leave --{' and --'.join(where)} out")
+    alphas = PAPER_ALPHAS if options.alphas is None else _floats(options.alphas)
+    note_random_weights(options.model)
+    evaluate_dataset(
+        lambda: load(options),
+        options.dataset,
+        folder=options.folder,
+        n=options.n,
+        missing=options.missing,
+        images=options.images,
+        how=options.split,
+        part=options.part,
+        select=options.select or False,
+        policies=names,
+        settings=settings,
+        preset=options.preset,
+        alphas=alphas,
+        ablations=not options.quick,
+        prompt=options.prompt,
+        max_new_tokens=options.max_new_tokens,
+        batch=options.batch,
+        seed=options.seed,
+        out=options.out,
+        resume=options.resume,
+    )
+    return 0
+
+
+def note_caveats(*policies: object) -> None:
+    """Say on the screen, before anything runs, what a policy does not do although its name says so."""
+    for policy in policies:
+        for line in getattr(policy, "caveats", ()):
+            print(f"note: {line}", file=sys.stderr)
+
+
+def _refuse(names: set[str], why: str) -> None:
+    """Refuse options that would be ignored."""
+    if names:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
+        raise InputError(f"{why} {flags}: leave it out")
+
+
+def _floats(text: str) -> tuple[float, ...]:
+    """Read numbers: `0,0.5,1.5`."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{text!r} is no list of numbers: write 0,0.5,1.5") from None

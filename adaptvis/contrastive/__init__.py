@@ -1,0 +1,1 @@
+"""Contrastive decoding: VCD and DoLa."""

@@ -1,0 +1,1 @@
+"""The demo: what it asks and measures, its figures, and its words."""

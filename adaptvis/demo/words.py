@@ -1,0 +1,307 @@
+"""The demo's words: some sentences for anyone, the sections of its page, and a few lines for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from adaptvis.demo.change import Change, Choice, WrongAnswers, choice_of
+from adaptvis.demo.figures import telling_flip
+from adaptvis.evaluation.evaluation import Evaluation
+from adaptvis.report.figures import changes_something
+from adaptvis.report.tables import readable
+from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, SHARPENING, UP_TO, Flips
+from interp.plots.style import cut_short, in_short
+from interp.report.numbers import NOTHING, p_value, percent, points
+from interp.report.page import Section
+from interp.stats.intervals import Interval, wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from adaptvis.demo.looking import Looked
+
+
+def lead(evaluation: Evaluation, looked: Sequence[Looked], summary: dict[str, Any], change: Change) -> str:
+    """Three sentences that ask for no knowledge: what was asked and answered, where it looks, what changes its mind."""
+    best = max(summary["overlap_by_layer"], key=lambda line: line["lift"])
+    asked = looked[0].sample.question.split("?")[0]
+    return (
+        f"A small model answered {len(looked)} questions such as “{asked}?” about drawings that it had never seen: "
+        f"{_share(change.share('accuracy', 1))} of its answers named the right one of the options"
+        f"{_wrong(change.wrong_answers())}. Of its {len(summary['overlap_by_layer'])} layers, layer {best['layer']} "
+        f"looks hardest at the two objects before it answers, and gives their area {_times(best)} times what an even "
+        f"look would (it is the best layer on these very drawings). {_effect(change, choice_of(evaluation))}"
+    )
+
+
+def sections(
+    evaluation: Evaluation,
+    looked: Sequence[Looked],
+    summary: dict[str, Any],
+    change: Change,
+    figures: dict[str, Figure],
+) -> list[Section]:
+    """The sections of the page, what the intervention does first."""
+    best = {name: max(summary["overlap_by_layer"], key=lambda line: line[name]) for name in ("cosine", "lift")}
+    return [
+        Section(
+            "What turning the look at the image up and down does",
+            (
+                "The last word of the question decides the answer. Alpha multiplies how strongly it matches each part "
+                "of the image, in all layers (ScalingVis): above 1 its look is sharper, below 1 flatter, at 0 "
+                "even over the whole image; 1 is the untouched model.",
+                "Alpha also moves how much attention the image gets. The control does that alone: a constant, "
+                "found for each scene, gives the image as much attention as alpha and keeps the picture inside it.",
+                *_told(change),
+                "A wrong answer names another option than the right one, a spatial error, or none of the options, such "
+                "as a synonym: then it is not known what it means. Only a change from one named option to another "
+                "counts as changed.",
+                "Intervals and bands are Wilson's, 95 %.",
+            ),
+            figures["dose_response"],
+            "Left, how many answers are right; right, how many name another option than the untouched answer, where "
+            "both name one; by relation. In the table, “right”, “other option” and “no option” are all answers.",
+            dose_table(change),
+        ),
+        *_flip_sections(evaluation, looked, change, figures),
+        _chosen(evaluation),
+        Section(
+            "How much it looks at the image",
+            (
+                f"Image tokens are {summary['image_token_share']:.0%} of the positions and get "
+                f"{summary['image_share']:.0%} of the last row's attention, mean over layers and heads.",
+            ),
+            figures["share_by_layer"],
+            "Attention share of the last prompt row by part of the prompt; dashed, the share of positions.",
+        ),
+        Section(
+            "Whether it looks at the objects",
+            (
+                f"For their area the objects get most attention in layer {best['lift']['layer']}: "
+                f"{_times(best['lift'])} times what even attention gives them. This measure does not favour large "
+                "boxes; it names the best layer, of all layers, on the scenes that it is reported on.",
+                "The paper's measure is the cosine between head-averaged attention and the boxes: highest in layer "
+                f"{best['cosine']['layer']} ({best['cosine']['cosine']:.2f}); attention spread evenly would have "
+                f"{summary['cosine_even']:.2f}. It punishes attention that picks a few patches of an object.",
+                f"The detector found both objects in {summary['scenes_with_all_objects_found']:.1%} of the scenes; "
+                f"the other scenes are left out, {summary['scenes_in_overlap']} remain.",
+            ),
+            figures["overlap_by_layer"],
+            "Right and wrong answers apart, with bootstrap bands over scenes. "
+            f"{_kinds(change.wrong_answers())}".rstrip(),
+        ),
+        Section(
+            "Some scenes",
+            (),
+            figures["heatmaps"],
+            "The paper's layers and the one with most attention on the objects, as a mean of all scenes; each map has "
+            "its own scene's number, how much attention the objects get for their area, and each row its own scale.",
+        ),
+    ]
+
+
+def dose_table(change: Change) -> pd.DataFrame:
+    """One line per alpha: right answers, both kinds of wrong ones, flips, the image's share, and the control."""
+    import pandas as pd
+
+    shares = change.matched.groupby("alpha")[["scaled", "matched"]].mean()
+    rows = []
+    for alpha in sorted(change.scaled["alpha"].unique()):
+        controlled = alpha in shares.index
+        cells = [change.share(what, alpha, control=True) for what in ("accuracy", "changed")] if controlled else []
+        rows.append(
+            {
+                "alpha": f"{alpha:g}",
+                "right %": _percent(change.share("accuracy", alpha)),
+                "other option %": _percent(change.share("named_another", alpha)),
+                "no option %": _percent(change.share("named_none", alpha)),
+                "changed %": _percent(change.share("changed", alpha)),
+                "image's share %": percent(
+                    shares["scaled"][alpha] if controlled else change.matched["untouched"].mean()
+                ),
+                "control: right %": _percent(cells[0]) if cells else NOTHING,
+                "control: changed %": _percent(cells[1]) if cells else NOTHING,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def tell(evaluation: Evaluation, change: Change) -> str:
+    """What the terminal says."""
+    choice, table = choice_of(evaluation), dose_table(change)
+    lines = [table.to_string(index=False), "", _kinds(change.wrong_answers()), *_told(change)]
+    if change.flips is not None:
+        lines.append(_carried(change.flips))
+    lines += [_choice(choice)] if choice is not None else []
+    return "\n".join(lines)
+
+
+def _effect(change: Change, choice: Choice | None) -> str:
+    """The last sentence."""
+    if (flips := change.flips) is None:
+        return (
+            "Multiplying how strongly it matches each part of the image by the factors that we tried turned none of "
+            "its answers to another option."
+        )
+    turned, kept = (_share(change.share("changed", flips.alpha, control=control)) for control in (False, True))
+    text = (
+        "Multiplying how strongly it matches each part of the image by a factor turned up to "
+        f"{turned} of the answers to another option, and giving the image as much attention with the picture inside it "
+        f"kept turned {kept}"
+    )
+    if choice is None:
+        return f"{text}."
+    if choice.alpha == 1:
+        return f"{text}; on {choice.n} other drawings no factor did better than leaving it alone."
+    gain = change.share("accuracy", choice.alpha).estimate - change.share("accuracy", 1).estimate
+    return (
+        f"{text}; the factor chosen on {choice.n} other drawings, {choice.alpha:g}, brought {points(gain)} points here."
+    )
+
+
+def _wrong(wrong: WrongAnswers) -> str:
+    """The wrong answers for anyone, as the end of a sentence; nothing where none is wrong."""
+    if not wrong.wrong:
+        return ""
+    another, none = (_share(wilson(count, wrong.n)) for count in (wrong.named_another, wrong.named_none))
+    return f", {another} another one, and {none} none of them{_commonest(wrong)}"
+
+
+def _kinds(wrong: WrongAnswers) -> str:
+    """The same with brackets."""
+    if not wrong.wrong:
+        return "Untouched, no answer is wrong."
+    another, none = (_percent(wilson(count, wrong.wrong)) for count in (wrong.named_another, wrong.named_none))
+    return (
+        f"Of the {wrong.wrong} wrong answers untouched, {wrong.named_another} ({another} %) name another option, a "
+        f"spatial error, and {wrong.named_none} ({none} %) name none of the options{_commonest(wrong)}."
+    )
+
+
+def _commonest(wrong: WrongAnswers) -> str:
+    """The two words that are said most where no option is named."""
+    said = [f"“{cut_short(word, 20)}” ({n})" for word, n in list(wrong.words.items())[:2]]
+    return f", most often {' and '.join(said)}" if said else ""
+
+
+def _told(change: Change) -> list[str]:
+    """Which alpha changes most answers, beside the control; or that none changes any."""
+    if (flips := change.flips) is None:
+        most = max(change.count("reworded", alpha) for alpha in change.scaled["alpha"].unique())
+        return [
+            "No alpha that was asked changes any answer from one option to another, so there is no scene to show "
+            f"before and after; of the changes to or from an answer that names no option there are {most} at most."
+        ]
+    alpha = flips.alpha
+    changed, right = (change.share(what, alpha) for what in ("changed", "accuracy"))
+    control = change.share("changed", alpha, control=True)
+    return [
+        f"Largest change in answers: alpha {alpha:g}, with {_percent(changed)} % changed, {len(flips.answers)} answers "
+        f"from one option to another; {change.count('reworded', alpha)} more differ that name no option before or "
+        "after, and do not count. It is named for that, not as an improvement: "
+        f"{_percent(right)} % are right, and {_percent(change.share('accuracy', 1))} % untouched. "
+        "Under the control, with as much attention on the image and the same picture inside it, "
+        f"{_percent(control)} % change."
+    ]
+
+
+def _flip_sections(
+    evaluation: Evaluation, looked: Sequence[Looked], change: Change, figures: dict[str, Figure]
+) -> list[Section]:
+    """A scene that flips and the layers that carry it; nothing where nothing flips."""
+    if (flips := change.flips) is None:
+        return []
+    one = telling_flip(flips, evaluation, looked)
+    answers = flips.answers.set_index("id").loc[one.sample.id]
+    return [
+        Section(
+            "A scene whose answer changes",
+            (
+                f"{in_short(one.sample.question, 200)} Untouched it says {answers['before']!r}, at alpha "
+                f"{flips.alpha:g} {answers['after']!r}; right is {one.sample.answer!r}.",
+                f"Of the {len(flips.answers)} scenes that change it is the one answered most surely before, of those "
+                "with both objects found, where there are such.",
+            ),
+            figures["before_after"],
+            "Attention inside the image, before and after on one scale, and the difference; above each map, the share "
+            "of the layer's attention that the image gets. The second map is the changed run's own.",
+        ),
+        Section(
+            "Which layers carry the change",
+            (
+                f"The {len(flips.answers)} scenes whose answer turns to another option at alpha {flips.alpha:g}, asked "
+                "again with it in some layers only: how often do they give the same changed answer? In all layers "
+                f"{_percent(flips.of(EVERYWHERE))} % do, of scenes that were chosen by that.",
+                _carried(flips),
+            ),
+            figures["flip_by_layers"],
+            "Level lines are the two halves of what alpha does in all layers: as much attention on the image without "
+            "sharpening, and the sharpening with the image's attention kept.",
+        ),
+    ]
+
+
+def _carried(flips: Flips) -> str:
+    """Which layers do it, alone and together, beside both controls."""
+    layer, alone = flips.strongest_layer()
+    rows = flips.carried()
+    half, last = rows[rows["share"] >= 0.5], int(rows["layer"].max())
+    first, late = (half[half["kind"] == kind]["layer"] for kind in (UP_TO, FROM_ON))
+    enough = [f"0 to {layer}" for layer in sorted(first)[:1] if layer < last]
+    enough += [f"{layer} to {last}" for layer in sorted(late)[-1:] if layer > 0]
+    together = f"layers {' or '.join(enough)} are enough for half" if enough else "half of it takes all layers"
+    return (
+        f"Layers that carry it, over {len(flips.answers)} scenes: no layer alone does more than layer {layer}, with "
+        f"{_percent(alone)} %; {together}. In all layers, the amount of attention alone (the control) does "
+        f"{_percent(flips.of(AMOUNT))} %, its sharpness alone {_percent(flips.of(SHARPENING))} %."
+    )
+
+
+def _chosen(evaluation: Evaluation) -> Section:
+    """What was chosen on other scenes and what it does here; policies that change nothing get no rows."""
+    names = [name for name in evaluation.policies if name == "baseline" or changes_something(evaluation, name)]
+    idle = [str(policy) for name, policy in evaluation.policies.items() if name not in names]
+    kept = [str(evaluation.policies[name]) for name in names]
+    choice = choice_of(evaluation)
+    return Section(
+        "What was chosen beforehand",
+        (
+            *([_choice(choice)] if choice is not None else ()),
+            *([f"Chosen, and so the untouched model itself: {' and '.join(idle)}."] if idle else ()),
+            "AdaptVis takes one alpha where the untouched first token is unsure and another where it is sure.",
+            "Intervals are 95 %: Wilson for accuracies, paired bootstrap for gains; p is McNemar's exact test, and "
+            "beside it Holm's correction: over all scenes for the number of policies, by relation for all policies and "
+            "relations together.",
+        ),
+        table=readable(evaluation.summary[evaluation.summary["policy"].isin(kept)]),
+    )
+
+
+def _choice(choice: Choice) -> str:
+    """What the validation scenes say of the chosen alpha, or of the best one beside it."""
+    gain = points(choice.gain.estimate, choice.gain.low, choice.gain.high)
+    if choice.alpha == 1:
+        did = f"gained {gain} points (p {p_value(choice.p)})" if choice.moved else "made no answer right or wrong"
+        return (
+            f"Chosen on {choice.n} other scenes: alpha 1, the untouched model. The best other one there, "
+            f"{choice.other:g}, {did}."
+        )
+    return (
+        f"Chosen on {choice.n} other scenes: alpha {choice.alpha:g}, which gained {gain} points there "
+        f"(p {p_value(choice.p)})."
+    )
+
+
+def _percent(found: Interval) -> str:
+    return percent(found.estimate, found.low, found.high)
+
+
+def _share(found: Interval) -> str:
+    """A share for readers who know no brackets."""
+    return f"{found.estimate:.0%} ({found.low:.0%} to {found.high:.0%})".replace("%", " %")
+
+
+def _times(line: dict[str, Any]) -> str:
+    return f"{line['lift']:.1f} ({line['lift_low']:.1f} to {line['lift_high']:.1f})"

@@ -1,0 +1,1 @@
+"""Evaluation: policies on samples or on a benchmark, their settings given or chosen."""

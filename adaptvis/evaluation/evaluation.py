@@ -1,0 +1,261 @@
+"""Evaluation: policies on a data set, their settings given or chosen on a validation part, with paired statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adaptvis.contrastive.decoding import VCD, DoLa
+from adaptvis.evaluation.selection import choose_adaptvis, choose_scaling
+from adaptvis.evaluation.settings import Settings
+from adaptvis.policy.confidence import option_tokens
+from adaptvis.policy.policies import AdaptVis, Policy, ScalingVis
+from adaptvis.sweep.plan import PAPER_ALPHAS, UNTOUCHED, Decoder, Plan, grid
+from adaptvis.sweep.read import policy_rows
+from adaptvis.sweep.run import ask_checked
+from interp.answers.comparison import compare, compare_grid
+from interp.answers.metrics import ALL, accuracy
+from interp.errors import InputError
+from interp.model.provenance import run_record
+from interp.reprs import fits_a_cell
+from interp.stats.tests import holm
+from interp.study.sample_checks import check_prompts, check_samples
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
+
+SHIFTS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
+"""Constants (nats) that the additive control is tried at."""
+
+
+@fits_a_cell("policies answers test validation settings", table="summary")
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a model does under each policy.
+
+    Attributes:
+        policies: by name, the baseline first.
+        validation: the sweep that chose the settings, one row per sample and setting; None where they were given.
+        test: the sweep that is reported.
+        answers: one row per reported sample and policy.
+        summary: one row per policy and relation (`all` first): n, accuracy with its Wilson interval, mean confidence,
+            share of samples taken as unsure, and against the baseline the paired difference with its bootstrap
+            interval, McNemar's exact p, and p_holm: Holm's correction of it, in the rows of `all` for the number of
+            policies, and in the others for that of policies and relations together; NaN for the baseline.
+        settings: one row per setting of the reported sweep against the untouched run, with corrected p-values.
+    """
+
+    policies: dict[str, Policy | Decoder]
+    validation: pd.DataFrame | None
+    test: pd.DataFrame
+    answers: pd.DataFrame
+    summary: pd.DataFrame
+    settings: pd.DataFrame
+
+    def rows(self, name: str) -> pd.DataFrame:
+        """One policy's answers, one row per sample, by the name that the policy has in `policies`."""
+        return self.answers[self.answers["policy"] == str(self.policies[name])]
+
+
+def evaluate(
+    vlm: HookedVLM,
+    test: Sequence[Sample],
+    *,
+    validation: Sequence[Sample] | None = None,
+    policies: Sequence[str] = ("baseline", "scaling", "adaptvis"),
+    settings: Settings = Settings(),  # noqa: B008 (a frozen value)
+    alphas: Sequence[float] = PAPER_ALPHAS,
+    shifts: Sequence[float] = SHIFTS,
+    windows: Sequence[tuple[int, ...]] = (),
+    sweeps: bool = True,
+    prompt: str = "paper",
+    max_new_tokens: int = 10,
+    batch: int = 16,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    record: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Report policies on `test`, with the settings that do best on `validation` where that is given.
+
+    Args:
+        vlm: the model.
+        test: the samples to report on.
+        validation: the samples to choose alphas, shift and threshold on; `settings` holds where there are none.
+        policies: names out of `POLICIES`; the baseline is always reported.
+        settings: numbers that are not chosen, and layers and heads.
+        alphas: strengths that are swept, and tried on `validation`.
+        shifts: strengths of the additive control, likewise.
+        windows: windows of layers in which ScalingVis is also asked, to see which layers carry the gain: with its own
+            alpha, or that of `settings` where none does better than 1.
+        sweeps: also ask `test` under all `alphas` and `shifts`; without, only under what the policies need.
+        prompt: prompt style, see `HookedVLM.prepare`.
+        max_new_tokens: length of an answer at most.
+        batch: samples that share one pass.
+        seed: of the bootstrap.
+        out: a folder that keeps what was asked, so that it can be resumed.
+        resume: go on with what lies in `out`.
+        record: what else the manifests in `out` have to say.
+        progress: show progress bars.
+
+    Example:
+        >>> evaluate(vlm, test, validation=validation).summary[["policy", "relation", "accuracy", "difference"]]
+
+    Raises:
+        InputError: the parts share a sample, one is empty, two samples have one id, or a policy is not known.
+    """
+    _check_parts(test, validation)
+    for part in (test, validation or ()):
+        check_samples(part, progress=progress)
+        check_prompts(vlm, part, prompt, progress=progress)
+    _check_words(vlm, [*test, *(validation or ())])
+    names = tuple(dict.fromkeys(("baseline", *policies)))
+    chosen = {name: settings.policy(name) for name in names}
+    asked = _Sweeps(alphas, shifts, settings, prompt, max_new_tokens)
+    record = {**run_record(), **(record or {})}
+    how: dict[str, Any] = {"batch": batch, "resume": resume, "settings": record, "progress": progress}
+    tuned = None
+    if validation is not None:
+        own = {**how, "settings": {**record, "part": "val", "samples": len(validation)}}
+        tuned = ask_checked(vlm, validation, asked.plan(chosen, tuning=True), out=_inside(out, "validation"), **own)
+        chosen = {name: _choose(name, policy, tuned, settings) for name, policy in chosen.items()}
+    table = ask_checked(vlm, test, asked.plan(chosen, windows=windows, sweeps=sweeps), out=_inside(out, "test"), **how)
+    return Evaluation(chosen, tuned, table, *summarise(table, list(chosen.values()), seed=seed), _against(table, seed))
+
+
+def summarise(
+    table: pd.DataFrame, policies: Sequence[Policy | Decoder], *, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Answers by policy, and the summary by policy and relation; the first policy is the reference of the others."""
+    import pandas as pd
+
+    taken = [policy_rows(table, policy) for policy in policies]
+    relations = [ALL, *dict.fromkeys(table["relation"])]
+    summary = [_line(rows, taken[0], relation, seed=seed) for rows in taken for relation in relations]
+    return pd.concat(taken, ignore_index=True), _corrected(pd.DataFrame(summary))
+
+
+@dataclass(frozen=True)
+class _Sweeps:
+    """What the two sweeps of an evaluation ask."""
+
+    alphas: Sequence[float]
+    shifts: Sequence[float]
+    settings: Settings
+    prompt: str
+    max_new_tokens: int
+
+    def plan(
+        self,
+        policies: dict[str, Policy | Decoder],
+        *,
+        windows: Sequence[tuple[int, ...]] = (),
+        tuning: bool = False,
+        sweeps: bool = True,
+    ) -> Plan:
+        """The grids of the policies' modes; when it is reported also the policies' own settings, and the windows."""
+        modes = {"scaling": ("mul", self.alphas), "adaptvis": ("mul", self.alphas)}
+        modes |= {"temper": ("temper", self.alphas), "add": ("add", self.shifts)}
+        scalings = [
+            each
+            for name, (mode, strengths) in modes.items()
+            if name in policies and sweeps
+            for each in grid(strengths, mode=mode, windows=(self.settings.layers,), heads=self.settings.heads)
+        ]
+        if tuning:
+            return Plan(tuple(scalings), prompt=self.prompt, max_new_tokens=self.max_new_tokens)
+        for policy in policies.values():
+            if isinstance(policy, AdaptVis):
+                scalings += [policy.choose(0.0), policy.choose(float("inf"))]
+            elif isinstance(policy, ScalingVis):
+                scalings.append(policy.choose(1.0))
+                if policy.mode == "mul":
+                    scalings += grid([self._window_alpha(policy)], windows=windows, heads=policy.heads)
+        decoders = tuple(policy for policy in policies.values() if isinstance(policy, (VCD, DoLa)))
+        return Plan(tuple(scalings), decoders, self.prompt, self.max_new_tokens)
+
+    def _window_alpha(self, policy: ScalingVis) -> float:
+        """The alpha of ScalingVis, or the given one where the best was to change nothing."""
+        return self.settings.alpha if policy.choose(1.0).changes_nothing else policy.alpha
+
+
+def _choose(name: str, policy: Policy | Decoder, table: pd.DataFrame, settings: Settings) -> Policy | Decoder:
+    """The policy with the settings that do best in a sweep."""
+    where: dict[str, Any] = {"layers": settings.layers, "heads": settings.heads}
+    if isinstance(policy, AdaptVis):
+        return choose_adaptvis(table, confidence=policy.confidence, **where)
+    return choose_scaling(table, mode=policy.mode, **where) if isinstance(policy, ScalingVis) else policy
+
+
+def _against(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Every setting of a sweep against the untouched run; empty where there is no other."""
+    import pandas as pd
+
+    own = {name: rows for name, rows in table.groupby("setting", sort=False) if name != UNTOUCHED}
+    return compare_grid(table[table["setting"] == UNTOUCHED], own, seed=seed) if own else pd.DataFrame()
+
+
+def _line(rows: pd.DataFrame, reference: pd.DataFrame, relation: str, *, seed: int) -> dict[str, object]:
+    """One policy on one relation."""
+    own, before = (part if relation == ALL else part[part["relation"] == relation] for part in (rows, reference))
+    share, paper = accuracy(own), accuracy(own, "correct_paper")
+    gain = compare(before, own, seed=seed)
+    return {
+        "policy": own["policy"].iloc[0],
+        "relation": relation,
+        "n": len(own),
+        "accuracy": share.estimate,
+        "low": share.low,
+        "high": share.high,
+        "accuracy_paper": paper.estimate,
+        "confidence": float(own["confidence"].mean()),
+        "unsure": float((own["branch"] == "unsure").mean()),
+        "difference": gain.difference.estimate,
+        "difference_low": gain.difference.low,
+        "difference_high": gain.difference.high,
+        "gained": gain.gained,
+        "lost": gain.lost,
+        "p": gain.p_value,
+    }
+
+
+def _corrected(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with p_holm, over all samples and by relation apart, as the one repeats the other."""
+    others, whole = summary["policy"] != summary["policy"].iloc[0], summary["relation"] == ALL
+    corrected = summary.assign(p_holm=float("nan"))
+    for family in (others & whole, others & ~whole):
+        corrected.loc[family, "p_holm"] = holm(summary.loc[family, "p"])
+    return corrected
+
+
+def _check_parts(test: Sequence[Sample], validation: Sequence[Sample] | None) -> None:
+    """Refuse parts that are empty, hold an id twice, or share a sample."""
+    for name, part in (("test", test), ("validation", validation)):
+        if part is not None and (not part or len({sample.id for sample in part}) < len(part)):
+            raise InputError(f"the {name} part has {len(part)} samples: give some, each with an id of its own")
+    shared = {sample.id for sample in test} & {sample.id for sample in validation or ()}
+    if shared:
+        raise InputError(f"{len(shared)} samples, such as {min(shared)!r}, are in both parts: tune and report apart")
+
+
+def _check_words(vlm: HookedVLM, samples: Sequence[Sample]) -> None:
+    """Refuse a question whose options a model of few words can not say."""
+    for options in {sample.options for sample in samples}:
+        found = option_tokens(vlm.processor.tokenizer, options)
+        unknown = [option for option, ids in zip(options, found.ids, strict=True) if not ids]
+        if unknown:
+            raise InputError(
+                f"the model's tokenizer has no words for {', '.join(unknown)}, so it can not answer with them: "
+                "choose another data set or model"
+            )
+
+
+def _inside(out: str | Path | None, name: str) -> Path | None:
+    """The folder of one part."""
+    return None if out is None else Path(out) / name

@@ -1,0 +1,395 @@
+"""The sections of an evaluation's report: what was measured in plain sentences, with its table and figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from adaptvis.policy.policies import AdaptVis, ScalingVis
+from adaptvis.report import tables
+from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changes_something, changing_policy
+from adaptvis.report.measured import SHORT, frequent
+from interp.answers.calibration import CONFIDENCES
+from interp.answers.metrics import ALL, NONE
+from interp.report.page import Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from adaptvis.evaluation.evaluation import Evaluation
+    from adaptvis.report.measured import Measured
+
+MOST_ROWS = 12  # relations in a table
+Figures = Mapping[str, "Figure"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a run besides its numbers: the data set, the model, and the record of its settings."""
+
+    dataset: str
+    model: str
+    settings: Mapping[str, Any]
+
+
+def lead(evaluation: Evaluation, known: Known) -> str:
+    """The main numbers in one paragraph."""
+    lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")
+    base = lines.loc["baseline"]
+    start = (
+        f"{base.n} question{'' if base.n == 1 else 's'}{f' of {known.dataset}' if known.dataset else ''}"
+        f"{f', answered by {known.model}' if known.model else ''}. Right by the strict rule: "
+        f"baseline {tables.percent(base.accuracy, base.low, base.high)} %"
+    )
+    told = [start]
+    for name, policy in evaluation.policies.items():
+        if name in ("scaling", "adaptvis"):
+            one = lines.loc[str(policy)]
+            gain = tables.points(one.difference, one.difference_low, one.difference_high)
+            told.append(f"{SHORT[name]} {tables.percent(one.accuracy)} %, {gain} points, p = {tables.p_value(one.p)}")
+    return "; ".join(told) + "."
+
+
+def sections(
+    evaluation: Evaluation, measured: Measured, figures: Figures, known: Known, *, change: str
+) -> list[Section]:
+    """All sections, in order; what was not asked has none.
+
+    Args:
+        evaluation: what was asked.
+        measured: what it comes to.
+        figures: by file name, see `draw_evaluation`; `before_after` too.
+        known: data set, model, settings.
+        change: what the sample of `before_after` is, or why it is not there.
+    """
+    found = [
+        _main(evaluation, measured),
+        _chosen(evaluation, measured, known),
+        _relations(evaluation, figures),
+        _published(measured),
+        _pairs(measured),
+        _yes_no(measured),
+        _others(evaluation, measured),
+        *_curves(evaluation, figures),
+        _thresholds(evaluation, measured, figures),
+        _windows(measured, figures),
+        _answers(figures),
+        _confusion(evaluation, figures),
+        _confidence(evaluation, measured, figures),
+        _calibration(measured, figures),
+        Section("Attention before and after", (change,), figures.get("before_after"), _BEFORE_AFTER),
+        _failures(evaluation),
+        _tried(evaluation, measured),
+    ]
+    return [section for section in found if section is not None]
+
+
+_BEFORE_AFTER = (
+    "Attention of the last prompt row over the photo, mean over heads, in the layers that correspond to the paper's: "
+    "untouched, in the changed run (whose earlier layers are changed too), and the difference."
+)
+_CURVES = {
+    "accuracy_by_alpha": (
+        "Accuracy against alpha",
+        "The image logits of the last prompt row are multiplied by alpha: above 1 sharpens the attention over the "
+        "image, below 1 smooths it, and either also changes how much of it the image gets in all.",
+        "Right answers (strict) on the reported samples; alpha 1 is the untouched model.",
+    ),
+    "additive": (
+        "Control: more attention to the image without sharpening",
+        "A constant is added to all image logits of the last prompt row. It changes how much attention the image gets, "
+        "and not how that is spread over the image.",
+        "Right answers (strict) on the reported samples; the constant 0 is the untouched model.",
+    ),
+    "tempered": (
+        "Control: sharpening without more attention to the image",
+        "The attention over the image is sharpened or smoothed as by alpha, and then weighted so that the image gets "
+        "as much attention in all as in the same row untouched.",
+        "Right answers (strict) on the reported samples; alpha 1 is the untouched model.",
+    ),
+}
+
+
+def _main(evaluation: Evaluation, measured: Measured) -> Section:
+    others = len(evaluation.policies) - 1
+    text = [
+        "Strict: the option that an answer names first, as a whole word, has to be the right one. Paper's rule: the "
+        "right word has to stand anywhere in the answer, which also counts answers that name two options.",
+        "In percent, gains in points, both against the baseline on the same samples. Intervals are 95 %: Wilson for "
+        "shares; paired bootstrap for gains, over whole groups (object pairs, photos) where samples share them and "
+        "over samples otherwise. p is McNemar's exact two-sided test; Holm's correction is "
+        f"for {others} {'policy' if others == 1 else 'policies'}, for each rule by itself.",
+        "Where a policy gains and loses few answers, the bootstrap interval of its gain is too narrow, and has no "
+        "width where it gains and loses none: where it and the exact test disagree, the test is to be trusted.",
+        "Wilson's intervals and McNemar's test take samples as independent: where several share an object pair or a "
+        "photo, they claim too much.",
+    ]
+    return Section("Main numbers", tuple(text), table=tables.main_table(evaluation, measured))
+
+
+def _chosen(evaluation: Evaluation, measured: Measured, known: Known) -> Section:
+    """Which settings were chosen, and on what."""
+    import pandas as pd
+
+    tuned = evaluation.validation is not None
+    rows = [
+        {
+            "policy": SHORT[name],
+            "settings": str(policy),
+            "how": "chosen on the validation part" if tuned and isinstance(policy, (ScalingVis, AdaptVis)) else "given",
+        }
+        for name, policy in evaluation.policies.items()
+        if name != "baseline"
+    ]
+    if tuned:
+        n = evaluation.validation["id"].nunique()  # type: ignore[index]
+        adaptive = measured.tried.get("adaptvis_settings_on_validation")
+        text: tuple[str, ...] = (
+            f"The validation part has {n} samples, none of which is reported. On it, "
+            f"{measured.tried['settings_on_validation']} settings were run"
+            + (
+                f", and AdaptVis was chosen among {adaptive} combinations of two alphas and a threshold"
+                if adaptive
+                else ""
+            )
+            + ". The setting with the most right answers by the strict rule was taken; of equals, the one that changes "
+            "least.",
+        )
+    else:
+        given = known.settings.get("settings", "given")
+        source = "the authors' settings for LLaVA-1.5-7B on this data set" if given == "paper" else "given beforehand"
+        text = (
+            f"Nothing was chosen here: the numbers are {source}. Whether they were once tuned on the samples that are "
+            "reported here, this report can not know.",
+        )
+    idle = [
+        SHORT[name] for name in evaluation.policies if name != "baseline" and not changes_something(evaluation, name)
+    ]
+    text += tuple(f"{line}." for policy in evaluation.policies.values() for line in getattr(policy, "caveats", ()))
+    if idle:
+        text += (f"As these settings are, the model stays untouched in every sample under {', '.join(idle)}.",)
+    return Section("What was chosen, and what was given", text, table=pd.DataFrame(rows) if rows else None)
+
+
+def _relations(evaluation: Evaluation, figures: Figures) -> Section:
+    n = evaluation.rows("baseline")["relation"].nunique()
+    more = f" Of {n} relations, the {MOST_ROWS} most frequent; all are in summary.csv." if n > MOST_ROWS else ""
+    text = (
+        "Accuracy, gain and p are by the strict rule. McNemar's p is not corrected: with so many rows, some lie below "
+        "0.05 by chance. Holm's correction of it is for the number of policies in the rows of all samples, and in the "
+        "others for all policies and relations together, also those that are not shown; summary.csv has it as "
+        f"p_holm.{more}",
+    )
+    caption = "Gain over the baseline by relation (strict rule), with paired bootstrap intervals of 95 %."
+    if n > MOST_RELATIONS:
+        caption += f" The {MOST_RELATIONS} most frequent relations."
+    table = tables.relation_table(evaluation, MOST_ROWS)
+    return Section("Accuracy by relation", text, figures.get("gains"), caption, table)
+
+
+def _published(measured: Measured) -> Section:
+    title = "Beside the published numbers"
+    if measured.published.empty:
+        return Section(title, (f"No comparison: {measured.left_out['published']}.",))
+    same = (measured.published["n"] == measured.published["n_published"]).all()
+    text = [
+        "All by the paper's rule. The paper's numbers are those of the authors' project page; the re-run is another "
+        "group's run of the released code. An item is a right answer, pair or set.",
+        "A published number inside our interval is compatible with ours; that is weak evidence where the interval is "
+        "wide.",
+    ]
+    if not same:
+        text.append("The samples differ in number from those of the published test split, so the items do not match.")
+    return Section(title, tuple(text), table=tables.published_table(measured.published))
+
+
+def _pairs(measured: Measured) -> Section | None:
+    if measured.groups.empty:
+        reason = measured.left_out["groups"]
+        return None if "has no pairs" in reason else Section("Pairs and sets", (f"Not computed: {reason}.",))
+    text = (
+        "A pair is right when both opposite relations of one pair of objects are answered rightly, a set when all "
+        "relations are.",
+        "The paper divides by a half and a quarter of the samples, although a split by samples leaves pairs and sets "
+        "incomplete; these can not be right, so the score has a ceiling below 100 %. The corrected score divides by "
+        "the complete ones. Intervals are bootstraps over pairs of objects.",
+    )
+    return Section("Pairs and sets", text, table=tables.group_table(measured.groups))
+
+
+def _yes_no(measured: Measured) -> Section | None:
+    if measured.yes_no.empty:
+        return None
+    text = (
+        "What the paper calls F1 is the harmonic mean of the shares of right answers where the statement holds and "
+        "where it does not; the ordinary F1 of yes stands beside it. Bootstrap intervals over samples.",
+    )
+    return Section("Yes and no", text, table=tables.yes_no_table(measured.yes_no))
+
+
+def _others(evaluation: Evaluation, measured: Measured) -> Section:
+    text = (
+        "By the strict rule. Balanced accuracy is the mean over right answers of the share that is found, macro-F1 the "
+        "mean of their F1, both with bootstrap intervals. The last two columns need no photo: always the commonest "
+        "right answer, and a blind choice among each question's options.",
+    )
+    return Section("Other measures", text, table=tables.metric_table(measured, list(evaluation.policies)))
+
+
+def _curves(evaluation: Evaluation, figures: Figures) -> list[Section]:
+    """The three modes, as far as they were swept."""
+    found = []
+    for name, (title, text, caption) in _CURVES.items():
+        if name in figures:
+            bands = (
+                f"{caption} Bands are Wilson intervals of 95 %; flat lines are the policies with their own settings."
+            )
+            found.append(Section(title, (text, _NO_CHOICE), figures[name], bands))
+    return found
+
+
+_NO_CHOICE = (
+    "These are the reported samples: the highest point of the curve was not chosen beforehand, and overstates what its "
+    "setting would reach on new samples."
+)
+
+
+def _thresholds(evaluation: Evaluation, measured: Measured, figures: Figures) -> Section | None:
+    policy = evaluation.policies.get("adaptvis")
+    if not isinstance(policy, AdaptVis):
+        return None
+    if "thresholds" not in figures:
+        same = f"AdaptVis takes alpha {policy.alpha_sure:g} on both sides of its threshold, which thus changes nothing."
+        return Section("Threshold and branches", (same,))
+    by = "probability of its first token" if policy.confidence == "probability" else f"confidence ({policy.confidence})"
+    text = (
+        f"AdaptVis takes alpha {policy.alpha_unsure:g} where the untouched model's {by} lies below "
+        f"{policy.threshold:g}, and {policy.alpha_sure:g} elsewhere. The accuracies in the table are those of "
+        "AdaptVis, strict.",
+    )
+    caption = (
+        "What other thresholds would have given with the same two alphas: accuracy (strict) with its Wilson band, and "
+        "the share of samples taken as unsure."
+    )
+    relations = frequent(evaluation.rows("baseline"), MOST_ROWS)
+    table = tables.branch_table(measured.branches, relations)
+    return Section("Threshold and branches", text, figures["thresholds"], caption, table)
+
+
+def _windows(measured: Measured, figures: Figures) -> Section | None:
+    if "layer_windows" not in figures:
+        return None
+    text = (
+        f"ScalingVis with alpha {measured.windows['alpha'].iloc[0]:g} in some layers only, against the baseline, "
+        "strict. Windows of different width are not comparable, and gains of windows need not add up. p-values are "
+        "corrected for all settings of the sweep.",
+    )
+    caption = "Gain over the baseline with paired bootstrap intervals of 95 %; layers are counted from 0."
+    table = tables.gain_table(measured.windows, "layers")
+    return Section("Which layers carry the change", text, figures["layer_windows"], caption, table)
+
+
+def _answers(figures: Figures) -> Section | None:
+    if "answers_by_alpha" not in figures:
+        return None
+    text = (
+        "A gain in one relation that another one pays for is a change of preference among the options, not better "
+        "sight. The bar `gold` is how often each option is right.",
+    )
+    caption = f"Which option is named first, by alpha; {NONE}: an answer that names no option."
+    return Section("What is answered", text, figures["answers_by_alpha"], caption)
+
+
+def _confusion(evaluation: Evaluation, figures: Figures) -> Section:
+    other = changing_policy(evaluation)
+    names = "the baseline" + ("" if other is None else f" and {SHORT[other]}")
+    if "confusion" not in figures:
+        return Section("Confusions", (f"Not drawn: more than {MOST_ANSWERS} different answers.",))
+    caption = f"Samples of {names} by right answer and by the option named first; colour is the share of the row."
+    return Section("Confusions", (), figures["confusion"], caption)
+
+
+def _confidence(evaluation: Evaluation, measured: Measured, figures: Figures) -> Section:
+    text = [
+        "Confidence is the probability of the untouched model's first token, over the whole vocabulary; the right "
+        "option's probability is what that token gives the words that begin it. Accuracy is the baseline's, strict.",
+    ]
+    for line in measured.familiar.itertuples() if len(measured.familiar) else ():
+        gap = tables.points(line.difference, line.low, line.high)
+        text.append(
+            f"{line.measure.capitalize()} on left and right (n = {line.n_familiar}): {tables.percent(line.familiar)} "
+            f"%; on the other relations (n = {line.n_unfamiliar}): {tables.percent(line.unfamiliar)} %; difference "
+            f"{gap} points."
+        )
+    if not len(measured.familiar):
+        text.append(
+            "Left and right can not be set against other relations: the samples have only one of the two kinds."
+        )
+    if CONFIDENCES[-1] not in set(measured.confidence["measure"]):
+        text.append("The right option's probability is not known: first tokens do not tell the options apart.")
+    untouched = evaluation.rows("baseline")
+    table = tables.confidence_table(measured, untouched, MOST_ROWS)
+    caption = (
+        "Accuracy with Wilson's interval; means of confidence over all, right and wrong answers, and of the right "
+        "option's probability, with bootstrap intervals of 95 %."
+    )
+    if untouched["relation"].nunique() > MOST_RELATIONS:
+        caption += f" The {MOST_RELATIONS} most frequent relations; `all` holds every one."
+    return Section("Confidence by relation", tuple(text), figures.get("confidence"), caption, table)
+
+
+def _calibration(measured: Measured, figures: Figures) -> Section:
+    found = measured.calibration
+    null = found.error_if_calibrated
+    order = found.auroc
+    auroc = (
+        "All answers are of one kind, so confidence can not tell right from wrong."
+        if order.estimate != order.estimate
+        else "A right answer is more confident than a wrong one in "
+        f"{tables.percent(order.estimate, order.low, order.high)} % of pairs (AUROC; 50 % is no use at all)."
+    )
+    text = (
+        f"Expected calibration error {tables.percent(found.error)} points; a calibrated model would show "
+        f"{tables.percent(null.estimate, null.low, null.high)} on as many samples. Brier score "
+        f"{tables.decimal(found.brier.estimate, found.brier.low, found.brier.high)}.",
+        auroc,
+    )
+    caption = "Accuracy (strict, untouched model) in bins of equally many samples by confidence, Wilson intervals."
+    return Section("Calibration", text, figures.get("reliability"), caption)
+
+
+def _failures(evaluation: Evaluation) -> Section:
+    """Answers that name no option, with some of them as they are."""
+    import pandas as pd
+
+    rows = []
+    for name in evaluation.policies:
+        own = evaluation.rows(name)
+        lost = own[own["predicted"].isna()]
+        shown = "; ".join(repr(text[:60]) for text in list(dict.fromkeys(lost["text"]))[:3])
+        rows.append({"policy": SHORT[name], "n": len(lost), "such as": shown or tables.NOTHING})
+    if not any(row["n"] for row in rows):
+        return Section("Answers that name no option", ("Every answer names an option.",))
+    text = ("Such answers count as wrong by the strict rule.",)
+    return Section("Answers that name no option", text, table=pd.DataFrame(rows))
+
+
+def _tried(evaluation: Evaluation, measured: Measured) -> Section:
+    """How much was tried on the reported samples."""
+    told = measured.tried
+    if not told["settings"]:
+        return Section("How many settings were tried", ("None but the untouched run.",))
+    text = (
+        f"{told['settings']} settings were run on the reported samples besides the untouched one. Without correction, "
+        f"{told['below_5_percent_uncorrected']} of them differ from it with p below 0.05; if none changed anything, up "
+        f"to about {told['below_5_percent_by_chance']:.1f} would. Left after Holm's correction (any false alarm at "
+        f"all): {told['below_5_percent_holm']}; after Benjamini and Hochberg's (share of false alarms): "
+        f"{told['below_5_percent_benjamini_hochberg']}.",
+        "The best of a grid looks better on the samples that it was picked on than it will on others, and its interval "
+        "does not know of the picking. Settings that were chosen on the validation part are free of this; those read "
+        "off the table below are not. One split and greedy decoding: no p-value here speaks of another split, prompt "
+        "or model.",
+    )
+    table = tables.gain_table(evaluation.settings, "setting")
+    return Section("How many settings were tried", text, table=table)

@@ -1,0 +1,233 @@
+"""Readable tables: the numbers of an evaluation as a person reads them, in percent and points with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from adaptvis.report.measured import SHORT, frequent
+from interp.answers.metrics import ALL
+from interp.report.numbers import NOTHING, decimal, p_value, percent, points
+from interp.stats.intervals import wilson
+from interp.stats.tests import holm
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from adaptvis.evaluation.evaluation import Evaluation
+    from adaptvis.report.measured import Measured
+
+
+def readable(summary: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy table by policy and relation; accuracy, gain and p, plain and corrected, are by the strict rule."""
+    import pandas as pd
+
+    rows = []
+    for line in summary.itertuples():
+        base = line.policy == "baseline"
+        paper = wilson(round(line.accuracy_paper * line.n), line.n)
+        rows.append(
+            {
+                "policy": line.policy,
+                "relation": line.relation,
+                "n": line.n,
+                "accuracy %": percent(line.accuracy, line.low, line.high),
+                "by the paper's rule %": percent(paper.estimate, paper.low, paper.high),
+                "gain, points": "" if base else points(line.difference, line.difference_low, line.difference_high),
+                "McNemar p": "" if base else p_value(line.p),
+                "p Holm": "" if base else p_value(line.p_holm),
+                "confidence": decimal(line.confidence),
+                "unsure %": percent(line.unsure) if line.policy.startswith("AdaptVis") else "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def main_table(evaluation: Evaluation, measured: Measured) -> pd.DataFrame:
+    """One line per policy, by both scorers; Holm's correction is for the number of policies, scorer by scorer."""
+    import pandas as pd
+
+    table = measured.metrics.set_index(["method", "scorer", "measure"])
+    others = [name for name in evaluation.policies if name != "baseline"]
+    corrected = {
+        scorer: dict(zip(others, holm([table.loc[(name, scorer, "gain"), "p"] for name in others]), strict=True))
+        for scorer in ("strict", "paper")
+        if others
+    }
+    rows = []
+    for name in evaluation.policies:
+        cells = {"policy": SHORT[name]}
+        for scorer, title in (("strict", "strict"), ("paper", "paper's rule")):
+            share, gain = (table.loc[(name, scorer, measure)] for measure in ("accuracy", "gain"))
+            own = name in others
+            cells[f"{title} %"] = percent(share["value"], share["low"], share["high"])
+            cells[f"gain, {title}"] = points(gain["value"], gain["low"], gain["high"]) if own else ""
+            cells[f"p, {title}"] = p_value(gain["p"]) if own else ""
+            cells[f"p Holm, {title}"] = p_value(corrected[scorer][name]) if own else ""
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def relation_table(evaluation: Evaluation, most: int) -> pd.DataFrame:
+    """Accuracy, gain and p by policy and relation, for the most frequent relations."""
+    kept = [ALL, *frequent(evaluation.rows("baseline"), most)]
+    lines = evaluation.summary[evaluation.summary["relation"].isin(kept)]
+    names = {str(policy): SHORT[name] for name, policy in evaluation.policies.items()}
+    table = readable(lines)
+    adaptive = [policy.startswith("AdaptVis") for policy in lines["policy"]]
+    table = table.assign(policy=[names[policy] for policy in lines["policy"]])
+    table.insert(6, "gained / lost", [
+        "" if line.policy == "baseline" else f"{line.gained} / {line.lost}" for line in lines.itertuples()
+    ])  # fmt: skip
+    table = table.drop(columns="confidence")
+    return table if any(adaptive) else table.drop(columns="unsure %")
+
+
+def metric_table(measured: Measured, methods: Sequence[str]) -> pd.DataFrame:
+    """The other overall measures, one line per policy."""
+    import pandas as pd
+
+    wanted = {
+        "balanced_accuracy": "balanced accuracy %",
+        "macro_f1": "macro-F1 %",
+        "parse_failures": "names no option %",
+        "majority": "always the commonest %",
+        "chance": "blind choice %",
+    }
+    table = measured.metrics
+    rows = []
+    for name in methods:
+        cells = {"policy": SHORT[name]}
+        for measure, title in wanted.items():
+            found = table[(table["method"] == name) & (table["measure"] == measure)].iloc[0]
+            cells[title] = percent(found["value"], found["low"], found["high"])
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def group_table(groups: pd.DataFrame) -> pd.DataFrame:
+    """Pair and set scores: one line per policy and scorer, the ceiling beside the paper's denominators."""
+    import pandas as pd
+
+    rows = []
+    for (method, scorer), own in groups.groupby(["method", "scorer"], sort=False):
+        cells = {"policy": SHORT[str(method)], "scorer": "strict" if scorer == "strict" else "paper's rule"}
+        for line in own.itertuples():
+            name = f"{line.score}, {'paper' if line.denominator == 'paper' else 'complete only'} %"
+            cells[name] = percent(line.value, line.low, line.high)
+            if line.denominator == "paper":
+                cells[f"ceiling of {line.score} %"] = percent(line.ceiling)
+            else:
+                cells[f"complete {line.score}s"] = f"{line.of:.0f}"
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def yes_no_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Yes/no scores, one line per policy and scorer."""
+    import pandas as pd
+
+    names = {
+        "accuracy": "accuracy %",
+        "paper_f1": "the paper's F1 %",
+        "f1": "F1 of yes %",
+        "balanced_accuracy": "balanced accuracy %",
+        "true_positive_rate": "right where it holds %",
+        "true_negative_rate": "right where it does not %",
+        "precision": "precision of yes %",
+    }
+    rows = []
+    for (method, scorer), own in scores.groupby(["method", "scorer"], sort=False):
+        found = own.set_index("measure")
+        cells = {title: percent(*found.loc[name, ["value", "low", "high"]]) for name, title in names.items()}
+        rows.append(
+            {"policy": SHORT[str(method)], "scorer": "strict" if scorer == "strict" else "paper's rule"} | cells
+        )
+    return pd.DataFrame(rows)
+
+
+def confidence_table(measured: Measured, untouched: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Accuracy (strict) and confidence of the untouched model, by relation."""
+    import pandas as pd
+
+    kept = [ALL, *frequent(untouched, most)]
+    rows: dict[str, dict[str, object]] = {}
+    for line in measured.confidence.itertuples():
+        if line.relation not in kept:
+            continue
+        cells = rows.setdefault(line.relation, {"relation": line.relation, "n": line.n})
+        if line.measure == "accuracy":
+            cells["accuracy %"] = percent(line.value, line.low, line.high)
+        else:
+            cells[line.measure] = decimal(line.value, line.low, line.high)
+    return pd.DataFrame(list(rows.values()))
+
+
+def branch_table(branches: pd.DataFrame, relations: Sequence[str]) -> pd.DataFrame:
+    """How many samples AdaptVis takes as unsure and as sure, and the accuracy there."""
+    import pandas as pd
+
+    order = [ALL, *relations]
+    kept = branches[branches["relation"].isin(order)].sort_values("branch", ascending=False)  # unsure, then sure
+    kept = kept.sort_values("relation", key=lambda names: names.map(order.index), kind="stable")
+    rows = [
+        {
+            "relation": line.relation,
+            "branch": line.branch,
+            "n": line.n,
+            "share %": percent(line.share, line.low, line.high),
+            "accuracy there %": _accuracy(line.accuracy, line.n),
+        }
+        for line in kept.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def gain_table(rows: pd.DataFrame, label: str) -> pd.DataFrame:
+    """Settings against the untouched run, with raw and corrected p-values."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                label: getattr(line, label),
+                "accuracy %": _accuracy(line.accuracy, line.n),
+                "gain, points": points(line.difference, line.low, line.high),
+                "gained / lost": f"{line.gained} / {line.lost}",
+                "p": p_value(line.p),
+                "p Holm": p_value(line.p_holm),
+                "p Benjamini-Hochberg": p_value(line.p_bh),
+            }
+            for line in rows.itertuples()
+        ]
+    )
+
+
+def published_table(published: pd.DataFrame) -> pd.DataFrame:
+    """Published numbers beside ours."""
+    import pandas as pd
+
+    measures = {"accuracy": "accuracy", "pair": "pairs", "set": "sets", "paper_f1": "the paper's F1"}
+    return pd.DataFrame(
+        [
+            {
+                "policy": SHORT[line.method],
+                "source": line.source,
+                "measure": measures[line.measure],
+                "published %": percent(line.published),
+                "ours %": percent(line.ours, line.low, line.high),
+                "inside our interval": "yes" if line.inside else "no",
+                "ours minus theirs": points(line.difference),
+                "in items": NOTHING if pd.isna(line.items) else f"{line.items:+d}",
+                "n, ours / theirs": f"{line.n} / {line.n_published}",
+                "note": line.note,
+            }
+            for line in published.itertuples()
+        ]
+    )
+
+
+def _accuracy(share: float, n: int) -> str:
+    """An accuracy of n samples with Wilson's interval."""
+    found = wilson(round(share * n), n)
+    return percent(found.estimate, found.low, found.high)

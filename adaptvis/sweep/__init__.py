@@ -1,0 +1,1 @@
+"""The sweep: every sample under every setting, once."""

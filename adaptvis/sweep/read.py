@@ -1,0 +1,66 @@
+"""Reading a sweep: the rows of a setting, and those that a policy would have chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from adaptvis.policy.policies import Policy, is_policy
+from adaptvis.sweep.plan import UNTOUCHED, Decoder
+from interp.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def rows_under(table: pd.DataFrame, *, mode: str = "mul", layers: str = "all", heads: str = "all") -> pd.DataFrame:
+    """A sweep's rows of one mode and window over alpha, the untouched ones among them at the alpha of no change."""
+    own = (table["mode"] == mode) & (table["layers"] == layers) & (table["heads"] == heads)
+    neutral = 0.0 if mode == "add" else 1.0
+    base = table[table["setting"] == UNTOUCHED].assign(alpha=neutral, mode=mode, layers=layers, heads=heads)
+    import pandas as pd
+
+    return pd.concat([base, table[own]]).sort_values("alpha", kind="stable")
+
+
+def policy_rows(table: pd.DataFrame, policy: Policy | Decoder) -> pd.DataFrame:
+    """The rows that a policy takes from a sweep, one per sample, with the `branch` it went and the `policy`'s name.
+
+    A threshold costs nothing: the confidence of the untouched token is in the table.
+
+    Raises:
+        InputError: the sweep has no rows for a setting of the policy.
+    """
+    base = table[table["setting"] == UNTOUCHED]
+    if is_policy(policy):
+        sure = confidence_of(base, policy.confidence).tolist()
+        wanted = [_name(policy.choose(value)) for value in sure]
+        branches = [policy.branch(value) for value in sure]
+    else:
+        wanted, branches = [str(policy)] * len(base), ["decoded"] * len(base)
+    missing = sorted(set(wanted) - set(table["setting"]))
+    if missing:
+        raise InputError(f"the sweep has no rows for {missing[0]}, which {policy} needs: add it to the plan")
+    chosen = table.set_index(["id", "setting"], drop=False).loc[list(zip(base["id"], wanted, strict=True))]
+    return chosen.reset_index(drop=True).assign(branch=branches, policy=str(policy))
+
+
+def confidence_of(table: pd.DataFrame, name: str) -> pd.Series:
+    """One measure of confidence, by the name that policies give it.
+
+    Raises:
+        InputError: the options of a sample can not be told apart by their first tokens.
+    """
+    if name == "probability-rounded":
+        return table["confidence"].round(2)
+    values = table["confidence" if name == "probability" else f"confidence_{name.replace('-', '_')}"]
+    if values.isna().any():
+        raise InputError(
+            f"{int(values.isna().sum())} of {len(values)} samples have no confidence by {name!r}, as their options can "
+            "not be told apart by their first tokens: choose another confidence"
+        )
+    return values
+
+
+def _name(intervention: Any) -> str:
+    """The setting that an intervention's rows have."""
+    return UNTOUCHED if getattr(intervention, "changes_nothing", False) else str(intervention)

@@ -1,0 +1,1 @@
+"""Analysis: one photo and one question."""

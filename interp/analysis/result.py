@@ -1,0 +1,275 @@
+"""What an analysis holds: the answer, attention and overlap of one photo and question, as tables, figures and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.analysis.vision import best_cosine
+from interp.layers import default_layers, paper_layers
+from interp.maps.trajectory import Trajectory
+from interp.overlap.figures.by_layer import plot_overlap_by_layer
+from interp.overlap.overlap import Overlap
+from interp.plots.canvas import panel_size
+from interp.plots.layers import plot_share_by_layer
+from interp.plots.maps import PER_TOKEN, plot_heatmaps, plot_photo
+from interp.plots.style import INK, TITLE, figure_of, new_grid
+from interp.plots.tokens import plot_token_grid
+from interp.reprs import fits_a_cell
+from interp.store.folder import OutputFolder
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    from interp.analysis.vision import VisionMaps
+    from interp.image.grid import ImageGrid
+    from interp.objects.words import Found
+    from interp.page.page import ExplorePage
+    from interp.prompt.layout import TokenLayout
+
+SUMMARY = "summary.json"
+
+
+BEST_BY = "lift"
+"""The measure that names the best layer of a photo."""
+
+_PER_PATCH = {
+    "two-stage": "attention per patch, seen through\nroll-out over the vision tower",
+    "vision": "attention per patch within the\nvision tower, mean over image tokens",
+    "rollout": "attention roll-out per patch over the\nvision tower, mean over image tokens",
+}
+"""What the values of each further map are."""
+
+
+@fits_a_cell("settings.model question answer confidence image layers trajectory found overlap also page")
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What was measured of one photo and one question.
+
+    Attributes:
+        image: the photo, upright RGB.
+        question: as asked.
+        answer: the greedy answer; `confidence`: probability of its first token.
+        layers: the layers that were chosen to be shown; heat maps add the best one, see `layer_titles`.
+        layout, grid: what each position is, and which pixels each image token saw.
+        trajectory: where the rows looked.
+        found: the objects of the question; None where no detector was given.
+        overlap: attention against their boxes; None where there are none.
+        settings: the model and everything else that made this result.
+        also: further maps, over the patches of the vision tower, by name; empty where none were asked for.
+        page: the page to explore; None where none was asked for.
+    """
+
+    image: Image.Image
+    question: str
+    answer: str
+    confidence: float
+    layers: tuple[int, ...]
+    layout: TokenLayout
+    grid: ImageGrid
+    trajectory: Trajectory
+    found: Found | None
+    overlap: Overlap | None
+    settings: dict[str, Any]
+    also: Mapping[str, VisionMaps] = field(default_factory=dict)
+    page: ExplorePage | None = None
+
+    def describe(self) -> str:
+        """Say in a few lines what was found."""
+        shares = self.trajectory.share_overall("image")
+        tokens = self.trajectory.token_share("image")
+        steps = f", and {self.trajectory.n_steps} answer tokens" if self.trajectory.generated else ""
+        lines = [
+            f"answer: {self.answer!r} (first token {self.confidence:.1%})",
+            f"image: {np.mean(shares):.1%} of the attention on {np.mean(tokens):.1%} of the positions "
+            f"(mean over layers and heads{steps})",
+            self.grid.describe(),
+        ]
+        if self.found is None:
+            lines.append("objects: no detector was given, so attention was not compared with boxes")
+        else:
+            lines.append(f"objects: {self.found.describe()}")
+        if self.overlap is not None:
+            cosine = self.overlap.by_layer("cosine")
+            paper = ", ".join(f"{layer}: {cosine[layer]:.2f}" for layer in paper_layers(len(cosine)))
+            known = "" if np.isnan(cosine).all() else f"; the paper's layers {paper}"
+            lines.append(f"overlap: {best_cosine(self.overlap, range(len(cosine)))}{known}")
+        lines += [maps.describe() for maps in self.also.values()]
+        return "\n".join(lines)
+
+    def save(self, out: str | Path | OutputFolder) -> list[Path]:
+        """Write figures (PNG), tables (Parquet), `summary.json` and the page, if there is one; returns their paths.
+
+        What an earlier analysis wrote into the same folder, and this one does not write, is removed.
+
+        Raises:
+            InputError: the folder can not be written.
+        """
+        import matplotlib.pyplot as plt
+
+        folder = out if isinstance(out, OutputFolder) else OutputFolder(out)
+        earlier = _files_of(folder.path / SUMMARY)
+        written = [folder.write_table("trajectory.parquet", self.trajectory.to_dataframe())]
+        if self.overlap is not None:
+            written.append(folder.write_table("overlap.parquet", self.overlap.to_dataframe()))
+        for name, maps in self.also.items():
+            written.append(folder.write_table(f"{name}.parquet", maps.to_dataframe()))
+            if maps.overlap is not None:
+                written.append(folder.write_table(f"overlap_{name}.parquet", maps.overlap_table()))
+        for name, figure in draw_analysis(self).items():
+            written.append(folder.write_figure(f"{name}.png", figure))
+            plt.close(figure)
+        if self.page is not None:
+            written.append(folder.write_text("explore.html", self.page.html))
+        names = [path.name for path in written]
+        for stale in earlier - set(names):
+            (folder.path / stale).unlink(missing_ok=True)
+        return [*written, folder.write_json(SUMMARY, {**self.summary(), "files": names})]
+
+    def summary(self) -> dict[str, Any]:
+        """The result as plain data."""
+        boxes = (
+            []
+            if self.found is None
+            else [
+                {"word": match.word, "label": box.label, "xyxy": list(box.xyxy), "confidence": box.confidence}
+                for match in self.found.matches
+                for box in match.boxes
+            ]
+        )
+        return {
+            "question": self.question,
+            "answer": self.answer,
+            "confidence": self.confidence,
+            "image_share": float(np.mean(self.trajectory.share_overall("image"))),
+            "image_token_share": float(np.mean(self.trajectory.token_share("image"))),
+            "unseen_share": self.grid.unseen_share,
+            "seen": list(self.grid.seen),
+            "boxes": boxes,
+            "missing": [] if self.found is None else list(self.found.missing),
+            "settings": self.settings,
+        }
+
+
+def _files_of(summary: Path) -> set[str]:
+    """What an earlier analysis says that it wrote, names only; nothing where there is none."""
+    try:
+        told = json.loads(summary.read_text(encoding="utf-8")).get("files", [])
+    except (OSError, ValueError, AttributeError):
+        return set()
+    return {name for name in told if isinstance(name, str) and name == Path(name).name}
+
+
+def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
+    """All figures of an analysis, by file name without ending."""
+    figures = {
+        "share_by_layer": figure_of(_say_steps(plot_share_by_layer(analysis.trajectory), analysis)),
+        "heatmaps": draw_heatmaps(analysis),
+    }
+    if analysis.overlap is not None and not np.isnan(analysis.overlap.values("cosine")).all():
+        figures["overlap_by_layer"] = figure_of(_say_steps(plot_overlap_by_layer(analysis.overlap), analysis))
+    if analysis.trajectory.generated:
+        figures["tokens"] = draw_tokens(analysis)
+    return figures | {name: draw_patches(analysis, maps) for name, maps in analysis.also.items()}
+
+
+def draw_heatmaps(analysis: Analysis) -> Figure:
+    """The photo, and the first answer token's attention over it, head mean, one map per chosen layer."""
+    shown = layer_titles(analysis)
+    maps = [analysis.trajectory.image_map(layer=layer) for layer in shown]
+    return _beside_photo(analysis, analysis.grid, maps, list(shown.values()), PER_TOKEN)
+
+
+def layer_titles(analysis: Analysis) -> dict[int, str]:
+    """The layers that heat maps show, and what their titles say of why: the chosen ones, and the best one.
+
+    The best layer is the one whose head mean has most of the image's attention on the objects, per area: against what
+    even attention puts into the same boxes, so that large boxes are no merit. Without boxes there is none.
+    """
+    n, density = analysis.trajectory.n_layers, _density(analysis)
+    places = {n // 4: "a quarter in", 3 * n // 4: "three quarters in", n - 1: "the last", 0: "the first"}
+    chosen_here = analysis.layers == default_layers(n)
+    why = {layer: [places[layer] if chosen_here and layer in places else ""] for layer in analysis.layers}
+    for layer in set(paper_layers(n)) & set(why):
+        why[layer] = ["the paper's"]
+    if density is not None:
+        best = int(np.nanargmax(density))
+        why.setdefault(best, []).append(f"most on the objects: {density[best]:.1f} times even")
+    return {layer: "\n".join([f"layer {layer}, first token", *filter(None, why[layer])]) for layer in sorted(why)}
+
+
+def _density(analysis: Analysis) -> np.ndarray | None:
+    """Attention per area on the objects over that of even attention, of the first answer token [layer], if known."""
+    if analysis.overlap is None:
+        return None
+    lift = analysis.overlap.values(BEST_BY)[:, -1].reshape(analysis.trajectory.n_layers, -1)[:, 0]
+    return None if np.isnan(lift).all() else lift
+
+
+def draw_tokens(analysis: Analysis) -> Figure:
+    """One map per answer token, head mean of the first of the paper's layers."""
+    layer = paper_layers(analysis.trajectory.n_layers)[0]
+    maps = [analysis.trajectory.image_map(layer=layer, step=step) for step in range(analysis.trajectory.n_steps)]
+    titles = [f"layer {layer}, row before {token!r}" for token in analysis.trajectory.tokens or ()]
+    panels = plot_heatmaps(analysis.image, analysis.grid, maps, boxes=_boxes(analysis), titles=titles, columns=4)
+    return figure_of(panels[0])
+
+
+def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
+    """The photo, and maps over the patches of the vision tower, head mean: the chosen layers, or some of the tower."""
+    last = maps.layers[-1]
+    chosen = layer_titles(analysis)
+    shown, titles = tuple(chosen), list(chosen.values())
+    if maps.name != "two-stage":
+        shown = tuple(sorted({0, last // 4, last // 2, 3 * last // 4, last} & set(maps.layers)))
+        titles = [f"{'up to ' if maps.name == 'rollout' else ''}layer {layer} of the tower" for layer in shown]
+    weights = [maps.weights[maps.layers.index(layer), 0] for layer in shown]
+    return _beside_photo(analysis, maps.grid, weights, titles, _PER_PATCH[maps.name])
+
+
+def draw_grid(analysis: Analysis) -> Figure:
+    """Which pixels of the photo each image token saw; tiles beside the view of the whole photo, if there are both."""
+    tiles = sorted(set(analysis.grid.view.tolist()) - {0})
+    if not tiles:
+        return figure_of(plot_token_grid(analysis.image, analysis.grid))
+    panels = new_grid(2, columns=2, cell=panel_size(analysis.grid, width=6.0))
+    for ax, views in zip(panels, ([0], tiles), strict=True):
+        plot_token_grid(analysis.image, analysis.grid, ax, views=views)
+    figure = figure_of(panels[0])
+    figure.suptitle(analysis.grid.describe(), fontsize=TITLE, color=INK)
+    return figure
+
+
+def _beside_photo(
+    analysis: Analysis, grid: ImageGrid, maps: list[np.ndarray], titles: list[str], values_are: str
+) -> Figure:
+    """The photo in its own colours, and maps beside it."""
+    panels = new_grid(1 + len(maps), columns=_columns(1 + len(maps)), cell=panel_size(grid, width=3.0))
+    photo, boxes = analysis.image, _boxes(analysis)
+    plot_heatmaps(photo, grid, maps, boxes=boxes, titles=titles, values_are=values_are, axes=list(panels[1:]))
+    plot_photo(photo, grid, panels[0], boxes=boxes)
+    return figure_of(panels[0])
+
+
+def _columns(n: int) -> int:
+    """As many panels in a row, 3 to 5, as leave the fewest places empty."""
+    return n if n <= 5 else min((4, 3, 5), key=lambda columns: -n % columns)
+
+
+def _say_steps(ax: Axes, analysis: Analysis) -> Axes:
+    """Name in the title which answer tokens a curve is the mean of."""
+    if analysis.trajectory.generated:
+        said = f"{ax.get_title(loc='left')}, mean over {analysis.trajectory.n_steps} answer tokens"
+        ax.set_title(said, fontsize=TITLE, loc="left", color=INK)
+    return ax
+
+
+def _boxes(analysis: Analysis) -> tuple:
+    return () if analysis.found is None else tuple(analysis.found.boxes)

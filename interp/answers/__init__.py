@@ -1,0 +1,1 @@
+"""Answers: was it right, and is the difference real."""

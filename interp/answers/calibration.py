@@ -1,0 +1,286 @@
+"""Calibration: whether the first token's probability tells right answers from wrong ones, and for which relations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interp.answers.metrics import ALL, require
+from interp.errors import InputError
+from interp.reprs import fits_a_cell
+from interp.stats.auroc import auroc
+from interp.stats.intervals import Interval, bootstrap, wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+CONFIDENCES = (
+    "accuracy",
+    "confidence",
+    "confidence where right",
+    "confidence where wrong",
+    "right option's probability",
+)
+"""The measures of `confidence_by_relation`; the last only where the right option's probability is known."""
+
+
+@fits_a_cell("error error_if_calibrated brier auroc", table="bins")
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """How well confidence foretells that an answer is right.
+
+    Attributes:
+        error: expected calibration error over the bins of `bins`.
+        error_if_calibrated: what this error would be on average, and in the central 95 % of cases, were each answer
+            right with just the stated probability: few samples a bin give an error above 0 to anyone.
+        brier: mean squared distance of confidence from right (1) or wrong (0), with its bootstrap interval.
+        auroc: how often a right answer is more confident than a wrong one, with its bootstrap interval; NaN where all
+            are right or all wrong.
+        bins: the reliability table, see `reliability`.
+    """
+
+    error: float
+    error_if_calibrated: Interval
+    brier: Interval
+    auroc: Interval
+    bins: pd.DataFrame
+
+
+def calibration(
+    table: pd.DataFrame,
+    *,
+    column: str = "correct",
+    confidence: str = "confidence",
+    bins: int = 10,
+    seed: int = 0,
+    n: int = 2000,
+    level: float = 0.95,
+) -> Calibration:
+    """Calibration of one policy's answers; of the untouched model's, for its own confidence.
+
+    Args:
+        table: one row per sample with id, `column` and `confidence`.
+        column: `correct` or `correct_paper`.
+        confidence: the column with the probabilities.
+        bins: bins of equal count, see `reliability`.
+        seed: of the draws.
+        n: number of draws.
+        level: nominal coverage.
+
+    Raises:
+        InputError: a column is missing, an id occurs twice, or a confidence is not between 0 and 1.
+    """
+    sure, right = _confidence(table, confidence, column)
+    found = reliability(table, column=column, confidence=confidence, bins=bins, level=level)
+    of = _bins(sure, bins)
+    both = np.stack([sure, right], axis=1)
+    return Calibration(
+        error=_error(sure, right, of),
+        error_if_calibrated=_if_calibrated(sure, of, seed=seed, n=n),
+        brier=bootstrap((sure - right) ** 2, seed=seed, n=n, level=level),
+        auroc=bootstrap(both, lambda draw: auroc(draw[:, 0], draw[:, 1]), seed=seed, n=n, level=level),
+        bins=found,
+    )
+
+
+def reliability(
+    table: pd.DataFrame,
+    *,
+    column: str = "correct",
+    confidence: str = "confidence",
+    bins: int = 10,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """The reliability table: accuracy by confidence, in bins that hold equally many samples.
+
+    Samples are binned by the rank of their confidence; equal confidences share a bin, so that with many ties there
+    are fewer bins, of unequal count.
+
+    Returns:
+        One row per bin; the columns from, to (smallest and largest confidence), n, confidence (mean), accuracy, low,
+        high (Wilson).
+
+    Raises:
+        InputError: as `calibration`, or fewer than one bin.
+    """
+    import pandas as pd
+
+    sure, right = _confidence(table, confidence, column)
+    of = _bins(sure, bins)
+    rows = []
+    for own in (of == place for place in np.unique(of)):
+        share = wilson(int(right[own].sum()), int(own.sum()), level)
+        ends = {"from": sure[own].min(), "to": sure[own].max(), "n": int(own.sum()), "confidence": sure[own].mean()}
+        rows.append({**ends, "accuracy": share.estimate, "low": share.low, "high": share.high})
+    return pd.DataFrame(rows)
+
+
+def confidence_by_relation(
+    table: pd.DataFrame,
+    *,
+    column: str = "correct",
+    confidence: str = "confidence",
+    seed: int = 0,
+    n: int = 2000,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Accuracy and mean confidence of all, right and wrong answers, for each relation and over all.
+
+    Args:
+        table: one row per sample with id, relation, `column` and `confidence`; where it has a column
+            `gold_probability` (of the right option, missing where not known), its mean is given too.
+        column: `correct` or `correct_paper`.
+        confidence: the column with the probabilities; the paper takes the untouched first token's.
+        seed: of the bootstrap over samples.
+        n: number of draws.
+        level: nominal coverage.
+
+    Returns:
+        The columns relation, measure (of `CONFIDENCES`), n, value, low, high: Wilson's interval for accuracy, the
+        bootstrap's for means. A mean over one sample has no interval, and one over none is NaN.
+
+    Raises:
+        InputError: as `calibration`.
+    """
+    import pandas as pd
+
+    require(table, "relation")
+    sure, right = _confidence(table, confidence, column)
+    gold = table["gold_probability"].to_numpy(dtype=np.float64) if "gold_probability" in table else None
+    rows: list[dict[str, object]] = []
+    for relation in (ALL, *dict.fromkeys(table["relation"])):
+        here = np.ones(len(table), bool) if relation == ALL else (table["relation"] == relation).to_numpy(dtype=bool)
+        share = wilson(int(right[here].sum()), int(here.sum()), level)
+        parts = [sure[here], sure[here & right], sure[here & ~right]]
+        if gold is not None and np.isfinite(gold).any():
+            parts.append(gold[here & np.isfinite(gold)])
+        means = [(len(part), _mean(part, seed=seed, n=n, level=level)) for part in parts]
+        for name, (count, found) in zip(CONFIDENCES, [(int(here.sum()), share), *means], strict=False):
+            ends = {"value": found.estimate, "low": found.low, "high": found.high}
+            rows.append({"relation": relation, "measure": name, "n": count, **ends})
+    return pd.DataFrame(rows)
+
+
+def familiar_against_unfamiliar(
+    table: pd.DataFrame,
+    familiar: Collection[str] = ("left", "right"),
+    *,
+    column: str = "correct",
+    confidence: str = "confidence",
+    seed: int = 0,
+    n: int = 2000,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Accuracy and confidence on familiar relations, on the rest, and their difference.
+
+    Args:
+        table: one row per sample with id, relation, `column` and `confidence`.
+        familiar: the relations that are taken as familiar.
+        column: `correct` or `correct_paper`.
+        confidence: the column with the probabilities.
+        seed: of the bootstrap over samples.
+        n: number of draws.
+        level: nominal coverage.
+
+    Returns:
+        Two rows (measure `accuracy`, `confidence`); the columns measure, n_familiar, n_unfamiliar, familiar,
+        unfamiliar, difference (familiar minus unfamiliar), low, high.
+
+    Raises:
+        InputError: as `calibration`, or one side has no samples.
+    """
+    import pandas as pd
+
+    require(table, "relation")
+    sure, right = _confidence(table, confidence, column)
+    known = table["relation"].isin(list(familiar)).to_numpy(dtype=bool)
+    if known.all() or not known.any():
+        raise InputError(
+            f"{int(known.sum())} of {len(known)} samples are of the relations {sorted(familiar)}, the table has "
+            f"{sorted(set(table['relation']))}: name some of these as familiar and leave others"
+        )
+    rows = []
+    for name, values in (("accuracy", right), ("confidence", sure)):
+        gap = bootstrap(np.stack([values, known], axis=1).astype(float), _gap, seed=seed, n=n, level=level)
+        means = {"familiar": values[known].mean(), "unfamiliar": values[~known].mean()}
+        counts = {"n_familiar": int(known.sum()), "n_unfamiliar": int((~known).sum())}
+        ends = {"difference": float(gap.estimate), "low": float(gap.low), "high": float(gap.high)}
+        rows.append({"measure": name, **counts, **means, **ends})
+    return pd.DataFrame(rows)
+
+
+def branch_fractions(table: pd.DataFrame, *, by: str | None = None, level: float = 0.95) -> pd.DataFrame:
+    """The share of samples that took each branch of a policy, with Wilson's interval, and the accuracy there.
+
+    Args:
+        table: one row per sample with id, branch and correct.
+        by: a further column, such as `relation`, within which the shares are taken.
+        level: nominal coverage.
+
+    Returns:
+        The columns `by` (if given), branch, n, share, low, high, accuracy, largest branch first.
+
+    Raises:
+        InputError: a column is missing or an id occurs twice.
+    """
+    import pandas as pd
+
+    require(table, "branch", "correct", *([] if by is None else [by]))
+    parts = [({}, table)] if by is None else [({by: name}, own) for name, own in table.groupby(by, sort=False)]
+    rows: list[dict[str, object]] = []
+    for name, own in parts:
+        for branch, count in own["branch"].value_counts().items():
+            share = wilson(int(count), len(own), level)
+            right = float(own.loc[own["branch"] == branch, "correct"].mean())
+            ends = {"n": int(count), "share": share.estimate, "low": share.low, "high": share.high}
+            rows.append({**name, "branch": branch, **ends, "accuracy": right})
+    return pd.DataFrame(rows)
+
+
+def _confidence(table: pd.DataFrame, name: str, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence as float64 [sample] and whether the answer is right, bool [sample]."""
+    require(table, name, column)
+    sure = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = int((~((sure >= 0) & (sure <= 1))).sum())
+    if wrong:
+        raise InputError(f"{wrong} of {len(sure)} values of {name!r} are no probabilities: leave these samples out")
+    return sure, table[column].to_numpy(dtype=bool)
+
+
+def _bins(sure: np.ndarray, bins: int) -> np.ndarray:
+    """The bin of each confidence [sample], by its rank; equal confidences share their mean rank."""
+    if bins < 1:
+        raise InputError(f"{bins} bins hold nothing: give 1 or more")
+    _, of, counts = np.unique(sure, return_inverse=True, return_counts=True)
+    return ((np.cumsum(counts) - counts / 2) * bins / len(sure)).astype(int)[of]
+
+
+def _error(sure: np.ndarray, right: np.ndarray, of: np.ndarray) -> float:
+    """Expected calibration error: over bins, the share of samples times |accuracy - mean confidence|."""
+    return float(np.abs(np.bincount(of, weights=right - sure)).sum() / len(sure))
+
+
+def _if_calibrated(sure: np.ndarray, of: np.ndarray, *, seed: int, n: int) -> Interval:
+    """The calibration error of answers that are right with the stated probability: mean and central 95 %."""
+    rng = np.random.default_rng(seed)
+    drawn = [_error(sure, rng.random(len(sure)) < sure, of) for _ in range(n)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(float(np.mean(drawn)), float(low), float(high), 0.95, n)
+
+
+def _mean(values: np.ndarray, *, seed: int, n: int, level: float) -> Interval:
+    """Mean with bootstrap interval, which one sample alone does not have; NaN of nothing."""
+    if len(values) < 2:
+        return Interval(float(values[0]) if len(values) else math.nan, math.nan, math.nan, level)
+    return bootstrap(values, seed=seed, n=n, level=level)
+
+
+def _gap(draw: np.ndarray) -> float:
+    """Mean of the known minus mean of the others in a draw [sample 2]; NaN where one side was not drawn."""
+    values, known = draw[:, 0], draw[:, 1] > 0
+    return float(values[known].mean() - values[~known].mean()) if known.any() and not known.all() else math.nan

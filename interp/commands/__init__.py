@@ -1,0 +1,1 @@
+"""The commands of the instrument: a file a command."""

@@ -1,0 +1,78 @@
+"""The command `python -m interp selfcheck`: what holds of a model, measured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from interp.cli import add_debug_option, add_trust_option, load
+from interp.zoo.tiny import TINY
+
+SELFCHECK = """Prove on a model what this toolkit claims of it.
+
+Prints a table with the largest difference for each claim; what a family can not do is refused by name. The exit code
+is 1 if something does not hold; in --json what is refused says so, and counts as holding. Differences are meant for
+float32, which is the default here.
+
+claims:
+{claims}
+
+examples:
+  python -m interp selfcheck shapes-vlm
+  python -m interp selfcheck --all-families
+  python -m interp selfcheck llava-hf/llava-1.5-7b-hf --device cuda --json > proof.json
+"""
+
+
+def add_selfcheck(commands: Any) -> None:
+    """Add the command `selfcheck`."""
+    from interp.proof import CLAIMS
+
+    said = "\n".join(f"  {claim.name:<10} {claim.says}" for claim in CLAIMS)
+    parser = commands.add_parser(
+        "selfcheck", help="prove the hooks and the geometry", description=SELFCHECK.format(claims=said)
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("model", nargs="?", metavar="MODEL", help=f"hub name, folder, shapes-vlm, or {', '.join(TINY)}")
+    which.add_argument("--all-families", action="store_true", help="a tiny model of every family, made in memory")
+    parser.add_argument("--claims", help="only these, such as rows,boxes")
+    parser.add_argument("--json", action="store_true", help="print data instead of a table, one entry for each model")
+    parser.add_argument("--device", default=None, help="where to run: cpu, cuda, cuda:1, auto (default: cpu)")
+    parser.add_argument("--dtype", default="float32", help="float32, or another to see how far off it is")
+    parser.add_argument("--revision", default=None, help="revision of the model on the hub")
+    add_trust_option(parser)
+    add_debug_option(parser)
+    parser.set_defaults(command=selfcheck_command)
+
+
+def selfcheck_command(options: argparse.Namespace) -> int:
+    """Run `selfcheck`: a line for each model as soon as it is proved."""
+    import json
+
+    from tqdm import tqdm
+
+    from interp.proof import check_claims, prove
+    from interp.proof.report import LEGEND, entry, heading, line, notes
+    from interp.store.folder import plain
+
+    names = check_claims(options.claims.split(",") if options.claims else ())
+    models = TINY if options.all_families else (options.model,)
+    entries: list[dict[str, Any]] = []
+    remarks: list[str] = []
+    for model in tqdm(models, unit="model", disable=len(models) == 1 or not sys.stderr.isatty()):
+        options.model = model
+        vlm = load(options)
+        findings = prove(vlm, model, names)
+        if not entries and not options.json:
+            tqdm.write(heading(names))
+        entries.append(entry(vlm, findings))
+        remarks += notes(findings)
+        if not options.json:
+            tqdm.write(line(findings))
+    if options.json:
+        print(json.dumps(plain(entries), indent=2))
+    else:
+        verdict = "every claim holds" if all(one["holds"] for one in entries) else "NOT every claim holds"
+        print("\n".join([f"({LEGEND})", *remarks, f"{verdict}, or is refused by name"]))
+    return 0 if all(one["holds"] for one in entries) else 1

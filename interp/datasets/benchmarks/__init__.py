@@ -1,0 +1,1 @@
+"""Benchmarks: published data sets, read as their authors lay them out."""

@@ -1,0 +1,1 @@
+"""Synthetic scenes: coloured shapes, drawn on the spot."""

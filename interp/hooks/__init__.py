@@ -1,0 +1,1 @@
+"""Hooks: the attention function, query rows, and the points and wiring that make a model's activations readable."""

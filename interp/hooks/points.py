@@ -1,0 +1,92 @@
+"""Hook points: the tree of them for a stack of blocks, and the names that a filter stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from torch import nn
+from transformer_lens.hook_points import HookPoint
+
+from interp.errors import HookError
+from interp.hooks.rows import Point, RowHookPoint
+
+
+class BlockPoints(nn.Module):
+    """The hook points of one transformer block."""
+
+    def __init__(self) -> None:
+        """Make the residual-stream points and the attention's."""
+        super().__init__()
+        self.hook_resid_pre, self.hook_resid_mid, self.hook_resid_post = Point(), Point(), Point()
+        self.hook_attn_out, self.hook_mlp_out = Point(), Point()
+        self.attn = AttentionPoints()
+
+
+class TowerPoints(nn.Module):
+    """The hook points of a stack of blocks."""
+
+    def __init__(self, n_blocks: int) -> None:
+        """Make one set of points per block."""
+        super().__init__()
+        self.blocks = nn.ModuleList([BlockPoints() for _ in range(n_blocks)])
+
+
+class OnePoint(nn.Module):
+    """A module of the tree with a single hook point, under the name that TransformerLens users expect."""
+
+    def __init__(self, name: str) -> None:
+        """Make the point."""
+        super().__init__()
+        self.add_module(name, Point())
+
+
+def matching(known: Iterable[str], names: str | Iterable[str] | Callable[[str], bool]) -> list[str]:
+    """The hook names that a name, several of them or a filter stand for.
+
+    Raises:
+        HookError: one of them matches nothing; a name that does not exist is told with the nearest ones.
+    """
+    if callable(names):
+        found = [name for name in known if names(name)]
+        if not found:
+            raise HookError("the names filter matches no hook point: list(vlm.hook_dict) has all names")
+        return found
+    wanted, every = [names] if isinstance(names, str) else list(names), list(known)
+    for name in wanted:
+        _check_name(every, name)
+    if not wanted:
+        raise HookError("no hook point is named: list(vlm.hook_dict) has all names")
+    return wanted
+
+
+def _check_name(names: list[str], name: str) -> None:
+    """Refuse a hook name that does not exist."""
+    from difflib import get_close_matches
+
+    if name not in names:
+        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else "list(vlm.hook_dict) has all names"
+        raise HookError(f"no hook point is named {name!r}: {hint}")
+
+
+class AttentionPoints(nn.Module):
+    """The hook points of one attention module, in the order in which they fire."""
+
+    def __init__(self) -> None:
+        """Make one hook point per tensor."""
+        super().__init__()
+        self.hook_q, self.hook_k, self.hook_v = Point(), Point(), Point()
+        self.hook_rot_q, self.hook_rot_k = Point(), Point()
+        self.hook_attn_logits, self.hook_attn_scores = RowHookPoint(), RowHookPoint()
+        self.hook_pattern = RowHookPoint()
+        self.hook_z = Point()
+
+    @property
+    def on_rows(self) -> tuple[RowHookPoint, ...]:
+        """The points that see attention rows."""
+        return self.hook_attn_logits, self.hook_attn_scores, self.hook_pattern
+
+    @property
+    def in_attention(self) -> tuple[HookPoint, ...]:
+        """The points that see what the attention function is given and gives back."""
+        return (self.hook_rot_q, self.hook_rot_k, *self.on_rows, self.hook_z)

@@ -1,0 +1,37 @@
+"""The shape of a model, as hooks and interventions need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """How large a language model is: what hooks and results need to know of it.
+
+    Attributes:
+        n_layers: blocks; n_heads: query heads; n_kv_heads: key and value heads; d_model, d_head: widths.
+        d_vocab: tokens it can say.
+    """
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_vocab: int
+
+    @classmethod
+    def of(cls, model: Any) -> ModelShape:
+        """The shape of a Hugging Face model's language model, from its configuration."""
+        text = model.config.get_text_config()
+        heads = text.num_attention_heads
+        return cls(
+            n_layers=text.num_hidden_layers,
+            n_heads=heads,
+            n_kv_heads=getattr(text, "num_key_value_heads", heads),
+            d_model=text.hidden_size,
+            d_head=getattr(text, "head_dim", None) or text.hidden_size // heads,
+            d_vocab=text.vocab_size,
+        )

@@ -1,0 +1,124 @@
+"""Wired: a Hugging Face model with hook points joined to it, which can be taken off, and kept for one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import nn
+from transformer_lens import HookedRootModule
+
+from interp.errors import ModelError
+from interp.hooks.links import HOW_TO_COPY
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from interp.hooks.wiring import Wiring
+
+
+class WiredModel(HookedRootModule):
+    """What holds a model and the wiring of its hook points.
+
+    Attributes:
+        model: Hugging Face's model, outside the module tree of the hook points.
+        wrapped: whether the wiring is on.
+    """
+
+    model: PreTrainedModel
+    wrapped: bool
+    _wiring: Wiring
+
+    def unwrap(self) -> PreTrainedModel:
+        """Take all hooks off, also those of a thread that has ended, and give the model back as it was."""
+        self._wiring.guard.turns.take_from_dead()
+        with self.turn():
+            self.reset_hooks(including_permanent=True)
+            self._wiring.detach()
+            self.wrapped = False
+        return self.model
+
+    @contextmanager
+    def paused(self) -> Iterator[PreTrainedModel]:
+        """Take the wiring off for a while: the model as it was, to compare with.
+
+        Raises:
+            ModelError: the model was changed meanwhile in such a way that it can not be hooked again.
+        """
+        with self.turn():
+            before, self.wrapped = self.wrapped, False
+            self._wiring.detach()
+            try:
+                yield self.model
+            finally:
+                if before:
+                    self._hook_again()
+                self.wrapped = before
+
+    def _hook_again(self) -> None:
+        try:
+            self._wiring.attach()
+        except Exception as error:
+            raise ModelError(
+                f"the model can not be hooked again after paused(), and is left without hooks: {error}. Undo what was "
+                "changed inside paused(), and hook the model again with HookedVLM.wrap(vlm.model, vlm.processor)"
+            ) from error
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Context manager: keep the model for this thread; others wait. All that runs it or puts hooks on does so."""
+        return self._wiring.guard.turns.block()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to be copied or pickled: the copy's hooks would hear nothing.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError(f"a HookedVLM can not be copied, pickled or saved whole: {HOW_TO_COPY}")
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go."""
+        return self.model.get_input_embeddings().weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The model's floating-point type."""
+        return self.model.dtype
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """The model's parameters: the hook points beside it have none."""
+        return self.model.named_parameters(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the model to training or evaluation, as `eval()` does too."""
+        self.model.train(mode)
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        """What `to`, `half`, `cuda` and the like are made of: they move the model."""
+        self.model._apply(fn, recurse)
+        return self
+
+    def check_wrapped(self) -> None:
+        """Refuse to go on where no hook would be heard.
+
+        Raises:
+            ModelError: the model was unwrapped, or is paused.
+        """
+        if not self.wrapped:
+            raise ModelError(
+                "this HookedVLM was unwrapped, or is paused: hook the model again with HookedVLM.wrap(model, processor)"
+            )
+
+    def check_ready(self, *, adding: bool = False) -> None:
+        """Refuse to go on where some hook that is on, or is being added, would not be heard.
+
+        Raises:
+            ModelError: the model was unwrapped, is paused, or was changed since it was hooked.
+        """
+        self.check_wrapped()
+        if adding or self._wiring.guard.listening:
+            self._wiring.guard.links.check()

@@ -1,0 +1,1 @@
+"""Image: photos, boxes, and the geometry of image tokens and patches."""

@@ -1,0 +1,1 @@
+"""Interventions: value objects that say what is edited where."""

@@ -1,0 +1,1 @@
+"""Maps: attention of the language model and of the vision tower as maps over the image."""

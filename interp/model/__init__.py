@@ -1,0 +1,1 @@
+"""Model: a hooked vision-language model, loaded, checked, asked and recorded."""

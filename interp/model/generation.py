@@ -1,0 +1,195 @@
+"""Generation: greedy answers, and the attention row of every token that is generated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp.errors import HookError, InputError
+from interp.hooks.rows import QueryRows, RowHook
+from interp.prompt.layout import TokenLayout
+from interp.reprs import fits_a_cell
+
+if TYPE_CHECKING:
+    from interp.model.hooked import HookedModel
+    from interp.prompt.inputs import VLMInputs
+
+
+@fits_a_cell("texts tokens first_logits")
+@dataclass(frozen=True)
+class Generation:
+    """What a batch was answered.
+
+    Attributes:
+        tokens: generated ids [batch step], padded after the end.
+        texts: the answers, without special tokens.
+        lengths: generated tokens of each sample, its end token included.
+        first_logits: float32 logits of the first token [batch vocab].
+    """
+
+    tokens: Tensor
+    texts: tuple[str, ...]
+    lengths: tuple[int, ...]
+    first_logits: Tensor
+
+    @property
+    def confidence(self) -> list[float]:
+        """Largest probability of each sample's first token, over the whole vocabulary, fp32 and not rounded."""
+        return self.first_logits.softmax(-1).amax(-1).tolist()
+
+
+@fits_a_cell()
+@dataclass(frozen=True)
+class GeneratedAttention:
+    """The attention rows behind one sample's generated tokens.
+
+    Attributes:
+        pattern: float32 [layer head step key]; step 0 is the last prompt row, whose output is the first token. A step
+            sees the prompt and the tokens before its own; later keys are zero.
+        tokens: the text of each step's token.
+        layout: the prompt's layout with the generated tokens after it.
+    """
+
+    pattern: np.ndarray
+    tokens: tuple[str, ...]
+    layout: TokenLayout
+
+
+def greedy_settings(vlm: HookedModel, max_new_tokens: int) -> Any:
+    """Plain greedy decoding, whatever the checkpoint's own settings say of sampling and penalties.
+
+    Raises:
+        InputError: not a positive number of tokens.
+    """
+    from transformers import GenerationConfig
+
+    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+        raise InputError(f"max_new_tokens={max_new_tokens!r}: give a whole number from 1 on")
+    own = vlm.model.generation_config
+    eos = own.eos_token_id if own.eos_token_id is not None else vlm.processor.tokenizer.eos_token_id
+    first_eos = eos[0] if isinstance(eos, list) else eos
+    pad = next((i for i in (own.pad_token_id, vlm.processor.tokenizer.pad_token_id, first_eos) if i is not None), None)
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        eos_token_id=eos,
+        pad_token_id=pad,
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+
+
+def end_tokens(settings: Any) -> list[int]:
+    """The ids that end an answer."""
+    eos = settings.eos_token_id
+    return [] if eos is None else list(eos) if isinstance(eos, (list, tuple)) else [int(eos)]
+
+
+def generate(vlm: HookedModel, inputs: VLMInputs, max_new_tokens: int) -> Generation:
+    """Answer greedily with a KV cache; the tokens are those of Hugging Face's `generate`."""
+    settings = greedy_settings(vlm, max_new_tokens)
+    prompt = inputs.input_ids.shape[1]
+    with vlm.turn(), torch.no_grad(), own_settings(vlm.model, settings):
+        made = vlm.model.generate(**inputs.tensors, generation_config=settings)
+    return as_generation(vlm, made.sequences[:, prompt:], settings, made.logits[0].float())
+
+
+@contextmanager
+def own_settings(model: Any, settings: Any) -> Iterator[None]:
+    """Put the checkpoint's settings aside: transformers would fill whatever ours leave open with them."""
+    before, model.generation_config = model.generation_config, settings
+    try:
+        yield
+    finally:
+        model.generation_config = before
+
+
+@contextmanager
+def same_positions(model: Any) -> Iterator[None]:
+    """Put aside, and back, what some models remember of their last prompt's positions: it is another run's matter."""
+    inner: Any = getattr(model, "model", None)
+    before = getattr(inner, "rope_deltas", None)
+    try:
+        if hasattr(inner, "rope_deltas"):
+            inner.rope_deltas = None
+        yield
+    finally:
+        if hasattr(inner, "rope_deltas"):
+            inner.rope_deltas = before
+
+
+def as_generation(vlm: HookedModel, tokens: Tensor, settings: Any, first_logits: Tensor) -> Generation:
+    """Texts and lengths of generated ids [batch step]."""
+    lengths = tuple(_length(row, end_tokens(settings)) for row in tokens.tolist())
+    texts = tuple(
+        vlm.processor.tokenizer.decode(row[:length], skip_special_tokens=True).strip()
+        for row, length in zip(tokens.tolist(), lengths, strict=True)
+    )
+    return Generation(tokens[:, : max(lengths)], texts, lengths, first_logits)
+
+
+def generate_with_cache(
+    vlm: HookedModel, inputs: VLMInputs, max_new_tokens: int, *, query_rows: QueryRows = "generated"
+) -> tuple[Generation, tuple[GeneratedAttention, ...]]:
+    """Answer greedily and keep the pattern of each generated token's row, all layers and heads.
+
+    Args:
+        vlm: the model.
+        inputs: one batch.
+        max_new_tokens: at most so many tokens.
+        query_rows: `generated`, or `last` for the first token's row alone.
+
+    Returns:
+        The answers, and for each sample the rows [layer head step key] with each step's token.
+
+    Raises:
+        HookError: other rows are asked for.
+    """
+    if query_rows not in ("generated", "last"):
+        raise HookError(f"query_rows={query_rows!r}: generate_with_cache keeps 'generated' rows, or 'last'")
+    kept: list[list[Tensor]] = [[] for _ in range(vlm.cfg.n_layers)]
+    saving = [
+        (f"blocks.{layer}.attn.hook_pattern", RowHook(_Append(kept[layer]), query_rows, reads_only=True))
+        for layer in range(vlm.cfg.n_layers)
+    ]
+    with vlm.hooks(saving):
+        answer = generate(vlm, inputs, max_new_tokens)
+    rows = tuple(_of_sample(vlm, inputs, answer, kept, sample) for sample in range(len(inputs)))
+    return answer, rows
+
+
+class _Append:
+    """A hook function that keeps each pass's rows [batch head row key] on the CPU."""
+
+    def __init__(self, kept: list[Tensor]) -> None:
+        self.kept = kept
+
+    def __call__(self, tensor: Tensor, *, hook: object) -> None:
+        self.kept.append(tensor.detach().to("cpu", torch.float32, copy=True))
+
+
+def _of_sample(
+    vlm: HookedModel, inputs: VLMInputs, answer: Generation, kept: list[list[Tensor]], sample: int
+) -> GeneratedAttention:
+    """The rows of one sample, steps after its end left out."""
+    steps = min(answer.lengths[sample], len(kept[0]))
+    keys = inputs.input_ids.shape[1] + steps - 1
+    pattern = np.zeros((len(kept), vlm.cfg.n_heads, steps, keys), dtype=np.float32)
+    for layer, passes in enumerate(kept):
+        for step in range(steps):
+            row = passes[step][sample, :, 0].numpy()
+            pattern[layer, :, step, : row.shape[-1]] = row
+    tokens = tuple(vlm.processor.tokenizer.convert_ids_to_tokens(answer.tokens[sample, :steps].tolist()))
+    return GeneratedAttention(pattern, tokens, inputs.layouts[sample].extended(tokens[: steps - 1]))
+
+
+def _length(row: list[int], ends: list[int]) -> int:
+    """Tokens up to and with the first end token."""
+    return next((place + 1 for place, token in enumerate(row) if token in ends), len(row))

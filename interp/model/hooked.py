@@ -1,0 +1,268 @@
+"""HookedModel: what holds a vision-language model whose activations can be read and edited by name, and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from interp.errors import HookError, RefusedError
+from interp.families import CAPABILITIES, family_of
+from interp.hooks.cache import Keep, VLMCache
+from interp.hooks.links import refuse_compiled
+from interp.hooks.points import OnePoint, TowerPoints, matching
+from interp.hooks.rows import ROW_POINTS, Pass, QueryRows, RowHook, check_fits, check_rows, fits
+from interp.hooks.shape import ModelShape
+from interp.hooks.towers import submodule, vision_tower
+from interp.hooks.wired import WiredModel
+from interp.hooks.wiring import Wiring
+from interp.intervene.base import Intervention
+from interp.prompt.inputs import VLMInputs, prepare
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from interp.image.photos import ImageSource
+
+Names = str | Sequence[str] | Callable[[str], bool]
+
+
+class HookedModel(WiredModel):
+    """A vision-language model, its processor, and TransformerLens hook points on both of its towers.
+
+    Runs untouched code unless somebody listens: an unhooked run is bit-equal to plain Hugging Face. `HookedVLM` is
+    this, and what is built on it: loading, the self-check, answers, the page to explore.
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: Any) -> None:
+        """Hook a loaded model."""
+        super().__init__()
+        refuse_compiled(model.modules())
+        self.family = family_of(model)
+        object.__setattr__(self, "model", model)  # outside the module tree, so that setup() renames nothing in it
+        self.processor = processor
+        self.origin: dict[str, Any] = {}  # the name and revision it was loaded by
+        self.cfg = ModelShape.of(model)
+        tower = vision_tower(model, self.family)
+        self.blocks = TowerPoints(self.cfg.n_layers).blocks
+        self.vision = TowerPoints(len(submodule(model, tower.blocks)))
+        self.projector = OnePoint("hook_out")
+        self.ln_final = OnePoint("hook_normalized")
+        self.unembed = OnePoint("hook_out")
+        self.setup()
+        self.now = Pass()
+        ends = {
+            "projector": self.projector.hook_out,
+            self.family.final_norm: self.ln_final.hook_normalized,
+            self.family.unembed: self.unembed.hook_out,
+        }
+        self._wiring = Wiring(model, self.family, (self.blocks, self.vision.blocks, ends), self.now)
+        self._wiring.attach()
+        self.wrapped = True
+        self.self_checked = False
+
+    def prepare(
+        self, images: ImageSource | Sequence[ImageSource], questions: str | Sequence[str], *, prompt: str = "chat"
+    ) -> VLMInputs:
+        """Make photos and questions ready for this model, on its device; see `interp.prompt.inputs.prepare`."""
+        inputs = prepare(self.model, self.processor, images, questions, prompt=prompt)
+        return inputs.to(self.device, self.dtype)
+
+    def forward(self, inputs: VLMInputs, **kwargs: Any) -> Any:
+        """Run the model; returns Hugging Face's output.
+
+        Raises:
+            ModelError: the model was unwrapped.
+        """
+        with self.turn():
+            self.check_ready()
+            return self.model(**{"use_cache": False, **inputs.tensors, **kwargs})
+
+    def capabilities(self) -> dict[str, str]:
+        """What this model can do: by capability `yes`, what one has to know of it, or `no` with the reason."""
+        said = {name: f"yes: {remark}" for name, remark in self.family.remarks.items()}
+        said |= {name: f"no: {reason}" for name, reason in self.family.refusals.items()}
+        return {name: said.get(name, "yes") for name in CAPABILITIES}
+
+    def require(self, capability: str) -> None:
+        """Refuse to go on with something that this family can not do.
+
+        Raises:
+            RefusedError: it can not.
+        """
+        if reason := self.family.refusals.get(capability):
+            raise RefusedError(f"{capability} is not offered for the {self.family.name} family: {reason}")
+
+    # hooks ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def hooks(  # type: ignore[override]
+        self,
+        fwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        bwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        *,
+        query_rows: QueryRows | None = None,
+        intervention: Intervention | None = None,
+        inputs: VLMInputs | None = None,
+    ) -> Iterator[Self]:
+        """Keep hook functions, and an intervention, on for a while; they come off on exit, also on an exception.
+
+        Args:
+            fwd_hooks: (name, function) pairs. A name is a hook name, several, or a filter; the function is called as
+                `function(tensor, hook=point)` and may return a tensor, change its own in place, or return None.
+            bwd_hooks: the same, for gradients.
+            reset_hooks_end: whether the functions come off on exit.
+            clear_contexts: whether the points' `ctx` is emptied on exit.
+            query_rows: rows of logits, scores and pattern that the functions see: `all` unless said otherwise. An
+                intervention has rows of its own.
+            intervention: what is edited, after what the functions do.
+            inputs: the batch that will run; an intervention needs it, to know where its image and words are.
+
+        Example:
+            >>> with vlm.hooks(intervention=ScaleImageLogits(0.5), inputs=inputs):
+            ...     output = vlm(inputs)
+
+        Raises:
+            HookError: a name that matches nothing, rows that are not understood, or an intervention without inputs.
+            ModelError: the model was unwrapped.
+        """
+        if intervention is not None:
+            fwd_hooks = [*fwd_hooks, *self._hooks_of(intervention, inputs)]
+        forward = [pair for name, hook in fwd_hooks for pair in self._named_hooks(name, hook, query_rows)]
+        backward = [pair for name, hook in bwd_hooks for pair in self._named_hooks(name, hook, query_rows)]
+        with self.turn():
+            self.check_ready(adding=bool(forward or backward))
+            with super().hooks(forward, backward, reset_hooks_end, clear_contexts):
+                yield self
+
+    def intervene(self, intervention: Intervention, inputs: VLMInputs) -> Any:
+        """Context manager: keep an intervention on for runs of `inputs`."""
+        return self.hooks(intervention=intervention, inputs=inputs)
+
+    def run_with_hooks(  # type: ignore[override]
+        self,
+        inputs: VLMInputs,
+        *,
+        fwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        bwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        query_rows: QueryRows | None = None,
+        intervention: Intervention | None = None,
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Run the model once under hook functions and an intervention; see `hooks`."""
+        under: dict[str, Any] = {"query_rows": query_rows, "intervention": intervention, "inputs": inputs}
+        with self.hooks(fwd_hooks, bwd_hooks, reset_hooks_end, clear_contexts, **under):
+            return self(inputs, **kwargs)
+
+    def run_with_cache(  # type: ignore[override]
+        self,
+        inputs: VLMInputs,
+        *,
+        names_filter: Names | None = None,
+        query_rows: QueryRows | None = None,
+        device: torch.device | str | None = None,
+        remove_batch_dim: bool = False,
+        fwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        intervention: Intervention | None = None,
+        **kwargs: Any,
+    ) -> tuple[Any, VLMCache]:
+        """Run the model and keep activations; the model's output is the same as without.
+
+        Args:
+            inputs: from `prepare`.
+            names_filter: hook names, a list of them, or a filter; everything by default, but for the vision tower's
+                attention rows, which are kept only when named together with `query_rows`.
+            query_rows: rows of logits, scores and pattern to keep; the last prompt row by default.
+            device: where the kept tensors go.
+            remove_batch_dim: drop the batch axis of a batch of one.
+            fwd_hooks: other hook functions to run under; they see what they see in `hooks`.
+            intervention: to run under, too; what is kept is what it leaves.
+            **kwargs: passed on to the model; `pos_slice` of TransformerLens is spelled `query_rows` here.
+
+        Returns:
+            Hugging Face's output, and a `VLMCache` by hook name.
+
+        Raises:
+            HookError: a name that matches nothing, vision rows that are not named, or an option that does not hold.
+        """
+        for option, instead in (("pos_slice", "use query_rows"), ("incl_bwd", "use hooks(bwd_hooks=...)")):
+            if kwargs.pop(option, None) is not None:
+                raise HookError(f"{option} is not offered by HookedVLM.run_with_cache: {instead}")
+        if remove_batch_dim and len(inputs) != 1:
+            raise HookError(f"remove_batch_dim needs a batch of one, not of {len(inputs)}")
+        kept: dict[str, Tensor] = {}
+        rows = "last" if query_rows is None else check_rows(query_rows)
+        if names_filter is None:
+            names_filter = [name for name in self.hook_dict if fits(rows, name)]
+        keep = RowHook(Keep(kept, device), rows, reads_only=True)
+        saving: list[tuple[str, Callable[..., Any]]] = []
+        for name in self.matching(names_filter):
+            check_fits(rows, name)
+            saving.append((name, keep if name.endswith(ROW_POINTS) else Keep(kept, device)))
+        edits = [] if intervention is None else self._hooks_of(intervention, inputs)
+        with self.hooks([*fwd_hooks, *edits, *saving]):
+            output = self(inputs, **kwargs)
+        cache = VLMCache(kept, self)
+        return output, cache.remove_batch_dim(1) if remove_batch_dim else cache  # type: ignore[return-value]
+
+    def matching(self, names: Names) -> list[str]:
+        """The hook names that a name, a list of names or a filter stands for; see `interp.hooks.points.matching`."""
+        return matching(self.hook_dict, names)
+
+    def add_hook(  # type: ignore[override]
+        self, name: Names, hook: Callable[..., Any], *args: Any, query_rows: QueryRows | None = None, **kwargs: Any
+    ) -> None:
+        """Add a hook function that stays until `reset_hooks`; see TransformerLens, and `hooks` for the rows.
+
+        Raises:
+            HookError: a name that matches nothing, or vision rows that are not named.
+            ModelError: the model was unwrapped.
+        """
+        with self.turn():
+            self.check_ready(adding=True)
+            for own, function in self._named_hooks(name, hook, query_rows):
+                super().add_hook(own, function, *args, **kwargs)
+
+    def add_perma_hook(  # type: ignore[override]
+        self, name: Names, hook: Callable[..., Any], dir: str = "fwd", *, query_rows: QueryRows | None = None
+    ) -> None:
+        """Add a hook function that stays until `reset_hooks(including_permanent=True)` or `unwrap`; see `add_hook`."""
+        self.add_hook(name, hook, dir, is_permanent=True, query_rows=query_rows)
+
+    def get_caching_hooks(self, *args: Any, **kwargs: Any) -> Any:
+        """Not offered: its caches know nothing of query rows.
+
+        Raises:
+            HookError: always.
+        """
+        raise HookError("TransformerLens's caching hooks are not offered by HookedVLM: use run_with_cache")
+
+    add_caching_hooks = cache_all = cache_some = get_caching_hooks
+
+    # helpers ----------------------------------------------------------------------------------------------------
+
+    def _hooks_of(self, intervention: Intervention, inputs: VLMInputs | None) -> list[tuple[str, Callable[..., Any]]]:
+        """The hook functions of an intervention, for one batch."""
+        if inputs is None:
+            raise HookError("an intervention has to know where the image and the words are: give inputs=, the batch")
+        return list(intervention.hooks(self.cfg, inputs.layouts))
+
+    def _named_hooks(
+        self, names: Names, hook: Callable[..., Any], query_rows: QueryRows | None
+    ) -> list[tuple[str, Callable[..., Any]]]:
+        """A hook function under each name that it matches, shown only its rows where rows matter."""
+        rows = None if query_rows is None else check_rows(query_rows)
+        pairs: list[tuple[str, Callable[..., Any]]] = []
+        for name in self.matching(names):
+            sees_rows = name.endswith(ROW_POINTS) and not isinstance(hook, RowHook)
+            if sees_rows:
+                check_fits(rows, name)
+            pairs.append((name, RowHook(hook, rows) if sees_rows and rows not in (None, "all") else hook))
+        return pairs

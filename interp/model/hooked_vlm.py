@@ -1,0 +1,155 @@
+"""HookedVLM: a Hugging Face vision-language model, loaded, hooked, checked, and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from interp.model.hooked import HookedModel, Names
+from interp.reprs import fits_a_cell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+    from interp import ExplorePage
+    from interp.hooks.rows import QueryRows
+    from interp.image.photos import ImageSource
+    from interp.intervene.base import Intervention
+    from interp.model.generation import GeneratedAttention, Generation
+    from interp.prompt.inputs import VLMInputs
+
+
+@fits_a_cell("origin.model family=family.name cfg.n_layers cfg.n_heads dtype device wrapped self_checked")
+class HookedVLM(HookedModel):
+    """A vision-language model, its processor, and TransformerLens hook points on both of its towers.
+
+    Runs untouched code unless somebody listens: an unhooked run is bit-equal to plain Hugging Face. Attention is read
+    and edited for chosen query rows only, so that a capture costs O(rows x keys).
+
+    The hook points, the same for every family, with the shapes of what they show (`row`: the chosen query rows)::
+
+        blocks.{l}                      language model, block l, 0-based
+        ├── hook_resid_pre              batch pos d_model: what enters the block
+        ├── attn
+        │   ├── hook_q                  batch pos head d_head: straight from the projection
+        │   ├── hook_k, hook_v          batch pos kv_head d_head
+        │   ├── hook_rot_q, hook_rot_k  the same, after norm and rotary positions; keys: every one so far
+        │   ├── hook_attn_logits        batch head row key: scaled q.k before the mask
+        │   ├── hook_attn_scores        batch head row key: after the mask, before the softmax
+        │   ├── hook_pattern            batch head row key: after the softmax
+        │   └── hook_z                  batch pos head d_head: before the output projection
+        ├── hook_attn_out               batch pos d_model: what attention adds
+        ├── hook_resid_mid              batch pos d_model
+        ├── hook_mlp_out                batch pos d_model: what the MLP adds
+        └── hook_resid_post             batch pos d_model: what leaves the block
+        vision.blocks.{l}. ...          vision tower: the same names; rows of attention have to be named
+        projector.hook_out              image_token d_model: what the language model receives
+        ln_final.hook_normalized        batch pos d_model
+        unembed.hook_out                batch pos d_vocab
+
+    Example:
+        >>> vlm = HookedVLM.from_pretrained("shapes-vlm")
+        >>> inputs = vlm.prepare("photo.jpg", "Where is the mug in the photo?")
+        >>> output, cache = vlm.run_with_cache(inputs, names_filter=lambda name: name.endswith("hook_pattern"))
+        >>> cache["pattern", 6].shape  # batch head row key: the last prompt row
+        torch.Size([1, 8, 1, 93])
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> None:
+        """Hook a loaded model; see `wrap`."""
+        super().__init__(model, processor)
+        if self_check:
+            self._check_self()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        dtype: Any = "auto",
+        device_map: Any = None,
+        revision: str | None = None,
+        self_check: bool = True,
+        **kwargs: Any,
+    ) -> HookedVLM:
+        """Load a model by hub name, local path, or the name of an embedded one, and hook it.
+
+        Parameters are frozen: gradients flow from wherever a hook asks for them.
+
+        Args:
+            name: such as `llava-hf/llava-1.5-7b-hf`, `./my-llava` or `shapes-vlm`.
+            dtype: a torch dtype or its name; `auto` is the checkpoint's own.
+            device_map: where the model goes, as transformers understands it.
+            revision: a branch, tag or commit on the hub.
+            self_check: prove on load that hooks see and change what they should; see `interp.model.selfcheck`.
+            **kwargs: see `interp.model.loading.load_model`; `trust_remote_code=True` lets a checkpoint's own code run.
+
+        Raises:
+            ModelError: it can not be loaded, is of an unknown family, or fails its self-check.
+        """
+        from interp.model.loading import load_model
+
+        model, processor = load_model(name, dtype=dtype, device_map=device_map, revision=revision, **kwargs)
+        hooked = cls(model, processor, self_check=self_check)
+        hooked.origin = {"model": str(name), "revision": revision}
+        return hooked
+
+    @classmethod
+    def wrap(cls, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> HookedVLM:
+        """Hook a model that is already loaded (quantised, fine-tuned, LoRA); undone by `unwrap`."""
+        return cls(model, processor, self_check=self_check)
+
+    # generation -------------------------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        inputs: VLMInputs,
+        max_new_tokens: int = 10,
+        *,
+        intervention: Intervention | None = None,
+        fwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        query_rows: QueryRows | None = None,
+    ) -> Generation:
+        """Answer greedily, under an intervention or hook functions if given; see `interp.model.generation.generate`."""
+        from interp.model.generation import generate
+
+        with self.hooks(fwd_hooks, query_rows=query_rows, intervention=intervention, inputs=inputs):
+            return generate(self, inputs, max_new_tokens)
+
+    def generate_with_cache(
+        self,
+        inputs: VLMInputs,
+        max_new_tokens: int = 10,
+        *,
+        query_rows: QueryRows = "generated",
+        intervention: Intervention | None = None,
+    ) -> tuple[Generation, tuple[GeneratedAttention, ...]]:
+        """Answer greedily and keep each new token's attention row; see `interp.model.generation`."""
+        from interp.model.generation import generate_with_cache
+
+        with self.hooks(intervention=intervention, inputs=inputs):
+            return generate_with_cache(self, inputs, max_new_tokens, query_rows=query_rows)
+
+    def explore(self, photo: ImageSource, question: str, **settings: Any) -> ExplorePage:
+        """Ask a question about a photo, and show where each layer and head looks as one page to explore.
+
+        Settings are those of `interp.page.explore.explore`, such as `detector`, `intervention` and `out`.
+
+        Example:
+            >>> vlm.explore("photo.jpg", "Where is the mug in the photo?").save("page.html")
+        """
+        from interp import explore  # the facade: the page stands on this class
+
+        return explore(self, photo, question, **settings)
+
+    def _check_self(self) -> None:
+        from interp.model.selfcheck import check_on_load
+
+        try:
+            check_on_load(self)
+        except BaseException:
+            self.unwrap()
+            raise
+        self.self_checked = True

@@ -1,0 +1,209 @@
+"""Boxes of a whole data set: instances files of COCO, folders of YOLO labels, and COCO's class names."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from interp.errors import InputError
+from interp.image.boxes import Box, Boxes
+from interp.image.photos import upright_size
+from interp.objects.given import boxes_within, read_yolo_labels
+from interp.store.names import stays_inside
+
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+
+CLASSES = "classes.txt"
+"""The file with the class names, which may lie among the label files."""
+
+COCO_NAMES: tuple[str, ...] = (
+    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
+    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow"),
+    *("elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee"),
+    *("skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard"),
+    *("tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
+    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch"),
+    *("potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
+    *("microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear"),
+    *("hair drier", "toothbrush"),
+)
+"""The 80 classes of COCO's instances (Lin et al. 2014, arXiv:1405.0312), in the order that detectors number them."""
+
+
+def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> dict[str, Boxes]:
+    """Read the boxes of a COCO instances file (`instances_val2017.json` and the like).
+
+    Crowds (`iscrowd`) are left out, and so are boxes of no width or height, of which COCO has a few.
+
+    Args:
+        path: the JSON file with `images`, `annotations` (boxes as x, y, width, height in pixels) and `categories`.
+        images: the folder of the photos: with it, only photos that lie there are read, and the size of each must be
+            that of the file.
+
+    Returns:
+        For each photo, by its `file_name`, its boxes in pixels, cut at its edge; photos without objects have none.
+
+    Raises:
+        InputError: the file can not be read or is of another form, a category has no name, an annotation is none (the
+            message names it), a box lies outside its photo, none of the photos lies in the folder, or one has another
+            size there.
+
+    Example:
+        >>> boxes = read_coco_boxes("annotations/instances_val2017.json")  # doctest: +SKIP
+        >>> boxes["000000000139.jpg"].labels[:2]  # doctest: +SKIP
+        ['potted plant', 'tv']
+    """
+    content = _read_json(Path(path))
+    try:
+        _refuse_twice(path, "category", "id", content["categories"])
+        names = {item["id"]: _category_name(path, item) for item in content["categories"]}
+        for key in ("id", "file_name"):
+            _refuse_twice(path, "image", key, content["images"])
+        photos = {item["id"]: (str(item["file_name"]), (item["width"], item["height"])) for item in content["images"]}
+        boxes: dict[Any, list[Box]] = {number: [] for number in photos}
+        for place, item in enumerate(content["annotations"]):
+            if not item.get("iscrowd"):
+                where = f"annotation {item.get('id', f'number {place}, counted from 0,')!s} of {str(path)!r}"
+                found_in = _known(where, "image", item, photos)
+                label = _known(where, "category", item, names)
+                boxes[item["image_id"]] += _boxes_of(where, item.get("bbox"), label, found_in)
+    except (TypeError, AttributeError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{str(path)!r} is no COCO instances file ({type(error).__name__}: {error}): give a JSON file with images, "
+            "annotations with boxes, and categories, whose ids belong together"
+        ) from error
+    found = {name: Boxes(tuple(boxes[number]), source="data set") for number, (name, _) in photos.items()}
+    if images is None:
+        return found
+    return {name: found[name] for name in _present(Path(images).expanduser(), dict(photos.values()))}
+
+
+def read_yolo_folder(
+    images: str | Path, labels: str | Path, names: Sequence[str] | Mapping[int, str] = COCO_NAMES
+) -> dict[str, Boxes]:
+    """Read a folder of photos with YOLO's label files, one beside each photo's name with the ending `.txt`.
+
+    A photo without a label file has no objects, as is YOLO's custom. A warning counts the label files of no photo.
+
+    Args:
+        images: the folder of the photos, with what lies below it.
+        labels: the folder of the label files, laid out alike.
+        names: the class names by number; those of COCO by default.
+
+    Returns:
+        For each photo, by its path inside `images`, its boxes in pixels.
+
+    Raises:
+        InputError: a folder can not be read, no photo has a label file, one can not be read, or one bears the name of a
+            photo without one, but in other letters or in another folder.
+
+    Example:
+        >>> boxes = read_yolo_folder("coco128/images", "coco128/labels")  # doctest: +SKIP
+        >>> boxes["000000000009.jpg"].labels[0]  # doctest: +SKIP
+        'bowl'
+    """
+    photos, texts = Path(images).expanduser(), Path(labels).expanduser()
+    inside = [path.relative_to(photos) for path in sorted(photos.rglob("*")) if path.suffix.lower() in PHOTO_SUFFIXES]
+    labelled = {path: texts / path.with_suffix(".txt") for path in inside}
+    labelled = {path: text for path, text in labelled.items() if text.is_file()}
+    if not labelled:
+        raise InputError(
+            f"none of the {len(inside)} photos in {str(images)!r} has a label file in {str(labels)!r}: "
+            "give both folders of one data set"
+        )
+    _tell_strays(texts, set(labelled.values()), [path for path in inside if path not in labelled])
+    return {
+        path.as_posix(): read_yolo_labels(labelled[path], upright_size(photos / path), names)
+        if path in labelled
+        else Boxes(source="data set")
+        for path in inside
+    }
+
+
+def _tell_strays(texts: Path, used: set[Path], unlabelled: Sequence[Path]) -> None:
+    """Warn of label files of no photo; refuse one that bears the name of a photo that has none."""
+    strays = sorted(path for path in texts.rglob("*.txt") if path not in used and path.name != CLASSES)
+    lost = {path.stem.casefold(): path for path in unlabelled}
+    for stray in strays:
+        photo = lost.get(stray.stem.casefold())
+        if photo is not None:
+            raise InputError(
+                f"label file {str(stray)!r} belongs to no photo, and the photo {photo.as_posix()!r} has none: give "
+                "both the same name in the same letters, and the same place in their folders"
+            )
+    if strays:
+        warnings.warn(
+            f"{len(strays)} label files in {str(texts)!r} were not read, as they belong to no photo, such as "
+            f"{strays[0].name!r}",
+            stacklevel=3,
+        )
+
+
+def _refuse_twice(path: str | Path, what: str, key: str, items: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse two rows of one id or name, as one would stand for the other without a word."""
+    times = Counter(item[key] for item in items)
+    if twice := [value for value, count in times.items() if count > 1]:
+        raise InputError(f"{str(path)!r} has the {what} {key} {twice[0]!r} twice: give each {what} one of its own")
+
+
+def _category_name(path: str | Path, item: Mapping[str, Any]) -> str:
+    name = item["name"]
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(
+            f"category {item['id']!r} of {str(path)!r} has the name {name!r}: give it a name in words, as questions "
+            "are asked with it"
+        )
+    return name
+
+
+def _known(where: str, what: str, item: Mapping[str, Any], known: Mapping[Any, Any]) -> Any:
+    """What an annotation refers to by `image_id` or `category_id`."""
+    if f"{what}_id" not in item:
+        raise InputError(f"{where} has no {what}_id: give it the id of its {what}")
+    number = item[f"{what}_id"]
+    if number not in known:
+        raise InputError(f"{where} has the {what}_id {number!r}, and no {what} has this id: correct it, or add it")
+    return known[number]
+
+
+def _boxes_of(where: str, bbox: Any, label: str, photo: tuple[str, tuple[int, int]]) -> list[Box]:
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(value) in (int, float) for value in bbox):
+        raise InputError(f"{where} has the bbox {bbox!r:.80}: give four numbers, x, y, width and height in pixels")
+    x, y, width, height = bbox
+    name, size = photo
+    return boxes_within(label, (x, y, x + width, y + height), size, f"{where}, {name}")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r} can not be read as JSON ({error}): give a COCO instances file") from error
+
+
+def _present(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """The photos that lie in a folder; refuses one that has another size than its boxes were drawn in.
+
+    A name that leads out of the folder is refused, whether anything lies there or not.
+    """
+    outside = [name for name in sizes if not stays_inside(name)]
+    if outside:
+        raise InputError(
+            f"{len(outside)} of {len(sizes)} photos of the file lie outside {str(folder)!r}, such as {outside[0]!r}: "
+            "write their names from that folder on"
+        )
+    there = [name for name in sizes if (folder / name).is_file()]
+    if not there:
+        raise InputError(f"none of the {len(sizes)} photos of the file lies in {str(folder)!r}: give their folder")
+    for name in there:
+        size = upright_size(folder / name)
+        if size != tuple(sizes[name]):
+            raise InputError(
+                f"{str(folder / name)!r} is {size[0]} x {size[1]} pixels upright and its boxes were drawn in "
+                f"{sizes[name][0]} x {sizes[name][1]}: give the photos that belong to the boxes"
+            )
+    return there

@@ -1,0 +1,1 @@
+"""Overlap: does attention lie where the objects are."""

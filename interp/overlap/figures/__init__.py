@@ -1,0 +1,1 @@
+"""The figures of overlap: by layer, against nulls, against answers."""

@@ -1,0 +1,244 @@
+"""Figures of an overlap study: right and wrong answers apart, how far above each null, and what was found at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.errors import InputError
+from interp.overlap.study.means import (
+    NULLS,
+    defined,
+    groups_of,
+    head_mean,
+    mean_of_known,
+    mean_over_groups,
+    nulls_of,
+    ratio_over_groups,
+    right_of,
+)
+from interp.plots.style import (
+    INK,
+    PALETTE,
+    SHADE,
+    draw_band,
+    layer_axis,
+    legend_below,
+    line_colours,
+    name_layers,
+    new_axes,
+    tidy,
+)
+from interp.stats.intervals import wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from interp.overlap.study.result import OverlapStudy
+
+MEASURES = {
+    "cosine": "cosine of attention and boxes",
+    "mass": "attention mass in the boxes",
+    "lift": "mass in the boxes / mass of even attention",
+    "hit": "pointing game, share of hits",
+    "hit_near": "pointing game within one token, share of hits",
+    "auroc": "pixel AUROC of attention against the boxes",
+    "precision": "average precision of attention against the boxes",
+    "nss": "normalised scanpath saliency in the boxes",
+    "distance": "centroid to the boxes' centre / diagonal",
+    "spatial_entropy": "spatial entropy of the map (nats)",
+    "peaks": "peaks of the map",
+}
+"""What each measure is called along an axis."""
+
+
+NORMALISED = {
+    "image": "attention sums to one over the image",
+    "keys": "attention as a share of all keys",
+    "no-sinks": "attention sums to one over the image, sinks out",
+    "relative": "attention relative to a neutral prompt",
+}
+"""What each normalisation is called along an axis."""
+
+FOUND = {"both": "both objects", "one": "one object", "none": "none"}
+"""What each outcome of the detector is called."""
+
+RIGHT, WRONG = PALETTE[0], PALETTE[1]
+_RATIOS = ("cosine", "mass", "hit", "hit_near", "precision")
+_DASHES = ((0, (1, 1.2)), (0, (5, 1.6)), (0, (5, 1.5, 1, 1.5)), (0, (2.5, 1.2)), (0, (7, 2, 1, 2, 1, 2)))
+
+
+def plot_overlap_by_answer(
+    study: OverlapStudy,
+    ax: Axes | None = None,
+    *,
+    measure: str = "cosine",
+    region: str = "union",
+    normalisation: str = "image",
+    seed: int = 0,
+    level: float = 0.95,
+) -> Axes:
+    """Draw a measure of head-mean attention by layer for right and for wrong answers, with every null of the study.
+
+    Bands are bootstrap intervals of the means over groups (object pairs, photos) where samples share them, and over
+    samples otherwise. Nulls are means over all samples that are drawn. Samples in which the measure is not defined (no
+    box, or none that the model saw) are left out and counted.
+
+    Args:
+        study: what was measured.
+        ax: where to draw; made if None.
+        measure: which one, such as `mass`.
+        region: of which boxes.
+        normalisation: of the attention.
+        seed: of the bootstrap.
+        level: coverage of the bands.
+
+    Example:
+        >>> plot_overlap_by_answer(study, measure="mass").figure.savefig("mass.png")
+
+    Raises:
+        InputError: the study is empty, or has no such measure, region or normalisation.
+    """
+    values = head_mean(study, measure, region=region, normalisation=normalisation)
+    right, groups, known = right_of(study.samples), groups_of(study.samples), defined(study, values)
+    ax = new_axes(ax, (6.6, 4.6))
+    layers = np.arange(values.shape[1])
+    for name, own, colour in (("right", right, RIGHT), ("wrong", ~right, WRONG)):
+        kept = own & known
+        lost = int((own & ~known).sum())
+        label = f"{name} answers (n = {int(kept.sum())}{f', {lost} undefined left out' if lost else ''})"
+        ax.plot([], [], color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
+        if kept.any():
+            around = mean_over_groups(values[kept], groups[kept], seed=seed, level=level)
+            ax.plot(layers, around.estimate, color=colour, linewidth=1.8, marker="o", markersize=3.2)
+            draw_band(ax, layers, (around.low, around.high), colour)
+    for name, null in nulls_of(study, measure, region=region, normalisation=normalisation).items():
+        means = mean_of_known(null[known])
+        style: dict[str, Any] = {"color": _null_colour(name), "linestyle": _dash(name), "marker": ".", "markersize": 3}
+        ax.plot(layers, means, linewidth=1.3, label=NULLS.get(name, name), **style)
+    shade = layer_axis(ax, values.shape[1])
+    if measure in ("hit", "hit_near"):
+        ax.set_ylim(0, 1.02)
+    title = f"Overlap by answer: {_of_region(region)}, head mean"
+    tidy(ax, title=title, x=name_layers(values.shape[1]), y=name_axis(measure, normalisation))
+    legend_below(ax, shade)
+    return ax
+
+
+def plot_lift_by_layer(
+    study: OverlapStudy,
+    ax: Axes | None = None,
+    *,
+    measure: str = "mass",
+    region: str = "union",
+    normalisation: str = "image",
+    seed: int = 0,
+    level: float = 0.95,
+) -> Axes:
+    """Draw how many times more overlap there is than under each null, by layer, head mean; one is no more than it.
+
+    The mean over samples divided by the null's mean over the same samples; both are drawn together in the bootstrap,
+    which draws whole groups where samples share them.
+
+    Args:
+        study: what was measured.
+        ax: where to draw; made if None.
+        measure: one that is zero where nothing overlaps: `cosine`, `mass`, `hit`, `hit_near` or `precision`.
+        region: of which boxes.
+        normalisation: of the attention.
+        seed: of the bootstrap.
+        level: coverage of the bands.
+
+    Example:
+        >>> plot_lift_by_layer(study, measure="mass")
+
+    Raises:
+        InputError: the measure has no natural zero or the study no null for it, or there is nothing to draw.
+    """
+    if measure not in _RATIOS or region not in ("first", "second", "union"):
+        raise InputError(
+            f"a ratio of {measure!r} of {region!r} to its null says nothing: use one of {', '.join(_RATIOS)}, of the "
+            "first or second object or of the union"
+        )
+    values = head_mean(study, measure, region=region, normalisation=normalisation)
+    nulls = nulls_of(study, measure, region=region, normalisation=normalisation)
+    known, groups = defined(study, values), groups_of(study.samples)
+    if not nulls or not known.any():
+        raise InputError(f"the study has no null of {measure!r}, or no sample in which it is defined: measure these")
+    ax = new_axes(ax, (6.6, 4.4))
+    layers = np.arange(values.shape[1])
+    for (name, null), colour in zip(nulls.items(), line_colours(len(nulls)), strict=True):
+        kept = known & defined(study, null)
+        around = ratio_over_groups(values[kept], null[kept], groups[kept], seed=seed, level=level)
+        label = f"against {NULLS.get(name, name)}"
+        ax.plot(layers, around.estimate, color=colour, linewidth=1.6, marker="o", markersize=3, label=label)
+        draw_band(ax, layers, (around.low, around.high), colour)
+    ax.axhline(1, color=INK, linewidth=1, linestyle="--", label="no more than the null")
+    shade = layer_axis(ax, values.shape[1])
+    ax.set_ylim(bottom=0)
+    title = f"Overlap over its nulls: {_of_region(region)}, head mean (n = {int(known.sum())})"
+    tidy(ax, title=title, x=name_layers(values.shape[1]), y=f"ratio to the null:\n{name_axis(measure, normalisation)}")
+    legend_below(ax, shade)
+    return ax
+
+
+def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float = 0.95) -> Axes:
+    """Draw in how many samples the objects were found, over all answers and over the right and the wrong ones.
+
+    Where wrong answers lack boxes more often than right ones, what is left to compare is a selection.
+
+    Args:
+        samples: one row per sample, with columns `found` (`both`, `one` or `none`) and, if wanted, `right`.
+        ax: where to draw; made if None.
+        level: coverage of Wilson's intervals, which take samples as independent.
+
+    Example:
+        >>> plot_coverage(study.samples)
+
+    Raises:
+        InputError: the table is empty, lacks `found`, or holds another word.
+    """
+    if "found" not in samples or not len(samples) or not samples["found"].isin(list(FOUND)).all():
+        raise InputError(f"{len(samples)} samples without a found of {', '.join(FOUND)}: give one row per sample")
+    found = samples["found"].to_numpy(dtype=object)
+    parts: list[tuple[str, np.ndarray, str]] = [("all answers", np.ones(len(samples), dtype=bool), INK)]
+    if "right" in samples:
+        right = right_of(samples)
+        parts += [("right answers", right, RIGHT), ("wrong answers", ~right, WRONG)]
+    ax = new_axes(ax, (6.6, 3.4))
+    for place, (name, own, colour) in enumerate(parts):
+        shares = [wilson(int((found[own] == kind).sum()), int(own.sum()), level) for kind in FOUND]
+        x = np.arange(len(FOUND)) + 0.18 * (place - (len(parts) - 1) / 2)
+        middle = np.array([one.estimate for one in shares])
+        ends = np.abs(np.array([[one.low, one.high] for one in shares]).T - middle)
+        label = f"{name} (n = {int(own.sum())})"
+        ax.errorbar(x, middle, yerr=ends, fmt="o", color=colour, markersize=5, elinewidth=1.4, label=label)
+    ax.set_xticks(range(len(FOUND)), [f"{name}\nn = {(found == kind).sum()}" for kind, name in FOUND.items()])
+    ax.set_xlim(-0.5, len(FOUND) - 0.5)
+    for edge in range(1, len(FOUND)):
+        ax.axvline(edge - 0.5, color=SHADE, linewidth=0.8)
+    ax.set_ylim(-0.02, 1.02)
+    ax.yaxis.set_major_formatter("{x:.0%}")
+    tidy(ax, title="Objects of the question that were found", y=f"share of samples,\n{level:.0%} Wilson interval")
+    legend_below(ax, columns=3)
+    return ax
+
+
+def name_axis(measure: str, normalisation: str) -> str:
+    """A measure and the normalisation of its attention, in two lines."""
+    return f"{MEASURES.get(measure, measure)}\n({NORMALISED.get(normalisation, normalisation)})"
+
+
+def _of_region(region: str) -> str:
+    """Which boxes, in words."""
+    return "boxes of the objects" if region == "union" else region.replace("minus", "object minus") + " object"
+
+
+def _null_colour(null: str) -> str:
+    return "#5c5c5c" if null == "even" else PALETTE[1 + list(NULLS).index(null)]
+
+
+def _dash(null: str) -> Any:
+    return _DASHES[list(NULLS).index(null) % len(_DASHES)]

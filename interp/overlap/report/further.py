@@ -1,0 +1,75 @@
+"""What an overlap study's report says of further maps: rows through the vision tower, and the tower's own attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from interp.overlap.report.sentences import association_says, ended, null_says, p_value
+from interp.overlap.study.vision import TWO_STAGE, VISION
+from interp.report.page import Section
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from interp.overlap.study.examine import OverlapAnalysis
+    from interp.overlap.study.result import OverlapStudy
+
+_NULLS_BY_LAYER = 2  # beside each layer, as a page has room for no more; above_nulls.csv has them all
+
+_FURTHER = {
+    TWO_STAGE: (
+        "The rows seen through the vision tower",
+        "The same rows, over the patches of the photo that fed each image token, by attention roll-out through "
+        "{through} blocks of the vision tower. Roll-out follows attention alone and knows nothing of values and MLPs: "
+        "a map through it is a hypothesis. Layers are the language model's.",
+    ),
+    VISION: (
+        "Where the vision tower looks",
+        "The attention of the patches that image tokens are made of, in the {blocks} blocks of the tower before what "
+        "the language model receives. It is the same whatever is asked, so it can go with right answers only by what "
+        "the photos are like. Layers are the vision tower's, of {n_layers}; the paper names none of them.",
+    ),
+}
+"""What the sections of further maps are called, and what their maps are."""
+
+
+def sections_of_further_maps(study: OverlapStudy, analysis: OverlapAnalysis) -> list[Section]:
+    """What other maps say, each by its own layers."""
+    found = []
+    for maps, own in analysis.further.items():
+        title, text = _FURTHER[maps]
+        seen = study.of(maps)
+        told = (
+            text.format(through=seen.settings.get("through"), blocks=len(seen.layers), n_layers=seen.n_layers),
+            f"Measured is the {own.measure} with the region '{own.region}', in the normalisation "
+            f"'{own.normalisation}', and against nulls the {own.above_measure}.",
+            *(null_says(null, gain, ()) for null, gain in own.above.items()),
+            association_says(own.pooled, "over all pairs", own.measure),
+            association_says(own.within, "inside relations", own.measure),
+        )
+        found.append(Section(title, told, table=_by_layer(own, seen.layers)))
+    return found
+
+
+def _by_layer(analysis: OverlapAnalysis, layers: Sequence[int]) -> pd.DataFrame:
+    """The head mean by layer: how far above the first nulls, and whether it goes with right answers."""
+    import pandas as pd
+
+    within, rows = analysis.within, []
+    for layer in layers:
+        gains = {
+            f"{analysis.above_measure} above {null}": (gain.estimate[layer], gain.low[layer], gain.high[layer])
+            for null, gain in list(analysis.above.items())[:_NULLS_BY_LAYER]
+        }
+        rows.append(
+            {"layer": str(layer)}
+            | {name: ended(*ends, signed=True) for name, ends in gains.items()}
+            | {
+                "AUROC inside relations": ended(
+                    *(getattr(within, name)[layer, -1] for name in ("auroc", "low", "high"))
+                )
+            }
+            | {"corrected p": p_value(within.p_max[layer, -1])}
+        )
+    return pd.DataFrame(rows)

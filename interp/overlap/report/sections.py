@@ -1,0 +1,355 @@
+"""The sections of an overlap study's report: what each number is, its null, and what it does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interp.layers import paper_layers
+from interp.overlap.report.further import sections_of_further_maps
+from interp.overlap.report.sentences import (
+    NOTHING,
+    SIGNIFICANT,
+    association_says,
+    ended,
+    layers_say,
+    null_says,
+    p_value,
+    partial_says,
+    percent,
+)
+from interp.report.page import Section
+from interp.stats.intervals import wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from interp.overlap.study.examine import OverlapAnalysis
+    from interp.overlap.study.result import OverlapStudy
+    from interp.stats.association import Association
+
+FEW = 10
+"""Right or wrong answers below which the page says that there are few."""
+
+COVERED = 0.8
+"""Share of samples with all their boxes below which the page says so first."""
+
+NOT_AT_HAND = "Not drawn: the model or the photos were not at hand when this report was written."
+_MOST_CELLS = 12  # heads in a table
+_MOST_LABELS = 10  # objects in a table
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What the figures of photos show.
+
+    Attributes:
+        told: why there are none; empty where they are.
+        layer: of the gallery's maps.
+        measure: by which its samples were chosen.
+        path_of: the sample of the path, and which kind of case it is; empty where there is none.
+    """
+
+    told: str
+    layer: int = 0
+    measure: str = ""
+    path_of: str = ""
+
+
+def lead(study: OverlapStudy, analysis: OverlapAnalysis) -> str:
+    """The main result in one paragraph."""
+    n, dataset = len(study.samples), _dataset(study)
+    asked = f"{n} question{'' if n == 1 else 's'}{f' of {dataset}' if dataset else ''}"
+    by = study.settings.get("model", "a model")
+    said = association_says(analysis.within, "inside relations", analysis.measure)
+    return f"{asked}, answered by {by}; right: {percent(analysis.accuracy)}. {said}"
+
+
+def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: str | None) -> list[str]:
+    """What a reader has to know before any number; nothing where nothing is amiss."""
+    right, n = int(study.right.sum()), len(study.samples)
+    complete = wilson(int(study.samples["complete"].sum()), n)
+    found = [f"The model is out of its domain: {out_of_domain}"] if out_of_domain else []
+    if complete.estimate < COVERED:
+        found.append(
+            f"The boxes of all objects are known in only {percent(complete)} of the samples: what is said of attention "
+            "and boxes is said of a selection, which the detector made."
+        )
+    for name, count in (("right", right), ("wrong", n - right)):
+        if not count:
+            found.append(f"No answer is {name}, so right and wrong answers can not be compared.")
+        elif count < FEW:
+            are = "answer is" if count == 1 else "answers are"
+            found.append(f"Only {count} {are} {name}: that no difference is found means little.")
+    if analysis.within.skipped and right and n - right:
+        names = ", ".join(analysis.within.skipped)
+        found.append(f"All answers are right, or all are wrong, in {names}: these say nothing inside relations.")
+    return found
+
+
+def sections(
+    study: OverlapStudy,
+    analysis: OverlapAnalysis,
+    tables: Mapping[str, pd.DataFrame],
+    figures: Mapping[str, Figure],
+    *,
+    cautions: Sequence[str],
+    photos: Photos,
+) -> list[Section]:
+    """All sections, in order; those that the data do not allow say why, or are not there."""
+    found = [
+        Section("Read this first", tuple(cautions)) if cautions else None,
+        Section("What was asked", _asked(study, analysis)),
+        _coverage(study, tables["coverage"], figures),
+        _agreement(tables.get("agreement")),
+        *_overlap(study, analysis, figures),
+        _association(analysis, figures),
+        *_heads(analysis, figures),
+        *sections_of_further_maps(study, analysis),
+        Section("The paper's layers and the best ones", _layers(analysis)),
+        _partial(analysis, figures),
+        *_photos(study, photos, figures),
+        Section("What was tried, and what it was corrected for", _tried(study, analysis)),
+        Section("What these maps do not show", _NOT_SHOWN),
+    ]
+    return [section for section in found if section is not None]
+
+
+def _asked(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
+    """Numbers of answers, and what the words of the page mean."""
+    right, n = int(study.right.sum()), len(study.samples)
+    return (
+        f"{right} of {n} answers are right, {percent(analysis.accuracy)} (Wilson's interval). An answer is right when "
+        "the option that it names first is the right one; one that names none is wrong.",
+        f"Overlap is here the {analysis.measure} of attention with the region '{analysis.region}', in the "
+        f"normalisation '{analysis.normalisation}'. Attention is that of the last prompt row, from which the first "
+        "word of the answer is read. The head mean averages the weights over heads before anything is measured. Layers "
+        "and heads are counted from 0.",
+        "All intervals are 95 %. Those of means and AUROCs are bootstraps, which draw whole groups (object pairs, "
+        "photos) where samples share them.",
+    )
+
+
+def _coverage(study: OverlapStudy, coverage: pd.DataFrame, figures: Mapping[str, Figure]) -> Section:
+    """How many boxes there are."""
+    import pandas as pd
+
+    rows = [
+        {"relation": line.relation or NOTHING, "n": line.n, "both": line.both, "one": line.one, "none": line.none,
+         "complete": f"{100 * line.share:.1f} % [{100 * line.low:.1f}, {100 * line.high:.1f}]"}
+        for line in coverage.itertuples()
+    ]  # fmt: skip
+    text: tuple[str, ...] = (
+        "Where an object that is asked about has no box, nothing is measured of all objects together, and the sample "
+        "drops out of what follows. If wrong answers lose more samples than right ones, those that stay are a "
+        "selection. Complete: every object that is asked about has a box; of a question about one object, 'one' is "
+        "all, so the figure also tells questions about one and about two objects apart.",
+    )
+    if hidden := int((study.samples["complete"] & ~study.samples["visible"]).sum()):
+        samples = "1 sample" if hidden == 1 else f"{hidden} samples"
+        text += (f"In {samples} an object lies wholly outside of what the model saw of the photo: left out as well.",)
+    caption = "Share of samples by the number of objects with a box. Wilson's intervals take samples as independent."
+    return Section("Were the objects found?", text, figures["coverage"], caption, pd.DataFrame(rows))
+
+
+def _agreement(agreed: pd.DataFrame | None) -> Section | None:
+    """How well a detector's boxes are those of the data set, where it has some."""
+    if agreed is None:
+        return None
+    shown = agreed.head(1 + _MOST_LABELS)
+    columns = {
+        "object": shown["label"],
+        "true boxes": shown["n_truth"],
+        "found": shown["n_found"],
+        "recall": [ended(line.recall, line.recall_low, line.recall_high) for line in shown.itertuples()],
+        "precision": [ended(line.precision, line.precision_low, line.precision_high) for line in shown.itertuples()],
+        "mean IoU": [f"{value:.2f}" if value == value else "" for value in shown["mean_iou"]],
+    }
+    more = len(agreed) - len(shown)
+    text = (
+        "Boxes of the objects that are asked about, against the data set's own: a box counts as found if its "
+        "intersection over union (IoU) with a true one is 0.5 or more. Wilson's intervals take boxes as independent."
+        + (f" Of the names, the {_MOST_LABELS} most frequent; {more} more stand in agreement.csv." if more else ""),
+    )
+    return Section("Does the detector agree with the data set?", text, table=shown.assign(**columns)[list(columns)])
+
+
+def _overlap(study: OverlapStudy, analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> list[Section]:
+    """Whether attention lies on the objects at all."""
+    layers = [layer for layer in paper_layers(study.n_layers) if layer in study.layers]
+    text = (
+        f"The {analysis.above_measure} of the head mean less that under each null, mean over samples; 'more' and "
+        "'less' are where the layer's own interval leaves out zero, not corrected for the number of layers. Numbers "
+        "are of the paper's layers.",
+        *(null_says(null, gain, layers) for null, gain in analysis.above.items()),
+    )
+    caption = "Mean over right and over wrong answers with bands of 95 %; dashed and dotted lines are the nulls."
+    found = [Section("Does attention lie on the objects?", text, figures["overlap_by_answer"], caption)]
+    if "lift" in figures:
+        told = ("How many times the null's mean the overlap is; one is no more than the null.",)
+        bands = "Bands are bootstraps of 95 %."
+        found.append(Section("How many times more than each null", told, figures["lift"], bands))
+    return found
+
+
+def _association(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Section:
+    """Whether overlap goes with right answers."""
+    text = (
+        f"AUROC: how often the {analysis.measure} of a right answer is higher than that of a wrong one, ties counting "
+        "half; 0.5 says nothing, and below it a higher one goes with wrong answers. Over all pairs it can be a "
+        "detector of the relation, where relations differ both in how often they are answered rightly and in how boxes "
+        "lie. Inside relations only pairs of one relation and as many objects are compared.",
+        association_says(analysis.pooled, "over all pairs", analysis.measure),
+        association_says(analysis.within, "inside relations", analysis.measure),
+    )
+    caption = (
+        "AUROC of the head mean by layer with its interval; grey, what shuffled answers give. Filled marks have a "
+        f"corrected p below {SIGNIFICANT:g}."
+    )
+    return Section("Does overlap go with right answers?", text, figures["auroc"], caption)
+
+
+def _heads(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> list[Section]:
+    """Single heads: the mean overlap, and the AUROC with the cells that survive."""
+    found = []
+    if "overlap_by_head" in figures:
+        caption = f"Mean {analysis.measure} over samples by layer and head; the head mean at the right."
+        found.append(Section("Which heads look at the objects", (), figures["overlap_by_head"], caption))
+    for name, one, where in (
+        ("auroc_by_head", analysis.pooled, "over all pairs"),
+        ("auroc_by_head_within", analysis.within, "inside relations"),
+    ):
+        if name in figures:
+            text, table = _surviving(one)
+            caption = (
+                f"AUROC {where}; red above one half (more in right answers), blue below (more in wrong answers). Dots "
+                f"have a corrected p below {SIGNIFICANT:g}."
+            )
+            found.append(Section(f"Single heads, {where}", (text,), figures[name], caption, table))
+    return found
+
+
+def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
+    """How many cells survive the correction, and the farthest of them."""
+    table = found.to_dataframe()
+    tested = table[table["auroc"].notna()]
+    kept = tested[tested["p_max"] < SIGNIFICANT]
+    count = f"Of {len(tested)} layers and heads (the head means among them)"
+    if kept.empty:
+        return f"{count}, none differs from chance after the correction.", None
+    order = (kept["auroc"] - 0.5).abs().sort_values(ascending=False, kind="stable").index[:_MOST_CELLS]
+    more = f" The {_MOST_CELLS} farthest from one half:" if len(kept) > _MOST_CELLS else ""
+    rows = kept.loc[order]
+    columns = {
+        "layer": rows["layer"].astype(str),
+        "head": ["mean" if head < 0 else str(head) for head in rows["head"]],
+        "AUROC": [ended(line.auroc, line.low, line.high) for line in rows.itertuples()],
+        "with shuffled answers": [ended(line.null_mean, line.null_low, line.null_high) for line in rows.itertuples()],
+        "p": [p_value(p) for p in rows["p"]],
+        "corrected p": [p_value(p) for p in rows["p_max"]],
+    }
+    differ = "differs" if len(kept) == 1 else "differ"
+    said = f"{count}, {len(kept)} {differ} from chance after the correction.{more}"
+    return said, rows.assign(**columns)[list(columns)]
+
+
+def _layers(analysis: OverlapAnalysis) -> tuple[str, ...]:
+    """The paper's layers against the best."""
+    if analysis.layers is None:
+        return ("Not compared. " + " ".join(line for line in analysis.told if "best layers" in line),)
+    return (
+        "Inside relations, head mean. The best of many layers looks better than it is on the samples that chose it, so "
+        "it is chosen on some samples and scored on others, over and over. An AUROC far below one half tells right "
+        "from wrong answers as well as one far above, with the other sign: the best is the farthest from one half, and "
+        "which way it goes is learnt with the choice. Here AUROCs are counted that way: above one half it holds on "
+        "the samples that did not choose, and below one half it turns round.",
+        layers_say(analysis.layers, analysis.measure),
+    )
+
+
+def _partial(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Section:
+    """Overlap beside what else may tell right from wrong answers."""
+    title = "Other things equal"
+    if analysis.partial is None:
+        return Section(title, ("Not computed. " + " ".join(line for line in analysis.told if "beside" in line),))
+    text = (
+        "Logistic regression of right answers on the overlap of the head mean, alone and beside other columns, layer "
+        "by layer. The relation is among them: where relations differ both in how often they are answered rightly and "
+        "in how their boxes lie, overlap alone can stand for the relation. Zero is no effect.",
+        partial_says(analysis.partial, analysis.measure),
+    )
+    caption = "Log odds ratio of a right answer for one standard deviation of overlap; bootstrap intervals of 95 %."
+    return Section(title, text, figures.get("partial_effect"), caption)
+
+
+def _photos(study: OverlapStudy, photos: Photos, figures: Mapping[str, Figure]) -> list[Section]:
+    """The gallery and the path."""
+    title = "Telling samples"
+    if "gallery" not in figures:
+        return [Section(title, (photos.told,))]
+    paper = photos.layer in paper_layers(study.n_layers)
+    named = "the first of the paper's layers that was measured" if paper else "the first layer that was measured"
+    text = (
+        f"Chosen by {photos.measure} in layer {photos.layer} (0-based), {named}, and by whether the answer is right; "
+        "not by how the maps look. A few samples show what can be the case, not what usually is.",
+    )
+    found = [Section(title, text, figures["gallery"], "Attention of the head mean over the photo, all on one scale.")]
+    if "path" in figures:
+        told = (f"{photos.path_of}. The file path.gif beside this page shows the same layer by layer.",)
+        caption = "The attention's centroid over the layers, and the share of the image's attention on each object."
+        found.append(Section("The path of attention in one photo", told, figures["path"], caption))
+    return found
+
+
+def _tried(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
+    """How many cells were tested, by what, and what was not."""
+    cells = int(np.isfinite(analysis.pooled.auroc).sum())
+    return (
+        f"{cells} cells (layers, heads and head means) were tested over all pairs, and "
+        f"{int(np.isfinite(analysis.within.auroc).sum())} inside relations. Corrected p is family-wise, from the "
+        "farthest of all cells in each shuffle of the answers: if nothing went with right answers, any cell below "
+        f"{SIGNIFICANT:g} would be seen in {SIGNIFICANT:.0%} of studies. The two families are not corrected for each "
+        "other, nor for other maps, measures, regions and normalisations that somebody may look at.",
+        "Answers are shuffled inside relations, and between groups of like make-up where samples have groups: "
+        f"{analysis.within.movable} of {len(study.samples)} samples can change their mark that way. Where few can, no "
+        "p can be small.",
+        *_not_told(study, analysis),
+        *analysis.told,
+    )
+
+
+def _not_told(study: OverlapStudy, analysis: OverlapAnalysis) -> list[str]:
+    """What was measured and stands in tables alone."""
+    others = [name for name in study.normalisations if name != analysis.normalisation]
+    if not others:
+        return []
+    none = "no-sinks" in study.normalisations and not study.settings.get("sinks")
+    return [
+        *(["No sink was found, so 'no-sinks' is the same as 'image'."] if none else []),
+        f"This page is about the normalisation '{analysis.normalisation}'. Measured was also {', '.join(others)}: it "
+        f"stands in overlap.parquet, and examine_overlap(read_overlap_study(FOLDER), normalisation='{others[0]}') says "
+        "as much about it as this page.",
+    ]
+
+
+_NOT_SHOWN = (
+    "Attention that lies on an object is not proof that the object was used: what a layer reads from there may be "
+    "thrown away later, and what counts may come by other ways. An association is no cause: a clear photo can make "
+    "both the attention and the answer good. Change the attention to learn whether it matters.",
+    "The maps are of one row, from which the first word of the answer is read; earlier rows may have gathered what it "
+    "needs. An image token of a late layer has itself looked at all tokens before it, and is no longer only the patch "
+    "that it stands for.",
+    "Boxes are what a detector or an annotator drew; the model may need the ground between them just as much. What is "
+    "found here holds for this model, prompt and data set.",
+)
+
+
+def _dataset(study: OverlapStudy) -> str:
+    """The data set's name, if there is one."""
+    names = sorted(set(study.samples["dataset"])) if "dataset" in study.samples else []
+    return Path(str(study.settings.get("dataset") or (names[0] if len(names) == 1 else ""))).name

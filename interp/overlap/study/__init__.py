@@ -1,0 +1,1 @@
+"""The overlap study: over a whole data set, its run and what it says."""

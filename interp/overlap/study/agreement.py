@@ -1,0 +1,56 @@
+"""Agreement of a study's detector with the boxes that its data set brings: how often, and how well, it finds them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from interp.detect.agreement import agreement
+from interp.image.boxes import Box, Boxes
+from interp.objects.sample import ROLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from interp.overlap.study.result import OverlapStudy
+
+
+def detector_agreement(study: OverlapStudy, *, iou: float = 0.5) -> pd.DataFrame | None:
+    """Compare what the detector found of the objects that are asked about with the data set's own boxes of them.
+
+    Only samples whose objects have boxes of their own are compared, each as one photo.
+
+    Args:
+        study: of a detector; one of ground truth has nothing to compare.
+        iou: least intersection over union of a box and a true one that count as the same.
+
+    Returns:
+        The table of `interp.detect.agreement.agreement`, a row for all objects and one for each name; None where the
+        study has no boxes to compare with.
+
+    Example:
+        >>> detector_agreement(study)[["label", "recall", "mean_iou"]].head(1).values.tolist()
+        [['all labels', 0.81, 0.88]]
+
+    Raises:
+        InputError: an `iou` that is not above 0 and at most 1.
+    """
+    if "true_boxes" not in study.samples:
+        return None
+    rows = [row for row in study.samples.to_dict("records") if row["true_boxes"] not in ("", "{}")]
+    if not rows:
+        return None
+    found, truth = (
+        [Boxes(tuple(box for own in boxes_by_role(row, column).values() for box in own)) for row in rows]
+        for column in ("boxes", "true_boxes")
+    )
+    return agreement(found, truth, iou=iou)
+
+
+def boxes_by_role(row: Any, column: str = "boxes") -> dict[str, tuple[Box, ...]]:
+    """The boxes of one sample by role: a study keeps what was found in `boxes`, the data set's own in `true_boxes`."""
+    names = dict(zip(ROLES, str(row["objects"]).split("|"), strict=False))
+    return {
+        role: tuple(Box(names.get(role, role), tuple(corners[:4]), corners[4]) for corners in own)
+        for role, own in json.loads(row[column]).items()
+    }

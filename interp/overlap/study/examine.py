@@ -1,0 +1,263 @@
+"""What an overlap study says: does overlap go with right answers, where, against which null, other things equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.errors import InputError
+from interp.layers import paper_layers
+from interp.numeric import ratio
+from interp.overlap.nulls import NULL_MEASURES, null_column
+from interp.overlap.study.vision import VISION
+from interp.reprs import fits_a_cell
+from interp.stats.association import Association, association
+from interp.stats.clusters import drawn_sums, shared_groups
+from interp.stats.covariates import one_sided
+from interp.stats.intervals import Interval, wilson
+from interp.stats.layer_choice import LayerComparison, compare_layers, direction
+from interp.stats.partial import PartialEffect, partial_effect
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from interp.overlap.study.result import OverlapStudy
+
+NO_RELATION = "(none)"
+DRAWS = 2000
+PER_COLUMN = 4
+"""Right or wrong answers, whichever are fewer, for each column of a regression: with fewer, p is too small."""
+
+BESIDE = {"confidence": "confidence", "area of the boxes": "area_union"}
+"""What overlap is held beside, with the relation: columns of the samples by what they are called."""
+
+
+@fits_a_cell("measure region normalisation accuracy pooled maps")
+@dataclass(frozen=True, eq=False)
+class OverlapAnalysis:
+    """What `examine_overlap` found for one measure, region and normalisation; layers are 0-based.
+
+    Attributes:
+        measure, region, normalisation: of what.
+        accuracy: share of right answers, over all samples, with its Wilson interval.
+        pooled: does it predict right answers, over all pairs of samples; arrays [layer head+1], the head mean last.
+        within: the same over pairs inside one relation, so that what tells relations apart can not pass for overlap.
+        layers: the paper's layers against the best, chosen on other samples; head mean, inside relations.
+        partial: head mean beside confidence, the boxes' area and the relation, [layer].
+        above: of each null, the mean over samples of the measure less the null's, head mean, [layer], with a bootstrap
+            interval over groups; of mass where the measure has no null.
+        above_measure: of which measure `above` is.
+        told: why a part is missing, in sentences.
+        maps: of which maps, such as `rows`.
+        seed: of draws and shuffles.
+        further: what the study's other maps say, by their names.
+    """
+
+    measure: str
+    region: str
+    normalisation: str
+    accuracy: Interval
+    pooled: Association
+    within: Association
+    layers: LayerComparison | None
+    partial: PartialEffect | None
+    above: dict[str, Interval]
+    above_measure: str
+    told: tuple[str, ...]
+    maps: str
+    seed: int = 0
+    further: dict[str, OverlapAnalysis] = field(default_factory=dict)
+
+    def describe(self) -> str:
+        """Say in a few lines what was found.
+
+        Example:
+            >>> print(examine_overlap(study).describe())
+            right: 58.3 % [53.4, 63.0] of 412 answers
+            ...
+        """
+        share = self.accuracy
+        n = self.pooled.n_right + self.pooled.n_wrong
+        lines = [f"right: {share.estimate:.1%} [{share.low:.1%}, {share.high:.1%}] of {n} answers"]
+        name = f"{self.measure} ({self.region}, {self.normalisation}, head mean)"
+        for kind, found in (("over all pairs", self.pooled), ("inside relations", self.within)):
+            lines.append(f"{name} {kind}: {_say_strongest(found)}")
+        if self.layers is not None:
+            lines.append(_say_layers(self.layers, self.measure))
+        for null, gain in self.above.items():
+            lines.append(f"{self.above_measure} less that of {null}: {_say_range(gain)}")
+        lines += self.told
+        for maps, own in self.further.items():
+            lines += [f"{maps}: {line}" for line in own.describe().splitlines()[1:]]
+        return "\n".join(lines)
+
+
+def examine_overlap(
+    study: OverlapStudy,
+    *,
+    measure: str = "cosine",
+    region: str = "union",
+    normalisation: str = "image",
+    seed: int = 0,
+    n_draws: int = 2000,
+) -> OverlapAnalysis:
+    """Does a measure of overlap predict right answers: pooled, inside relations, by layer, beside other things.
+
+    Samples that share a group (an object pair, a photo) are drawn and shuffled together. Inside a relation are samples
+    with the same relation and as many objects: one object in the left half of a photo and one left of another are
+    asked about differently, answered differently well, and have boxes of different size.
+
+    Args:
+        study: what was measured.
+        measure: which one.
+        region: of which boxes.
+        normalisation: of the attention; where other maps of the study do not have it, theirs is the first they have.
+        seed: of draws and shuffles.
+        n_draws: how many of each.
+
+    Example:
+        >>> examine_overlap(study, measure="mass").within.p_max.min()
+
+    Raises:
+        InputError: the study has no such measure, region or normalisation.
+    """
+    scores = study.values(measure, region, normalisation)
+    mean, right = scores[..., -1], study.right
+    relation = relations_of(study.samples)
+    groups = shared_groups(study.samples)
+    draws: dict[str, Any] = {"groups": groups, "seed": seed, "n_draws": n_draws}
+    told: list[str] = []
+
+    def choose() -> LayerComparison:
+        if study.maps == VISION:
+            raise InputError("the paper names no layers of the vision tower")
+        if study.layers != tuple(range(study.n_layers)):
+            raise InputError("not all layers were measured")
+        return compare_layers(mean, right, chosen=paper_layers(study.n_layers), strata=relation, **draws)
+
+    def adjust() -> PartialEffect:
+        other = {said: study.samples[name].to_numpy(dtype=np.float64) for said, name in BESIDE.items()}
+        known = np.isfinite(mean).any(axis=1) & np.isfinite(list(other.values())).all(axis=0)
+        _refuse_few(right[known], relation[known])
+        return partial_effect(mean, right, {**other, "relation": relation}, **draws)
+
+    def examine_further(own: OverlapStudy) -> OverlapAnalysis:
+        known = normalisation if normalisation in own.normalisations else own.normalisations[0]
+        return examine_overlap(own, measure=measure, region=region, normalisation=known, seed=seed, n_draws=n_draws)
+
+    above_measure = measure if measure in NULL_MEASURES else "mass"
+    return OverlapAnalysis(
+        measure=measure,
+        region=region,
+        normalisation=normalisation,
+        accuracy=wilson(int(right.sum()), len(right)),
+        pooled=association(scores, right, n_shuffles=n_draws, **draws),
+        within=association(scores, right, strata=relation, n_shuffles=n_draws, **draws),
+        layers=_unless_refused(choose, "the best layers were not chosen", told),
+        partial=_unless_refused(adjust, "overlap was not held beside confidence, area and relation", told),
+        above=_above(study, above_measure, region, normalisation, groups, seed),
+        above_measure=above_measure,
+        told=tuple(told),
+        maps=study.maps,
+        seed=seed,
+        further={maps: examine_further(own) for maps, own in study.further.items()},
+    )
+
+
+def relations_of(samples: pd.DataFrame) -> np.ndarray:
+    """The relation of each sample, [sample], with the number of objects where questions about one and two are mixed."""
+    relation = samples["relation"].replace("", NO_RELATION)
+    n_objects = samples["objects"].str.count(r"\|") + 1
+    mixed = n_objects.groupby(relation).transform("nunique") > 1
+    said = relation + n_objects.map({1: ", one object", 2: ", two objects"})
+    return relation.where(~mixed, said).to_numpy(dtype=object)
+
+
+def _refuse_few(right: np.ndarray, relation: np.ndarray) -> None:
+    """Refuse a regression with too few right or wrong answers, in relations that have both, for its columns."""
+    kept = ~np.isin(relation, one_sided(relation, right))
+    fewest = min(int(right[kept].sum()), int((~right)[kept].sum()))
+    columns = len(BESIDE) + max(1, len(set(relation[kept])))
+    if fewest < PER_COLUMN * columns:
+        raise InputError(
+            f"in relations with right and wrong answers {fewest} are of the rarer kind, and a regression with "
+            f"{columns} columns needs {PER_COLUMN * columns} or more"
+        )
+
+
+def _above(
+    study: OverlapStudy, measure: str, region: str, normalisation: str, groups: np.ndarray | None, seed: int
+) -> dict[str, Interval]:
+    """The mean of a measure less that of each null, head mean, [layer]; NaN where no two groups have both."""
+    real = study.values(measure, region, normalisation)[..., -1].astype(np.float64)
+    found = {}
+    for null in ("even", *study.nulls):
+        gain = real - study.values(null_column(measure, null), region, normalisation)[..., -1]
+        found[null] = _mean(gain, np.arange(len(gain)) if groups is None else groups, seed)
+    return found
+
+
+def _mean(values: np.ndarray, groups: np.ndarray, seed: int, level: float = 0.95) -> Interval:
+    """The mean over samples that have a value, [layer], with a bootstrap that draws whole groups."""
+    named, known = groups.astype(str), np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    estimate = ratio(filled.sum(axis=0), known.sum(axis=0))
+    if len(np.unique(named)) < 2:
+        return Interval(estimate, np.full_like(estimate, np.nan), np.full_like(estimate, np.nan), level)
+    drawn = ratio(*drawn_sums((filled, known), named, seed=seed, n=DRAWS))
+    low, high = np.full((2, values.shape[1]), np.nan)
+    if (some := np.isfinite(drawn).any(axis=0)).any():
+        low[some], high[some] = np.nanquantile(drawn[:, some], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Interval(estimate, low, high, level, DRAWS)
+
+
+def _unless_refused(measure: Callable[[], Any], what: str, told: list[str]) -> Any:
+    """What a measurement gives; where the data do not allow it, None, and the reason among what is told."""
+    try:
+        return measure()
+    except InputError as error:
+        told.append(f"{what}: {error}.")
+        return None
+
+
+def _say_strongest(found: Association) -> str:
+    """The layer whose AUROC lies farthest from one half."""
+    auroc = np.asarray(found.auroc)[:, -1]
+    if np.isnan(auroc).all():
+        return f"no right answer can be compared with a wrong one ({found.n_right} right, {found.n_wrong} wrong)"
+    layer = int(np.nanargmax(np.abs(auroc - 0.5)))
+    low, high, null_low, null_high, p = (
+        float(np.asarray(getattr(found, name))[layer, -1]) for name in ("low", "high", "null_low", "null_high", "p_max")
+    )
+    return (
+        f"AUROC {auroc[layer]:.3f} [{low:.3f}, {high:.3f}] in layer {layer}, the farthest from one half "
+        f"({'higher' if auroc[layer] > 0.5 else 'lower'} in right answers); shuffled "
+        f"answers give {null_low:.3f} to {null_high:.3f}; p, corrected for all layers and heads, {p:.3g}"
+    )
+
+
+def _say_layers(found: LayerComparison, measure: str) -> str:
+    names = ", ".join(map(str, found.chosen_layers))
+    if np.isnan(found.difference.estimate):
+        return f"the paper's layers ({names}) and the best ones can not be compared inside relations"
+    best, gain = found.best, found.difference
+    return (
+        f"the paper's layers ({names}): AUROC {found.chosen.estimate:.3f} inside relations, taken so that "
+        f"{direction(found.chosen_reversed, measure)}; the best layers, chosen on other samples, {best.estimate:.3f}, "
+        f"taken so that {direction(found.best_reversed, measure)}; difference {gain.estimate:+.3f} [{gain.low:+.3f}, "
+        f"{gain.high:+.3f}]"
+    )
+
+
+def _say_range(gain: Interval) -> str:
+    """The layers in which a difference is the least and the most, each with its interval."""
+    if np.isnan(gain.estimate).all():
+        return "not defined in any layer"
+    ends = (int(np.nanargmin(gain.estimate)), int(np.nanargmax(gain.estimate)))
+    return " to ".join(
+        f"{gain.estimate[layer]:+.3f} [{gain.low[layer]:+.3f}, {gain.high[layer]:+.3f}] in layer {layer}"
+        for layer in dict.fromkeys(ends)
+    )

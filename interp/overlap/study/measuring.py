@@ -1,0 +1,205 @@
+"""The rows of an overlap study: what each sample was asked and answered, and how attention agrees with its boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.maps.fed import feed_tokens
+from interp.maps.trajectory import trajectory
+from interp.objects.sample import ROLES
+from interp.overlap.measures import MAP_MEASURES, MEASURES
+from interp.overlap.normalised import normalised
+from interp.overlap.nulls import (
+    NULL_MEASURES,
+    REGIONS,
+    BoxPool,
+    measure_centre,
+    measure_draws,
+    moved_boxes,
+    null_column,
+)
+from interp.overlap.overlap import overlap
+from interp.overlap.study.roles import Roles, as_text
+from interp.overlap.study.vision import TWO_STAGE, patch_maps
+from interp.study.asking import Asking
+
+if TYPE_CHECKING:
+    from interp.image.grid import ImageGrid
+    from interp.maps.fed import Fed
+    from interp.maps.trajectory import Trajectory
+    from interp.model.generation import GeneratedAttention, Generation
+    from interp.objects.sample import Sample
+    from interp.overlap.overlap import Overlap
+
+UNION, CONTRAST = (REGIONS.index(name) for name in ("union", "first minus second"))
+
+
+@dataclass(frozen=True, eq=False)
+class Measuring:
+    """What a study calls with each batch of samples."""
+
+    asking: Asking
+    places: dict[str, int]
+    roles: list[Roles]
+    pool: BoxPool | None
+    normalisations: tuple[str, ...]
+    layers: tuple[int, ...]
+    nulls: tuple[str, ...]
+    draws: int
+    seed: int
+    sinks: np.ndarray | None
+    also: tuple[str, ...] = ()
+    truth: list[Roles] | None = None
+
+    @property
+    def arrays(self) -> list[str]:
+        """What is measured of each map; the columns of further maps have the map's name in front."""
+        drawn = [null for null in self.nulls if null != "heads"]  # which is drawn from the arrays, afterwards
+        nulls = [null_column(measure, null) for null in drawn for measure in NULL_MEASURES]
+        return [*MEASURES, *MAP_MEASURES, *(null_column(measure, "even") for measure in MEASURES), *nulls]
+
+    def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
+        """One row for each sample of a batch."""
+        answer, rows, inputs = self.asking.answers(samples)
+        neutral: Sequence[np.ndarray | None] = [None] * len(samples)
+        if self.asking.neutral_prompt:
+            neutral = self.asking.neutral(samples)
+        fed: Sequence[Fed | None] = [None] * len(samples)
+        if self.also:
+            fed = feed_tokens(self.asking.vlm, inputs, through=None if TWO_STAGE in self.also else 1)
+        told = _judged(samples, answer)
+        return [
+            [{**told[place], **self._measured(sample, rows[place], inputs.grids[place], neutral[place], fed[place])}]
+            for place, sample in enumerate(samples)
+        ]
+
+    def _measured(
+        self, sample: Sample, row: GeneratedAttention, grid: ImageGrid, neutral: np.ndarray | None, fed: Fed | None
+    ) -> dict[str, Any]:
+        """What was found in one sample, and how the attention agrees with it."""
+        place = self.places[sample.id]
+        roles, layers = self.roles[place], list(self.layers)
+        looked = trajectory(row.pattern[layers][:, :, 0], row.layout, grid, sample_id=sample.id)
+        extra: dict[str, Any] = {"sinks": self.sinks, "neutral": None if neutral is None else neutral[layers]}
+        found = overlap(
+            looked,
+            grid,
+            regions={role: roles.boxes.get(role, ()) for role in ROLES},
+            contrast=ROLES,
+            normalisations=self.normalisations,
+            **extra,
+        )
+        maps = normalised_maps(looked, len(grid), self.normalisations, **extra)
+        arrays = {name: found.measures[name][..., 0] for name in MEASURES}
+        arrays |= {name: found.map_measures[name][..., 0] for name in MAP_MEASURES}
+        arrays |= {null_column(name, "even"): found.even[name][..., 0] for name in MEASURES}
+        arrays |= self._nulls(place, maps, grid)
+        told = _found_columns(roles, found, grid)
+        whole = told["complete"] and told["visible"]
+        columns = self._flat(arrays, roles, whole=whole)
+        if fed is not None:
+            rows = {name: own for name, (own, _) in zip(self.normalisations, maps, strict=True)}
+            further = patch_maps(fed, rows, visible_keys=int(looked.visible_keys[0]), also=self.also)
+            for name, seen in further.items():
+                own = seen.measured(roles.boxes) | self._nulls(place, [(one, None) for one in seen.maps], seen.grid)
+                columns |= {f"{name}_{array}": values for array, values in self._flat(own, roles, whole=whole).items()}
+        truth = {} if self.truth is None else {"true_boxes": as_text(self.truth[place])}
+        return {**told, **truth, **columns}
+
+    def _flat(self, arrays: dict[str, np.ndarray], roles: Roles, *, whole: bool) -> dict[str, np.ndarray]:
+        """Arrays as columns hold them: all objects together need boxes of all, and a difference two sets of boxes."""
+        undefined = [UNION] * (not whole) + [CONTRAST] * roles.shared
+        for region in undefined:
+            for name, values in arrays.items():
+                if name not in MAP_MEASURES:
+                    values[:, region] = np.nan
+        return {name: np.ascontiguousarray(arrays[name], np.float32).ravel() for name in self.arrays}
+
+    def _nulls(
+        self, place: int, several: list[tuple[np.ndarray, np.ndarray | None]], grid: ImageGrid
+    ) -> dict[str, np.ndarray]:
+        """The measures of maps under each null, [normalisation region layer head+1]."""
+        boxes = self.roles[place].boxes
+        drawn: dict[str, list[dict[str, list[Any]]]] = {}
+        if self.pool is not None:
+            drawn["shuffled"] = self.pool.draw(place, draws=self.draws, seed=self.seed)
+        if "moved" in self.nulls:
+            drawn["moved"] = moved_boxes(boxes, grid, place=place, draws=self.draws, seed=self.seed)
+        found = []
+        for maps, kept in several:
+            own = measure_draws(maps, drawn, grid, kept=kept)
+            found.append(own | (measure_centre(maps, boxes, grid, kept=kept) if "centre" in self.nulls else {}))
+        return {name: np.stack([one[name] for one in found]) for name in found[0]}
+
+
+def normalised_maps(
+    looked: Trajectory,
+    n_tokens: int,
+    normalisations: Sequence[str],
+    *,
+    sinks: np.ndarray | None = None,
+    neutral: np.ndarray | None = None,
+) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Maps with the head mean, [layer head+1 token], and which tokens take part, as `overlap` measures them."""
+    found = [one.maps() for one in normalised(looked, n_tokens, normalisations, sinks=sinks, neutral=neutral)]
+    return [(maps[:, :, 0], None if kept is None else kept[:, :, 0]) for maps, kept in found]
+
+
+def _judged(samples: Sequence[Sample], answer: Generation) -> list[dict[str, Any]]:
+    """What each sample asks, and whether its answer is right."""
+    import pandas as pd
+
+    from interp.answers.scoring import score
+
+    asked = pd.DataFrame(
+        {
+            "text": answer.texts,
+            "gold": [sample.answer for sample in samples],
+            "options": [sample.options for sample in samples],
+        }
+    )
+    judged = score(asked)
+    columns = zip(samples, answer.texts, judged["predicted"], judged["correct"], answer.confidence, strict=True)
+    return [
+        {
+            "dataset": str(sample.meta.get("dataset", "")),
+            "photo": "" if hasattr(sample.image, "size") else str(sample.image),
+            "question": sample.question,
+            "relation": sample.relation,
+            "group": sample.group,
+            "gold": sample.answer,
+            "options": "|".join(sample.options),
+            "text": text,
+            "predicted": predicted if isinstance(predicted, str) else None,
+            "right": bool(right),
+            "confidence": float(sure),
+        }
+        for sample, text, predicted, right, sure in columns
+    ]
+
+
+def _found_columns(roles: Roles, found: Overlap, grid: ImageGrid) -> dict[str, Any]:
+    """What was found of the objects, and how much of it the model saw."""
+    area = dict(zip(found.regions, found.area_share.tolist(), strict=True))
+    seen = dict(zip(found.regions, found.coverage.tolist(), strict=True))
+    return {
+        "objects": "|".join(roles.names),
+        "found": roles.found,
+        "complete": len(roles.boxes) == len(roles.names) > 0,
+        "visible": all(seen[role] > 0 for role in roles.boxes),
+        "shared": roles.shared,
+        "n_first": len(roles.first),
+        "n_second": len(roles.second),
+        "area_first": area["first"],
+        "area_second": area["second"],
+        "area_union": area["union"],
+        "seen_union": seen["union"],
+        "boxes": as_text(roles),
+        "width": grid.image_size[0],
+        "height": grid.image_size[1],
+        "unseen_share": grid.unseen_share,
+    }

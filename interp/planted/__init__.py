@@ -1,0 +1,1 @@
+"""Planted models: weights set by hand, so that what each head does is known."""

@@ -1,0 +1,1 @@
+"""Prompts: their words, their tokens, and what each position stands for."""

@@ -1,0 +1,62 @@
+"""Reports: one self-contained HTML page from headings, text, tables and figures."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from interp.reprs import fits_a_cell
+from interp.store.folder import told
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@fits_a_cell()
+@dataclass(frozen=True)
+class Section:
+    """One part of a report.
+
+    Attributes:
+        title: its heading.
+        text: paragraphs of plain text.
+        figure: drawn below the text, with `caption` under it.
+        table: columns as they are to be read; numbers are already text.
+    """
+
+    title: str
+    text: tuple[str, ...] = ()
+    figure: Figure | None = None
+    caption: str = ""
+    table: pd.DataFrame | None = None
+
+
+def render_report(title: str, lead: str, sections: Sequence[Section], settings: dict[str, Any]) -> str:
+    """One HTML page that needs no other file and no network; everything that is text is escaped."""
+    import jinja2
+
+    template = (files("interp.report") / "report.html.jinja").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    parts = [
+        {
+            "title": part.title,
+            "text": part.text,
+            "figure": None if part.figure is None else _as_data_url(part.figure),
+            "caption": part.caption,
+            "columns": [] if part.table is None else [str(column) for column in part.table.columns],
+            "rows": [] if part.table is None else part.table.astype(str).to_numpy().tolist(),
+        }
+        for part in sections
+    ]
+    return environment.from_string(template).render(title=title, lead=lead, sections=parts, settings=told(settings))
+
+
+def _as_data_url(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, bbox_inches="tight")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

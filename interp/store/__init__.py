@@ -1,0 +1,1 @@
+"""Store: files that survive a kill."""

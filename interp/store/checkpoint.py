@@ -1,0 +1,113 @@
+"""Checkpoints: where their files come from, and what of them is never run or read unasked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from interp.errors import ModelError
+from interp.store.names import is_plain_name
+
+PLACE = (
+    "revision",
+    "cache_dir",
+    "token",
+    "local_files_only",
+    "force_download",
+    "proxies",
+    "subfolder",
+    "code_revision",
+)
+"""What says where files come from: configuration, weights and processor are all loaded with it."""
+
+
+def split_options(
+    options: Mapping[str, Any], *, trust_remote_code: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What configuration, weights and processor are all loaded with, and what is for the weights alone.
+
+    Whether a checkpoint's own code may run is always said: transformers asks on standard input where it is not.
+
+    Example:
+        >>> split_options({"token": "hf_...", "attn_implementation": "eager"})
+        ({'trust_remote_code': False, 'token': 'hf_...'}, {'attn_implementation': 'eager'})
+    """
+    shared = {name: value for name, value in options.items() if name in PLACE and value is not None}
+    own = {name: value for name, value in options.items() if name not in PLACE}
+    return {"trust_remote_code": bool(trust_remote_code), **shared}, own
+
+
+def refuse_foreign_shards(place: str, config: Any, shared: Mapping[str, Any], *, variant: str | None = None) -> None:
+    """Refuse an index of weights that names anything but plain safetensors files beside it: those would be unpickled.
+
+    Raises:
+        ModelError: it does, or the index is no index.
+    """
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, cached_file
+
+    usual = SAFE_WEIGHTS_INDEX_NAME if not variant else SAFE_WEIGHTS_INDEX_NAME.replace("index.", f"index.{variant}.")
+    told = getattr(config, "transformers_weights", None)
+    where = {name: shared[name] for name in PLACE if name in shared and name != "code_revision"}
+    quiet = dict.fromkeys((f"_raise_exceptions_for_{what}" for what in ("missing_entries", "connection_errors")), False)
+    found = cached_file(place, told or usual, **where, **quiet) if not told or told.endswith(".index.json") else None
+    if found is None:
+        return
+    try:
+        files = set(json.loads(Path(found).read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{str(found)!r} is no index of weights ({error!r}): give whole files") from error
+    strange = sorted(str(file) for file in files if not _is_shard(file))
+    if strange:
+        raise ModelError(
+            f"the index of weights {Path(found).name!r} of {place!r} names {strange[0]!r}: only safetensors files "
+            "beside it are read, so save the model with save_pretrained, which writes them"
+        )
+
+
+def _is_shard(file: Any) -> bool:
+    return isinstance(file, str) and is_plain_name(file) and file.endswith(".safetensors")
+
+
+def own_code(name: str, error: Exception, *, helps: bool) -> str | None:
+    """What to say where loading failed because files bring Python code of their own; None for any other error.
+
+    Args:
+        name: the checkpoint.
+        error: what transformers raised.
+        helps: whether allowing the code would be of use; a model of a kind that it does not know itself is not.
+    """
+    if "trust_remote_code" not in str(error) and "custom code" not in str(error):
+        return None
+    allow = ", or read that code and, if you trust it, allow it with trust_remote_code=True (--trust-remote-code)"
+    return (
+        f"{name!r} brings Python code of its own, which is not run: use a checkpoint that transformers knows by itself "
+        f"(their names often end in -hf){allow if helps else ''}"
+    )
+
+
+@contextmanager
+def unasked() -> Iterator[None]:
+    """Keep transformers from asking on standard input, and from printing its table of tensors.
+
+    It asks wherever it loads a part and was not told whether to trust code; some of its own calls forget to say so.
+    """
+    from transformers import dynamic_module_utils as dynamic
+    from transformers.utils import logging
+
+    verbosity, patience = logging.get_verbosity(), getattr(dynamic, PATIENCE, None)
+    logging.set_verbosity_error()
+    if patience is not None:
+        setattr(dynamic, PATIENCE, 0)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if patience is not None:
+            setattr(dynamic, PATIENCE, patience)
+
+
+PATIENCE = "TIME_OUT_REMOTE_CODE"
+"""For how many seconds transformers waits for an answer; with 0 it refuses."""

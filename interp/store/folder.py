@@ -1,0 +1,109 @@
+"""Output: a folder that results go into, each file written whole or not at all, and the record that goes with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interp.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class OutputFolder:
+    """A folder for results, proved to be writable before any work is done.
+
+    Example:
+        >>> out = OutputFolder("out/photo")
+        >>> out.write_json("summary.json", {"answer": "Left"})
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Prove that the folder can be written; it is made with the first file, so that a failed run leaves nothing.
+
+        Raises:
+            InputError: it can not be made or written to.
+        """
+        self.path = Path(path).expanduser()
+        try:
+            there = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
+            with tempfile.NamedTemporaryFile(dir=there, prefix=".probe-"):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"output folder {str(path)!r} can not be written ({error.strerror}): name a folder that can, with --out"
+            ) from error
+
+    def write(self, name: str, writer: Callable[[Path], Any]) -> Path:
+        """Let `writer` write a file aside, then move it into place: nobody ever sees half of it."""
+        target = self.path / name
+        aside = ""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle, aside = tempfile.mkstemp(dir=self.path, prefix=".part-", suffix=target.suffix)
+            os.close(handle)
+            writer(Path(aside))
+            os.chmod(aside, 0o644)
+            os.replace(aside, target)
+        except OSError as error:
+            raise InputError(
+                f"{str(target)!r} can not be written ({error.strerror}): free the disk or change --out"
+            ) from error
+        finally:
+            with suppress(OSError):
+                os.unlink(aside)
+        return target
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write UTF-8 text."""
+        return self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write JSON; numbers that are not finite become null."""
+        return self.write_text(name, json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n")
+
+    def write_table(self, name: str, table: pd.DataFrame) -> Path:
+        """Write a table as Parquet."""
+        return self.write(name, lambda path: table.to_parquet(path, index=False))
+
+    def write_figure(self, name: str, figure: Figure, *, dpi: int = 150) -> Path:
+        """Write a figure as PNG."""
+        return self.write(name, lambda path: figure.savefig(path, dpi=dpi, bbox_inches="tight"))
+
+
+def told(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as a report shows them."""
+    return {name: _as_text(value) for name, value in plain(settings).items()}
+
+
+def _as_text(value: Any) -> str:
+    """A setting as it is to be read."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_as_text(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_as_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def plain(value: Any) -> Any:
+    """A value in JSON's own types: arrays as lists, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(item) for item in value), key=str)
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)

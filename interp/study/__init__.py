@@ -1,0 +1,1 @@
+"""Study: any measurement over any data set."""

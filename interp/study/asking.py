@@ -1,0 +1,95 @@
+"""Asking: samples put to a model in batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interp.errors import InputError
+from interp.objects.sample import Sample
+
+if TYPE_CHECKING:
+    from interp.model.generation import GeneratedAttention, Generation
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
+    from interp.prompt.inputs import VLMInputs
+
+
+def prepare_samples(vlm: HookedVLM, samples: Sequence[Sample], prompt: str) -> VLMInputs:
+    """One batch of samples; with `paper`, a sample whose own prompt differs from the usual one is asked with that."""
+    questions, style = questions_of(vlm, samples, prompt)
+    return vlm.prepare([sample.image for sample in samples], questions, prompt=style)
+
+
+def questions_of(vlm: HookedVLM, samples: Sequence[Sample], prompt: str) -> tuple[list[str], str]:
+    """What a batch of samples is asked, and the prompt style that this is written for."""
+    from interp.prompt.templates import paper_prompt
+
+    if prompt != "paper" or not any("paper_prompt" in sample.meta for sample in samples):
+        return [sample.question for sample in samples], prompt
+    image = vlm.family.wrapped_image.format(vlm.processor.image_token)
+    whole = [str(sample.meta.get("paper_prompt", paper_prompt(sample.question))) for sample in samples]
+    return [text.replace("<image>", image) for text in whole], "raw"
+
+
+def batches(samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
+    """Places of the samples that are measured together, always the same for the same samples.
+
+    The longest questions come first: what does not fit into memory fails at once, and the time left is rather
+    promised too long than too short.
+    """
+    order = sorted(range(len(samples)), key=lambda place: -len(samples[place].question))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def refuse_equal_ids(samples: Sequence[Sample]) -> None:
+    """Refuse samples of one id, and what is no sample or has an id that is no text.
+
+    Raises:
+        InputError: there are some.
+    """
+    for place, sample in enumerate(samples):
+        if not isinstance(sample, Sample):
+            raise InputError(f"sample {place + 1} of {len(samples)} is a {type(sample).__name__}: give a Sample")
+        if not isinstance(sample.id, str):
+            raise InputError(f"a sample has the id {sample.id!r}, which is no text: give each an id of its own")
+    double = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
+    if double:
+        raise InputError(
+            f"two samples have the id {double[0]!r}: give each an id of its own"
+            + (f"; {len(double)} ids are not" if len(double) > 1 else "")
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """How samples are asked."""
+
+    vlm: HookedVLM
+    prompt: str
+    max_new_tokens: int
+    neutral_prompt: str | None = None
+
+    def answers(self, samples: Sequence[Sample]) -> tuple[Generation, tuple[GeneratedAttention, ...], VLMInputs]:
+        """Answers, last prompt rows, and what was asked."""
+        inputs = prepare_samples(self.vlm, samples, self.prompt)
+        answer, rows = self.vlm.generate_with_cache(inputs, self.max_new_tokens, query_rows="last")
+        return answer, rows, inputs
+
+    def neutral(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+        """Attention over the image under the neutral prompt, [layer head token] of each sample."""
+        import torch
+
+        inputs = self.vlm.prepare(
+            [sample.image for sample in samples], [self.neutral_prompt or ""] * len(samples), prompt=self.prompt
+        )
+        names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(self.vlm.cfg.n_layers)]
+        with torch.no_grad():
+            _, cache = self.vlm.run_with_cache(inputs, names_filter=names, logits_to_keep=1)
+        rows = np.stack([cache[name][:, :, 0].float().cpu().numpy() for name in names], axis=1)
+        return [own[..., layout.image_positions] for own, layout in zip(rows, inputs.layouts, strict=True)]

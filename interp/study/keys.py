@@ -1,0 +1,68 @@
+"""Keys: by what a sample's photo and content are known again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.errors import InputError
+
+if TYPE_CHECKING:
+    from interp.objects.sample import Sample
+
+
+def photo_keys(samples: Iterable[Sample]) -> list[str]:
+    """The SHA-256 of each sample's photo, by its file's bytes or its pixels: which samples show the same photo.
+
+    Raises:
+        InputError: a photo can not be read.
+    """
+    known: dict[Path, str] = {}
+    return [_picture(sample, known) for sample in samples]
+
+
+def content_key(sample: Sample, known: dict[Path, str] | None = None) -> str:
+    """The SHA-256 of all that a sample asks: texts, objects, plain meta, and the photo's bytes or pixels.
+
+    Args:
+        sample: what is asked.
+        known: the digests of photos that were read before, by path; those that are read now are added.
+    """
+    content = [
+        [sample.id, sample.question, list(sample.options), sample.answer, sample.relation, sample.group],
+        [[thing.name, thing.box and [thing.box.label, thing.box.xyxy]] for thing in sample.objects],
+        {str(name): value for name, value in sample.meta.items() if _is_plain(value)},
+        _picture(sample, {} if known is None else known),
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=lambda item: item.item()).encode()).hexdigest()
+
+
+def _picture(sample: Sample, known: dict[Path, str]) -> str:
+    """The digest of a photo; `known` holds those of files, which samples share."""
+    image: Any = sample.image
+    try:
+        if isinstance(image, (str, Path)):
+            path = Path(image).expanduser()
+            if path not in known:
+                known[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+            return known[path]
+        if hasattr(image, "getpalette"):
+            start = repr((image.size, image.mode, image.getpalette() if image.mode == "P" else None))
+            return hashlib.sha256(start.encode() + image.tobytes()).hexdigest()
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(f"the photo {str(image)!r} of {sample.id!r} can not be read ({why}): give another") from error
+    raise InputError(f"the photo of {sample.id!r} is a {type(image).__name__}: give a PIL image or a path")
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_plain(item) for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, int, float, bool, np.integer, np.floating, np.bool_))

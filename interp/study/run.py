@@ -1,0 +1,302 @@
+"""Study: run a measurement over a data set; what was measured survives a kill, and is never done twice or mixed up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from interp.errors import InputError
+from interp.model.provenance import result_of, resumed, runs_of
+from interp.store.folder import OutputFolder, plain
+from interp.store.shards import Entry, Shards, entries, join, read_shards, write_synced
+from interp.study.asking import batches
+from interp.study.keys import content_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from tqdm import tqdm
+
+    from interp.objects.sample import Sample
+
+FORMAT = 1
+"""Of the folder that a study is kept in; another number can not be read."""
+
+
+def run_study(
+    samples: Sequence[Sample],
+    measure: Callable[[list[Sample]], list[list[dict[str, Any]]]],
+    out: str | Path | None,
+    *,
+    settings: Mapping[str, Any],
+    batch: int = 16,
+    resume: bool = False,
+    progress: bool = True,
+    label: str = "asking",
+    flush_seconds: float = 10.0,
+) -> pd.DataFrame:
+    """Measure every sample once, keep the rows on disk while it goes on, and give them back as one table.
+
+    The folder holds `manifest.json` and `shards/part-*.parquet`. A process that is killed loses at most what it
+    measured in the last `flush_seconds`; resumed, it forms the very same batches, so its table equals that of a run
+    that was never stopped.
+
+    Args:
+        samples: what to measure; each with an id of its own.
+        measure: gets a batch, gives for each of its samples, in order, its rows: at least one, all with the same
+            columns, of plain numbers, texts, booleans, float32 arrays of one axis, or None. Arrays of one column have
+            one length. An `id` in a row must be the sample's.
+        out: the folder; None keeps nothing once the table is made.
+        settings: all that the numbers depend on besides the samples, in JSON's own types, see
+            `interp.model.record.record`; a resumed study must have the same, but for `interp.model.provenance.RUN`: the
+            manifest keeps when and how it was begun, and adds each time that it was gone on with.
+        batch: samples that are measured together; those with questions of like length share a batch.
+        resume: go on with what the folder holds; an empty or missing folder is begun.
+        progress: show a progress bar.
+        label: what the bar says.
+        flush_seconds: the rows are written when so much time has gone by since the last writing, and at the end.
+
+    Returns:
+        Rows in the order of the samples, then as measured: `id`, `key` (the sample's content key), then the measured
+        columns. Gaps are NaN or None; whole numbers and booleans keep their type beside gaps (`Int64`, `boolean`), and
+        each array is an array again, to the bit.
+
+    Raises:
+        InputError: no samples, two with one id, a photo that can not be read, a folder that holds another study or
+            needs `resume`, a damaged shard, or rows that are not as `measure` should give them.
+
+    Example:
+        >>> def lengths(batch):
+        ...     return [[{"letters": len(sample.question)}] for sample in batch]
+        >>> table = run_study(samples, lengths, "out/lengths", settings={"what": "letters"})
+    """
+    _refuse_numbers(samples, batch, flush_seconds)
+    here = _entries(samples)
+    manifest = _manifest(here, settings, batch)
+    with nullcontext(out) if out is not None else _no_folder(resume) as place:
+        folder = OutputFolder(place)
+        shards = Shards(folder.path / "shards")
+        with shards.lock():
+            done = _begin(folder, shards, manifest, resume=resume)
+            _refuse_strangers(folder.path, done, here)
+            left = list(_left(batches(samples, batch), set(done), folder.path))
+            with _bar(len(here), len(done), label, progress) as bar, _kept(shards, told=out is not None):
+                for places in left:
+                    answers = measure([samples[place] for place in places])
+                    shards.add(_checked([here[place] for place in places], answers))
+                    shards.flush(after=flush_seconds)
+                    bar.update(len(places))
+            return read_study(folder.path)[0]
+
+
+def read_study(out: str | Path, *, partial: bool = False) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read what `run_study` has stored: its table and its manifest.
+
+    Args:
+        out: the folder.
+        partial: take a study that is not finished too.
+
+    Raises:
+        InputError: the folder holds no study, a damaged one, or one that is not finished.
+    """
+    folder = Path(out).expanduser()
+    manifest = _read_manifest(folder)
+    tables = read_shards(folder / "shards")
+    done = entries(tables)
+    missing = manifest["samples"] - len(done)
+    if missing and not partial:
+        raise InputError(
+            f"{str(folder)!r} holds {len(done)} of {manifest['samples']} samples: resume it, "
+            "or read what there is with partial=True"
+        )
+    if not missing and _digest(done[place] for place in sorted(done)) != manifest["digest"]:
+        raise InputError(f"the shards in {str(folder)!r} are not those of its manifest: take away what was put there")
+    return join(tables), manifest
+
+
+def with_runs(settings: Mapping[str, Any], *folders: str | Path) -> dict[str, Any]:
+    """Settings with the dates and commands of all runs that studies in these folders were begun and gone on with by."""
+    kept = [_read_manifest(folder)["settings"] for folder in map(Path, folders) if (folder / "manifest.json").exists()]
+    return {**settings, **runs_of(kept)}
+
+
+def refuse_begun(out: str | Path, *, resume: bool) -> None:
+    """Refuse a folder that holds a study which is not to be gone on with, as `run_study` does once it is called.
+
+    Raises:
+        InputError: it holds one, and `resume` is not set.
+    """
+    folder = Path(out).expanduser()
+    if not resume and (folder / "manifest.json").exists():
+        raise InputError(
+            f"{str(folder)!r} holds a study: go on with it by resume=True (--resume), or name another folder"
+        )
+
+
+def _entries(samples: Sequence[Sample]) -> list[Entry]:
+    from interp.study.asking import refuse_equal_ids
+
+    refuse_equal_ids(samples)
+    known: dict[Path, str] = {}
+    return [Entry(place, sample.id, content_key(sample, known)) for place, sample in enumerate(samples)]
+
+
+def _left(batches: Iterable[list[int]], done: set[int], folder: Path) -> Iterator[list[int]]:
+    """The batches that are not stored."""
+    for places in batches:
+        stored = done & set(places)
+        if stored and stored != set(places):
+            raise InputError(f"the shards in {str(folder)!r} hold a part of a batch: they were changed, begin anew")
+        if not stored:
+            yield places
+
+
+def _manifest(here: Sequence[Entry], settings: Mapping[str, Any], batch: int) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "samples": len(here),
+        "digest": _digest(here),
+        "batch": batch,
+        "settings": plain(settings),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _digest(here: Iterable[Entry]) -> str:
+    """Of all content keys, in the order of the samples."""
+    return hashlib.sha256("\n".join(entry.key for entry in here).encode()).hexdigest()
+
+
+def _begin(folder: OutputFolder, shards: Shards, manifest: Mapping[str, Any], *, resume: bool) -> dict[int, Entry]:
+    """Write the manifest of a new study, or find what of this very study is stored."""
+    refuse_begun(folder.path, resume=resume)
+    if (folder.path / "manifest.json").exists():
+        then = _read_manifest(folder.path)
+        _refuse_others(folder.path, then, manifest)
+        done = shards.load()
+        if len(done) < then["samples"]:
+            _write_manifest(folder.path, {**then, "settings": resumed(then["settings"], manifest["settings"])})
+        return done
+    if read_shards(shards.path):
+        raise InputError(f"{str(shards.path)!r} holds shards and no manifest beside it: name another folder")
+    _write_manifest(folder.path, manifest)
+    return {}
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_synced(folder, "manifest.json", lambda file: file.write(text.encode()))
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        found = manifest["format"]
+        if found == FORMAT and not {"samples", "digest", "batch", "settings"} <= set(manifest):
+            raise KeyError("a part is missing")
+    except OSError as error:
+        raise InputError(
+            f"{str(folder)!r} can not be resumed or read, it holds no study ({error.strerror}): name one that does"
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{str(path)!r} is no manifest of a study ({error!r}): name another folder") from error
+    if found != FORMAT:
+        raise InputError(f"{str(path)!r} has format {found!r} and this version reads {FORMAT}: name another folder")
+    return manifest
+
+
+def _refuse_numbers(samples: Sequence[Sample], batch: int, flush_seconds: float) -> None:
+    if not samples:
+        raise InputError("there are no samples to measure: give at least one")
+    if batch < 1:
+        raise InputError(f"a batch of {batch} samples can not be: give at least 1")
+    if not flush_seconds >= 0:
+        raise InputError(f"flush_seconds {flush_seconds} is no time: give seconds, at least 0")
+
+
+def _refuse_others(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on where a setting, the batch size or the samples differ, naming each with both values."""
+    names = ("samples", "digest", "batch")
+    differ = [f"{name}: was {_brief(then[name])}, now {_brief(now[name])}" for name in names if then[name] != now[name]]
+    differ += _differences(result_of(then["settings"]), result_of(now["settings"]))
+    if differ:
+        why = " (the digest is of the samples' content and order)" if then["digest"] != now["digest"] else ""
+        why += " (other batches round otherwise, and would make other numbers)" if then["batch"] != now["batch"] else ""
+        raise InputError(
+            f"{str(folder)!r} holds another study: {'; '.join(differ)}{why}: resume with what it was begun with, "
+            "or name another folder"
+        )
+
+
+def _brief(value: Any) -> str:
+    """A value in a message, a digest by its beginning."""
+    return f"{value[:10]}..." if isinstance(value, str) and len(value) > 40 else repr(value)
+
+
+def _differences(then: Any, now: Any, name: str = "") -> list[str]:
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        names = [*then, *(key for key in now if key not in then)]
+        pairs = {f"{name}.{key}" if name else key: (then.get(key, "absent"), now.get(key, "absent")) for key in names}
+        return [line for longer, (was, is_now) in pairs.items() for line in _differences(was, is_now, longer)]
+    return [] if then == now else [f"{name}: was {_brief(then)}, now {_brief(now)}"]
+
+
+def _refuse_strangers(folder: Path, done: Mapping[int, Entry], here: Sequence[Entry]) -> None:
+    for place, entry in done.items():
+        if not 0 <= place < len(here) or here[place] != entry:
+            raise InputError(f"{str(folder)!r} holds {entry.id!r} of another study among its shards: begin anew")
+
+
+def _checked(batch: Sequence[Entry], answers: Any) -> list[tuple[Entry, Mapping[str, Any]]]:
+    """Rows as `measure` should give them, each with the sample it is of."""
+    if not isinstance(answers, Sequence) or len(answers) != len(batch):
+        given = f"{len(answers)} lists" if isinstance(answers, Sequence) else f"a {type(answers).__name__}"
+        raise InputError(f"measure gave {given} for {len(batch)} samples: give one list of rows for each")
+    for entry, rows in zip(batch, answers, strict=True):
+        if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
+            raise InputError(f"measure gave no list of dicts for sample {entry.id!r}, but {rows!r:.80}: give one")
+        if not rows:
+            raise InputError(f"measure gave no row for sample {entry.id!r}: give at least one, with None for no value")
+    return [(entry, row) for entry, rows in zip(batch, answers, strict=True) for row in rows]
+
+
+@contextmanager
+def _no_folder(resume: bool) -> Iterator[str]:
+    """A folder that is gone afterwards."""
+    if resume:
+        raise InputError("without a folder nothing is kept that could be resumed: name the folder")
+    with TemporaryDirectory(prefix="study-") as place:
+        yield place
+
+
+def _bar(total: int, done: int, label: str, progress: bool) -> tqdm:
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, desc=label, unit="sample", disable=not progress)
+
+
+@contextmanager
+def _kept(shards: Shards, *, told: bool) -> Iterator[None]:
+    """Write what was taken at the end, also where that is an error; then say beside the error how to go on."""
+    try:
+        yield
+        shards.flush()
+    except BaseException as error:
+        try:
+            shards.flush()
+        except Exception as second:
+            error.add_note(f"what was measured since the last writing is lost: {second}")
+        if told:
+            folder = str(shards.path.parent)
+            changed = ", with the same samples (others make another study, for another folder)"
+            error.add_note(
+                f"{folder!r} keeps what was measured: go on with resume=True (--resume)"
+                f"{changed if isinstance(error, InputError) else ''}"
+            )
+        raise

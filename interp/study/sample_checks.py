@@ -1,0 +1,234 @@
+"""Sample checks: all that can be wrong with samples is found before the first pass, in all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
+
+from interp.errors import InputError, SpatialLensError
+from interp.image.photos import check_image
+from interp.objects.refusals import all_of
+from interp.objects.sample import Object, Sample
+from interp.store.names import is_text
+from interp.study.asking import refuse_equal_ids
+
+if TYPE_CHECKING:
+    from interp.model.hooked_vlm import HookedVLM
+
+BLANK = (64, 64)
+"""Width and height of the grey photo that prompts are tried with, in pixels."""
+
+TOGETHER = 8
+"""How many prompts are tried at a time; some processors make many tiles of each photo."""
+
+_Item = TypeVar("_Item")
+
+
+def check_samples(samples: Sequence[Sample], *, progress: bool = True) -> None:
+    """Refuse samples that no model could be asked: it decodes each photo once, and needs no model.
+
+    Args:
+        samples: what is to be asked.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: two samples have one id, or a sample has no id, no question, no answer, options that are empty,
+            double or without the answer, anything of another type than `Sample` says, a photo that can not be read, or
+            a box outside it. The message names the first few and tells how many there are.
+
+    Example:
+        >>> check_samples(read_folder("holiday"))
+    """
+    refuse_equal_ids(samples)
+    looked_at = _bar(samples, "looking at samples", "sample", progress)
+    _refuse(samples, [(sample, error) for sample in looked_at for error in _wrong(sample)])
+
+
+def check_prompts(vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, progress: bool = True) -> None:
+    """Refuse samples whose questions a model can not be asked, with a blank photo in the place of each one's own.
+
+    Args:
+        vlm: the model.
+        samples: samples that `check_samples` takes.
+        prompt: prompt style, see `HookedVLM.prepare`.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: a question that holds an image placeholder, or a raw one that holds none or several; a prompt whose
+            parts can not be found among its tokens; a photo of a shape that the model can not take.
+        SpatialLensError: what is wrong with all of them, such as a model without a chat template.
+
+    Example:
+        >>> check_prompts(vlm, read_folder("holiday"), "paper")
+    """
+    _refuse(samples, [*_unaskable(vlm, samples, prompt, progress), *_unfit(vlm, samples)])
+
+
+def _wrong(sample: Sample) -> Iterator[InputError]:
+    """What is wrong with one sample, as far as no model is needed to know it."""
+    if not sample.id.strip():
+        yield InputError("it has no id: give each an id of its own")
+    if not isinstance(sample.question, str) or not sample.question.strip():
+        yield InputError("its question is empty: ask something")
+    elif not is_text(sample.question):
+        yield InputError(f"its question {sample.question!r:.120} holds broken letters: write it in UTF-8")
+    for name in ("answer", "relation", "group"):
+        if not isinstance(getattr(sample, name), str):
+            yield InputError(f"its {name} {getattr(sample, name)!r} is no text: give text")
+    if isinstance(sample.answer, str) and not sample.answer.strip():
+        yield InputError("its answer is empty: give the right one")
+    yield from _wrong_options(sample)
+    if not isinstance(sample.meta, Mapping):
+        yield InputError(f"its meta is a {type(sample.meta).__name__}: give a dict")
+    if not _are(sample.objects, Object):
+        yield InputError(f"its objects {sample.objects!r:.120} are no tuple of Object: give such")
+        return
+    try:
+        size = _size_of(sample.image)
+        for thing in sample.objects:
+            if thing.box is not None:
+                _refuse_outside(thing.box, size)
+    except InputError as error:
+        yield error
+
+
+def _wrong_options(sample: Sample) -> Iterator[InputError]:
+    """What is wrong with the options of one sample."""
+    if not _are(sample.options, str):
+        yield InputError(f"its options {sample.options!r:.120} are no tuple of texts: give such")
+        return
+    folded = [option.strip().casefold() for option in sample.options]
+    if "" in folded or len(set(folded)) < len(folded):
+        yield InputError(f"its options {', '.join(map(repr, sample.options))} are empty or double: give each once")
+    elif folded and sample.answer not in sample.options:
+        yield InputError(
+            f"its answer {sample.answer!r} is none of its options {', '.join(sample.options)}: correct one of them"
+        )
+
+
+def _are(things: object, kind: type) -> bool:
+    """Whether something is a tuple, or a list, of things of one kind."""
+    return isinstance(things, (tuple, list)) and all(isinstance(thing, kind) for thing in things)
+
+
+def _refuse_outside(box: Any, size: tuple[int, int]) -> None:
+    from interp.objects.given import clip_box  # here, as it imports samples
+
+    clip_box(box, size)
+
+
+def _size_of(image: Any) -> tuple[int, int]:
+    """The upright size of a photo that can be decoded, in pixels; one that did not change is decoded once."""
+    if not isinstance(image, (str, Path)):
+        return _size_of_object(image)
+    path = Path(image).expanduser()
+    try:
+        stamp = path.stat()
+    except (OSError, ValueError):
+        return check_image(path)
+    return _size_of_file(path.absolute(), stamp.st_mtime_ns, stamp.st_size)
+
+
+def _size_of_object(image: Any) -> tuple[int, int]:
+    """The same of a photo in memory, which is known again by itself and the size that it had."""
+    from PIL import Image
+
+    if not isinstance(image, Image.Image):
+        return check_image(image)
+    known, before, size = _sizes.get(id(image), (None, None, (0, 0)))
+    if known is None or known() is not image or before != image.size:
+        size = check_image(image)
+        _sizes[id(image)] = ref(image, partial(_forget, id(image))), image.size, size
+    return size
+
+
+def _forget(key: int, gone: object) -> None:
+    _sizes.pop(key, None)
+
+
+_sizes: dict[int, tuple[Any, Any, tuple[int, int]]] = {}
+"""By `id` of a PIL image: the image itself, held weakly, its size as it was given, and its upright size."""
+
+
+@lru_cache(maxsize=1 << 16)
+def _size_of_file(path: Path, changed: int, length: int) -> tuple[int, int]:
+    return check_image(path)
+
+
+def _unaskable(
+    vlm: HookedVLM, samples: Sequence[Sample], prompt: str, progress: bool
+) -> Iterator[tuple[Sample, SpatialLensError]]:
+    """The samples whose prompts can not be made, or taken apart into their tokens."""
+    from PIL import Image
+
+    from interp.prompt.inputs import prepare
+    from interp.study.asking import questions_of
+
+    blank = Image.new("RGB", BLANK, "grey")
+
+    def error_of(some: Sequence[Sample]) -> SpatialLensError | None:
+        texts, style = questions_of(vlm, some, prompt)
+        return _error(lambda: prepare(vlm.model, vlm.processor, [blank] * len(some), texts, prompt=style))
+
+    batches = [samples[start : start + TOGETHER] for start in range(0, len(samples), TOGETHER)]
+    for some in _bar(batches, "trying prompts", "batch", progress):
+        together = error_of(some)
+        if together is None:
+            continue
+        alone = [(sample, error) for sample in some if (error := error_of([sample])) is not None]
+        if not alone:
+            raise together
+        yield from alone
+
+
+def _unfit(vlm: HookedVLM, samples: Iterable[Sample]) -> Iterator[tuple[Sample, SpatialLensError]]:
+    """The samples whose photos have a shape that the model can not take."""
+    known: dict[tuple[int, int], SpatialLensError | None] = {}
+    for sample in samples:
+        size = _size_of(sample.image)
+        if size not in known:
+            known[size] = _error(lambda size=size: vlm.family.grid(size, vlm.processor, vlm.model.config))  # type: ignore[misc]
+        error = known[size]
+        if error is not None:
+            yield sample, error
+
+
+def _error(make: Callable[[], Any]) -> SpatialLensError | None:
+    """The refusal that making something ends in; None where it ends well."""
+    try:
+        make()
+    except SpatialLensError as error:
+        return error
+    return None
+
+
+def _refuse(samples: Sequence[Sample], bad: Sequence[tuple[Sample, SpatialLensError]]) -> None:
+    """Refuse, once for all, samples that something is wrong with."""
+    if not bad:
+        return
+    told: dict[str, list[str]] = {}
+    for sample, error in bad:
+        told.setdefault(sample.id, []).append(str(error))
+    first = bad[0][1]
+    alike = len(told) == len(samples) and len({str(error) for _, error in bad}) == 1
+    if alike and (len(samples) > 1 or not isinstance(first, InputError)):
+        raise first  # which is about the model, or the way of asking
+    rows = {sample.id: _row_of(sample) for sample, _ in bad}
+    errors = [InputError(f"sample {name!r}{rows[name]}: {'; '.join(why)}") for name, why in told.items()]
+    raise all_of(errors, f"of {len(samples)} samples can not be asked; nothing was asked yet")
+
+
+def _row_of(sample: Sample) -> str:
+    """Which row of its file a sample is, where it says so."""
+    return f" (row {sample.meta['row']})" if isinstance(sample.meta, Mapping) and "row" in sample.meta else ""
+
+
+def _bar(items: Sequence[_Item], label: str, unit: str, progress: bool) -> Iterable[_Item]:
+    """The items, with a progress bar where going through them takes more than a moment."""
+    from tqdm import tqdm
+
+    bar: Iterable[_Item] = tqdm(items, desc=label, unit=unit, disable=not progress, leave=False, delay=2.0)
+    return bar

@@ -1,0 +1,1 @@
+"""How the embedded detector was made."""

@@ -1,0 +1,1 @@
+"""Position: is order used, and what goes against it."""

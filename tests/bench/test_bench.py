@@ -1,0 +1,41 @@
+"""The benchmarks: every line has its bar in one place, and nothing but our own words reaches the terminal."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import bench
+import pytest
+
+HERE = Path(__file__).resolve().parent
+
+
+def test_every_line_has_its_bar_in_one_place():
+    shapes = {name.removesuffix(suffix) for name in bench.BARS for suffix in bench.SHAPES if name.endswith(suffix)}
+    assert set(bench.WHAT) <= set(bench.BARS) and set(bench.WHAT) <= shapes
+    assert all(name.removesuffix("_gpu_7b") in bench.WHAT for name in bench.BARS)
+
+
+@pytest.mark.parametrize(
+    "suffix, values, ok",
+    [("", [0.011] * 21, False), ("_qwen", [0.009] * 21, True), ("_gpu_7b", [0.011] * 21, True)],
+    ids=str,
+)
+def test_a_line_is_held_against_the_bar_of_its_own_shape(suffix, values, ok):
+    assert bench.Line.named("one_more_alpha", values, suffix=suffix).ok is ok
+
+
+def test_a_wide_interval_says_that_the_machine_was_too_noisy():
+    assert bench.Line.named("idle_hooks", [0.9, 1.0, 1.2] * 7).ok is None
+    assert bench.Line.named("adaptvis_first_token", [9.9] * 21, suffix="_gpu_7b").ok is None, "no bar"
+
+
+def test_the_profiler_says_nothing_of_itself_and_our_own_words_are_kept():
+    code = (
+        "import sys, torch, bench; "
+        "bytes = bench.peak_bytes(lambda: torch.ones(256) + 1, 'cpu'); "
+        "print('ours', bytes, file=sys.stderr)"
+    )
+    command = f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent.parent)!r}]; {code}"
+    said = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert len(said.stderr.splitlines()) == 1 and said.stderr.startswith("ours ") and not said.stdout

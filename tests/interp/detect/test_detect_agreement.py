@@ -1,0 +1,174 @@
+"""Coverage and agreement count what a person would count by hand, and say nothing where there is nothing."""
+
+import math
+
+import numpy as np
+import pytest
+
+from interp.detect.agreement import ALL, agreement, box_iou, coverage, found_kind, match_boxes
+from interp.errors import InputError
+from interp.image.boxes import Box, Boxes
+from interp.objects.words import Found, Match
+from interp.stats.intervals import wilson
+
+HERE = Boxes((Box("x", (0, 0, 5, 5)),))
+
+
+def found(**words):
+    """What was found: True, False, or None where the detector has no such class."""
+    return Found(
+        tuple(Match(w, () if hit is None else (w,), HERE if hit else Boxes()) for w, hit in words.items()), "d"
+    )
+
+
+SAMPLES = [
+    found(mug=True, table=True),
+    found(mug=True, scarf=None),
+    found(mug=False, table=False),
+    found(Mug=True, table=False),
+    found(mug=True),
+]
+
+
+def rows(table, *columns):
+    return [tuple(row) for row in table[list(columns)].itertuples(index=False)]
+
+
+# --- coverage
+
+
+def test_samples_are_counted_by_how_many_of_their_objects_were_found():
+    table = coverage(SAMPLES)
+    assert [found_kind(one) for one in SAMPLES] == ["both", "one", "none", "one", "one"]
+    assert rows(table, "name", "k", "n", "unknown") == [("both", 1, 5, 1), ("one", 3, 5, 1), ("none", 1, 5, 1)]
+    assert table["share"].sum() == pytest.approx(1)
+    assert (table["low"][1], table["high"][1]) == (wilson(3, 5).low, wilson(3, 5).high)
+
+
+def test_objects_and_words_are_counted_apart():
+    assert rows(coverage(SAMPLES, by="object"), "name", "k", "n", "unknown") == [
+        ("first", 4, 5, 0),
+        ("second", 1, 4, 1),
+    ]
+    assert rows(coverage(SAMPLES, by="word"), "name", "k", "n", "unknown") == [
+        ("mug", 4, 5, 0),
+        ("table", 1, 3, 0),
+        ("scarf", 0, 1, 1),
+    ]
+
+
+def test_groups_are_counted_inside_themselves():
+    table = coverage(SAMPLES, groups=["left", "left", "on", "on", "on"])
+    assert rows(table[table["group"] == "on"], "name", "k", "n") == [("both", 0, 3), ("one", 2, 3), ("none", 1, 3)]
+    assert list(table["group"]) == ["left"] * 3 + ["on"] * 3
+
+
+def test_nothing_asked_counts_as_none_and_an_object_nobody_asked_for_has_no_share():
+    empty = Found((), "d")
+    assert found_kind(empty) == "none"
+    table = coverage([empty], by="object")
+    assert list(table["n"]) == [0, 0] and all(map(math.isnan, table["share"]))
+    assert list(coverage([empty], by="word").columns) == ["name", "k", "n", "share", "low", "high", "unknown"]
+
+
+@pytest.mark.parametrize("wrong", [dict(by="layer"), dict(groups=["left"]), dict(groups=[])])
+def test_wrong_requests_are_refused(wrong):
+    with pytest.raises(InputError):
+        coverage(SAMPLES, **wrong)
+    with pytest.raises(InputError):
+        coverage([])
+
+
+# --- agreement
+
+
+def boxes(*items):
+    """Boxes of 10 x 10 pixels: (label, left edge, confidence)."""
+    return Boxes(tuple(Box(label, (x, 0, x + 10, 10), sure) for label, x, sure in items))
+
+
+def test_iou_equals_the_count_of_pixels():
+    rng = np.random.default_rng(0)
+    low = rng.integers(0, 12, (30, 2))
+    corners = np.hstack([low, low + rng.integers(1, 9, (30, 2))]).astype(float)
+    masks = np.zeros((30, 24, 24), dtype=bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, corners.astype(int), strict=True):
+        mask[y0:y1, x0:x1] = True
+    either = (masks[:, None] | masks[None]).sum((2, 3))
+    np.testing.assert_allclose(box_iou(corners, corners), (masks[:, None] & masks[None]).sum((2, 3)) / either)
+
+
+def test_the_surest_box_takes_the_object_and_the_next_one_is_left_over():
+    truth, seen = boxes(("a", 0, 1), ("a", 50, 1)), boxes(("a", 1, 0.4), ("a", 2, 0.9), ("a", 90, 0.8), ("b", 50, 0.9))
+    assert match_boxes(seen, truth) == [(1, 0, pytest.approx(8 / 12))]
+    table = agreement([seen], [truth])
+    assert rows(table, "label", "n_truth", "n_found", "n_matched") == [(ALL, 2, 4, 1), ("a", 2, 3, 1), ("b", 0, 1, 0)]
+    assert rows(table, "recall", "precision", "mean_iou")[:2] == [
+        (0.5, 0.25, pytest.approx(2 / 3)),
+        (0.5, pytest.approx(1 / 3), pytest.approx(2 / 3)),
+    ]
+    assert math.isnan(table["recall"][2]) and table["precision"][2] == 0 and math.isnan(table["mean_iou"][2])
+    assert table["recall_low"][0] == wilson(1, 2).low and table["precision_high"][1] == wilson(1, 3).high
+
+
+def test_a_box_prefers_the_object_it_overlaps_most():
+    truth = boxes(("a", 0, 1), ("a", 4, 1))
+    assert [pair[:2] for pair in match_boxes(boxes(("a", 3, 0.9), ("a", 1, 0.8)), truth, iou=0.3)] == [(0, 1), (1, 0)]
+
+
+def test_matching_equals_a_search_by_hand():
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        sides = [rng.integers(0, 30, n) for n in rng.integers(0, 6, 2)]
+        truth = boxes(*[(rng.choice(["a", "b"]), float(x), 1.0) for x in sides[0]])
+        seen = boxes(*[(rng.choice(["a", "b"]), float(x), float(rng.random())) for x in sides[1]])
+        free, expected = list(range(len(truth))), []
+        for place in np.argsort([-box.confidence for box in seen], kind="stable"):
+            mine = seen.items[place]
+            scores = {
+                other: max(0.0, 10 - abs(mine.xyxy[0] - truth.items[other].xyxy[0]))
+                for other in free
+                if truth.items[other].label == mine.label
+            }
+            best = max(scores, key=scores.get, default=None)
+            if best is not None and scores[best] / (20 - scores[best]) >= 0.5:
+                free.remove(best)
+                expected.append((place, best))
+        assert [pair[:2] for pair in match_boxes(seen, truth)] == expected
+
+
+def test_another_name_of_the_same_thing_counts_as_it_and_a_kind_does_not():
+    truth = boxes(("couch", 0, 1), ("tv", 50, 1), ("person", 90, 1))
+    table = agreement([boxes(("sofa", 0, 0.9), ("tvmonitor", 50, 0.9), ("man", 90, 0.9))], [truth])
+    assert rows(table, "label", "n_matched") == [(ALL, 2), ("couch", 1), ("tv", 1), ("person", 0), ("man", 0)]
+
+
+def test_labels_that_nobody_marked_can_be_left_out():
+    table = agreement([boxes(("a", 0, 1), ("z", 0, 1))], [boxes(("a", 0, 1))], labels=["a"])
+    assert rows(table, "label", "precision") == [(ALL, 1.0), ("a", 1.0)]
+
+
+def test_photos_are_kept_apart():
+    table = agreement([boxes(("a", 0, 1)), Boxes()], [Boxes(), boxes(("a", 0, 1))])
+    assert rows(table, "n_truth", "n_found", "n_matched")[0] == (1, 1, 0)
+
+
+def test_boxes_of_other_photos_agree_no_better_than_chance():
+    """Under the null: the truth of one photo against the boxes of the next."""
+    rng = np.random.default_rng(2)
+    truth = [boxes(*[("a", float(x), 1.0) for x in rng.choice(np.arange(0, 1000, 20), 3, False)]) for _ in range(200)]
+    own, others = agreement(truth, truth), agreement([*truth[1:], truth[0]], truth)
+    assert own["recall"][0] == 1.0
+    assert others["recall_low"][0] < 3 / 50 < others["recall_high"][0]  # 3 of 50 places are taken
+
+
+def test_wrong_comparisons_are_refused():
+    for wrong in (([], []), ([Boxes()], []), ([Boxes()], [Boxes()], dict(iou=0)), ([Boxes()], [Boxes()], dict(iou=2))):
+        with pytest.raises(InputError):
+            agreement(wrong[0], wrong[1], **(wrong[2] if len(wrong) > 2 else {}))
+
+
+def test_nothing_found_where_nothing_is_gives_no_numbers():
+    table = agreement([Boxes()], [Boxes()])
+    assert rows(table, "label", "n_truth", "n_found") == [(ALL, 0, 0)]
+    assert math.isnan(table["recall"][0]) and math.isnan(table["precision"][0])

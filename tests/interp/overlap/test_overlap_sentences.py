@@ -1,0 +1,108 @@
+"""The sentences of an overlap study's report claim what the numbers say, in both directions, and no more."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from interp.overlap.report.sentences import (
+    association_says,
+    ended,
+    layers_say,
+    name_layers,
+    null_says,
+    p_value,
+    partial_says,
+)
+from interp.stats.association import association
+from interp.stats.intervals import Interval
+
+
+def interval(*numbers):
+    return Interval(*(np.array(one, dtype=float) for one in numbers))
+
+
+def test_an_association_is_said_to_both_sides_and_by_the_corrected_p_alone():
+    shape = {"null_mean": 0.5, "null_low": 0.45, "null_high": 0.55, "low": 0.1, "high": 0.9}
+    arrays = {name: np.full((4, 2), value) for name, value in shape.items()}
+    arrays["auroc"] = np.array([[0.9, 0.8], [0.9, 0.2], [0.9, 0.7], [0.9, 0.5]])
+    arrays["p_max"] = np.array([[0.01, 0.01], [0.01, 0.01], [0.01, 0.2], [0.01, 1.0]])
+    said = association_says(SimpleNamespace(**arrays, n_right=5, n_wrong=5), "over all pairs", "mass")
+    assert "a mass that is higher in layer 0 and lower in layer 1." in said
+    assert "Farthest from one half is layer 0: AUROC 0.800 [0.100, 0.900]" in said and "corrected p 0.01" in said
+    arrays["p_max"][:, -1] = 0.06  # of the head mean, which the sentence is about
+    weak = association_says(SimpleNamespace(**arrays, n_right=5, n_wrong=5), "over all pairs", "mass")
+    assert "does not differ from chance" in weak and "right answers have" not in weak
+
+
+def test_an_association_of_shuffled_answers_is_seldom_said():
+    rng = np.random.default_rng(0)
+    told = []
+    for seed in range(40):
+        found = association(rng.random((40, 5, 3)), rng.random(40) < 0.5, seed=seed, n_draws=20, n_shuffles=200)
+        told.append("does not differ from chance" in association_says(found, "over all pairs", "mass"))
+    assert sum(told) >= 35  # 38 of 40 at 5 %
+
+
+def test_a_null_is_beaten_where_the_interval_leaves_out_zero():
+    gain = interval([0.2, -0.2, 0.1, np.nan], [0.1, -0.3, -0.1, np.nan], [0.3, -0.1, 0.2, np.nan])
+    said = null_says("moved", gain, [2, 3])
+    assert "more in layer 0 and less in layer 1; layer 2 +0.100 [-0.100, +0.200]." in said and "layer 3" not in said
+    assert "no layer differs" in null_says("even", interval([0.1], [-0.1], [0.2]), [])
+    assert "not defined" in null_says("even", interval([np.nan], [np.nan], [np.nan]), [0])
+
+
+def comparison(difference, p):
+    one = Interval(0.6, 0.5, 0.7)
+    return SimpleNamespace(
+        difference=Interval(difference, difference - 0.1, difference + 0.1), chosen=one, best=one, p=p, width=1,
+        chosen_layers=(17, 18), chosen_reversed=0.25, best_reversed=1.0,
+        apparent=0.8, apparent_reversed=True, apparent_layers=(5,),
+    )  # fmt: skip
+
+
+def test_the_best_layers_are_called_better_only_where_p_says_so():
+    better, worse, alike = (layers_say(comparison(*one), "mass") for one in ((0.2, 0.01), (-0.2, 0.01), (0.2, 0.2)))
+    assert "predict right answers better" in better and "predict right answers worse" in worse
+    assert "they do not differ from chance" in alike and "layers 17-18 here" in alike
+    assert "can not be set against" in layers_say(comparison(np.nan, np.nan), "mass")
+
+
+def test_which_way_layers_predict_is_said_in_words():
+    said = layers_say(comparison(0.2, 0.01), "mass")
+    assert (
+        "The paper's (layers 17-18 here): AUROC 0.600 [0.500, 0.700], taken so that a higher mass goes with right"
+        in (said)
+        and "right answers in 75 % of the choices" in said
+    )
+    assert "scored: AUROC 0.600 [0.500, 0.700], taken so that a higher mass goes with wrong answers (which" in said
+    assert said.count("which other samples do not tell from chance") == 2
+    for ends, told in (((0.51, 0.7), "which holds on other samples"), ((0.2, 0.49), "which turns round on other")):
+        one = comparison(0.2, 0.01)
+        one.best = Interval(0.6, *ends)
+        assert f"goes with wrong answers ({told}" in layers_say(one, "mass")
+    assert "would seem to have 0.800 (a higher mass goes with wrong answers): too high" in said
+
+
+def effect(slope, p, separated, skipped=()):
+    adjusted = SimpleNamespace(log_odds=np.array(slope), p_bh=np.array(p), separated=np.array(separated))
+    return SimpleNamespace(adjusted=adjusted, beside=("confidence", "area_union"), skipped=skipped)
+
+
+def test_an_effect_beside_other_columns_is_said_by_sign_and_corrected_p():
+    said = partial_says(effect([1.0, -1.0, 2.0], [0.01, 0.01, 0.3], [False, True, False]), "mass")
+    assert "goes with right answers in layer 0 (" in said and "wrong answers" not in said
+    assert "Beside confidence, area_union" in said and "In layer 1 only the penalty" in said
+    both = partial_says(effect([1.0, -1.0], [0.01, 0.01], [False, False]), "mass")
+    assert "goes with right answers in layer 0 and a higher mass goes with wrong answers in layer 1" in both
+    assert "does not differ from chance" in partial_says(effect([1.0], [0.2], [False]), "mass")
+    assert "no effect of the mass can be told" in partial_says(effect([np.nan], [np.nan], [False]), "mass")
+    assert "all right or all wrong: relation=left." in partial_says(
+        effect([1.0], [0.2], [False], ("relation=left",)), "mass"
+    )
+
+
+def test_numbers_are_written_as_they_are_read():
+    assert name_layers(np.array([True, True, False, True])) == "layers 0-1, 3" and name_layers((4,)) == "layer 4"
+    assert ended(0.5, 0.25, 0.75) == "0.500 [0.250, 0.750]" and ended(0.5, np.nan, np.nan) == "0.500"
+    assert ended(np.nan, 0, 1) == "–" and ended(0.1, 0.0, 0.2, signed=True) == "+0.100 [+0.000, +0.200]"
+    assert p_value(0.00001) == "<0.0001" and p_value(0.0312) == "0.031" and p_value(float("nan")) == "–"
