@@ -1,16 +1,15 @@
 """A checkpoint loads whole or is refused in one line, and nothing in it is run."""
 
-import argparse
 import json
 import pickle
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import tiny
 import torch
+from checkpoints import change_config, refused
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -25,50 +24,13 @@ from transformers import (
     Phi3Config,
 )
 
-from adaptvis.__main__ import build_parser as adaptvis_parser
-from interp.__main__ import build_parser as interp_parser
-from interp.errors import InputError, ModelError, SpatialLensError
+from interp.errors import ModelError
 from interp.families import family_of
 from interp.hooks.attention import SITES
 from interp.model.hooked_vlm import HookedVLM
 from interp.model.loading import PLACE, load_model, read_dtype, split_options
-from probes.__main__ import build_parser as probes_parser
 
 pytestmark = pytest.mark.compat
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    tiny.model().save_pretrained(folder)
-    tiny.processor().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(saved, tmp_path):
-    """A copy that a test may break."""
-    return Path(shutil.copytree(saved, tmp_path / "copy"))
-
-
-def refused(name, **options):
-    with pytest.raises(SpatialLensError) as refusal:
-        load_model(name, **options)
-    message = str(refusal.value)
-    assert isinstance(refusal.value, (ModelError, InputError)) and "\n" not in message and len(message) < 500
-    return message
-
-
-def change_config(folder, **parts):
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    for name, value in parts.items():
-        place = config
-        *way, last = name.split("__")
-        for step in way:
-            place = place[step]
-        place[last] = value
-    path.write_text(json.dumps(config))
 
 
 def test_a_saved_folder_loads_as_it_was(saved):
@@ -227,97 +189,6 @@ def test_an_index_of_weights_names_safetensors_files_beside_it_alone(folder, sha
     assert "only safetensors files beside it are read" in refused(folder)
     index.write_text("[]")
     assert "is no index of weights" in refused(folder)
-
-
-OWN_CODE = {
-    "config": {"config.json": {"model_type": "unknown", "auto_map": {"AutoConfig": "own.Own"}}},
-    "processor": {
-        "processor_config.json": {"processor_class": "Unknown", "auto_map": {"AutoProcessor": "own.Own"}},
-        "tokenizer_config.json": {"processor_class": None},
-    },
-    "image processor": {
-        "processor_config.json": {
-            "image_processor": {"image_processor_type": "Unknown", "auto_map": {"AutoImageProcessor": "own.Own"}}
-        },
-    },
-    "image processor of a processor that is not named": {
-        "processor_config.json": {
-            "processor_class": None,
-            "image_processor": {"image_processor_type": "Unknown", "auto_map": {"AutoImageProcessor": "own.Own"}},
-        },
-        "tokenizer_config.json": {"processor_class": None},
-    },
-}
-"""How each part of a folder may name code that lies in it."""
-
-
-def bring_code(folder, part, code):
-    (folder / "own.py").write_text(code)
-    for name, changes in OWN_CODE[part].items():
-        path = folder / name
-        content = {**json.loads(path.read_text()), **changes}
-        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
-
-
-@pytest.mark.parametrize("part", OWN_CODE)
-def test_code_that_a_folder_brings_never_runs_and_is_not_asked_about(folder, tmp_path, part, monkeypatch):
-    marker, asked = tmp_path / "marker", []
-    bring_code(folder, part, f"open({str(marker)!r}, 'w').close()\nclass Own: pass\n")
-    monkeypatch.setattr("builtins.input", lambda *words: asked.append(words) or "y")
-    message = refused(folder)
-    assert not marker.exists() and not asked
-    assert "brings Python code of its own" in message
-    assert ("trust_remote_code=True (--trust-remote-code)" in message) == (part != "config")  # where it would help
-
-
-def test_code_that_is_trusted_runs_and_the_command_lines_can_trust_it(folder, monkeypatch, tmp_path):
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.setattr("sys.path", [str(tmp_path / "modules"), *sys.path])
-    bring_code(folder, "processor", "from transformers import LlavaProcessor\nclass Own(LlavaProcessor): pass\n")
-    vlm = HookedVLM.from_pretrained(folder, trust_remote_code=True)
-    assert type(vlm.processor).__name__ == "Own"
-    for parser in (interp_parser(), adaptvis_parser(), probes_parser()):
-        commands = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-        with_model = [one for one in commands.values() if "--model" in one.format_help()]
-        assert with_model and all("--trust-remote-code" in one.format_help() for one in with_model)
-
-
-def test_a_configuration_of_its_own_is_refused_trusted_or_not_and_nobody_is_told_to_trust_it(
-    folder, monkeypatch, tmp_path
-):
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.setattr("sys.path", [str(tmp_path / "modules"), *sys.path])
-    code = "from transformers import LlavaConfig\nclass Own(LlavaConfig):\n    model_type = 'unknown'\n"
-    bring_code(folder, "config", code)
-    for trusted in (False, True):
-        with pytest.raises(ModelError) as error:
-            load_model(folder, trust_remote_code=trusted)
-        assert "trust" not in str(error.value).replace(str(folder), "") and "transformers knows" in str(error.value)
-
-
-OWN_CLASSES = """from transformers import LlavaConfig, LlavaForConditionalGeneration
-class Own(LlavaConfig): model_type = "KIND"
-class Model(LlavaForConditionalGeneration): config_class = Own
-"""
-
-
-@pytest.mark.parametrize("kind", ["llava", "mine"])
-def test_a_class_of_own_code_is_taken_for_a_known_kind_and_refused_as_such_for_another(
-    folder, monkeypatch, tmp_path, kind
-):
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.setattr("sys.path", [str(tmp_path / "modules"), *sys.path])
-    (folder / f"own_{kind}.py").write_text(OWN_CLASSES.replace("KIND", kind))
-    own = {"AutoConfig": f"own_{kind}.Own", "AutoModelForImageTextToText": f"own_{kind}.Model"}
-    change_config(folder, model_type=kind, auto_map=own)
-    tensors = load_file(folder / "model.safetensors")
-    tensors = {name.replace("language_model.lm_head", "lm_head"): value for name, value in tensors.items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})  # as this class saves itself
-    if kind == "llava":
-        assert type(HookedVLM.from_pretrained(folder, trust_remote_code=True).model).__name__ == "Model"
-    else:
-        message = refused(folder, trust_remote_code=True)
-        assert "whose class is of the checkpoint's own code, and no family is known for it" in message
 
 
 def test_a_model_of_a_class_with_another_name_has_its_head():

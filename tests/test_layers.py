@@ -1,0 +1,70 @@
+"""The rooms lie in layers: the contract holds, and fails on what it is there for, wherever an import hides."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ("interp", "adaptvis", "probes")
+PLANTED = {
+    "upwards, in a function": ("interp/image/boxes.py", "\n\ndef later():\n    from interp.model import hooked_vlm\n"),
+    "upwards, for a type": (
+        "interp/stats/auroc.py",
+        "\nif TYPE_CHECKING:\n    from interp.overlap.study.result import OverlapStudy\n",
+    ),
+    "a circle among siblings": ("interp/image/boxes.py", "\n\ndef later():\n    from interp.image import grid\n"),
+    "out of interp": ("interp/answers/scoring.py", "\nimport adaptvis.policy.policies\n"),
+    "from one package to the other": ("probes/position/balance.py", "\nimport adaptvis.policy.policies\n"),
+    "a room without a layer": ("interp/attic/__init__.py", '"""An attic."""\n'),
+}
+
+
+def lint(folder):
+    """What the contract says of the packages in a folder."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.fixture
+def copied(repo, tmp_path):
+    """The packages' code, to plant imports in."""
+    pytest.importorskip("importlinter")
+    for package in PACKAGES:
+        shutil.copytree(
+            repo / package, tmp_path / package, ignore=shutil.ignore_patterns("*.safetensors", "__pycache__")
+        )
+    shutil.copy(repo / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_no_import_goes_upwards_and_there_is_no_circle(copied):
+    done = lint(copied)
+    assert done.returncode == 0 and "0 broken" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("where", PLANTED)
+def test_a_planted_import_breaks_the_contract(where, copied):
+    name, code = PLANTED[where]
+    (copied / name).parent.mkdir(exist_ok=True)
+    with (copied / name).open("a") as file:
+        file.write(code)
+    done = lint(copied)
+    assert done.returncode == 1, done.stdout
+
+
+def test_only_the_few_files_that_everybody_uses_are_loose(repo):
+    loose = {path.stem for path in (repo / "interp").glob("*.py")}
+    assert loose == {"__init__", "__main__", "_lazy", "cli", "compat", "errors", "layers", "numeric", "quiet", "reprs"}
+
+
+def test_no_file_is_over_400_lines(repo):
+    folders = [*PACKAGES, "tests", "docs"]
+    long = {
+        str(path.relative_to(repo)): lines
+        for folder in folders
+        for path in (repo / folder).rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    }
+    assert not long
