@@ -67,7 +67,7 @@ define prove
 endef
 
 clean:
-	rm -rf out site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf out site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 
 # A .venv whose pip does not answer was left half-made and is made again. The stamp comes last, so that an
 # installation that was cut off is taken up where it stopped.

@@ -8,12 +8,11 @@ import pandas as pd
 import pytest
 from made_up_overlap import made_up_study
 
-import adaptvis.report.columns
-import interp.commands.columns
-import probes.position.columns
 from adaptvis.paper.published import compare_with_published
+from adaptvis.report import columns as adaptvis_columns
 from interp import HookedVLM, examine_overlap
 from interp.answers.yesno import yes_no_scores
+from interp.commands import columns as interp_columns
 from interp.commands.columns import MEASURED, SETTINGS, UNDER, meaning_of
 from interp.model.provenance import RUN
 from interp.model.record import record
@@ -21,8 +20,9 @@ from interp.overlap.measures import MAP_MEASURES, MEASURES
 from interp.overlap.nulls import NULLS
 from interp.overlap.report.write import tables_of
 from interp.overlap.study.examine import BESIDE
+from probes.position import columns as probes_columns
 
-PACKAGES = (interp, adaptvis, probes)
+COLUMNS = {"interp": interp_columns, "adaptvis": adaptvis_columns, "probes": probes_columns}
 SMALL = {
     "overlap": (
         "interp",
@@ -88,18 +88,16 @@ def test_every_file_of_every_command_is_told_of(maker, written):
 
 @pytest.mark.slow
 def test_every_column_is_told_of_and_all_that_is_told_of_is_there(maker, written):
-    used = {package.__name__: set() for package in PACKAGES}
+    used = {package: set() for package in COLUMNS}
     for command, name, table in tables(maker, written):
-        package = next(one for one in PACKAGES if command in one.columns.FILES)
+        package = next(one for one, columns in COLUMNS.items() if command in columns.FILES)
         for column in table.columns:
             found = meaning_of(str(column), name, maker.told_of(command))
-            assert found is not None, (
-                f"{command}: {name} has a column {column!r} of which {package.__name__} says nothing"
-            )
-            used[package.__name__].add(found[0])
-    for package in PACKAGES:
-        own = {f"{name}.{column}" for name, columns in package.columns.OWN.items() for column in columns}
-        assert {*package.columns.NAMES, *own} <= used[package.__name__]
+            assert found is not None, f"{command}: {name} has a column {column!r} of which {package} says nothing"
+            used[package].add(found[0])
+    for package, columns in COLUMNS.items():
+        own = {f"{name}.{column}" for name, those in columns.OWN.items() for column in those}
+        assert {*columns.NAMES, *own} <= used[package]
     assert set(MEASURED) <= used["interp"] and {f"<{null}>" for null in UNDER} <= used["interp"]
 
 
@@ -136,8 +134,8 @@ def test_measures_and_nulls_are_told_of_under_either_order_of_their_names():
 
 
 def test_what_overlap_is_held_beside_is_named_wherever_the_regression_is_told_of():
-    files = interp.commands.columns.FILES["overlap"]
-    texts = [files["partial_effect.parquet"], files["partial_effect.png"], interp.commands.columns.NAMES["adjusted_*"]]
+    files = interp_columns.FILES["overlap"]
+    texts = [files["partial_effect.parquet"], files["partial_effect.png"], interp_columns.NAMES["adjusted_*"]]
     for text in texts:
         assert all(name.split()[0] in text for name in (*BESIDE, "relation"))
 

@@ -6,7 +6,6 @@ import pkgutil
 import subprocess
 import sys
 import types
-from pathlib import Path
 
 import pytest
 
@@ -45,21 +44,6 @@ def test_simple_names_load_nothing_heavy():
     )
     assert "interp.image.grid" in loaded
     assert not loaded & HEAVY
-
-
-def imported_packages(path: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    origins = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-    return {name.split(".")[0] for name in plain | origins}
-
-
-@pytest.mark.parametrize("package", FORBIDDEN)
-def test_packages_import_in_one_direction_only(package, repo):
-    sources = [*(repo / package).rglob("*.py"), *(repo / package).rglob("*.pyi")]
-    assert sources
-    wrong = {str(path.relative_to(repo)): imported_packages(path) & FORBIDDEN[package] for path in sources}
-    assert not {path: names for path, names in wrong.items() if names}
 
 
 def test_relative_imports_can_not_hide_a_dependency(repo):

@@ -10,6 +10,7 @@ import zipfile
 from importlib.metadata import version
 
 import pytest
+from imports import imported_packages
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -153,8 +154,6 @@ def test_the_lock_is_within_the_declared_ranges_and_names_no_registry(repo):
 
 
 def test_every_third_party_import_is_declared(repo):
-    from test_imports import imported_packages
-
     names = {one.name.replace("-", "_") for one in declared(repo)}
     modules = {{"pillow": "PIL"}.get(name, name) for name in names}
     ours = {*PACKAGES, *sys.stdlib_module_names}

@@ -50,7 +50,7 @@ KEPT = {
     "interventions and policies": "Untouched ScaleImageLogits PerSample VCD DoLa Baseline ScalingVis AdaptVis",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
-    "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas",
+    "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas Lattice",
 }
 """Public dataclasses that keep the repr of dataclasses, and why."""
 
@@ -76,7 +76,7 @@ def public_dataclasses():
     """Every public dataclass of the packages, but for those of models that are made."""
     for package in (interp, adaptvis, probes):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if ".zoo" not in found.name and not found.name.endswith("__main__"):
+            if not {"zoo", "training"} & set(found.name.split(".")) and not found.name.endswith("__main__"):
                 for name, thing in vars(importlib.import_module(found.name)).items():
                     own = inspect.isclass(thing) and thing.__module__ == found.name and not name.startswith("_")
                     if own and dataclasses.is_dataclass(thing):

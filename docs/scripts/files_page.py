@@ -15,16 +15,17 @@ from typing import Any
 import pandas as pd
 
 import adaptvis.__main__
-import adaptvis.report.columns
 import interp.__main__
-import interp.commands.columns
 import probes.__main__
-import probes.position.columns
 from adaptvis.paper.published import compare_with_published
+from adaptvis.report import columns as adaptvis_columns
+from interp.commands import columns as interp_columns
 from interp.commands.columns import SETTINGS, Told, meaning_of
+from probes.position import columns as probes_columns
 
 QUESTION = "Where is the purple cross in relation to the red circle?"
 PACKAGES: dict[str, Any] = {"interp": interp, "adaptvis": adaptvis, "probes": probes}
+COLUMNS = {"interp": interp_columns, "adaptvis": adaptvis_columns, "probes": probes_columns}
 RUNS: dict[str, tuple[str, str]] = {
     "analyze": (
         "interp",
@@ -169,7 +170,7 @@ def told_keys(command: str, folder: Path) -> pd.DataFrame | None:
 
 
 def _columns(command: str) -> Any:
-    return next(package.columns for package in PACKAGES.values() if command in package.columns.FILES)
+    return next(columns for columns in COLUMNS.values() if command in columns.FILES)
 
 
 if __name__ == "__main__":

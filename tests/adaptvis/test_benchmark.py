@@ -78,7 +78,7 @@ def test_what_can_not_be_meant_is_refused_before_the_model_runs(vlm, monkeypatch
     def never(*given, **rest):
         raise AssertionError("the model was run")
 
-    monkeypatch.setattr("adaptvis.sweep.run.ask_checked", never)
+    monkeypatch.setattr("adaptvis.evaluation.evaluation.ask_checked", never)
     with pytest.raises(InputError, match=says):
         small(vlm, **settings)
 
@@ -87,7 +87,7 @@ def test_what_costs_nothing_is_checked_before_a_model_is_loaded(monkeypatch, tmp
     def never(options):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("interp.cli.load", never)
+    monkeypatch.setattr("adaptvis.commands.evaluate.load", never)
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "manifest.json").write_text("{}")
     for flags in (["--dataset", "nonsense"], ["--dataset", "shapes", "--alphas", "x"], ["--dataset", "shapes"]):
@@ -102,7 +102,7 @@ def test_a_preset_lets_answers_be_as_long_as_the_authors_do(monkeypatch):
         asked.append(settings["max_new_tokens"])
         raise InputError("enough")
 
-    monkeypatch.setattr("adaptvis.evaluation.evaluation.evaluate", kept)
+    monkeypatch.setattr("adaptvis.benchmark.evaluate", kept)
     monkeypatch.setitem(PRESETS, "shapes-a", PRESETS["controlled-a"])
     for preset in (None, "paper"):
         with pytest.raises(InputError, match="enough"):
@@ -179,7 +179,7 @@ def test_the_command_writes_everything_and_resumes_without_asking_again(tmp_path
     def never(*given, **rest):
         raise AssertionError("asked again")
 
-    monkeypatch.setattr("interp.model.prefix.share_prefill", never)
+    monkeypatch.setattr("adaptvis.sweep.run.share_prefill", never)
     assert adaptvis([*asked, "--resume"]) == 0
     pd.testing.assert_frame_equal(pd.read_parquet(out / "answers.parquet"), answers)
 

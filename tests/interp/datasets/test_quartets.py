@@ -263,7 +263,7 @@ def test_that_streams_of_sets_never_meet_each_other_nor_those_of_scenes(monkeypa
         states[rng.bit_generator.state["state"]["state"]] += 1
         return rng
 
-    monkeypatch.setattr("interp.datasets.synthetic.shapes.scene_rng", watched)
+    monkeypatch.setattr("interp.datasets.synthetic.quartets.scene_rng", watched)
     keys = [(split, seed, index) for split in SPLITS for seed in range(3) for index in range(4)]
     for split, seed in {key[:2] for key in keys}:
         for words in WORDS:

@@ -124,7 +124,7 @@ def test_a_windowed_layer_sees_its_2_x_2_tokens_and_a_full_one_everything(window
 def test_photos_packed_into_one_sequence_are_kept_apart(vlm, claim, monkeypatch):
     photos = [noise((200, 130)), noise((130, 200), 1), noise((200, 130), 2)]
     inputs = vlm.prepare(photos, ["Where is the mug?"] * 3)
-    monkeypatch.setattr("interp.proof.samples.one_prompt", lambda vlm: inputs)
+    monkeypatch.setattr("interp.proof.attention.one_prompt", lambda vlm: inputs)
     assert claim(vlm)[0] <= EXACT
 
 

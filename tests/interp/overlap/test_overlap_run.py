@@ -263,14 +263,14 @@ def test_that_the_command_reads_a_folder_of_photos_and_says_that_the_embedded_mo
     ],
 )
 def test_that_the_command_refuses_before_a_model_is_loaded(tmp_path, capsys, monkeypatch, arguments, said):
-    monkeypatch.setattr("interp.cli.load", lambda options: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("interp.commands.overlap.load", lambda options: pytest.fail("a model was loaded"))
     assert command("--out", tmp_path / "out", *arguments) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_that_the_command_does_not_write_among_files_of_something_else(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("interp.cli.load", lambda options: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("interp.commands.overlap.load", lambda options: pytest.fail("a model was loaded"))
     (tmp_path / "summary.json").write_text("{}")
     assert command("--dataset", "shapes", "--n", "4", "--out", tmp_path) == 2
     assert "holds files that are no study's" in capsys.readouterr().err

@@ -249,7 +249,7 @@ def does_not_hold(name, claim):
 def with_grid(monkeypatch, name, change):
     family = tiny(name).family
     monkeypatch.setattr(tiny(name), "family", replace(family, grid=lambda *given: change(family.grid(*given))))
-    monkeypatch.setattr("interp.families.family_of", lambda model: tiny(name).family)
+    monkeypatch.setattr("interp.prompt.inputs.family_of", lambda model: tiny(name).family)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_what_has_no_id_of_text_is_refused(bad, says):
 def test_a_photo_in_memory_is_decoded_once_while_it_does_not_change(monkeypatch):
     decoded = []
     usual = check_image
-    monkeypatch.setattr("interp.image.photos.check_image", lambda image: decoded.append(image) or usual(image))
+    monkeypatch.setattr("interp.study.sample_checks.check_image", lambda image: decoded.append(image) or usual(image))
     samples = [replace(sample, image=sample.image.copy(), objects=()) for sample in SAMPLES]
     check_samples(samples)
     check_samples(samples)
@@ -136,7 +136,7 @@ def test_an_evaluation_that_chooses_tries_each_prompt_and_decodes_each_photo_onc
         return usual(vlm, samples, *how)
 
     monkeypatch.setattr("interp.study.sample_checks._unaskable", count)
-    monkeypatch.setattr("interp.image.photos.check_image", lambda image: decoded.append(image) or decode(image))
+    monkeypatch.setattr("interp.study.sample_checks.check_image", lambda image: decoded.append(image) or decode(image))
     asked = {"ablations": False, "max_new_tokens": 1, "progress": False, "alphas": (0.5,)}
     found = evaluate_dataset(tiny.vlm(), "shapes-a", n=24, select=True, policies=("scaling",), **asked)
     ids = [*found.test["id"].unique(), *found.validation["id"].unique()]
