@@ -50,7 +50,8 @@ KEPT = {
     "interventions and policies": "Untouched ScaleImageLogits PerSample VCD DoLa Baseline ScalingVis AdaptVis",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
-    "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas Lattice",
+    "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas",
+    "geometry": "Lattice",
 }
 """Public dataclasses that keep the repr of dataclasses, and why."""
 

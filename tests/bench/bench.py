@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "helpers"), str(ROOT)]
 os.environ["KINETO_LOG_LEVEL"] = "6"  # above all that torch's profiler would say of itself on stderr
 
 from bench_models import prepared, random_llava, random_llava_next, random_qwen  # noqa: E402
