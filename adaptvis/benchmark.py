@@ -80,7 +80,7 @@ def evaluate_dataset(
         prompt: prompt style.
         max_new_tokens: length of an answer at most; by default 10, and with the preset 100, as the authors have it.
         batch: samples that share one pass.
-        seed: of bootstraps; the split has its own, as published.
+        seed: the seed of the bootstraps; the split has its own, as published.
         out: a folder for answers, tables, figures and `report.html`.
         resume: go on with what lies in `out`. A report there about policies with other settings, such as another
             threshold, is kept: in a folder beside the new one that is named by what differed.
