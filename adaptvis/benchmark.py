@@ -17,6 +17,7 @@ from interp.errors import InputError
 from interp.intervene.indices import check_indices
 from interp.layers import paper_layers
 from interp.model.provenance import run_record
+from interp.store.guard import refuse_begun
 from interp.study.sample_checks import check_samples
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ PAPER_TOKENS = 100
 
 WINDOWS = 4
 """Into how many windows of equal width the layers are cut, to see which of them carry a gain."""
+
+FOLDERS = ("validation", "test")
+"""Inside the folder of an evaluation: where the sweep that chooses and the one that is reported are kept."""
 
 
 def evaluate_dataset(
@@ -76,7 +80,7 @@ def evaluate_dataset(
         prompt: prompt style.
         max_new_tokens: length of an answer at most; by default 10, and with the preset 100, as the authors have it.
         batch: samples that share one pass.
-        seed: of bootstraps; the split has its own, as published.
+        seed: the seed of the bootstraps; the split has its own, as published.
         out: a folder for answers, tables, figures and `report.html`.
         resume: go on with what lies in `out`. A report there about policies with other settings, such as another
             threshold, is kept: in a folder beside the new one that is named by what differed.
@@ -107,7 +111,7 @@ def evaluate_dataset(
     test, validation = split(samples, how, part), split(samples, how, "val") if tuned else None
     check_samples([*test, *(validation or ())], progress=progress)
     if out is not None:
-        _refuse_another_study(Path(out).expanduser(), resume=resume)
+        refuse_begun(out, resume=resume, parts=FOLDERS, what="an evaluation", option="--resume")
     from interp.model.hooked_vlm import HookedVLM  # here, as it is slow to import and what is refused needs none of it
 
     model = vlm if isinstance(vlm, HookedVLM) else vlm()
@@ -186,12 +190,6 @@ def _tunes(select: str | bool, part: str) -> bool:
     return bool(select)
 
 
-def _refuse_another_study(out: Path, *, resume: bool) -> None:
-    """Refuse a folder that holds an evaluation already, unless it is to be gone on with."""
-    if not resume and any((out / part / "manifest.json").exists() for part in ("validation", "test")):
-        raise InputError(f"{str(out)!r} holds an evaluation: go on with it by --resume, or name another folder")
-
-
 def _write(
     vlm: HookedVLM, evaluation: Evaluation, samples: Sequence[Sample], dataset: str, out: Path, settings: dict[str, Any]
 ) -> None:
@@ -203,7 +201,7 @@ def _write(
     from interp.study.run import with_runs
 
     kept = keep_earlier(out, policies_of(evaluation))
-    told = with_runs(record(vlm, **settings), out / "validation", out / "test")
+    told = with_runs(record(vlm, **settings), *(out / name for name in FOLDERS))
     write_evaluation(OutputFolder(out), vlm, evaluation, samples, told, pairs=PAIRS.get(dataset), dataset=dataset)
     if kept is not None:
         print(f"new report: {out.expanduser() / 'report.html'}; the earlier one is kept: {kept / 'report.html'}")

@@ -102,7 +102,7 @@ def test_a_decode_step_is_known_for_one_under_either_name_of_the_cache(vlm, inpu
     met = []
 
     def meet(pattern, *, hook):
-        met.append((vlm.now.offset, vlm.now.length))
+        met.append((vlm._wiring.now.offset, vlm._wiring.now.length))
 
     with speaking_inside(vlm, name):
         vlm.generate(inputs, 4, fwd_hooks=[("blocks.0.attn.hook_pattern", meet)], query_rows=rows)

@@ -275,7 +275,7 @@ def _chosen(evaluation: Evaluation) -> Section:
             "beside it Holm's correction: over all scenes for the number of policies, by relation for all policies and "
             "relations together.",
         ),
-        table=readable(evaluation.summary[evaluation.summary["policy"].isin(kept)]),
+        table=readable(evaluation, evaluation.summary[evaluation.summary["policy"].isin(kept)]),
     )
 
 

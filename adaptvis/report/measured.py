@@ -61,7 +61,7 @@ class Measured:
         yes_no: yes/no scores by method, see `yes_no_scores`.
         confidence: confidence by relation of the untouched model, see `confidence_by_relation`.
         familiar: left and right against the other relations, see `familiar_against_unfamiliar`.
-        calibration: of the untouched model, by the strict rule.
+        calibration: the calibration of the untouched model, by the strict rule.
         branches: the branches of AdaptVis, see `branch_fractions`.
         windows: the gain of ScalingVis in windows of layers.
         published: published numbers beside these, see `compare_with_published`.
@@ -97,7 +97,7 @@ def measure_evaluation(
         dataset: its name, for pairs and published numbers.
         model: a name that says the version, for published numbers.
         pairs: the relations that make a pair; those of the data set by default, see `groups.PAIRS`.
-        seed: of all bootstraps.
+        seed: the seed of all bootstraps.
     """
     left_out: dict[str, str] = {}
     untouched = evaluation.rows("baseline")

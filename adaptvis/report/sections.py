@@ -12,6 +12,7 @@ from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changes_someth
 from adaptvis.report.measured import SHORT, frequent
 from interp.answers.calibration import CONFIDENCES
 from interp.answers.metrics import ALL, NONE
+from interp.report.numbers import NOTHING, decimal, p_value, percent, points
 from interp.report.page import Section
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Figures = Mapping[str, "Figure"]
 
 
 @dataclass(frozen=True)
-class Known:
+class Run:
     """What is known of a run besides its numbers: the data set, the model, and the record of its settings."""
 
     dataset: str
@@ -33,39 +34,37 @@ class Known:
     settings: Mapping[str, Any]
 
 
-def lead(evaluation: Evaluation, known: Known) -> str:
+def lead(evaluation: Evaluation, run: Run) -> str:
     """The main numbers in one paragraph."""
     lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")
     base = lines.loc["baseline"]
     start = (
-        f"{base.n} question{'' if base.n == 1 else 's'}{f' of {known.dataset}' if known.dataset else ''}"
-        f"{f', answered by {known.model}' if known.model else ''}. Right by the strict rule: "
-        f"baseline {tables.percent(base.accuracy, base.low, base.high)} %"
+        f"{base.n} question{'' if base.n == 1 else 's'}{f' of {run.dataset}' if run.dataset else ''}"
+        f"{f', answered by {run.model}' if run.model else ''}. Right by the strict rule: "
+        f"baseline {percent(base.accuracy, base.low, base.high)} %"
     )
     told = [start]
     for name, policy in evaluation.policies.items():
         if name in ("scaling", "adaptvis"):
             one = lines.loc[str(policy)]
-            gain = tables.points(one.difference, one.difference_low, one.difference_high)
-            told.append(f"{SHORT[name]} {tables.percent(one.accuracy)} %, {gain} points, p = {tables.p_value(one.p)}")
+            gain = points(one.difference, one.difference_low, one.difference_high)
+            told.append(f"{SHORT[name]} {percent(one.accuracy)} %, {gain} points, p = {p_value(one.p)}")
     return "; ".join(told) + "."
 
 
-def sections(
-    evaluation: Evaluation, measured: Measured, figures: Figures, known: Known, *, change: str
-) -> list[Section]:
+def sections(evaluation: Evaluation, measured: Measured, figures: Figures, run: Run, *, change: str) -> list[Section]:
     """All sections, in order; what was not asked has none.
 
     Args:
         evaluation: what was asked.
         measured: what it comes to.
         figures: by file name, see `draw_evaluation`; `before_after` too.
-        known: data set, model, settings.
+        run: the data set, model, settings.
         change: what the sample of `before_after` is, or why it is not there.
     """
     found = [
         _main(evaluation, measured),
-        _chosen(evaluation, measured, known),
+        _chosen(evaluation, measured, run),
         _relations(evaluation, figures),
         _published(measured),
         _pairs(measured),
@@ -73,7 +72,7 @@ def sections(
         _others(evaluation, measured),
         *_curves(evaluation, figures),
         _thresholds(evaluation, measured, figures),
-        _windows(measured, figures),
+        _windows(evaluation, measured, figures),
         _answers(figures),
         _confusion(evaluation, figures),
         _confidence(evaluation, measured, figures),
@@ -128,7 +127,7 @@ def _main(evaluation: Evaluation, measured: Measured) -> Section:
     return Section("Main numbers", tuple(text), table=tables.main_table(evaluation, measured))
 
 
-def _chosen(evaluation: Evaluation, measured: Measured, known: Known) -> Section:
+def _chosen(evaluation: Evaluation, measured: Measured, run: Run) -> Section:
     """Which settings were chosen, and on what."""
     import pandas as pd
 
@@ -157,7 +156,7 @@ def _chosen(evaluation: Evaluation, measured: Measured, known: Known) -> Section
             "least.",
         )
     else:
-        given = known.settings.get("settings", "given")
+        given = run.settings.get("settings", "given")
         source = "the authors' settings for LLaVA-1.5-7B on this data set" if given == "paper" else "given beforehand"
         text = (
             f"Nothing was chosen here: the numbers are {source}. Whether they were once tuned on the samples that are "
@@ -273,11 +272,11 @@ def _thresholds(evaluation: Evaluation, measured: Measured, figures: Figures) ->
         "the share of samples taken as unsure."
     )
     relations = frequent(evaluation.rows("baseline"), MOST_ROWS)
-    table = tables.branch_table(measured.branches, relations)
+    table = tables.branch_table(measured.branches, evaluation.rows("adaptvis"), relations)
     return Section("Threshold and branches", text, figures["thresholds"], caption, table)
 
 
-def _windows(measured: Measured, figures: Figures) -> Section | None:
+def _windows(evaluation: Evaluation, measured: Measured, figures: Figures) -> Section | None:
     if "layer_windows" not in figures:
         return None
     text = (
@@ -286,7 +285,7 @@ def _windows(measured: Measured, figures: Figures) -> Section | None:
         "corrected for all settings of the sweep.",
     )
     caption = "Gain over the baseline with paired bootstrap intervals of 95 %; layers are counted from 0."
-    table = tables.gain_table(measured.windows, "layers")
+    table = tables.gain_table(measured.windows, evaluation.test, "layers")
     return Section("Which layers carry the change", text, figures["layer_windows"], caption, table)
 
 
@@ -316,10 +315,10 @@ def _confidence(evaluation: Evaluation, measured: Measured, figures: Figures) ->
         "option's probability is what that token gives the words that begin it. Accuracy is the baseline's, strict.",
     ]
     for line in measured.familiar.itertuples() if len(measured.familiar) else ():
-        gap = tables.points(line.difference, line.low, line.high)
+        gap = points(line.difference, line.low, line.high)
         text.append(
-            f"{line.measure.capitalize()} on left and right (n = {line.n_familiar}): {tables.percent(line.familiar)} "
-            f"%; on the other relations (n = {line.n_unfamiliar}): {tables.percent(line.unfamiliar)} %; difference "
+            f"{line.measure.capitalize()} on left and right (n = {line.n_familiar}): {percent(line.familiar)} "
+            f"%; on the other relations (n = {line.n_unfamiliar}): {percent(line.unfamiliar)} %; difference "
             f"{gap} points."
         )
     if not len(measured.familiar):
@@ -347,12 +346,12 @@ def _calibration(measured: Measured, figures: Figures) -> Section:
         "All answers are of one kind, so confidence can not tell right from wrong."
         if order.estimate != order.estimate
         else "A right answer is more confident than a wrong one in "
-        f"{tables.percent(order.estimate, order.low, order.high)} % of pairs (AUROC; 50 % is no use at all)."
+        f"{percent(order.estimate, order.low, order.high)} % of pairs (AUROC; 50 % is no use at all)."
     )
     text = (
-        f"Expected calibration error {tables.percent(found.error)} points; a calibrated model would show "
-        f"{tables.percent(null.estimate, null.low, null.high)} on as many samples. Brier score "
-        f"{tables.decimal(found.brier.estimate, found.brier.low, found.brier.high)}.",
+        f"Expected calibration error {percent(found.error)} points; a calibrated model would show "
+        f"{percent(null.estimate, null.low, null.high)} on as many samples. Brier score "
+        f"{decimal(found.brier.estimate, found.brier.low, found.brier.high)}.",
         auroc,
     )
     caption = "Accuracy (strict, untouched model) in bins of equally many samples by confidence, Wilson intervals."
@@ -368,7 +367,7 @@ def _failures(evaluation: Evaluation) -> Section:
         own = evaluation.rows(name)
         lost = own[own["predicted"].isna()]
         shown = "; ".join(repr(text[:60]) for text in list(dict.fromkeys(lost["text"]))[:3])
-        rows.append({"policy": SHORT[name], "n": len(lost), "such as": shown or tables.NOTHING})
+        rows.append({"policy": SHORT[name], "n": len(lost), "such as": shown or NOTHING})
     if not any(row["n"] for row in rows):
         return Section("Answers that name no option", ("Every answer names an option.",))
     text = ("Such answers count as wrong by the strict rule.",)
@@ -391,5 +390,5 @@ def _tried(evaluation: Evaluation, measured: Measured) -> Section:
         "off the table below are not. One split and greedy decoding: no p-value here speaks of another split, prompt "
         "or model.",
     )
-    table = tables.gain_table(evaluation.settings, "setting")
+    table = tables.gain_table(evaluation.settings, evaluation.test, "setting")
     return Section("How many settings were tried", text, table=table)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adaptvis.policy.policies import AdaptVis
 from adaptvis.report.measured import SHORT, frequent
-from interp.answers.metrics import ALL
+from interp.answers.metrics import ALL, accuracy
 from interp.report.numbers import NOTHING, decimal, p_value, percent, points
 from interp.stats.intervals import wilson
 from interp.stats.tests import holm
@@ -18,14 +19,21 @@ if TYPE_CHECKING:
     from adaptvis.report.measured import Measured
 
 
-def readable(summary: pd.DataFrame) -> pd.DataFrame:
-    """The accuracy table by policy and relation; accuracy, gain and p, plain and corrected, are by the strict rule."""
+def readable(evaluation: Evaluation, summary: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy table by policy and relation; accuracy, gain and p, plain and corrected, are by the strict rule.
+
+    Args:
+        evaluation: what was asked and answered.
+        summary: the lines of its summary that are shown.
+    """
     import pandas as pd
 
-    rows = []
+    base_name, adaptive, rows = str(evaluation.policies["baseline"]), _adaptive(evaluation), []
     for line in summary.itertuples():
-        base = line.policy == "baseline"
-        paper = wilson(round(line.accuracy_paper * line.n), line.n)
+        base = line.policy == base_name
+        answers = evaluation.answers[evaluation.answers["policy"] == line.policy]
+        own = answers if line.relation == ALL else answers[answers["relation"] == line.relation]
+        paper = accuracy(own, "correct_paper")
         rows.append(
             {
                 "policy": line.policy,
@@ -37,7 +45,7 @@ def readable(summary: pd.DataFrame) -> pd.DataFrame:
                 "McNemar p": "" if base else p_value(line.p),
                 "p Holm": "" if base else p_value(line.p_holm),
                 "confidence": decimal(line.confidence),
-                "unsure %": percent(line.unsure) if line.policy.startswith("AdaptVis") else "",
+                "unsure %": percent(line.unsure) if line.policy in adaptive else "",
             }
         )
     return pd.DataFrame(rows)
@@ -73,14 +81,13 @@ def relation_table(evaluation: Evaluation, most: int) -> pd.DataFrame:
     kept = [ALL, *frequent(evaluation.rows("baseline"), most)]
     lines = evaluation.summary[evaluation.summary["relation"].isin(kept)]
     names = {str(policy): SHORT[name] for name, policy in evaluation.policies.items()}
-    table = readable(lines)
-    adaptive = [policy.startswith("AdaptVis") for policy in lines["policy"]]
+    table = readable(evaluation, lines)
     table = table.assign(policy=[names[policy] for policy in lines["policy"]])
     table.insert(6, "gained / lost", [
         "" if line.policy == "baseline" else f"{line.gained} / {line.lost}" for line in lines.itertuples()
     ])  # fmt: skip
     table = table.drop(columns="confidence")
-    return table if any(adaptive) else table.drop(columns="unsure %")
+    return table if set(lines["policy"]) & _adaptive(evaluation) else table.drop(columns="unsure %")
 
 
 def metric_table(measured: Measured, methods: Sequence[str]) -> pd.DataFrame:
@@ -163,35 +170,46 @@ def confidence_table(measured: Measured, untouched: pd.DataFrame, most: int) -> 
     return pd.DataFrame(list(rows.values()))
 
 
-def branch_table(branches: pd.DataFrame, relations: Sequence[str]) -> pd.DataFrame:
+def branch_table(branches: pd.DataFrame, answers: pd.DataFrame, relations: Sequence[str]) -> pd.DataFrame:
     """How many samples AdaptVis takes as unsure and as sure, and the accuracy there."""
     import pandas as pd
 
     order = [ALL, *relations]
     kept = branches[branches["relation"].isin(order)].sort_values("branch", ascending=False)  # unsure, then sure
     kept = kept.sort_values("relation", key=lambda names: names.map(order.index), kind="stable")
+    right = answers[answers["correct"]].groupby(["relation", "branch"]).size()
+    whole = answers[answers["correct"]].groupby("branch").size()
+    counts = {**right, **{(ALL, branch): count for branch, count in whole.items()}}
     rows = [
         {
             "relation": line.relation,
             "branch": line.branch,
             "n": line.n,
             "share %": percent(line.share, line.low, line.high),
-            "accuracy there %": _accuracy(line.accuracy, line.n),
+            "accuracy there %": _accuracy(counts.get((line.relation, line.branch), 0), line.n),
         }
         for line in kept.itertuples()
     ]
     return pd.DataFrame(rows)
 
 
-def gain_table(rows: pd.DataFrame, label: str) -> pd.DataFrame:
-    """Settings against the untouched run, with raw and corrected p-values."""
+def gain_table(rows: pd.DataFrame, sweep: pd.DataFrame, label: str) -> pd.DataFrame:
+    """Settings against the untouched run, with raw and corrected p-values.
+
+    Args:
+        rows: the settings.
+        sweep: the answers under each of them, one row per sample and setting.
+        label: the column that a reader knows a setting by.
+    """
     import pandas as pd
+
+    right = sweep.groupby("setting")["correct"].sum()
 
     return pd.DataFrame(
         [
             {
                 label: getattr(line, label),
-                "accuracy %": _accuracy(line.accuracy, line.n),
+                "accuracy %": _accuracy(right[line.setting], line.n),
                 "gain, points": points(line.difference, line.low, line.high),
                 "gained / lost": f"{line.gained} / {line.lost}",
                 "p": p_value(line.p),
@@ -227,7 +245,12 @@ def published_table(published: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _accuracy(share: float, n: int) -> str:
-    """An accuracy of n samples with Wilson's interval."""
-    found = wilson(round(share * n), n)
+def _adaptive(evaluation: Evaluation) -> set[str]:
+    """The policies that take some samples as unsure, as the tables name them."""
+    return {str(policy) for policy in evaluation.policies.values() if isinstance(policy, AdaptVis)}
+
+
+def _accuracy(right: int, n: int) -> str:
+    """The accuracy of n samples with Wilson's interval."""
+    found = wilson(int(right), n)
     return percent(found.estimate, found.low, found.high)

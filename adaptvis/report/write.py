@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptvis.policy.policies import AdaptVis, ScalingVis
 from adaptvis.report.figures import draw_evaluation, draw_telling
 from adaptvis.report.measured import SHORT, Measured, measure_evaluation
-from adaptvis.report.sections import Known, lead, sections
+from adaptvis.report.sections import Run, lead, sections
 from adaptvis.report.tables import main_table
 from interp.answers.metrics import answer_distribution
-from interp.report.page import render_report
+from interp.report.page import write_report
 from interp.report.tables import records, write_csv
 
 if TYPE_CHECKING:
@@ -60,42 +59,39 @@ def write_evaluation(
     Raises:
         InputError: a file can not be written.
     """
-    import matplotlib.pyplot as plt
-
     names = sorted(set(evaluation.test["dataset"])) if "dataset" in evaluation.test else []
-    known = Known(dataset or (names[0] if len(names) == 1 else ""), str(settings.get("model", "")), settings)
+    run = Run(dataset or (names[0] if len(names) == 1 else ""), str(settings.get("model", "")), settings)
     seed = int(settings.get("seed", 0) or 0)
-    measured = measure_evaluation(evaluation, dataset=known.dataset, model=known.model, pairs=pairs, seed=seed)
-    paths = _write_tables(folder, evaluation, measured)
-    paths.append(folder.write_json("summary.json", summary_of(evaluation, measured, known)))
+    measured = measure_evaluation(evaluation, dataset=run.dataset, model=run.model, pairs=pairs, seed=seed)
+    answers = _distribution(evaluation)
+    paths = _write_tables(folder, evaluation, measured, answers)
+    paths.append(folder.write_json("summary.json", summary_of(evaluation, measured, answers, run)))
     figures = draw_evaluation(evaluation, measured)
     change, told = _telling(vlm, evaluation, samples, str(settings.get("prompt", "paper")))
     figures |= {} if change is None else {"before_after": change}
-    paths += [folder.write_figure(f"{name}.png", figure) for name, figure in figures.items()]
-    page = render_report(
-        f"Evaluation{f' on {known.dataset}' if known.dataset else ''}",
-        lead(evaluation, known),
-        sections(evaluation, measured, figures, known, change=told),
+    paths += write_report(
+        folder,
+        f"Evaluation{f' on {run.dataset}' if run.dataset else ''}",
+        lead(evaluation, run),
+        sections(evaluation, measured, figures, run, change=told),
+        figures,
         settings,
     )
-    paths.append(folder.write_text("report.html", page))
-    for figure in figures.values():
-        plt.close(figure)
     _tell(folder, evaluation, measured, paths)
     return paths
 
 
-def summary_of(evaluation: Evaluation, measured: Measured, known: Known) -> dict[str, Any]:
+def summary_of(evaluation: Evaluation, measured: Measured, answers: pd.DataFrame, run: Run) -> dict[str, Any]:
     """All numbers of the report, and what made them, as plain data; shares are fractions."""
     calibration = {name: value for name, value in asdict(measured.calibration).items() if name != "bins"}
     return {
-        "dataset": known.dataset,
-        "model": known.model,
+        "dataset": run.dataset,
+        "model": run.model,
         "n": len(evaluation.rows("baseline")),
         "policies": policies_of(evaluation),
         "accuracy": records(evaluation.summary),
         "metrics": records(measured.metrics),
-        "answers": records(_distribution(evaluation)),
+        "answers": records(answers),
         "pairs_and_sets": records(measured.groups),
         "yes_no": records(measured.yes_no),
         "confidence_by_relation": records(measured.confidence),
@@ -106,7 +102,7 @@ def summary_of(evaluation: Evaluation, measured: Measured, known: Known) -> dict
         "published": records(measured.published),
         "tried": measured.tried,
         "left_out": measured.left_out,
-        "settings": known.settings,
+        "settings": run.settings,
     }
 
 
@@ -124,7 +120,9 @@ def policies_of(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     }
 
 
-def _write_tables(folder: OutputFolder, evaluation: Evaluation, measured: Measured) -> list[Path]:
+def _write_tables(
+    folder: OutputFolder, evaluation: Evaluation, measured: Measured, answers: pd.DataFrame
+) -> list[Path]:
     """The tables; CSV where a person may want to open them."""
     tables: dict[str, pd.DataFrame | None] = {
         "answers": evaluation.answers,
@@ -134,14 +132,14 @@ def _write_tables(folder: OutputFolder, evaluation: Evaluation, measured: Measur
     paths = [folder.write_table(f"{name}.parquet", table) for name, table in tables.items() if table is not None]
     pages = {"summary": evaluation.summary, "metrics": measured.metrics, "settings": evaluation.settings}
     pages |= {
-        "answer_distribution": _distribution(evaluation),
+        "answer_distribution": answers,
         "pairs": measured.groups,
         "yes_no": measured.yes_no,
         "published": measured.published,
     }
     for name, table in pages.items():
         if len(table.columns):
-            paths.append(folder.write(f"{name}.csv", partial(write_csv, table)))
+            paths.append(write_csv(folder, name, table))
     return paths
 
 

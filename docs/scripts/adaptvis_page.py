@@ -19,7 +19,7 @@ from adaptvis.paper.published import PRESETS, published_numbers
 from adaptvis.paper.splits import OFFICIAL_SIZES, official_split
 from adaptvis.policy.confidence import MEASURES
 from adaptvis.report.measured import SHORT, measure_evaluation
-from adaptvis.report.sections import Known, lead
+from adaptvis.report.sections import Run, lead
 from adaptvis.report.tables import gain_table, group_table, main_table
 from interp import HookedVLM
 from interp.answers.yesno import yes_no_from_counts
@@ -75,12 +75,14 @@ def measured(vlm: HookedVLM, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "title": BENCHMARKS[name].title,
-        "lead": lead(evaluation, Known(name, "`shapes-vlm`", {})),
+        "lead": lead(evaluation, Run(name, "`shapes-vlm`", {})),
         "n_validation": evaluation.validation["id"].nunique(),
         "settings": {SHORT[key]: policy for key, policy in evaluation.policies.items() if key != "baseline"},
         "main": main_table(evaluation, found),
         "relations": relation_gains(evaluation),
-        "swept": gain_table(evaluation.settings.replace(", heads=all, rows=last", "", regex=True), "setting"),
+        "swept": gain_table(evaluation.settings, evaluation.test, "setting").replace(
+            ", heads=all, rows=last", "", regex=True
+        ),
         "groups": group_table(found.groups) if len(found.groups) else None,
         "tried": found.tried,
     }

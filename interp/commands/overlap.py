@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from interp.cli import add_model_options, load, note_random_weights, numbers
 from interp.datasets.reading import read_samples
-from interp.errors import InputError
 
 OVERLAP = """Does attention lie on the objects that a question names, and more so where the answer is right?
 
@@ -82,7 +80,7 @@ def overlap_command(options: argparse.Namespace) -> int:
     from interp.overlap.study.examine import examine_overlap
     from interp.overlap.study.run import check_request, study_overlap
     from interp.store.folder import OutputFolder
-    from interp.study.run import refuse_begun
+    from interp.store.guard import refuse_begun, refuse_foreign
 
     normalisations, also = (
         tuple(part.strip() for part in listed.split(",")) if listed else ()
@@ -91,7 +89,7 @@ def overlap_command(options: argparse.Namespace) -> int:
     layers = None if options.layers is None else numbers(options.layers)
     folder = OutputFolder(options.out)
     refuse_begun(folder.path, resume=options.resume)
-    refuse_others(folder.path)
+    refuse_foreign(folder.path)
     samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
     detector = options.detector
     sizes = {"draws": options.draws, "batch": options.batch, "seed": options.seed}
@@ -125,13 +123,3 @@ def overlap_command(options: argparse.Namespace) -> int:
     remarks = " ".join(study.settings["remarks"])
     write_overlap_report(folder, study, found, samples=samples, vlm=vlm, out_of_domain=remarks or None)
     return 0
-
-
-def refuse_others(folder: Path) -> None:
-    """Refuse a folder that holds something else than a study, which files of the same name would replace.
-
-    Raises:
-        InputError: it has files, and none of them is a study's manifest.
-    """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "manifest.json").exists():
-        raise InputError(f"{str(folder)!r} holds files that are no study's: name a new or an empty folder with --out")

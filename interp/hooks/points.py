@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from torch import nn
 from transformer_lens.hook_points import HookPoint
@@ -38,6 +39,33 @@ class OnePoint(nn.Module):
         """Make the point."""
         super().__init__()
         self.add_module(name, Point())
+
+
+@dataclass(frozen=True)
+class ModelPoints:
+    """The hook points of a whole model, by the part of it that they show.
+
+    Attributes:
+        blocks: the blocks of the language model.
+        vision: the blocks of the vision tower.
+        projector: the image tokens as the language model receives them.
+        final_norm: the language model's last norm.
+        unembed: the logits.
+    """
+
+    blocks: nn.ModuleList
+    vision: nn.ModuleList
+    projector: HookPoint
+    final_norm: HookPoint
+    unembed: HookPoint
+
+    @property
+    def every(self) -> list[HookPoint]:
+        """All of them."""
+        inside = [point for tower in (self.blocks, self.vision) for point in tower.modules()]
+        return [point for point in inside if isinstance(point, HookPoint)] + [
+            self.projector, self.final_norm, self.unembed
+        ]  # fmt: skip
 
 
 def matching(known: Iterable[str], names: str | Iterable[str] | Callable[[str], bool]) -> list[str]:

@@ -129,7 +129,7 @@ def shared_cache(cache: Any, samples: list[int], length: int) -> DynamicCache | 
     """A cache whose rows share the prompt that another one holds; None where its layers are of other kinds.
 
     Args:
-        cache: of the prompt, [sample kv_head key d_head] in each layer.
+        cache: the cache of the prompt, [sample kv_head key d_head] in each layer.
         samples: which of its samples are wanted.
         length: how many positions of the prompt are shared.
     """

@@ -79,6 +79,20 @@ class WiredModel(HookedRootModule):
         raise ModelError(f"a HookedVLM can not be copied, pickled or saved whole: {HOW_TO_COPY}")
 
     @property
+    def implementations(self) -> list[str]:
+        """The names of the attention implementations beneath the hooks, one for each configuration; none while off."""
+        return self._wiring.implementations.names
+
+    @property
+    def text_attentions(self) -> list[nn.Module]:
+        """The attention modules of the language model, by layer; none while the wiring is off."""
+        return self._wiring.text_attentions
+
+    def resume_prompt(self, length: int) -> None:
+        """Say how many positions the prompt has that the next pass goes on with, as its cache does not tell."""
+        self._wiring.now.prompt = length
+
+    @property
     def device(self) -> torch.device:
         """Where inputs go."""
         return self.model.get_input_embeddings().weight.device

@@ -20,30 +20,30 @@ from interp.hooks.attention import SITES
 from interp.hooks.guard import Guard
 from interp.hooks.implementations import Implementations
 from interp.hooks.links import Links, TorchHook
+from interp.hooks.points import ModelPoints
 from interp.hooks.rows import Pass, copies, show, visit
 from interp.hooks.towers import submodule, text_tower, vision_tower
 from interp.hooks.turns import OUTERMOST
 
 
 class Wiring:
-    """Everything that was attached to one model: torch hooks, attention sites, implementation names."""
+    """Everything that was attached to one model: torch hooks, attention sites, implementation names.
 
-    def __init__(
-        self, model: PreTrainedModel, family: Family, points: tuple[Any, Any, dict[str, HookPoint]], now: Pass
-    ) -> None:
-        """Remember the model and the points of its text and vision blocks and its ends; nothing is attached yet."""
-        self.model, self.family, self.points, self.now = model, family, points, now
+    Attributes:
+        now: the pass that the language model is in, or was in last.
+    """
+
+    def __init__(self, model: PreTrainedModel, family: Family, points: ModelPoints) -> None:
+        """Remember the model and its points; nothing is attached yet."""
+        self.model, self.family, self.points, self.now = model, family, points, Pass()
         self.handles: list[RemovableHandle] = []
-        self.projected = points[2]["projector"]
         self.ids: Tensor | None = None
-        every = [point for tower in points[:2] for point in tower.modules() if isinstance(point, HookPoint)]
         self.implementations = Implementations()
-        self.guard = Guard(model, [*every, *points[2].values()], self.implementations)
+        self.guard = Guard(model, points.every, self.implementations)
         self._batch = 0
 
     def attach(self) -> None:
         """Attach all hook points; on failure nothing stays behind."""
-        text, vision, ends = self.points
         self.guard.links = Links(self.model)
         try:
             self.handles += self.guard.doors(OUTERMOST, self.model)
@@ -52,15 +52,16 @@ class Wiring:
             language = self._part(self.family.language)
             self.handles += self.guard.doors("language", language)
             self._keep(language.register_forward_pre_hook(TorchHook(self._begin_pass), with_kwargs=True))
-            self._attach_tower(text_tower(self.model, self.family), text, follows_pass=True)
+            self._attach_tower(text_tower(self.model, self.family), self.points.blocks, follows_pass=True)
             self.handles += self.guard.hearing(self.text_attentions, language)
             tower = vision_tower(self.model, self.family)
             encoder = self._part(tower.blocks.rpartition(".")[0])
             self.handles += self.guard.doors("vision", encoder)
-            self._attach_tower(tower, vision, follows_pass=False)
-            self.handles += self.guard.hearing(self.implementations.modules[len(text) :], encoder)
-            for path in (self.family.final_norm, self.family.unembed):
-                self._keep(self._part(path).register_forward_hook(TorchHook(_show_output, ends[path])))
+            self._attach_tower(tower, self.points.vision, follows_pass=False)
+            self.handles += self.guard.hearing(self.implementations.modules[len(self.points.blocks) :], encoder)
+            ends = {self.family.final_norm: self.points.final_norm, self.family.unembed: self.points.unembed}
+            for path, point in ends.items():
+                self._keep(self._part(path).register_forward_hook(TorchHook(_show_output, point)))
             self.implementations.take()
         except BaseException:
             self.detach()
@@ -76,7 +77,7 @@ class Wiring:
     @property
     def text_attentions(self) -> list[nn.Module]:
         """The language model's attention modules, by layer; none while detached."""
-        return self.implementations.modules[: len(self.points[0])]
+        return self.implementations.modules[: len(self.points.blocks)]
 
     def _keep(self, handle: RemovableHandle) -> None:
         self.handles.append(handle)
@@ -96,7 +97,7 @@ class Wiring:
     def _note_ids(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note the ids that the model is given, while somebody has to know them."""
         self.ids = None
-        if self.projected.has_hooks() or (not torch.compiler.is_compiling() and self.guard.editing):
+        if self.points.projector.has_hooks() or (not torch.compiler.is_compiling() and self.guard.editing):
             self.ids = kwargs.get("input_ids", args[0] if args else None)
 
     def _forget_ids(self, *of_no_interest: Any) -> None:
@@ -114,7 +115,7 @@ class Wiring:
         if torch.compiler.is_compiling():  # and nobody listens, or the pass would have been refused
             return None
         self._note_copies(rows)
-        if not self.projected.has_hooks():
+        if not self.points.projector.has_hooks():
             return None
         if embedded is None or self.ids is None:
             raise HookError("projector.hook_out: which positions are the image's is known from input_ids: give these")
@@ -138,7 +139,7 @@ class Wiring:
         where = (self.ids == self.model.config.image_token_id).to(embedded.device)
         if not bool(where.any()):
             return embedded
-        shown, changed = visit(self.projected, embedded[where])
+        shown, changed = visit(self.points.projector, embedded[where])
         return embedded.masked_scatter(where[..., None], shown) if changed else embedded
 
     def _attach_tower(self, tower: Tower, points: Any, *, follows_pass: bool) -> None:

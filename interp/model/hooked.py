@@ -13,8 +13,8 @@ from interp.errors import HookError, RefusedError
 from interp.families import CAPABILITIES, family_of
 from interp.hooks.cache import Keep, VLMCache
 from interp.hooks.links import refuse_compiled
-from interp.hooks.points import OnePoint, TowerPoints, matching
-from interp.hooks.rows import ROW_POINTS, Pass, QueryRows, RowHook, check_fits, check_rows, fits
+from interp.hooks.points import ModelPoints, OnePoint, TowerPoints, matching
+from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_rows, fits
 from interp.hooks.shape import ModelShape
 from interp.hooks.towers import submodule, vision_tower
 from interp.hooks.wired import WiredModel
@@ -53,13 +53,14 @@ class HookedModel(WiredModel):
         self.ln_final = OnePoint("hook_normalized")
         self.unembed = OnePoint("hook_out")
         self.setup()
-        self.now = Pass()
-        ends = {
-            "projector": self.projector.hook_out,
-            self.family.final_norm: self.ln_final.hook_normalized,
-            self.family.unembed: self.unembed.hook_out,
-        }
-        self._wiring = Wiring(model, self.family, (self.blocks, self.vision.blocks, ends), self.now)
+        points = ModelPoints(
+            blocks=self.blocks,
+            vision=self.vision.blocks,
+            projector=self.projector.hook_out,
+            final_norm=self.ln_final.hook_normalized,
+            unembed=self.unembed.hook_out,
+        )
+        self._wiring = Wiring(model, self.family, points)
         self._wiring.attach()
         self.wrapped = True
         self.self_checked = False

@@ -147,7 +147,7 @@ class Prefix:
         with self.vlm.turn():
             for part, cache, step in self._parts(interventions, chosen, ()):
                 edits = [(name, hook) for name, hook in self._hooks(part, chosen) if hook.query_rows in DECODED]
-                with self.vlm.hooks(edits), sharing(self.vlm._wiring.text_attentions, cache.layers):
+                with self.vlm.hooks(edits), sharing(self.vlm.text_attentions, cache.layers):
                     tokens = self._decode(cache, step.logits.argmax(-1).flatten(), len(part), settings)
                 answers += [
                     as_generation(self.vlm, own, settings, first)
@@ -208,8 +208,8 @@ class Prefix:
         cache = self._branch(samples, len(interventions))
         ids = self.inputs.input_ids[samples, -1:].repeat(len(interventions), 1)
         mask = self.inputs.attention_mask[samples].repeat(len(interventions), 1)
-        self.vlm.now.prompt = self.length
-        with torch.no_grad(), self.vlm.hooks(hooks), sharing(self.vlm._wiring.text_attentions, cache.layers):
+        self.vlm.resume_prompt(self.length)
+        with torch.no_grad(), self.vlm.hooks(hooks), sharing(self.vlm.text_attentions, cache.layers):
             output = self.vlm.model(
                 input_ids=ids,
                 attention_mask=mask,

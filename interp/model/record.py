@@ -30,7 +30,7 @@ def record(vlm: HookedModel, **settings: Any) -> dict[str, Any]:
         "n_heads": vlm.cfg.n_heads,
         "dtype": str(vlm.dtype).removeprefix("torch."),
         "device": str(vlm.device),
-        "attention": sorted(set(vlm._wiring.implementations.names)),
+        "attention": sorted(set(vlm.implementations)),
         "self_check": vlm.self_checked,
         "decoding": "greedy",
         **settings,

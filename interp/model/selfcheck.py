@@ -44,7 +44,7 @@ def check_on_load(vlm: HookedModel) -> None:
     Raises:
         ModelError: one of them does not hold; it names the claim, and which versions of the libraries are proved.
     """
-    implementations = vlm._wiring.implementations.names
+    implementations = vlm.implementations
     vision = vlm.model.config.vision_config.model_type
     text = vlm.model.config.get_text_config().model_type
     key = (type(vlm.model).__name__, text, vision, transformers.__version__, str(vlm.dtype), *implementations)

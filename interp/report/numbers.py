@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 NOTHING = "–"
 """What stands where there is no number."""
 
@@ -16,6 +18,16 @@ def percent(value: float, low: float | None = None, high: float | None = None) -
     return _ended(value, low, high, "{:.1f}", 100)
 
 
+def share(value: float, low: float, high: float) -> str:
+    """A share in percent with its interval, as it stands in a sentence.
+
+    Example:
+        >>> share(0.84, 0.701, 0.923)
+        '84.0 % [70.1, 92.3]'
+    """
+    return _ended(value, low, high, "{:.1f}", 100, unit=" %")
+
+
 def points(value: float, low: float | None = None, high: float | None = None) -> str:
     """A difference in points of percent, with its sign.
 
@@ -26,9 +38,16 @@ def points(value: float, low: float | None = None, high: float | None = None) ->
     return _ended(value, low, high, "{:+.1f}", 100)
 
 
-def decimal(value: float, low: float | None = None, high: float | None = None) -> str:
-    """A number with two decimals, with its interval where it has one."""
-    return _ended(value, low, high, "{:.2f}", 1)
+def decimal(
+    value: float, low: float | None = None, high: float | None = None, *, digits: int = 2, signed: bool = False
+) -> str:
+    """A number with its interval where it has one.
+
+    Example:
+        >>> decimal(0.5, 0.25, 0.75), decimal(0.1, digits=3, signed=True)
+        ('0.50 [0.25, 0.75]', '+0.100')
+    """
+    return _ended(value, low, high, f"{{:{'+' if signed else ''}.{digits}f}}", 1)
 
 
 def p_value(value: float) -> str:
@@ -41,9 +60,9 @@ def p_value(value: float) -> str:
     return NOTHING if value != value else "<0.0001" if value < 0.0001 else f"{value:.2g}"
 
 
-def _ended(value: float, low: float | None, high: float | None, form: str, factor: float) -> str:
-    """A number, with its interval if that is known."""
-    if value != value:
+def _ended(value: float, low: float | None, high: float | None, form: str, factor: float, *, unit: str = "") -> str:
+    """A number, with its interval if both ends are known."""
+    if not math.isfinite(value):
         return NOTHING
-    ends = [form.format(factor * end) for end in (low, high) if end is not None and end == end]
-    return form.format(factor * value) + (f" [{', '.join(ends)}]" if len(ends) == 2 else "")
+    ends = [form.format(factor * end) for end in (low, high) if end is not None and math.isfinite(end)]
+    return form.format(factor * value) + unit + (f" [{', '.join(ends)}]" if len(ends) == 2 else "")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.reprs import fits_a_cell
-from interp.store.folder import told
+from interp.store.folder import OutputFolder, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +55,28 @@ def render_report(title: str, lead: str, sections: Sequence[Section], settings: 
         for part in sections
     ]
     return environment.from_string(template).render(title=title, lead=lead, sections=parts, settings=told(settings))
+
+
+def write_report(
+    folder: OutputFolder,
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    figures: Mapping[str, Figure],
+    settings: dict[str, Any],
+) -> list[Path]:
+    """Write every figure as PNG and `report.html`, the page of them all; the figures are closed.
+
+    Raises:
+        InputError: a file can not be written.
+    """
+    import matplotlib.pyplot as plt
+
+    paths = [folder.write_figure(f"{name}.png", figure) for name, figure in figures.items()]
+    paths.append(folder.write_text("report.html", render_report(title, lead, sections, settings)))
+    for figure in figures.values():
+        plt.close(figure)
+    return paths
 
 
 def _as_data_url(figure: Figure) -> str:

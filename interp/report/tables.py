@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from interp.store.folder import OutputFolder
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """One table as CSV."""
-    table.to_csv(path, index=False)
+
+def write_csv(folder: OutputFolder, name: str, table: pd.DataFrame) -> Path:
+    """Write one table as CSV, under a name without ending.
+
+    Raises:
+        InputError: it can not be written.
+    """
+    return folder.write(f"{name}.csv", lambda path: table.to_csv(path, index=False))
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 OWN = ("id", "key", "_place")
 """Columns that a study itself writes: the sample's id, its content key, its place in the list of samples."""
 
+LOCK = ".lock"
+"""The file that the process which writes keeps locked; it stays, as others may wait for this very file."""
+
 EXACT = 2**53
 """The whole numbers up to here, which a column that also holds fractions keeps exactly."""
 
@@ -66,7 +69,7 @@ class Shards:
         """Keep other processes from writing here; the lock dies with the process, however it ends.
 
         Raises:
-            InputError: another process has it, or the folder can not be made.
+            InputError: another process has it, the folder can not be made, or nothing in it can be locked.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -78,8 +81,7 @@ class Shards:
                 left.unlink(missing_ok=True)
             yield
         finally:
-            if handle is not None:
-                os.close(handle)
+            os.close(handle)
 
     def load(self) -> dict[int, Entry]:
         """Read what is stored, by place, and go on behind it."""
@@ -215,23 +217,25 @@ def join(tables: Mapping[Path, pa.Table]) -> pd.DataFrame:
     )
 
 
-def _take(path: Path) -> int | None:
-    """Lock a folder until the handle is closed; None where the system or the disk has no such locks."""
+def _take(path: Path) -> int:
+    """Lock a folder until the handle is closed."""
+    from filelock import lock_descriptor
+
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
+        handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)  # a file, as network disks lock no folder
+        try:
+            taken = lock_descriptor(handle, blocking=False)
+        except BaseException:
+            os.close(handle)
+            raise
+    except OSError as error:
         raise InputError(
-            f"another process is writing to {str(path.parent)!r}: wait for it or name another folder"
+            f"nothing in {str(path)!r} can be locked ({error.strerror}), so two processes could write there at once: "
+            "name a folder on another disk"
         ) from error
-    except OSError:
+    if not taken:
         os.close(handle)
-        return None
+        raise InputError(f"another process is writing to {str(path.parent)!r}: wait for it or name another folder")
     return handle
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from interp.errors import InputError
 from interp.model.provenance import result_of, resumed, runs_of
 from interp.store.folder import OutputFolder, plain
+from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
 from interp.store.shards import Entry, Shards, entries, join, read_shards, write_synced
 from interp.study.asking import batches
 from interp.study.keys import content_key
@@ -121,21 +122,8 @@ def read_study(out: str | Path, *, partial: bool = False) -> tuple[pd.DataFrame,
 
 def with_runs(settings: Mapping[str, Any], *folders: str | Path) -> dict[str, Any]:
     """Settings with the dates and commands of all runs that studies in these folders were begun and gone on with by."""
-    kept = [_read_manifest(folder)["settings"] for folder in map(Path, folders) if (folder / "manifest.json").exists()]
+    kept = [_read_manifest(folder)["settings"] for folder in map(Path, folders) if holds_study(folder)]
     return {**settings, **runs_of(kept)}
-
-
-def refuse_begun(out: str | Path, *, resume: bool) -> None:
-    """Refuse a folder that holds a study which is not to be gone on with, as `run_study` does once it is called.
-
-    Raises:
-        InputError: it holds one, and `resume` is not set.
-    """
-    folder = Path(out).expanduser()
-    if not resume and (folder / "manifest.json").exists():
-        raise InputError(
-            f"{str(folder)!r} holds a study: go on with it by resume=True (--resume), or name another folder"
-        )
 
 
 def _entries(samples: Sequence[Sample]) -> list[Entry]:
@@ -175,9 +163,9 @@ def _digest(here: Iterable[Entry]) -> str:
 def _begin(folder: OutputFolder, shards: Shards, manifest: Mapping[str, Any], *, resume: bool) -> dict[int, Entry]:
     """Write the manifest of a new study, or find what of this very study is stored."""
     refuse_begun(folder.path, resume=resume)
-    if (folder.path / "manifest.json").exists():
+    if holds_study(folder.path):
         then = _read_manifest(folder.path)
-        _refuse_others(folder.path, then, manifest)
+        refuse_other(folder.path, _of_numbers(then), _of_numbers(manifest))
         done = shards.load()
         if len(done) < then["samples"]:
             _write_manifest(folder.path, {**then, "settings": resumed(then["settings"], manifest["settings"])})
@@ -188,13 +176,18 @@ def _begin(folder: OutputFolder, shards: Shards, manifest: Mapping[str, Any], *,
     return {}
 
 
+def _of_numbers(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest with those settings alone that the numbers depend on."""
+    return {**manifest, "settings": result_of(manifest["settings"])}
+
+
 def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_synced(folder, "manifest.json", lambda file: file.write(text.encode()))
+    write_synced(folder, MANIFEST, lambda file: file.write(text.encode()))
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         found = manifest["format"]
@@ -218,33 +211,6 @@ def _refuse_numbers(samples: Sequence[Sample], batch: int, flush_seconds: float)
         raise InputError(f"a batch of {batch} samples can not be: give at least 1")
     if not flush_seconds >= 0:
         raise InputError(f"flush_seconds {flush_seconds} is no time: give seconds, at least 0")
-
-
-def _refuse_others(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on where a setting, the batch size or the samples differ, naming each with both values."""
-    names = ("samples", "digest", "batch")
-    differ = [f"{name}: was {_brief(then[name])}, now {_brief(now[name])}" for name in names if then[name] != now[name]]
-    differ += _differences(result_of(then["settings"]), result_of(now["settings"]))
-    if differ:
-        why = " (the digest is of the samples' content and order)" if then["digest"] != now["digest"] else ""
-        why += " (other batches round otherwise, and would make other numbers)" if then["batch"] != now["batch"] else ""
-        raise InputError(
-            f"{str(folder)!r} holds another study: {'; '.join(differ)}{why}: resume with what it was begun with, "
-            "or name another folder"
-        )
-
-
-def _brief(value: Any) -> str:
-    """A value in a message, a digest by its beginning."""
-    return f"{value[:10]}..." if isinstance(value, str) and len(value) > 40 else repr(value)
-
-
-def _differences(then: Any, now: Any, name: str = "") -> list[str]:
-    if isinstance(then, Mapping) and isinstance(now, Mapping):
-        names = [*then, *(key for key in now if key not in then)]
-        pairs = {f"{name}.{key}" if name else key: (then.get(key, "absent"), now.get(key, "absent")) for key in names}
-        return [line for longer, (was, is_now) in pairs.items() for line in _differences(was, is_now, longer)]
-    return [] if then == now else [f"{name}: was {_brief(then)}, now {_brief(now)}"]
 
 
 def _refuse_strangers(folder: Path, done: Mapping[int, Entry], here: Sequence[Entry]) -> None:

@@ -26,8 +26,8 @@ GREY = 114
 class OnnxDetector:
     """Find objects with a detector in an ONNX file.
 
-    Needs onnxruntime (`pip install 'spatial-lens[onnx]'`). Two families are known, by the shape of the output and the
-    file's metadata:
+    Needs onnxruntime and onnx (`pip install 'spatial-lens[onnx]'`). Two families are known, by the shape of the output
+    and the file's metadata:
 
     * YOLOX: [batch anchors 5+classes], boxes still to be decoded over the grids of stride 8, 16 and 32, or already
       decoded. It sees blue, green, red from 0 to 255, the photo at the top left (version 0.1.1 and later).
@@ -203,7 +203,7 @@ def letterbox(pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], *, cent
 
     Args:
         pixels: the photo.
-        size: of the canvas.
+        size: (height, width) of the canvas, in pixels.
         centred: in the middle, sides rounded (ultralytics), or at the top left, sides rounded down (YOLOX).
     """
     import torch

@@ -4,41 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from interp.errors import DetectorError
 from interp.store.names import stays_inside
-
-# For each message of the ONNX format on the way to a tensor: the numbers of its fields that hold such messages.
-_HOLDS = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "training": {1: "graph", 2: "graph"},
-    "function": {7: "node", 11: "attribute"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
-    "node": {5: "attribute"},
-    "attribute": {
-        **{5: "tensor", 6: "graph", 10: "tensor", 11: "graph"},
-        **{22: "sparse tensor", 23: "sparse tensor"},
-    },
-    "sparse tensor": {1: "tensor", 2: "tensor"},
-}
-
-_EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 13, 14, 1  # of a tensor: key and value pairs, where its data lie
-_VARINT, _EIGHT_BYTES, _WITH_LENGTH, _FOUR_BYTES = 0, 1, 2, 5  # how a field of protobuf is written
 
 
 def external_files(path: Path) -> list[Path]:
     """List the files in which an ONNX file keeps tensors, in order of their names; none where it holds all of them.
 
+    Nothing of these files is read.
+
     Raises:
-        DetectorError: it is no ONNX file, or such a file does not lie where it says.
+        DetectorError: it is no ONNX file, or such a file does not lie where it says, or the package onnx is not there.
 
     Example:
         >>> external_files(Path("large.onnx"))  # doctest: +SKIP
         [PosixPath('large.onnx.data')]
     """
     try:
-        names = sorted(set(_locations(memoryview(path.read_bytes()), "model")))
-    except (LookupError, ValueError) as error:
+        names = sorted({name for tensor in _tensors(_read(path)) for name in _locations(tensor)})
+    except ValueError as error:
         raise DetectorError(f"{path} can not be read as an ONNX file ({error}): export it anew") from error
     outside = [name for name in names if not stays_inside(name)]
     if outside:
@@ -50,55 +36,46 @@ def external_files(path: Path) -> list[Path]:
     return found
 
 
-def _locations(data: memoryview, kind: str) -> Iterator[str]:
-    """What the external tensors in a message name as their places."""
-    if kind == "tensor":
-        yield from _location(data)
+def _read(path: Path) -> Any:
+    """The model in a file, which is taken for ONNX whatever its name ends in; its other files stay closed.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        from google.protobuf.message import DecodeError
+        from onnx import load_model_from_string
+    except ImportError as error:
+        raise DetectorError(
+            f"ONNX detectors need onnx, which can not be imported ({error}): pip install 'spatial-lens[onnx]'"
+        ) from error
+    try:
+        return load_model_from_string(path.read_bytes(), format="protobuf")
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """The tensors in a part of a model, wherever its format lets them be."""
+    from onnx import TensorProto
+
+    if isinstance(message, TensorProto):
+        yield message
         return
-    for number, value in _fields(data):
-        inner = _HOLDS[kind].get(number)
-        if inner is not None and isinstance(value, memoryview):
-            yield from _locations(value, inner)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _tensors(part)
 
 
-def _location(tensor: memoryview) -> Iterator[str]:
-    fields = list(_fields(tensor))
-    if (_DATA_LOCATION, _EXTERNAL) not in fields:
-        return
-    for number, value in fields:
-        if number == _EXTERNAL_DATA and isinstance(value, memoryview):
-            entry = dict(_fields(value))
-            if bytes(entry[1]) == b"location":
-                yield bytes(entry[2]).decode()
+def _locations(tensor: Any) -> Iterator[str]:
+    """What a tensor that lies in another file names as its place."""
+    from onnx.external_data_helper import uses_external_data
 
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The number and value of each field of a protobuf message: whole numbers, or the bytes of what has a length."""
-    place = 0
-    while place < len(data):
-        tag, place = _varint(data, place)
-        number, written = tag >> 3, tag & 7
-        if written == _VARINT:
-            value, place = _varint(data, place)
-            yield number, value
-            continue
-        if written == _WITH_LENGTH:
-            length, place = _varint(data, place)
-        elif written in (_EIGHT_BYTES, _FOUR_BYTES):
-            length = 8 if written == _EIGHT_BYTES else 4
-        else:
-            raise ValueError(f"a field of type {written}")
-        if place + length > len(data):
-            raise ValueError("it is cut off")
-        yield number, data[place : place + length]
-        place += length
-
-
-def _varint(data: memoryview, place: int) -> tuple[int, int]:
-    """A whole number in groups of seven bits, the lowest first, and the place behind it."""
-    value = shift = 0
-    while True:
-        byte = data[place]
-        value, shift, place = value | (byte & 127) << shift, shift + 7, place + 1
-        if byte < 128:
-            return value, place
+    for entry in tensor.external_data if uses_external_data(tensor) else ():
+        if not (entry.HasField("key") and entry.HasField("value")):
+            raise ValueError("a tensor of another file says half of where it lies")
+        if entry.key == "location":
+            if isinstance(entry.value, bytes):
+                raise ValueError(f"a tensor lies in a file whose name {entry.value!r} is no text")
+            yield entry.value

@@ -29,7 +29,7 @@ def read_layout(
     Args:
         output: what the model gives for one image, any.
         size: (height, width) of the input in pixels.
-        metadata: of the file; exports of ultralytics say `names`, `stride`, `task` and `end2end`.
+        metadata: the metadata of the file; exports of ultralytics say `names`, `stride`, `task` and `end2end`.
 
     Returns:
         The layout, and the number of classes where the shape tells it.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from interp.overlap.report.sentences import association_says, ended, null_says, p_value
+from interp.overlap.report.sentences import association_says, ended, null_says
 from interp.overlap.study.vision import TWO_STAGE, VISION
+from interp.report.numbers import p_value
 from interp.report.page import Section
 
 if TYPE_CHECKING:

@@ -12,16 +12,14 @@ import numpy as np
 from interp.layers import paper_layers
 from interp.overlap.report.further import sections_of_further_maps
 from interp.overlap.report.sentences import (
-    NOTHING,
     SIGNIFICANT,
     association_says,
     ended,
     layers_say,
     null_says,
-    p_value,
     partial_says,
-    percent,
 )
+from interp.report.numbers import NOTHING, p_value, share
 from interp.report.page import Section
 from interp.stats.intervals import wilson
 
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from interp.overlap.study.examine import OverlapAnalysis
     from interp.overlap.study.result import OverlapStudy
     from interp.stats.association import Association
+    from interp.stats.intervals import Interval
 
 FEW = 10
 """Right or wrong answers below which the page says that there are few."""
@@ -50,8 +49,8 @@ class Photos:
 
     Attributes:
         told: why there are none; empty where they are.
-        layer: of the gallery's maps.
-        measure: by which its samples were chosen.
+        layer: the layer of the gallery's maps.
+        measure: the measure by which its samples were chosen.
         path_of: the sample of the path, and which kind of case it is; empty where there is none.
     """
 
@@ -67,7 +66,7 @@ def lead(study: OverlapStudy, analysis: OverlapAnalysis) -> str:
     asked = f"{n} question{'' if n == 1 else 's'}{f' of {dataset}' if dataset else ''}"
     by = study.settings.get("model", "a model")
     said = association_says(analysis.within, "inside relations", analysis.measure)
-    return f"{asked}, answered by {by}; right: {percent(analysis.accuracy)}. {said}"
+    return f"{asked}, answered by {by}; right: {_share(analysis.accuracy)}. {said}"
 
 
 def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: str | None) -> list[str]:
@@ -77,7 +76,7 @@ def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: s
     found = [f"The model is out of its domain: {out_of_domain}"] if out_of_domain else []
     if complete.estimate < COVERED:
         found.append(
-            f"The boxes of all objects are known in only {percent(complete)} of the samples: what is said of attention "
+            f"The boxes of all objects are known in only {_share(complete)} of the samples: what is said of attention "
             "and boxes is said of a selection, which the detector made."
         )
     for name, count in (("right", right), ("wrong", n - right)):
@@ -124,7 +123,7 @@ def _asked(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
     """Numbers of answers, and what the words of the page mean."""
     right, n = int(study.right.sum()), len(study.samples)
     return (
-        f"{right} of {n} answers are right, {percent(analysis.accuracy)} (Wilson's interval). An answer is right when "
+        f"{right} of {n} answers are right, {_share(analysis.accuracy)} (Wilson's interval). An answer is right when "
         "the option that it names first is the right one; one that names none is wrong.",
         f"Overlap is here the {analysis.measure} of attention with the region '{analysis.region}', in the "
         f"normalisation '{analysis.normalisation}'. Attention is that of the last prompt row, from which the first "
@@ -141,7 +140,7 @@ def _coverage(study: OverlapStudy, coverage: pd.DataFrame, figures: Mapping[str,
 
     rows = [
         {"relation": line.relation or NOTHING, "n": line.n, "both": line.both, "one": line.one, "none": line.none,
-         "complete": f"{100 * line.share:.1f} % [{100 * line.low:.1f}, {100 * line.high:.1f}]"}
+         "complete": share(line.share, line.low, line.high)}
         for line in coverage.itertuples()
     ]  # fmt: skip
     text: tuple[str, ...] = (
@@ -347,6 +346,11 @@ _NOT_SHOWN = (
     "Boxes are what a detector or an annotator drew; the model may need the ground between them just as much. What is "
     "found here holds for this model, prompt and data set.",
 )
+
+
+def _share(found: Interval) -> str:
+    """A share as a sentence has it."""
+    return share(found.estimate, found.low, found.high)
 
 
 def _dataset(study: OverlapStudy) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.intervene.indices import spell
+from interp.report.numbers import decimal, p_value
 from interp.stats.layer_choice import direction
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 SIGNIFICANT = 0.05
 """A corrected p below it is called a difference."""
-
-NOTHING = "–"
-"""What stands where there is no number."""
 
 _NULLS = {
     "even": "attention spread evenly (keeps the size of the boxes)",
@@ -134,23 +132,9 @@ def name_layers(layers: Sequence[int] | np.ndarray) -> str:
     return f"layer{'' if len(listed) == 1 else 's'} {spell(listed).replace(',', ', ')}"
 
 
-def percent(found: Interval) -> str:
-    """A share in percent with its interval."""
-    return f"{100 * found.estimate:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-
-
 def ended(value: float, low: float, high: float, *, signed: bool = False) -> str:
-    """A number with its interval, as far as both are known."""
-    form = "{:+.3f}" if signed else "{:.3f}"
-    if not np.isfinite(value):
-        return NOTHING
-    ends = f" [{form.format(low)}, {form.format(high)}]" if np.isfinite(low) and np.isfinite(high) else ""
-    return form.format(value) + ends
-
-
-def p_value(value: float) -> str:
-    """A p-value with as many digits as mean something."""
-    return NOTHING if value != value else "<0.0001" if value < 0.0001 else f"{value:.2g}"
+    """A measure or an AUROC with its interval, as this report writes them."""
+    return decimal(value, low, high, digits=3, signed=signed)
 
 
 def _where(masks: dict[str, np.ndarray]) -> str:

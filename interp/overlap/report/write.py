@@ -13,11 +13,12 @@ import numpy as np
 from interp.errors import InputError, SpatialLensError
 from interp.layers import paper_layers
 from interp.maps.trajectory import trajectory
+from interp.overlap.measures import MAP_MEASURES, UNION
 from interp.overlap.overlap import LESS_IS_BETTER
 from interp.overlap.report.sections import NOT_AT_HAND, Photos, cautions_of, lead, sections
 from interp.overlap.report.sentences import SIGNIFICANT
 from interp.overlap.study.agreement import boxes_by_role, detector_agreement
-from interp.report.page import render_report
+from interp.report.page import write_report
 from interp.report.tables import records, write_csv
 
 if TYPE_CHECKING:
@@ -67,8 +68,6 @@ def write_overlap_report(
     Raises:
         InputError: the study is empty, or a file can not be written.
     """
-    import matplotlib.pyplot as plt
-
     if not len(study.samples):
         raise InputError("the study has no sample, so there is nothing to report: give one that was run")
     tables = tables_of(study, analysis)
@@ -78,16 +77,14 @@ def write_overlap_report(
     print("\n".join([*cautions, analysis.describe()]))
     photos, drawn, film = _draw_photos(study, analysis, samples, vlm)
     figures = draw_overlap_study(study, analysis) | drawn
-    paths += [folder.write_figure(f"{name}.png", figure) for name, figure in figures.items()]
-    page = render_report(
+    paths += write_report(
+        folder,
         "Does attention on the objects go with right answers?",
         lead(study, analysis),
         sections(study, analysis, tables, figures, cautions=cautions, photos=photos),
+        figures,
         study.settings,
     )
-    paths.append(folder.write_text("report.html", page))
-    for figure in figures.values():
-        plt.close(figure)
     if film is not None:
         paths.append(folder.write("path.gif", film))
     print(f"written to {folder.path}: report.html and {len(paths) - 1} more")
@@ -215,7 +212,7 @@ def _write_tables(folder: OutputFolder, study: OverlapStudy, tables: dict[str, p
         paths.append(folder.write_table(f"overlap{maps and '_'}{maps}.parquet", mean.to_dataframe()))
     for name, table in tables.items():
         paths.append(folder.write_table(f"{name}.parquet", table))
-        paths.append(folder.write(f"{name}.csv", partial(write_csv, table)))
+        paths.append(write_csv(folder, name, table))
     return paths
 
 
@@ -228,7 +225,7 @@ def _means(study: OverlapStudy, analysis: OverlapAnalysis) -> pd.DataFrame:
 
     rows = []
     for name in (name for name in MEASURES if name in study.measures):
-        region = "union" if study.measures[name].ndim == 4 else analysis.region
+        region = UNION if name in MAP_MEASURES else analysis.region
         values = study.values(name, region, analysis.normalisation)[..., -1].astype(np.float64)
         known, groups = defined(study, values), groups_of(study.samples)
         for answers, own in (("right", study.right & known), ("wrong", ~study.right & known)):

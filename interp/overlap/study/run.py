@@ -106,8 +106,9 @@ def study_overlap(
     from interp.model.record import record as record_of
     from interp.overlap.study.result import as_study
     from interp.store.folder import plain
+    from interp.store.guard import refuse_begun
     from interp.study.asking import prepare_samples
-    from interp.study.run import refuse_begun, run_study, with_runs
+    from interp.study.run import run_study, with_runs
 
     run = run_record()
     if not isinstance(vlm, HookedVLM):

@@ -171,6 +171,6 @@ def test_looking_in_batches_equals_looking_one_by_one(ran):
 
 
 def test_the_readable_table_says_gains_in_points(ran):
-    table = readable(ran[2].summary)
+    table = readable(ran[2], ran[2].summary)
     assert (table[table["policy"] == "baseline"]["gain, points"] == "").all()
     assert table["accuracy %"].str.contains(r"\d+\.\d \[\d+\.\d, \d+\.\d\]").all()

@@ -1,5 +1,7 @@
 """An ONNX file's weights in other files count as its own: they are found wherever it names them."""
 
+import sys
+
 import numpy as np
 import pytest
 from onnx_files import SIZE, ULTRALYTICS, constant, external, message, node, red_box, red_finder, write_model
@@ -8,6 +10,8 @@ from PIL import Image
 from interp.detect import OnnxDetector
 from interp.detect.onnx.external import external_files
 from interp.errors import DetectorError
+
+pytest.importorskip("onnx", reason="needs the extra 'onnx'")
 
 
 def write_outside(path, location, threshold):
@@ -45,7 +49,7 @@ def inside(*numbers):
     """A tensor of another file in a message in a message ..., of these fields of the ones around them."""
     data = tensor("w.bin")
     for number in reversed(numbers):
-        data = message((1, 3), (9, "before"), (number, data))
+        data = message((number, data), (99, "after"))
     return data
 
 
@@ -91,9 +95,28 @@ def test_files_that_hold_all_of_their_weights_name_no_other(tmp_path, assets):
     said = message((8, "w"), (13, message((1, "location"), (2, "gone"))))  # but its data lie inside
     (tmp_path / "b.onnx").write_bytes(message((7, message((5, said)))))
     assert external_files(tmp_path / "b.onnx") == []
-    for broken in (b"\x3a\xff\x01ab", b"\x3a", b"\x3c\x00", b"no model"):
+    half = [message((8, "w"), (13, message(entry)), (14, 1)) for entry in ((1, "location"), (2, "w.bin"))]
+    no_text = message((8, "w"), (13, message((1, "location"), (2, b"\xff"))), (14, 1))
+    deep = message((5, tensor("w.bin")))
+    for _ in range(2000):
+        deep = message((1, message((5, message((6, deep))))))
+    inside = [message((7, message((5, one)))) for one in (*half, no_text)]
+    for broken in (b"\x3a\xff\x01ab", b"\x3a", b"\x3c\x00", b"no model", *inside, message((7, deep))):
         (tmp_path / "c.onnx").write_bytes(broken)
         with pytest.raises(DetectorError, match="can not be read as an ONNX file"):
             external_files(tmp_path / "c.onnx")
     if (assets / "yolox-nano" / "yolox_nano.onnx").is_file():
         assert external_files(assets / "yolox-nano" / "yolox_nano.onnx") == []
+
+
+def test_a_file_is_read_as_onnx_whatever_its_name_ends_in(tmp_path):
+    for name in ("a.json", "a.textproto", "a.onnxtxt"):
+        (tmp_path / name).write_bytes(message((7, message((5, tensor("../w.bin"))))))
+        with pytest.raises(DetectorError, match="outside its folder"):
+            external_files(tmp_path / name)
+
+
+def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(DetectorError, match=r"need onnx.*spatial-lens\[onnx\]"):
+        external_files(red_finder(tmp_path / "a.onnx", "yolox"))

@@ -10,9 +10,9 @@ from interp.overlap.report.sentences import (
     layers_say,
     name_layers,
     null_says,
-    p_value,
     partial_says,
 )
+from interp.report.numbers import p_value
 from interp.stats.association import association
 from interp.stats.intervals import Interval
 

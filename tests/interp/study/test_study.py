@@ -101,7 +101,7 @@ def test_that_shards_hold_whole_batches_and_their_number_changes_no_type(tmp_pat
     import pyarrow.parquet as pq
 
     same(study(tmp_path, flush_seconds=flush_seconds), whole[0])
-    parts = sorted((tmp_path / "shards").iterdir())
+    parts = sorted((tmp_path / "shards").glob("*.parquet"))
     assert len(parts) == (30 if flush_seconds == 0.0 else 1)
     held = [dict.fromkeys(pq.ParquetFile(part).read().column("id").to_pylist()) for part in parts]
     assert [name for ids in held for name in ids] == [name for batch in whole[1] for name in batch]

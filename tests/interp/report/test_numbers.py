@@ -1,0 +1,32 @@
+"""Numbers stand in every report in the same words, and what is not known stands as nothing."""
+
+import pytest
+
+from interp.report.numbers import NOTHING, decimal, p_value, percent, points, share
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "write, wanted",
+    [
+        (percent, "25.0 [12.5, 50.0]"),
+        (share, "25.0 % [12.5, 50.0]"),
+        (points, "+25.0 [+12.5, +50.0]"),
+        (decimal, "0.25 [0.12, 0.50]"),
+    ],
+)
+def test_that_a_number_has_its_interval_where_both_ends_are_known(write, wanted):
+    number, _, _ = wanted.rpartition(" [")
+    assert write(0.25, 0.125, 0.5) == wanted
+    assert write(0.25, NAN, 0.5) == write(0.25, 0.125, INF) == number
+    assert write(NAN, 0.125, 0.5) == write(INF, 0.125, 0.5) == NOTHING
+
+
+def test_that_decimals_have_the_digits_and_the_sign_that_are_asked_for():
+    assert decimal(0.25, 0.125, 0.5, digits=3) == "0.250 [0.125, 0.500]"
+    assert decimal(0.25, -0.125, 0.5, signed=True) == "+0.25 [-0.12, +0.50]"
+
+
+def test_that_a_p_value_has_as_many_digits_as_mean_something():
+    assert [p_value(p) for p in (0.00001, 0.0312, 1.0, NAN)] == ["<0.0001", "0.031", "1", NOTHING]
