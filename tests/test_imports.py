@@ -6,9 +6,9 @@ import pkgutil
 import subprocess
 import sys
 import types
-from pathlib import Path
 
 import pytest
+from imported import imported_packages
 
 import interp
 from interp._lazy import export_lazily
@@ -45,13 +45,6 @@ def test_simple_names_load_nothing_heavy():
     )
     assert "interp.image.grid" in loaded
     assert not loaded & HEAVY
-
-
-def imported_packages(path: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    origins = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-    return {name.split(".")[0] for name in plain | origins}
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)

@@ -10,6 +10,7 @@ import zipfile
 from importlib.metadata import version
 
 import pytest
+from imported import imported_packages
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -100,6 +101,24 @@ def test_the_installed_package_is_the_one_that_runs(installed):
     ]
 
 
+DOOR = "import sys; from {module} import {name}; raise SystemExit({name}(sys.argv[1:]))"
+
+
+def test_its_one_command_finds_those_of_all_packages(wheel, installed):
+    """What pip makes of `[project.scripts]` is a file that imports and calls what it names."""
+    names = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    (module, name) = re.search(
+        r"\[console_scripts\]\nspatial-lens = ([\w.]+):(\w+)", wheel.read(names).decode()
+    ).groups()
+    door = DOOR.format(module=module, name=name)
+    said = run_installed(installed, "-c", door)
+    for command in ("analyze", "overlap", "selfcheck", "datasets", "answer", "evaluate", "demo", "probes", "doctor"):
+        assert re.search(rf"^    {command}\b", said, re.MULTILINE), command
+    assert "did not load" not in said
+    assert "usage: spatial-lens probes balance" in run_installed(installed, "-c", door, "probes", "balance", "--help")
+    assert "controlled-a" in run_installed(installed, "-c", door, "datasets")
+
+
 @pytest.mark.slow
 @pytest.mark.compat
 @pytest.mark.parametrize(
@@ -153,8 +172,6 @@ def test_the_lock_is_within_the_declared_ranges_and_names_no_registry(repo):
 
 
 def test_every_third_party_import_is_declared(repo):
-    from test_imports import imported_packages
-
     names = {one.name.replace("-", "_") for one in declared(repo)}
     modules = {{"pillow": "PIL"}.get(name, name) for name in names}
     ours = {*PACKAGES, *sys.stdlib_module_names}

@@ -134,7 +134,15 @@ def _room(module: str) -> str:
 
 def _hidden(room: str) -> bool:
     """What is in everybody's hands, or is a door alone, and would only cover the drawing with lines."""
-    return room in PACKAGES or room.split(".")[1] in ("__main__", "_lazy", "errors", "reprs", "numeric", "quiet", "compat")
+    return room in PACKAGES or room.split(".")[1] in (
+        "__main__",
+        "_lazy",
+        "errors",
+        "reprs",
+        "numeric",
+        "quiet",
+        "compat",
+    )
 
 
 def _first_sentence(path: Path) -> str:
