@@ -1,4 +1,4 @@
-"""The commands of the instrument: `python -m interp analyze PHOTO "question"`, `overlap`, `selfcheck`, `datasets`."""
+"""The commands of the instrument: `python -m interp analyze PHOTO "question"`, `overlap` and the others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from interp.cli import Parser, run
 from interp.commands.analyze import add_analyze
 from interp.commands.datasets import add_datasets
+from interp.commands.doctor import add_doctor
 from interp.commands.overlap import add_overlap
 from interp.commands.selfcheck import add_selfcheck
 
@@ -21,7 +22,9 @@ def add_commands(commands: Any) -> None:
 def build_parser() -> Parser:
     """The parser of `python -m interp`."""
     parser = Parser(prog="python -m interp", description="Where does a vision-language model look, and is it there?")
-    add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    add_commands(commands)
+    add_doctor(commands)
     return parser
 
 

@@ -8,15 +8,23 @@ from typing import Any
 from interp.cli import Parser, run
 from probes.commands.balance import add_balance
 
+WHAT = "Diagnostic tools on a model's attention and activations."
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands of the probes to those of a parser."""
     add_balance(commands)
 
 
+def add_probes(commands: Any) -> None:
+    """Add the command `probes`, whose own commands these are: what `spatial-lens` takes."""
+    parser = commands.add_parser("probes", help="diagnostic tools: balance and others", description=WHAT)
+    add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))
+
+
 def build_parser() -> Parser:
     """The parser of `python -m probes`."""
-    parser = Parser(prog="python -m probes", description="Diagnostic tools on a model's attention and activations.")
+    parser = Parser(prog="python -m probes", description=WHAT)
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser))
     return parser
 

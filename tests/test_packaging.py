@@ -10,7 +10,7 @@ import zipfile
 from importlib.metadata import version
 
 import pytest
-from imports import imported_packages
+from imported import imported_packages
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -99,6 +99,24 @@ def test_the_installed_package_is_the_one_that_runs(installed):
     assert run_installed(installed, "-c", code).split() == [
         str(installed / name / "__init__.py") for name in ("interp", "adaptvis", "probes")
     ]
+
+
+DOOR = "import sys; from {module} import {name}; raise SystemExit({name}(sys.argv[1:]))"
+
+
+def test_its_one_command_finds_those_of_all_packages(wheel, installed):
+    """What pip makes of `[project.scripts]` is a file that imports and calls what it names."""
+    names = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    (module, name) = re.search(
+        r"\[console_scripts\]\nspatial-lens = ([\w.]+):(\w+)", wheel.read(names).decode()
+    ).groups()
+    door = DOOR.format(module=module, name=name)
+    said = run_installed(installed, "-c", door)
+    for command in ("analyze", "overlap", "selfcheck", "datasets", "answer", "evaluate", "demo", "probes", "doctor"):
+        assert re.search(rf"^    {command}\b", said, re.MULTILINE), command
+    assert "did not load" not in said
+    assert "usage: spatial-lens probes balance" in run_installed(installed, "-c", door, "probes", "balance", "--help")
+    assert "controlled-a" in run_installed(installed, "-c", door, "datasets")
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 from interp.cli import add_model_options, load, note_random_weights, numbers
-from interp.datasets.reading import read_samples
 
 OVERLAP = """Does attention lie on the objects that a question names, and more so where the answer is right?
 
@@ -74,6 +73,7 @@ def add_overlap(commands: Any) -> None:
 
 def overlap_command(options: argparse.Namespace) -> int:
     """Run `overlap`: check what costs nothing first, then load the model."""
+    from interp.datasets.reading import read_samples
     from interp.detect.loading import loaded
     from interp.overlap.nulls import NULLS
     from interp.overlap.report.write import write_overlap_report
