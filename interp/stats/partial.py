@@ -15,6 +15,7 @@ from interp.layers import cell_columns
 from interp.reprs import fits_a_cell
 from interp.stats.association import check_draws, codes_of, corrected, drawn_counts, read_scores
 from interp.stats.covariates import read_covariates
+from interp.stats.intervals import DRAWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ def partial_effect(
     *,
     groups: ArrayLike | None = None,
     seed: int,
-    n_draws: int = 2000,
+    n_draws: int = DRAWS,
     level: float = 0.95,
     ridge: float = RIDGE,
 ) -> PartialEffect:
