@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from interp.stats.auroc import auroc
 from interp.stats.intervals import bootstrap, wilson
-from interp.stats.partial import fit_logistic
+from interp.stats.logistic import fit_logistic
 from interp.stats.tests import benjamini_hochberg, mcnemar
 
 RNG = np.random.default_rng(0)
