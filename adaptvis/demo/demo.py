@@ -106,7 +106,7 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[Looked]) -> dict[str
     mean_cosine, mean_lift = cosine.mean(axis=0), lift.mean(axis=0)
     marks = np.array([bool(right[one.sample.id]) for one in known])
     relations = np.array([one.sample.relation for one in known])
-    spread = bootstrap(lift, seed=0, n=1000)
+    spread = bootstrap(lift, seed=0)
     layers = []
     for layer in range(cosine.shape[1]):
         null = shuffled_null(cosine[:, layer], marks, partial(auroc, groups=relations), seed=0, n=500, within=relations)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
 
 
-NULLS = {name: null_column(name, "even") for name in MEASURES}
+EVEN_COLUMNS = {name: null_column(name, "even") for name in MEASURES}
 """The column that says what attention spread evenly would score in each measure."""
 
 LESS_IS_BETTER = ("distance",)
@@ -205,7 +205,7 @@ class Overlap:
         kind, region, layer, head, step = (axis.ravel().astype(np.int32) for axis in np.indices(shape))
         own = {key: values[kind, layer, head, step] for key, values in self.map_measures.items()}
         head[head == shape[3] - 1] = HEAD_MEAN
-        even = {NULLS[key]: self.even[key][kind, region, step] for key in MEASURES}
+        even = {EVEN_COLUMNS[key]: self.even[key][kind, region, step] for key in MEASURES}
         return pd.DataFrame(
             {
                 "sample": self.sample_id,

@@ -103,7 +103,7 @@ def mean_with_band(
     """Draw the mean over samples of `table` [sample x] with its bootstrap interval; no band for a single sample."""
     ax.plot(x, table.mean(axis=0), color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
     if len(table) > 1:
-        around = bootstrap(table, seed=seed, n=1000, level=level)
+        around = bootstrap(table, seed=seed, level=level)
         ax.fill_between(x, around.low, around.high, color=colour, alpha=0.2, linewidth=0)
 
 

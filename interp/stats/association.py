@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.layers import cell_columns
 from interp.reprs import fits_a_cell
+from interp.stats.intervals import DRAWS
 from interp.stats.tests import benjamini_hochberg
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def association(
     strata: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     seed: int,
-    n_draws: int = 2000,
-    n_shuffles: int = 2000,
+    n_draws: int = DRAWS,
+    n_shuffles: int = DRAWS,
     level: float = 0.95,
 ) -> Association:
     """How often a right answer scores above a wrong one, in every cell, with its interval and its null.

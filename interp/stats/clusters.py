@@ -1,4 +1,4 @@
-"""Clusters: samples that come in groups, such as four photos of one pair of objects, and the interval of their mean."""
+"""Clusters: samples that come in groups, such as four photos of one pair of objects, and intervals of their means."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
-from interp.stats.intervals import Interval
+from interp.numeric import ratio
+from interp.stats.intervals import DRAWS, Interval, quantiles
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def clustered_mean(values: ArrayLike, groups: ArrayLike, *, seed: int, n: int = 2000, level: float = 0.95) -> Interval:
+def clustered_mean(values: ArrayLike, groups: ArrayLike, *, seed: int, n: int = DRAWS, level: float = 0.95) -> Interval:
     """The mean of values with a percentile bootstrap that draws whole groups (Davison and Hinkley 1997, section 3.8).
 
     Samples of one group share what makes them easy or hard; drawn one by one they would count as more than they are.
 
     Args:
-        values: [sample].
+        values: [sample]; those that are NaN are left out.
         groups: which group each sample belongs to, [sample].
         seed: of the draws.
         n: number of draws.
@@ -39,12 +41,46 @@ def clustered_mean(values: ArrayLike, groups: ArrayLike, *, seed: int, n: int = 
             f"values have shape {own.shape} and groups {named.shape}, {n} draws at level {level}: give one group for "
             "each value, at least one draw, and a level between 0 and 1"
         )
-    if (n_groups := len(np.unique(named))) < 2:
+    if (n_groups := len(_places(named)[0])) < 2:
         raise InputError(f"{len(own)} samples lie in {n_groups} group: give at least two groups")
-    sums, sizes = drawn_sums((own, np.ones_like(own)), named, seed=seed, n=n)
-    draws = sums / sizes
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(own.mean()), float(low), float(high), level, n)
+    found = mean_over_groups(own[:, None], named, seed=seed, n=n, level=level)
+    return Interval(float(found.estimate[0]), float(found.low[0]), float(found.high[0]), level, found.draws)
+
+
+def mean_over_groups(
+    values: Float[np.ndarray, "sample layer"], groups: np.ndarray, *, seed: int, n: int = DRAWS, level: float = 0.95
+) -> Interval:
+    """The mean over the samples that have a value, with its interval as in `ratio_over_groups`, [layer]."""
+    return ratio_over_groups(values, np.ones_like(values), groups, seed=seed, n=n, level=level)
+
+
+def ratio_over_groups(
+    above: Float[np.ndarray, "sample layer"],
+    below: Float[np.ndarray, "sample layer"],
+    groups: np.ndarray,
+    *,
+    seed: int,
+    n: int = DRAWS,
+    level: float = 0.95,
+) -> Interval:
+    """Mean of `above` over mean of `below`, [layer], with a percentile bootstrap that draws whole groups.
+
+    Samples count where they have both, and are not drawn if they have both in no layer; a ratio to nothing is NaN.
+    Draws whose ratio is undefined are left out. Fewer than two groups have no interval: NaN. Seed and groups alone say
+    what is drawn, and groups go by the order in which they first appear and not by their names, so that figures, tables
+    and sentences of the same samples agree.
+    """
+    known = np.isfinite(above) & np.isfinite(below)
+    some = known.any(axis=1)
+    sums = [np.where(known, column, 0.0)[some] for column in (above, below)]
+    groups = groups[some]
+    estimate = ratio(*(column.sum(axis=0) for column in sums))
+    if len(_places(groups)[0]) < 2:
+        nothing = np.full_like(estimate, np.nan)
+        return Interval(estimate, nothing, nothing, level)
+    draws = ratio(*drawn_sums(sums, groups, seed=seed, n=n))
+    low, high = quantiles(draws, level)
+    return Interval(estimate, low, high, level, int(np.isfinite(draws).any(axis=1).sum()))
 
 
 def drawn_sums(columns: Sequence[np.ndarray], groups: ArrayLike, *, seed: int, n: int) -> list[np.ndarray]:
@@ -52,7 +88,7 @@ def drawn_sums(columns: Sequence[np.ndarray], groups: ArrayLike, *, seed: int, n
 
     All columns are summed over the same draws, so that the quotient of two is a draw of a mean or of a ratio.
     """
-    names, places = np.unique(np.asarray(groups), return_inverse=True)
+    names, places = _places(groups)
     counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
     found = []
     for column in columns:
@@ -60,6 +96,13 @@ def drawn_sums(columns: Sequence[np.ndarray], groups: ArrayLike, *, seed: int, n
         np.add.at(sums, places, column)
         found.append(counts @ sums)
     return found
+
+
+def _places(groups: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """The groups in order of first appearance, [group], and which of them each sample belongs to, [sample]."""
+    names, first, places = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return names[order], np.argsort(order)[places]
 
 
 def group_names(samples: pd.DataFrame) -> np.ndarray:

@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 
+DRAWS = 2000
+"""How often every bootstrap draws where nothing else is asked for."""
+
 
 @fits_a_cell("estimate low high")
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,7 @@ def bootstrap(
     statistic: Callable[[np.ndarray], Any] = lambda draw: np.mean(draw, axis=0),
     *,
     seed: int,
-    n: int = 2000,
+    n: int = DRAWS,
     level: float = 0.95,
 ) -> Interval:
     """Percentile bootstrap over samples (Efron 1979).
@@ -110,7 +113,7 @@ def bootstrap_difference(
     statistic: Callable[[np.ndarray], Any] = lambda draw: np.mean(draw, axis=0),
     *,
     seed: int,
-    n: int = 2000,
+    n: int = DRAWS,
     level: float = 0.95,
 ) -> Interval:
     """Paired percentile bootstrap of statistic(b) - statistic(a): the same samples are drawn for both.

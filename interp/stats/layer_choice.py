@@ -14,7 +14,7 @@ from interp.errors import InputError
 from interp.layers import paper_layers
 from interp.reprs import fits_a_cell
 from interp.stats.association import check_draws, codes_of, drawn_counts, read_scores, weighted_wins
-from interp.stats.intervals import Interval
+from interp.stats.intervals import DRAWS, Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ def compare_layers(
     seed: int,
     folds: int = 2,
     repeats: int = 20,
-    n_draws: int = 2000,
+    n_draws: int = DRAWS,
     level: float = 0.95,
 ) -> LayerComparison:
     """The AUROC of the paper's layers beside that of the best layers, which are chosen on other samples than scored.

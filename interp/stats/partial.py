@@ -15,6 +15,8 @@ from interp.layers import cell_columns
 from interp.reprs import fits_a_cell
 from interp.stats.association import check_draws, codes_of, corrected, drawn_counts, read_scores
 from interp.stats.covariates import read_covariates
+from interp.stats.intervals import DRAWS
+from interp.stats.logistic import chance_of, fit_logistic, merit_of, penalty_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +25,6 @@ RIDGE = 0.01
 """The penalty: half of it times the sum of the squared slopes, per standard deviation, off the log likelihood."""
 
 _LOOSE = 1e-3  # of the penalty: where a slope grows under it, the penalty holds the slope and not the data
-_STEPS = 100
-_STILL = 1e-5  # a step after which there is none to be seen: Newton's steps square what is left
-_FLOATS = 2**21  # samples times draws fitted at a time
 
 
 def partial_effect(
@@ -35,7 +34,7 @@ def partial_effect(
     *,
     groups: ArrayLike | None = None,
     seed: int,
-    n_draws: int = 2000,
+    n_draws: int = DRAWS,
     level: float = 0.95,
     ridge: float = RIDGE,
 ) -> PartialEffect:
@@ -225,82 +224,13 @@ def _effect(design: np.ndarray, data: _Data) -> dict[str, Any]:
     low, high = np.quantile(draws, ends) if len(draws) else (np.nan, np.nan)
     if data.units is None:
         fits = ((design, slopes), (without, null))
-        with_it, alone = (_merit(columns, data.right, once, fit, data.ridge)[0] for columns, fit in fits)
+        with_it, alone = (merit_of(columns, data.right, once, fit, data.ridge)[0] for columns, fit in fits)
         statistic = 2 * max(0.0, float(with_it - alone))
     else:
         statistic = _score_statistic(design[:, 1], without, data.right, null[0], data.units, data.ridge)
     held = bool(_held(design, data.right, slopes[0], data.ridge)[1])
     p = math.erfc(math.sqrt(statistic / 2))
     return dict(log_odds=slopes[0, 1], low=low, high=high, p=p, separated=held)
-
-
-def fit_logistic(
-    design: np.ndarray, right: np.ndarray, counts: np.ndarray, ridge: float, *, start: np.ndarray | None = None
-) -> np.ndarray:
-    """Slopes [draw column] of penalised logistic regressions, one for each row of counts.
-
-    Args:
-        design: [sample column]; column 0 is the intercept, which is not penalised.
-        right: bool [sample].
-        counts: how often each sample is there, [draw sample]; each draw holds both classes.
-        ridge: the penalty, above 0.
-        start: slopes to begin from [column]; zeros by default.
-    """
-    begin = np.zeros(design.shape[1]) if start is None else start
-    at_once = max(1, _FLOATS // len(design))
-    parts = [counts[place : place + at_once].astype(np.float64) for place in range(0, len(counts), at_once)]
-    fitted = [_newton(design, right, part, ridge, np.tile(begin, (len(part), 1))) for part in parts]
-    return np.concatenate(fitted) if fitted else np.empty((0, design.shape[1]))
-
-
-def _newton(design: np.ndarray, right: np.ndarray, counts: np.ndarray, ridge: float, slopes: np.ndarray) -> np.ndarray:
-    """Newton's steps from the given slopes [draw column], each draw until it moves no more."""
-    width, penalty = design.shape[1], _penalty(design.shape[1], ridge)
-    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
-    moving = np.arange(len(slopes))
-    for _ in range(_STEPS):
-        there, now = counts[moving], slopes[moving]
-        chance = _chance(now @ design.T)
-        gradient = (there * (right - chance)) @ design - penalty * now
-        curvature = ((there * chance * (1 - chance)) @ products).reshape(-1, width, width)
-        step = np.linalg.solve(curvature + np.diag(penalty + 1e-9), gradient[:, :, None])[:, :, 0]
-        far = np.abs(step).max(axis=1) > 0.5
-        step[far] = _shortened(step[far], design, right, there[far], now[far], ridge)
-        slopes[moving] += step
-        moving = moving[np.abs(step).max(axis=1) > _STILL]
-        if not len(moving):
-            break
-    return slopes
-
-
-def _shortened(
-    step: np.ndarray, design: np.ndarray, right: np.ndarray, counts: np.ndarray, slopes: np.ndarray, ridge: float
-) -> np.ndarray:
-    """Steps [draw column], halved until they climb: far from the top Newton's method can leap past it."""
-    before = _merit(design, right, counts, slopes, ridge)
-    for _ in range(40):
-        worse = ~(_merit(design, right, counts, slopes + step, ridge) >= before)
-        if not worse.any():
-            break
-        step = np.where(worse[:, None], step / 2, step)
-    return step
-
-
-def _merit(design: np.ndarray, right: np.ndarray, counts: np.ndarray, slopes: np.ndarray, ridge: float) -> np.ndarray:
-    """What the fit makes largest, [draw]: log likelihood less the penalty."""
-    odds = slopes @ design.T
-    likelihood = (counts * (right * odds - np.logaddexp(0, odds))).sum(axis=1)
-    return likelihood - (_penalty(design.shape[1], ridge) * slopes**2).sum(axis=1) / 2
-
-
-def _chance(odds: np.ndarray) -> np.ndarray:
-    """The logistic function, which as a hyperbolic tangent never overflows."""
-    return (1 + np.tanh(odds / 2)) / 2
-
-
-def _penalty(width: int, ridge: float) -> np.ndarray:
-    """The penalty of each column, none for the intercept."""
-    return np.concatenate([[0.0], np.full(width - 1, ridge)])
 
 
 def _held(design: np.ndarray, right: np.ndarray, slopes: np.ndarray, ridge: float) -> np.ndarray:
@@ -313,9 +243,9 @@ def _score_statistic(
     own: np.ndarray, others: np.ndarray, right: np.ndarray, null: np.ndarray, units: np.ndarray, ridge: float
 ) -> float:
     """The score test of adding a column, squared sum over groups against the sum of squares; chi squared under none."""
-    chance = _chance(others @ null)
+    chance = chance_of(others @ null)
     weighted = others * (chance * (1 - chance))[:, None]
-    gram = weighted.T @ others + np.diag(_penalty(others.shape[1], ridge) + 1e-9)
+    gram = weighted.T @ others + np.diag(penalty_of(others.shape[1], ridge) + 1e-9)
     rest = own - others @ np.linalg.solve(gram, weighted.T @ own)
     sums = np.bincount(units, weights=rest * (right - chance))
     spread = float((sums**2).sum())

@@ -12,7 +12,7 @@ from interp.errors import InputError
 from interp.layers import HEAD_MEAN
 from interp.overlap.figures.study import name_axis
 from interp.overlap.measures import MAP_MEASURES, MEASURES, UNION
-from interp.overlap.overlap import NULLS, Overlap
+from interp.overlap.overlap import EVEN_COLUMNS, Overlap
 from interp.plots.layers import answer_groups, by_layer, check_depth, is_frame
 from interp.plots.style import (
     INK,
@@ -116,7 +116,11 @@ def _overlap_tables(
         for column, value in wanted.items():
             overlaps = overlaps[overlaps[column] == value]
         table = by_layer(overlaps, measure)
-        even = by_layer(overlaps, NULLS[measure]).mean(axis=1) if measure in MEASURES else np.full(len(table), np.nan)
+        even = (
+            by_layer(overlaps, EVEN_COLUMNS[measure]).mean(axis=1)
+            if measure in MEASURES
+            else np.full(len(table), np.nan)
+        )
         return list(overlaps["sample"].unique()), table, even
     every = [overlaps] if isinstance(overlaps, Overlap) else list(overlaps)
     found = [one.values(measure, region=region, normalisation=normalisation)[:, HEAD_MEAN] for one in every]

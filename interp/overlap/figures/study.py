@@ -8,14 +8,11 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.overlap.study.means import (
-    NULLS,
+    NULL_LABELS,
     defined,
-    groups_of,
     head_mean,
     mean_of_known,
-    mean_over_groups,
     nulls_of,
-    ratio_over_groups,
     right_of,
 )
 from interp.plots.style import (
@@ -30,6 +27,7 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
+from interp.stats.clusters import group_names, mean_over_groups, ratio_over_groups
 from interp.stats.intervals import wilson
 
 if TYPE_CHECKING:
@@ -102,7 +100,7 @@ def plot_overlap_by_answer(
         InputError: the study is empty, or has no such measure, region or normalisation.
     """
     values = head_mean(study, measure, region=region, normalisation=normalisation)
-    right, groups, known = right_of(study.samples), groups_of(study.samples), defined(study, values)
+    right, groups, known = right_of(study.samples), group_names(study.samples), defined(study, values)
     ax = new_axes(ax, (6.6, 4.6))
     layers = np.arange(values.shape[1])
     for name, own, colour in (("right", right, RIGHT), ("wrong", ~right, WRONG)):
@@ -117,7 +115,7 @@ def plot_overlap_by_answer(
     for name, null in nulls_of(study, measure, region=region, normalisation=normalisation).items():
         means = mean_of_known(null[known])
         style: dict[str, Any] = {"color": _null_colour(name), "linestyle": _dash(name), "marker": ".", "markersize": 3}
-        ax.plot(layers, means, linewidth=1.3, label=NULLS.get(name, name), **style)
+        ax.plot(layers, means, linewidth=1.3, label=NULL_LABELS.get(name, name), **style)
     shade = layer_axis(ax, values.shape[1])
     if measure in ("hit", "hit_near"):
         ax.set_ylim(0, 1.02)
@@ -164,7 +162,7 @@ def plot_lift_by_layer(
         )
     values = head_mean(study, measure, region=region, normalisation=normalisation)
     nulls = nulls_of(study, measure, region=region, normalisation=normalisation)
-    known, groups = defined(study, values), groups_of(study.samples)
+    known, groups = defined(study, values), group_names(study.samples)
     if not nulls or not known.any():
         raise InputError(f"the study has no null of {measure!r}, or no sample in which it is defined: measure these")
     ax = new_axes(ax, (6.6, 4.4))
@@ -172,7 +170,7 @@ def plot_lift_by_layer(
     for (name, null), colour in zip(nulls.items(), line_colours(len(nulls)), strict=True):
         kept = known & defined(study, null)
         around = ratio_over_groups(values[kept], null[kept], groups[kept], seed=seed, level=level)
-        label = f"against {NULLS.get(name, name)}"
+        label = f"against {NULL_LABELS.get(name, name)}"
         ax.plot(layers, around.estimate, color=colour, linewidth=1.6, marker="o", markersize=3, label=label)
         draw_band(ax, layers, (around.low, around.high), colour)
     ax.axhline(1, color=INK, linewidth=1, linestyle="--", label="no more than the null")
@@ -237,8 +235,8 @@ def _of_region(region: str) -> str:
 
 
 def _null_colour(null: str) -> str:
-    return "#5c5c5c" if null == "even" else PALETTE[1 + list(NULLS).index(null)]
+    return "#5c5c5c" if null == "even" else PALETTE[1 + list(NULL_LABELS).index(null)]
 
 
 def _dash(null: str) -> Any:
-    return _DASHES[list(NULLS).index(null) % len(_DASHES)]
+    return _DASHES[list(NULL_LABELS).index(null) % len(_DASHES)]

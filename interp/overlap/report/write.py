@@ -221,13 +221,14 @@ def _means(study: OverlapStudy, analysis: OverlapAnalysis) -> pd.DataFrame:
     import pandas as pd
 
     from interp.overlap.figures.study import MEASURES
-    from interp.overlap.study.means import defined, groups_of, mean_over_groups
+    from interp.overlap.study.means import defined
+    from interp.stats.clusters import group_names, mean_over_groups
 
     rows = []
     for name in (name for name in MEASURES if name in study.measures):
         region = UNION if name in MAP_MEASURES else analysis.region
         values = study.values(name, region, analysis.normalisation)[..., -1].astype(np.float64)
-        known, groups = defined(study, values), groups_of(study.samples)
+        known, groups = defined(study, values), group_names(study.samples)
         for answers, own in (("right", study.right & known), ("wrong", ~study.right & known)):
             around = mean_over_groups(values[own], groups[own], seed=analysis.seed)
             for layer in study.layers if own.any() else ():

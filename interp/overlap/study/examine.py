@@ -10,14 +10,13 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.layers import paper_layers
-from interp.numeric import ratio
 from interp.overlap.nulls import NULL_MEASURES, null_column
 from interp.overlap.study.vision import VISION
 from interp.reprs import fits_a_cell
 from interp.stats.association import Association, association
-from interp.stats.clusters import drawn_sums, shared_groups
+from interp.stats.clusters import group_names, mean_over_groups, shared_groups
 from interp.stats.covariates import one_sided
-from interp.stats.intervals import Interval, wilson
+from interp.stats.intervals import DRAWS, Interval, wilson
 from interp.stats.layer_choice import LayerComparison, compare_layers, direction
 from interp.stats.partial import PartialEffect, partial_effect
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from interp.overlap.study.result import OverlapStudy
 
 NO_RELATION = "(none)"
-DRAWS = 2000
 PER_COLUMN = 4
 """Right or wrong answers, whichever are fewer, for each column of a regression: with fewer, p is too small."""
 
@@ -102,7 +100,7 @@ def examine_overlap(
     region: str = "union",
     normalisation: str = "image",
     seed: int = 0,
-    n_draws: int = 2000,
+    n_draws: int = DRAWS,
 ) -> OverlapAnalysis:
     """Does a measure of overlap predict right answers: pooled, inside relations, by layer, beside other things.
 
@@ -158,7 +156,7 @@ def examine_overlap(
         within=association(scores, right, strata=relation, n_shuffles=n_draws, **draws),
         layers=_unless_refused(choose, "the best layers were not chosen", told),
         partial=_unless_refused(adjust, "overlap was not held beside confidence, area and relation", told),
-        above=_above(study, above_measure, region, normalisation, groups, seed),
+        above=_above(study, above_measure, region, normalisation, seed),
         above_measure=above_measure,
         told=tuple(told),
         maps=study.maps,
@@ -188,30 +186,14 @@ def _refuse_few(right: np.ndarray, relation: np.ndarray) -> None:
         )
 
 
-def _above(
-    study: OverlapStudy, measure: str, region: str, normalisation: str, groups: np.ndarray | None, seed: int
-) -> dict[str, Interval]:
+def _above(study: OverlapStudy, measure: str, region: str, normalisation: str, seed: int) -> dict[str, Interval]:
     """The mean of a measure less that of each null, head mean, [layer]; NaN where no two groups have both."""
-    real = study.values(measure, region, normalisation)[..., -1].astype(np.float64)
+    real, groups = study.values(measure, region, normalisation)[..., -1].astype(np.float64), group_names(study.samples)
     found = {}
     for null in ("even", *study.nulls):
         gain = real - study.values(null_column(measure, null), region, normalisation)[..., -1]
-        found[null] = _mean(gain, np.arange(len(gain)) if groups is None else groups, seed)
+        found[null] = mean_over_groups(gain, groups, seed=seed)
     return found
-
-
-def _mean(values: np.ndarray, groups: np.ndarray, seed: int, level: float = 0.95) -> Interval:
-    """The mean over samples that have a value, [layer], with a bootstrap that draws whole groups."""
-    named, known = groups.astype(str), np.isfinite(values)
-    filled = np.where(known, values, 0.0)
-    estimate = ratio(filled.sum(axis=0), known.sum(axis=0))
-    if len(np.unique(named)) < 2:
-        return Interval(estimate, np.full_like(estimate, np.nan), np.full_like(estimate, np.nan), level)
-    drawn = ratio(*drawn_sums((filled, known), named, seed=seed, n=DRAWS))
-    low, high = np.full((2, values.shape[1]), np.nan)
-    if (some := np.isfinite(drawn).any(axis=0)).any():
-        low[some], high[some] = np.nanquantile(drawn[:, some], [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return Interval(estimate, low, high, level, DRAWS)
 
 
 def _unless_refused(measure: Callable[[], Any], what: str, told: list[str]) -> Any:

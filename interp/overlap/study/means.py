@@ -1,4 +1,4 @@
-"""Means of an overlap study: over heads, samples and groups, with their intervals."""
+"""Means of an overlap study: over heads and samples, of the attention and of each null."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from jaxtyping import Float
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.overlap.nulls import null_column
-from interp.stats.clusters import drawn_sums, group_names
-from interp.stats.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from interp.overlap.study.result import OverlapStudy
 
 
-NULLS = {
+NULL_LABELS = {
     "even": "even attention",
     "shuffled": "boxes of other images",
     "moved": "boxes moved at random",
@@ -27,9 +25,6 @@ NULLS = {
     "heads": "another head of the layer",
 }
 """What each null is called in a legend, in the order in which they are drawn."""
-
-
-_DRAWS = 1000
 
 
 def head_mean(study: OverlapStudy, measure: str, *, region: str, normalisation: str) -> np.ndarray:
@@ -54,7 +49,7 @@ def defined(study: OverlapStudy, values: Float[np.ndarray, "sample layer"]) -> n
 
 def nulls_of(study: OverlapStudy, measure: str, *, region: str, normalisation: str) -> dict[str, np.ndarray]:
     """What each null of the study scores in a measure of the head mean, [sample layer] by the null's name."""
-    columns = {name: null_column(measure, name) for name in NULLS}
+    columns = {name: null_column(measure, name) for name in NULL_LABELS}
     there = {name: column for name, column in columns.items() if column in study.measures}
     return {
         name: head_mean(study, column, region=region, normalisation=normalisation) for name, column in there.items()
@@ -70,36 +65,6 @@ def right_of(samples: pd.DataFrame) -> np.ndarray:
     if "right" not in samples or samples["right"].isna().any():
         raise InputError("the samples do not all say whether the answer was right: give a column `right` without gaps")
     return samples["right"].to_numpy(dtype=bool)
-
-
-def groups_of(samples: pd.DataFrame) -> np.ndarray:
-    """What is drawn together in a bootstrap, int [sample]: the samples of one group; each alone where it has none."""
-    names = group_names(samples)
-    order = {name: place for place, name in enumerate(dict.fromkeys(names))}
-    return np.array([order[name] for name in names], dtype=np.int64)
-
-
-def mean_over_groups(
-    values: Float[np.ndarray, "sample layer"], groups: np.ndarray, *, seed: int, level: float = 0.95
-) -> Interval:
-    """The mean over samples with a percentile bootstrap over whole groups, [layer]; no interval for a single group.
-
-    For each layer the same as `interp.stats.clusters.clustered_mean`.
-    """
-    return ratio_over_groups(values, np.ones_like(values), groups, seed=seed, level=level)
-
-
-def ratio_over_groups(
-    above: Float[np.ndarray, "sample layer"], below: np.ndarray, groups: np.ndarray, *, seed: int, level: float = 0.95
-) -> Interval:
-    """Mean of `above` over mean of `below` with a percentile bootstrap over whole groups, [layer]; NaN over nothing."""
-    estimate = ratio(above.sum(axis=0), below.sum(axis=0))
-    if len(np.unique(groups)) < 2:
-        nothing = np.full_like(estimate, np.nan)
-        return Interval(estimate, nothing, nothing, level)
-    draws = ratio(*drawn_sums((above, below), groups, seed=seed, n=_DRAWS))
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return Interval(estimate, low, high, level, _DRAWS)
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:

@@ -18,9 +18,10 @@ from PIL import Image
 
 from interp.datasets.synthetic.shapes import shapes
 from interp.errors import InputError
+from interp.overlap.figures.study import plot_overlap_by_answer
 from interp.overlap.report.sections import NOT_AT_HAND
 from interp.overlap.report.sentences import association_says, ended
-from interp.overlap.report.write import write_overlap_report
+from interp.overlap.report.write import tables_of, write_overlap_report
 from interp.overlap.study.examine import examine_overlap
 from interp.overlap.study.run import study_overlap
 from interp.stats.clusters import clustered_mean
@@ -155,9 +156,30 @@ def test_the_table_of_means_has_every_measure_with_intervals_over_groups(strong)
     for measure, layer in (("mass", 2), ("peaks", 5)):
         row = means[(means["measure"] == measure) & (means["answers"] == "wrong") & (means["layer"] == layer)].iloc[0]
         values = study.values(measure)[~study.right, layer, -1].astype(float)
-        exact = clustered_mean(values, study.samples["group"][~study.right].to_numpy(), seed=0, n=1000)
+        exact = clustered_mean(values, study.samples["group"][~study.right].to_numpy(), seed=0)
         assert row["n"] == len(values) and row["mean"] == pytest.approx(values.mean())
-        assert (row["low"], row["high"]) == pytest.approx((exact.low, exact.high), rel=0.02)
+        assert (row["low"], row["high"]) == pytest.approx((exact.low, exact.high))
+
+
+def test_the_figure_the_table_and_the_sentence_have_the_same_interval_to_the_bit():
+    study = made_up_study(60, right=True, missing=3)
+    study.measures["mass_even"][:] = np.where(np.isnan(study.measures["mass"]), np.nan, 0)  # above is the mean itself
+    analysis = examine_overlap(study, measure="mass", seed=5, n_draws=20)
+    table = tables_of(study, analysis)["means"].query("measure == 'mass' and answers == 'right'")
+    drawn = plot_overlap_by_answer(study, Figure().subplots(), measure="mass", seed=5)
+    corners = drawn.collections[0].get_paths()[0].vertices
+    for row in table.to_dict("records"):
+        here = corners[corners[:, 0] == row["layer"], 1]
+        told = analysis.above["even"]
+        assert (row["low"], row["high"]) == (told.low[row["layer"]], told.high[row["layer"]])
+        assert (row["low"], row["high"]) == (here.min(), here.max())
+
+
+def test_samples_of_one_group_have_no_interval_in_the_table_nor_in_the_sentence():
+    study = made_up_study(24, group="the only one")
+    analysis = examine_overlap(study, measure="mass", n_draws=20)
+    assert np.isnan(analysis.above["even"].low).all() and np.isfinite(analysis.above["even"].estimate).all()
+    assert tables_of(study, analysis)["means"]["low"].isna().all()
 
 
 def test_further_maps_are_told_apart_in_the_page_the_tables_and_the_summary(tmp_path):

@@ -6,8 +6,8 @@ import pytest
 
 from interp.answers.comparison import compare
 from interp.errors import InputError
-from interp.stats.clusters import clustered_mean, shared_groups
-from interp.stats.intervals import bootstrap
+from interp.stats.clusters import clustered_mean, group_names, mean_over_groups, ratio_over_groups, shared_groups
+from interp.stats.intervals import DRAWS, bootstrap
 
 
 def test_the_interval_is_that_of_drawing_groups_one_by_one():
@@ -88,3 +88,66 @@ def test_what_has_no_groups_is_refused(given, says):
         clustered_mean(*given, seed=0)
     with pytest.raises(InputError, match="at least one draw"):
         clustered_mean([1.0, 2.0], ["a", "b"], seed=0, n=0)
+
+
+def test_samples_without_a_group_are_drawn_each_by_itself():
+    table = pd.DataFrame({"group": ["a", "", "a", None, "b", ""]})
+    numbered = pd.factorize(group_names(table))[0]
+    assert numbered.tolist() == [0, 1, 0, 2, 3, 4]
+    assert len(set(group_names(table.drop(columns="group")))) == 6
+
+
+def test_the_mean_over_groups_is_the_clustered_mean_of_each_layer():
+    values, groups = np.random.default_rng(0).random((30, 3)), np.arange(30) // 4
+    found = mean_over_groups(values, groups, seed=7)
+    for layer in range(3):
+        exact = clustered_mean(values[:, layer], groups, seed=7)
+        assert (found.estimate[layer], found.low[layer], found.high[layer]) == pytest.approx(
+            (exact.estimate, exact.low, exact.high)
+        )
+
+
+def test_what_is_drawn_hangs_on_where_groups_first_appear_and_not_on_their_names():
+    values, groups = np.random.default_rng(0).random((30, 3)), np.array(list("zzaaxxccbb"))[np.arange(30) % 10]
+    found = mean_over_groups(values, groups, seed=7)
+    renamed = mean_over_groups(values, pd.factorize(groups)[0], seed=7)
+    assert np.array_equal(found.low, renamed.low) and np.array_equal(found.high, renamed.high)
+
+
+def test_draws_without_a_value_are_left_out_and_counted():
+    above, below = np.array([[0.0], [1.0], [0.0], [0.0]]), np.array([[1.0], [1.0], [0.0], [0.0]])
+    found = ratio_over_groups(above, below, np.arange(4), seed=0)
+    assert found.estimate.tolist() == [0.5] and (found.low[0], found.high[0]) == (0, 1)
+    assert found.draws / DRAWS == pytest.approx(1 - 1 / 16, abs=0.02)
+    assert ratio_over_groups(above, np.ones_like(above), np.arange(4), seed=0).draws == DRAWS
+
+
+def test_a_gap_in_one_layer_takes_nothing_from_another():
+    values = np.random.default_rng(0).random((12, 2))
+    holed = np.where(np.arange(24).reshape(12, 2) == 3, np.nan, values)
+    whole, found = (mean_over_groups(table, np.arange(12), seed=0) for table in (values, holed))
+    assert found.estimate[1] == pytest.approx(np.nanmean(holed[:, 1])) and np.isfinite(found.low).all()
+    assert (found.low[0], found.high[0]) == (whole.low[0], whole.high[0])
+
+
+def test_a_sample_without_any_value_is_as_if_it_were_not_there():
+    values = np.random.default_rng(0).random((12, 2))
+    holed = np.vstack([np.full((1, 2), np.nan), values])
+    alone, found = (mean_over_groups(table, np.arange(len(table)), seed=0) for table in (values, holed))
+    assert np.array_equal(found.low, alone.low) and np.array_equal(found.high, alone.high)
+
+
+def test_one_group_has_no_interval():
+    found = mean_over_groups(np.ones((4, 2)), np.zeros(4, dtype=int), seed=0)
+    assert found.estimate.tolist() == [1, 1] and np.isnan(found.low).all() and found.draws == 0
+
+
+def test_a_ratio_is_one_with_its_interval_around_one_under_the_null():
+    rng = np.random.default_rng(1)
+    found = ratio_over_groups(rng.random((400, 20)), rng.random((400, 20)), np.arange(400), seed=0)
+    inside = (found.low <= 1) & (1 <= found.high)
+    assert inside.sum() >= 16  # of 20 at 95 %
+
+
+def test_a_ratio_over_nothing_is_not_defined():
+    assert np.isnan(ratio_over_groups(np.ones((4, 1)), np.zeros((4, 1)), np.arange(4), seed=0).estimate).all()

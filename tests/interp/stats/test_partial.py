@@ -8,7 +8,8 @@ import pytest
 
 from interp.errors import InputError
 from interp.stats.association import drawn_counts
-from interp.stats.partial import fit_logistic, partial_effect
+from interp.stats.logistic import fit_logistic
+from interp.stats.partial import partial_effect
 
 TABLE = ((18, 7), (9, 26))
 """Wrong and right answers of low scores (first row) and of high ones."""

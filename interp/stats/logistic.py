@@ -1,0 +1,78 @@
+"""Logistic regression with a light penalty, for many bootstrap draws at once, by Newton's method."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_STEPS = 100
+_STILL = 1e-5  # a step after which there is none to be seen: Newton's steps square what is left
+_FLOATS = 2**21  # samples times draws fitted at a time
+
+
+def fit_logistic(
+    design: np.ndarray, right: np.ndarray, counts: np.ndarray, ridge: float, *, start: np.ndarray | None = None
+) -> np.ndarray:
+    """Slopes [draw column] of penalised logistic regressions, one for each row of counts.
+
+    Args:
+        design: [sample column]; column 0 is the intercept, which is not penalised.
+        right: bool [sample].
+        counts: how often each sample is there, [draw sample]; each draw holds both classes.
+        ridge: the penalty, above 0.
+        start: slopes to begin from [column]; zeros by default.
+    """
+    begin = np.zeros(design.shape[1]) if start is None else start
+    at_once = max(1, _FLOATS // len(design))
+    parts = [counts[place : place + at_once].astype(np.float64) for place in range(0, len(counts), at_once)]
+    fitted = [_newton(design, right, part, ridge, np.tile(begin, (len(part), 1))) for part in parts]
+    return np.concatenate(fitted) if fitted else np.empty((0, design.shape[1]))
+
+
+def _newton(design: np.ndarray, right: np.ndarray, counts: np.ndarray, ridge: float, slopes: np.ndarray) -> np.ndarray:
+    """Newton's steps from the given slopes [draw column], each draw until it moves no more."""
+    width, penalty = design.shape[1], penalty_of(design.shape[1], ridge)
+    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    moving = np.arange(len(slopes))
+    for _ in range(_STEPS):
+        there, now = counts[moving], slopes[moving]
+        chance = chance_of(now @ design.T)
+        gradient = (there * (right - chance)) @ design - penalty * now
+        curvature = ((there * chance * (1 - chance)) @ products).reshape(-1, width, width)
+        step = np.linalg.solve(curvature + np.diag(penalty + 1e-9), gradient[:, :, None])[:, :, 0]
+        far = np.abs(step).max(axis=1) > 0.5
+        step[far] = _shortened(step[far], design, right, there[far], now[far], ridge)
+        slopes[moving] += step
+        moving = moving[np.abs(step).max(axis=1) > _STILL]
+        if not len(moving):
+            break
+    return slopes
+
+
+def _shortened(
+    step: np.ndarray, design: np.ndarray, right: np.ndarray, counts: np.ndarray, slopes: np.ndarray, ridge: float
+) -> np.ndarray:
+    """Steps [draw column], halved until they climb: far from the top Newton's method can leap past it."""
+    before = merit_of(design, right, counts, slopes, ridge)
+    for _ in range(40):
+        worse = ~(merit_of(design, right, counts, slopes + step, ridge) >= before)
+        if not worse.any():
+            break
+        step = np.where(worse[:, None], step / 2, step)
+    return step
+
+
+def merit_of(design: np.ndarray, right: np.ndarray, counts: np.ndarray, slopes: np.ndarray, ridge: float) -> np.ndarray:
+    """What the fit makes largest, [draw]: log likelihood less the penalty."""
+    odds = slopes @ design.T
+    likelihood = (counts * (right * odds - np.logaddexp(0, odds))).sum(axis=1)
+    return likelihood - (penalty_of(design.shape[1], ridge) * slopes**2).sum(axis=1) / 2
+
+
+def chance_of(odds: np.ndarray) -> np.ndarray:
+    """The logistic function, which as a hyperbolic tangent never overflows."""
+    return (1 + np.tanh(odds / 2)) / 2
+
+
+def penalty_of(width: int, ridge: float) -> np.ndarray:
+    """The penalty of each column, none for the intercept."""
+    return np.concatenate([[0.0], np.full(width - 1, ridge)])
