@@ -99,10 +99,10 @@ def test_a_preset_lets_answers_be_as_long_as_the_authors_do(monkeypatch):
     asked = []
 
     def kept(vlm, test, **settings):
-        asked.append(settings["max_new_tokens"])
+        asked.append(settings["request"].max_new_tokens)
         raise InputError("enough")
 
-    monkeypatch.setattr("adaptvis.evaluation.evaluation.evaluate", kept)
+    monkeypatch.setattr("adaptvis.benchmark.evaluate", kept)
     monkeypatch.setitem(PRESETS, "shapes-a", PRESETS["controlled-a"])
     for preset in (None, "paper"):
         with pytest.raises(InputError, match="enough"):
