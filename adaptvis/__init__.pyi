@@ -1,7 +1,9 @@
+from adaptvis.benchmark import BenchmarkRequest as BenchmarkRequest
 from adaptvis.contrastive.decoding import VCD as VCD
 from adaptvis.contrastive.decoding import DoLa as DoLa
 from adaptvis.evaluation.evaluation import Evaluation as Evaluation
 from adaptvis.evaluation.evaluation import evaluate as evaluate
+from adaptvis.evaluation.request import EvaluateRequest as EvaluateRequest
 from adaptvis.evaluation.settings import Settings as Settings
 from adaptvis.policy.answering import Answer as Answer
 from adaptvis.policy.answering import answer as answer

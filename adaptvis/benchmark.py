@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from adaptvis.evaluation.evaluation import Evaluation, evaluate
+from adaptvis.evaluation.request import EvaluateRequest, refuse_batch
 from adaptvis.evaluation.settings import Settings
 from adaptvis.paper.published import PRESETS
 from adaptvis.paper.splits import OFFICIAL_SIZES, split
@@ -18,6 +19,7 @@ from interp.intervene.indices import check_indices
 from interp.layers import paper_layers
 from interp.model.provenance import run_record
 from interp.store.guard import refuse_begun
+from interp.study.requests import Request, refuse_nothing_to_resume, takes
 from interp.study.sample_checks import check_samples
 
 if TYPE_CHECKING:
@@ -34,35 +36,11 @@ FOLDERS = ("validation", "test")
 """Inside the folder of an evaluation: where the sweep that chooses and the one that is reported are kept."""
 
 
-def evaluate_dataset(
-    vlm: HookedVLM | Callable[[], HookedVLM],
-    dataset: str,
-    *,
-    folder: str | Path | None = None,
-    n: int | None = None,
-    missing: str = "refuse",
-    images: str | Path | None = None,
-    policies: Sequence[str] = ("baseline", "scaling", "adaptvis"),
-    settings: Settings = Settings(),  # noqa: B008 (a frozen value)
-    preset: str | None = None,
-    select: str | bool = False,
-    how: str | None = None,
-    part: str = "test",
-    alphas: Sequence[float] = PAPER_ALPHAS,
-    ablations: bool = True,
-    prompt: str = "paper",
-    max_new_tokens: int | None = None,
-    batch: int = 16,
-    seed: int = 0,
-    out: str | Path | None = None,
-    resume: bool = False,
-    progress: bool = True,
-) -> Evaluation:
-    """Evaluate policies on a benchmark, and write tables, figures and a report where `out` is given.
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRequest(Request):
+    """Which part of a data set to ask, under which policies, with whose numbers: what `evaluate_dataset` takes.
 
-    Args:
-        vlm: the model, or a function that loads it, called once all that needs no model was checked.
-        dataset: a name of `interp.datasets.BENCHMARKS`.
+    Attributes:
         folder: where its files lie; None for synthetic sets.
         n: only the first so many samples of the data set.
         missing: what absent photos mean: `refuse`, or `skip` these samples.
@@ -87,6 +65,87 @@ def evaluate_dataset(
         progress: show progress bars.
 
     Example:
+        >>> evaluate_dataset(vlm, "shapes-a", request=BenchmarkRequest(n=200, select=True)).summary
+
+    Raises:
+        InputError: tuning on anything but the validation part, tuning and a preset at once, no token to answer with,
+            no sample to a batch, or nothing to resume.
+    """
+
+    folder: str | Path | None = None
+    n: int | None = None
+    missing: str = "refuse"
+    images: str | Path | None = None
+    policies: Sequence[str] = ("baseline", "scaling", "adaptvis")
+    settings: Settings = Settings()
+    preset: str | None = None
+    select: str | bool = False
+    how: str | None = None
+    part: str = "test"
+    alphas: Sequence[float] = PAPER_ALPHAS
+    ablations: bool = True
+    prompt: str = "paper"
+    max_new_tokens: int | None = None
+    batch: int = 16
+    seed: int = 0
+    out: str | Path | None = None
+    resume: bool = False
+    progress: bool = True
+
+    UNRECORDED: ClassVar[frozenset[str]] = frozenset({"folder", "images", "out", "batch", "resume", "progress"})
+
+    def __post_init__(self) -> None:
+        """Refuse what neither a model nor the data set is needed to refuse."""
+        self._keep_tuples("policies", "alphas")
+        if self.select not in (False, True, "val"):
+            raise InputError(
+                f"settings can not be chosen on part {self.select!r}: it is reported; they are chosen on 'val' only"
+            )
+        if self.select and self.part != "test":
+            raise InputError(
+                f"settings are chosen on the validation part, which part {self.part!r} holds: report them on 'test'"
+            )
+        if self.select and self.preset is not None:
+            raise InputError("select chooses the settings and preset gives them: ask for one of the two")
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise InputError(f"an answer of {self.max_new_tokens} tokens at most can not be: give 1 or more")
+        refuse_batch(self.batch)
+        refuse_nothing_to_resume(self.out, resume=self.resume)
+
+    def evaluating(self, dataset: str) -> EvaluateRequest:
+        """How the samples of a data set are asked, but for what only they and the model can tell.
+
+        Raises:
+            InputError: a preset that does not exist, or what `EvaluateRequest` refuses.
+        """
+        usual = 10 if self.preset is None else PAPER_TOKENS
+        return EvaluateRequest(
+            policies=self.policies,
+            settings=self.settings if self.preset is None else with_preset(self.settings, self.preset, dataset),
+            alphas=self.alphas if self.ablations or self.select else (),
+            sweeps=self.ablations,
+            prompt=self.prompt,
+            max_new_tokens=usual if self.max_new_tokens is None else self.max_new_tokens,
+            batch=self.batch,
+            seed=self.seed,
+            out=self.out,
+            resume=self.resume,
+            progress=self.progress,
+        )
+
+
+@takes(BenchmarkRequest)
+def evaluate_dataset(
+    vlm: HookedVLM | Callable[[], HookedVLM], dataset: str, *, request: BenchmarkRequest
+) -> Evaluation:
+    """Evaluate policies on a benchmark, and write tables, figures and a report where `out` is given.
+
+    Args:
+        vlm: the model, or a function that loads it, called once all that needs no model was checked.
+        dataset: a name of `interp.datasets.BENCHMARKS`.
+        request: what to ask and under which policies, in the place of these fields of it as keywords.
+
+    Example:
         >>> evaluate_dataset(vlm, "shapes-a", n=200, select=True).summary
 
     Raises:
@@ -97,50 +156,27 @@ def evaluate_dataset(
     from interp.datasets.benchmarks.reading import read_dataset
 
     record: dict[str, Any] = run_record()
-    tuned = _tunes(select, part)
-    if preset is not None:
-        if tuned:
-            raise InputError("select chooses the settings and preset gives them: ask for one of the two")
-        settings = with_preset(settings, preset, dataset)
-    if max_new_tokens is None:
-        max_new_tokens = 10 if preset is None else PAPER_TOKENS
-    if max_new_tokens < 1:
-        raise InputError(f"an answer of {max_new_tokens} tokens at most can not be: give 1 or more")
-    how = how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
-    samples = read_dataset(dataset, folder, n=n, missing=missing, images=images)
-    test, validation = split(samples, how, part), split(samples, how, "val") if tuned else None
-    check_samples([*test, *(validation or ())], progress=progress)
+    asked, out, part = request.evaluating(dataset), request.out, request.part
+    how = request.how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
+    samples = read_dataset(dataset, request.folder, n=request.n, missing=request.missing, images=request.images)
+    test, validation = split(samples, how, part), split(samples, how, "val") if request.select else None
+    check_samples([*test, *(validation or ())], progress=request.progress)
     if out is not None:
-        refuse_begun(out, resume=resume, parts=FOLDERS, what="an evaluation", option="--resume")
+        refuse_begun(out, resume=request.resume, parts=FOLDERS, what="an evaluation", option="--resume")
     from interp.model.hooked_vlm import HookedVLM  # here, as it is slow to import and what is refused needs none of it
 
     model = vlm if isinstance(vlm, HookedVLM) else vlm()
-    check_indices(settings.layers, model.cfg.n_layers, "layer")
-    check_indices(settings.heads, model.cfg.n_heads, "head")
+    check_indices(asked.settings.layers, model.cfg.n_layers, "layer")
+    check_indices(asked.settings.heads, model.cfg.n_heads, "head")
+    windows = layer_windows(model.cfg.n_layers) if request.ablations else ()
     record |= {"dataset": dataset, "split": how, "part": part, "samples": len(test)}
-    record |= {"settings": "chosen on the validation part" if tuned else preset or "given", "seed": seed}
-    evaluation = evaluate(
-        model,
-        test,
-        validation=validation,
-        policies=policies,
-        settings=settings,
-        alphas=alphas if ablations or tuned else (),
-        sweeps=ablations,
-        windows=layer_windows(model.cfg.n_layers) if ablations else (),
-        prompt=prompt,
-        max_new_tokens=max_new_tokens,
-        batch=batch,
-        seed=seed,
-        out=out,
-        resume=resume,
-        record=record,
-        progress=progress,
-    )
+    given = "chosen on the validation part" if request.select else request.preset or "given"
+    record |= {"settings": given, "seed": request.seed}
+    asked = replace(asked, validation=validation, windows=windows, record=record)
+    evaluation = evaluate(model, test, request=asked)
     if out is not None:
-        _write(
-            model, evaluation, test, dataset, Path(out), {**record, "prompt": prompt, "max_new_tokens": max_new_tokens}
-        )
+        told = {**record, "prompt": asked.prompt, "max_new_tokens": asked.max_new_tokens}
+        _write(model, evaluation, test, dataset, Path(out), told)
     return evaluation
 
 
@@ -175,19 +211,6 @@ def layer_windows(n_layers: int, n: int = WINDOWS) -> list[tuple[int, ...]]:
     edges = [round(part * n_layers / n) for part in range(n + 1)]
     cut = [tuple(range(start, end)) for start, end in zip(edges, edges[1:], strict=False) if end > start]
     return list(dict.fromkeys([*cut, paper_layers(n_layers)]))
-
-
-def _tunes(select: str | bool, part: str) -> bool:
-    """Whether settings are chosen; refuses to choose them on what is reported."""
-    if select not in (False, True, "val"):
-        raise InputError(
-            f"settings can not be chosen on part {select!r}: it is reported; they are chosen on 'val' only"
-        )
-    if select and part != "test":
-        raise InputError(
-            f"settings are chosen on the validation part, which part {part!r} holds: report them on 'test'"
-        )
-    return bool(select)
 
 
 def _write(

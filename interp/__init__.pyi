@@ -1,4 +1,5 @@
 from interp.analysis.analyze import analyze as analyze
+from interp.analysis.request import AnalyzeRequest as AnalyzeRequest
 from interp.analysis.result import Analysis as Analysis
 from interp.detect.yolo.detector import YoloDetector as YoloDetector
 from interp.errors import DetectorError as DetectorError
@@ -29,6 +30,7 @@ from interp.objects.words import find_objects as find_objects
 from interp.overlap.overlap import Overlap as Overlap
 from interp.overlap.study.examine import OverlapAnalysis as OverlapAnalysis
 from interp.overlap.study.examine import examine_overlap as examine_overlap
+from interp.overlap.study.request import OverlapRequest as OverlapRequest
 from interp.overlap.study.result import OverlapStudy as OverlapStudy
 from interp.overlap.study.result import read_overlap_study as read_overlap_study
 from interp.overlap.study.run import study_overlap as study_overlap

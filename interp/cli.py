@@ -111,6 +111,11 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(found)
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Read a list of names with commas between; nothing names none."""
+    return tuple(part.strip() for part in text.split(",")) if text else ()
+
+
 def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
     """Parse, run the chosen command, and turn our errors into one line and exit code 2."""
     options = parser.parse_args(arguments)

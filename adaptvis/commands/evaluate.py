@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adaptvis.commands.options import NUMBERS, TAKES, add_policy_numbers
 from interp.cli import add_model_options, load, note_random_weights, numbers
 from interp.errors import InputError
+
+if TYPE_CHECKING:
+    from adaptvis.benchmark import BenchmarkRequest
+    from adaptvis.evaluation.settings import Settings
 
 PRESET = ("alpha", "alpha_unsure", "alpha_sure", "threshold")
 """Those that `--preset` decides; `--select` decides all."""
@@ -79,10 +83,44 @@ def add_evaluate(commands: Any) -> None:
 def evaluate_command(options: argparse.Namespace) -> int:
     """Run `evaluate`; the model is loaded once what costs nothing was checked."""
     from adaptvis.benchmark import evaluate_dataset
-    from adaptvis.evaluation.settings import Settings
+
+    request = request_of(options)
+    note_caveats(*(request.settings.policy(name) for name in request.policies))
+    note_random_weights(options.model)
+    evaluate_dataset(lambda: load(options), options.dataset, request=request)
+    return 0
+
+
+def request_of(options: argparse.Namespace) -> BenchmarkRequest:
+    """What the command line asks for.
+
+    Raises:
+        InputError: an option that can not be read, that nothing would heed, or what the request refuses.
+    """
+    from adaptvis.benchmark import BenchmarkRequest
     from adaptvis.sweep.plan import PAPER_ALPHAS
 
-    names = tuple(part.strip() for part in options.policy.split(","))
+    return BenchmarkRequest.from_options(
+        options,
+        policies=_policies(options),
+        settings=_settings(options),
+        how=options.split,
+        select=options.select or False,
+        alphas=PAPER_ALPHAS if options.alphas is None else _floats(options.alphas),
+        ablations=not options.quick,
+    )
+
+
+def _policies(options: argparse.Namespace) -> tuple[str, ...]:
+    """The names of the policies."""
+    return tuple(part.strip() for part in options.policy.split(","))
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The policies' numbers; refuses those that no policy takes, or that something else decides."""
+    from adaptvis.evaluation.settings import Settings
+
+    names = _policies(options)
     given: dict[str, Any] = {
         name: value for name in (*NUMBERS, "confidence") if (value := getattr(options, name)) is not None
     }
@@ -94,34 +132,11 @@ def evaluate_command(options: argparse.Namespace) -> int:
         name: numbers(text) for name in ("layers", "heads") if (text := getattr(options, name)) is not None
     }
     settings = Settings(**given, **where)
-    note_caveats(*(settings.policy(name) for name in names))
+    for name in names:
+        settings.policy(name)
     if where and not any(TAKES.get(name) for name in names):
         raise InputError(f"no policy of {options.policy} scales attention: leave --{' and --'.join(where)} out")
-    alphas = PAPER_ALPHAS if options.alphas is None else _floats(options.alphas)
-    note_random_weights(options.model)
-    evaluate_dataset(
-        lambda: load(options),
-        options.dataset,
-        folder=options.folder,
-        n=options.n,
-        missing=options.missing,
-        images=options.images,
-        how=options.split,
-        part=options.part,
-        select=options.select or False,
-        policies=names,
-        settings=settings,
-        preset=options.preset,
-        alphas=alphas,
-        ablations=not options.quick,
-        prompt=options.prompt,
-        max_new_tokens=options.max_new_tokens,
-        batch=options.batch,
-        seed=options.seed,
-        out=options.out,
-        resume=options.resume,
-    )
-    return 0
+    return settings
 
 
 def note_caveats(*policies: object) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptvis.contrastive.decoding import VCD, DoLa
+from adaptvis.evaluation.request import SHIFTS as SHIFTS
+from adaptvis.evaluation.request import EvaluateRequest
 from adaptvis.evaluation.selection import choose_adaptvis, choose_scaling
 from adaptvis.evaluation.settings import Settings
 from adaptvis.policy.confidence import option_tokens
 from adaptvis.policy.policies import AdaptVis, Policy, ScalingVis
-from adaptvis.sweep.plan import PAPER_ALPHAS, UNTOUCHED, Decoder, Plan, grid
+from adaptvis.sweep.plan import UNTOUCHED, Decoder
 from adaptvis.sweep.read import policy_rows
 from adaptvis.sweep.run import ask_checked
 from interp.answers.comparison import compare, compare_grid
@@ -21,6 +22,7 @@ from interp.errors import InputError
 from interp.model.provenance import run_record
 from interp.reprs import fits_a_cell
 from interp.stats.tests import holm
+from interp.study.requests import takes
 from interp.study.sample_checks import check_prompts, check_samples
 
 if TYPE_CHECKING:
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
 
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
-
-SHIFTS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
-"""Constants (nats) that the additive control is tried at."""
 
 
 @fits_a_cell("policies answers test validation settings", table="summary")
@@ -62,47 +61,14 @@ class Evaluation:
         return self.answers[self.answers["policy"] == str(self.policies[name])]
 
 
-def evaluate(
-    vlm: HookedVLM,
-    test: Sequence[Sample],
-    *,
-    validation: Sequence[Sample] | None = None,
-    policies: Sequence[str] = ("baseline", "scaling", "adaptvis"),
-    settings: Settings = Settings(),  # noqa: B008 (a frozen value)
-    alphas: Sequence[float] = PAPER_ALPHAS,
-    shifts: Sequence[float] = SHIFTS,
-    windows: Sequence[tuple[int, ...]] = (),
-    sweeps: bool = True,
-    prompt: str = "paper",
-    max_new_tokens: int = 10,
-    batch: int = 16,
-    seed: int = 0,
-    out: str | Path | None = None,
-    resume: bool = False,
-    record: dict[str, Any] | None = None,
-    progress: bool = True,
-) -> Evaluation:
-    """Report policies on `test`, with the settings that do best on `validation` where that is given.
+@takes(EvaluateRequest)
+def evaluate(vlm: HookedVLM, test: Sequence[Sample], *, request: EvaluateRequest) -> Evaluation:
+    """Report policies on `test`, with the settings that do best on a validation part where that is given.
 
     Args:
         vlm: the model.
         test: the samples to report on.
-        validation: the samples to choose alphas, shift and threshold on; `settings` holds where there are none.
-        policies: names out of `POLICIES`; the baseline is always reported.
-        settings: numbers that are not chosen, and layers and heads.
-        alphas: strengths that are swept, and tried on `validation`.
-        shifts: strengths of the additive control, likewise.
-        windows: windows of layers in which ScalingVis is also asked, to see which layers carry the gain: with its own
-            alpha, or that of `settings` where none does better than 1.
-        sweeps: also ask `test` under all `alphas` and `shifts`; without, only under what the policies need.
-        prompt: prompt style, see `HookedVLM.prepare`.
-        max_new_tokens: length of an answer at most.
-        batch: samples that share one pass.
-        seed: of the bootstrap.
-        out: a folder that keeps what was asked, so that it can be resumed.
-        resume: go on with what lies in `out`.
-        record: what else the manifests in `out` have to say.
-        progress: show progress bars.
+        request: which policies, and how to ask, in the place of these fields of it as keywords.
 
     Example:
         >>> evaluate(vlm, test, validation=validation).summary[["policy", "relation", "accuracy", "difference"]]
@@ -110,23 +76,23 @@ def evaluate(
     Raises:
         InputError: the parts share a sample, one is empty, two samples have one id, or a policy is not known.
     """
+    validation, settings, out = request.validation, request.settings, request.out
     _check_parts(test, validation)
     for part in (test, validation or ()):
-        check_samples(part, progress=progress)
-        check_prompts(vlm, part, prompt, progress=progress)
+        check_samples(part, progress=request.progress)
+        check_prompts(vlm, part, request.prompt, progress=request.progress)
     _check_words(vlm, [*test, *(validation or ())])
-    names = tuple(dict.fromkeys(("baseline", *policies)))
-    chosen = {name: settings.policy(name) for name in names}
-    asked = _Sweeps(alphas, shifts, settings, prompt, max_new_tokens)
-    record = {**run_record(), **(record or {})}
-    how: dict[str, Any] = {"batch": batch, "resume": resume, "settings": record, "progress": progress}
+    chosen = request.chosen()
+    record = {**run_record(), **(request.record or {})}
+    how: dict[str, Any] = {"batch": request.batch, "resume": request.resume, "progress": request.progress}
     tuned = None
     if validation is not None:
         own = {**how, "settings": {**record, "part": "val", "samples": len(validation)}}
-        tuned = ask_checked(vlm, validation, asked.plan(chosen, tuning=True), out=_inside(out, "validation"), **own)
+        tuned = ask_checked(vlm, validation, request.tuning_plan(), out=_inside(out, "validation"), **own)
         chosen = {name: _choose(name, policy, tuned, settings) for name, policy in chosen.items()}
-    table = ask_checked(vlm, test, asked.plan(chosen, windows=windows, sweeps=sweeps), out=_inside(out, "test"), **how)
-    return Evaluation(chosen, tuned, table, *summarise(table, list(chosen.values()), seed=seed), _against(table, seed))
+    table = ask_checked(vlm, test, request.plan(chosen), out=_inside(out, "test"), settings=record, **how)
+    answers, summary = summarise(table, list(chosen.values()), seed=request.seed)
+    return Evaluation(chosen, tuned, table, answers, summary, _against(table, request.seed))
 
 
 def summarise(
@@ -139,50 +105,6 @@ def summarise(
     relations = [ALL, *dict.fromkeys(table["relation"])]
     summary = [_line(rows, taken[0], relation, seed=seed) for rows in taken for relation in relations]
     return pd.concat(taken, ignore_index=True), _corrected(pd.DataFrame(summary))
-
-
-@dataclass(frozen=True)
-class _Sweeps:
-    """What the two sweeps of an evaluation ask."""
-
-    alphas: Sequence[float]
-    shifts: Sequence[float]
-    settings: Settings
-    prompt: str
-    max_new_tokens: int
-
-    def plan(
-        self,
-        policies: dict[str, Policy | Decoder],
-        *,
-        windows: Sequence[tuple[int, ...]] = (),
-        tuning: bool = False,
-        sweeps: bool = True,
-    ) -> Plan:
-        """The grids of the policies' modes; when it is reported also the policies' own settings, and the windows."""
-        modes = {"scaling": ("mul", self.alphas), "adaptvis": ("mul", self.alphas)}
-        modes |= {"temper": ("temper", self.alphas), "add": ("add", self.shifts)}
-        scalings = [
-            each
-            for name, (mode, strengths) in modes.items()
-            if name in policies and sweeps
-            for each in grid(strengths, mode=mode, windows=(self.settings.layers,), heads=self.settings.heads)
-        ]
-        if tuning:
-            return Plan(tuple(scalings), prompt=self.prompt, max_new_tokens=self.max_new_tokens)
-        for policy in policies.values():
-            if isinstance(policy, AdaptVis):
-                scalings += [policy.choose(0.0), policy.choose(float("inf"))]
-            elif isinstance(policy, ScalingVis):
-                scalings.append(policy.choose(1.0))
-                if policy.mode == "mul":
-                    scalings += grid([self._window_alpha(policy)], windows=windows, heads=policy.heads)
-        decoders = tuple(policy for policy in policies.values() if isinstance(policy, (VCD, DoLa)))
-        return Plan(tuple(scalings), decoders, self.prompt, self.max_new_tokens)
-
-    def _window_alpha(self, policy: ScalingVis) -> float:
-        """The alpha of ScalingVis, or the given one where the best was to change nothing."""
-        return self.settings.alpha if policy.choose(1.0).changes_nothing else policy.alpha
 
 
 def _choose(name: str, policy: Policy | Decoder, table: pd.DataFrame, settings: Settings) -> Policy | Decoder:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from interp.analysis.request import AnalyzeRequest
 from interp.analysis.result import Analysis
-from interp.analysis.vision import ALSO, check_tower, further_maps
-from interp.errors import InputError
+from interp.analysis.vision import check_tower, further_maps
 from interp.intervene.indices import check_indices
 from interp.layers import default_layers
 from interp.maps.trajectory import trajectory
@@ -17,59 +16,21 @@ from interp.model.provenance import run_record
 from interp.model.record import record
 from interp.overlap.overlap import overlap
 from interp.store.folder import OutputFolder
+from interp.study.requests import takes
 
 if TYPE_CHECKING:
     from interp.image.photos import ImageSource
     from interp.model.hooked_vlm import HookedVLM
-    from interp.objects.detector import Detector
-
-TOKENS = ("first", "all")
 
 
-def analyze(
-    photo: ImageSource,
-    question: str,
-    *,
-    model: str | Path | HookedVLM = "shapes-vlm",
-    detector: str | Path | Detector | None = None,
-    layers: Sequence[int] | None = None,
-    tokens: str = "first",
-    prompt: str = "chat",
-    max_new_tokens: int = 10,
-    also: Sequence[str] = (),
-    html: bool = False,
-    out: str | Path | None = None,
-    download: bool = False,
-    device: str | None = None,
-    dtype: Any = "auto",
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-    sample_id: str | None = None,
-) -> Analysis:
+@takes(AnalyzeRequest)
+def analyze(photo: ImageSource, question: str, *, request: AnalyzeRequest) -> Analysis:
     """Ask a question about a photo and measure where the model looks.
 
     Args:
         photo: path, PIL image or array.
         question: such as `Where is the mug in relation to the table?`.
-        model: hub name, folder, embedded model, or a `HookedVLM` (then without what is for loading).
-        detector: what `interp.detect.load_detector` takes (YOLO weights, `shapes-detector`, an ONNX file, a model of
-            transformers), or any `Detector`; none by default.
-        layers: 0-based layers that the heat maps show; by default the paper's and some before and after. The layer that
-            has most attention on the objects, per area, is always added.
-        tokens: `first` measures the row behind the first answer token, `all` those behind every answer token.
-        prompt: `chat`, `paper` or `raw`.
-        max_new_tokens: length of the answer at most.
-        also: further maps to make, some of `ALSO`: they lie over the patches of the vision tower, see `VisionMaps`, and
-            cost one more run of it.
-        html: make the page to explore, as `interp.page.explore.explore` does, of what is measured here. Where hidden
-            states are wide enough to tell sinks by, the prompt runs once more for them.
-        out: a folder to save figures and tables in.
-        download: whether the detector's published weights may be fetched.
-        device: where a model that is loaded here goes.
-        dtype: its type.
-        revision: its revision on the hub.
-        trust_remote_code: whether code that comes with it may run.
-        sample_id: what tables call this photo; by default the name of its file, without the ending.
+        request: how to ask and what to measure, in the place of these fields of it as keywords.
 
     Example:
         >>> analyze("photo.jpg", "Where is the mug in the photo?", detector="yolo11n.pt").answer
@@ -85,31 +46,25 @@ def analyze(
     from interp.objects.words import find_objects
 
     run = run_record()
-    if tokens not in TOKENS:
-        raise InputError(f"tokens={tokens!r} is not known: use one of {', '.join(TOKENS)}")
-    unknown = [name for name in also if name not in ALSO]
-    if isinstance(also, str) or unknown:
-        raise InputError(f"further maps {also!r} are not known: give a list of some of {', '.join(ALSO)}")
     image = load_image(photo)
-    folder = None if out is None else OutputFolder(out)
-    finder = photo_detector(detector, download=download, device="cpu" if device in (None, "auto") else str(device))
-    how = {"device_map": device, "dtype": dtype, "revision": revision, "trust_remote_code": trust_remote_code}
-    vlm = _load_model(model, how)
-    shown = check_indices(layers, vlm.cfg.n_layers, "layer") if layers is not None else default_layers(vlm.cfg.n_layers)
-    if not shown:
-        raise InputError("layers is empty, so no heat map would be drawn: name some, or leave it out")
-    inputs = vlm.prepare(image, question, prompt=prompt)
+    folder = None if request.out is None else OutputFolder(request.out)
+    device = "cpu" if request.device in (None, "auto") else str(request.device)
+    finder = photo_detector(request.detector, download=request.download, device=device)
+    vlm = _load_model(request)
+    n_layers, tokens, also = vlm.cfg.n_layers, request.tokens, request.also
+    shown = default_layers(n_layers) if request.layers is None else check_indices(request.layers, n_layers, "layer")
+    inputs = vlm.prepare(image, question, prompt=request.prompt)
     if also:
         check_tower(vlm, inputs)
     found = None if finder is None else find_objects(image, question, finder)
     rows = "last" if tokens == "first" else "generated"
-    generation, (kept,) = vlm.generate_with_cache(inputs, max_new_tokens, query_rows=rows)
+    generation, (kept,) = vlm.generate_with_cache(inputs, request.max_new_tokens, query_rows=rows)
     looked = trajectory(
         kept.pattern if tokens == "all" else kept.pattern[:, :, 0],
         kept.layout,
         inputs.grids[0],
         tokens=kept.tokens,
-        sample_id=sample_id if sample_id is not None else Path(photo).stem if isinstance(photo, (str, Path)) else "",
+        sample_id=_name_of(photo) if request.sample_id is None else request.sample_id,
     )
     boxes = found.boxes if found is not None and len(found.boxes) else None
     analysis = Analysis(
@@ -126,28 +81,32 @@ def analyze(
         also=further_maps(vlm, inputs, looked, also, boxes) if also else {},
         settings=record(
             vlm,
-            prompt=prompt,
-            tokens=tokens,
-            max_new_tokens=max_new_tokens,
-            layers=shown,
-            detector=getattr(finder, "name", None),
-            also=list(also),
+            **{**request.recorded(), "layers": shown, "detector": getattr(finder, "name", None)},
             **run,
         ),
     )
-    if html:
+    if request.html:
         analysis = replace(analysis, page=draw_page(analysis, inputs.layouts[0], *untouched_sinks(vlm, inputs)))
     if folder is not None:
         analysis.save(folder)
     return analysis
 
 
-def _load_model(model: str | Path | HookedVLM, how: dict[str, Any]) -> HookedVLM:
+def _load_model(request: AnalyzeRequest) -> HookedVLM:
     """The model, loaded unless it is already."""
     from interp.model.hooked_vlm import HookedVLM
 
-    if not isinstance(model, HookedVLM):
-        return HookedVLM.from_pretrained(model, **how)
-    if tuple(how.values()) != (None, "auto", None, False):
-        raise InputError("device, dtype and revision are for loading: this model is loaded already, leave them out")
-    return model
+    if isinstance(request.model, HookedVLM):
+        return request.model
+    return HookedVLM.from_pretrained(
+        request.model,
+        device_map=request.device,
+        dtype=request.dtype,
+        revision=request.revision,
+        trust_remote_code=request.trust_remote_code,
+    )
+
+
+def _name_of(photo: ImageSource) -> str:
+    """What tables call a photo that was given no other name."""
+    return Path(photo).stem if isinstance(photo, (str, Path)) else ""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interp.cli import (
     add_model_options,
+    names,
     note_domain,
     note_random_weights,
     numbers,
 )
 from interp.errors import InputError
+
+if TYPE_CHECKING:
+    from interp.analysis.request import AnalyzeRequest
 
 ANALYZE = """Ask a question about a photo and see where each layer of the model looks.
 
@@ -73,29 +78,12 @@ def analyze_command(options: argparse.Namespace) -> int:
         raise InputError("--download fetches the weights of --detector: name one")
     image = load_image(options.photo)
     folder = OutputFolder(options.out)
-    given = None if options.boxes is None else GivenBoxes.parse(options.boxes)
-    if given is not None:
-        refuse_outside(given.boxes, image.size)
+    request = request_of(options)
+    if isinstance(request.detector, GivenBoxes):
+        refuse_outside(request.detector.boxes, image.size)
     note_random_weights(options.model)
     note_domain(options.model)
-    analysis = analyze(
-        image,
-        options.question,
-        model=options.model,
-        detector=options.detector if given is None else given,
-        layers=None if options.layers is None else numbers(options.layers),
-        tokens=options.tokens,
-        prompt=options.prompt,
-        max_new_tokens=options.max_new_tokens,
-        also=tuple(part.strip() for part in options.also.split(",")) if options.also else (),
-        html=options.html,
-        download=options.download,
-        device=options.device,
-        dtype=options.dtype,
-        revision=options.revision,
-        trust_remote_code=options.trust_remote_code,
-        sample_id=Path(options.photo).stem,
-    )
+    analysis = analyze(image, options.question, request=replace(request, out=None))
     written = analysis.save(folder)
     if options.show_grid:
         from interp.analysis.result import draw_grid
@@ -104,3 +92,21 @@ def analyze_command(options: argparse.Namespace) -> int:
     print(analysis.describe())
     print(f"written to {folder.path}: {', '.join(path.name for path in written)}")
     return 0
+
+
+def request_of(options: argparse.Namespace) -> AnalyzeRequest:
+    """What the command line asks for.
+
+    Raises:
+        InputError: an option that can not be read, or what the request refuses.
+    """
+    from interp.analysis.request import AnalyzeRequest
+    from interp.objects.given import GivenBoxes
+
+    return AnalyzeRequest.from_options(
+        options,
+        detector=options.detector if options.boxes is None else GivenBoxes.parse(options.boxes),
+        layers=None if options.layers is None else numbers(options.layers),
+        also=names(options.also),
+        sample_id=Path(options.photo).stem,
+    )

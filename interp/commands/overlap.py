@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from interp.cli import add_model_options, load, note_random_weights, numbers
+from interp.cli import add_model_options, load, names, note_random_weights, numbers
+
+if TYPE_CHECKING:
+    from interp.overlap.study.request import OverlapRequest
 
 OVERLAP = """Does attention lie on the objects that a question names, and more so where the answer is right?
 
@@ -75,43 +79,23 @@ def overlap_command(options: argparse.Namespace) -> int:
     """Run `overlap`: check what costs nothing first, then load the model."""
     from interp.datasets.reading import read_samples
     from interp.detect.loading import loaded
-    from interp.overlap.nulls import NULLS
     from interp.overlap.report.write import write_overlap_report
     from interp.overlap.study.examine import examine_overlap
-    from interp.overlap.study.run import check_request, study_overlap
+    from interp.overlap.study.run import study_overlap
     from interp.store.folder import OutputFolder
     from interp.store.guard import refuse_begun, refuse_foreign
 
-    normalisations, also = (
-        tuple(part.strip() for part in listed.split(",")) if listed else ()
-        for listed in (options.normalisations, options.also)
-    )
-    layers = None if options.layers is None else numbers(options.layers)
+    request = request_of(options)
     folder = OutputFolder(options.out)
     refuse_begun(folder.path, resume=options.resume)
     refuse_foreign(folder.path)
     samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
-    detector = options.detector
-    sizes = {"draws": options.draws, "batch": options.batch, "seed": options.seed}
-    check_request(samples, detector, normalisations=normalisations, nulls=NULLS, also=also, **sizes)
+    request.check(samples)
     device = "cpu" if options.device in (None, "auto") else options.device
-    looking = loaded(detector, download=options.download, device=device)
+    looking = loaded(request.detector, download=options.download, device=device)
     note_random_weights(options.model)
     vlm = load(options)
-    study = study_overlap(
-        vlm,
-        samples,
-        detector=looking,
-        normalisations=normalisations,
-        also=also,
-        layers=layers,
-        out=folder.path,
-        resume=options.resume,
-        prompt=options.prompt,
-        max_new_tokens=options.max_new_tokens,
-        record={"dataset": options.dataset},
-        **sizes,
-    )
+    study = study_overlap(vlm, samples, request=replace(request, detector=looking, out=folder.path))
     found = examine_overlap(study, normalisation=study.normalisations[0], seed=options.seed)
     whole = study.coverage().iloc[0]
     counts = ", ".join(f"{name} {whole[name]}" for name in ("both", "one", "none"))
@@ -123,3 +107,20 @@ def overlap_command(options: argparse.Namespace) -> int:
     remarks = " ".join(study.settings["remarks"])
     write_overlap_report(folder, study, found, samples=samples, vlm=vlm, out_of_domain=remarks or None)
     return 0
+
+
+def request_of(options: argparse.Namespace) -> OverlapRequest:
+    """What the command line asks for.
+
+    Raises:
+        InputError: an option that can not be read, or what the request refuses.
+    """
+    from interp.overlap.study.request import OverlapRequest
+
+    return OverlapRequest.from_options(
+        options,
+        normalisations=names(options.normalisations),
+        also=names(options.also),
+        layers=None if options.layers is None else numbers(options.layers),
+        record={"dataset": options.dataset},
+    )

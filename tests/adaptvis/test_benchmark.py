@@ -99,7 +99,7 @@ def test_a_preset_lets_answers_be_as_long_as_the_authors_do(monkeypatch):
     asked = []
 
     def kept(vlm, test, **settings):
-        asked.append(settings["max_new_tokens"])
+        asked.append(settings["request"].max_new_tokens)
         raise InputError("enough")
 
     monkeypatch.setattr("adaptvis.benchmark.evaluate", kept)

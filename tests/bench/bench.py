@@ -37,7 +37,7 @@ from interp.intervene.base import Intervention, PerSample  # noqa: E402
 from interp.maps.trajectory import NORMALISATIONS, Trajectory, trajectory  # noqa: E402
 from interp.objects.sample import ROLES  # noqa: E402
 from interp.overlap.overlap import overlap  # noqa: E402
-from interp.overlap.study.run import NEUTRAL_PROMPT  # noqa: E402
+from interp.overlap.study.request import NEUTRAL_PROMPT  # noqa: E402
 
 PATTERNS = lambda name: name.startswith("blocks.") and name.endswith("attn.hook_pattern")  # noqa: E731
 BARS = {

@@ -1,0 +1,86 @@
+"""The request of an analysis: how a photo is asked about, what is measured, and where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from interp.analysis.vision import ALSO
+from interp.errors import InputError
+from interp.study.requests import Request
+
+if TYPE_CHECKING:
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.detector import Detector
+
+TOKENS = ("first", "all")
+LOADING = {"device": None, "dtype": "auto", "revision": None, "trust_remote_code": False}
+"""The fields that say how a model is loaded, and what they are where nothing was said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyzeRequest(Request):
+    """How to ask about a photo, and what to measure: what `interp.analyze` takes.
+
+    Attributes:
+        model: hub name, folder, embedded model, or a `HookedVLM` (then without what is for loading).
+        detector: what `interp.detect.load_detector` takes (YOLO weights, `shapes-detector`, an ONNX file, a model of
+            transformers), or any `Detector`; none by default.
+        layers: 0-based layers that the heat maps show; by default the paper's and some before and after. The layer that
+            has most attention on the objects, per area, is always added.
+        tokens: `first` measures the row behind the first answer token, `all` those behind every answer token.
+        prompt: `chat`, `paper` or `raw`.
+        max_new_tokens: length of the answer at most.
+        also: further maps to make, some of `ALSO`: they lie over the patches of the vision tower, see `VisionMaps`, and
+            cost one more run of it.
+        html: make the page to explore, as `interp.page.explore.explore` does, of what is measured here. Where hidden
+            states are wide enough to tell sinks by, the prompt runs once more for them.
+        out: a folder to save figures and tables in.
+        download: whether the detector's published weights may be fetched.
+        device: where a model that is loaded here goes.
+        dtype: its type.
+        revision: its revision on the hub.
+        trust_remote_code: whether code that comes with it may run.
+        sample_id: what tables call this photo; by default the name of its file, without the ending.
+
+    Example:
+        >>> analyze("photo.jpg", question, request=AnalyzeRequest(detector="yolo11n.pt", layers=(17, 18)))
+
+    Raises:
+        InputError: tokens or further maps that are not known, no layers, or a model that is loaded already beside what
+            is for loading.
+    """
+
+    model: str | Path | HookedVLM = "shapes-vlm"
+    detector: str | Path | Detector | None = None
+    layers: Sequence[int] | None = None
+    tokens: str = "first"
+    prompt: str = "chat"
+    max_new_tokens: int = 10
+    also: Sequence[str] = ()
+    html: bool = False
+    out: str | Path | None = None
+    download: bool = False
+    device: str | None = None
+    dtype: Any = "auto"
+    revision: str | None = None
+    trust_remote_code: bool = False
+    sample_id: str | None = None
+
+    UNRECORDED: ClassVar[frozenset[str]] = frozenset({"model", *LOADING, "html", "out", "download", "sample_id"})
+
+    def __post_init__(self) -> None:
+        """Refuse what no model is needed to refuse."""
+        if self.tokens not in TOKENS:
+            raise InputError(f"tokens={self.tokens!r} is not known: use one of {', '.join(TOKENS)}")
+        unknown = [name for name in self.also if name not in ALSO]
+        if isinstance(self.also, str) or unknown:
+            raise InputError(f"further maps {self.also!r} are not known: give a list of some of {', '.join(ALSO)}")
+        self._keep_tuples("also", "layers")
+        if self.layers == ():
+            raise InputError("layers is empty, so no heat map would be drawn: name some, or leave it out")
+        loads = isinstance(self.model, (str, Path))
+        if not loads and any(getattr(self, name) != usual for name, usual in LOADING.items()):
+            raise InputError("device, dtype and revision are for loading: this model is loaded already, leave them out")
