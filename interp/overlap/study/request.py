@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -88,6 +88,8 @@ class OverlapRequest(Request):
             number = getattr(self, name)
             if not isinstance(number, int) or number < least:
                 raise InputError(f"{name} {number!r} can not be used: give a whole number from {least} on")
+        if taken := sorted(set(self.record or ()) & {one.name for one in fields(self)}):
+            raise InputError(f"record has {', '.join(taken)}, which the manifest says already: give other names")
         self._keep_tuples("normalisations", "nulls", "also", "layers")
         if self.layers == ():
             raise InputError("layers is empty, so nothing would be measured: name some, or leave it out")

@@ -118,7 +118,7 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
         "also": {maps: tower[maps] for maps in also},
         "remarks": _remarks(vlm, samples),
     }
-    settings = record_of(vlm, study="overlap", **{**request.recorded(), **found, **run, **(request.record or {})})
+    settings = record_of(vlm, study="overlap", **{**request.recorded(), **found, **run}, **(request.record or {}))
     table = run_study(samples, work, out, settings=settings, batch=batch, resume=resume, progress=progress)
     return as_study(table, plain(settings if out is None else with_runs(settings, out)))
 

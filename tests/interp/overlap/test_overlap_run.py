@@ -295,3 +295,8 @@ def test_that_layers_beyond_the_model_are_refused_by_the_command(tmp_path, capsy
 def test_that_a_model_that_is_not_loaded_is_refused():
     with pytest.raises(InputError, match="load it with HookedVLM"):
         study_overlap("shapes-vlm", planted_scenes("planted-object", 2), detector="ground-truth")
+
+
+def test_a_record_can_not_say_again_what_the_manifest_says():
+    with pytest.raises(InputError, match="record has seed, which the manifest says already"):
+        study_overlap(None, [], detector="ground-truth", record={"seed": 7, "dataset": "mine"})
