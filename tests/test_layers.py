@@ -68,3 +68,16 @@ def test_no_file_is_over_400_lines(repo):
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert not long
+
+
+def test_the_page_of_the_architecture_is_as_its_script_writes_it(repo, tmp_path, monkeypatch):
+    pytest.importorskip("jinja2")
+    monkeypatch.syspath_prepend(str(repo / "docs" / "scripts"))
+    from architecture_page import write_architecture
+
+    written = write_architecture(tmp_path / "architecture.md", tmp_path / "images" / "architecture" / "rooms.png")
+    page = repo / "docs" / "architecture.md"
+    assert written.read_text(encoding="utf-8") == page.read_text(encoding="utf-8"), (
+        "run docs/scripts/architecture_page.py"
+    )
+    assert (repo / "docs" / "images" / "architecture" / "rooms.png").is_file()

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, DRAWING = ROOT / "docs" / "architecture.md", ROOT / "docs" / "images" / "architecture" / "rooms.png"
 PACKAGES = ("adaptvis", "probes", "interp")
-BOX, SHADES = (1.3, 0.62), {"interp": "#dbe7f3", "adaptvis": "#f6e3cf", "probes": "#e2efdc"}
+BOX, SHADES = (1.5, 0.62), {"interp": "#dbe7f3", "adaptvis": "#f6e3cf", "probes": "#e2efdc"}
 
 
 def write_architecture(page: Path = PAGE, drawing: Path = DRAWING) -> Path:
@@ -95,11 +95,11 @@ def draw_rooms() -> plt.Figure:
     for room in sorted(height, key=lambda room: (PACKAGES.index(room.split(".")[0]), room)):
         rows.setdefault(height[room], []).append(room)
     places = {
-        room: (1.9 * (place - (len(row) - 1) / 2), 1.25 * level)
+        room: (2.1 * (place - (len(row) - 1) / 2), 1.25 * level)
         for level, row in rows.items()
         for place, room in enumerate(row)
     }
-    figure, ax = plt.subplots(figsize=(11.5, 1.05 * (max(height.values()) + 1)))
+    figure, ax = plt.subplots(figsize=(9.5, 1.0 * (max(height.values()) + 1)))
     for here, there in necessary(pairs):
         (x, y), (to_x, to_y) = places[here], places[there]
         ax.plot([x, to_x], [y - BOX[1] / 2, to_y + BOX[1] / 2], color="#8899aa", linewidth=0.8, zorder=1)

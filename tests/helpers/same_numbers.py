@@ -65,8 +65,9 @@ def run(tree, out, arguments):
 
 
 def differences(old, new):
-    """The files in which two folders differ, and how."""
-    names = {path.relative_to(folder) for folder in (old, new) for path in folder.rglob("*") if path.is_file()}
+    """The files in which two folders differ, and how; where a study's shards end depends on the clock alone."""
+    paths = [(path, folder) for folder in (old, new) for path in folder.rglob("*") if path.is_file()]
+    names = {path.relative_to(folder) for path, folder in paths if path.parent.name != "shards"}
     for name in sorted(names):
         if not (old / name).is_file() or not (new / name).is_file():
             yield name, "is there only " + ("before" if (old / name).is_file() else "after")
