@@ -46,12 +46,15 @@ from interp.reprs import LARGE, LINE, ROWS, fits_a_cell
 from interp.stats.partial import partial_effect
 
 KEPT = {
-    "what is asked": "Site Benchmark Source Released Settings Known Asking Measuring Prompt Claim Preset Place",
+    "what is asked": "Site Benchmark Source Released Settings RunFacts Asking Measuring Prompt Claim Preset Place",
     "interventions and policies": "Untouched ScaleImageLogits PerSample VCD DoLa Baseline ScalingVis AdaptVis",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas",
     "geometry": "Lattice",
+    "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest",
+    "an installation": "Requirement Part",
+    "hook points": "ModelPoints",
 }
 """Public dataclasses that keep the repr of dataclasses, and why."""
 

@@ -26,7 +26,7 @@ Figures = Mapping[str, "Figure"]
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFacts:
     """What is known of a run besides its numbers: the data set, the model, and the record of its settings."""
 
     dataset: str
@@ -34,7 +34,7 @@ class Run:
     settings: Mapping[str, Any]
 
 
-def lead(evaluation: Evaluation, run: Run) -> str:
+def lead(evaluation: Evaluation, run: RunFacts) -> str:
     """The main numbers in one paragraph."""
     lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")
     base = lines.loc["baseline"]
@@ -52,7 +52,9 @@ def lead(evaluation: Evaluation, run: Run) -> str:
     return "; ".join(told) + "."
 
 
-def sections(evaluation: Evaluation, measured: Measured, figures: Figures, run: Run, *, change: str) -> list[Section]:
+def sections(
+    evaluation: Evaluation, measured: Measured, figures: Figures, run: RunFacts, *, change: str
+) -> list[Section]:
     """All sections, in order; what was not asked has none.
 
     Args:
@@ -127,7 +129,7 @@ def _main(evaluation: Evaluation, measured: Measured) -> Section:
     return Section("Main numbers", tuple(text), table=tables.main_table(evaluation, measured))
 
 
-def _chosen(evaluation: Evaluation, measured: Measured, run: Run) -> Section:
+def _chosen(evaluation: Evaluation, measured: Measured, run: RunFacts) -> Section:
     """Which settings were chosen, and on what."""
     import pandas as pd
 

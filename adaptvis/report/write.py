@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adaptvis.policy.policies import AdaptVis, ScalingVis
 from adaptvis.report.figures import draw_evaluation, draw_telling
 from adaptvis.report.measured import SHORT, Measured, measure_evaluation
-from adaptvis.report.sections import Run, lead, sections
+from adaptvis.report.sections import RunFacts, lead, sections
 from adaptvis.report.tables import main_table
 from interp.answers.metrics import answer_distribution
 from interp.report.page import write_report
@@ -60,7 +60,7 @@ def write_evaluation(
         InputError: a file can not be written.
     """
     names = sorted(set(evaluation.test["dataset"])) if "dataset" in evaluation.test else []
-    run = Run(dataset or (names[0] if len(names) == 1 else ""), str(settings.get("model", "")), settings)
+    run = RunFacts(dataset or (names[0] if len(names) == 1 else ""), str(settings.get("model", "")), settings)
     seed = int(settings.get("seed", 0) or 0)
     measured = measure_evaluation(evaluation, dataset=run.dataset, model=run.model, pairs=pairs, seed=seed)
     answers = _distribution(evaluation)
@@ -81,7 +81,7 @@ def write_evaluation(
     return paths
 
 
-def summary_of(evaluation: Evaluation, measured: Measured, answers: pd.DataFrame, run: Run) -> dict[str, Any]:
+def summary_of(evaluation: Evaluation, measured: Measured, answers: pd.DataFrame, run: RunFacts) -> dict[str, Any]:
     """All numbers of the report, and what made them, as plain data; shares are fractions."""
     calibration = {name: value for name, value in asdict(measured.calibration).items() if name != "bins"}
     return {

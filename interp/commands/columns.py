@@ -38,6 +38,7 @@ FILES: dict[str, dict[str, str]] = {
         "report.html": "what was found, in one page that needs no other file",
         "summary.json": "all numbers of the report, and `settings`",
         "manifest.json": "what the study was begun with; a resumed run must agree with it",
+        "shards/.lock": "empty; whoever writes to the study holds it",
         "shards/*.parquet": "what was measured, as it was measured; read it with `read_overlap_study`",
         "boxes/*.json": "what the detector found in each photo, so that it need not look twice",
         "overlap.parquet": "all measures of the head mean; a row per sample, layer, region and normalisation",

@@ -87,7 +87,7 @@ def test_a_detector_may_be_named_as_anywhere_else(vlm, monkeypatch):
         asked.append((name, settings))
         return GivenBoxes.parse("mug=5,5,25,25")
 
-    monkeypatch.setattr("interp.detect.load_detector", load)
+    monkeypatch.setattr("interp.detect.loading.load_detector", load)
     page = explore(vlm, tiny.photo(), QUESTION, detector="owner/model", download=True, max_new_tokens=1)
     assert page.exploration.roles == ("first",)
     explore(vlm, tiny.photo(), QUESTION, detector=Path("mine.onnx"), max_new_tokens=1)
