@@ -19,7 +19,7 @@ from adaptvis.paper.published import PRESETS, published_numbers
 from adaptvis.paper.splits import OFFICIAL_SIZES, official_split
 from adaptvis.policy.confidence import MEASURES
 from adaptvis.report.measured import SHORT, measure_evaluation
-from adaptvis.report.sections import Run, lead
+from adaptvis.report.sections import RunFacts, lead
 from adaptvis.report.tables import gain_table, group_table, main_table
 from interp import HookedVLM
 from interp.answers.yesno import yes_no_from_counts
@@ -75,7 +75,7 @@ def measured(vlm: HookedVLM, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "title": BENCHMARKS[name].title,
-        "lead": lead(evaluation, Run(name, "`shapes-vlm`", {})),
+        "lead": lead(evaluation, RunFacts(name, "`shapes-vlm`", {})),
         "n_validation": evaluation.validation["id"].nunique(),
         "settings": {SHORT[key]: policy for key, policy in evaluation.policies.items() if key != "baseline"},
         "main": main_table(evaluation, found),
