@@ -6,9 +6,8 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from adaptvis.commands.evaluate import note_caveats
-from adaptvis.commands.options import NUMBERS, TAKES, add_policy_numbers
-from interp.cli import add_model_options, load, note_random_weights, numbers
+from adaptvis.commands.options import TAKES, add_policy_numbers, given_numbers, given_places, note_caveats
+from interp.cli import add_model_options, load, note_random_weights
 from interp.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,12 +88,10 @@ def _policy(options: argparse.Namespace) -> Policy:
     """The policy that the options of `answer` describe; an option that it does not take is refused, not ignored."""
     from adaptvis.evaluation.settings import Settings
 
-    given = {name: value for name in (*NUMBERS, "confidence") if (value := getattr(options, name)) is not None}
-    where = {name: numbers(text) for name in ("layers", "heads") if (text := getattr(options, name)) is not None}
+    given, where = given_numbers(options), given_places(options)
     taken = TAKES[options.policy]
     wrong = [name for name in given if name not in taken] + ([] if taken else [*where])
     if wrong:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
         raise InputError(f"--policy {options.policy} does not take {flags}: leave it out, or choose another policy")
-    settings: dict[str, Any] = {**given, **where}
-    return Settings(**settings).scaling_policy(options.policy)
+    return Settings(**given, **where).scaling_policy(options.policy)

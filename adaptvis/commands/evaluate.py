@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
-from adaptvis.commands.options import NUMBERS, TAKES, add_policy_numbers
-from interp.cli import add_model_options, load, note_random_weights, numbers
+from adaptvis.commands.options import NUMBERS, TAKES, add_policy_numbers, given_numbers, given_places, note_caveats
+from interp.cli import add_model_options, load, note_random_weights
 from interp.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,29 +120,18 @@ def _settings(options: argparse.Namespace) -> Settings:
     from adaptvis.evaluation.settings import Settings
 
     names = _policies(options)
-    given: dict[str, Any] = {
-        name: value for name in (*NUMBERS, "confidence") if (value := getattr(options, name)) is not None
-    }
+    given = given_numbers(options)
     taken = {name for policy in names for name in TAKES.get(policy, ())}
     _refuse(set(given) - taken, f"no policy of {options.policy} takes")
     decided = set(NUMBERS) if options.select else set(PRESET) if options.preset else set()
     _refuse(set(given) & decided, "--select or --preset decides")
-    where: dict[str, Any] = {
-        name: numbers(text) for name in ("layers", "heads") if (text := getattr(options, name)) is not None
-    }
+    where = given_places(options)
     settings = Settings(**given, **where)
     for name in names:
         settings.policy(name)
     if where and not any(TAKES.get(name) for name in names):
         raise InputError(f"no policy of {options.policy} scales attention: leave --{' and --'.join(where)} out")
     return settings
-
-
-def note_caveats(*policies: object) -> None:
-    """Say on the screen, before anything runs, what a policy does not do although its name says so."""
-    for policy in policies:
-        for line in getattr(policy, "caveats", ()):
-            print(f"note: {line}", file=sys.stderr)
 
 
 def _refuse(names: set[str], why: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from typing import Any
+
+from interp.cli import numbers
 
 NUMBERS = {
     "alpha": "ScalingVis: the factor (default: 0.5)",
@@ -13,7 +17,6 @@ NUMBERS = {
     "temper": "the factor of temper (default: 0.5)",
 }
 """The numbers that policies take, and what they are."""
-
 
 TAKES: dict[str, tuple[str, ...]] = {
     "baseline": (),
@@ -34,3 +37,20 @@ def add_policy_numbers(parser: Any) -> None:
         help="AdaptVis: probability, options, entropy, margin, or as the authors' code has it, probability-rounded or "
         "raw-logit (default: probability)",
     )
+
+
+def given_numbers(options: argparse.Namespace) -> dict[str, Any]:
+    """The policies' numbers, and the confidence, that were given."""
+    return {name: value for name in (*NUMBERS, "confidence") if (value := getattr(options, name)) is not None}
+
+
+def given_places(options: argparse.Namespace) -> dict[str, Any]:
+    """The layers and heads that were given."""
+    return {name: numbers(text) for name in ("layers", "heads") if (text := getattr(options, name)) is not None}
+
+
+def note_caveats(*policies: object) -> None:
+    """Say on the screen, before anything runs, what a policy does not do although its name says so."""
+    for policy in policies:
+        for line in getattr(policy, "caveats", ()):
+            print(f"note: {line}", file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from interp.detect.huggingface import TransformersDetector
 from interp.detect.onnx.detector import OnnxDetector
@@ -11,10 +11,6 @@ from interp.detect.yolo.detector import YoloDetector
 from interp.errors import InputError
 from interp.objects.detector import GROUND_TRUTH, Detector
 from interp.objects.given import GroundTruth
-
-if TYPE_CHECKING:
-    from interp.objects.detector import Detector
-    from interp.objects.given import GroundTruth
 
 
 def photo_detector(
@@ -26,16 +22,12 @@ def photo_detector(
         InputError: `ground-truth` is asked for, which a photo alone does not have.
         DetectorError: it can not be loaded; see `interp.detect.load_detector`.
     """
-    from interp.objects.detector import GROUND_TRUTH
-
-    if not isinstance(detector, (str, Path)):
-        return detector
-    if str(detector) == GROUND_TRUTH:
+    if isinstance(detector, (str, Path)) and str(detector) == GROUND_TRUTH:
         raise InputError(
             f"{GROUND_TRUTH} stands for boxes that the samples of a data set carry, and a photo alone carries none: "
             "name a detector, or give the boxes by hand"
         )
-    return load_detector(detector, download=download, device=device)
+    return loaded(detector, download=download, device=device)
 
 
 def loaded(detector: Any, *, download: bool = False, device: str = "cpu") -> Any:
