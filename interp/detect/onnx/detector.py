@@ -107,7 +107,7 @@ class OnnxDetector:
 
         Args:
             images: photos, as in `detect`.
-            words: for each what to look for; None for everything in all of them.
+            words: what to look for in each photo; None for everything in all of them.
 
         Returns:
             Boxes for each image, as `detect` gives them.
@@ -204,7 +204,8 @@ def letterbox(pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], *, cent
     Args:
         pixels: the photo.
         size: (height, width) of the canvas, in pixels.
-        centred: in the middle, sides rounded (ultralytics), or at the top left, sides rounded down (YOLOX).
+        centred: whether the photo lies in the middle, sides rounded (ultralytics), or at the top left, sides rounded
+            down (YOLOX).
     """
     import torch
 
