@@ -175,8 +175,8 @@ def evaluate_dataset(
     asked = replace(asked, validation=validation, windows=windows, record=record)
     evaluation = evaluate(model, test, request=asked)
     if out is not None:
-        told = {**record, "prompt": asked.prompt, "max_new_tokens": asked.max_new_tokens}
-        _write(model, evaluation, test, dataset, Path(out), told)
+        facts = {**record, "prompt": asked.prompt, "max_new_tokens": asked.max_new_tokens}
+        _write(model, evaluation, test, dataset, Path(out), facts)
     return evaluation
 
 
@@ -224,7 +224,7 @@ def _write(
     from interp.study.run import with_runs
 
     kept = keep_earlier(out, policies_of(evaluation))
-    told = with_runs(record(vlm, **settings), *(out / name for name in FOLDERS))
-    write_evaluation(OutputFolder(out), vlm, evaluation, samples, told, pairs=PAIRS.get(dataset), dataset=dataset)
+    facts = with_runs(record(vlm, **settings), *(out / name for name in FOLDERS))
+    write_evaluation(OutputFolder(out), vlm, evaluation, samples, facts, pairs=PAIRS.get(dataset), dataset=dataset)
     if kept is not None:
         print(f"new report: {out.expanduser() / 'report.html'}; the earlier one is kept: {kept / 'report.html'}")

@@ -18,9 +18,9 @@ import interp
 import probes
 from adaptvis import AdaptVis, Plan, answer, evaluate
 from adaptvis.demo.change import Change
-from adaptvis.demo.looking import look
+from adaptvis.demo.scene_attention import look
 from adaptvis.paper.published import compare_with_published
-from adaptvis.report.measured import measure_evaluation
+from adaptvis.report.measures import measure_evaluation
 from adaptvis.sweep.flips import Flips
 from adaptvis.sweep.plan import grid
 from interp import Box, Boxes, GivenBoxes, HookedVLM, Object, Prefix, Sample, Untouched, analyze, examine_overlap
@@ -30,7 +30,7 @@ from interp.datasets.benchmarks.check import check_dataset
 from interp.datasets.synthetic.shapes import draw_scene, shapes
 from interp.hooks.shared_keys import KeyValues, SharedKeyValues
 from interp.image.grid import View
-from interp.maps.fed import feed_tokens
+from interp.maps.tower_attention import tower_attention
 from interp.maps.tower_patches import patches_of
 from interp.maps.trajectory import Trajectory
 from interp.maps.vision import vision_attention
@@ -46,10 +46,12 @@ from interp.reprs import LARGE, LINE, ROWS, fits_a_cell
 from interp.stats.partial import partial_effect
 
 KEPT = {
-    "what is asked": "Site Benchmark Source Released Settings RunFacts Asking Measuring Prompt Claim Preset Place",
+    "what is asked": "Site Benchmark Source ReleasedPrompt Settings RunFacts Prompter OverlapMeasurement Prompt Claim "
+    "Preset Place",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
-    "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas",
+    "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
+    "Photos Canvas",
     "geometry": "Lattice",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest",
     "an installation": "Part",
@@ -102,7 +104,7 @@ def made():
     found = examine_overlap(study)
     evaluation = evaluate(vlm, scenes, policies=("scaling",), alphas=(0.5,), progress=False)
     base = evaluation.rows("baseline")
-    (fed, *_), map_grid = feed_tokens(vlm, inputs), inputs.grids[0]
+    (fed, *_), map_grid = tower_attention(vlm, inputs), inputs.grids[0]
     scores = np.random.default_rng(0).normal(size=(60, 3))
     truth = np.random.default_rng(1).random(60) > 0.5
     effect = partial_effect(scores, truth, pd.DataFrame({"x": scores[:, 1]}), seed=0, n_draws=20)

@@ -25,7 +25,7 @@ def plausible_only(scores: Tensor, logits: Tensor, plausibility: float) -> Tenso
     """Scores [batch vocab], minus infinity where a token is no plausible one.
 
     Args:
-        scores: of a contrast.
+        scores: the scores of a contrast.
         logits: what the model itself says, from the true photo and its last layer.
         plausibility: a token is plausible if its probability is at least so many times the largest one.
     """
@@ -63,9 +63,9 @@ def noised_pixels(inputs: VLMInputs, step: int, *, seed: int = 0, frames: int = 
     What only fills the batch up (tiles and margins of other photos' size) stays as it is.
 
     Args:
-        inputs: from `HookedVLM.prepare`; they are left alone.
-        step: of the diffusion, from 0 to 999.
-        seed: of the noise.
+        inputs: what `HookedVLM.prepare` gave; they are left alone.
+        step: the step of the diffusion, from 0 to 999.
+        seed: the seed of the noise.
         frames: how often the processor writes each pixel, for models that take a photo as a short film; all of them
             get the same noise.
 

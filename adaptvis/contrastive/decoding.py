@@ -40,10 +40,10 @@ class VCD:
     functions hear every step twice, the true photo first, and interventions act on both.
 
     Attributes:
-        strength: of the contrast; 0 is plain greedy decoding.
+        strength: the strength of the contrast; 0 is plain greedy decoding.
         plausibility: tokens stay if the true photo gives them at least so many times the largest probability.
-        noise_step: of the forward diffusion, from 0 (hardly any noise) to 999, on the processor's pixels.
-        seed: of the noise; see `adaptvis.contrastive.contrast.noised_pixels`.
+        noise_step: the step of the forward diffusion, from 0 (hardly any noise) to 999, on the processor's pixels.
+        seed: the seed of the noise; see `adaptvis.contrastive.contrast.noised_pixels`.
 
     Example:
         >>> vlm = HookedVLM.from_pretrained("shapes-vlm")
@@ -111,7 +111,7 @@ class DoLa:
     `log_softmax(final) - strength * log_softmax(early)`, among the plausible tokens; the largest one is taken.
 
     Attributes:
-        strength: of the contrast; 1 is the paper's, 0 is plain greedy decoding.
+        strength: the strength of the contrast; 1 is the paper's, 0 is plain greedy decoding.
         plausibility: tokens stay if the final layer gives them at least so many times the largest probability.
         layers: the early layers, by the number of blocks that ran before: 0 is the embedding, and layer l is what block
             l is given (`blocks.{l}.hook_resid_pre`), as in the paper. `low` are the even ones of the first half, `high`

@@ -68,7 +68,7 @@ class Change:
 
     def summary(self) -> dict[str, Any]:
         """The numbers as plain data."""
-        told: dict[str, Any] = {
+        numbers: dict[str, Any] = {
             "wrong_answers": self.wrong_answers().summary(),
             "dose_response": self.dose.to_dict("records"),
             "control": self.control.to_dict("records"),
@@ -76,14 +76,14 @@ class Change:
             "largest_change_in_answers": None,
         }
         if (flips := self.flips) is not None:
-            told["largest_change_in_answers"] = {
+            numbers["largest_change_in_answers"] = {
                 "alpha": flips.alpha,
                 "note": "the alpha that turns most answers here to another option, not one that improves them",
                 "scenes": len(flips.answers),
                 "reworded": self.count("reworded", flips.alpha),
                 "same_answer_by_layers": flips.carried().to_dict("records"),
             }
-        return told
+        return numbers
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,12 @@ class WrongAnswers:
 
     def summary(self) -> dict[str, Any]:
         """The numbers as plain data; each share is of all answers."""
-        told: dict[str, Any] = {"answers": self.n, "wrong": self.wrong}
+        numbers: dict[str, Any] = {"answers": self.n, "wrong": self.wrong}
         for name in ("named_another", "named_none"):
             count = getattr(self, name)
             found = wilson(count, self.n)
-            told[name] = {"count": count, "share": found.estimate, "low": found.low, "high": found.high}
-        return {**told, "words_that_name_none": self.words}
+            numbers[name] = {"count": count, "share": found.estimate, "low": found.low, "high": found.high}
+        return {**numbers, "words_that_name_none": self.words}
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ class Choice:
     Attributes:
         alpha: the chosen one.
         other: the alpha that it is held against the untouched model by: itself, or if it is 1 the best of the others.
-        gain: of `other` over the untouched model on the validation scenes, paired bootstrap.
-        p: of McNemar's exact test of the same.
+        gain: the gain of `other` over the untouched model on the validation scenes, paired bootstrap.
+        p: the p-value of McNemar's exact test of the same.
         moved: how many answers became right or wrong under `other`.
         n: how many validation scenes.
     """
@@ -145,7 +145,7 @@ def measure_change(vlm: HookedVLM, evaluation: Evaluation, samples: Sequence[Sam
 
     Args:
         vlm: the model.
-        evaluation: of the scenes, with a sweep over alphas.
+        evaluation: the evaluation of the scenes, with a sweep over alphas.
         samples: the scenes.
         prompt: prompt style.
     """

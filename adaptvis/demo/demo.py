@@ -10,7 +10,7 @@ import numpy as np
 
 from adaptvis.demo.change import Change, measure_change
 from adaptvis.demo.figures import BEST_BY, compared, draw_figures
-from adaptvis.demo.looking import Looked, look
+from adaptvis.demo.scene_attention import SceneAttention, look
 from adaptvis.demo.words import lead, sections, tell
 from adaptvis.evaluation.evaluation import Evaluation, evaluate
 from adaptvis.sweep.read import rows_under
@@ -68,7 +68,7 @@ def write(
     folder: OutputFolder,
     vlm: HookedVLM,
     evaluation: Evaluation,
-    looked: Sequence[Looked],
+    looked: Sequence[SceneAttention],
     change: Change,
     settings: dict[str, Any],
 ) -> None:
@@ -96,7 +96,7 @@ def write(
     print(f"Open {folder.path / 'report.html'}; {len(figures)} pictures, tables and summary.json lie beside it.")
 
 
-def summarise_demo(evaluation: Evaluation, looked: Sequence[Looked]) -> dict[str, Any]:
+def summarise_demo(evaluation: Evaluation, looked: Sequence[SceneAttention]) -> dict[str, Any]:
     """The numbers of the report as plain data."""
     right = evaluation.answers[evaluation.answers["policy"] == "baseline"].set_index("id")["correct"]
     known = compared(looked)
@@ -139,7 +139,7 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[Looked]) -> dict[str
     }
 
 
-def _attention_rows(one: Looked) -> pd.DataFrame:
+def _attention_rows(one: SceneAttention) -> pd.DataFrame:
     """Share and overlap of one scene, one row per layer and head."""
     shares = one.trajectory.to_dataframe()[["sample", "layer", "head", "share_image", "share_bos", "image_entropy"]]
     table = one.overlap.to_dataframe()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from adaptvis.demo.looking import Looked
+    from adaptvis.demo.scene_attention import SceneAttention
     from interp.model.hooked_vlm import HookedVLM
 
 SCENES = 4
@@ -35,7 +35,7 @@ BEST_BY = "lift"
 
 
 def draw_figures(
-    vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[Looked], change: Change, *, prompt: str
+    vlm: HookedVLM, evaluation: Evaluation, looked: Sequence[SceneAttention], change: Change, *, prompt: str
 ) -> dict[str, Figure]:
     """All figures of the demo, by file name without ending; where nothing flips there is none of a flip."""
     untouched = evaluation.rows("baseline").set_index("id")
@@ -53,7 +53,7 @@ def draw_figures(
     return figures
 
 
-def compared(looked: Sequence[Looked]) -> list[Looked]:
+def compared(looked: Sequence[SceneAttention]) -> list[SceneAttention]:
     """The scenes whose attention is compared with boxes: all objects were found, and overlap is defined everywhere."""
     measures = ("cosine", BEST_BY)
     return [
@@ -63,7 +63,7 @@ def compared(looked: Sequence[Looked]) -> list[Looked]:
     ]
 
 
-def best_layer(looked: Sequence[Looked]) -> tuple[int, float]:
+def best_layer(looked: Sequence[SceneAttention]) -> tuple[int, float]:
     """The layer with most attention on the objects for their area, mean over scenes; and how much, even attention 1."""
     density = np.stack([one.overlap.by_layer(BEST_BY) for one in compared(looked)]).mean(axis=0)
     return int(density.argmax()), float(density.max())
@@ -80,7 +80,7 @@ def draw_dose(change: Change) -> Figure:
     return figure_of(left)
 
 
-def draw_scenes(looked: Sequence[Looked], untouched: pd.DataFrame) -> Figure:
+def draw_scenes(looked: Sequence[SceneAttention], untouched: pd.DataFrame) -> Figure:
     """Some scenes, wrong answers among them, at the paper's layers and the one with most on the objects.
 
     Wrong answers that name another option go before those that name none.
@@ -99,19 +99,19 @@ def draw_scenes(looked: Sequence[Looked], untouched: pd.DataFrame) -> Figure:
         titles = ["\n".join([_lifted(one, layer), *reasons.get(layer, ())]) for layer in layers]
         maps = [one.trajectory.image_map(layer=layer) for layer in layers]
         plot_heatmaps(one.image, one.grid, maps, boxes=one.boxes, titles=titles, axes=list(row[1:]))
-        told = f"{in_short(one.sample.question, 34, 2)}\nsaid {said[one.sample.id]!r}, gold {one.sample.answer!r}"
-        told += "" if named[one.sample.id] else "\n(names no option)"
-        plot_photo(one.image, one.grid, row[0], boxes=one.boxes, title=told)
+        title = f"{in_short(one.sample.question, 34, 2)}\nsaid {said[one.sample.id]!r}, gold {one.sample.answer!r}"
+        title += "" if named[one.sample.id] else "\n(names no option)"
+        plot_photo(one.image, one.grid, row[0], boxes=one.boxes, title=title)
     return figure_of(panels[0, 0])
 
 
-def _lifted(one: Looked, layer: int) -> str:
+def _lifted(one: SceneAttention, layer: int) -> str:
     """A layer and how much of its attention is on the scene's own objects; left out where these were not found."""
     lift = one.overlap.by_layer(BEST_BY)[layer]
     return f"layer {layer}" if one.missing or np.isnan(lift) else f"layer {layer}: {lift:.1f} times even"
 
 
-def telling_flip(flips: Flips, evaluation: Evaluation, looked: Sequence[Looked]) -> Looked:
+def telling_flip(flips: Flips, evaluation: Evaluation, looked: Sequence[SceneAttention]) -> SceneAttention:
     """The flip that was answered most surely before, of those whose objects were found; of all where there is none."""
     sure = evaluation.rows("baseline").set_index("id")["confidence"]
     ids = set(flips.answers["id"])
@@ -120,7 +120,9 @@ def telling_flip(flips: Flips, evaluation: Evaluation, looked: Sequence[Looked])
     return max(found or flipped, key=lambda one: float(sure[one.sample.id]))
 
 
-def draw_flip(vlm: HookedVLM, flips: Flips, one: Looked, looked: Sequence[Looked], *, prompt: str) -> Figure:
+def draw_flip(
+    vlm: HookedVLM, flips: Flips, one: SceneAttention, looked: Sequence[SceneAttention], *, prompt: str
+) -> Figure:
     """Attention before and after in the scene, at the paper's layers and the one with most on the objects."""
     layers = sorted({*paper_layers(vlm.cfg.n_layers), best_layer(looked)[0]})
     answers = flips.answers.set_index("id").loc[one.sample.id]
@@ -136,7 +138,7 @@ def draw_flip(vlm: HookedVLM, flips: Flips, one: Looked, looked: Sequence[Looked
     )
 
 
-def draw_layers(flips: Flips, one: Looked) -> Figure:
+def draw_layers(flips: Flips, one: SceneAttention) -> Figure:
     """Which layers carry the change, over the scenes that flip and in one of them."""
     import matplotlib.pyplot as plt
 

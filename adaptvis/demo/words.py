@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from adaptvis.demo.looking import Looked
+    from adaptvis.demo.scene_attention import SceneAttention
 
 
-def lead(evaluation: Evaluation, looked: Sequence[Looked], summary: dict[str, Any], change: Change) -> str:
+def lead(evaluation: Evaluation, looked: Sequence[SceneAttention], summary: dict[str, Any], change: Change) -> str:
     """Three sentences that ask for no knowledge: what was asked and answered, where it looks, what changes its mind."""
     best = max(summary["overlap_by_layer"], key=lambda line: line["lift"])
     asked = looked[0].sample.question.split("?")[0]
@@ -38,7 +38,7 @@ def lead(evaluation: Evaluation, looked: Sequence[Looked], summary: dict[str, An
 
 def sections(
     evaluation: Evaluation,
-    looked: Sequence[Looked],
+    looked: Sequence[SceneAttention],
     summary: dict[str, Any],
     change: Change,
     figures: dict[str, Figure],
@@ -208,7 +208,7 @@ def _told(change: Change) -> list[str]:
 
 
 def _flip_sections(
-    evaluation: Evaluation, looked: Sequence[Looked], change: Change, figures: dict[str, Figure]
+    evaluation: Evaluation, looked: Sequence[SceneAttention], change: Change, figures: dict[str, Figure]
 ) -> list[Section]:
     """A scene that flips and the layers that carry it; nothing where nothing flips."""
     if (flips := change.flips) is None:

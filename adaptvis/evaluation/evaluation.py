@@ -38,7 +38,7 @@ class Evaluation:
     """What a model does under each policy.
 
     Attributes:
-        policies: by name, the baseline first.
+        policies: the policies by name, the baseline first.
         validation: the sweep that chose the settings, one row per sample and setting; None where they were given.
         test: the sweep that is reported.
         answers: one row per reported sample and policy.

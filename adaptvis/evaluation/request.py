@@ -39,7 +39,7 @@ class EvaluateRequest(Request):
         prompt: prompt style, see `HookedVLM.prepare`.
         max_new_tokens: length of an answer at most.
         batch: samples that share one pass.
-        seed: of the bootstrap.
+        seed: the seed of the bootstrap.
         out: a folder that keeps what was asked, so that it can be resumed.
         resume: go on with what lies in `out`.
         record: what else the manifests in `out` have to say.

@@ -19,9 +19,9 @@ class Settings:
     """The numbers of the policies, where they are not chosen on a validation part.
 
     Attributes:
-        alpha: of ScalingVis; temper: of its variant that keeps the image's total attention; shift: of the additive
-            control, in nats.
-        alpha_unsure, alpha_sure, threshold, confidence: of AdaptVis.
+        alpha: the strength of ScalingVis; temper: that of its variant that keeps the image's total attention; shift:
+            that of the additive control, in nats.
+        alpha_unsure, alpha_sure, threshold, confidence: the settings of AdaptVis.
         vcd, dola: the decoders.
         layers, heads: that are scaled; all by default.
     """

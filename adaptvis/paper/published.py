@@ -29,8 +29,8 @@ class Preset:
     """The authors' settings for LLaVA-1.5-7B on one data set.
 
     Attributes:
-        alpha: of ScalingVis.
-        alpha_unsure, alpha_sure, threshold: of AdaptVis.
+        alpha: the strength of ScalingVis.
+        alpha_unsure, alpha_sure, threshold: the settings of AdaptVis.
     """
 
     alpha: float
@@ -87,7 +87,7 @@ _PER_ITEM = {"accuracy": 1, "pair": 2, "set": 4}
 
 @fits_a_cell("reason rows", table="rows")
 @dataclass(frozen=True, eq=False)
-class Published:
+class PublishedComparison:
     """A result beside the published ones.
 
     Attributes:
@@ -110,11 +110,11 @@ def compare_with_published(
     *,
     others: Mapping[str, Interval] | None = None,
     level: float = 0.95,
-) -> Published:
+) -> PublishedComparison:
     """Put a result beside the paper's number and that of the independent re-run.
 
     Args:
-        accuracy: by the paper's rule, a fraction of `n`.
+        accuracy: the accuracy by the paper's rule, a fraction of `n`.
         n: samples; the published numbers are of the official test split.
         dataset: such as `controlled-a`.
         model: a name or path that says the version, such as `llava-hf/llava-1.5-7b-hf`.
@@ -140,8 +140,8 @@ def compare_with_published(
     measured = {"accuracy": wilson(right, n, level), **(others or {})}
     found = known[here & known["measure"].isin(list(measured))]
     if found.empty:
-        return Published(_rows(found, measured, n), _reason(dataset, model, method))
-    return Published(_rows(found, measured, n))
+        return PublishedComparison(_rows(found, measured, n), _reason(dataset, model, method))
+    return PublishedComparison(_rows(found, measured, n))
 
 
 def published_numbers() -> pd.DataFrame:

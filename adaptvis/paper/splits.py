@@ -35,13 +35,13 @@ def split(
     """The samples of one part.
 
     Args:
-        samples: of one data set, in any order; some may be absent.
+        samples: the samples of one data set, in any order; some may be absent.
         how: `official` (the paper's random rows, which tears object pairs apart) or `by-pair` (whole groups).
         part: `val`, `test`, or `all` for everything.
         n_total: `official` only: rows of the whole data set, absent ones included, because the split is drawn over
             them; known for the data sets of `OFFICIAL_SIZES`.
-        share: of the validation part; of rows, or of groups.
-        seed: of the draw; the paper's is 1.
+        share: the share of the validation part; of rows, or of groups.
+        seed: the seed of the draw; the paper's is 1.
 
     Example:
         >>> validation, test = split(samples, part="val"), split(samples, part="test")
@@ -70,7 +70,7 @@ def official_split(n: int, *, share: float = 0.2, seed: int = 1) -> tuple[list[i
 
     Args:
         n: rows of the whole data set.
-        share: of the validation part, rounded down to whole rows.
+        share: the share of the validation part, rounded down to whole rows.
         seed: the paper's is 1.
 
     Returns:
@@ -99,7 +99,7 @@ def split_by_group(groups: Sequence[str], *, share: float = 0.2, seed: int = 1) 
 
     Args:
         groups: the group of each sample.
-        share: of the groups, rounded to whole ones, at least one on each side.
+        share: the share of the groups, rounded to whole ones, at least one on each side.
         seed: another seed gives another split.
 
     Returns:

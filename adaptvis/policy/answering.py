@@ -34,7 +34,7 @@ class Answer:
     Attributes:
         text: the greedy answer under the chosen intervention.
         untouched: the greedy answer of the model as it is; None unless it was asked for.
-        confidence: of the untouched first token, by the policy's measure, fp32.
+        confidence: the confidence of the untouched first token, by the policy's measure, fp32.
         branch: which way the policy went.
         policy, intervention: their settings, as text.
         first_token: the first token under the intervention; `probability`: its probability, fp32.
@@ -70,7 +70,7 @@ def answer(
         policy: which intervention it is answered under; none by default.
         options: the words to choose from, for a policy that goes by them.
         prompt: the style of the prompt; see `interp.prompt.inputs.prepare`.
-        max_new_tokens: at most so many tokens.
+        max_new_tokens: the most tokens that an answer has.
         keep_untouched: answer as the model is, too: `Answer.untouched`, a second row of every decoding step.
 
     Example:

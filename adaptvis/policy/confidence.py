@@ -30,7 +30,7 @@ class OptionTokens:
     """The ids that can begin each option, for one sample.
 
     Attributes:
-        options: as the sample lists them.
+        options: the options as the sample lists them.
         ids: token ids for each option: of the word as it is and capitalised, at the start of a text and after a space.
     """
 
@@ -71,7 +71,7 @@ def measure(logits: Float[Tensor, "batch vocab"], options: Sequence[OptionTokens
     `options` is NaN where two options begin with the same token, or one with a token that the model lacks.
 
     Args:
-        logits: of the untouched model.
+        logits: the logits of the untouched model.
         options: one per sample.
     """
     import torch

@@ -160,8 +160,8 @@ class AdaptVis:
         """Its settings, for results, and what it does not do."""
         missing = ["does not smooth"] * (self.alpha_unsure > 1) + ["does not sharpen"] * (self.alpha_sure < 1)
         by = "" if self.confidence == "probability" else f", confidence={self.confidence}"
-        told = "".join(f"; {one}" for one in missing)
-        return f"AdaptVis({_settings(self, 'alpha_unsure', 'alpha_sure', 'threshold')}{by}{told})"
+        gaps = "".join(f"; {one}" for one in missing)
+        return f"AdaptVis({_settings(self, 'alpha_unsure', 'alpha_sure', 'threshold')}{by}{gaps})"
 
 
 def _adopt(policy: ScalingVis | AdaptVis, plan: ScaleImageLogits) -> None:

@@ -15,7 +15,7 @@ from interp.model.prefix import share_prefill
 from interp.plots.canvas import panel_size
 from interp.plots.maps import plot_before_after
 from interp.plots.style import cut_short, figure_of, new_grid
-from interp.study.asking import prepare_samples
+from interp.study.prompter import prepare_samples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,8 +36,8 @@ def telling_sample(evaluation: Evaluation, policy: str) -> tuple[str, str]:
         (touched, "The intervention changed no answer; this is the least sure sample that it touched."),
         (after, "The chosen policy leaves every sample as it is; this is the least sure one."),
     )
-    candidates, told = next((rows, words) for rows, words in kinds if len(rows))
-    return str(candidates["confidence"].idxmin()), told
+    candidates, words_of = next((rows, words) for rows, words in kinds if len(rows))
+    return str(candidates["confidence"].idxmin()), words_of
 
 
 def draw_before_after(
@@ -59,7 +59,7 @@ def draw_before_after(
         policy: which policy changes it, by name.
         layers: 0-based; a row of panels each.
         prompt: prompt style.
-        boxes: to draw over the photo.
+        boxes: the boxes to draw over the photo.
 
     Raises:
         InputError: the policy is a way of decoding, which changes no attention.
@@ -97,7 +97,7 @@ def draw_under(
         said: the answers before and after.
         layers: 0-based; a row of panels each.
         prompt: prompt style.
-        boxes: to draw over the photo.
+        boxes: the boxes to draw over the photo.
     """
     inputs = prepare_samples(vlm, [sample], prompt)
     hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in layers]

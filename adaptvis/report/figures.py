@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from adaptvis.policy.policies import AdaptVis
 from adaptvis.report.before_after import draw_before_after, telling_sample
-from adaptvis.report.measured import SHORT, Measured, frequent, swept
+from adaptvis.report.measures import SHORT, EvaluationMeasures, frequent, swept
 from adaptvis.sweep.plan import UNTOUCHED
 from adaptvis.sweep.read import confidence_of, rows_under
 from interp.answers.metrics import ALL, confusion, guessing
@@ -39,7 +39,7 @@ _CURVES = {"accuracy_by_alpha": ("mul", ("scaling", "adaptvis")), "additive": ("
            "tempered": ("temper", ("temper",))}  # fmt: skip
 
 
-def draw_evaluation(evaluation: Evaluation, measured: Measured) -> dict[str, Figure]:
+def draw_evaluation(evaluation: Evaluation, measured: EvaluationMeasures) -> dict[str, Figure]:
     """All figures that need no model, by file name without ending."""
     untouched = evaluation.rows("baseline")
     relations = frequent(untouched, MOST_RELATIONS)
@@ -65,7 +65,7 @@ def draw_telling(
     name = next((name for name in scalings if changes_something(evaluation, name)), None)
     if name is None:
         return None, "Not drawn: no policy here changes the attention in any sample."
-    chosen, told = telling_sample(evaluation, name)
+    chosen, sentence = telling_sample(evaluation, name)
     sample = next((sample for sample in samples if sample.id == chosen), None)
     if sample is None:
         return None, f"Sample {chosen!r} is not among those given to the report."
@@ -77,7 +77,7 @@ def draw_telling(
         return None, f"Not drawn: {error}"
     return (
         figure,
-        f"{told} It is {chosen}, under {SHORT[name]}: {sample.question} The right answer is {sample.answer!r}.",
+        f"{sentence} It is {chosen}, under {SHORT[name]}: {sample.question} The right answer is {sample.answer!r}.",
     )
 
 
@@ -143,7 +143,7 @@ def _adaptive(table: pd.DataFrame, policy: AdaptVis) -> pd.DataFrame:
     return rows.assign(confidence=confidence_of(rows, policy.confidence))
 
 
-def _windows(measured: Measured) -> Figure | None:
+def _windows(measured: EvaluationMeasures) -> Figure | None:
     """The gain of ScalingVis by window of layers."""
     if measured.windows.empty:
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from adaptvis.policy.policies import AdaptVis, ScalingVis
 from adaptvis.report import tables
 from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changes_something, changing_policy
-from adaptvis.report.measured import SHORT, frequent
+from adaptvis.report.measures import SHORT, frequent
 from interp.answers.calibration import CONFIDENCES
 from interp.answers.metrics import ALL, NONE
 from interp.report.numbers import NOTHING, decimal, p_value, percent, points
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from adaptvis.evaluation.evaluation import Evaluation
-    from adaptvis.report.measured import Measured
+    from adaptvis.report.measures import EvaluationMeasures
 
 MOST_ROWS = 12  # relations in a table
 Figures = Mapping[str, "Figure"]
@@ -43,24 +43,24 @@ def lead(evaluation: Evaluation, run: RunFacts) -> str:
         f"{f', answered by {run.model}' if run.model else ''}. Right by the strict rule: "
         f"baseline {percent(base.accuracy, base.low, base.high)} %"
     )
-    told = [start]
+    parts = [start]
     for name, policy in evaluation.policies.items():
         if name in ("scaling", "adaptvis"):
             one = lines.loc[str(policy)]
             gain = points(one.difference, one.difference_low, one.difference_high)
-            told.append(f"{SHORT[name]} {percent(one.accuracy)} %, {gain} points, p = {p_value(one.p)}")
-    return "; ".join(told) + "."
+            parts.append(f"{SHORT[name]} {percent(one.accuracy)} %, {gain} points, p = {p_value(one.p)}")
+    return "; ".join(parts) + "."
 
 
 def sections(
-    evaluation: Evaluation, measured: Measured, figures: Figures, run: RunFacts, *, change: str
+    evaluation: Evaluation, measured: EvaluationMeasures, figures: Figures, run: RunFacts, *, change: str
 ) -> list[Section]:
     """All sections, in order; what was not asked has none.
 
     Args:
         evaluation: what was asked.
         measured: what it comes to.
-        figures: by file name, see `draw_evaluation`; `before_after` too.
+        figures: the figures by file name, see `draw_evaluation`; `before_after` too.
         run: the data set, model, settings.
         change: what the sample of `before_after` is, or why it is not there.
     """
@@ -112,7 +112,7 @@ _CURVES = {
 }
 
 
-def _main(evaluation: Evaluation, measured: Measured) -> Section:
+def _main(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
     others = len(evaluation.policies) - 1
     text = [
         "Strict: the option that an answer names first, as a whole word, has to be the right one. Paper's rule: the "
@@ -129,7 +129,7 @@ def _main(evaluation: Evaluation, measured: Measured) -> Section:
     return Section("Main numbers", tuple(text), table=tables.main_table(evaluation, measured))
 
 
-def _chosen(evaluation: Evaluation, measured: Measured, run: RunFacts) -> Section:
+def _chosen(evaluation: Evaluation, measured: EvaluationMeasures, run: RunFacts) -> Section:
     """Which settings were chosen, and on what."""
     import pandas as pd
 
@@ -189,7 +189,7 @@ def _relations(evaluation: Evaluation, figures: Figures) -> Section:
     return Section("Accuracy by relation", text, figures.get("gains"), caption, table)
 
 
-def _published(measured: Measured) -> Section:
+def _published(measured: EvaluationMeasures) -> Section:
     title = "Beside the published numbers"
     if measured.published.empty:
         return Section(title, (f"No comparison: {measured.left_out['published']}.",))
@@ -205,7 +205,7 @@ def _published(measured: Measured) -> Section:
     return Section(title, tuple(text), table=tables.published_table(measured.published))
 
 
-def _pairs(measured: Measured) -> Section | None:
+def _pairs(measured: EvaluationMeasures) -> Section | None:
     if measured.groups.empty:
         reason = measured.left_out["groups"]
         return None if "has no pairs" in reason else Section("Pairs and sets", (f"Not computed: {reason}.",))
@@ -219,7 +219,7 @@ def _pairs(measured: Measured) -> Section | None:
     return Section("Pairs and sets", text, table=tables.group_table(measured.groups))
 
 
-def _yes_no(measured: Measured) -> Section | None:
+def _yes_no(measured: EvaluationMeasures) -> Section | None:
     if measured.yes_no.empty:
         return None
     text = (
@@ -229,7 +229,7 @@ def _yes_no(measured: Measured) -> Section | None:
     return Section("Yes and no", text, table=tables.yes_no_table(measured.yes_no))
 
 
-def _others(evaluation: Evaluation, measured: Measured) -> Section:
+def _others(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
     text = (
         "By the strict rule. Balanced accuracy is the mean over right answers of the share that is found, macro-F1 the "
         "mean of their F1, both with bootstrap intervals. The last two columns need no photo: always the commonest "
@@ -256,7 +256,7 @@ _NO_CHOICE = (
 )
 
 
-def _thresholds(evaluation: Evaluation, measured: Measured, figures: Figures) -> Section | None:
+def _thresholds(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figures) -> Section | None:
     policy = evaluation.policies.get("adaptvis")
     if not isinstance(policy, AdaptVis):
         return None
@@ -278,7 +278,7 @@ def _thresholds(evaluation: Evaluation, measured: Measured, figures: Figures) ->
     return Section("Threshold and branches", text, figures["thresholds"], caption, table)
 
 
-def _windows(evaluation: Evaluation, measured: Measured, figures: Figures) -> Section | None:
+def _windows(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figures) -> Section | None:
     if "layer_windows" not in figures:
         return None
     text = (
@@ -311,7 +311,7 @@ def _confusion(evaluation: Evaluation, figures: Figures) -> Section:
     return Section("Confusions", (), figures["confusion"], caption)
 
 
-def _confidence(evaluation: Evaluation, measured: Measured, figures: Figures) -> Section:
+def _confidence(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figures) -> Section:
     text = [
         "Confidence is the probability of the untouched model's first token, over the whole vocabulary; the right "
         "option's probability is what that token gives the words that begin it. Accuracy is the baseline's, strict.",
@@ -340,7 +340,7 @@ def _confidence(evaluation: Evaluation, measured: Measured, figures: Figures) ->
     return Section("Confidence by relation", tuple(text), figures.get("confidence"), caption, table)
 
 
-def _calibration(measured: Measured, figures: Figures) -> Section:
+def _calibration(measured: EvaluationMeasures, figures: Figures) -> Section:
     found = measured.calibration
     null = found.error_if_calibrated
     order = found.auroc
@@ -376,17 +376,17 @@ def _failures(evaluation: Evaluation) -> Section:
     return Section("Answers that name no option", text, table=pd.DataFrame(rows))
 
 
-def _tried(evaluation: Evaluation, measured: Measured) -> Section:
+def _tried(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
     """How much was tried on the reported samples."""
-    told = measured.tried
-    if not told["settings"]:
+    tried = measured.tried
+    if not tried["settings"]:
         return Section("How many settings were tried", ("None but the untouched run.",))
     text = (
-        f"{told['settings']} settings were run on the reported samples besides the untouched one. Without correction, "
-        f"{told['below_5_percent_uncorrected']} of them differ from it with p below 0.05; if none changed anything, up "
-        f"to about {told['below_5_percent_by_chance']:.1f} would. Left after Holm's correction (any false alarm at "
-        f"all): {told['below_5_percent_holm']}; after Benjamini and Hochberg's (share of false alarms): "
-        f"{told['below_5_percent_benjamini_hochberg']}.",
+        f"{tried['settings']} settings were run on the reported samples besides the untouched one. Without correction, "
+        f"{tried['below_5_percent_uncorrected']} of them differ from it with p below 0.05; if none changed anything, "
+        f"up to about {tried['below_5_percent_by_chance']:.1f} would. Left after Holm's correction (any false alarm at "
+        f"all): {tried['below_5_percent_holm']}; after Benjamini and Hochberg's (share of false alarms): "
+        f"{tried['below_5_percent_benjamini_hochberg']}.",
         "The best of a grid looks better on the samples that it was picked on than it will on others, and its interval "
         "does not know of the picking. Settings that were chosen on the validation part are free of this; those read "
         "off the table below are not. One split and greedy decoding: no p-value here speaks of another split, prompt "

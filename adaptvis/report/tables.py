@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adaptvis.policy.policies import AdaptVis
-from adaptvis.report.measured import SHORT, frequent
+from adaptvis.report.measures import SHORT, frequent
 from interp.answers.metrics import ALL, accuracy
 from interp.report.numbers import NOTHING, decimal, p_value, percent, points
 from interp.stats.intervals import wilson
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from adaptvis.evaluation.evaluation import Evaluation
-    from adaptvis.report.measured import Measured
+    from adaptvis.report.measures import EvaluationMeasures
 
 
 def readable(evaluation: Evaluation, summary: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def readable(evaluation: Evaluation, summary: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def main_table(evaluation: Evaluation, measured: Measured) -> pd.DataFrame:
+def main_table(evaluation: Evaluation, measured: EvaluationMeasures) -> pd.DataFrame:
     """One line per policy, by both scorers; Holm's correction is for the number of policies, scorer by scorer."""
     import pandas as pd
 
@@ -90,7 +90,7 @@ def relation_table(evaluation: Evaluation, most: int) -> pd.DataFrame:
     return table if set(lines["policy"]) & _adaptive(evaluation) else table.drop(columns="unsure %")
 
 
-def metric_table(measured: Measured, methods: Sequence[str]) -> pd.DataFrame:
+def metric_table(measured: EvaluationMeasures, methods: Sequence[str]) -> pd.DataFrame:
     """The other overall measures, one line per policy."""
     import pandas as pd
 
@@ -153,7 +153,7 @@ def yes_no_table(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def confidence_table(measured: Measured, untouched: pd.DataFrame, most: int) -> pd.DataFrame:
+def confidence_table(measured: EvaluationMeasures, untouched: pd.DataFrame, most: int) -> pd.DataFrame:
     """Accuracy (strict) and confidence of the untouched model, by relation."""
     import pandas as pd
 

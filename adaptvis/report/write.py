@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from adaptvis.policy.policies import AdaptVis, ScalingVis
 from adaptvis.report.figures import draw_evaluation, draw_telling
-from adaptvis.report.measured import SHORT, Measured, measure_evaluation
+from adaptvis.report.measures import SHORT, EvaluationMeasures, measure_evaluation
 from adaptvis.report.sections import RunFacts, lead, sections
 from adaptvis.report.tables import main_table
 from interp.answers.metrics import answer_distribution
@@ -67,13 +67,13 @@ def write_evaluation(
     paths = _write_tables(folder, evaluation, measured, answers)
     paths.append(folder.write_json("summary.json", summary_of(evaluation, measured, answers, run)))
     figures = draw_evaluation(evaluation, measured)
-    change, told = _telling(vlm, evaluation, samples, str(settings.get("prompt", "paper")))
+    change, telling = _telling(vlm, evaluation, samples, str(settings.get("prompt", "paper")))
     figures |= {} if change is None else {"before_after": change}
     paths += write_report(
         folder,
         f"Evaluation{f' on {run.dataset}' if run.dataset else ''}",
         lead(evaluation, run),
-        sections(evaluation, measured, figures, run, change=told),
+        sections(evaluation, measured, figures, run, change=telling),
         figures,
         settings,
     )
@@ -81,7 +81,9 @@ def write_evaluation(
     return paths
 
 
-def summary_of(evaluation: Evaluation, measured: Measured, answers: pd.DataFrame, run: RunFacts) -> dict[str, Any]:
+def summary_of(
+    evaluation: Evaluation, measured: EvaluationMeasures, answers: pd.DataFrame, run: RunFacts
+) -> dict[str, Any]:
     """All numbers of the report, and what made them, as plain data; shares are fractions."""
     calibration = {name: value for name, value in asdict(measured.calibration).items() if name != "bins"}
     return {
@@ -121,7 +123,7 @@ def policies_of(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
 
 
 def _write_tables(
-    folder: OutputFolder, evaluation: Evaluation, measured: Measured, answers: pd.DataFrame
+    folder: OutputFolder, evaluation: Evaluation, measured: EvaluationMeasures, answers: pd.DataFrame
 ) -> list[Path]:
     """The tables; CSV where a person may want to open them."""
     tables: dict[str, pd.DataFrame | None] = {
@@ -160,15 +162,15 @@ def _telling(
     return draw_telling(vlm, evaluation, samples, prompt=prompt)
 
 
-def _tell(folder: OutputFolder, evaluation: Evaluation, measured: Measured, paths: Sequence[Path]) -> None:
+def _tell(folder: OutputFolder, evaluation: Evaluation, measured: EvaluationMeasures, paths: Sequence[Path]) -> None:
     """The main numbers and where things lie, on the screen."""
     n = len(evaluation.rows("baseline"))
     print(f"{n} sample{'' if n == 1 else 's'}; right answers in percent, gains in points, intervals of 95 %")
     shown = ["policy", "strict %", "gain, strict", "p, strict", "p Holm, strict", "paper's rule %"]
     print(main_table(evaluation, measured)[shown].to_string(index=False))
     how = "given" if evaluation.validation is None else "chosen on the validation part, where they can be"
-    told = [f"{SHORT[name]}: {policy}" for name, policy in evaluation.policies.items() if name != "baseline"]
-    print("\n".join([f"\nsettings ({how}):", *(f"  {line}" for line in told)] if told else []))
+    lines = [f"{SHORT[name]}: {policy}" for name, policy in evaluation.policies.items() if name != "baseline"]
+    print("\n".join([f"\nsettings ({how}):", *(f"  {line}" for line in lines)] if lines else []))
     pictures = sum(path.suffix == ".png" for path in paths)
     others = ", ".join(path.name for path in paths if path.suffix not in (".png", ".html"))
     print(f"\nwritten to {folder.path}: report.html, {pictures} PNGs, {others}")

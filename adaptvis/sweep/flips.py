@@ -15,7 +15,7 @@ from interp.intervene.image_logits import ScaleImageLogits
 from interp.model.prefix import share_prefill
 from interp.reprs import fits_a_cell
 from interp.stats.intervals import Interval, wilson
-from interp.study.asking import batches, prepare_samples
+from interp.study.prompter import batches, prepare_samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,8 @@ class Flips:
         rows = []
         for (kind, layer), own in self.windows.groupby(["kind", "layer"], sort=False):
             found = wilson(int(own["same"].sum()), len(own))
-            told = {"share": found.estimate, "low": found.low, "high": found.high}
-            rows.append({"kind": kind, "layer": layer, "n": len(own), **told})
+            shares = {"share": found.estimate, "low": found.low, "high": found.high}
+            rows.append({"kind": kind, "layer": layer, "n": len(own), **shares})
         return pd.DataFrame(rows)
 
     def of(self, kind: str) -> Interval:
@@ -104,7 +104,7 @@ def dose_response(rows: pd.DataFrame) -> pd.DataFrame:
     Each is a share with its Wilson interval; what they are stands at `with_changes`.
 
     Args:
-        rows: from `with_changes`.
+        rows: the table that `with_changes` gives.
     """
     import pandas as pd
 
@@ -166,12 +166,12 @@ def follow_flips(
         )
     before = table[table["setting"] == UNTOUCHED].set_index("id")["predicted"]
     flipped = [sample for sample in samples if sample.id in after.index]
-    told = []
+    rows = []
     for places in batches(flipped, batch):
-        told += _ask_windows(vlm, [flipped[place] for place in places], alpha, prompt, max_new_tokens)
+        rows += _ask_windows(vlm, [flipped[place] for place in places], alpha, prompt, max_new_tokens)
     control = matched[(matched["alpha"] == alpha) & matched["id"].isin(after.index)]
-    told += [{"id": row.id, "kind": AMOUNT, "layer": -1, "text": row.text} for row in control.itertuples()]
-    windows = pd.DataFrame(told)
+    rows += [{"id": row.id, "kind": AMOUNT, "layer": -1, "text": row.text} for row in control.itertuples()]
+    windows = pd.DataFrame(rows)
     options = {sample.id: sample.options for sample in flipped}
     named = [first_option(row.text, options[row.id]) for row in windows.itertuples()]
     windows["predicted"] = pd.Series(named, index=windows.index, dtype=object)

@@ -13,7 +13,7 @@ from interp.errors import InputError
 from interp.intervene.base import Intervention, PerSample
 from interp.intervene.image_logits import ScaleImageLogits
 from interp.model.prefix import Prefix, WholePasses, share_prefill
-from interp.study.asking import batches, prepare_samples
+from interp.study.prompter import batches, prepare_samples
 
 if TYPE_CHECKING:
     import pandas as pd

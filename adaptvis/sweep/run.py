@@ -13,7 +13,7 @@ from interp.intervene.base import Untouched
 from interp.intervene.image_logits import ScaleImageLogits
 from interp.intervene.indices import spell
 from interp.model.prefix import share_prefill
-from interp.study.asking import prepare_samples
+from interp.study.prompter import prepare_samples
 from interp.study.sample_checks import check_prompts, check_samples
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def ask_checked(
     asked = {"prompt": plan.prompt, "max_new_tokens": plan.max_new_tokens, "interventions": plan.settings}
     table = run_study(
         samples,
-        _Asking(vlm, plan, chunk=4 * batch),
+        _SweepMeasurement(vlm, plan, chunk=4 * batch),
         out,
         settings={**record(vlm), **asked, **(settings or {})},
         batch=batch,
@@ -116,7 +116,7 @@ def sweep_alphas(
 
 
 @dataclass(frozen=True, eq=False)
-class _Asking:
+class _SweepMeasurement:
     """What a study calls with each batch of samples."""
 
     vlm: HookedVLM
@@ -128,15 +128,15 @@ class _Asking:
         prefix = share_prefill(self.vlm, inputs, chunk=self.chunk)
         answers = prefix.generate([Untouched(), *self.plan.scalings], self.plan.max_new_tokens)
         answers += [each.generate(self.vlm, inputs, self.plan.max_new_tokens) for each in self.plan.decoders]
-        told = [_setting(None), *map(_setting, self.plan.scalings)]
-        told += [{**_setting(None), "setting": str(each)} for each in self.plan.decoders]
+        settings = [_setting(None), *map(_setting, self.plan.scalings)]
+        settings += [{**_setting(None), "setting": str(each)} for each in self.plan.decoders]
         known = [{**_known(sample), "prompt": asked} for sample, asked in zip(samples, inputs.prompts, strict=True)]
         sure = _confidences(self.vlm, samples, answers[0])
         probabilities = [answer.confidence for answer in answers]
         return [
             [
                 {**known[place], **setting, "text": answer.texts[place], "probability": chance[place], **sure[place]}
-                for setting, answer, chance in zip(told, answers, probabilities, strict=True)
+                for setting, answer, chance in zip(settings, answers, probabilities, strict=True)
             ]
             for place in range(len(samples))
         ]

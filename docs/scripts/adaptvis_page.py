@@ -18,7 +18,7 @@ from adaptvis.evaluation.settings import POLICIES
 from adaptvis.paper.published import PRESETS, published_numbers
 from adaptvis.paper.splits import OFFICIAL_SIZES, official_split
 from adaptvis.policy.confidence import MEASURES
-from adaptvis.report.measured import SHORT, measure_evaluation
+from adaptvis.report.measures import SHORT, measure_evaluation
 from adaptvis.report.sections import RunFacts, lead
 from adaptvis.report.tables import gain_table, group_table, main_table
 from interp import HookedVLM
@@ -52,8 +52,8 @@ def render_adaptvis(found: Sequence[dict[str, Any]]) -> str:
     environment = jinja2.Environment(loader=loader, keep_trailing_newline=True, **strict)
     environment.globals["table"] = markdown_table
     page = environment.get_template("adaptvis.md.jinja")
-    told = {**known_tables(), **known_numbers(), "vcd": VCD(), "dola": DoLa(), "weights": weights()}
-    return page.render(**told, measured=found, synthetic=spoken_sets()[0])
+    values = {**known_tables(), **known_numbers(), "vcd": VCD(), "dola": DoLa(), "weights": weights()}
+    return page.render(**values, measured=found, synthetic=spoken_sets()[0])
 
 
 def markdown_table(rows: pd.DataFrame) -> str:

@@ -159,14 +159,14 @@ def told_keys(command: str, folder: Path) -> pd.DataFrame | None:
     Raises:
         LookupError: nothing is told of a key.
     """
-    told = getattr(_columns(command), "KEYS", {}).get(command)
-    if told is None:
+    meanings = getattr(_columns(command), "KEYS", {}).get(command)
+    if meanings is None:
         return None
     there = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    unknown = [name for name in there if name not in told]
+    unknown = [name for name in there if name not in meanings]
     if unknown:
         raise LookupError(f"summary.json of {command} has a key {unknown[0]!r} of which KEYS says nothing")
-    return pd.DataFrame([{"key": f"`{name}`", "what": told[name]} for name in there])
+    return pd.DataFrame([{"key": f"`{name}`", "what": meanings[name]} for name in there])
 
 
 def _columns(command: str) -> Any:

@@ -38,7 +38,7 @@ def write_limits(page: Path, picture: Path) -> Path:
     lost = lose_sight(vlm, scenes)
     draw(looked, lost, picture)
     layer = paper_layers(vlm.cfg.n_layers)[0]
-    told = {
+    values = {
         "n": N,
         "weights": weights(),
         "layer": layer,
@@ -51,12 +51,12 @@ def write_limits(page: Path, picture: Path) -> Path:
         "places": place_table(looked),
         "association": association_table(looked, scenes),
     }
-    page.write_text(render("limits.md.jinja", **told), encoding="utf-8")
+    page.write_text(render("limits.md.jinja", **values), encoding="utf-8")
     return page
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class SceneMeasures:
     """What the last prompt row did in every scene.
 
     Attributes:
@@ -82,7 +82,7 @@ class Looked:
     sure: np.ndarray
 
 
-def look(vlm: HookedVLM, scenes: Sequence[Sample]) -> Looked:
+def look(vlm: HookedVLM, scenes: Sequence[Sample]) -> SceneMeasures:
     """Ask every scene and measure where its last row looks."""
     layers = range(vlm.cfg.n_layers)
     names = [f"blocks.{layer}.attn.hook_{what}" for layer in layers for what in ("pattern", "v")]
@@ -114,7 +114,7 @@ def look(vlm: HookedVLM, scenes: Sequence[Sample]) -> Looked:
                     "sure": float(chance[place].max()),
                 }
             )
-    return Looked(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
+    return SceneMeasures(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 
 def moved_lengths(vlm: HookedVLM, values: torch.Tensor, layer: int) -> torch.Tensor:
@@ -157,7 +157,7 @@ def lose_sight(vlm: HookedVLM, scenes: Sequence[Sample]) -> np.ndarray:
     return np.concatenate(parts, axis=-1)
 
 
-def layer_table(looked: Looked, lost: np.ndarray) -> pd.DataFrame:
+def layer_table(looked: SceneMeasures, lost: np.ndarray) -> pd.DataFrame:
     """Looking beside losing, by layer."""
     return pd.DataFrame(
         {
@@ -171,7 +171,7 @@ def layer_table(looked: Looked, lost: np.ndarray) -> pd.DataFrame:
     )
 
 
-def head_table(looked: Looked, layer: int) -> pd.DataFrame:
+def head_table(looked: SceneMeasures, layer: int) -> pd.DataFrame:
     """One layer's heads, and their mean as the paper takes it."""
     share, mass = looked.head_share[:, layer].mean(0), looked.head_mass[:, layer].mean(0)
     weight = looked.head_share[:, layer] / looked.head_share[:, layer].sum(1, keepdims=True)
@@ -186,7 +186,7 @@ def head_table(looked: Looked, layer: int) -> pd.DataFrame:
     )
 
 
-def value_table(looked: Looked) -> pd.DataFrame:
+def value_table(looked: SceneMeasures) -> pd.DataFrame:
     """How attention and what it moves agree, mean over samples and heads, by layer."""
     return pd.DataFrame(
         {
@@ -245,7 +245,7 @@ def _right(vlm: HookedVLM, part: Sequence[Sample], inputs: Any, plan: dict[str, 
     return np.array([word == token_of(vlm, sample) for word, sample in zip(said, part, strict=True)])
 
 
-def place_table(looked: Looked) -> pd.DataFrame:
+def place_table(looked: SceneMeasures) -> pd.DataFrame:
     """The cosine of each map with its own boxes, with other scenes' boxes, and with other scenes' mean map."""
     maps, masks = looked.maps.astype(np.float64), looked.masks.astype(np.float64)
     n = len(maps)
@@ -262,7 +262,7 @@ def place_table(looked: Looked) -> pd.DataFrame:
     )
 
 
-def association_table(looked: Looked, scenes: Sequence[Sample]) -> dict[str, Any]:
+def association_table(looked: SceneMeasures, scenes: Sequence[Sample]) -> dict[str, Any]:
     """How well some scores tell right answers from wrong ones, pooled and within relation."""
     relation = np.array([sample.relation for sample in scenes])
     rate = {name: looked.right[relation == name].mean() for name in np.unique(relation)}
@@ -321,7 +321,7 @@ def planted_table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw(looked: Looked, lost: np.ndarray, path: Path) -> None:
+def draw(looked: SceneMeasures, lost: np.ndarray, path: Path) -> None:
     """Looking and losing by layer, side by side."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9), layout="constrained")
     layers = np.arange(looked.share.shape[1])

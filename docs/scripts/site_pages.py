@@ -14,13 +14,13 @@ from interp.datasets import BENCHMARKS
 HERE = Path(__file__).resolve().parent
 
 
-def render(template: str, **told: Any) -> str:
+def render(template: str, **values: Any) -> str:
     """Fill in one of the templates in `pages`; a name that it misses is an error."""
     strict: dict[str, Any] = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     loader = jinja2.FileSystemLoader(HERE / "pages")
     environment = jinja2.Environment(loader=loader, keep_trailing_newline=True, **strict)
     environment.globals["table"] = markdown_table
-    return environment.get_template(template).render(**told)
+    return environment.get_template(template).render(**values)
 
 
 def write_datasets(path: Path) -> Path:

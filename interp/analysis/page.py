@@ -25,7 +25,7 @@ def draw_page(
 
     Args:
         analysis: what was measured.
-        layout: of the prompt alone.
+        layout: the layout of the prompt alone.
         sinks: image tokens that are sinks; None where it is not known.
         sinks_said: where they are from, or why they are not known.
     """

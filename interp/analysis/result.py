@@ -55,7 +55,7 @@ class Analysis:
 
     Attributes:
         image: the photo, upright RGB.
-        question: as asked.
+        question: the question as it was asked.
         answer: the greedy answer; `confidence`: probability of its first token.
         layers: the layers that were chosen to be shown; heat maps add the best one, see `layer_titles`.
         layout, grid: what each position is, and which pixels each image token saw.
@@ -161,10 +161,10 @@ class Analysis:
 def _files_of(summary: Path) -> set[str]:
     """What an earlier analysis says that it wrote, names only; nothing where there is none."""
     try:
-        told = json.loads(summary.read_text(encoding="utf-8")).get("files", [])
+        listed = json.loads(summary.read_text(encoding="utf-8")).get("files", [])
     except (OSError, ValueError, AttributeError):
         return set()
-    return {name for name in told if isinstance(name, str) and name == Path(name).name}
+    return {name for name in listed if isinstance(name, str) and name == Path(name).name}
 
 
 def draw_analysis(analysis: Analysis) -> dict[str, Figure]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from interp.errors import InputError, RefusedError
 from interp.layers import HEAD_MEAN
-from interp.maps.fed import feed_tokens
+from interp.maps.tower_attention import tower_attention
 from interp.maps.trajectory import Trajectory, normalise
 from interp.overlap.overlap import Overlap, overlap
 from interp.overlap.study.vision import TWO_STAGE, VISION
@@ -43,7 +43,7 @@ class VisionMaps:
 
     Attributes:
         name: one of `ALSO`.
-        weights: of the head mean, as shares of one over the patches, float32 [layer step patch].
+        weights: the head mean's weights, as shares of one over the patches, float32 [layer step patch].
         layers: the number of each layer, 0-based: of the language model for `two-stage`, else of the tower; of
             `rollout` the last one that it goes through.
         grid: the geometry of the patches.
@@ -111,7 +111,7 @@ def further_maps(
     """Run the vision tower again, of whose attention nothing was kept, and make its maps [layer head (step) patch]."""
     from interp.maps.vision import two_stage
 
-    (fed,) = feed_tokens(vlm, inputs)
+    (fed,) = tower_attention(vlm, inputs)
     depth, rows = len(fed.attention), looked.image_attention
     made: dict[str, VisionMaps] = {}
     for name in dict.fromkeys(names):

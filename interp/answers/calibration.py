@@ -68,7 +68,7 @@ def calibration(
         column: `correct` or `correct_paper`.
         confidence: the column with the probabilities.
         bins: bins of equal count, see `reliability`.
-        seed: of the draws.
+        seed: the seed of the draws.
         n: number of draws.
         level: nominal coverage.
 
@@ -136,7 +136,7 @@ def confidence_by_relation(
             `gold_probability` (of the right option, missing where not known), its mean is given too.
         column: `correct` or `correct_paper`.
         confidence: the column with the probabilities; the paper takes the untouched first token's.
-        seed: of the bootstrap over samples.
+        seed: the seed of the bootstrap over samples.
         n: number of draws.
         level: nominal coverage.
 
@@ -183,7 +183,7 @@ def familiar_against_unfamiliar(
         familiar: the relations that are taken as familiar.
         column: `correct` or `correct_paper`.
         confidence: the column with the probabilities.
-        seed: of the bootstrap over samples.
+        seed: the seed of the bootstrap over samples.
         n: number of draws.
         level: nominal coverage.
 

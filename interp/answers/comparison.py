@@ -58,7 +58,7 @@ def compare(
         reference: one row per sample, such as the baseline's.
         other: one row per sample; the same ids in any order.
         column: `correct` or `correct_paper`.
-        seed: of the bootstrap.
+        seed: the seed of the bootstrap.
         n: number of draws.
         level: nominal coverage.
 

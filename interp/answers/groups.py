@@ -44,7 +44,7 @@ def pair_set_scores(
         table: one row per sample with id, group (the object pair), relation and `column`.
         pairs: the relations that make a pair, such as `PAIRS["controlled-a"]`.
         column: `correct_paper` (comparable with the paper) or `correct`.
-        seed: of the bootstrap over groups.
+        seed: the seed of the bootstrap over groups.
         n: number of draws.
         level: nominal coverage.
 

@@ -25,7 +25,7 @@ def summary(table: pd.DataFrame, *, seed: int = 0, level: float = 0.95) -> pd.Da
 
     Args:
         table: one row per sample, as `score` makes it.
-        seed: of the bootstrap.
+        seed: the seed of the bootstrap.
         level: nominal coverage.
 
     Returns:
@@ -135,7 +135,7 @@ def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = 2000, level: fl
 
     Args:
         table: one row per sample.
-        seed: of the bootstrap over samples.
+        seed: the seed of the bootstrap over samples.
         n: number of draws.
         level: nominal coverage.
 

@@ -22,8 +22,9 @@ def score(table: pd.DataFrame) -> pd.DataFrame:
     """Judge every answer of a table by the strict rule and by the paper's.
 
     Args:
-        table: with the columns `text` (the answer), `gold` and `options` (a sequence, or text with `|` or `,` between).
-            A row without options is an open question: the strict rule then asks for the gold words themselves.
+        table: a table with the columns `text` (the answer), `gold` and `options` (a sequence, or text with `|` or `,`
+            between). A row without options is an open question: the strict rule then asks for the gold words
+            themselves.
 
     Returns:
         The table with the columns `predicted` (the option that is named first, missing where none is), `correct`

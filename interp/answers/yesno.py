@@ -82,7 +82,7 @@ def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = 2000, level: f
 
     Args:
         table: one row per sample with id, gold (`yes` or `no`), predicted, correct and correct_paper.
-        seed: of the bootstrap.
+        seed: the seed of the bootstrap.
         n: number of draws.
         level: nominal coverage.
 

@@ -153,8 +153,8 @@ def _standing(wanted: Requirement, here: str) -> Part:
     if public(here) in proved:
         return Part("libraries", wanted.name, f"{said}; proved: {listed}")
     between = proved and _numbers(proved[0]) < _numbers(here) < _numbers(proved[-1])
-    told = "between these" if between else "not proved: python -m interp selfcheck --all-families proves it here"
-    return Part("libraries", wanted.name, f"{said}; proved: {listed}; {told}", "fine" if between else "note")
+    verdict = "between these" if between else "not proved: python -m interp selfcheck --all-families proves it here"
+    return Part("libraries", wanted.name, f"{said}; proved: {listed}; {verdict}", "fine" if between else "note")
 
 
 def _flaw(wanted: Requirement) -> str:

@@ -31,7 +31,7 @@ def coverage(found: Sequence[Found], *, by: str = "sample", groups: Sequence[str
     """Count what was found of what was asked.
 
     Args:
-        found: for each sample what was found, see `interp.detect.batching.find_many`.
+        found: what was found for each sample, see `interp.detect.batching.find_many`.
         by: `sample` counts samples with both, one and none of their objects found; `object` counts the first and the
             second objects of the questions that were found; `word` counts for each word how often it was.
         groups: a group for each sample, such as its relation or data set, whose rows are counted apart.

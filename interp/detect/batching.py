@@ -105,7 +105,7 @@ def detect_many(
     Args:
         detector: who looks.
         images: paths, PIL images or arrays.
-        words: for each photo what to look for, None for everything.
+        words: what to look for in each photo, None for everything.
         batch: photos that go through the detector together.
         cache: a folder; None keeps nothing. The detector must have `settings`.
         progress: show a progress bar.
@@ -127,7 +127,7 @@ def detect_many(
             f"{len(asked)} lists of words for {len(images)} photos in batches of {batch}: give each photo a list of "
             "words or None, and a batch of at least 1"
         )
-    known, keys = _Known(detector, cache), []
+    known, keys = _KeptBoxes(detector, cache), []
     with _bar(len(images), progress) as bar:
         for start in range(0, len(images), WINDOW * batch):
             waiting: dict[str, tuple[Image.Image, Asked]] = {}
@@ -147,7 +147,7 @@ def detect_many(
     return [keep_words(known[key], sought, labels) if labels else known[key] for key, sought in pairs]
 
 
-class _Known:
+class _KeptBoxes:
     """What has been detected: in memory, and in a folder where one is named."""
 
     def __init__(self, detector: Detector, cache: str | Path | None) -> None:

@@ -65,7 +65,7 @@ class ClassDetector(ABC):
 
         Args:
             images: photos, as in `detect`.
-            words: for each what to look for; None for everything in all of them.
+            words: what to look for in each photo; None for everything in all of them.
 
         Returns:
             Boxes for each image, as `detect` gives them.

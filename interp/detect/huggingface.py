@@ -67,10 +67,11 @@ class TransformersDetector:
 
         Args:
             model: a folder, a name on the hub, or the model itself, in eval mode.
-            processor: of a model that is given; its image processor, or for Grounding DINO its whole processor.
+            processor: the processor of a model that is given; its image processor, or for Grounding DINO its whole
+                processor.
             confidence: boxes must be surer, 0 to 1.
             device: torch device that a model goes to when it is loaded here; `cpu` by default.
-            revision: of the model on the hub.
+            revision: the revision of the model on the hub.
             download: whether a model of the hub may be fetched; without, it must be in the cache.
 
         Raises:
@@ -119,7 +120,7 @@ class TransformersDetector:
 
         Args:
             images: photos, as in `detect`. Those that the processor brings to one size go through the model together.
-            words: for each what to look for; None for everything in all of them.
+            words: what to look for in each photo; None for everything in all of them.
 
         Returns:
             Boxes for each image, as `detect` gives them.

@@ -71,17 +71,17 @@ def _resized(image_size: tuple[int, int], crop: tuple[int, int, int, int], image
 
 def _crops(image_size: tuple[int, int], processor: Any) -> list[tuple[int, int, int, int]]:
     """Corners of the pieces that pan and scan cuts a long photo into, along its longer side; none where it is off."""
-    from interp.image.resizing import told
+    from interp.image.resizing import processor_setting
 
-    if not told(processor, "do_pan_and_scan"):
+    if not processor_setting(processor, "do_pan_and_scan"):
         return []
-    smallest = told(processor, "pan_and_scan_min_crop_size")
+    smallest = processor_setting(processor, "pan_and_scan_min_crop_size")
     width, height = image_size
     long, short = max(image_size), min(image_size)
-    if long / short < told(processor, "pan_and_scan_min_ratio_to_activate"):
+    if long / short < processor_setting(processor, "pan_and_scan_min_ratio_to_activate"):
         return []
     count = max(2, min(long // smallest, int(long / short + 0.5)))
-    count = min(count, told(processor, "pan_and_scan_max_num_crops"))
+    count = min(count, processor_setting(processor, "pan_and_scan_max_num_crops"))
     piece = -(-long // count)
     if min(piece, short) < smallest:
         return []

@@ -47,7 +47,7 @@ def tile_views(x: Axis, y: Axis, side: int, token: int) -> list[View]:
     Args:
         x: its horizontal axis.
         y: its vertical axis.
-        side: of a tile, in pixels; both axes are multiples of it.
+        side: the side of a tile, in pixels; both axes are multiples of it.
         token: side of an image token, in pixels of a tile.
     """
     from interp.image.grid import View

@@ -41,9 +41,10 @@ def _columns_and_rows(image_size: tuple[int, int], processor: Any, side: int) ->
     """How many tiles are cut, by the rule of transformers itself; the settings of the whole processor go first."""
     from transformers.models.got_ocr2.image_processing_got_ocr2 import get_optimal_tiled_canvas
 
-    from interp.image.resizing import told
+    from interp.image.resizing import processor_setting
 
-    crops, fewest, most = (told(processor, name) for name in ("crop_to_patches", "min_patches", "max_patches"))
+    names = ("crop_to_patches", "min_patches", "max_patches")
+    crops, fewest, most = (processor_setting(processor, name) for name in names)
     if not crops or most < 2:
         return 1, 1
     return get_optimal_tiled_canvas((image_size[1], image_size[0]), (side, side), fewest, most)

@@ -261,7 +261,7 @@ def grid_of_views(
 
     Args:
         image_size: (width, height) of the photo in pixels.
-        views: in the order of the prompt.
+        views: the views in the order of the prompt.
         slots: the placeholder that each token fills, where others (row ends) lie between them; see `ImageGrid`.
         n_slots: how many placeholders there are then.
     """

@@ -103,7 +103,7 @@ def squares_of_patches(grid: ImageGrid, side: int) -> Patches:
     assumed of it. For average pooling it is exact.
 
     Args:
-        grid: of the image tokens, view after view.
+        grid: the grid of the image tokens, view after view.
         side: patches along each side of a token.
 
     Raises:

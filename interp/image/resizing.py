@@ -114,7 +114,7 @@ def filter_radius(image_processor: Any) -> int:
         ) from None
 
 
-def told(processor: Any, name: str) -> Any:
+def processor_setting(processor: Any, name: str) -> Any:
     """What a processor tells its image processor of a setting, or else that one's own."""
     over = image_settings(processor).get(name)
     return getattr(processor.image_processor, name) if over is None else over

@@ -99,8 +99,9 @@ class Trajectory:
         shares: share of attention, float32 [layer head step part], in the order of `PARTS`; sums to one.
         token_shares: share of the visible positions, padding left out, float32 [step part].
         image_attention: softmax weight of each image token, float32 [layer head step token].
-        entropy: of the whole row, in nats, float32 [layer head step].
-        image_entropy: of the row within the image, in nats, float32 [layer head step]; NaN where no weight is there.
+        entropy: the entropy of the whole row, in nats, float32 [layer head step].
+        image_entropy: the entropy of the row within the image, in nats, float32 [layer head step]; NaN where no weight
+            is there.
         visible_keys: how many positions each step sees, int64 [step].
         generated: whether the steps were captured over generated tokens.
         tokens: the token that each step gave, if known.
@@ -212,8 +213,8 @@ def normalise(
     Args:
         weights: attention over image tokens.
         normalisation: one of `NORMALISATIONS`.
-        sinks: for `no-sinks`, which tokens are taken out, bool [... token].
-        neutral: for `relative`, attention under a neutral prompt A' [... token]; eps is `RELATIVE_FLOOR` of its mean.
+        sinks: which tokens are taken out, bool [... token].
+        neutral: attention, for `relative`, under a neutral prompt A' [... token]; eps is `RELATIVE_FLOOR` of its mean.
 
     Raises:
         InputError: the normalisation is not one of `NORMALISATIONS`, or what it needs was not given.

@@ -52,7 +52,7 @@ def rollout(vlm: HookedVLM, inputs: VLMInputs, *, through: int | None = None) ->
 
     Args:
         vlm: the model; hooks that are on it are felt.
-        inputs: from `prepare`. The language model does not run.
+        inputs: what `prepare` gave. The language model does not run.
         through: how many blocks of the tower to go through; by default those before the layer that the projector
             reads, which is all but the last in LLaVA-1.5. Qwen3-VL hands the language model what stands after some
             earlier blocks too (DeepStack), which the default does not follow: name these for it.
@@ -84,8 +84,8 @@ def two_stage(weights: Float[np.ndarray, "*axes token"], rolled: Rollout) -> Flo
     maps and `to_pixels`; where the photo is seen in several views, these paint the mean of the views.
 
     Args:
-        weights: at least zero, one per image token on the last axis.
-        rolled: of the same photo.
+        weights: weights of at least zero, one per image token on the last axis.
+        rolled: the roll-out of the same photo.
 
     Example:
         >>> seen = two_stage(measured.image_attention, rolled)  # [layer head step token] to [layer head step patch]
@@ -170,8 +170,8 @@ def vision_attention(
 
     Args:
         vlm: the model; hooks that are on it are felt.
-        inputs: from `prepare`. The language model does not run.
-        layers: of the tower, 0-based; all by default, also those behind the layer that the projector reads.
+        inputs: what `prepare` gave. The language model does not run.
+        layers: the layers of the tower, 0-based; all by default, also those behind the layer that the projector reads.
         heads: `mean` keeps the mean over heads, `each` every head.
 
     Example:
@@ -202,7 +202,7 @@ class VisionAttention:
     Attributes:
         patterns: after softmax, float32 [view layer head place place], query before key. Places are the special tokens,
             then the patches row after row. The head axis has one entry where the mean was kept.
-        layers: of the tower, 0-based.
+        layers: the layers of the tower, 0-based.
         heads: `mean` or `each`.
         patches: the patches, with their geometry and the names of views and special tokens.
 

@@ -143,7 +143,7 @@ def generate_with_cache(
     Args:
         vlm: the model.
         inputs: one batch.
-        max_new_tokens: at most so many tokens.
+        max_new_tokens: the most tokens that an answer has.
         query_rows: `generated`, or `last` for the first token's row alone.
 
     Returns:

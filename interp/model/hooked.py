@@ -177,14 +177,14 @@ class HookedModel(WiredModel):
         """Run the model and keep activations; the model's output is the same as without.
 
         Args:
-            inputs: from `prepare`.
+            inputs: what `prepare` gave.
             names_filter: hook names, a list of them, or a filter; everything by default, but for the vision tower's
                 attention rows, which are kept only when named together with `query_rows`.
             query_rows: rows of logits, scores and pattern to keep; the last prompt row by default.
             device: where the kept tensors go.
             remove_batch_dim: drop the batch axis of a batch of one.
             fwd_hooks: other hook functions to run under; they see what they see in `hooks`.
-            intervention: to run under, too; what is kept is what it leaves.
+            intervention: an intervention to run under, too; what is kept is what it leaves.
             **kwargs: passed on to the model; `pos_slice` of TransformerLens is spelled `query_rows` here.
 
         Returns:

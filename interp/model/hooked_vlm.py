@@ -84,7 +84,8 @@ class HookedVLM(HookedModel):
             device_map: where the model goes, as transformers understands it.
             revision: a branch, tag or commit on the hub.
             self_check: prove on load that hooks see and change what they should; see `interp.model.selfcheck`.
-            **kwargs: see `interp.model.loading.load_model`; `trust_remote_code=True` lets a checkpoint's own code run.
+            **kwargs: options for loading: see `interp.model.loading.load_model`; `trust_remote_code=True` lets a
+            checkpoint's own code run.
 
         Raises:
             ModelError: it can not be loaded, is of an unknown family, or fails its self-check.

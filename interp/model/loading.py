@@ -44,8 +44,8 @@ def load_model(
         device_map: where the model goes, as transformers understands it.
         trust_remote_code: whether Python code that comes with the checkpoint, such as its processor's, may run; it is
             refused by default. A model of a type that transformers does not know is refused in any case.
-        **kwargs: for transformers' `from_pretrained`: what is in `PLACE` reaches configuration, weights and processor,
-            the rest the weights alone.
+        **kwargs: options for transformers' `from_pretrained`: what is in `PLACE` reaches configuration, weights and
+            processor, the rest the weights alone.
 
     Raises:
         ModelError: nothing of that name, files that are broken or do not fit, or a model that is no VLM.

@@ -82,7 +82,7 @@ class Prefix:
         Args:
             vlm: the model.
             inputs: one batch; its samples may differ in length.
-            chunk: at most so many rows (interventions times samples) in one step, to bound memory.
+            chunk: the most rows (interventions times samples) in one step, to bound memory.
         """
         self.vlm, self.inputs, self.chunk = vlm, inputs, max(chunk, 1)
         self.length = inputs.input_ids.shape[1]

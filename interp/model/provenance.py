@@ -108,7 +108,7 @@ def note_loaded(model: PreTrainedModel, place: str | None) -> None:
     """Remember that a model's weights were loaded from this folder, or of this name on the hub, just now.
 
     Args:
-        model: as it was loaded.
+        model: the model as it was loaded.
         place: None where options may have changed which files were read, or what was made of them.
     """
     _loaded[model] = place, _state_of(model)
@@ -194,9 +194,9 @@ def _of_files(paths: Sequence[Path]) -> dict[str, str]:
     else:
         how = "all of them, as the hub names the files"
     lines = "".join(f"{digest}  {path.name}\n" for digest, path in zip(named, paths, strict=True))
-    told = paths[0].name if len(paths) == 1 else f"{paths[0].name} to {paths[-1].name}, {len(paths)} files"
+    files = paths[0].name if len(paths) == 1 else f"{paths[0].name} to {paths[-1].name}, {len(paths)} files"
     digest = str(named[0]) if len(paths) == 1 else hashlib.sha256(lines.encode()).hexdigest()
-    return {"sha256": digest, "hashed": f"{told}, {size} bytes, {how}"}
+    return {"sha256": digest, "hashed": f"{files}, {size} bytes, {how}"}
 
 
 def _hub_hash(path: Path) -> str | None:

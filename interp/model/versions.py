@@ -33,8 +33,8 @@ def _stands(name: str, here: str, proved: list[str]) -> str:
     """One library's sentence."""
     if public(here) in proved:
         return f"{name} {here} is a proved version."
-    told = f"install {name}=={proved[-1]} (proved: {', '.join(proved)})" if proved else "no version is, yet"
-    return f"{name} {here} is not proved: {told}."
+    advice = f"install {name}=={proved[-1]} (proved: {', '.join(proved)})" if proved else "no version is, yet"
+    return f"{name} {here} is not proved: {advice}."
 
 
 def _proved(name: str) -> list[str]:

@@ -123,8 +123,8 @@ class GroundTruth:
         """Keep the boxes.
 
         Args:
-            boxes: for each photo, by its path inside the data set (`interp.objects.label_files` reads them); None takes
-                those of the samples' objects.
+            boxes: the boxes of each photo, by its path inside the data set (`interp.objects.label_files` reads them);
+                None takes those of the samples' objects.
             images: the folder that these paths start from; only `detect` needs it.
             labels: every class that was marked; by default those of the boxes.
             name: goes into results.

@@ -29,15 +29,15 @@ def normalised(
     *,
     sinks: Bool[np.ndarray, "... token"] | None = None,
     neutral: Trajectory | Float[np.ndarray, "layer head ... token"] | None = None,
-) -> list[Normalised]:
+) -> list[NormalisedMaps]:
     """Attention in the normalisations that were asked for, each once.
 
     Args:
         attention: a trajectory, or weights over the image tokens [layer head token] or [layer head step token].
         n_tokens: image tokens of the photo.
-        names: of `NORMALISATIONS`.
-        sinks: for `no-sinks`, bool [token], [layer token] or [layer head token].
-        neutral: for `relative`, attention under a neutral prompt.
+        names: some of `NORMALISATIONS`.
+        sinks: the tokens to leave out, for `no-sinks`: bool [token], [layer token] or [layer head token].
+        neutral: attention, for `relative`, under a neutral prompt.
 
     Example:
         >>> maps, kept = normalised(measured, len(grid), ["image"])[0].maps()
@@ -59,23 +59,23 @@ def normalised(
     if "keys" in names and not isinstance(attention, Trajectory):
         raise InputError("normalisation 'keys' needs to know how many keys there were: give a trajectory, not an array")
     ones = np.ones(weights.shape[2])
-    made = {"image": Normalised("image", weights, ones)}
+    made = {"image": NormalisedMaps("image", weights, ones)}
     if isinstance(attention, Trajectory):
-        made["keys"] = Normalised("keys", weights, weights.shape[-1] / attention.visible_keys)
+        made["keys"] = NormalisedMaps("keys", weights, weights.shape[-1] / attention.visible_keys)
     if sinks is not None:
-        made["no-sinks"] = Normalised("no-sinks", weights, ones, sinks=_sinks(sinks, weights))
+        made["no-sinks"] = NormalisedMaps("no-sinks", weights, ones, sinks=_sinks(sinks, weights))
     if neutral is not None:
-        made["relative"] = Normalised("relative", weights, ones, neutral=_like(neutral, weights))
+        made["relative"] = NormalisedMaps("relative", weights, ones, neutral=_like(neutral, weights))
     return [made[name] for name in dict.fromkeys(names)]
 
 
 @dataclass(frozen=True, eq=False)
-class Normalised:
+class NormalisedMaps:
     """Attention in one normalisation, with all that this needs.
 
     Attributes:
-        name: of `NORMALISATIONS`.
-        weights: as they were given, [layer head step token].
+        name: one of `NORMALISATIONS`.
+        weights: the weights as they were given, [layer head step token].
         even_mass: what evenly spread attention puts on the whole image at each step, [step]: 1 within the image.
         sinks: bool [layer head 1 token].
         neutral: attention under a neutral prompt, [layer head step token].

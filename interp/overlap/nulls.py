@@ -57,7 +57,7 @@ class BoxPool:
         """Keep what can be drawn.
 
         Args:
-            boxes: of each sample, in pixels of its photo.
+            boxes: the boxes of each sample, in pixels of its photo.
             sizes: (width, height) of each sample's photo in pixels.
             photos: which photo each sample shows, by any key: those of one photo are not foreign to each other.
 
@@ -106,11 +106,11 @@ def moved_boxes(boxes: RoleBoxes, grid: ImageGrid, *, place: int, draws: int, se
     likely, for each box on its own.
 
     Args:
-        boxes: by role, in pixels of the photo.
+        boxes: the boxes by role, in pixels of the photo.
         grid: the geometry of the photo's tokens.
-        place: of the sample among the study's, which with `seed` decides the draws.
+        place: the place of the sample among the study's, which with `seed` decides the draws.
         draws: how many.
-        seed: of the study.
+        seed: the seed of the study.
     """
     rng = _stream("moved", seed, place)
     seen = {role: _cut(boxes.get(role, ()), grid.seen) for role in ROLES}

@@ -13,7 +13,7 @@ from interp.errors import InputError
 from interp.layers import HEAD_MEAN
 from interp.maps.trajectory import Trajectory
 from interp.overlap.measures import MAP_MEASURES, MEASURES, UNION, Region, regions_of
-from interp.overlap.normalised import Normalised, normalised
+from interp.overlap.normalised import NormalisedMaps, normalised
 from interp.overlap.nulls import null_column
 from interp.reprs import fits_a_cell
 
@@ -70,12 +70,13 @@ def overlap(
         attention: a trajectory, or weights over the image tokens [layer head token] or [layer head step token].
         grid: the geometry of those tokens.
         boxes: the objects, in pixels of the original photo.
-        regions: in place of `boxes`, the boxes by role, such as {"first": [mug], "second": []}: several or none each. A
+        regions: the boxes by role, in place of `boxes`, such as {"first": [mug], "second": []}: several or none each. A
             box of two roles counts once in the union.
         contrast: two regions whose difference becomes one more, called such as `first minus second`: each measure on
             the one less that on the other.
         sample_id: goes into every row of the table; the trajectory's own by default.
-        normalisations: of `NORMALISATIONS`; `keys` needs a trajectory, `no-sinks` sinks, `relative` neutral attention.
+        normalisations: some of `NORMALISATIONS`; `keys` needs a trajectory, `no-sinks` sinks, `relative` neutral
+            attention.
         sinks: which image tokens are sinks, bool [token], [layer token] or [layer head token], see `interp.maps.sinks`:
             with `no-sinks` everything is as if they were not there. The head mean leaves out each head's own.
         neutral: attention to the same image under a neutral prompt, in the form of `attention`, or of one step.
@@ -261,7 +262,7 @@ class Overlap:
         return self.map_measures[measure][kind]
 
 
-def _scores(kinds: list[Normalised], regions: list[Region], grid: ImageGrid) -> list[dict[str, np.ndarray]]:
+def _scores(kinds: list[NormalisedMaps], regions: list[Region], grid: ImageGrid) -> list[dict[str, np.ndarray]]:
     """All measures in each normalisation; `image` and `keys` are measured but once."""
     done = {kind.name: kind.measure(regions, grid) for kind in kinds if kind.name != "keys"}
     for kind in kinds:

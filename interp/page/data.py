@@ -60,11 +60,11 @@ class Exploration:
 
     Attributes:
         image: the photo, upright RGB.
-        question: as asked.
+        question: the question as it was asked.
         layout: what each position of the prompt is.
         grid: which pixels each image token saw.
         boxes: the objects, in pixels of the photo.
-        roles: of each box: `first`, `second`, or nothing.
+        roles: the role of each box: `first`, `second`, or nothing.
         missing: objects of the question that the detector did not find.
         runs: untouched, and under the intervention if there is one.
         sinks: which image tokens `no-sinks` takes out of each head, bool [layer head token]; None where not known.

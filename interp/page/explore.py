@@ -49,8 +49,8 @@ def explore(
         vlm: the model.
         photo: path, PIL image or array.
         question: such as `Where is the mug in relation to the table?`.
-        detector: to find the objects of the question: what `interp.detect.load_detector` takes (YOLO weights,
-            `shapes-detector`, an ONNX file, a model of transformers), or any `Detector`.
+        detector: a detector to find the objects of the question: what `interp.detect.load_detector` takes (YOLO
+            weights, `shapes-detector`, an ONNX file, a model of transformers), or any `Detector`.
         boxes: the objects instead, in pixels of the photo.
         intervention: a second run under it, to compare with.
         neutral: a prompt that asks for nothing in particular, such as `Describe the image.`: one more run, by whose

@@ -22,7 +22,7 @@ _SINGLE = 1e-6  # more than the rounding of `top` and `low` to float32 adds
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
+class PackedMaps:
     """Maps on logarithmic scales of their own.
 
     Level 0 is a weight of zero, or one below `low`; level k, from 1 on, is low (top / low)^((k - 1) / (steps - 1)). So
@@ -71,7 +71,7 @@ class Packed:
         return {"steps": self.steps, "bound": self.bound, **{name: to_blob(part) for name, part in parts.items()}}
 
 
-def pack(weights: np.ndarray, *, bits: int, floor: float = FLOOR) -> Packed:
+def pack(weights: np.ndarray, *, bits: int, floor: float = FLOOR) -> PackedMaps:
     """Pack maps of weights from zero on.
 
     Args:
@@ -92,7 +92,7 @@ def pack(weights: np.ndarray, *, bits: int, floor: float = FLOOR) -> Packed:
     top = values.max(axis=-1).astype(np.float32)
     least = np.where(values > 0, values, np.inf).min(axis=-1)
     low = np.minimum(np.maximum(least, floor * top.astype(np.float64)), top).astype(np.float32)
-    packed = Packed(np.zeros(values.shape, dtype=_TYPES[bits]), top, low)
+    packed = PackedMaps(np.zeros(values.shape, dtype=_TYPES[bits]), top, low)
     step = packed.log_step[..., None]
     positive = (values > 0) & (low > 0)[..., None]
     logs = np.log(np.where(positive, values, 1)) - np.log(np.where(low > 0, low, 1))[..., None]

@@ -16,7 +16,7 @@ from interp.errors import InputError
 from interp.maps.trajectory import RELATIVE_FLOOR
 from interp.page.content import page_content
 from interp.page.data import LABELS, Exploration
-from interp.store.folder import OutputFolder, told
+from interp.store.folder import OutputFolder, in_words
 
 FRAME_HEIGHT = 940  # pixels, in a notebook
 SCRIPTS = ("numbers.js", "drawing.js", "chart.js", "explore.js")
@@ -91,7 +91,7 @@ def render_page(exploration: Exploration) -> ExplorePage:
         rounding=_say_rounding(content),
         sinks=_say_sinks(exploration),
         floor=f"{RELATIVE_FLOOR:g}",
-        settings=told(exploration.settings),
+        settings=in_words(exploration.settings),
         data=_for_script(content),
         style=_asset("explore.css"),
         script="\n".join(_asset(name) for name in SCRIPTS),

@@ -89,7 +89,7 @@ def build_planted(name: str, *, strength: float = STRENGTH) -> tuple[Any, Any]:
 
     Args:
         name: one of `PLANTED`.
-        strength: of the logits in the head that looks at the object; a small one leaves weight elsewhere.
+        strength: the strength of the logits in the head that looks at the object; a small one leaves weight elsewhere.
 
     Raises:
         ModelError: there is none of that name.
@@ -118,7 +118,7 @@ def planted_scenes(name: str, count: int, *, seed: int = 0) -> list[Sample]:
             reads the object asked about where the top left corner is white (`meta["reads_asked"]`) and the other one
             where it is black; the other models are asked where one of the two lies.
         count: how many.
-        seed: of the scenes.
+        seed: the seed of the scenes.
     """
     rng = np.random.default_rng(seed)
     return [_scene(name, number, rng) for number in range(count)]

@@ -120,7 +120,7 @@ def plot_accuracy_by_threshold(
         table: one row per sample and alpha, with columns `id`, `alpha`, `correct` (bool) and `confidence` (of the
             untouched first token, the same in all rows of a sample).
         alpha_unsure: below the threshold.
-        alpha_sure: from the threshold on.
+        alpha_sure: the alpha from the threshold on.
         ax: where to draw; made if None.
         threshold: the chosen one, drawn as a line.
         level: coverage of the Wilson band.

@@ -132,11 +132,11 @@ def plot_gains(
     """Draw differences of accuracy with their intervals, in points, one line per setting, about a line of no gain.
 
     Args:
-        table: with columns `label` and `group`, and `difference`, `low` and `high` as fractions.
+        table: a table with columns `label` and `group`, and `difference`, `low` and `high` as fractions.
         ax: where to draw; made if None.
         label: the column with what stands at the vertical axis, top to bottom in the table's order.
         group: a column whose values are drawn in colours of their own, such as the relation.
-        title: of the axes.
+        title: the title of the axes.
         level: the coverage that the intervals have, for the axis' name.
 
     Example:
@@ -207,7 +207,7 @@ def plot_confusion(matrix: pd.DataFrame, ax: Axes | None = None, *, title: str =
     Args:
         matrix: counts; index and columns are answers.
         ax: where to draw; made if None.
-        title: of the axes.
+        title: the title of the axes.
 
     Example:
         >>> plot_confusion(confusion(answers), title="baseline")

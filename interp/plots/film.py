@@ -52,7 +52,7 @@ def save_path_gif(
     object. A file that would be larger than `most_bytes` gets fewer colours, then fewer pixels.
 
     Args:
-        path: of the file, ending in `.gif`.
+        path: the path of the file, ending in `.gif`.
         image: the original photo.
         grid: the geometry of its tokens.
         maps: attention over the image tokens, one row per layer.
@@ -115,7 +115,7 @@ class PathFilm:
         left, right = self.figure.subplots(1, 2, width_ratios=(width, 5.2))
         self.overlay = self._paint(left)
         plot_masses(grid, self.shares, objects, right)
-        self._heading, self._told = (ax.set_title("", y=1.0, **HEADING) for ax in (left, right))
+        self._heading, self._caption = (ax.set_title("", y=1.0, **HEADING) for ax in (left, right))
         self._cursor, hatches = right.axvline(0, color=INK, linewidth=1.4), len(left.patches)
         if heading := headline(title, question, answer, 90):
             self.figure.suptitle(heading, fontsize=TITLE, color=INK, parse_math=False)
@@ -124,7 +124,7 @@ class PathFilm:
         self.figure.set_layout_engine("none")  # nothing may move from frame to frame
         draw_boxes(left, self.photo, [box for boxes in objects.values() for box in boxes])
         outlines = [*left.patches[hatches:], *left.texts]
-        self._moving: list[Artist] = [self.overlay, *outlines, self._heading, self._told, self._cursor]
+        self._moving: list[Artist] = [self.overlay, *outlines, self._heading, self._caption, self._cursor]
         self._still = self._draw_still()
 
     def frame(self, layer: int) -> Image.Image:
@@ -158,8 +158,10 @@ class PathFilm:
         ours = ", the paper's" if layer in paper_layers(self.n_layers) else ""
         self._heading.set_text(f"layer {layer} of 0 to {self.n_layers - 1}{ours}")
         shares = {name: mass[layer] for name, mass in self.masses.items()}
-        told = [f"{name}: {share:.1%}" if share == share else f"{name}: no attention" for name, share in shares.items()]
-        self._told.set_text("\n".join(told))
+        lines = [
+            f"{name}: {share:.1%}" if share == share else f"{name}: no attention" for name, share in shares.items()
+        ]
+        self._caption.set_text("\n".join(lines))
         self._cursor.set_xdata([layer, layer])
 
     def _paint(self, ax: Axes) -> AxesImage:

@@ -75,11 +75,11 @@ def plot_one_flip(
     """Draw what one sample answers where an intervention acts in some layers only.
 
     Args:
-        answers: by kind of window, the answer for each layer.
+        answers: the answer for each layer, by kind of window.
         before: the untouched answer, left pale.
         after: the answer under the whole intervention, coloured; any third one is marked otherwise.
         ax: where to draw; made if None.
-        title: of the axes.
+        title: the title of the axes.
 
     Example:
         >>> plot_one_flip({"only layer l": ["left", "left", "right"]}, "left", "right")

@@ -44,8 +44,8 @@ class Case:
 
     Attributes:
         kind: one of `KINDS`.
-        id: of the sample.
-        overlap: by which it was chosen.
+        id: the id of the sample.
+        overlap: the overlap by which it was chosen.
         right: whether it was answered rightly.
         sureness: probability of the answer's first token; NaN where it is not known.
         answer: what the model said.
@@ -87,7 +87,7 @@ def choose_cases(samples: pd.DataFrame, overlap: Float[np.ndarray, " sample"], *
     Args:
         samples: one row per sample, with columns `id`, `right`, `gold`, and `text` (what was said), and if they are
             known `question`, `predicted` and `confidence`.
-        overlap: by which to choose, NaN where it is not defined.
+        overlap: the overlap by which to choose, NaN where it is not defined.
         each: how many of each kind, at most.
 
     Returns:
@@ -134,9 +134,9 @@ def plot_gallery(
     All maps are on one scale from zero. The rule that the cases were chosen by stands under the figure.
 
     Args:
-        cases: from `choose_cases`.
+        cases: what `choose_cases` gave.
         looks: what to draw, by the sample's id.
-        layer: of the maps, 0-based.
+        layer: the layer of the maps, 0-based.
         measure: what the overlap is, in words.
         rule: how the cases were chosen.
         columns: how many stand in a row.

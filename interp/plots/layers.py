@@ -43,8 +43,8 @@ def plot_share_by_layer(
     Args:
         trajectories: one, several of the same model, or their tables from `to_dataframe`, concatenated.
         ax: where to draw; made if None.
-        parts: of the layout, one line each.
-        seed: of the bootstrap.
+        parts: the parts of the layout, one line each.
+        seed: the seed of the bootstrap.
         level: coverage of the band.
 
     Example:

@@ -112,7 +112,7 @@ def plot_photo(
         grid: the geometry of its tokens; what they do not cover is hatched.
         ax: where to draw; made if None.
         boxes: objects to outline.
-        title: of the panel.
+        title: the title of the panel.
 
     Example:
         >>> plot_photo(photo, grid, boxes=boxes)
@@ -148,7 +148,7 @@ def plot_before_after(
         before: one value per image token.
         after: the same tokens, from the run that was changed.
         boxes: objects to outline.
-        titles: of the two maps.
+        titles: the titles of the two maps.
         normalisation: what the values are shares of, one of `interp.maps.trajectory.NORMALISATIONS`.
         values_are: the first words of the colour bar, such as `attention per patch` for maps over patches.
         axes: where to draw, three; made if None.

@@ -44,9 +44,9 @@ def lay_over(
 
     Args:
         ax: where to draw.
-        photo: from `canvas`.
+        photo: what `canvas` gave.
         values: one per image token.
-        norm: from values to colours; from zero on, or for `DIVERGING` colours as far below zero as above.
+        norm: the norm from values to colours: from zero on, or for `DIVERGING` colours as far below zero as above.
         colours: `SEQUENTIAL` or `DIVERGING`.
 
     Example:
@@ -65,7 +65,7 @@ def colour_bar(
     """A colour bar that names its numbers and shows the colours as they lie over dark and over light of the photo.
 
     Args:
-        drawn: from `lay_over`.
+        drawn: what `lay_over` gave.
         axes: that it stands beside.
         label: what the numbers are.
         scale: which maps share it.
@@ -77,8 +77,8 @@ def colour_bar(
         behind = {"facecolor": muted(np.full((1, 1, 3), shade))[0, 0] / 255, "linewidth": 0, "zorder": 0}
         bar.ax.add_patch(Rectangle((left, 0), 0.5, 1, transform=bar.ax.transAxes, **behind))
     even = even if even is not None and even < drawn.get_clim()[1] else None
-    told = [label, scale, "" if even is None else "(dashed: spread evenly)", ON_DARK_AND_LIGHT]
-    bar.set_label("\n".join(filter(None, told)), fontsize=TICK, color=INK)
+    lines = [label, scale, "" if even is None else "(dashed: spread evenly)", ON_DARK_AND_LIGHT]
+    bar.set_label("\n".join(filter(None, lines)), fontsize=TICK, color=INK)
     bar.ax.tick_params(labelsize=TICK - 1, colors=INK)
     if even is not None:
         bar.ax.axhline(even, color="white", linewidth=1.6)

@@ -78,7 +78,7 @@ def mass_by_layer(
     Args:
         maps: attention over the image tokens, one row per layer.
         grid: the geometry of the tokens.
-        boxes: of one object; where they overlap they count once.
+        boxes: the boxes of one object; where they overlap they count once.
 
     Raises:
         InputError: the maps do not fit the grid, or hold what can not be attention.
@@ -111,7 +111,7 @@ def plot_attention_path(
         first: boxes of the object that the question names first.
         second: boxes of the other one, if there is one.
         axes: where to draw, two; made if None.
-        title: of the photo.
+        title: the title of the photo.
         question: what was asked; it stands above the photo up to its question mark.
         answer: what was said.
 

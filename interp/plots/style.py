@@ -129,8 +129,8 @@ def in_short(question: str, width: int, lines: int = 3) -> str:
 def headline(title: str, question: str, answer: str, width: int) -> str:
     """What stands above a figure of one sample: the question, the answer and a title, each on lines of its own."""
     said = f"said {answer!r}" if answer else ""
-    told = [in_short(question, width), textwrap.fill(said, width), textwrap.fill(title, width)]
-    return "\n".join(filter(None, told))
+    lines = [in_short(question, width), textwrap.fill(said, width), textwrap.fill(title, width)]
+    return "\n".join(filter(None, lines))
 
 
 def legend_below(ax: Axes, *extra: Artist, columns: int = 2) -> Legend:

@@ -30,7 +30,7 @@ def plot_token_grid(
         image: the photo.
         grid: the geometry of its image tokens.
         ax: where to draw; a new figure by default.
-        views: of which views; all by default. Views of the same pixels hide each other.
+        views: the views that are shown; all by default. Views of the same pixels hide each other.
 
     Example:
         >>> plot_token_grid(photo, grid).figure.savefig("grid.png")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.reprs import fits_a_cell
-from interp.store.folder import OutputFolder, told
+from interp.store.folder import OutputFolder, in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def render_report(title: str, lead: str, sections: Sequence[Section], settings: 
         }
         for part in sections
     ]
-    return environment.from_string(template).render(title=title, lead=lead, sections=parts, settings=told(settings))
+    return environment.from_string(template).render(title=title, lead=lead, sections=parts, settings=in_words(settings))
 
 
 def write_report(

@@ -47,7 +47,7 @@ def wilson(k: int, n: int, level: float = 0.95) -> Interval:
 
     Args:
         k: how many were right.
-        n: of how many; 0 gives NaN with the interval from 0 to 1.
+        n: how many there are; 0 gives NaN with the interval from 0 to 1.
         level: nominal coverage, between 0 and 1.
 
     Example:
@@ -84,7 +84,7 @@ def bootstrap(
     Args:
         values: [sample ...]; whole samples are drawn, so that what belongs to one stays together.
         statistic: takes a drawn [sample ...] array; gives a number or an array. The mean over samples by default.
-        seed: of the draws.
+        seed: the seed of the draws.
         n: number of draws.
         level: nominal coverage.
 
@@ -121,8 +121,8 @@ def bootstrap_difference(
     Args:
         a: [sample ...], before.
         b: [sample ...], after; the same samples in the same order.
-        statistic: as in `bootstrap`.
-        seed: of the draws.
+        statistic: the statistic, as in `bootstrap`.
+        seed: the seed of the draws.
         n: number of draws.
         level: nominal coverage.
 

@@ -60,7 +60,7 @@ def compare_layers(
         width: layers in each window that may be chosen; as many as `chosen` by default, 1 for single layers.
         strata: compare only inside these, such as the relation, [sample].
         groups: samples that belong together, such as those of one object pair, [sample].
-        seed: of dealing and draws.
+        seed: the seed of dealing and draws.
         folds: parts, 2 or more; more parts choose on more samples, but score on fewer.
         repeats: ways to deal.
         n_draws: bootstrap draws.

@@ -97,7 +97,7 @@ def shuffled_null(
         scores: [sample].
         labels: [sample].
         statistic: takes scores and labels.
-        seed: of the shuffles.
+        seed: the seed of the shuffles.
         n: number of shuffles.
         within: if given, labels are shuffled only inside each of these groups, so that what the groups explain
             (a relation that is always answered wrongly) stays in the null.

@@ -49,10 +49,10 @@ def refuse_foreign_shards(place: str, config: Any, shared: Mapping[str, Any], *,
     from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, cached_file
 
     usual = SAFE_WEIGHTS_INDEX_NAME if not variant else SAFE_WEIGHTS_INDEX_NAME.replace("index.", f"index.{variant}.")
-    told = getattr(config, "transformers_weights", None)
+    named = getattr(config, "transformers_weights", None)
     where = {name: shared[name] for name in PLACE if name in shared and name != "code_revision"}
     quiet = dict.fromkeys((f"_raise_exceptions_for_{what}" for what in ("missing_entries", "connection_errors")), False)
-    found = cached_file(place, told or usual, **where, **quiet) if not told or told.endswith(".index.json") else None
+    found = cached_file(place, named or usual, **where, **quiet) if not named or named.endswith(".index.json") else None
     if found is None:
         return
     try:

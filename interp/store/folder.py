@@ -78,7 +78,7 @@ class OutputFolder:
         return self.write(name, lambda path: figure.savefig(path, dpi=dpi, bbox_inches="tight"))
 
 
-def told(settings: Mapping[str, Any]) -> dict[str, str]:
+def in_words(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings as a report shows them."""
     return {name: _as_text(value) for name, value in plain(settings).items()}
 

@@ -16,8 +16,8 @@ from interp.model.provenance import result_of, resumed, runs_of
 from interp.store.folder import OutputFolder, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
 from interp.store.shards import Entry, Shards, entries, join, read_shards, write_synced
-from interp.study.asking import batches
 from interp.study.keys import content_key
+from interp.study.prompter import batches
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ def run_study(
             done = _begin(folder, shards, manifest, resume=resume)
             _refuse_strangers(folder.path, done, here)
             left = list(_left(batches(samples, batch), set(done), folder.path))
-            with _bar(len(here), len(done), label, progress) as bar, _kept(shards, told=out is not None):
+            with _bar(len(here), len(done), label, progress) as bar, _kept(shards, announced=out is not None):
                 for places in left:
                     answers = measure([samples[place] for place in places])
                     shards.add(_checked([here[place] for place in places], answers))
@@ -127,7 +127,7 @@ def with_runs(settings: Mapping[str, Any], *folders: str | Path) -> dict[str, An
 
 
 def _entries(samples: Sequence[Sample]) -> list[Entry]:
-    from interp.study.asking import refuse_equal_ids
+    from interp.study.prompter import refuse_equal_ids
 
     refuse_equal_ids(samples)
     known: dict[Path, str] = {}
@@ -248,7 +248,7 @@ def _bar(total: int, done: int, label: str, progress: bool) -> tqdm:
 
 
 @contextmanager
-def _kept(shards: Shards, *, told: bool) -> Iterator[None]:
+def _kept(shards: Shards, *, announced: bool) -> Iterator[None]:
     """Write what was taken at the end, also where that is an error; then say beside the error how to go on."""
     try:
         yield
@@ -258,7 +258,7 @@ def _kept(shards: Shards, *, told: bool) -> Iterator[None]:
             shards.flush()
         except Exception as second:
             error.add_note(f"what was measured since the last writing is lost: {second}")
-        if told:
+        if announced:
             folder = str(shards.path.parent)
             changed = ", with the same samples (others make another study, for another folder)"
             error.add_note(

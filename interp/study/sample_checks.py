@@ -13,7 +13,7 @@ from interp.image.photos import check_image
 from interp.objects.refusals import all_of
 from interp.objects.sample import Object, Sample
 from interp.store.names import is_text
-from interp.study.asking import refuse_equal_ids
+from interp.study.prompter import refuse_equal_ids
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
@@ -165,7 +165,7 @@ def _unaskable(
     from PIL import Image
 
     from interp.prompt.inputs import prepare
-    from interp.study.asking import questions_of
+    from interp.study.prompter import questions_of
 
     blank = Image.new("RGB", BLANK, "grey")
 
@@ -209,15 +209,15 @@ def _refuse(samples: Sequence[Sample], bad: Sequence[tuple[Sample, SpatialLensEr
     """Refuse, once for all, samples that something is wrong with."""
     if not bad:
         return
-    told: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for sample, error in bad:
-        told.setdefault(sample.id, []).append(str(error))
+        reasons.setdefault(sample.id, []).append(str(error))
     first = bad[0][1]
-    alike = len(told) == len(samples) and len({str(error) for _, error in bad}) == 1
+    alike = len(reasons) == len(samples) and len({str(error) for _, error in bad}) == 1
     if alike and (len(samples) > 1 or not isinstance(first, InputError)):
         raise first  # which is about the model, or the way of asking
     rows = {sample.id: _row_of(sample) for sample, _ in bad}
-    errors = [InputError(f"sample {name!r}{rows[name]}: {'; '.join(why)}") for name, why in told.items()]
+    errors = [InputError(f"sample {name!r}{rows[name]}: {'; '.join(why)}") for name, why in reasons.items()]
     raise all_of(errors, f"of {len(samples)} samples can not be asked; nothing was asked yet")
 
 

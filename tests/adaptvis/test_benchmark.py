@@ -18,7 +18,7 @@ from adaptvis.sweep.run import run_sweep
 from interp.datasets import read_dataset
 from interp.errors import InputError
 from interp.intervene.image_logits import ScaleImageLogits
-from interp.study.asking import prepare_samples
+from interp.study.prompter import prepare_samples
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from PIL import Image
 from interp import Box, Boxes
 from interp.maps.trajectory import trajectory
 from interp.page.data import Exploration, Run, with_head_mean
-from interp.page.packing import FLOOR, Packed
+from interp.page.packing import FLOOR, PackedMaps
 
 QUESTION = "Where is the mug in relation to the table? Answer with left, right, above or below."
 BOXES = (Box("mug", (18, 5, 47, 33)), Box("table", (55, 40, 100, 88)))
@@ -78,9 +78,9 @@ def from_blob(blob: dict) -> np.ndarray:
     return np.frombuffer(data, dtype=np.dtype(blob["type"]).newbyteorder("<")).reshape(blob["shape"])
 
 
-def from_json(packed: dict) -> Packed:
+def from_json(packed: dict) -> PackedMaps:
     """Packed maps of the page's data."""
-    return Packed(*(from_blob(packed[name]) for name in ("levels", "top", "low")))
+    return PackedMaps(*(from_blob(packed[name]) for name in ("levels", "top", "low")))
 
 
 def weights_of(content: dict, run: int) -> tuple[np.ndarray, np.ndarray]:

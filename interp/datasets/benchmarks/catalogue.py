@@ -55,7 +55,7 @@ class Benchmark:
         n: number of samples when complete; of a synthetic set, the default.
         options: the answers; empty where the file itself says them.
         photos: what the images are.
-        licence: of annotations and images.
+        licence: the licence of annotations and images.
         annotations: names that its file may have.
         images: the folder of its images.
         n_objects: objects that a question speaks of; 0 where that differs.

@@ -21,7 +21,7 @@ class Check:
     """What was found of one benchmark.
 
     Attributes:
-        name: of the catalogue.
+        name: the name in the catalogue.
         folder: where it was looked for.
         annotation: its file, or None.
         checksum: `as known`, `differs from the known one`, or `none is known`; empty where there is no file.
@@ -70,7 +70,7 @@ def check_dataset(name: str, folder: str | Path = "data", *, images: str | Path 
     """Look at the files of a benchmark without running anything on them.
 
     Args:
-        name: of the catalogue.
+        name: the name in the catalogue.
         folder: where its files lie, or its annotation file.
         images: another folder to look for photos in.
 

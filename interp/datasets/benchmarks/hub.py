@@ -32,9 +32,9 @@ def download_dataset(name: str, folder: str | Path = "data", *, revision: str | 
     that broke off is not taken for a complete one. Photos that are there already are left as they are.
 
     Args:
-        name: of the catalogue.
+        name: the name in the catalogue.
         folder: where to put the files.
-        revision: of the data set that holds the photos or, for VSR, the text.
+        revision: the revision of the data set that holds the photos or, for VSR, the text.
 
     Returns:
         The annotation file, and the prompt file where there is one.

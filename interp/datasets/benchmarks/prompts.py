@@ -47,14 +47,14 @@ _LAYOUT = {
 
 
 @dataclass(frozen=True)
-class Released:
+class ReleasedPrompt:
     """A released prompt, taken apart.
 
     Attributes:
         row: its `id`: the row of the data file that it belongs to.
         text: the whole prompt.
         gold: the answer, in lower case.
-        names: of the objects; empty where the prompt has an unknown form.
+        names: the names of the objects; empty where the prompt has an unknown form.
         verb: `is` or `are`.
         options: what it lists; empty for open questions.
         extra: text after the question that does not belong there.
@@ -74,7 +74,7 @@ class Released:
         return re.search(rf"\b{re.escape(self.gold)}\b", self.extra, re.IGNORECASE) is not None
 
 
-def read_prompts(path: str | Path) -> list[Released]:
+def read_prompts(path: str | Path) -> list[ReleasedPrompt]:
     """Read a released prompt file: JSON Lines with `id`, `question` (the whole prompt) and `answer`.
 
     Raises:
@@ -182,13 +182,13 @@ def describe_prompts(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _released(path: Path, number: int, item: Mapping[str, Any]) -> Released:
+def _released(path: Path, number: int, item: Mapping[str, Any]) -> ReleasedPrompt:
     """Take one line of a prompt file apart."""
     row, text, answer = (item.get(key) for key in ("id", "question", "answer"))
     gold = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
     if isinstance(row, bool) or not isinstance(row, int) or not isinstance(text, str) or not isinstance(gold, str):
         raise bad_row(path, number, f"holds {dict(item)!r}, not id, question and one answer")
-    return Released(row, text, gold.lower(), *_taken_apart(text))
+    return ReleasedPrompt(row, text, gold.lower(), *_taken_apart(text))
 
 
 def _taken_apart(text: str) -> tuple[tuple[str, ...], str, tuple[str, ...], str]:
@@ -202,7 +202,7 @@ def _taken_apart(text: str) -> tuple[tuple[str, ...], str, tuple[str, ...], str]
     return names, match["verb"], options, match["extra"].strip()
 
 
-def _compared(prompt: Released, one: Benchmark, sample: Sample | None) -> dict[str, Any]:
+def _compared(prompt: ReleasedPrompt, one: Benchmark, sample: Sample | None) -> dict[str, Any]:
     """One row of the comparison."""
     names = prompt.names if sample is None else tuple(item.name for item in sample.objects)
     ours = paper_prompt(_ask(one, names) if sample is None else sample.question) if names else ""
@@ -228,7 +228,7 @@ def _ask(one: Benchmark, names: tuple[str, ...]) -> str:
     return where_in_relation(names[0], names[1], one.options)
 
 
-def _why(prompt: Released, one: Benchmark, names: tuple[str, ...]) -> list[str]:
+def _why(prompt: ReleasedPrompt, one: Benchmark, names: tuple[str, ...]) -> list[str]:
     """Every way in which a released prompt differs from ours; there is always one."""
     if not prompt.names:
         return ["unknown form"]

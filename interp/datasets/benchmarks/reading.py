@@ -24,7 +24,7 @@ def read_dataset(
     """Read a benchmark from local files in their published formats, or draw a synthetic one.
 
     Args:
-        name: of the catalogue.
+        name: the name in the catalogue.
         folder: where the files lie, as their authors lay them out (`controlled_images_dataset.json` beside
             `controlled_images/`, `coco_qa_one_obj.json` beside `val2017/`, ...), or the annotation file itself. None
             for synthetic sets.

@@ -62,12 +62,12 @@ def read_controlled(path: Path, dataset: str, options: tuple[str, ...], *, subse
         if item.get("subset", subset) != subset:
             return None
         first, relation, second = _of_file_name(path, row, image, options)
-        told = _relation_told(captions[0], options)
-        if told != relation:
+        stated = _relation_told(captions[0], options)
+        if stated != relation:
             raise bad_row(
                 path,
                 row,
-                f"has the image {image!r} ({relation}) but says first {captions[0]!r} ({told or 'no relation'})",
+                f"has the image {image!r} ({relation}) but says first {captions[0]!r} ({stated or 'no relation'})",
             )
         sample = _sample(dataset, row, (first, second), options, relation, f"{first}|{second}")
         base = PurePosixPath(image).name

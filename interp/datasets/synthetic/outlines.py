@@ -41,7 +41,7 @@ def _cover(shape: str, diameter: int, half_x: int, half_y: int) -> tuple[np.ndar
 
     Args:
         shape: one of the four.
-        diameter: of the shape, in pixels.
+        diameter: the diameter of the shape, in pixels.
         half_x: 1 if the centre lies half a pixel to the right of a pixel's edge, else 0.
         half_y: the same, downwards.
     """

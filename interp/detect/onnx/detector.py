@@ -175,7 +175,8 @@ def letterbox(pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], *, cent
     Args:
         pixels: the photo.
         size: (height, width) of the canvas, in pixels.
-        centred: in the middle, sides rounded (ultralytics), or at the top left, sides rounded down (YOLOX).
+        centred: whether the photo lies in the middle, sides rounded (ultralytics), or at the top left, sides rounded
+            down (YOLOX).
     """
     import torch
 

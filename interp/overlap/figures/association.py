@@ -60,7 +60,7 @@ def plot_auroc_by_layer(
     Args:
         found: arrays [layer], or [layer head+1], of which the head mean is drawn.
         ax: where to draw; made if None.
-        title: of the axes.
+        title: the title of the axes.
         score: what predicts, for the axis' name.
         significant: below which corrected p a mark is filled.
 
@@ -129,11 +129,11 @@ def plot_auroc_pooled_and_within(
     detector of the relation; the one within relations can not.
 
     Args:
-        pooled: over all pairs.
-        within: over pairs inside one relation.
+        pooled: the association over all pairs.
+        within: the association over pairs inside one relation.
         axes: where to draw, two; made if None.
         score: what predicts, for the axis' name.
-        significant: see `plot_auroc_by_layer`.
+        significant: which layers are marked: see `plot_auroc_by_layer`.
 
     Returns:
         The axes, [2].
@@ -173,11 +173,11 @@ def plot_layer_by_head(
     Args:
         values: [layer head+1], the head mean last.
         ax: where to draw; made if None.
-        label: of the colour bar: the measure and its normalisation.
+        label: the label of the colour bar: the measure and its normalisation.
         null: what the measure is where nothing is the case, such as 0.5 for an AUROC.
         marked: cells that get a dot, such as those that survive a correction.
         mark: what a dot means.
-        title: of the axes.
+        title: the title of the axes.
 
     Example:
         >>> plot_layer_by_head(found.auroc, label="AUROC of cosine", null=0.5, marked=found.p_max < 0.05)
@@ -239,7 +239,7 @@ def plot_partial_effect(
     Args:
         found: arrays [layer], or [layer head+1], of which the head mean is drawn.
         ax: where to draw; made if None.
-        title: of the axes.
+        title: the title of the axes.
         score: what predicts, for the axis' name.
 
     Example:
@@ -260,8 +260,8 @@ def plot_partial_effect(
         ax.vlines(x, table["low"], table["high"], color=colour, linewidth=1.3)  # which need not hold the middle
         held = table["separated"] > 0
         hollow: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 4, "markerfacecolor": "white"}
-        told = f"{name}: size held by the penalty" if held.any() else None
-        ax.plot(x[held], middle[held], color=colour, zorder=4, label=told, **hollow)
+        label = f"{name}: size held by the penalty" if held.any() else None
+        ax.plot(x[held], middle[held], color=colour, zorder=4, label=label, **hollow)
     shade = layer_axis(ax, n_layers)
     y = f"log odds ratio of a right answer,\nfor one standard deviation of\n{score}"
     tidy(ax, title=title, x=f"layer (0-based, of {n_layers})", y=y)

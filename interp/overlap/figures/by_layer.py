@@ -56,9 +56,9 @@ def plot_overlap_by_layer(
         ax: where to draw; made if None.
         measure: one of `interp.overlap.measures.MEASURES`, or of `MAP_MEASURES` there, which have no region.
         region: a region's name, or that of a contrast; the union of the boxes by default.
-        normalisation: of the attention, one that was measured.
+        normalisation: the normalisation of the attention, one that was measured.
         correct: whether each answer was right, by sample id or in the order of the samples: two lines, right and wrong.
-        seed: of the bootstrap.
+        seed: the seed of the bootstrap.
         level: coverage of the band.
 
     Example:

@@ -88,9 +88,9 @@ def plot_overlap_by_answer(
         study: what was measured.
         ax: where to draw; made if None.
         measure: which one, such as `mass`.
-        region: of which boxes.
-        normalisation: of the attention.
-        seed: of the bootstrap.
+        region: the region whose boxes count.
+        normalisation: the normalisation of the attention.
+        seed: the seed of the bootstrap.
         level: coverage of the bands.
 
     Example:
@@ -144,9 +144,9 @@ def plot_lift_by_layer(
         study: what was measured.
         ax: where to draw; made if None.
         measure: one that is zero where nothing overlaps: `cosine`, `mass`, `hit`, `hit_near` or `precision`.
-        region: of which boxes.
-        normalisation: of the attention.
-        seed: of the bootstrap.
+        region: the region whose boxes count.
+        normalisation: the normalisation of the attention.
+        seed: the seed of the bootstrap.
         level: coverage of the bands.
 
     Example:

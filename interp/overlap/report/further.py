@@ -41,7 +41,7 @@ def sections_of_further_maps(study: OverlapStudy, analysis: OverlapAnalysis) -> 
     for maps, own in analysis.further.items():
         title, text = _FURTHER[maps]
         seen = study.of(maps)
-        told = (
+        sentences = (
             text.format(through=seen.settings.get("through"), blocks=len(seen.layers), n_layers=seen.n_layers),
             f"Measured is the {own.measure} with the region '{own.region}', in the normalisation "
             f"'{own.normalisation}', and against nulls the {own.above_measure}.",
@@ -49,7 +49,7 @@ def sections_of_further_maps(study: OverlapStudy, analysis: OverlapAnalysis) -> 
             association_says(own.pooled, "over all pairs", own.measure),
             association_says(own.within, "inside relations", own.measure),
         )
-        found.append(Section(title, told, table=_by_layer(own, seen.layers)))
+        found.append(Section(title, sentences, table=_by_layer(own, seen.layers)))
     return found
 
 

@@ -54,7 +54,7 @@ class Photos:
         path_of: the sample of the path, and which kind of case it is; empty where there is none.
     """
 
-    told: str
+    why_none: str
     layer: int = 0
     measure: str = ""
     path_of: str = ""
@@ -190,9 +190,9 @@ def _overlap(study: OverlapStudy, analysis: OverlapAnalysis, figures: Mapping[st
     caption = "Mean over right and over wrong answers with bands of 95 %; dashed and dotted lines are the nulls."
     found = [Section("Does attention lie on the objects?", text, figures["overlap_by_answer"], caption)]
     if "lift" in figures:
-        told = ("How many times the null's mean the overlap is; one is no more than the null.",)
+        text = ("How many times the null's mean the overlap is; one is no more than the null.",)
         bands = "Bands are bootstraps of 95 %."
-        found.append(Section("How many times more than each null", told, figures["lift"], bands))
+        found.append(Section("How many times more than each null", text, figures["lift"], bands))
     return found
 
 
@@ -260,7 +260,7 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
 def _layers(analysis: OverlapAnalysis) -> tuple[str, ...]:
     """The paper's layers against the best."""
     if analysis.layers is None:
-        return ("Not compared. " + " ".join(line for line in analysis.told if "best layers" in line),)
+        return ("Not compared. " + " ".join(line for line in analysis.not_done if "best layers" in line),)
     return (
         "Inside relations, head mean. The best of many layers looks better than it is on the samples that chose it, so "
         "it is chosen on some samples and scored on others, over and over. An AUROC far below one half tells right "
@@ -275,7 +275,7 @@ def _partial(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Sectio
     """Overlap beside what else may tell right from wrong answers."""
     title = "Other things equal"
     if analysis.partial is None:
-        return Section(title, ("Not computed. " + " ".join(line for line in analysis.told if "beside" in line),))
+        return Section(title, ("Not computed. " + " ".join(line for line in analysis.not_done if "beside" in line),))
     text = (
         "Logistic regression of right answers on the overlap of the head mean, alone and beside other columns, layer "
         "by layer. The relation is among them: where relations differ both in how often they are answered rightly and "
@@ -290,7 +290,7 @@ def _photos(study: OverlapStudy, photos: Photos, figures: Mapping[str, Figure]) 
     """The gallery and the path."""
     title = "Telling samples"
     if "gallery" not in figures:
-        return [Section(title, (photos.told,))]
+        return [Section(title, (photos.why_none,))]
     paper = photos.layer in paper_layers(study.n_layers)
     named = "the first of the paper's layers that was measured" if paper else "the first layer that was measured"
     text = (
@@ -299,9 +299,9 @@ def _photos(study: OverlapStudy, photos: Photos, figures: Mapping[str, Figure]) 
     )
     found = [Section(title, text, figures["gallery"], "Attention of the head mean over the photo, all on one scale.")]
     if "path" in figures:
-        told = (f"{photos.path_of}. The file path.gif beside this page shows the same layer by layer.",)
+        text = (f"{photos.path_of}. The file path.gif beside this page shows the same layer by layer.",)
         caption = "The attention's centroid over the layers, and the share of the image's attention on each object."
-        found.append(Section("The path of attention in one photo", told, figures["path"], caption))
+        found.append(Section("The path of attention in one photo", text, figures["path"], caption))
     return found
 
 
@@ -318,7 +318,7 @@ def _tried(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
         f"{analysis.within.movable} of {len(study.samples)} samples can change their mark that way. Where few can, no "
         "p can be small.",
         *_not_told(study, analysis),
-        *analysis.told,
+        *analysis.not_done,
     )
 
 

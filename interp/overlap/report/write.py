@@ -187,7 +187,7 @@ def summary_of(
         "normalisation": analysis.normalisation,
         "accuracy": asdict(analysis.accuracy),
         "cautions": list(cautions),
-        "not_done": list(analysis.told),
+        "not_done": list(analysis.not_done),
         "strata_without_pairs": list(analysis.within.skipped),
         "paper_layers_against_best": None if layers is None else {
             name: getattr(layers, name) for name in _OF_LAYERS
@@ -310,7 +310,7 @@ def _look(vlm: HookedVLM, study: OverlapStudy, samples: Sequence[Sample], name: 
     Raises:
         InputError: it is not among the samples.
     """
-    from interp.study.asking import prepare_samples
+    from interp.study.prompter import prepare_samples
 
     sample = next((sample for sample in samples if sample.id == name), None)
     if sample is None:

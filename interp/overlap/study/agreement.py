@@ -21,7 +21,7 @@ def detector_agreement(study: OverlapStudy, *, iou: float = 0.5) -> pd.DataFrame
     Only samples whose objects have boxes of their own are compared, each as one photo.
 
     Args:
-        study: of a detector; one of ground truth has nothing to compare.
+        study: the study of a detector; one of ground truth has nothing to compare.
         iou: least intersection over union of a box and a true one that count as the same.
 
     Returns:

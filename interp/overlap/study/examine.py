@@ -39,18 +39,18 @@ class OverlapAnalysis:
     """What `examine_overlap` found for one measure, region and normalisation; layers are 0-based.
 
     Attributes:
-        measure, region, normalisation: of what.
+        measure, region, normalisation: what the numbers are of.
         accuracy: share of right answers, over all samples, with its Wilson interval.
         pooled: does it predict right answers, over all pairs of samples; arrays [layer head+1], the head mean last.
         within: the same over pairs inside one relation, so that what tells relations apart can not pass for overlap.
         layers: the paper's layers against the best, chosen on other samples; head mean, inside relations.
         partial: head mean beside confidence, the boxes' area and the relation, [layer].
-        above: of each null, the mean over samples of the measure less the null's, head mean, [layer], with a bootstrap
-            interval over groups; of mass where the measure has no null.
-        above_measure: of which measure `above` is.
+        above: the mean, for each null, over samples of the measure less the null's, head mean, [layer], with a
+            bootstrap interval over groups; of mass where the measure has no null.
+        above_measure: the measure that `above` is of.
         told: why a part is missing, in sentences.
-        maps: of which maps, such as `rows`.
-        seed: of draws and shuffles.
+        maps: the maps that were measured, such as `rows`.
+        seed: the seed of draws and shuffles.
         further: what the study's other maps say, by their names.
     """
 
@@ -64,7 +64,7 @@ class OverlapAnalysis:
     partial: PartialEffect | None
     above: dict[str, Interval]
     above_measure: str
-    told: tuple[str, ...]
+    not_done: tuple[str, ...]
     maps: str
     seed: int = 0
     further: dict[str, OverlapAnalysis] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class OverlapAnalysis:
             lines.append(_say_layers(self.layers, self.measure))
         for null, gain in self.above.items():
             lines.append(f"{self.above_measure} less that of {null}: {_say_range(gain)}")
-        lines += self.told
+        lines += self.not_done
         for maps, own in self.further.items():
             lines += [f"{maps}: {line}" for line in own.describe().splitlines()[1:]]
         return "\n".join(lines)
@@ -111,9 +111,10 @@ def examine_overlap(
     Args:
         study: what was measured.
         measure: which one.
-        region: of which boxes.
-        normalisation: of the attention; where other maps of the study do not have it, theirs is the first they have.
-        seed: of draws and shuffles.
+        region: the region whose boxes count.
+        normalisation: the normalisation of the attention; where other maps of the study do not have it, theirs is the
+            first they have.
+        seed: the seed of draws and shuffles.
         n_draws: how many of each.
 
     Example:
@@ -127,7 +128,7 @@ def examine_overlap(
     relation = relations_of(study.samples)
     groups = shared_groups(study.samples)
     draws: dict[str, Any] = {"groups": groups, "seed": seed, "n_draws": n_draws}
-    told: list[str] = []
+    not_done: list[str] = []
 
     def choose() -> LayerComparison:
         if study.maps == VISION:
@@ -154,11 +155,11 @@ def examine_overlap(
         accuracy=wilson(int(right.sum()), len(right)),
         pooled=association(scores, right, n_shuffles=n_draws, **draws),
         within=association(scores, right, strata=relation, n_shuffles=n_draws, **draws),
-        layers=_unless_refused(choose, "the best layers were not chosen", told),
-        partial=_unless_refused(adjust, "overlap was not held beside confidence, area and relation", told),
+        layers=_unless_refused(choose, "the best layers were not chosen", not_done),
+        partial=_unless_refused(adjust, "overlap was not held beside confidence, area and relation", not_done),
         above=_above(study, above_measure, region, normalisation, seed),
         above_measure=above_measure,
-        told=tuple(told),
+        not_done=tuple(not_done),
         maps=study.maps,
         seed=seed,
         further={maps: examine_further(own) for maps, own in study.further.items()},
@@ -196,12 +197,12 @@ def _above(study: OverlapStudy, measure: str, region: str, normalisation: str, s
     return found
 
 
-def _unless_refused(measure: Callable[[], Any], what: str, told: list[str]) -> Any:
+def _unless_refused(measure: Callable[[], Any], what: str, not_done: list[str]) -> Any:
     """What a measurement gives; where the data do not allow it, None, and the reason among what is told."""
     try:
         return measure()
     except InputError as error:
-        told.append(f"{what}: {error}.")
+        not_done.append(f"{what}: {error}.")
         return None
 
 

@@ -31,15 +31,15 @@ class OverlapRequest(Request):
     Attributes:
         detector: who looks for the objects: a detector, the name or weights of one, or `ground-truth` for the boxes of
             the samples themselves.
-        normalisations: of `interp.maps.trajectory.NORMALISATIONS`.
+        normalisations: some of `interp.maps.trajectory.NORMALISATIONS`.
         layers: 0-based, that are measured; all by default. The others are NaN.
-        nulls: of `interp.overlap.nulls.NULLS`; even attention is always there.
-        draws: of each null and sample.
+        nulls: some of `interp.overlap.nulls.NULLS`; even attention is always there.
+        draws: the number of draws of each null and sample.
         out: a folder that keeps what was measured, and in `boxes/` what was detected, so that a run that breaks off can
             be resumed; nothing is kept by default.
         batch: samples that share a pass.
         resume: go on with what lies in `out`.
-        seed: of the nulls.
+        seed: the seed of the nulls.
         prompt: prompt style, see `HookedVLM.prepare`.
         max_new_tokens: length of an answer at most.
         neutral_prompt: what the second pass of `relative` asks.

@@ -38,8 +38,8 @@ class OverlapStudy:
             NaN where undefined: without a box that the model saw, and in layers that were not measured.
         normalisations: names of the second axis.
         regions: names of the third axis.
-        n_layers: of the model.
-        n_heads: of the model, the mean not counted.
+        n_layers: the number of layers of the model.
+        n_heads: the number of heads of the model, the mean not counted.
         settings: model, data set, detector, nulls, seed, and all else that made this.
         maps: what was measured: `rows`, the language model's; for others see `of`.
         further: the same study of other maps, by their names.
@@ -127,8 +127,8 @@ class OverlapStudy:
 
         Args:
             null: one of the study's, or `even`.
-            region: of which boxes.
-            normalisation: of the attention.
+            region: the region whose boxes count.
+            normalisation: the normalisation of the attention.
 
         Raises:
             InputError: the null, region or normalisation is not here, or the region is a difference.
@@ -178,8 +178,8 @@ class OverlapStudy:
         shape = (len(self), len(normalisations), len(regions), len(layers), self.n_heads + 1)
         sample, kind, region, layer, head = (axis.ravel() for axis in np.indices(shape, dtype=np.int32))
         head[head == self.n_heads] = HEAD_MEAN
-        told = self.samples[["id", "relation", "group", "right", "confidence", "found"]].iloc[sample]
-        told = told.rename(columns={"id": "sample"})
+        about = self.samples[["id", "relation", "group", "right", "confidence", "found"]].iloc[sample]
+        about = about.rename(columns={"id": "sample"})
         columns: dict[str, Any] = {
             "normalisation": np.array(normalisations, dtype=object)[kind],
             "region": np.array(regions, dtype=object)[region],
@@ -193,7 +193,7 @@ class OverlapStudy:
                 for row, norm in zip(wanted, normalisations, strict=True)
             ]
             columns[name] = np.stack(parts, axis=1).ravel()
-        return pd.concat([told.reset_index(drop=True), pd.DataFrame(columns)], axis=1)
+        return pd.concat([about.reset_index(drop=True), pd.DataFrame(columns)], axis=1)
 
 
 def read_overlap_study(folder: str | Path, *, partial: bool = False) -> OverlapStudy:
@@ -264,5 +264,5 @@ def _coverage_of(name: str, samples: pd.DataFrame) -> dict[str, Any]:
     counts = {kind: int((samples["found"] == kind).sum()) for kind in reversed(FOUND)}
     complete = int(samples["complete"].sum())
     share = wilson(complete, len(samples))
-    told = {"relation": name, "n": len(samples), **counts, "complete": complete}
-    return {**told, "share": share.estimate, "low": share.low, "high": share.high}
+    counted = {"relation": name, "n": len(samples), **counts, "complete": complete}
+    return {**counted, "share": share.estimate, "low": share.low, "high": share.high}

@@ -13,11 +13,11 @@ from interp.detect.loading import loaded
 from interp.errors import InputError
 from interp.objects.detector import GROUND_TRUTH
 from interp.overlap.nulls import REGIONS, BoxPool
-from interp.overlap.study.measuring import Measuring
+from interp.overlap.study.measurement import OverlapMeasurement
 from interp.overlap.study.request import OverlapRequest
 from interp.overlap.study.roles import Roles, digest, find_roles, has_boxes
 from interp.overlap.study.vision import tower_settings
-from interp.study.asking import Asking
+from interp.study.prompter import Prompter
 from interp.study.requests import takes
 from interp.study.sample_checks import check_prompts
 from interp.zoo import EMBEDDED
@@ -68,7 +68,7 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
     from interp.overlap.study.result import as_study
     from interp.store.folder import plain
     from interp.store.guard import refuse_begun
-    from interp.study.asking import prepare_samples
+    from interp.study.prompter import prepare_samples
     from interp.study.run import run_study, with_runs
 
     run = run_record()
@@ -87,12 +87,12 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
     looking = loaded(request.detector)
     roles = find_roles(samples, detector=looking, batch=batch, cache=_cache(looking, out), progress=progress)
     neutral = request.neutral_prompt if "relative" in normalisations else None
-    asking = Asking(vlm, prompt, request.max_new_tokens, neutral)
-    sinks = find_sinks(asking, samples, batch) if "no-sinks" in normalisations else None
+    prompter = Prompter(vlm, prompt, request.max_new_tokens, neutral)
+    sinks = find_sinks(prompter, samples, batch) if "no-sinks" in normalisations else None
     compared = not hasattr(looking, "for_sample") and has_boxes(samples)
     truth = find_roles(samples, GROUND_TRUTH, progress=False) if compared else None
-    work = Measuring(
-        asking=asking,
+    work = OverlapMeasurement(
+        prompter=prompter,
         places={sample.id: place for place, sample in enumerate(samples)},
         roles=roles,
         pool=_pool(samples, roles) if "shuffled" in request.nulls else None,
@@ -123,14 +123,14 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
     return as_study(table, plain(settings if out is None else with_runs(settings, out)))
 
 
-def find_sinks(asking: Asking, samples: Sequence[Sample], batch: int) -> np.ndarray:
+def find_sinks(prompter: Prompter, samples: Sequence[Sample], batch: int) -> np.ndarray:
     """Which image tokens draw attention in nearly every one of up to `PILOT` photos of a study, bool [token]."""
     from interp.maps.sinks import mass_sinks
 
     chosen = np.unique(np.linspace(0, len(samples) - 1, PILOT).round().astype(int)).tolist()
     weights = []
     for start in range(0, len(chosen), batch):
-        _, rows, _ = asking.answers([samples[place] for place in chosen[start : start + batch]])
+        _, rows, _ = prompter.answers([samples[place] for place in chosen[start : start + batch]])
         weights += [row.pattern[:, :, 0][..., row.layout.image_positions] for row in rows]
     return mass_sinks(weights)
 

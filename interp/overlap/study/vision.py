@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.maps.fed import Fed, feed_tokens
+from interp.maps.tower_attention import TowerAttention, tower_attention
 from interp.maps.vision import two_stage
 from interp.objects.sample import ROLES
 from interp.overlap.map_measures import measure_maps
@@ -47,7 +47,7 @@ def tower_settings(vlm: HookedVLM, inputs: VLMInputs) -> dict[str, dict[str, Any
         ModelError: what the tower attends over is not the patches that its family says.
     """
     vlm.require("vision")
-    (fed,) = feed_tokens(vlm, inputs, through=1)
+    (fed,) = tower_attention(vlm, inputs, through=1)
     depth, heads = fed.attention.shape[:2]
     tower = {"n_layers": len(vlm.vision.blocks), "n_heads": heads, "layers": list(range(depth))}
     return {TWO_STAGE: {"through": depth}, VISION: {**tower, "normalisations": ["image"]}}
@@ -92,7 +92,7 @@ class PatchMaps:
 
 
 def patch_maps(
-    fed: Fed,
+    fed: TowerAttention,
     rows: Mapping[str, np.ndarray],
     *,
     visible_keys: int,
@@ -104,7 +104,7 @@ def patch_maps(
         fed: what the tower did with it.
         rows: the maps of the language model's rows by normalisation, [layer head+1 token] each.
         visible_keys: how many positions the rows see, for `keys`.
-        also: of `ALSO`.
+        also: some of `ALSO`.
     """
     made = {}
     if TWO_STAGE in also:

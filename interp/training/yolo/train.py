@@ -39,7 +39,7 @@ def train(*, folder: Path, steps: int = STEPS, seed: int = 0, device: str = "cpu
     Args:
         folder: where the two files go; made where it does not exist.
         steps: optimiser steps of 32 scenes each.
-        seed: of the scenes and of the initial weights.
+        seed: the seed of the scenes and of the initial weights.
         device: torch device to train on.
 
     Returns:

@@ -42,7 +42,7 @@ def build_tiny(name: str, *, seed: int = 0) -> tuple[Any, Any]:
 
     Args:
         name: one of `TINY`.
-        seed: of the weights.
+        seed: the seed of the weights.
 
     Raises:
         ModelError: there is none of that name.

@@ -14,7 +14,7 @@ from truth import Truth
 from adaptvis.demo.change import choice_of, measure_change
 from adaptvis.demo.demo import run_demo, summarise_demo, write
 from adaptvis.demo.figures import best_layer, telling_flip
-from adaptvis.demo.looking import look
+from adaptvis.demo.scene_attention import look
 from adaptvis.demo.words import dose_table, lead, sections, tell
 from adaptvis.evaluation.evaluation import evaluate
 from adaptvis.report.columns import FILES, KEYS
@@ -40,7 +40,7 @@ from interp.model.record import record
 from interp.report.numbers import percent
 from interp.stats.intervals import wilson
 from interp.store.folder import OutputFolder
-from interp.study.asking import prepare_samples
+from interp.study.prompter import prepare_samples
 
 ALPHAS = (0.0, 0.5, 4.0)
 FIGURES = {"dose_response", "share_by_layer", "overlap_by_layer", "heatmaps"}

@@ -8,7 +8,7 @@ import pytest
 import tiny
 from truth import Truth
 
-from adaptvis.demo.looking import look
+from adaptvis.demo.scene_attention import look
 from adaptvis.evaluation.evaluation import evaluate, summarise
 from adaptvis.evaluation.selection import choose_adaptvis, choose_scaling
 from adaptvis.policy.policies import AdaptVis, Baseline, ScalingVis

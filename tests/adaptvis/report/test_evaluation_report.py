@@ -19,7 +19,7 @@ from adaptvis.paper.splits import official_split
 from adaptvis.policy.policies import AdaptVis
 from adaptvis.report.columns import FILES
 from adaptvis.report.figures import draw_telling
-from adaptvis.report.measured import frequent, measure_evaluation
+from adaptvis.report.measures import frequent, measure_evaluation
 from adaptvis.report.tables import main_table
 from adaptvis.report.write import write_evaluation
 from interp.answers.comparison import compare

@@ -7,7 +7,7 @@ import pytest
 from made_up_evaluation import made_up_evaluation
 
 from adaptvis.policy.policies import AdaptVis, ScalingVis
-from adaptvis.report.measured import measure_evaluation
+from adaptvis.report.measures import measure_evaluation
 from adaptvis.report.tables import branch_table, gain_table, readable, relation_table
 from interp.report.numbers import percent
 from interp.stats.intervals import wilson

@@ -11,7 +11,7 @@ from interp.datasets.benchmarks.prompts import in_papers_words
 from interp.datasets.benchmarks.vsr import objects_told
 from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
-from interp.study.asking import prepare_samples
+from interp.study.prompter import prepare_samples
 
 ROW = {
     "image": "000000000009.jpg",

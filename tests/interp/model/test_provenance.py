@@ -20,7 +20,7 @@ from interp.model.record import record
 from interp.overlap.study.result import read_overlap_study
 from interp.overlap.study.run import study_overlap
 from interp.report.page import render_report
-from interp.store.folder import told
+from interp.store.folder import in_words
 from interp.zoo import embedded_path
 
 
@@ -226,7 +226,7 @@ def test_the_page_and_the_summary_of_a_photo_say_what_made_them(tmp_path):
 def test_a_report_shows_every_setting_in_words(vlm):
     settings = {**record(vlm), "resumed": [{"begun": "2026-01-02", "command": "<b>again</b>"}]}
     page = render_report("a title", "a lead", [], settings)
-    for name, text in told(settings).items():
+    for name, text in in_words(settings).items():
         assert f"<dt>{name}</dt>" in page and "{" not in text
     assert settings["weights"]["sha256"] in page and "self_check</dt><dd>yes" in page
     assert "&lt;b&gt;again&lt;/b&gt;" in page and "<b>again" not in page

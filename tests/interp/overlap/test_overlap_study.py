@@ -13,7 +13,7 @@ from interp.overlap.measures import MAP_MEASURES, MEASURES
 from interp.overlap.nulls import NULL_MEASURES, NULLS, REGIONS, BoxPool, moved_boxes
 from interp.overlap.overlap import overlap
 from interp.overlap.study.examine import examine_overlap
-from interp.overlap.study.measuring import _judged
+from interp.overlap.study.measurement import _judged
 from interp.planted import llava as planted
 from interp.planted.llava import planted_scenes
 

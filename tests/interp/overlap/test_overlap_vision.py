@@ -11,7 +11,7 @@ from vision_oracles import attending, eager_patterns, naive_rollout, naive_token
 
 from interp.errors import InputError, ModelError, RefusedError
 from interp.image.boxes import Box
-from interp.maps.fed import feed_tokens
+from interp.maps.tower_attention import tower_attention
 from interp.maps.tower_patches import patches_of
 from interp.maps.trajectory import normalise
 from interp.maps.vision import feature_depth, rollout
@@ -25,7 +25,7 @@ from interp.overlap.study.result import read_overlap_study
 from interp.overlap.study.run import study_overlap
 from interp.overlap.study.vision import ALSO, patch_maps
 from interp.proof.samples import noise
-from interp.study.asking import prepare_samples
+from interp.study.prompter import prepare_samples
 from interp.zoo.tiny import build_tiny
 
 BOXES = (Box("mug", (20, 30, 90, 100)), Box("table", (110, 20, 180, 120)))
@@ -127,7 +127,7 @@ def test_where_no_patch_sees_another_two_stages_are_the_rows_and_the_tower_looks
 
 def test_a_head_without_weight_on_the_image_is_undefined_through_the_tower_too():
     vlm = tiny("tiny-llava")
-    (fed,) = feed_tokens(vlm, prepare_samples(vlm, samples(1), "paper"))
+    (fed,) = tower_attention(vlm, prepare_samples(vlm, samples(1), "paper"))
     maps = np.random.default_rng(0).random((2, 3, len(fed.rolled.weights)), dtype=np.float32)
     maps[1, 2] = np.nan
     seen = patch_maps(fed, {"image": maps}, visible_keys=40, also=("two-stage",))["two-stage"]
@@ -199,7 +199,7 @@ def test_further_maps_are_examined_each_by_its_own_layers():
         alone = examine_overlap(whole.of(maps), measure="mass", n_draws=50)
         assert own.maps == maps and np.array_equal(own.within.auroc, alone.within.auroc, equal_nan=True)
     tower = found.further["vision"]
-    assert tower.layers is None and "names no layers of the vision tower" in " ".join(tower.told)
+    assert tower.layers is None and "names no layers of the vision tower" in " ".join(tower.not_done)
     assert "\nvision: mass (union, image, head mean) inside relations: AUROC" in found.describe()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.maps.fed import feed_tokens
+from interp.maps.tower_attention import tower_attention
 from interp.maps.trajectory import trajectory
 from interp.objects.sample import ROLES
 from interp.overlap.measures import MAP_MEASURES, MEASURES
@@ -25,11 +25,11 @@ from interp.overlap.nulls import (
 from interp.overlap.overlap import overlap
 from interp.overlap.study.roles import Roles, as_text
 from interp.overlap.study.vision import TWO_STAGE, patch_maps
-from interp.study.asking import Asking
+from interp.study.prompter import Prompter
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
-    from interp.maps.fed import Fed
+    from interp.maps.tower_attention import TowerAttention
     from interp.maps.trajectory import Trajectory
     from interp.model.generation import GeneratedAttention, Generation
     from interp.objects.sample import Sample
@@ -39,10 +39,10 @@ UNION, CONTRAST = (REGIONS.index(name) for name in ("union", "first minus second
 
 
 @dataclass(frozen=True, eq=False)
-class Measuring:
+class OverlapMeasurement:
     """What a study calls with each batch of samples."""
 
-    asking: Asking
+    prompter: Prompter
     places: dict[str, int]
     roles: list[Roles]
     pool: BoxPool | None
@@ -64,21 +64,31 @@ class Measuring:
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
         """One row for each sample of a batch."""
-        answer, rows, inputs = self.asking.answers(samples)
+        answer, attention, inputs = self.prompter.answers(samples)
         neutral: Sequence[np.ndarray | None] = [None] * len(samples)
-        if self.asking.neutral_prompt:
-            neutral = self.asking.neutral(samples)
-        fed: Sequence[Fed | None] = [None] * len(samples)
+        if self.prompter.neutral_prompt:
+            neutral = self.prompter.neutral(samples)
+        fed: Sequence[TowerAttention | None] = [None] * len(samples)
         if self.also:
-            fed = feed_tokens(self.asking.vlm, inputs, through=None if TWO_STAGE in self.also else 1)
-        told = _judged(samples, answer)
+            fed = tower_attention(self.prompter.vlm, inputs, through=None if TWO_STAGE in self.also else 1)
+        judged = _judged(samples, answer)
         return [
-            [{**told[place], **self._measured(sample, rows[place], inputs.grids[place], neutral[place], fed[place])}]
+            [
+                {
+                    **judged[place],
+                    **self._measured(sample, attention[place], inputs.grids[place], neutral[place], fed[place]),
+                }
+            ]
             for place, sample in enumerate(samples)
         ]
 
     def _measured(
-        self, sample: Sample, row: GeneratedAttention, grid: ImageGrid, neutral: np.ndarray | None, fed: Fed | None
+        self,
+        sample: Sample,
+        row: GeneratedAttention,
+        grid: ImageGrid,
+        neutral: np.ndarray | None,
+        fed: TowerAttention | None,
     ) -> dict[str, Any]:
         """What was found in one sample, and how the attention agrees with it."""
         place = self.places[sample.id]
@@ -98,17 +108,17 @@ class Measuring:
         arrays |= {name: found.map_measures[name][..., 0] for name in MAP_MEASURES}
         arrays |= {null_column(name, "even"): found.even[name][..., 0] for name in MEASURES}
         arrays |= self._nulls(place, maps, grid)
-        told = _found_columns(roles, found, grid)
-        whole = told["complete"] and told["visible"]
+        found_columns = _found_columns(roles, found, grid)
+        whole = found_columns["complete"] and found_columns["visible"]
         columns = self._flat(arrays, roles, whole=whole)
         if fed is not None:
-            rows = {name: own for name, (own, _) in zip(self.normalisations, maps, strict=True)}
-            further = patch_maps(fed, rows, visible_keys=int(looked.visible_keys[0]), also=self.also)
+            by_normalisation = {name: own for name, (own, _) in zip(self.normalisations, maps, strict=True)}
+            further = patch_maps(fed, by_normalisation, visible_keys=int(looked.visible_keys[0]), also=self.also)
             for name, seen in further.items():
                 own = seen.measured(roles.boxes) | self._nulls(place, [(one, None) for one in seen.maps], seen.grid)
                 columns |= {f"{name}_{array}": values for array, values in self._flat(own, roles, whole=whole).items()}
         truth = {} if self.truth is None else {"true_boxes": as_text(self.truth[place])}
-        return {**told, **truth, **columns}
+        return {**found_columns, **truth, **columns}
 
     def _flat(self, arrays: dict[str, np.ndarray], roles: Roles, *, whole: bool) -> dict[str, np.ndarray]:
         """Arrays as columns hold them: all objects together need boxes of all, and a difference two sets of boxes."""

@@ -52,7 +52,7 @@ SHORT = {
 
 @fits_a_cell(table="metrics")
 @dataclass(frozen=True, eq=False)
-class Measured:
+class EvaluationMeasures:
     """What an evaluation comes to, besides its summary; a table is empty where it does not apply.
 
     Attributes:
@@ -89,7 +89,7 @@ def measure_evaluation(
     model: str = "",
     pairs: Sequence[tuple[str, str]] | None = None,
     seed: int = 0,
-) -> Measured:
+) -> EvaluationMeasures:
     """Measure all that the answers allow; what they do not is left empty, with the reason.
 
     Args:
@@ -121,7 +121,7 @@ def measure_evaluation(
 
     groups = attempt("groups", lambda: _each(evaluation, by_scorer))
     yes_no = attempt("yes_no", lambda: _each(evaluation, lambda rows: _yes_no(rows, seed)))
-    found = Measured(
+    found = EvaluationMeasures(
         metrics=_metrics(evaluation, seed),
         groups=groups,
         yes_no=yes_no,
@@ -300,15 +300,15 @@ def _others(name: str, groups: pd.DataFrame, yes_no: pd.DataFrame) -> dict[str, 
 def _tried(evaluation: Evaluation) -> dict[str, Any]:
     """How much was tried, and how much of it differs from the untouched run on the reported samples."""
     settings, n = evaluation.settings, len(evaluation.settings)
-    told: dict[str, Any] = {"settings": n, "below_5_percent_by_chance": 0.05 * n}
+    counts: dict[str, Any] = {"settings": n, "below_5_percent_by_chance": 0.05 * n}
     for name, column in (("uncorrected", "p"), ("holm", "p_holm"), ("benjamini_hochberg", "p_bh")):
-        told[f"below_5_percent_{name}"] = int((settings[column] < 0.05).sum()) if n else 0
+        counts[f"below_5_percent_{name}"] = int((settings[column] < 0.05).sum()) if n else 0
     table, policy = evaluation.validation, evaluation.policies.get("adaptvis")
     if table is not None:
-        told["settings_on_validation"] = int((table["setting"].unique() != UNTOUCHED).sum())
+        counts["settings_on_validation"] = int((table["setting"].unique() != UNTOUCHED).sum())
         if isinstance(policy, AdaptVis):
             rows = rows_under(table, layers=spell(policy.layers), heads=spell(policy.heads))
             alphas, base = rows["alpha"].unique(), table[table["setting"] == UNTOUCHED]
             tried = len(thresholds_of(confidence_of(base, policy.confidence).to_numpy(dtype=float), 20))
-            told["adaptvis_settings_on_validation"] = int((alphas <= 1).sum() * (alphas >= 1).sum() * tried)
-    return told
+            counts["adaptvis_settings_on_validation"] = int((alphas <= 1).sum() * (alphas >= 1).sum() * tried)
+    return counts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from interp.maps.trajectory import Trajectory, trajectory
 from interp.overlap.overlap import Overlap, overlap
 from interp.reprs import fits_a_cell
-from interp.study.asking import Asking, batches
+from interp.study.prompter import Prompter, batches
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @fits_a_cell()
 @dataclass(frozen=True, eq=False)
-class Looked:
+class SceneAttention:
     """Where the model looked in one scene: its trajectory, the boxes that were found, and how these agree."""
 
     sample: Sample
@@ -37,19 +37,19 @@ class Looked:
 
 def look(
     vlm: HookedVLM, samples: Sequence[Sample], detector: Detector, *, prompt: str, batch: int = 16
-) -> list[Looked]:
+) -> list[SceneAttention]:
     """Capture the last prompt row of every sample, all layers and heads, and compare it with the detector's boxes."""
     from tqdm import tqdm
 
     from interp.detect.batching import find_many
 
-    found, asking = find_many(samples, detector, batch=batch), Asking(vlm, prompt, max_new_tokens=1)
-    looked: dict[int, Looked] = {}
+    found, prompter = find_many(samples, detector, batch=batch), Prompter(vlm, prompt, max_new_tokens=1)
+    looked: dict[int, SceneAttention] = {}
     for places in tqdm(list(batches(samples, batch)), desc="attention", unit="batch"):
-        _, rows, inputs = asking.answers([samples[place] for place in places])
+        _, rows, inputs = prompter.answers([samples[place] for place in places])
         for place, row, grid, image in zip(places, rows, inputs.grids, inputs.images, strict=True):
             sample, boxes = samples[place], found[place].boxes
             measured = trajectory(row.pattern[:, :, 0], row.layout, grid, sample_id=sample.id)
             agreed = overlap(measured, grid, boxes)
-            looked[place] = Looked(sample, image, grid, measured, boxes, agreed, found[place].missing)
+            looked[place] = SceneAttention(sample, image, grid, measured, boxes, agreed, found[place].missing)
     return [looked[place] for place in range(len(samples))]

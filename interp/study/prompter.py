@@ -1,4 +1,4 @@
-"""Asking: samples put to a model in batches."""
+"""Prompter: samples put to a model in batches, and what it answers and attends to."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def refuse_equal_ids(samples: Sequence[Sample]) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Asking:
+class Prompter:
     """How samples are asked."""
 
     vlm: HookedVLM

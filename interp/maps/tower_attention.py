@@ -1,4 +1,4 @@
-"""Maps fed through the tower: attention over image tokens as attention over the patches that feed them."""
+"""Tower attention: what the vision tower did with a photo, and which of its patches feed each image token."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 @fits_a_cell()
 @dataclass(frozen=True, eq=False)
-class Fed:
+class TowerAttention:
     """What the vision tower did with one photo.
 
     Attributes:
         rolled: which patches feed each image token.
-        attention: of the patches that image tokens are made of, mean over image tokens, as the softmax gave it: float32
-            [layer head patch], of the blocks before what the projector reads.
+        attention: the attention of the patches that image tokens are made of, mean over image tokens, as the softmax
+            gave it: float32 [layer head patch], of the blocks before what the projector reads.
 
     Example:
-        >>> (fed,) = feed_tokens(vlm, vlm.prepare("photo.jpg", "Where is the mug?"))
+        >>> (fed,) = tower_attention(vlm, vlm.prepare("photo.jpg", "Where is the mug?"))
         >>> fed.attention.shape, fed.rolled.weights.shape
         ((23, 16, 576), (576, 576))
     """
@@ -40,12 +40,12 @@ class Fed:
     attention: Float[np.ndarray, "layer head patch"]
 
 
-def feed_tokens(vlm: HookedVLM, inputs: VLMInputs, *, through: int | None = None) -> list[Fed]:
+def tower_attention(vlm: HookedVLM, inputs: VLMInputs, *, through: int | None = None) -> list[TowerAttention]:
     """Roll-out and attention of the vision tower for each photo of a batch, from one run of the tower each.
 
     Args:
         vlm: the model.
-        inputs: from `prepare`. The language model does not run.
+        inputs: what `prepare` gave. The language model does not run.
         through: how many blocks the roll-out goes through, see `rollout`.
 
     Raises:
@@ -65,7 +65,7 @@ def feed_tokens(vlm: HookedVLM, inputs: VLMInputs, *, through: int | None = None
     names = [f"vision.blocks.{layer}.attn.hook_pattern" for layer in range(depth)]
     with vlm.hooks([(names, RowHook(visit, "all", reads_only=True))]):
         rolled = rollout(vlm, inputs, through=through)
-    return [Fed(one, np.stack(seen[place * depth :][:depth])) for place, one in enumerate(rolled)]
+    return [TowerAttention(one, np.stack(seen[place * depth :][:depth])) for place, one in enumerate(rolled)]
 
 
 def _of_tokens(pattern: Tensor, patches: Patches) -> Float[np.ndarray, "head patch"]:
