@@ -116,6 +116,18 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
+def floats(text: str) -> tuple[float, ...]:
+    """Read a list of numbers that need not be whole: `0,0.5,1.5`.
+
+    Raises:
+        InputError: anything else.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{text!r} is no list of numbers: write 0,0.5,1.5") from None
+
+
 def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
     """Parse, run the chosen command, and turn our errors into one line and exit code 2."""
     options = parser.parse_args(arguments)

@@ -7,12 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from adaptvis.commands.options import TAKES, add_policy_numbers, given_numbers, given_places, note_caveats
-from interp.cli import add_model_options, load, note_random_weights
+from interp.cli import add_model_options, load, names, note_random_weights
 from interp.errors import InputError
 
 if TYPE_CHECKING:
     from adaptvis.policy.policies import Policy
-
 
 ANSWER = """Answer a question about a photo under a policy, beside the model's untouched answer.
 
@@ -63,13 +62,12 @@ def answer_command(options: argparse.Namespace) -> int:
     folder = None if options.out is None else OutputFolder(options.out)
     note_random_weights(options.model)
     vlm = load(options)
-    listed = () if options.options is None else tuple(part.strip() for part in options.options.split(","))
     found = answer(
         vlm,
         image,
         options.question,
         policy,
-        options=listed,
+        options=names(options.options or ""),
         prompt=options.prompt,
         max_new_tokens=options.max_new_tokens,
         keep_untouched=True,

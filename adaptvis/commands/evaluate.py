@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from adaptvis.commands.options import NUMBERS, TAKES, add_policy_numbers, given_numbers, given_places, note_caveats
-from interp.cli import add_model_options, load, note_random_weights
+from interp.cli import add_model_options, floats, load, names, note_random_weights
 from interp.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 PRESET = ("alpha", "alpha_unsure", "alpha_sure", "threshold")
 """Those that `--preset` decides; `--select` decides all."""
-
 
 EVALUATE = """Evaluate policies on a data set: accuracy by relation, pairs and sets, confidence, calibration, and every
 setting against the baseline with paired tests, as tables, figures and a report.
@@ -105,45 +104,40 @@ def request_of(options: argparse.Namespace) -> BenchmarkRequest:
         settings=_settings(options),
         how=options.split,
         select=options.select or False,
-        alphas=PAPER_ALPHAS if options.alphas is None else _floats(options.alphas),
+        alphas=PAPER_ALPHAS if options.alphas is None else floats(options.alphas),
         ablations=not options.quick,
     )
 
 
 def _policies(options: argparse.Namespace) -> tuple[str, ...]:
-    """The names of the policies."""
-    return tuple(part.strip() for part in options.policy.split(","))
+    """The names of the policies; refuses a list of none."""
+    chosen = names(options.policy)
+    if not chosen:
+        raise InputError("--policy names none: write baseline,scaling,adaptvis, or leave it out")
+    return chosen
 
 
 def _settings(options: argparse.Namespace) -> Settings:
     """The policies' numbers; refuses those that no policy takes, or that something else decides."""
     from adaptvis.evaluation.settings import Settings
 
-    names = _policies(options)
+    policies = _policies(options)
     given = given_numbers(options)
-    taken = {name for policy in names for name in TAKES.get(policy, ())}
+    taken = {name for policy in policies for name in TAKES.get(policy, ())}
     _refuse(set(given) - taken, f"no policy of {options.policy} takes")
     decided = set(NUMBERS) if options.select else set(PRESET) if options.preset else set()
     _refuse(set(given) & decided, "--select or --preset decides")
     where = given_places(options)
     settings = Settings(**given, **where)
-    for name in names:
+    for name in policies:
         settings.policy(name)
-    if where and not any(TAKES.get(name) for name in names):
+    if where and not any(TAKES.get(name) for name in policies):
         raise InputError(f"no policy of {options.policy} scales attention: leave --{' and --'.join(where)} out")
     return settings
 
 
-def _refuse(names: set[str], why: str) -> None:
+def _refuse(ignored: set[str], why: str) -> None:
     """Refuse options that would be ignored."""
-    if names:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
+    if ignored:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(ignored))
         raise InputError(f"{why} {flags}: leave it out")
-
-
-def _floats(text: str) -> tuple[float, ...]:
-    """Read numbers: `0,0.5,1.5`."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"{text!r} is no list of numbers: write 0,0.5,1.5") from None

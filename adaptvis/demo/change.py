@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
 
-
 COMMONEST = 5  # words that name no option
 
 
@@ -110,8 +109,7 @@ class WrongAnswers:
         numbers: dict[str, Any] = {"answers": self.n, "wrong": self.wrong}
         for name in ("named_another", "named_none"):
             count = getattr(self, name)
-            found = wilson(count, self.n)
-            numbers[name] = {"count": count, "share": found.estimate, "low": found.low, "high": found.high}
+            numbers[name] = {"count": count, **wilson(count, self.n).cells("share")}
         return {**numbers, "words_that_name_none": self.words}
 
 

@@ -13,7 +13,6 @@ from interp.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-
 MEASURES = {
     "probability": "largest probability over the whole vocabulary (the paper's)",
     "options": "probability of the likeliest option's first token among those of all options",

@@ -192,8 +192,7 @@ def _metrics(evaluation: Evaluation, seed: int) -> pd.DataFrame:
 def _gain(before: pd.DataFrame, after: pd.DataFrame, column: str, seed: int) -> dict[str, float]:
     """The difference to the untouched answers as cells of a row."""
     found = compare(before, after, column=column, seed=seed)
-    ends = {"value": found.difference.estimate, "low": found.difference.low, "high": found.difference.high}
-    return {**ends, "n": found.n, "p": found.p_value}
+    return {**found.difference.cells("value"), "n": found.n, "p": found.p_value}
 
 
 def _yes_no(rows: pd.DataFrame, seed: int) -> pd.DataFrame:

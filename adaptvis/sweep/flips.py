@@ -58,8 +58,7 @@ class Flips:
         rows = []
         for (kind, layer), own in self.windows.groupby(["kind", "layer"], sort=False):
             found = wilson(int(own["same"].sum()), len(own))
-            shares = {"share": found.estimate, "low": found.low, "high": found.high}
-            rows.append({"kind": kind, "layer": layer, "n": len(own), **shares})
+            rows.append({"kind": kind, "layer": layer, "n": len(own), **found.cells("share")})
         return pd.DataFrame(rows)
 
     def of(self, kind: str) -> Interval:

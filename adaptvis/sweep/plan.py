@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
     from interp.prompt.inputs import VLMInputs
 
-
 PAPER_ALPHAS = tuple(sorted({*SCALING_ALPHAS, 1.0}))
 """The alphas that the authors list for LLaVA-1.5, and the untouched 1."""
-
 
 UNTOUCHED = str(Untouched())
 """The setting of the rows of the model as it is, which every sweep has."""

@@ -93,7 +93,6 @@ prints it, and `python -m interp selfcheck MODEL` proves a checkpoint of your ow
 
 """
 
-
 VERSIONS = """
 ## Versions
 

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 SUMMARY = "summary.json"
 
-
 BEST_BY = "lift"
 """The measure that names the best layer of a photo."""
 

@@ -18,7 +18,6 @@ from interp.stats.intervals import Interval, bootstrap, wilson
 if TYPE_CHECKING:
     import pandas as pd
 
-
 CONFIDENCES = (
     "accuracy",
     "confidence",
@@ -116,7 +115,7 @@ def reliability(
     for own in (of == place for place in np.unique(of)):
         share = wilson(int(right[own].sum()), int(own.sum()), level)
         ends = {"from": sure[own].min(), "to": sure[own].max(), "n": int(own.sum()), "confidence": sure[own].mean()}
-        rows.append({**ends, "accuracy": share.estimate, "low": share.low, "high": share.high})
+        rows.append({**ends, **share.cells("accuracy")})
     return pd.DataFrame(rows)
 
 
@@ -149,8 +148,7 @@ def confidence_by_relation(
     """
     import pandas as pd
 
-    require(table, "relation")
-    sure, right = _confidence(table, confidence, column)
+    sure, right = _confidence(table, confidence, column, "relation")
     gold = table["gold_probability"].to_numpy(dtype=np.float64) if "gold_probability" in table else None
     rows: list[dict[str, object]] = []
     for relation in (ALL, *dict.fromkeys(table["relation"])):
@@ -161,8 +159,7 @@ def confidence_by_relation(
             parts.append(gold[here & np.isfinite(gold)])
         means = [(len(part), _mean(part, seed=seed, n=n, level=level)) for part in parts]
         for name, (count, found) in zip(CONFIDENCES, [(int(here.sum()), share), *means], strict=False):
-            ends = {"value": found.estimate, "low": found.low, "high": found.high}
-            rows.append({"relation": relation, "measure": name, "n": count, **ends})
+            rows.append({"relation": relation, "measure": name, "n": count, **found.cells("value")})
     return pd.DataFrame(rows)
 
 
@@ -196,8 +193,7 @@ def familiar_against_unfamiliar(
     """
     import pandas as pd
 
-    require(table, "relation")
-    sure, right = _confidence(table, confidence, column)
+    sure, right = _confidence(table, confidence, column, "relation")
     known = table["relation"].isin(list(familiar)).to_numpy(dtype=bool)
     if known.all() or not known.any():
         raise InputError(
@@ -209,8 +205,7 @@ def familiar_against_unfamiliar(
         gap = bootstrap(np.stack([values, known], axis=1).astype(float), _gap, seed=seed, n=n, level=level)
         means = {"familiar": values[known].mean(), "unfamiliar": values[~known].mean()}
         counts = {"n_familiar": int(known.sum()), "n_unfamiliar": int((~known).sum())}
-        ends = {"difference": float(gap.estimate), "low": float(gap.low), "high": float(gap.high)}
-        rows.append({"measure": name, **counts, **means, **ends})
+        rows.append({"measure": name, **counts, **means, **gap.cells("difference")})
     return pd.DataFrame(rows)
 
 
@@ -237,14 +232,13 @@ def branch_fractions(table: pd.DataFrame, *, by: str | None = None, level: float
         for branch, count in own["branch"].value_counts().items():
             share = wilson(int(count), len(own), level)
             right = float(own.loc[own["branch"] == branch, "correct"].mean())
-            ends = {"n": int(count), "share": share.estimate, "low": share.low, "high": share.high}
-            rows.append({**name, "branch": branch, **ends, "accuracy": right})
+            rows.append({**name, "branch": branch, "n": int(count), **share.cells("share"), "accuracy": right})
     return pd.DataFrame(rows)
 
 
-def _confidence(table: pd.DataFrame, name: str, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence as float64 [sample] and whether the answer is right, bool [sample]."""
-    require(table, name, column)
+def _confidence(table: pd.DataFrame, name: str, column: str, *others: str) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence as float64 [sample] and whether the answer is right, bool [sample]; refuses a table without others."""
+    require(table, *others, name, column)
     sure = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = int((~((sure >= 0) & (sure <= 1))).sum())
     if wrong:

@@ -119,14 +119,11 @@ def compare_grid(
 
 def _cells(one: Comparison) -> dict[str, float]:
     """A comparison as cells of a row."""
-    gain = one.difference
     return {
         "n": one.n,
         "reference": one.reference,
         "accuracy": one.other,
-        "difference": float(gain.estimate),
-        "low": float(gain.low),
-        "high": float(gain.high),
+        **one.difference.cells("difference"),
         "gained": one.gained,
         "lost": one.lost,
         "p": one.p_value,

@@ -50,7 +50,7 @@ def summary(table: pd.DataFrame, *, seed: int = 0, level: float = 0.95) -> pd.Da
         "parse_failures": wilson(int(table["predicted"].isna().sum()), len(table), level),
         **{name: Interval(value, np.nan, np.nan, level) for name, value in guessing(table).items()},
     }
-    rows = [{"measure": name, **_ends(found, "value"), "n": len(table)} for name, found in measures.items()]
+    rows = [{"measure": name, **found.cells("value"), "n": len(table)} for name, found in measures.items()]
     return pd.DataFrame(rows)
 
 
@@ -164,11 +164,6 @@ def require(table: pd.DataFrame, *columns: str) -> None:
     if not table["id"].is_unique:
         twice = table["id"][table["id"].duplicated()].iloc[0]
         raise InputError(f"sample {twice!r} occurs more than once: give the answers of one policy at a time")
-
-
-def _ends(found: Interval, name: str) -> dict[str, float]:
-    """An interval as cells of a row."""
-    return {name: found.estimate, "low": found.low, "high": found.high}
 
 
 def _codes(table: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -212,7 +212,6 @@ SETTINGS: dict[str, str] = {
 }
 """What `settings` hold in every summary, manifest and report, beside the options of the command."""
 
-
 Told = tuple[Mapping[str, str], Mapping[str, Mapping[str, str]]]
 
 

@@ -44,7 +44,6 @@ NORMALISATIONS = """what attention is divided by, some of: image (sums to one ov
 it), no-sinks (sink tokens taken out), relative (over that under a neutral prompt); the report is about the first of
 them, and overlap.parquet has all (default: %(default)s)"""
 
-
 ALSO = """other maps to measure beside the language model's rows, some of: two-stage (the rows seen through the vision
 tower, over the patches that fed each image token), vision (where the tower itself looks); one more run of the tower"""
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from interp.cli import add_debug_option, add_trust_option, load
+from interp.cli import add_debug_option, add_trust_option, load, names
 from interp.zoo.tiny import TINY
 
 SELFCHECK = """Prove on a model what this toolkit claims of it.
@@ -56,16 +56,16 @@ def selfcheck_command(options: argparse.Namespace) -> int:
     from interp.proof.report import LEGEND, entry, heading, line, notes
     from interp.store.folder import plain
 
-    names = check_claims(options.claims.split(",") if options.claims else ())
+    chosen = check_claims(names(options.claims or ""))
     models = TINY if options.all_families else (options.model,)
     entries: list[dict[str, Any]] = []
     remarks: list[str] = []
     for model in tqdm(models, unit="model", disable=len(models) == 1 or not sys.stderr.isatty()):
         options.model = model
         vlm = load(options)
-        findings = prove(vlm, model, names)
+        findings = prove(vlm, model, chosen)
         if not entries and not options.json:
-            tqdm.write(heading(names))
+            tqdm.write(heading(chosen))
         entries.append(entry(vlm, findings))
         remarks += notes(findings)
         if not options.json:

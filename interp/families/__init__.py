@@ -25,12 +25,10 @@ PatchRule = Callable[["ImageGrid", Any, Any], "Patches"]
 PatchOrder = Callable[[int, int, Any], "np.ndarray"]
 """`(rows, cols, config) -> int64 [patch]`: where each patch, row after row, stands in the sequence of the tower."""
 
-
 CAPABILITIES = ("rows", "vision", "generate", "prefix", "batch", "boxes")
 """What a model is asked for: attention rows of the language model and of the vision tower, to read and to edit; answers
 under hooks; one prefill shared among interventions on the last prompt row; several prompts at once; the pixels of each
 image token."""
-
 
 VIEWS_REMARK = {"vision": "the batch axis counts views, of all photos one after another"}
 """Of families whose vision tower takes tiles."""

@@ -15,7 +15,6 @@ from interp.numeric import ratio
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
 
-
 ROUNDING = 1e-12
 """Weights that differ by less than this share of their mean are the same but for the order of adding."""
 

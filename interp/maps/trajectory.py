@@ -33,7 +33,6 @@ neutral prompt, then it sums to one (after Zhang et al. 2025, arXiv:2502.17422, 
 RELATIVE_FLOOR = 0.1
 """eps of `relative`, as a share of the mean of A': tokens that hardly any prompt looks at do not decide the map."""
 
-
 TOLERANCE = 1e-3
 
 

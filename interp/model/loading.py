@@ -18,7 +18,6 @@ from interp.zoo.tiny import build_tiny
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-
 OTHER_FILES = {"cache_dir", "subfolder"}
 """Of these, what makes the files lie elsewhere than a folder or the hub's own cache has them."""
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from interp.model.hooked import HookedModel
     from interp.prompt.inputs import VLMInputs
 
-
 DECODED = ("decoded", "generated")
 """Query rows that an edit also meets while tokens are decoded."""
 

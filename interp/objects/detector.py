@@ -10,7 +10,6 @@ from interp.image.boxes import Boxes
 if TYPE_CHECKING:
     from PIL import Image
 
-
 GROUND_TRUTH = "ground-truth"
 """The name under which `load_detector` gives the boxes that the samples themselves carry."""
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from interp.image.boxes import Box, Boxes
     from interp.image.grid import ImageGrid
 
-
 EVEN_COLUMNS = {name: null_column(name, "even") for name in MEASURES}
 """The column that says what attention spread evenly would score in each measure."""
 

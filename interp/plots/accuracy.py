@@ -26,7 +26,6 @@ STRENGTHS = {
 }
 """For each mode of scaling the title, what the horizontal axis is, and the strength that changes nothing."""
 
-
 CONTROL = "amount of attention alone"
 """What the matched control is called."""
 

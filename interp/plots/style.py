@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
 
-
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
 INK, SHADE = "#222222", "#e4e4e4"

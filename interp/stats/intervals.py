@@ -41,6 +41,10 @@ class Interval:
     level: float = 0.95
     draws: int = 0
 
+    def cells(self, name: str) -> dict[str, Any]:
+        """The cells of a table's row: the estimate under a name, `low` and `high`."""
+        return {name: self.estimate, "low": self.low, "high": self.high}
+
 
 def wilson(k: int, n: int, level: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion, k of n (Wilson 1927).

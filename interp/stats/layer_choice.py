@@ -19,7 +19,6 @@ from interp.stats.intervals import DRAWS, Interval
 if TYPE_CHECKING:
     import pandas as pd
 
-
 LEAST = 3
 """Samples, or groups, in each part: the bootstrap of fewer groups hardly varies, and finds differences in noise."""
 
@@ -177,7 +176,7 @@ class LayerComparison:
         import pandas as pd
 
         n_layers = len(self.times_chosen)
-        ends = {"auroc": self.by_layer.estimate, "low": self.by_layer.low, "high": self.by_layer.high}
+        ends = self.by_layer.cells("auroc")
         held = np.isin(np.arange(n_layers), self.chosen_layers)
         return pd.DataFrame({"layer": np.arange(n_layers), **ends, "times_chosen": self.times_chosen, "chosen": held})
 

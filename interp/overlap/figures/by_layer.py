@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-
 _AT_MOST_ONE = ("hit", "hit_near", "auroc", "precision")
-
 
 _CONTRAST = " minus "  # in the name of a region that is a difference of two
 

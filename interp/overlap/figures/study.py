@@ -51,7 +51,6 @@ MEASURES = {
 }
 """What each measure is called along an axis."""
 
-
 NORMALISED = {
     "image": "attention sums to one over the image",
     "keys": "attention as a share of all keys",

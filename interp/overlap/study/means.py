@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from interp.overlap.study.result import OverlapStudy
 
-
 NULL_LABELS = {
     "even": "even attention",
     "shuffled": "boxes of other images",

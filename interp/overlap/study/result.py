@@ -265,4 +265,4 @@ def _coverage_of(name: str, samples: pd.DataFrame) -> dict[str, Any]:
     complete = int(samples["complete"].sum())
     share = wilson(complete, len(samples))
     counted = {"relation": name, "n": len(samples), **counts, "complete": complete}
-    return {**counted, "share": share.estimate, "low": share.low, "high": share.high}
+    return {**counted, **share.cells("share")}

@@ -17,7 +17,6 @@ from probes.__main__ import build_parser as probes_parser
 
 pytestmark = pytest.mark.compat
 
-
 OWN_CODE = {
     "config": {"config.json": {"model_type": "unknown", "auto_map": {"AutoConfig": "own.Own"}}},
     "processor": {

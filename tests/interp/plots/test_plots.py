@@ -29,7 +29,6 @@ ALPHAS = pd.DataFrame(
     ]
 )
 
-
 DRAWINGS = {
     "share": lambda ax: plots.plot_share_by_layer(TRAJECTORIES, ax),
     "overlap": lambda ax: plots.plot_overlap_by_layer(OVERLAPS, ax),
