@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Bool, Float
 
 from interp.errors import InputError
@@ -213,7 +214,7 @@ def non_sink_share(
 
 def _mean_share(weights: Any, place: int) -> np.ndarray:
     """Share of the attention within one image, mean over its maps, [token]; maps without any do not count."""
-    maps = np.asarray(weights, dtype=np.float64).reshape(-1, np.shape(weights)[-1])
+    maps = rearrange(np.asarray(weights, dtype=np.float64), "... token -> (...) token")
     total = maps.sum(axis=1, keepdims=True)
     if not (total > 0).any() or not np.isfinite(total).all():
         raise InputError(f"image {place} has no attention on its tokens, or weights that are not finite: leave it out")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 
 from interp.errors import InputError
@@ -120,11 +121,12 @@ class NormalisedMaps:
         if self.sinks is None:
             return even_scores(regions, grid, even_mass=self.even_mass)
         own = self.sinks[:, :, 0]
-        rows = np.concatenate([own, own.all(axis=1, keepdims=True)], axis=1).reshape(-1, len(grid))
+        rows = np.concatenate([own, own.all(axis=1, keepdims=True)], axis=1)
+        rows = rearrange(rows, "layer head token -> (layer head) token")
         _, first, counts = np.unique(np.packbits(rows, axis=1), axis=0, return_index=True, return_counts=True)
         scores = even_scores(regions, grid, kept=~rows[first])
         means = {key: ratio(np.nan_to_num(one) @ counts, ~np.isnan(one) @ counts) for key, one in scores.items()}
-        return {key: np.repeat(mean[:, None], len(self.even_mass), axis=1) for key, mean in means.items()}
+        return {key: repeat(mean, "region -> region step", step=len(self.even_mass)) for key, mean in means.items()}
 
 
 def _sinks(sinks: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Bool, Float
 
 from interp.errors import InputError
@@ -158,7 +159,10 @@ def measure_draws(
     regions = [_region(own, grid) for _, several in drawn for own in several]
     of = np.array([null for null, _ in drawn], dtype=object)
     found = measure_regions(maps, regions, grid, measures=NULL_MEASURES, kept=kept)
-    by_draw = {name: _with_contrast(values.reshape(len(drawn), 3, *values.shape[1:])) for name, values in found.items()}
+    by_draw = {
+        name: _with_contrast(rearrange(values, "(draw region) ... -> draw region ...", region=3))
+        for name, values in found.items()
+    }
     return {
         null_column(name, null): mean_over_draws(values[of == null])
         for null in draws

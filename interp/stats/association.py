@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import einsum, rearrange
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
@@ -216,7 +217,7 @@ def read_scores(scores: ArrayLike, right: ArrayLike) -> tuple[np.ndarray, np.nda
         raise InputError(f"scores have shape {table.shape} for {len(truth)} samples: give [sample ...cells]")
     if np.isinf(table).any():
         raise InputError(f"{int(np.isinf(table).sum())} scores are infinite: give NaN where a score is undefined")
-    return table.reshape(len(table), -1), truth.astype(bool), table.shape[1:]
+    return rearrange(table, "sample ... -> sample (...)"), truth.astype(bool), table.shape[1:]
 
 
 def codes_of(values: ArrayLike | None, n: int, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -368,8 +369,9 @@ def _wins(better: np.ndarray, worse: np.ndarray, above: np.ndarray, below: np.nd
     mine, theirs = better[:, :, None], worse.T[None]
     order = (mine > theirs).astype(np.float32)  # halves and whole numbers: exact up to 8 million pairs
     order[mine == theirs] = 0.5
-    beaten = (above @ order.reshape(len(better), -1)).reshape(len(above), -1, len(worse))
-    return np.einsum("dcn,dn->dc", beaten, below)
+    beaten = above @ rearrange(order, "yes cell no -> yes (cell no)")
+    beaten = rearrange(beaten, "draw (cell no) -> draw cell no", no=len(worse))
+    return einsum(beaten, below, "draw cell no, draw no -> draw cell")
 
 
 def _same_make_up(strata: np.ndarray, units: np.ndarray) -> list[np.ndarray]:

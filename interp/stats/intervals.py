@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from einops import reduce
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
@@ -103,7 +104,7 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     draws = np.stack([statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(n)])
     low, high = quantiles(draws, level)
-    defined = np.isfinite(draws).reshape(n, -1).any(axis=1)
+    defined = reduce(np.isfinite(draws), "draw ... -> draw", "any")
     return Interval(statistic(values), low, high, level, int(defined.sum()))
 
 

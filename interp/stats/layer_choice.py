@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import reduce
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
@@ -270,7 +271,7 @@ def _dealt(samples: _Samples, folds: int, rng: np.random.Generator) -> np.ndarra
 
 def _interval(values: np.ndarray, level: float) -> Interval:
     """The interval of values [1+draw ...] whose row 0 is the data; draws without a pair are left out."""
-    draws = values[1:][~np.isnan(values[1:]).reshape(len(values) - 1, -1).any(axis=1)]
+    draws = values[1:][~reduce(np.isnan(values[1:]), "draw ... -> draw", "any")]
     ends = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(draws, ends, axis=0) if len(draws) else np.full((2, *values.shape[1:]), np.nan)
     return Interval(values[0], low, high, level, len(draws))
