@@ -12,10 +12,21 @@ from pathlib import Path
 
 import pytest
 import yaml
+from entry_points import declared
+
+from interp.commands.spatial_lens import build_parser
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PACKAGES = ("interp", "adaptvis", "probes")
 PAGES = sorted(DOCS.glob("**/*.md"))
+OUTSIDE = {
+    "embedded/shapes-vlm.md": "interp/zoo/vlm/weights/README.md",
+    "embedded/shapes-detector.md": "interp/zoo/yolo/README.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+    "citing.md": "CITATION.cff",
+}
+"""Pages that are made of files outside of docs."""
 WITH_CODE = [path for path in sorted(DOCS.glob("*.md")) if "```python" in path.read_text() and path.stem != "adaptvis"]
 
 
@@ -77,10 +88,21 @@ def last(number):
 def test_the_navigation_names_every_page_and_every_notebook_once(config, repo):
     named = nav_pages(config["nav"])
     notebooks = {f"notebooks/{path.stem}.md" for path in (repo / "notebooks").glob("*.ipynb")}
-    cards = {page for page in named if page.startswith("embedded/")}
     assert len(named) == len(set(named))
-    assert set(named) == {path.relative_to(DOCS).as_posix() for path in PAGES} | notebooks | cards
-    assert len(cards) == 2
+    assert set(named) == {path.relative_to(DOCS).as_posix() for path in PAGES} | notebooks | set(OUTSIDE)
+    assert all((repo / source).is_file() for source in OUTSIDE.values())
+
+
+def test_the_site_has_a_page_of_each_file_outside_of_docs(helper):
+    pytest.importorskip("mkdocs", reason="pip install -e '.[docs]' brings it")
+    assert helper("site_hooks").CARDS == OUTSIDE
+
+
+def test_the_site_and_the_readme_lead_to_changelog_citation_and_contributing(repo):
+    for path in (repo / "README.md", DOCS / "index.md"):
+        linked = re.findall(r"\]\(([^()#\s]*)\)", path.read_text(encoding="utf-8"))
+        found = {(path.parent / target).resolve() for target in linked}
+        assert {repo / name for name in ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md")} <= found
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(DOCS).as_posix())
@@ -103,6 +125,23 @@ def test_every_command_on_the_pages_is_one_that_its_parser_takes():
     for module, arguments in sorted(found):
         parser = importlib.import_module(f"{module}.__main__").build_parser()
         assert callable(parser.parse_args(shlex.split(arguments)).command), arguments
+
+
+def test_every_line_of_the_one_command_is_one_that_it_takes(repo, capsys):
+    door, found = build_parser(declared()), set()
+    for path in (*PAGES, repo / "README.md"):
+        joined = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        found |= set(re.findall(r"(?<![\w/-])spatial-lens ([a-z][^`\n#|>)\"]*?)\s*(?=[`\n#|>)\"])", joined))
+    assert {"doctor", "completion bash", "completion zsh", "completion fish", "probes balance"} <= found
+    for line in sorted(found):
+        words = shlex.split(line)
+        if len(words) > 2 or words[0] in ("doctor", "completion"):
+            assert callable(door.parse_args(words).command), line
+        else:  # a command by its name alone
+            with pytest.raises(SystemExit) as left:
+                door.parse_args([*words, "--help"])
+            assert left.value.code == 0, line
+    capsys.readouterr()
 
 
 def test_the_generated_pages_are_what_their_scripts_write(helper, repo):

@@ -62,10 +62,6 @@ class Change:
         words = rows[rows["named_none"]]["text"].str.strip().value_counts().head(COMMONEST)
         return WrongAnswers(len(rows), another, none, {str(word): int(n) for word, n in words.items()})
 
-    def image_share(self, alpha: float) -> float:
-        """The image's share of the last row's attention under an alpha other than 1, mean over scenes."""
-        return float(self.matched[self.matched["alpha"] == alpha]["scaled"].mean())
-
     def summary(self) -> dict[str, Any]:
         """The numbers as plain data."""
         numbers: dict[str, Any] = {

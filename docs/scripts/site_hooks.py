@@ -20,8 +20,19 @@ ROOT = HERE.parent.parent
 CARDS = {
     "embedded/shapes-vlm.md": "interp/zoo/vlm/weights/README.md",
     "embedded/shapes-detector.md": "interp/zoo/yolo/README.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+    "citing.md": "CITATION.cff",
 }
 """Pages that are a file of the repository, as it is."""
+
+CITING = """# How to cite
+
+Cite this package, and the papers whose methods you use: the file `CITATION.cff` of the repository has both.
+
+```yaml
+{text}```
+"""
 
 LINK = re.compile(r"\]\((?P<path>[^()#\s:]+)(?P<anchor>#[^()\s]*)?\)")
 
@@ -35,7 +46,7 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the notebooks, with their pictures, and the cards of the embedded models."""
+    """Add the notebooks, with their pictures, and the pages that are files of the repository."""
     for uri, source in sources().items():
         path = ROOT / source
         pictures: dict[str, bytes] = {}
@@ -43,6 +54,7 @@ def on_files(files: Any, config: Any) -> Any:
             text, pictures = notebook_page(path)
         else:
             text = path.read_text(encoding="utf-8")
+            text = CITING.format(text=text) if path.suffix == ".cff" else text
         files.append(File.generated(config, uri, content=text))
         for name, content in pictures.items():
             files.append(File.generated(config, f"{os.path.dirname(uri)}/{name}", content=content))

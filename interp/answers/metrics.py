@@ -1,8 +1,8 @@
-"""Metrics: what one policy's answers are worth, overall, per relation, and against guessing."""
+"""Metrics: what one policy's answers are worth, overall and against guessing, and which answers it gives."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import rearrange
@@ -68,28 +68,6 @@ def accuracy(table: pd.DataFrame, column: str = "correct", *, level: float = 0.9
     """
     require(table, column)
     return wilson(int(table[column].sum()), len(table), level)
-
-
-def per_relation(table: pd.DataFrame, *, by: str = "relation", level: float = 0.95) -> pd.DataFrame:
-    """Accuracy by both rules, answers that name no option, and mean confidence where known, for each relation.
-
-    Args:
-        table: one row per sample, as `score` makes it.
-        by: the column to group by; `gold` for the right option, `branch` for the policy's branch.
-        level: nominal coverage of Wilson's intervals.
-
-    Returns:
-        `all` first, then the relations in their order in the table; the columns `by`, n, right, accuracy, low, high,
-        right_paper, accuracy_paper, low_paper, high_paper, parse_failures, confidence.
-
-    Raises:
-        InputError: a column is missing, the table is empty, or an id occurs twice.
-    """
-    import pandas as pd
-
-    require(table, by, "predicted", "correct", "correct_paper")
-    parts = [(ALL, table), *((name, own) for name, own in table.groupby(by, sort=False, dropna=False))]
-    return pd.DataFrame([{by: name, **_line(own, level)} for name, own in parts])
 
 
 def confusion(table: pd.DataFrame) -> pd.DataFrame:
@@ -190,20 +168,6 @@ def require(table: pd.DataFrame, *columns: str) -> None:
     if not table["id"].is_unique:
         twice = table["id"][table["id"].duplicated()].iloc[0]
         raise InputError(f"sample {twice!r} occurs more than once: give the answers of one policy at a time")
-
-
-def _line(own: pd.DataFrame, level: float) -> dict[str, Any]:
-    """The row of one relation."""
-    strict, paper = (accuracy(own, column, level=level) for column in ("correct", "correct_paper"))
-    return {
-        "n": len(own),
-        "right": int(own["correct"].sum()),
-        **_ends(strict, "accuracy"),
-        "right_paper": int(own["correct_paper"].sum()),
-        **{f"{name}_paper": value for name, value in _ends(paper, "accuracy").items()},
-        "parse_failures": int(own["predicted"].isna().sum()),
-        "confidence": float(own["confidence"].mean()) if "confidence" in own else float("nan"),
-    }
 
 
 def _ends(found: Interval, name: str) -> dict[str, float]:

@@ -77,25 +77,6 @@ class Patches:
             raise InputError(f"view={view!r}: name one of the photo's views, {', '.join(map(str, self.views))}")
         return self.views.index(view)
 
-    def view_grid(self, view: int | None = None) -> ImageGrid:
-        """The geometry of one view's patches alone.
-
-        Raises:
-            InputError: see `view_place`.
-        """
-        start = self.view_place(view) * self.per_view
-        own, whole = slice(start, start + self.per_view), self.grid
-        boxes = whole.boxes[own]
-        return ImageGrid(
-            image_size=whole.image_size,
-            boxes=boxes,
-            rows=whole.rows[own],
-            cols=whole.cols[own],
-            view=whole.view[own],
-            seen=(*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist()),
-            reach=whole.reach[own],
-        )
-
 
 def squares_of_patches(grid: ImageGrid, side: int) -> Patches:
     """The patches of image tokens that are squares of `side` x `side` patches each, which count alike.

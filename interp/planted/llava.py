@@ -330,8 +330,3 @@ def _set_head(model: LlavaForConditionalGeneration, part: _Part) -> None:
     for slot, (source, target, gain) in enumerate(part.writes):
         attention.v_proj.weight[rows[slot], _PLACES[source]] = 1.0
         attention.o_proj.weight[_PLACES[target], rows[slot]] = gain
-
-
-def place_name(name: str) -> int:
-    """Which dimension of the residual stream holds a named place, such as `across`: how far right a token lies."""
-    return _PLACES[name]

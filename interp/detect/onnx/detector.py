@@ -6,26 +6,28 @@ import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from einops import rearrange
 from jaxtyping import Float, UInt8
 
-from interp.detect.common import Asked, checked_share, clipped, file_digest, keep_words, one_line, versions
+from interp.detect.classes import ClassDetector, Seen
+from interp.detect.common import checked_share, file_digest, one_line, versions
 from interp.detect.onnx.external import external_files
 from interp.detect.onnx.outputs import END_TO_END, STRIDES, YOLOX, YOLOX_DECODED, decode, read_layout, suppress
 from interp.errors import DetectorError
-from interp.image.boxes import Boxes
-from interp.image.photos import ImageSource, load_image
 from interp.objects.label_files import COCO_NAMES
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 GREY = 114
 """What both families fill the rest of a letterbox with."""
 
 
-class OnnxDetector:
-    """Find objects with a detector in an ONNX file.
+class OnnxDetector(ClassDetector):
+    """Find objects with a detector in an ONNX file; `detect` and `detect_batch` are those of `ClassDetector`.
 
     Needs onnxruntime and onnx (`pip install 'spatial-lens[onnx]'`). Two families are known, by the shape of the output
     and the file's metadata:
@@ -87,46 +89,15 @@ class OnnxDetector:
         except DetectorError as error:
             raise DetectorError(f"{self.name} can not be used as a detector: {error}") from error
 
-    def detect(self, image: ImageSource, words: Sequence[str] | None = None) -> Boxes:
-        """Find objects in an image.
-
-        Args:
-            image: a photo, whatever `load_image` takes.
-            words: what to look for, matched to `labels`; None for everything.
-
-        Returns:
-            Boxes in pixels of the photo as `load_image` reads it, the surest first.
-
-        Raises:
-            InputError: a photo that can not be read.
-            DetectorError: the model failed on this image.
-        """
-        return self.detect_batch([image], [words])[0]
-
-    def detect_batch(self, images: Sequence[ImageSource], words: Sequence[Asked] | None = None) -> list[Boxes]:
-        """Find objects in several images, together where the file takes batches.
-
-        Args:
-            images: photos, as in `detect`.
-            words: what to look for in each photo; None for everything in all of them.
-
-        Returns:
-            Boxes for each image, as `detect` gives them.
-
-        Raises:
-            InputError: a photo that can not be read.
-            DetectorError: the model failed, or gives a class that has no name.
-        """
+    def look(self, photos: Sequence[Image.Image]) -> list[Seen]:
+        """What is seen in each photo: together where the file takes batches."""
         prepare = _as_yolox if self._is_yolox else _as_ultralytics
-        photos = [load_image(image) for image in images]
         boxed = [letterbox(np.asarray(one), self._input.size, centred=not self._is_yolox) for one in photos]
         outputs = self._run([prepare(one.canvas) for one in boxed])
-        asked = [None] * len(images) if words is None else words
         found = []
-        for output, one, photo, sought in zip(outputs, boxed, photos, asked, strict=True):
+        for output, one in zip(outputs, boxed, strict=True):
             xyxy, sure, classes = self._boxes(output)
-            boxes = clipped(one.to_photo(xyxy), sure, [self.labels[number] for number in classes], photo.size)
-            found.append(keep_words(Boxes(boxes, source=self.name), sought, self.labels))
+            found.append(Seen(one.to_photo(xyxy), sure, [self.labels[number] for number in classes]))
         return found
 
     @property

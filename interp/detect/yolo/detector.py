@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.detect.common import (
-    Asked,
-    checked_device,
-    checked_share,
-    clipped,
-    file_digest,
-    keep_words,
-    places_by,
-    versions,
-)
+from interp.detect.classes import ClassDetector, Seen
+from interp.detect.common import checked_device, checked_share, file_digest, one_line, places_by, versions
 from interp.errors import DetectorError
-from interp.image.boxes import Boxes
-from interp.image.photos import ImageSource, load_image
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
-class YoloDetector:
-    """Find objects with a YOLO detection model.
+class YoloDetector(ClassDetector):
+    """Find objects with a YOLO detection model; `detect` and `detect_batch` are those of `ClassDetector`.
 
     Needs ultralytics (`pip install 'spatial-lens[yolo]'`). The checkpoint is read weights-only, nothing is sent,
     installed or written, and nothing is downloaded unless `download` says so.
@@ -67,49 +60,18 @@ class YoloDetector:
         beside = [path.with_suffix(".yaml")] if path.suffix == ".safetensors" else []
         self._digest = file_digest(path, *beside)
 
-    def detect(self, image: ImageSource, words: Sequence[str] | None = None) -> Boxes:
-        """Find objects in an image.
-
-        Args:
-            image: a photo, whatever `load_image` takes.
-            words: what to look for, matched to `labels`; None for everything.
-
-        Returns:
-            Boxes in pixels of the photo as `load_image` reads it, the surest first.
-
-        Raises:
-            InputError: a photo that can not be read.
-            DetectorError: the model failed on this image.
-        """
-        return self.detect_batch([image], [words])[0]
-
-    def detect_batch(self, images: Sequence[ImageSource], words: Sequence[Asked] | None = None) -> list[Boxes]:
-        """Find objects in several images; those of one size go through the model together.
+    def look(self, photos: Sequence[Image.Image]) -> list[Seen]:
+        """What is seen in each photo; those of one size go through the model together.
 
         Only those, because ultralytics pads a batch of different sizes to a square, which changes what the model sees.
-
-        Args:
-            images: photos, as in `detect`.
-            words: what to look for in each photo; None for everything in all of them.
-
-        Returns:
-            Boxes for each image, as `detect` gives them.
-
-        Raises:
-            InputError: a photo that can not be read.
-            DetectorError: the model failed.
         """
-        photos = [load_image(image) for image in images]
         pixels = [_widened(np.asarray(photo)[:, :, ::-1], self._input_side) for photo in photos]
-        found: dict[int, Boxes] = {}
+        found: dict[int, Seen] = {}
         for places in places_by(array.shape for array in pixels):
             for place, result in zip(places, self._predict([pixels[place] for place in places]), strict=True):
-                seen = result.boxes.cpu().numpy()
-                labels = [self.labels[int(number)] for number in seen.cls]
-                boxes = clipped(seen.xyxy, seen.conf, labels, photos[place].size)
-                asked = None if words is None else words[place]
-                found[place] = keep_words(Boxes(boxes, source=self.name), asked, self.labels)
-        return [found[place] for place in range(len(images))]
+                boxes = result.boxes.cpu().numpy()
+                found[place] = Seen(boxes.xyxy, boxes.conf, [self.labels[int(number)] for number in boxes.cls])
+        return [found[place] for place in range(len(photos))]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -118,7 +80,6 @@ class YoloDetector:
 
     def _predict(self, pixels: Sequence[np.ndarray]) -> list[Any]:
         """Ultralytics' own results for arrays of one shape, which it reads as blue, green, red."""
-        from interp.detect.common import one_line
         from interp.detect.yolo.containment import contained
 
         arrays = [np.ascontiguousarray(array) for array in pixels]

@@ -17,7 +17,6 @@ from interp.answers.metrics import (
     class_scores,
     confusion,
     guessing,
-    per_relation,
     summary,
 )
 from interp.answers.scoring import score
@@ -104,23 +103,6 @@ def test_chance_is_the_mean_over_rows_and_undefined_without_options():
     table = answered(TEN).assign(options=[("a", "b")] * 5 + [tuple("abcde")] * 5)
     assert guessing(table)["chance"] == pytest.approx((1 / 2 + 1 / 5) / 2)
     assert np.isnan(guessing(table.assign(options=[()] * 10))["chance"])
-
-
-def test_each_relation_has_its_line_and_all_comes_first():
-    found = per_relation(answered(TEN, confidence=np.arange(10) / 10)).set_index("relation")
-    assert list(found.index) == ["all", "left", "right", "on", "under"]
-    assert found["n"].tolist() == [10, 4, 3, 2, 1] and found["right"].tolist() == [6, 3, 2, 0, 1]
-    assert found["right_paper"].tolist() == [7, 3, 2, 1, 1] and found["parse_failures"].tolist() == [1, 0, 0, 1, 0]
-    assert found["confidence"].tolist() == pytest.approx([0.45, 0.15, 0.5, 0.75, 0.9])
-    assert (found.loc["left", "low"], found.loc["left", "high"]) == (wilson(3, 4).low, wilson(3, 4).high)
-
-
-def test_the_rerun_of_controlled_a_has_its_accuracy_from_its_relations():
-    right = {"on": (0, 83), "under": (34, 80), "left": (80, 81), "right": (84, 86)}
-    rows = [(gold, gold if place < k else "") for gold, (k, n) in right.items() for place in range(n)]
-    found = per_relation(answered(rows)).set_index("relation")
-    assert (found.loc["all", "accuracy"] * 100).round(2) == 60.00
-    assert (found["accuracy"] * 100).round(1).to_dict() == dict(all=60.0, on=0.0, under=42.5, left=98.8, right=97.7)
 
 
 def test_tables_that_can_not_be_measured_are_refused():

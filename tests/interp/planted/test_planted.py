@@ -16,7 +16,7 @@ from interp.model.prefix import Prefix
 from interp.overlap.overlap import overlap
 from interp.planted import llava as planted
 from interp.planted.build import GRID
-from interp.planted.llava import COLORS, GAIN, PLANTED, build_planted, place_name, planted_scenes
+from interp.planted.llava import _PLACES, COLORS, GAIN, PLANTED, build_planted, planted_scenes
 from interp.stats.auroc import auroc
 from interp.stats.intervals import bootstrap
 from interp.stats.tests import shuffled_null
@@ -195,7 +195,7 @@ def test_projected_image_tokens_carry_how_far_right_they_lie_and_the_null_model_
         run = runs[name]
         with torch.no_grad():
             _, cache = run.vlm.run_with_cache(run.inputs, names_filter="projector.hook_out")
-        across = cache["projector.hook_out"].view(SCENES, GRID * GRID, -1)[..., place_name("across")].numpy()
+        across = cache["projector.hook_out"].view(SCENES, GRID * GRID, -1)[..., _PLACES["across"]].numpy()
         fit = np.corrcoef(across[0], cols)[0, 1]
         assert (fit > 0.999) if tight else (abs(fit) < 0.3)
 
