@@ -25,8 +25,8 @@ def clustered_mean(values: ArrayLike, groups: ArrayLike, *, seed: int, n: int = 
     Args:
         values: [sample]; those that are NaN are left out.
         groups: which group each sample belongs to, [sample].
-        seed: of the draws.
-        n: number of draws.
+        seed: the seed of the draws.
+        n: the number of draws.
         level: nominal coverage.
 
     Example:

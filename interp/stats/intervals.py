@@ -84,8 +84,8 @@ def bootstrap(
     Args:
         values: [sample ...]; whole samples are drawn, so that what belongs to one stays together.
         statistic: takes a drawn [sample ...] array; gives a number or an array. The mean over samples by default.
-        seed: of the draws.
-        n: number of draws.
+        seed: the seed of the draws.
+        n: the number of draws.
         level: nominal coverage.
 
     Example:
@@ -122,8 +122,8 @@ def bootstrap_difference(
         a: [sample ...], before.
         b: [sample ...], after; the same samples in the same order.
         statistic: as in `bootstrap`.
-        seed: of the draws.
-        n: number of draws.
+        seed: the seed of the draws.
+        n: the number of draws.
         level: nominal coverage.
 
     Example:
