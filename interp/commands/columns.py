@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from interp.maps.trajectory import PARTS
-from interp.overlap.measures import MAP_MEASURES, MEASURES
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.nulls import NULLS
 
 FILES: dict[str, dict[str, str]] = {

@@ -23,7 +23,8 @@ from interp.errors import InputError
 from interp.image.boxes import Box
 from interp.numeric import ratio
 from interp.objects.sample import ROLES
-from interp.overlap.measures import Region, measure_regions
+from interp.overlap.measures import measure_regions
+from interp.overlap.regions import Region
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid

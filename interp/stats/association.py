@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from interp.layers import cell_columns
 from interp.reprs import fits_a_cell
-from interp.stats.cells import COLUMNS, COUNTS, Part, measured_cells
+from interp.stats.cells import COLUMNS, COUNTS, CellSamples, measured_cells
 from interp.stats.draws import check_draws, drawn_counts
 from interp.stats.intervals import DRAWS
 from interp.stats.scores import codes_of, read_scores
@@ -75,7 +75,9 @@ def association(
     units = np.arange(len(truth)) if groups is None else codes_of(groups, len(truth), "groups")[0]
     rng = np.random.default_rng(seed)
     counts = drawn_counts(own, None if groups is None else units, n_draws, rng)
-    found, movable = measured_cells(table, Part(truth, own, units, counts, rng.random((n_shuffles, len(truth)))), level)
+    found, movable = measured_cells(
+        table, CellSamples(truth, own, units, counts, rng.random((n_shuffles, len(truth)))), level
+    )
     sizes = {name: (int(truth[own == at].sum()), int((~truth)[own == at].sum())) for at, name in enumerate(names)}
     return Association(
         **{name: values.reshape(shape)[()] for name, values in found.items()},

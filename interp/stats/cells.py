@@ -18,7 +18,7 @@ COUNTS = ("pairs", "undefined", "draws")
 """What is measured of every cell: numbers, and counts."""
 
 
-def measured_cells(table: np.ndarray, whole: Part, level: float) -> tuple[dict[str, np.ndarray], int]:
+def measured_cells(table: np.ndarray, whole: CellSamples, level: float) -> tuple[dict[str, np.ndarray], int]:
     """All of `COLUMNS` and `COUNTS` for table [sample cell], and how many samples a shuffle can change."""
     missing, movable = np.isnan(table), np.zeros(len(table), dtype=bool)
     found = {name: np.full(table.shape[1], np.nan) for name in COLUMNS}
@@ -43,7 +43,7 @@ def measured_cells(table: np.ndarray, whole: Part, level: float) -> tuple[dict[s
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class CellSamples:
     """The samples that some cells have scores for.
 
     Right [sample], the codes of strata [sample] and of groups [sample], each sample its own where there are none;
@@ -57,9 +57,9 @@ class Part:
     counts: np.ndarray
     keys: np.ndarray
 
-    def only(self, own: np.ndarray) -> Part:
+    def only(self, own: np.ndarray) -> CellSamples:
         """Some of the samples."""
-        return Part(self.right[own], self.strata[own], self.units[own], self.counts[:, own], self.keys[:, own])
+        return CellSamples(self.right[own], self.strata[own], self.units[own], self.counts[:, own], self.keys[:, own])
 
 
 def _alike(missing: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -73,7 +73,7 @@ def _alike(missing: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _measure(
-    scores: np.ndarray, part: Part, labels: np.ndarray, level: float
+    scores: np.ndarray, part: CellSamples, labels: np.ndarray, level: float
 ) -> tuple[dict[str, Any], np.ndarray | None]:
     """Measures of cells [cell], and how far out each row of the labels lies [1+shuffle cell]; none without a pair."""
     ranks, least, pairs = ranks_inside(scores, part.right, part.strata)

@@ -11,8 +11,10 @@ from matplotlib.lines import Line2D
 from interp.errors import InputError
 from interp.layers import HEAD_MEAN
 from interp.overlap.figures.study import name_axis
-from interp.overlap.measures import MAP_MEASURES, MEASURES, UNION
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.overlap import EVEN_COLUMNS, Overlap
+from interp.overlap.regions import UNION
 from interp.plots.layers import answer_groups, by_layer, check_depth, is_frame
 from interp.plots.style import (
     INK,
@@ -54,7 +56,8 @@ def plot_overlap_by_layer(
     Args:
         overlaps: one, several of the same model, or their tables from `to_dataframe`, concatenated.
         ax: where to draw; made if None.
-        measure: one of `interp.overlap.measures.MEASURES`, or of `MAP_MEASURES` there, which have no region.
+        measure: one of `interp.overlap.measures.MEASURES`, or of `interp.overlap.map_measures.MAP_MEASURES`, which have
+            no region.
         region: a region's name, or that of a contrast; the union of the boxes by default.
         normalisation: of the attention, one that was measured.
         correct: whether each answer was right, by sample id or in the order of the samples: two lines, right and wrong.

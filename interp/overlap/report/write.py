@@ -13,8 +13,9 @@ import numpy as np
 from interp.errors import InputError, SpatialLensError
 from interp.layers import paper_layers
 from interp.maps.trajectory import trajectory
-from interp.overlap.measures import MAP_MEASURES, UNION
+from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.overlap import LESS_IS_BETTER
+from interp.overlap.regions import UNION
 from interp.overlap.report.sections import NOT_AT_HAND, Photos, cautions_of, lead, sections
 from interp.overlap.report.sentences import SIGNIFICANT
 from interp.overlap.study.agreement import boxes_by_role, detector_agreement

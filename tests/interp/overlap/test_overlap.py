@@ -8,8 +8,10 @@ from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.layers import HEAD_MEAN
 from interp.maps.trajectory import normalise, trajectory
-from interp.overlap.measures import MAP_MEASURES, MEASURES, UNION
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.overlap import overlap
+from interp.overlap.regions import UNION
 
 SIZE = 48  # pixels; 6 x 6 tokens of 8 pixels
 GRID = square_grid((SIZE, SIZE), 6)

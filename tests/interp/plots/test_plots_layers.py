@@ -15,7 +15,8 @@ from interp.image.boxes import Box
 from interp.layers import HEAD_MEAN
 from interp.maps.trajectory import trajectory
 from interp.overlap.figures import study as overlap_study
-from interp.overlap.measures import MAP_MEASURES, MEASURES
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.overlap import overlap
 
 
