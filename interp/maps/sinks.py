@@ -80,8 +80,8 @@ def sinks_per_head(sinks: np.ndarray, shape: tuple[int, int, int]) -> Bool[np.nd
     wide = (shape[0] if given.ndim > 1 else 1, shape[1] if given.ndim > 2 else 1, shape[2])
     if given.dtype != bool or full.shape != wide:
         raise InputError(
-            f"sinks have shape {given.shape} and type {given.dtype}: give booleans [token], [layer token] or "
-            f"[layer head token], of {shape[0]} layers, {shape[1]} heads and {shape[2]} image tokens"
+            f"sinks are {given.dtype} of shape {given.shape}: give bool [token], [layer token] or [layer head token] "
+            f"for {shape[0]} layers, {shape[1]} heads and {shape[2]} image tokens"
         )
     return np.broadcast_to(full, shape)
 

@@ -399,3 +399,11 @@ def test_one_map_can_be_normalised_in_every_way():
             normalise(weights, name)
         with pytest.raises(InputError, match=f"{name!r} needs"):
             planted(0.5).image_map(layer=0, normalisation=name)
+
+
+def test_a_layer_whose_map_is_the_same_everywhere_or_nothing_lacks_values_that_others_have():
+    maps = random_maps(4, 2)
+    maps[1], maps[2] = 1, 0
+    found = overlap(maps, GRID, [Box("mug", (10, 10, 29, 20))])
+    assert np.isnan(found.by_layer("nss")).tolist() == [False, True, True, False]
+    assert np.isnan(found.by_layer("cosine")).tolist() == [False, False, True, False]

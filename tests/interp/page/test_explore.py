@@ -269,7 +269,7 @@ def test_without_boxes_agreement_is_undefined_and_the_page_is_made():
         ({"neutral": True}, "as text"),
         ({"neutral": " "}, "empty"),
         ({"sinks": np.zeros(5, dtype=bool)}, "16 image tokens"),
-        ({"sinks": np.zeros(16)}, "booleans"),
+        ({"sinks": np.zeros(16)}, "give bool"),
         ({"sinks": np.zeros((2, 16), dtype=bool)}, "3 layers"),
         ({"prompt": "sideways"}, "prompt style"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
