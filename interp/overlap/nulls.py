@@ -22,9 +22,10 @@ from jaxtyping import Bool, Float
 
 from interp.errors import InputError
 from interp.image.boxes import Box
-from interp.numeric import ratio
+from interp.numeric import mean_of_known, ratio
 from interp.objects.sample import ROLES
-from interp.overlap.measures import Region, measure_regions
+from interp.overlap.measures import measure_regions
+from interp.overlap.regions import Region
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
@@ -164,9 +165,7 @@ def measure_draws(
         for name, values in found.items()
     }
     return {
-        null_column(name, null): mean_over_draws(values[of == null])
-        for null in draws
-        for name, values in by_draw.items()
+        null_column(name, null): mean_of_known(values[of == null]) for null in draws for name, values in by_draw.items()
     }
 
 
@@ -203,12 +202,6 @@ def other_heads(
     if heads == 1:
         total[..., 0] = np.nan
     return (total / draws).astype(np.float32)
-
-
-def mean_over_draws(values: Float[np.ndarray, "draw ..."]) -> np.ndarray:
-    """The mean of those draws that are defined; NaN where none is."""
-    defined = np.isfinite(values)
-    return ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))
 
 
 def _stream(null: str, seed: int, place: int) -> np.random.Generator:

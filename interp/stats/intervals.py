@@ -86,7 +86,7 @@ def bootstrap(
         values: [sample ...]; whole samples are drawn, so that what belongs to one stays together.
         statistic: takes a drawn [sample ...] array; gives a number or an array. The mean over samples by default.
         seed: the seed of the draws.
-        n: number of draws.
+        n: the number of draws.
         level: nominal coverage.
 
     Example:
@@ -122,9 +122,9 @@ def bootstrap_difference(
     Args:
         a: [sample ...], before.
         b: [sample ...], after; the same samples in the same order.
-        statistic: the statistic, as in `bootstrap`.
+        statistic: as in `bootstrap`.
         seed: the seed of the draws.
-        n: number of draws.
+        n: the number of draws.
         level: nominal coverage.
 
     Example:

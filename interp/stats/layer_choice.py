@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.layers import paper_layers
 from interp.reprs import fits_a_cell
-from interp.stats.association import check_draws, codes_of, drawn_counts, read_scores, weighted_wins
+from interp.stats.draws import check_draws, drawn_counts
 from interp.stats.intervals import DRAWS, Interval
+from interp.stats.pairs import weighted_wins
+from interp.stats.scores import codes_of, read_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,9 +64,9 @@ def compare_layers(
         strata: compare only inside these, such as the relation, [sample].
         groups: samples that belong together, such as those of one object pair, [sample].
         seed: the seed of dealing and draws.
-        folds: parts, 2 or more; more parts choose on more samples, but score on fewer.
-        repeats: ways to deal.
-        n_draws: bootstrap draws.
+        folds: the number of parts, 2 or more; more parts choose on more samples, but score on fewer.
+        repeats: the number of ways to deal.
+        n_draws: the number of bootstrap draws.
         level: nominal coverage.
 
     Returns:
