@@ -50,7 +50,8 @@ KEPT = {
     "Preset Place",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
-    "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes Packed Normalised Photos Canvas",
+    "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
+    "Photos Canvas",
     "inside of statistics": "Answers CellSamples",
     "geometry": "Lattice Scene",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest",

@@ -30,7 +30,7 @@ class SinkDimensions:
     Attributes:
         dimensions: 0-based.
         estimated: whether `find_sink_dimensions` guessed them; else they are published for this checkpoint.
-        ratios: of an estimate, how many times the median activation each of them has.
+        ratios: the ratios of an estimate: how many times the median activation each of them has.
     """
 
     dimensions: tuple[int, ...]

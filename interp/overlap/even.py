@@ -30,7 +30,7 @@ def even_scores(
     mean of any standardised map over the whole photo, and so what a map that knows nothing of the region scores.
 
     Args:
-        regions: as in `measure_regions`.
+        regions: the regions, as in `measure_regions`.
         grid: likewise.
         kept: likewise; attention is then spread over the tokens that take part.
         even_mass: what all tokens hold together.

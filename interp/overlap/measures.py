@@ -53,9 +53,9 @@ def measure_regions(
     Args:
         maps: weights, none negative; they need not sum to one. One without weight, or with NaN, gives NaN (but mass
             and lift of one without weight are 0).
-        regions: from `region_of`, on the same grid; one of which nothing was seen gives NaN.
+        regions: what `region_of` gave, on the same grid; one of which nothing was seen gives NaN.
         grid: the geometry of the tokens.
-        measures: of `MEASURES`.
+        measures: some of `MEASURES`.
         kept: which tokens take part; those that do not are as if they were not there. All by default.
         even_mass: what an even map puts on all tokens, for lift.
 

@@ -68,7 +68,7 @@ def normalised(
         made["keys"] = NormalisedMaps("keys", weights, weights.shape[-1] / attention.visible_keys)
     if sinks is not None:
         per_head = sinks_per_head(sinks, (*weights.shape[:2], n_tokens))
-        made["no-sinks"] = Normalised("no-sinks", weights, ones, sinks=per_head[:, :, None])
+        made["no-sinks"] = NormalisedMaps("no-sinks", weights, ones, sinks=per_head[:, :, None])
     if neutral is not None:
         made["relative"] = NormalisedMaps("relative", weights, ones, neutral=_like(neutral, weights))
     return [made[name] for name in dict.fromkeys(names)]

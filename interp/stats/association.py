@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from einops import einsum, rearrange
 from numpy.typing import ArrayLike
 
 from interp.layers import cell_columns
@@ -111,7 +110,7 @@ class Association:
         draws: bootstrap draws that held a pair, int.
         n_right: right samples given.
         n_wrong: wrong samples given.
-        strata: of each stratum, how many are right and how many wrong; empty without strata.
+        strata: how many of each stratum are right, and how many wrong; empty without strata.
         skipped: strata where all are right or all wrong: they have no pair and do not enter.
         movable: samples whose label a shuffle can change; where they are few, no p can be small.
         level: nominal coverage.

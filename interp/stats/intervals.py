@@ -122,7 +122,7 @@ def bootstrap_difference(
     Args:
         a: [sample ...], before.
         b: [sample ...], after; the same samples in the same order.
-        statistic: as in `bootstrap`.
+        statistic: the statistic, as in `bootstrap`.
         seed: the seed of the draws.
         n: the number of draws.
         level: nominal coverage.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from einops import einsum, rearrange
 
 _FLOATS = 2**24  # in the largest array of `weighted_wins`: 64 MB
 
@@ -38,8 +39,9 @@ def _wins(better: np.ndarray, worse: np.ndarray, above: np.ndarray, below: np.nd
     mine, theirs = better[:, :, None], worse.T[None]
     order = (mine > theirs).astype(np.float32)  # halves and whole numbers: exact up to 8 million pairs
     order[mine == theirs] = 0.5
-    beaten = (above @ order.reshape(len(better), -1)).reshape(len(above), -1, len(worse))
-    return np.einsum("dcn,dn->dc", beaten, below)
+    beaten = above @ rearrange(order, "yes cell no -> yes (cell no)")
+    beaten = rearrange(beaten, "draw (cell no) -> draw cell no", no=len(worse))
+    return einsum(beaten, below, "draw cell no, draw no -> draw cell")
 
 
 def ranks_inside(scores: np.ndarray, right: np.ndarray, strata: np.ndarray) -> tuple[np.ndarray, float, int]:

@@ -120,7 +120,7 @@ class Effect:
         log_odds: log odds ratio per standard deviation of the score; above 0, higher scores go with right answers.
         low: lower end of its bootstrap interval.
         high: upper end.
-        p: of no effect, of this cell alone.
+        p: the p-value of no effect, of this cell alone.
         p_bh: corrected for all cells, false discovery rate.
         separated: whether the penalty and not the data hold the slope: it would grow without end.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from einops import rearrange
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
@@ -22,7 +23,7 @@ def read_scores(scores: ArrayLike, right: ArrayLike) -> tuple[np.ndarray, np.nda
         raise InputError(f"scores have shape {table.shape} for {len(truth)} samples: give [sample ...cells]")
     if np.isinf(table).any():
         raise InputError(f"{int(np.isinf(table).sum())} scores are infinite: give NaN where a score is undefined")
-    return table.reshape(len(table), -1), truth.astype(bool), table.shape[1:]
+    return rearrange(table, "sample ... -> sample (...)"), truth.astype(bool), table.shape[1:]
 
 
 def codes_of(values: ArrayLike | None, n: int, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
