@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
+from einops import rearrange
 
 from interp.errors import InputError
 
@@ -46,7 +46,7 @@ def cell_columns(shape: tuple[int, ...], names: Sequence[str] | None) -> dict[st
     names = ("layer", "head")[: len(shape)] if names is None else tuple(names)
     if len(names) != len(shape):
         raise InputError(f"the cells have {len(shape)} axes {shape}, the names are {names}: give one name per axis")
-    places = np.indices(shape).reshape(len(shape), math.prod(shape)).astype(np.int32)
+    places = rearrange(np.indices(shape), "index ... -> index (...)").astype(np.int32)
     for name, place, length in zip(names, places, shape, strict=True):
         if name == "head":
             place[place == length - 1] = HEAD_MEAN

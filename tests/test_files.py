@@ -16,7 +16,8 @@ from interp.commands import columns as interp_columns
 from interp.commands.columns import MEASURED, SETTINGS, UNDER, meaning_of
 from interp.model.provenance import RUN
 from interp.model.record import record
-from interp.overlap.measures import MAP_MEASURES, MEASURES
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.nulls import NULLS
 from interp.overlap.report.write import tables_of
 from interp.overlap.study.examine import BESIDE

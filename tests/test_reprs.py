@@ -34,8 +34,8 @@ from interp.maps.tower_attention import tower_attention
 from interp.maps.tower_patches import patches_of
 from interp.maps.trajectory import Trajectory
 from interp.maps.vision import vision_attention
-from interp.overlap.measures import region_of
 from interp.overlap.overlap import overlap
+from interp.overlap.regions import region_of
 from interp.overlap.study.roles import find_roles
 from interp.overlap.study.run import study_overlap
 from interp.overlap.study.vision import PatchMaps
@@ -52,7 +52,8 @@ KEPT = {
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Photos Canvas",
-    "geometry": "Lattice",
+    "inside of statistics": "Answers CellSamples",
+    "geometry": "Lattice Scene",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest",
     "an installation": "Part",
     "hook points": "ModelPoints",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import reduce, repeat
 
 from interp.errors import ModelError
 
@@ -79,8 +80,8 @@ def noised_pixels(inputs: VLMInputs, step: int, *, seed: int = 0, frames: int = 
     for photo, own in zip(inputs.images, _own_pixels(inputs, pixels), strict=True):
         generator = torch.Generator().manual_seed(_seed(photo, seed))
         if own.ndim == 2:  # patches, each with its colours, frames and pixels in that order
-            noise = torch.randn((len(own), 3, 1, own.shape[1] // 3 // frames), generator=generator)
-            noise = noise.expand(-1, -1, frames, -1).reshape(own.shape)
+            noise = torch.randn((len(own), 3, own.shape[1] // 3 // frames), generator=generator)
+            noise = repeat(noise, "patch rgb pixel -> patch (rgb frame pixel)", frame=frames)
         else:
             noise = torch.randn(own.shape, generator=generator)
         own.copy_(math.sqrt(share) * own.float() + math.sqrt(1 - share) * noise.to(own.device))
@@ -94,7 +95,7 @@ def _own_pixels(inputs: VLMInputs, pixels: Tensor) -> Iterator[Tensor]:
         yield from pixels.split(patches.prod(-1).tolist())
     elif pixels.ndim == 5 and len(pixels) == len(inputs):
         for tiles in pixels:
-            yield tiles[: int(tiles.flatten(1).any(1).nonzero().amax()) + 1]
+            yield tiles[: int(reduce(tiles, "tile ... -> tile", "any").nonzero().amax()) + 1]
     elif pixels.ndim == 4 and sizes is not None:
         for photo, (height, width) in zip(pixels, sizes.tolist(), strict=True):
             yield photo[:, :height, :width]

@@ -5,11 +5,13 @@ No figure, table or output is made by hand.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
+os.environ.pop("MPLBACKEND", None)  # in a notebook, figures are shown where the notebook shows them
 
 import matplotlib.pyplot as plt
 import nbformat

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import rearrange
 
 from interp.answers.metrics import require
 from interp.errors import InputError
@@ -80,7 +81,8 @@ def _counts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], column: str) 
     wanted = [relation for pair in pairs for relation in pair]
     _check(table, wanted)
     wide = table.assign(_right=table[column].astype(float)).pivot(index="group", columns="relation", values="_right")
-    right = wide.reindex(columns=wanted).to_numpy(dtype=float).reshape(len(wide), len(pairs), 2)
+    right = wide.reindex(columns=wanted).to_numpy(dtype=float)
+    right = rearrange(right, "group (pair relation) -> group pair relation", relation=2)
     there = ~np.isnan(right)
     pair_there, set_there = there.all(axis=2), there.all(axis=(1, 2))
     pair_right, set_right = (right == 1).all(axis=2), (right == 1).all(axis=(1, 2))

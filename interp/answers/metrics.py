@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import rearrange
 
 from interp.answers.scoring import read_options
 from interp.errors import InputError
@@ -82,7 +83,8 @@ def confusion(table: pd.DataFrame) -> pd.DataFrame:
 
     names, gold, said = _codes(table)
     counts = np.bincount(gold * (len(names) + 1) + said, minlength=len(names) * (len(names) + 1))
-    matrix = pd.DataFrame(counts.reshape(len(names), -1), index=names, columns=[*names, NONE])
+    counts = rearrange(counts, "(gold said) -> gold said", gold=len(names))
+    matrix = pd.DataFrame(counts, index=names, columns=[*names, NONE])
     return matrix.loc[matrix.sum(axis=1) > 0].rename_axis(index="gold", columns="predicted")
 
 
@@ -127,7 +129,9 @@ def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = 2000, level: fl
     width = len(names) + 1
     both = bootstrap(
         gold * width + said,
-        lambda draw: _class_means(np.bincount(draw, minlength=width * width).reshape(width, width)[:-1]),
+        lambda draw: _class_means(
+            rearrange(np.bincount(draw, minlength=width * width), "(gold said) -> gold said", gold=width)[:-1]
+        ),
         seed=seed,
         n=n,
         level=level,

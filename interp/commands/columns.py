@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from interp.maps.trajectory import PARTS
-from interp.overlap.measures import MAP_MEASURES, MEASURES
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.nulls import NULLS
 
 FILES: dict[str, dict[str, str]] = {
@@ -161,6 +162,8 @@ NAMES: dict[str, str] = {
 """What a column holds, wherever it stands; `*` stands for one of several endings."""
 
 OWN: dict[str, dict[str, str]] = {
+    "means": {"n": "samples with these answers that have a value in this layer"},
+    "above_nulls": {"n": "samples that have a value and a null's in this layer"},
     "samples": {"objects": "what the question asks about, `|` between"},
     "coverage": {"complete": "samples with boxes for all objects of the question"},
     "agreement": {"precision": "matched over those of the detector"},

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from einops import rearrange, repeat
+
 from interp.errors import InputError, ModelError
 from interp.families import VIEWS_REMARK, Family, Tower
 from interp.families.llava import CLIP, ENCODER
@@ -77,7 +79,7 @@ def anyres_grid(
     columns, lines = (
         Lanes.of_patches(axis, side, patch, own, count) for axis, own, count in zip(axes, kept, counts, strict=True)
     )
-    rows, cols = np.indices((counts[1], counts[0])).reshape(2, -1)
+    rows, cols = rearrange(np.indices((counts[1], counts[0])), "index row col -> index (row col)")
     boxes = np.vstack(
         [whole.boxes, np.stack([columns.start[cols], lines.start[rows], columns.end[cols], lines.end[rows]], 1)]
     )
@@ -123,10 +125,13 @@ def anyres_patches(grid: ImageGrid, processor: Any, config: Any) -> Patches:
     tile = 1 + rows // across * (x.length // side) + cols // across
     mosaic = tile * per_tile + rows % across * across + cols % across
     shares = row_shares[:, :, None] * col_shares[:, None, :]
+    by_token = "token down across -> token (down across)"
     return Patches(
         grid=grid_of_views(grid.image_size, [whole, *tiles]),
-        sources=np.vstack([np.arange(per_tile)[:, None].repeat(4, axis=1), mosaic.reshape(-1, 4)]),
-        shares=np.vstack([np.tile([1.0, 0.0, 0.0, 0.0], (per_tile, 1)), shares.reshape(-1, 4)]),
+        sources=np.vstack([repeat(np.arange(per_tile), "patch -> patch 4"), rearrange(mosaic, by_token)]),
+        shares=np.vstack(
+            [repeat(np.array([1.0, 0, 0, 0]), "part -> patch part", patch=per_tile), rearrange(shares, by_token)]
+        ),
     )
 
 

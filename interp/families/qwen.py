@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from einops import rearrange
+
 from interp.errors import InputError, ModelError
 from interp.families import Family, Tower
 
@@ -103,8 +105,10 @@ def block_order(rows: int, cols: int, config: Any) -> Int[np.ndarray, " patch"]:
         >>> print(block_order(2, 4, config))
         [0 1 4 5 2 3 6 7]
     """
-    block, inside = _in_blocks(rows, cols, merge_size(config))
-    return block * merge_size(config) ** 2 + inside
+    import numpy as np
+
+    side = merge_size(config)
+    return _of_patches(np.arange(rows // side * (cols // side)), cols // side, side)
 
 
 def window_order(rows: int, cols: int, config: Any) -> Int[np.ndarray, " patch"]:
@@ -113,18 +117,17 @@ def window_order(rows: int, cols: int, config: Any) -> Int[np.ndarray, " patch"]
 
     side = merge_size(config)
     window = config.vision_config.window_size // side // config.vision_config.patch_size
-    down, right = np.indices((rows // side, cols // side)).reshape(2, -1)
+    down, right = rearrange(np.indices((rows // side, cols // side)), "index row col -> index (row col)")
     sequence = np.lexsort((right % window, down % window, right // window, down // window))
-    block, inside = _in_blocks(rows, cols, side)
-    return np.argsort(sequence)[block] * side**2 + inside
+    return _of_patches(np.argsort(sequence), cols // side, side)
 
 
-def _in_blocks(rows: int, cols: int, side: int) -> tuple[Int[np.ndarray, " patch"], Int[np.ndarray, " patch"]]:
-    """The block of each patch, blocks and patches row after row, and its place inside of it."""
+def _of_patches(blocks: Int[np.ndarray, " block"], across: int, side: int) -> Int[np.ndarray, " patch"]:
+    """Where each patch stands, row after row, from where its block of `side` x `side` does, `across` blocks a row."""
     import numpy as np
 
-    down, right = np.indices((rows, cols)).reshape(2, -1)
-    return down // side * (cols // side) + right // side, down % side * side + right % side
+    places = blocks[:, None] * side**2 + np.arange(side**2)
+    return rearrange(places, "(down right) (row col) -> (down row right col)", right=across, row=side)
 
 
 PACKED = Tower("model.visual.blocks", attention="attn", mlp_norm="norm2", projections=("qkv",), order=block_order)

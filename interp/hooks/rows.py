@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
@@ -139,7 +140,7 @@ def _alike(rows: torch.Tensor, k: int) -> bool:
     Rounding is told from another prompt at each position, by the mean over its embedding: a large entry, of which the
     image has some, hides nothing at other positions and little at its own.
     """
-    blocks = rows.detach().unflatten(0, (-1, k))
+    blocks = rearrange(rows.detach(), "(prompt copy) ... -> prompt copy ...", copy=k)
     if not rows.is_floating_point():
         return bool((blocks == blocks[:, :1]).all())
     exact = torch.promote_types(rows.dtype, torch.float32)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import einsum, rearrange
 
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
@@ -265,7 +266,8 @@ def grid_of_views(
         slots: the placeholder that each token fills, where others (row ends) lie between them; see `ImageGrid`.
         n_slots: how many placeholders there are then.
     """
-    places = [np.indices((len(view.ys) - 1, len(view.xs) - 1)).reshape(2, -1) for view in views]
+    shapes = [(len(view.ys) - 1, len(view.xs) - 1) for view in views]
+    places = [rearrange(np.indices(shape), "index row col -> index (row col)") for shape in shapes]
     boxes = [
         np.stack([view.xs[cols], view.ys[rows], view.xs[cols + 1], view.ys[rows + 1]], axis=1)
         for view, (rows, cols) in zip(views, places, strict=True)
@@ -309,7 +311,7 @@ def _covered_area(
     xs, ys = np.unique(boxes[:, 0::2]), np.unique(boxes[:, 1::2])
     along_x = (boxes[:, 0, None] <= xs[:-1]) & (xs[1:] <= boxes[:, 2, None])  # [box cell]
     along_y = (boxes[:, 1, None] <= ys[:-1]) & (ys[1:] <= boxes[:, 3, None])
-    covered = np.einsum("bx,by->xy", along_x.astype(np.float64), along_y.astype(np.float64)) > 0
+    covered = einsum(along_x.astype(np.float64), along_y.astype(np.float64), "box x, box y -> x y") > 0
     inside_x, inside_y = _overlap(regions[:, 0], regions[:, 2], xs), _overlap(regions[:, 1], regions[:, 3], ys)
     return ((inside_x @ covered) * inside_y).sum(axis=1)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Bool, Float
 
 from interp.errors import InputError
@@ -62,10 +63,10 @@ def flat_maps(maps: np.ndarray, grid: ImageGrid, kept: np.ndarray | None) -> tup
     shape = np.shape(maps)
     if not shape or shape[-1] != len(grid):
         raise InputError(f"maps have shape {shape} but the grid has {len(grid)} tokens: give [... token] of one image")
-    weights = np.asarray(maps, dtype=np.float64).reshape(-1, len(grid))
+    weights = rearrange(np.asarray(maps, dtype=np.float64), "... token -> (...) token")
     if kept is None:
         return weights, np.ones((1, len(grid)), dtype=bool)
-    playing = np.broadcast_to(kept, shape).reshape(-1, len(grid))
+    playing = rearrange(np.broadcast_to(kept, shape), "... token -> (...) token")
     return np.where(playing, weights, 0.0), playing
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import rearrange
 
 from interp.errors import InputError, ModelError
 from interp.image.grid import ImageGrid, View, grid_of_views
@@ -96,7 +97,7 @@ def squares_of_patches(grid: ImageGrid, side: int) -> Patches:
     """
     views: list[View] = []
     sources = np.empty((len(grid), side * side), dtype=np.int64)
-    down, right = np.indices((side, side)).reshape(2, -1)
+    down, right = rearrange(np.indices((side, side)), "index row col -> index (row col)")
     start = 0
     for number in dict.fromkeys(grid.view.tolist()):
         own = np.flatnonzero(grid.view == number)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import einsum, repeat
 from jaxtyping import Float
 
 from interp.image.patches import Patches
@@ -72,9 +73,9 @@ def _of_tokens(pattern: Tensor, patches: Patches) -> Float[np.ndarray, "head pat
     """One layer's pattern [view head place place] as the mean over image tokens, [head patch]."""
     import torch
 
-    views = np.repeat(np.arange(len(patches.views)), patches.per_view)
+    views = repeat(np.arange(len(patches.views)), "view -> (view patch)", patch=patches.per_view)
     counts = np.bincount(patches.sources.ravel(), patches.shares.ravel(), minlength=len(patches.grid))
     queries = np.zeros((len(patches.views), patches.length))
     queries[views, patches.places] = counts / len(patches.sources)
-    rows = torch.einsum("vq,vhqk->hvk", torch.as_tensor(queries).to(pattern), pattern)
+    rows = einsum(torch.as_tensor(queries).to(pattern), pattern, "view query, view head query key -> head view key")
     return rows.float().cpu().numpy()[:, views, patches.places]

@@ -9,6 +9,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import rearrange, repeat
 from jaxtyping import Float, Float32
 
 from interp.errors import InputError, ModelError, RefusedError
@@ -366,8 +367,8 @@ def _kept(
 ) -> VisionAttention:
     """The patterns of one photo, each put into rows as it comes."""
     views, length = len(patches.views), patches.length
-    specials = np.tile(np.arange(len(patches.specials)), (views, 1))
-    orders = np.hstack([specials, np.reshape(patches.places, (views, -1))])
+    specials = repeat(np.arange(len(patches.specials)), "special -> view special", view=views)
+    orders = np.hstack([specials, rearrange(patches.places, "(view patch) -> view patch", view=views)])
     made: list[np.ndarray] = []
 
     def visit(place: int, pattern: Tensor, *, hook: Any) -> None:

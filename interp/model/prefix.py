@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor
 
@@ -148,9 +148,9 @@ class Prefix:
                 edits = [(name, hook) for name, hook in self._hooks(part, chosen) if hook.query_rows in DECODED]
                 with self.vlm.hooks(edits), sharing(self.vlm.text_attentions, cache.layers):
                     tokens = self._decode(cache, step.logits.argmax(-1).flatten(), len(part), settings)
+                apart = rearrange(tokens, "(times sample) step -> times sample step", times=len(part))
                 answers += [
-                    as_generation(self.vlm, own, settings, first)
-                    for own, first in zip(tokens.chunk(len(part)), step.logits, strict=True)
+                    as_generation(self.vlm, own, settings, first) for own, first in zip(apart, step.logits, strict=True)
                 ]
         return answers
 
@@ -192,10 +192,9 @@ class Prefix:
     def _known(self, interventions: list[Intervention], samples: list[int]) -> tuple[Any, Step]:
         """The step of every (intervention, sample) pair that edits nothing: the last row of the prefill."""
         assert self._said is not None
-        return (
-            shared_cache(self._cache, samples, self.length),
-            Step(self._said[samples].repeat(len(interventions), 1, 1), {}),
-        )
+        said = repeat(self._said[samples], "sample vocab -> times sample vocab", times=len(interventions))
+        own = said.contiguous()  # no intervention's logits are a view of another's
+        return shared_cache(self._cache, samples, self.length), Step(own, {})
 
     def _run(self, interventions: list[Intervention], samples: list[int], capture: Sequence[str]) -> tuple[Any, Step]:
         """One step of every (intervention, sample) pair, as rows of one batch."""
@@ -205,8 +204,8 @@ class Prefix:
             hooks += [(name, RowHook(Keep(kept), "last", reads_only=True)) for name in self.vlm.matching(capture)]
         _check_names(name for name, _ in hooks)
         cache = self._branch(samples, len(interventions))
-        ids = self.inputs.input_ids[samples, -1:].repeat(len(interventions), 1)
-        mask = self.inputs.attention_mask[samples].repeat(len(interventions), 1)
+        together = partial(repeat, pattern="sample pos -> (times sample) pos", times=len(interventions))
+        ids, mask = together(self.inputs.input_ids[samples, -1:]), together(self.inputs.attention_mask[samples])
         self.vlm.resume_prompt(self.length)
         with torch.no_grad(), self.vlm.hooks(hooks), sharing(self.vlm.text_attentions, cache.layers):
             output = self.vlm.model(
@@ -251,13 +250,14 @@ class Prefix:
         """Where one more token stands, temporal, height and width alike [3 row 1], for a model that can not tell."""
         if self._position_shift is None:
             return {}
-        shift = self._position_shift[samples].repeat(len(mask) // len(samples), 1)
+        times = len(mask) // len(samples)
+        shift = repeat(self._position_shift[samples], "sample 1 -> (times sample) 1", times=times)
         return {"position_ids": (mask.sum(1, keepdim=True) - 1 + shift).expand(3, -1, -1)}
 
     def _decode(self, cache: Any, first: Tensor, times: int, settings: Any) -> Tensor:
         """Continue greedily from the first tokens [row]; returns ids [row step], padded after each row's end."""
         ends = torch.tensor(end_tokens(settings), device=first.device)
-        mask = self.inputs.attention_mask.repeat(times, 1)
+        mask = repeat(self.inputs.attention_mask, "sample pos -> (times sample) pos", times=times)
         given = {cache_name(self.vlm.model): cache}
         tokens, done = [first], torch.isin(first, ends)
         while len(tokens) < settings.max_new_tokens and not bool(done.all()):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import transformers
+from einops import rearrange
 from torch import Tensor
 
 from interp.compat import cache_in, cache_name
@@ -125,7 +126,7 @@ def _image_features(vlm: HookedModel, pixels: dict[str, Tensor]) -> Tensor:
     """What the projector makes of a batch, [image_token d_model]: one row for each image placeholder."""
     made = vlm.model.model.get_image_features(**pixels, return_dict=True).pooler_output
     parts = made if isinstance(made, (list, tuple)) else [made]
-    return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
+    return torch.cat([rearrange(part, "... d_model -> (...) d_model") for part in parts])
 
 
 def _check(

@@ -14,6 +14,9 @@ from interp.numeric import ratio
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
 
+MAP_MEASURES = ("spatial_entropy", "peaks")
+"""Of a map alone, see `measure_maps`."""
+
 
 def measure_maps(
     maps: Float[np.ndarray, "*maps token"],

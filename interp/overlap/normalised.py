@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 
 from interp.errors import InputError
+from interp.maps.sinks import sinks_per_head
 from interp.maps.trajectory import NORMALISATIONS, Trajectory, normalise
 from interp.numeric import ratio
+from interp.overlap.even import even_scores
 from interp.overlap.map_measures import measure_maps
-from interp.overlap.measures import SCALED, Region, even_scores, measure_regions
+from interp.overlap.measures import SCALED, measure_regions
+from interp.overlap.regions import Region
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
@@ -63,7 +67,8 @@ def normalised(
     if isinstance(attention, Trajectory):
         made["keys"] = NormalisedMaps("keys", weights, weights.shape[-1] / attention.visible_keys)
     if sinks is not None:
-        made["no-sinks"] = NormalisedMaps("no-sinks", weights, ones, sinks=_sinks(sinks, weights))
+        per_head = sinks_per_head(sinks, (*weights.shape[:2], n_tokens))
+        made["no-sinks"] = NormalisedMaps("no-sinks", weights, ones, sinks=per_head[:, :, None])
     if neutral is not None:
         made["relative"] = NormalisedMaps("relative", weights, ones, neutral=_like(neutral, weights))
     return [made[name] for name in dict.fromkeys(names)]
@@ -120,24 +125,12 @@ class NormalisedMaps:
         if self.sinks is None:
             return even_scores(regions, grid, even_mass=self.even_mass)
         own = self.sinks[:, :, 0]
-        rows = np.concatenate([own, own.all(axis=1, keepdims=True)], axis=1).reshape(-1, len(grid))
+        rows = np.concatenate([own, own.all(axis=1, keepdims=True)], axis=1)
+        rows = rearrange(rows, "layer head token -> (layer head) token")
         _, first, counts = np.unique(np.packbits(rows, axis=1), axis=0, return_index=True, return_counts=True)
         scores = even_scores(regions, grid, kept=~rows[first])
         means = {key: ratio(np.nan_to_num(one) @ counts, ~np.isnan(one) @ counts) for key, one in scores.items()}
-        return {key: np.repeat(mean[:, None], len(self.even_mass), axis=1) for key, mean in means.items()}
-
-
-def _sinks(sinks: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Sinks in the shape of the weights, of one step [layer head 1 token]."""
-    n_layers, n_heads, _, n_tokens = weights.shape
-    given, shape = np.asarray(sinks), (n_layers, n_heads, n_tokens)
-    if given.dtype != bool or given.shape not in (shape[2:], shape[::2], shape):
-        raise InputError(
-            f"sinks are {given.dtype} of shape {given.shape}: give bool [token], [layer token] or [layer head token] "
-            f"for {n_layers} layers, {n_heads} heads and {n_tokens} tokens"
-        )
-    given = given[:, None] if given.ndim == 2 else given
-    return np.broadcast_to(given, shape)[:, :, None]
+        return {key: repeat(mean, "region -> region step", step=len(self.even_mass)) for key, mean in means.items()}
 
 
 def _like(neutral: Trajectory | np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -17,13 +17,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Bool, Float
 
 from interp.errors import InputError
 from interp.image.boxes import Box
-from interp.numeric import ratio
+from interp.numeric import mean_of_known, ratio
 from interp.objects.sample import ROLES
-from interp.overlap.measures import Region, measure_regions
+from interp.overlap.measures import measure_regions
+from interp.overlap.regions import Region
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
@@ -158,11 +160,12 @@ def measure_draws(
     regions = [_region(own, grid) for _, several in drawn for own in several]
     of = np.array([null for null, _ in drawn], dtype=object)
     found = measure_regions(maps, regions, grid, measures=NULL_MEASURES, kept=kept)
-    by_draw = {name: _with_contrast(values.reshape(len(drawn), 3, *values.shape[1:])) for name, values in found.items()}
+    by_draw = {
+        name: _with_contrast(rearrange(values, "(draw region) ... -> draw region ...", region=3))
+        for name, values in found.items()
+    }
     return {
-        null_column(name, null): mean_over_draws(values[of == null])
-        for null in draws
-        for name, values in by_draw.items()
+        null_column(name, null): mean_of_known(values[of == null]) for null in draws for name, values in by_draw.items()
     }
 
 
@@ -199,12 +202,6 @@ def other_heads(
     if heads == 1:
         total[..., 0] = np.nan
     return (total / draws).astype(np.float32)
-
-
-def mean_over_draws(values: Float[np.ndarray, "draw ..."]) -> np.ndarray:
-    """The mean of those draws that are defined; NaN where none is."""
-    defined = np.isfinite(values)
-    return ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))
 
 
 def _stream(null: str, seed: int, place: int) -> np.random.Generator:

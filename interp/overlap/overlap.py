@@ -12,9 +12,11 @@ from jaxtyping import Bool, Float
 from interp.errors import InputError
 from interp.layers import HEAD_MEAN
 from interp.maps.trajectory import Trajectory
-from interp.overlap.measures import MAP_MEASURES, MEASURES, UNION, Region, regions_of
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.normalised import NormalisedMaps, normalised
 from interp.overlap.nulls import null_column
+from interp.overlap.regions import UNION, Region, regions_of
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:

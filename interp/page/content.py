@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import rearrange
 
 from interp.layers import paper_layers
 from interp.maps.trajectory import PARTS
@@ -121,12 +122,12 @@ def _short(values: np.ndarray) -> dict[str, Any]:
 
 def _sinks(exploration: Exploration) -> dict[str, Any]:
     """Which tokens no-sinks takes out, a bit each, in rows of whole bytes: a row a map, a row a layer, or one row."""
-    tokens = len(exploration.grid)
-    taken = np.zeros((1, 1, tokens), dtype=bool) if exploration.sinks is None else ~exploration.kept
+    nothing = np.zeros((1, 1, len(exploration.grid)), dtype=bool)
+    taken = nothing if exploration.sinks is None else ~exploration.kept
     if (taken == taken[:, :1]).all():
         taken = taken[:, :1]
         taken = taken[:1] if (taken == taken[:1]).all() else taken
-    return to_blob(np.packbits(taken.reshape(-1, tokens), axis=-1))
+    return to_blob(np.packbits(rearrange(taken, "layer head token -> (layer head) token"), axis=-1))
 
 
 def _run(exploration: Exploration, run: Run, bits: int) -> dict[str, Any]:

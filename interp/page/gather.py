@@ -11,7 +11,8 @@ import numpy as np
 from interp.detect.loading import photo_detector
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
-from interp.maps.hidden_sinks import sinks_per_head, untouched_sinks
+from interp.maps.hidden_sinks import untouched_sinks
+from interp.maps.sinks import sinks_per_head
 from interp.maps.trajectory import trajectory
 from interp.model.record import record
 from interp.objects.sample import ROLES

@@ -1,8 +1,8 @@
 from interp.overlap.figures.association import plot_auroc_by_layer as plot_auroc_by_layer
 from interp.overlap.figures.association import plot_auroc_pooled_and_within as plot_auroc_pooled_and_within
-from interp.overlap.figures.association import plot_layer_by_head as plot_layer_by_head
-from interp.overlap.figures.association import plot_partial_effect as plot_partial_effect
 from interp.overlap.figures.by_layer import plot_overlap_by_layer as plot_overlap_by_layer
+from interp.overlap.figures.layer_by_head import plot_layer_by_head as plot_layer_by_head
+from interp.overlap.figures.partial_effect import plot_partial_effect as plot_partial_effect
 from interp.overlap.figures.study import plot_coverage as plot_coverage
 from interp.overlap.figures.study import plot_lift_by_layer as plot_lift_by_layer
 from interp.overlap.figures.study import plot_overlap_by_answer as plot_overlap_by_answer

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Float, UInt8
 from matplotlib import patheffects
 from matplotlib.patches import Rectangle
@@ -103,8 +104,9 @@ def canvas(image: Image.Image, grid: ImageGrid) -> Canvas:
     longest = sides.max()
     factor = min(1.0, LONGEST / longest) if longest >= SHORTEST else np.ceil(SHORTEST / longest)
     size = np.maximum(1, np.round(sides * factor)).astype(int)
-    corners = (np.vstack([grid.boxes, grid.seen]).reshape(-1, 2, 2) - origin) * (size / sides)
-    corners = np.clip(corners, 0, size).reshape(-1, 4)  # rounding must not leave the canvas
+    corners = rearrange(np.vstack([grid.boxes, grid.seen]), "box (corner xy) -> box corner xy", xy=2)
+    corners = np.clip((corners - origin) * (size / sides), 0, size)  # rounding must not leave the canvas
+    corners = rearrange(corners, "box corner xy -> box (corner xy)")
     shown = image.crop(frame).resize(tuple(size.tolist()), reducing_gap=2.0).convert("RGB")
     width, height = size.tolist()
     own = replace(grid, image_size=(width, height), boxes=corners[:-1], seen=tuple(corners[-1].tolist()))

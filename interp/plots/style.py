@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool
 from matplotlib import colormaps
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -13,6 +14,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from interp.errors import InputError
 from interp.layers import PAPER_LAYERS, paper_layers
+from interp.numeric import mean_of_known
 from interp.stats.intervals import bootstrap
 
 if TYPE_CHECKING:
@@ -96,13 +98,30 @@ def name_paper_layers(n_layers: int) -> str:
     return f"paper's layers {paper} of 32" + ("" if n_layers == 32 else f" = here {here} of {n_layers}")
 
 
+def name_count(known: Bool[np.ndarray, "sample layer"]) -> str:
+    """How many samples have a value, and how many were left out, as a legend has it; a range where layers differ.
+
+    Example:
+        >>> name_count(np.array([[True, True], [True, False], [False, False]]))
+        'n = 1 to 2 by layer, 1 to 2 undefined left out'
+    """
+    counts = known.sum(axis=0)
+    least, most = int(counts.min(initial=len(known))), int(counts.max(initial=0))
+    if least < most:
+        return f"n = {least} to {most} by layer, {len(known) - most} to {len(known) - least} undefined left out"
+    return f"n = {most}" + (f", {len(known) - most} undefined left out" if most < len(known) else "")
+
+
 def mean_with_band(
     ax: Axes, x: np.ndarray, table: np.ndarray, *, colour: str | tuple[float, ...], label: str, seed: int, level: float
 ) -> None:
-    """Draw the mean over samples of `table` [sample x] with its bootstrap interval; no band for a single sample."""
-    ax.plot(x, table.mean(axis=0), color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
+    """Draw the mean of `table` [sample x] with its bootstrap interval, at each x over the samples that have a value.
+
+    A single sample has no band.
+    """
+    ax.plot(x, mean_of_known(table), color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
     if len(table) > 1:
-        around = bootstrap(table, seed=seed, level=level)
+        around = bootstrap(table, mean_of_known, seed=seed, level=level)
         ax.fill_between(x, around.low, around.high, color=colour, alpha=0.2, linewidth=0)
 
 

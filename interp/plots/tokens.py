@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import reduce
 from matplotlib import patheffects
 from matplotlib.collections import PolyCollection
 
@@ -56,7 +57,7 @@ def plot_token_grid(
             _name(ax, middle, f"tile {view}")
     own = np.flatnonzero(np.isin(grid.view, chosen))
     for token in sorted({own[0], own[-1]}):
-        _name(ax, grid.boxes[token].reshape(2, 2).mean(0), str(token))
+        _name(ax, reduce(grid.boxes[token], "(corner xy) -> xy", "mean", xy=2), str(token))
     if views is None:
         said = grid.describe()
     else:

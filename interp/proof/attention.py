@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from einops import einsum, repeat
 from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
@@ -143,9 +144,11 @@ def _naive(edited: set[Any], rows: range | None) -> Attend:
 
     def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any) -> Any:
         shared = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
+        by_head = "batch kv_head key d_head -> batch (kv_head shared) key d_head"
+        # laid out alike whether heads share keys or not, since rounding hangs on it
+        key, value = (repeat(each, by_head, shared=shared).contiguous() for each in (key, value))
         scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
-        logits = query @ key.transpose(2, 3) * scaling
+        logits = einsum(query, key, "batch head row d_head, batch head key d_head -> batch head row key") * scaling
         if kwargs.get("softcap"):
             logits = kwargs["softcap"] * torch.tanh(logits / kwargs["softcap"])
         if module in edited and rows is not None:
@@ -157,7 +160,8 @@ def _naive(edited: set[Any], rows: range | None) -> Attend:
         if attention_mask is not None:
             logits = logits + attention_mask[..., : key.shape[2]]
         pattern = logits.softmax(-1)
-        return (pattern @ value).transpose(1, 2).contiguous(), pattern
+        mixed = einsum(pattern, value, "batch head row key, batch head key d_head -> batch row head d_head")
+        return mixed.contiguous(), pattern
 
     return attend
 

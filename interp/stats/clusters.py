@@ -26,7 +26,7 @@ def clustered_mean(values: ArrayLike, groups: ArrayLike, *, seed: int, n: int = 
         values: [sample]; those that are NaN are left out.
         groups: which group each sample belongs to, [sample].
         seed: the seed of the draws.
-        n: number of draws.
+        n: the number of draws.
         level: nominal coverage.
 
     Example:

@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from einops import reduce
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
@@ -89,7 +90,7 @@ def bootstrap(
         values: [sample ...]; whole samples are drawn, so that what belongs to one stays together.
         statistic: takes a drawn [sample ...] array; gives a number or an array. The mean over samples by default.
         seed: the seed of the draws.
-        n: number of draws.
+        n: the number of draws.
         level: nominal coverage.
 
     Example:
@@ -107,7 +108,7 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     draws = np.stack([statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(n)])
     low, high = quantiles(draws, level)
-    defined = np.isfinite(draws).reshape(n, -1).any(axis=1)
+    defined = reduce(np.isfinite(draws), "draw ... -> draw", "any")
     return Interval(statistic(values), low, high, level, int(defined.sum()))
 
 
@@ -127,7 +128,7 @@ def bootstrap_difference(
         b: [sample ...], after; the same samples in the same order.
         statistic: the statistic, as in `bootstrap`.
         seed: the seed of the draws.
-        n: number of draws.
+        n: the number of draws.
         level: nominal coverage.
 
     Example:

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import reduce
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.layers import paper_layers
 from interp.reprs import fits_a_cell
-from interp.stats.association import check_draws, codes_of, drawn_counts, read_scores, weighted_wins
+from interp.stats.draws import check_draws, drawn_counts
 from interp.stats.intervals import DRAWS, Interval
+from interp.stats.pairs import weighted_wins
+from interp.stats.scores import codes_of, read_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,9 +63,9 @@ def compare_layers(
         strata: compare only inside these, such as the relation, [sample].
         groups: samples that belong together, such as those of one object pair, [sample].
         seed: the seed of dealing and draws.
-        folds: parts, 2 or more; more parts choose on more samples, but score on fewer.
-        repeats: ways to deal.
-        n_draws: bootstrap draws.
+        folds: the number of parts, 2 or more; more parts choose on more samples, but score on fewer.
+        repeats: the number of ways to deal.
+        n_draws: the number of bootstrap draws.
         level: nominal coverage.
 
     Returns:
@@ -269,7 +272,7 @@ def _dealt(samples: _Samples, folds: int, rng: np.random.Generator) -> np.ndarra
 
 def _interval(values: np.ndarray, level: float) -> Interval:
     """The interval of values [1+draw ...] whose row 0 is the data; draws without a pair are left out."""
-    draws = values[1:][~np.isnan(values[1:]).reshape(len(values) - 1, -1).any(axis=1)]
+    draws = values[1:][~reduce(np.isnan(values[1:]), "draw ... -> draw", "any")]
     ends = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(draws, ends, axis=0) if len(draws) else np.full((2, *values.shape[1:]), np.nan)
     return Interval(values[0], low, high, level, len(draws))

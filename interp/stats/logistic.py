@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from einops import rearrange
 
 _STEPS = 100
 _STILL = 1e-5  # a step after which there is none to be seen: Newton's steps square what is left
@@ -31,13 +32,14 @@ def fit_logistic(
 def _newton(design: np.ndarray, right: np.ndarray, counts: np.ndarray, ridge: float, slopes: np.ndarray) -> np.ndarray:
     """Newton's steps from the given slopes [draw column], each draw until it moves no more."""
     width, penalty = design.shape[1], penalty_of(design.shape[1], ridge)
-    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    products = rearrange(design[:, :, None] * design[:, None, :], "sample row column -> sample (row column)")
     moving = np.arange(len(slopes))
     for _ in range(_STEPS):
         there, now = counts[moving], slopes[moving]
         chance = chance_of(now @ design.T)
         gradient = (there * (right - chance)) @ design - penalty * now
-        curvature = ((there * chance * (1 - chance)) @ products).reshape(-1, width, width)
+        curvature = (there * chance * (1 - chance)) @ products
+        curvature = rearrange(curvature, "draw (row column) -> draw row column", row=width)
         step = np.linalg.solve(curvature + np.diag(penalty + 1e-9), gradient[:, :, None])[:, :, 0]
         far = np.abs(step).max(axis=1) > 0.5
         step[far] = _shortened(step[far], design, right, there[far], now[far], ridge)

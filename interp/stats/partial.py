@@ -13,18 +13,19 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.layers import cell_columns
 from interp.reprs import fits_a_cell
-from interp.stats.association import check_draws, codes_of, corrected, drawn_counts, read_scores
 from interp.stats.covariates import read_covariates
+from interp.stats.draws import check_draws, drawn_counts
 from interp.stats.intervals import DRAWS
-from interp.stats.logistic import chance_of, fit_logistic, merit_of, penalty_of
+from interp.stats.logistic import fit_logistic
+from interp.stats.scores import codes_of, read_scores
+from interp.stats.slope import Answers, held_by_penalty, slope_of
+from interp.stats.tests import benjamini_hochberg_where_defined
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RIDGE = 0.01
 """The penalty: half of it times the sum of the squared slopes, per standard deviation, off the log likelihood."""
-
-_LOOSE = 1e-3  # of the penalty: where a slope grows under it, the penalty holds the slope and not the data
 
 
 def partial_effect(
@@ -64,8 +65,8 @@ def partial_effect(
             but the first. Or numbers [sample k]. Where relations differ in how often they are answered rightly and
             in their scores, the relation has to be among them.
         groups: samples that belong together, such as those of one object pair, [sample].
-        seed: of the draws.
-        n_draws: bootstrap draws.
+        seed: the seed of the draws.
+        n_draws: the number of bootstrap draws.
         level: nominal coverage.
         ridge: the penalty, see `RIDGE`.
 
@@ -92,7 +93,7 @@ def partial_effect(
     for score in table.T.astype(np.float64):
         own = there & ~np.isnan(score)
         theirs = None if units is None else units[own]
-        cells.append(_cell(score[own], columns[own], _Data(truth[own], counts[:, own], theirs, ridge, level)))
+        cells.append(_cell(score[own], columns[own], Answers(truth[own], counts[:, own], theirs, ridge, level)))
     used = _varies(columns[there])
     return PartialEffect(
         adjusted=_effect_of([cell["adjusted"] for cell in cells], shape),
@@ -119,7 +120,7 @@ class Effect:
         log_odds: log odds ratio per standard deviation of the score; above 0, higher scores go with right answers.
         low: lower end of its bootstrap interval.
         high: upper end.
-        p: of no effect, of this cell alone.
+        p: the p-value of no effect, of this cell alone.
         p_bh: corrected for all cells, false discovery rate.
         separated: whether the penalty and not the data hold the slope: it would grow without end.
     """
@@ -174,7 +175,7 @@ class PartialEffect:
         """One row per cell: its place, n, left_out, explained, then `adjusted_log_odds` and so on.
 
         Args:
-            names: of the axes of the cells; `layer`, `head` by default, see `Association.to_dataframe`.
+            names: the names of the axes of the cells; `layer`, `head` by default, see `Association.to_dataframe`.
 
         Raises:
             InputError: there are not as many names as axes.
@@ -187,18 +188,7 @@ class PartialEffect:
         return pd.DataFrame({**cell_columns(np.shape(self.explained), names), **columns})
 
 
-@dataclass(frozen=True, eq=False)
-class _Data:
-    """What the fits of one cell share: right [sample], counts [draw sample], units [sample] or None."""
-
-    right: np.ndarray
-    counts: np.ndarray
-    units: np.ndarray | None
-    ridge: float
-    level: float
-
-
-def _cell(score: np.ndarray, columns: np.ndarray, data: _Data) -> dict[str, Any]:
+def _cell(score: np.ndarray, columns: np.ndarray, data: Answers) -> dict[str, Any]:
     """Both effects of one cell, the share that covariates explain, and the samples."""
     nothing = dict(log_odds=np.nan, low=np.nan, high=np.nan, p=np.nan, separated=False)
     found: dict[str, Any] = dict(adjusted=nothing, unadjusted=nothing, explained=np.nan, n=len(score))
@@ -207,49 +197,10 @@ def _cell(score: np.ndarray, columns: np.ndarray, data: _Data) -> dict[str, Any]
     own = _standardised(score[:, None])
     others = _standardised(columns)
     explained = _explained(own[:, 0], others)
-    found |= dict(explained=explained, unadjusted=_effect(np.column_stack([np.ones(len(own)), own]), data))
+    found |= dict(explained=explained, unadjusted=slope_of(np.column_stack([np.ones(len(own)), own]), data))
     if explained < 1 - 1e-9:
-        found["adjusted"] = _effect(np.column_stack([np.ones(len(own)), own, others]), data)
+        found["adjusted"] = slope_of(np.column_stack([np.ones(len(own)), own, others]), data)
     return found
-
-
-def _effect(design: np.ndarray, data: _Data) -> dict[str, Any]:
-    """The slope of column 1 of a design [sample column] whose column 0 is the intercept."""
-    once, without = np.ones((1, len(design))), np.delete(design, 1, axis=1)
-    slopes = fit_logistic(design, data.right, once, data.ridge)
-    null = fit_logistic(without, data.right, once, data.ridge)
-    both = ((data.counts @ data.right) > 0) & ((data.counts @ ~data.right) > 0)
-    draws = fit_logistic(design, data.right, data.counts[both], data.ridge, start=slopes[0])[:, 1]
-    ends = [(1 - data.level) / 2, (1 + data.level) / 2]
-    low, high = np.quantile(draws, ends) if len(draws) else (np.nan, np.nan)
-    if data.units is None:
-        fits = ((design, slopes), (without, null))
-        with_it, alone = (merit_of(columns, data.right, once, fit, data.ridge)[0] for columns, fit in fits)
-        statistic = 2 * max(0.0, float(with_it - alone))
-    else:
-        statistic = _score_statistic(design[:, 1], without, data.right, null[0], data.units, data.ridge)
-    held = bool(_held(design, data.right, slopes[0], data.ridge)[1])
-    p = math.erfc(math.sqrt(statistic / 2))
-    return dict(log_odds=slopes[0, 1], low=low, high=high, p=p, separated=held)
-
-
-def _held(design: np.ndarray, right: np.ndarray, slopes: np.ndarray, ridge: float) -> np.ndarray:
-    """Of which slopes [column] a lighter penalty would make something else, bool [column]."""
-    loose = fit_logistic(design, right, np.ones((1, len(design))), ridge * _LOOSE, start=slopes)[0]
-    return np.abs(loose - slopes) > 0.1 * np.abs(slopes) + 0.01
-
-
-def _score_statistic(
-    own: np.ndarray, others: np.ndarray, right: np.ndarray, null: np.ndarray, units: np.ndarray, ridge: float
-) -> float:
-    """The score test of adding a column, squared sum over groups against the sum of squares; chi squared under none."""
-    chance = chance_of(others @ null)
-    weighted = others * (chance * (1 - chance))[:, None]
-    gram = weighted.T @ others + np.diag(penalty_of(others.shape[1], ridge) + 1e-9)
-    rest = own - others @ np.linalg.solve(gram, weighted.T @ own)
-    sums = np.bincount(units, weights=rest * (right - chance))
-    spread = float((sums**2).sum())
-    return float(sums.sum() ** 2) / spread if spread > 0 else 0.0
 
 
 def _separated_covariates(
@@ -261,7 +212,9 @@ def _separated_covariates(
     used = [name for name, varies in zip(names, _varies(columns), strict=True) if varies]
     design = np.column_stack([np.ones(len(columns)), _standardised(columns)])
     slopes = fit_logistic(design, right, np.ones((1, len(design))), ridge)[0]
-    return tuple(name for name, held in zip(used, _held(design, right, slopes, ridge)[1:], strict=True) if held)
+    return tuple(
+        name for name, held in zip(used, held_by_penalty(design, right, slopes, ridge)[1:], strict=True) if held
+    )
 
 
 def _explained(own: np.ndarray, others: np.ndarray) -> float:
@@ -286,7 +239,7 @@ def _standardised(columns: np.ndarray) -> np.ndarray:
 def _effect_of(cells: list[dict[str, Any]], shape: tuple[int, ...]) -> Effect:
     """The effects of all cells as one."""
     arrays = {name: np.array([cell[name] for cell in cells]) for name in cells[0]}
-    arrays["p_bh"] = corrected(arrays["p"])
+    arrays["p_bh"] = benjamini_hochberg_where_defined(arrays["p"])
     return Effect(**{name: _shaped(values, shape) for name, values in arrays.items()})
 
 

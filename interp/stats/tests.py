@@ -98,7 +98,7 @@ def shuffled_null(
         labels: [sample].
         statistic: takes scores and labels.
         seed: the seed of the shuffles.
-        n: number of shuffles.
+        n: the number of shuffles.
         within: if given, labels are shuffled only inside each of these groups, so that what the groups explain
             (a relation that is always answered wrongly) stays in the null.
 
@@ -167,6 +167,13 @@ def benjamini_hochberg(p_values: ArrayLike) -> np.ndarray:
     values, order = _as_p_values(p_values)
     scaled = values[order] * len(values) / np.arange(1, len(values) + 1)
     return _in_place(np.minimum.accumulate(scaled[::-1])[::-1], order)
+
+
+def benjamini_hochberg_where_defined(p_values: np.ndarray) -> np.ndarray:
+    """Benjamini and Hochberg's correction over the p-values [test] that are defined; NaN stays NaN."""
+    out, some = np.full(p_values.shape, np.nan), ~np.isnan(p_values)
+    out[some] = benjamini_hochberg(p_values[some])
+    return out
 
 
 def _as_p_values(p_values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -46,3 +46,12 @@ def softmax_rows(layout: TokenLayout, *shape: int, steps: int | None = None, see
     rows /= rows.sum(axis=-1, keepdims=True)
     rows[..., np.arange(n_keys) > layout.last + np.arange(steps or 1)[:, None]] = np.nan
     return (rows if steps else rows[..., 0, :]).astype(np.float32)
+
+
+def random_streams(
+    layout: TokenLayout, width: int, *, n_layers: int = 4, batch: int = 2, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """What enters each layer, [batch pos width] by the name of its hook."""
+    rng = np.random.default_rng(seed)
+    shape = (batch, layout.length, width)
+    return {f"blocks.{layer}.hook_resid_pre": rng.normal(size=shape) for layer in range(n_layers)}

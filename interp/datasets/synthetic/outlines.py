@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from einops import reduce
 
 SUBSAMPLES = 5  # per pixel and axis; odd, so that no pixel is covered by exactly one half
 FULL = SUBSAMPLES * SUBSAMPLES  # the count of a pixel that is covered wholly
@@ -49,7 +50,8 @@ def _cover(shape: str, diameter: int, half_x: int, half_y: int) -> tuple[np.ndar
     ticks = 2 * np.arange(2 * reach * SUBSAMPLES) + 1 - 10 * reach  # tenths of a pixel: middles of the subsamples
     across, down = (ticks - 5 * half_x)[None, :], (ticks - 5 * half_y)[:, None]
     inside = _INSIDE[shape](across, down, 5 * diameter)
-    cover = inside.reshape(2 * reach, SUBSAMPLES, 2 * reach, SUBSAMPLES).sum(axis=(1, 3)).astype(np.int16)
+    cover = reduce(inside, "(row down) (col across) -> row col", "sum", down=SUBSAMPLES, across=SUBSAMPLES)
+    cover = cover.astype(np.int16)
     rows, cols = np.nonzero((2 * cover > FULL).any(1))[0], np.nonzero((2 * cover > FULL).any(0))[0]
     cover.flags.writeable = False
     return cover, (int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1)

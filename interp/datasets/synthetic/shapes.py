@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from einops import rearrange
 from PIL import Image
 
 from interp.datasets.synthetic.outlines import FULL, cover_at, extent_at
@@ -189,7 +190,7 @@ def render(objects: Sequence[SceneObject], rng: np.random.Generator) -> np.ndarr
         rgb = np.array(item.rgb, dtype=np.int16)[:, None, None]
         window += ((rgb - window) * cover + FULL // 2) // (FULL)
     canvas += rng.integers(-6, 7, size=(SIDE, SIDE), dtype=np.int16)
-    return np.ascontiguousarray(canvas.astype(np.uint8).transpose(1, 2, 0))
+    return np.ascontiguousarray(rearrange(canvas.astype(np.uint8), "rgb height width -> height width rgb"))
 
 
 def covered(item: SceneObject) -> np.ndarray:

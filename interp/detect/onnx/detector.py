@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Float, UInt8
 
 from interp.detect.classes import ClassDetector, Seen
@@ -184,21 +185,22 @@ def letterbox(pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], *, cent
     ratio = min(size[0] / height, size[1] / width)
     down, across = (max(1, round(side * ratio) if centred else int(side * ratio)) for side in (height, width))
     top, left = ((size[0] - down) // 2, (size[1] - across) // 2) if centred else (0, 0)
-    channels = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32))[None]
-    resized = torch.nn.functional.interpolate(channels, (down, across), mode="bilinear", align_corners=False)[0]
+    planes = torch.from_numpy(rearrange(pixels, "height width rgb -> rgb height width").astype(np.float32))[None]
+    resized = torch.nn.functional.interpolate(planes, (down, across), mode="bilinear", align_corners=False)[0]
     canvas = np.full((*size, 3), GREY, dtype=np.uint8)
-    canvas[top : top + down, left : left + across] = resized.round().clamp(0, 255).byte().numpy().transpose(1, 2, 0)
+    shown = rearrange(resized.round().clamp(0, 255).byte().numpy(), "rgb height width -> height width rgb")
+    canvas[top : top + down, left : left + across] = shown
     return Letterbox(canvas, left, top, (across / width, down / height))
 
 
 def _as_yolox(canvas: np.ndarray) -> np.ndarray:
     """Blue, green, red, 0 to 255, [3 height width]."""
-    return canvas[:, :, ::-1].transpose(2, 0, 1).astype(np.float32)
+    return rearrange(canvas[:, :, ::-1], "height width bgr -> bgr height width").astype(np.float32)
 
 
 def _as_ultralytics(canvas: np.ndarray) -> np.ndarray:
     """Red, green, blue, 0 to 1, [3 height width]."""
-    return canvas.transpose(2, 0, 1).astype(np.float32) / 255
+    return rearrange(canvas, "height width rgb -> rgb height width").astype(np.float32) / 255
 
 
 class _Input(NamedTuple):

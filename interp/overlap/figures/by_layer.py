@@ -10,15 +10,19 @@ from matplotlib.lines import Line2D
 
 from interp.errors import InputError
 from interp.layers import HEAD_MEAN
+from interp.numeric import mean_of_known
 from interp.overlap.figures.study import name_axis
-from interp.overlap.measures import MAP_MEASURES, MEASURES, UNION
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.overlap import EVEN_COLUMNS, Overlap
+from interp.overlap.regions import UNION
 from interp.plots.layers import answer_groups, by_layer, check_depth, is_frame
 from interp.plots.style import (
     INK,
     layer_axis,
     legend_below,
     mean_with_band,
+    name_count,
     name_layers,
     new_axes,
     tidy,
@@ -47,17 +51,19 @@ def plot_overlap_by_layer(
     """Draw how head-averaged attention agrees with the boxes, by layer, with a bootstrap band over samples.
 
     The dotted line is what evenly spread attention scores on the same boxes; measures of the map alone have none.
-    Samples in which the measure is undefined (no box was seen) are left out and counted in the legend.
+    A sample counts in every layer in which the measure is defined; the legend says in how many it is not (no box was
+    seen, or there is no attention).
 
     Args:
-        overlaps: one, several of the same model, or their tables from `to_dataframe`, concatenated.
-        ax: where to draw; made if None.
-        measure: one of `interp.overlap.measures.MEASURES`, or of `MAP_MEASURES` there, which have no region.
+        overlaps: one overlap, several of the same model, or their tables from `to_dataframe`, concatenated.
+        ax: the axes to draw on; made if None.
+        measure: one of `interp.overlap.measures.MEASURES`, or of `interp.overlap.map_measures.MAP_MEASURES`, which have
+            no region.
         region: a region's name, or that of a contrast; the union of the boxes by default.
         normalisation: the normalisation of the attention, one that was measured.
-        correct: whether each answer was right, by sample id or in the order of the samples: two lines, right and wrong.
+        correct: marks of right answers, by sample id or in the order of the samples: two lines, right and wrong.
         seed: the seed of the bootstrap.
-        level: coverage of the band.
+        level: the coverage of the band.
 
     Example:
         >>> plot_overlap_by_layer(overlaps, correct={"scene-0": True, "scene-1": False})
@@ -67,17 +73,16 @@ def plot_overlap_by_layer(
     """
     _check_measure(measure, region)
     ids, table, even = _overlap_tables(overlaps, measure, region, normalisation)
-    defined = np.isfinite(table).all(axis=1)
+    defined = np.isfinite(table)
     ax = new_axes(ax, (6.6, 4.2))
     layers = np.arange(table.shape[1])
     for name, chosen, colour in answer_groups(ids, correct):
-        kept = chosen & defined
-        missing = f", {int((chosen & ~defined).sum())} undefined left out" if (chosen & ~defined).any() else ""
-        label = f"{name} (n = {int(kept.sum())}{missing})"
+        kept, label = chosen & defined.any(axis=1), f"{name} ({name_count(defined[chosen])})"
         if kept.any():
             mean_with_band(ax, layers, table[kept], colour=colour, label=label, seed=seed, level=level)
             if measure in MEASURES:
-                ax.axhline(even[kept].mean(), color=colour, linewidth=1.2, linestyle=":")
+                there = np.where(defined[kept], even[kept, None], np.nan)
+                ax.plot(layers, mean_of_known(there), color=colour, linewidth=1.2, linestyle=":")
         else:
             ax.plot([], [], color=colour, label=label)
     shade = layer_axis(ax, table.shape[1])

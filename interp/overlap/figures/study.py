@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.numeric import mean_of_known
 from interp.overlap.study.means import (
     NULL_LABELS,
-    defined,
     head_mean,
-    mean_of_known,
     nulls_of,
     right_of,
 )
@@ -23,6 +22,7 @@ from interp.plots.style import (
     layer_axis,
     legend_below,
     line_colours,
+    name_count,
     name_layers,
     new_axes,
     tidy,
@@ -80,17 +80,17 @@ def plot_overlap_by_answer(
     """Draw a measure of head-mean attention by layer for right and for wrong answers, with every null of the study.
 
     Bands are bootstrap intervals of the means over groups (object pairs, photos) where samples share them, and over
-    samples otherwise. Nulls are means over all samples that are drawn. Samples in which the measure is not defined (no
-    box, or none that the model saw) are left out and counted.
+    samples otherwise. Nulls are means over all samples that are drawn. A sample counts in every layer in which the
+    measure is defined; the legend says in how many it is not (no box, or none that the model saw; no attention there).
 
     Args:
-        study: what was measured.
-        ax: where to draw; made if None.
-        measure: which one, such as `mass`.
-        region: the region whose boxes count.
+        study: the study that was measured.
+        ax: the axes to draw on; made if None.
+        measure: the measure, such as `mass`.
+        region: the boxes that it is taken with.
         normalisation: the normalisation of the attention.
         seed: the seed of the bootstrap.
-        level: coverage of the bands.
+        level: the coverage of the bands.
 
     Example:
         >>> plot_overlap_by_answer(study, measure="mass").figure.savefig("mass.png")
@@ -99,20 +99,18 @@ def plot_overlap_by_answer(
         InputError: the study is empty, or has no such measure, region or normalisation.
     """
     values = head_mean(study, measure, region=region, normalisation=normalisation)
-    right, groups, known = right_of(study.samples), group_names(study.samples), defined(study, values)
+    right, groups, known = right_of(study.samples), group_names(study.samples), np.isfinite(values)
     ax = new_axes(ax, (6.6, 4.6))
     layers = np.arange(values.shape[1])
     for name, own, colour in (("right", right, RIGHT), ("wrong", ~right, WRONG)):
-        kept = own & known
-        lost = int((own & ~known).sum())
-        label = f"{name} answers (n = {int(kept.sum())}{f', {lost} undefined left out' if lost else ''})"
+        label = f"{name} answers ({name_count(known[own][:, study.layers])})"
         ax.plot([], [], color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
-        if kept.any():
-            around = mean_over_groups(values[kept], groups[kept], seed=seed, level=level)
+        if known[own].any():
+            around = mean_over_groups(values[own], groups[own], seed=seed, level=level)
             ax.plot(layers, around.estimate, color=colour, linewidth=1.8, marker="o", markersize=3.2)
             draw_band(ax, layers, (around.low, around.high), colour)
     for name, null in nulls_of(study, measure, region=region, normalisation=normalisation).items():
-        means = mean_of_known(null[known])
+        means = mean_of_known(np.where(known, null, np.nan))
         style: dict[str, Any] = {"color": _null_colour(name), "linestyle": _dash(name), "marker": ".", "markersize": 3}
         ax.plot(layers, means, linewidth=1.3, label=NULL_LABELS.get(name, name), **style)
     shade = layer_axis(ax, values.shape[1])
@@ -136,17 +134,17 @@ def plot_lift_by_layer(
 ) -> Axes:
     """Draw how many times more overlap there is than under each null, by layer, head mean; one is no more than it.
 
-    The mean over samples divided by the null's mean over the same samples; both are drawn together in the bootstrap,
-    which draws whole groups where samples share them.
+    The mean over samples divided by the null's mean over the same samples, in each layer those that have both; both are
+    drawn together in the bootstrap, which draws whole groups where samples share them.
 
     Args:
-        study: what was measured.
-        ax: where to draw; made if None.
+        study: the study that was measured.
+        ax: the axes to draw on; made if None.
         measure: one that is zero where nothing overlaps: `cosine`, `mass`, `hit`, `hit_near` or `precision`.
-        region: the region whose boxes count.
+        region: the boxes that it is taken with.
         normalisation: the normalisation of the attention.
         seed: the seed of the bootstrap.
-        level: coverage of the bands.
+        level: the coverage of the bands.
 
     Example:
         >>> plot_lift_by_layer(study, measure="mass")
@@ -161,21 +159,20 @@ def plot_lift_by_layer(
         )
     values = head_mean(study, measure, region=region, normalisation=normalisation)
     nulls = nulls_of(study, measure, region=region, normalisation=normalisation)
-    known, groups = defined(study, values), group_names(study.samples)
+    known, groups = np.isfinite(values), group_names(study.samples)
     if not nulls or not known.any():
         raise InputError(f"the study has no null of {measure!r}, or no sample in which it is defined: measure these")
     ax = new_axes(ax, (6.6, 4.4))
     layers = np.arange(values.shape[1])
     for (name, null), colour in zip(nulls.items(), line_colours(len(nulls)), strict=True):
-        kept = known & defined(study, null)
-        around = ratio_over_groups(values[kept], null[kept], groups[kept], seed=seed, level=level)
+        around = ratio_over_groups(values, null, groups, seed=seed, level=level)
         label = f"against {NULL_LABELS.get(name, name)}"
         ax.plot(layers, around.estimate, color=colour, linewidth=1.6, marker="o", markersize=3, label=label)
         draw_band(ax, layers, (around.low, around.high), colour)
     ax.axhline(1, color=INK, linewidth=1, linestyle="--", label="no more than the null")
     shade = layer_axis(ax, values.shape[1])
     ax.set_ylim(bottom=0)
-    title = f"Overlap over its nulls: {_of_region(region)}, head mean (n = {int(known.sum())})"
+    title = f"Overlap over its nulls: {_of_region(region)}, head mean ({name_count(known[:, study.layers])})"
     tidy(ax, title=title, x=name_layers(values.shape[1]), y=f"ratio to the null:\n{name_axis(measure, normalisation)}")
     legend_below(ax, shade)
     return ax
@@ -187,9 +184,9 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
     Where wrong answers lack boxes more often than right ones, what is left to compare is a selection.
 
     Args:
-        samples: one row per sample, with columns `found` (`both`, `one` or `none`) and, if wanted, `right`.
-        ax: where to draw; made if None.
-        level: coverage of Wilson's intervals, which take samples as independent.
+        samples: a table of one row per sample, with columns `found` (`both`, `one` or `none`) and, if wanted, `right`.
+        ax: the axes to draw on; made if None.
+        level: the coverage of Wilson's intervals, which take samples as independent.
 
     Example:
         >>> plot_coverage(study.samples)

@@ -13,11 +13,14 @@ import numpy as np
 from interp.errors import InputError, SpatialLensError
 from interp.layers import paper_layers
 from interp.maps.trajectory import trajectory
-from interp.overlap.measures import MAP_MEASURES, UNION
+from interp.numeric import mean_of_known
+from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.overlap import LESS_IS_BETTER
+from interp.overlap.regions import UNION
 from interp.overlap.report.sections import NOT_AT_HAND, Photos, cautions_of, lead, sections
 from interp.overlap.report.sentences import SIGNIFICANT
 from interp.overlap.study.agreement import boxes_by_role, detector_agreement
+from interp.overlap.study.means import above_null
 from interp.report.page import write_report
 from interp.report.tables import records, write_csv
 
@@ -100,7 +103,6 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
     """
     from interp import plots
     from interp.overlap.figures.study import name_axis
-    from interp.overlap.study.means import mean_of_known
     from interp.plots.style import figure_of
 
     asked: dict[str, Any] = {"region": analysis.region, "normalisation": analysis.normalisation}
@@ -126,8 +128,7 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
         mean = mean_of_known(scores)
         figures["overlap_by_head"] = plots.plot_layer_by_head(mean, label=words, null=null, title="Mean over samples")
     ratio = analysis.above_measure if analysis.above_measure in ("cosine", "mass") else "mass"
-    whole = np.isfinite(study.values(ratio, **asked)[:, list(study.layers), -1]).all(axis=1)
-    if analysis.region != "first minus second" and whole.any():
+    if analysis.region != "first minus second" and np.isfinite(study.values(ratio, **asked)[..., -1]).any():
         figures["lift"] = plots.plot_lift_by_layer(study, measure=ratio, seed=analysis.seed, **asked)
     if analysis.partial is not None and np.isfinite(analysis.partial.unadjusted.log_odds).any():
         figures["partial_effect"] = plots.plot_partial_effect(analysis.partial, score=score)
@@ -160,8 +161,10 @@ def _tables_of_maps(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[str,
 
     found = {"all pairs": analysis.pooled, "inside relations": analysis.within}
     ends = ("estimate", "low", "high")
+    asked = {"region": analysis.region, "normalisation": analysis.normalisation}
     above = [
         pd.DataFrame({"null": null, "measure": analysis.above_measure, "layer": np.arange(study.n_layers)})
+        .assign(n=np.isfinite(above_null(study, analysis.above_measure, null, **asked)).sum(axis=0))
         .assign(**{name: getattr(gain, name) for name in ends})
         for null, gain in analysis.above.items()
     ]  # fmt: skip
@@ -217,25 +220,26 @@ def _write_tables(folder: OutputFolder, study: OverlapStudy, tables: dict[str, p
 
 
 def _means(study: OverlapStudy, analysis: OverlapAnalysis) -> pd.DataFrame:
-    """Every measure of the head mean by layer, for right and wrong answers, with intervals over groups."""
+    """Every measure of the head mean by layer, for right and wrong answers, with intervals over groups.
+
+    A sample counts in every layer where it has a value; `n` says how many do. Answers without any value have no row.
+    """
     import pandas as pd
 
     from interp.overlap.figures.study import MEASURES
-    from interp.overlap.study.means import defined
     from interp.stats.clusters import group_names, mean_over_groups
 
     rows = []
     for name in (name for name in MEASURES if name in study.measures):
         region = UNION if name in MAP_MEASURES else analysis.region
         values = study.values(name, region, analysis.normalisation)[..., -1].astype(np.float64)
-        known, groups = defined(study, values), group_names(study.samples)
-        for answers, own in (("right", study.right & known), ("wrong", ~study.right & known)):
-            around = mean_over_groups(values[own], groups[own], seed=analysis.seed)
-            for layer in study.layers if own.any() else ():
+        known, groups = np.isfinite(values), group_names(study.samples)
+        for answers, own in (("right", study.right), ("wrong", ~study.right)):
+            around, counts = mean_over_groups(values[own], groups[own], seed=analysis.seed), known[own].sum(axis=0)
+            for layer in study.layers if counts.any() else ():
                 ends = {end: getattr(around, key)[layer] for end, key in _ENDS.items()}
-                rows.append(
-                    {"measure": name, "region": region, "answers": answers, "layer": layer, "n": int(own.sum())} | ends
-                )
+                place = {"measure": name, "region": region, "answers": answers, "layer": layer}
+                rows.append({**place, "n": int(counts[layer]), **ends})
     return pd.DataFrame(rows, columns=["measure", "region", "answers", "layer", "n", *_ENDS])
 
 

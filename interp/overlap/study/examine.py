@@ -10,7 +10,8 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.layers import paper_layers
-from interp.overlap.nulls import NULL_MEASURES, null_column
+from interp.overlap.nulls import NULL_MEASURES
+from interp.overlap.study.means import above_null
 from interp.overlap.study.vision import VISION
 from interp.reprs import fits_a_cell
 from interp.stats.association import Association, association
@@ -189,12 +190,11 @@ def _refuse_few(right: np.ndarray, relation: np.ndarray) -> None:
 
 def _above(study: OverlapStudy, measure: str, region: str, normalisation: str, seed: int) -> dict[str, Interval]:
     """The mean of a measure less that of each null, head mean, [layer]; NaN where no two groups have both."""
-    real, groups = study.values(measure, region, normalisation)[..., -1].astype(np.float64), group_names(study.samples)
-    found = {}
-    for null in ("even", *study.nulls):
-        gain = real - study.values(null_column(measure, null), region, normalisation)[..., -1]
-        found[null] = mean_over_groups(gain, groups, seed=seed)
-    return found
+    groups, asked = group_names(study.samples), {"region": region, "normalisation": normalisation}
+    return {
+        null: mean_over_groups(above_null(study, measure, null, **asked), groups, seed=seed)
+        for null in ("even", *study.nulls)
+    }
 
 
 def _unless_refused(measure: Callable[[], Any], what: str, not_done: list[str]) -> Any:

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
-from interp.numeric import ratio
 from interp.overlap.nulls import null_column
 
 if TYPE_CHECKING:
@@ -41,9 +40,15 @@ def head_mean(study: OverlapStudy, measure: str, *, region: str, normalisation: 
     return values[:, :, -1]
 
 
-def defined(study: OverlapStudy, values: Float[np.ndarray, "sample layer"]) -> np.ndarray:
-    """The samples that have a value in every layer that was measured, bool [sample]."""
-    return np.isfinite(values[:, list(study.layers)]).all(axis=1)
+def above_null(
+    study: OverlapStudy, measure: str, null: str, *, region: str, normalisation: str
+) -> Float[np.ndarray, "sample layer"]:
+    """A measure of the head mean less what it is under a null; NaN where a sample lacks one of the two."""
+    real, chance = (
+        study.values(name, region, normalisation)[..., -1].astype(np.float64)
+        for name in (measure, null_column(measure, null))
+    )
+    return real - chance
 
 
 def nulls_of(study: OverlapStudy, measure: str, *, region: str, normalisation: str) -> dict[str, np.ndarray]:
@@ -64,9 +69,3 @@ def right_of(samples: pd.DataFrame) -> np.ndarray:
     if "right" not in samples or samples["right"].isna().any():
         raise InputError("the samples do not all say whether the answer was right: give a column `right` without gaps")
     return samples["right"].to_numpy(dtype=bool)
-
-
-def mean_of_known(values: np.ndarray) -> np.ndarray:
-    """The mean over the samples that have a value, [...] of [sample ...]; NaN where none has."""
-    known = np.isfinite(values)
-    return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))

@@ -11,7 +11,8 @@ import numpy as np
 from interp.maps.tower_attention import tower_attention
 from interp.maps.trajectory import trajectory
 from interp.objects.sample import ROLES
-from interp.overlap.measures import MAP_MEASURES, MEASURES
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.normalised import normalised
 from interp.overlap.nulls import (
     NULL_MEASURES,

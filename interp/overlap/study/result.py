@@ -14,8 +14,10 @@ from interp.errors import InputError
 from interp.layers import HEAD_MEAN
 from interp.numeric import ratio
 from interp.objects.sample import ROLES
-from interp.overlap.measures import MAP_MEASURES, MEASURES, UNION
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.nulls import NULL_MEASURES, NULLS, null_column, other_heads
+from interp.overlap.regions import UNION
 from interp.overlap.study.roles import FOUND
 from interp.overlap.study.vision import ROWS
 from interp.reprs import fits_a_cell

@@ -12,10 +12,12 @@ from jaxtyping import Float
 from interp.maps.tower_attention import TowerAttention, tower_attention
 from interp.maps.vision import two_stage
 from interp.objects.sample import ROLES
-from interp.overlap.map_measures import measure_maps
-from interp.overlap.measures import MAP_MEASURES, even_scores, measure_regions, regions_of
+from interp.overlap.even import even_scores
+from interp.overlap.map_measures import MAP_MEASURES, measure_maps
+from interp.overlap.measures import measure_regions
 from interp.overlap.normalised import MAPS_AT_ONCE
 from interp.overlap.nulls import RoleBoxes, null_column
+from interp.overlap.regions import regions_of
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:

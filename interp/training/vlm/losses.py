@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
@@ -20,7 +21,8 @@ from interp.training.vlm.packs import IGNORE, PREFIX, SEGMENT, SEGMENTS, Mention
 
 def normalised(pixels: np.ndarray) -> Tensor:
     """Turn uint8 [batch height width rgb] into the processor's float32 [batch rgb height width]."""
-    return (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
+    planes = rearrange(torch.from_numpy(pixels), "batch height width rgb -> batch rgb height width")
+    return (planes / 255 - 0.5) / 0.25
 
 
 def image_tokens(model: LlavaForConditionalGeneration, pixels: np.ndarray) -> Tensor:
@@ -54,42 +56,48 @@ def _attend_in_pack(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **settings: Any
 ) -> tuple[Tensor, None]:
     """Attention of packs [batch head token d_head]: the image to itself, each segment to the image and to itself."""
-    batch, heads, _, width = query.shape
     image = F.scaled_dot_product_attention(
         query[:, :, :PREFIX], key[:, :, :PREFIX], value[:, :, :PREFIX], is_causal=True
     )
 
     def segments(x: Tensor) -> Tensor:
-        return x[:, :, PREFIX:].unflatten(2, (SEGMENTS, SEGMENT)).transpose(1, 2)
+        own = x[:, :, PREFIX:]
+        return rearrange(own, "batch head (segment token) d_head -> batch segment head token d_head", segment=SEGMENTS)
+
+    def one_by_one(x: Tensor) -> Tensor:
+        return rearrange(x, "batch segment head token d_head -> (batch segment) head token d_head")
 
     def behind_image(x: Tensor) -> Tensor:
-        shared = x[:, None, :, :PREFIX].expand(-1, SEGMENTS, -1, -1, -1)
-        return torch.cat([shared, segments(x)], dim=3).flatten(0, 1)
+        image = x[:, :, :PREFIX]
+        shared = repeat(image, "batch head token d_head -> batch segment head token d_head", segment=SEGMENTS)
+        return one_by_one(torch.cat([shared, segments(x)], dim=3))
 
     words = F.scaled_dot_product_attention(
-        segments(query).flatten(0, 1), behind_image(key), behind_image(value), attn_mask=settings["segment_mask"]
+        one_by_one(segments(query)), behind_image(key), behind_image(value), attn_mask=settings["segment_mask"]
     )
-    words = words.unflatten(0, (batch, SEGMENTS)).transpose(1, 2).flatten(2, 3)
-    return torch.cat([image, words], dim=2).transpose(1, 2), None
+    words = rearrange(words, "(batch segment) head token d_head -> batch head (segment token) d_head", segment=SEGMENTS)
+    return rearrange(torch.cat([image, words], dim=2), "batch head token d_head -> batch token head d_head"), None
 
 
 def _segment_mask(labels: Tensor, *, blind: bool) -> Tensor:
     """What each row of each segment sees, bool [batch*segment 1 row key]; blind words of questions see no image."""
     batch = len(labels)
-    words = torch.ones(SEGMENT, SEGMENT, dtype=torch.bool).tril().expand(batch, SEGMENTS, -1, -1)
+    words = torch.ones(SEGMENT, SEGMENT, dtype=torch.bool).tril()
+    words = repeat(words, "row key -> batch segment row key", batch=batch, segment=SEGMENTS)
     first_answer = (labels != IGNORE).long().argmax(-1, keepdim=True)
     sees = torch.arange(SEGMENT) >= first_answer  # batch segment row
     sees[:, 0] = True  # the caption
     if not blind:
         sees = torch.ones_like(sees)
     start = torch.ones(batch, SEGMENTS, SEGMENT, 1, dtype=torch.bool)
-    image = sees[..., None].expand(-1, -1, -1, PREFIX - 1)
-    return torch.cat([start, image, words], dim=-1).flatten(0, 1)[:, None]
+    image = repeat(sees, "batch segment row -> batch segment row key", key=PREFIX - 1)
+    return rearrange(torch.cat([start, image, words], dim=-1), "batch segment row key -> (batch segment) 1 row key")
 
 
 def _positions() -> Tensor:
     """Positions [1 token] of a pack: they start again after the image for every segment."""
-    return torch.cat([torch.arange(PREFIX), (PREFIX + torch.arange(SEGMENT)).repeat(SEGMENTS)])[None]
+    behind = repeat(PREFIX + torch.arange(SEGMENT), "token -> (segment token)", segment=SEGMENTS)
+    return torch.cat([torch.arange(PREFIX), behind])[None]
 
 
 class PackReader(nn.Module):
@@ -117,7 +125,8 @@ class PackReader(nn.Module):
         """
         labels = torch.from_numpy(pack.labels)
         states = self._states(pack, _segment_mask(labels, blind=blind))
-        hidden = states[-1][:, PREFIX:].unflatten(1, (SEGMENTS, SEGMENT))
+        hidden = states[-1][:, PREFIX:]
+        hidden = rearrange(hidden, "batch (segment token) d_model -> batch segment token d_model", segment=SEGMENTS)
         caption, answer = (
             F.cross_entropy(self.model.lm_head(hidden[:, part][chosen]), labels[:, part][chosen])
             for part in (slice(0, 1), slice(1, None))
@@ -130,12 +139,13 @@ class PackReader(nn.Module):
 
     def _states(self, pack: Pack, mask: Tensor) -> tuple[Tensor, ...]:
         """Run the language model on the image and all segments; the residual stream before each layer, and the last."""
-        ids, embed = torch.from_numpy(pack.ids), self.model.get_input_embeddings()
+        embed = self.model.get_input_embeddings()
+        ids = rearrange(torch.from_numpy(pack.ids), "batch segment token -> batch (segment token)")
         with torch.no_grad():  # the eyes have learned before
             image = image_tokens(self.model, pack.pixels)
         start = embed(torch.full((len(ids), 1), self.model.config.text_config.bos_token_id))
         return self.model.model.language_model(
-            inputs_embeds=torch.cat([start, image, embed(ids.flatten(1))], dim=1),
+            inputs_embeds=torch.cat([start, image, embed(ids)], dim=1),
             position_ids=_positions(),
             use_cache=False,
             output_hidden_states=True,
@@ -151,13 +161,14 @@ class PackReader(nn.Module):
             return _unit_rms(states[after][row, at])
 
         def place_loss(name: str, state: Tensor, chosen: Tensor) -> Tensor:
-            logits = self.places[name](state[chosen]).unflatten(1, (2, 2 * GRID))
-            return F.cross_entropy(logits.flatten(0, 1), place[chosen].flatten())
+            logits = rearrange(self.places[name](state[chosen]), "mention (xy cell) -> (mention xy) cell", xy=2)
+            return F.cross_entropy(logits, rearrange(place[chosen], "mention xy -> (mention xy)"))
 
         answers = read(self.answer_after, before + torch.from_numpy(mentions.answer))
         image = _unit_rms(states[self.patches_after][:, 1:PREFIX])[row]
         names = read(self.patches_after, before + token)
-        match = torch.einsum("mpd,md->mp", image, names) * (4 / names.shape[1] ** 0.5)
+        scale = 4 / names.shape[1] ** 0.5
+        match = einsum(image, names, "mention patch d_model, mention d_model -> mention patch") * scale
         outside = ~torch.from_numpy(mentions.patches)
         return {
             "patches": -match.log_softmax(-1).masked_fill(outside, -torch.inf).logsumexp(-1).mean(),
@@ -193,10 +204,14 @@ class PatchReader(nn.Module):
         logits = {
             name: torch.cat([nothing, image @ embedding[words].T], dim=-1) for name, words in self.words.items()
         } | {name: head(image) for name, head in self.places.items()}
-        cells = torch.arange(GRID * GRID).expand(len(image), -1)
+        cells = repeat(torch.arange(GRID * GRID), "patch -> picture patch", picture=len(image))
         labels = {name: torch.from_numpy(getattr(batch, name)) for name in ("color", "shape", "across", "down")}
         labels |= {"column": cells % GRID, "row": cells // GRID}
         return {
-            name: F.cross_entropy(value.flatten(0, 1), labels[name].flatten(), ignore_index=IGNORE)
+            name: F.cross_entropy(
+                rearrange(value, "picture patch label -> (picture patch) label"),
+                rearrange(labels[name], "picture patch -> (picture patch)"),
+                ignore_index=IGNORE,
+            )
             for name, value in logits.items()
         }

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from einops import reduce
 
 from interp.datasets.synthetic.quartets import WORDS, place_relation
 from interp.datasets.synthetic.shapes import (
     COLORS,
     SHAPES,
-    SIDE,
     Question,
     SceneObject,
     covered,
@@ -276,5 +276,5 @@ def _half_patch(item: SceneObject) -> tuple[int, int]:
 
 def _patch_shares(item: SceneObject) -> np.ndarray:
     """Share of each patch that an object covers; [patch]."""
-    cells = covered(item).reshape(GRID, SIDE // GRID, GRID, SIDE // GRID)
-    return cells.mean(axis=(1, 3)).reshape(-1)
+    cells = covered(item).astype(np.float64)
+    return reduce(cells, "(row down) (col across) -> (row col)", "mean", row=GRID, col=GRID)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from einops import rearrange
 from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import LlavaForConditionalGeneration
@@ -323,7 +324,7 @@ def calm_image_tokens(model: LlavaForConditionalGeneration, pixels: np.ndarray) 
         model: the model whose projector is changed.
         pixels: uint8 [picture height width rgb], the pictures over which mean and norm are taken.
     """
-    image = image_tokens(model, pixels).flatten(0, 1)
+    image = rearrange(image_tokens(model, pixels), "picture patch d_model -> (picture patch) d_model")
     mean = image.mean(0)
     scale = 4 / (image - mean).norm(dim=-1).mean()
     last = model.model.multi_modal_projector.linear_2

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import rearrange
 
 from interp.cli import Parser, add_debug_option, run
 from interp.datasets.synthetic.shapes import NAMES, SIDE, draw_scene, scene_rng
@@ -99,7 +100,8 @@ def make_batch(seed: int, start: int, count: int) -> dict[str, torch.Tensor]:
         draw_scene(scene_rng("train", seed, index), n_objects=OBJECTS[index % len(OBJECTS)])
         for index in range(start, start + count)
     ]
-    pixels = torch.from_numpy(np.stack([scene.pixels for scene in scenes])).permute(0, 3, 1, 2).float() / 255
+    photos = rearrange([scene.pixels for scene in scenes], "scene height width rgb -> scene rgb height width")
+    pixels = torch.from_numpy(photos).float() / 255
     which = [number for number, scene in enumerate(scenes) for _ in scene.objects]
     boxes = torch.from_numpy(np.concatenate([scene.boxes.xyxy for scene in scenes]) / SIDE).float()
     labels = [NAMES.index(item.name) for scene in scenes for item in scene.objects]

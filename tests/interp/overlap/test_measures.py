@@ -1,4 +1,4 @@
-"""Measures of maps against regions: against counting pixels, loops over tokens, and what chance gives."""
+"""Measures of maps against regions: against counting pixels and loops over tokens."""
 
 from dataclasses import replace
 
@@ -6,38 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import layout_of, softmax_rows, square_grid
+from whole_pixels import BOX, GRID, GRIDS, HEIGHT, VIEWS, WIDTH, random_maps
 
 from interp.errors import InputError
-from interp.image.boxes import Box, Boxes
-from interp.image.grid import ImageGrid, View, grid_of_views
-from interp.maps.trajectory import RELATIVE_FLOOR, trajectory
-from interp.overlap.measures import MEASURES, even_scores, measure_regions, region_of, regions_of
-from interp.overlap.overlap import overlap
+from interp.image.boxes import Box
+from interp.image.grid import ImageGrid, grid_of_views
+from interp.overlap.measures import MEASURES, measure_regions
+from interp.overlap.regions import region_of
 
-WIDTH, HEIGHT = 48, 40
 COUNTED = ("auroc", "precision", "nss", "distance")  # by pixels
-
-
-def view(xs, ys, number=0):
-    return View(np.array(xs, dtype=float), np.array(ys, dtype=float), number)
-
-
-# Views of each grid; their token edges are whole pixels.
-VIEWS = {
-    "whole": [view(range(0, 49, 8), range(0, 41, 8))],
-    "cropped": [view(range(4, 45, 8), range(0, 41, 8))],
-    "uneven": [view([0, 3, 11, 24, 30, 48], [0, 16, 21, 40])],
-    "padded": [view([0, 0, 8, 16, 24, 32, 40, 48], [0, 10, 20, 30, 40, 40])],  # two lines of padding
-    "tiled": [
-        view(range(0, 49, 16), [0, 20, 40]),
-        view([0, 8, 16, 24], range(0, 41, 8), 1),
-        view([24, 32, 40, 48], range(0, 41, 8), 2),
-    ],
-}
-GRIDS = {name: grid_of_views((WIDTH, HEIGHT), views) for name, views in VIEWS.items()}
-GRID = GRIDS["whole"]
-BOX = Box("mug", (10, 5, 29, 22))
 
 
 def painted(boxes):
@@ -99,10 +76,6 @@ def distance_by_pixels(grid, values, boxes):
     across = (weight * cols).sum() / weight.sum() - cols[inside].mean()
     down = (weight * rows).sum() / weight.sum() - rows[inside].mean()
     return np.hypot(across, down) / np.hypot(WIDTH, HEIGHT)
-
-
-def random_maps(*shape, grid=GRID, seed=0):
-    return np.random.default_rng(seed).gamma(0.6, size=(*shape, len(grid))).astype(np.float32)
 
 
 def measure_one(values, boxes=(BOX,), grid=GRID, **more):
@@ -210,14 +183,6 @@ def test_the_distance_of_one_token_is_that_of_its_centre():
     assert found["distance"] == pytest.approx(np.hypot(46 - 4, 38 - 4) / np.hypot(48, 40))
 
 
-def test_the_centre_of_a_region_is_that_of_its_seen_area_counted_once():
-    grid = GRIDS["cropped"]  # sees x 4 to 44
-    cut = region_of([Box("mug", (0, 0, 14, 10))], grid)
-    assert cut.centre == pytest.approx((9, 5))
-    two = region_of([Box("mug", (8, 8, 16, 16)), Box("cup", (8, 8, 16, 16)), Box("pen", (32, 8, 40, 24))], grid)
-    assert two.centre == pytest.approx(((64 * 12 + 128 * 36) / 192, (64 * 12 + 128 * 16) / 192))
-
-
 def test_ranks_alone_decide_auroc_and_precision():
     values = random_maps(20).astype(float)
     plain, bent = (measure_regions(maps, [region_of([BOX], GRID)], GRID) for maps in (values, np.sqrt(values)))
@@ -285,39 +250,6 @@ def test_a_constant_map_has_no_nss_and_half_an_auroc():
         assert found["precision"] == pytest.approx(19 * 17 / (WIDTH * HEIGHT))
 
 
-@pytest.mark.parametrize("name", VIEWS)
-def test_even_scores_are_what_an_even_map_scores(name):
-    grid = GRIDS[name]
-    regions = [region_of([BOX], grid), region_of([], grid)]
-    even, measured = even_scores(regions, grid), measure_regions(np.full(len(grid), 1 / len(grid)), regions, grid)
-    for key in set(MEASURES) - {"nss"}:
-        assert even[key] == pytest.approx(measured[key], nan_ok=True)
-    assert even["nss"][0] == 0 and np.isnan(even["nss"][1])
-    assert even["auroc"][0] == pytest.approx(0.5) and even["lift"][0] == pytest.approx(1)
-    share = regions[0].mask.mean()
-    assert even["mass"][0] == pytest.approx(share) and even_scores(regions, grid, even_mass=0.1)["mass"][0] == (
-        pytest.approx(0.1 * share)
-    )
-
-
-def test_even_scores_spread_attention_over_the_tokens_that_take_part():
-    region, kept = region_of([BOX], GRID), np.arange(30) >= 6
-    even = even_scores([region], GRID, kept=kept)
-    assert even["mass"][0] == pytest.approx(region.mask[6:].mean())
-    assert even["hit"][0] == pytest.approx(region.target[6:].mean())
-
-
-def test_attention_that_knows_nothing_of_the_region_scores_like_chance():
-    maps = random_maps(4000, seed=8)
-    maps /= maps.sum(axis=1, keepdims=True)
-    for boxes in ([BOX], [Box("pen", (30, 30, 31, 32))], [BOX, Box("pen", (24, 24, 48, 40))]):
-        region = region_of(boxes, GRID)
-        found, even = measure_regions(maps, [region], GRID), even_scores([region], GRID)
-        for name in ("auroc", "nss", "lift", "mass", "hit", "hit_near"):
-            values = found[name][0]
-            assert values.mean() == pytest.approx(even[name][0], abs=4 * values.std() / 4000**0.5), name
-
-
 def test_a_region_that_fills_the_photo_has_no_outside_to_rank():
     found = measure_one(random_maps(), [Box("all", (0, 0, WIDTH, HEIGHT))])
     assert np.isnan(found["auroc"]) and found["precision"] == pytest.approx(1)
@@ -343,57 +275,3 @@ def test_only_what_was_asked_for_is_measured():
 def test_what_can_not_be_measured_is_refused(maps, regions, options, message):
     with pytest.raises(InputError, match=message):
         measure_regions(maps, [region_of([box], GRID) for box in regions], GRID, **options)
-
-
-def test_regions_by_role_come_in_their_order_with_the_union_and_the_contrast_last():
-    mug, cup, pen = Box("mug", (0, 0, 9, 9)), Box("mug", (20, 0, 29, 9)), Box("pen", (30, 30, 40, 38))
-    found = regions_of((), {"first": Boxes((mug, cup)), "second": [pen]}, ("first", "second"), GRID)
-    assert [region.name for region in found] == ["first", "second", "union", "first minus second"]
-    assert [region.objects for region in found] == [2, 1, 3, 3]
-    assert np.array_equal(found[2].mask, np.maximum(found[0].mask, found[1].mask))
-    assert found[3].area_share == pytest.approx(found[0].area_share - found[1].area_share)
-
-
-def test_a_box_of_two_roles_counts_once_in_the_union():
-    same = Box("cup", (0, 0, 9, 9))
-    found = regions_of((), {"first": [same], "second": [same]}, None, square_grid((48, 48), 6))
-    assert [region.objects for region in found] == [1, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("boxes", "roles", "contrast", "message"),
-    [
-        ([BOX], {"first": [BOX]}, None, "both given"),
-        ((), {"union": [BOX]}, None, "rename"),
-        ((), {"first": [BOX]}, ("first", "second"), "give two different ones of first, union"),
-        ((), {"first": [BOX]}, ("first", "first"), "two different"),
-        ((), {"a": [BOX], "b": [], "a minus b": []}, ("a", "b"), "rename"),
-    ],
-)
-def test_regions_that_can_not_be_told_apart_are_refused(boxes, roles, contrast, message):
-    with pytest.raises(InputError, match=message):
-        regions_of(boxes, roles, contrast, GRID)
-
-
-def with_head_mean(maps):
-    return np.concatenate([maps, maps.mean(axis=1, keepdims=True)], axis=1).astype(np.float64)
-
-
-def test_overlap_over_all_keys_is_measured_on_the_raw_weights():
-    layout = layout_of(30)
-    measured = trajectory(softmax_rows(layout, 5, 3, steps=2), layout, GRID)
-    found = overlap(measured, GRID, [BOX], normalisations=("keys",))
-    raw, even = with_head_mean(measured.image_attention), 30 / measured.visible_keys
-    expected = measure_regions(raw, [region_of([BOX], GRID)], GRID, even_mass=even)
-    for name in MEASURES:
-        assert np.allclose(found.values(name, normalisation="keys"), expected[name][0], atol=1e-5), name
-
-
-def test_overlap_relative_to_a_neutral_prompt_is_measured_on_the_quotient():
-    maps, neutral = random_maps(20, 16), random_maps(20, 16, seed=1)  # more than are measured at once
-    found = overlap(maps, GRID, [BOX], normalisations=("relative",), neutral=neutral)
-    above, below = with_head_mean(maps), with_head_mean(neutral)
-    quotient = above / (below + RELATIVE_FLOOR * below.mean(axis=-1, keepdims=True))
-    expected = measure_regions(quotient / quotient.sum(-1, keepdims=True), [region_of([BOX], GRID)], GRID)
-    for name in MEASURES:
-        assert np.allclose(found.values(name, normalisation="relative"), expected[name][0], atol=1e-5), name

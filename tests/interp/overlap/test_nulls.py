@@ -14,7 +14,6 @@ from interp.overlap.nulls import (
     WIDTH,
     BoxPool,
     centre_map,
-    mean_over_draws,
     measure_centre,
     measure_draws,
     moved_boxes,
@@ -255,12 +254,6 @@ def test_that_many_draws_come_to_the_mean_of_the_others_and_one_head_has_none():
     assert drawn[..., 4] == pytest.approx(values[..., :4].mean(-1), abs=0.03)
     alone = other_heads(values[..., :2], draws=2, seed=0)
     assert np.isnan(alone[..., 0]).all() and np.array_equal(alone[..., 1], values[..., 0].astype(np.float32))
-
-
-def test_that_the_mean_over_draws_leaves_out_what_is_undefined():
-    assert mean_over_draws(np.array([[1.0, np.nan, np.nan], [3.0, 4.0, np.nan]])) == pytest.approx(
-        [2.0, 4.0, np.nan], nan_ok=True
-    )
 
 
 # under the null ---------------------------------------------------------------------------------------------------

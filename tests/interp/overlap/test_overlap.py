@@ -8,8 +8,10 @@ from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.layers import HEAD_MEAN
 from interp.maps.trajectory import normalise, trajectory
-from interp.overlap.measures import MAP_MEASURES, MEASURES, UNION
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.overlap import overlap
+from interp.overlap.regions import UNION
 
 SIZE = 48  # pixels; 6 x 6 tokens of 8 pixels
 GRID = square_grid((SIZE, SIZE), 6)
@@ -397,3 +399,11 @@ def test_one_map_can_be_normalised_in_every_way():
             normalise(weights, name)
         with pytest.raises(InputError, match=f"{name!r} needs"):
             planted(0.5).image_map(layer=0, normalisation=name)
+
+
+def test_a_layer_whose_map_is_the_same_everywhere_or_nothing_lacks_values_that_others_have():
+    maps = random_maps(4, 2)
+    maps[1], maps[2] = 1, 0
+    found = overlap(maps, GRID, [Box("mug", (10, 10, 29, 20))])
+    assert np.isnan(found.by_layer("nss")).tolist() == [False, True, True, False]
+    assert np.isnan(found.by_layer("cosine")).tolist() == [False, False, True, False]

@@ -13,16 +13,18 @@ import pandas as pd
 import pytest
 import tiny
 from made_up_overlap import made_up_study
+from made_up_plots import legend_texts
 from matplotlib.figure import Figure
 from PIL import Image
 
 from interp.datasets.synthetic.shapes import shapes
 from interp.errors import InputError
-from interp.overlap.figures.study import plot_overlap_by_answer
+from interp.overlap.figures.study import plot_lift_by_layer, plot_overlap_by_answer
 from interp.overlap.report.sections import NOT_AT_HAND
 from interp.overlap.report.sentences import association_says, ended
 from interp.overlap.report.write import tables_of, write_overlap_report
 from interp.overlap.study.examine import examine_overlap
+from interp.overlap.study.means import NULL_LABELS
 from interp.overlap.study.run import study_overlap
 from interp.stats.clusters import clustered_mean
 from interp.store.folder import OutputFolder
@@ -173,6 +175,35 @@ def test_the_figure_the_table_and_the_sentence_have_the_same_interval_to_the_bit
         told = analysis.above["even"]
         assert (row["low"], row["high"]) == (told.low[row["layer"]], told.high[row["layer"]])
         assert (row["low"], row["high"]) == (here.min(), here.max())
+
+
+def test_a_sample_without_a_value_in_one_layer_counts_in_the_others_of_figures_tables_and_sentences():
+    study, missing, lacking = made_up_study(60, missing=3), (7, 20, 33), (11,)
+    study.measures["mass"][missing, ..., 2, :] = np.nan
+    study.measures["mass_moved"][lacking, ..., 4, :] = np.nan
+    analysis, values = examine_overlap(study, measure="mass", n_draws=20), study.values("mass")[..., -1].astype(float)
+    tables = tables_of(study, analysis)
+    drawn = plot_overlap_by_answer(study, Figure().subplots(), measure="mass", seed=analysis.seed)
+    for place, (answers, own) in enumerate({"right": study.right, "wrong": ~study.right}.items()):
+        table = tables["means"].query("measure == 'mass' and answers == @answers")
+        assert table["n"].tolist() == np.isfinite(values[own]).sum(axis=0).tolist() and table["n"].nunique() == 2
+        np.testing.assert_allclose(table["mean"], np.nanmean(values[own], axis=0))
+        marks = [line for line in drawn.lines if line.get_marker() == "o" and len(line.get_xdata())][place]
+        np.testing.assert_array_equal(marks.get_ydata(), table["mean"])
+        least, most = table["n"].min(), table["n"].max()
+        assert any(f"{answers} answers (n = {least} to {most} by layer, " in text for text in legend_texts(drawn))
+    chance = study.values("mass_moved")[..., -1].astype(float)
+    above = tables["above_nulls"].query("null == 'moved'")
+    assert above["n"].tolist() == [57, 57, 54, 57, 56, 57]
+    np.testing.assert_allclose(above["estimate"], np.nanmean(values - chance, axis=0))
+    null = next(line for line in drawn.lines if line.get_label() == NULL_LABELS["moved"])
+    np.testing.assert_allclose(null.get_ydata(), np.nanmean(np.where(np.isfinite(values), chance, np.nan), axis=0))
+    lift = plot_lift_by_layer(study, Figure().subplots(), measure="mass")
+    both = np.isfinite(values) & np.isfinite(chance)
+    ratio = np.where(both, values, 0).sum(axis=0) / np.where(both, chance, 0).sum(axis=0)
+    line = next(line for line in lift.lines if line.get_label() == f"against {NULL_LABELS['moved']}")
+    np.testing.assert_allclose(line.get_ydata(), ratio)
+    assert "(n = 54 to 57 by layer, 3 to 6 undefined left out)" in lift.get_title(loc="left")
 
 
 def test_samples_of_one_group_have_no_interval_in_the_table_nor_in_the_sentence():

@@ -9,7 +9,8 @@ from overlap_studies import load, looked_at, run
 
 from interp.errors import InputError
 from interp.objects.sample import Sample
-from interp.overlap.measures import MAP_MEASURES, MEASURES
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.nulls import NULL_MEASURES, NULLS, REGIONS, BoxPool, moved_boxes
 from interp.overlap.overlap import overlap
 from interp.overlap.study.examine import examine_overlap

@@ -17,7 +17,7 @@ from interp.maps.trajectory import normalise
 from interp.maps.vision import feature_depth, rollout
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
-from interp.overlap.measures import MAP_MEASURES
+from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.nulls import REGIONS
 from interp.overlap.overlap import overlap
 from interp.overlap.study.examine import examine_overlap

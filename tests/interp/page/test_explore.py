@@ -13,8 +13,8 @@ from made_up_explore import BOXES, QUESTION, assert_within, content_of, from_blo
 from interp import Box, GivenBoxes, HookedVLM, ScaleImageLogits, Untouched
 from interp.errors import InputError, SpatialLensError
 from interp.maps.trajectory import NORMALISATIONS, PARTS, normalise, trajectory
-from interp.overlap.measures import UNION
 from interp.overlap.overlap import overlap
+from interp.overlap.regions import UNION
 from interp.page.data import LABELS
 from interp.page.explore import explore
 from interp.page.page import render_page
@@ -108,14 +108,14 @@ def test_tiles_are_views_of_their_own():
 
 
 def test_sinks_by_hidden_state_are_those_of_the_sinks_module(vlm, monkeypatch):
-    from interp.maps import sinks
+    from interp.maps import hidden_sinks, sink_dimensions
 
-    monkeypatch.setattr(sinks, "SINK_THRESHOLD", 2.5)
+    monkeypatch.setattr(hidden_sinks, "SINK_THRESHOLD", 2.5)
     page = explore(vlm, tiny.photo(), tiny.QUESTIONS[0], max_new_tokens=1)
     inputs = vlm.prepare(tiny.photo(), tiny.QUESTIONS[0])
     _, cache = vlm.run_with_cache(inputs, names_filter=lambda name: re.match(r"blocks.*resid_pre", name) is not None)
-    dimensions = sinks.find_sink_dimensions(cache, inputs.layouts[0])
-    expected = sinks.hidden_sinks(cache, inputs.layouts[0], dimensions, threshold=2.5)
+    dimensions = sink_dimensions.find_sink_dimensions(cache, inputs.layouts[0])
+    expected = hidden_sinks.hidden_sinks(cache, inputs.layouts[0], dimensions, threshold=2.5)
     assert 0 < expected.sum() < expected.size
     assert (page.exploration.sinks == expected[:, None]).all() and "an estimate" in page.html
     halved = explore(vlm, tiny.photo(), tiny.QUESTIONS[0], max_new_tokens=1, intervention=ScaleImageLogits(0.5))
@@ -269,7 +269,7 @@ def test_without_boxes_agreement_is_undefined_and_the_page_is_made():
         ({"neutral": True}, "as text"),
         ({"neutral": " "}, "empty"),
         ({"sinks": np.zeros(5, dtype=bool)}, "16 image tokens"),
-        ({"sinks": np.zeros(16)}, "booleans"),
+        ({"sinks": np.zeros(16)}, "give bool"),
         ({"sinks": np.zeros((2, 16), dtype=bool)}, "3 layers"),
         ({"prompt": "sideways"}, "prompt style"),
         ({"max_new_tokens": 0}, "max_new_tokens"),

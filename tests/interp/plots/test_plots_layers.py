@@ -15,7 +15,8 @@ from interp.image.boxes import Box
 from interp.layers import HEAD_MEAN
 from interp.maps.trajectory import trajectory
 from interp.overlap.figures import study as overlap_study
-from interp.overlap.measures import MAP_MEASURES, MEASURES
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import MEASURES
 from interp.overlap.overlap import overlap
 
 
@@ -129,7 +130,7 @@ def test_a_region_for_a_measure_of_the_map_alone_is_refused():
             plots.plot_overlap_by_layer(given, axes()[0], measure="peaks", region="mug")
 
 
-def test_a_step_without_a_value_leaves_a_sample_out_of_tables_too():
+def test_a_step_without_a_value_leaves_a_sample_out_of_its_layer_alone_in_tables_too():
     layout = layout_of(16)
     rows = np.stack([softmax_rows(layout, 12, 2, seed=seed) for seed in range(2)], axis=2)
     steps = np.concatenate([rows, np.zeros((*rows.shape[:3], 1))], axis=3)
@@ -138,7 +139,19 @@ def test_a_step_without_a_value_leaves_a_sample_out_of_tables_too():
     found = overlap(trajectory(steps, layout, GRID, sample_id="s9"), GRID, BOXES)
     for given in (found, found.to_dataframe()):
         ax = plots.plot_overlap_by_layer(given, axes()[0])
-        assert "all samples (n = 0, 1 undefined left out)" in legend_texts(ax)
+        assert "all samples (n = 0 to 1 by layer, 0 to 1 undefined left out)" in legend_texts(ax)
+        for line in (*lines(ax), *lines(ax, ":")):
+            assert np.isnan(line.get_ydata()).tolist() == [True] + [False] * 11
+
+
+def test_a_sample_counts_in_every_layer_where_it_has_a_value():
+    rows = TRAJECTORIES[0].image_attention[:, :, 0]
+    gone = overlap(np.where(np.arange(12)[:, None, None] == 3, 0, rows), GRID, BOXES, sample_id="s9")
+    ax = plots.plot_overlap_by_layer([*OVERLAPS, gone], axes()[0])
+    table = np.array([one.by_layer("cosine") for one in (*OVERLAPS, gone)])
+    assert np.argwhere(np.isnan(table)).tolist() == [[4, 3]]
+    assert lines(ax)[0].get_ydata() == pytest.approx(np.nanmean(table, axis=0))
+    assert "all samples (n = 4 to 5 by layer, 0 to 1 undefined left out)" in legend_texts(ax)
 
 
 def test_samples_without_a_box_are_left_out_of_the_line_and_counted():

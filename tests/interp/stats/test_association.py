@@ -6,23 +6,13 @@ from itertools import combinations, permutations, product
 import numpy as np
 import pandas as pd
 import pytest
+from by_hand import by_pairs, holds_level
 
 from interp.errors import InputError
-from interp.stats import association as module
-from interp.stats.association import association, drawn_counts, weighted_wins
+from interp.stats.association import association
 from interp.stats.auroc import auroc
+from interp.stats.draws import drawn_counts
 from interp.stats.tests import benjamini_hochberg
-
-
-def by_pairs(scores, right, strata=None):
-    """Wins over pairs of a right and a wrong sample of one stratum, one pair at a time."""
-    strata = np.zeros(len(right)) if strata is None else strata
-    won = [
-        (scores[i] > scores[j]) + 0.5 * (scores[i] == scores[j])
-        for i, j in product(np.flatnonzero(right), np.flatnonzero(~right))
-        if strata[i] == strata[j] and not np.isnan(scores[i]) and not np.isnan(scores[j])
-    ]
-    return (float(np.mean(won)), len(won)) if won else (math.nan, 0)
 
 
 def made_up(seed=0, n=50, cells=(3, 4)):
@@ -31,13 +21,6 @@ def made_up(seed=0, n=50, cells=(3, 4)):
     scores = rng.integers(0, 8, size=(n, *cells)).astype(np.float32)
     scores[rng.random(scores.shape) < 0.1] = np.nan
     return scores, rng.random(n) < 0.4, np.array(["on", "under", "left"])[rng.integers(3, size=n)], np.arange(n) // 3
-
-
-def holds_level(rejected, trials, level=0.05):
-    """Whether so many rejections go with the level: inside the central 99.9 % of the binomial."""
-    ways = np.cumsum([math.comb(trials, k) * level**k * (1 - level) ** (trials - k) for k in range(trials + 1)])
-    low, high = (int(np.searchsorted(ways, at)) for at in (0.0005, 0.9995))
-    return low <= rejected <= high
 
 
 @pytest.mark.parametrize("within", [False, True])
@@ -50,30 +33,6 @@ def test_every_cell_is_the_share_of_pairs_in_order_with_ties_as_half(within):
         assert found.auroc[cell] == pytest.approx(expected)
         assert found.pairs[cell] == pairs
         assert found.undefined[cell] == np.isnan(scores[:, *cell]).sum() > 0
-
-
-def test_counted_samples_win_as_often_as_repeated_ones():
-    rng = np.random.default_rng(1)
-    scores, right, strata = rng.integers(0, 5, size=(20, 3)), rng.random(20) < 0.5, rng.integers(2, size=20)
-    counts = rng.integers(0, 4, size=(6, 20))
-    wins, pairs = weighted_wins(scores, right, strata, counts)
-    for draw, times in enumerate(counts):
-        own = np.repeat(np.arange(20), times)
-        for cell in range(3):
-            share, n = by_pairs(scores[own, cell], right[own], strata[own])
-            assert wins[draw, cell] == pytest.approx(share * n) and pairs[draw] == n
-
-
-def test_counts_draw_inside_strata_or_whole_groups():
-    strata, units = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
-    inside = drawn_counts(strata, None, 500, np.random.default_rng(0))
-    for stratum in range(3):
-        assert (inside[:, strata == stratum].sum(axis=1) == (strata == stratum).sum()).all()
-    whole = drawn_counts(strata, units, 500, np.random.default_rng(0))
-    assert (whole[:, ::2] == whole[:, 1::2])[:, [0, 2]].all() and (whole[:, 2] == whole[:, 3]).all()
-    assert (whole.sum(axis=1) == 6).all() and whole.std() > 0
-    for counts in (inside[:, :3], whole):
-        assert counts.mean(axis=0) == pytest.approx(np.ones(counts.shape[1]), abs=0.2)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -154,16 +113,6 @@ def test_labels_of_one_group_and_stratum_are_shuffled_among_each_other():
         for turns in product((False, True), repeat=3)
     ]
     against_every_shuffle(scores, right, ways, groups=units)
-
-
-def test_every_shuffle_of_groups_is_as_likely():
-    right, units, strata = np.array([1, 0, 1, 1, 0, 0], bool), np.array([0, 0, 1, 1, 2, 2]), np.zeros(6, int)
-    keys = np.random.default_rng(0).random((24_000, 6))
-    data, *drawn, mean = module._shuffled(module._Part(right, strata, units, np.ones((1, 6)), keys))
-    kinds, often = np.unique(drawn, axis=0, return_counts=True)
-    assert (data == right).all() and (mean == 0.5).all()
-    assert len(kinds) == 12, "three places for the mixed group, two for each other, and its two labels in either order"
-    assert np.abs(often - 2000).max() < 5 * math.sqrt(2000)
 
 
 def test_a_group_unlike_all_others_keeps_its_labels_and_that_is_told():
@@ -338,8 +287,8 @@ def test_cells_are_worked_through_in_parts_with_the_same_result(monkeypatch, gro
     scores, right, relation, units = made_up()
     given = dict(strata=relation, groups=units if grouped else None, seed=0, n_draws=40, n_shuffles=40)
     whole = association(scores, right, **given)
-    monkeypatch.setattr(module, "_CELLS", 2)
-    monkeypatch.setattr(module, "_FLOATS", 50)
+    monkeypatch.setattr("interp.stats.cells._CELLS", 2)
+    monkeypatch.setattr("interp.stats.pairs._FLOATS", 50)
     pd.testing.assert_frame_equal(association(scores, right, **given).to_dataframe(), whole.to_dataframe())
 
 

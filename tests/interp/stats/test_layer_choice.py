@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from interp.errors import InputError
-from interp.stats.association import association, drawn_counts
+from interp.stats.association import association
 from interp.stats.auroc import auroc
+from interp.stats.draws import drawn_counts
 from interp.stats.layer_choice import _dealt, _Samples, compare_layers
 
 

@@ -1,0 +1,93 @@
+"""Cells: the AUROC of every cell of a table of scores, its bootstrap interval, and where it lies among shuffles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from interp.stats.pairs import ranks_inside, weighted_wins
+from interp.stats.shuffles import share_beyond, shuffled_labels
+from interp.stats.tests import benjamini_hochberg_where_defined
+
+_CELLS = 1024  # measured at a time
+COLUMNS = ("auroc", "low", "high", "null_mean", "null_low", "null_high", "p", "p_max", "p_bh")
+COUNTS = ("pairs", "undefined", "draws")
+"""What is measured of every cell: numbers, and counts."""
+
+
+def measured_cells(table: np.ndarray, whole: CellSamples, level: float) -> tuple[dict[str, np.ndarray], int]:
+    """All of `COLUMNS` and `COUNTS` for table [sample cell], and how many samples a shuffle can change."""
+    missing, movable = np.isnan(table), np.zeros(len(table), dtype=bool)
+    found = {name: np.full(table.shape[1], np.nan) for name in COLUMNS}
+    found |= {name: np.zeros(table.shape[1], dtype=int) for name in COUNTS}
+    distance, farthest = np.full(table.shape[1], np.nan), np.zeros(1 + len(whole.keys))
+    for samples, cells in _alike(missing):
+        part = whole.only(samples)
+        labels = shuffled_labels(part.right, part.strata, part.units, part.keys)
+        movable[samples] |= (labels[-1] > 0) & (labels[-1] < 1)
+        for here in np.split(cells, range(_CELLS, len(cells), _CELLS)):
+            measured, far = _measure(table[np.ix_(samples, here)], part, labels, level)
+            for name, values in measured.items():
+                found[name][here] = values
+            if far is not None:
+                distance[here], farthest = far[0], np.maximum(farthest, far.max(axis=1))
+    found |= {
+        "p_max": share_beyond(distance, farthest),
+        "p_bh": benjamini_hochberg_where_defined(found["p"]),
+        "undefined": missing.sum(axis=0),
+    }
+    return found, int(movable.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class CellSamples:
+    """The samples that some cells have scores for.
+
+    Right [sample], the codes of strata [sample] and of groups [sample], each sample its own where there are none;
+    `counts` [draw sample] says how often a draw holds each; `keys` [shuffle sample] are random numbers from 0 to 1.
+    They alone decide a shuffle, so that cells that miss other samples are shuffled alike where they share samples.
+    """
+
+    right: np.ndarray
+    strata: np.ndarray
+    units: np.ndarray
+    counts: np.ndarray
+    keys: np.ndarray
+
+    def only(self, own: np.ndarray) -> CellSamples:
+        """Some of the samples."""
+        return CellSamples(self.right[own], self.strata[own], self.units[own], self.counts[:, own], self.keys[:, own])
+
+
+def _alike(missing: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Samples and cells of missing [sample cell] that go together: all these cells miss the same samples, not all."""
+    together: dict[bytes, list[int]] = {}
+    for cell, pattern in enumerate(np.packbits(missing, axis=0).T):
+        together.setdefault(pattern.tobytes(), []).append(cell)
+    for cells in together.values():
+        if not missing[:, cells[0]].all():
+            yield np.flatnonzero(~missing[:, cells[0]]), np.array(cells)
+
+
+def _measure(
+    scores: np.ndarray, part: CellSamples, labels: np.ndarray, level: float
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Measures of cells [cell], and how far out each row of the labels lies [1+shuffle cell]; none without a pair."""
+    ranks, least, pairs = ranks_inside(scores, part.right, part.strata)
+    if not pairs:
+        return {}, None
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    drawn = (labels @ ranks - least) / pairs
+    drawn, mean = drawn[:-1], drawn[-1]
+    # The data count among the shuffles here too: only then is the test exact for few shuffles.
+    spread = np.sqrt(((drawn - mean) ** 2).mean(axis=0))
+    far = np.divide(np.abs(drawn - mean), spread, out=np.zeros_like(drawn), where=spread > 1e-9)
+    null_low, null_high = np.quantile(drawn[1:], ends, axis=0)
+    wins, compared = weighted_wins(scores, part.right, part.strata, part.counts)
+    some = compared > 0
+    low, high = np.quantile(wins[some] / compared[some, None], ends, axis=0) if some.any() else (np.nan, np.nan)
+    measured = dict(auroc=drawn[0], low=low, high=high, null_mean=mean, null_low=null_low, null_high=null_high)
+    return measured | dict(p=(far >= far[0] - 1e-9).mean(axis=0), draws=some.sum(), pairs=pairs), far

@@ -1,0 +1,29 @@
+"""Draws: how often each sample is in each draw of a bootstrap, drawn one by one inside strata or in whole groups."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from interp.errors import InputError
+
+
+def drawn_counts(strata: np.ndarray, units: np.ndarray | None, n: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each sample is in each bootstrap draw, float32 [draw sample].
+
+    Samples are drawn inside their stratum; where units (codes of groups) are given, whole units are drawn instead, and
+    with them as many samples of each stratum as they hold.
+    """
+    if units is not None:
+        n_units = int(units.max()) + 1
+        return rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n)[:, units].astype(np.float32)
+    counts = np.empty((n, len(strata)), np.float32)
+    for stratum in np.unique(strata):
+        own = np.flatnonzero(strata == stratum)
+        counts[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=n)
+    return counts
+
+
+def check_draws(n: int, level: float) -> None:
+    """Refuse no draws, and a level that is no coverage."""
+    if n < 1 or not 0 < level < 1:
+        raise InputError(f"{n} draws at level {level}: give at least one draw, and a level between 0 and 1")

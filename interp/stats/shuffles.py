@@ -1,0 +1,52 @@
+"""Shuffles: answers dealt anew among the samples, whole groups together, and the farthest of many cells under them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def shuffled_labels(right: np.ndarray, strata: np.ndarray, units: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Labels [row sample]: the data, shuffles between groups of one make-up and inside them, and their exact mean.
+
+    Args:
+        right: whether each answer is right, bool [sample].
+        strata: the code of each sample's stratum, [sample].
+        units: the code of each sample's group, each sample its own where there are none, [sample].
+        keys: random numbers from 0 to 1, which alone decide the shuffles, [shuffle sample].
+
+    Returns:
+        float64 [1 + shuffle + 1, sample].
+    """
+    out = np.empty((len(keys) + 2, len(right)))
+    out[0] = right
+    for members in _same_make_up(strata, units):
+        kinds, own = strata[members[0]], keys[:, members]
+        blocks = right[members][np.lexsort(right[members].T)]
+        # The sum of a group's keys says nothing of their order, so that both can be used.
+        blocks = blocks[np.argsort(np.argsort(own.sum(axis=2), axis=1), axis=1)]
+        if len(np.unique(kinds)) < len(kinds):
+            blocks = np.take_along_axis(blocks, np.argsort(kinds + own, axis=2), axis=2)
+        out[1:-1, members] = blocks
+        for kind in np.unique(kinds):
+            out[-1, members[:, kinds == kind]] = right[members[:, kinds == kind]].mean()
+    return out
+
+
+def share_beyond(distance: np.ndarray, farthest: np.ndarray) -> np.ndarray:
+    """The share of shuffles whose farthest cell lies at least as far out as each cell does; NaN where undefined.
+
+    Args:
+        distance: how far out each cell of the data lies, [cell].
+        farthest: how far out the farthest cell of each shuffle lies, the data among them, [shuffle].
+    """
+    nearer = np.searchsorted(np.sort(farthest), distance - 1e-9)
+    return np.where(np.isnan(distance), np.nan, (len(farthest) - nearer) / len(farthest))
+
+
+def _same_make_up(strata: np.ndarray, units: np.ndarray) -> list[np.ndarray]:
+    """Positions [unit member] of units with as many samples of each stratum, members in the order of their strata."""
+    order = np.lexsort((strata, units))
+    found: dict[tuple[int, ...], list[np.ndarray]] = {}
+    for members in np.split(order, np.flatnonzero(np.diff(units[order])) + 1):
+        found.setdefault(tuple(strata[members].tolist()), []).append(members)
+    return [np.stack(alike) for alike in found.values()]
