@@ -17,9 +17,9 @@ from interp.intervene.base import Untouched as Untouched
 from interp.intervene.image_logits import ScaleImageLogits as ScaleImageLogits
 from interp.layers import PAPER_LAYERS as PAPER_LAYERS
 from interp.layers import paper_layers as paper_layers
+from interp.maps.rollout import rollout as rollout
+from interp.maps.rollout import two_stage as two_stage
 from interp.maps.trajectory import Trajectory as Trajectory
-from interp.maps.vision import rollout as rollout
-from interp.maps.vision import two_stage as two_stage
 from interp.model.hooked_vlm import HookedVLM as HookedVLM
 from interp.model.prefix import Prefix as Prefix
 from interp.objects.detector import Detector as Detector

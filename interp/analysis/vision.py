@@ -36,7 +36,7 @@ class VisionMaps:
     """Maps of one photo over the patches of the vision tower, by attention alone, and so hypotheses as it is.
 
     * `two-stage`: the rows of the language model, in all its layers, seen through the tower's attention roll-out, see
-      `interp.maps.vision.two_stage`.
+      `interp.maps.rollout.two_stage`.
     * `vision`: what the patches that image tokens are made of look at, in all layers of the tower before the projector
       reads it; mean over the tokens.
     * `rollout`: which patches feed the image tokens, by roll-out over all these layers; mean over the tokens.
@@ -94,14 +94,14 @@ class VisionMaps:
 
 def check_tower(vlm: HookedVLM, inputs: VLMInputs) -> None:
     """Refuse now, rather than after the model has run, what can not show its vision tower."""
-    from interp.maps.vision import feature_depth, patch_grid
+    from interp.maps.tower import feature_depth, patch_grid
 
     vlm.require("vision")
     patch_grid(vlm, inputs)
     try:
         feature_depth(vlm)
     except RefusedError as error:
-        error.add_note("That is for interp.maps.vision.rollout from Python; further maps have no such setting.")
+        error.add_note("That is for interp.maps.rollout.rollout from Python; further maps have no such setting.")
         raise
 
 
@@ -109,7 +109,7 @@ def further_maps(
     vlm: HookedVLM, inputs: VLMInputs, looked: Trajectory, names: Sequence[str], boxes: Boxes | None
 ) -> dict[str, VisionMaps]:
     """Run the vision tower again, of whose attention nothing was kept, and make its maps [layer head (step) patch]."""
-    from interp.maps.vision import two_stage
+    from interp.maps.rollout import two_stage
 
     (fed,) = tower_attention(vlm, inputs)
     depth, rows = len(fed.attention), looked.image_attention

@@ -10,8 +10,9 @@ from einops import einsum, repeat
 from jaxtyping import Float
 
 from interp.image.patches import Patches
+from interp.maps.rollout import Rollout, rollout
+from interp.maps.tower import feature_depth
 from interp.maps.tower_patches import patches_of
-from interp.maps.vision import Rollout, feature_depth, rollout
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.maps.tower_attention import TowerAttention, tower_attention
-from interp.maps.vision import two_stage
+from interp.maps.fed import Fed, feed_tokens
+from interp.maps.rollout import two_stage
 from interp.objects.sample import ROLES
 from interp.overlap.even import even_scores
 from interp.overlap.map_measures import MAP_MEASURES, measure_maps
@@ -22,7 +22,7 @@ from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
-    from interp.maps.vision import Rollout
+    from interp.maps.rollout import Rollout
     from interp.model.hooked_vlm import HookedVLM
     from interp.prompt.inputs import VLMInputs
 
@@ -31,8 +31,8 @@ ROWS, TWO_STAGE, VISION = "rows", "two-stage", "vision"
 ALSO = (TWO_STAGE, VISION)
 """Maps over the patches that a study can measure beside the rows of the language model, which lie over image tokens.
 
-`two-stage`: each normalised map of the rows, seen through the tower's attention roll-out (`interp.maps.vision`). It has
-the layers, heads and normalisations of the rows. What evenly spread attention would score is told of patches.
+`two-stage`: each normalised map of the rows, seen through the tower's attention roll-out (`interp.maps.rollout`). It
+has the layers, heads and normalisations of the rows. What evenly spread attention would score is told of patches.
 
 `vision`: where the tower itself looks, by its own layers and heads: the attention of the patches that image tokens are
 made of, mean over image tokens, normalised as `image` over the patches. The tower knows nothing of the question.

@@ -15,8 +15,9 @@ from interp.analysis.vision import ALSO
 from interp.detect import GivenBoxes
 from interp.errors import InputError, RefusedError
 from interp.layers import HEAD_MEAN
+from interp.maps.rollout import rollout, two_stage
 from interp.maps.trajectory import normalise
-from interp.maps.vision import rollout, two_stage, vision_attention
+from interp.maps.vision import vision_attention
 from interp.overlap.overlap import overlap
 from interp.page.explore import explore
 

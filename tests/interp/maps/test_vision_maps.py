@@ -19,8 +19,10 @@ from vision_oracles import (
 
 from interp.errors import HookError, InputError, ModelError, RefusedError
 from interp.image.boxes import Box
+from interp.maps.rollout import rollout, two_stage
+from interp.maps.tower import feature_depth, patch_grid
 from interp.maps.tower_patches import patches_of
-from interp.maps.vision import feature_depth, patch_grid, rollout, two_stage, vision_attention
+from interp.maps.vision import vision_attention
 from interp.model.hooked_vlm import HookedVLM
 from interp.overlap.overlap import overlap
 from interp.proof.samples import noise

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from made_up import layout_of, softmax_rows, square_grid
 
+from interp.errors import InputError
 from interp.image.boxes import Box
 from interp.layers import HEAD_MEAN
 from interp.maps.trajectory import RELATIVE_FLOOR, trajectory
@@ -99,3 +100,30 @@ def test_overlap_relative_to_a_neutral_prompt_is_measured_on_the_quotient():
     expected = measure_regions(quotient / quotient.sum(-1, keepdims=True), [region_of([MUG], GRID)], GRID)
     for name in MEASURES:
         assert np.allclose(found.values(name, normalisation="relative"), expected[name][0], atol=1e-5), name
+
+
+def test_a_layer_whose_map_is_the_same_everywhere_or_nothing_lacks_values_that_others_have():
+    maps = random_maps()
+    maps[1], maps[2] = 1, 0
+    found = overlap(maps, GRID, [MUG])
+    assert np.isnan(found.by_layer("nss")).tolist() == [False, True, True, False]
+    assert np.isnan(found.by_layer("cosine")).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"normalisations": ("no-sinks",)}, "'no-sinks' and sinks= go together"),
+        ({"normalisations": ("relative",)}, "'relative' and neutral= go together"),
+        ({"sinks": SINKS}, "'no-sinks' and sinks= go together"),
+        ({"neutral": random_maps()[:2]}, "'relative' and neutral= go together"),
+        ({"normalisations": ("no-sinks",), "sinks": SINKS.astype(int)}, "int64 of shape"),
+        ({"normalisations": ("no-sinks",), "sinks": SINKS[:-1]}, r"shape \(35,\)"),
+        ({"normalisations": ("no-sinks",), "sinks": np.zeros((3, 36), bool)}, r"shape \(3, 36\).*2 layers"),
+        ({"normalisations": ("relative",), "neutral": random_maps(heads=4)[:2]}, r"shape \(2, 4, 1, 36\)"),
+        ({"normalisations": ("relative",), "neutral": -random_maps()[:2]}, "negative"),
+    ],
+)
+def test_a_normalisation_without_what_it_needs_is_refused_and_so_is_what_none_uses(options, message):
+    with pytest.raises(InputError, match=message):
+        overlap(random_maps()[:2], GRID, [MUG], **options)

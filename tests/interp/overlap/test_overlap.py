@@ -369,25 +369,6 @@ def test_several_normalisations_are_each_what_they_are_alone():
             assert np.array_equal(*values, equal_nan=True)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"normalisations": ("no-sinks",)}, "'no-sinks' and sinks= go together"),
-        ({"normalisations": ("relative",)}, "'relative' and neutral= go together"),
-        ({"sinks": SINKS}, "'no-sinks' and sinks= go together"),
-        ({"neutral": random_maps(2, 3)}, "'relative' and neutral= go together"),
-        ({"normalisations": ("no-sinks",), "sinks": SINKS.astype(int)}, "int64 of shape"),
-        ({"normalisations": ("no-sinks",), "sinks": SINKS[:-1]}, r"shape \(35,\)"),
-        ({"normalisations": ("no-sinks",), "sinks": np.zeros((3, 36), bool)}, r"shape \(3, 36\).*2 layers"),
-        ({"normalisations": ("relative",), "neutral": random_maps(2, 4)}, r"shape \(2, 4, 1, 36\)"),
-        ({"normalisations": ("relative",), "neutral": -random_maps(2, 3)}, "negative"),
-    ],
-)
-def test_a_normalisation_without_what_it_needs_is_refused_and_so_is_what_none_uses(options, message):
-    with pytest.raises(InputError, match=message):
-        overlap(random_maps(2, 3), GRID, [MUG], **options)
-
-
 def test_one_map_can_be_normalised_in_every_way():
     weights = np.array([0.1, 0.3, 0.0, 0.2])
     assert normalise(weights, "no-sinks", sinks=np.array([0, 1, 0, 0], bool)) == pytest.approx([1 / 3, 0, 0, 2 / 3])
@@ -399,11 +380,3 @@ def test_one_map_can_be_normalised_in_every_way():
             normalise(weights, name)
         with pytest.raises(InputError, match=f"{name!r} needs"):
             planted(0.5).image_map(layer=0, normalisation=name)
-
-
-def test_a_layer_whose_map_is_the_same_everywhere_or_nothing_lacks_values_that_others_have():
-    maps = random_maps(4, 2)
-    maps[1], maps[2] = 1, 0
-    found = overlap(maps, GRID, [Box("mug", (10, 10, 29, 20))])
-    assert np.isnan(found.by_layer("nss")).tolist() == [False, True, True, False]
-    assert np.isnan(found.by_layer("cosine")).tolist() == [False, False, True, False]

@@ -11,10 +11,11 @@ from vision_oracles import attending, eager_patterns, naive_rollout, naive_token
 
 from interp.errors import InputError, ModelError, RefusedError
 from interp.image.boxes import Box
-from interp.maps.tower_attention import tower_attention
+from interp.maps.fed import feed_tokens
+from interp.maps.rollout import rollout
+from interp.maps.tower import feature_depth
 from interp.maps.tower_patches import patches_of
 from interp.maps.trajectory import normalise
-from interp.maps.vision import feature_depth, rollout
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
 from interp.overlap.map_measures import MAP_MEASURES
