@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import rearrange, repeat
 from jaxtyping import Float32
 
 from interp.errors import InputError

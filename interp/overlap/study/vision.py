@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.maps.fed import Fed, feed_tokens
 from interp.maps.rollout import two_stage
+from interp.maps.tower_attention import TowerAttention, tower_attention
 from interp.objects.sample import ROLES
 from interp.overlap.even import even_scores
 from interp.overlap.map_measures import MAP_MEASURES, measure_maps

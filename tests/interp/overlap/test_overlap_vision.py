@@ -11,9 +11,9 @@ from vision_oracles import attending, eager_patterns, naive_rollout, naive_token
 
 from interp.errors import InputError, ModelError, RefusedError
 from interp.image.boxes import Box
-from interp.maps.fed import feed_tokens
 from interp.maps.rollout import rollout
 from interp.maps.tower import feature_depth
+from interp.maps.tower_attention import tower_attention
 from interp.maps.tower_patches import patches_of
 from interp.maps.trajectory import normalise
 from interp.model.hooked_vlm import HookedVLM
