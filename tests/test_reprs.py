@@ -53,7 +53,7 @@ KEPT = {
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Photos Canvas",
     "inside of statistics": "Answers CellSamples",
-    "geometry": "Lattice Scene",
+    "geometry": "Lattice MapsOnRegions",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest",
     "an installation": "Part",
     "hook points": "ModelPoints",

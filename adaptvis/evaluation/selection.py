@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Where = tuple[int, ...] | None
 
+THRESHOLDS = 20
+"""How many thresholds of AdaptVis are tried, besides those that give all samples one strength."""
+
 
 def choose_scaling(table: pd.DataFrame, *, mode: str = "mul", layers: Where = None, heads: Where = None) -> ScalingVis:
     """The alpha of one mode with the most right answers; of equals the one nearest to no change.
@@ -35,7 +38,7 @@ def choose_scaling(table: pd.DataFrame, *, mode: str = "mul", layers: Where = No
 def choose_adaptvis(
     table: pd.DataFrame,
     *,
-    thresholds: int = 20,
+    thresholds: int = THRESHOLDS,
     confidence: str = "probability",
     layers: Where = None,
     heads: Where = None,

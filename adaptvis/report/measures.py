@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from adaptvis.evaluation.selection import thresholds_of
+from adaptvis.evaluation.selection import THRESHOLDS, thresholds_of
 from adaptvis.paper.published import METHODS, PRESETS, compare_with_published
 from adaptvis.paper.splits import OFFICIAL_SIZES, official_split
 from adaptvis.policy.policies import AdaptVis, ScalingVis
@@ -308,6 +308,6 @@ def _tried(evaluation: Evaluation) -> dict[str, Any]:
         if isinstance(policy, AdaptVis):
             rows = rows_under(table, layers=spell(policy.layers), heads=spell(policy.heads))
             alphas, base = rows["alpha"].unique(), table[table["setting"] == UNTOUCHED]
-            tried = len(thresholds_of(confidence_of(base, policy.confidence).to_numpy(dtype=float), 20))
+            tried = len(thresholds_of(confidence_of(base, policy.confidence).to_numpy(dtype=float), THRESHOLDS))
             counts["adaptvis_settings_on_validation"] = int((alphas <= 1).sum() * (alphas >= 1).sum() * tried)
     return counts

@@ -26,10 +26,12 @@ class Seen(NamedTuple):
 
 
 class ClassDetector(ABC):
-    """A detector that knows some classes; `look` is all that one has to write, and `settings` what it depends on.
+    """A detector that knows some classes: a subclass sets `name` and `labels`, and writes `look`.
+
+    With `settings` too, a mapping of all that its boxes depend on, these can be kept on disk.
 
     Attributes:
-        name: goes into results.
+        name: the name that goes into results.
         labels: the classes that it can find.
     """
 

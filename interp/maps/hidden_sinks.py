@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -101,8 +102,9 @@ def untouched_sinks(vlm: HookedVLM, inputs: VLMInputs) -> tuple[Bool[np.ndarray,
     width, name = vlm.cfg.d_model, str(vlm.origin.get("model", ""))
     if SINK_THRESHOLD > width**0.5 or vlm.cfg.n_layers < 3:
         return None, (
-            f"Sinks are not known, so no-sinks is not offered: in a residual stream of {width} in {vlm.cfg.n_layers} "
-            "layers none can be told by its hidden state. Give sinks=mass_sinks(...), from several photos."
+            "Sinks are not known, so no-sinks is not offered: by their hidden state they can be found from 3 layers and "
+            f"a residual stream of {math.ceil(SINK_THRESHOLD**2)} on, and this model has {vlm.cfg.n_layers} and "
+            f"{width}. Give sinks=mass_sinks(...), from several photos."
         )
     streams = [f"blocks.{layer}.hook_resid_pre" for layer in range(vlm.cfg.n_layers)]
     with torch.no_grad():
@@ -111,7 +113,7 @@ def untouched_sinks(vlm: HookedVLM, inputs: VLMInputs) -> tuple[Bool[np.ndarray,
     known = name in SINK_DIMENSIONS
     dimensions = published_sink_dimensions(name) if known else find_sink_dimensions(cache, layout)
     sinks = hidden_sinks(cache, layout, dimensions, threshold=SINK_THRESHOLD)
-    return sinks_per_head(sinks, (*sinks.shape[:1], vlm.cfg.n_heads, sinks.shape[1])), (
+    return sinks_per_head(sinks, (vlm.cfg.n_layers, vlm.cfg.n_heads, sinks.shape[1])), (
         "A sink is an image token whose sink value in what enters a layer, in the untouched run, is "
         f"{SINK_THRESHOLD:g} or more ({dimensions.describe()})."
     )

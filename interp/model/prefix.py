@@ -1,8 +1,8 @@
 """Prefix: one prefill, many interventions on the last prompt row and on what follows, each at the price of one token.
 
 Rows before the last one are the same whatever is done to the last one, so their keys and values are computed once and
-kept. What the untouched last row says is known from the same run. An intervention that touches earlier rows does not
-fit and is refused.
+kept. Where the cache can give back its last position, the same run tells what the untouched last row says. An
+intervention that touches earlier rows does not fit and is refused.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Prefix:
             self._fill()
 
     def _fill(self) -> None:
-        """Run the prompt without its last token, and keep the keys and values."""
+        """Run what all interventions share; keep its keys and values, and what the last row says where it ran too."""
         self._check_ready()
         cache = whole_cache(self.vlm.model.config)
         inner = self.vlm.model.model
@@ -317,7 +317,7 @@ def share_prefill(vlm: HookedModel, inputs: VLMInputs, *, chunk: int = 64) -> Pr
 
 
 def _check_names(names: Iterable[str]) -> None:
-    """Refuse hook points that a single-token step does not pass."""
+    """Refuse all but attention rows of the language model: a single-token step offers only these."""
     for name in names:
         if not name.endswith(ROW_POINTS) or name.startswith("vision."):
             raise HookError(f"{name} is no attention row of the language model: a Prefix step has only those")

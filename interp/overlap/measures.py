@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from interp.errors import InputError
 from interp.image.lattice import ROUNDING
 from interp.numeric import ratio
-from interp.overlap.scene import Scene
+from interp.overlap.flat import MapsOnRegions
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
@@ -72,86 +72,86 @@ def measure_regions(
     unknown = [name for name in measures if name not in MEASURES]
     if unknown:
         raise InputError(f"measures {unknown} are not known: use some of {', '.join(MEASURES)}")
-    scene = Scene.of(maps, regions, grid, kept, even_mass)
-    found = {name: _FUNCTIONS[name](scene) for name in measures}
+    flat = MapsOnRegions.of(maps, regions, grid, kept, even_mass)
+    found = {name: _FUNCTIONS[name](flat) for name in measures}
     for name, values in found.items():
-        defined = scene.inside > 0 if name in SCALED else (scene.inside > 0) & (scene.total > 0)
+        defined = flat.inside > 0 if name in SCALED else (flat.inside > 0) & (flat.total > 0)
         values[~np.broadcast_to(defined, values.shape)] = np.nan
     return {name: values.T.reshape(len(regions), *np.shape(maps)[:-1]) for name, values in found.items()}
 
 
-def _cosine(scene: Scene) -> np.ndarray:
-    lengths = np.linalg.norm(scene.weights, axis=1, keepdims=True)
-    return ratio(scene.mass, lengths * np.sqrt(scene.kept @ scene.masks**2))
+def _cosine(flat: MapsOnRegions) -> np.ndarray:
+    lengths = np.linalg.norm(flat.weights, axis=1, keepdims=True)
+    return ratio(flat.mass, lengths * np.sqrt(flat.kept @ flat.masks**2))
 
 
-def _mass(scene: Scene) -> np.ndarray:
-    return scene.mass.copy()
+def _mass(flat: MapsOnRegions) -> np.ndarray:
+    return flat.mass.copy()
 
 
-def _lift(scene: Scene) -> np.ndarray:
-    share = ratio(scene.kept @ scene.masks, scene.kept.sum(axis=1, keepdims=True))
-    return ratio(scene.mass, scene.even_mass * share)
+def _lift(flat: MapsOnRegions) -> np.ndarray:
+    share = ratio(flat.kept @ flat.masks, flat.kept.sum(axis=1, keepdims=True))
+    return ratio(flat.mass, flat.even_mass * share)
 
 
-def _hit(scene: Scene) -> np.ndarray:
-    return _hits(scene, scene.targets)
+def _hit(flat: MapsOnRegions) -> np.ndarray:
+    return _hits(flat, flat.targets)
 
 
-def _hit_near(scene: Scene) -> np.ndarray:
-    return _hits(scene, scene.near)
+def _hit_near(flat: MapsOnRegions) -> np.ndarray:
+    return _hits(flat, flat.near)
 
 
-def _hits(scene: Scene, targets: np.ndarray) -> np.ndarray:
+def _hits(flat: MapsOnRegions, targets: np.ndarray) -> np.ndarray:
     """Share of the top tokens that are targets; NaN where no target takes part."""
-    hits = scene.top @ targets / np.maximum(scene.top.sum(axis=1, keepdims=True), 1)
-    return np.where(scene.kept @ targets > 0, hits, np.nan)
+    hits = flat.top @ targets / np.maximum(flat.top.sum(axis=1, keepdims=True), 1)
+    return np.where(flat.kept @ targets > 0, hits, np.nan)
 
 
-def _auroc(scene: Scene) -> np.ndarray:
+def _auroc(flat: MapsOnRegions) -> np.ndarray:
     """A spot inside beats the area below it; of its rivals that lie inside too, it beats half on average."""
-    less, up_to = scene.below
+    less, up_to = flat.below
     beaten = np.empty(less.size)
-    beaten[scene.places] = (less + up_to) / 2
-    won = (scene.areas * beaten.reshape(less.shape)) @ scene.masks - scene.inside**2 / 2
-    return ratio(won, scene.inside * (scene.areas @ (1 - scene.masks)))
+    beaten[flat.places] = (less + up_to) / 2
+    won = (flat.areas * beaten.reshape(less.shape)) @ flat.masks - flat.inside**2 / 2
+    return ratio(won, flat.inside * (flat.areas @ (1 - flat.masks)))
 
 
-def _precision(scene: Scene) -> np.ndarray:
-    found = np.empty((len(scene.weights), scene.masks.shape[1]))
-    for place, mask in enumerate(scene.masks.T):
-        found[:, place] = _average_precision(scene, mask)
+def _precision(flat: MapsOnRegions) -> np.ndarray:
+    found = np.empty((len(flat.weights), flat.masks.shape[1]))
+    for place, mask in enumerate(flat.masks.T):
+        found[:, place] = _average_precision(flat, mask)
     return found
 
 
-def _average_precision(scene: Scene, mask: np.ndarray) -> np.ndarray | float:
+def _average_precision(flat: MapsOnRegions, mask: np.ndarray) -> np.ndarray | float:
     """Average precision of each map for one region, from the tokens that have a part in it, [map]."""
     own = mask > 0
     if not own.any():
         return np.nan
-    some = np.flatnonzero(own[scene.order]).reshape(-1, own.sum())
-    part, less = scene.ordered(scene.areas * mask, some), scene.below[0].ravel()[some]
+    some = np.flatnonzero(own[flat.order]).reshape(-1, own.sum())
+    part, less = flat.ordered(flat.areas * mask, some), flat.below[0].ravel()[some]
     inside = np.cumsum(part, axis=1)
     first = np.hstack([np.ones((len(part), 1), dtype=bool), less[:, 1:] != less[:, :-1]])
     found = inside[:, -1:] - np.maximum.accumulate(np.where(first, inside - part, 0), axis=1)
     return ratio(np.sum(part * ratio(found, 1 - less), axis=1, where=part > 0), inside[:, -1])
 
 
-def _nss(scene: Scene) -> np.ndarray:
-    weighted = scene.areas * scene.weights
+def _nss(flat: MapsOnRegions) -> np.ndarray:
+    weighted = flat.areas * flat.weights
     mean = weighted.sum(axis=1, keepdims=True)
-    spread = np.sqrt((scene.areas * (scene.weights - mean) ** 2).sum(axis=1, keepdims=True))
+    spread = np.sqrt((flat.areas * (flat.weights - mean) ** 2).sum(axis=1, keepdims=True))
     spread[spread <= ROUNDING * mean] = 0
-    return ratio(ratio(weighted @ scene.masks, scene.inside) - mean, spread)
+    return ratio(ratio(weighted @ flat.masks, flat.inside) - mean, spread)
 
 
-def _distance(scene: Scene) -> np.ndarray:
-    boxes = scene.grid.boxes
-    placed = np.where(scene.areas > 0, scene.weights, 0.0)
+def _distance(flat: MapsOnRegions) -> np.ndarray:
+    boxes = flat.grid.boxes
+    placed = np.where(flat.areas > 0, flat.weights, 0.0)
     centroids = ratio(placed @ ((boxes[:, :2] + boxes[:, 2:]) / 2), placed.sum(axis=1, keepdims=True))
-    return np.linalg.norm(centroids[:, None] - scene.centres, axis=-1) / np.hypot(*scene.grid.image_size)
+    return np.linalg.norm(centroids[:, None] - flat.centres, axis=-1) / np.hypot(*flat.grid.image_size)
 
 
-_FUNCTIONS: dict[str, Callable[[Scene], np.ndarray]] = dict(
+_FUNCTIONS: dict[str, Callable[[MapsOnRegions], np.ndarray]] = dict(
     zip(MEASURES, (_cosine, _mass, _lift, _hit, _hit_near, _auroc, _precision, _nss, _distance), strict=True)
 )

@@ -1,4 +1,4 @@
-"""The path of attention between the objects of one photo: a line over it, shares by layer, and an animation."""
+"""The path of attention between the objects of one photo: a line over it, and shares by layer."""
 
 from __future__ import annotations
 

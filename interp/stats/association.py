@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from interp.layers import cell_columns
 from interp.reprs import fits_a_cell
-from interp.stats.cells import COLUMNS, COUNTS, CellSamples, measured_cells
+from interp.stats.cells import COUNTS, NUMBERS, CellSamples, measured_cells
 from interp.stats.draws import check_draws, drawn_counts
 from interp.stats.intervals import DRAWS
 from interp.stats.scores import codes_of, read_scores
@@ -147,5 +147,5 @@ class Association:
         """
         import pandas as pd
 
-        arrays = {name: np.ravel(getattr(self, name)) for name in (*COLUMNS, *COUNTS)}
+        arrays = {name: np.ravel(getattr(self, name)) for name in (*NUMBERS, *COUNTS)}
         return pd.DataFrame({**cell_columns(np.shape(self.auroc), names), **arrays})

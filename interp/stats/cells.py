@@ -1,4 +1,4 @@
-"""Cells: the AUROC of every cell of a table of scores, its bootstrap interval, and where it lies among shuffles."""
+"""Cells: the AUROC of each column of a table of scores, such as one layer and head, among draws and shuffles."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from interp.stats.shuffles import share_beyond, shuffled_labels
 from interp.stats.tests import benjamini_hochberg_where_defined
 
 _CELLS = 1024  # measured at a time
-COLUMNS = ("auroc", "low", "high", "null_mean", "null_low", "null_high", "p", "p_max", "p_bh")
+NUMBERS = ("auroc", "low", "high", "null_mean", "null_low", "null_high", "p", "p_max", "p_bh")
+"""What is measured of every cell, float; see `interp.stats.association.Association`."""
+
 COUNTS = ("pairs", "undefined", "draws")
-"""What is measured of every cell: numbers, and counts."""
+"""What is counted of every cell, int."""
 
 
 def measured_cells(table: np.ndarray, whole: CellSamples, level: float) -> tuple[dict[str, np.ndarray], int]:
-    """All of `COLUMNS` and `COUNTS` for table [sample cell], and how many samples a shuffle can change."""
+    """All of `NUMBERS` and `COUNTS` for table [sample cell], and how many samples a shuffle can change."""
     missing, movable = np.isnan(table), np.zeros(len(table), dtype=bool)
-    found = {name: np.full(table.shape[1], np.nan) for name in COLUMNS}
+    found = {name: np.full(table.shape[1], np.nan) for name in NUMBERS}
     found |= {name: np.zeros(table.shape[1], dtype=int) for name in COUNTS}
     distance, farthest = np.full(table.shape[1], np.nan), np.zeros(1 + len(whole.keys))
     for samples, cells in _alike(missing):
@@ -46,9 +48,13 @@ def measured_cells(table: np.ndarray, whole: CellSamples, level: float) -> tuple
 class CellSamples:
     """The samples that some cells have scores for.
 
-    Right [sample], the codes of strata [sample] and of groups [sample], each sample its own where there are none;
-    `counts` [draw sample] says how often a draw holds each; `keys` [shuffle sample] are random numbers from 0 to 1.
-    They alone decide a shuffle, so that cells that miss other samples are shuffled alike where they share samples.
+    Attributes:
+        right: whether each answer is right, [sample].
+        strata: the code of each sample's stratum, [sample].
+        units: the code of each sample's group, [sample]; each sample is its own where there are no groups.
+        counts: how often each draw holds each sample, [draw sample].
+        keys: random numbers from 0 to 1, [shuffle sample]. They alone decide a shuffle, so that cells with different
+            gaps are shuffled alike where they share samples.
     """
 
     right: np.ndarray
@@ -75,19 +81,22 @@ def _alike(missing: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def _measure(
     scores: np.ndarray, part: CellSamples, labels: np.ndarray, level: float
 ) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Measures of cells [cell], and how far out each row of the labels lies [1+shuffle cell]; none without a pair."""
+    """Measures of cells [cell], and how far the data and each shuffle lie from the shuffles' mean [1+shuffle cell].
+
+    Without a pair to compare there are none.
+    """
     ranks, least, pairs = ranks_inside(scores, part.right, part.strata)
     if not pairs:
         return {}, None
     ends = [(1 - level) / 2, (1 + level) / 2]
-    drawn = (labels @ ranks - least) / pairs
-    drawn, mean = drawn[:-1], drawn[-1]
+    shuffled = (labels @ ranks - least) / pairs
+    shuffled, mean = shuffled[:-1], shuffled[-1]
     # The data count among the shuffles here too: only then is the test exact for few shuffles.
-    spread = np.sqrt(((drawn - mean) ** 2).mean(axis=0))
-    far = np.divide(np.abs(drawn - mean), spread, out=np.zeros_like(drawn), where=spread > 1e-9)
-    null_low, null_high = np.quantile(drawn[1:], ends, axis=0)
+    spread = np.sqrt(((shuffled - mean) ** 2).mean(axis=0))
+    far = np.divide(np.abs(shuffled - mean), spread, out=np.zeros_like(shuffled), where=spread > 1e-9)
+    null_low, null_high = np.quantile(shuffled[1:], ends, axis=0)
     wins, compared = weighted_wins(scores, part.right, part.strata, part.counts)
     some = compared > 0
     low, high = np.quantile(wins[some] / compared[some, None], ends, axis=0) if some.any() else (np.nan, np.nan)
-    measured = dict(auroc=drawn[0], low=low, high=high, null_mean=mean, null_low=null_low, null_high=null_high)
+    measured = dict(auroc=shuffled[0], low=low, high=high, null_mean=mean, null_low=null_low, null_high=null_high)
     return measured | dict(p=(far >= far[0] - 1e-9).mean(axis=0), draws=some.sum(), pairs=pairs), far

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from einops import einsum, rearrange
 
-_FLOATS = 2**24  # in the largest array of `weighted_wins`: 64 MB
+_MOST_FLOATS = 2**24  # in one array of `weighted_wins`, 64 MB: cells are taken so many at a time
 
 
 def weighted_wins(
@@ -25,29 +25,32 @@ def weighted_wins(
     wins, pairs = np.zeros((len(counts), scores.shape[1])), np.zeros(len(counts))
     for stratum in np.unique(strata):
         yes, no = (np.flatnonzero((strata == stratum) & side) for side in (right, ~right))
-        above, below = counts[:, yes].astype(np.float32), counts[:, no].astype(np.float32)
-        pairs += above.sum(axis=1, dtype=np.float64) * below.sum(axis=1, dtype=np.float64)
-        width = max(1, _FLOATS // max(1, len(no) * max(len(yes), len(counts))))
-        for start in range(0, scores.shape[1] if len(yes) and len(no) else 0, width):
+        if not len(yes) or not len(no):
+            continue
+        times_yes, times_no = counts[:, yes].astype(np.float32), counts[:, no].astype(np.float32)
+        pairs += times_yes.sum(axis=1, dtype=np.float64) * times_no.sum(axis=1, dtype=np.float64)
+        width = max(1, _MOST_FLOATS // (len(no) * max(len(yes), len(counts), 1)))
+        for start in range(0, scores.shape[1], width):
             cells = slice(start, start + width)
-            wins[:, cells] += _wins(scores[yes, cells], scores[no, cells], above, below)
+            wins[:, cells] += _wins(scores[yes, cells], scores[no, cells], times_yes, times_no)
     return wins, pairs
 
 
-def _wins(better: np.ndarray, worse: np.ndarray, above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Wins [draw cell] of scores [yes cell] over others [no cell], there above [draw yes] and below [draw no] times."""
-    mine, theirs = better[:, :, None], worse.T[None]
-    order = (mine > theirs).astype(np.float32)  # halves and whole numbers: exact up to 8 million pairs
-    order[mine == theirs] = 0.5
-    beaten = above @ rearrange(order, "yes cell no -> yes (cell no)")
-    beaten = rearrange(beaten, "draw (cell no) -> draw cell no", no=len(worse))
-    return einsum(beaten, below, "draw cell no, draw no -> draw cell")
+def _wins(yes: np.ndarray, no: np.ndarray, times_yes: np.ndarray, times_no: np.ndarray) -> np.ndarray:
+    """Wins [draw cell] of scores [yes cell] over others [no cell], each there so many times [draw yes], [draw no]."""
+    left, right = yes[:, :, None], no.T[None]
+    won = (left > right).astype(np.float32)  # halves and whole numbers: exact up to 8 million pairs
+    won[left == right] = 0.5
+    beaten = times_yes @ rearrange(won, "yes cell no -> yes (cell no)")
+    beaten = rearrange(beaten, "draw (cell no) -> draw cell no", no=len(no))
+    return einsum(beaten, times_no, "draw cell no, draw no -> draw cell")
 
 
 def ranks_inside(scores: np.ndarray, right: np.ndarray, strata: np.ndarray) -> tuple[np.ndarray, float, int]:
     """Midranks inside strata [sample cell], the least sum that the right samples can have, and the pairs.
 
-    For any labels with as many right samples in each stratum, the sum of their ranks above the least is their wins.
+    For any labels with as many right samples in each stratum, their wins are the sum of the right samples' ranks less
+    the least sum. A stratum of one kind has no pair, and its ranks are 0.
 
     Args:
         scores: the scores, [sample cell], no NaN.

@@ -1,4 +1,4 @@
-"""Statistics: intervals, paired tests, and nulls for results on a few hundred samples. numpy only."""
+"""Tests: McNemar's, shuffled nulls, and corrections for many of them (Holm; Benjamini and Hochberg). numpy only."""
 
 from __future__ import annotations
 

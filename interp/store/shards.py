@@ -24,7 +24,7 @@ OWN = ("id", "key", "_place")
 """Columns that a study itself writes: the sample's id, its content key, its place in the list of samples."""
 
 LOCK = ".lock"
-"""The file that the process which writes keeps locked; it stays, as others may wait for this very file."""
+"""The file that the writing process holds locked. It stays: were it removed, another process could lock a new one."""
 
 EXACT = 2**53
 """The whole numbers up to here, which a column that also holds fractions keeps exactly."""

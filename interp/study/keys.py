@@ -1,19 +1,18 @@
-"""Keys: by what a sample's photo and content are known again."""
+"""Keys: by what a sample, its photo and its content are known again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from interp.errors import InputError
-
-if TYPE_CHECKING:
-    from interp.objects.sample import Sample
+from interp.objects.sample import Sample
 
 
 def photo_keys(samples: Iterable[Sample]) -> list[str]:
@@ -40,6 +39,25 @@ def content_key(sample: Sample, known: dict[Path, str] | None = None) -> str:
         _picture(sample, {} if known is None else known),
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=lambda item: item.item()).encode()).hexdigest()
+
+
+def check_ids(samples: Sequence[Sample]) -> None:
+    """Refuse what is no `Sample`, an id that is no text, and an id that occurs twice.
+
+    Raises:
+        InputError: there are some.
+    """
+    for place, sample in enumerate(samples):
+        if not isinstance(sample, Sample):
+            raise InputError(f"sample {place + 1} of {len(samples)} is a {type(sample).__name__}: give a Sample")
+        if not isinstance(sample.id, str):
+            raise InputError(f"a sample has the id {sample.id!r}, which is no text: give each an id of its own")
+    double = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
+    if double:
+        raise InputError(
+            f"two samples have the id {double[0]!r}: give each an id of its own"
+            + (f"; {len(double)} ids occur more than once" if len(double) > 1 else "")
+        )
 
 
 def _picture(sample: Sample, known: dict[Path, str]) -> str:

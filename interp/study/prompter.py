@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from interp.errors import InputError
-from interp.objects.sample import Sample
 
 if TYPE_CHECKING:
     from interp.model.generation import GeneratedAttention, Generation
@@ -45,25 +41,6 @@ def batches(samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
     order = sorted(range(len(samples)), key=lambda place: -len(samples[place].question))
     for start in range(0, len(order), size):
         yield order[start : start + size]
-
-
-def refuse_equal_ids(samples: Sequence[Sample]) -> None:
-    """Refuse samples of one id, and what is no sample or has an id that is no text.
-
-    Raises:
-        InputError: there are some.
-    """
-    for place, sample in enumerate(samples):
-        if not isinstance(sample, Sample):
-            raise InputError(f"sample {place + 1} of {len(samples)} is a {type(sample).__name__}: give a Sample")
-        if not isinstance(sample.id, str):
-            raise InputError(f"a sample has the id {sample.id!r}, which is no text: give each an id of its own")
-    double = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
-    if double:
-        raise InputError(
-            f"two samples have the id {double[0]!r}: give each an id of its own"
-            + (f"; {len(double)} ids are not" if len(double) > 1 else "")
-        )
 
 
 @dataclass(frozen=True, eq=False)

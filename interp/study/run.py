@@ -16,7 +16,7 @@ from interp.model.provenance import result_of, resumed, runs_of
 from interp.store.folder import OutputFolder, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
 from interp.store.shards import Entry, Shards, entries, join, read_shards, write_synced
-from interp.study.keys import content_key
+from interp.study.keys import check_ids, content_key
 from interp.study.prompter import batches
 
 if TYPE_CHECKING:
@@ -127,9 +127,7 @@ def with_runs(settings: Mapping[str, Any], *folders: str | Path) -> dict[str, An
 
 
 def _entries(samples: Sequence[Sample]) -> list[Entry]:
-    from interp.study.prompter import refuse_equal_ids
-
-    refuse_equal_ids(samples)
+    check_ids(samples)
     known: dict[Path, str] = {}
     return [Entry(place, sample.id, content_key(sample, known)) for place, sample in enumerate(samples)]
 

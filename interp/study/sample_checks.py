@@ -13,7 +13,7 @@ from interp.image.photos import check_image
 from interp.objects.refusals import all_of
 from interp.objects.sample import Object, Sample
 from interp.store.names import is_text
-from interp.study.prompter import refuse_equal_ids
+from interp.study.keys import check_ids
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
@@ -42,7 +42,7 @@ def check_samples(samples: Sequence[Sample], *, progress: bool = True) -> None:
     Example:
         >>> check_samples(read_folder("holiday"))
     """
-    refuse_equal_ids(samples)
+    check_ids(samples)
     looked_at = _bar(samples, "looking at samples", "sample", progress)
     _refuse(samples, [(sample, error) for sample in looked_at for error in _wrong(sample)])
 

@@ -288,7 +288,7 @@ def test_cells_are_worked_through_in_parts_with_the_same_result(monkeypatch, gro
     given = dict(strata=relation, groups=units if grouped else None, seed=0, n_draws=40, n_shuffles=40)
     whole = association(scores, right, **given)
     monkeypatch.setattr("interp.stats.cells._CELLS", 2)
-    monkeypatch.setattr("interp.stats.pairs._FLOATS", 50)
+    monkeypatch.setattr("interp.stats.pairs._MOST_FLOATS", 50)
     pd.testing.assert_frame_equal(association(scores, right, **given).to_dataframe(), whole.to_dataframe())
 
 

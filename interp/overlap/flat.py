@@ -1,4 +1,4 @@
-"""Scene: maps laid flat beside regions, with what several measures of them share."""
+"""MapsOnRegions: maps laid flat beside regions, with what several measures of them share."""
 
 from __future__ import annotations
 
@@ -18,10 +18,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """Flat maps [map token] and what regions look like to tokens [token region]; `centres` are [region 2], in pixels.
+class MapsOnRegions:
+    """Maps and regions as rows and columns, for all measures.
 
-    `kept`, `areas` (which sum to one) and what comes of them have one row for all maps where that is enough.
+    What is the same for all maps has one row: [1 token] in the place of [map token].
+
+    Attributes:
+        weights: the weight of each token, [map token].
+        kept: 1 for tokens that take part, [map token] or [1 token].
+        areas: the area of each token that takes part, as shares that sum to one, [map token] or [1 token].
+        even_mass: what evenly spread attention puts on all tokens together, [map 1].
+        masks: the share of each token that lies in a region, [token region].
+        targets: 1 for tokens whose pointing counts as a hit, [token region].
+        near: the same, with the tokens around these, [token region].
+        centres: the centres of the regions, [region 2], in pixels.
+        grid: the geometry of the tokens.
     """
 
     weights: np.ndarray
@@ -42,8 +53,8 @@ class Scene:
         grid: ImageGrid,
         kept: np.ndarray | None,
         even_mass: float | np.ndarray,
-    ) -> Scene:
-        """The scene of maps [... token] and regions, see `interp.overlap.measures.measure_regions`."""
+    ) -> MapsOnRegions:
+        """Lay out maps [... token] and regions, see `interp.overlap.measures.measure_regions`."""
         weights, playing = flat_maps(maps, grid, kept)
         areas = playing * (grid.boxes[:, 2:] - grid.boxes[:, :2]).prod(axis=1)
         return cls(
@@ -85,17 +96,17 @@ class Scene:
 
     @cached_property
     def places(self) -> np.ndarray:
-        """Where these stand in values [map token] laid flat: the quickest way to bring values into that order."""
+        """The places of each map's tokens, in `order`, among values [map token] laid flat: the quickest way to sort these."""
         return self.order + self.order.shape[1] * np.arange(len(self.order))[:, None]
 
     def ordered(self, values: np.ndarray, some: np.ndarray | None = None) -> np.ndarray:
-        """Values [map token], or one row for all maps, in that order; of it, `some` flat places, or all."""
+        """Values [map token] or [1 token], sorted as `order` is: all, or only those at `some` flat places of the result."""
         where = self.order if len(values) == 1 else self.places
         return values.ravel()[where if some is None else where.ravel()[some]]
 
     @cached_property
     def below(self) -> tuple[np.ndarray, np.ndarray]:
-        """The area that has less weight than each token, and that which has as much or less, in that order."""
+        """Two areas for each token, tokens in `order`: of those with less weight, and of those with as much or less."""
         weights, areas = self.ordered(self.weights), self.ordered(self.areas)
         ends, changes = np.cumsum(areas, axis=1), weights[:, 1:] != weights[:, :-1]
         edge = np.ones((len(weights), 1), dtype=bool)
