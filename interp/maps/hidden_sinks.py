@@ -102,7 +102,7 @@ def untouched_sinks(vlm: HookedVLM, inputs: VLMInputs) -> tuple[Bool[np.ndarray,
     width, name = vlm.cfg.d_model, str(vlm.origin.get("model", ""))
     if SINK_THRESHOLD > width**0.5 or vlm.cfg.n_layers < 3:
         return None, (
-            "Sinks are not known, so no-sinks is not offered: by their hidden state they can be found from 3 layers and "
+            "Sinks are not known, so no-sinks is not offered: by their hidden state they are found from 3 layers and "
             f"a residual stream of {math.ceil(SINK_THRESHOLD**2)} on, and this model has {vlm.cfg.n_layers} and "
             f"{width}. Give sinks=mass_sinks(...), from several photos."
         )

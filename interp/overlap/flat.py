@@ -96,11 +96,11 @@ class MapsOnRegions:
 
     @cached_property
     def places(self) -> np.ndarray:
-        """The places of each map's tokens, in `order`, among values [map token] laid flat: the quickest way to sort these."""
+        """Where each map's tokens stand, in `order`, among values [map token] laid flat: the quickest way to sort."""
         return self.order + self.order.shape[1] * np.arange(len(self.order))[:, None]
 
     def ordered(self, values: np.ndarray, some: np.ndarray | None = None) -> np.ndarray:
-        """Values [map token] or [1 token], sorted as `order` is: all, or only those at `some` flat places of the result."""
+        """Values [map token] or [1 token], sorted as `order` is: all, or `some` flat places of the result."""
         where = self.order if len(values) == 1 else self.places
         return values.ravel()[where if some is None else where.ravel()[some]]
 
