@@ -121,7 +121,7 @@ def measure_regions(
     *,
     measures: Sequence[str] = MEASURES,
     kept: Bool[np.ndarray, "*maps token"] | None = None,
-    even_mass: float | Float[np.ndarray, "*maps"] = 1.0,
+    even_mass: float | Float[np.ndarray, "*#maps"] = 1.0,
 ) -> dict[str, Float[np.ndarray, "region ..."]]:
     """Measure maps against regions, all at once.
 
@@ -175,7 +175,7 @@ def even_scores(
     grid: ImageGrid,
     *,
     kept: Bool[np.ndarray, "*maps token"] | None = None,
-    even_mass: float | Float[np.ndarray, "*maps"] = 1.0,
+    even_mass: float | Float[np.ndarray, "*#maps"] = 1.0,
 ) -> dict[str, Float[np.ndarray, "region ..."]]:
     """What attention spread evenly over the tokens scores in each measure: exact, by measuring it.
 

@@ -188,7 +188,7 @@ class Exploration:
         return _ratio(weights, self.divisor) if normalisation == "relative" else weights
 
 
-def with_head_mean(values: Float[np.ndarray, "layer head last"]) -> Float32[np.ndarray, "layer head last"]:
+def with_head_mean(values: Float[np.ndarray, "layer head last"]) -> Float32[np.ndarray, "layer head_and_mean last"]:
     """Values per head with one more head at the end: their mean, as the paper takes it."""
     mean = values.mean(axis=1, keepdims=True, dtype=np.float64)
     return np.concatenate([values, mean], axis=1).astype(np.float32)
