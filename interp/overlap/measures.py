@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 
 from interp.errors import InputError
 from interp.image.lattice import ROUNDING, flat_maps, with_neighbours
@@ -115,12 +115,12 @@ def regions_of(
 
 
 def measure_regions(
-    maps: Float[np.ndarray, "*maps token"],
+    maps: Real[np.ndarray, "*maps token"],
     regions: Sequence[Region],
     grid: ImageGrid,
     *,
     measures: Sequence[str] = MEASURES,
-    kept: Bool[np.ndarray, "*maps token"] | None = None,
+    kept: Bool[np.ndarray, "*#maps token"] | None = None,
     even_mass: float | Float[np.ndarray, "*#maps"] = 1.0,
 ) -> dict[str, Float[np.ndarray, "region ..."]]:
     """Measure maps against regions, all at once.
@@ -174,7 +174,7 @@ def even_scores(
     regions: Sequence[Region],
     grid: ImageGrid,
     *,
-    kept: Bool[np.ndarray, "*maps token"] | None = None,
+    kept: Bool[np.ndarray, "*#maps token"] | None = None,
     even_mass: float | Float[np.ndarray, "*#maps"] = 1.0,
 ) -> dict[str, Float[np.ndarray, "region ..."]]:
     """What attention spread evenly over the tokens scores in each measure: exact, by measuring it.

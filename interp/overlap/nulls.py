@@ -181,8 +181,8 @@ def measure_centre(
 
 
 def other_heads(
-    values: Float[np.ndarray, "sample ... layer head_and_mean"], *, draws: int, seed: int
-) -> Float[np.ndarray, "sample ... layer head_and_mean"]:
+    values: Float[np.ndarray, "sample *kinds layer head_and_mean"], *, draws: int, seed: int
+) -> Float[np.ndarray, "sample *kinds layer head_and_mean"]:
     """Of each head, the mean of a measure over `draws` other heads of the same layer, drawn for every sample anew.
 
     For the head mean, which is last, any head may be drawn. A model of one head has no other, which gives NaN. The same
@@ -201,7 +201,7 @@ def other_heads(
     return (total / draws).astype(np.float32)
 
 
-def mean_over_draws(values: Float[np.ndarray, "draw ..."]) -> np.ndarray:
+def mean_over_draws(values: Float[np.ndarray, " draw *axes"]) -> Float[np.ndarray, "*axes"]:
     """The mean of those draws that are defined; NaN where none is."""
     defined = np.isfinite(values)
     return ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))

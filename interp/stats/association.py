@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, Real
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
@@ -118,18 +119,18 @@ class Association:
         level: nominal coverage.
     """
 
-    auroc: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    null_mean: np.ndarray
-    null_low: np.ndarray
-    null_high: np.ndarray
-    p: np.ndarray
-    p_max: np.ndarray
-    p_bh: np.ndarray
-    pairs: np.ndarray
-    undefined: np.ndarray
-    draws: np.ndarray
+    auroc: Float[np.ndarray, "*cells"]
+    low: Float[np.ndarray, "*cells"]
+    high: Float[np.ndarray, "*cells"]
+    null_mean: Float[np.ndarray, "*cells"]
+    null_low: Float[np.ndarray, "*cells"]
+    null_high: Float[np.ndarray, "*cells"]
+    p: Float[np.ndarray, "*cells"]
+    p_max: Float[np.ndarray, "*cells"]
+    p_bh: Float[np.ndarray, "*cells"]
+    pairs: Int[np.ndarray, "*cells"]
+    undefined: Int[np.ndarray, "*cells"]
+    draws: Int[np.ndarray, "*cells"]
     n_right: int
     n_wrong: int
     strata: dict[str, tuple[int, int]]
@@ -154,8 +155,11 @@ class Association:
 
 
 def weighted_wins(
-    scores: np.ndarray, right: np.ndarray, strata: np.ndarray, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    scores: Real[np.ndarray, "sample cell"],
+    right: Bool[np.ndarray, " sample"],
+    strata: Int[np.ndarray, " sample"],
+    counts: Real[np.ndarray, "draw sample"],
+) -> tuple[Float[np.ndarray, "draw cell"], Float[np.ndarray, " draw"]]:
     """Pairs that right samples win over wrong ones when each sample is there `counts` times; ties count half.
 
     Args:
@@ -179,7 +183,9 @@ def weighted_wins(
     return wins, pairs
 
 
-def drawn_counts(strata: np.ndarray, units: np.ndarray | None, n: int, rng: np.random.Generator) -> np.ndarray:
+def drawn_counts(
+    strata: Int[np.ndarray, " sample"], units: Int[np.ndarray, " sample"] | None, n: int, rng: np.random.Generator
+) -> Float32[np.ndarray, "draw sample"]:
     """How often each sample is in each bootstrap draw, float32 [draw sample].
 
     Samples are drawn inside their stratum; where units (codes of groups) are given, whole units are drawn instead, and
@@ -195,14 +201,16 @@ def drawn_counts(strata: np.ndarray, units: np.ndarray | None, n: int, rng: np.r
     return counts
 
 
-def corrected(p: np.ndarray) -> np.ndarray:
+def corrected(p: Float[np.ndarray, " cell"]) -> Float[np.ndarray, " cell"]:
     """Benjamini and Hochberg's correction over the p-values [cell] that are defined."""
     out, some = np.full(p.shape, np.nan), ~np.isnan(p)
     out[some] = benjamini_hochberg(p[some])
     return out
 
 
-def read_scores(scores: ArrayLike, right: ArrayLike) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+def read_scores(
+    scores: ArrayLike, right: ArrayLike
+) -> tuple[Float[np.ndarray, "sample cell"], Bool[np.ndarray, " sample"], tuple[int, ...]]:
     """Scores as [sample cell], right as bool [sample], and the shape of the cells.
 
     Raises:
@@ -219,7 +227,7 @@ def read_scores(scores: ArrayLike, right: ArrayLike) -> tuple[np.ndarray, np.nda
     return table.reshape(len(table), -1), truth.astype(bool), table.shape[1:]
 
 
-def codes_of(values: ArrayLike | None, n: int, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def codes_of(values: ArrayLike | None, n: int, what: str) -> tuple[Int[np.ndarray, " sample"], tuple[str, ...]]:
     """The code of each sample's stratum or group [sample], and their names in order of appearance; None is one for all.
 
     Raises:

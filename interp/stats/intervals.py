@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
@@ -139,7 +140,7 @@ def bootstrap_difference(
     return bootstrap(both, lambda draw: statistic(draw[:, 1]) - statistic(draw[:, 0]), seed=seed, n=n, level=level)
 
 
-def quantiles(draws: np.ndarray, level: float) -> np.ndarray:
+def quantiles(draws: Float[np.ndarray, " draw *axes"], level: float) -> Float[np.ndarray, " 2 *axes"]:
     """Both ends of the central `level` of the draws [draw ...], NaN left out; NaN where all are NaN."""
     flat = draws.reshape(len(draws), -1)
     ends = np.full((2, flat.shape[1]), np.nan)

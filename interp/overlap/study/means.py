@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from interp.errors import InputError
 from interp.numeric import ratio
@@ -27,7 +27,9 @@ NULL_LABELS = {
 """What each null is called in a legend, in the order in which they are drawn."""
 
 
-def head_mean(study: OverlapStudy, measure: str, *, region: str, normalisation: str) -> np.ndarray:
+def head_mean(
+    study: OverlapStudy, measure: str, *, region: str, normalisation: str
+) -> Float[np.ndarray, "sample layer"]:
     """A measure of head-mean attention, [sample layer].
 
     Raises:
@@ -42,12 +44,14 @@ def head_mean(study: OverlapStudy, measure: str, *, region: str, normalisation: 
     return values[:, :, -1]
 
 
-def defined(study: OverlapStudy, values: Float[np.ndarray, "sample layer"]) -> np.ndarray:
+def defined(study: OverlapStudy, values: Float[np.ndarray, "sample layer"]) -> Bool[np.ndarray, " sample"]:
     """The samples that have a value in every layer that was measured, bool [sample]."""
     return np.isfinite(values[:, list(study.layers)]).all(axis=1)
 
 
-def nulls_of(study: OverlapStudy, measure: str, *, region: str, normalisation: str) -> dict[str, np.ndarray]:
+def nulls_of(
+    study: OverlapStudy, measure: str, *, region: str, normalisation: str
+) -> dict[str, Float[np.ndarray, "sample layer"]]:
     """What each null of the study scores in a measure of the head mean, [sample layer] by the null's name."""
     columns = {name: null_column(measure, name) for name in NULL_LABELS}
     there = {name: column for name, column in columns.items() if column in study.measures}
@@ -56,7 +60,7 @@ def nulls_of(study: OverlapStudy, measure: str, *, region: str, normalisation: s
     }
 
 
-def right_of(samples: pd.DataFrame) -> np.ndarray:
+def right_of(samples: pd.DataFrame) -> Bool[np.ndarray, " sample"]:
     """Whether each answer was right, bool [sample].
 
     Raises:
@@ -67,7 +71,7 @@ def right_of(samples: pd.DataFrame) -> np.ndarray:
     return samples["right"].to_numpy(dtype=bool)
 
 
-def mean_of_known(values: np.ndarray) -> np.ndarray:
+def mean_of_known(values: Float[np.ndarray, " sample *axes"]) -> Float[np.ndarray, "*axes"]:
     """The mean over the samples that have a value, [...] of [sample ...]; NaN where none has."""
     known = np.isfinite(values)
     return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from interp.detect.loading import loaded
 from interp.errors import InputError
@@ -123,7 +124,7 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
     return as_study(table, plain(settings if out is None else with_runs(settings, out)))
 
 
-def find_sinks(asking: Asking, samples: Sequence[Sample], batch: int) -> np.ndarray:
+def find_sinks(asking: Asking, samples: Sequence[Sample], batch: int) -> Bool[np.ndarray, " token"]:
     """Which image tokens draw attention in nearly every one of up to `PILOT` photos of a study, bool [token]."""
     from interp.maps.sinks import mass_sinks
 
