@@ -36,7 +36,7 @@ def plausible_only(
     return scores.masked_fill((logits < least) | (logits == -math.inf), -math.inf)
 
 
-def divergence(log_p: Float[Tensor, "*axes vocab"], log_q: Float[Tensor, "*axes vocab"]) -> Float[Tensor, "*axes"]:
+def divergence(log_p: Float[Tensor, "*#axes vocab"], log_q: Float[Tensor, "*#axes vocab"]) -> Float[Tensor, "*axes"]:
     """Jensen-Shannon divergence in nats of two distributions, given as log probabilities over the last axis."""
     import torch
 
