@@ -1,4 +1,4 @@
-"""What every test shares: one torch thread a worker, no network, and where the repository and its test assets lie."""
+"""What every test shares: one torch thread a worker, checked shapes, no network, and where the test assets lie."""
 
 import os
 import sys
@@ -9,10 +9,14 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS
 os.environ.update(dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"), "1"))
 os.environ.update(TOKENIZERS_PARALLELISM="false", MPLBACKEND="Agg", WANDB_MODE="disabled", YOLO_OFFLINE="1")
 
+import checked_shapes  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from PIL import Image  # noqa: E402
+
+# Before anything of ours is imported, by whatever test.
+checked_shapes.install()
 
 # The same examples every time, and no deadline: a busy machine is not a bug.
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)

@@ -22,7 +22,9 @@ NOISE_STEPS = 1000
 """Steps of the diffusion process that a photo is noised by."""
 
 
-def plausible_only(scores: Tensor, logits: Tensor, plausibility: float) -> Tensor:
+def plausible_only(
+    scores: Float[Tensor, "batch vocab"], logits: Float[Tensor, "batch vocab"], plausibility: float
+) -> Float[Tensor, "batch vocab"]:
     """Scores [batch vocab], minus infinity where a token is no plausible one.
 
     Args:
@@ -34,7 +36,7 @@ def plausible_only(scores: Tensor, logits: Tensor, plausibility: float) -> Tenso
     return scores.masked_fill((logits < least) | (logits == -math.inf), -math.inf)
 
 
-def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+def divergence(log_p: Float[Tensor, "*#axes vocab"], log_q: Float[Tensor, "*#axes vocab"]) -> Float[Tensor, "*axes"]:
     """Jensen-Shannon divergence in nats of two distributions, given as log probabilities over the last axis."""
     import torch
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from jaxtyping import Float, Int
+
 from adaptvis.contrastive.contrast import NOISE_STEPS, divergence, noised_pixels, plausible_only
 from interp.compat import CACHE_NAMES, cache_in, cache_name
 from interp.errors import InputError
@@ -232,7 +234,7 @@ class _Run:
         """Remember what transformers prepared for the model: `state` is what its generate hands to a decoding loop."""
         self.model, self.state, self.begun = model, dict(state), False
 
-    def next_logits(self, ids: Tensor) -> Tensor:
+    def next_logits(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch vocab"]:
         """Run what is new in `ids` [batch pos]: the prompt at first, then one token; float32 logits [batch vocab]."""
         taken = self.model.prepare_inputs_for_generation(
             ids,
@@ -280,7 +282,9 @@ def _early_logits(vlm: HookedVLM, *, norm: bool) -> Callable[[list[Tensor]], Ten
     return read
 
 
-def _farthest(final: Tensor, early: Tensor) -> Tensor:
+def _farthest(
+    final: Float[Tensor, "batch vocab"], early: Float[Tensor, "layer batch vocab"]
+) -> Float[Tensor, "batch vocab"]:
     """Log probabilities [batch vocab] of the early layer that is farthest from the final one, sample by sample.
 
     Layer after layer, since all of them in fp32 at once would take much memory; of equals the earliest.

@@ -6,6 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 from adaptvis.policy.policies import AdaptVis, ScalingVis
 from adaptvis.sweep.plan import UNTOUCHED
@@ -66,7 +67,7 @@ def choose_adaptvis(
     return AdaptVis(float(low), float(high), float(threshold), layers=layers, heads=heads, confidence=confidence)
 
 
-def thresholds_of(confidences: np.ndarray, n: int) -> np.ndarray:
+def thresholds_of(confidences: Float[np.ndarray, " sample"], n: int) -> Float[np.ndarray, " threshold"]:
     """Thresholds worth trying: `n` quantiles of the middles between neighbouring confidences, and 0 and 1."""
     levels = np.unique(confidences)
     middles = (levels[1:] + levels[:-1]) / 2

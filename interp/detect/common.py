@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from interp.errors import DetectorError, InputError
 from interp.image.boxes import Box, Boxes
@@ -68,7 +69,12 @@ def checked_device(device: str) -> str:
     return device
 
 
-def clipped(xyxy: np.ndarray, confidences: np.ndarray, labels: Sequence[str], size: tuple[int, int]) -> tuple[Box, ...]:
+def clipped(
+    xyxy: Float[np.ndarray, "box 4"],
+    confidences: Float[np.ndarray, " box"],
+    labels: Sequence[str],
+    size: tuple[int, int],
+) -> tuple[Box, ...]:
     """Cut boxes at the edge of the image of (width, height) pixels; the surest first, without those left no area."""
     corners = np.clip(xyxy.astype(np.float64), 0, np.array([*size, *size], dtype=np.float64))
     rows = zip(corners.tolist(), confidences.tolist(), labels, strict=True)

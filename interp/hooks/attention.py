@@ -103,8 +103,13 @@ SITES = Sites()
 
 
 def hooked_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
-) -> tuple[Tensor, Any]:
+    module: Any,
+    query: Float[Tensor, "batch head row d_head"],
+    key: Float[Tensor, "batch kv_head key d_head"],
+    value: Float[Tensor, "batch kv_head key d_head"],
+    attention_mask: Tensor | None,
+    **kwargs: Any,
+) -> tuple[Float[Tensor, "batch row head d_head"], Any]:
     """Attend as transformers asks: query [batch head row d_head], key and value [batch kv_head key d_head].
 
     Returns:
@@ -151,10 +156,10 @@ class EditedRows:
     """Edited attention for rows of this pass: pattern [batch head row key] over the keys at hand, z [.. row d_head]."""
 
     rows: range | list[int]
-    pattern: Tensor
-    z: Tensor
+    pattern: Float[Tensor, "batch head row key"]
+    z: Float[Tensor, "batch head row d_head"]
 
-    def written_over(self, out: Float[Tensor, "batch row head d_head"]) -> Tensor:
+    def written_over(self, out: Float[Tensor, "batch row head d_head"]) -> Float[Tensor, "batch row head d_head"]:
         """Put these rows in place of the kernel's; out of place when a gradient has to flow through both."""
         z = _by_row(self.z).to(out.dtype)
         if torch.is_grad_enabled() and (z.requires_grad or out.requires_grad):
@@ -162,7 +167,7 @@ class EditedRows:
         out[:, as_index(self.rows)] = z
         return out
 
-    def in_weights(self, weights: Float[Tensor, "batch head row key"]) -> Tensor:
+    def in_weights(self, weights: Float[Tensor, "batch head row key"]) -> Float[Tensor, "batch head row key"]:
         """The weights that the kernel returned, with these rows in place of its own."""
         index = torch.tensor(list(self.rows), device=weights.device)
         return weights.index_copy(2, index, self.pattern.to(weights.dtype))
@@ -234,7 +239,9 @@ def _by_row(z: Float[Tensor, "batch head row d_head"]) -> Float[Tensor, "batch r
     return rearrange(z, "batch head row d_head -> batch row head d_head")
 
 
-def _softmax(scores: Tensor, visible: Tensor | None) -> Tensor:
+def _softmax(
+    scores: Float[Tensor, "batch head row key"], visible: Bool[Tensor, "#batch #head #row key"] | None
+) -> Float[Tensor, "batch head row key"]:
     """The pattern of scores; a padding row, which sees nothing, gets no weight rather than NaN."""
     pattern = scores.softmax(-1)
     return pattern if visible is None else pattern.masked_fill(~visible.any(-1, keepdim=True), 0.0)
@@ -300,7 +307,9 @@ def _is_causal(module: nn.Module, kwargs: dict[str, Any]) -> bool:
     return bool(getattr(module, "is_causal", True) if given is None else given)
 
 
-def _visit_heads(point: HookPoint, tensor: Float[Tensor, "batch head pos d_head"]) -> Tensor:
+def _visit_heads(
+    point: HookPoint, tensor: Float[Tensor, "batch head pos d_head"]
+) -> Float[Tensor, "batch head pos d_head"]:
     """Show a [batch head pos d_head] tensor as [batch pos head d_head]; a copy, so that a KV cache stays its own."""
     if not point.has_hooks():
         return tensor

@@ -25,8 +25,8 @@ class KeyValues:
         value: [batch kv_head key d_head].
     """
 
-    key: Tensor
-    value: Tensor
+    key: Float[Tensor, "batch kv_head key d_head"]
+    value: Float[Tensor, "batch kv_head key d_head"]
 
     @property
     def length(self) -> int:
@@ -70,7 +70,7 @@ class SharedKeyValues:
         return self.prompt.length + self.own.length
 
     @property
-    def value(self) -> Tensor:
+    def value(self) -> Float[Tensor, "batch kv_head key d_head"]:
         """The rows' own values."""
         return self.own.value
 
@@ -110,7 +110,9 @@ class SharedLayer(DynamicLayer):
         """Positions so far, the prompt's among them."""
         return self.prompt.length + super().get_seq_length()
 
-    def seen(self, key: Tensor, value: Tensor) -> SharedKeyValues:
+    def seen(
+        self, key: Float[Tensor, "batch kv_head key d_head"], value: Float[Tensor, "batch kv_head key d_head"]
+    ) -> SharedKeyValues:
         """What rows see whose own keys and values, all so far, are these."""
         return SharedKeyValues(self.prompt, KeyValues(key, value))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Float64
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
@@ -68,7 +69,7 @@ class Boxes:
         return len(self.items)
 
     @property
-    def xyxy(self) -> np.ndarray:
+    def xyxy(self) -> Float64[np.ndarray, "box 4"]:
         """Corners, float64 [box 4], in original-image pixels."""
         return np.array([box.xyxy for box in self.items], dtype=np.float64).reshape(-1, 4)
 

@@ -14,7 +14,7 @@ from interp.image.boxes import Box, Boxes
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float32, Float64, Int
+    from jaxtyping import Float32, Float64, Int, Real
 
     from interp.image.resizing import Axis
 
@@ -167,8 +167,8 @@ class ImageGrid:
         return float(_covered_area(np.array([self.seen]), corners)[0] / _areas(corners)[0])
 
     def as_grid(
-        self, values: Float[np.ndarray, "*axes token"], *, view: int | None = None
-    ) -> Float[np.ndarray, "*axes row col"]:
+        self, values: Real[np.ndarray, "*axes token"], *, view: int | None = None
+    ) -> Real[np.ndarray, "*axes row col"]:
         """Lay values per token out in rows and columns: of one view, which has to be named where there are several.
 
         Raises:
@@ -184,7 +184,7 @@ class ImageGrid:
         return laid_out
 
     def to_pixels(
-        self, values: Float[np.ndarray, " token"], *, max_side: int | None = None
+        self, values: Real[np.ndarray, " token"], *, max_side: int | None = None
     ) -> Float32[np.ndarray, "height width"]:
         """Paint values per token over the photo.
 
@@ -301,7 +301,7 @@ def _box_of_corners(corners: Any) -> Box:
 
 
 def _covered_area(
-    regions: Float64[np.ndarray, "region 4"], boxes: Float64[np.ndarray, "box 4"]
+    regions: Real[np.ndarray, "region 4"], boxes: Float64[np.ndarray, "box 4"]
 ) -> Float64[np.ndarray, " region"]:
     """Area of each region that the boxes cover together, exact.
 

@@ -54,7 +54,9 @@ def with_neighbours(chosen: Float[np.ndarray, " token"], grid: ImageGrid) -> Flo
     return lattice.spread(canvas, np.maximum)[0, lattice.cells]
 
 
-def flat_maps(maps: np.ndarray, grid: ImageGrid, kept: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def flat_maps(
+    maps: Real[np.ndarray, "*maps token"], grid: ImageGrid, kept: Bool[np.ndarray, "... token"] | None
+) -> tuple[Float64[np.ndarray, "map token"], Bool[np.ndarray, "#map token"]]:
     """Maps as float64 [map token], 0 where a token does not take part; and who does, bool [map token] or [1 token].
 
     Raises:
@@ -74,7 +76,7 @@ def flat_maps(maps: np.ndarray, grid: ImageGrid, kept: np.ndarray | None) -> tup
 class Lattice:
     """Views laid out under one another, with blank cells between, so that cell numbers 1 or `width` apart touch."""
 
-    cells: np.ndarray
+    cells: Int[np.ndarray, " token"]
     width: int
     size: int
 
@@ -89,7 +91,9 @@ class Lattice:
             top += int(grid.rows[own].max()) + 2
         return cls(lines * width + grid.cols, width, top * width)
 
-    def components(self, chosen: np.ndarray, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def components(
+        self, chosen: Bool[np.ndarray, "map token"], amounts: Float[np.ndarray, "map token"]
+    ) -> tuple[Int[np.ndarray, " component"], Float[np.ndarray, " component"]]:
         """Of every component of the chosen tokens [map token], its map and its share of their amounts there.
 
         Every token begins as a component of its own, named by its cell, and takes the lowest name around it, and the
@@ -111,7 +115,9 @@ class Lattice:
         which, sums = found // self.size, sums[found]
         return which, sums / np.bincount(which, sums)[which]
 
-    def spread(self, canvas: np.ndarray, choose: Callable[..., np.ndarray]) -> np.ndarray:
+    def spread(
+        self, canvas: Real[np.ndarray, "map cell"], choose: Callable[..., np.ndarray]
+    ) -> Real[np.ndarray, "map cell"]:
         """The lowest or highest of each cell and its 8 neighbours, [map cell]."""
         for step in (1, self.width):
             wider = canvas.copy()

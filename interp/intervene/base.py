@@ -67,7 +67,9 @@ class _OneEach:
     def __init__(self, own: dict[int, list[RowHook]], samples: int) -> None:
         self.own, self.samples = own, samples
 
-    def __call__(self, tensor: Float[Tensor, "batch head row key"], *, hook: Any) -> Tensor:
+    def __call__(
+        self, tensor: Float[Tensor, "batch head row key"], *, hook: Any
+    ) -> Float[Tensor, "batch head row key"]:
         parts = list(tensor.split(copies_of_each(hook.now, len(tensor), self.samples, hook.name)))
         for sample, hooks in self.own.items():
             for row_hook in hooks:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.errors import HookError, InputError
@@ -130,7 +130,9 @@ class _ImageEdit:
         self.columns = [torch.from_numpy(_columns(layout, setting.image_tokens)) for layout in layouts]
         self.length = len(layouts[0])
 
-    def __call__(self, logits: Float[Tensor, "batch head row key"], *, hook: Any) -> Tensor:
+    def __call__(
+        self, logits: Float[Tensor, "batch head row key"], *, hook: Any
+    ) -> Float[Tensor, "batch head row key"]:
         each = self._check(logits, hook)
         edited = logits.clone()
         heads = slice(None) if self.heads is None else list(self.heads)
@@ -142,7 +144,7 @@ class _ImageEdit:
             edited[row, heads] = block
         return edited
 
-    def _check(self, logits: Tensor, hook: Any) -> int:
+    def _check(self, logits: Float[Tensor, "batch head row key"], hook: Any) -> int:
         """Refuse logits of other prompts than those that the image positions were taken from; rows for each sample."""
         batch, keys = logits.shape[0], logits.shape[3]
         if hook.now.prompt != self.length or keys < hook.now.offset + hook.now.length:
@@ -160,7 +162,7 @@ class _ImageEdit:
             )
         return each
 
-    def _image(self, own: Float[Tensor, "head row image_token"]) -> Tensor:
+    def _image(self, own: Float[Tensor, "head row image_token"]) -> Float[Tensor, "head row image_token"]:
         alpha = self.setting.alpha
         if self.setting.mode == "add":
             return own + alpha
@@ -186,7 +188,7 @@ _LARGE_LOGIT = 1e4
 """What no scaled dot product comes near: below this times the strength nothing overflows, so nothing is looked at."""
 
 
-def _columns(layout: TokenLayout, image_tokens: tuple[int, ...] | None) -> np.ndarray:
+def _columns(layout: TokenLayout, image_tokens: tuple[int, ...] | None) -> Int[np.ndarray, " column"]:
     """Positions of the image tokens that are edited."""
     every = layout.image_positions
     return every if image_tokens is None else every[list(check_indices(image_tokens, len(every), "image token"))]

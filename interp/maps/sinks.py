@@ -50,7 +50,7 @@ def mass_sinks(
 
 
 def non_sink_share(
-    weights: Float[np.ndarray, "*maps token"], sinks: Bool[np.ndarray, "*maps token"]
+    weights: Float[np.ndarray, "*maps token"], sinks: Bool[np.ndarray, "*#maps token"]
 ) -> Float[np.ndarray, "*maps"]:
     """Share of the attention on the image that is not on sinks, the r of Kang et al. 2025 (arXiv:2503.03321).
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Float32, Int, Real
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
@@ -116,7 +116,7 @@ class Trajectory:
     image_attention: Float[np.ndarray, "layer head step token"]
     entropy: Float[np.ndarray, "layer head step"]
     image_entropy: Float[np.ndarray, "layer head step"]
-    visible_keys: np.ndarray
+    visible_keys: Int[np.ndarray, " step"]
     generated: bool = False
     tokens: tuple[str, ...] | None = None
 
@@ -141,7 +141,7 @@ class Trajectory:
         n_tokens = self.image_attention.shape[-1]
         return self.image_entropy / np.float32(np.log(n_tokens) if n_tokens > 1 else np.nan)
 
-    def share(self, part: str) -> np.ndarray:
+    def share(self, part: str) -> Float[np.ndarray, "layer head *step"]:
         """Share of attention on one part: [layer head], or [layer head step] for generated tokens.
 
         Raises:
@@ -150,15 +150,15 @@ class Trajectory:
         values = self.shares[..., _part_index(part)]
         return values if self.generated else values[:, :, 0]
 
-    def share_by_layer(self, part: str) -> np.ndarray:
+    def share_by_layer(self, part: str) -> Float[np.ndarray, " layer *step"]:
         """Share of attention on one part, mean over heads: [layer], or [layer step] for generated tokens."""
         return self.share(part).mean(axis=1)
 
-    def share_overall(self, part: str) -> np.ndarray:
+    def share_overall(self, part: str) -> Float[np.ndarray, "*step"]:
         """Share of attention on one part, mean over heads and layers: [], or [step] for generated tokens."""
         return self.share_by_layer(part).mean(axis=0)
 
-    def token_share(self, part: str) -> np.ndarray:
+    def token_share(self, part: str) -> Float[np.ndarray, "*step"]:
         """Share of the visible positions that a part holds, padding left out: [], or [step] for generated tokens."""
         values = self.token_shares[:, _part_index(part)]
         return values if self.generated else values[0]
@@ -205,8 +205,12 @@ class Trajectory:
 
 
 def normalise(
-    weights: np.ndarray, normalisation: str, *, sinks: np.ndarray | None = None, neutral: np.ndarray | None = None
-) -> np.ndarray:
+    weights: Real[np.ndarray, "*maps token"],
+    normalisation: str,
+    *,
+    sinks: Bool[np.ndarray, "... token"] | None = None,
+    neutral: Real[np.ndarray, "... token"] | None = None,
+) -> Float32[np.ndarray, "*maps token"]:
     """Attention over image tokens [... token] in the given normalisation, float32; NaN where nothing is to divide by.
 
     Args:
@@ -239,7 +243,9 @@ def _needed(given: np.ndarray | None, normalisation: str, name: str) -> np.ndarr
     return given
 
 
-def check_attention(pattern: np.ndarray, layout: TokenLayout) -> tuple[np.ndarray, np.ndarray]:
+def check_attention(
+    pattern: Float[np.ndarray, "layer head key"] | Float[np.ndarray, "layer head step key"], layout: TokenLayout
+) -> tuple[Float32[np.ndarray, "layer head step key"], Bool[np.ndarray, "step key"]]:
     """Captured rows as float32 [layer head step key] with zeros where nothing is seen, and what is seen [step key].
 
     Raises:
@@ -268,7 +274,7 @@ def check_attention(pattern: np.ndarray, layout: TokenLayout) -> tuple[np.ndarra
     return rows, visible
 
 
-def _refuse_hidden_weight(rows: np.ndarray, seen: np.ndarray, step: int) -> None:
+def _refuse_hidden_weight(rows: Float[np.ndarray, "layer head key"], seen: Bool[np.ndarray, " key"], step: int) -> None:
     """Refuse weight on keys that a step does not see; NaN there is how a shorter row is padded."""
     weight = np.nan_to_num(np.abs(rows[..., ~seen]), nan=0.0).max(axis=(0, 1))
     if (weight > TOLERANCE).any():
@@ -278,7 +284,7 @@ def _refuse_hidden_weight(rows: np.ndarray, seen: np.ndarray, step: int) -> None
         )
 
 
-def _visible_keys(layout: TokenLayout, *, n_steps: int, n_keys: int) -> np.ndarray:
+def _visible_keys(layout: TokenLayout, *, n_steps: int, n_keys: int) -> Bool[np.ndarray, "step key"]:
     """Which keys each step sees, bool [step key]: the prompt without padding, and the tokens generated before it."""
     needed = layout.last + n_steps
     if n_keys < needed:
@@ -289,19 +295,19 @@ def _visible_keys(layout: TokenLayout, *, n_steps: int, n_keys: int) -> np.ndarr
     return real & (np.arange(n_keys) <= layout.last + np.arange(n_steps)[:, None])
 
 
-def _parts_of_keys(layout: TokenLayout, n_keys: int) -> np.ndarray:
+def _parts_of_keys(layout: TokenLayout, n_keys: int) -> Int[np.ndarray, "key part"]:
     """Which part each key belongs to, 0 or 1, [key part]; keys after the prompt are the answer."""
     kinds = np.full(n_keys, "answer", dtype=object)
     kinds[: layout.last + 1] = layout.kinds[: layout.last + 1]
     return (kinds[:, None] == np.array(PARTS, dtype=object)).astype(np.int64)
 
 
-def _by_layer(weights: np.ndarray) -> np.ndarray:
+def _by_layer(weights: Float[np.ndarray, "layer head step key"]) -> Float[np.ndarray, "layer head step"]:
     """Entropy in nats over the last axis of [layer head step key], normalised there; one layer at a time in memory."""
     return np.stack([_entropy(layer) for layer in weights])
 
 
-def _entropy(weights: np.ndarray) -> np.ndarray:
+def _entropy(weights: Float[np.ndarray, "*rows key"]) -> Float[np.ndarray, "*rows"]:
     """Entropy in nats over the last axis, float32; NaN where the weights sum to zero."""
     shares = normalise(weights, "image").astype(np.float64)
     return -np.sum(shares * np.log(np.where(shares > 0, shares, 1)), axis=-1).astype(np.float32)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.errors import HookError, InputError
@@ -33,10 +34,10 @@ class Generation:
         first_logits: float32 logits of the first token [batch vocab].
     """
 
-    tokens: Tensor
+    tokens: Int[Tensor, "batch step"]
     texts: tuple[str, ...]
     lengths: tuple[int, ...]
-    first_logits: Tensor
+    first_logits: Float[Tensor, "batch vocab"]
 
     @property
     def confidence(self) -> list[float]:
@@ -56,7 +57,7 @@ class GeneratedAttention:
         layout: the prompt's layout with the generated tokens after it.
     """
 
-    pattern: np.ndarray
+    pattern: Float[np.ndarray, "layer head step key"]
     tokens: tuple[str, ...]
     layout: TokenLayout
 

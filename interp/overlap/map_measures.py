@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 
 from interp.errors import InputError
 from interp.image.lattice import ROUNDING, Lattice, flat_maps
@@ -19,10 +19,10 @@ MAP_MEASURES = ("spatial_entropy", "peaks")
 
 
 def measure_maps(
-    maps: Float[np.ndarray, "*maps token"],
+    maps: Real[np.ndarray, "*maps token"],
     grid: ImageGrid,
     *,
-    kept: Bool[np.ndarray, "*maps token"] | None = None,
+    kept: Bool[np.ndarray, "*#maps token"] | None = None,
     weigh_by: str = "mass",
 ) -> dict[str, Float[np.ndarray, "*maps"]]:
     """How scattered maps are: the entropy of the separate spots that stand out, and how many there are.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 
 from interp.errors import InputError
 from interp.image.lattice import ROUNDING
@@ -25,13 +25,13 @@ SCALED = ("mass", "lift")
 
 
 def measure_regions(
-    maps: Float[np.ndarray, "*maps token"],
+    maps: Real[np.ndarray, "*maps token"],
     regions: Sequence[Region],
     grid: ImageGrid,
     *,
     measures: Sequence[str] = MEASURES,
-    kept: Bool[np.ndarray, "*maps token"] | None = None,
-    even_mass: float | Float[np.ndarray, "*maps"] = 1.0,
+    kept: Bool[np.ndarray, "*#maps token"] | None = None,
+    even_mass: float | Float[np.ndarray, "*#maps"] = 1.0,
 ) -> dict[str, Float[np.ndarray, "region ..."]]:
     """Measure maps against regions, all at once.
 

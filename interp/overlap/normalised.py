@@ -87,12 +87,16 @@ class NormalisedMaps:
     """
 
     name: str
-    weights: np.ndarray
-    even_mass: np.ndarray
-    sinks: np.ndarray | None = None
-    neutral: np.ndarray | None = None
+    weights: Float[np.ndarray, "layer head step token"]
+    even_mass: Float[np.ndarray, " step"]
+    sinks: Bool[np.ndarray, "layer head 1 token"] | None = None
+    neutral: Float[np.ndarray, "layer head step token"] | None = None
 
-    def maps(self, layers: slice = slice(None)) -> tuple[np.ndarray, np.ndarray | None]:
+    def maps(
+        self, layers: slice = slice(None)
+    ) -> tuple[
+        Float[np.ndarray, "layer head_and_mean step token"], Bool[np.ndarray, "layer head_and_mean 1 token"] | None
+    ]:
         """Normalised maps with the head mean, [layer head+1 step token], and which tokens take part (all for None)."""
         rows, sinks, other = self.weights[layers], None, None
         if self.sinks is not None:
@@ -103,7 +107,7 @@ class NormalisedMaps:
         maps = normalise(_with_head_mean(rows), self.name, sinks=sinks, neutral=other)
         return maps, None if sinks is None else ~sinks
 
-    def measure(self, regions: list[Region], grid: ImageGrid) -> dict[str, np.ndarray]:
+    def measure(self, regions: list[Region], grid: ImageGrid) -> dict[str, Float[np.ndarray, "... step"]]:
         """Measures of the regions [region layer head+1 step], and the maps' own [layer head+1 step]."""
         many = max(1, MAPS_AT_ONCE // ((self.weights.shape[1] + 1) * self.weights.shape[2]))
         parts = []
@@ -120,7 +124,7 @@ class NormalisedMaps:
         mass, lift = (np.where(share > 0, within[key] * share, nothing) for key in SCALED)
         return within | {"mass": mass, "lift": lift / self.even_mass}
 
-    def even(self, regions: list[Region], grid: ImageGrid) -> dict[str, np.ndarray]:
+    def even(self, regions: list[Region], grid: ImageGrid) -> dict[str, Float[np.ndarray, "region step"]]:
         """What evenly spread attention scores in each measure, [region step] each."""
         if self.sinks is None:
             return even_scores(regions, grid, even_mass=self.even_mass)
@@ -155,6 +159,6 @@ def _weights(attention: Trajectory | np.ndarray, n_tokens: int) -> np.ndarray:
     return weights
 
 
-def _with_head_mean(weights: np.ndarray) -> np.ndarray:
+def _with_head_mean(weights: Float[np.ndarray, "layer head ..."]) -> Float[np.ndarray, "layer head_and_mean ..."]:
     """Values [layer head ...] with one more head at the end, in float64: the mean over heads."""
     return np.concatenate([weights, weights.mean(axis=1, keepdims=True, dtype=np.float64)], axis=1)

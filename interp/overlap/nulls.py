@@ -184,8 +184,8 @@ def measure_centre(
 
 
 def other_heads(
-    values: Float[np.ndarray, "sample ... layer head_and_mean"], *, draws: int, seed: int
-) -> Float[np.ndarray, "sample ... layer head_and_mean"]:
+    values: Float[np.ndarray, "sample *kinds layer head_and_mean"], *, draws: int, seed: int
+) -> Float[np.ndarray, "sample *kinds layer head_and_mean"]:
     """Of each head, the mean of a measure over `draws` other heads of the same layer, drawn for every sample anew.
 
     For the head mean, which is last, any head may be drawn. A model of one head has no other, which gives NaN. The same

@@ -141,16 +141,18 @@ class Overlap:
     sample_id: str
     normalisations: tuple[str, ...]
     regions: tuple[str, ...]
-    measures: dict[str, np.ndarray]
-    even: dict[str, np.ndarray]
+    measures: dict[str, Float[np.ndarray, "normalisation region layer head_and_mean step"]]
+    even: dict[str, Float[np.ndarray, "normalisation region step"]]
     area_share: Float[np.ndarray, " region"]
     coverage: Float[np.ndarray, " region"]
     objects: tuple[int, ...]
     objects_seen: tuple[int, ...]
     generated: bool = False
-    map_measures: dict[str, np.ndarray] = field(default_factory=dict)
+    map_measures: dict[str, Float[np.ndarray, "normalisation layer head_and_mean step"]] = field(default_factory=dict)
 
-    def values(self, measure: str, *, region: str = UNION, normalisation: str = "image") -> np.ndarray:
+    def values(
+        self, measure: str, *, region: str = UNION, normalisation: str = "image"
+    ) -> Float[np.ndarray, "layer head_and_mean *step"]:
         """One measure, float32 [layer head+1], or [layer head+1 step] for generated tokens; head -1 is the head mean.
 
         Raises:
@@ -159,7 +161,9 @@ class Overlap:
         found = self._steps(measure, region, normalisation)
         return found if self.generated else found[..., 0]
 
-    def by_layer(self, measure: str, *, region: str = UNION, normalisation: str = "image") -> np.ndarray:
+    def by_layer(
+        self, measure: str, *, region: str = UNION, normalisation: str = "image"
+    ) -> Float[np.ndarray, " layer"]:
         """One measure of the head mean, float32 [layer], mean over steps; NaN where it is undefined.
 
         Raises:
@@ -252,7 +256,7 @@ class Overlap:
             if name not in known[what]:
                 raise InputError(f"{what} {name!r} is not in this overlap: use one of {', '.join(known[what])}")
 
-    def _steps(self, measure: str, region: str, normalisation: str) -> np.ndarray:
+    def _steps(self, measure: str, region: str, normalisation: str) -> Float[np.ndarray, "layer head_and_mean step"]:
         """One measure, [layer head+1 step]."""
         self._check(measure, region, normalisation)
         kind = self.normalisations.index(normalisation)

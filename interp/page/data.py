@@ -49,8 +49,8 @@ class Run:
     change: str
     answer: str
     confidence: float
-    weights: Float32[np.ndarray, "layer head token"]
-    shares: Float32[np.ndarray, "layer head part"]
+    weights: Float32[np.ndarray, "layer head_and_mean token"]
+    shares: Float32[np.ndarray, "layer head_and_mean part"]
 
 
 @fits_a_cell("question runs boxes missing image")
@@ -84,7 +84,7 @@ class Exploration:
     runs: tuple[Run, ...]
     sinks: Bool[np.ndarray, "layer head token"] | None
     sinks_said: str
-    neutral: Float32[np.ndarray, "layer head token"] | None
+    neutral: Float32[np.ndarray, "layer head_and_mean token"] | None
     neutral_prompt: str | None
     settings: dict[str, Any]
 
@@ -110,13 +110,13 @@ class Exploration:
         return tuple(name for name in LABELS if not lacks.get(name))
 
     @property
-    def kept(self) -> Bool[np.ndarray, "layer head token"]:
+    def kept(self) -> Bool[np.ndarray, "layer head_and_mean token"]:
         """Which tokens `no-sinks` leaves in each map; in the head mean, those that it leaves in some head."""
         sinks = self._sinks()
         return np.concatenate([~sinks, ~sinks.all(axis=1, keepdims=True)], axis=1)
 
     @property
-    def divisor(self) -> Float64[np.ndarray, "layer head token"]:
+    def divisor(self) -> Float64[np.ndarray, "layer head_and_mean token"]:
         """What `relative` divides by: A' + eps.
 
         Raises:
@@ -127,7 +127,7 @@ class Exploration:
         other = self.neutral.astype(np.float64)
         return other + RELATIVE_FLOOR * other.mean(axis=-1, keepdims=True)
 
-    def without_sinks(self, run: Run) -> Float64[np.ndarray, "layer head token"]:
+    def without_sinks(self, run: Run) -> Float64[np.ndarray, "layer head_and_mean token"]:
         """A run's weights with each head's sinks taken out; the head mean is that of what is left.
 
         Raises:
@@ -136,13 +136,13 @@ class Exploration:
         heads = np.where(self._sinks(), 0, run.weights[:, :-1].astype(np.float64))
         return np.concatenate([heads, heads.mean(axis=1, keepdims=True)], axis=1)
 
-    def totals(self, run: Run, normalisation: str) -> Float64[np.ndarray, "layer head"]:
+    def totals(self, run: Run, normalisation: str) -> Float64[np.ndarray, "layer head_and_mean"]:
         """What a run's maps are divided by to be in a normalisation; 0 where there is nothing to divide by."""
         if normalisation == "keys":
             return np.ones(run.weights.shape[:2])
         return np.nan_to_num(self._undivided(run, normalisation).sum(axis=-1))
 
-    def maps(self, run: Run, normalisation: str) -> Float64[np.ndarray, "layer head token"]:
+    def maps(self, run: Run, normalisation: str) -> Float64[np.ndarray, "layer head_and_mean token"]:
         """A run's maps in one of `normalisations`; NaN where there is nothing to divide by.
 
         Raises:
@@ -150,7 +150,7 @@ class Exploration:
         """
         return _ratio(self._undivided(run, normalisation), self.totals(run, normalisation)[..., None])
 
-    def even(self, normalisation: str) -> Float64[np.ndarray, "layer head"]:
+    def even(self, normalisation: str) -> Float64[np.ndarray, "layer head_and_mean"]:
         """What evenly spread attention gives each image token that takes part."""
         if normalisation == "no-sinks":
             return _ratio(np.ones(self.runs[0].weights.shape[:2]), self.kept.sum(axis=-1))
@@ -158,8 +158,8 @@ class Exploration:
         return np.full(self.runs[0].weights.shape[:2], 1 / tokens)
 
     def agreement(
-        self, maps: Float[np.ndarray, "layer head token"], normalisation: str
-    ) -> dict[str, Float64[np.ndarray, "layer head"]]:
+        self, maps: Float[np.ndarray, "layer head_and_mean token"], normalisation: str
+    ) -> dict[str, Float64[np.ndarray, "layer head_and_mean"]]:
         """Cosine of maps with all boxes together, and their mass in them, as `overlap` has them; NaN without boxes."""
         mask = self.grid.union_membership(self.boxes).astype(np.float64)
         inside = mask * (self.kept if normalisation == "no-sinks" else np.ones(maps.shape, dtype=bool))
@@ -167,7 +167,7 @@ class Exploration:
         mass = np.where(inside.any(axis=-1), maps @ mask, np.nan)
         return {"cosine": _ratio(mass, lengths), "mass": mass}
 
-    def even_agreement(self, normalisation: str) -> dict[str, Float64[np.ndarray, "layer head"]]:
+    def even_agreement(self, normalisation: str) -> dict[str, Float64[np.ndarray, "layer head_and_mean"]]:
         """The same for evenly spread attention."""
         part = self.kept if normalisation == "no-sinks" else np.ones(self.runs[0].weights.shape)
         return self.agreement(part * self.even(normalisation)[..., None], normalisation)
@@ -177,7 +177,7 @@ class Exploration:
             raise InputError(f"normalisation 'no-sinks' can not be shown: {self.sinks_said}")
         return self.sinks
 
-    def _undivided(self, run: Run, normalisation: str) -> Float64[np.ndarray, "layer head token"]:
+    def _undivided(self, run: Run, normalisation: str) -> Float64[np.ndarray, "layer head_and_mean token"]:
         """A run's maps before they are made to sum to one."""
         if normalisation not in LABELS:
             known = ", ".join(self.normalisations)
@@ -188,7 +188,7 @@ class Exploration:
         return _ratio(weights, self.divisor) if normalisation == "relative" else weights
 
 
-def with_head_mean(values: Float[np.ndarray, "layer head last"]) -> Float32[np.ndarray, "layer head last"]:
+def with_head_mean(values: Float[np.ndarray, "layer head last"]) -> Float32[np.ndarray, "layer head_and_mean last"]:
     """Values per head with one more head at the end: their mean, as the paper takes it."""
     mean = values.mean(axis=1, keepdims=True, dtype=np.float64)
     return np.concatenate([values, mean], axis=1).astype(np.float32)

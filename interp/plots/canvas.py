@@ -117,7 +117,7 @@ def muted(pixels: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "hei
     """A photo a little less colourful and less stark, so that the colours of a map stand out and its own still tell.
 
     Example:
-        >>> muted(np.full((1, 1, 3), 255)).tolist()
+        >>> muted(np.full((1, 1, 3), 255, np.uint8)).tolist()
         [[[232, 232, 232]]]
     """
     luminance = (pixels @ [0.299, 0.587, 0.114])[..., None]

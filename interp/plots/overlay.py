@@ -74,7 +74,7 @@ def colour_bar(
     """
     bar = axes[0].figure.colorbar(drawn, ax=list(axes), **{"fraction": 0.05, "pad": 0.02, **style})
     for left, shade in ((0.0, 0), (0.5, 255)):
-        behind = {"facecolor": muted(np.full((1, 1, 3), shade))[0, 0] / 255, "linewidth": 0, "zorder": 0}
+        behind = {"facecolor": muted(np.full((1, 1, 3), shade, np.uint8))[0, 0] / 255, "linewidth": 0, "zorder": 0}
         bar.ax.add_patch(Rectangle((left, 0), 0.5, 1, transform=bar.ax.transAxes, **behind))
     even = even if even is not None and even < drawn.get_clim()[1] else None
     lines = [label, scale, "" if even is None else "(dashed: spread evenly)", ON_DARK_AND_LIGHT]

@@ -9,6 +9,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Int
 from PIL import Image
 
 from interp.errors import InputError, ModelError
@@ -52,12 +53,12 @@ class VLMInputs:
         return len(self.prompts)
 
     @property
-    def input_ids(self) -> torch.Tensor:
+    def input_ids(self) -> Int[torch.Tensor, "batch pos"]:
         """Token ids [batch pos]."""
         return self.tensors["input_ids"]
 
     @property
-    def attention_mask(self) -> torch.Tensor:
+    def attention_mask(self) -> Int[torch.Tensor, "batch pos"]:
         """1 where there is a token, 0 where there is padding [batch pos]."""
         return self.tensors["attention_mask"]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Int
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
@@ -51,7 +52,7 @@ class TokenLayout:
         """Number of positions, padding included."""
         return len(self.kinds)
 
-    def positions(self, *kinds: str) -> np.ndarray:
+    def positions(self, *kinds: str) -> Int[np.ndarray, " position"]:
         """Positions of the given kinds, int64, ascending.
 
         Raises:
@@ -63,12 +64,12 @@ class TokenLayout:
         return np.flatnonzero(np.isin(np.array(self.kinds), kinds))
 
     @cached_property
-    def image_positions(self) -> np.ndarray:
+    def image_positions(self) -> Int[np.ndarray, " image_token"]:
         """Positions of the image tokens, in the order of the image grid."""
         return self.positions("image")
 
     @property
-    def after_image(self) -> np.ndarray:
+    def after_image(self) -> Int[np.ndarray, " position"]:
         """Positions of the prompt behind the last image token: the rows that see the whole image."""
         return np.arange(self.image_positions[-1] + 1, self.last + 1)
 

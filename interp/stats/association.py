@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, Real
 from numpy.typing import ArrayLike
 
 from interp.layers import cell_columns
@@ -116,18 +117,18 @@ class Association:
         level: nominal coverage.
     """
 
-    auroc: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    null_mean: np.ndarray
-    null_low: np.ndarray
-    null_high: np.ndarray
-    p: np.ndarray
-    p_max: np.ndarray
-    p_bh: np.ndarray
-    pairs: np.ndarray
-    undefined: np.ndarray
-    draws: np.ndarray
+    auroc: Float[np.ndarray, "*cells"]
+    low: Float[np.ndarray, "*cells"]
+    high: Float[np.ndarray, "*cells"]
+    null_mean: Float[np.ndarray, "*cells"]
+    null_low: Float[np.ndarray, "*cells"]
+    null_high: Float[np.ndarray, "*cells"]
+    p: Float[np.ndarray, "*cells"]
+    p_max: Float[np.ndarray, "*cells"]
+    p_bh: Float[np.ndarray, "*cells"]
+    pairs: Int[np.ndarray, "*cells"]
+    undefined: Int[np.ndarray, "*cells"]
+    draws: Int[np.ndarray, "*cells"]
     n_right: int
     n_wrong: int
     strata: dict[str, tuple[int, int]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from jaxtyping import Bool, Float, Float64
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
@@ -39,7 +40,7 @@ def auroc(scores: ArrayLike, labels: ArrayLike, *, groups: ArrayLike | None = No
     return wins / pairs if pairs else math.nan
 
 
-def _wins(scores: np.ndarray, truth: np.ndarray) -> tuple[float, int]:
+def _wins(scores: Float[np.ndarray, " sample"], truth: Bool[np.ndarray, " sample"]) -> tuple[float, int]:
     """Pairs won by a true sample over a false one, ties half, by midranks; and how many pairs there are."""
     n_true, n_false = int(truth.sum()), int((~truth).sum())
     _, of, counts = np.unique(scores, return_inverse=True, return_counts=True)
@@ -47,7 +48,7 @@ def _wins(scores: np.ndarray, truth: np.ndarray) -> tuple[float, int]:
     return float(midranks[truth].sum() - n_true * (n_true + 1) / 2), n_true * n_false
 
 
-def _as_scores(scores: ArrayLike) -> np.ndarray:
+def _as_scores(scores: ArrayLike) -> Float64[np.ndarray, " sample"]:
     """Scores as float64 [sample]; refuses any that is not finite."""
     out = np.asarray(scores, dtype=np.float64)
     if out.ndim != 1 or not np.isfinite(out).all():
@@ -58,7 +59,7 @@ def _as_scores(scores: ArrayLike) -> np.ndarray:
     return out
 
 
-def as_bool(values: ArrayLike, name: str) -> np.ndarray:
+def as_bool(values: ArrayLike, name: str) -> Bool[np.ndarray, " sample"]:
     """Truth values [sample]; refuses what is neither bool nor 0 or 1."""
     out = np.asarray(values)
     if out.ndim != 1 or not np.isin(out, (0, 1)).all():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int, Real, Shaped
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
@@ -48,7 +48,12 @@ def clustered_mean(values: ArrayLike, groups: ArrayLike, *, seed: int, n: int = 
 
 
 def mean_over_groups(
-    values: Float[np.ndarray, "sample layer"], groups: np.ndarray, *, seed: int, n: int = DRAWS, level: float = 0.95
+    values: Float[np.ndarray, "sample layer"],
+    groups: Shaped[np.ndarray, " sample"],
+    *,
+    seed: int,
+    n: int = DRAWS,
+    level: float = 0.95,
 ) -> Interval:
     """The mean over the samples that have a value, with its interval as in `ratio_over_groups`, [layer]."""
     return ratio_over_groups(values, np.ones_like(values), groups, seed=seed, n=n, level=level)
@@ -57,7 +62,7 @@ def mean_over_groups(
 def ratio_over_groups(
     above: Float[np.ndarray, "sample layer"],
     below: Float[np.ndarray, "sample layer"],
-    groups: np.ndarray,
+    groups: Shaped[np.ndarray, " sample"],
     *,
     seed: int,
     n: int = DRAWS,
@@ -83,7 +88,9 @@ def ratio_over_groups(
     return Interval(estimate, low, high, level, int(np.isfinite(draws).any(axis=1).sum()))
 
 
-def drawn_sums(columns: Sequence[np.ndarray], groups: ArrayLike, *, seed: int, n: int) -> list[np.ndarray]:
+def drawn_sums(
+    columns: Sequence[Real[np.ndarray, "sample ..."]], groups: ArrayLike, *, seed: int, n: int
+) -> list[Float[np.ndarray, "draw ..."]]:
     """The sums of each column, [sample ...], over samples, in `n` draws of whole groups: [draw ...] for each.
 
     All columns are summed over the same draws, so that the quotient of two is a draw of a mean or of a ratio.
@@ -98,21 +105,21 @@ def drawn_sums(columns: Sequence[np.ndarray], groups: ArrayLike, *, seed: int, n
     return found
 
 
-def _places(groups: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _places(groups: ArrayLike) -> tuple[Shaped[np.ndarray, " group"], Int[np.ndarray, " sample"]]:
     """The groups in order of first appearance, [group], and which of them each sample belongs to, [sample]."""
     names, first, places = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
     order = np.argsort(first)
     return names[order], np.argsort(order)[places]
 
 
-def group_names(samples: pd.DataFrame) -> np.ndarray:
+def group_names(samples: pd.DataFrame) -> Shaped[np.ndarray, " sample"]:
     """The group of each sample, [sample], by the column `group`; one without a name is a group of its own."""
     names = samples["group"].fillna("").astype(str) if "group" in samples else [""] * len(samples)
     # No name of a group that somebody gave begins so.
     return np.array([name or f"\0alone {place}" for place, name in enumerate(names)], dtype=object)
 
 
-def shared_groups(samples: pd.DataFrame) -> np.ndarray | None:
+def shared_groups(samples: pd.DataFrame) -> Shaped[np.ndarray, " sample"] | None:
     """What is drawn together, by the column `group`, such as an object pair or a photo, [sample].
 
     A sample without the name of a group is a group of its own. None where no two samples share one, or all do.

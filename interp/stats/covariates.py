@@ -7,7 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
@@ -58,7 +58,7 @@ def read_covariates(
     return tuple(columns), table, tuple(skipped)
 
 
-def one_sided(words: np.ndarray, right: Bool[np.ndarray, " sample"]) -> tuple[str, ...]:
+def one_sided(words: Shaped[np.ndarray, " sample"], right: Bool[np.ndarray, " sample"]) -> tuple[str, ...]:
     """The words whose answers are all right or all wrong, where there are answers of both kinds.
 
     Example:

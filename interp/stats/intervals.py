@@ -144,7 +144,7 @@ def bootstrap_difference(
     return bootstrap(both, lambda draw: statistic(draw[:, 1]) - statistic(draw[:, 0]), seed=seed, n=n, level=level)
 
 
-def quantiles(draws: np.ndarray, level: float) -> np.ndarray:
+def quantiles(draws: Float[np.ndarray, " draw *axes"], level: float) -> Float[np.ndarray, " 2 *axes"]:
     """Both ends of the central `level` of the draws [draw ...], NaN left out; NaN where all are NaN."""
     flat = draws.reshape(len(draws), -1)
     ends = np.full((2, flat.shape[1]), np.nan)

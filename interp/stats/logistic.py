@@ -11,8 +11,13 @@ _FLOATS = 2**21  # samples times draws fitted at a time
 
 
 def fit_logistic(
-    design: np.ndarray, right: np.ndarray, counts: np.ndarray, ridge: float, *, start: np.ndarray | None = None
-) -> np.ndarray:
+    design: Float[np.ndarray, "sample column"],
+    right: Bool[np.ndarray, " sample"],
+    counts: Real[np.ndarray, "draw sample"],
+    ridge: float,
+    *,
+    start: Float[np.ndarray, " column"] | None = None,
+) -> Float[np.ndarray, "draw column"]:
     """Slopes [draw column] of penalised logistic regressions, one for each row of counts.
 
     Args:
@@ -29,7 +34,13 @@ def fit_logistic(
     return np.concatenate(fitted) if fitted else np.empty((0, design.shape[1]))
 
 
-def _newton(design: np.ndarray, right: np.ndarray, counts: np.ndarray, ridge: float, slopes: np.ndarray) -> np.ndarray:
+def _newton(
+    design: Float[np.ndarray, "sample column"],
+    right: Bool[np.ndarray, " sample"],
+    counts: Real[np.ndarray, "draw sample"],
+    ridge: float,
+    slopes: Float[np.ndarray, "draw column"],
+) -> Float[np.ndarray, "draw column"]:
     """Newton's steps from the given slopes [draw column], each draw until it moves no more."""
     width, penalty = design.shape[1], penalty_of(design.shape[1], ridge)
     products = rearrange(design[:, :, None] * design[:, None, :], "sample row column -> sample (row column)")
@@ -51,8 +62,13 @@ def _newton(design: np.ndarray, right: np.ndarray, counts: np.ndarray, ridge: fl
 
 
 def _shortened(
-    step: np.ndarray, design: np.ndarray, right: np.ndarray, counts: np.ndarray, slopes: np.ndarray, ridge: float
-) -> np.ndarray:
+    step: Float[np.ndarray, "draw column"],
+    design: Float[np.ndarray, "sample column"],
+    right: Bool[np.ndarray, " sample"],
+    counts: Real[np.ndarray, "draw sample"],
+    slopes: Float[np.ndarray, "draw column"],
+    ridge: float,
+) -> Float[np.ndarray, "draw column"]:
     """Steps [draw column], halved until they climb: far from the top Newton's method can leap past it."""
     before = merit_of(design, right, counts, slopes, ridge)
     for _ in range(40):
@@ -63,18 +79,24 @@ def _shortened(
     return step
 
 
-def merit_of(design: np.ndarray, right: np.ndarray, counts: np.ndarray, slopes: np.ndarray, ridge: float) -> np.ndarray:
+def merit_of(
+    design: Float[np.ndarray, "sample column"],
+    right: Bool[np.ndarray, " sample"],
+    counts: Real[np.ndarray, "draw sample"],
+    slopes: Float[np.ndarray, "draw column"],
+    ridge: float,
+) -> Float[np.ndarray, " draw"]:
     """What the fit makes largest, [draw]: log likelihood less the penalty."""
     odds = slopes @ design.T
     likelihood = (counts * (right * odds - np.logaddexp(0, odds))).sum(axis=1)
     return likelihood - (penalty_of(design.shape[1], ridge) * slopes**2).sum(axis=1) / 2
 
 
-def chance_of(odds: np.ndarray) -> np.ndarray:
+def chance_of(odds: Float[np.ndarray, "*axes"]) -> Float[np.ndarray, "*axes"]:
     """The logistic function, which as a hyperbolic tangent never overflows."""
     return (1 + np.tanh(odds / 2)) / 2
 
 
-def penalty_of(width: int, ridge: float) -> np.ndarray:
+def penalty_of(width: int, ridge: float) -> Float[np.ndarray, " column"]:
     """The penalty of each column, none for the intercept."""
     return np.concatenate([[0.0], np.full(width - 1, ridge)])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
@@ -125,12 +126,12 @@ class Effect:
         separated: whether the penalty and not the data hold the slope: it would grow without end.
     """
 
-    log_odds: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    p: np.ndarray
-    p_bh: np.ndarray
-    separated: np.ndarray
+    log_odds: Float[np.ndarray, "*cells"]
+    low: Float[np.ndarray, "*cells"]
+    high: Float[np.ndarray, "*cells"]
+    p: Float[np.ndarray, "*cells"]
+    p_bh: Float[np.ndarray, "*cells"]
+    separated: Bool[np.ndarray, "*cells"]
 
 
 @fits_a_cell("n covariates test explained")
@@ -155,9 +156,9 @@ class PartialEffect:
 
     adjusted: Effect
     unadjusted: Effect
-    explained: np.ndarray
-    n: np.ndarray
-    left_out: np.ndarray
+    explained: Float[np.ndarray, "*cells"]
+    n: Int[np.ndarray, "*cells"]
+    left_out: Int[np.ndarray, "*cells"]
     covariates: tuple[str, ...]
     constant: tuple[str, ...]
     skipped: tuple[str, ...]

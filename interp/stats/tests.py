@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
@@ -127,7 +128,7 @@ def shuffled_null(
     return Null(observed, mean, float(low), float(high), float((1 + extreme) / (1 + n)))
 
 
-def holm(p_values: ArrayLike) -> np.ndarray:
+def holm(p_values: ArrayLike) -> Float[np.ndarray, " test"]:
     """Holm's step-down correction (Holm 1979): all p below a level together err at most at that rate.
 
     Args:
@@ -148,7 +149,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     return _in_place(np.minimum(stepped, 1.0), order)
 
 
-def benjamini_hochberg(p_values: ArrayLike) -> np.ndarray:
+def benjamini_hochberg(p_values: ArrayLike) -> Float[np.ndarray, " test"]:
     """Benjamini and Hochberg's correction (1995): of the tests below a level, at most that share errs on average.
 
     Args:

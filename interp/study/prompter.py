@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 if TYPE_CHECKING:
     from interp.model.generation import GeneratedAttention, Generation
@@ -58,7 +59,7 @@ class Prompter:
         answer, rows = self.vlm.generate_with_cache(inputs, self.max_new_tokens, query_rows="last")
         return answer, rows, inputs
 
-    def neutral(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+    def neutral(self, samples: Sequence[Sample]) -> list[Float[np.ndarray, "layer head token"]]:
         """Attention over the image under the neutral prompt, [layer head token] of each sample."""
         import torch
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from interp.errors import InputError
 from interp.layers import paper_layers
@@ -167,7 +168,7 @@ def examine_overlap(
     )
 
 
-def relations_of(samples: pd.DataFrame) -> np.ndarray:
+def relations_of(samples: pd.DataFrame) -> Shaped[np.ndarray, " sample"]:
     """The relation of each sample, [sample], with the number of objects where questions about one and two are mixed."""
     relation = samples["relation"].replace("", NO_RELATION)
     n_objects = samples["objects"].str.count(r"\|") + 1

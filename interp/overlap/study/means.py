@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from interp.errors import InputError
 from interp.overlap.nulls import null_column
@@ -25,7 +25,9 @@ NULL_LABELS = {
 """What each null is called in a legend, in the order in which they are drawn."""
 
 
-def head_mean(study: OverlapStudy, measure: str, *, region: str, normalisation: str) -> np.ndarray:
+def head_mean(
+    study: OverlapStudy, measure: str, *, region: str, normalisation: str
+) -> Float[np.ndarray, "sample layer"]:
     """A measure of head-mean attention, [sample layer].
 
     Raises:
@@ -51,7 +53,9 @@ def above_null(
     return real - chance
 
 
-def nulls_of(study: OverlapStudy, measure: str, *, region: str, normalisation: str) -> dict[str, np.ndarray]:
+def nulls_of(
+    study: OverlapStudy, measure: str, *, region: str, normalisation: str
+) -> dict[str, Float[np.ndarray, "sample layer"]]:
     """What each null of the study scores in a measure of the head mean, [sample layer] by the null's name."""
     columns = {name: null_column(measure, name) for name in NULL_LABELS}
     there = {name: column for name, column in columns.items() if column in study.measures}
@@ -60,7 +64,7 @@ def nulls_of(study: OverlapStudy, measure: str, *, region: str, normalisation: s
     }
 
 
-def right_of(samples: pd.DataFrame) -> np.ndarray:
+def right_of(samples: pd.DataFrame) -> Bool[np.ndarray, " sample"]:
     """Whether each answer was right, bool [sample].
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from interp.errors import InputError
 from interp.layers import HEAD_MEAN
@@ -56,7 +56,7 @@ class OverlapStudy:
     """
 
     samples: pd.DataFrame
-    measures: dict[str, np.ndarray]
+    measures: dict[str, Float[np.ndarray, "sample normalisation ..."]]
     normalisations: tuple[str, ...]
     regions: tuple[str, ...]
     n_layers: int
@@ -80,7 +80,7 @@ class OverlapStudy:
         return tuple(self.settings["nulls"])
 
     @property
-    def right(self) -> np.ndarray:
+    def right(self) -> Bool[np.ndarray, " sample"]:
         """Whether each answer was right, bool [sample]."""
         return self.samples["right"].to_numpy(dtype=bool)
 

@@ -66,7 +66,7 @@ class PatchMaps:
         grid: the geometry of the patches.
     """
 
-    maps: list[np.ndarray]
+    maps: list[Float[np.ndarray, "layer head_and_mean patch"]]
     even_mass: list[float]
     grid: ImageGrid
 
@@ -120,7 +120,7 @@ def patch_maps(
     return {name: made[name] for name in also}
 
 
-def _through(maps: np.ndarray, rolled: Rollout) -> np.ndarray:
+def _through(maps: Float[np.ndarray, "*axes token"], rolled: Rollout) -> Float[np.ndarray, "*axes patch"]:
     """Normalised maps through a roll-out; one that is not defined, for want of weight on the image, stays so."""
     undefined = np.isnan(maps).any(axis=-1, keepdims=True)
     return np.where(undefined, np.float32(np.nan), two_stage(np.where(undefined, np.float32(0), maps), rolled))

@@ -211,7 +211,7 @@ def test_photos_of_any_shape_are_drawn_with_all_that_was_seen(size, tmp_path):
 def test_views_that_overlap_are_averaged():
     boxes = np.array([[0, 0, 120, 80], [0, 0, 60, 80], [60, 0, 120, 80]])
     grid = ImageGrid(SIZE, boxes, np.zeros(3), np.array([0, 0, 1]), np.array([0, 1, 1]), (0, 0, 120, 80))
-    [drawn] = overlays(plots.plot_heatmaps(PHOTO, grid, [[0.4, 0.2, 0.6]], axes=axes(1)))
+    [drawn] = overlays(plots.plot_heatmaps(PHOTO, grid, np.array([[0.4, 0.2, 0.6]]), axes=axes(1)))
     assert (value_at(drawn, 30, 40), value_at(drawn, 90, 40)) == pytest.approx((0.3, 0.5))
     plots.plot_token_grid(PHOTO, grid, axes()[0])
 
