@@ -13,7 +13,7 @@ def ratio(above: ArrayLike, below: ArrayLike) -> np.ndarray:
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
 
 
-def mean_of_known(values: Float[np.ndarray, "sample ..."]) -> np.ndarray:
+def mean_of_known(values: Float[np.ndarray, " sample *axes"]) -> Float[np.ndarray, "*axes"]:
     """The mean over the samples that have a value, [...] of [sample ...], place by place; NaN where none has.
 
     Example:

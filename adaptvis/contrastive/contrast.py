@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import reduce, repeat
+from jaxtyping import Float
 
 from interp.errors import ModelError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64, Int, Real
 
 from interp.errors import InputError
 from interp.numeric import ratio

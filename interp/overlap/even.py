@@ -20,8 +20,8 @@ def even_scores(
     regions: Sequence[Region],
     grid: ImageGrid,
     *,
-    kept: Bool[np.ndarray, "*maps token"] | None = None,
-    even_mass: float | Float[np.ndarray, "*maps"] = 1.0,
+    kept: Bool[np.ndarray, "*#maps token"] | None = None,
+    even_mass: float | Float[np.ndarray, "*#maps"] = 1.0,
 ) -> dict[str, Float[np.ndarray, "region ..."]]:
     """What attention spread evenly over the tokens scores in each measure: exact, by measuring it.
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Float64, Real
 
 from interp.image.lattice import flat_maps
 from interp.numeric import ratio
@@ -35,24 +36,24 @@ class MapsOnRegions:
         grid: the geometry of the tokens.
     """
 
-    weights: np.ndarray
-    kept: np.ndarray
-    areas: np.ndarray
-    even_mass: np.ndarray
-    masks: np.ndarray
-    targets: np.ndarray
-    near: np.ndarray
-    centres: np.ndarray
+    weights: Float64[np.ndarray, "map token"]
+    kept: Float64[np.ndarray, "#map token"]
+    areas: Float64[np.ndarray, "#map token"]
+    even_mass: Float[np.ndarray, "map 1"]
+    masks: Float64[np.ndarray, "token region"]
+    targets: Float64[np.ndarray, "token region"]
+    near: Float64[np.ndarray, "token region"]
+    centres: Float64[np.ndarray, "region 2"]
     grid: ImageGrid
 
     @classmethod
     def of(
         cls,
-        maps: np.ndarray,
+        maps: Real[np.ndarray, "*maps token"],
         regions: Sequence[Region],
         grid: ImageGrid,
-        kept: np.ndarray | None,
-        even_mass: float | np.ndarray,
+        kept: Bool[np.ndarray, "*#maps token"] | None,
+        even_mass: float | Float[np.ndarray, "*#maps"],
     ) -> MapsOnRegions:
         """Lay out maps [... token] and regions, see `interp.overlap.measures.measure_regions`."""
         weights, playing = flat_maps(maps, grid, kept)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Real
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from interp.layers import cell_columns

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Real
 
 from interp.stats.pairs import ranks_inside, weighted_wins
 from interp.stats.shuffles import share_beyond, shuffled_labels
@@ -20,7 +21,9 @@ COUNTS = ("pairs", "undefined", "draws")
 """What is counted of every cell, int."""
 
 
-def measured_cells(table: np.ndarray, whole: CellSamples, level: float) -> tuple[dict[str, np.ndarray], int]:
+def measured_cells(
+    table: Float[np.ndarray, "sample cell"], whole: CellSamples, level: float
+) -> tuple[dict[str, np.ndarray], int]:
     """All of `NUMBERS` and `COUNTS` for table [sample cell], and how many samples a shuffle can change."""
     missing, movable = np.isnan(table), np.zeros(len(table), dtype=bool)
     found = {name: np.full(table.shape[1], np.nan) for name in NUMBERS}
@@ -57,11 +60,11 @@ class CellSamples:
             gaps are shuffled alike where they share samples.
     """
 
-    right: np.ndarray
-    strata: np.ndarray
-    units: np.ndarray
-    counts: np.ndarray
-    keys: np.ndarray
+    right: Bool[np.ndarray, " sample"]
+    strata: Int[np.ndarray, " sample"]
+    units: Int[np.ndarray, " sample"]
+    counts: Real[np.ndarray, "draw sample"]
+    keys: Float[np.ndarray, "shuffle sample"]
 
     def only(self, own: np.ndarray) -> CellSamples:
         """Some of the samples."""

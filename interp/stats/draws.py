@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float32, Int
 
 from interp.errors import InputError
 
 
-def drawn_counts(strata: np.ndarray, units: np.ndarray | None, n: int, rng: np.random.Generator) -> np.ndarray:
+def drawn_counts(
+    strata: Int[np.ndarray, " sample"], units: Int[np.ndarray, " sample"] | None, n: int, rng: np.random.Generator
+) -> Float32[np.ndarray, "draw sample"]:
     """How often each sample is in each bootstrap draw, float32 [draw sample].
 
     Samples are drawn inside their stratum; where units (codes of groups) are given, whole units are drawn instead, and

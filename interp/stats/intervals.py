@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from einops import reduce
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from einops import rearrange
+from jaxtyping import Bool, Float, Real
 
 _STEPS = 100
 _STILL = 1e-5  # a step after which there is none to be seen: Newton's steps square what is left

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from einops import einsum, rearrange
+from jaxtyping import Bool, Float, Int, Real
 
 _MOST_FLOATS = 2**24  # in one array of `weighted_wins`, 64 MB: cells are taken so many at a time
 
 
 def weighted_wins(
-    scores: np.ndarray, right: np.ndarray, strata: np.ndarray, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    scores: Real[np.ndarray, "sample cell"],
+    right: Bool[np.ndarray, " sample"],
+    strata: Int[np.ndarray, " sample"],
+    counts: Real[np.ndarray, "draw sample"],
+) -> tuple[Float[np.ndarray, "draw cell"], Float[np.ndarray, " draw"]]:
     """Pairs that right samples win over wrong ones when each sample is there `counts` times; ties count half.
 
     Args:
@@ -46,7 +50,9 @@ def _wins(yes: np.ndarray, no: np.ndarray, times_yes: np.ndarray, times_no: np.n
     return einsum(beaten, times_no, "draw cell no, draw no -> draw cell")
 
 
-def ranks_inside(scores: np.ndarray, right: np.ndarray, strata: np.ndarray) -> tuple[np.ndarray, float, int]:
+def ranks_inside(
+    scores: Real[np.ndarray, "sample cell"], right: Bool[np.ndarray, " sample"], strata: Int[np.ndarray, " sample"]
+) -> tuple[Float[np.ndarray, "sample cell"], float, int]:
     """Midranks inside strata [sample cell], the least sum that the right samples can have, and the pairs.
 
     For any labels with as many right samples in each stratum, their wins are the sum of the right samples' ranks less

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from einops import rearrange
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 
 
-def read_scores(scores: ArrayLike, right: ArrayLike) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+def read_scores(
+    scores: ArrayLike, right: ArrayLike
+) -> tuple[Float[np.ndarray, "sample cell"], Bool[np.ndarray, " sample"], tuple[int, ...]]:
     """Scores as [sample cell], right as bool [sample], and the shape of the cells.
 
     Raises:
@@ -26,7 +29,7 @@ def read_scores(scores: ArrayLike, right: ArrayLike) -> tuple[np.ndarray, np.nda
     return rearrange(table, "sample ... -> sample (...)"), truth.astype(bool), table.shape[1:]
 
 
-def codes_of(values: ArrayLike | None, n: int, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def codes_of(values: ArrayLike | None, n: int, what: str) -> tuple[Int[np.ndarray, " sample"], tuple[str, ...]]:
     """The code of each sample's stratum or group [sample], and their names in order of appearance; None is one for all.
 
     Raises:

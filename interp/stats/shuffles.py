@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 
-def shuffled_labels(right: np.ndarray, strata: np.ndarray, units: np.ndarray, keys: np.ndarray) -> np.ndarray:
+def shuffled_labels(
+    right: Bool[np.ndarray, " sample"],
+    strata: Int[np.ndarray, " sample"],
+    units: Int[np.ndarray, " sample"],
+    keys: Float[np.ndarray, "shuffle sample"],
+) -> Float[np.ndarray, "row sample"]:
     """Labels [row sample]: the data, shuffles between groups of one make-up and inside them, and their exact mean.
 
     Args:
@@ -32,7 +38,9 @@ def shuffled_labels(right: np.ndarray, strata: np.ndarray, units: np.ndarray, ke
     return out
 
 
-def share_beyond(distance: np.ndarray, farthest: np.ndarray) -> np.ndarray:
+def share_beyond(
+    distance: Float[np.ndarray, " cell"], farthest: Float[np.ndarray, " row"]
+) -> Float[np.ndarray, " cell"]:
     """The share of shuffles whose farthest cell lies at least as far out as each cell does; NaN where undefined.
 
     Args:

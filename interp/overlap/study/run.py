@@ -124,7 +124,7 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
     return as_study(table, plain(settings if out is None else with_runs(settings, out)))
 
 
-def find_sinks(prompter: Prompter, samples: Sequence[Sample], batch: int) -> np.ndarray:
+def find_sinks(prompter: Prompter, samples: Sequence[Sample], batch: int) -> Bool[np.ndarray, " token"]:
     """Which image tokens draw attention in nearly every one of up to `PILOT` photos of a study, bool [token]."""
     from interp.maps.sinks import mass_sinks
 
