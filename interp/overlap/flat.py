@@ -1,4 +1,4 @@
-"""MapsOnRegions: maps laid flat beside regions, with what several measures of them share."""
+"""Flat: maps laid flat beside regions, with what several measures of them share."""
 
 from __future__ import annotations
 
