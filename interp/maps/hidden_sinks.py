@@ -50,7 +50,9 @@ def untouched_sinks(vlm: HookedVLM, inputs: VLMInputs) -> tuple[Bool[np.ndarray,
     )
 
 
-def sinks_per_head(sinks: np.ndarray, shape: tuple[int, int, int]) -> Bool[np.ndarray, "layer head token"]:
+def sinks_per_head(
+    sinks: Bool[np.ndarray, "... token"], shape: tuple[int, int, int]
+) -> Bool[np.ndarray, "layer head token"]:
     """Sinks of every head, from [token], [layer token] or [layer head token]."""
     given = np.asarray(sinks)
     full = given[None, None] if given.ndim == 1 else given[:, None] if given.ndim == 2 else given

@@ -270,7 +270,7 @@ def plot_partial_effect(
     return ax
 
 
-def by_layer(found: Association) -> dict[str, np.ndarray]:
+def by_layer(found: Association) -> dict[str, Float[np.ndarray, " layer"]]:
     """The arrays of an association for the head mean, [layer] each.
 
     Raises:
