@@ -57,7 +57,15 @@ class Site:
         """From now on, attend by the implementation of this name."""
         self.previous, self.returns_weights = _previous_of(module, implementation), implementation == "eager"
 
-    def run_previous(self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> Any:
+    def run_previous(
+        self,
+        module: Any,
+        query: Float[Tensor, "batch head row d_head"],
+        key: Float[Tensor, "batch kv_head key d_head"],
+        value: Float[Tensor, "batch kv_head key d_head"],
+        mask: Any,
+        **kwargs: Any,
+    ) -> Any:
         """Attend as the model did before, window by window if there are windows: the very calls it would have made."""
         if self.windows is None:
             return self.previous(module, query, key, value, mask, **kwargs)

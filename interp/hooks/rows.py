@@ -203,7 +203,9 @@ class RowHook:
         self.query_rows = check_rows(query_rows)
         self.reads_only = reads_only
 
-    def __call__(self, tensor: torch.Tensor, *, hook: RowHookPoint) -> torch.Tensor | None:
+    def __call__(
+        self, tensor: Float[torch.Tensor, "batch head row key"], *, hook: RowHookPoint
+    ) -> Float[torch.Tensor, "batch head row key"] | None:
         """Call the function on its own rows of `tensor` [batch head row key]."""
         wanted = rows_in_pass(self.query_rows, hook.now)
         if not wanted:

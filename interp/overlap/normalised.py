@@ -117,7 +117,9 @@ class NormalisedMaps:
             parts.append(found | measure_maps(maps, grid, kept=kept))
         return {key: np.concatenate([part[key] for part in parts], axis=-3) for key in parts[0]}
 
-    def over_keys(self, within: dict[str, np.ndarray], regions: list[Region]) -> dict[str, np.ndarray]:
+    def over_keys(
+        self, within: dict[str, Float[np.ndarray, "... step"]], regions: list[Region]
+    ) -> dict[str, Float[np.ndarray, "... step"]]:
         """The measures over all keys from those within the image: only mass and lift know the difference."""
         share = _with_head_mean(self.weights.sum(axis=-1, dtype=np.float64))
         nothing = np.where([region.objects_seen > 0 for region in regions], 0.0, np.nan)[:, None, None, None]

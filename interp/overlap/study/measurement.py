@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from interp.maps.tower_attention import tower_attention
 from interp.maps.trajectory import trajectory
@@ -52,7 +53,7 @@ class OverlapMeasurement:
     nulls: tuple[str, ...]
     draws: int
     seed: int
-    sinks: np.ndarray | None
+    sinks: Bool[np.ndarray, " token"] | None
     also: tuple[str, ...] = ()
     truth: list[Roles] | None = None
 
@@ -152,9 +153,9 @@ def normalised_maps(
     n_tokens: int,
     normalisations: Sequence[str],
     *,
-    sinks: np.ndarray | None = None,
-    neutral: np.ndarray | None = None,
-) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    sinks: Bool[np.ndarray, "... token"] | None = None,
+    neutral: Float[np.ndarray, "layer head ... token"] | None = None,
+) -> list[tuple[Float[np.ndarray, "layer head_and_mean token"], Bool[np.ndarray, "layer head_and_mean token"] | None]]:
     """Maps with the head mean, [layer head+1 token], and which tokens take part, as `overlap` measures them."""
     found = [one.maps() for one in normalised(looked, n_tokens, normalisations, sinks=sinks, neutral=neutral)]
     return [(maps[:, :, 0], None if kept is None else kept[:, :, 0]) for maps, kept in found]
