@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
+from jaxtyping import Float
 from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
