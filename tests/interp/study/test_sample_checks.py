@@ -88,7 +88,7 @@ def test_all_bad_samples_are_told_at_once(tmp_path):
     both = replace(GOOD, question="", answer="north")
     with pytest.raises(InputError, match="question is empty: .*; its answer 'north'"):
         check_samples([both])
-    with pytest.raises(InputError, match="two samples have the id 'a': .*; 2 ids are not"):
+    with pytest.raises(InputError, match="two samples have the id 'a': .*; 2 ids occur more than once"):
         check_samples([replace(GOOD, id=name) for name in "abab"])
 
 
