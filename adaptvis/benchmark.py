@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adaptvis.evaluation.evaluation import Evaluation, evaluate
-from adaptvis.evaluation.request import EvaluateRequest, refuse_batch
+from adaptvis.evaluation.request import EvaluateRequest, refuse_no_settings
 from adaptvis.evaluation.settings import Settings
 from adaptvis.paper.published import PRESETS
-from adaptvis.paper.splits import OFFICIAL_SIZES, split
+from adaptvis.paper.splits import OFFICIAL_SIZES, PARTS, split
 from adaptvis.sweep.plan import PAPER_ALPHAS
 from interp.answers.groups import PAIRS
+from interp.datasets.benchmarks.files import MISSING
 from interp.errors import InputError
 from interp.intervene.indices import check_indices
 from interp.layers import paper_layers
@@ -107,9 +108,14 @@ class BenchmarkRequest(Request):
             )
         if self.select and self.preset is not None:
             raise InputError("select chooses the settings and preset gives them: ask for one of the two")
-        if self.max_new_tokens is not None and self.max_new_tokens < 1:
-            raise InputError(f"an answer of {self.max_new_tokens} tokens at most can not be: give 1 or more")
-        refuse_batch(self.batch)
+        if self.missing not in MISSING or self.part not in PARTS:
+            raise InputError(
+                f"missing={self.missing!r}, part={self.part!r}: give one of {', '.join(MISSING)}, and one of "
+                f"{', '.join(PARTS)}"
+            )
+        self._keep_whole(n=1, max_new_tokens=1, batch=1, seed=0)
+        self._check_prompt()
+        refuse_no_settings(self.settings)
         refuse_nothing_to_resume(self.out, resume=self.resume)
 
     def evaluating(self, dataset: str) -> EvaluateRequest:

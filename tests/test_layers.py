@@ -1,5 +1,6 @@
 """The rooms lie in layers: the contract holds, and fails on what it is there for, wherever an import hides."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,36 @@ def test_a_planted_import_breaks_the_contract(where, copied):
         file.write(code)
     done = lint(copied)
     assert done.returncode == 1, done.stdout
+
+
+FACADES = {
+    "interp/model/hooked_vlm.py": "interp",  # `vlm.explore`: the page stands on this class
+    "interp/overlap/report/write.py": "interp",  # all figures of a report, `interp.plots`, among them overlap's own
+}
+"""Who may import names from a facade, whose own imports the contract can not see, as they are made when first used."""
+
+
+def test_nobody_else_reaches_upwards_through_a_facade(repo):
+    lazy = {
+        ".".join(path.parent.relative_to(repo).parts)
+        for package in PACKAGES
+        for path in (repo / package).rglob("__init__.py")
+        if "export_lazily" in path.read_text(encoding="utf-8")
+    }
+    assert {"interp", "interp.plots", "adaptvis", "probes"} <= lazy
+    found = {}
+    for path in (path for package in PACKAGES for path in (repo / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = [node.module] if isinstance(node, ast.ImportFrom) else []
+            named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for module in set(named) & lazy:
+                found[path.relative_to(repo).as_posix()] = module
+    assert found == FACADES
+
+
+def test_every_folder_with_code_is_a_package(repo):
+    folders = {path.parent for package in PACKAGES for path in (repo / package).rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
 def test_only_the_few_files_that_everybody_uses_are_loose(repo):

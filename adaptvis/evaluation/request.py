@@ -72,8 +72,10 @@ class EvaluateRequest(Request):
 
     def __post_init__(self) -> None:
         """Refuse what neither a model nor samples are needed to refuse."""
-        self._keep_tuples("policies", "alphas", "shifts", "windows")
-        refuse_batch(self.batch)
+        self._keep_tuples("validation", "policies", "alphas", "shifts", "windows")
+        self._keep_whole(batch=1, seed=0, max_new_tokens=1)
+        self._check_prompt()
+        refuse_no_settings(self.settings)
         refuse_nothing_to_resume(self.out, resume=self.resume)
         self.plan(self.chosen())
 
@@ -126,11 +128,11 @@ class EvaluateRequest(Request):
         return self.settings.alpha if policy.choose(1.0).changes_nothing else policy.alpha
 
 
-def refuse_batch(batch: int) -> None:
-    """Refuse a batch that holds nothing.
+def refuse_no_settings(settings: Any) -> None:
+    """Refuse what is no `Settings`.
 
     Raises:
-        InputError: it is below 1.
+        InputError: it is something else.
     """
-    if batch < 1:
-        raise InputError(f"a batch of {batch} samples can not be: give at least 1")
+    if not isinstance(settings, Settings):
+        raise InputError(f"settings are a {type(settings).__name__}: give adaptvis.Settings(alpha=..., ...)")

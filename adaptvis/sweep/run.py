@@ -77,15 +77,17 @@ def ask_checked(
     progress: bool,
 ) -> pd.DataFrame:
     """`run_sweep` of samples that `check_samples` and `check_prompts` have looked at."""
-    from interp.model.record import record
+    from interp.model.record import record, refuse_recorded
     from interp.study.run import run_study
 
     asked = {"prompt": plan.prompt, "max_new_tokens": plan.max_new_tokens, "interventions": plan.settings}
+    recorded = {**record(vlm), **asked}
+    refuse_recorded(settings, recorded)
     table = run_study(
         samples,
         _SweepMeasurement(vlm, plan, chunk=4 * batch),
         out,
-        settings={**record(vlm), **asked, **(settings or {})},
+        settings={**recorded, **(settings or {})},
         batch=batch,
         resume=resume,
         progress=progress,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from adaptvis_page import weights
+from einops import einsum, rearrange, repeat
 from site_pages import render
 
 from interp import HookedVLM, PerSample, Prefix, Sample, ScaleImageLogits, Untouched, paper_layers
@@ -123,9 +124,12 @@ def moved_lengths(vlm: HookedVLM, values: torch.Tensor, layer: int) -> torch.Ten
     That is |W_O v| for the head's part of the output projection (Kobayashi et al. 2020, arXiv:2004.10102).
     """
     heads = vlm.cfg.n_heads
-    values = values.repeat_interleave(heads // values.shape[2], 2)
-    out = vlm.model.model.language_model.layers[layer].self_attn.o_proj.weight.unflatten(1, (heads, -1))
-    return torch.einsum("bkhd,mhd->bhkm", values.float(), out.float()).norm(dim=-1)
+    groups = heads // values.shape[2]
+    values = repeat(values, "batch key kv_head d_head -> batch key (kv_head group) d_head", group=groups)
+    out = vlm.model.model.language_model.layers[layer].self_attn.o_proj.weight
+    out = rearrange(out, "d_model (head d_head) -> d_model head d_head", head=heads)
+    moved = "batch key head d_head, d_model head d_head -> batch head key d_model"
+    return einsum(values.float(), out.float(), moved).norm(dim=-1)
 
 
 def lose_sight(vlm: HookedVLM, scenes: Sequence[Sample]) -> np.ndarray:
@@ -153,7 +157,8 @@ def lose_sight(vlm: HookedVLM, scenes: Sequence[Sample]) -> np.ndarray:
         ]
         said = Prefix(vlm, inputs).step([Untouched(), *settings]).logits.log_softmax(-1)
         gold = said[:, list(range(len(part))), [token_of(vlm, sample) for sample in part]]
-        parts.append((gold[0] - gold[1:]).unflatten(0, (2, vlm.cfg.n_layers)).numpy())
+        losses = rearrange(gold[0] - gold[1:], "(which layer) sample -> which layer sample", which=2)
+        parts.append(losses.numpy())
     return np.concatenate(parts, axis=-1)
 
 

@@ -75,12 +75,12 @@ class AnalyzeRequest(Request):
         """Refuse what no model is needed to refuse."""
         if self.tokens not in TOKENS:
             raise InputError(f"tokens={self.tokens!r} is not known: use one of {', '.join(TOKENS)}")
-        unknown = [name for name in self.also if name not in ALSO]
-        if isinstance(self.also, str) or unknown:
+        self._keep_tuples("also")
+        self._keep_layers()
+        if any(name not in ALSO for name in self.also):
             raise InputError(f"further maps {self.also!r} are not known: give a list of some of {', '.join(ALSO)}")
-        self._keep_tuples("also", "layers")
-        if self.layers == ():
-            raise InputError("layers is empty, so no heat map would be drawn: name some, or leave it out")
+        self._keep_whole(max_new_tokens=1)
+        self._check_prompt()
         loads = isinstance(self.model, (str, Path))
         if not loads and any(getattr(self, name) != usual for name, usual in LOADING.items()):
             raise InputError("device, dtype and revision are for loading: this model is loaded already, leave them out")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from interp.model.provenance import run_record, weights_record
+from interp.errors import InputError
+from interp.model.provenance import RUN, run_record, weights_record
 
 if TYPE_CHECKING:
     from interp.model.hooked import HookedModel
@@ -36,3 +38,15 @@ def record(vlm: HookedModel, **settings: Any) -> dict[str, Any]:
         **settings,
         "versions": {name: version(name) for name in packages},
     }
+
+
+def refuse_recorded(more: Mapping[str, Any] | None, recorded: Iterable[str]) -> None:
+    """Refuse what else a caller wants a record to say, under names that the record itself says something under.
+
+    Date and command of the run may be given: a longer function has noted them when it began.
+
+    Raises:
+        InputError: there are some.
+    """
+    if taken := sorted({*(more or ())} & {*recorded} - {*RUN}):
+        raise InputError(f"record has {', '.join(taken)}, which the manifest says already: give other names")

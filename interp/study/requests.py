@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, dataclass, fields
 from functools import wraps
 from inspect import Parameter, cleandoc, signature
+from operator import index
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, Protocol, Self, TypeVar, overload
 
 from interp.errors import InputError
+from interp.prompt.inputs import PROMPTS
 
 First = TypeVar("First", contravariant=True)
 Second = TypeVar("Second", contravariant=True)
@@ -50,11 +52,57 @@ class Request:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
 
     def _keep_tuples(self, *names: str) -> None:
-        """Lists as tuples, so that what was asked can not change, and equals itself when it comes back from JSON."""
+        """Lists as tuples, so that what was asked can not change, and equals itself when it comes back from JSON.
+
+        Raises:
+            InputError: a text, or something that is no list at all.
+        """
         for name in names:
             value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, tuple(value))
+            if value is None and _default_of(self, name) is None:
+                continue
+            if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+                raise InputError(f"{name}={value!r:.60} is no list: give a list of them, also of one")
+            object.__setattr__(self, name, tuple(value))
+
+    def _keep_whole(self, **least: int) -> None:
+        """Whole numbers as plain ones, from the least that each may be.
+
+        Raises:
+            InputError: one is below that, or no whole number.
+        """
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if value is None and _default_of(self, name) is None:
+                continue
+            object.__setattr__(self, name, _whole(value, name, lowest))
+
+    def _keep_layers(self) -> None:
+        """Layers as a tuple of whole numbers, each once.
+
+        Raises:
+            InputError: they are not, or there is none.
+        """
+        self._keep_tuples("layers")
+        layers = getattr(self, "layers")  # noqa: B009  of those requests that have them
+        if layers is None:
+            return
+        if not layers:
+            raise InputError("layers is empty, so nothing would be measured or drawn: name some, or leave it out")
+        own = tuple(_whole(layer, "a layer", None) for layer in layers)
+        if len(set(own)) < len(own):
+            raise InputError(f"layers {', '.join(map(str, own))}: give each once")
+        object.__setattr__(self, "layers", own)
+
+    def _check_prompt(self) -> None:
+        """Refuse a prompt style that there is not.
+
+        Raises:
+            InputError: it is not known.
+        """
+        style = getattr(self, "prompt")  # noqa: B009  of those requests that ask
+        if style not in PROMPTS:
+            raise InputError(f"prompt style {style!r} is not known: use one of {', '.join(PROMPTS)}")
 
 
 class Body(Protocol[First, Second, Whole, Result]):
@@ -133,6 +181,23 @@ def refuse_nothing_to_resume(out: str | Path | None, *, resume: bool) -> None:
     """
     if resume and out is None:
         raise InputError("without a folder nothing is kept that could be resumed: name the folder")
+
+
+def _default_of(request: Request, name: str) -> Any:
+    """What a field of a request is where nothing was said."""
+    return next(one.default for one in fields(request) if one.name == name)
+
+
+def _whole(value: Any, name: str, least: int | None) -> int:
+    """A whole number as a plain one."""
+    try:
+        number = index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or (least is not None and number < least):
+        from_here = "" if least is None else f" from {least} on"
+        raise InputError(f"{name} {value!r:.60} can not be used: give a whole number{from_here}")
+    return number
 
 
 def _signature(body: Callable[..., Any], kind: Any) -> Any:

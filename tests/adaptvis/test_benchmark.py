@@ -201,7 +201,7 @@ def test_the_command_writes_everything_and_resumes_without_asking_again(tmp_path
         (["--layers", "99"], "layer [99] does not exist"),
         (["--heads", "4"], "head [4] does not exist"),
         (["--policy", "vcd", "--layers", "3"], "leave --layers out"),
-        (["--max-new-tokens", "0"], "0 tokens"),
+        (["--max-new-tokens", "0"], "max_new_tokens 0"),
         (["--dataset", "controlled-a"], "folder"),
         (["--dataset", "controlled-a", "--folder", "/no/such"], "/no/such"),
     ],

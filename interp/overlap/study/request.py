@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from interp.errors import InputError
 from interp.maps.trajectory import NORMALISATIONS
+from interp.model.record import refuse_recorded
 from interp.objects.detector import GROUND_TRUTH
 from interp.overlap.nulls import NULLS
 from interp.overlap.study.roles import refuse_without_boxes
@@ -77,22 +78,20 @@ class OverlapRequest(Request):
 
     def __post_init__(self) -> None:
         """Refuse what neither a model nor samples are needed to refuse."""
+        self._keep_tuples("normalisations", "nulls", "also")
+        self._keep_layers()
         lists = (("normalisation", "normalisations", NORMALISATIONS), ("null", "nulls", NULLS))
         for what, name, known in (*lists, ("further map", "also", ALSO)):
             given = getattr(self, name)
             if set(given) - set(known) or len(set(given)) < len(given):
-                raise InputError(f"{what}s {', '.join(given)}: give each once, of {', '.join(known)}")
+                raise InputError(f"{what}s {', '.join(map(str, given))}: give each once, of {', '.join(known)}")
         if not self.normalisations:
             raise InputError(f"no normalisation was asked for: use some of {', '.join(NORMALISATIONS)}")
-        for name, least in (("draws", 1), ("batch", 1), ("seed", 0)):
-            number = getattr(self, name)
-            if not isinstance(number, int) or number < least:
-                raise InputError(f"{name} {number!r} can not be used: give a whole number from {least} on")
-        if taken := sorted(set(self.record or ()) & {one.name for one in fields(self)}):
-            raise InputError(f"record has {', '.join(taken)}, which the manifest says already: give other names")
-        self._keep_tuples("normalisations", "nulls", "also", "layers")
-        if self.layers == ():
-            raise InputError("layers is empty, so nothing would be measured: name some, or leave it out")
+        self._keep_whole(draws=1, batch=1, seed=0, max_new_tokens=1)
+        self._check_prompt()
+        if self.detector is None:
+            raise InputError("detector=None looks for nothing: give a detector, the name of one, or 'ground-truth'")
+        refuse_recorded(self.record, {one.name for one in fields(self)})
         refuse_nothing_to_resume(self.out, resume=self.resume)
 
     def check(self, samples: Sequence[Sample]) -> None:

@@ -5,6 +5,7 @@ import json
 from dataclasses import MISSING, fields
 from inspect import getdoc, signature
 
+import numpy as np
 import pytest
 import tiny
 
@@ -87,14 +88,50 @@ def test_a_request_with_keywords_beside_it_or_of_another_kind_is_refused(kind):
         (OverlapRequest, {"detector": "ground-truth", "resume": True}, "name the folder"),
         (EvaluateRequest, {"policies": ("guess",)}, "policy 'guess' is not known"),
         (EvaluateRequest, {"alphas": (float("nan"),)}, "nan"),
-        (EvaluateRequest, {"batch": 0}, "a batch of 0"),
+        (EvaluateRequest, {"batch": 0}, "batch 0 can not be used"),
+        (EvaluateRequest, {"batch": 1.5}, "batch 1.5 can not be used"),
+        (EvaluateRequest, {"seed": -1}, "seed -1 can not be used"),
+        (EvaluateRequest, {"alphas": 0.5}, "alphas=0.5 is no list"),
+        (EvaluateRequest, {"policies": "scaling"}, "policies='scaling' is no list"),
+        (EvaluateRequest, {"settings": {"alpha": 1}}, "settings are a dict"),
+        (EvaluateRequest, {"prompt": "bad"}, "prompt style 'bad' is not known"),
+        (BenchmarkRequest, {"seed": -1}, "seed -1 can not be used"),
+        (BenchmarkRequest, {"n": 0}, "n 0 can not be used"),
+        (BenchmarkRequest, {"part": "zzz"}, "part='zzz'"),
+        (BenchmarkRequest, {"missing": "ignore"}, "missing='ignore'"),
+        (AnalyzeRequest, {"layers": "12"}, "layers='12' is no list"),
+        (AnalyzeRequest, {"layers": (1.5,)}, "a layer 1.5 can not be used"),
+        (AnalyzeRequest, {"also": None}, "also=None is no list"),
+        (AnalyzeRequest, {"max_new_tokens": 0}, "max_new_tokens 0 can not be used"),
+        (OverlapRequest, {"detector": "ground-truth", "draws": True}, "draws True can not be used"),
+        (OverlapRequest, {"detector": "ground-truth", "layers": (1, 1)}, "layers 1, 1: give each once"),
+        (OverlapRequest, {"detector": None}, "detector=None"),
+        (OverlapRequest, {"detector": "ground-truth", "record": {"seed": 3}}, "record has seed"),
         (BenchmarkRequest, {"select": "test"}, "chosen on 'val' only"),
-        (BenchmarkRequest, {"max_new_tokens": 0}, "give 1 or more"),
+        (BenchmarkRequest, {"max_new_tokens": 0}, "max_new_tokens 0 can not be used"),
     ],
 )
 def test_a_request_refuses_what_no_model_is_needed_to_refuse(kind, given, says):
     with pytest.raises(InputError, match=says):
         kind(**given)
+
+
+def test_what_can_be_read_once_is_kept():
+    assert AnalyzeRequest(also=(name for name in ["two-stage"]), layers=iter([np.int64(3)])).also == ("two-stage",)
+    assert OverlapRequest(detector="ground-truth", nulls=iter(["shuffled"]), draws=np.int64(3)).draws == 3
+
+
+@pytest.mark.parametrize("name", ["model", "prompt", "interventions", "weights", "device", "boxes", "study"])
+def test_a_record_says_nothing_that_the_manifest_says_itself(name, tmp_path):
+    vlm, samples = tiny.vlm(), shapes(2)
+    how = {"record": {name: "mine"}, "out": tmp_path / "out", "progress": False}
+    if name not in ("boxes", "study"):
+        with pytest.raises(InputError, match=f"record has {name}"):
+            evaluate(vlm, samples, **how)
+    if name != "interventions":
+        with pytest.raises(InputError, match=f"record has {name}"):
+            study_overlap(vlm, samples, detector="ground-truth", **how)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("given", [{"policies": ("guess",)}, {"alphas": (float("nan"),)}, {"batch": 0}], ids=str)
