@@ -4,8 +4,8 @@ jaxtyping and beartype do the checking. jaxtyping's own import hook does not ser
 name that a module imports for its type checker only, and it objects to an argument before our own refusal is heard.
 
 Not checked: what a test runs in another process; arguments left at their defaults; those given by `*` or `**`; of a
-dict or a list more than one item (a tuple of named length is checked whole); what a generator yields; async functions; fields
-of a NamedTuple; shapes behind a type alias.
+dict or a list more than one item (a tuple of named length is checked whole); what a generator yields; async
+functions; fields of a NamedTuple; shapes behind a type alias.
 """
 
 from __future__ import annotations

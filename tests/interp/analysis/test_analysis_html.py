@@ -136,7 +136,7 @@ def test_a_family_that_can_not_show_its_tower_is_refused_before_it_is_asked(tmp_
 
 @pytest.mark.parametrize("also", ["two-stage", ["saliency"], ["vision", ""]], ids=str)
 def test_maps_that_are_not_known_are_refused(vlm, also):
-    with pytest.raises(InputError, match="is no list"):
+    with pytest.raises(InputError, match="two-stage, vision, rollout|is no list"):
         analyze(tiny.photo(), QUESTION, model=vlm, also=also)
 
 
