@@ -122,6 +122,12 @@ class Job(Protocol[First, Second, Whole, Options, Result]):
     @overload
     def __call__(self, first: First, second: Second, /, *args: Options.args, **options: Options.kwargs) -> Result: ...
 
+    @overload  # the second by its name, and both: there is no way to say these names here
+    def __call__(self, first: First, /, **named: Any) -> Result: ...
+
+    @overload
+    def __call__(self, **named: Any) -> Result: ...
+
 
 class Taker(Protocol[Kind, Options]):
     """What makes the one of the other."""
