@@ -124,7 +124,8 @@ def made():
         View(np.arange(3.0), np.arange(3.0)), Look(one.image, map_grid, np.zeros(64)), Section("a title"),
         Flips(0.0, base, base), Change(base, base, evaluation.summary, base, None),
         look(vlm, scenes[:1], boxes, prompt="paper")[0], explore(vlm, one.image, one.question).exploration,
-        probes.cross_modality_balance(attention[0].pattern, attention[0].layout),
+        probes.cross_modality_balance(attention[0].pattern, attention[0].layout), probes.token_norms(vlm, inputs)[0],
+        probes.residual_norms(vlm, inputs)[0], probes.mean_residual_norms(probes.residual_norms(vlm, inputs)),
     ]  # fmt: skip
     several.append(several[-2].runs[0])
     return {type(result).__name__: result for result in several}
