@@ -100,7 +100,7 @@ def made():
     inputs = vlm.prepare([each.image for each in scenes[:2]], [each.question for each in scenes[:2]])
     _, cache = vlm.run_with_cache(inputs)
     generation, attention = vlm.generate_with_cache(inputs, 2)
-    prefix = Prefix(vlm, inputs)
+    prefix, stream = Prefix(vlm, inputs), probes.residual_norms(vlm, inputs)
     study = study_overlap(vlm, scenes, detector="ground-truth", progress=False)
     found = examine_overlap(study)
     evaluation = evaluate(vlm, scenes, policies=("scaling",), alphas=(0.5,), progress=False)
@@ -111,6 +111,7 @@ def made():
     effect = partial_effect(scores, truth, pd.DataFrame({"x": scores[:, 1]}), seed=0, n_draws=20)
     keys = KeyValues(torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 5, 4))
     several = [
+        probes.token_norms(vlm, inputs)[0], stream[0], probes.mean_residual_norms(stream),
         vlm, analysis, analysis.trajectory, analysis.overlap, analysis.layout, analysis.grid, analysis.found,
         analysis.found.matches[0], analysis.found.boxes, analysis.also["two-stage"], inputs, cache, generation,
         attention[0], prefix, prefix.step([Untouched()]), study, found, found.pooled, found.layers, effect,
@@ -124,8 +125,7 @@ def made():
         View(np.arange(3.0), np.arange(3.0)), Look(one.image, map_grid, np.zeros(64)), Section("a title"),
         Flips(0.0, base, base), Change(base, base, evaluation.summary, base, None),
         look(vlm, scenes[:1], boxes, prompt="paper")[0], explore(vlm, one.image, one.question).exploration,
-        probes.cross_modality_balance(attention[0].pattern, attention[0].layout), probes.token_norms(vlm, inputs)[0],
-        probes.residual_norms(vlm, inputs)[0], probes.mean_residual_norms(probes.residual_norms(vlm, inputs)),
+        probes.cross_modality_balance(attention[0].pattern, attention[0].layout),
     ]  # fmt: skip
     several.append(several[-2].runs[0])
     return {type(result).__name__: result for result in several}

@@ -234,7 +234,7 @@ def test_no_stream_is_kept_from_one_layer_to_the_next():
     size, counted = (2, inputs.input_ids.shape[1], vlm.cfg.d_model), []
 
     def count(tensor, hook):
-        counted.append(sum(isinstance(one, torch.Tensor) and one.shape == size for one in gc.get_objects()))
+        counted.append(sum(type(one) is torch.Tensor and one.shape == size for one in gc.get_objects()))
 
     with vlm.hooks([("ln_final.hook_normalized", count)]):
         residual_norms(vlm, inputs)
