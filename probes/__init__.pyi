@@ -1,3 +1,11 @@
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance
 from probes.position.balance import mean_balance as mean_balance
+from probes.position.mean_residual_norms import MeanResidualNorms as MeanResidualNorms
+from probes.position.mean_residual_norms import mean_residual_norms as mean_residual_norms
+from probes.position.residual_norms import ResidualNorms as ResidualNorms
+from probes.position.residual_norms import residual_norms as residual_norms
+from probes.position.token_norms import TokenNorms as TokenNorms
+from probes.position.token_norms import token_norm_quartiles as token_norm_quartiles
+from probes.position.token_norms import token_norms as token_norms
+from probes.position.token_norms import token_norms_by_group as token_norms_by_group

@@ -100,7 +100,7 @@ def made():
     inputs = vlm.prepare([each.image for each in scenes[:2]], [each.question for each in scenes[:2]])
     _, cache = vlm.run_with_cache(inputs)
     generation, attention = vlm.generate_with_cache(inputs, 2)
-    prefix = Prefix(vlm, inputs)
+    prefix, stream = Prefix(vlm, inputs), probes.residual_norms(vlm, inputs)
     study = study_overlap(vlm, scenes, detector="ground-truth", progress=False)
     found = examine_overlap(study)
     evaluation = evaluate(vlm, scenes, policies=("scaling",), alphas=(0.5,), progress=False)
@@ -111,6 +111,7 @@ def made():
     effect = partial_effect(scores, truth, pd.DataFrame({"x": scores[:, 1]}), seed=0, n_draws=20)
     keys = KeyValues(torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 5, 4))
     several = [
+        probes.token_norms(vlm, inputs)[0], stream[0], probes.mean_residual_norms(stream),
         vlm, analysis, analysis.trajectory, analysis.overlap, analysis.layout, analysis.grid, analysis.found,
         analysis.found.matches[0], analysis.found.boxes, analysis.also["two-stage"], inputs, cache, generation,
         attention[0], prefix, prefix.step([Untouched()]), study, found, found.pooled, found.layers, effect,

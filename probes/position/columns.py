@@ -8,6 +8,16 @@ FILES: dict[str, dict[str, str]] = {
         "balance.parquet": "a row per layer and head",
         "balance.png": "the balance by layer and head",
     },
+    "norms": {
+        "summary.json": "the ratio of image to words by depth, ours and the paper's, norms after the final norm, and "
+        "`settings`",
+        "token_norms.parquet": "a row per token of the prompt",
+        "token_norm_quartiles.parquet": "a row per definition and group of tokens",
+        "residual_norms.parquet": "a row per depth and group of positions, and last those after the final norm",
+        "norm_ratios.parquet": "a row per depth, and last the one after the final norm",
+        "token_norms.png": "violins of the norms of image tokens and words",
+        "residual_norms.png": "norm of the words, of the image, and their ratio, by depth",
+    },
 }
 """By command, what each file holds."""
 
@@ -18,8 +28,25 @@ NAMES: dict[str, str] = {
     "balance": "attention on the image over that on image and words, mean over steps: 0 is only words, 1 only image",
     "image_mass": "attention on the image, mean over steps",
     "text_mass": "attention on the words, mean over steps",
+    "position": "place in the padded prompt, 0-based",
+    "kind": "what stands there: `bos`, `system`, `image`, `image_marker`, `question` or `template`",
+    "token": "the token's text",
+    "paper_norm": "L2 norm of the projector's output for an image token, of its raw row of the embeddings for others",
+    "definition": "`received`: of what the first block receives; `paper`: the paper's norm of a token",
+    "group": "`bos`, `system`, `text` (question and template), `question` or `image`",
+    "tokens": "how many tokens are in the group",
+    "first_quartile": "a quarter of the group's norms are below",
+    "median": "of the group's norms",
+    "third_quartile": "a quarter of the group's norms are above",
+    "depth": "0 to L of L blocks: what enters block `depth`, and at L what leaves the last block or the final norm",
+    "point": "the hook point at which the norm is taken; `ln_final.hook_normalized` is after the final norm",
+    "rms": "the norm over the root of the stream's width",
+    "ratio": "mean norm of the image over that of the words",
 }
 """What a column holds, wherever it stands."""
 
-OWN: dict[str, dict[str, str]] = {}
+OWN: dict[str, dict[str, str]] = {
+    "token_norms": {"norm": "L2 norm of what the first block receives"},
+    "residual_norms": {"norm": "L2 norm of the residual stream, mean over the group's positions"},
+}
 """What a column holds in one file alone, by the file's name without ending."""

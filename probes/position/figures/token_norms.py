@@ -1,0 +1,81 @@
+"""Violins of the norms of image tokens and of words, over each other on a log axis, with their quartiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.cbook import violin_stats
+from matplotlib.mlab import GaussianKDE
+
+from interp.errors import InputError
+from interp.plots.style import PALETTE, legend_below, new_axes, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {"image": PALETTE[4], "text": PALETTE[2]}  # orange and green, as in the paper
+NAMES = {
+    "received": "L2 norm of the token, as the first block receives it",
+    "paper": "L2 norm of the projector's output, or of the word's row in the embedding table",
+}
+QUARTILES = (0.25, 0.5, 0.75)
+
+
+def plot_token_norms(
+    norms: Mapping[str, Float[np.ndarray, " token"]], ax: Axes | None = None, *, definition: str = "received"
+) -> Axes:
+    """Draw the norms of `image` and `text` as two violins at one place; their widths are scaled to one.
+
+    The density is that of the norm's logarithm. Dashed lines are quartiles. Other groups are not drawn, and a norm of
+    zero, which has no logarithm, is left out of its violin and counted in the legend.
+
+    Args:
+        norms: the norms by group, as `probes.position.token_norms.token_norms_by_group` gives them.
+        ax: where to draw; made if None.
+        definition: which norms they are, for the axis: one of `probes.position.token_norms.DEFINITIONS`.
+
+    Example:
+        >>> plot_token_norms(token_norms_by_group(found))
+
+    Raises:
+        InputError: neither group has a norm above zero, a norm is negative or not finite, or an unknown definition.
+    """
+    if definition not in NAMES:
+        raise InputError(f"definition {definition!r} is not known: use one of {', '.join(NAMES)}")
+    drawn = {group: np.asarray(norms[group], dtype=np.float64) for group in COLOURS if group in norms}
+    if any(not np.isfinite(values).all() or values.min(initial=0) < 0 for values in drawn.values()):
+        raise InputError("norms are negative, infinite or NaN: give those of token_norms")
+    if not any(values.any() for values in drawn.values()):
+        raise InputError(f"no token of groups {', '.join(COLOURS)} has a norm above zero: there is nothing to draw")
+    ax = new_axes(ax, (6.4, 3.4))
+    ax.set_xscale("log")
+    for group, values in drawn.items():
+        if values.any():
+            _draw_violin(ax, group, values)
+    tidy(ax, title="Norms of image tokens and of words", x=NAMES[definition])
+    ax.yaxis.grid(False)
+    ax.set_yticks([])
+    ax.set_ylim(-1.1, 1.1)
+    legend_below(ax)
+    return ax
+
+
+def _draw_violin(ax: Axes, group: str, values: Float[np.ndarray, " token"]) -> None:
+    """One violin around the middle of the axes, and lines where its quartiles are."""
+    logs, colour = np.log10(values[values > 0]), COLOURS[group]
+    zeros = len(values) - len(logs)
+    label = f"{group}, n = {len(logs)}" + (f", {zeros} of norm zero left out" if zeros else "")
+    (shape,) = violin_stats(logs, _density, points=200)
+    width = shape["vals"] / shape["vals"].max()
+    ax.fill_between(10 ** shape["coords"], -width, width, color=colour, alpha=0.55, linewidth=0, label=label)
+    for quartile in np.quantile(logs, QUARTILES):
+        half = float(np.interp(quartile, shape["coords"], width))
+        ax.plot([10**quartile] * 2, [-half, half], color=colour, linestyle="--", linewidth=1.4)
+
+
+def _density(logs: Float[np.ndarray, " token"], at: Float[np.ndarray, " place"]) -> Float[np.ndarray, " place"]:
+    """The density of the logarithms at some places; one everywhere where all are the same."""
+    return np.ones_like(at) if np.ptp(logs) < 1e-9 else GaussianKDE(logs).evaluate(at)
