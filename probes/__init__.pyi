@@ -5,6 +5,10 @@ from probes.position.mean_residual_norms import MeanResidualNorms as MeanResidua
 from probes.position.mean_residual_norms import mean_residual_norms as mean_residual_norms
 from probes.position.residual_norms import ResidualNorms as ResidualNorms
 from probes.position.residual_norms import residual_norms as residual_norms
+from probes.position.rope import RopeSensitivity as RopeSensitivity
+from probes.position.rope import rope_sensitivity as rope_sensitivity
+from probes.position.rope_summary import RopeSummary as RopeSummary
+from probes.position.rope_summary import mean_rope_sensitivity as mean_rope_sensitivity
 from probes.position.token_norms import TokenNorms as TokenNorms
 from probes.position.token_norms import token_norm_quartiles as token_norm_quartiles
 from probes.position.token_norms import token_norms as token_norms

@@ -8,6 +8,7 @@ from typing import Any
 from interp.cli import Parser, run
 from probes.commands.balance import add_balance
 from probes.commands.norms import add_norms
+from probes.commands.rope import add_rope
 
 WHAT = "Diagnostic tools on a model's attention and activations."
 
@@ -16,6 +17,7 @@ def add_commands(commands: Any) -> None:
     """Add the commands of the probes to those of a parser."""
     add_balance(commands)
     add_norms(commands)
+    add_rope(commands)
 
 
 def add_probes(commands: Any) -> None:

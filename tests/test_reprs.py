@@ -126,8 +126,9 @@ def made():
         Flips(0.0, base, base), Change(base, base, evaluation.summary, base, None),
         look(vlm, scenes[:1], boxes, prompt="paper")[0], explore(vlm, one.image, one.question).exploration,
         probes.cross_modality_balance(attention[0].pattern, attention[0].layout),
+        *(moved := probes.rope_sensitivity(vlm, inputs)), probes.mean_rope_sensitivity(moved),
     ]  # fmt: skip
-    several.append(several[-2].runs[0])
+    several += [thing.runs[0] for thing in several if hasattr(thing, "runs")]
     return {type(result).__name__: result for result in several}
 
 

@@ -38,6 +38,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "demo": ("adaptvis", "demo --scenes 200"),
     "balance": ("probes", f'balance scene.png "{QUESTION}"'),
     "norms": ("probes", f'norms scene.png "{QUESTION}"'),
+    "rope": ("probes", f'rope scene.png "{QUESTION}"'),
 }
 """The commands that are run, and their packages; `--out` is added."""
 

@@ -18,6 +18,11 @@ FILES: dict[str, dict[str, str]] = {
         "token_norms.png": "violins of the norms of image tokens and words",
         "residual_norms.png": "norm of the words, of the image, and their ratio, by depth",
     },
+    "rope": {
+        "summary.json": "|delta g_V| and delta alpha_V over all and by layer, the largest residual, and `settings`",
+        "rope.parquet": "a row per layer and head",
+        "rope.png": "|delta g_V| and delta alpha_V by layer, and by layer and head",
+    },
 }
 """By command, what each file holds."""
 
@@ -42,6 +47,14 @@ NAMES: dict[str, str] = {
     "point": "the hook point at which the norm is taken; `ln_final.hook_normalized` is after the final norm",
     "rms": "the norm over the root of the stream's width",
     "ratio": "mean norm of the image over that of the words",
+    "axis": "along which axis the image keys were moved, or `all`",
+    "delta": "by how many positions",
+    "alpha_v": "attention of the query row on the image, among all keys that it sees",
+    "alpha_product": "alpha_v (1 - alpha_v): near zero, the softmax is saturated",
+    "delta_alpha_v": "change of alpha_v when the image keys are moved, with its sign",
+    "delta_g_v": "mean change of the image keys' logits per position, weighted by their attention, with its sign",
+    "residual": "delta_alpha_v - alpha_product * delta_g_v * delta: what first order leaves",
+    "image_keys": "image keys that the query row sees; 0 behind a sliding window, where all measures are 0",
 }
 """What a column holds, wherever it stands."""
 

@@ -50,7 +50,7 @@ def run_in(shell, *arguments, cwd):
     "words, some, others",
     [
         (["a"], {"analyze", "answer"}, {"overlap"}),
-        (["probes", ""], {"balance"}, {"analyze"}),
+        (["probes", ""], {"balance", "rope"}, {"analyze"}),
         (["evaluate", "--pol"], {"--policy"}, {"--part"}),
         (["completion", "f"], {"fish"}, {"bash"}),
         (["analyze", "--prompt", ""], {"chat", "paper", "raw"}, {"photo.jpg"}),

@@ -1,0 +1,128 @@
+"""Figures of RoPE sensitivity: layer curves with their intervals, and heat maps by layer and head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.errors import InputError
+from interp.plots.style import (
+    DIVERGING,
+    INK,
+    LABEL,
+    PALETTE,
+    SEQUENTIAL,
+    TICK,
+    TITLE,
+    draw_band,
+    integer_ticks,
+    legend_below,
+    name_layers,
+    new_axes,
+    new_grid,
+    tidy,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from interp.stats.intervals import Interval
+
+NAMES = {
+    "alpha_v": "attention on the image",
+    "alpha_product": "attention on the image x the rest",
+    "delta_alpha_v": "change of attention on the image",
+    "delta_g_v": "change of image logits per position",
+    "abs_delta_g_v": "|change of image logits| per position",
+    "residual": "what first order leaves",
+}
+SIGNED = ("delta_alpha_v", "delta_g_v", "residual")
+
+
+def draw_rope(
+    curves: Mapping[str, Interval], heads: Mapping[str, Float[np.ndarray, "layer head"]], *, n_samples: int
+) -> np.ndarray:
+    """Draw layer curves side by side and below them the heat maps of the same measures, on a new figure.
+
+    Returns:
+        The axes: of all curves, then of all heat maps.
+
+    Example:
+        >>> figure_of(summary.draw()[0]).savefig("rope.png")
+    """
+    axes = new_grid(2 * len(curves), columns=len(curves), cell=(4.6, 3.6))
+    for above, below, measure in zip(axes[: len(curves)], axes[len(curves) :], curves, strict=True):
+        plot_rope_curve(curves[measure], above, measure=measure, n_samples=n_samples)
+        plot_rope_heads(heads[measure], below, measure=measure)
+    return axes
+
+
+def plot_rope_curve(curve: Interval, ax: Axes | None = None, *, measure: str, n_samples: int) -> Axes:
+    """Draw a layer curve, with its interval as a band where there is one.
+
+    Args:
+        curve: [layer] estimate and ends.
+        ax: where to draw; new axes by default.
+        measure: what the curve is of.
+        n_samples: over how many samples.
+
+    Example:
+        >>> plot_rope_curve(summary.curve("delta_alpha_v"), measure="delta_alpha_v", n_samples=200)
+    """
+    layers = np.arange(len(curve.estimate))
+    ax = new_axes(ax, (5.2, 3.4))
+    colour = PALETTE[CURVE_COLOURS[measure]]
+    ax.plot(layers, curve.estimate, color=colour, linewidth=1.8, marker="o", markersize=3.2, label=f"n = {n_samples}")
+    if n_samples > 1:
+        draw_band(ax, layers, (curve.low, curve.high), colour, label=f"{100 * curve.level:g} % interval")
+    if measure in SIGNED:
+        ax.axhline(0, color=INK, linewidth=0.8)
+    ax.set_xlim(-0.5, len(layers) - 0.5)
+    integer_ticks(ax.xaxis, len(layers))
+    tidy(ax, title="RoPE sensitivity, mean over heads", x=name_layers(len(layers)), y=NAMES[measure])
+    legend_below(ax)
+    return ax
+
+
+CURVE_COLOURS = {"abs_delta_g_v": 0, "delta_alpha_v": 1}
+
+
+def plot_rope_heads(values: Float[np.ndarray, "layer head"], ax: Axes | None = None, *, measure: str) -> Axes:
+    """Draw a measure by layer and head; what has a sign in colours that diverge evenly about zero.
+
+    Example:
+        >>> plot_rope_heads(found.delta_g_v, measure="delta_g_v")  # [32 32]
+
+    Raises:
+        InputError: the values are not [layer head], or the measure is not known.
+    """
+    if np.ndim(values) != 2 or 0 in np.shape(values) or measure not in NAMES:
+        raise InputError(
+            f"{measure!r} of shape {np.shape(values)} can not be drawn: give [layer head] of {', '.join(NAMES)}"
+        )
+    n_layers, n_heads = values.shape
+    most = float(np.abs(values).max()) or 1.0
+    signed = measure in SIGNED
+    ax = new_axes(ax, (min(2.6 + 0.22 * n_heads, 9), min(1.6 + 0.2 * n_layers, 8)))
+    drawn = ax.imshow(
+        values,
+        cmap=DIVERGING if signed else SEQUENTIAL,
+        vmin=-most if signed else 0,
+        vmax=most,
+        origin="upper",
+        aspect="auto",
+        interpolation="nearest",
+    )
+    ax.set_title("RoPE sensitivity", fontsize=TITLE, loc="left", color=INK)
+    ax.set_xlabel("head (0-based)", fontsize=LABEL, color=INK)
+    ax.set_ylabel("layer (0-based)", fontsize=LABEL, color=INK)
+    integer_ticks(ax.xaxis, n_heads)
+    integer_ticks(ax.yaxis, n_layers)
+    ax.tick_params(labelsize=TICK, colors=INK)
+    bar = ax.figure.colorbar(drawn, ax=ax)
+    bar.set_label(NAMES[measure], fontsize=TICK, color=INK)
+    bar.ax.tick_params(labelsize=TICK, colors=INK)
+    return ax

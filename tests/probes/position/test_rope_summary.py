@@ -1,0 +1,69 @@
+"""RoPE sensitivity over samples: absolute values before means, intervals over samples, and figures that draw them."""
+
+import numpy as np
+import pytest
+
+from interp.errors import InputError
+from interp.stats.intervals import bootstrap
+from probes.position.figures.rope import plot_rope_heads
+from probes.position.rope import RopeSensitivity
+from probes.position.rope_summary import CURVES, mean_rope_sensitivity
+
+
+def made_up(n, *, layers=3, heads=4, **asked):
+    """Results of random numbers."""
+    rng = np.random.default_rng(0)
+    for place in range(n):
+        parts = rng.normal(size=(5, layers, heads)).astype(np.float32)
+        asked = {"delta": 1.0, "axis": "all", "query_row": "last"} | asked
+        yield RopeSensitivity(str(place), *asked.values(), *parts, np.full(layers, 16))
+
+
+def test_absolute_values_are_taken_before_the_mean_and_signs_are_kept_elsewhere():
+    every = list(made_up(5))
+    found = mean_rope_sensitivity(every)
+    for layer, head in np.ndindex(3, 4):
+        size = sum(abs(float(one.delta_g_v[layer, head])) for one in every) / 5
+        signed = sum(float(one.delta_alpha_v[layer, head]) for one in every) / 5
+        assert found.abs_delta_g_v[layer, head] == pytest.approx(size, abs=1e-6)
+        assert found.delta_alpha_v[layer, head] == pytest.approx(signed, abs=1e-6)
+    table = found.to_dataframe()
+    assert len(table) == 12 and table["abs_delta_g_v"].iloc[7] == found.abs_delta_g_v[1, 3]
+
+
+def test_a_layers_curve_is_the_mean_over_heads_with_an_interval_over_samples():
+    every = list(made_up(6))
+    found = mean_rope_sensitivity(every, seed=3, level=0.9)
+    curves = np.stack([np.abs(one.delta_g_v.astype(float)).mean(1) for one in every])
+    wanted = bootstrap(curves, seed=3, level=0.9)
+    curve = found.curve("abs_delta_g_v")
+    assert np.allclose(curve.estimate, curves.mean(0)) and np.allclose(curve.low, wanted.low)
+    assert np.allclose(found.curve("delta_alpha_v").estimate, found.delta_alpha_v.mean(1), atol=1e-6)
+    table = found.by_layer()
+    assert table["abs_delta_g_v_high"].to_numpy() == pytest.approx(wanted.high, abs=1e-6) and len(table) == 3
+
+
+def test_a_single_sample_has_no_interval_and_no_gaps_in_its_table():
+    table = mean_rope_sensitivity(made_up(1)).by_layer()
+    assert list(table) == ["layer", *CURVES] and not table.isna().any(axis=None)
+
+
+def test_a_mean_of_none_or_of_results_asked_otherwise_is_refused():
+    two = [*made_up(1), *made_up(1, delta=2.0)]
+    other = [*made_up(1), *made_up(1, heads=2)]
+    for wrong in ([], two, other, [*made_up(1), *made_up(1, query_row=7)]):
+        with pytest.raises(InputError, match="can not average"):
+            mean_rope_sensitivity(wrong)
+
+
+def test_figures_draw_the_curves_and_the_heads():
+    found = mean_rope_sensitivity(made_up(5))
+    axes = found.draw()
+    for place, name in enumerate(CURVES):
+        assert axes[place].lines[0].get_ydata() == pytest.approx(found.curve(name).estimate)
+        assert len(axes[place].collections) == 1
+        assert np.array_equal(axes[2 + place].images[0].get_array(), getattr(found, name))
+    low, high = axes[3].images[0].get_clim()
+    assert low == -high and axes[2].images[0].get_clim()[0] == 0
+    with pytest.raises(InputError, match="can not be drawn"):
+        plot_rope_heads(np.zeros(3), measure="delta_g_v")
