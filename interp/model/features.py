@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.errors import InputError, RefusedError
@@ -113,15 +113,7 @@ class ImageFeatures:
             RefusedError: a family for which a shorter prompt would not be one of its own; see `PoolImageTokens`.
         """
         pool, inputs = PoolImageTokens(side), self.inputs
-        if STREAMS in inputs.tensors:
-            raise RefusedError(
-                f"{pool} is refused for the {self.vlm.family.name} family: its positions count the rows and columns of "
-                "the photo, and a smaller photo of as many tokens would be another one"
-            )
-        try:
-            kept = [pool.kept(layout, grid) for layout, grid in zip(inputs.layouts, inputs.grids, strict=True)]
-        except RefusedError as error:
-            raise RefusedError(f"{self.vlm.family.name} family: {error}") from None
+        kept = kept_in_prompts(self.vlm, inputs, pool)
         counts = [len(layout.placeholders) for layout in inputs.layouts]
         photos = zip(self.values.split(counts), inputs.grids, strict=True)
         values = torch.cat([pool.tokens(own, grid) for own, grid in photos])
@@ -145,6 +137,25 @@ class ImageFeatures:
         if isinstance(intervention, PoolImageTokens):
             return self.pooled(intervention.side), None
         return self, intervention
+
+
+def kept_in_prompts(vlm: HookedVLM, inputs: VLMInputs, pool: PoolImageTokens) -> list[Int[np.ndarray, " position"]]:
+    """The positions that are left of each prompt when image tokens are pooled.
+
+    Raises:
+        InputError: a side that does not fit.
+        RefusedError: a family for which a shorter prompt would not be one of its own.
+    """
+    refuse_deepstack(vlm.cfg, "PoolImageTokens")
+    if STREAMS in inputs.tensors:
+        raise RefusedError(
+            f"{vlm.family.name} family: {pool} is refused: its positions count the rows and columns of the photo, and "
+            "those of a photo with fewer tokens would be another photo's"
+        )
+    try:
+        return [pool.kept(layout, grid) for layout, grid in zip(inputs.layouts, inputs.grids, strict=True)]
+    except RefusedError as error:
+        raise RefusedError(f"{vlm.family.name} family: {error}") from None
 
 
 class _Give:

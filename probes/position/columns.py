@@ -8,6 +8,11 @@ FILES: dict[str, dict[str, str]] = {
         "balance.parquet": "a row per layer and head",
         "balance.png": "the balance by layer and head",
     },
+    "order": {
+        "summary.json": "the answer, the share of permutations that it is the same under, and `settings`",
+        "order.parquet": "a row per order of the image tokens",
+        "order.png": "the confidence in each order, with the answers",
+    },
 }
 """By command, what each file holds."""
 
@@ -18,6 +23,10 @@ NAMES: dict[str, str] = {
     "balance": "attention on the image over that on image and words, mean over steps: 0 is only words, 1 only image",
     "image_mass": "attention on the image, mean over steps",
     "text_mass": "attention on the words, mean over steps",
+    "order": "`original`; `seed 0` and up: image tokens permuted; `side 4`: pooled to so many rows and columns",
+    "image_tokens": "how many image tokens the prompt has",
+    "text": "the answer",
+    "confidence": "the largest probability of the answer's first token",
 }
 """What a column holds, wherever it stands."""
 

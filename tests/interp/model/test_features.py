@@ -1,35 +1,19 @@
 """Image features: the language model alone says what the whole model says, to the bit, and the tower runs once."""
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 import torch
 from ragged import loaded, ragged
+from towers_seen import SEEING, tower_runs
 
 from interp.errors import HookError, InputError, RefusedError
-from interp.hooks.towers import submodule, vision_tower
 from interp.intervene.image_logits import ScaleImageLogits
 from interp.intervene.image_pooling import PoolImageTokens
 from interp.intervene.image_tokens import permute_image_tokens
 from interp.model.features import ImageFeatures
-from interp.zoo.tiny import TINY
 
-SEEING = [name for name in TINY if name != "tiny-qwen3_vl"]
 POOLING = [f"tiny-{name}" for name in ("llava", "idefics3", "smolvlm", "internvl", "gemma3", "paligemma", "paligemma2")]
 ROW = "blocks.1.attn.hook_pattern"
-
-
-@contextmanager
-def tower_runs(vlm):
-    """One entry for each pass through the first block of the vision tower meanwhile."""
-    calls = []
-    block = submodule(vlm.model, vision_tower(vlm.model, vlm.family).blocks)[0]
-    note = block.register_forward_pre_hook(lambda *of_no_interest: calls.append(1))
-    try:
-        yield calls
-    finally:
-        note.remove()
 
 
 @pytest.mark.parametrize("name", SEEING)

@@ -1,0 +1,1 @@
+"""Figures of what is measured of position: they draw, and measure nothing."""
