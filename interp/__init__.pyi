@@ -15,11 +15,16 @@ from interp.image.photos import load_image as load_image
 from interp.intervene.base import PerSample as PerSample
 from interp.intervene.base import Untouched as Untouched
 from interp.intervene.image_logits import ScaleImageLogits as ScaleImageLogits
+from interp.intervene.image_pooling import PoolImageTokens as PoolImageTokens
+from interp.intervene.image_tokens import PermuteImageTokens as PermuteImageTokens
+from interp.intervene.image_tokens import ScaleImageNorms as ScaleImageNorms
+from interp.intervene.image_tokens import permute_image_tokens as permute_image_tokens
 from interp.layers import PAPER_LAYERS as PAPER_LAYERS
 from interp.layers import paper_layers as paper_layers
 from interp.maps.rollout import rollout as rollout
 from interp.maps.rollout import two_stage as two_stage
 from interp.maps.trajectory import Trajectory as Trajectory
+from interp.model.features import ImageFeatures as ImageFeatures
 from interp.model.hooked_vlm import HookedVLM as HookedVLM
 from interp.model.prefix import Prefix as Prefix
 from interp.objects.detector import Detector as Detector

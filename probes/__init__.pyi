@@ -3,12 +3,17 @@ from probes.position.balance import cross_modality_balance as cross_modality_bal
 from probes.position.balance import mean_balance as mean_balance
 from probes.position.mean_residual_norms import MeanResidualNorms as MeanResidualNorms
 from probes.position.mean_residual_norms import mean_residual_norms as mean_residual_norms
+from probes.position.order import psi as psi
+from probes.position.orders import OrderAnswers as OrderAnswers
+from probes.position.orders import OrderMeasurement as OrderMeasurement
 from probes.position.residual_norms import ResidualNorms as ResidualNorms
 from probes.position.residual_norms import residual_norms as residual_norms
 from probes.position.rope import RopeSensitivity as RopeSensitivity
 from probes.position.rope import rope_sensitivity as rope_sensitivity
 from probes.position.rope_summary import RopeSummary as RopeSummary
 from probes.position.rope_summary import mean_rope_sensitivity as mean_rope_sensitivity
+from probes.position.sensitivity import OrderSensitivity as OrderSensitivity
+from probes.position.sensitivity import measure_sensitivity as measure_sensitivity
 from probes.position.token_norms import TokenNorms as TokenNorms
 from probes.position.token_norms import token_norm_quartiles as token_norm_quartiles
 from probes.position.token_norms import token_norms as token_norms

@@ -8,6 +8,7 @@ from typing import Any
 from interp.cli import Parser, run
 from probes.commands.balance import add_balance
 from probes.commands.norms import add_norms
+from probes.commands.order import add_order
 from probes.commands.rope import add_rope
 
 WHAT = "Diagnostic tools on a model's attention and activations."
@@ -18,6 +19,7 @@ def add_commands(commands: Any) -> None:
     add_balance(commands)
     add_norms(commands)
     add_rope(commands)
+    add_order(commands)
 
 
 def add_probes(commands: Any) -> None:

@@ -34,6 +34,7 @@ from interp.maps.tower_attention import tower_attention
 from interp.maps.tower_patches import patches_of
 from interp.maps.trajectory import Trajectory
 from interp.maps.vision import vision_attention
+from interp.model.features import ImageFeatures
 from interp.overlap.overlap import overlap
 from interp.overlap.regions import region_of
 from interp.overlap.study.roles import find_roles
@@ -46,8 +47,8 @@ from interp.reprs import LARGE, LINE, ROWS, fits_a_cell
 from interp.stats.partial import partial_effect
 
 KEPT = {
-    "what is asked": "Site Benchmark Source ReleasedPrompt Settings RunFacts Prompter OverlapMeasurement Prompt Claim "
-    "Preset Place",
+    "what is asked": "Site Benchmark Source ReleasedPrompt Settings RunFacts Prompter OverlapMeasurement "
+    "OrderMeasurement Prompt Claim Preset Place",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
@@ -129,6 +130,10 @@ def made():
         *(moved := probes.rope_sensitivity(vlm, inputs)), probes.mean_rope_sensitivity(moved),
     ]  # fmt: skip
     several += [thing.runs[0] for thing in several if hasattr(thing, "runs")]
+        ImageFeatures.capture(vlm, inputs), probes.psi(vlm, scenes, range(2), progress=False),
+        probes.OrderMeasurement.of(vlm, [0]).ask(inputs)[0],
+    ]  # fmt: skip
+    several.append(next(one for one in several if hasattr(one, "runs")).runs[0])
     return {type(result).__name__: result for result in several}
 
 

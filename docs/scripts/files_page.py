@@ -39,6 +39,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "balance": ("probes", f'balance scene.png "{QUESTION}"'),
     "norms": ("probes", f'norms scene.png "{QUESTION}"'),
     "rope": ("probes", f'rope scene.png "{QUESTION}"'),
+    "order": ("probes", f'order scene.png "{QUESTION}" --sides 4 2 1'),
 }
 """The commands that are run, and their packages; `--out` is added."""
 

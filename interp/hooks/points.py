@@ -9,7 +9,7 @@ from torch import nn
 from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
-from interp.hooks.rows import Point, RowHookPoint
+from interp.hooks.rows import PassPoint, Point, RowHookPoint
 
 
 class BlockPoints(nn.Module):
@@ -38,7 +38,7 @@ class OnePoint(nn.Module):
     def __init__(self, name: str) -> None:
         """Make the point."""
         super().__init__()
-        self.add_module(name, Point())
+        self.add_module(name, PassPoint())
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ModelPoints:
 
     blocks: nn.ModuleList
     vision: nn.ModuleList
-    projector: HookPoint
+    projector: PassPoint
     final_norm: HookPoint
     unembed: HookPoint
 

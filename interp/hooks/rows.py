@@ -176,6 +176,15 @@ class Point(HookPoint):
         super().remove_hooks(*args, **kwargs)
 
 
+class PassPoint(Point):
+    """A hook point of the language model that says which pass its tensor is of."""
+
+    def __init__(self) -> None:
+        """Start with no pass at all."""
+        super().__init__()
+        self.now = Pass()
+
+
 class RowHookPoint(Point):
     """A hook point on [batch head row key] tensors, whose row axis holds only the rows that somebody asked for."""
 

@@ -13,6 +13,7 @@ class ModelShape:
     Attributes:
         n_layers: blocks; n_heads: query heads; n_kv_heads: key and value heads; d_model, d_head: widths.
         d_vocab: tokens it can say.
+        n_deepstack: layers after which features of the photo are added at its tokens, beside what the projector gave.
     """
 
     n_layers: int
@@ -21,6 +22,7 @@ class ModelShape:
     d_model: int
     d_head: int
     d_vocab: int
+    n_deepstack: int = 0
 
     @classmethod
     def of(cls, model: Any) -> ModelShape:
@@ -34,4 +36,5 @@ class ModelShape:
             d_model=text.hidden_size,
             d_head=getattr(text, "head_dim", None) or text.hidden_size // heads,
             d_vocab=text.vocab_size,
+            n_deepstack=len(getattr(model.config.vision_config, "deepstack_visual_indexes", None) or ()),
         )

@@ -139,6 +139,7 @@ class Wiring:
         where = (self.ids == self.model.config.image_token_id).to(embedded.device)
         if not bool(where.any()):
             return embedded
+        self.points.projector.now = self.now
         shown, changed = visit(self.points.projector, embedded[where])
         return embedded.masked_scatter(where[..., None], shown) if changed else embedded
 

@@ -14,9 +14,10 @@ from torch import Tensor
 from interp.errors import InputError
 from interp.hooks.rows import QueryRows, RowHook, copies_of_each
 from interp.hooks.shape import ModelShape
+from interp.intervene.image_hooks import Edit, ImageHook
 from interp.prompt.layout import TokenLayout
 
-Hook = tuple[str, RowHook]
+Hook = tuple[str, RowHook | ImageHook]
 
 
 class Intervention(Protocol):
@@ -51,10 +52,15 @@ class PerSample:
         if len(layouts) != len(self.parts):
             raise InputError(f"{len(self.parts)} interventions for {len(layouts)} samples: give one each")
         named: dict[tuple[str, QueryRows], dict[int, list[RowHook]]] = defaultdict(lambda: defaultdict(list))
+        photos: dict[str, list[list[Edit]]] = defaultdict(lambda: [[] for _ in layouts])
         for sample, (part, layout) in enumerate(zip(self.parts, layouts, strict=True)):
             for name, hook in part.hooks(shape, [layout]):
-                named[name, hook.query_rows][sample].append(hook)
-        return [(name, RowHook(_OneEach(own, len(layouts)), rows)) for (name, rows), own in named.items()]
+                if isinstance(hook, ImageHook):
+                    photos[name][sample].extend(hook.edits[0])
+                else:
+                    named[name, hook.query_rows][sample].append(hook)
+        rows = [(name, RowHook(_OneEach(own, len(layouts)), rows)) for (name, rows), own in named.items()]
+        return [*rows, *((name, ImageHook(edits, layouts)) for name, edits in photos.items())]
 
     def __str__(self) -> str:
         """Name all parts."""

@@ -56,7 +56,7 @@ class HookedModel(WiredModel):
         points = ModelPoints(
             blocks=self.blocks,
             vision=self.vision.blocks,
-            projector=self.projector.hook_out,
+            projector=self.projector.hook_out,  # type: ignore[arg-type]
             final_norm=self.ln_final.hook_normalized,
             unembed=self.unembed.hook_out,
         )

@@ -68,6 +68,13 @@ class TokenLayout:
         """Positions of the image tokens, in the order of the image grid."""
         return self.positions("image")
 
+    @cached_property
+    def placeholders(self) -> Int[np.ndarray, " slot"]:
+        """Positions of all image placeholders: the image tokens and, in some families, the row ends between them."""
+        image = {self.tokens[place] for place in self.image_positions}
+        there = [kind != "pad" and token in image for kind, token in zip(self.kinds, self.tokens, strict=True)]
+        return np.flatnonzero(there)
+
     @property
     def after_image(self) -> Int[np.ndarray, " position"]:
         """Positions of the prompt behind the last image token: the rows that see the whole image."""

@@ -23,6 +23,11 @@ FILES: dict[str, dict[str, str]] = {
         "rope.parquet": "a row per layer and head",
         "rope.png": "|delta g_V| and delta alpha_V by layer, and by layer and head",
     },
+    "order": {
+        "summary.json": "the answer, the share of permutations that it is the same under, and `settings`",
+        "order.parquet": "a row per order of the image tokens",
+        "order.png": "the confidence in each order, with the answers",
+    },
 }
 """By command, what each file holds."""
 
@@ -55,6 +60,10 @@ NAMES: dict[str, str] = {
     "delta_g_v": "mean change of the image keys' logits per position, weighted by their attention, with its sign",
     "residual": "delta_alpha_v - alpha_product * delta_g_v * delta: what first order leaves",
     "image_keys": "image keys that the query row sees; 0 behind a sliding window, where all measures are 0",
+    "order": "`original`; `seed 0` and up: image tokens permuted; `side 4`: pooled to so many rows and columns",
+    "image_tokens": "how many image tokens the prompt has",
+    "text": "the answer",
+    "confidence": "the largest probability of the answer's first token",
 }
 """What a column holds, wherever it stands."""
 

@@ -1,0 +1,90 @@
+"""Image hooks: edits of what the language model receives of each photo of a batch, as it passes the projector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.errors import HookError
+from interp.hooks.rows import copies_of_each
+from interp.prompt.layout import TokenLayout
+
+IMAGE_POINT = "projector.hook_out"
+"""Where the image tokens of a whole batch pass, one photo after another, [image_token d_model]."""
+
+Edit = Callable[[Float[Tensor, "token d_model"]], Float[Tensor, "token d_model"]]
+"""What is done with the image tokens of one photo, in the order of its grid."""
+
+
+class ImageHook:
+    """A hook function for `projector.hook_out` that edits each photo by itself, also where beams are copies of it.
+
+    Row ends, which some families keep among the image placeholders, are no image tokens and stay as they are.
+
+    Attributes:
+        edits: what is done with each photo, one after another.
+        query_rows: `image`: prompt rows before the last one are edited, which no shared prefill allows.
+    """
+
+    query_rows = "image"
+
+    def __init__(self, edits: Sequence[Sequence[Edit]], layouts: Sequence[TokenLayout]) -> None:
+        """Remember the edits of each photo, and where its image tokens are among its placeholders."""
+        self.edits = tuple(tuple(own) for own in edits)
+        self.photos = Photos(layouts)
+        self.places = [np.searchsorted(layout.placeholders, layout.image_positions) for layout in layouts]
+
+    def __call__(
+        self, tensor: Float[Tensor, "image_token d_model"], *, hook: Any
+    ) -> Float[Tensor, "image_token d_model"]:
+        """Edit the image tokens of every photo of a batch."""
+        edited = [self._edit(own, sample) for sample, own in self.photos.each(tensor, hook)]
+        return torch.cat(edited)
+
+    def _edit(self, photo: Tensor, sample: int) -> Tensor:
+        places = torch.from_numpy(self.places[sample]).to(photo.device)
+        for edit in self.edits[sample]:
+            photo = photo.index_copy(0, places, edit(photo[places]).to(photo))
+        return photo
+
+    def __repr__(self) -> str:
+        """Name the edits."""
+        return f"ImageHook({self.edits!r})"
+
+
+class Photos:
+    """How the image tokens of a batch are parted into its photos."""
+
+    def __init__(self, layouts: Sequence[TokenLayout]) -> None:
+        """Count the placeholders of each photo."""
+        self.counts = [len(layout.placeholders) for layout in layouts]
+        self.length = len(layouts[0])
+
+    def each(self, tensor: Float[Tensor, "image_token d_model"], hook: Any) -> Iterator[tuple[int, Tensor]]:
+        """The number of each row's sample and its tokens [slot d_model]; beams are copies, one after another.
+
+        Raises:
+            HookError: the tokens are not those of the prompts that this was made for.
+        """
+        if hook.now.prompt != self.length:
+            raise HookError(
+                f"{hook.name} has image tokens of a prompt of {hook.now.prompt} positions, but the intervention was "
+                f"made for prompts of {self.length}: make it for the inputs that you run, and leave the model's own "
+                "generate at use_cache=True, without prefill_chunk_size"
+            )
+        copies = self.copies(tensor, hook)
+        for number, own in enumerate(tensor.split([count for count in self.counts for _ in range(copies)])):
+            yield number // copies, own
+
+    def copies(self, tensor: Float[Tensor, "image_token d_model"], hook: Any) -> int:
+        """How many rows after each other are copies of one sample.
+
+        Raises:
+            HookError: the tokens are not so many of each photo.
+        """
+        return copies_of_each(hook.now, len(tensor), sum(self.counts), hook.name)

@@ -1,0 +1,159 @@
+"""Figures of order: accuracy in order and permuted, the index by relation, accuracy by number of image tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.errors import InputError
+from interp.plots.style import INK, PALETTE, TICK, cut_short, legend_below, line_colours, new_axes, tidy
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+INDICES = {"psi": "PSI (paper)", "psi_corrected": "against chance: drop / (accuracy - chance)"}
+"""What the two indices are called."""
+
+
+def plot_accuracy_in_order(
+    measures: pd.DataFrame, ax: Axes | None = None, *, chance: Mapping[str, float] | None = None
+) -> Axes:
+    """Draw accuracy in order and permuted, with intervals, by relation.
+
+    Args:
+        measures: the columns relation, measure, value, low, high, with the measures `accuracy` and `permuted`.
+        ax: where to draw; made if None.
+        chance: share of right answers of a blind guess, by relation.
+
+    Example:
+        >>> plot_accuracy_in_order(found.measures, chance=found.chance)
+
+    Raises:
+        InputError: there is neither measure.
+    """
+    names = _relations(measures, ("accuracy", "permuted"))
+    ax = new_axes(ax, (max(3.6, 1.4 + 0.9 * len(names)), 3.8))
+    for shift, measure, label, colour in (
+        (-0.12, "accuracy", "in order", INK),
+        (0.12, "permuted", "permuted, mean over seeds", PALETTE[1]),
+    ):
+        _dots(ax, measures, measure, names, shift, label, colour)
+    for place, name in enumerate(names):
+        if name in (chance or {}):
+            level = [(chance or {})[name]] * 2
+            label = "chance" if place == 0 else "_"
+            ax.plot([place - 0.35, place + 0.35], level, color=INK, linestyle="--", linewidth=1, label=label)
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter("{x:.0%}")
+    _by_relation(ax, names, "Accuracy with image tokens in order and permuted", "accuracy, with interval over groups")
+    return ax
+
+
+def plot_answers(
+    orders: Sequence[str], texts: Sequence[str], confidence: Float[np.ndarray, " order"], ax: Axes | None = None
+) -> Axes:
+    """Draw the confidence in one sample's answer in each order, the answers beside: untouched, permuted, pooled.
+
+    Args:
+        orders: their names.
+        texts: the answer in each.
+        confidence: largest probability of each answer's first token.
+        ax: where to draw; made if None.
+    """
+    ax = new_axes(ax, (5.6, 1.2 + 0.3 * len(orders)))
+    kinds = {"original": INK, "seed": PALETTE[1], "side": PALETTE[0]}
+    places = np.arange(len(orders))
+    ax.barh(places, confidence, color=[kinds[order.split()[0]] for order in orders], height=0.62)
+    for place, text, sure in zip(places, texts, confidence, strict=True):
+        ax.annotate(cut_short(text or "(nothing)", 24), (sure, place), xytext=(4, 0), textcoords="offset points",
+                    va="center", fontsize=TICK, color=INK)  # fmt: skip
+    ax.set_yticks(places, [order.replace("seed", "permuted, seed").replace("side", "pooled, side") for order in orders])
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.3)
+    ax.set_xticks(np.linspace(0, 1, 5))
+    tidy(ax, title="Answers by order of the image tokens", x="confidence in the first token")
+    return ax
+
+
+def plot_psi(measures: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the position sensitivity index, and the chance-corrected one where it is told, with intervals, by relation.
+
+    Args:
+        measures: the columns relation, measure, value, low, high.
+        ax: where to draw; made if None.
+
+    Raises:
+        InputError: there is neither index.
+    """
+    names = _relations(measures, tuple(INDICES))
+    ax = new_axes(ax, (max(3.6, 1.4 + 0.9 * len(names)), 3.8))
+    for (measure, label), shift, colour in zip(INDICES.items(), (-0.12, 0.12), (INK, PALETTE[0]), strict=True):
+        _dots(ax, measures, measure, names, shift, label, colour)
+    ax.axhline(0, color=INK, linewidth=1, linestyle=":")
+    _by_relation(ax, names, "Position sensitivity index", "share of accuracy lost, with interval over groups")
+    return ax
+
+
+def plot_compression(curve: pd.DataFrame, ax: Axes | None = None, *, chance: float | None = None) -> Axes:
+    """Draw accuracy against the number of image tokens, with bands: all samples, and each relation if several.
+
+    Args:
+        curve: the columns relation, image_tokens, accuracy, low, high, samples.
+        ax: where to draw; made if None.
+        chance: share of right answers of a blind guess.
+
+    Raises:
+        InputError: there is one number of image tokens only.
+    """
+    if curve["image_tokens"].nunique() < 2:
+        raise InputError("accuracy is known with one number of image tokens: pool to some, as with sides=(4, 2, 1)")
+    ax = new_axes(ax, (5.6, 4.0))
+    names = list(dict.fromkeys(curve["relation"]))
+    for name, colour in zip(names, [INK, *line_colours(len(names) - 1)], strict=True):
+        own = curve[curve["relation"] == name].sort_values("image_tokens")
+        width = 2.2 if name == names[0] else 1.3
+        label = f"{name} (n = {own['samples'].iloc[0]})"
+        ax.plot(own["image_tokens"], own["accuracy"], color=colour, linewidth=width, marker="o", ms=4, label=label)
+        ax.fill_between(own["image_tokens"], own["low"], own["high"], color=colour, alpha=0.13, linewidth=0)
+    if chance is not None:
+        ax.axhline(chance, color=INK, linewidth=1, linestyle="--", label="chance")
+    ticks = sorted(set(curve["image_tokens"]))
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(ticks, [f"{tokens:g}" for tokens in ticks])
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter("{x:.0%}")
+    tidy(ax, title="Accuracy by number of image tokens", x="image tokens, pooled without training",
+         y="accuracy, with interval over groups")  # fmt: skip
+    legend_below(ax, columns=2)
+    return ax
+
+
+def _relations(measures: pd.DataFrame, wanted: tuple[str, ...]) -> list[str]:
+    own = measures[measures["measure"].isin(wanted)]
+    if own.empty:
+        raise InputError(f"there is no measure of {', '.join(wanted)} to draw: `left_out` says why")
+    return list(dict.fromkeys(own["relation"]))
+
+
+def _dots(
+    ax: Axes, measures: pd.DataFrame, measure: str, names: list[str], shift: float, label: str, colour: Any
+) -> None:
+    """One measure as dots with intervals beside the places of its relations."""
+    own = measures[measures["measure"] == measure]
+    if own.empty:
+        return
+    places = np.array([names.index(name) for name in own["relation"]]) + shift
+    ends = [own["value"] - own["low"], own["high"] - own["value"]]
+    around = np.maximum(np.stack([end.to_numpy() for end in ends]), 0)  # an estimate may lie beyond its draws
+    ax.errorbar(places, own["value"], yerr=around, fmt="o", ms=5, color=colour, capsize=3, lw=1.4, label=label)
+
+
+def _by_relation(ax: Axes, names: list[str], title: str, y: str) -> None:
+    tidy(ax, title=title, y=y)
+    ax.set_xticks(range(len(names)), names, rotation=0 if len(names) < 6 else 45)
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    legend_below(ax, columns=1)

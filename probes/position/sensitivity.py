@@ -1,0 +1,283 @@
+"""Sensitivity to order: what accuracy is lost when the contents of image tokens change places, by relation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from interp.answers.metrics import ALL
+from interp.errors import InputError
+from interp.numeric import ratio
+from interp.reprs import fits_a_cell
+from interp.stats.clusters import drawn_sums, group_names, mean_over_groups
+from interp.stats.draws import check_draws
+from interp.stats.intervals import DRAWS, quantiles
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+MEASURES = ("accuracy", "permuted", "spread", "drop", "changed", "psi", "psi_corrected")
+"""What is measured of each relation; see `OrderSensitivity`."""
+
+UNNAMED = "(no relation)"
+"""The relation of samples that name none."""
+
+
+@fits_a_cell("samples=original seeds sides measures")
+@dataclass(frozen=True, eq=False)
+class OrderSensitivity:
+    """What a model's answers owe to the order of its image tokens.
+
+    Measures, by relation and over all samples (`all`), each with a percentile bootstrap interval that draws whole
+    groups, the same for both accuracies, and with them the permutations:
+
+        accuracy        share of right answers (strict), tokens in order: Acc
+        permuted        the same under a permutation, mean over seeds: Acc_perm
+        spread          standard deviation of that between seeds
+        drop            Acc - Acc_perm
+        changed         share of answers whose text a permutation changes, mean over seeds
+        psi             (Acc - Acc_perm) / Acc, the paper's position sensitivity index
+        psi_corrected   (Acc - Acc_perm) / (Acc - chance), which is not the paper's: 1 where all that was known is lost
+
+    What can not be told is left out of the table and named, with the reason, in `left_out`.
+
+    Attributes:
+        original: bool [sample], whether each answer is right.
+        permuted: bool [sample seed], the same under each permutation.
+        seeds: of the permutations.
+        pooled: bool [sample side], the same with fewer image tokens.
+        sides: rows and columns of tokens that were left of each view.
+        image_tokens: int [side+1], mean number of image tokens of a sample: with each side, and at last untouched.
+        measures: one row per relation and measure: `relation`, `measure`, `value`, `low`, `high`, `samples`, `groups`.
+        left_out: one row per relation and measure that is missing there: `relation`, `measure`, `why`.
+        answers: one row per sample and order: `id`, `order`, `text`, `predicted`, `correct`, `confidence` and others.
+        chance: share of right answers of a blind guess, by relation, where options are listed.
+        settings: what made it, and `seed`, `draws` and `level` of the intervals.
+    """
+
+    original: Bool[np.ndarray, " sample"]
+    permuted: Bool[np.ndarray, "sample seed"]
+    seeds: tuple[int, ...]
+    pooled: Bool[np.ndarray, "sample side"]
+    sides: tuple[int, ...]
+    image_tokens: Float[np.ndarray, " side+1"]
+    measures: pd.DataFrame
+    left_out: pd.DataFrame
+    answers: pd.DataFrame
+    chance: Mapping[str, float]
+    settings: Mapping[str, Any]
+
+    def value(self, measure: str, relation: str = ALL) -> float:
+        """One measure of one relation.
+
+        Raises:
+            InputError: it is not there; the message says why.
+        """
+        own = self.measures.query("relation == @relation and measure == @measure")
+        if len(own):
+            return float(own["value"].iloc[0])
+        why = self.left_out.query("relation == @relation and measure == @measure")["why"].tolist()
+        raise InputError(f"there is no {measure!r} of {relation!r}: {why[0] if why else 'no such name'}")
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The measures: one row per relation and measure, with `low` and `high` as float32 columns."""
+        return self.measures.copy()
+
+    def by_seed(self) -> pd.DataFrame:
+        """One row per relation and permutation: `relation`, `seed`, `accuracy`, `samples`."""
+        import pandas as pd
+
+        rows = [
+            {"relation": name, "seed": seed, "accuracy": np.float32(right.mean()), "samples": len(right)}
+            for name, own in self._relations()
+            for seed, right in zip(self.seeds, self.permuted[own].T, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["relation", "seed", "accuracy", "samples"])
+
+    def compression(self) -> pd.DataFrame:
+        """One row per relation and side, and one for the whole grid: `order`, `image_tokens`, `accuracy`, interval.
+
+        Relations whose samples lie in one group are left out, as in `measures`.
+        """
+        import pandas as pd
+
+        orders = [*(f"side {side}" for side in self.sides), "original"]
+        right = np.column_stack([self.pooled, self.original]).astype(float)
+        groups = group_names(self.answers[self.answers["order"] == "original"])
+        drawn = {"seed": self.settings["seed"], "n": self.settings["draws"], "level": self.settings["level"]}
+        parts = []
+        for name, own in self._relations():
+            if len(set(groups[own])) > 1:
+                found = mean_over_groups(right[own], groups[own], **drawn)
+                ends = {key: value.astype(np.float32) for key, value in found.cells("accuracy").items()}
+                told = {"relation": name, "order": orders, "image_tokens": self.image_tokens}
+                parts.append(pd.DataFrame({**told, **ends, "samples": int(own.sum())}))
+        return pd.concat(parts, ignore_index=True)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw accuracy in order and permuted, by relation."""
+        from probes.position.figures.order import plot_accuracy_in_order
+
+        return plot_accuracy_in_order(self.measures, ax, chance=self.chance)
+
+    def plot_psi(self, ax: Axes | None = None) -> Axes:
+        """Draw the index and its chance-corrected kin with intervals, by relation."""
+        from probes.position.figures.order import plot_psi
+
+        return plot_psi(self.measures, ax)
+
+    def plot_compression(self, ax: Axes | None = None) -> Axes:
+        """Draw accuracy against the number of image tokens.
+
+        Raises:
+            InputError: nothing was pooled.
+        """
+        from probes.position.figures.order import plot_compression
+
+        return plot_compression(self.compression(), ax, chance=self.chance.get(ALL))
+
+    def _relations(self) -> Iterator[tuple[str, Bool[np.ndarray, " sample"]]]:
+        first = self.answers[self.answers["order"] == "original"]
+        yield from split_by_relation(first["relation"].to_numpy(dtype=object))
+
+
+def measure_sensitivity(
+    original: Bool[np.ndarray, " sample"],
+    permuted: Bool[np.ndarray, "sample seed"],
+    changed: Bool[np.ndarray, "sample seed"],
+    chance: Float[np.ndarray, " sample"],
+    relations: Shaped[np.ndarray, " sample"],
+    groups: Shaped[np.ndarray, " sample"],
+    *,
+    seed: int = 0,
+    n: int = DRAWS,
+    level: float = 0.95,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The measures of `OrderSensitivity`, and what is left out of them and why.
+
+    Args:
+        original: whether each answer is right, tokens in order.
+        permuted: the same under each permutation.
+        changed: whether a permutation changed the answer.
+        chance: what a blind guess scores on each sample; NaN where its options are not listed.
+        relations: of each sample.
+        groups: what is drawn together.
+        seed: the seed of the draws.
+        n: the number of draws.
+        level: nominal coverage.
+
+    Raises:
+        InputError: there are fewer than two groups, no draw, or no such level.
+    """
+    import pandas as pd
+
+    check_draws(n, level)
+    if len(set(groups)) < 2:
+        raise InputError(f"{len(original)} samples lie in {len(set(groups))} group: give at least two groups")
+    rows: list[dict[str, Any]] = []
+    out: list[dict[str, str]] = []
+    for name, own in split_by_relation(relations):
+        counts = {"relation": name, "samples": int(own.sum()), "groups": len(set(groups[own]))}
+        columns = [part[own] for part in (original, permuted, changed, chance)]
+        for measure, found in _measured(columns, groups[own], seed, n, level).items():
+            if isinstance(found, str):
+                out.append({"relation": name, "measure": measure, "why": found})
+            else:
+                rows.append({**counts, "measure": measure, **dict(zip(("value", "low", "high"), found, strict=True))})
+    shown = pd.DataFrame(rows, columns=["relation", "measure", "value", "low", "high", "samples", "groups"])
+    numbers = dict.fromkeys(("value", "low", "high"), np.float32)
+    return shown.astype(numbers), pd.DataFrame(out, columns=["relation", "measure", "why"])
+
+
+def split_by_relation(
+    relations: Shaped[np.ndarray, " sample"],
+) -> Iterator[tuple[str, Bool[np.ndarray, " sample"]]]:
+    """`all`, then each relation where samples name several, with which samples it has."""
+    names = list(dict.fromkeys(relations))
+    yield ALL, np.ones(len(relations), dtype=bool)
+    if len(names) > 1:
+        for name in names:
+            yield name or UNNAMED, relations == name
+
+
+def _measured(
+    columns: list[np.ndarray], groups: Shaped[np.ndarray, " sample"], seed: int, n: int, level: float
+) -> dict[str, tuple[float, float, float] | str]:
+    """Each measure of one relation with its interval, or why it can not be told."""
+    original, permuted, changed, chance = (part.astype(float) for part in columns)
+    if len(set(groups)) < 2:
+        return dict.fromkeys(MEASURES, "its samples lie in one group, so that nothing says how sure it is")
+    ones = np.ones(len(original))
+    parts = [original, permuted, changed, chance, ones]
+    draws = drawn_sums(parts, groups, seed=seed, n=n)
+    once = np.ones((1, permuted.shape[1]), dtype=int)
+    here = _values([part.sum(axis=0)[None] for part in parts], once)
+    drawn = _values(draws, _drawn_seeds(permuted.shape[1], seed, n))
+    ends = {name: quantiles(values, level) for name, values in drawn.items()}
+    found = {name: (float(here[name][0]), float(low), float(high)) for name, (low, high) in ends.items()}
+    return found | _not_told(found["accuracy"], float(chance.mean()), permuted.shape[1])
+
+
+def _drawn_seeds(seeds: int, seed: int, n: int) -> Int[np.ndarray, "draw seed"]:
+    """How often each permutation is in each draw: they are a sample too."""
+    return np.random.default_rng([seed, 1]).multinomial(seeds, np.full(seeds, 1 / seeds), size=n)
+
+
+def _values(
+    sums: Sequence[Float[np.ndarray, "draw ..."]], seeds: Int[np.ndarray, "draw seed"]
+) -> dict[str, Float[np.ndarray, " draw"]]:
+    """Every measure from sums over samples and how often each seed counts, [draw]; NaN where it divides by nothing.
+
+    Sums are of whole numbers and divided last, so that what is alike has a difference of exactly nothing.
+    """
+    original, permuted, changed, chance, count = sums
+    several = seeds.shape[1]
+    accuracy = ratio(original, count)
+    lost, altered = (ratio((part * seeds).sum(axis=1), several * count) for part in (permuted, changed))
+    apart = several * permuted - permuted.sum(axis=1, keepdims=True)
+    spread = np.sqrt(ratio((apart**2).sum(axis=1), several - 1)) / (several * count)
+    return {
+        "accuracy": accuracy,
+        "permuted": lost,
+        "spread": spread,
+        "drop": accuracy - lost,
+        "changed": altered,
+        "psi": ratio(accuracy - lost, accuracy),
+        "psi_corrected": ratio(accuracy - lost, accuracy - ratio(chance, count)),
+    }
+
+
+def _not_told(right: tuple[float, float, float], chance: float, seeds: int) -> dict[str, str]:
+    """Why some measures can not be told."""
+    accuracy, low, _ = right
+    why: dict[str, str] = {}
+    if seeds < 2:
+        why["spread"] = "there is one permutation, and a spread needs two"
+    if accuracy == 0:
+        why["psi"] = "no answer is right with the tokens in order, so there is nothing to lose"
+    if not np.isfinite(chance):
+        why["psi_corrected"] = "chance is not known, as some samples list no options"
+    elif low <= chance:
+        why["psi_corrected"] = (
+            f"accuracy in order, {accuracy:.3f} from {low:.3f} on, is not above chance ({chance:.3f}), so that the "
+            "drop has nothing to be set against"
+        )
+    return why
+
+
+def count_tokens(answers: pd.DataFrame, orders: list[str]) -> Float[np.ndarray, " order"]:
+    """Mean number of image tokens of a sample in each order."""
+    means = answers.groupby("order")["image_tokens"].mean()
+    return means.reindex(orders).to_numpy(dtype=np.float32)
+
+
+def right_in(answers: pd.DataFrame, orders: list[str], column: str) -> Bool[np.ndarray, "sample order"]:
+    """A boolean column of the answers, [sample order], samples as they first appear."""
+    ids: Int[np.ndarray, " row"] = answers["id"].drop_duplicates().to_numpy()
+    wide = answers.pivot(index="id", columns="order", values=column)
+    return wide.reindex(index=ids, columns=orders).to_numpy(dtype=bool)

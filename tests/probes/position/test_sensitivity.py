@@ -1,0 +1,165 @@
+"""Sensitivity: the formulas by loops and recorded cases, intervals under the null, and what can not be told."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from golden import golden
+from matplotlib.figure import Figure
+
+from interp.errors import InputError
+from probes.position.figures.order import plot_accuracy_in_order, plot_answers, plot_compression, plot_psi
+from probes.position.sensitivity import MEASURES, UNNAMED, measure_sensitivity
+
+RNG = np.random.default_rng(0)
+N = 60
+RELATIONS = np.array(["left", "right", ""], dtype=object)[np.arange(N) % 3]
+GROUPS = np.array([f"pair {place // 4}" for place in range(N)], dtype=object)
+ORIGINAL, PERMUTED, CHANGED = RNG.random(N) < 0.8, RNG.random((N, 5)) < 0.5, RNG.random((N, 5)) < 0.4
+CHANCE = np.full(N, 0.25)
+
+
+def measured(original, permuted, *, chance=0.25, groups=None, relations=None, **options):
+    """Tables of right answers alone, every sample a group of its own and of one relation by default."""
+    count = len(original)
+    return measure_sensitivity(
+        np.asarray(original, dtype=bool),
+        np.asarray(permuted, dtype=bool),
+        np.asarray(permuted) != np.asarray(original)[:, None],
+        np.full(count, chance),
+        np.full(count, "", dtype=object) if relations is None else relations,
+        np.arange(count).astype(str) if groups is None else groups,
+        **options,
+    )
+
+
+def cell(table, measure, relation="all"):
+    (row,) = table.query("measure == @measure and relation == @relation").to_dict("records")
+    return row
+
+
+def test_measures_of_each_relation_are_those_of_a_loop():
+    table, out = measure_sensitivity(ORIGINAL, PERMUTED, CHANGED, CHANCE, RELATIONS, GROUPS, n=200)
+    assert not len(out) and not table.isna().any().any()
+    for relation in ("all", "left", "right", UNNAMED):
+        own = [place for place in range(N) if relation == "all" or (RELATIONS[place] or UNNAMED) == relation]
+        accuracy = sum(ORIGINAL[place] for place in own) / len(own)
+        each = [sum(PERMUTED[place, seed] for place in own) / len(own) for seed in range(5)]
+        lost = sum(each) / 5
+        wanted = {
+            "accuracy": accuracy,
+            "permuted": lost,
+            "spread": (sum((one - lost) ** 2 for one in each) / 4) ** 0.5,
+            "drop": accuracy - lost,
+            "changed": sum(CHANGED[place].sum() for place in own) / len(own) / 5,
+            "psi": (accuracy - lost) / accuracy,
+            "psi_corrected": (accuracy - lost) / (accuracy - 0.25),
+        }
+        assert list(wanted) == list(MEASURES)
+        for measure, value in wanted.items():
+            found = cell(table, measure, relation)
+            assert found["value"] == pytest.approx(value) and found["samples"] == len(own)
+            assert found["low"] < found["high"]
+            assert measure == "spread" or found["low"] <= found["value"] <= found["high"]
+    assert cell(table, "psi")["groups"] == 15
+    assert {str(table[name].dtype) for name in ("value", "low", "high")} == {"float32"}
+
+
+def test_the_index_is_that_of_the_recorded_cases():
+    for case in json.loads((golden("psi") / "cases.json").read_text()):
+        scale = 100 if case["orig"] > 1 else 1
+        original = np.arange(10_000) < round(case["orig"] / scale * 10_000)
+        permuted = (np.arange(10_000) < round(case["perm"] / scale * 10_000))[:, None]
+        table, out = measured(original, permuted, n=2)
+        if case["psi"] is None:
+            assert "no answer is right" in out.set_index("measure").loc["psi", "why"]
+        else:
+            assert cell(table, "psi")["value"] == pytest.approx(case["psi"], abs=1e-6)
+
+
+def test_intervals_are_paired_and_draw_groups_whole():
+    right = np.arange(40) % 2 == 0
+    same = cell(measured(right, np.stack([right] * 3, 1))[0], "psi")
+    assert (same["value"], same["low"], same["high"]) == (0, 0, 0)  # unpaired draws would differ
+    lost = right & (np.arange(40) % 4 == 0)
+    alone = cell(measured(right, lost[:, None])[0], "drop")
+    groups = np.array([f"half {place % 4 // 2}-{place // 20}" for place in range(40)])  # what is lost is lost together
+    together = cell(measured(right, lost[:, None], groups=groups)[0], "drop")
+    assert together["high"] - together["low"] > 1.5 * (alone["high"] - alone["low"])
+
+
+def kept_by_chance(rng, original):
+    """A permutation takes one in ten of the right answers, and gives as many others: nothing on the whole."""
+    return np.where(original[:, None], rng.random((len(original), 5)) > 0.1, rng.random((len(original), 5)) < 0.3)
+
+
+def half_kept(rng, original):
+    """A permutation keeps half of the right answers, each by a draw of its own."""
+    return original[:, None] & (rng.random((len(original), 5)) < 0.5)
+
+
+def half_kept_in_common(rng, original):
+    """A permutation keeps half of the right answers on the whole, but each permutation a share of its own."""
+    return original[:, None] & (rng.random((len(original), 5)) < rng.uniform(0.3, 0.7, size=5))
+
+
+@pytest.mark.parametrize(
+    ("permute", "truth"), [(kept_by_chance, 0.0), (half_kept, 0.5), (half_kept_in_common, 0.5)], ids=str
+)
+def test_intervals_cover_the_truth_at_least_about_as_often_as_they_say(permute, truth):
+    """Photos come in pairs that share how easy they are; three in four are rightly answered."""
+    rng, covered, runs = np.random.default_rng(5), 0, 120
+    groups = np.repeat(np.arange(40), 2)
+    for run in range(runs):
+        original = rng.random(80) < np.repeat(rng.beta(6, 2, size=40), 2)
+        found = cell(measured(original, permute(rng, original), groups=groups.astype(str), seed=run, n=200)[0], "psi")
+        covered += found["low"] <= truth <= found["high"]
+    assert covered / runs >= 0.9
+
+
+def test_what_can_not_be_told_is_named_with_the_reason():
+    right, none = np.arange(20) < 10, np.zeros(20)
+    for original, permuted, chance, told in (
+        (none, none, 0.25, {"psi": "no answer is right", "psi_corrected": "is not above chance"}),
+        (right, none, 0.5, {"psi_corrected": "is not above chance (0.500)"}),
+        (right, none, 0.4, {"psi_corrected": "is not above chance (0.400)"}),  # above, but not surely
+        (right, none, np.nan, {"psi_corrected": "list no options"}),
+    ):
+        table, out = measured(original, np.stack([permuted] * 2, 1), chance=chance)
+        assert dict(zip(out["measure"], out["why"], strict=True)).keys() == told.keys()
+        for measure, why in told.items():
+            assert why in out.set_index("measure").loc[measure, "why"]
+        assert set(table["measure"]) == set(MEASURES) - set(told) and not table.isna().any().any()
+    surely, _ = measured(right, np.stack([none] * 2, 1), chance=0.1)
+    assert cell(surely, "psi_corrected")["value"] == pytest.approx(1.25)
+
+
+def test_a_relation_of_one_group_is_left_out_by_name_and_a_single_group_refused():
+    groups = np.where(RELATIONS == "left", "one", GROUPS)
+    table, out = measured(ORIGINAL, PERMUTED, groups=groups, relations=RELATIONS)
+    assert set(out["relation"]) == {"left"} and out["why"].str.contains("one group").all() and len(out) == len(MEASURES)
+    assert "left" not in set(table["relation"])
+    with pytest.raises(InputError, match="at least two groups"):
+        measured(ORIGINAL, PERMUTED, groups=np.full(N, "one"))
+    with pytest.raises(InputError, match="draws at level"):
+        measured(ORIGINAL, PERMUTED, level=1.0)
+
+
+def test_figures_draw_what_the_table_says():
+    table, _ = measured(ORIGINAL, PERMUTED, groups=GROUPS, relations=RELATIONS, chance=0.25)
+    ax = plot_accuracy_in_order(table, Figure().subplots(), chance={"all": 0.25, "left": 0.3})
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["all", "left", "right", UNNAMED]
+    shown = [box.lines[0].get_ydata().tolist() for box in ax.containers]
+    names = ["all", "left", "right", UNNAMED]
+    assert shown == [[cell(table, one, name)["value"] for name in names] for one in ("accuracy", "permuted")]
+    shown = [box.lines[0].get_ydata().tolist() for box in plot_psi(table, Figure().subplots()).containers]
+    assert shown == [[cell(table, one, name)["value"] for name in names] for one in ("psi", "psi_corrected")]
+    bars = plot_answers(["original", "seed 0", "side 2"], ["left", "", "right"], np.array([0.9, 0.5, 0.7], np.float32))
+    assert [patch.get_width() for patch in bars.patches] == pytest.approx([0.9, 0.5, 0.7])
+    assert [text.get_text() for text in bars.texts] == ["left", "(nothing)", "right"]
+    with pytest.raises(InputError, match="to draw"):
+        plot_psi(table.query("measure == 'drop'"))
+    curve = pd.DataFrame({"relation": ["all"], "image_tokens": [16.0], "accuracy": [1.0]})
+    with pytest.raises(InputError, match="one number of image tokens"):
+        plot_compression(curve)
