@@ -18,7 +18,7 @@ from interp.prompt.templates import (
 )
 
 N_SYNTHETIC = 400
-"""How many samples `read_dataset` makes of a synthetic set by default."""
+"""How many samples `read_dataset` makes of `shapes`, `shapes-a` and `shapes-b` by default."""
 
 
 @dataclass(frozen=True)
@@ -338,6 +338,17 @@ def _rows() -> Iterator[Benchmark]:
         ("shapes-b", "b", OPTIONS_CONTROLLED_B, "Drawn sets of four with the relations of Controlled Images B"),
     ):
         yield Benchmark(name, title, "synthetic", N_SYNTHETIC, options, "drawn on the spot", "MIT", subset=subset)
+    yield Benchmark(
+        "2ds-style",
+        "Drawn after what is told of 2DS, and not 2DS: colours, shapes and both, at a side and in relation",
+        "synthetic",
+        3000,
+        (),
+        "drawn on the spot, 500 scenes x 6 questions",
+        "MIT",
+        subset="2ds",
+        n_objects=0,
+    )
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {one.name: one for one in _rows()}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from interp.datasets.benchmarks import vsr, whatsup
-from interp.datasets.benchmarks.catalogue import BENCHMARKS, N_SYNTHETIC, Benchmark, benchmark
+from interp.datasets.benchmarks.catalogue import BENCHMARKS, Benchmark, benchmark
 from interp.datasets.benchmarks.files import Draft, Place, attach_images, find_place
 from interp.errors import InputError
 from interp.objects.sample import Sample
@@ -28,7 +28,7 @@ def read_dataset(
         folder: where the files lie, as their authors lay them out (`controlled_images_dataset.json` beside
             `controlled_images/`, `coco_qa_one_obj.json` beside `val2017/`, ...), or the annotation file itself. None
             for synthetic sets.
-        n: only the first so many samples; all by default, `N_SYNTHETIC` of a synthetic set.
+        n: only the first so many samples; all by default, of a synthetic set as many as the catalogue says.
         missing: what absent images mean: `refuse` (an error with their number), `skip` these samples, or `keep` them
             with paths where nothing is (for statistics of the text). `meta["row"]` always counts the file's rows.
         images: another folder to look for images in, before those of `folder`.
@@ -48,7 +48,7 @@ def read_dataset(
     if one.synthetic:
         if folder is not None or images is not None:
             raise InputError(f"{name} is drawn on the spot and reads no files: leave the folder out")
-        return _drawn(one, N_SYNTHETIC if n is None else n)
+        return _drawn(one, one.n if n is None else n)
     if folder is None:
         raise InputError(f"{name} is read from files: name their folder (`python -m interp datasets {name}` says more)")
     place = place_of(one, folder, images)
@@ -82,9 +82,12 @@ def _drawn(one: Benchmark, n: int) -> list[Sample]:
     """The first samples of a synthetic set; complete sets of four are made and the rest is cut."""
     from interp.datasets.synthetic.quartets import quartets  # numpy and drawing, which reading files needs not
     from interp.datasets.synthetic.shapes import shapes
+    from interp.datasets.synthetic.two_ds import two_ds
 
     if n < 1:
         raise InputError(f"n={n} samples of {one.name} were asked for: give 1 or more")
+    if one.subset == "2ds":
+        return two_ds(n, split="test", seed=0)
     if one.subset:
         return quartets(-(-n // 4), words=one.subset, split="test", seed=0)[:n]
     samples = shapes(n, split="test", seed=0)
