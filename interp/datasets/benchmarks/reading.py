@@ -9,6 +9,7 @@ from pathlib import Path
 from interp.datasets.benchmarks import vsr, whatsup
 from interp.datasets.benchmarks.catalogue import BENCHMARKS, Benchmark, benchmark
 from interp.datasets.benchmarks.files import Draft, Place, attach_images, find_place
+from interp.datasets.benchmarks.two_ds import read_two_ds
 from interp.errors import InputError
 from interp.objects.sample import Sample
 
@@ -34,8 +35,9 @@ def read_dataset(
         images: another folder to look for images in, before those of `folder`.
 
     Returns:
-        Samples with `image` a path, `answer` in lower case, `group` the object pair (Controlled Images) or the photo,
-        and `meta` with `dataset`, `row` and what the row says.
+        Samples with `image` a path (a picture where the file holds it), `answer` in lower case (as it stands in 2DS),
+        `group` the object pair (Controlled Images), the scene, or the photo, and `meta` with `dataset`, `row` and what
+        the row says.
 
     Raises:
         InputError: no such data set, folder or file, a row that can not be used, or absent images.
@@ -51,8 +53,18 @@ def read_dataset(
         return _drawn(one, one.n if n is None else n)
     if folder is None:
         raise InputError(f"{name} is read from files: name their folder (`python -m interp datasets {name}` says more)")
-    place = place_of(one, folder, images)
-    return attach_images(name, drafts(one, place.annotation), place, n=n, missing=missing)
+    return read_place(one, place_of(one, folder, images), n=n, missing=missing)
+
+
+def read_place(one: Benchmark, place: Place, *, n: int | None = None, missing: str = "refuse") -> list[Sample]:
+    """Read a benchmark whose files were found.
+
+    Raises:
+        InputError: a row that can not be used, or absent images.
+    """
+    if one.kind == "scenes":
+        return read_two_ds(place.annotation, one.name, n=n)
+    return attach_images(one.name, drafts(one, place.annotation), place, n=n, missing=missing)
 
 
 def place_of(one: Benchmark, folder: str | Path, images: str | Path | None = None) -> Place:
