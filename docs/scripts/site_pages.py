@@ -46,7 +46,7 @@ def render_datasets() -> str:
         {
             "name": f"`{one.name}`",
             "annotations": f"`{one.annotations[0]}`",
-            "photos": f"`{one.images}/`",
+            "photos": f"`{one.images}/`" if one.images else "in the file",
             "licence": one.licence,
         }
         for one in every

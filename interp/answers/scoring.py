@@ -44,7 +44,7 @@ def score(table: pd.DataFrame) -> pd.DataFrame:
     if missing:
         raise InputError(f"the table has no column {missing}, only {list(table.columns)}: give text, gold and options")
     judged = [
-        _judge(_text(text), _text(gold), read_options(listed))
+        _judge(text_of(text), text_of(gold), read_options(listed))
         for text, gold, listed in zip(table["text"], table["gold"], table["options"], strict=True)
     ]
     predicted = pd.Series([name for name, _, _ in judged], index=table.index, dtype=object)
@@ -119,7 +119,7 @@ def read_options(cell: str | Iterable[str] | None) -> tuple[str, ...]:
     return tuple(name for option in listed if (name := str(option).strip()))
 
 
-def _text(cell: object) -> str:
+def text_of(cell: object) -> str:
     """The text of a cell; a missing one is empty (as text it would hold "no")."""
     return "" if _is_missing(cell) else str(cell)
 

@@ -18,7 +18,7 @@ from interp.prompt.templates import (
 )
 
 N_SYNTHETIC = 400
-"""How many samples `read_dataset` makes of a synthetic set by default."""
+"""How many samples `read_dataset` makes of `shapes`, `shapes-a` and `shapes-b` by default."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Benchmark:
     Attributes:
         name: what this toolkit calls it.
         title: what it is, with its name in the papers.
-        kind: which reader reads it: `controlled`, `captioned`, `statements`, `open` or `synthetic`.
+        kind: which reader reads it: `controlled`, `captioned`, `statements`, `open`, `scenes` (photos in the file) or
+            `synthetic`.
         n: number of samples when complete; of a synthetic set, the default.
         options: the answers; empty where the file itself says them.
         photos: what the images are.
@@ -332,12 +333,42 @@ def _rows() -> Iterator[Benchmark]:
             "several relations can be right at once (on, on top of, touching); one is the gold answer",
         ),
     )
+    yield Benchmark(
+        "2ds",
+        "2DS of Beyond Semantics: free questions on colours and shapes, at a side and in relation",
+        "scenes",
+        3000,
+        (),
+        "500 drawn scenes, in the file itself",
+        "not known here: see the card of the data set",
+        annotations=("train-00000-of-00001.parquet", "2ds.parquet"),
+        n_objects=0,
+        hub="user074/2DSyntheticDataset",
+        hub_part="train",
+        defects=(
+            "read by the columns that the authors' evaluator reads; no copy of the file was at hand, and how it writes "
+            "boxes is not known: name a detector where boxes are needed",
+            "the authors' scores are a language model's verdicts; ours by words are another rule: "
+            "`interp.answers.words`",
+        ),
+    )
     for name, subset, options, title in (
         ("shapes", "", (), "Drawn scenes: where coloured shapes lie in the picture and to each other"),
         ("shapes-a", "a", OPTIONS_CONTROLLED_A, "Drawn sets of four with the relations of Controlled Images A"),
         ("shapes-b", "b", OPTIONS_CONTROLLED_B, "Drawn sets of four with the relations of Controlled Images B"),
     ):
         yield Benchmark(name, title, "synthetic", N_SYNTHETIC, options, "drawn on the spot", "MIT", subset=subset)
+    yield Benchmark(
+        "2ds-style",
+        "Drawn after what is told of 2DS, and not 2DS: colours, shapes and both, at a side and in relation",
+        "synthetic",
+        3000,
+        (),
+        "drawn on the spot, 500 scenes x 6 questions",
+        "MIT",
+        subset="2ds",
+        n_objects=0,
+    )
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {one.name: one for one in _rows()}

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interp.datasets.benchmarks.catalogue import BENCHMARKS, Benchmark, benchmark
-from interp.datasets.benchmarks.files import attach_images
-from interp.datasets.benchmarks.reading import drafts, place_of
+from interp.datasets.benchmarks.reading import place_of, read_place
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 
@@ -91,11 +90,12 @@ def check_dataset(name: str, folder: str | Path = "data", *, images: str | Path 
         return Check(name, where, None, "", 0, one.n, 0, (), {}, (str(error),))
     file, checksum = str(place.annotation), _checksum(place.annotation, one.sha256)
     try:
-        samples = attach_images(name, drafts(one, place.annotation), place, missing="keep")
+        samples = read_place(one, place, missing="keep")
     except InputError as error:
         return Check(name, where, file, checksum, 0, one.n, 0, (), {}, (str(error),))
-    photos = sorted({str(sample.image) for sample in samples})
-    missing = tuple(path for path in photos if not Path(path).is_file())
+    photos = sorted({str(sample.image) if isinstance(sample.image, Path) else sample.group for sample in samples})
+    paths = {str(sample.image) for sample in samples if isinstance(sample.image, Path)}
+    missing = tuple(sorted(path for path in paths if not Path(path).is_file()))
     labels = dict(Counter(sample.answer for sample in samples).most_common())
     problems = tuple(_problems(one, len(samples), len(photos), missing, labels))
     return Check(name, where, file, checksum, len(samples), one.n, len(photos), missing, labels, problems)
@@ -121,11 +121,14 @@ def list_benchmarks() -> list[dict[str, object]]:
     ]
 
 
+_OPTIONS = {"open": "relations of the file", "scenes": "none: free answers"}
+
+
 def describe_benchmarks() -> str:
     """The catalogue as a table of text."""
     rows = [("name", "n", "options", "photos", "licence")]
     for one in BENCHMARKS.values():
-        options = "/".join(one.options) or ("relations of the file" if one.kind == "open" else "several lists")
+        options = "/".join(one.options) or _OPTIONS.get(one.kind, "several lists")
         rows.append((one.name, str(one.n), options, one.photos, one.licence))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join("  ".join((*map(str.ljust, row, widths), row[4])) for row in rows)
@@ -151,6 +154,10 @@ def how_to_get(one: Benchmark, folder: str) -> list[str]:
     """Lines that say how to fetch the files of a benchmark."""
     if one.synthetic:
         return ["  get       nothing to fetch"]
+    if one.kind == "scenes":
+        return [
+            f"  get       the Parquet file of {one.hub} on the Hugging Face Hub; --folder takes its folder or itself"
+        ]
     lines = [f"  get       {source.command(folder)}" for source in one.sources]
     part = one.hub_part if one.hub_part.endswith(".jsonl") else f"{one.hub_part}, with photos"
     lines.append(

@@ -50,6 +50,8 @@ def download_dataset(name: str, folder: str | Path = "data", *, revision: str | 
     one = benchmark(name)
     if one.synthetic:
         raise InputError(f"{name} is drawn on the spot: there is nothing to download")
+    if one.kind == "scenes":
+        raise InputError(f"{name} is read from a file of your own: fetch the Parquet file of {one.hub} from the Hub")
     target = Path(folder).expanduser()
     if (target / one.annotations[0]).exists():
         raise InputError(

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from interp.datasets.benchmarks import vsr, whatsup
-from interp.datasets.benchmarks.catalogue import BENCHMARKS, N_SYNTHETIC, Benchmark, benchmark
+from interp.datasets.benchmarks.catalogue import BENCHMARKS, Benchmark, benchmark
 from interp.datasets.benchmarks.files import Draft, Place, attach_images, find_place
+from interp.datasets.benchmarks.two_ds import read_two_ds
 from interp.errors import InputError
 from interp.objects.sample import Sample
 
@@ -28,14 +29,15 @@ def read_dataset(
         folder: where the files lie, as their authors lay them out (`controlled_images_dataset.json` beside
             `controlled_images/`, `coco_qa_one_obj.json` beside `val2017/`, ...), or the annotation file itself. None
             for synthetic sets.
-        n: only the first so many samples; all by default, `N_SYNTHETIC` of a synthetic set.
+        n: only the first so many samples; all by default, of a synthetic set as many as the catalogue says.
         missing: what absent images mean: `refuse` (an error with their number), `skip` these samples, or `keep` them
             with paths where nothing is (for statistics of the text). `meta["row"]` always counts the file's rows.
         images: another folder to look for images in, before those of `folder`.
 
     Returns:
-        Samples with `image` a path, `answer` in lower case, `group` the object pair (Controlled Images) or the photo,
-        and `meta` with `dataset`, `row` and what the row says.
+        Samples with `image` a path (a picture where the file holds it), `answer` in lower case (as it stands in 2DS),
+        `group` the object pair (Controlled Images), the scene, or the photo, and `meta` with `dataset`, `row` and what
+        the row says.
 
     Raises:
         InputError: no such data set, folder or file, a row that can not be used, or absent images.
@@ -48,11 +50,21 @@ def read_dataset(
     if one.synthetic:
         if folder is not None or images is not None:
             raise InputError(f"{name} is drawn on the spot and reads no files: leave the folder out")
-        return _drawn(one, N_SYNTHETIC if n is None else n)
+        return _drawn(one, one.n if n is None else n)
     if folder is None:
         raise InputError(f"{name} is read from files: name their folder (`python -m interp datasets {name}` says more)")
-    place = place_of(one, folder, images)
-    return attach_images(name, drafts(one, place.annotation), place, n=n, missing=missing)
+    return read_place(one, place_of(one, folder, images), n=n, missing=missing)
+
+
+def read_place(one: Benchmark, place: Place, *, n: int | None = None, missing: str = "refuse") -> list[Sample]:
+    """Read a benchmark whose files were found.
+
+    Raises:
+        InputError: a row that can not be used, or absent images.
+    """
+    if one.kind == "scenes":
+        return read_two_ds(place.annotation, one.name, n=n)
+    return attach_images(one.name, drafts(one, place.annotation), place, n=n, missing=missing)
 
 
 def place_of(one: Benchmark, folder: str | Path, images: str | Path | None = None) -> Place:
@@ -82,9 +94,12 @@ def _drawn(one: Benchmark, n: int) -> list[Sample]:
     """The first samples of a synthetic set; complete sets of four are made and the rest is cut."""
     from interp.datasets.synthetic.quartets import quartets  # numpy and drawing, which reading files needs not
     from interp.datasets.synthetic.shapes import shapes
+    from interp.datasets.synthetic.two_ds import two_ds
 
     if n < 1:
         raise InputError(f"n={n} samples of {one.name} were asked for: give 1 or more")
+    if one.subset == "2ds":
+        return two_ds(n, split="test", seed=0)
     if one.subset:
         return quartets(-(-n // 4), words=one.subset, split="test", seed=0)[:n]
     samples = shapes(n, split="test", seed=0)

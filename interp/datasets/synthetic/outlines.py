@@ -1,4 +1,4 @@
-"""Rasters of the four shapes of the synthetic scenes: which pixels they cover and how much, in integer arithmetic."""
+"""Rasters of the shapes of the synthetic scenes: which pixels they cover and how much, in integer arithmetic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def cover_at(shape: str, radius: float, centre: tuple[float, float]) -> tuple[np
     """Count, for the pixels around a shape, how many of their subsamples it covers.
 
     Args:
-        shape: circle, square, triangle or cross.
+        shape: circle, square, triangle, cross or star.
         radius: half its size in pixels, a multiple of 0.5.
         centre: x and y in pixels, multiples of 0.5.
 
@@ -41,7 +41,7 @@ def _cover(shape: str, diameter: int, half_x: int, half_y: int) -> tuple[np.ndar
     """Count the subsamples of every pixel inside a shape, in units of a tenth of a pixel, and bound the covered ones.
 
     Args:
-        shape: one of the four.
+        shape: one of the five.
         diameter: the diameter of the shape, in pixels.
         half_x: 1 if the centre lies half a pixel to the right of a pixel's edge, else 0.
         half_y: the same, downwards.
@@ -73,4 +73,16 @@ def _in_cross(x: np.ndarray, y: np.ndarray, r: int) -> np.ndarray:
     return ((3 * abs(x) <= r) & (abs(y) <= r)) | ((abs(x) <= r) & (3 * abs(y) <= r))
 
 
-_INSIDE = {"circle": _in_circle, "square": _in_square, "triangle": _in_triangle, "cross": _in_cross}
+def _in_star(x: np.ndarray, y: np.ndarray, r: int) -> np.ndarray:
+    """A pentagram, tip up: inside at least four of its five lines, cos 72 degrees of r from the centre."""
+    lines = ((0, -1000), (951, -309), (588, 809), (-588, 809), (-951, -309))  # where the tips lie, in thousandths
+    return sum((a * x + b * y <= 309 * r).astype(np.int8) for a, b in lines) >= 4
+
+
+_INSIDE = {
+    "circle": _in_circle,
+    "square": _in_square,
+    "triangle": _in_triangle,
+    "cross": _in_cross,
+    "star": _in_star,
+}

@@ -184,13 +184,18 @@ def render(objects: Sequence[SceneObject], rng: np.random.Generator) -> np.ndarr
     ramp = np.arange(SIDE, dtype=np.int16) - SIDE // 2
     canvas = np.empty((3, SIDE, SIDE), dtype=np.int16)  # one plane per colour: adding grain is then contiguous
     canvas[:] = level + (slope_x * ramp[None, :] + slope_y * ramp[:, None]) // SIDE
+    paint(canvas, objects)
+    canvas += rng.integers(-6, 7, size=(SIDE, SIDE), dtype=np.int16)
+    return np.ascontiguousarray(rearrange(canvas.astype(np.uint8), "rgb height width -> height width rgb"))
+
+
+def paint(canvas: np.ndarray, objects: Sequence[SceneObject]) -> None:
+    """Draw objects over a canvas, one after the other; int16 [rgb height width], changed in place."""
     for item in objects:
         cover, left, top = cover_at(item.shape, item.radius, item.centre)
         window = canvas[:, top : top + cover.shape[0], left : left + cover.shape[1]]
         rgb = np.array(item.rgb, dtype=np.int16)[:, None, None]
         window += ((rgb - window) * cover + FULL // 2) // (FULL)
-    canvas += rng.integers(-6, 7, size=(SIDE, SIDE), dtype=np.int16)
-    return np.ascontiguousarray(rearrange(canvas.astype(np.uint8), "rgb height width -> height width rgb"))
 
 
 def covered(item: SceneObject) -> np.ndarray:

@@ -1,0 +1,183 @@
+"""Word match: whether a free answer says the right thing, by words alone, and what guessing would reach by category.
+
+For open questions such as those of 2DS, whose authors let a language model judge. This rule needs none, gives the same
+verdict every time, and is another one: its scores go by the name `correct_words`, and compare with no published number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interp.answers.metrics import ALL, require
+from interp.answers.scoring import read_options, text_of
+from interp.errors import InputError
+from interp.stats.intervals import wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIRECTIONS: dict[str, tuple[str, ...]] = {
+    "left": ("left", "leftmost", "leftward", "leftwards", "lefthand"),
+    "right": ("right", "rightmost", "rightward", "rightwards", "righthand"),
+    "above": (
+        *("above", "over", "top", "topmost", "atop", "up", "upper", "upward"),
+        *("upwards", "uppermost", "higher", "highest"),
+    ),
+    "below": (
+        *("below", "under", "underneath", "beneath", "bottom", "bottommost", "down", "lower"),
+        *("downward", "downwards", "lowermost", "lowest"),
+    ),
+}
+"""Words that say the same direction: at the top of a picture and above a shape are one, as are bottom and below."""
+
+_MEANS = {word: direction for direction, words in DIRECTIONS.items() for word in words}
+_ARTICLES = frozenset({"a", "an", "the"})
+_SAME = {"colour": "color", "grey": "gray"}
+
+
+def normal_words(text: str) -> tuple[str, ...]:
+    """The words of an answer in one form: lower case, no articles or punctuation, and one word for each direction.
+
+    Example:
+        >>> normal_words("At the Bottom-left."), normal_words("a grey circle")
+        (('at', 'below', 'left'), ('gray', 'circle'))
+    """
+    found = re.findall(r"[^\W_]+", text.casefold())
+    return tuple(_MEANS.get(word, _SAME.get(word, word)) for word in found if word not in _ARTICLES)
+
+
+def says(text: str, answer: str, answers: Sequence[str] = ()) -> bool:
+    """Whether a text says an answer, and no other.
+
+    All words of the answer have to occur, as whole words and one behind the other; a direction counts by what it means.
+    It is wrong to name another direction beside, or another of the possible answers, unless that is a part of the right
+    one.
+
+    Args:
+        text: what was said.
+        answer: the right answer.
+        answers: what else could be right, such as the answers of all questions of its category.
+
+    Example:
+        >>> says("It is at the bottom.", "below"), says("Left or right.", "left"), says("Not red", "red", ["blue"])
+        (True, False, True)
+
+    Raises:
+        InputError: the answer holds no word.
+    """
+    said, wanted = normal_words(text), normal_words(answer)
+    if not wanted:
+        raise InputError(f"the gold answer {answer!r} holds no word, and every text says nothing: give another")
+    if not _holds(said, wanted) or (set(said) - set(wanted)) & _directions_against(wanted):
+        return False
+    others = {normal_words(other) for other in answers} - {wanted, ()}
+    return not any(_holds(said, other) for other in others if not _holds(wanted, other))
+
+
+def score_words(table: pd.DataFrame, by: str = "relation") -> pd.DataFrame:
+    """Judge every answer of a table by `says`.
+
+    Args:
+        table: a table with the columns `text` (what was said), `gold`, the category `by`, and perhaps `options`.
+        by: the column that holds the category: the gold answers and options of its rows are what could be right.
+
+    Returns:
+        The table with the column `correct_words`.
+
+    Example:
+        >>> score_words(pd.DataFrame({"text": ["On top"], "gold": ["above"], "relation": "x"})).correct_words.item()
+        True
+
+    Raises:
+        InputError: a column is missing, or a gold answer holds no word.
+    """
+    missing = [name for name in ("text", "gold", by) if name not in table.columns]
+    if missing:
+        raise InputError(f"the table has no column {missing}, only {list(table.columns)}: give text, gold and {by}")
+    possible = {name: _possible(rows) for name, rows in table.groupby(by, sort=False, dropna=False)}
+    verdicts = [
+        says(text_of(text), text_of(gold), possible[name])
+        for text, gold, name in zip(table["text"], table["gold"], table[by], strict=True)
+    ]
+    return table.assign(correct_words=np.array(verdicts, dtype=bool))
+
+
+def word_scores(table: pd.DataFrame, by: str = "relation", *, level: float = 0.95) -> pd.DataFrame:
+    """The share of answers that are right by `says`, in each category and in all, with what guessing would reach.
+
+    Args:
+        table: one row per sample, with the columns that `score_words` takes, and `id`.
+        by: the column that holds the category.
+        level: nominal coverage of Wilson's intervals.
+
+    Returns:
+        One row per category, and one for all: category, n, accuracy_words, low, high, and the columns of
+        `chance_levels`. In the last row, chance levels are means over samples of those of their categories.
+
+    Raises:
+        InputError: a column is missing, the table is empty, or an id occurs twice.
+    """
+    import pandas as pd
+
+    require(table, "text", "gold", by)
+    judged, chance = score_words(table, by), chance_levels(table, by)
+    right = [*(rows["correct_words"] for _, rows in judged.groupby(by)), judged["correct_words"]]
+    found = [wilson(int(one.sum()), len(one), level).cells("accuracy_words") for one in right]
+    whole = {"category": ALL, "n": len(table), "answers": table["gold"].nunique()}
+    means = {name: float(np.average(chance[name], weights=chance["n"])) for name in ("even", "blind", "majority")}
+    rows = pd.concat([chance, pd.DataFrame([{**whole, **means}])], ignore_index=True)
+    return pd.concat([rows[["category", "n"]], pd.DataFrame(found), rows.drop(columns=["category", "n"])], axis=1)
+
+
+def chance_levels(table: pd.DataFrame, by: str = "relation") -> pd.DataFrame:
+    """What needs no picture, by category.
+
+    Args:
+        table: a table with the columns `gold`, the category `by`, and perhaps `options`.
+        by: the column that holds the category.
+
+    Returns:
+        One row per category: category, n, answers (how many could be right: all options and gold answers), and the
+        share that is right by choosing among them evenly (`even`), as often as each is right (`blind`: the sum of
+        squared shares), and always the most frequent one (`majority`).
+
+    Example:
+        >>> table = pd.DataFrame({"gold": ["left", "left", "left", "right"], "relation": "position"})
+        >>> chance_levels(table)[["even", "blind", "majority"]].values.tolist()
+        [[0.5, 0.625, 0.75]]
+
+    Raises:
+        InputError: a column is missing, or the table is empty.
+    """
+    import pandas as pd
+
+    missing = [name for name in ("gold", by) if name not in table.columns]
+    if missing or not len(table):
+        raise InputError(f"a table of {len(table)} rows lacks the columns {missing}: give gold answers and {by}")
+    rows = []
+    for name, own in table.groupby(by):
+        shares = own["gold"].value_counts(normalize=True).to_numpy()
+        answers = len(_possible(own))
+        rows.append({"category": name, "n": len(own), "answers": answers, "even": 1 / answers})
+        rows[-1] |= {"blind": float((shares**2).sum()), "majority": float(shares.max())}
+    return pd.DataFrame(rows)
+
+
+def _possible(rows: pd.DataFrame) -> list[str]:
+    """The gold answers and options of some rows, each once."""
+    listed = [option for cell in rows["options"] for option in read_options(cell)] if "options" in rows else []
+    return list(dict.fromkeys([*map(text_of, rows["gold"]), *listed]))
+
+
+def _holds(words: tuple[str, ...], part: tuple[str, ...]) -> bool:
+    """Whether some words stand in others, one behind the other."""
+    return any(words[start : start + len(part)] == part for start in range(len(words) - len(part) + 1))
+
+
+def _directions_against(wanted: tuple[str, ...]) -> set[str]:
+    """The directions that an answer with a direction rules out: all that it does not say."""
+    return set(DIRECTIONS) - set(wanted) if set(DIRECTIONS) & set(wanted) else set()
