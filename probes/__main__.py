@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
 
 def add_probes(commands: Any) -> None:
     """Add the command `probes`, whose own commands these are: what `spatial-lens` takes."""
-    parser = commands.add_parser("probes", help="diagnostic tools: balance and others", description=WHAT)
+    parser = commands.add_parser("probes", help="diagnostic tools: balance, norms, rope, order", description=WHAT)
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))
 
 

@@ -128,8 +128,6 @@ def made():
         look(vlm, scenes[:1], boxes, prompt="paper")[0], explore(vlm, one.image, one.question).exploration,
         probes.cross_modality_balance(attention[0].pattern, attention[0].layout),
         *(moved := probes.rope_sensitivity(vlm, inputs)), probes.mean_rope_sensitivity(moved),
-    ]  # fmt: skip
-    several += [thing.runs[0] for thing in several if hasattr(thing, "runs")]
         ImageFeatures.capture(vlm, inputs), probes.psi(vlm, scenes, range(2), progress=False),
         probes.OrderMeasurement.of(vlm, [0]).ask(inputs)[0],
     ]  # fmt: skip

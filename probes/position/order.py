@@ -95,6 +95,7 @@ def psi(
     """
     from interp.model.provenance import run_record
     from interp.model.record import record as record_of
+    from interp.model.record import refuse_recorded
     from interp.store.folder import plain
     from interp.study.run import run_study, with_runs
 
@@ -102,7 +103,9 @@ def psi(
     work = OrderMeasurement.of(vlm, seeds, sides, within=within, prompt=prompt, max_new_tokens=max_new_tokens)
     work.check(samples, progress=progress)
     chances, groups = _chances(samples, chance), _groups(samples)
-    settings = record_of(vlm, study="order", **work.recorded(), **run, **(record or {}))
+    settings = record_of(vlm, study="order", **work.recorded(), **run)
+    refuse_recorded(record, settings)
+    settings |= record or {}
     table = run_study(samples, work, out, settings=settings, batch=batch, resume=resume, progress=progress)
     answers = _scored(table, samples)
     orders = [f"seed {one}" for one in work.seeds]

@@ -13,7 +13,7 @@ from interp.model.hooked_vlm import HookedVLM
 from interp.prompt.inputs import VLMInputs
 from interp.prompt.layout import TokenLayout
 
-GOLDEN = Path("/work/shared/golden")
+GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
 
 
 def golden(folder):

@@ -105,7 +105,9 @@ def half_kept_in_common(rng, original):
 
 
 @pytest.mark.parametrize(
-    ("permute", "truth"), [(kept_by_chance, 0.0), (half_kept, 0.5), (half_kept_in_common, 0.5)], ids=str
+    ("permute", "truth"),
+    [(kept_by_chance, 0.0), (half_kept, 0.5), (half_kept_in_common, 0.5)],
+    ids=lambda given: getattr(given, "__name__", str(given)),
 )
 def test_intervals_cover_the_truth_at_least_about_as_often_as_they_say(permute, truth):
     """Photos come in pairs that share how easy they are; three in four are rightly answered."""
