@@ -62,7 +62,8 @@ def psi(
     there alone loses nothing.
 
     All photos with one number of tokens are permuted alike under one seed, so that what one permutation happens to do
-    is shared by all of them: `spread` tells it, and intervals draw permutations as they draw groups.
+    is shared by all of them: `spread` tells it, and intervals draw permutations as they draw groups, which makes them
+    rather too wide than too narrow.
 
     Args:
         vlm: the model.

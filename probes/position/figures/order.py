@@ -49,7 +49,7 @@ def plot_accuracy_in_order(
             ax.plot([place - 0.35, place + 0.35], level, color=INK, linestyle="--", linewidth=1, label=label)
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter("{x:.0%}")
-    _by_relation(ax, names, "Accuracy with image tokens in order and permuted", "accuracy, with interval over groups")
+    _by_relation(ax, names, "Accuracy in order and permuted, intervals over groups", "accuracy")
     return ax
 
 
@@ -94,7 +94,7 @@ def plot_psi(measures: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for (measure, label), shift, colour in zip(INDICES.items(), (-0.12, 0.12), (INK, PALETTE[0]), strict=True):
         _dots(ax, measures, measure, names, shift, label, colour)
     ax.axhline(0, color=INK, linewidth=1, linestyle=":")
-    _by_relation(ax, names, "Position sensitivity index", "share of accuracy lost, with interval over groups")
+    _by_relation(ax, names, "Position sensitivity index, intervals over groups", "share of accuracy lost")
     return ax
 
 
@@ -126,8 +126,8 @@ def plot_compression(curve: pd.DataFrame, ax: Axes | None = None, *, chance: flo
     ax.set_xticks(ticks, [f"{tokens:g}" for tokens in ticks])
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter("{x:.0%}")
-    tidy(ax, title="Accuracy by number of image tokens", x="image tokens, pooled without training",
-         y="accuracy, with interval over groups")  # fmt: skip
+    tidy(ax, title="Accuracy by number of image tokens, bands over groups", x="image tokens, pooled without training",
+         y="accuracy")  # fmt: skip
     legend_below(ax, columns=2)
     return ax
 

@@ -75,22 +75,24 @@ def test_deepstack_is_refused_by_name():
         ImageFeatures.capture(vlm, inputs)
 
 
-def pooled_by_hand(tokens, grid, side):
-    """Each cell's mean, by loops over rows and columns of each view."""
-    found = []
+def cells_by_hand(grid, side):
+    """The tokens of each cell, by loops over rows and columns of each view."""
     for view in dict.fromkeys(grid.view.tolist()):
         own = [place for place in range(len(grid)) if grid.view[place] == view]
         rows, cols = (int(max(line[own])) + 1 for line in (grid.rows, grid.cols))
         for row in range(side):
             for col in range(side):
-                inside = [
-                    tokens[place]
+                yield [
+                    place
                     for place in own
                     if int(np.floor(row * rows / side)) <= grid.rows[place] < int(np.ceil((row + 1) * rows / side))
                     and int(np.floor(col * cols / side)) <= grid.cols[place] < int(np.ceil((col + 1) * cols / side))
                 ]
-                found.append(sum(inside) / len(inside))
-    return torch.stack(found)
+
+
+def pooled_by_hand(tokens, grid, side):
+    """Each cell's mean."""
+    return torch.stack([sum(tokens[place] for place in own) / len(own) for own in cells_by_hand(grid, side)])
 
 
 def words_of(layout):
@@ -125,10 +127,9 @@ def test_pooled_tokens_and_boxes_are_those_of_loops_and_prompts_are_as_much_shor
             token for kind, token in zip(new.kinds, new.tokens, strict=True) if kind not in ("pad", "image")
         ]
         assert int(pooled.inputs.attention_mask[place].sum()) == len(new) - new.kinds.count("pad")
-        if side == 1:  # one token that has seen all that the view has
-            boxes, view = inputs.grids[place].boxes, inputs.grids[place].view
-            whole = [[*boxes[view == own, :2].min(0), *boxes[view == own, 2:].max(0)] for own in dict.fromkeys(view)]
-            assert pooled.inputs.grids[place].boxes.tolist() == np.array(whole).tolist()
+        boxes, cells = inputs.grids[place].boxes, cells_by_hand(inputs.grids[place], side)
+        around = [[*boxes[own, :2].min(0), *boxes[own, 2:].max(0)] for own in cells]
+        assert pooled.inputs.grids[place].boxes.tolist() == np.array(around).tolist()
 
 
 def test_a_pooled_pass_is_the_language_model_on_the_shorter_prompt():
