@@ -19,9 +19,10 @@ FILES: dict[str, dict[str, str]] = {
         "residual_norms.png": "norm of the words, of the image, and their ratio, by depth",
     },
     "rope": {
-        "summary.json": "|delta g_V| and delta alpha_V over all and by layer, the largest residual, and `settings`",
+        "summary.json": "the size of delta g_V and delta alpha_V over all and by layer, the largest residual, and "
+        "`settings`",
         "rope.parquet": "a row per layer and head",
-        "rope.png": "|delta g_V| and delta alpha_V by layer, and by layer and head",
+        "rope.png": "the size of delta g_V and delta alpha_V by layer, and by layer and head",
     },
     "order": {
         "summary.json": "the answer, the share of permutations that it is the same under, and `settings`",
