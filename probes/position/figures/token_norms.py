@@ -11,7 +11,7 @@ from matplotlib.cbook import violin_stats
 from matplotlib.mlab import GaussianKDE
 
 from interp.errors import InputError
-from interp.plots.style import PALETTE, legend_below, new_axes, tidy
+from interp.plots.style import INK, PALETTE, TICK, legend_below, new_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,6 +56,7 @@ def plot_token_norms(
         if values.any():
             _draw_violin(ax, group, values)
     tidy(ax, title="Norms of image tokens and of words", x=NAMES[definition])
+    ax.tick_params(which="both", labelsize=TICK, labelcolor=INK)
     ax.yaxis.grid(False)
     ax.set_yticks([])
     ax.set_ylim(-1.1, 1.1)
