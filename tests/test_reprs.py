@@ -52,7 +52,7 @@ KEPT = {
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case",
     "data of a family or of the model": "Rotary Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
-    "Photos Canvas",
+    "Photos Canvas TurnedRow Rotary",
     "inside of statistics": "Answers CellSamples",
     "geometry": "Lattice MapsOnRegions",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest",
