@@ -48,9 +48,9 @@ from interp.stats.partial import partial_effect
 
 KEPT = {
     "what is asked": "Site Benchmark Source ReleasedPrompt Settings RunFacts Prompter OverlapMeasurement "
-    "OrderMeasurement TurnedRow Prompt Claim Preset Place",
+    "OrderMeasurement Prompt Claim Preset Place",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case",
-    "data of a family or of the model": "Rotary Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
+    "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Photos Canvas TurnedRow Rotary",
     "inside of statistics": "Answers CellSamples",
