@@ -77,14 +77,6 @@ class Photos:
                 f"made for prompts of {self.length}: make it for the inputs that you run, and leave the model's own "
                 "generate at use_cache=True, without prefill_chunk_size"
             )
-        copies = self.copies(tensor, hook)
+        copies = copies_of_each(hook.now, len(tensor), sum(self.counts), hook.name)
         for number, own in enumerate(tensor.split([count for count in self.counts for _ in range(copies)])):
             yield number // copies, own
-
-    def copies(self, tensor: Float[Tensor, "image_token d_model"], hook: Any) -> int:
-        """How many rows after each other are copies of one sample.
-
-        Raises:
-            HookError: the tokens are not so many of each photo.
-        """
-        return copies_of_each(hook.now, len(tensor), sum(self.counts), hook.name)

@@ -43,7 +43,7 @@ class PermuteImageTokens:
 
     Attributes:
         seed: the seed of the draw.
-        parts: of each image token, the number of the part inside which it moves; -1 where it stays.
+        parts: the number of the part inside which each image token moves; -1 where it stays.
         within: what the parts are, in words, one of `WITHIN`.
 
     Example:

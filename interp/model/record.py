@@ -21,13 +21,8 @@ def record(vlm: HookedModel, **settings: Any) -> dict[str, Any]:
     from importlib.metadata import version
 
     packages = ("spatial-lens", "torch", "transformers", "transformer-lens")
-    versions = {name: version(name) for name in packages}
-    return {**run_record(), **model_record(vlm), **settings, "versions": versions}
-
-
-def model_record(vlm: HookedModel) -> dict[str, Any]:
-    """The part of a record that tells of the model alone."""
     return {
+        **run_record(),
         "model": getattr(vlm.model, "name_or_path", "") or type(vlm.model).__name__,
         "revision": None,
         **vlm.origin,
@@ -40,6 +35,8 @@ def model_record(vlm: HookedModel) -> dict[str, Any]:
         "attention": sorted(set(vlm.implementations)),
         "self_check": vlm.self_checked,
         "decoding": "greedy",
+        **settings,
+        "versions": {name: version(name) for name in packages},
     }
 
 

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from matplotlib import colormaps
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -165,6 +165,33 @@ def legend_below(ax: Axes, *extra: Artist, columns: int = 2) -> Legend:
         frameon=False,
         labelcolor=INK,
     )
+
+
+def heads_map(
+    values: Float[np.ndarray, "layer head"], ax: Axes | None, *, title: str, label: str, **colours: Any
+) -> Axes:
+    """Draw a heat map with layers down and heads across, and the label at its colour bar.
+
+    Args:
+        values: the values, NaN left white.
+        ax: the axes to draw on; made if None, as large as the layers and heads need.
+        title: the title of the axes.
+        label: the label of the colour bar.
+        colours: the options of `imshow` that say the colours and their ends: `cmap`, `vmin`, `vmax`.
+    """
+    n_layers, n_heads = values.shape
+    ax = new_axes(ax, (min(2.6 + 0.22 * n_heads, 9), min(1.6 + 0.2 * n_layers, 8)))
+    drawn = ax.imshow(values, origin="upper", aspect="auto", interpolation="nearest", **colours)
+    ax.set_title(title, fontsize=TITLE, loc="left", color=INK)
+    ax.set_xlabel("head (0-based)", fontsize=LABEL, color=INK)
+    ax.set_ylabel("layer (0-based)", fontsize=LABEL, color=INK)
+    integer_ticks(ax.xaxis, n_heads)
+    integer_ticks(ax.yaxis, n_layers)
+    ax.tick_params(labelsize=TICK, colors=INK)
+    bar = ax.figure.colorbar(drawn, ax=ax)
+    bar.set_label(label, fontsize=TICK, color=INK)
+    bar.ax.tick_params(labelsize=TICK, colors=INK)
+    return ax
 
 
 def figure_of(ax: Axes) -> Figure:

@@ -13,7 +13,7 @@ from interp.errors import InputError
 from interp.numeric import mean_of_known
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval, bootstrap
+from interp.stats.intervals import DRAWS, Interval, bootstrap_of_several
 from probes.position.residual_norms import (
     ResidualNorms,
     check_convention,
@@ -169,7 +169,8 @@ def mean_residual_norms(
     normalized = _means(every, groups, lambda one, group: one.normalized[place_of(group, one.groups)])
     ratios = np.stack([ratio_of(one.of("image", convention), one.of("text", convention), convention) for one in every])
     after = np.array([one.after_final_norm["image_over_text"] for one in every])
-    whole = _interval(np.column_stack([ratios, after]), seed=seed, n=n, level=level)
+    both = np.column_stack([ratios, after])
+    whole = bootstrap_of_several(both, mean_of_known, seed=seed, n=n, level=level)
     by_depth, final = (
         Interval(whole.estimate[own], whole.low[own], whole.high[own], level, whole.draws) for own in (slice(-1), -1)
     )
@@ -194,11 +195,3 @@ def _means(
     """The mean of what is taken of each group over the samples that have it."""
     there = ([np.float64(take(one, group)) for one in results if group in one.groups] for group in groups)
     return np.stack([mean_of_known(np.stack(own)) for own in there], axis=-1).astype(np.float32)
-
-
-def _interval(table: Float[np.ndarray, "sample row"], *, seed: int, n: int, level: float) -> Interval:
-    """The mean over samples of what is known, with its interval; a single sample has none."""
-    if len(table) > 1:
-        return bootstrap(table, mean_of_known, seed=seed, n=n, level=level)
-    nothing = np.full(table.shape[1], np.nan)
-    return Interval(table[0], nothing, nothing, level)

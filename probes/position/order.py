@@ -68,7 +68,7 @@ def psi(
     Args:
         vlm: the model.
         samples: what to ask, each with an id of its own; `group` says what is drawn together.
-        seeds: of the permutations; five by default.
+        seeds: the seeds of the permutations; five by default.
         sides: pool the grid to so many rows and columns, too, for `OrderSensitivity.compression`; see
             `PoolImageTokens`.
         within: among which image tokens contents change places, see `permute_image_tokens`; `boxes` and `outside` are

@@ -16,6 +16,7 @@ from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from probes.position.rope_rows import LayerProbe, TurnedRow
 from probes.position.rotary import Rotary
+from probes.position.stream_norms import name_samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,8 +125,9 @@ def rope_sensitivity(
         axis: where positions have three streams (M-RoPE), the one that is moved: `time`, `height` or `width`; None
             moves all of them, as one more token of text would.
         restrict_to_past: only keys before the row count.
-        dtype: of the arithmetic after the model's own queries and keys: `float32`, or `float64` for small deltas.
-        sample_ids: names of the samples; `0`, `1`, ... by default.
+        dtype: the type of the arithmetic after the model's own queries and keys: `float32`, or `float64` for small
+            deltas.
+        sample_ids: a name for each sample; their places by default.
 
     Example:
         >>> (found,) = rope_sensitivity(vlm, vlm.prepare(photo, "Where is the mug?"))
@@ -140,7 +142,7 @@ def rope_sensitivity(
     delta = _number(delta)
     if dtype not in DTYPES:
         raise InputError(f"dtype={dtype!r} is not offered: use one of {', '.join(DTYPES)}")
-    names = _names(sample_ids, len(inputs))
+    names = name_samples(inputs, sample_ids)
     given = _with_end(vlm, inputs) if query_row == APPENDED_EOS else inputs
     row = _row(given, query_row)
     rotary = Rotary.of(vlm)
@@ -174,13 +176,6 @@ def _number(delta: Any) -> float:
     if isinstance(delta, bool) or not isinstance(delta, (int, float, np.number)) or not math.isfinite(delta):
         raise InputError(f"delta={delta!r} is no number of positions: give a real number, such as 1.0")
     return float(delta)
-
-
-def _names(given: Sequence[str] | None, samples: int) -> list[str]:
-    names = [str(place) for place in range(samples)] if given is None else list(given)
-    if len(names) != samples:
-        raise InputError(f"{len(names)} sample_ids for {samples} samples: give one each")
-    return names
 
 
 def _row(inputs: VLMInputs, query_row: Any) -> int:

@@ -92,7 +92,7 @@ def logits_and_change(
     nothing changes nothing, to the bit. The dtype is the query's, at least float32.
 
     Args:
-        query: of the row, after RoPE.
+        query: the query of the row, after RoPE.
         key: all keys, after RoPE; each head of them serves consecutive query heads.
         turn: keys are multiplied by it, see `probes.position.rotary.Rotary.turn`.
         scaling: the model's factor on dot products.

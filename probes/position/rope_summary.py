@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from interp.stats.intervals import Interval, bootstrap
+from interp.stats.intervals import Interval, bootstrap_of_several
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +103,7 @@ def mean_rope_sensitivity(found: Iterable[RopeSensitivity], *, seed: int = 0, le
 
     Args:
         found: results of one model, asked alike.
-        seed: of the draws.
+        seed: the seed of the draws.
         level: nominal coverage.
 
     Example:
@@ -131,8 +131,4 @@ def mean_rope_sensitivity(found: Iterable[RopeSensitivity], *, seed: int = 0, le
 
 
 def _curve(values: Float64[np.ndarray, "sample layer head"], seed: int, level: float) -> Interval:
-    by_layer = reduce(values, "sample layer head -> sample layer", "mean")
-    if len(by_layer) > 1:
-        return bootstrap(by_layer, seed=seed, level=level)
-    unknown = np.full(by_layer.shape[1], np.nan)
-    return Interval(by_layer[0], unknown, unknown, level)
+    return bootstrap_of_several(reduce(values, "sample layer head -> sample layer", "mean"), seed=seed, level=level)

@@ -49,7 +49,7 @@ class OrderSensitivity:
     Attributes:
         original: bool [sample], whether each answer is right.
         permuted: bool [sample seed], the same under each permutation.
-        seeds: of the permutations.
+        seeds: the seeds of the permutations.
         pooled: bool [sample side], the same with fewer image tokens.
         sides: rows and columns of tokens that were left of each view.
         image_tokens: int [side+1], mean number of image tokens of a sample: with each side, and at last untouched.
@@ -165,7 +165,7 @@ def measure_sensitivity(
         permuted: the same under each permutation.
         changed: whether a permutation changed the answer.
         chance: what a blind guess scores on each sample; NaN where its options are not listed.
-        relations: of each sample.
+        relations: the relation of each sample.
         groups: what is drawn together.
         seed: the seed of the draws.
         n: the number of draws.

@@ -75,7 +75,10 @@ def name_samples(inputs: VLMInputs, sample_ids: Sequence[str] | None) -> tuple[s
     """
     names = tuple(str(place) for place in range(len(inputs))) if sample_ids is None else tuple(sample_ids)
     if isinstance(sample_ids, str) or len(names) != len(inputs):
-        raise InputError(f"sample_ids are {sample_ids!r:.80} for {len(inputs)} samples: give a list with one for each")
+        given = (
+            f"{len(names)} sample_ids" if isinstance(sample_ids, (list, tuple)) else f"sample_ids {sample_ids!r:.80}"
+        )
+        raise InputError(f"{given} for {len(inputs)} samples: give a list with one for each")
     shapes = {(len(inputs.layouts), layout.length) for layout in inputs.layouts}
     if shapes != {tuple(inputs.input_ids.shape)}:
         raise InputError(

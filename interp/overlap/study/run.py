@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from interp.objects.sample import Sample
     from interp.overlap.study.result import OverlapStudy
 
-FOUND = ("study", "versions", "detector_settings", "boxes", "true_boxes", "regions", "sinks", "arrays", "remarks")
+FOUND = ("detector_settings", "boxes", "true_boxes", "regions", "sinks", "arrays", "remarks")
 """What the manifest has to say of a study beside its model and its request."""
 
 PILOT = 32
@@ -68,8 +68,8 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
     from interp.intervene.indices import check_indices
     from interp.model.hooked_vlm import HookedVLM
     from interp.model.provenance import run_record
-    from interp.model.record import model_record, refuse_recorded
     from interp.model.record import record as record_of
+    from interp.model.record import refuse_recorded
     from interp.overlap.study.result import as_study
     from interp.store.folder import plain
     from interp.store.guard import refuse_begun
@@ -79,7 +79,8 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
     run = run_record()
     if not isinstance(vlm, HookedVLM):
         raise InputError(f"the model is a {type(vlm).__name__}: load it with HookedVLM.from_pretrained first")
-    refuse_recorded(request.record, {*model_record(vlm), *request.recorded(), *FOUND})
+    recorded = record_of(vlm, study="overlap", **{**request.recorded(), **run})
+    refuse_recorded(request.record, {*recorded, *FOUND})
     request.check(samples)
     prompt, batch, out, resume = request.prompt, request.batch, request.out, request.resume
     normalisations, also, progress = tuple(request.normalisations), tuple(request.also), request.progress
@@ -124,7 +125,7 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
         "also": {maps: tower[maps] for maps in also},
         "remarks": _remarks(vlm, samples),
     }
-    settings = record_of(vlm, study="overlap", **{**request.recorded(), **found, **run}, **(request.record or {}))
+    settings = {**recorded, **found, **(request.record or {})}
     table = run_study(samples, work, out, settings=settings, batch=batch, resume=resume, progress=progress)
     return as_study(table, plain(settings if out is None else with_runs(settings, out)))
 

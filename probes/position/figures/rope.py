@@ -12,12 +12,10 @@ from interp.errors import InputError
 from interp.plots.style import (
     DIVERGING,
     INK,
-    LABEL,
     PALETTE,
     SEQUENTIAL,
-    TICK,
-    TITLE,
     draw_band,
+    heads_map,
     integer_ticks,
     legend_below,
     name_layers,
@@ -64,10 +62,10 @@ def plot_rope_curve(curve: Interval, ax: Axes | None = None, *, measure: str, n_
     """Draw a layer curve, with its interval as a band where there is one.
 
     Args:
-        curve: [layer] estimate and ends.
-        ax: where to draw; new axes by default.
-        measure: what the curve is of.
-        n_samples: over how many samples.
+        curve: the estimate and the ends of its interval, [layer].
+        ax: the axes to draw on; made if None.
+        measure: the measure that the curve is of.
+        n_samples: the number of samples it is over.
 
     Example:
         >>> plot_rope_curve(summary.curve("delta_alpha_v"), measure="delta_alpha_v", n_samples=200)
@@ -103,26 +101,7 @@ def plot_rope_heads(values: Float[np.ndarray, "layer head"], ax: Axes | None = N
         raise InputError(
             f"{measure!r} of shape {np.shape(values)} can not be drawn: give [layer head] of {', '.join(NAMES)}"
         )
-    n_layers, n_heads = values.shape
     most = float(np.abs(values).max()) or 1.0
     signed = measure in SIGNED
-    ax = new_axes(ax, (min(2.6 + 0.22 * n_heads, 9), min(1.6 + 0.2 * n_layers, 8)))
-    drawn = ax.imshow(
-        values,
-        cmap=DIVERGING if signed else SEQUENTIAL,
-        vmin=-most if signed else 0,
-        vmax=most,
-        origin="upper",
-        aspect="auto",
-        interpolation="nearest",
-    )
-    ax.set_title("RoPE sensitivity", fontsize=TITLE, loc="left", color=INK)
-    ax.set_xlabel("head (0-based)", fontsize=LABEL, color=INK)
-    ax.set_ylabel("layer (0-based)", fontsize=LABEL, color=INK)
-    integer_ticks(ax.xaxis, n_heads)
-    integer_ticks(ax.yaxis, n_layers)
-    ax.tick_params(labelsize=TICK, colors=INK)
-    bar = ax.figure.colorbar(drawn, ax=ax)
-    bar.set_label(NAMES[measure], fontsize=TICK, color=INK)
-    bar.ax.tick_params(labelsize=TICK, colors=INK)
-    return ax
+    colours = {"cmap": DIVERGING if signed else SEQUENTIAL, "vmin": -most if signed else 0, "vmax": most}
+    return heads_map(values, ax, title="RoPE sensitivity", label=NAMES[measure], **colours)

@@ -11,6 +11,7 @@ import torch
 from golden import golden, golden_llava
 from matplotlib.figure import Figure
 from ragged import loaded
+from untouched import check_untouched
 
 from interp.errors import InputError, ModelError
 from interp.hooks.towers import submodule, text_tower
@@ -302,22 +303,8 @@ def test_norms_that_are_not_finite_are_refused_by_the_name_of_their_sample_but_n
                 assert len(residual_norms(vlm, inputs)) == 3
 
 
-def fail(module, args):
-    raise RuntimeError("broken")
-
-
 def test_the_model_is_untouched_afterwards_also_after_an_error():
-    vlm = tiny.vlm()
-    inputs = tiny.inputs(vlm, 2)
-    with torch.no_grad():
-        before = vlm(inputs).logits
-        residual_norms(vlm, inputs)
-        broken = vlm.text_attentions[1].register_forward_pre_hook(fail)
-        with pytest.raises(RuntimeError, match="broken"):
-            residual_norms(vlm, inputs)
-        broken.remove()
-        assert torch.equal(vlm(inputs).logits, before)
-    assert not any(point.has_hooks() for point in vlm.hook_dict.values())
+    check_untouched(residual_norms)
 
 
 def test_what_can_not_be_averaged_is_refused():

@@ -11,6 +11,7 @@ from made_up import layout_of
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from ragged import loaded
+from untouched import check_untouched
 
 from interp.errors import InputError, ModelError
 from interp.prompt.inputs import VLMInputs
@@ -178,22 +179,8 @@ def test_norms_that_are_not_finite_are_refused_by_the_name_of_their_sample():
         token_norms(vlm, inputs, sample_ids=["a", "b"])
 
 
-def fail(module, args):
-    raise RuntimeError("broken")
-
-
 def test_the_model_is_untouched_afterwards_also_after_an_error():
-    vlm = tiny.vlm()
-    inputs = tiny.inputs(vlm, 2)
-    with torch.no_grad():
-        before = vlm(inputs).logits
-        token_norms(vlm, inputs)
-        broken = vlm.text_attentions[1].register_forward_pre_hook(fail)
-        with pytest.raises(RuntimeError, match="broken"):
-            token_norms(vlm, inputs)
-        broken.remove()
-        assert torch.equal(vlm(inputs).logits, before)
-    assert not any(point.has_hooks() for point in vlm.hook_dict.values())
+    check_untouched(token_norms)
 
 
 def test_the_violins_lie_on_a_log_axis_in_the_papers_colours_with_lines_at_the_quartiles():
