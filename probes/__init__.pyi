@@ -1,3 +1,11 @@
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance
 from probes.position.balance import mean_balance as mean_balance
+from probes.position.normalise import PAPER_FEATURES as PAPER_FEATURES
+from probes.position.normalise import ConstantNorm as ConstantNorm
+from probes.position.normalise import MultilayerProjector as MultilayerProjector
+from probes.position.normalise import NormalizedProjector as NormalizedProjector
+from probes.position.normalise import constant_norm as constant_norm
+from probes.position.normalise import load_normalized as load_normalized
+from probes.position.normalise import save_normalized as save_normalized
+from probes.position.normalise import with_normalized_projector as with_normalized_projector
