@@ -9,3 +9,8 @@ from probes.position.normalise import constant_norm as constant_norm
 from probes.position.normalise import load_normalized as load_normalized
 from probes.position.normalise import save_normalized as save_normalized
 from probes.position.normalise import with_normalized_projector as with_normalized_projector
+from probes.position.shares import AttentionEntropy as AttentionEntropy
+from probes.position.shares import Shares as Shares
+from probes.position.shares import attention_entropy as attention_entropy
+from probes.position.shares import mean_shares as mean_shares
+from probes.position.shares import modality_shares as modality_shares

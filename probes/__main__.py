@@ -7,6 +7,7 @@ from typing import Any
 
 from interp.cli import Parser, run
 from probes.commands.balance import add_balance
+from probes.commands.shares import add_shares
 
 WHAT = "Diagnostic tools on a model's attention and activations."
 
@@ -14,6 +15,7 @@ WHAT = "Diagnostic tools on a model's attention and activations."
 def add_commands(commands: Any) -> None:
     """Add the commands of the probes to those of a parser."""
     add_balance(commands)
+    add_shares(commands)
 
 
 def add_probes(commands: Any) -> None:

@@ -124,6 +124,7 @@ def made():
         draw_scene(1, n_objects=2),
         View(np.arange(3.0), np.arange(3.0)), Look(one.image, map_grid, np.zeros(64)), Section("a title"),
         Flips(0.0, base, base), Change(base, base, evaluation.summary, base, None),
+        probes.modality_shares(attention[0].pattern, attention[0].layout), probes.attention_entropy(attention[0]),
         look(vlm, scenes[:1], boxes, prompt="paper")[0], explore(vlm, one.image, one.question).exploration,
         probes.cross_modality_balance(attention[0].pattern, attention[0].layout),
     ]  # fmt: skip

@@ -37,6 +37,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "evaluate": ("adaptvis", "evaluate --dataset shapes-a --n 120 --select --policy scaling,adaptvis,add"),
     "demo": ("adaptvis", "demo --scenes 200"),
     "balance": ("probes", f'balance scene.png "{QUESTION}"'),
+    "shares": ("probes", f'shares scene.png "{QUESTION}"'),
 }
 """The commands that are run, and their packages; `--out` is added."""
 

@@ -1,0 +1,1 @@
+"""Figures of the position probes: they draw, and compute nothing."""
