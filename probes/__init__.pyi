@@ -3,6 +3,14 @@ from probes.position.balance import cross_modality_balance as cross_modality_bal
 from probes.position.balance import mean_balance as mean_balance
 from probes.position.mean_residual_norms import MeanResidualNorms as MeanResidualNorms
 from probes.position.mean_residual_norms import mean_residual_norms as mean_residual_norms
+from probes.position.normalise import PAPER_FEATURES as PAPER_FEATURES
+from probes.position.normalise import ConstantNorm as ConstantNorm
+from probes.position.normalise import MultilayerProjector as MultilayerProjector
+from probes.position.normalise import NormalizedProjector as NormalizedProjector
+from probes.position.normalise import constant_norm as constant_norm
+from probes.position.normalise import load_normalized as load_normalized
+from probes.position.normalise import save_normalized as save_normalized
+from probes.position.normalise import with_normalized_projector as with_normalized_projector
 from probes.position.order import psi as psi
 from probes.position.orders import OrderAnswers as OrderAnswers
 from probes.position.orders import OrderMeasurement as OrderMeasurement
@@ -14,6 +22,11 @@ from probes.position.rope_summary import RopeSummary as RopeSummary
 from probes.position.rope_summary import mean_rope_sensitivity as mean_rope_sensitivity
 from probes.position.sensitivity import OrderSensitivity as OrderSensitivity
 from probes.position.sensitivity import measure_sensitivity as measure_sensitivity
+from probes.position.shares import AttentionEntropy as AttentionEntropy
+from probes.position.shares import Shares as Shares
+from probes.position.shares import attention_entropy as attention_entropy
+from probes.position.shares import mean_shares as mean_shares
+from probes.position.shares import modality_shares as modality_shares
 from probes.position.token_norms import TokenNorms as TokenNorms
 from probes.position.token_norms import token_norm_quartiles as token_norm_quartiles
 from probes.position.token_norms import token_norms as token_norms

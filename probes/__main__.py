@@ -10,6 +10,7 @@ from probes.commands.balance import add_balance
 from probes.commands.norms import add_norms
 from probes.commands.order import add_order
 from probes.commands.rope import add_rope
+from probes.commands.shares import add_shares
 
 WHAT = "Diagnostic tools on a model's attention and activations."
 
@@ -20,6 +21,7 @@ def add_commands(commands: Any) -> None:
     add_norms(commands)
     add_rope(commands)
     add_order(commands)
+    add_shares(commands)
 
 
 def add_probes(commands: Any) -> None:

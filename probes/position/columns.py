@@ -29,6 +29,13 @@ FILES: dict[str, dict[str, str]] = {
         "order.parquet": "a row per order of the image tokens",
         "order.png": "the confidence in each order, with the answers",
     },
+    "shares": {
+        "summary.json": "the answer, the shares, the mean entropy by both alignments, and `settings`",
+        "shares.parquet": "a row per system prompt (kept or masked) and group",
+        "entropy.parquet": "a row per generated token and alignment",
+        "shares.png": "the shares, with the system prompt kept and masked",
+        "entropy.png": "the entropy over the image behind each generated token",
+    },
 }
 """By command, what each file holds."""
 
@@ -44,7 +51,8 @@ NAMES: dict[str, str] = {
     "token": "the token's text",
     "paper_norm": "L2 norm of the projector's output for an image token, of its raw row of the embeddings for others",
     "definition": "`received`: of what the first block receives; `paper`: the paper's norm of a token",
-    "group": "`bos`, `system`, `text` (question and template), `question` or `image`",
+    "group": "`bos`, `system`, `text` (question and template), `question` or `image`; shares have system, image and "
+    "text, and BOS, image markers and generated tokens are in none",
     "tokens": "how many tokens are in the group",
     "first_quartile": "a quarter of the group's norms are below",
     "median": "of the group's norms",
@@ -65,6 +73,12 @@ NAMES: dict[str, str] = {
     "image_tokens": "how many image tokens the prompt has",
     "text": "the answer",
     "confidence": "the largest probability of the answer's first token",
+    "system_prompt": "whether the system prompt is one of the groups that share (`kept`) or not (`masked`)",
+    "share": "part of what the groups get together, heads and layers averaged, mean over steps",
+    "share_authors": "the same as the authors compute it: a product of means for image and text with the prompt kept",
+    "alignment": "which pass a token has: the one that `produced` it, or the next, whose query it is (`consumed`)",
+    "step": "which generated token, 0-based",
+    "entropy": "of attention over the image, 0 (on one image token) to 1 (even)",
 }
 """What a column holds, wherever it stands."""
 

@@ -62,7 +62,7 @@ _DRESSINGS = 8
 
 
 @dataclass(frozen=True)
-class Plan:
+class _Plan:
     """What a scene has to answer, so that the answers of a whole set are balanced.
 
     Attributes:
@@ -137,7 +137,7 @@ def two_ds(
     return [sample for number in range(n_scenes) for sample in _samples(number, split, seed, side, words)][:n]
 
 
-def plan(number: int, *, split: str = "test", seed: int = 0, words: str = "shapes") -> Plan:
+def plan(number: int, *, split: str = "test", seed: int = 0, words: str = "shapes") -> _Plan:
     """What scene `number` of a set has to answer.
 
     Example:
@@ -150,7 +150,7 @@ def plan(number: int, *, split: str = "test", seed: int = 0, words: str = "shape
     n_objects = int(_rng("count", block // len(counts), key).permutation(counts)[block % len(counts)])
     color, shape, both = _answers(number, key)
     first, second, third = (SIDES[(place + k) % len(SIDES)] for k in range(3))
-    return Plan(
+    return _Plan(
         n_objects,
         (first, second, third),
         color,
@@ -226,7 +226,7 @@ def _samples(number: int, split: str, seed: int, side: int, words: str) -> Itera
         )
 
 
-def _scene(wanted: Plan, rng: np.random.Generator, words: str) -> tuple[tuple[SceneObject, ...], list[Question]]:
+def _scene(wanted: _Plan, rng: np.random.Generator, words: str) -> tuple[tuple[SceneObject, ...], list[Question]]:
     """Place shapes, on the default canvas, until all six questions have the answers that they should have."""
     while True:
         centres, radii = _places(rng, wanted.n_objects)
@@ -275,7 +275,7 @@ def outermost(centres: np.ndarray, side: str, margin: float = MARGIN) -> int | N
     return int(order[-1]) if outward[order[-1]] - outward[order[-2]] >= margin else None
 
 
-def _looks(rng: np.random.Generator, wanted: Plan, at: Sequence[int], words: str) -> list[tuple[str, str]] | None:
+def _looks(rng: np.random.Generator, wanted: _Plan, at: Sequence[int], words: str) -> list[tuple[str, str]] | None:
     """Choose colours and shapes, with the answers at their sides; None where they can not be, or two look alike."""
     colors, shapes = (
         [names[i] for i in rng.integers(len(names), size=wanted.n_objects)] for names in map(tuple, WORDS[words])
@@ -290,7 +290,7 @@ def _looks(rng: np.random.Generator, wanted: Plan, at: Sequence[int], words: str
 
 def _questions(
     rng: np.random.Generator,
-    wanted: Plan,
+    wanted: _Plan,
     objects: tuple[SceneObject, ...],
     at: Sequence[int | None],
     words: str,

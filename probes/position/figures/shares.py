@@ -1,0 +1,53 @@
+"""Bars of attention shares, and of the entropy behind each generated token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.plots.style import INK, LABEL, PALETTE, TICK, TITLE, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {"system": "#8a8a8a", "image": PALETTE[1], "text": PALETTE[2]}
+
+
+def plot_shares(
+    groups: Sequence[str], kept: Float[np.ndarray, " group"], masked: float, ax: Axes | None = None
+) -> Axes:
+    """Draw shares with the system prompt kept and masked, each as one bar from 0 to 1."""
+    ax = new_axes(ax, (5.2, 1.9))
+    bars = {"kept": dict(zip(groups, map(float, kept), strict=True)), "masked": {"image": masked, "text": 1 - masked}}
+    for place, parts in enumerate(bars.values()):
+        start = 0.0
+        for name, share in parts.items():
+            ax.barh(place, share, left=start, color=COLOURS[name], label=name if not place else None)
+            if share > 0.06:
+                ax.text(
+                    start + share / 2, place, f"{share:.0%}", ha="center", va="center", fontsize=TICK, color="white"
+                )
+            start += share
+    ax.set_yticks(range(len(bars)), [f"system prompt\n{name}" for name in bars])
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1)
+    ax.set_title("Attention shares", fontsize=TITLE, loc="left", color=INK)
+    ax.set_xlabel("share of attention on these groups (BOS, markers, generated left out)", fontsize=TICK, color=INK)
+    ax.tick_params(labelsize=TICK, colors=INK)
+    ax.legend(fontsize=TICK, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def plot_entropy(tokens: Sequence[str], values: Float[np.ndarray, " token"], ax: Axes | None = None) -> Axes:
+    """Draw the normalised entropy behind each token, from 0 to 1."""
+    ax = new_axes(ax, (min(2.4 + 0.4 * len(tokens), 9), 2.6))
+    ax.bar(range(len(tokens)), values, color=COLOURS["image"])
+    ax.set_xticks(range(len(tokens)), [token.strip() or repr(token) for token in tokens], rotation=60, ha="right")
+    ax.set_ylim(0, 1)
+    ax.set_title("Attention entropy over the image", fontsize=TITLE, loc="left", color=INK)
+    ax.set_ylabel("entropy / log2(image tokens)", fontsize=LABEL, color=INK)
+    ax.tick_params(labelsize=TICK, colors=INK)
+    return ax
