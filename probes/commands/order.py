@@ -53,7 +53,7 @@ def order_command(options: argparse.Namespace) -> int:
     from interp.model.record import record
     from interp.plots.style import figure_of
     from interp.store.folder import OutputFolder
-    from probes.position.orders import OrderMeasurement
+    from probes.position.order_answers import OrderMeasurement
 
     if options.seeds < 1:
         raise InputError(f"--seeds {options.seeds}: give at least 1 permutation")

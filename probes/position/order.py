@@ -10,8 +10,8 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.stats.intervals import DRAWS
-from probes.position.orders import ORIGINAL, OrderMeasurement
-from probes.position.sensitivity import (
+from probes.position.order_answers import ORIGINAL, OrderMeasurement
+from probes.position.order_sensitivity import (
     OrderSensitivity,
     count_tokens,
     measure_sensitivity,

@@ -20,7 +20,7 @@ from interp.planted.llava import build_planted, planted_scenes
 from probes.__main__ import main
 from probes.position.columns import FILES, NAMES
 from probes.position.order import psi
-from probes.position.orders import OrderMeasurement
+from probes.position.order_answers import OrderMeasurement
 
 QUIET = {"progress": False, "prompt": "paper"}
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from interp.errors import InputError
 from probes.position.figures.order import plot_accuracy_in_order, plot_answers, plot_compression, plot_psi
-from probes.position.sensitivity import MEASURES, UNNAMED, measure_sensitivity
+from probes.position.order_sensitivity import MEASURES, UNNAMED, measure_sensitivity
 
 RNG = np.random.default_rng(0)
 N = 60
