@@ -1,4 +1,4 @@
-"""Intervention: what all interventions are, the one that changes nothing, and one for each sample."""
+"""Intervention: what all interventions are, the one that changes nothing, several in order, and one for each sample."""
 
 from __future__ import annotations
 
@@ -42,6 +42,42 @@ class Untouched:
 
 
 @dataclass(frozen=True)
+class Chain:
+    """Several interventions at once, in order: at one hook point each edits what the one before has left.
+
+    At different hook points, the order is that in which the model reaches them.
+
+    Attributes:
+        parts: the interventions, first to last.
+
+    Example:
+        >>> str(Chain((ScaleImageNorms(scale=0.5), ScaleImageLogits(1.5))))
+        'Chain(ScaleImageNorms(scale=0.5), ScaleImageLogits(alpha=1.5, mode=mul, layers=all, heads=all, rows=last))'
+
+    Raises:
+        InputError: there is none, or what is given is no intervention.
+    """
+
+    parts: tuple[Intervention, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no list of interventions."""
+        if hasattr(self.parts, "hooks") or not (parts := tuple(self.parts)):
+            raise InputError(f"Chain({self.parts!s:.80}): give a list of interventions, at least one")
+        if strangers := [part for part in parts if not hasattr(part, "hooks")]:
+            raise InputError(f"Chain holds {strangers[0]!r:.80}, which is no intervention: give such, in order")
+        object.__setattr__(self, "parts", parts)
+
+    def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
+        """The hooks of all parts, first to last."""
+        return [hook for part in self.parts for hook in part.hooks(shape, layouts)]
+
+    def __str__(self) -> str:
+        """Name all parts, in order."""
+        return f"Chain({', '.join(map(str, self.parts))})"
+
+
+@dataclass(frozen=True)
 class PerSample:
     """A different intervention for each sample of a batch."""
 
@@ -51,15 +87,18 @@ class PerSample:
         """The hooks of all parts, each on its own sample."""
         if len(layouts) != len(self.parts):
             raise InputError(f"{len(self.parts)} interventions for {len(layouts)} samples: give one each")
-        named: dict[tuple[str, QueryRows], dict[int, list[RowHook]]] = defaultdict(lambda: defaultdict(list))
+        named: dict[tuple[int, str, QueryRows], dict[int, RowHook]] = defaultdict(dict)
         photos: dict[str, list[list[Edit]]] = defaultdict(lambda: [[] for _ in layouts])
         for sample, (part, layout) in enumerate(zip(self.parts, layouts, strict=True)):
+            before: dict[str, int] = defaultdict(int)  # so that no sample's hooks at one point change their order
             for name, hook in part.hooks(shape, [layout]):
                 if isinstance(hook, ImageHook):
                     photos[name][sample].extend(hook.edits[0])
                 else:
-                    named[name, hook.query_rows][sample].append(hook)
-        rows = [(name, RowHook(_OneEach(own, len(layouts)), rows)) for (name, rows), own in named.items()]
+                    named[before[name], name, hook.query_rows][sample] = hook
+                    before[name] += 1
+        in_order = sorted(named.items(), key=lambda item: item[0][0])
+        rows = [(name, RowHook(_OneEach(own, len(layouts)), rows)) for (_, name, rows), own in in_order]
         return [*rows, *((name, ImageHook(edits, layouts)) for name, edits in photos.items())]
 
     def __str__(self) -> str:
@@ -68,17 +107,32 @@ class PerSample:
 
 
 class _OneEach:
-    """Calls each sample's hooks on its own slice of the batch: one row, or all copies of the sample."""
+    """Calls each sample's hook on its own slice of the batch: one row, or all copies of the sample."""
 
-    def __init__(self, own: dict[int, list[RowHook]], samples: int) -> None:
+    def __init__(self, own: dict[int, RowHook], samples: int) -> None:
         self.own, self.samples = own, samples
 
     def __call__(
         self, tensor: Float[Tensor, "batch head row key"], *, hook: Any
     ) -> Float[Tensor, "batch head row key"]:
         parts = list(tensor.split(copies_of_each(hook.now, len(tensor), self.samples, hook.name)))
-        for sample, hooks in self.own.items():
-            for row_hook in hooks:
-                result = row_hook.function(parts[sample], hook=hook)
-                parts[sample] = parts[sample] if result is None else result
+        for sample, row_hook in self.own.items():
+            result = row_hook.function(parts[sample], hook=hook)
+            parts[sample] = parts[sample] if result is None else result
         return torch.cat(parts)
+
+
+def spread(intervention: Intervention, samples: int) -> list[Intervention]:
+    """The intervention of each sample of a batch.
+
+    Raises:
+        InputError: it is one for each of another number of samples.
+    """
+    if isinstance(intervention, Chain):
+        each = [spread(part, samples) for part in intervention.parts]
+        return [Chain(own) for own in zip(*each, strict=True)]
+    if not isinstance(intervention, PerSample):
+        return [intervention] * samples
+    if len(intervention.parts) != samples:
+        raise InputError(f"{len(intervention.parts)} interventions for {samples} samples: give one each")
+    return list(intervention.parts)

@@ -126,6 +126,18 @@ class ImageFeatures:
         with self.vlm.hooks([(IMAGE_POINT, _Give(self.values, self.inputs.layouts))]):
             yield
 
+    @contextmanager
+    def under(self, intervention: Intervention | None = None) -> Iterator[VLMInputs]:
+        """Give the features, and keep an intervention on, to what runs the batch that this hands out, without pixels.
+
+        Example:
+            >>> with features.under(ScaleImageNorms(scale=0.5)) as inputs:
+            ...     found = rope_sensitivity(vlm, inputs)
+        """
+        features, edit = self._under(intervention)
+        with features.given(), features.vlm.hooks(intervention=edit, inputs=features._blind):
+            yield features._blind
+
     @property
     def _blind(self) -> VLMInputs:
         """The batch without pixels: only under `given` does it mean the photos."""

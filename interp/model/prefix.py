@@ -25,7 +25,7 @@ from interp.hooks.attention import sharing
 from interp.hooks.cache import Keep
 from interp.hooks.rows import ROW_POINTS, RowHook
 from interp.hooks.shared_keys import shared_cache, whole_cache
-from interp.intervene.base import Hook, Intervention, PerSample
+from interp.intervene.base import Hook, Intervention, PerSample, spread
 from interp.model.generation import Generation, as_generation, end_tokens, greedy_settings
 from interp.reprs import fits_a_cell
 
@@ -223,7 +223,7 @@ class Prefix:
     def _hooks(self, interventions: list[Intervention], samples: list[int]) -> list[Hook]:
         """The hooks of every (intervention, sample) pair, as rows of one batch."""
         layouts = [self.inputs.layouts[sample] for sample in samples]
-        parts = [part for each in interventions for part in _spread(each, len(samples))]
+        parts = [part for each in interventions for part in spread(each, len(samples))]
         hooks = PerSample(tuple(parts)).hooks(self.vlm.cfg, layouts * len(interventions))
         for name, hook in hooks:
             if hook.query_rows not in ("last", *DECODED):
@@ -329,12 +329,3 @@ def _check_several(interventions: Sequence[Intervention]) -> None:
         raise InputError(f"{interventions} was given where a list is expected: write [{interventions}]")
     if not len(interventions):
         raise InputError("no intervention is given: use Untouched() for the baseline")
-
-
-def _spread(intervention: Intervention, samples: int) -> list[Intervention]:
-    """The intervention of each sample."""
-    if not isinstance(intervention, PerSample):
-        return [intervention] * samples
-    if len(intervention.parts) != samples:
-        raise InputError(f"{len(intervention.parts)} interventions for {samples} samples: give one each")
-    return list(intervention.parts)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from interp.intervene.base import Intervention
     from interp.model.hooked import HookedModel
     from interp.prompt.inputs import VLMInputs
 
@@ -97,6 +98,7 @@ def rope_sensitivity(
     restrict_to_past: bool = False,
     dtype: str = "float32",
     sample_ids: Sequence[str] | None = None,
+    intervention: Intervention | None = None,
 ) -> tuple[RopeSensitivity, ...]:
     """Move the keys of the image on by some positions, for one query row, and see how its attention changes.
 
@@ -128,6 +130,7 @@ def rope_sensitivity(
         dtype: the type of the arithmetic after the model's own queries and keys: `float32`, or `float64` for small
             deltas.
         sample_ids: a name for each sample; their places by default.
+        intervention: what is edited before anything is measured, such as the lengths of image tokens.
 
     Example:
         >>> (found,) = rope_sensitivity(vlm, vlm.prepare(photo, "Where is the mug?"))
@@ -150,7 +153,7 @@ def rope_sensitivity(
     settings: dict[str, Any] = {"delta": delta, "past_only": restrict_to_past, "dtype": DTYPES[dtype]}
     settings |= {"image": _image_keys(given).to(vlm.device), "row": row, "turn": _turns(rotary, delta, axis)}
     probes = [LayerProbe(layer, attention, **settings) for layer, attention in enumerate(vlm.text_attentions)]
-    with torch.no_grad():
+    with torch.no_grad(), vlm.hooks(intervention=intervention, inputs=given):
         vlm.run_with_hooks(given, fwd_hooks=[hook for probe in probes for hook in probe.hooks()])
     found = [probe.result() for probe in probes]
     asked = {"delta": delta, "axis": axis or "all", "query_row": query_row if isinstance(query_row, str) else row}

@@ -47,6 +47,26 @@ def test_the_tower_runs_once_for_a_photo_however_often_it_is_asked(name):
     assert len(calls) == 2 * one
 
 
+def test_whatever_runs_the_batch_that_is_handed_out_sees_the_photos_and_the_edit():
+    vlm, inputs = loaded("tiny-llava", 3)
+    edit = permute_image_tokens(inputs.grids, 1)
+    features = ImageFeatures.capture(vlm, inputs)
+    with torch.no_grad(), tower_runs(vlm) as calls:
+        with features.under() as blind:
+            plain = vlm(blind).logits
+        with features.under(edit) as blind:
+            permuted = vlm(blind).logits
+        with features.under(PoolImageTokens(2)) as shorter:
+            pooled = vlm(shorter).logits
+        assert not calls
+    assert torch.equal(plain, vlm(inputs).logits)
+    assert torch.equal(permuted, vlm.run_with_hooks(inputs, intervention=edit).logits)
+    assert torch.equal(pooled, features.pooled(2).forward().logits)
+    with pytest.raises(ZeroDivisionError), features.under(edit):
+        raise ZeroDivisionError
+    assert torch.equal(plain, vlm(inputs).logits)
+
+
 def test_beams_get_the_features_of_their_own_photo():
     vlm, inputs = loaded("tiny-llava", 3)
     settings = {"num_beams": 3, "max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}

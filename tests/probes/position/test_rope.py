@@ -12,6 +12,8 @@ from transformers import LlamaConfig, LlavaForConditionalGeneration, SmolLM3Conf
 from interp import HookedVLM, ScaleImageLogits
 from interp.errors import InputError, ModelError, RefusedError
 from interp.hooks.towers import submodule, text_tower
+from interp.intervene.image_hooks import IMAGE_POINT
+from interp.intervene.image_tokens import ScaleImageNorms
 from interp.proof.samples import four_prompts
 from interp.zoo.tiny import TINY
 from probes.position.rope import MEASURES, rope_sensitivity
@@ -195,6 +197,23 @@ def test_any_row_from_the_image_on_can_be_asked_for():
             assert all(np.abs(getattr(one, name) - wanted[name][sample]).max() < 1e-5 for name in MEASURES)
             seen = (inputs.layouts[sample].image_positions <= row).sum()
             assert one.image_keys.tolist() == [seen] * vlm.cfg.n_layers and seen < 16
+
+
+@pytest.mark.parametrize("row", ["last", "appended_eos"])
+@pytest.mark.parametrize("name", ["tiny-llava", "tiny-qwen2_vl"])
+def test_under_an_intervention_it_is_the_edited_model_that_is_measured(name, row):
+    vlm, inputs = loaded(name)
+    plain = rope_sensitivity(vlm, inputs, query_row=row)
+    under = rope_sensitivity(vlm, inputs, query_row=row, intervention=ScaleImageNorms(scale=0.25))
+    with vlm.hooks([(IMAGE_POINT, lambda tensor, hook: tensor * 0.25)]):
+        by_hand = rope_sensitivity(vlm, inputs, query_row=row)
+    for before, one, wanted in zip(plain, under, by_hand, strict=True):
+        assert all(np.array_equal(getattr(one, measure), getattr(wanted, measure)) for measure in MEASURES)
+        assert not np.allclose(one.alpha_v[1:], before.alpha_v[1:], atol=1e-4)
+    again = rope_sensitivity(vlm, inputs, query_row=row, intervention=ScaleImageNorms(scale=1))
+    assert all(np.array_equal(one.delta_g_v, two.delta_g_v) for one, two in zip(plain, again, strict=True))
+    with pytest.raises(ModelError, match="edit logits"):
+        rope_sensitivity(vlm, inputs, intervention=ScaleImageLogits(2.0))
 
 
 def test_restricted_to_the_past_a_row_does_not_see_itself():
