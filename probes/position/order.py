@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from interp.objects.sample import Sample
 
 
+FEWEST_SEEDS = 5
+"""Permutations that an index is of at least: how far apart they are is a part of how sure it is."""
+
+
 def psi(
     vlm: HookedVLM,
     samples: Sequence[Sample],
@@ -54,12 +58,13 @@ def psi(
     permutations are several and seeded, and the index has an interval. Its upper end in practice is
     (Acc - chance) / Acc: `psi_corrected`, which is not the paper's, divides by Acc - chance.
 
-    Two models to read it by. *A bag of tokens*, whose language model is told nothing by order, answers a permuted photo
-    as the photo: PSI is 0, with every seed. *Position alone*: the answer is the slot that some content stands in, and
-    nothing in the content says where it was. Permuted, it is right as often as a blind choice of slots, so that
-    `psi_corrected` is 1 where the answers are balanced. PSI near 0 does not say that a model knows no places: what the
-    vision tower wrote into each token about its own place moves along with it, and a model that reads places from
-    there alone loses nothing.
+    Two models to read it by; `OrderSensitivity.references` has them by relation. *Order can not be used*: a bag of
+    tokens, whose language model is told nothing by order, answers a permuted photo as the photo: PSI is 0, with every
+    seed. *Position alone*: the answer is the slot that some content stands in, and nothing in the content says where
+    it was. Permuted, it is right as often as a blind guess where the answers are balanced, so that PSI is
+    (Acc - chance) / Acc, and `psi_corrected` 1; where chance is not known, it is left out by name. PSI near 0 does not
+    say that a model knows no places: what the vision tower wrote into each token about its own place moves along with
+    it, and a model that reads places from there alone loses nothing.
 
     All photos with one number of tokens are permuted alike under one seed, so that what one permutation happens to do
     is shared by all of them: `spread` tells it, and intervals draw permutations as they draw groups, which makes them
@@ -68,7 +73,7 @@ def psi(
     Args:
         vlm: the model.
         samples: what to ask, each with an id of its own; `group` says what is drawn together.
-        seeds: the seeds of the permutations; five by default.
+        seeds: the seeds of the permutations, five or more.
         sides: pool the grid to so many rows and columns, too, for `OrderSensitivity.compression`; see
             `PoolImageTokens`.
         within: among which image tokens contents change places, see `permute_image_tokens`; `boxes` and `outside` are
@@ -102,6 +107,7 @@ def psi(
 
     run = run_record()
     work = OrderMeasurement.of(vlm, seeds, sides, within=within, prompt=prompt, max_new_tokens=max_new_tokens)
+    refuse_few(work.seeds)
     work.check(samples, progress=progress)
     chances, groups = _chances(samples, chance), _groups(samples)
     settings = record_of(vlm, study="order", **work.recorded(), **run)
@@ -132,6 +138,19 @@ def psi(
         chance={name: value for name, value in told.items() if np.isfinite(value)},
         settings={**plain(kept), "seed": seed, "draws": draws, "level": level},
     )
+
+
+def refuse_few(seeds: tuple[int, ...]) -> None:
+    """Refuse fewer permutations than an index is of at least.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    if len(seeds) < FEWEST_SEEDS:
+        raise InputError(
+            f"seeds={seeds}: {len(seeds)} permutations can not say how much the index owes to the draw: give at least "
+            f"{FEWEST_SEEDS}, such as range({FEWEST_SEEDS})"
+        )
 
 
 def _scored(table: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:

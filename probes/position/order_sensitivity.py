@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-MEASURES = ("accuracy", "permuted", "spread", "drop", "changed", "psi", "psi_corrected")
+MEASURES = ("accuracy", "permuted", "spread", "drop", "changed", "psi", "psi_corrected", "psi_position_alone")
 """What is measured of each relation; see `OrderSensitivity`."""
+
+NO_ORDER, POSITION_ALONE = "order can not be used", "position alone"
+"""Two models to read the index by; see `OrderSensitivity.references`."""
+
+ONE_GROUP = "its samples lie in one group, so that nothing says how sure it is"
 
 UNNAMED = "(no relation)"
 """The relation of samples that name none."""
@@ -43,6 +48,7 @@ class OrderSensitivity:
         changed         share of answers whose text a permutation changes, mean over seeds
         psi             (Acc - Acc_perm) / Acc, the paper's position sensitivity index
         psi_corrected   (Acc - Acc_perm) / (Acc - chance), which is not the paper's: 1 where all that was known is lost
+        psi_position_alone  (Acc - chance) / Acc: what `psi` would be if the answers came from position alone
 
     What can not be told is left out of the table and named, with the reason, in `left_out`.
 
@@ -88,6 +94,19 @@ class OrderSensitivity:
         """The measures: one row per relation and measure, with `low` and `high` as float32 columns."""
         return self.measures.copy()
 
+    def references(self) -> pd.DataFrame:
+        """What the indices would be of two other models that are right as often, by relation.
+
+        *Order can not be used*: image tokens are a bag, and no permutation changes an answer; both indices are 0.
+        *Position alone*: answers come from where contents stand and from nothing else, so that a permutation leaves a
+        blind guess; `psi` is (Acc - chance) / Acc, with the interval of that, and `psi_corrected` 1. Where an index of
+        the model itself, or chance, is not known, its references are left out; `left_out` says why.
+
+        Returns:
+            The columns `relation`, `reference`, `measure`, `value`, `low` and `high`.
+        """
+        return references_of(self.measures)
+
     def by_seed(self) -> pd.DataFrame:
         """One row per relation and permutation: `relation`, `seed`, `accuracy`, `samples`."""
         import pandas as pd
@@ -126,10 +145,10 @@ class OrderSensitivity:
         return plot_accuracy_in_order(self.measures, ax, chance=self.chance)
 
     def plot_psi(self, ax: Axes | None = None) -> Axes:
-        """Draw the index and its chance-corrected kin with intervals, by relation."""
+        """Draw the index and its chance-corrected kin with intervals, by relation, beside the references."""
         from probes.position.figures.order import plot_psi
 
-        return plot_psi(self.measures, ax)
+        return plot_psi(self.measures, ax, references=self.references())
 
     def plot_compression(self, ax: Axes | None = None) -> Axes:
         """Draw accuracy against the number of image tokens.
@@ -194,6 +213,25 @@ def measure_sensitivity(
     return shown.astype(numbers), pd.DataFrame(out, columns=["relation", "measure", "why"])
 
 
+def references_of(measures: pd.DataFrame) -> pd.DataFrame:
+    """The references of `OrderSensitivity.references`, from a table of its measures."""
+    import pandas as pd
+
+    numbers = ["value", "low", "high"]
+    parts = []
+    for measure, own in measures.groupby("measure", sort=False):
+        if measure in ("psi", "psi_corrected"):
+            parts.append(own.assign(reference=NO_ORDER, **dict.fromkeys(numbers, np.float32(0))))
+        if measure == "psi_corrected":
+            parts.append(own.assign(reference=POSITION_ALONE, **dict.fromkeys(numbers, np.float32(1))))
+        if measure == "psi_position_alone":
+            parts.append(own.assign(reference=POSITION_ALONE, measure="psi"))
+    columns = ["relation", "reference", "measure", *numbers]
+    shown = pd.concat([measures.iloc[:0].assign(reference=""), *parts])[columns]
+    order = {name: place for place, name in enumerate(measures["relation"].unique())}
+    return shown.sort_values("relation", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
 def split_by_relation(
     relations: Shaped[np.ndarray, " sample"],
 ) -> Iterator[tuple[str, Bool[np.ndarray, " sample"]]]:
@@ -209,18 +247,35 @@ def _measured(
     columns: list[np.ndarray], groups: Shaped[np.ndarray, " sample"], seed: int, n: int, level: float
 ) -> dict[str, tuple[float, float, float] | str]:
     """Each measure of one relation with its interval, or why it can not be told."""
-    original, permuted, changed, chance = (part.astype(float) for part in columns)
     if len(set(groups)) < 2:
-        return dict.fromkeys(MEASURES, "its samples lie in one group, so that nothing says how sure it is")
-    ones = np.ones(len(original))
-    parts = [original, permuted, changed, chance, ones]
-    draws = drawn_sums(parts, groups, seed=seed, n=n)
+        return dict.fromkeys(MEASURES, ONE_GROUP)
+    original, permuted, changed, chance = columns
+    drawn = drawn_measures(original, permuted, changed, chance, groups, seed=seed, n=n)
+    ends = {name: quantiles(values, level) for name, (_, values) in drawn.items()}
+    found = {name: (drawn[name][0], float(low), float(high)) for name, (low, high) in ends.items()}
+    return found | not_told(found["accuracy"], float(chance.mean()), permuted.shape[1])
+
+
+def drawn_measures(
+    original: Shaped[np.ndarray, " sample"],
+    permuted: Shaped[np.ndarray, "sample seed"],
+    changed: Shaped[np.ndarray, "sample seed"],
+    chance: Float[np.ndarray, " sample"],
+    groups: Shaped[np.ndarray, " sample"],
+    *,
+    seed: int,
+    n: int,
+) -> dict[str, tuple[float, Float[np.ndarray, " draw"]]]:
+    """Each of `MEASURES` and what it is in each draw, of groups and of permutations; see `measure_sensitivity`.
+
+    Seed, groups and the number of permutations alone say what is drawn, so that draws of two models are paired. NaN
+    where a measure divides by nothing.
+    """
+    parts = [part.astype(float) for part in (original, permuted, changed, chance)] + [np.ones(len(original))]
     once = np.ones((1, permuted.shape[1]), dtype=int)
     here = _values([part.sum(axis=0)[None] for part in parts], once)
-    drawn = _values(draws, _drawn_seeds(permuted.shape[1], seed, n))
-    ends = {name: quantiles(values, level) for name, values in drawn.items()}
-    found = {name: (float(here[name][0]), float(low), float(high)) for name, (low, high) in ends.items()}
-    return found | _not_told(found["accuracy"], float(chance.mean()), permuted.shape[1])
+    drawn = _values(drawn_sums(parts, groups, seed=seed, n=n), _drawn_seeds(permuted.shape[1], seed, n))
+    return {name: (float(here[name][0]), drawn[name]) for name in MEASURES}
 
 
 def _drawn_seeds(seeds: int, seed: int, n: int) -> Int[np.ndarray, "draw seed"]:
@@ -237,7 +292,7 @@ def _values(
     """
     original, permuted, changed, chance, count = sums
     several = seeds.shape[1]
-    accuracy = ratio(original, count)
+    accuracy, guessed = ratio(original, count), ratio(chance, count)
     lost, altered = (ratio((part * seeds).sum(axis=1), several * count) for part in (permuted, changed))
     apart = several * permuted - permuted.sum(axis=1, keepdims=True)
     spread = np.sqrt(ratio((apart**2).sum(axis=1), several - 1)) / (several * count)
@@ -248,20 +303,23 @@ def _values(
         "drop": accuracy - lost,
         "changed": altered,
         "psi": ratio(accuracy - lost, accuracy),
-        "psi_corrected": ratio(accuracy - lost, accuracy - ratio(chance, count)),
+        "psi_corrected": ratio(accuracy - lost, accuracy - guessed),
+        "psi_position_alone": ratio(accuracy - guessed, accuracy),
     }
 
 
-def _not_told(right: tuple[float, float, float], chance: float, seeds: int) -> dict[str, str]:
-    """Why some measures can not be told."""
+def not_told(right: tuple[float, float, float], chance: float, seeds: int) -> dict[str, str]:
+    """Why some measures can not be told, of an accuracy with its interval."""
     accuracy, low, _ = right
     why: dict[str, str] = {}
     if seeds < 2:
         why["spread"] = "there is one permutation, and a spread needs two"
     if accuracy == 0:
-        why["psi"] = "no answer is right with the tokens in order, so there is nothing to lose"
+        nothing = "no answer is right with the tokens in order, so there is nothing to lose"
+        why |= dict.fromkeys(("psi", "psi_position_alone"), nothing)
     if not np.isfinite(chance):
-        why["psi_corrected"] = "chance is not known, as some samples list no options"
+        unknown = "chance is not known, as some samples list no options"
+        why |= dict.fromkeys(("psi_corrected", "psi_position_alone"), unknown)
     elif low <= chance:
         why["psi_corrected"] = (
             f"accuracy in order, {accuracy:.3f} from {low:.3f} on, is not above chance ({chance:.3f}), so that the "

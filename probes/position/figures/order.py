@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 INDICES = {"psi": "PSI (paper)", "psi_corrected": "against chance: drop / (accuracy - chance)"}
 """What the two indices are called."""
 
+SHIFTS = (-0.12, 0.12)
+"""Where two things of one relation stand beside its place."""
+
 
 def plot_accuracy_in_order(
     measures: pd.DataFrame, ax: Axes | None = None, *, chance: Mapping[str, float] | None = None
@@ -38,8 +41,8 @@ def plot_accuracy_in_order(
     names = _relations(measures, ("accuracy", "permuted"))
     ax = new_axes(ax, (max(3.6, 1.4 + 0.9 * len(names)), 3.8))
     for shift, measure, label, colour in (
-        (-0.12, "accuracy", "in order", INK),
-        (0.12, "permuted", "permuted, mean over seeds", PALETTE[1]),
+        (SHIFTS[0], "accuracy", "in order", INK),
+        (SHIFTS[1], "permuted", "permuted, mean over seeds", PALETTE[1]),
     ):
         _dots(ax, measures, measure, names, shift, label, colour)
     for place, name in enumerate(names):
@@ -79,23 +82,38 @@ def plot_answers(
     return ax
 
 
-def plot_psi(measures: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def plot_psi(measures: pd.DataFrame, ax: Axes | None = None, *, references: pd.DataFrame | None = None) -> Axes:
     """Draw the position sensitivity index, and the chance-corrected one where it is told, with intervals, by relation.
 
     Args:
         measures: the columns relation, measure, value, low, high.
         ax: where to draw; made if None.
+        references: what the indices would be of other models, drawn as dashes at the places of the indices, with bands
+            for intervals: the columns relation, reference, measure, value, low, high.
 
     Raises:
         InputError: there is neither index.
     """
     names = _relations(measures, tuple(INDICES))
     ax = new_axes(ax, (max(3.6, 1.4 + 0.9 * len(names)), 3.8))
-    for (measure, label), shift, colour in zip(INDICES.items(), (-0.12, 0.12), (INK, PALETTE[0]), strict=True):
+    for (measure, label), shift, colour in zip(INDICES.items(), SHIFTS, (INK, PALETTE[0]), strict=True):
         _dots(ax, measures, measure, names, shift, label, colour)
     ax.axhline(0, color=INK, linewidth=1, linestyle=":")
+    if references is not None:
+        for (name, own), colour in zip(references.groupby("reference"), PALETTE[1:], strict=False):
+            _dashes(ax, own, names, name, colour)
     _by_relation(ax, names, "Position sensitivity index, intervals over groups", "share of accuracy lost")
     return ax
+
+
+def _dashes(ax: Axes, own: pd.DataFrame, names: list[str], label: str, colour: str) -> None:
+    """One reference: a dash where each index would be, and a band for its interval."""
+    shifts = dict(zip(INDICES, SHIFTS, strict=True))
+    for number, row in enumerate(own.itertuples()):
+        middle = names.index(row.relation) + shifts[row.measure]
+        ends = [middle - 0.1, middle + 0.1]
+        ax.plot(ends, [row.value] * 2, color=colour, linewidth=1.6, label="_" if number else label)
+        ax.fill_between(ends, row.low, row.high, color=colour, alpha=0.15, linewidth=0)
 
 
 def plot_compression(curve: pd.DataFrame, ax: Axes | None = None, *, chance: float | None = None) -> Axes:

@@ -9,8 +9,16 @@ from golden import golden
 from matplotlib.figure import Figure
 
 from interp.errors import InputError
+from interp.plots.style import PALETTE
 from probes.position.figures.order import plot_accuracy_in_order, plot_answers, plot_compression, plot_psi
-from probes.position.order_sensitivity import MEASURES, UNNAMED, measure_sensitivity
+from probes.position.order_sensitivity import (
+    MEASURES,
+    NO_ORDER,
+    POSITION_ALONE,
+    UNNAMED,
+    measure_sensitivity,
+    references_of,
+)
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -55,6 +63,7 @@ def test_measures_of_each_relation_are_those_of_a_loop():
             "changed": sum(CHANGED[place].sum() for place in own) / len(own) / 5,
             "psi": (accuracy - lost) / accuracy,
             "psi_corrected": (accuracy - lost) / (accuracy - 0.25),
+            "psi_position_alone": (accuracy - 0.25) / accuracy,
         }
         assert list(wanted) == list(MEASURES)
         for measure, value in wanted.items():
@@ -120,19 +129,39 @@ def test_intervals_cover_the_truth_at_least_about_as_often_as_they_say(permute, 
     assert covered / runs >= 0.9
 
 
+NOTHING = dict.fromkeys(("psi", "psi_position_alone"), "no answer is right")
+
+
+def test_references_are_what_bags_and_positions_alone_would_lose_by_relation():
+    table, _ = measured(ORIGINAL, PERMUTED, groups=GROUPS, relations=RELATIONS, chance=0.25)
+    known = references_of(table)
+    assert known["relation"].drop_duplicates().tolist() == ["all", "left", "right", UNNAMED] and len(known) == 16
+    for row in known.itertuples():
+        own = cell(table, "psi_position_alone", row.relation)
+        alone = own if row.measure == "psi" else dict.fromkeys(("value", "low", "high"), 1)
+        wanted = {NO_ORDER: dict.fromkeys(("value", "low", "high"), 0), POSITION_ALONE: alone}[row.reference]
+        assert (row.value, row.low, row.high) == tuple(wanted[name] for name in ("value", "low", "high"))
+        assert row.low <= row.value <= row.high
+    unknown, _ = measured(ORIGINAL, PERMUTED, chance=np.nan)
+    (left,) = references_of(unknown).to_dict("records")
+    assert (left["reference"], left["measure"], left["value"]) == (NO_ORDER, "psi", 0)
+
+
 def test_what_can_not_be_told_is_named_with_the_reason():
     right, none = np.arange(20) < 10, np.zeros(20)
     for original, permuted, chance, told in (
-        (none, none, 0.25, {"psi": "no answer is right", "psi_corrected": "is not above chance"}),
+        (none, none, 0.25, {**NOTHING, "psi_corrected": "is not above chance"}),
         (right, none, 0.5, {"psi_corrected": "is not above chance (0.500)"}),
         (right, none, 0.4, {"psi_corrected": "is not above chance (0.400)"}),  # above, but not surely
-        (right, none, np.nan, {"psi_corrected": "list no options"}),
+        (right, none, np.nan, dict.fromkeys(("psi_corrected", "psi_position_alone"), "list no options")),
     ):
         table, out = measured(original, np.stack([permuted] * 2, 1), chance=chance)
         assert dict(zip(out["measure"], out["why"], strict=True)).keys() == told.keys()
         for measure, why in told.items():
             assert why in out.set_index("measure").loc[measure, "why"]
         assert set(table["measure"]) == set(MEASURES) - set(told) and not table.isna().any().any()
+    _, out = measured(right, right[:, None])
+    assert "spread needs two" in out.set_index("measure").loc["spread", "why"]
     surely, _ = measured(right, np.stack([none] * 2, 1), chance=0.1)
     assert cell(surely, "psi_corrected")["value"] == pytest.approx(1.25)
 
@@ -157,6 +186,12 @@ def test_figures_draw_what_the_table_says():
     assert shown == [[cell(table, one, name)["value"] for name in names] for one in ("accuracy", "permuted")]
     shown = [box.lines[0].get_ydata().tolist() for box in plot_psi(table, Figure().subplots()).containers]
     assert shown == [[cell(table, one, name)["value"] for name in names] for one in ("psi", "psi_corrected")]
+    known = references_of(table)
+    ax = plot_psi(table, Figure().subplots(), references=known)
+    for name, colour in ((NO_ORDER, PALETTE[1]), (POSITION_ALONE, PALETTE[2])):
+        marks = [line.get_ydata()[0] for line in ax.get_lines() if line.get_color() == colour]
+        assert marks == known.loc[known["reference"] == name, "value"].tolist()
+    assert {NO_ORDER, POSITION_ALONE} < {text.get_text() for text in ax.get_legend().get_texts()}
     bars = plot_answers(["original", "seed 0", "side 2"], ["left", "", "right"], np.array([0.9, 0.5, 0.7], np.float32))
     assert [patch.get_width() for patch in bars.patches] == pytest.approx([0.9, 0.5, 0.7])
     assert [text.get_text() for text in bars.texts] == ["left", "(nothing)", "right"]
