@@ -40,6 +40,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "norms": ("probes", f'norms scene.png "{QUESTION}"'),
     "rope": ("probes", f'rope scene.png "{QUESTION}"'),
     "order": ("probes", f'order scene.png "{QUESTION}" --sides 4 2 1'),
+    "order-study": ("probes", "order --dataset shapes --n 60 --seeds 5 --sides 4 2"),
     "shares": ("probes", f'shares scene.png "{QUESTION}"'),
 }
 """The commands that are run, and their packages; `--out` is added."""

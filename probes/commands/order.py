@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from interp.cli import add_model_options, load
+from probes.commands.asking import add_asked, asked_data, asked_photo, is_study
 
 ORDER = """Order: what a question is answered when the contents of the image tokens change places, and when there are
 fewer of them.
 
 The vision tower runs once; the language model runs again with its image tokens permuted, once for each seed, and
-pooled to so many rows and columns.
+pooled to so many rows and columns. Over a data set, the position sensitivity index (PSI) is what share of its right
+answers a model loses, with intervals, by relation.
 
-example:
+examples:
   python -m probes order photo.jpg "Where is the mug in the photo?" --seeds 5 --sides 4 2 1
+  python -m probes order --dataset 2ds-style --n 300 --sides 4 2 1 --out out/order-2ds
 """
 
 
@@ -26,40 +28,59 @@ def add_order(commands: Any) -> None:
         description=ORDER,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("photo", help="any image file")
-    parser.add_argument("question", help="what to ask")
-    parser.add_argument("--seeds", type=int, default=5, help="how many permutations, seeds 0 and up (default: 5)")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=5,
+        help="how many permutations, seeds 0 and up; of a data set 5 at least (default: 5)",
+    )
     parser.add_argument(
         "--sides", type=int, nargs="*", default=[], help="rows and columns of image tokens to pool to, such as 4 2 1"
     )
     parser.add_argument(
         "--within",
-        choices=("all", "rows", "columns"),
+        choices=("all", "rows", "columns", "boxes", "outside"),
         default="all",
-        help="whether contents keep their row or column (default: %(default)s)",
+        help="which contents change places: all, those of one row or one column among each other, or those inside or "
+        "outside the boxes of a data set's objects (default: %(default)s)",
     )
     parser.add_argument(
         "--max-new-tokens", type=int, default=10, help="length of the answer at most (default: %(default)s)"
     )
-    parser.add_argument("--out", default="out/order", help="folder for the results (default: %(default)s)")
-    add_model_options(parser)
+    add_asked(parser, out="out/order")
     parser.set_defaults(command=order_command)
 
 
 def order_command(options: argparse.Namespace) -> int:
     """Run `order`."""
     from interp.errors import InputError
-    from interp.image.photos import load_image
-    from interp.model.record import record
-    from interp.plots.style import figure_of
-    from interp.store.folder import OutputFolder
-    from probes.position.order_answers import OrderMeasurement
 
     if options.seeds < 1:
         raise InputError(f"--seeds {options.seeds}: give at least 1 permutation")
-    image = load_image(options.photo)
-    folder = OutputFolder(options.out)
-    vlm = load(options)
+    return _of_dataset(options) if is_study(options) else _of_photo(options)
+
+
+def _of_dataset(options: argparse.Namespace) -> int:
+    from probes.position.order import psi
+    from probes.position.report.order import order_findings
+    from probes.position.report.write import write_findings
+
+    data = asked_data(options)
+    asked = {"seeds": range(options.seeds), "sides": options.sides, "within": options.within}
+    found = psi(data.vlm, data.samples, **asked, max_new_tokens=options.max_new_tokens, **data.how)
+    write_findings(data.folder, order_findings(found))
+    return 0
+
+
+def _of_photo(options: argparse.Namespace) -> int:
+    from interp.errors import InputError
+    from interp.model.record import record
+    from interp.plots.style import figure_of
+    from probes.position.order_answers import OrderMeasurement
+
+    if options.within in ("boxes", "outside"):
+        raise InputError(f"--within {options.within}: one photo has no boxes; ask a data set, or use interp's Python")
+    folder, vlm, inputs = asked_photo(options)
     work = OrderMeasurement.of(
         vlm,
         range(options.seeds),
@@ -68,7 +89,6 @@ def order_command(options: argparse.Namespace) -> int:
         prompt=options.prompt,
         max_new_tokens=options.max_new_tokens,
     )
-    inputs = vlm.prepare(image, options.question, prompt=options.prompt)
     work.check_inputs(inputs)
     (found,) = work.ask(inputs)
     written = [

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+STUDY = {
+    "report.html": "what was found, in one page that needs no other file",
+    "manifest.json": "what the study was begun with; a resumed run must agree with it",
+    "shards/.lock": "empty; whoever writes to the study holds it",
+    "shards/*.parquet": "what was measured, as it was measured",
+}
+"""What every study of a data set has."""
+
 FILES: dict[str, dict[str, str]] = {
     "balance": {
         "summary.json": "the answer, the balance by layer, and `settings`",
@@ -24,6 +32,18 @@ FILES: dict[str, dict[str, str]] = {
         "rope.parquet": "a row per layer and head",
         "rope.png": "the size of delta g_V and delta alpha_V by layer, and by layer and head",
     },
+    "order-study": {
+        "summary.json": "the measures over all, what is left out, the main sentence, and `settings`",
+        "order.parquet": "a row per relation and measure",
+        "answers.parquet": "a row per sample and order",
+        "by_seed.parquet": "a row per relation and permutation",
+        "left_out.parquet": "a row per relation and measure that can not be told",
+        "compression.parquet": "a row per relation and number of image tokens, with `--sides`",
+        "order.png": "accuracy in order and permuted, by relation",
+        "psi.png": "PSI and the index against chance, by relation",
+        "compression.png": "accuracy by number of image tokens",
+    }
+    | STUDY,
     "order": {
         "summary.json": "the answer, the share of permutations that it is the same under, and `settings`",
         "order.parquet": "a row per order of the image tokens",
@@ -79,6 +99,24 @@ NAMES: dict[str, str] = {
     "alignment": "which pass a token has: the one that `produced` it, or the next, whose query it is (`consumed`)",
     "step": "which generated token, 0-based",
     "entropy": "of attention over the image, 0 (on one image token) to 1 (even)",
+    "id": "which sample",
+    "gold": "the answer that is right",
+    "options": "the answers that the question offers",
+    "relation": "the relation that is asked about, `all` for all samples",
+    "predicted": "the option that was read from the answer",
+    "correct": "whether it is the right one, by the strict rule",
+    "correct_paper": "the same by the rule of AdaptVis' evaluation: the right answer occurs in the text",
+    "parsed": "whether an option could be read",
+    "changed": "whether the text is another than with the tokens in order",
+    "seed": "of the permutation",
+    "accuracy": "share of right answers, by the strict rule",
+    "measure": "what is measured; see `probes.OrderSensitivity`",
+    "value": "of the measure",
+    "low": "lower end of its interval",
+    "high": "upper end of its interval",
+    "samples": "how many samples it is of",
+    "groups": "how many groups these lie in, which the intervals draw",
+    "why": "why it can not be told",
 }
 """What a column holds, wherever it stands."""
 

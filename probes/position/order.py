@@ -18,6 +18,7 @@ from probes.position.order_sensitivity import (
     right_in,
     split_by_relation,
 )
+from probes.position.study import groups_of, measure_samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,21 +100,12 @@ def psi(
             groups, or a folder that can not be used; all before the first pass.
         RefusedError: a model with DeepStack, or one whose prompts can not be shortened, where `sides` asks for it.
     """
-    from interp.model.provenance import run_record
-    from interp.model.record import record as record_of
-    from interp.model.record import refuse_recorded
-    from interp.store.folder import plain
-    from interp.study.run import run_study, with_runs
-
-    run = run_record()
     work = OrderMeasurement.of(vlm, seeds, sides, within=within, prompt=prompt, max_new_tokens=max_new_tokens)
     refuse_few(work.seeds)
-    work.check(samples, progress=progress)
-    chances, groups = _chances(samples, chance), _groups(samples)
-    settings = record_of(vlm, study="order", **work.recorded(), **run)
-    refuse_recorded(record, settings)
-    settings |= record or {}
-    table = run_study(samples, work, out, settings=settings, batch=batch, resume=resume, progress=progress)
+    chances, groups = _chances(samples, chance), groups_of(samples)
+    table, settings = measure_samples(
+        samples, work, "order", out=out, resume=resume, batch=batch, progress=progress, record=record
+    )
     answers = _scored(table, samples)
     orders = [f"seed {one}" for one in work.seeds]
     pools = [f"side {one}" for one in work.sides]
@@ -124,7 +116,6 @@ def psi(
         seed=seed, n=draws, level=level,
     )  # fmt: skip
     told = {name: float(chances[own].mean()) for name, own in split_by_relation(relations)}
-    kept = settings if out is None else with_runs(settings, out)
     return OrderSensitivity(
         original=original,
         permuted=permuted,
@@ -136,7 +127,7 @@ def psi(
         left_out=left_out,
         answers=answers,
         chance={name: value for name, value in told.items() if np.isfinite(value)},
-        settings={**plain(kept), "seed": seed, "draws": draws, "level": level},
+        settings={**settings, "seed": seed, "draws": draws, "level": level},
     )
 
 
@@ -180,19 +171,3 @@ def _chances(samples: Sequence[Sample], chance: float | None) -> np.ndarray:
     if isinstance(chance, bool) or not isinstance(chance, (int, float)) or not 0 <= chance < 1:
         raise InputError(f"chance={chance!r}: give a share of right answers, from 0 to below 1")
     return np.full(len(samples), float(chance))
-
-
-def _groups(samples: Sequence[Sample]) -> np.ndarray:
-    """What is drawn together.
-
-    Raises:
-        InputError: there are fewer than two groups.
-    """
-    import pandas as pd
-
-    from interp.stats.clusters import group_names
-
-    groups = group_names(pd.DataFrame({"group": [sample.group for sample in samples]}))
-    if len(set(groups)) < 2:
-        raise InputError(f"{len(samples)} samples lie in {len(set(groups))} group: give at least two groups")
-    return groups

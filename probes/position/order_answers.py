@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
+from probes.position.study import check_asked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,12 +147,8 @@ class OrderMeasurement:
         from interp.image.photos import check_image
         from interp.intervene.image_pooling import PoolImageTokens
         from interp.study.prompter import prepare_samples
-        from interp.study.sample_checks import check_prompts, check_samples
 
-        if not len(samples):
-            raise InputError("there are no samples to ask: give at least two groups of them")
-        check_samples(samples, progress=progress)
-        check_prompts(self.vlm, samples, self.prompt, progress=progress)
+        check_asked(self.vlm, samples, self.prompt, progress=progress)
         known: set[tuple[int, int]] = set()
         for sample in samples:
             size = check_image(sample.image)

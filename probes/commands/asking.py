@@ -1,0 +1,109 @@
+"""What the commands of the probes are asked about: one photo, or a data set."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from interp.cli import add_model_options, load, note_random_weights
+from interp.errors import InputError
+
+if TYPE_CHECKING:
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
+    from interp.prompt.inputs import VLMInputs
+    from interp.store.folder import OutputFolder
+
+DATA = """a benchmark (python -m interp datasets lists them; shapes and 2ds-style are drawn and need no files), or a
+folder of your own photos"""
+
+OF_DATA = ("folder", "images", "n", "resume")
+"""Options that mean something for a data set alone."""
+
+
+def add_asked(parser: argparse.ArgumentParser, *, out: str) -> None:
+    """Add photo and question, or a data set in their place; the folder for results, and the model's options."""
+    parser.add_argument("photo", nargs="?", help="any image file")
+    parser.add_argument("question", nargs="?", help="what to ask")
+    add_data(parser.add_argument_group("a data set in place of one photo"))
+    parser.add_argument("--out", default=out, help="folder for the results (default: %(default)s)")
+    add_model_options(parser)
+
+
+def add_data(group: Any, *, required: bool = False) -> None:
+    """Add the options that name a data set, and say how a study of it is run."""
+    group.add_argument("--dataset", required=required, help=DATA)
+    group.add_argument("--folder", help="where the files of a benchmark lie")
+    group.add_argument("--images", help="another folder to look for a benchmark's photos in")
+    group.add_argument("--n", type=int, help="only the first so many samples")
+    group.add_argument("--batch", type=int, default=16, help="samples that share one pass (default: %(default)s)")
+    group.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    group.add_argument("--resume", action="store_true", help="go on with what lies in --out")
+
+
+def is_study(options: argparse.Namespace) -> bool:
+    """Whether a data set is asked, and not one photo.
+
+    Raises:
+        InputError: both or neither are named, a photo without a question, or options of the other kind.
+    """
+    if options.dataset is not None:
+        if options.photo is not None:
+            raise InputError(f"both {options.photo!r} and --dataset {options.dataset} are named: ask one of them")
+        return True
+    if options.photo is None or options.question is None:
+        missing = "no photo and no --dataset is named" if options.photo is None else "no question is asked"
+        raise InputError(f'{missing}: give PHOTO "question", or --dataset NAME')
+    given = [f"--{name}" for name in OF_DATA if getattr(options, name)]
+    if given:
+        raise InputError(f"{', '.join(given)} is about a data set, and one photo is asked: name --dataset, or leave it")
+    return False
+
+
+def asked_photo(options: argparse.Namespace) -> tuple[OutputFolder, HookedVLM, VLMInputs]:
+    """The folder, the model, and the photo with its question, ready for it; the model is loaded last."""
+    from interp.image.photos import load_image
+    from interp.store.folder import OutputFolder
+
+    image = load_image(options.photo)
+    folder = OutputFolder(options.out)
+    vlm = load(options)
+    return folder, vlm, vlm.prepare(image, options.question, prompt=options.prompt)
+
+
+@dataclass(frozen=True, eq=False)
+class AskedData:
+    """A data set that a command asks, and how."""
+
+    folder: OutputFolder
+    vlm: HookedVLM
+    samples: list[Sample]
+    how: dict[str, Any]
+    """Keywords of every function that measures a data set: folder, batch, resume, and what to record."""
+
+
+def asked_data(options: argparse.Namespace) -> AskedData:
+    """The folder, the model and the samples; the model is loaded last.
+
+    Raises:
+        InputError: a folder that holds something else, or a data set that can not be read.
+    """
+    from interp.datasets.reading import read_samples
+    from interp.store.folder import OutputFolder
+    from interp.store.guard import refuse_begun, refuse_foreign
+
+    folder = OutputFolder(options.out)
+    refuse_begun(folder.path, resume=options.resume)
+    refuse_foreign(folder.path)
+    samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
+    note_random_weights(options.model)
+    how = {
+        "out": folder.path,
+        "batch": options.batch,
+        "resume": options.resume,
+        "seed": options.seed,
+        "prompt": options.prompt,
+        "record": {"dataset": options.dataset},
+    }
+    return AskedData(folder, load(options), samples, how)

@@ -1,0 +1,1 @@
+"""Reports of the position probes over a data set: tables, figures, and one page."""

@@ -1,0 +1,142 @@
+"""What a study of order says: in sentences, tables and figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interp.plots.style import figure_of
+from interp.report.numbers import decimal, percent, points, share
+from probes.position.report.write import Drawn, Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.position.order_sensitivity import OrderSensitivity
+
+CAUTIONS = (
+    "PSI is not corrected for chance: where a blind guess is right half of the time, it can not go beyond half of what "
+    "a model gets right, or less. The index against chance is not the paper's.",
+    "A PSI near 0 does not say that the model knows no places. What the vision tower wrote into each token about its "
+    "own place moves along with it.",
+    "One permutation serves all photos of one size, so the intervals also draw permutations, and are rather too wide.",
+)
+OF_POOLING = (
+    "Pooling changes how many tokens there are, how finely the photo is seen, and what each token holds, all at once. "
+    "Nothing was trained for it."
+)
+
+
+def order_findings(found: OrderSensitivity) -> Findings:
+    """What a study of order says."""
+    tables = {"order": found.measures, "answers": found.answers, "by_seed": found.by_seed(), "left_out": found.left_out}
+    figures = {
+        "order": Drawn(
+            "Accuracy in order and permuted",
+            figure_of(found.plot()),
+            "Share of right answers by relation, with the image tokens in order and, as a mean over seeds, permuted.",
+        ),
+    }
+    if _tells(found.measures, "psi"):
+        figures["psi"] = Drawn(
+            "Position sensitivity index",
+            figure_of(found.plot_psi()),
+            "Dashes: 0 if order could not be used, and what a model that is right as often by position alone would "
+            "lose. What can not be told is left out; left_out.csv says why.",
+        )
+    if found.sides:
+        tables["compression"] = found.compression()
+        figures["compression"] = Drawn(
+            "Fewer image tokens",
+            figure_of(found.plot_compression()),
+            "Share of right answers by how many image tokens were left, pooled without training.",
+        )
+    return Findings(
+        title="Is the order of image tokens used?",
+        sentences=(order_sentence(found), *_more(found)),
+        cautions=(*CAUTIONS, *((OF_POOLING,) if found.sides else ())),
+        tables=tables,
+        shown={"By relation": _shown(found.measures)},
+        figures=figures,
+        summary={
+            "n": len(found.original),
+            "measures": found.measures.query("relation == 'all'").set_index("measure")["value"].to_dict(),
+            "left_out": found.left_out.to_dict("records"),
+            "sentence": order_sentence(found),
+        },
+        settings=dict(found.settings),
+    )
+
+
+def order_sentence(found: OrderSensitivity) -> str:
+    """What permuting does, in one sentence with intervals."""
+    right, permuted = (_line(found.measures, name) for name in ("accuracy", "permuted"))
+    told = "there is no PSI, as no answer is right in order"
+    if _tells(found.measures, "psi"):
+        psi = _line(found.measures, "psi")
+        told = f"PSI is {decimal(psi.value, psi.low, psi.high)}"
+    return (
+        f"With its image tokens permuted ({len(found.seeds)} seeds) the model is right in "
+        f"{share(permuted.value, permuted.low, permuted.high)} of {len(found.original)} questions, in order in "
+        f"{share(right.value, right.low, right.high)}: {told}."
+    )
+
+
+def _more(found: OrderSensitivity) -> list[str]:
+    drop, changed = (_line(found.measures, name) for name in ("drop", "changed"))
+    told = [
+        f"Permuting changes the answer to {share(changed.value, changed.low, changed.high)} of the questions, and "
+        f"accuracy by {points(-drop.value, -drop.high, -drop.low)} points."
+    ]
+    own = found.measures.query("measure == 'psi' and relation != 'all'").sort_values("value")
+    if len(own):
+        least, most = own.iloc[0], own.iloc[-1]
+        told.append(
+            f"PSI is largest for {most.relation}, {decimal(most.value, most.low, most.high)}, and smallest for "
+            f"{least.relation}, {decimal(least.value, least.low, least.high)}."
+        )
+    if _tells(found.measures, "psi_corrected"):
+        corrected = _line(found.measures, "psi_corrected")
+        told.append(
+            f"Of what it knows over chance, it loses {share(corrected.value, corrected.low, corrected.high)} "
+            "(the index against chance)."
+        )
+    return told
+
+
+def _tells(measures: pd.DataFrame, measure: str) -> bool:
+    """Whether a measure of all samples is there."""
+    return bool(len(measures.query("relation == 'all' and measure == @measure")))
+
+
+def _line(measures: pd.DataFrame, measure: str) -> pd.Series:
+    """The row of a measure of all samples."""
+    return measures.query("relation == 'all' and measure == @measure").iloc[0]
+
+
+def _shown(measures: pd.DataFrame) -> pd.DataFrame:
+    """One row per relation, a column per measure."""
+    import pandas as pd
+
+    forms = {
+        "accuracy": percent, "permuted": percent, "changed": percent, "psi": decimal, "psi_position_alone": decimal,
+        "psi_corrected": decimal,
+    }  # fmt: skip
+    titles = {
+        "accuracy": "right in order, %",
+        "permuted": "right permuted, %",
+        "changed": "answers changed, %",
+        "psi": "PSI",
+        "psi_position_alone": "PSI of position alone",
+        "psi_corrected": "against chance",
+    }
+    rows = []
+    for name, own in measures.groupby("relation", sort=False):
+        by = own.set_index("measure")
+        cells = {
+            titles[measure]: form(*(float(by.loc[measure, end]) for end in ("value", "low", "high")))
+            if measure in by.index
+            else "–"
+            for measure, form in forms.items()
+        }
+        rows.append({"relation": name, "n": int(own["samples"].iloc[0]), **cells})
+    return pd.DataFrame(rows)

@@ -1,0 +1,98 @@
+"""How a study of the position probes is written: tables first, then the summary, figures and one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interp.report.page import Section, write_report
+from interp.report.tables import write_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from interp.store.folder import OutputFolder
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A figure of a page, with its title and caption."""
+
+    title: str
+    figure: Figure
+    caption: str
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What one tool found over a data set, ready to be written.
+
+    Attributes:
+        title: of its page.
+        sentences: what was found, each with its interval; the first one stands for all of it.
+        cautions: what these numbers do not show.
+        tables: by file name without ending, for people who load them.
+        shown: by title, the tables of the page, their numbers already text.
+        figures: by file name without ending.
+        summary: the numbers of the sentences, as plain data.
+        settings: the record of what made it.
+    """
+
+    title: str
+    sentences: tuple[str, ...]
+    cautions: tuple[str, ...]
+    tables: Mapping[str, pd.DataFrame]
+    shown: Mapping[str, pd.DataFrame]
+    figures: Mapping[str, Drawn]
+    summary: Mapping[str, Any]
+    settings: dict[str, Any] = field(repr=False)
+
+    def sections(self) -> list[Section]:
+        """The parts of the page: what was found, figures, tables, and what it does not show."""
+        return [
+            Section("What was found", self.sentences[1:]),
+            *(Section(one.title, figure=one.figure, caption=one.caption) for one in self.figures.values()),
+            *(Section(title, table=table) for title, table in self.shown.items()),
+            Section("What this does not show", self.cautions),
+        ]
+
+
+def write_findings(folder: OutputFolder, found: Findings) -> list[Path]:
+    """Write the tables as Parquet and CSV, `summary.json`, figures as PNG and `report.html`, and print the sentences.
+
+    Raises:
+        InputError: a file can not be written.
+    """
+    paths = write_tables(folder, found)
+    paths.append(folder.write_json("summary.json", {**found.summary, "settings": found.settings}))
+    print("\n".join(found.sentences))
+    figures = {name: one.figure for name, one in found.figures.items()}
+    paths += write_report(folder, found.title, found.sentences[0], found.sections(), figures, found.settings)
+    print(f"written to {folder.path}: report.html and {len(paths) - 1} more")
+    return paths
+
+
+def write_tables(folder: OutputFolder, found: Findings) -> list[Path]:
+    """Write the tables alone."""
+    return [
+        path
+        for name, table in found.tables.items()
+        for path in (folder.write_table(f"{name}.parquet", table), write_csv(folder, name, table))
+    ]
+
+
+def as_text(table: pd.DataFrame, columns: Sequence[str], **formats: Any) -> pd.DataFrame:
+    """Some columns of a table as they are read on a page.
+
+    Args:
+        table: numbers.
+        columns: which columns.
+        formats: by column, what turns a value into text.
+    """
+    own = table[list(columns)].astype(object)
+    for name, told in formats.items():
+        own[name] = [told(value) for value in table[name]]
+    return own

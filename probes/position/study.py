@@ -1,0 +1,106 @@
+"""A study of the position probes: a measurement over a data set, recorded, kept, and gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from jaxtyping import Shaped
+
+from interp.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
+
+
+class Measurement(Protocol):
+    """What is measured of each batch of samples, and what of that a record has to say."""
+
+    @property
+    def vlm(self) -> HookedVLM:
+        """The model."""
+
+    def recorded(self) -> dict[str, Any]:
+        """What the numbers depend on besides the model and the samples."""
+
+    def check(self, samples: Sequence[Sample], *, progress: bool = True) -> None:
+        """Refuse samples that can not be measured, before the first pass."""
+
+    def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
+        """The rows of each sample, as `interp.study.run.run_study` takes them."""
+
+
+def measure_samples(
+    samples: Sequence[Sample],
+    work: Measurement,
+    study: str,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    batch: int = 16,
+    progress: bool = True,
+    record: Mapping[str, Any] | None = None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Measure every sample once, see `run_study`; the table, and the record of what made it.
+
+    Args:
+        samples: what to measure, each with an id of its own.
+        work: what is measured.
+        study: the name of the study, for its record.
+        out: a folder that keeps what was measured, so that it can be resumed; None keeps nothing.
+        resume: go on with what the folder holds.
+        batch: samples that are measured together.
+        progress: show a progress bar.
+        record: more to record beside the settings, such as the data set.
+
+    Raises:
+        InputError: samples that can not be measured, or a folder that can not be used; all before the first pass.
+    """
+    from interp.model.provenance import run_record
+    from interp.model.record import record as record_of
+    from interp.model.record import refuse_recorded
+    from interp.store.folder import plain
+    from interp.study.run import run_study, with_runs
+
+    run = run_record()
+    work.check(samples, progress=progress)
+    settings = record_of(work.vlm, study=study, **work.recorded(), **run)
+    refuse_recorded(record, settings)
+    settings |= record or {}
+    table = run_study(samples, work, out, settings=settings, batch=batch, resume=resume, progress=progress, label=study)
+    return table, plain(settings if out is None else with_runs(settings, out))
+
+
+def check_asked(vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, progress: bool = True) -> None:
+    """Refuse samples that can not be asked, before the first pass.
+
+    Raises:
+        InputError: a photo can not be read, or a question can not be put to the model.
+    """
+    from interp.study.sample_checks import check_prompts, check_samples
+
+    check_samples(samples, progress=progress)
+    check_prompts(vlm, samples, prompt, progress=progress)
+
+
+def groups_of(samples: Sequence[Sample]) -> Shaped[np.ndarray, " sample"]:
+    """What is drawn together: the samples' groups; one that names none is a group of its own.
+
+    Raises:
+        InputError: there are no samples, or fewer than two groups.
+    """
+    import pandas as pd
+
+    from interp.stats.clusters import group_names
+
+    if not len(samples):
+        raise InputError("there are no samples to ask: give at least two groups of them")
+    groups = group_names(pd.DataFrame({"group": [sample.group for sample in samples]}))
+    if len(set(groups)) < 2:
+        raise InputError(f"{len(samples)} samples lie in {len(set(groups))} group: give at least two groups")
+    return groups
