@@ -1,6 +1,12 @@
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance
 from probes.position.balance import mean_balance as mean_balance
+from probes.position.dose import dose_response as dose_response
+from probes.position.dose_answers import Dose as Dose
+from probes.position.dose_answers import DoseAnswers as DoseAnswers
+from probes.position.dose_answers import DoseMeasurement as DoseMeasurement
+from probes.position.dose_answers import read_doses as read_doses
+from probes.position.dose_measures import DoseResponse as DoseResponse
 from probes.position.mean_residual_norms import MeanResidualNorms as MeanResidualNorms
 from probes.position.mean_residual_norms import mean_residual_norms as mean_residual_norms
 from probes.position.normalise import PAPER_FEATURES as PAPER_FEATURES

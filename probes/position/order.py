@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from interp.errors import InputError
 from interp.stats.intervals import DRAWS
@@ -102,11 +103,11 @@ def psi(
     """
     work = OrderMeasurement.of(vlm, seeds, sides, within=within, prompt=prompt, max_new_tokens=max_new_tokens)
     refuse_few(work.seeds)
-    chances, groups = _chances(samples, chance), groups_of(samples)
+    chances, groups = chances_of(samples, chance), groups_of(samples)
     table, settings = measure_samples(
         samples, work, "order", out=out, resume=resume, batch=batch, progress=progress, record=record
     )
-    answers = _scored(table, samples)
+    answers = score_orders(table, samples)
     orders = [f"seed {one}" for one in work.seeds]
     pools = [f"side {one}" for one in work.sides]
     original, permuted = right_in(answers, [ORIGINAL], "correct")[:, 0], right_in(answers, orders, "correct")
@@ -115,7 +116,6 @@ def psi(
         original, permuted, right_in(answers, orders, "changed"), chances, relations, groups,
         seed=seed, n=draws, level=level,
     )  # fmt: skip
-    told = {name: float(chances[own].mean()) for name, own in split_by_relation(relations)}
     return OrderSensitivity(
         original=original,
         permuted=permuted,
@@ -126,7 +126,7 @@ def psi(
         measures=measures,
         left_out=left_out,
         answers=answers,
-        chance={name: value for name, value in told.items() if np.isfinite(value)},
+        chance=chance_by_relation(chances, relations),
         settings={**settings, "seed": seed, "draws": draws, "level": level},
     )
 
@@ -144,8 +144,8 @@ def refuse_few(seeds: tuple[int, ...]) -> None:
         )
 
 
-def _scored(table: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
-    """The answers with what was right, judged; `changed` where the text is not that of the untouched model."""
+def score_orders(table: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
+    """The answers of a study with what was right, judged; `changed` where the text is not that with tokens in order."""
     from interp.answers.scoring import score
 
     of = {sample.id: sample for sample in samples}
@@ -164,10 +164,18 @@ def _scored(table: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
     )
 
 
-def _chances(samples: Sequence[Sample], chance: float | None) -> np.ndarray:
+def chances_of(samples: Sequence[Sample], chance: float | None) -> Float[np.ndarray, " sample"]:
     """What a blind guess scores on each sample; NaN where no options are listed."""
     if chance is None:
         return np.array([1 / len(sample.options) if sample.options else np.nan for sample in samples])
     if isinstance(chance, bool) or not isinstance(chance, (int, float)) or not 0 <= chance < 1:
         raise InputError(f"chance={chance!r}: give a share of right answers, from 0 to below 1")
     return np.full(len(samples), float(chance))
+
+
+def chance_by_relation(
+    chances: Float[np.ndarray, " sample"], relations: Shaped[np.ndarray, " sample"]
+) -> dict[str, float]:
+    """Mean chance over all samples and by relation, where it is known."""
+    means = {name: float(chances[own].mean()) for name, own in split_by_relation(relations)}
+    return {name: value for name, value in means.items() if np.isfinite(value)}

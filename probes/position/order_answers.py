@@ -194,13 +194,27 @@ class OrderMeasurement:
         from interp.model.features import ImageFeatures
 
         answer, features = ImageFeatures.with_answers(self.vlm, inputs, self.max_new_tokens)
+        return self.ask_again(features, answer, samples)
+
+    def ask_again(
+        self,
+        features: ImageFeatures,
+        answer: Generation,
+        samples: Sequence[Sample] = (),
+        *,
+        edit: Intervention | None = None,
+    ) -> list[OrderAnswers]:
+        """The same of features that are known, beside their answer in order, all of it under an edit of the tokens."""
+        from interp.intervene.base import Chain, Untouched
+
+        inputs, before = features.inputs, Untouched() if edit is None else edit
         found: dict[str, tuple[ImageFeatures, Generation]] = {ORIGINAL: (features, answer)}
         for seed in self.seeds:
-            edit = self._permuted(inputs.grids, samples, seed)
-            found[f"seed {seed}"] = features, features.generate(self.max_new_tokens, intervention=edit)
+            both = Chain((before, self._permuted(inputs.grids, samples, seed)))
+            found[f"seed {seed}"] = features, features.generate(self.max_new_tokens, intervention=both)
         for side in self.sides:
             fewer = features.pooled(side)
-            found[f"side {side}"] = fewer, fewer.generate(self.max_new_tokens)
+            found[f"side {side}"] = fewer, fewer.generate(self.max_new_tokens, intervention=edit)
         names = [sample.id for sample in samples] or [""] * len(inputs)
         return [_of_sample(name, place, found) for place, name in enumerate(names)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -187,7 +186,8 @@ class LayerProbe:
             softcap=getattr(self.attention, "attn_logit_softcapping", None),
         )
         self.shown = logits[:, :, 0]
-        self.off = (self.own - self.shown).abs().max() / self.shown.abs().max().clamp_min(math.ulp(0.0))
+        least = torch.finfo(self.shown.dtype).tiny  # so that logits that are all zero are not divided by
+        self.off = (self.own - self.shown).abs().max() / self.shown.abs().max().clamp_min(least)
         del self.key, self.query
 
     def _see_scores(self, scores: Float[Tensor, "batch head 1 key"]) -> None:

@@ -37,11 +37,11 @@ def norms_at(
     """
     kept: dict[str, torch.Tensor] = {}
     with torch.no_grad():
-        vlm.run_with_hooks(inputs, fwd_hooks=[(list(names), _KeepNorms(kept))], logits_to_keep=1)
+        vlm.run_with_hooks(inputs, fwd_hooks=[(list(names), KeepNorms(kept))], logits_to_keep=1)
     return {name: norms.cpu().numpy() for name, norms in kept.items()}
 
 
-class _KeepNorms:
+class KeepNorms:
     """A hook function that keeps the norms of what it sees, and never edits."""
 
     reads_only = True

@@ -384,3 +384,13 @@ def test_the_table_has_a_row_per_layer_and_head_and_the_heat_map_its_measure():
     assert np.array_equal(one.plot(measure="delta_g_v").images[0].get_array(), one.delta_g_v)
     with pytest.raises(InputError, match="measure='alpha'"):
         one.plot(measure="alpha")
+
+
+def test_a_layer_whose_logits_are_all_zero_has_no_sensitivity_and_is_no_error():
+    vlm = tiny.vlm(self_check=False)
+    with torch.no_grad():
+        vlm.model.model.language_model.layers[1].self_attn.q_proj.weight.zero_()
+    inputs = tiny.inputs(vlm, 1)
+    (found,) = rope_sensitivity(vlm, inputs)
+    assert not found.delta_g_v[1].any() and not found.delta_alpha_v[1].any() and found.delta_g_v[2].all()
+    assert np.allclose(found.alpha_v[1], 16 / len(inputs.layouts[0]))
