@@ -37,13 +37,17 @@ def refuse_begun(
         raise InputError(f"{str(folder)!r} holds {what}: go on with it by {option}, or name another folder")
 
 
-def refuse_foreign(folder: Path) -> None:
+def refuse_foreign(folder: Path, parts: Sequence[str] = ("",)) -> None:
     """Refuse a folder that holds something else than a study, which files of the same name would replace.
+
+    Args:
+        folder: the folder.
+        parts: the folders inside it that studies are kept in; by default the folder itself.
 
     Raises:
         InputError: it has files, and none of them is a study's manifest.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not holds_study(folder):
+    if folder.is_dir() and any(folder.iterdir()) and not any(holds_study(folder / part) for part in parts):
         raise InputError(f"{str(folder)!r} holds files that are no study's: name a new or an empty folder with --out")
 
 

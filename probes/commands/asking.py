@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +84,12 @@ class AskedData:
     """Keywords of every function that measures a data set: folder, batch, resume, and what to record."""
 
 
-def asked_data(options: argparse.Namespace) -> AskedData:
+def asked_data(options: argparse.Namespace, parts: Sequence[str] = ("",)) -> AskedData:
     """The folder, the model and the samples; the model is loaded last.
+
+    Args:
+        options: what the command line says.
+        parts: the folders inside `--out` that studies are kept in; by default the folder itself.
 
     Raises:
         InputError: a folder that holds something else, or a data set that can not be read.
@@ -94,8 +99,8 @@ def asked_data(options: argparse.Namespace) -> AskedData:
     from interp.store.guard import refuse_begun, refuse_foreign
 
     folder = OutputFolder(options.out)
-    refuse_begun(folder.path, resume=options.resume)
-    refuse_foreign(folder.path)
+    refuse_begun(folder.path, resume=options.resume, parts=parts)
+    refuse_foreign(folder.path, parts)
     samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
     note_random_weights(options.model)
     how = {

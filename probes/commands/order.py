@@ -63,12 +63,12 @@ def order_command(options: argparse.Namespace) -> int:
 def _of_dataset(options: argparse.Namespace) -> int:
     from probes.position.order import psi
     from probes.position.report.order import order_findings
-    from probes.position.report.write import write_findings
+    from probes.position.report.write import tell_findings
 
     data = asked_data(options)
     asked = {"seeds": range(options.seeds), "sides": options.sides, "within": options.within}
     found = psi(data.vlm, data.samples, **asked, max_new_tokens=options.max_new_tokens, **data.how)
-    write_findings(data.folder, order_findings(found))
+    tell_findings(data.folder, order_findings(found))
     return 0
 
 

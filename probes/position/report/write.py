@@ -61,18 +61,23 @@ class Findings:
 
 
 def write_findings(folder: OutputFolder, found: Findings) -> list[Path]:
-    """Write the tables as Parquet and CSV, `summary.json`, figures as PNG and `report.html`, and print the sentences.
+    """Write the tables as Parquet and CSV, `summary.json`, figures as PNG and `report.html`; figures are closed.
 
     Raises:
         InputError: a file can not be written.
     """
     paths = write_tables(folder, found)
     paths.append(folder.write_json("summary.json", {**found.summary, "settings": found.settings}))
-    print("\n".join(found.sentences))
     figures = {name: one.figure for name, one in found.figures.items()}
     paths += write_report(folder, found.title, found.sentences[0], found.sections(), figures, found.settings)
-    print(f"written to {folder.path}: report.html and {len(paths) - 1} more")
     return paths
+
+
+def tell_findings(folder: OutputFolder, found: Findings) -> None:
+    """Write everything, and print the sentences."""
+    paths = write_findings(folder, found)
+    print("\n".join(found.sentences))
+    print(f"written to {folder.path}: report.html and {len(paths) - 1} more")
 
 
 def write_tables(folder: OutputFolder, found: Findings) -> list[Path]:
