@@ -7,6 +7,7 @@ from typing import Any
 
 from interp.cli import Parser, run
 from probes.commands.balance import add_balance
+from probes.commands.normalise import add_normalise
 from probes.commands.norms import add_norms
 from probes.commands.order import add_order
 from probes.commands.rope import add_rope
@@ -21,12 +22,15 @@ def add_commands(commands: Any) -> None:
     add_norms(commands)
     add_rope(commands)
     add_order(commands)
+    add_normalise(commands)
     add_shares(commands)
 
 
 def add_probes(commands: Any) -> None:
     """Add the command `probes`, whose own commands these are: what `spatial-lens` takes."""
-    parser = commands.add_parser("probes", help="diagnostic tools: balance, norms, rope, order", description=WHAT)
+    parser = commands.add_parser(
+        "probes", help="diagnostic tools: balance, norms, rope, order, normalise", description=WHAT
+    )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))
 
 

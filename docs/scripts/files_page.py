@@ -41,6 +41,8 @@ RUNS: dict[str, tuple[str, str]] = {
     "rope": ("probes", f'rope scene.png "{QUESTION}"'),
     "order": ("probes", f'order scene.png "{QUESTION}" --sides 4 2 1'),
     "order-study": ("probes", "order --dataset shapes --n 60 --seeds 5 --sides 4 2"),
+    "normalise": ("probes", f'normalise scene.png "{QUESTION}"'),
+    "normalise-study": ("probes", "normalise --dataset shapes --n 24 --scales 0.5 2"),
     "shares": ("probes", f'shares scene.png "{QUESTION}"'),
 }
 """The commands that are run, and their packages; `--out` is added."""

@@ -49,6 +49,21 @@ FILES: dict[str, dict[str, str]] = {
         "order.parquet": "a row per order of the image tokens",
         "order.png": "the confidence in each order, with the answers",
     },
+    "normalise-study": {
+        "summary.json": "the measures over all by dose, what is left out, the main sentence, and `settings`",
+        "normalise.parquet": "a row per relation, dose and measure",
+        "differences.parquet": "the same of each other dose minus the untouched model, of the same draws",
+        "left_out.parquet": "a row per relation, dose and measure that can not be told",
+        "answers.parquet": "a row per sample, dose and order",
+        "states.parquet": "a row per sample and dose: length of the image tokens, attention on them, RoPE sensitivity",
+        "normalise_*.png": "accuracy, PSI, RoPE sensitivity and confidence against the doses of one kind",
+    }
+    | STUDY,
+    "normalise": {
+        "summary.json": "the answer, the doses that change it, and `settings`",
+        "normalise.parquet": "a row per dose; nothing is trained, and this is no method of the paper",
+        "normalise_*.png": "confidence with the answers, attention on the image and RoPE sensitivity by dose",
+    },
     "shares": {
         "summary.json": "the answer, the shares, the mean entropy by both alignments, and `settings`",
         "shares.parquet": "a row per system prompt (kept or masked) and group",
@@ -117,10 +132,28 @@ NAMES: dict[str, str] = {
     "samples": "how many samples it is of",
     "groups": "how many groups these lie in, which the intervals draw",
     "why": "why it can not be told",
+    "dose": "the factor, or the length; scale 1 is the untouched model",
+    "agreeing": "share of the permutations under which the answer is that with the tokens in order",
+    "median_norm": "median length of the sample's image tokens",
+    "abs_delta_g_v": "size of delta_g_v, mean over layers and heads",
 }
 """What a column holds, wherever it stands."""
 
+_AT_DOSE = {
+    "kind": "of the dose: `scale` (times a factor), `clip` (cut to at most a length), `target` (brought to one length)",
+    "image_mass": "attention of the last prompt row on the image, mean over layers and heads",
+    "delta_alpha_v": "change of that when the image keys are moved by one position, with its sign",
+}
+
 OWN: dict[str, dict[str, str]] = {
+    "normalise": _AT_DOSE,
+    "states": _AT_DOSE,
+    "differences": {
+        "kind": _AT_DOSE["kind"],
+        "value": "of the measure at this dose minus that of the untouched model",
+    },
+    "answers": {"kind": _AT_DOSE["kind"]},
+    "left_out": {"kind": _AT_DOSE["kind"]},
     "token_norms": {"norm": "L2 norm of what the first block receives"},
     "residual_norms": {"norm": "L2 norm of the residual stream, mean over the group's positions"},
 }

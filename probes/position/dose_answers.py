@@ -125,6 +125,12 @@ class DoseAnswers:
         """Largest probability of the first token of each of these."""
         return np.array([own.confidence[0] for own in self.orders], dtype=np.float32)
 
+    @property
+    def changed(self) -> tuple[Dose, ...]:
+        """The doses at which the answer is another than that of the untouched model."""
+        plain = self.texts[self.doses.index(UNTOUCHED)]
+        return tuple(dose for dose, text in zip(self.doses, self.texts, strict=True) if text != plain)
+
     def to_dataframe(self) -> pd.DataFrame:
         """One row per dose: `sample`, `kind`, `dose`, `text`, `agreeing` (of permutations), `confidence`, `STATES`."""
         import pandas as pd

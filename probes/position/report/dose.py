@@ -1,0 +1,151 @@
+"""What a study of doses says: in sentences, tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from interp.answers.metrics import ALL
+from interp.plots.style import figure_of
+from interp.report.numbers import NOTHING, decimal, percent, points, share
+from probes.position.dose_answers import UNTOUCHED, Dose
+from probes.position.report.write import Drawn, Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.position.dose_measures import DoseResponse
+
+CAUTIONS = (
+    "This is no method of the paper: its models are trained with a projector whose tokens are short, and here a "
+    "trained model meets tokens of lengths that it never saw. What gets worse says nothing of models trained so.",
+    "Where accuracy falls, PSI is a share of fewer right answers, and its interval is as much wider. The index against "
+    "chance is left out where accuracy is not surely above chance.",
+    "The dose that is named is the one with the largest change: of several doses one changes most by chance alone. "
+    "differences.csv has all of them; no interval is corrected for their number.",
+)
+KINDS = {"scale": "times a factor", "clip": "cut to at most a length", "target": "brought to one length"}
+
+
+def dose_findings(found: DoseResponse) -> Findings:
+    """What a study of doses says."""
+    return Findings(
+        title="What does the length of image tokens do, without training?",
+        sentences=(dose_sentence(found), *_more(found)),
+        cautions=CAUTIONS,
+        tables={
+            "normalise": found.measures,
+            "differences": found.differences(),
+            "left_out": found.left_out,
+            "answers": found.answers,
+            "states": found.states,
+        },
+        shown={"By dose, all samples": _shown(found.measures), "Minus the untouched model": _shown(found.changes)},
+        figures=_figures(found),
+        summary={
+            "n": found.samples,
+            "doses": [str(dose) for dose in found.doses],
+            "measures": {str(dose): _values(found.measures, dose) for dose in found.doses},
+            "left_out": found.left_out.to_dict("records"),
+            "sentence": dose_sentence(found),
+        },
+        settings=dict(found.settings),
+    )
+
+
+def dose_sentence(found: DoseResponse) -> str:
+    """What length does to accuracy, in one sentence with intervals."""
+    told = _changes(found, "accuracy", "accuracy", share, points)
+    return f"Image tokens made longer and shorter, with nothing trained for it, over {found.samples} questions: {told}"
+
+
+def _more(found: DoseResponse) -> list[str]:
+    def fine(*ends: float) -> str:
+        return decimal(*ends, digits=3)
+
+    def apart(*ends: float) -> str:
+        return decimal(*ends, digits=3, signed=True)
+
+    measures = {
+        "psi": "PSI",
+        "abs_delta_g_v": "RoPE sensitivity, |delta g_V|,",
+        "confidence": "Confidence in the first token",
+    }
+    return [_changes(found, measure, name, fine, apart) for measure, name in measures.items() if _tells(found, measure)]
+
+
+def _changes(
+    found: DoseResponse, measure: str, name: str, form: Callable[..., str], form_change: Callable[..., str]
+) -> str:
+    """A measure of the untouched model, and where it changes most."""
+    before = form(*_ends(_of(found.measures, measure, UNTOUCHED).iloc[0]))
+    own = found.changes.query("relation == @ALL and measure == @measure")
+    row = own.loc[own["value"].abs().idxmax()]
+    if row["value"] == 0:
+        return f"{name} is {before} untouched, and the same at every dose."
+    most = " most" if len(own) > 1 else ""
+    return (
+        f"{name} is {before} untouched, and changes{most} at {Dose(row['kind'], row['dose'])}, "
+        f"by {form_change(*_ends(row))}{' points' if measure == 'accuracy' else ''}."
+    )
+
+
+def _ends(row: pd.Series) -> tuple[float, float, float]:
+    return float(row["value"]), float(row["low"]), float(row["high"])
+
+
+def _tells(found: DoseResponse, measure: str) -> bool:
+    """Whether a measure of all samples is known of the untouched model, and of another dose."""
+    return bool(len(found.changes.query("relation == @ALL and measure == @measure")))
+
+
+def _of(table: pd.DataFrame, measure: str, dose: Dose) -> pd.DataFrame:
+    return table.query("relation == @ALL and measure == @measure and kind == @dose.kind and dose == @dose.value")
+
+
+def _values(table: pd.DataFrame, dose: Dose) -> dict[str, float]:
+    """The measures of all samples at one dose."""
+    own = table.query("relation == @ALL and kind == @dose.kind and dose == @dose.value")
+    return {str(name): float(value) for name, value in own.set_index("measure")["value"].items()}
+
+
+def _figures(found: DoseResponse) -> dict[str, Drawn]:
+    kinds = list(dict.fromkeys(dose.kind for dose in found.doses if dose != UNTOUCHED))
+    return {
+        f"normalise_{kind}": Drawn(
+            f"Image tokens {KINDS[kind]}",
+            figure_of(found.draw(kind=kind)[0]),
+            "Accuracy, PSI, RoPE sensitivity and confidence by dose, with nothing trained: no method of the paper. "
+            "Bands are intervals over groups, of the same draws at all doses.",
+        )
+        for kind in kinds
+    }
+
+
+COLUMNS: dict[str, tuple[str, Any]] = {
+    "accuracy": ("right in order, %", percent),
+    "permuted": ("right permuted, %", percent),
+    "psi": ("PSI", decimal),
+    "psi_corrected": ("against chance", decimal),
+    "abs_delta_g_v": ("|delta g_V|", lambda *ends: decimal(*ends, digits=3)),
+    "delta_alpha_v": ("delta alpha_V", lambda *ends: decimal(*ends, digits=4)),
+    "image_mass": ("attention on the image", decimal),
+    "confidence": ("confidence", decimal),
+    "median_norm": ("median length", decimal),
+}
+"""By measure, its title in the tables of the page, and how its numbers are written."""
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per dose, a column per measure, all samples."""
+    import pandas as pd
+
+    rows = []
+    for (kind, dose), own in table[table["relation"] == ALL].groupby(["kind", "dose"], sort=False):
+        by = own.set_index("measure")[["value", "low", "high"]]
+        cells = {
+            title: form(*by.loc[measure].astype(float)) if measure in by.index else NOTHING
+            for measure, (title, form) in COLUMNS.items()
+        }
+        rows.append({"dose": str(Dose(kind, dose)), **cells})
+    return pd.DataFrame(rows)
