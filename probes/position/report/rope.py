@@ -38,8 +38,8 @@ def rope_findings(found: RopeStudy) -> Findings:
         "rope": Drawn(
             "By layer and by head",
             figure_of(found.plot()[0]),
-            f"Image keys moved by {found.delta:g} along {_named(found.axes[0])}; means over samples, bands are "
-            "intervals that draw whole groups.",
+            f"Image keys moved by {found.delta:g}{_along(found.axes[0])}; means over samples, and as bands intervals "
+            "that draw whole groups.",
         )
     }
     if len(found.axes) > 1:
@@ -70,11 +70,11 @@ def rope_sentence(found: RopeStudy) -> str:
     """What moving the image does, in one sentence with intervals."""
     own = found.of(found.axes[0])
     moved = f"by {found.delta:g} position{'' if abs(found.delta) == 1 else 's'}"
-    along = "" if own.axis == "all" else f" along {own.axis}"
     return (
-        f"Moving the image {moved}{along} changes the logits of its tokens by {_told(own.abs_delta_g_v_over_all)} per "
-        f"position (|delta g_V|, mean over layers and heads of {found.n} samples), and the attention on it, "
-        f"{decimal(float(own.alpha_v.mean()), digits=3)}, by {_told(own.delta_alpha_v_over_all, signed=True)}."
+        f"Moving the image {moved}{_along(own.axis)} changes the logits of its tokens by "
+        f"{_told(own.abs_delta_g_v_over_all)} per position (|delta g_V|, mean over layers and heads of "
+        f"{found.n} samples), and the attention on it, {decimal(float(own.alpha_v.mean()), digits=3)}, by "
+        f"{_told(own.delta_alpha_v_over_all, signed=True)}."
     )
 
 
@@ -112,8 +112,9 @@ def _told(own: Interval | tuple[float, float, float], *, signed: bool = False) -
     return significant(*ends, signed=signed)
 
 
-def _named(axis: str) -> str:
-    return "all streams of positions" if axis == "all" else axis
+def _along(axis: str) -> str:
+    """Along which axis, where it is one of several."""
+    return "" if axis == "all" else f" along {axis}"
 
 
 def _numbers(own: RopeSummary) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def _axes_table(found: RopeStudy) -> pd.DataFrame:
             TITLES[measure]: _told(getattr(own, f"{measure}_over_all"), signed=measure == "delta_alpha_v")
             for measure in CURVES
         }
-        rows.append({"moved along": _named(name), "alpha_V": decimal(float(own.alpha_v.mean()), digits=3), **told})
+        rows.append({"moved along": name, "alpha_V": decimal(float(own.alpha_v.mean()), digits=3), **told})
     return pd.DataFrame(rows)
 
 
