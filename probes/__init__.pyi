@@ -9,6 +9,7 @@ from probes.position.dose_answers import read_doses as read_doses
 from probes.position.dose_measures import DoseResponse as DoseResponse
 from probes.position.mean_residual_norms import MeanResidualNorms as MeanResidualNorms
 from probes.position.mean_residual_norms import mean_residual_norms as mean_residual_norms
+from probes.position.norm_quantiles import NormQuantiles as NormQuantiles
 from probes.position.normalise import PAPER_FEATURES as PAPER_FEATURES
 from probes.position.normalise import ConstantNorm as ConstantNorm
 from probes.position.normalise import MultilayerProjector as MultilayerProjector
@@ -17,6 +18,9 @@ from probes.position.normalise import constant_norm as constant_norm
 from probes.position.normalise import load_normalized as load_normalized
 from probes.position.normalise import save_normalized as save_normalized
 from probes.position.normalise import with_normalized_projector as with_normalized_projector
+from probes.position.norms_study import NormsMeasurement as NormsMeasurement
+from probes.position.norms_study import NormsStudy as NormsStudy
+from probes.position.norms_study import study_norms as study_norms
 from probes.position.order import psi as psi
 from probes.position.order_answers import OrderAnswers as OrderAnswers
 from probes.position.order_answers import OrderMeasurement as OrderMeasurement
@@ -26,6 +30,9 @@ from probes.position.residual_norms import ResidualNorms as ResidualNorms
 from probes.position.residual_norms import residual_norms as residual_norms
 from probes.position.rope import RopeSensitivity as RopeSensitivity
 from probes.position.rope import rope_sensitivity as rope_sensitivity
+from probes.position.rope_study import RopeMeasurement as RopeMeasurement
+from probes.position.rope_study import RopeStudy as RopeStudy
+from probes.position.rope_study import study_rope as study_rope
 from probes.position.rope_summary import RopeSummary as RopeSummary
 from probes.position.rope_summary import mean_rope_sensitivity as mean_rope_sensitivity
 from probes.position.shares import AttentionEntropy as AttentionEntropy

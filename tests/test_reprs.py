@@ -48,7 +48,7 @@ from interp.stats.partial import partial_effect
 
 KEPT = {
     "what is asked": "Site Benchmark Source ReleasedPrompt Settings RunFacts Prompter OverlapMeasurement "
-    "OrderMeasurement Prompt Claim Preset Place",
+    "OrderMeasurement NormsMeasurement RopeMeasurement Prompt Claim Preset Place",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
     "ConstantNorm",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
@@ -132,6 +132,8 @@ def made():
         *(moved := probes.rope_sensitivity(vlm, inputs)), probes.mean_rope_sensitivity(moved),
         ImageFeatures.capture(vlm, inputs), probes.psi(vlm, scenes, range(2), progress=False),
         probes.OrderMeasurement.of(vlm, [0]).ask(inputs)[0],
+        norms := probes.study_norms(vlm, scenes, progress=False), norms.received,
+        probes.study_rope(vlm, scenes, progress=False),
     ]  # fmt: skip
     several.append(next(one for one in several if hasattr(one, "runs")).runs[0])
     return {type(result).__name__: result for result in several}

@@ -50,6 +50,23 @@ def decimal(
     return _ended(value, low, high, f"{{:{'+' if signed else ''}.{digits}f}}", 1)
 
 
+def significant(
+    value: float, low: float | None = None, high: float | None = None, *, digits: int = 3, signed: bool = False
+) -> str:
+    """A number of any size with so many digits that mean something, its interval to the same place.
+
+    Example:
+        >>> significant(0.0072617, 0.0069, 0.0075), significant(52.478, digits=2)
+        ('0.00726 [0.00690, 0.00750]', '52')
+    """
+    if not math.isfinite(value):
+        return NOTHING
+    ends = [end for end in (low, high) if end is not None and math.isfinite(end)]
+    most = max(abs(part) for part in (value, *ends))
+    places = max(0, digits - 1 - math.floor(math.log10(most))) if most else 0
+    return decimal(value, low, high, digits=places, signed=signed)
+
+
 def p_value(value: float) -> str:
     """A p-value with as many digits as mean something.
 

@@ -119,6 +119,21 @@ def group_names(samples: pd.DataFrame) -> Shaped[np.ndarray, " sample"]:
     return np.array([name or f"\0alone {place}" for place, name in enumerate(names)], dtype=object)
 
 
+def drawn_together(
+    count: int, groups: Sequence[str] | Shaped[np.ndarray, " sample"] | None
+) -> Shaped[np.ndarray, " sample"]:
+    """The group of each of so many samples, as they are named; where they are not, each is a group of its own.
+
+    Raises:
+        InputError: there is not one name for each.
+    """
+    named = np.arange(count) if groups is None else np.array(groups, dtype=object)
+    if isinstance(groups, str) or named.shape != (count,):
+        given = f"{len(groups)} groups" if isinstance(groups, (list, tuple, np.ndarray)) else f"groups {groups!r:.80}"
+        raise InputError(f"{given} for {count} samples: give a list with one for each")
+    return named
+
+
 def shared_groups(samples: pd.DataFrame) -> Shaped[np.ndarray, " sample"] | None:
     """What is drawn together, by the column `group`, such as an object pair or a photo, [sample].
 

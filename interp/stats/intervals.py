@@ -113,21 +113,6 @@ def bootstrap(
     return Interval(statistic(values), low, high, level, int(defined.sum()))
 
 
-def bootstrap_of_several(
-    values: Float[np.ndarray, " sample *axes"],
-    statistic: Callable[[np.ndarray], Any] = lambda draw: np.mean(draw, axis=0),
-    *,
-    seed: int,
-    n: int = DRAWS,
-    level: float = 0.95,
-) -> Interval:
-    """`bootstrap`, but of a single sample, which says nothing of others, the estimate alone: its ends are NaN."""
-    if len(values) > 1:
-        return bootstrap(values, statistic, seed=seed, n=n, level=level)
-    nothing = np.full(values.shape[1:], np.nan)
-    return Interval(statistic(values), nothing, nothing, level)
-
-
 def bootstrap_difference(
     a: ArrayLike,
     b: ArrayLike,

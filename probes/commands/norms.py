@@ -5,41 +5,50 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from interp.cli import add_model_options, load
+from probes.commands.asking import add_asked, asked_data, asked_photo, is_study
 
 NORMS = """Norms: how long the image's tokens are beside the words', where the model receives them and at every depth.
 
-An image far longer than the words can hide from itself where its tokens are.
+An image far longer than the words can hide from itself where its tokens are. Of one photo, every token is written; over
+a data set, quartiles of all tokens, and the mean of the samples' ratios by depth with an interval that draws whole
+groups. The paper's own definition and its last depth stand beside ours, by name.
 
-example:
+examples:
   python -m probes norms photo.jpg "Where is the mug in the photo?"
+  python -m probes norms --dataset shapes --n 200 --out out/norms-shapes
 """
 
 
 def add_norms(commands: Any) -> None:
     """Add the command `norms`."""
     parser = commands.add_parser("norms", help="how long image and words are, by depth", description=NORMS)
-    parser.add_argument("photo", help="any image file")
-    parser.add_argument("question", help="what to ask")
-    parser.add_argument("--out", default="out/norms", help="folder for the results (default: %(default)s)")
-    add_model_options(parser)
+    add_asked(parser, out="out/norms")
     parser.set_defaults(command=norms_command)
 
 
 def norms_command(options: argparse.Namespace) -> int:
     """Run `norms`."""
-    from interp.image.photos import load_image
+    return _of_dataset(options) if is_study(options) else _of_photo(options)
+
+
+def _of_dataset(options: argparse.Namespace) -> int:
+    from probes.position.norms_study import study_norms
+    from probes.position.report.norms import norms_findings
+    from probes.position.report.write import write_findings
+
+    data = asked_data(options)
+    write_findings(data.folder, norms_findings(study_norms(data.vlm, data.samples, **data.how)))
+    return 0
+
+
+def _of_photo(options: argparse.Namespace) -> int:
     from interp.model.record import record
     from interp.plots.style import figure_of
-    from interp.store.folder import OutputFolder
-    from probes.position.residual_norms import residual_norms
-    from probes.position.token_norms import token_norms
+    from probes.position.norms_study import NormsMeasurement
 
-    image = load_image(options.photo)
-    folder = OutputFolder(options.out)
-    vlm = load(options)
-    inputs = vlm.prepare(image, options.question, prompt=options.prompt)
-    ((tokens,), (stream,)) = token_norms(vlm, inputs), residual_norms(vlm, inputs)
+    folder, vlm, inputs = asked_photo(options)
+    work = NormsMeasurement.of(vlm, prompt=options.prompt)
+    (tokens,), (stream,) = work.measure(inputs, ["0"])
     quartiles, ratio = tokens.quartiles(), stream.image_over_text()
     written = [
         folder.write_table("token_norms.parquet", tokens.to_dataframe()),
@@ -55,7 +64,7 @@ def norms_command(options: argparse.Namespace) -> int:
                 "ratio_by_depth": ratio,
                 "ratio_by_depth_paper": stream.image_over_text("paper"),
                 "after_final_norm": stream.after_final_norm,
-                "settings": record(vlm, prompt=options.prompt),
+                "settings": record(vlm, **work.recorded()),
             },
         ),
     ]

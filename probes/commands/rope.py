@@ -5,57 +5,78 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from interp.cli import add_model_options, load
+from probes.commands.asking import add_asked, asked_data, asked_photo, is_study
 
 ROPE = """RoPE sensitivity: how much attention on the image depends on where the image tokens stand.
 
 The keys of the image are moved on by some positions, in each layer and head by itself, and what the query row then
-gives to the image is compared with what it gave before.
+gives to the image is compared with what it gave before. Over a data set, means by layer and head with intervals that
+draw whole groups. Where positions have three streams (M-RoPE), `--axis height` moves one of them, and `--axis each`
+measures all of them together and then each by itself, in a pass for each.
 
 examples:
   python -m probes rope photo.jpg "Where is the mug in the photo?"
   python -m probes rope photo.jpg "Where is the mug in the photo?" --delta 4 --query-row appended_eos
+  python -m probes rope --dataset shapes --n 200 --out out/rope-shapes
+  python -m probes rope --dataset shapes --n 50 --model Qwen/Qwen2.5-VL-3B-Instruct --axis each --out out/rope-axes
 """
 
 
 def add_rope(commands: Any) -> None:
     """Add the command `rope`."""
     parser = commands.add_parser("rope", help="what moving the image's positions does, by head", description=ROPE)
-    parser.add_argument("photo", help="any image file")
-    parser.add_argument("question", help="what to ask")
     parser.add_argument("--delta", type=float, default=1.0, help="positions to move by (default: %(default)s)")
     parser.add_argument(
         "--query-row",
         default="last",
-        help="last (prompt row), appended_eos (as the paper's code) or a position (default: %(default)s)",
+        help="last (prompt row), appended_eos (as the paper's code) or a position; of a data set a negative one, which "
+        "counts from the end (default: %(default)s)",
     )
-    parser.add_argument("--axis", help="time, height or width, in models with positions of three streams; all of them")
-    parser.add_argument("--out", default="out/rope", help="folder for the results (default: %(default)s)")
-    add_model_options(parser)
+    parser.add_argument(
+        "--axis",
+        help="time, height or width, in models with positions of three streams; each, for all of them and then one at "
+        "a time; without it all of them as one",
+    )
+    add_asked(parser, out="out/rope")
     parser.set_defaults(command=rope_command)
 
 
 def rope_command(options: argparse.Namespace) -> int:
     """Run `rope`."""
-    import numpy as np
+    return _of_dataset(options) if is_study(options) else _of_photo(options)
 
-    from interp.image.photos import load_image
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    return {"delta": options.delta, "query_row": _row(options.query_row), "axis": options.axis}
+
+
+def _of_dataset(options: argparse.Namespace) -> int:
+    from probes.position.report.rope import rope_findings
+    from probes.position.report.write import write_findings
+    from probes.position.rope_study import study_rope
+
+    data = asked_data(options)
+    write_findings(data.folder, rope_findings(study_rope(data.vlm, data.samples, **_asked(options), **data.how)))
+    return 0
+
+
+def _of_photo(options: argparse.Namespace) -> int:
+    import numpy as np
+    import pandas as pd
+
     from interp.model.record import record
     from interp.plots.style import figure_of
-    from interp.store.folder import OutputFolder
-    from probes.position.rope import rope_sensitivity
+    from probes.position.rope_study import RopeMeasurement
     from probes.position.rope_summary import mean_rope_sensitivity
 
-    image = load_image(options.photo)
-    folder = OutputFolder(options.out)
-    vlm = load(options)
-    inputs = vlm.prepare(image, options.question, prompt=options.prompt)
-    asked: dict[str, Any] = {"delta": options.delta, "query_row": _row(options.query_row), "axis": options.axis}
-    (found,) = rope_sensitivity(vlm, inputs, **asked)
+    folder, vlm, inputs = asked_photo(options)
+    work = RopeMeasurement.of(vlm, **_asked(options), prompt=options.prompt)
+    (every,) = work.measure(inputs)
+    found = every[0]
     summary = mean_rope_sensitivity([found])
     curves = summary.by_layer()
     written = [
-        folder.write_table("rope.parquet", found.to_dataframe()),
+        folder.write_table("rope.parquet", pd.concat([one.to_dataframe() for one in every], ignore_index=True)),
         folder.write_figure("rope.png", figure_of(summary.draw()[0])),
         folder.write_json(
             "summary.json",
@@ -66,7 +87,7 @@ def rope_command(options: argparse.Namespace) -> int:
                 "delta_alpha_v_by_layer": curves["delta_alpha_v"].to_numpy(),
                 "abs_delta_g_v_by_layer": curves["abs_delta_g_v"].to_numpy(),
                 "largest_residual": np.abs(found.residual).max(),
-                "settings": record(vlm, prompt=options.prompt, **asked),
+                "settings": record(vlm, **work.recorded()),
             },
         ),
     ]

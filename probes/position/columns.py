@@ -26,6 +26,27 @@ FILES: dict[str, dict[str, str]] = {
         "token_norms.png": "violins of the norms of image tokens and words",
         "residual_norms.png": "norm of the words, of the image, and their ratio, by depth",
     },
+    "norms-study": {
+        "summary.json": "the mean ratio of image to words by depth, ours and the paper's, what is after the final "
+        "norm, median norms of tokens, the main sentence, and `settings`",
+        "norm_ratios.parquet": "a row per convention and depth; by `stream`, last the one after the final norm",
+        "residual_norms.parquet": "a row per convention, depth and group of positions",
+        "token_norm_quartiles.parquet": "a row per definition, group of positions and quartile, of all samples' tokens",
+        "residual_norms.png": "norm of the words, of the image, and their mean ratio with its interval, by depth",
+        "residual_norms_paper.png": "the same with the paper's last depth, after the final norm",
+        "token_norms.png": "violins of the norms of image tokens and words of all samples, by both definitions",
+    }
+    | STUDY,
+    "rope-study": {
+        "summary.json": "the size of delta g_V and delta alpha_V by axis, with intervals, the largest residuals, the "
+        "main sentence, and `settings`",
+        "rope.parquet": "a row per axis, layer and head: means over samples",
+        "layers.parquet": "a row per axis and layer: means over samples and heads",
+        "axes.parquet": "a row per axis: means over samples, layers and heads",
+        "rope.png": "the size of delta g_V and delta alpha_V by layer with intervals, and by layer and head",
+        "axes.png": "the curves of all axes over each other, with `--axis each`",
+    }
+    | STUDY,
     "rope": {
         "summary.json": "the size of delta g_V and delta alpha_V over all and by layer, the largest residual, and "
         "`settings`",
@@ -92,6 +113,9 @@ NAMES: dict[str, str] = {
     "first_quartile": "a quarter of the group's norms are below",
     "median": "of the group's norms",
     "third_quartile": "a quarter of the group's norms are above",
+    "quartile": "which one: `first_quartile`, `median` or `third_quartile`",
+    "convention": "what the last depth is, and a ratio over zero: `stream`, what leaves the last block, and none; "
+    "`paper`, what leaves the final norm, and 1",
     "depth": "0 to L of L blocks: what enters block `depth`, and at L what leaves the last block or the final norm",
     "point": "the hook point at which the norm is taken; `ln_final.hook_normalized` is after the final norm",
     "rms": "the norm over the root of the stream's width",
@@ -101,6 +125,12 @@ NAMES: dict[str, str] = {
     "alpha_v": "attention of the query row on the image, among all keys that it sees",
     "alpha_product": "alpha_v (1 - alpha_v): near zero, the softmax is saturated",
     "delta_alpha_v": "change of alpha_v when the image keys are moved, with its sign",
+    "delta_alpha_v_low": "lower end of its interval, which draws whole groups",
+    "delta_alpha_v_high": "upper end of it",
+    "abs_delta_g_v": "|delta_g_v|, absolute in each sample, layer and head before any mean",
+    "abs_delta_g_v_low": "lower end of its interval, which draws whole groups",
+    "abs_delta_g_v_high": "upper end of it",
+    "largest_residual": "the largest |residual| in any sample, layer and head",
     "delta_g_v": "mean change of the image keys' logits per position, weighted by their attention, with its sign",
     "residual": "delta_alpha_v - alpha_product * delta_g_v * delta: what first order leaves",
     "image_keys": "image keys that the query row sees; 0 behind a sliding window, where all measures are 0",
@@ -155,6 +185,7 @@ OWN: dict[str, dict[str, str]] = {
     "answers": {"kind": _AT_DOSE["kind"]},
     "left_out": {"kind": _AT_DOSE["kind"]},
     "token_norms": {"norm": "L2 norm of what the first block receives"},
+    "token_norm_quartiles": {"norm": "the quartile of the tokens' L2 norms by the definition"},
     "residual_norms": {"norm": "L2 norm of the residual stream, mean over the group's positions"},
 }
 """What a column holds in one file alone, by the file's name without ending."""

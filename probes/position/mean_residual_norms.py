@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from interp.errors import InputError
 from interp.numeric import mean_of_known
 from interp.reprs import fits_a_cell
+from interp.stats.clusters import drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval, bootstrap_of_several
+from interp.stats.intervals import DRAWS, Interval
 from probes.position.residual_norms import (
     ResidualNorms,
     check_convention,
@@ -44,8 +45,8 @@ class MeanResidualNorms:
         normalized: float32 [group], the same after the final norm.
         ratios: float32 [sample depth], each sample's image over words; NaN where it has none.
         normalized_ratios: float32 [sample], the same after the final norm.
-        ratio: mean over the samples of these ratios with its bootstrap interval, each [depth]. For a single sample the
-            ends of the interval are NaN.
+        ratio: mean over the samples of these ratios with its bootstrap interval, each [depth]. Where all samples lie
+            in one group, as a single one does, the ends of the interval are NaN.
         normalized_ratio: the same after the final norm, numbers.
 
     Example:
@@ -97,7 +98,7 @@ class MeanResidualNorms:
     def ratios_to_dataframe(self) -> pd.DataFrame:
         """One row per depth, and last the one after the final norm, as in `to_dataframe`.
 
-        Columns: `sample, depth, point, samples` (how many have a ratio), `ratio`, and unless there is a single sample
+        Columns: `sample, depth, point, samples` (how many have a ratio), `ratio`, and where there is an interval
         `low` and `high`. A depth at which no sample has a ratio has no row.
         """
         import pandas as pd
@@ -106,7 +107,7 @@ class MeanResidualNorms:
         known = np.isfinite(np.column_stack([self.ratios, self.normalized_ratios])).sum(axis=0)[: len(depth)]
         columns = {"sample": self.sample_id, "depth": depth, "point": point, "samples": known}
         columns["ratio"] = self._with_final("estimate")
-        if len(self.ratios) > 1:
+        if self._has_interval:
             columns |= {"low": self._with_final("low"), "high": self._with_final("high")}
         table = pd.DataFrame(columns)
         return table[known > 0].reset_index(drop=True)
@@ -116,9 +117,14 @@ class MeanResidualNorms:
         from probes.position.figures.residual_norms import plot_residual_norms
 
         after = None if self.convention == "paper" else self.after_final_norm
-        band = (self.ratio.low, self.ratio.high) if len(self.ratios) > 1 else None
+        band = (self.ratio.low, self.ratio.high) if self._has_interval else None
         curves = self.of("text"), self.of("image"), self.ratio.estimate
         return plot_residual_norms(*curves, after=after, band=band, axes=axes)
+
+    @property
+    def _has_interval(self) -> bool:
+        """Whether the samples lie in several groups, so that something says how sure the means are."""
+        return bool(np.isfinite(self.ratio.low).any())
 
     def _with_final(self, name: str) -> Float[np.ndarray, " row"]:
         """An end or the middle of the ratio's interval, of each row of the table."""
@@ -130,6 +136,7 @@ def mean_residual_norms(
     results: Iterable[ResidualNorms],
     *,
     convention: str = "stream",
+    groups: Sequence[str] | Shaped[np.ndarray, " sample"] | None = None,
     sample_id: str = "mean",
     seed: int = 0,
     n: int = DRAWS,
@@ -140,11 +147,12 @@ def mean_residual_norms(
         R(l) = mean over samples of [N_image(l) / N_text(l)]
 
     It is the mean of ratios and not the ratio of means ("Beyond Semantics: Rediscovering Spatial Awareness in
-    Vision-Language Models", its figure of norms by depth). The interval is a bootstrap over samples.
+    Vision-Language Models", its figure of norms by depth). The interval is a bootstrap that draws whole groups.
 
     Args:
         results: what `residual_norms` gave, for samples of one model.
         convention: one of `probes.position.residual_norms.CONVENTIONS`.
+        groups: what is drawn together, a name for each sample, such as its photo; each by itself by default.
         sample_id: a name for all of them.
         seed: the seed of the draws.
         n: the number of draws.
@@ -154,7 +162,8 @@ def mean_residual_norms(
         >>> mean_residual_norms(residual_norms(vlm, inputs)).plot()
 
     Raises:
-        InputError: there is none, their depths or widths differ, or the convention is not known.
+        InputError: there is none, their depths or widths differ, there is not one group for each, or the convention is
+            not known.
     """
     every = list(results)
     shapes = {(len(one.norms), one.d_model) for one in every}
@@ -164,13 +173,13 @@ def mean_residual_norms(
         )
     check_convention(convention)
     check_draws(n, level)
-    groups = tuple(group for group in GROUPS if any(group in one.groups for one in every))
-    norms = _means(every, groups, lambda one, group: one.of(group, convention))
-    normalized = _means(every, groups, lambda one, group: one.normalized[place_of(group, one.groups)])
+    drawn = drawn_together(len(every), groups)
+    there = tuple(group for group in GROUPS if any(group in one.groups for one in every))
+    norms = _means(every, there, lambda one, group: one.of(group, convention))
+    normalized = _means(every, there, lambda one, group: one.normalized[place_of(group, one.groups)])
     ratios = np.stack([ratio_of(one.of("image", convention), one.of("text", convention), convention) for one in every])
     after = np.array([one.after_final_norm["image_over_text"] for one in every])
-    both = np.column_stack([ratios, after])
-    whole = bootstrap_of_several(both, mean_of_known, seed=seed, n=n, level=level)
+    whole = mean_over_groups(np.column_stack([ratios, after]), drawn, seed=seed, n=n, level=level)
     by_depth, final = (
         Interval(whole.estimate[own], whole.low[own], whole.high[own], level, whole.draws) for own in (slice(-1), -1)
     )
@@ -178,8 +187,8 @@ def mean_residual_norms(
         sample_id=sample_id,
         convention=convention,
         d_model=every[0].d_model,
-        groups=groups,
-        samples=np.array([sum(group in one.groups for one in every) for group in groups], dtype=np.int64),
+        groups=there,
+        samples=np.array([sum(group in one.groups for one in every) for group in there], dtype=np.int64),
         norms=norms,
         normalized=normalized,
         ratios=ratios.astype(np.float32),

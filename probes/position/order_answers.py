@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from probes.position.study import check_asked
+from probes.position.study import check_asked, check_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,10 +114,8 @@ class OrderMeasurement:
         from interp.intervene.image_pooling import PoolImageTokens
         from interp.intervene.image_tokens import WITHIN, check_seeds, refuse_deepstack
         from interp.model.generation import greedy_settings
-        from interp.model.hooked import HookedModel
 
-        if not isinstance(vlm, HookedModel):
-            raise InputError(f"the model is a {type(vlm).__name__}: load it with HookedVLM.from_pretrained first")
+        check_model(vlm)
         if within not in WITHIN:
             raise InputError(f"within={within!r} is not known: use one of {', '.join(WITHIN)}")
         refuse_deepstack(vlm.cfg, "the order of image tokens")

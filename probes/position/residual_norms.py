@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Int
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.reprs import fits_a_cell
-from probes.position.stream_norms import name_samples, norms_at, positions_by_group, refuse_overflow
+from probes.position.stream_norms import Kept, name_samples, norms_at, positions_by_group, refuse_overflow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,10 +146,32 @@ def residual_norms(
         ModelError: a norm is not finite.
     """
     names = name_samples(inputs, sample_ids)
-    places = [_groups_of(name, layout) for name, layout in zip(names, inputs.layouts, strict=True)]
-    points = depth_points(vlm.cfg.n_layers)
-    kept = norms_at(vlm, inputs, [*points, FINAL])
-    depths = np.stack([kept[point] for point in (*points, FINAL)], axis=1)
+    places = groups_in(inputs, names)
+    return residual_norms_in(norms_at(vlm, inputs, stream_points(vlm)), vlm, names, places)
+
+
+def groups_in(inputs: VLMInputs, names: Sequence[str]) -> list[dict[str, Int[np.ndarray, " position"]]]:
+    """Of each sample, the positions of each group that its prompt has.
+
+    Raises:
+        InputError: a prompt without image or without words.
+    """
+    return [_groups_of(name, layout) for name, layout in zip(names, inputs.layouts, strict=True)]
+
+
+def stream_points(vlm: HookedVLM) -> tuple[str, ...]:
+    """The hook points that `residual_norms` reads: those of all depths, and the one after the final norm."""
+    return (*depth_points(vlm.cfg.n_layers), FINAL)
+
+
+def residual_norms_in(
+    kept: Kept,
+    vlm: HookedVLM,
+    names: Sequence[str],
+    places: Sequence[Mapping[str, Int[np.ndarray, " position"]]],
+) -> tuple[ResidualNorms, ...]:
+    """What `residual_norms` gives, from the norms that `norms_at` kept at its points."""
+    depths = np.stack([kept[point] for point in stream_points(vlm)], axis=1)
     return tuple(
         _of_sample(name, groups, own, vlm.cfg.d_model) for name, groups, own in zip(names, places, depths, strict=True)
     )
@@ -249,7 +271,7 @@ def _groups_of(name: str, layout: TokenLayout) -> dict[str, Int[np.ndarray, " po
 
 
 def _of_sample(
-    name: str, places: dict[str, Int[np.ndarray, " position"]], norms: Float[np.ndarray, "row pos"], d_model: int
+    name: str, places: Mapping[str, Int[np.ndarray, " position"]], norms: Float[np.ndarray, "row pos"], d_model: int
 ) -> ResidualNorms:
     """One sample's result, from the norms at its positions, those after the final norm last."""
     means = np.stack([norms[:, own].mean(axis=1, dtype=np.float64) for own in places.values()], axis=1)

@@ -142,12 +142,12 @@ def rope_sensitivity(
         RefusedError: a decoder without RoPE in all of its layers.
         ModelError: the logits of a layer are not those of its queries and keys, as where something edits them.
     """
-    delta = _number(delta)
+    delta = check_delta(delta)
     if dtype not in DTYPES:
         raise InputError(f"dtype={dtype!r} is not offered: use one of {', '.join(DTYPES)}")
     names = name_samples(inputs, sample_ids)
     given = _with_end(vlm, inputs) if query_row == APPENDED_EOS else inputs
-    row = _row(given, query_row)
+    row = row_of(given, query_row)
     rotary = Rotary.of(vlm)
     rotary.check_axis(axis)
     settings: dict[str, Any] = {"delta": delta, "past_only": restrict_to_past, "dtype": DTYPES[dtype]}
@@ -175,20 +175,39 @@ def _of_sample(found: list[TurnedRow], sample: int, asked: dict[str, Any]) -> Ro
 # what was asked -------------------------------------------------------------------------------------------------
 
 
-def _number(delta: Any) -> float:
+def check_delta(delta: Any) -> float:
+    """The positions to move by, as a number.
+
+    Raises:
+        InputError: it is no real number.
+    """
     if isinstance(delta, bool) or not isinstance(delta, (int, float, np.number)) or not math.isfinite(delta):
         raise InputError(f"delta={delta!r} is no number of positions: give a real number, such as 1.0")
     return float(delta)
 
 
-def _row(inputs: VLMInputs, query_row: Any) -> int:
-    """The row's position in the padded prompt, where each sample has a token that sees some of its image."""
+def check_query_row(query_row: Any) -> str | int:
+    """The query row, by its name or position, where it is one.
+
+    Raises:
+        InputError: it is none.
+    """
+    if isinstance(query_row, str) and query_row in ("last", APPENDED_EOS):
+        return query_row
+    if isinstance(query_row, (int, np.integer)) and not isinstance(query_row, bool):
+        return int(query_row)
+    raise InputError(f"query_row={query_row!r} is not known: use 'last', {APPENDED_EOS!r} or one position")
+
+
+def row_of(inputs: VLMInputs, query_row: Any) -> int:
+    """The row's position in the padded prompt, where each sample has a token that sees some of its image.
+
+    Raises:
+        InputError: it is no row, lies outside, or sees no image.
+    """
     length = inputs.input_ids.shape[1]
-    named = query_row in ("last", APPENDED_EOS) if isinstance(query_row, str) else False
-    whole = isinstance(query_row, (int, np.integer)) and not isinstance(query_row, bool)
-    if not named and not whole:
-        raise InputError(f"query_row={query_row!r} is not known: use 'last', {APPENDED_EOS!r} or one position")
-    row = length - 1 if named else int(query_row)
+    known = check_query_row(query_row)
+    row = length - 1 if isinstance(known, str) else known
     if not -length <= row < length:
         raise InputError(f"query_row={row} lies outside the prompt of {length} positions: give 0 to {length - 1}")
     row %= length

@@ -1,18 +1,20 @@
-"""RoPE sensitivity over samples: the means that the paper draws, and their layer curves with intervals."""
+"""RoPE sensitivity over samples: the means that the paper draws, by head and layer and over all, with intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from einops import reduce
-from jaxtyping import Float32, Float64
+from einops import rearrange, reduce
+from jaxtyping import Float32, Float64, Shaped
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from interp.stats.intervals import Interval, bootstrap_of_several
+from interp.stats.clusters import drawn_together, mean_over_groups
+from interp.stats.draws import check_draws
+from interp.stats.intervals import DRAWS, Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,19 +25,27 @@ if TYPE_CHECKING:
 CURVES = ("abs_delta_g_v", "delta_alpha_v")
 """What is averaged over samples, as the paper does."""
 
+AVERAGED = ("alpha_v", "delta_alpha_v", "delta_g_v")
+"""What of each sample all means are made from."""
+
 
 @fits_a_cell("n_samples delta axis delta_alpha_v abs_delta_g_v")
 @dataclass(frozen=True, eq=False)
 class RopeSummary:
-    """RoPE sensitivity over samples.
+    """RoPE sensitivity over samples; intervals draw whole groups, and their ends are NaN where all lie in one.
 
     Attributes:
         n_samples: how many.
         delta: positions; axis, query_row: what else all of them share, see `RopeSensitivity`.
+        alpha_v: float32 [layer head], the mean of the attention on the image before anything is moved.
         delta_alpha_v: float32 [layer head], the mean of the signed change.
         abs_delta_g_v: float32 [layer head], the mean of |delta g_V|, absolute for each sample and head.
-        delta_alpha_v_by_layer: the mean over heads too, [layer], with its interval over samples.
-        abs_delta_g_v_by_layer: the same of |delta g_V|. A single sample has no interval: its ends are NaN.
+        delta_alpha_v_by_head: the same with its interval, each [layer head].
+        abs_delta_g_v_by_head: the same of |delta g_V|.
+        delta_alpha_v_by_layer: the mean over heads too, each [layer].
+        abs_delta_g_v_by_layer: the same of |delta g_V|.
+        delta_alpha_v_over_all: the mean over layers and heads, numbers.
+        abs_delta_g_v_over_all: the same of |delta g_V|.
 
     Example:
         >>> summary.abs_delta_g_v_by_layer.low.shape
@@ -46,30 +56,49 @@ class RopeSummary:
     delta: float
     axis: str
     query_row: str | int
+    alpha_v: Float32[np.ndarray, "layer head"]
     delta_alpha_v: Float32[np.ndarray, "layer head"]
     abs_delta_g_v: Float32[np.ndarray, "layer head"]
+    delta_alpha_v_by_head: Interval
+    abs_delta_g_v_by_head: Interval
     delta_alpha_v_by_layer: Interval
     abs_delta_g_v_by_layer: Interval
+    delta_alpha_v_over_all: Interval
+    abs_delta_g_v_over_all: Interval
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per layer and head: `delta_alpha_v` and `abs_delta_g_v`, means over samples, as float32 columns."""
+        """One row per layer and head: `alpha_v`, and `delta_alpha_v` and `abs_delta_g_v` with the ends of intervals.
+
+        All are means over samples, as float32 columns. Where all samples lie in one group there are no ends.
+        """
         import pandas as pd
 
         layer, head = (axis.ravel().astype(np.int32) for axis in np.indices(self.delta_alpha_v.shape))
-        means = {name: getattr(self, name).ravel() for name in CURVES}
-        return pd.DataFrame({"layer": layer, "head": head, **means})
+        columns = {"layer": layer, "head": head, "alpha_v": self.alpha_v.ravel()}
+        return pd.DataFrame(columns | self._columns("by_head"))
 
     def by_layer(self) -> pd.DataFrame:
-        """One row per layer: means over samples and heads, with the ends of their intervals where there are several."""
+        """One row per layer, of means over samples and heads: else as `to_dataframe`."""
         import pandas as pd
 
-        columns: dict[str, Any] = {"layer": np.arange(len(self.delta_alpha_v), dtype=np.int32)}
+        layer = np.arange(len(self.delta_alpha_v), dtype=np.int32)
+        return pd.DataFrame({"layer": layer, "alpha_v": self.alpha_v.mean(axis=1)} | self._columns("by_layer"))
+
+    def over_all(self) -> pd.DataFrame:
+        """One row of means over samples, layers and heads: else as `to_dataframe`."""
+        import pandas as pd
+
+        return pd.DataFrame({"alpha_v": [self.alpha_v.mean()]} | self._columns("over_all"))
+
+    def _columns(self, over: str) -> dict[str, Float32[np.ndarray, " row"]]:
+        """The columns of both measures: the mean, and the ends of its interval where it has one."""
+        columns: dict[str, Any] = {}
         for name in CURVES:
-            curve = self.curve(name)
-            columns[name] = curve.estimate.astype(np.float32)
-            if self.n_samples > 1:
-                columns |= {f"{name}_{end}": getattr(curve, end).astype(np.float32) for end in ("low", "high")}
-        return pd.DataFrame(columns)
+            found: Interval = getattr(self, f"{name}_{over}")
+            columns[name] = found.estimate
+            if np.isfinite(found.low).any():
+                columns |= {f"{name}_low": found.low, f"{name}_high": found.high}
+        return {name: np.atleast_1d(values).astype(np.float32).ravel() for name, values in columns.items()}
 
     def curve(self, measure: str) -> Interval:
         """The layer curve of one of `CURVES`.
@@ -95,22 +124,32 @@ class RopeSummary:
         return draw_rope(curves, heads, n_samples=self.n_samples)
 
 
-def mean_rope_sensitivity(found: Iterable[RopeSensitivity], *, seed: int = 0, level: float = 0.95) -> RopeSummary:
-    """The means over samples of delta alpha_V and of |delta g_V|, and their layer curves with bootstrap intervals.
+def mean_rope_sensitivity(
+    found: Iterable[RopeSensitivity],
+    *,
+    groups: Sequence[str] | Shaped[np.ndarray, " sample"] | None = None,
+    seed: int = 0,
+    n: int = DRAWS,
+    level: float = 0.95,
+) -> RopeSummary:
+    """The means over samples of delta alpha_V and of |delta g_V|, by head and layer and over all, with intervals.
 
     |delta g_V| is taken for each sample and head before anything is averaged; a layer's value is the mean over its
-    heads ("Beyond Semantics", its figure 8, as its code computes it). Intervals are over samples, heads kept together.
+    heads ("Beyond Semantics", its figure 8, as its code computes it). Intervals are a bootstrap that draws whole
+    groups, heads kept together.
 
     Args:
         found: results of one model, asked alike.
+        groups: what is drawn together, a name for each sample, such as its photo; each by itself by default.
         seed: the seed of the draws.
+        n: the number of draws.
         level: nominal coverage.
 
     Example:
         >>> summary = mean_rope_sensitivity(one for batch in batches for one in rope_sensitivity(vlm, batch))
 
     Raises:
-        InputError: there is none, or they differ in layers, heads, delta, axis or row.
+        InputError: there is none, they differ in layers, heads, delta, axis or row, or there is not one group for each.
     """
     every = list(found)
     asked = {(one.delta, one.axis, one.query_row) for one in every}
@@ -120,15 +159,61 @@ def mean_rope_sensitivity(found: Iterable[RopeSensitivity], *, seed: int = 0, le
             f"can not average {len(every)} results of {len(asked)} kinds and shapes {sorted(shapes)}: give some of one "
             "model, delta, axis and query row"
         )
-    signed = np.stack([one.delta_alpha_v for one in every]).astype(np.float64)
-    size = np.abs(np.stack([one.delta_g_v for one in every]).astype(np.float64))
+    (delta, axis, query_row), *_ = asked
+    parts = {name: np.stack([getattr(one, name) for one in every]) for name in AVERAGED}
+    return summarize_rope(parts, delta, axis, query_row, groups=groups, seed=seed, n=n, level=level)
+
+
+def summarize_rope(
+    parts: Mapping[str, Float32[np.ndarray, "sample layer head"]],
+    delta: float,
+    axis: str,
+    query_row: str | int,
+    *,
+    groups: Sequence[str] | Shaped[np.ndarray, " sample"] | None = None,
+    seed: int = 0,
+    n: int = DRAWS,
+    level: float = 0.95,
+) -> RopeSummary:
+    """What `mean_rope_sensitivity` gives, from those of `AVERAGED` of all samples and what was asked of them.
+
+    Raises:
+        InputError: there is not one group for each, no draw, or no such level.
+    """
+    check_draws(n, level)
+    mass, signed, slope = (parts[name].astype(np.float64) for name in AVERAGED)
+    drawn = drawn_together(len(mass), groups)
+    (signed_heads, signed_layers, signed_all), (heads, layers, whole) = (
+        _intervals(values, drawn, seed=seed, n=n, level=level) for values in (signed, np.abs(slope))
+    )
     return RopeSummary(
-        len(every),
-        *asked.pop(),
-        *(values.mean(axis=0).astype(np.float32) for values in (signed, size)),
-        *(_curve(values, seed, level) for values in (signed, size)),
+        n_samples=len(mass),
+        delta=delta,
+        axis=axis,
+        query_row=query_row,
+        alpha_v=mass.mean(axis=0).astype(np.float32),
+        delta_alpha_v=signed_heads.estimate.astype(np.float32),
+        abs_delta_g_v=heads.estimate.astype(np.float32),
+        delta_alpha_v_by_head=signed_heads,
+        abs_delta_g_v_by_head=heads,
+        delta_alpha_v_by_layer=signed_layers,
+        abs_delta_g_v_by_layer=layers,
+        delta_alpha_v_over_all=signed_all,
+        abs_delta_g_v_over_all=whole,
     )
 
 
-def _curve(values: Float64[np.ndarray, "sample layer head"], seed: int, level: float) -> Interval:
-    return bootstrap_of_several(reduce(values, "sample layer head -> sample layer", "mean"), seed=seed, level=level)
+def _intervals(
+    values: Float64[np.ndarray, "sample layer head"], groups: Shaped[np.ndarray, " sample"], **drawn: Any
+) -> tuple[Interval, Interval, Interval]:
+    """The means by layer and head, by layer, and over all."""
+    found = mean_over_groups(rearrange(values, "sample layer head -> sample (layer head)"), groups, **drawn)
+    curve = mean_over_groups(reduce(values, "sample layer head -> sample layer", "mean"), groups, **drawn)
+    one = mean_over_groups(reduce(values, "sample layer head -> sample 1", "mean"), groups, **drawn)
+    by_head = _shaped(found, lambda part: rearrange(part, "(layer head) -> layer head", layer=values.shape[1]))
+    return by_head, curve, _shaped(one, lambda part: float(part[0]))
+
+
+def _shaped(own: Interval, shape: Callable[[np.ndarray], Any]) -> Interval:
+    """An interval whose estimate and ends have another shape."""
+    return replace(own, estimate=shape(own.estimate), low=shape(own.low), high=shape(own.high))

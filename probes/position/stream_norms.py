@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,9 +27,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
 included: the paper's user text. Padding, and what marks the image (start, end, newline), are in none."""
 
 
-def norms_at(
-    vlm: HookedVLM, inputs: VLMInputs, names: Sequence[str]
-) -> dict[str, Float[np.ndarray, "batch pos"] | Float[np.ndarray, " image_token"]]:
+Kept = Mapping[str, Float[np.ndarray, "batch pos"] | Float[np.ndarray, " image_token"]]
+"""Norms by hook name, as `norms_at` keeps them."""
+
+
+def norms_at(vlm: HookedVLM, inputs: VLMInputs, names: Sequence[str]) -> Kept:
     """The L2 norm over the last axis of what passes some hook points, in one run of the prompt.
 
     What passes is reduced where it passes, so no more than one layer of the stream is ever held. Norms are taken in

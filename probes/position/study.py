@@ -76,6 +76,18 @@ def measure_samples(
     return table, plain(settings if out is None else with_runs(settings, out))
 
 
+def check_model(vlm: HookedVLM) -> None:
+    """Refuse what is no hooked model.
+
+    Raises:
+        InputError: it is none.
+    """
+    from interp.model.hooked import HookedModel
+
+    if not isinstance(vlm, HookedModel):
+        raise InputError(f"the model is a {type(vlm).__name__}: load it with HookedVLM.from_pretrained first")
+
+
 def check_asked(vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, progress: bool = True) -> None:
     """Refuse samples that can not be asked, before the first pass.
 

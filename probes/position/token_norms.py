@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from probes.position.stream_norms import GROUPS, l2_norms, name_samples, norms_at, refuse_overflow
+from probes.position.stream_norms import GROUPS, Kept, l2_norms, name_samples, norms_at, refuse_overflow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,8 +112,17 @@ def token_norms(
         ModelError: a norm is not finite.
     """
     names = name_samples(inputs, sample_ids)
-    placeholders = inputs.input_ids == vlm.model.config.image_token_id
-    kept = norms_at(vlm, inputs, [RECEIVED, PROJECTOR] if bool(placeholders.any()) else [RECEIVED])
+    return token_norms_in(norms_at(vlm, inputs, token_points(vlm, inputs)), vlm, inputs, names)
+
+
+def token_points(vlm: HookedVLM, inputs: VLMInputs) -> tuple[str, ...]:
+    """The hook points that `token_norms` reads: without an image, nothing passes the projector."""
+    return (RECEIVED, PROJECTOR) if bool(_placeholders(vlm, inputs).any()) else (RECEIVED,)
+
+
+def token_norms_in(kept: Kept, vlm: HookedVLM, inputs: VLMInputs, names: Sequence[str]) -> tuple[TokenNorms, ...]:
+    """What `token_norms` gives, from the norms that `norms_at` kept at its points."""
+    placeholders = _placeholders(vlm, inputs)
     of_image = placeholders.cpu().numpy()
     paper = np.empty_like(kept[RECEIVED])
     paper[of_image] = kept.get(PROJECTOR, 0)
@@ -123,6 +133,11 @@ def token_norms(
         _of_sample(name, layout, received, own)
         for name, layout, received, own in zip(names, inputs.layouts, kept[RECEIVED], paper, strict=True)
     )
+
+
+def _placeholders(vlm: HookedVLM, inputs: VLMInputs) -> Bool[torch.Tensor, "batch pos"]:
+    """Where the ids say that there is an image token."""
+    return inputs.input_ids == vlm.model.config.image_token_id
 
 
 def token_norms_by_group(
@@ -137,8 +152,7 @@ def token_norms_by_group(
     Raises:
         InputError: the definition is not known, or there is no result.
     """
-    if definition not in DEFINITIONS:
-        raise InputError(f"definition {definition!r} is not known: use one of {', '.join(DEFINITIONS)}")
+    check_definition(definition)
     every = list(results)
     if not every:
         raise InputError("there are no token norms to group: give the results of at least one sample")
@@ -146,6 +160,16 @@ def token_norms_by_group(
     norms = np.concatenate([one.norms if definition == "received" else one.paper_norms for one in every])
     found = {group: norms[np.isin(kinds, own)] for group, own in GROUPS.items()}
     return {group: values for group, values in found.items() if len(values)}
+
+
+def check_definition(definition: str) -> None:
+    """Refuse a definition that is not known.
+
+    Raises:
+        InputError: it is none of `DEFINITIONS`.
+    """
+    if definition not in DEFINITIONS:
+        raise InputError(f"definition {definition!r} is not known: use one of {', '.join(DEFINITIONS)}")
 
 
 def token_norm_quartiles(results: Iterable[TokenNorms], *, sample_id: str = "all") -> pd.DataFrame:

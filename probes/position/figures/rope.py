@@ -18,6 +18,7 @@ from interp.plots.style import (
     heads_map,
     integer_ticks,
     legend_below,
+    line_colours,
     name_layers,
     new_axes,
     new_grid,
@@ -74,15 +75,43 @@ def plot_rope_curve(curve: Interval, ax: Axes | None = None, *, measure: str, n_
     ax = new_axes(ax, (5.2, 3.4))
     colour = PALETTE[CURVE_COLOURS[measure]]
     ax.plot(layers, curve.estimate, color=colour, linewidth=1.8, marker="o", markersize=3.2, label=f"n = {n_samples}")
-    if n_samples > 1:
+    if np.isfinite(curve.low).any():
         draw_band(ax, layers, (curve.low, curve.high), colour, label=f"{100 * curve.level:g} % interval")
+    _finish_curves(ax, measure, len(layers), "RoPE sensitivity, mean over heads")
+    return ax
+
+
+def plot_rope_axes(curves: Mapping[str, Mapping[str, Interval]]) -> np.ndarray:
+    """Draw the layer curves of several axes over each other, with their intervals, on a new figure.
+
+    Args:
+        curves: by measure and axis, the layer curve.
+
+    Returns:
+        The axes of the figure, one for each measure.
+
+    Example:
+        >>> plot_rope_axes({"delta_alpha_v": {axis: found.of(axis).curve("delta_alpha_v") for axis in found.axes}})
+    """
+    panels = new_grid(len(curves), columns=2, cell=(4.6, 3.6))
+    for ax, (measure, own) in zip(panels, curves.items(), strict=True):
+        for (name, curve), colour in zip(own.items(), line_colours(len(own)), strict=True):
+            layers = np.arange(len(curve.estimate))
+            ax.plot(layers, curve.estimate, color=colour, linewidth=1.8, marker="o", markersize=3.2, label=name)
+            if np.isfinite(curve.low).any():
+                draw_band(ax, layers, (curve.low, curve.high), colour)
+        _finish_curves(ax, measure, len(layers), "RoPE sensitivity by axis, mean over heads")
+    return panels
+
+
+def _finish_curves(ax: Axes, measure: str, n_layers: int, title: str) -> None:
+    """Name what layer curves show."""
     if measure in SIGNED:
         ax.axhline(0, color=INK, linewidth=0.8)
-    ax.set_xlim(-0.5, len(layers) - 0.5)
-    integer_ticks(ax.xaxis, len(layers))
-    tidy(ax, title="RoPE sensitivity, mean over heads", x=name_layers(len(layers)), y=NAMES[measure])
+    ax.set_xlim(-0.5, n_layers - 0.5)
+    integer_ticks(ax.xaxis, n_layers)
+    tidy(ax, title=title, x=name_layers(n_layers), y=NAMES[measure])
     legend_below(ax)
-    return ax
 
 
 CURVE_COLOURS = {"abs_delta_g_v": 0, "delta_alpha_v": 1}

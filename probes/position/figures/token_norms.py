@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.cbook import violin_stats
 from matplotlib.mlab import GaussianKDE
+from matplotlib.ticker import LogFormatter
 
 from interp.errors import InputError
-from interp.plots.style import INK, PALETTE, TICK, legend_below, new_axes, tidy
+from interp.plots.style import INK, PALETTE, TICK, legend_below, new_axes, new_grid, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,11 +22,19 @@ NAMES = {
     "received": "L2 norm of the token, as the first block receives it",
     "paper": "L2 norm of the projector's output, or of the word's row in the embedding table",
 }
+TITLES = {
+    "received": "Norms of image tokens and of words",
+    "paper": "Norms of image tokens and of words, by the paper's definition",
+}
 QUARTILES = (0.25, 0.5, 0.75)
 
 
 def plot_token_norms(
-    norms: Mapping[str, Float[np.ndarray, " token"]], ax: Axes | None = None, *, definition: str = "received"
+    norms: Mapping[str, Float[np.ndarray, " token"]],
+    ax: Axes | None = None,
+    *,
+    definition: str = "received",
+    counts: Mapping[str, int] | None = None,
 ) -> Axes:
     """Draw the norms of `image` and `text` as two violins at one place; their widths are scaled to one.
 
@@ -36,6 +45,7 @@ def plot_token_norms(
         norms: the norms by group, as `probes.position.token_norms.token_norms_by_group` gives them.
         ax: where to draw; made if None.
         definition: which norms they are, for the axis: one of `probes.position.token_norms.DEFINITIONS`.
+        counts: how many tokens each group has, where its norms stand for more of them, each for as many.
 
     Example:
         >>> plot_token_norms(token_norms_by_group(found))
@@ -54,9 +64,11 @@ def plot_token_norms(
     ax.set_xscale("log")
     for group, values in drawn.items():
         if values.any():
-            _draw_violin(ax, group, values)
-    tidy(ax, title="Norms of image tokens and of words", x=NAMES[definition])
+            _draw_violin(ax, group, values, len(values) if counts is None else counts[group])
+    tidy(ax, title=TITLES[definition], x=NAMES[definition])
     ax.tick_params(which="both", labelsize=TICK, labelcolor=INK)
+    for set_formatter in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
+        set_formatter(_Plain(minor_thresholds=(2, 0.7)))
     ax.yaxis.grid(False)
     ax.set_yticks([])
     ax.set_ylim(-1.1, 1.1)
@@ -64,17 +76,55 @@ def plot_token_norms(
     return ax
 
 
-def _draw_violin(ax: Axes, group: str, values: Float[np.ndarray, " token"]) -> None:
+def plot_definitions(
+    norms: Mapping[str, Mapping[str, Float[np.ndarray, " token"]]],
+    axes: Sequence[Axes] | None = None,
+    *,
+    counts: Mapping[str, int] | None = None,
+) -> np.ndarray:
+    """Draw the violins by each definition side by side; see `plot_token_norms`.
+
+    Args:
+        norms: by definition, the norms by group.
+        axes: where to draw, one for each definition; made if None.
+        counts: as in `plot_token_norms`.
+
+    Returns:
+        The axes, one for each definition.
+
+    Example:
+        >>> plot_definitions({"received": found.by_group(), "paper": found.by_group("paper")})
+
+    Raises:
+        InputError: not one axes for each.
+    """
+    panels = list(new_grid(len(norms), columns=2, cell=(5.2, 3.4)) if axes is None else np.array(axes).ravel())
+    if len(panels) != len(norms):
+        raise InputError(f"{len(panels)} axes were given for {len(norms)} definitions: give one for each, or none")
+    for ax, (definition, own) in zip(panels, norms.items(), strict=True):
+        plot_token_norms(own, ax, definition=definition, counts=counts)
+    return np.array(panels, dtype=object)
+
+
+def _draw_violin(ax: Axes, group: str, values: Float[np.ndarray, " token"], count: int) -> None:
     """One violin around the middle of the axes, and lines where its quartiles are."""
     logs, colour = np.log10(values[values > 0]), COLOURS[group]
-    zeros = len(values) - len(logs)
-    label = f"{group}, n = {len(logs)}" + (f", {zeros} of norm zero left out" if zeros else "")
+    zeros = round(count * (1 - len(logs) / len(values)))
+    label = f"{group}, n = {count - zeros}" + (f", {zeros} of norm zero left out" if zeros else "")
     (shape,) = violin_stats(logs, _density, points=200)
     width = shape["vals"] / shape["vals"].max()
     ax.fill_between(10 ** shape["coords"], -width, width, color=colour, alpha=0.55, linewidth=0, label=label)
     for quartile in np.quantile(logs, QUARTILES):
         half = float(np.interp(quartile, shape["coords"], width))
         ax.plot([10**quartile] * 2, [-half, half], color=colour, linestyle="--", linewidth=1.4)
+
+
+class _Plain(LogFormatter):
+    """Ticks of a log axis as plain numbers: 3, and not 3 times ten to the nothing."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """The text of one tick; nothing where there would be too many."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def _density(logs: Float[np.ndarray, " token"], at: Float[np.ndarray, " place"]) -> Float[np.ndarray, " place"]:

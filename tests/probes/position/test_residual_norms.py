@@ -15,9 +15,7 @@ from untouched import check_untouched
 
 from interp.errors import InputError, ModelError
 from interp.hooks.towers import submodule, text_tower
-from interp.numeric import mean_of_known
 from interp.prompt.layout import TokenLayout
-from interp.stats.intervals import bootstrap
 from interp.zoo.tiny import TINY
 from probes.position.figures.residual_norms import plot_residual_norms
 from probes.position.mean_residual_norms import mean_residual_norms
@@ -181,14 +179,33 @@ def test_the_mean_is_of_ratios_and_not_a_ratio_of_means():
     assert mean.normalized_ratio.estimate == 2 and mean.normalized_ratios.tolist() == [2, 2]
 
 
-def test_the_interval_is_the_bootstrap_over_samples(found):
+def test_the_interval_draws_samples_each_by_itself_where_no_groups_are_named(found):
     mean = mean_residual_norms(found, seed=3, n=50, level=0.9)
     table = np.stack([np.float64(one.of("image")) / one.of("text") for one in found])
-    wanted = bootstrap(table, mean_of_known, seed=3, n=50, level=0.9)
-    for name in ("estimate", "low", "high"):
-        assert getattr(mean.ratio, name) == pytest.approx(getattr(wanted, name), rel=1e-6)
+    counts = np.random.default_rng(3).multinomial(len(found), np.full(len(found), 1 / len(found)), size=50)
+    draws = counts @ table / len(found)
+    assert mean.ratio.estimate == pytest.approx(table.mean(0), rel=1e-6)
+    assert mean.ratio.low == pytest.approx(np.quantile(draws, 0.05, axis=0), rel=1e-6)
+    assert mean.ratio.high == pytest.approx(np.quantile(draws, 0.95, axis=0), rel=1e-6)
     assert (mean.ratio.low < mean.ratio.high).all() and mean.ratio.draws == 50 and mean.ratio.level == 0.9
     assert mean.normalized_ratio.low <= mean.normalized_ratio.estimate <= mean.normalized_ratio.high
+
+
+def test_the_interval_draws_whole_groups():
+    rng = np.random.default_rng(0)
+    each = [made_up([1, 1], own) for own in rng.uniform(2, 9, size=(12, 2))]
+    alone, thrice = mean_residual_norms(each), mean_residual_norms(each * 3)
+    groups = [f"photo {place}" for place in range(12)] * 3
+    together = mean_residual_norms(each * 3, groups=groups)
+    for end in ("estimate", "low", "high"):  # copies say nothing new
+        assert getattr(together.ratio, end) == pytest.approx(getattr(alone.ratio, end))
+    assert (together.ratio.high - together.ratio.low > 1.5 * (thrice.ratio.high - thrice.ratio.low)).all()
+    one = mean_residual_norms(each, groups=["photo"] * 12)
+    assert np.isnan(one.ratio.low).all() and np.isnan(one.normalized_ratio.high)
+    assert "low" not in one.ratios_to_dataframe() and len(one.plot()[2].collections) == 0
+    for wrong in (["photo"] * 11, "photo", 3):
+        with pytest.raises(InputError, match="for 12 samples: give a list"):
+            mean_residual_norms(each, groups=wrong)
 
 
 def test_a_single_sample_has_no_interval_and_its_table_no_gap(found):

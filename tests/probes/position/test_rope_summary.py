@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from interp.errors import InputError
-from interp.stats.intervals import bootstrap
 from probes.position.figures.rope import plot_rope_heads
 from probes.position.rope import RopeSensitivity
 from probes.position.rope_summary import CURVES, mean_rope_sensitivity
@@ -31,21 +30,53 @@ def test_absolute_values_are_taken_before_the_mean_and_signs_are_kept_elsewhere(
     assert len(table) == 12 and table["abs_delta_g_v"].iloc[7] == found.abs_delta_g_v[1, 3]
 
 
-def test_a_layers_curve_is_the_mean_over_heads_with_an_interval_over_samples():
+def by_hand(values, seed, level):
+    """Mean and interval, from draws of [sample ...] in a loop."""
+    count = len(values)
+    counts = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=2000)
+    draws = np.stack([np.tensordot(own, values, 1) / count for own in counts])
+    return values.mean(0), *np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+
+
+def test_intervals_by_head_by_layer_and_over_all_draw_samples_with_all_of_their_heads():
     every = list(made_up(6))
     found = mean_rope_sensitivity(every, seed=3, level=0.9)
-    curves = np.stack([np.abs(one.delta_g_v.astype(float)).mean(1) for one in every])
-    wanted = bootstrap(curves, seed=3, level=0.9)
-    curve = found.curve("abs_delta_g_v")
-    assert np.allclose(curve.estimate, curves.mean(0)) and np.allclose(curve.low, wanted.low)
-    assert np.allclose(found.curve("delta_alpha_v").estimate, found.delta_alpha_v.mean(1), atol=1e-6)
-    table = found.by_layer()
-    assert table["abs_delta_g_v_high"].to_numpy() == pytest.approx(wanted.high, abs=1e-6) and len(table) == 3
+    for name, values in (
+        ("abs_delta_g_v", np.stack([np.abs(one.delta_g_v.astype(float)) for one in every])),
+        ("delta_alpha_v", np.stack([one.delta_alpha_v.astype(float) for one in every])),
+    ):
+        for over, own in (("head", values), ("layer", values.mean(2))):
+            interval = getattr(found, f"{name}_by_{over}")
+            for end, wanted in zip(("estimate", "low", "high"), by_hand(own, 3, 0.9), strict=True):
+                assert np.allclose(getattr(interval, end), wanted)
+        whole = getattr(found, f"{name}_over_all")
+        assert (whole.estimate, whole.low, whole.high) == pytest.approx(by_hand(values.mean((1, 2)), 3, 0.9))
+    assert np.allclose(found.alpha_v, np.mean([one.alpha_v for one in every], axis=0), atol=1e-6)
+    table = found.to_dataframe()
+    assert table["delta_alpha_v_low"].to_numpy() == pytest.approx(found.delta_alpha_v_by_head.low.ravel(), abs=1e-6)
+    layers = found.by_layer()["abs_delta_g_v_high"].to_numpy()
+    assert layers == pytest.approx(found.abs_delta_g_v_by_layer.high, abs=1e-6) and len(layers) == 3
+    assert found.over_all()["delta_alpha_v"].item() == pytest.approx(found.delta_alpha_v.mean(), abs=1e-6)
+
+
+def test_intervals_draw_whole_groups():
+    every = list(made_up(8))
+    alone, copies = mean_rope_sensitivity(every), mean_rope_sensitivity(every * 4)
+    together = mean_rope_sensitivity(every * 4, groups=[f"photo {place}" for place in range(8)] * 4)
+    for name in CURVES:
+        assert np.allclose(together.curve(name).low, alone.curve(name).low)
+        wide, narrow = (own.curve(name).high - own.curve(name).low for own in (together, copies))
+        assert (wide > 1.5 * narrow).all()
+    one = mean_rope_sensitivity(every, groups=["photo"] * 8)
+    assert not [name for name in one.by_layer() if name.endswith("low")] and np.isnan(one.delta_alpha_v_over_all.low)
+    assert len(one.plot().collections) == 0
+    with pytest.raises(InputError, match="for 8 samples"):
+        mean_rope_sensitivity(every, groups=["photo"])
 
 
 def test_a_single_sample_has_no_interval_and_no_gaps_in_its_table():
     table = mean_rope_sensitivity(made_up(1)).by_layer()
-    assert list(table) == ["layer", *CURVES] and not table.isna().any(axis=None)
+    assert list(table) == ["layer", "alpha_v", *CURVES] and not table.isna().any(axis=None)
 
 
 def test_a_mean_of_none_or_of_results_asked_otherwise_is_refused():

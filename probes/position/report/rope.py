@@ -1,0 +1,158 @@
+"""What a study of RoPE sensitivity says: in sentences, tables and figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.plots.style import figure_of
+from interp.report.numbers import decimal, significant
+from probes.position.report.write import Drawn, Findings
+from probes.position.rope_summary import CURVES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from interp.stats.intervals import Interval
+    from probes.position.rope_study import RopeStudy
+    from probes.position.rope_summary import RopeSummary
+
+CAUTIONS = (
+    "|delta g_V| is a mean of absolute values, which is above 0 in every model with RoPE: read it beside other layers, "
+    "other models, or the same model edited, and not against 0.",
+    "All of the image is moved as one, so this asks how attention depends on how far away the image stands, and not on "
+    "where things are within it.",
+    "Keys are moved in each layer by itself. What earlier layers would have written with the image elsewhere is not in "
+    "these numbers.",
+    "Where a head gives the image nearly all or nearly nothing, its attention can hardly change whatever its logits "
+    "do: delta alpha_V near 0 is then saturation, and not blindness to positions.",
+    "A mean over layers can hide a rise in a few of them: look at the curve.",
+)
+TITLES = {"abs_delta_g_v": "|delta g_V| per position", "delta_alpha_v": "delta alpha_V"}
+
+
+def rope_findings(found: RopeStudy) -> Findings:
+    """What a study of RoPE sensitivity says."""
+    figures = {
+        "rope": Drawn(
+            "By layer and by head",
+            figure_of(found.plot()[0]),
+            f"Image keys moved by {found.delta:g}{_along(found.axes[0])}; means over samples, and as bands intervals "
+            "that draw whole groups.",
+        )
+    }
+    if len(found.axes) > 1:
+        figures["axes"] = Drawn(
+            "One axis at a time",
+            figure_of(found.plot_axes()[0]),
+            "Means over heads when all streams of positions are moved, and when each of them is.",
+        )
+    return Findings(
+        title="Does attention depend on where the image stands?",
+        sentences=(rope_sentence(found), *_more(found)),
+        cautions=CAUTIONS,
+        tables={"rope": found.to_dataframe(), "layers": found.by_layer(), "axes": found.over_all()},
+        shown={"Over all layers and heads": _axes_table(found), "By layer": _layers_table(found.of(found.axes[0]))},
+        figures=figures,
+        summary={
+            "n": found.n,
+            "groups": len(set(found.sample_groups)),
+            "axes": {name: _numbers(found.of(name)) for name in found.axes},
+            "largest_residual": dict(found.largest_residual),
+            "sentence": rope_sentence(found),
+        },
+        settings=dict(found.settings),
+    )
+
+
+def rope_sentence(found: RopeStudy) -> str:
+    """What moving the image does, in one sentence with intervals."""
+    own = found.of(found.axes[0])
+    moved = f"by {found.delta:g} position{'' if abs(found.delta) == 1 else 's'}"
+    return (
+        f"Moving the image {moved}{_along(own.axis)} changes the logits of its tokens by "
+        f"{_told(own.abs_delta_g_v_over_all)} per position (|delta g_V|, mean over layers and heads of "
+        f"{found.n} samples), and the attention on it, {decimal(float(own.alpha_v.mean()), digits=3)}, by "
+        f"{_told(own.delta_alpha_v_over_all, signed=True)}."
+    )
+
+
+def _more(found: RopeStudy) -> list[str]:
+    own = found.of(found.axes[0])
+    curve = own.abs_delta_g_v_by_layer
+    most, least = int(np.argmax(curve.estimate)), int(np.argmin(curve.estimate))
+    told = [
+        f"|delta g_V| is largest in layer {most}, {_told(_at(curve, most))}, and smallest in layer {least}, "
+        f"{_told(_at(curve, least))}; attention on the image changes most in layer {_most_changed(own)}.",
+        "The first-order form, alpha_V (1 - alpha_V) delta g_V delta, misses the change of attention by up to "
+        f"{significant(found.largest_residual[found.axes[0]], digits=2)}, in the sample, layer and head where it is "
+        "worst; with a smaller delta it misses less.",
+    ]
+    if len(found.axes) > 1:
+        each = ", ".join(f"{_told(found.of(name).abs_delta_g_v_over_all)} along {name}" for name in found.axes[1:])
+        told.append(f"One axis at a time, |delta g_V| is {each}.")
+    return told
+
+
+def _most_changed(own: RopeSummary) -> str:
+    """The layer in which attention on the image changes most, and by how much."""
+    curve = own.delta_alpha_v_by_layer
+    place = int(np.argmax(np.abs(curve.estimate)))
+    return f"{place}, by {_told(_at(curve, place), signed=True)}"
+
+
+def _at(curve: Interval, layer: int) -> tuple[float, float, float]:
+    return float(curve.estimate[layer]), float(curve.low[layer]), float(curve.high[layer])
+
+
+def _told(own: Interval | tuple[float, float, float], *, signed: bool = False) -> str:
+    """A number with its interval, as text."""
+    ends = own if isinstance(own, tuple) else (own.estimate, own.low, own.high)
+    return significant(*ends, signed=signed)
+
+
+def _along(axis: str) -> str:
+    """Along which axis, where it is one of several."""
+    return "" if axis == "all" else f" along {axis}"
+
+
+def _numbers(own: RopeSummary) -> dict[str, Any]:
+    """The numbers over all layers and heads, as plain data."""
+    found: dict[str, Any] = {"alpha_v": float(own.alpha_v.mean())}
+    for name in CURVES:
+        interval: Interval = getattr(own, f"{name}_over_all")
+        found[name] = {"value": interval.estimate, "low": interval.low, "high": interval.high}
+        found[f"{name}_by_layer"] = own.curve(name).estimate
+    return found
+
+
+def _axes_table(found: RopeStudy) -> pd.DataFrame:
+    """One row per axis, as text."""
+    import pandas as pd
+
+    rows = []
+    for name in found.axes:
+        own = found.of(name)
+        told = {
+            TITLES[measure]: _told(getattr(own, f"{measure}_over_all"), signed=measure == "delta_alpha_v")
+            for measure in CURVES
+        }
+        rows.append({"moved along": name, "alpha_V": decimal(float(own.alpha_v.mean()), digits=3), **told})
+    return pd.DataFrame(rows)
+
+
+def _layers_table(own: RopeSummary) -> pd.DataFrame:
+    """One row per layer, means over heads, as text."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "layer": layer,
+                "alpha_V": decimal(float(mass), digits=3),
+                **{TITLES[name]: _told(_at(own.curve(name), layer), signed=name == "delta_alpha_v") for name in CURVES},
+            }
+            for layer, mass in enumerate(own.alpha_v.mean(axis=1))
+        ]
+    )
