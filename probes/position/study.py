@@ -76,7 +76,9 @@ def measure_samples(
     return table, plain(settings if out is None else with_runs(settings, out))
 
 
-def check_asked(vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, progress: bool = True) -> None:
+def check_asked(
+    vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, system: str | None = None, progress: bool = True
+) -> None:
     """Refuse samples that can not be asked, before the first pass.
 
     Raises:
@@ -85,7 +87,7 @@ def check_asked(vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, progr
     from interp.study.sample_checks import check_prompts, check_samples
 
     check_samples(samples, progress=progress)
-    check_prompts(vlm, samples, prompt, progress=progress)
+    check_prompts(vlm, samples, prompt, system=system, progress=progress)
 
 
 def groups_of(samples: Sequence[Sample]) -> Shaped[np.ndarray, " sample"]:
