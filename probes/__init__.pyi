@@ -1,8 +1,16 @@
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance
-from probes.position.balance import mean_balance as mean_balance
+from probes.position.balance_measurement import Attended as Attended
+from probes.position.balance_measurement import BalanceMeasurement as BalanceMeasurement
+from probes.position.balance_measurement import measure_attention as measure_attention
+from probes.position.balance_study import BalanceStudy as BalanceStudy
+from probes.position.balance_study import study_balance as study_balance
+from probes.position.mean_balance import MeanBalance as MeanBalance
+from probes.position.mean_balance import mean_balance as mean_balance
 from probes.position.mean_residual_norms import MeanResidualNorms as MeanResidualNorms
 from probes.position.mean_residual_norms import mean_residual_norms as mean_residual_norms
+from probes.position.mean_shares import MeanShares as MeanShares
+from probes.position.mean_shares import mean_shares as mean_shares
 from probes.position.normalise import PAPER_FEATURES as PAPER_FEATURES
 from probes.position.normalise import ConstantNorm as ConstantNorm
 from probes.position.normalise import MultilayerProjector as MultilayerProjector
@@ -25,7 +33,6 @@ from probes.position.rope_summary import mean_rope_sensitivity as mean_rope_sens
 from probes.position.shares import AttentionEntropy as AttentionEntropy
 from probes.position.shares import Shares as Shares
 from probes.position.shares import attention_entropy as attention_entropy
-from probes.position.shares import mean_shares as mean_shares
 from probes.position.shares import modality_shares as modality_shares
 from probes.position.token_norms import TokenNorms as TokenNorms
 from probes.position.token_norms import token_norm_quartiles as token_norm_quartiles
