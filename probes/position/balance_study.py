@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,14 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from interp.errors import InputError
+from interp.plots.style import INK, TITLE
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval
+from interp.stats.intervals import DRAWS
 from probes.position.balance_measurement import KEPT, MAPS, STRIPPED, BalanceMeasurement
 from probes.position.mean_balance import MeanBalance, balance_over_groups, counted, head_counts
+from probes.position.mean_shares import interval_at
 from probes.position.study import groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ MEASURES = (
     *("balance", "even", *COUNTS),
     *("share_system", "share_image", "share_text"),
     *("share_system_authors", "share_image_authors", "share_text_authors"),
-    *("share_image_masked", "coverage", "entropy_produced", "entropy_consumed"),
+    *("share_image_masked", "coverage", "entropy_produced", "entropy_consumed", "changed"),
 )
 """What is measured of each arm; see `BalanceStudy`."""
 
@@ -61,6 +63,7 @@ class BalanceStudy:
         coverage             part of a row, BOS left out, that lies on any of these groups
         entropy_produced     normalised entropy over the image, mean over the tokens of an answer
         entropy_consumed     the same in the authors' alignment
+        changed              of the difference alone: share of the answers whose text is another
 
     What can not be told is left out of the table and named, with the reason, in `left_out`.
 
@@ -145,7 +148,10 @@ class BalanceStudy:
         """
         if arm not in self.balance:
             raise InputError(f"there is no arm {arm!r}: use {' or '.join(self.arms)}")
-        return self.balance[arm].plot(ax)
+        ax = self.balance[arm].plot(ax)
+        if arm == STRIPPED:
+            ax.set_title("Balance without the system part", fontsize=TITLE, loc="left", color=INK)
+        return ax
 
     def plot_layers(self, ax: Axes | None = None) -> Axes:
         """Draw the balance by layer, with its interval, beside that of even attention."""
@@ -173,12 +179,17 @@ class BalanceStudy:
 
     def _divisions(self) -> Iterator[tuple[str, dict[str, float]]]:
         three = ("system", "image", "text")
-        for arm in self.arms:
-            yield arm, {name: self.value(f"share_{name}", arm) for name in three if self.tells(f"share_{name}", arm)}
+        own = {
+            arm: {name: self.value(f"share_{name}", arm) for name in three if self.tells(f"share_{name}", arm)}
+            for arm in self.arms
+        }
+        yield KEPT, own[KEPT]
         if self.tells("share_system"):
             yield "kept, the\nauthors' pie", {name: self.value(f"share_{name}_authors") for name in three}
             image = self.value("share_image_masked")
             yield "kept, system\nmasked", {"image": image, "text": 1 - image}
+        if STRIPPED in own:
+            yield STRIPPED, own[STRIPPED]
 
     def _of_arms(self, table: Any) -> pd.DataFrame:
         import pandas as pd
@@ -267,31 +278,32 @@ class _Arm:
         groups: what is drawn together.
         maps: float32 [map sample layer head], in the order of `MAPS`.
         columns: by measure, one number of each sample, NaN where it has none.
+        texts: the answers.
         even: the balance of even attention.
-        system: how many tokens the system part has.
+        system: how many tokens the system parts have together.
     """
 
     ids: tuple[str, ...]
     groups: Shaped[np.ndarray, " sample"]
     maps: Float[np.ndarray, "map sample layer head"]
     columns: dict[str, Float[np.ndarray, " sample"]]
+    texts: Shaped[np.ndarray, " sample"]
     even: Float[np.ndarray, " sample"]
     system: int
 
     @classmethod
     def of(cls, rows: pd.DataFrame, groups: Mapping[str, Any], shape: tuple[int, int]) -> _Arm:
         """From the rows of one arm."""
-        maps = np.stack(
-            [np.array([*rows[name]], dtype=np.float32).reshape(len(rows), *shape) for name in MAPS]
-        )  # fmt: skip
+        maps = np.stack([np.array([*rows[name]], dtype=np.float32).reshape(len(rows), *shape) for name in MAPS])
         columns = {
             name: rows[name].to_numpy(dtype=np.float64, na_value=np.nan)
             for name in MEASURES
-            if name not in (*COUNTS, "balance")
+            if name not in (*COUNTS, "balance", "changed")
         }
         whole = {"balance": maps[0].mean(axis=(1, 2), dtype=np.float64), **columns}
         own = np.array([groups[name] for name in rows["id"]], dtype=object)
-        return cls(tuple(rows["id"]), own, maps, whole, columns["even"], int(rows["system_tokens"].sum()))
+        texts = rows["text"].to_numpy(dtype=object)
+        return cls(tuple(rows["id"]), own, maps, whole, texts, columns["even"], int(rows["system_tokens"].sum()))
 
     @property
     def several(self) -> bool:
@@ -301,14 +313,20 @@ class _Arm:
     def at(self, ids: Sequence[str]) -> _Arm:
         """Some of the samples."""
         places = [self.ids.index(name) for name in ids]
-        columns = {name: own[places] for name, own in self.columns.items()}
-        return _Arm(
-            tuple(ids), self.groups[places], self.maps[:, places], columns, self.even[places], self.system
-        )  # fmt: skip
+        return replace(
+            self,
+            ids=tuple(ids),
+            groups=self.groups[places],
+            maps=self.maps[:, places],
+            columns={name: own[places] for name, own in self.columns.items()},
+            texts=self.texts[places],
+            even=self.even[places],
+        )
 
     def mean(self, drawn: Mapping[str, Any]) -> MeanBalance:
         """The balance by layer and head."""
-        return balance_over_groups(*self.maps, self.even, self.groups, **drawn)
+        balance, image, words = self.maps
+        return balance_over_groups(balance, image, words, self.even, self.groups, **drawn)
 
 
 def _measures(arms: Mapping[str, _Arm], drawn: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -327,6 +345,7 @@ def _measures(arms: Mapping[str, _Arm], drawn: Mapping[str, Any]) -> tuple[pd.Da
         pair = [head_counts(own.maps[0], own.even, own.groups, seed=drawn["seed"], n=drawn["n"])
                 for own in (same, stripped)]  # fmt: skip
         change = {name: stripped.columns[name] - same.columns[name] for name in stripped.columns}
+        change["changed"] = (stripped.texts != same.texts).astype(np.float64)
         counts = pair[1][0] - pair[0][0], pair[1][1] - pair[0][1]
         why = "one of the arms has no system part, so that the difference is all of its share"
         _add(rows, gone, DIFFERENCE, change, counts, stripped.groups, drawn, why)
@@ -358,7 +377,7 @@ def _add(
     names = list(columns)
     table = np.column_stack([columns[name] for name in names])
     found = mean_over_groups(table, groups, **drawn)
-    for measure in MEASURES:
+    for measure in (name for name in MEASURES if name in (*names, *COUNTS)):
         if measure in COUNTS:
             place = COUNTS.index(measure)
             known = np.ones(len(groups), dtype=bool)
@@ -366,7 +385,7 @@ def _add(
         else:
             place = names.index(measure)
             known = np.isfinite(table[:, place])
-            one = Interval(*(float(end[place]) for end in (found.estimate, found.low, found.high)))
+            one = interval_at(found, place)
         several = len(set(groups[known]))
         why = no_system if measure.startswith("share_system") else ""
         if measure == "entropy_consumed" and not known.any():

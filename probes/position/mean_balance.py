@@ -142,15 +142,16 @@ def balance_over_groups(
     level: float = 0.95,
 ) -> MeanBalance:
     """`mean_balance` of arrays."""
-    drawn = {"seed": seed, "n": n, "level": level}
-    flat = mean_over_groups(values.reshape(len(values), -1), groups, **drawn)
+    flat = mean_over_groups(values.reshape(len(values), -1), groups, seed=seed, n=n, level=level)
+    by_layer = mean_over_groups(values.mean(axis=2, dtype=np.float64), groups, seed=seed, n=n, level=level)
     shape = values.shape[1:]
+    low, high = flat.low.reshape(shape), flat.high.reshape(shape)
     here, draws = head_counts(values, even, groups, seed=seed, n=n)
     image_heads, over_even = (counted(here[place], draws[:, place], level) for place in range(2))
     return MeanBalance(
         sample_id=sample_id,
-        balance=Interval(*(end.reshape(shape) for end in (flat.estimate, flat.low, flat.high)), level, flat.draws),
-        by_layer=mean_over_groups(values.mean(axis=2, dtype=np.float64), groups, **drawn),
+        balance=Interval(flat.estimate.reshape(shape), low, high, level, flat.draws),
+        by_layer=by_layer,
         image_mass=image_mass.mean(axis=0, dtype=np.float32),
         text_mass=text_mass.mean(axis=0, dtype=np.float32),
         even=float(even.mean()),

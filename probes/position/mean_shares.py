@@ -71,7 +71,7 @@ class MeanShares:
 
         image = self.image
         text = Interval(1 - image.estimate, 1 - image.high, 1 - image.low)
-        rows = [("kept", group, _at(self.own, place), _at(self.authors, place))
+        rows = [("kept", group, interval_at(self.own, place), interval_at(self.authors, place))
                 for place, group in enumerate(self.groups)]  # fmt: skip
         rows += [("masked", "image", image, image), ("masked", "text", text, text)]
         cells = [
@@ -133,14 +133,14 @@ def mean_shares(
         groups=every[0].groups,
         own=own,
         authors=authors,
-        image=_at(found, -1),
+        image=interval_at(found, -1),
         coverage=float(np.mean([one.coverage for one in every])),
         samples=len(every),
         drawn_groups=len(set(named.tolist())),
     )
 
 
-def _at(interval: Interval, place: int) -> Interval:
-    """One of several."""
-    ends = (float(getattr(interval, name)[place]) for name in ("estimate", "low", "high"))
-    return Interval(*ends, interval.level, interval.draws)
+def interval_at(several: Interval, place: int) -> Interval:
+    """One of the intervals of an array."""
+    estimate, low, high = (float(getattr(several, name)[place]) for name in ("estimate", "low", "high"))
+    return Interval(estimate, low, high, several.level, several.draws)

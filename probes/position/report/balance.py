@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
@@ -30,23 +31,32 @@ OF_ARMS = (
     "Without its system part a prompt is another prompt: positions move, and the answer may be another one. Nothing "
     "was trained for it."
 )
-SHOWN: dict[str, tuple[str, Callable[..., str]]] = {
-    "balance": ("balance", decimal),
-    "even": ("balance of even attention", decimal),
-    "image_heads": ("heads mostly at the image", lambda *ends: decimal(*ends, digits=0)),
-    "over_even": ("heads above even attention", lambda *ends: decimal(*ends, digits=0)),
-    "share_system": ("share of the system prompt, %", percent),
-    "share_image": ("share of the image, %", percent),
-    "share_text": ("share of the words, %", percent),
-    "share_system_authors": ("system prompt, authors' pie, %", percent),
-    "share_image_authors": ("image, authors' pie, %", percent),
-    "share_text_authors": ("words, authors' pie, %", percent),
-    "share_image_masked": ("image of image and words, %", percent),
-    "coverage": ("on any of these groups, BOS left out, %", percent),
-    "entropy_produced": ("entropy over the image", decimal),
-    "entropy_consumed": ("the same, authors' alignment", decimal),
+SHOWN = {
+    "balance": ("balance", "ratio"),
+    "even": ("balance of even attention", "ratio"),
+    "image_heads": ("heads mostly at the image", "count"),
+    "over_even": ("heads above even attention", "count"),
+    "share_system": ("share of the system prompt, %", "share"),
+    "share_image": ("share of the image, %", "share"),
+    "share_text": ("share of the words, %", "share"),
+    "share_system_authors": ("system prompt, authors' pie, %", "share"),
+    "share_image_authors": ("image, authors' pie, %", "share"),
+    "share_text_authors": ("words, authors' pie, %", "share"),
+    "share_image_masked": ("image of image and words, %", "share"),
+    "coverage": ("on any of these groups, BOS left out, %", "share"),
+    "entropy_produced": ("entropy over the image", "ratio"),
+    "entropy_consumed": ("the same, authors' alignment", "ratio"),
+    "changed": ("answers that are other ones, %", "part"),
 }
-"""By measure, its name on the page, and how its numbers are written."""
+"""By measure, its name on the page, and what kind of number it is."""
+
+FORMS: dict[str, tuple[Callable[..., str], Callable[..., str]]] = {
+    "ratio": (decimal, partial(decimal, signed=True)),
+    "count": (partial(decimal, digits=0), partial(decimal, digits=0, signed=True)),
+    "share": (percent, points),
+    "part": (percent, percent),
+}
+"""By kind of number, how it is written, and how a difference of two."""
 
 
 def balance_findings(found: BalanceStudy) -> Findings:
@@ -114,11 +124,12 @@ def balance_sentence(found: BalanceStudy) -> str:
 def _more(found: BalanceStudy) -> list[str]:
     told = [_system(found)]
     if STRIPPED in found.arms:
-        masked, heads = (found.row(name, DIFFERENCE) for name in ("share_image_masked", "image_heads"))
+        masked, heads = (_told(found, name, DIFFERENCE) for name in ("share_image_masked", "image_heads"))
+        texts = found.row("changed", DIFFERENCE)
         told.append(
-            "Leaving the system part out changes the image's part of image and words by "
-            f"{points(masked.value, masked.low, masked.high)} points, and the number of heads that look mostly at the "
-            f"image by {decimal(heads.value, heads.low, heads.high, digits=0, signed=True)}."
+            f"Leaving the system part out changes the image's part of image and words by {masked} points, the number "
+            f"of heads that look mostly at the image by {heads}, and the answer to "
+            f"{share(texts.value, texts.low, texts.high)} of the questions."
         )
     spread = f"Entropy over the image, 1 where all image tokens get as much, is {_told(found, 'entropy_produced')}"
     if found.tells("entropy_consumed"):
@@ -145,7 +156,8 @@ def _system(found: BalanceStudy) -> str:
 def _told(found: BalanceStudy, measure: str, arm: str = KEPT) -> str:
     """A measure as it is read."""
     own = found.row(measure, arm)
-    return SHOWN[measure][1](own.value, own.low, own.high)
+    alone, change = FORMS[SHOWN[measure][1]]
+    return (change if arm == DIFFERENCE else alone)(own.value, own.low, own.high)
 
 
 def _shown(found: BalanceStudy) -> pd.DataFrame:
