@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import NOTHING, decimal, percent, points, share
+from probes.position.balance_arms import DIFFERENCE
 from probes.position.balance_measurement import KEPT, STRIPPED
-from probes.position.balance_study import DIFFERENCE, BalanceStudy
+from probes.position.balance_study import BalanceStudy
 from probes.position.report.write import Drawn, Findings
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from interp.errors import InputError, RefusedError
 from interp.objects.sample import Sample
 from probes.__main__ import main
 from probes.position.balance import Balance, cross_modality_balance
+from probes.position.balance_arms import DIFFERENCE, MEASURES
 from probes.position.balance_measurement import BalanceMeasurement, measure_attention
-from probes.position.balance_study import DIFFERENCE, MEASURES, study_balance
+from probes.position.balance_study import study_balance
 from probes.position.columns import FILES, NAMES
 from probes.position.mean_balance import mean_balance
 from probes.position.mean_shares import mean_shares
