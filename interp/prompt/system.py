@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -103,7 +104,9 @@ def in_chat(processor: Any, content: list[dict[str, str]], system: str | None) -
         except Exception as error:  # a template may raise anything
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
             continue
-        if text.count(system.strip()) == 1:
+        if told is not system and (str(told) in text or json.dumps(told) in text):
+            why = "it writes it as a list of parts"
+        elif text.count(system.strip()) == 1:
             if text != _as_answer(processor, content, told):
                 return text
             why = "it writes it as the assistant's"

@@ -63,10 +63,12 @@ def test_a_template_that_takes_none_is_refused_by_name(template, why):
         prepare(tiny.model(), processor, tiny.photo(), "Where is the mug?", system=VICUNA)
 
 
-def test_a_template_that_takes_plain_text_gets_plain_text():
+@pytest.mark.parametrize("written", ["messages[0]['content'] + ' '", "messages[0]['content'] ~ ' '"])
+def test_a_template_that_takes_plain_text_gets_plain_text(written):
+    """The first fails with parts, the second writes the list itself."""
     processor = tiny.processor()
     processor.chat_template = (
-        "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] + ' ' }}{% endif %}USER: <image>\n"
+        "{% if messages[0]['role'] == 'system' %}{{ " + written + " }}{% endif %}USER: <image>\n"
         "{{ messages[-1]['content'][1]['text'] }} ASSISTANT:"
     )
     found = prepare(tiny.model(), processor, tiny.photo(), "Where is the mug?", system=VICUNA)
