@@ -37,6 +37,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "evaluate": ("adaptvis", "evaluate --dataset shapes-a --n 120 --select --policy scaling,adaptvis,add"),
     "demo": ("adaptvis", "demo --scenes 200"),
     "balance": ("probes", f'balance scene.png "{QUESTION}"'),
+    "balance-study": ("probes", 'balance --dataset shapes --n 60 --system "A chat about shapes."'),
     "norms": ("probes", f'norms scene.png "{QUESTION}"'),
     "norms-study": ("probes", "norms --dataset shapes --n 60"),
     "rope": ("probes", f'rope scene.png "{QUESTION}"'),

@@ -66,10 +66,15 @@ class HookedModel(WiredModel):
         self.self_checked = False
 
     def prepare(
-        self, images: ImageSource | Sequence[ImageSource], questions: str | Sequence[str], *, prompt: str = "chat"
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        questions: str | Sequence[str],
+        *,
+        prompt: str = "chat",
+        system: str | None = None,
     ) -> VLMInputs:
         """Make photos and questions ready for this model, on its device; see `interp.prompt.inputs.prepare`."""
-        inputs = prepare(self.model, self.processor, images, questions, prompt=prompt)
+        inputs = prepare(self.model, self.processor, images, questions, prompt=prompt, system=system)
         return inputs.to(self.device, self.dtype)
 
     def forward(self, inputs: VLMInputs, **kwargs: Any) -> Any:

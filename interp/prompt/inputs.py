@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Int
 from PIL import Image
 
-from interp.errors import InputError, ModelError
+from interp.errors import InputError, ModelError, RefusedError
 from interp.families import family_of
 from interp.image.photos import ImageSource, load_image
 from interp.prompt.layout import TokenLayout, find_kinds
+from interp.prompt.system import check_found, check_system, in_chat, without_system
 from interp.prompt.templates import paper_prompt
 from interp.reprs import fits_a_cell
 from interp.store.names import is_text
@@ -78,6 +79,7 @@ def prepare(
     questions: str | Sequence[str],
     *,
     prompt: str = "chat",
+    system: str | None = None,
 ) -> VLMInputs:
     """Make one batch of one photo and one question per sample.
 
@@ -88,10 +90,14 @@ def prepare(
         questions: a question, or several.
         prompt: `chat` (the processor's chat template), `paper` (the AdaptVis evaluation's) or `raw` (as given, with
             the image placeholder in it).
+        system: a system prompt, in the place of the template's own if it has one; it needs `chat`. With `""` the
+            prompt's system part is left out, and with None it is as the template writes it.
 
     Raises:
-        InputError: no question, numbers that do not match, an image that can not be read, no image in the prompt.
+        InputError: no question, numbers that do not match, an image that can not be read, no image in the prompt, or a
+            system prompt that can not be told from the words around it.
         ModelError: a processor without a chat template, or whose tokens disagree with the geometry.
+        RefusedError: a chat template that takes no system prompt.
     """
     if not isinstance(questions, Iterable):
         raise InputError(f"the question {questions!r} is no text: ask something, or give a list of questions")
@@ -103,11 +109,12 @@ def prepare(
         raise InputError(f"{len(sources)} images for {len(texts)} questions: give one image for each, or one for all")
     photos = [load_image(source) for source in sources]
     family = family_of(model)
-    prompts = [make_prompt(text, processor, prompt, wrapped_image=family.wrapped_image) for text in texts]
+    wrap = family.wrapped_image
+    prompts = [make_prompt(text, processor, prompt, wrapped_image=wrap, system=system) for text in texts]
     # before the processor runs, as this refuses a photo whose enlargement would fill the memory
     grids = tuple(family.grid(photo.size, processor, model.config) for photo in photos)
     batch = _tokenize(model, processor, photos, prompts)
-    wrapped = family.wrapped_image.format(processor.image_token)
+    wrapped = wrap.format(processor.image_token)
     written = [text if family.written is None else family.written(text, processor) for text in prompts]
     layouts = tuple(
         _layout(model, processor, batch, row, Prompt(written[row], _asked(text, processor.image_token), wrapped), grid)
@@ -116,13 +123,19 @@ def prepare(
     return VLMInputs(batch, layouts, grids, tuple(photos), tuple(prompts), prompt)
 
 
-def make_prompt(question: str, processor: Any, style: str, *, wrapped_image: str = "{}") -> str:
+def make_prompt(
+    question: str, processor: Any, style: str, *, wrapped_image: str = "{}", system: str | None = None
+) -> str:
     """Wrap one question in a prompt with exactly one image placeholder, which is wrapped as the family does it.
+
+    A system prompt is as in `prepare`.
 
     Raises:
         InputError: an unknown style, a question that is empty or no text, or not exactly one image in the prompt.
         ModelError: the processor has no chat template, or one that fails.
+        RefusedError: it takes no system prompt.
     """
+    check_system(system, style)
     if style not in PROMPTS:
         raise InputError(f"prompt style {style!r} is not known: use one of {', '.join(PROMPTS)}")
     if not isinstance(question, str):
@@ -144,20 +157,34 @@ def make_prompt(question: str, processor: Any, style: str, *, wrapped_image: str
     elif getattr(processor, "chat_template", None) is None:
         raise ModelError("this processor has no chat template: use prompt='paper' or prompt='raw'")
     else:
-        text = _in_chat(question, processor)
+        text = _in_chat(question, processor, system)
     found = text.count(processor.image_token)
     if found != 1:
         raise InputError(
             f"the prompt holds {found} images instead of one: write {processor.image_token!r} once where the image goes"
         )
+    if system is None:
+        return text
+    wrapped = wrapped_image.format(processor.image_token)
+    parts = text, _asked(question, processor.image_token), wrapped if wrapped in text else processor.image_token
+    return _with_system(*parts, system, processor.tokenizer.bos_token or "")
+
+
+def _with_system(text: str, asked: str, image: str, system: str, bos: str) -> str:
+    """A prompt whose system part is left out, or is looked at whether it is the given one."""
+    if not system:
+        return without_system(text, asked, image, bos=bos)
+    check_found(text, system, asked, image, bos=bos)
     return text
 
 
-def _in_chat(question: str, processor: Any) -> str:
+def _in_chat(question: str, processor: Any, system: str | None) -> str:
     """The question in the processor's chat template, which is a program that a checkpoint brings and may fail."""
     content = [{"type": "image"}, {"type": "text", "text": question}]
     try:
-        return processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        return in_chat(processor, content, system)
+    except RefusedError:
+        raise
     except Exception as error:
         why = " ".join(str(error).split())[:200]
         raise ModelError(
@@ -221,6 +248,7 @@ def _layout(
         spans,
         image_token=prompt.image if prompt.image in prompt.text else processor.image_token,
         special=[token == tokenizer.bos_token_id for token in short["input_ids"]],
+        bos=tokenizer.bos_token or "",
     )
     known = ["image_marker" if kind == "image" else kind for kind in known]
     kinds = known[:before] + ["image_marker"] * (len(own) - before - after) + known[len(known) - after :]

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from interp.errors import InputError
+from interp.prompt.system import cut_head
 from interp.reprs import fits_a_cell
 
 KINDS = ("pad", "bos", "system", "image", "image_marker", "question", "template", "answer")
@@ -91,7 +92,13 @@ class TokenLayout:
 
 
 def find_kinds(
-    prompt: str, question: str, spans: Sequence[tuple[int, int]], *, image_token: str, special: Sequence[bool]
+    prompt: str,
+    question: str,
+    spans: Sequence[tuple[int, int]],
+    *,
+    image_token: str,
+    special: Sequence[bool],
+    bos: str = "",
 ) -> list[str]:
     """Kinds of the tokens of one unpadded prompt, from the characters that each of them covers.
 
@@ -101,11 +108,13 @@ def find_kinds(
         spans: start and end character of each token.
         image_token: the text of the image placeholder, with what the prompt wraps it in.
         special: whether each token is the one that begins a text; only the first counts.
+        bos: the text of that token.
     """
     text = np.full(len(prompt) + 1, "template", dtype=object)
     start = prompt.rfind(question) if question else -1
-    body_start = min((place for place in (prompt.find(image_token), start) if place >= 0), default=0)
-    text[: _system_end(prompt[:body_start])] = "system"
+    head = cut_head(prompt, question, image_token, bos=bos)
+    text[: head.begin] = "template" if head.in_turn else "bos"
+    text[head.begin : head.end] = "system"
     if start >= 0:
         listed = _OPTIONS.search(question)
         text[start : start + len(question)] = "question"
@@ -113,18 +122,12 @@ def find_kinds(
             text[start + listed.start() : start + listed.end()] = "template"
     for match in re.finditer(re.escape(image_token), prompt):
         text[match.start() : match.end()] = "image"
-    bos = next((place for place, flag in enumerate(special) if flag), None)
-    return [_kind_of(text, prompt, span, bos=place == bos) for place, span in enumerate(spans)]
+    first = next((place for place, flag in enumerate(special) if flag), None)
+    return [_kind_of(text, prompt, span, bos=place == first) for place, span in enumerate(spans)]
 
 
 _OPTIONS = re.compile(r"\bAnswer with\b(?:[^:.?!]*:(?=\s*\S)|.*)", re.DOTALL)
 """The list of options, up to the end or to a colon, behind which a question may have what it is about."""
-
-
-def _system_end(head: str) -> int:
-    """Where the system prompt ends in the text before the user's turn: its last word is the role word, if any."""
-    role = re.search(r"(\S+:|<[^<>\s]+>\S*|\[\S+\])\s*$", head)
-    return role.start() if role else len(head)
 
 
 def _kind_of(text: np.ndarray, prompt: str, span: tuple[int, int], *, bos: bool) -> str:

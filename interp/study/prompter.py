@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from interp.prompt.inputs import VLMInputs
 
 
-def prepare_samples(vlm: HookedVLM, samples: Sequence[Sample], prompt: str) -> VLMInputs:
+def prepare_samples(vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, system: str | None = None) -> VLMInputs:
     """One batch of samples; with `paper`, a sample whose own prompt differs from the usual one is asked with that."""
     questions, style = questions_of(vlm, samples, prompt)
-    return vlm.prepare([sample.image for sample in samples], questions, prompt=style)
+    return vlm.prepare([sample.image for sample in samples], questions, prompt=style, system=system)
 
 
 def questions_of(vlm: HookedVLM, samples: Sequence[Sample], prompt: str) -> tuple[list[str], str]:

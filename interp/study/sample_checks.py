@@ -47,13 +47,16 @@ def check_samples(samples: Sequence[Sample], *, progress: bool = True) -> None:
     _refuse(samples, [(sample, error) for sample in looked_at for error in _wrong(sample)])
 
 
-def check_prompts(vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, progress: bool = True) -> None:
+def check_prompts(
+    vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, system: str | None = None, progress: bool = True
+) -> None:
     """Refuse samples whose questions a model can not be asked, with a blank photo in the place of each one's own.
 
     Args:
         vlm: the model.
         samples: samples that `check_samples` takes.
         prompt: prompt style, see `HookedVLM.prepare`.
+        system: system prompt, see there.
         progress: show a progress bar.
 
     Raises:
@@ -64,7 +67,7 @@ def check_prompts(vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, pro
     Example:
         >>> check_prompts(vlm, read_folder("holiday"), "paper")
     """
-    _refuse(samples, [*_unaskable(vlm, samples, prompt, progress), *_unfit(vlm, samples)])
+    _refuse(samples, [*_unaskable(vlm, samples, prompt, system, progress), *_unfit(vlm, samples)])
 
 
 def _wrong(sample: Sample) -> Iterator[InputError]:
@@ -159,7 +162,7 @@ def _size_of_file(path: Path, changed: int, length: int) -> tuple[int, int]:
 
 
 def _unaskable(
-    vlm: HookedVLM, samples: Sequence[Sample], prompt: str, progress: bool
+    vlm: HookedVLM, samples: Sequence[Sample], prompt: str, system: str | None, progress: bool
 ) -> Iterator[tuple[Sample, SpatialLensError]]:
     """The samples whose prompts can not be made, or taken apart into their tokens."""
     from PIL import Image
@@ -171,7 +174,8 @@ def _unaskable(
 
     def error_of(some: Sequence[Sample]) -> SpatialLensError | None:
         texts, style = questions_of(vlm, some, prompt)
-        return _error(lambda: prepare(vlm.model, vlm.processor, [blank] * len(some), texts, prompt=style))
+        photos = [blank] * len(some)
+        return _error(lambda: prepare(vlm.model, vlm.processor, photos, texts, prompt=style, system=system))
 
     batches = [samples[start : start + TOGETHER] for start in range(0, len(samples), TOGETHER)]
     for some in _bar(batches, "trying prompts", "batch", progress):

@@ -25,11 +25,30 @@ OF_DATA = ("folder", "images", "n", "resume")
 
 def add_asked(parser: argparse.ArgumentParser, *, out: str) -> None:
     """Add photo and question, or a data set in their place; the folder for results, and the model's options."""
-    parser.add_argument("photo", nargs="?", help="any image file")
-    parser.add_argument("question", nargs="?", help="what to ask")
+    add_photo(parser, required=False)
     add_data(parser.add_argument_group("a data set in place of one photo"))
     parser.add_argument("--out", default=out, help="folder for the results (default: %(default)s)")
     add_model_options(parser)
+
+
+def add_photo(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add photo and question."""
+    nargs = None if required else "?"
+    parser.add_argument("photo", nargs=nargs, help="any image file")
+    parser.add_argument("question", nargs=nargs, help="what to ask")
+
+
+def add_answer(parser: argparse.ArgumentParser) -> None:
+    """Add --max-new-tokens and --system: what is answered, and how the model is addressed."""
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=10, help="length of the answer at most (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--system",
+        metavar="TEXT",
+        help="a system prompt, in the place of the chat template's own if it has one; '' leaves that out. Templates of "
+        "LLaVA at Hugging Face have none, unlike LLaVA's own code",
+    )
 
 
 def add_data(group: Any, *, required: bool = False) -> None:
@@ -70,7 +89,8 @@ def asked_photo(options: argparse.Namespace) -> tuple[OutputFolder, HookedVLM, V
     image = load_image(options.photo)
     folder = OutputFolder(options.out)
     vlm = load(options)
-    return folder, vlm, vlm.prepare(image, options.question, prompt=options.prompt)
+    system = getattr(options, "system", None)
+    return folder, vlm, vlm.prepare(image, options.question, prompt=options.prompt, system=system)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,11 +25,17 @@ stand in neither group; the model of the paper has none."""
 
 FLOOR = 1e-8
 
+HALF = 0.5
+"""A head whose balance is above it looks mostly at the image."""
+
+ROUNDING = 1e-6
+"""So much more than even attention is none, in float32."""
+
 
 @fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Balance:
-    """Cross-modality balance of one sample, or the mean of several.
+    """Cross-modality balance of one sample.
 
     Attributes:
         sample_id: which sample.
@@ -38,6 +43,7 @@ class Balance:
         by_step: float32 [layer head step], the ratio at each step; step 0 is the last prompt row.
         image_mass: float32 [layer head], mean softmax weight on the image: near zero, the ratio says little.
         text_mass: float32 [layer head], mean softmax weight on the words.
+        even: the balance of even attention: image tokens over image tokens and words.
 
     Example:
         >>> balance.values.shape, balance.by_step.shape  # 12 layers, 8 heads, last prompt row
@@ -49,6 +55,17 @@ class Balance:
     by_step: Float[np.ndarray, "layer head step"]
     image_mass: Float[np.ndarray, "layer head"]
     text_mass: Float[np.ndarray, "layer head"]
+    even: float
+
+    @property
+    def image_heads(self) -> int:
+        """How many heads look mostly at the image: their balance is above one half."""
+        return int((self.values > HALF).sum())
+
+    @property
+    def over_even(self) -> int:
+        """How many heads look at the image more than even attention would."""
+        return int((self.values > self.even + ROUNDING).sum())
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per sample, layer and head: `balance`, `image_mass`, `text_mass` as float32 columns."""
@@ -104,24 +121,5 @@ def cross_modality_balance(
         )
     image, words = rows[..., vision].sum(axis=-1), rows[..., text].sum(axis=-1)
     ratio = image / np.maximum(image + words, np.float32(FLOOR))
-    return Balance(sample_id, ratio.mean(axis=-1), ratio, image.mean(axis=-1), words.mean(axis=-1))
-
-
-def mean_balance(balances: Iterable[Balance], *, sample_id: str = "mean") -> Balance:
-    """The mean over samples, each weighing the same; steps, whose number may differ, become one.
-
-    Example:
-        >>> mean_balance(cross_modality_balance(rows, layout) for rows, layout in captured).plot()
-
-    Raises:
-        InputError: there is none, or their layers and heads differ.
-    """
-    every = list(balances)
-    shapes = {balance.values.shape for balance in every}
-    if len(shapes) != 1:
-        raise InputError(f"can not average {len(every)} balances of shapes {sorted(shapes)}: give some of one model")
-    values, image, words = (
-        np.stack([getattr(balance, name) for balance in every]).mean(axis=0, dtype=np.float32)
-        for name in ("values", "image_mass", "text_mass")
-    )
-    return Balance(sample_id, values, values[..., None], image, words)
+    even = len(vision) / (len(vision) + len(text))
+    return Balance(sample_id, ratio.mean(axis=-1), ratio, image.mean(axis=-1), words.mean(axis=-1), even)

@@ -12,10 +12,25 @@ STUDY = {
 
 FILES: dict[str, dict[str, str]] = {
     "balance": {
-        "summary.json": "the answer, the balance by layer, and `settings`",
+        "summary.json": "the answer, the balance by layer, that of even attention, how many heads look mostly at the "
+        "image and more than evenly, and `settings`",
         "balance.parquet": "a row per layer and head",
         "balance.png": "the balance by layer and head",
     },
+    "balance-study": {
+        "summary.json": "the measures by arm, what is left out, the main sentence, and `settings`",
+        "measures.parquet": "a row per arm, or difference of the two, and measure",
+        "by_head.parquet": "a row per arm, layer and head",
+        "by_layer.parquet": "a row per arm and layer, heads averaged",
+        "samples.parquet": "a row per sample and arm",
+        "left_out.parquet": "a row per arm and measure that can not be told",
+        "balance.png": "the balance by layer and head, prompts as they are",
+        "layers.png": "the balance by layer, beside that of even attention",
+        "shares.png": "the attention shares",
+        "balance_stripped.png": "the balance by layer and head without the system part, where prompts have one",
+        "balance_change.png": "what leaving the system part out changes, by layer and head",
+    }
+    | STUDY,
     "norms": {
         "summary.json": "the ratio of image to words by depth, ours and the paper's, norms after the final norm, and "
         "`settings`",
@@ -155,7 +170,22 @@ NAMES: dict[str, str] = {
     "changed": "whether the text is another than with the tokens in order",
     "seed": "of the permutation",
     "accuracy": "share of right answers, by the strict rule",
-    "measure": "what is measured; see `probes.OrderSensitivity`",
+    "measure": "what is measured; see `probes.OrderSensitivity` and `probes.BalanceStudy`",
+    "arm": "prompts as they are (`kept`), without their system part (`stripped`), or the difference, sample by sample",
+    "steps": "how many tokens the answer has, with its end token",
+    "system_tokens": "how many tokens of the prompt are its system part",
+    "text_tokens": "how many tokens of the prompt are question or template",
+    "even": "the balance of even attention: image tokens over image tokens and words",
+    "share_system": "part of the attention on the system part, of what it, image and words get; 0 without one",
+    "share_image": "part of the attention on the image, of what all three get",
+    "share_text": "part of the attention on the words, of what all three get",
+    "share_system_authors": "as `share_system`",
+    "share_image_authors": "part of the attention on the image in the authors' pie of three, a product of means",
+    "share_text_authors": "the rest of the authors' pie",
+    "share_image_masked": "the image's part of what image and words get",
+    "coverage": "part of a row, BOS left out, that lies on system part, image or words",
+    "entropy_produced": "entropy over the image, mean over the answer's tokens, each with the pass that produced it",
+    "entropy_consumed": "the same, each with the pass whose query it is; missing where the answer is a single token",
     "value": "of the measure",
     "low": "lower end of its interval",
     "high": "upper end of its interval",
@@ -165,7 +195,6 @@ NAMES: dict[str, str] = {
     "dose": "the factor, or the length; scale 1 is the untouched model",
     "agreeing": "share of the permutations under which the answer is that with the tokens in order",
     "median_norm": "median length of the sample's image tokens",
-    "abs_delta_g_v": "size of delta_g_v, mean over layers and heads",
 }
 """What a column holds, wherever it stands."""
 
@@ -173,6 +202,7 @@ _AT_DOSE = {
     "kind": "of the dose: `scale` (times a factor), `clip` (cut to at most a length), `target` (brought to one length)",
     "image_mass": "attention of the last prompt row on the image, mean over layers and heads",
     "delta_alpha_v": "change of that when the image keys are moved by one position, with its sign",
+    "abs_delta_g_v": "size of delta_g_v, mean over layers and heads",
 }
 
 OWN: dict[str, dict[str, str]] = {

@@ -5,7 +5,6 @@ The balance of `probes.position.balance` is a mean of ratios over heads; here he
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from interp.model.generation import GeneratedAttention
-    from interp.model.hooked_vlm import HookedVLM
-    from interp.prompt.inputs import VLMInputs
     from interp.prompt.layout import TokenLayout
 
 GROUPS = {"system": ("system",), "image": VISION, "text": TEXT}
@@ -38,7 +35,7 @@ ENTROPY_EPS = 1e-10
 @fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """How attention is divided in one sample, or the mean of several.
+    """How attention is divided in one sample.
 
     Attributes:
         sample_id: which sample.
@@ -175,23 +172,6 @@ def modality_shares(
     return Shares(sample_id, groups, kept, theirs, masked, by_step, float(mass.sum(axis=1).mean()))
 
 
-def mean_shares(shares: Iterable[Shares], *, sample_id: str = "mean") -> Shares:
-    """The mean over samples, each weighing the same; steps, whose number may differ, become one.
-
-    Raises:
-        InputError: there is none, or some have a system prompt and others have none.
-    """
-    every = list(shares)
-    if len({one.groups for one in every}) != 1:
-        raise InputError(f"can not average {len(every)} shares of {sorted({one.groups for one in every})}: give alike")
-    kept, authors = (
-        np.stack([getattr(one, name) for one in every]).mean(axis=0, dtype=np.float32)
-        for name in ("kept", "kept_authors")
-    )
-    masked, coverage = (float(np.mean([getattr(one, name) for one in every])) for name in ("masked", "coverage"))
-    return Shares(sample_id, every[0].groups, kept, authors, masked, kept[None], coverage)
-
-
 def attention_entropy(
     rows: GeneratedAttention, *, alignment: str = "produced", sample_id: str = ""
 ) -> AttentionEntropy:
@@ -234,11 +214,3 @@ def attention_entropy(
     values = -(exact * np.log2(exact)).sum(axis=1) / np.log2(len(image))
     tokens = rows.tokens[: len(rows.tokens) - first]
     return AttentionEntropy(sample_id, alignment, tokens, values.clip(0, 1).astype(np.float32), shares)
-
-
-def measure_shares(
-    vlm: HookedVLM, inputs: VLMInputs, max_new_tokens: int = 10
-) -> tuple[tuple[Shares, AttentionEntropy], ...]:
-    """Answer a batch greedily, and measure each sample: its shares, and the entropy behind each token of the answer."""
-    _, every = vlm.generate_with_cache(inputs, max_new_tokens)
-    return tuple((modality_shares(rows.pattern, rows.layout), attention_entropy(rows)) for rows in every)

@@ -88,7 +88,9 @@ def check_model(vlm: HookedVLM) -> None:
         raise InputError(f"the model is a {type(vlm).__name__}: load it with HookedVLM.from_pretrained first")
 
 
-def check_asked(vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, progress: bool = True) -> None:
+def check_asked(
+    vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, system: str | None = None, progress: bool = True
+) -> None:
     """Refuse samples that can not be asked, before the first pass.
 
     Raises:
@@ -97,7 +99,7 @@ def check_asked(vlm: HookedVLM, samples: Sequence[Sample], prompt: str, *, progr
     from interp.study.sample_checks import check_prompts, check_samples
 
     check_samples(samples, progress=progress)
-    check_prompts(vlm, samples, prompt, progress=progress)
+    check_prompts(vlm, samples, prompt, system=system, progress=progress)
 
 
 def groups_of(samples: Sequence[Sample]) -> Shaped[np.ndarray, " sample"]:

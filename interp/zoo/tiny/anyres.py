@@ -45,7 +45,9 @@ def build_llava_next(seed: int) -> tuple[Any, Any]:
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=parts.chat_template("<image>\\n", user="[INST] ", end=" [/INST]", assistant=""),
+        chat_template=parts.chat_template(
+            "<image>\\n", system=("<<SYS>>\\n", "\\n<</SYS>>\\n\\n"), user="[INST] ", end=" [/INST]", assistant=""
+        ),
     )
     config = LlavaNextConfig(
         vision_config=CLIPVisionConfig(**parts.VISION, image_size=SIDE, patch_size=PATCH),
@@ -78,7 +80,11 @@ def build_llava_onevision(seed: int) -> tuple[Any, Any]:
         vision_feature_select_strategy="full",
         vision_aspect_ratio=LIMIT,
         chat_template=parts.chat_template(
-            "<image>\\n", user="<|im_start|>user ", end="<|im_end|>", assistant="<|im_start|>assistant\\n"
+            "<image>\\n",
+            system=("<|im_start|>system \\n", "<|im_end|>"),
+            user="<|im_start|>user ",
+            end="<|im_end|>",
+            assistant="<|im_start|>assistant\\n",
         ),
     )
     config = LlavaOnevisionConfig(

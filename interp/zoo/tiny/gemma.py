@@ -44,6 +44,8 @@ def build_gemma3(seed: int) -> tuple[Any, Any]:
         chat_template=parts.chat_template(
             "<start_of_image>",
             head="<bos>",
+            system=("", "\\n\\n"),
+            in_turn=True,
             user="<start_of_turn>user\\n",
             end="<end_of_turn>\\n",
             assistant="<start_of_turn>model\\n",

@@ -55,6 +55,7 @@ def _processor() -> Any:
     template = parts.chat_template(
         "<|begin_of_image|><|image|><|end_of_image|>",
         head="[gMASK]<sop>",
+        system=("<|system|>\\n", ""),
         user="<|user|>\\n",
         end="",
         assistant="<|assistant|>\\n",

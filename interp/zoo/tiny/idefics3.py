@@ -79,4 +79,6 @@ def build_smolvlm(seed: int) -> tuple[Any, Any]:
 
 
 def _chat_template(head: str) -> str:
-    return parts.chat_template(IMAGE, head=head, user="User:", end=f"{END}\\n", assistant="Assistant:")
+    return parts.chat_template(
+        IMAGE, head=head, system=("System: ", f"{END}\\n"), user="User:", end=f"{END}\\n", assistant="Assistant:"
+    )

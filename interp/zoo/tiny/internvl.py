@@ -43,6 +43,7 @@ def build_internvl(seed: int) -> tuple[Any, Any]:
         image_seq_length=tokens,
         chat_template=parts.chat_template(
             "<IMG_CONTEXT>\\n",
+            system=("<|im_start|>system\\n", "<|im_end|>\\n"),
             user="<|im_start|>user\\n",
             end="<|im_end|>\\n",
             assistant="<|im_start|>assistant\\n",

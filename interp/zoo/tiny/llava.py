@@ -27,7 +27,9 @@ def build_llava(seed: int) -> tuple[Any, Any]:
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=parts.chat_template("<image>\\n", user="USER: ", end="\\n", assistant="ASSISTANT:"),
+        chat_template=parts.chat_template(
+            "<image>\\n", system=("", " "), user="USER: ", end="\\n", assistant="ASSISTANT:"
+        ),
     )
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(**parts.VISION, image_size=SIDE, patch_size=PATCH),

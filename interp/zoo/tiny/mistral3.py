@@ -24,7 +24,9 @@ VISION = {**parts.VISION, "num_attention_heads": 2, "hidden_size": 16}
 def build_mistral3(seed: int) -> tuple[Any, Any]:
     """Up to 5 x 5 image tokens, each of 2 x 2 patches."""
     words = _words()
-    processor = _processor(words, PATCH, MERGE, head="<s>[SYSTEM_PROMPT]You answer briefly.[/SYSTEM_PROMPT]")
+    processor = _processor(
+        words, PATCH, MERGE, system=("[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"), default="You answer briefly."
+    )
     config = Mistral3Config(
         vision_config=PixtralVisionConfig(**VISION, image_size=LONGEST, patch_size=PATCH),
         text_config=_text(words),
@@ -38,7 +40,7 @@ def build_mistral3(seed: int) -> tuple[Any, Any]:
 def build_pixtral(seed: int) -> tuple[Any, Any]:
     """Up to 5 x 5 image tokens, a patch each."""
     words = _words()
-    processor = _processor(words, PATCH * MERGE, 1, head="<s>")
+    processor = _processor(words, PATCH * MERGE, 1, system=("", "\\n\\n"), in_turn=True)
     config = LlavaConfig(
         vision_config=PixtralVisionConfig(**VISION, image_size=LONGEST, patch_size=PATCH * MERGE),
         text_config=_text(words),
@@ -59,7 +61,7 @@ def _words() -> Any:
     )
 
 
-def _processor(words: Any, patch: int, merge: int, *, head: str) -> PixtralProcessor:
+def _processor(words: Any, patch: int, merge: int, **system: Any) -> PixtralProcessor:
     return PixtralProcessor(
         image_processor=PixtralImageProcessor(
             size={"longest_edge": LONGEST}, patch_size={"height": patch, "width": patch}
@@ -67,7 +69,7 @@ def _processor(words: Any, patch: int, merge: int, *, head: str) -> PixtralProce
         tokenizer=words,
         patch_size=patch,
         spatial_merge_size=merge,
-        chat_template=parts.chat_template("[IMG]", head=head, user="[INST]", end="[/INST]", assistant=""),
+        chat_template=parts.chat_template("[IMG]", head="<s>", **system, user="[INST]", end="[/INST]", assistant=""),
     )
 
 

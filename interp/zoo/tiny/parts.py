@@ -58,12 +58,49 @@ def tokenizer(
     )
 
 
-def chat_template(image: str, *, head: str = "", user: str, end: str, assistant: str) -> str:
-    """A chat template that writes each message's parts in order, and `assistant` where an answer is to follow."""
+def chat_template(
+    image: str,
+    *,
+    head: str = "",
+    system: tuple[str, str],
+    default: str = "",
+    in_turn: bool = False,
+    user: str,
+    end: str,
+    assistant: str,
+) -> str:
+    """A chat template that writes each message's parts in order, and `assistant` where an answer is to follow.
+
+    Args:
+        image: how a photo is written.
+        head: what begins every text.
+        system: what stands before and behind a system prompt, which comes first.
+        default: the system prompt of those who give none.
+        in_turn: whether a system prompt stands in the user's turn, behind what opens it.
+        user: what opens the user's turn.
+        end: what ends a turn.
+        assistant: what opens an answer.
+    """
+    before, behind = system
+    taken = (
+        "{% if messages[0]['role'] == 'system' %}"
+        "{{ '"
+        + before
+        + "' + messages[0]['content'][0]['text'] + '"
+        + behind
+        + "' }}"
+        + ("{% else %}{{ '" + before + default + behind + "' }}" if default else "")
+        + "{% endif %}"
+    )
     return (
-        head + "{% for message in messages %}"
-        "{{ '" + user + "' if message['role'] == 'user' else '" + assistant + "' }}"
-        "{% for part in message['content'] %}"
+        head + ("" if in_turn else taken) + "{% for message in messages if message['role'] != 'system' %}"
+        "{{ '"
+        + user
+        + "' if message['role'] == 'user' else '"
+        + assistant
+        + "' }}"
+        + ("{% if loop.first %}" + taken + "{% endif %}" if in_turn else "")
+        + "{% for part in message['content'] %}"
         "{% if part['type'] == 'image' %}{{ '" + image + "' }}{% else %}{{ part['text'] }}{% endif %}"
         "{% endfor %}{{ '" + end + "' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '" + assistant + "' }}{% endif %}"

@@ -27,12 +27,12 @@ in prompts this short."""
 
 VISION = {"depth": parts.VISION["num_hidden_layers"] + 1, "num_heads": parts.VISION["num_attention_heads"]}
 OUT = parts.TEXT["hidden_size"]
-SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+SYSTEM = "You are a helpful assistant."
 
 
 def build_qwen2_vl(seed: int) -> tuple[Any, Any]:
     """Full attention in the vision tower, tokens of 28 pixels."""
-    processor = _processor(Qwen2VLProcessor, Qwen2VLVideoProcessor, patch=14, head=SYSTEM)
+    processor = _processor(Qwen2VLProcessor, Qwen2VLVideoProcessor, patch=14, system=SYSTEM)
     vision = {**VISION, "embed_dim": parts.VISION["hidden_size"], "hidden_size": OUT, "mlp_ratio": 2}
     config = Qwen2VLConfig(vision_config=vision, text_config=_text(processor), **_ids(processor))
     return parts.enliven(Qwen2VLForConditionalGeneration(config), processor.tokenizer, seed=seed), processor
@@ -40,7 +40,7 @@ def build_qwen2_vl(seed: int) -> tuple[Any, Any]:
 
 def build_qwen2_5_vl(seed: int) -> tuple[Any, Any]:
     """Attention in windows of 2 x 2 tokens in the first and the last vision layer, and full in between."""
-    processor = _processor(Qwen2_5_VLProcessor, Qwen2VLVideoProcessor, patch=14, head=SYSTEM)
+    processor = _processor(Qwen2_5_VLProcessor, Qwen2VLVideoProcessor, patch=14, system=SYSTEM)
     vision = {**VISION, **_sizes(), "window_size": 56, "fullatt_block_indexes": [1]}
     config = Qwen2_5_VLConfig(vision_config=vision, text_config=_text(processor), **_ids(processor))
     return parts.enliven(Qwen2_5_VLForConditionalGeneration(config), processor.tokenizer, seed=seed), processor
@@ -48,7 +48,7 @@ def build_qwen2_5_vl(seed: int) -> tuple[Any, Any]:
 
 def build_qwen3_vl(seed: int) -> tuple[Any, Any]:
     """Two vision layers feed two language layers, heads wider than their share, queries and keys normalised."""
-    processor = _processor(Qwen3VLProcessor, Qwen3VLVideoProcessor, patch=16, head="")
+    processor = _processor(Qwen3VLProcessor, Qwen3VLVideoProcessor, patch=16, system="")
     vision = {
         **VISION,
         **_sizes(),
@@ -62,7 +62,7 @@ def build_qwen3_vl(seed: int) -> tuple[Any, Any]:
     return parts.enliven(Qwen3VLForConditionalGeneration(config), processor.tokenizer, seed=seed), processor
 
 
-def _processor(kind: Any, video: Any, *, patch: int, head: str) -> Any:
+def _processor(kind: Any, video: Any, *, patch: int, system: str) -> Any:
     """The processor of one generation; photos become at most 40 tokens."""
     words = parts.tokenizer(
         bos=None,
@@ -80,7 +80,8 @@ def _processor(kind: Any, video: Any, *, patch: int, head: str) -> Any:
     size = {"shortest_edge": 4 * token, "longest_edge": 40 * token}
     template = parts.chat_template(
         "<|vision_start|><|image_pad|><|vision_end|>",
-        head=head,
+        system=("<|im_start|>system\\n", "<|im_end|>\\n"),
+        default=system,
         user="<|im_start|>user\\n",
         end="<|im_end|>\\n",
         assistant="<|im_start|>assistant\\n",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,18 +20,30 @@ def plot_shares(
     groups: Sequence[str], kept: Float[np.ndarray, " group"], masked: float, ax: Axes | None = None
 ) -> Axes:
     """Draw shares with the system prompt kept and masked, each as one bar from 0 to 1."""
-    ax = new_axes(ax, (5.2, 1.9))
-    bars = {"kept": dict(zip(groups, map(float, kept), strict=True)), "masked": {"image": masked, "text": 1 - masked}}
+    both = {"kept": dict(zip(groups, map(float, kept), strict=True)), "masked": {"image": masked, "text": 1 - masked}}
+    return plot_divisions({f"system prompt\n{name}": parts for name, parts in both.items()}, ax)
+
+
+def plot_divisions(bars: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
+    """Draw divisions of the attention, each as one bar from 0 to 1.
+
+    Args:
+        bars: by the bar's name, the share of each of its groups.
+        ax: where to draw; made if None.
+    """
+    ax = new_axes(ax, (5.2, 0.9 + 0.5 * len(bars)))
+    named: set[str] = set()
     for place, parts in enumerate(bars.values()):
         start = 0.0
         for name, share in parts.items():
-            ax.barh(place, share, left=start, color=COLOURS[name], label=name if not place else None)
+            ax.barh(place, share, left=start, color=COLOURS[name], label=None if name in named else name)
+            named.add(name)
             if share > 0.06:
                 ax.text(
                     start + share / 2, place, f"{share:.0%}", ha="center", va="center", fontsize=TICK, color="white"
                 )
             start += share
-    ax.set_yticks(range(len(bars)), [f"system prompt\n{name}" for name in bars])
+    ax.set_yticks(range(len(bars)), list(bars))
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
     ax.set_title("Attention shares", fontsize=TITLE, loc="left", color=INK)

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from interp.errors import InputError
 from interp.prompt.layout import TokenLayout
-from probes.position.balance import cross_modality_balance, mean_balance
+from probes.position.balance import cross_modality_balance
+from probes.position.mean_balance import mean_balance
 
 LAYOUT = layout_of(9, pads=2)
 IMAGE, BOS, SYSTEM, MARKER = (LAYOUT.positions(kind) for kind in ("image", "bos", "system", "image_marker"))

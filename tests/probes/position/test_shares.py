@@ -13,7 +13,9 @@ from interp.errors import InputError
 from interp.model.generation import GeneratedAttention
 from interp.prompt.layout import TokenLayout
 from interp.zoo.tiny import TINY
-from probes.position.shares import aggregate_attention, attention_entropy, mean_shares, measure_shares, modality_shares
+from probes.position.balance_measurement import measure_attention
+from probes.position.mean_shares import mean_shares
+from probes.position.shares import aggregate_attention, attention_entropy, modality_shares
 
 LAYOUT = layout_of(9, pads=2)
 KINDS = {"system": ("system",), "image": ("image",), "text": ("question", "template")}
@@ -138,7 +140,8 @@ def test_every_family_has_shares_and_entropy_and_stays_as_it_was(name):
         [Image.new("RGB", (64, 64), "grey")] * 2, ["Where is the mug?", "Where is it?"], prompt="paper"
     )
     plain = vlm.generate(inputs, 3).texts
-    for shares, entropy in measure_shares(vlm, inputs, 3):
+    for found in measure_attention(vlm, inputs, 3):
+        shares, entropy = found.shares, found.entropy["produced"]
         assert {"image", "text"} <= set(shares.groups) and shares.kept.sum() == pytest.approx(1, abs=1e-5)
         assert 0 < shares.masked < 1 and 0 < shares.coverage <= 1 and (entropy.values > 0).all()
         assert not entropy.to_dataframe().isna().any(axis=None) and len(entropy.tokens) == len(entropy.values)
