@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 from golden import golden, golden_llava
+from interval_coverage import RUNS, check_coverage
 from matplotlib.figure import Figure
 from ragged import loaded
 from untouched import check_untouched
@@ -189,6 +190,17 @@ def test_the_interval_is_the_bootstrap_over_samples(found):
         assert getattr(mean.ratio, name) == pytest.approx(getattr(wanted, name), rel=1e-6)
     assert (mean.ratio.low < mean.ratio.high).all() and mean.ratio.draws == 50 and mean.ratio.level == 0.9
     assert mean.normalized_ratio.low <= mean.normalized_ratio.estimate <= mean.normalized_ratio.high
+
+
+@pytest.mark.parametrize("convention", ["stream", "paper"])
+def test_intervals_of_the_ratio_hold_the_truth_as_often_as_they_say(convention):
+    """200 depths are 200 tables, of 80 samples each, in which image and words are equally long on the mean."""
+    rng = np.random.default_rng(1)
+    text = rng.lognormal(size=(80, RUNS))
+    image = text * rng.uniform(0.2, 1.8, size=text.shape)
+    results = [made_up(*curves, after=(1, 1)) for curves in zip(text, image, strict=True)]
+    ratio = mean_residual_norms(results, convention=convention).ratio
+    check_coverage((ratio.low <= 1) & (ratio.high >= 1))
 
 
 def test_a_single_sample_has_no_interval_and_its_table_no_gap(found):

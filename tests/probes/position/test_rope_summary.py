@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from interval_coverage import RUNS, check_coverage
 
 from interp.errors import InputError
 from interp.stats.intervals import bootstrap
@@ -41,6 +42,21 @@ def test_a_layers_curve_is_the_mean_over_heads_with_an_interval_over_samples():
     assert np.allclose(found.curve("delta_alpha_v").estimate, found.delta_alpha_v.mean(1), atol=1e-6)
     table = found.by_layer()
     assert table["abs_delta_g_v_high"].to_numpy() == pytest.approx(wanted.high, abs=1e-6) and len(table) == 3
+
+
+def test_intervals_of_curves_hold_the_truth_as_often_as_they_say():
+    """200 layers of one head are 200 tables, of 80 samples each, whose true means are known."""
+    rng = np.random.default_rng(2)
+    change, moved = rng.normal(size=(2, 80, RUNS, 1)).astype(np.float32)
+    nothing, keys = np.zeros((RUNS, 1), dtype=np.float32), np.full(RUNS, 16)
+    every = [
+        RopeSensitivity(str(place), 1.0, "all", "last", nothing, nothing, one, other, nothing, keys)
+        for place, (one, other) in enumerate(zip(change, moved, strict=True))
+    ]
+    found = mean_rope_sensitivity(every)
+    for name, truth in (("delta_alpha_v", 0.0), ("abs_delta_g_v", np.sqrt(2 / np.pi))):
+        curve = found.curve(name)
+        check_coverage((curve.low <= truth) & (truth <= curve.high))
 
 
 def test_a_single_sample_has_no_interval_and_no_gaps_in_its_table():
