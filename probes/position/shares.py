@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from interp.errors import InputError
 from interp.maps.trajectory import check_attention
@@ -157,12 +157,7 @@ def modality_shares(
         InputError: rows do not fit the layout, or the prompt has no image or no words.
     """
     rows = aggregate_attention(pattern, layout)
-    places = {name: layout.positions(*kinds) for name, kinds in GROUPS.items()}
-    if not len(places["image"]) or not len(places["text"]):
-        raise InputError(
-            f"shares divide between image and words but the prompt has {len(places['image'])} image and "
-            f"{len(places['text'])} text positions"
-        )
+    places = _places(layout)
     groups = tuple(name for name, own in places.items() if len(own))
     mass = np.stack([rows[:, places[name]].sum(axis=1) for name in groups], axis=1)
     by_step = mass / np.maximum(mass.sum(axis=1, keepdims=True), np.float32(FLOOR))
@@ -239,6 +234,27 @@ def attention_entropy(
 def measure_shares(
     vlm: HookedVLM, inputs: VLMInputs, max_new_tokens: int = 10
 ) -> tuple[tuple[Shares, AttentionEntropy], ...]:
-    """Answer a batch greedily, and measure each sample: its shares, and the entropy behind each token of the answer."""
+    """Answer a batch greedily, and measure each sample: its shares, and the entropy behind each token of the answer.
+
+    Raises:
+        InputError: a prompt has no image or no words; before the first pass.
+    """
+    for layout in inputs.layouts:
+        _places(layout)
     _, every = vlm.generate_with_cache(inputs, max_new_tokens)
     return tuple((modality_shares(rows.pattern, rows.layout), attention_entropy(rows)) for rows in every)
+
+
+def _places(layout: TokenLayout) -> dict[str, Int[np.ndarray, " position"]]:
+    """The positions of each group, of which a prompt without image or words has none.
+
+    Raises:
+        InputError: it is such a prompt.
+    """
+    places = {name: layout.positions(*kinds) for name, kinds in GROUPS.items()}
+    if not len(places["image"]) or not len(places["text"]):
+        raise InputError(
+            f"shares divide between image and words but the prompt has {len(places['image'])} image and "
+            f"{len(places['text'])} text positions"
+        )
+    return places
