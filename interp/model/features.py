@@ -67,6 +67,7 @@ class ImageFeatures:
         """Run the model once and keep what its projector gives.
 
         Raises:
+            InputError: a prompt without an image; before the run.
             RefusedError: a model that gives its language model more of the photo than that (DeepStack).
         """
         return cls.captured(vlm, inputs, lambda: vlm(inputs, logits_to_keep=1))[1]
@@ -82,6 +83,9 @@ class ImageFeatures:
     def captured(cls, vlm: HookedVLM, inputs: VLMInputs, run: Callable[[], Result]) -> tuple[Result, ImageFeatures]:
         """What a run of this batch gives, and what its projector gave on the way; see `capture`."""
         refuse_deepstack(vlm.cfg, "ImageFeatures")
+        for sample, layout in enumerate(inputs.layouts):
+            if not len(layout.image_positions):
+                raise InputError(f"sample {sample} has no image token, so there are no features to keep: give a photo")
         kept: dict[str, Tensor] = {}
         with torch.no_grad(), vlm.hooks([(IMAGE_POINT, Keep(kept))]):
             result = run()

@@ -45,11 +45,11 @@ def balance_command(options: argparse.Namespace) -> int:
 def _of_dataset(options: argparse.Namespace) -> int:
     from probes.position.balance_study import study_balance
     from probes.position.report.balance import balance_findings
-    from probes.position.report.write import write_findings
+    from probes.position.report.write import tell_findings
 
     data = asked_data(options)
     asked = {"system": options.system, "max_new_tokens": options.max_new_tokens}
-    write_findings(data.folder, balance_findings(study_balance(data.vlm, data.samples, **asked, **data.how)))
+    tell_findings(data.folder, balance_findings(study_balance(data.vlm, data.samples, **asked, **data.how)))
     return 0
 
 

@@ -10,7 +10,15 @@ import numpy as np
 
 from interp.errors import InputError
 from probes.position.balance import TEXT, Balance, cross_modality_balance
-from probes.position.shares import ALIGNMENTS, GROUPS, AttentionEntropy, Shares, attention_entropy, modality_shares
+from probes.position.shares import (
+    ALIGNMENTS,
+    GROUPS,
+    AttentionEntropy,
+    Shares,
+    attention_entropy,
+    modality_shares,
+    places_of,
+)
 from probes.position.study import check_asked
 
 if TYPE_CHECKING:
@@ -74,8 +82,10 @@ def measure_attention(vlm: HookedVLM, inputs: VLMInputs, max_new_tokens: int = 1
         ('left', (12, 8), 0.71)
 
     Raises:
-        InputError: a prompt without image or without words, or with a single image token.
+        InputError: a prompt without image or without words, before the first pass; or with a single image token.
     """
+    for layout in inputs.layouts:
+        places_of(layout)
     answer, every = vlm.generate_with_cache(inputs, max_new_tokens)
     return tuple(
         Attended(

@@ -69,8 +69,8 @@ def psi(
     it, and a model that reads places from there alone loses nothing.
 
     All photos with one number of tokens are permuted alike under one seed, so that what one permutation happens to do
-    is shared by all of them: `spread` tells it, and intervals draw permutations as they draw groups, which makes them
-    rather too wide than too narrow.
+    is shared by all of them. `spread` tells it, and intervals allow for it as Student's t does: with two permutations
+    that lie apart, they say next to nothing, and with one they are of the samples alone.
 
     Args:
         vlm: the model.

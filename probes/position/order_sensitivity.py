@@ -39,7 +39,7 @@ class OrderSensitivity:
     """What a model's answers owe to the order of its image tokens.
 
     Measures, by relation and over all samples (`all`), each with a percentile bootstrap interval that draws whole
-    groups, the same for both accuracies, and with them the permutations:
+    groups, the same for both accuracies, and adds how far the mean over permutations would move with others of them:
 
         accuracy        share of right answers (strict), tokens in order: Acc
         permuted        the same under a permutation, mean over seeds: Acc_perm
@@ -272,28 +272,52 @@ def drawn_measures(
     where a measure divides by nothing.
     """
     parts = [part.astype(float) for part in (original, permuted, changed, chance)] + [np.ones(len(original))]
-    once = np.ones((1, permuted.shape[1]), dtype=int)
-    here = _values([part.sum(axis=0)[None] for part in parts], once)
-    drawn = _values(drawn_sums(parts, groups, seed=seed, n=n), _drawn_seeds(permuted.shape[1], seed, n))
+    sums = [part.sum(axis=0)[None] for part in parts]
+    draws = drawn_sums(parts, groups, seed=seed, n=n)
+    shares = [ratio(draws[place], draws[-1][:, None]) for place in (1, 2)]
+    moved = [_moves(sums[place][0], len(original), own, seed) for place, own in zip((1, 2), shares, strict=True)]
+    here, drawn = _values(sums, [np.zeros(1)] * 2), _values(draws, moved)
     return {name: (float(here[name][0]), drawn[name]) for name in MEASURES}
 
 
-def _drawn_seeds(seeds: int, seed: int, n: int) -> Int[np.ndarray, "draw seed"]:
-    """How often each permutation is in each draw: they are a sample too."""
-    return np.random.default_rng([seed, 1]).multinomial(seeds, np.full(seeds, 1 / seeds), size=n)
+def _moves(
+    right: Float[np.ndarray, " seed"], count: int, drawn: Float[np.ndarray, "draw seed"], seed: int
+) -> Float[np.ndarray, " draw"]:
+    """By how much the mean share over permutations moves from draw to draw, as these are a sample too.
+
+    A part of what lies between permutations is there because the groups are few; draws of groups tell it already, and
+    it is taken out. What is left is drawn from Student's t, as a handful of permutations says little of how far apart
+    others would be.
+
+    Args:
+        right: how many samples have it under each permutation.
+        count: how many samples there are.
+        drawn: the share under each permutation, in each draw of groups.
+        seed: the seed of the draws.
+    """
+    several = len(right)
+    if np.ptp(right) == 0:
+        return np.zeros(len(drawn))
+    between = np.var(right / count, ddof=1)
+    by_groups = (drawn - drawn.mean(axis=1, keepdims=True)).var(axis=0).sum() / (several - 1)
+    error = np.sqrt(max(0.0, between - by_groups) / several)
+    return error * np.random.default_rng([seed, 1]).standard_t(several - 1, size=len(drawn))
 
 
 def _values(
-    sums: Sequence[Float[np.ndarray, "draw ..."]], seeds: Int[np.ndarray, "draw seed"]
+    sums: Sequence[Float[np.ndarray, "draw ..."]], moved: Sequence[Float[np.ndarray, " draw"]]
 ) -> dict[str, Float[np.ndarray, " draw"]]:
-    """Every measure from sums over samples and how often each seed counts, [draw]; NaN where it divides by nothing.
+    """Every measure from sums over samples, [draw], and what is added to shares of permutations; NaN over nothing.
 
     Sums are of whole numbers and divided last, so that what is alike has a difference of exactly nothing.
     """
     original, permuted, changed, chance, count = sums
-    several = seeds.shape[1]
+    several = permuted.shape[1]
     accuracy, guessed = ratio(original, count), ratio(chance, count)
-    lost, altered = (ratio((part * seeds).sum(axis=1), several * count) for part in (permuted, changed))
+    lost, altered = (
+        (ratio(part.sum(axis=1), several * count) + more).clip(0, 1)
+        for part, more in zip((permuted, changed), moved, strict=True)
+    )
     apart = several * permuted - permuted.sum(axis=1, keepdims=True)
     spread = np.sqrt(ratio((apart**2).sum(axis=1), several - 1)) / (several * count)
     return {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from interp.errors import InputError
 from interp.maps.trajectory import check_attention
@@ -154,12 +154,7 @@ def modality_shares(
         InputError: rows do not fit the layout, or the prompt has no image or no words.
     """
     rows = aggregate_attention(pattern, layout)
-    places = {name: layout.positions(*kinds) for name, kinds in GROUPS.items()}
-    if not len(places["image"]) or not len(places["text"]):
-        raise InputError(
-            f"shares divide between image and words but the prompt has {len(places['image'])} image and "
-            f"{len(places['text'])} text positions"
-        )
+    places = places_of(layout)
     groups = tuple(name for name, own in places.items() if len(own))
     mass = np.stack([rows[:, places[name]].sum(axis=1) for name in groups], axis=1)
     by_step = mass / np.maximum(mass.sum(axis=1, keepdims=True), np.float32(FLOOR))
@@ -214,3 +209,18 @@ def attention_entropy(
     values = -(exact * np.log2(exact)).sum(axis=1) / np.log2(len(image))
     tokens = rows.tokens[: len(rows.tokens) - first]
     return AttentionEntropy(sample_id, alignment, tokens, values.clip(0, 1).astype(np.float32), shares)
+
+
+def places_of(layout: TokenLayout) -> dict[str, Int[np.ndarray, " position"]]:
+    """The positions of each group, of which a prompt without image or words has none.
+
+    Raises:
+        InputError: it is such a prompt.
+    """
+    places = {name: layout.positions(*kinds) for name, kinds in GROUPS.items()}
+    if not len(places["image"]) or not len(places["text"]):
+        raise InputError(
+            f"shares divide between image and words but the prompt has {len(places['image'])} image and "
+            f"{len(places['text'])} text positions"
+        )
+    return places

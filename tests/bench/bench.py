@@ -6,17 +6,10 @@ Run by `make bench`. Writes `out/bench.json`, prints the table, and rewrites `do
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import os
 import platform
-import statistics
 import sys
-import time
-import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +18,18 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "helpers"), str(ROOT)]
-os.environ["KINETO_LOG_LEVEL"] = "6"  # above all that torch's profiler would say of itself on stderr
 
-from bench_models import prepared, random_llava, random_llava_next, random_qwen  # noqa: E402
+from bench_line import BARS as BARS  # noqa: E402
+from bench_line import MIB, SHAPES, WHAT, Line, pairwise, peak_bytes, timed  # noqa: E402
+from bench_models import (  # noqa: E402
+    PATTERNS,
+    prepared,
+    random_llava,
+    random_llava_next,
+    random_qwen,
+    with_1100_tokens,
+)
+from bench_probes import probe_memory, probe_times  # noqa: E402
 
 from adaptvis import AdaptVis  # noqa: E402
 from adaptvis.policy.answering import answer_batch  # noqa: E402
@@ -38,112 +40,6 @@ from interp.maps.trajectory import NORMALISATIONS, Trajectory, trajectory  # noq
 from interp.objects.sample import ROLES  # noqa: E402
 from interp.overlap.overlap import overlap  # noqa: E402
 from interp.overlap.study.request import NEUTRAL_PROMPT  # noqa: E402
-
-PATTERNS = lambda name: name.startswith("blocks.") and name.endswith("attn.hook_pattern")  # noqa: E731
-BARS = {
-    "idle_hooks": 1.02,
-    "last_row_capture": 1.03,
-    "capture_memory": 2.0,
-    "capture_memory_anyres": 0.02,
-    "one_more_alpha": 0.01,
-    "one_more_alpha_gpu_7b": 0.02,
-    "adaptvis_first_token": 1.10,
-    "adaptvis_first_token_gpu_7b": None,
-    "adaptvis_first_token_batch_16": 1.3,
-    "adaptvis_answer": 0.50,
-    "grid_answers": 0.035,
-    "grid_first_tokens": 1 / 30,
-    "study_row": 1.10,
-    "batch_of_8_capture": None,
-}
-"""What each line must hold, of whatever shape unless one is named; None is measured and has no bar."""
-
-WIDEST = 0.04  # a wider interval of a ratio says that the machine was too noisy
-MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table: a ratio (or MiB) with its 95 % interval, how often it was measured, and its bar."""
-
-    ratio: float
-    low: float
-    high: float
-    pairs: int
-    bar: float | None
-    ok: bool | None
-    unit: str = "ratio"
-
-    @classmethod
-    def named(cls, name: str, values: list[float], *, suffix: str = "", unit: str = "ratio") -> Line:
-        """A line with the bar that is set for its name."""
-        return cls.of(values, BARS.get(name + suffix, BARS[name]), unit=unit)
-
-    @classmethod
-    def of(cls, values: list[float], bar: float | None, *, widest: float = WIDEST, unit: str = "ratio") -> Line:
-        """The median of pairwise values and its bootstrap interval.
-
-        `ok` is True where the whole interval is within the bar, else None where it is too wide to say.
-        """
-        rng = np.random.default_rng(0)
-        draws = np.median(rng.choice(values, size=(4000, len(values))), axis=1)
-        low, high = np.quantile(draws, [0.025, 0.975])
-        middle = statistics.median(values)
-        ok = None
-        if bar is not None and high <= bar:
-            ok = True
-        elif bar is not None and high - low <= widest:
-            ok = middle <= bar
-        return cls(middle, float(low), float(high), len(values), bar, ok, unit)
-
-
-def timed(run: Callable[[], object], device: str) -> float:
-    """Seconds of one call."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    run()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def pairwise(
-    ours: Callable[[], object], plain: Callable[[], object], *, vlm: HookedVLM, pairs: int, pause: bool = True
-) -> list[float]:
-    """Ratios ours / plain of interleaved runs, the order changing from pair to pair; one uncounted pair first.
-
-    `plain` runs on the model as transformers made it, the wiring off meanwhile, unless `pause` is False.
-    """
-    ratios, device = [], vlm.device.type
-    for pair in range(pairs + 1):
-        seconds = {}
-        for name in ("ours", "plain") if pair % 2 else ("plain", "ours"):
-            if name == "ours":
-                seconds[name] = timed(ours, device)
-            else:
-                with vlm.paused() if pause else nullcontext():
-                    seconds[name] = timed(plain, device)
-        ratios.append(seconds["ours"] / seconds["plain"])
-    return ratios[1:]
-
-
-def peak_bytes(run: Callable[[], object], device: str) -> int:
-    """Peak of live tensor bytes above what is live before the call."""
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        return torch.cuda.max_memory_allocated() - before
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Profiler clears events", category=UserWarning)  # of earlier torch
-        with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-            kept = run()
-    del kept
-    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
-    live = np.cumsum([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())])
-    return int(live.max())
 
 
 def measure(model: Any, processor: Any, *, pairs: int, side: int = 336, suffix: str = "") -> dict[str, Line]:
@@ -273,9 +169,7 @@ def capture_memory(device: str) -> Line:
     """Extra peak memory of a last-row capture, 16 layers x 16 heads x 1,100 tokens, fp32, in MiB."""
     model, processor = random_llava(tokens=1024, device=device, dtype=torch.float32, width=512)
     vlm = HookedVLM.wrap(model, processor)
-    rng = np.random.default_rng(0)
-    question = "Where is the red mug in relation to the table? " * 6
-    inputs = vlm.prepare(rng.integers(0, 255, (448, 448, 3), dtype=np.uint8), question, prompt="paper")
+    inputs = with_1100_tokens(vlm, 0)
     with torch.no_grad():
         with vlm.paused():
             plain = peak_bytes(lambda: model(**inputs.tensors, use_cache=False), device)
@@ -296,31 +190,6 @@ def capture_memory_anyres() -> Line:
         eager = peak_bytes(lambda: model(**inputs.tensors, use_cache=False, output_attentions=True), "cpu")
     print(f"eager output_attentions needs {(eager - plain) / MIB:.0f} MiB more than a plain run", file=sys.stderr)
     return Line.named("capture_memory_anyres", [(ours - plain) / (eager - plain)])
-
-
-SHAPES = {
-    "": "",
-    "_qwen": " (Qwen2.5-VL shape, 576 image tokens)",
-    "_gpu_7b": " (GPU, LLaVA-1.5-7B shape, bf16)",
-}
-"""What the end of a line's name says of its shape."""
-
-WHAT = {
-    "idle_hooks": "idle hooks / plain SDPA forward",
-    "last_row_capture": "last-row capture, all layers and heads / plain forward",
-    "capture_memory": "extra peak memory of that capture, 16 layers x 16 heads x 1,100 tokens, 512 wide, fp32",
-    "capture_memory_anyres": "extra peak memory of that capture / of eager `output_attentions`, LLaVA-NeXT shape, "
-    "16 layers x 8 heads x 3,000 tokens, fp32",
-    "one_more_alpha": "one more alpha, marginal, in a batch of 16 on one prefix / forward",
-    "adaptvis_first_token": "AdaptVis first-token answer / plain first-token answer",
-    "adaptvis_answer": "AdaptVis, 10 tokens / reference scheme: 2 eager generations",
-    "grid_answers": "10 alphas in 8 windows of layers, 10 tokens each / reference scheme: 81 eager generations",
-    "grid_first_tokens": "10 alphas in 8 windows of layers, first tokens / reference scheme: 81 eager prefills",
-    "study_row": "a row of an overlap study: last-row capture, trajectory, every measure in four normalisations (nulls "
-    "and the neutral prompt's pass apart) / plain forward",
-    "batch_of_8_capture": "batch of 8 with capture / 8 single runs with capture",
-    "adaptvis_first_token_batch_16": "AdaptVis first-token answers / plain first-token answers, 16 prompts at once",
-}
 
 
 def as_markdown(lines: dict[str, Line], machine: str) -> str:
@@ -354,9 +223,11 @@ def main() -> int:
     options = parser.parse_args()
     pairs = max(options.pairs, 3)
     lines = measure(*random_llava(tokens=576, device="cpu", dtype=torch.float32), pairs=pairs)
+    lines |= probe_times(*random_llava(tokens=576, device="cpu", dtype=torch.float32), pairs=pairs)
     lines |= measure(*random_qwen(), pairs=pairs, side=672, suffix="_qwen")
     lines["capture_memory"] = capture_memory("cpu")
     lines["capture_memory_anyres"] = capture_memory_anyres()
+    lines |= probe_memory()
     if torch.cuda.is_available():
         seven = dict(layers=32, heads=32, width=4096)
         model, processor = random_llava(tokens=576, device="cuda", dtype=torch.bfloat16, **seven)

@@ -12,6 +12,9 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from interp import HookedVLM, VLMInputs
 from interp.zoo.tiny import build_tiny
 
+PATTERNS = lambda name: name.startswith("blocks.") and name.endswith("attn.hook_pattern")  # noqa: E731
+"""The rows of attention of all layers of the language model."""
+
 
 def random_llava(*, tokens: int, device: str, dtype: torch.dtype, layers: int = 16, heads: int = 16, width: int = 1024):
     """A random LLaVA of a real model's shape, behind a light vision tower so that the language model is what counts."""
@@ -92,3 +95,9 @@ def prepared(vlm: HookedVLM, batch: int = 1, *, side: int = 336) -> VLMInputs:
     photos = [rng.integers(0, 255, (side, side, 3), dtype=np.uint8) for _ in range(batch)]
     question = "Where is the red mug in relation to the table? Answer with left, right, above or below."
     return vlm.prepare(photos, [question] * batch, prompt="paper")
+
+
+def with_1100_tokens(vlm: HookedVLM, seed: int) -> VLMInputs:
+    """A noise photo of 448 pixels with a long question: 1,095 positions behind a tower of 1,024 tokens."""
+    photo = np.random.default_rng(seed).integers(0, 255, (448, 448, 3), dtype=np.uint8)
+    return vlm.prepare(photo, "Where is the red mug in relation to the table? " * 6, prompt="paper")

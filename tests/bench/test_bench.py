@@ -5,7 +5,15 @@ import sys
 from pathlib import Path
 
 import bench
+import numpy as np
 import pytest
+import tiny
+import torch
+from bench_probes import PROBES, embedded, growth
+from towers_seen import tower_runs
+
+from interp.intervene.image_tokens import permute_image_tokens
+from interp.model.features import ImageFeatures
 
 HERE = Path(__file__).resolve().parent
 
@@ -39,3 +47,38 @@ def test_the_profiler_says_nothing_of_itself_and_our_own_words_are_kept():
     command = f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent.parent)!r}]; {code}"
     said = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert len(said.stderr.splitlines()) == 1 and said.stderr.startswith("ours ") and not said.stdout
+
+
+def asked(vlm, place):
+    return vlm.prepare(tiny.photo(place), tiny.QUESTIONS[0], prompt="paper")
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_what_a_probe_needs_does_not_grow_with_samples_but_by_its_small_results(name):
+    assert growth(tiny.vlm(self_check=False), PROBES[name], asked) < 2**14
+
+
+def test_growth_sees_tensors_and_arrays_that_results_keep():
+    vlm = tiny.vlm(self_check=False)
+
+    def keeps_tensors(vlm, inputs):
+        return vlm.run_with_cache(inputs)
+
+    def keeps_arrays(vlm, inputs):
+        return (np.zeros(2**12, dtype=np.float32)[:4], (np.zeros(2**12, dtype=np.float32),))
+
+    assert growth(vlm, keeps_tensors, asked) > 2**17
+    assert growth(vlm, keeps_arrays, asked) == 6 * 2 * 2**14
+
+
+def test_one_permutation_is_held_against_the_language_model_alone_and_runs_no_tower():
+    vlm = tiny.vlm(self_check=False)
+    inputs = asked(vlm, 0)
+    with torch.no_grad():
+        features, given = ImageFeatures.capture(vlm, inputs), embedded(vlm, inputs)
+        with tower_runs(vlm) as calls, vlm.paused():
+            alone = vlm.model(**given, use_cache=False).logits
+        assert torch.equal(alone, vlm(inputs).logits)
+        with tower_runs(vlm) as more:
+            permuted = features.forward(intervention=permute_image_tokens(inputs.grids, 0), use_cache=False).logits
+    assert not calls and not more and not torch.equal(permuted, alone)

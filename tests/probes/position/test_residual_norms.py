@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 from golden import golden, golden_llava
+from interval_coverage import RUNS, check_coverage
 from matplotlib.figure import Figure
 from ragged import loaded
 from untouched import check_untouched
@@ -206,6 +207,17 @@ def test_the_interval_draws_whole_groups():
     for wrong in (["photo"] * 11, "photo", 3):
         with pytest.raises(InputError, match="for 12 samples: give a list"):
             mean_residual_norms(each, groups=wrong)
+
+
+@pytest.mark.parametrize("convention", ["stream", "paper"])
+def test_intervals_of_the_ratio_hold_the_truth_as_often_as_they_say(convention):
+    """200 depths are 200 tables, of 80 samples each, in which image and words are equally long on the mean."""
+    rng = np.random.default_rng(1)
+    text = rng.lognormal(size=(80, RUNS))
+    image = text * rng.uniform(0.2, 1.8, size=text.shape)
+    results = [made_up(*curves, after=(1, 1)) for curves in zip(text, image, strict=True)]
+    ratio = mean_residual_norms(results, convention=convention).ratio
+    check_coverage((ratio.low <= 1) & (ratio.high >= 1))
 
 
 def test_a_single_sample_has_no_interval_and_its_table_no_gap(found):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from interval_coverage import RUNS, check_coverage
 
 from interp.errors import InputError
 from probes.position.figures.rope import plot_rope_heads
@@ -72,6 +73,21 @@ def test_intervals_draw_whole_groups():
     assert len(one.plot().collections) == 0
     with pytest.raises(InputError, match="for 8 samples"):
         mean_rope_sensitivity(every, groups=["photo"])
+
+
+def test_intervals_of_curves_hold_the_truth_as_often_as_they_say():
+    """200 layers of one head are 200 tables, of 80 samples each, whose true means are known."""
+    rng = np.random.default_rng(2)
+    change, moved = rng.normal(size=(2, 80, RUNS, 1)).astype(np.float32)
+    nothing, keys = np.zeros((RUNS, 1), dtype=np.float32), np.full(RUNS, 16)
+    every = [
+        RopeSensitivity(str(place), 1.0, "all", "last", nothing, nothing, one, other, nothing, keys)
+        for place, (one, other) in enumerate(zip(change, moved, strict=True))
+    ]
+    found = mean_rope_sensitivity(every)
+    for name, truth in (("delta_alpha_v", 0.0), ("abs_delta_g_v", np.sqrt(2 / np.pi))):
+        curve = found.curve(name)
+        check_coverage((curve.low <= truth) & (truth <= curve.high))
 
 
 def test_a_single_sample_has_no_interval_and_no_gaps_in_its_table():

@@ -1,0 +1,123 @@
+"""What the probes of position cost: time over the plain model's, and memory, also over samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from bench_line import MIB, Line, pairwise, peak_bytes
+from bench_models import PATTERNS, prepared, random_llava, with_1100_tokens
+
+from interp import HookedVLM, VLMInputs
+from interp.intervene.image_tokens import permute_image_tokens
+from interp.model.features import ImageFeatures
+from probes import cross_modality_balance, residual_norms, rope_sensitivity
+from probes.position.shares import measure_shares
+
+Probe = Callable[[HookedVLM, VLMInputs], Any]
+
+
+def probe_times(model: Any, processor: Any, *, pairs: int) -> dict[str, Line]:
+    """The RoPE probe against a plain forward, and one permutation against the language model alone."""
+    vlm = HookedVLM.wrap(model, processor)
+    inputs = prepared(vlm)
+    with torch.no_grad():
+        features, given = ImageFeatures.capture(vlm, inputs), embedded(vlm, inputs)
+        edit = permute_image_tokens(inputs.grids, 0)
+
+        def rope() -> object:
+            return rope_sensitivity(vlm, inputs)
+
+        def permuted() -> object:
+            return features.forward(intervention=edit, use_cache=False)
+
+        values = {
+            "rope_probe": pairwise(rope, lambda: model(**inputs.tensors, use_cache=False), vlm=vlm, pairs=pairs),
+            "one_permutation": pairwise(permuted, lambda: model(**given, use_cache=False), vlm=vlm, pairs=pairs),
+        }
+    return {name: Line.named(name, own) for name, own in values.items()}
+
+
+def embedded(vlm: HookedVLM, inputs: VLMInputs) -> dict[str, Any]:
+    """What the language model is given of a batch, so that it can be run without the tower."""
+    kept: dict[str, Any] = {}
+    tower = vlm.model.model.language_model
+    note = tower.register_forward_pre_hook(lambda module, args, given: kept.update(given), with_kwargs=True)
+    try:
+        vlm.model(**inputs.tensors, use_cache=False)
+    finally:
+        note.remove()
+    return {name: kept[name] for name in ("inputs_embeds", "attention_mask")}
+
+
+def probe_memory() -> dict[str, Line]:
+    """Extra peak memory of each probe, 16 layers x 16 heads x 1,100 tokens, fp32, and its growth over samples."""
+    vlm = HookedVLM.wrap(*random_llava(tokens=1024, device="cpu", dtype=torch.float32, width=512))
+    inputs = with_1100_tokens(vlm, 0)
+    with torch.no_grad():
+        with vlm.paused():
+            plain = peak_bytes(lambda: vlm.model(**inputs.tensors, use_cache=False), "cpu")
+            answer = dict(max_new_tokens=10, min_new_tokens=10, do_sample=False)
+            generate = peak_bytes(lambda: vlm.model.generate(**inputs.tensors, **answer), "cpu")
+        lines = {}
+        for name, probe in PROBES.items():
+            own = peak_bytes(lambda probe=probe: probe(vlm, inputs), "cpu")
+            extra = own - (generate if name == "shares" else plain)
+            lines[f"{name}_memory"] = Line.named(f"{name}_memory", [extra / MIB], unit="MiB")
+        vlm = HookedVLM.wrap(*random_llava(tokens=1024, device="cpu", dtype=torch.float32, width=256, layers=2))
+        worst = max(growth(vlm, probe, with_1100_tokens) for probe in PROBES.values())
+    return lines | {"probes_growth": Line.named("probes_growth", [worst / MIB], unit="MiB")}
+
+
+def growth(vlm: HookedVLM, probe: Probe, prepare: Callable[[HookedVLM, int], VLMInputs]) -> int:
+    """Bytes by which 8 samples, asked one after the other with their results kept, need more than 2.
+
+    Counted are the peak of live tensors, and the arrays of the results.
+    """
+    needed = []
+    for samples in (2, 8):
+        results: list[Any] = []
+
+        def ask(samples: int = samples, results: list[Any] = results) -> list[Any]:
+            results.extend(probe(vlm, prepare(vlm, place)) for place in range(samples))
+            return results
+
+        needed.append(peak_bytes(ask, "cpu") + held(results))
+    return needed[1] - needed[0]
+
+
+def held(results: Iterable[Any]) -> int:
+    """Bytes of the arrays that results hold, in tuples too."""
+    own = 0
+    for result in results:
+        if isinstance(result, tuple):
+            own += held(result)
+        elif isinstance(result, np.ndarray):
+            own += result.nbytes if result.base is None else held([result.base])
+        elif hasattr(result, "__dataclass_fields__"):
+            own += held(vars(result).values())
+    return own
+
+
+def _balance(vlm: HookedVLM, inputs: VLMInputs) -> object:
+    _, cache = vlm.run_with_cache(inputs, names_filter=PATTERNS)
+    rows = np.stack([cache["pattern", layer][0, :, 0].numpy() for layer in range(vlm.cfg.n_layers)])
+    return cross_modality_balance(rows, inputs.layouts[0])
+
+
+def _order(vlm: HookedVLM, inputs: VLMInputs) -> object:
+    features = ImageFeatures.capture(vlm, inputs)
+    output = features.forward(intervention=permute_image_tokens(inputs.grids, 0), use_cache=False)
+    return output.logits[:, -1].argmax(-1).numpy()
+
+
+PROBES: dict[str, Probe] = {
+    "rope": lambda vlm, inputs: rope_sensitivity(vlm, inputs),
+    "norms": lambda vlm, inputs: residual_norms(vlm, inputs),
+    "balance": _balance,
+    "shares": lambda vlm, inputs: measure_shares(vlm, inputs, 10),
+    "order": _order,
+}
+"""What is asked of one sample, by the name of its line."""
