@@ -70,7 +70,7 @@ def draw_doses(measures: pd.DataFrame, kind: str, *, chance: float | None = None
     for ax, (title, label, names) in zip(axes, PANELS.values(), strict=True):
         plot_dose(measures, kind, ax, measures=names, title=title, y=label)
     if chance is not None:
-        axes[0].axhline(chance, color=INK, linewidth=1, linestyle=":", label="chance")
+        axes[0].axhline(chance, color=INK, linewidth=1, linestyle="--", label="chance")
         legend_below(axes[0])
     axes[0].set_ylim(0, 1.02)
     axes[3].set_ylim(0, 1.02)
