@@ -92,9 +92,9 @@ def told(found):
 
 @pytest.mark.slow
 def test_a_question_that_needs_no_photo_is_answered_rightly_behind_an_untrained_tower(vlm, inputs):
-    assert vlm.generate(inputs, 6).texts == ("Paris",)
-    with vlm.intervene(ScaleImageNorms(target=3.0)):
-        assert vlm.generate(inputs, 6).texts == ("Paris",)
+    for intervention in (None, ScaleImageNorms(target=3.0)):
+        (text,) = vlm.generate(inputs, 8, intervention=intervention).texts
+        assert text.startswith("The capital of France is Paris")
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_residual_norms_are_those_of_hugging_faces_hidden_states_untrained_tower
 @pytest.mark.slow
 def test_the_norm_knob_moves_the_untrained_image_and_no_word(vlm, inputs):
     (before,) = token_norms(vlm, inputs)
-    with vlm.intervene(ScaleImageNorms(target=3.0)):
+    with vlm.intervene(ScaleImageNorms(target=3.0), inputs):
         (after,) = token_norms(vlm, inputs)
     image = np.array(before.kinds) == "image"
     assert after.norms[image] == pytest.approx(np.full(64, 3.0), rel=1e-5)
@@ -128,7 +128,8 @@ def test_balance_and_shares_are_those_of_loops_over_hugging_faces_weights(inputs
     for layer, heads in enumerate(pattern.astype(np.float64)):
         for head, row in enumerate(heads):
             image, text = (sum(row[key] for key in places[name]) for name in ("image", "text"))
-            assert balance[layer, head] == pytest.approx(image / (image + text), abs=1e-5)
+            # some heads rest on BOS, with less than the floor of the ratio on image and words
+            assert balance[layer, head] == pytest.approx(image / max(image + text, 1e-8), abs=1e-5)
         row = heads.mean(axis=0)
         row[layout.positions("bos")] = 0
         mean += row / row.sum() / len(pattern)
