@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from interp.plots.style import INK, LABEL, PALETTE, TICK, TITLE, new_axes
+from interp.plots.style import INK, LABEL, PALETTE, TICK, TITLE, legend_below, new_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,9 +19,13 @@ COLOURS = {"system": "#8a8a8a", "image": PALETTE[1], "text": PALETTE[2]}
 def plot_shares(
     groups: Sequence[str], kept: Float[np.ndarray, " group"], masked: float, ax: Axes | None = None
 ) -> Axes:
-    """Draw shares with the system prompt kept and masked, each as one bar from 0 to 1."""
-    ax = new_axes(ax, (5.2, 1.9))
-    bars = {"kept": dict(zip(groups, map(float, kept), strict=True)), "masked": {"image": masked, "text": 1 - masked}}
+    """Draw shares with the system prompt kept and masked, each as one bar from 0 to 1; one bar where there is none."""
+    ax = new_axes(ax, (5.6, 2.2))
+    without = {"image": masked, "text": 1 - masked}
+    bars = {"no system\nprompt": without}
+    if "system" in groups:
+        whole = dict(zip(groups, map(float, kept), strict=True))
+        bars = {"system prompt\nkept": whole, "system prompt\nmasked": without}
     for place, parts in enumerate(bars.values()):
         start = 0.0
         for name, share in parts.items():
@@ -31,13 +35,13 @@ def plot_shares(
                     start + share / 2, place, f"{share:.0%}", ha="center", va="center", fontsize=TICK, color="white"
                 )
             start += share
-    ax.set_yticks(range(len(bars)), [f"system prompt\n{name}" for name in bars])
-    ax.invert_yaxis()
+    ax.set_yticks(range(len(bars)), list(bars))
+    ax.set_ylim(len(bars) - 0.5, -0.5)
     ax.set_xlim(0, 1)
-    ax.set_title("Attention shares", fontsize=TITLE, loc="left", color=INK)
-    ax.set_xlabel("share of attention on these groups (BOS, markers, generated left out)", fontsize=TICK, color=INK)
-    ax.tick_params(labelsize=TICK, colors=INK)
-    ax.legend(fontsize=TICK, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    ax.xaxis.set_major_formatter("{x:.0%}")
+    tidy(ax, title="Attention shares", x="of the attention on these groups (BOS and markers left out)")
+    ax.yaxis.grid(False)
+    legend_below(ax, columns=3)
     return ax
 
 

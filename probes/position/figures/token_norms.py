@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.cbook import violin_stats
 from matplotlib.mlab import GaussianKDE
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, TICK, legend_below, new_axes, tidy
@@ -56,12 +57,21 @@ def plot_token_norms(
         if values.any():
             _draw_violin(ax, group, values)
     tidy(ax, title="Norms of image tokens and of words", x=NAMES[definition])
+    _plain_ticks(ax)
     ax.tick_params(which="both", labelsize=TICK, labelcolor=INK)
     ax.yaxis.grid(False)
     ax.set_yticks([])
     ax.set_ylim(-1.1, 1.1)
     legend_below(ax)
     return ax
+
+
+def _plain_ticks(ax: Axes) -> None:
+    """Plain numbers along a log axis: powers of ten, and where there are few of them, twice and five times each."""
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_violin(ax: Axes, group: str, values: Float[np.ndarray, " token"]) -> None:

@@ -1,4 +1,4 @@
-"""The position probes on SmolLM2's real weights. Its tower is untrained: only what concerns text and mechanics counts."""
+"""The position probes on SmolLM2's real weights. The tower is untrained: only text and mechanics mean anything."""
 
 import numpy as np
 import pytest
