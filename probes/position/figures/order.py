@@ -173,7 +173,9 @@ def _new(ax: Axes | None, names: list[str]) -> Axes:
 def _by_relation(ax: Axes, names: list[str], title: str, y: str) -> None:
     """Name the relations, aslant where they are many or long, and put the legend beside, where it hides none."""
     tidy(ax, title=title, y=y)
-    aslant = len(names) > 5 or max(map(len, names)) > 10
-    ax.set_xticks(range(len(names)), names, **({"rotation": 30, "ha": "right"} if aslant else {}))
+    ax.set_xticks(range(len(names)), names)
+    if len(names) > 5 or max(map(len, names)) > 10:
+        for label in ax.get_xticklabels():
+            label.set(rotation=30, ha="right")
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=TICK, frameon=False, labelcolor=INK)
