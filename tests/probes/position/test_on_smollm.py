@@ -84,6 +84,9 @@ def test_text_norms_are_those_of_the_rows_in_the_file_though_the_tower_is_untrai
     down = tensors["blk.13.ffn_down.weight"]
     own = vlm.model.model.language_model.layers[13].mlp.down_proj.weight
     assert np.array_equal(own.numpy(), gguf.dequantize(down.data, down.tensor_type))
+    table = vlm.model.get_input_embeddings().weight
+    assert len(table) == len(rows) + 1 and not table[vlm.model.config.image_token_id].any()
+    assert vlm.model.get_output_embeddings().weight is table
 
 
 def told(found):
