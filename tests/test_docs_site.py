@@ -27,7 +27,7 @@ OUTSIDE = {
     "citing.md": "CITATION.cff",
 }
 """Pages that are made of files outside of docs."""
-WITH_CODE = [path for path in sorted(DOCS.glob("*.md")) if "```python" in path.read_text() and path.stem != "adaptvis"]
+WITH_CODE = [path for path in PAGES if "```python" in path.read_text() and path.stem != "adaptvis"]
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +289,7 @@ def test_no_page_loads_anything_from_the_network(site):
 def test_equations_are_drawn_without_a_script_and_none_is_left_as_text(site):
     text = (site / "adaptvis.html").read_text(encoding="utf-8")
     assert text.count("<math") > 20
-    for path in site.glob("*.html"):
+    for path in site.glob("**/*.html"):
         assert "$`" not in path.read_text(encoding="utf-8").replace("<code>$`</code>", ""), path.name
 
 

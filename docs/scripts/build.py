@@ -21,6 +21,7 @@ from files_page import write_files
 from limits_page import write_limits
 from nbclient import NotebookClient
 from page_code import pages_with_code, write_page
+from position_page import write_position
 from site_pages import write_datasets
 
 from interp import HookedVLM, analyze
@@ -121,6 +122,7 @@ def main() -> None:
     print(write_families(ROOT / "docs" / "families.md"))
     print(write_adaptvis(ROOT / "docs" / "adaptvis.md"))
     print(write_limits(ROOT / "docs" / "limits.md", IMAGES / "limits" / "looking_and_losing.png"))
+    print(write_position())
     print(write_datasets(ROOT / "docs" / "datasets.md"))
     print(write_files(ROOT / "docs" / "files.md"))
     print(draw_readme_picture(IMAGES / "where_it_looks.png"))

@@ -22,7 +22,7 @@ _BLOCK = re.compile(
 
 def pages_with_code() -> list[Path]:
     """The pages whose code is run."""
-    pages = [path for path in sorted(DOCS.glob("*.md")) if path.name not in OWN_SCRIPT]
+    pages = [path for path in sorted(DOCS.glob("**/*.md")) if path.name not in OWN_SCRIPT]
     return [path for path in pages if _BLOCK.search(path.read_text(encoding="utf-8"))]
 
 

@@ -28,6 +28,7 @@ DISTRIBUTION = "spatial-lens"
 EXTRAS = {
     "yolo": "YOLO detectors, shapes-detector among them",
     "onnx": "detectors in .onnx files",
+    "smollm": "a real language model to test on, interp.zoo.smollm",
     "interactive": "the notebooks, in Jupyter",
     "docs": "the docs site: make docs",
     "dev": "tests and lint: make test, make lint",

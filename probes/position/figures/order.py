@@ -15,11 +15,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-INDICES = {"psi": "PSI (paper)", "psi_corrected": "against chance: drop / (accuracy - chance)"}
+INDICES = {"psi": "PSI (paper)", "psi_corrected": "against chance:\ndrop / (accuracy - chance)"}
 """What the two indices are called."""
 
 SHIFTS = (-0.12, 0.12)
 """Where two things of one relation stand beside its place."""
+
+BESIDE = 2.1
+"""Inches beside the axes, for a legend."""
+
+DASHES = ("-", (0, (4, 3)), (0, (1, 2)), "-.")
+"""Lines that lie on each other are all seen: the first is whole, those above it have gaps."""
 
 
 def plot_accuracy_in_order(
@@ -39,7 +45,7 @@ def plot_accuracy_in_order(
         InputError: there is neither measure.
     """
     names = _relations(measures, ("accuracy", "permuted"))
-    ax = new_axes(ax, (max(3.6, 1.4 + 0.9 * len(names)), 3.8))
+    ax = _new(ax, names)
     for shift, measure, label, colour in (
         (SHIFTS[0], "accuracy", "in order", INK),
         (SHIFTS[1], "permuted", "permuted, mean over seeds", PALETTE[1]),
@@ -50,8 +56,7 @@ def plot_accuracy_in_order(
             level = [(chance or {})[name]] * 2
             label = "chance" if place == 0 else "_"
             ax.plot([place - 0.35, place + 0.35], level, color=INK, linestyle="--", linewidth=1, label=label)
-    ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    _percent_axis(ax)
     _by_relation(ax, names, "Accuracy in order and permuted, intervals over groups", "accuracy")
     return ax
 
@@ -95,7 +100,7 @@ def plot_psi(measures: pd.DataFrame, ax: Axes | None = None, *, references: pd.D
         InputError: there is neither index.
     """
     names = _relations(measures, tuple(INDICES))
-    ax = new_axes(ax, (max(3.6, 1.4 + 0.9 * len(names)), 3.8))
+    ax = _new(ax, names)
     for (measure, label), shift, colour in zip(INDICES.items(), SHIFTS, (INK, PALETTE[0]), strict=True):
         _dots(ax, measures, measure, names, shift, label, colour)
     ax.axhline(0, color=INK, linewidth=1, linestyle=":")
@@ -117,7 +122,7 @@ def _dashes(ax: Axes, own: pd.DataFrame, names: list[str], label: str, colour: s
 
 
 def plot_compression(curve: pd.DataFrame, ax: Axes | None = None, *, chance: float | None = None) -> Axes:
-    """Draw accuracy against the number of image tokens, with bands: all samples, and each relation if several.
+    """Draw accuracy against the number of image tokens: all samples with a band, and each relation if several.
 
     Args:
         curve: the columns relation, image_tokens, accuracy, low, high, samples.
@@ -131,23 +136,31 @@ def plot_compression(curve: pd.DataFrame, ax: Axes | None = None, *, chance: flo
         raise InputError("accuracy is known with one number of image tokens: pool to some, as with sides=(4, 2, 1)")
     ax = new_axes(ax, (5.6, 4.0))
     names = list(dict.fromkeys(curve["relation"]))
-    for name, colour in zip(names, [INK, *line_colours(len(names) - 1)], strict=True):
+    for place, (name, colour) in enumerate(zip(names, [INK, *line_colours(len(names) - 1)], strict=True)):
         own = curve[curve["relation"] == name].sort_values("image_tokens")
-        width = 2.2 if name == names[0] else 1.3
+        style: dict[str, Any] = {"linewidth": 1.5, "linestyle": DASHES[(place - 1) % len(DASHES)], "ms": 3.5}
+        if place == 0:
+            style = {"linewidth": 2.4, "ms": 5}
+            ax.fill_between(own["image_tokens"], own["low"], own["high"], color=colour, alpha=0.13, linewidth=0)
         label = f"{name} (n = {own['samples'].iloc[0]})"
-        ax.plot(own["image_tokens"], own["accuracy"], color=colour, linewidth=width, marker="o", ms=4, label=label)
-        ax.fill_between(own["image_tokens"], own["low"], own["high"], color=colour, alpha=0.13, linewidth=0)
+        ax.plot(own["image_tokens"], own["accuracy"], color=colour, marker="o", label=label, **style)
     if chance is not None:
         ax.axhline(chance, color=INK, linewidth=1, linestyle="--", label="chance")
     ticks = sorted(set(curve["image_tokens"]))
     ax.set_xscale("log", base=2)
     ax.set_xticks(ticks, [f"{tokens:g}" for tokens in ticks])
-    ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_formatter("{x:.0%}")
-    tidy(ax, title="Accuracy by number of image tokens, bands over groups", x="image tokens, pooled without training",
+    _percent_axis(ax)
+    tidy(ax, title="Accuracy by number of image tokens, band over groups", x="image tokens, pooled without training",
          y="accuracy")  # fmt: skip
     legend_below(ax, columns=2)
     return ax
+
+
+def _percent_axis(ax: Axes) -> None:
+    """From 0 to 100 %, with room for a dot at either end."""
+    ax.set_ylim(-0.04, 1.04)
+    ax.set_yticks(np.linspace(0, 1, 6))
+    ax.yaxis.set_major_formatter("{x:.0%}")
 
 
 def _relations(measures: pd.DataFrame, wanted: tuple[str, ...]) -> list[str]:
@@ -170,8 +183,17 @@ def _dots(
     ax.errorbar(places, own["value"], yerr=around, fmt="o", ms=5, color=colour, capsize=3, lw=1.4, label=label)
 
 
+def _new(ax: Axes | None, names: list[str]) -> Axes:
+    """Axes as wide as the relations need, with room for a legend beside them."""
+    return new_axes(ax, (max(3.6, 1.4 + 0.9 * len(names)) + BESIDE, 3.8))
+
+
 def _by_relation(ax: Axes, names: list[str], title: str, y: str) -> None:
+    """Name the relations, aslant where they are many or long, and put the legend beside, where it hides none."""
     tidy(ax, title=title, y=y)
-    ax.set_xticks(range(len(names)), names, rotation=0 if len(names) < 6 else 45)
+    ax.set_xticks(range(len(names)), names)
+    if len(names) > 5 or max(map(len, names)) > 10:
+        for label in ax.get_xticklabels():
+            label.set(rotation=30, ha="right")
     ax.set_xlim(-0.6, len(names) - 0.4)
-    legend_below(ax, columns=1)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=TICK, frameon=False, labelcolor=INK)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from interp.plots.style import INK, LABEL, PALETTE, TICK, TITLE, new_axes
+from interp.plots.style import INK, LABEL, PALETTE, TICK, TITLE, legend_below, new_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,9 +19,13 @@ COLOURS = {"system": "#8a8a8a", "image": PALETTE[1], "text": PALETTE[2]}
 def plot_shares(
     groups: Sequence[str], kept: Float[np.ndarray, " group"], masked: float, ax: Axes | None = None
 ) -> Axes:
-    """Draw shares with the system prompt kept and masked, each as one bar from 0 to 1."""
-    both = {"kept": dict(zip(groups, map(float, kept), strict=True)), "masked": {"image": masked, "text": 1 - masked}}
-    return plot_divisions({f"system prompt\n{name}": parts for name, parts in both.items()}, ax)
+    """Draw shares with the system prompt kept and masked, each as one bar from 0 to 1; one bar where there is none."""
+    without = {"image": masked, "text": 1 - masked}
+    bars = {"no system\nprompt": without}
+    if "system" in groups:
+        whole = dict(zip(groups, map(float, kept), strict=True))
+        bars = {"system prompt\nkept": whole, "system prompt\nmasked": without}
+    return plot_divisions(bars, ax)
 
 
 def plot_divisions(bars: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
@@ -31,7 +35,7 @@ def plot_divisions(bars: Mapping[str, Mapping[str, float]], ax: Axes | None = No
         bars: by the bar's name, the share of each of its groups.
         ax: where to draw; made if None.
     """
-    ax = new_axes(ax, (5.2, 0.9 + 0.5 * len(bars)))
+    ax = new_axes(ax, (5.6, 1.2 + 0.5 * len(bars)))
     named: set[str] = set()
     for place, parts in enumerate(bars.values()):
         start = 0.0
@@ -44,12 +48,12 @@ def plot_divisions(bars: Mapping[str, Mapping[str, float]], ax: Axes | None = No
                 )
             start += share
     ax.set_yticks(range(len(bars)), list(bars))
-    ax.invert_yaxis()
+    ax.set_ylim(len(bars) - 0.5, -0.5)
     ax.set_xlim(0, 1)
-    ax.set_title("Attention shares", fontsize=TITLE, loc="left", color=INK)
-    ax.set_xlabel("share of attention on these groups (BOS, markers, generated left out)", fontsize=TICK, color=INK)
-    ax.tick_params(labelsize=TICK, colors=INK)
-    ax.legend(fontsize=TICK, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    ax.xaxis.set_major_formatter("{x:.0%}")
+    tidy(ax, title="Attention shares", x="of the attention on these groups (BOS and markers left out)")
+    ax.yaxis.grid(False)
+    legend_below(ax, columns=3)
     return ax
 
 

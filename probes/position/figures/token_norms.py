@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.cbook import violin_stats
 from matplotlib.mlab import GaussianKDE
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, TICK, legend_below, new_axes, new_grid, tidy
@@ -66,9 +66,8 @@ def plot_token_norms(
         if values.any():
             _draw_violin(ax, group, values, len(values) if counts is None else counts[group])
     tidy(ax, title=TITLES[definition], x=NAMES[definition])
+    _plain_ticks(ax)
     ax.tick_params(which="both", labelsize=TICK, labelcolor=INK)
-    for set_formatter in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
-        set_formatter(_Plain(minor_thresholds=(2, 0.7)))
     ax.yaxis.grid(False)
     ax.set_yticks([])
     ax.set_ylim(-1.1, 1.1)
@@ -106,6 +105,14 @@ def plot_definitions(
     return np.array(panels, dtype=object)
 
 
+def _plain_ticks(ax: Axes) -> None:
+    """Plain numbers along a log axis: powers of ten, and where there are few of them, twice and five times each."""
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def _draw_violin(ax: Axes, group: str, values: Float[np.ndarray, " token"], count: int) -> None:
     """One violin around the middle of the axes, and lines where its quartiles are."""
     logs, colour = np.log10(values[values > 0]), COLOURS[group]
@@ -117,14 +124,6 @@ def _draw_violin(ax: Axes, group: str, values: Float[np.ndarray, " token"], coun
     for quartile in np.quantile(logs, QUARTILES):
         half = float(np.interp(quartile, shape["coords"], width))
         ax.plot([10**quartile] * 2, [-half, half], color=colour, linestyle="--", linewidth=1.4)
-
-
-class _Plain(LogFormatter):
-    """Ticks of a log axis as plain numbers: 3, and not 3 times ten to the nothing."""
-
-    def __call__(self, x: float, pos: int | None = None) -> str:
-        """The text of one tick; nothing where there would be too many."""
-        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def _density(logs: Float[np.ndarray, " token"], at: Float[np.ndarray, " place"]) -> Float[np.ndarray, " place"]:

@@ -215,3 +215,27 @@ def test_figures_draw_what_the_table_says():
     curve = pd.DataFrame({"relation": ["all"], "image_tokens": [16.0], "accuracy": [1.0]})
     with pytest.raises(InputError, match="one number of image tokens"):
         plot_compression(curve)
+
+
+def test_curves_that_lie_on_each_other_are_all_seen_and_the_whole_alone_has_a_band():
+    cells = {"accuracy": [0.5, 1.0], "low": [0.4, 0.9], "high": [0.6, 1.0], "samples": 9}
+    names = ("all", "left", "right", "above")
+    curve = pd.concat([pd.DataFrame({"relation": name, "image_tokens": [4, 64], **cells}) for name in names])
+    ax = plot_compression(curve)
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    assert list(lines) == [f"{name} (n = 9)" for name in names] and len(ax.collections) == 1
+    drawn = [line._dash_pattern for line in list(lines.values())[1:]]
+    assert len(set(map(str, drawn))) == 3 and drawn[0][1] is None  # the lowest is whole
+    bottom, top = ax.get_ylim()
+    assert bottom < 0 and top > 1  # a dot at either end is whole
+
+
+def test_names_of_many_relations_stand_aslant_and_the_legend_beside_them():
+    names = [f"shape-color-{place}" for place in range(7)]
+    table = pd.DataFrame({"relation": names, "measure": "psi", "value": 0.1, "low": 0.0, "high": 0.2})
+    ax = plot_psi(table)
+    assert {label.get_rotation() for label in ax.get_xticklabels()} == {30.0}
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
+    few = plot_psi(table[:3].assign(relation=["left", "right", "on"]))
+    assert {label.get_rotation() for label in few.get_xticklabels()} == {0.0}

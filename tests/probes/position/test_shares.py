@@ -14,6 +14,7 @@ from interp.model.generation import GeneratedAttention
 from interp.prompt.layout import TokenLayout
 from interp.zoo.tiny import TINY
 from probes.position.balance_measurement import measure_attention
+from probes.position.figures.shares import plot_shares
 from probes.position.mean_shares import mean_shares
 from probes.position.shares import aggregate_attention, attention_entropy, modality_shares
 
@@ -169,6 +170,12 @@ def test_figures_show_the_numbers():
     assert shares.plot(ax) is ax
     assert [bar.get_width() for bar in ax.patches] == pytest.approx([*shares.kept, shares.masked, 1 - shares.masked])
     assert [bar.get_height() for bar in entropy.plot().patches] == pytest.approx(entropy.values)
+
+
+def test_without_a_system_prompt_there_is_one_bar():
+    ax = plot_shares(("image", "text"), np.array([0.7, 0.3], dtype=np.float32), 0.7)
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.7, 0.3])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["no system\nprompt"]
 
 
 def test_what_can_not_be_measured_is_refused():

@@ -206,6 +206,15 @@ def test_norms_of_zero_are_counted_beside_their_violin_and_even_norms_are_drawn(
     assert labels == ["image, n = 4", "text, n = 2, 2 of norm zero left out"]
 
 
+@pytest.mark.parametrize(("spread", "labels"), [(6, {"0.5", "1", "2", "5"}), (3000, {"0.1", "1", "10", "100", "1000"})])
+def test_numbers_along_the_axis_are_plain(spread, labels):
+    ax = plot_token_norms({"image": np.linspace(spread / 2, spread, 9), "text": np.linspace(0.4, 1.0, 9)})
+    ax.figure.canvas.draw()
+    shown = {text.get_text() for text in ax.get_xticklabels() if text.get_text()}
+    assert labels <= shown and not any("$" in text for text in shown)
+    assert not any(text.get_text() for text in ax.get_xticklabels(minor=True))
+
+
 @pytest.mark.parametrize(
     ("norms", "says"),
     [({"image": [0.0]}, "nothing to draw"), ({"bos": [1.0]}, "nothing to draw"), ({"image": [-1.0]}, "negative")],

@@ -1,0 +1,93 @@
+"""The page of the position probes: what its script measures stands between its marks, and what needs no run holds."""
+
+import importlib
+import re
+import sys
+
+import numpy as np
+import pytest
+
+KEPT_FOR_OTHERS = {"dose", "retraining", "studies"}
+"""Marks that other scripts fill."""
+
+
+@pytest.fixture(scope="module")
+def page(repo):
+    return (repo / "docs" / "probes" / "position.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def maker(repo):
+    """The script of the page."""
+    pytest.importorskip("jinja2")
+    sys.path.insert(0, str(repo / "docs" / "scripts"))
+    try:
+        yield importlib.import_module("position_page")
+    finally:
+        sys.path.remove(str(repo / "docs" / "scripts"))
+
+
+def block(page, name):
+    (found,) = re.findall(rf"<!-- measured: {name} -->\n(.*?)<!-- end: {name} -->", page, re.DOTALL)
+    return found.strip()
+
+
+def test_every_mark_has_its_end_and_is_filled_but_those_of_other_scripts(page):
+    names = re.findall(r"<!-- measured: (.+) -->", page)
+    assert len(names) == len(set(names)) > 10 and names == re.findall(r"<!-- end: (.+) -->", page)
+    assert {name for name in names if not block(page, name)} <= KEPT_FOR_OTHERS
+
+
+def test_what_needs_no_run_is_on_the_page_as_the_code_has_it(page, maker):
+    for name, fresh in maker.unmeasured_blocks():
+        assert block(page, name) == fresh.strip(), "run docs/scripts/position_page.py"
+
+
+def test_the_numbers_are_of_the_embedded_weights_and_of_as_many_scenes_as_it_says(page, maker):
+    assert f"weights `{maker.weights()}`" in block(page, "model"), "the embedded model has changed: run `make docs`"
+    assert f"on {maker.N} scenes" in block(page, "model")
+    assert f"| `all` | {maker.N_ORDER} |" in block(page, "psi") and f"| `all` | {maker.N_2DS} |" in block(
+        page, "2ds style"
+    )
+
+
+def test_every_picture_of_the_page_is_there_and_small(page, repo):
+    names = re.findall(r"\(\.\./images/position/([\w-]+\.png)\)", page)
+    folder = repo / "docs" / "images" / "position"
+    assert len(names) > 6 and set(names) == {path.name for path in folder.iterdir()}
+    assert max((folder / name).stat().st_size for name in names) < 120_000
+
+
+def test_a_block_is_put_between_its_marks_again_and_again_and_nowhere_else(maker):
+    page = "a\n<!-- measured: x -->\nold\n<!-- end: x -->\nb\n<!-- measured: y -->\n<!-- end: y -->\n"
+    once = maker.put(page, "x", r"| new \d |")
+    assert (
+        once == "a\n<!-- measured: x -->\n\n| new \\d |\n\n<!-- end: x -->\nb\n<!-- measured: y -->\n<!-- end: y -->\n"
+    )
+    assert maker.put(once, "x", r"| new \d |") == once
+    assert maker.put(once, "x", "") == page.replace("old\n", "")
+    for wrong in ("z", "x"):
+        with pytest.raises(LookupError, match=wrong):
+            maker.put(page if wrong == "z" else page + page, wrong, "")
+
+
+def test_without_smollms_weights_its_block_is_left_as_it_is(maker, monkeypatch, tmp_path, capsys):
+    def absent():
+        raise maker.ModelError("not installed")
+
+    monkeypatch.setattr(maker, "smollm_file", absent)
+    assert maker.smollm_block(tmp_path) is None and not list(tmp_path.iterdir())
+    for name in ("norm", "attention", "rope", "order"):
+        monkeypatch.setattr(maker, f"{name}_blocks", lambda *_: iter(()))
+    monkeypatch.setattr(maker, "prepared", lambda *_: iter(()))
+    assert "smollm" not in dict(maker.measured_blocks(tmp_path)) and "left as it is" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_norms_on_the_page_are_measured_again_alike(page, maker, tmp_path):
+    vlm = maker.HookedVLM.from_pretrained("shapes-vlm", dtype="float32")
+    fresh = dict(maker.norm_blocks(vlm, list(maker.prepared(vlm, maker.scenes(maker.N))), tmp_path))
+    for name, text in fresh.items():
+        new, old = (np.array(re.findall(r"-?\d+\.\d+", one), dtype=float) for one in (text, block(page, name)))
+        assert new == pytest.approx(old, rel=0.02, abs=0.011), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["residual_norms.png", "token_norms.png"]
