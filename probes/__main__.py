@@ -9,6 +9,7 @@ from interp.cli import Parser, run
 from probes.commands.balance import add_balance
 from probes.commands.norms import add_norms
 from probes.commands.order import add_order
+from probes.commands.retrain import add_retrain
 from probes.commands.rope import add_rope
 from probes.commands.shares import add_shares
 
@@ -22,11 +23,14 @@ def add_commands(commands: Any) -> None:
     add_rope(commands)
     add_order(commands)
     add_shares(commands)
+    add_retrain(commands)
 
 
 def add_probes(commands: Any) -> None:
     """Add the command `probes`, whose own commands these are: what `spatial-lens` takes."""
-    parser = commands.add_parser("probes", help="diagnostic tools: balance, norms, rope, order", description=WHAT)
+    parser = commands.add_parser(
+        "probes", help="diagnostic tools: balance, norms, rope, order, retrain", description=WHAT
+    )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))
 
 

@@ -41,6 +41,11 @@ RUNS: dict[str, tuple[str, str]] = {
     "rope": ("probes", f'rope scene.png "{QUESTION}"'),
     "order": ("probes", f'order scene.png "{QUESTION}" --sides 4 2 1'),
     "shares": ("probes", f'shares scene.png "{QUESTION}"'),
+    "retrain": (
+        "probes",
+        "retrain --arms plain,normalised --seeds 1 --width 32 --heads 2 --tower-steps 2 --steps 4 --scenes 8 "
+        "--probes 8",
+    ),
 }
 """The commands that are run, and their packages; `--out` is added."""
 

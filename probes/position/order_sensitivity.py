@@ -216,19 +216,19 @@ def _measured(
     parts = [original, permuted, changed, chance, ones]
     draws = drawn_sums(parts, groups, seed=seed, n=n)
     once = np.ones((1, permuted.shape[1]), dtype=int)
-    here = _values([part.sum(axis=0)[None] for part in parts], once)
-    drawn = _values(draws, _drawn_seeds(permuted.shape[1], seed, n))
+    here = measures_of_sums([part.sum(axis=0)[None] for part in parts], once)
+    drawn = measures_of_sums(draws, drawn_permutations(permuted.shape[1], seed, n))
     ends = {name: quantiles(values, level) for name, values in drawn.items()}
     found = {name: (float(here[name][0]), float(low), float(high)) for name, (low, high) in ends.items()}
     return found | _not_told(found["accuracy"], float(chance.mean()), permuted.shape[1])
 
 
-def _drawn_seeds(seeds: int, seed: int, n: int) -> Int[np.ndarray, "draw seed"]:
+def drawn_permutations(seeds: int, seed: int, n: int) -> Int[np.ndarray, "draw seed"]:
     """How often each permutation is in each draw: they are a sample too."""
     return np.random.default_rng([seed, 1]).multinomial(seeds, np.full(seeds, 1 / seeds), size=n)
 
 
-def _values(
+def measures_of_sums(
     sums: Sequence[Float[np.ndarray, "draw ..."]], seeds: Int[np.ndarray, "draw seed"]
 ) -> dict[str, Float[np.ndarray, " draw"]]:
     """Every measure from sums over samples and how often each seed counts, [draw]; NaN where it divides by nothing.
