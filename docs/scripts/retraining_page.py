@@ -1,6 +1,6 @@
 """The block of the position page on retraining: table, sentences and figure, from docs/probes/retraining.json.
 
-Given a folder of `python -m probes retrain`, `python docs/scripts/retraining_page.py FOLDER` takes its numbers over first.
+Given a folder of `python -m probes retrain`, it takes the numbers over from there first.
 """
 
 from __future__ import annotations

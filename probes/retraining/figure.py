@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.datasets.synthetic.shapes import KINDS
 from interp.errors import InputError
 from interp.plots.style import PALETTE, integer_ticks, legend_below, new_grid, tidy
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BOTH = "seeds and scenes"
+PLACES = ("relation", "photo")
+"""The kinds of questions whose answers depend on places."""
 
 
 def plot_comparison(measures: pd.DataFrame, arms: Sequence[str], axes: Any = None) -> np.ndarray:
@@ -32,18 +35,21 @@ def plot_comparison(measures: pd.DataFrame, arms: Sequence[str], axes: Any = Non
     if len(axes) != 4:
         raise InputError(f"{len(axes)} axes were given: give four")
     colours = dict(zip(arms, PALETTE, strict=False))
-    _dots(axes[0], measures, "accuracy", colours, title="Accuracy, tokens in order", y="share right")
-    _dots(axes[1], measures, "psi", colours, title="Position sensitivity index", y="PSI")
+    _dots(axes[0], measures, "accuracy", KINDS, colours, title="Accuracy, tokens in order", y="share right")
+    axes[0].set_ylim(0, 1.02)
+    _dots(axes[1], measures, "psi", PLACES, colours, title="Position sensitivity index", y="PSI")
     _lines(axes[2], measures, "abs_delta_g_v", "layer ", colours, title="RoPE sensitivity", y="mean |delta g_V|")
     _lines(axes[3], measures, "ratio", "depth ", colours, title="Residual stream", y="image over words", log=True)
     legend_below(axes[2])
     return axes
 
 
-def _dots(ax: Axes, measures: pd.DataFrame, measure: str, colours: dict[str, str], *, title: str, y: str) -> None:
+def _dots(
+    ax: Axes, measures: pd.DataFrame, measure: str, kinds: Sequence[str], colours: dict[str, str], *, title: str, y: str
+) -> None:
     """Each arm by kind of question, single models beside."""
     own = measures[measures["measure"] == measure]
-    parts = list(dict.fromkeys(own["part"]))
+    parts = [kind for kind in kinds if kind in set(own["part"])]
     for place, (arm, colour) in enumerate(colours.items()):
         shift = 0.24 * (place - (len(colours) - 1) / 2)
         for x, part in enumerate(parts):

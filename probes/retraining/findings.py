@@ -10,6 +10,7 @@ import numpy as np
 
 from interp.stats.intervals import Interval, students_t
 from probes.retraining.comparison import BOTH, SEEDS, Comparison
+from probes.retraining.figure import PLACES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ def lines_of(found: Comparison) -> list[Line]:
     """What is told of a comparison, where it is there."""
     depth = max((int(part.split()[1]) for part in _parts(found, "ratio")), default=0)
     wanted = [_share("accuracy", kind, f"accuracy, {kind} (%)") for kind in ("relation", "photo", "color", "shape")]
-    for kind in ("relation", "photo"):
+    for kind in PLACES:
         wanted += [_share("psi", kind, f"PSI, {kind} (%)")]
         wanted += [_share("psi_corrected", kind, f"PSI against chance, {kind} (%)")]
     wanted += [

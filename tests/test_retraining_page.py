@@ -1,0 +1,92 @@
+"""The block on retraining says the numbers that lie beside it, and these are those of the folder they came from."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from interp.store.folder import OutputFolder
+from probes.retraining.comparison import BOTH, compare
+from probes.retraining.findings import lines_of, sentences, summary_of
+from probes.retraining.measure import ModelMeasures
+
+
+@pytest.fixture(scope="module")
+def page(repo: Path) -> Iterator[ModuleType]:
+    """The script that writes the block."""
+    pytest.importorskip("jinja2")
+    sys.path.insert(0, str(repo / "docs" / "scripts"))
+    try:
+        import retraining_page
+
+        yield retraining_page
+    finally:
+        sys.path.remove(str(repo / "docs" / "scripts"))
+
+
+def test_the_block_that_is_checked_in_is_what_its_numbers_give(page: ModuleType) -> None:
+    assert page.BLOCK.read_text(encoding="utf-8") == page.block(), "run python docs/scripts/retraining_page.py"
+    assert page.PICTURE.is_file()
+
+
+def test_every_number_of_the_table_is_one_of_the_file(page: ModuleType) -> None:
+    found, text = page.load(), page.block()
+    for line in lines_of(found):
+        (row,) = [one for one in text.splitlines() if one.startswith(f"| {line.words} |")]
+        cells = row.strip("| ").split(" | ")[1 : 1 + len(found.arms)]
+        for arm, cell in zip(found.arms, cells, strict=True):
+            own = found.value(arm, line.measure, line.part, interval=BOTH)
+            told = [float(number) for number in re.findall(r"-?[\d.]+", cell)]
+            scale = 100 if line.percent else 1
+            digits = 1e-5 if line.measure == "delta_alpha_v" else 0.06 if line.percent else 6e-3
+            assert told == pytest.approx([scale * x for x in (own.estimate, own.low, own.high)], abs=digits)
+
+
+def test_every_sentence_of_the_findings_stands_in_the_block(page: ModuleType) -> None:
+    text = page.block()
+    assert all(f"* {sentence}\n" in text for sentence in sentences(page.load()))
+
+
+def test_the_file_says_budget_seeds_and_versions(page: ModuleType) -> None:
+    told = json.loads(page.NUMBERS.read_text(encoding="utf-8"))
+    assert {"budget", "scenes", "runs", "torch", "transformers", "level", "draws"} <= set(told["settings"])
+    assert len(told["settings"]["runs"]) == len(told["arms"]) * told["seeds"]
+
+
+def test_numbers_are_taken_over_from_a_folder(page: ModuleType, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    groups = np.array([f"pair {i}" for i in range(20)])
+    models = {
+        (arm, seed): ModelMeasures(
+            kinds=np.full(20, "relation"),
+            groups=groups,
+            chance=np.full(20, 0.25),
+            original=rng.random(20) < 0.9,
+            permuted=rng.random((20, 5)) < 0.4,
+            probe_groups=groups,
+            abs_delta_g_v=rng.random((20, 2)).astype(np.float32),
+            delta_alpha_v=rng.random((20, 2)).astype(np.float32),
+            ratio=rng.random((20, 3)).astype(np.float32),
+        )
+        for arm in ("plain", "normalised")
+        for seed in range(2)
+    }
+    length = {"image_length": 3.0, "word_length": 0.7, "longest_word": 0.9}
+    runs = [{"arm": arm, "seed": seed, "seconds": 60.0, "start": length, "end": length} for arm, seed in models]
+    logs = {model: [{"step": 4.0, "answer": 0.5, "right_relation": 0.6}] for model in models}
+    found, folder = compare(models, logs, settings={"runs": runs}, n=50), OutputFolder(tmp_path / "out")
+    folder.write_table("comparison.parquet", found.to_dataframe())
+    folder.write_table("training.parquet", found.training)
+    folder.write_json("summary.json", {**summary_of(found), "settings": found.settings})
+    again = page.load(page.take_over(folder.path, tmp_path / "numbers.json"))
+    assert (again.arms, again.seeds) == (found.arms, found.seeds)
+    pd.testing.assert_frame_equal(again.to_dataframe(), found.to_dataframe(), rtol=1e-4, check_dtype=False)
+    assert sentences(again) == sentences(found)
