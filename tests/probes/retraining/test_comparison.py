@@ -153,6 +153,25 @@ def test_sentences_judge_by_both_intervals(found) -> None:
     assert "9 of 9 models answer relation questions above chance" in said
 
 
+@pytest.mark.parametrize(
+    ("both", "student", "expected"),
+    [
+        ((0.1, 0.3), (0.05, 0.4), "higher"),
+        ((-0.3, -0.1), (-0.4, -0.05), "lower"),
+        ((-0.1, 0.3), (-0.2, 0.4), "alike"),
+        ((0.1, 0.3), (-0.2, 0.4), "unsure"),
+        ((-0.3, -0.1), (-0.4, 0.2), "unsure"),
+        ((0.1, 0.3), (-0.4, -0.1), "unsure"),
+    ],
+)
+def test_arms_are_apart_only_where_both_intervals_lie_on_one_side_of_zero(found, both, student, expected) -> None:
+    line, table = lines_of(found)[0], found.measures.copy()
+    own = (table["what"] == "difference") & (table["measure"] == line.measure) & (table["part"] == line.part)
+    for interval, ends in ((BOTH, both), (SEEDS, student)):
+        table.loc[own & (table["interval"] == interval), ["low", "high"]] = np.float32(ends)
+    assert verdict(replace(found, measures=table), line, "scaled", "plain") == expected
+
+
 def test_the_summary_says_each_difference_with_both_intervals(found) -> None:
     numbers = summary_of(found)["numbers"]
     own = [row for row in numbers if row["measure"] == "psi" and row["against"] == "plain" and row["arm"] == "scaled"]
