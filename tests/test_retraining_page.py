@@ -34,7 +34,7 @@ def page(repo: Path) -> Iterator[ModuleType]:
 
 def test_the_block_that_is_checked_in_is_what_its_numbers_give(page: ModuleType) -> None:
     assert page.BLOCK.read_text(encoding="utf-8") == page.block(), "run python docs/scripts/retraining_page.py"
-    assert page.PICTURE.is_file()
+    assert page.PICTURE.is_file() and page.CURVE.is_file()
 
 
 def test_every_number_of_the_table_is_one_of_the_file(page: ModuleType) -> None:

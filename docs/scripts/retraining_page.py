@@ -13,17 +13,15 @@ from typing import Any
 import pandas as pd
 from site_pages import render
 
+from interp.plots.style import figure_of
 from probes.retraining.arms import ARMS
 from probes.retraining.comparison import Comparison
 from probes.retraining.findings import sentences, table_text
 from probes.retraining.study import read_comparison
 
 DOCS = Path(__file__).resolve().parent.parent
-NUMBERS, PICTURE, BLOCK = (
-    DOCS / "probes" / "retraining.json",
-    DOCS / "images" / "retraining.png",
-    DOCS / "probes" / "retraining_block.md",
-)
+NUMBERS, BLOCK = (DOCS / "probes" / name for name in ("retraining.json", "retraining_block.md"))
+PICTURE, CURVE = (DOCS / "images" / name for name in ("retraining.png", "retraining_curve.png"))
 
 
 def block() -> str:
@@ -48,6 +46,7 @@ def block() -> str:
         ratio=f"{lengths['start']['normalised'] / words:.1f}",
         numbers=table_text(found),
         picture=PICTURE.name,
+        curve=CURVE.name,
         said=sentences(found),
     )
 
@@ -72,11 +71,11 @@ def take_over(folder: Path, path: Path = NUMBERS) -> Path:
     return path
 
 
-def write_retraining(picture: Path = PICTURE, page: Path = BLOCK) -> Path:
-    """Write the block and its figure."""
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    figure = load().plot()[0].figure
-    figure.savefig(picture, dpi=130, bbox_inches="tight", facecolor="white")
+def write_retraining(page: Path = BLOCK) -> Path:
+    """Write the block and its figures."""
+    found = load()
+    for picture, ax in ((PICTURE, found.plot()[0]), (CURVE, found.plot_training())):
+        figure_of(ax).savefig(picture, dpi=110, bbox_inches="tight", facecolor="white")
     page.write_text(block(), encoding="utf-8")
     return page
 

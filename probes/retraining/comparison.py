@@ -18,6 +18,7 @@ from probes.retraining.statistics import Statistic, statistics_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from probes.retraining.measure import ModelMeasures
 
@@ -88,6 +89,16 @@ class Comparison:
         from probes.retraining.figure import plot_comparison
 
         return plot_comparison(self.measures, self.arms, axes)
+
+    def plot_training(self, ax: Axes | None = None, *, measure: str = "right_relation") -> Axes:
+        """Draw what was written down in training by step.
+
+        Raises:
+            InputError: nothing of that name was.
+        """
+        from probes.retraining.figure import plot_training
+
+        return plot_training(self.training, self.arms, ax, measure=measure)
 
 
 def compare(

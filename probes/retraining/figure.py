@@ -9,7 +9,7 @@ import numpy as np
 
 from interp.datasets.synthetic.shapes import KINDS
 from interp.errors import InputError
-from interp.plots.style import PALETTE, integer_ticks, legend_below, new_grid, tidy
+from interp.plots.style import PALETTE, integer_ticks, legend_below, new_axes, new_grid, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,36 @@ def plot_comparison(measures: pd.DataFrame, arms: Sequence[str], axes: Any = Non
     _lines(axes[3], measures, "ratio", "depth ", colours, title="Residual stream", y="image over words", log=True)
     legend_below(axes[2])
     return axes
+
+
+def plot_training(
+    training: pd.DataFrame, arms: Sequence[str], ax: Axes | None = None, *, measure: str = "right_relation"
+) -> Axes:
+    """Draw what was written down in training by step: the mean over seeds, and single runs as thin lines.
+
+    Args:
+        training: the table of `Comparison`.
+        arms: their names, in the order of colours.
+        ax: where to draw; made if None.
+        measure: what is drawn; by default the accuracy on relation questions of validation scenes.
+
+    Raises:
+        InputError: nothing of that name was written down.
+    """
+    own = training[training["measure"] == measure]
+    if own.empty:
+        known = ", ".join(sorted(set(training["measure"]))) or "nothing"
+        raise InputError(f"measure={measure!r} was not written down in training: there is {known}")
+    ax = new_axes(ax, (5.6, 3.4))
+    for arm, colour in zip(arms, PALETTE, strict=False):
+        here = own[own["arm"] == arm]
+        mean = here.groupby("step")["value"].mean()
+        ax.plot(mean.index, mean.to_numpy(), color=colour, label=arm)
+        for _, run in here.groupby("seed"):
+            ax.plot(run["step"], run["value"], color=colour, linewidth=0.6, alpha=0.6)
+    tidy(ax, title="While training", x="step", y=f"{measure}, validation scenes")
+    legend_below(ax, columns=3)
+    return ax
 
 
 def _dots(

@@ -15,6 +15,9 @@ from probes.retraining.figure import PLACES
 if TYPE_CHECKING:
     import pandas as pd
 
+HALF = 0.5
+"""An accuracy that is clearly above chance, 25 %, and clearly below what is reached in the end."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -85,7 +88,7 @@ def summary_of(found: Comparison) -> dict[str, Any]:
 
 def sentences(found: Comparison) -> list[str]:
     """What the comparison says, and what it leaves open."""
-    return [*_training(found), *_learned(found), *_told_apart(found), *_left_out(found)]
+    return [*_training(found), *_when(found), *_learned(found), *_told_apart(found), *_left_out(found)]
 
 
 def verdict(found: Comparison, line: Line, arm: str, against: str) -> str:
@@ -138,6 +141,24 @@ def _training(found: Comparison) -> Iterator[str]:
             f"follows: {', '.join(parts)}; the rates fall to zero at the end, so that standing still there is no proof "
             "of having learned all that more steps would give."
         )
+
+
+def _when(found: Comparison) -> Iterator[str]:
+    """When each run first answered half of the relation questions of validation scenes."""
+    watched = found.training[found.training["measure"] == "right_relation"]
+    if watched.empty:
+        return
+    parts = []
+    for arm in found.arms:
+        runs = [run for _, run in watched[watched["arm"] == arm].groupby("seed")]
+        steps = [
+            str(run[run["value"] >= HALF]["step"].min()) if (run["value"] >= HALF).any() else "never" for run in runs
+        ]
+        parts.append(f"{arm} {', '.join(steps)}")
+    yield (
+        f"Step at which a run was first seen to answer {HALF:.0%} of the relation questions of validation scenes, by "
+        f"seed: {'; '.join(parts)}."
+    )
 
 
 def _learned(found: Comparison) -> Iterator[str]:

@@ -197,6 +197,22 @@ def test_the_figure_draws_every_arm(found) -> None:
         found.plot(axes[:3])
 
 
+def test_the_curve_of_training_has_a_line_for_each_run_and_one_for_each_arm(found) -> None:
+    ax = found.plot_training(measure="answer")
+    assert len(ax.get_lines()) == 3 + 9
+    assert ax.get_lines()[0].get_ydata() == pytest.approx([0.9, 0.51])
+    plt.close(ax.figure)
+    with pytest.raises(InputError, match="there is answer, right_relation"):
+        found.plot_training(measure="loss")
+
+
+def test_sentences_say_when_a_run_first_answered_half(found) -> None:
+    assert any("plain 4, 4, 4; normalised 4, 4, 4" in sentence for sentence in sentences(found))
+    slow = found.training.copy()
+    slow.loc[(slow["measure"] == "right_relation") & (slow["arm"] == "plain"), "value"] = 0.3
+    assert any("plain never, never, never;" in sentence for sentence in sentences(replace(found, training=slow)))
+
+
 @pytest.mark.parametrize("spoil", ["absent", "scenes", "layers", "nothing"])
 def test_what_can_not_be_compared_is_refused(models, spoil: str) -> None:
     own = dict(models)
