@@ -6,6 +6,8 @@ On one thread the same budget, arm and seed give the same model, bit for bit, al
 from __future__ import annotations
 
 import json
+import math
+import pickle
 import platform
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
 from interp.datasets.synthetic.shapes import KINDS, shapes
-from interp.errors import InputError
+from interp.errors import InputError, ModelError
 from interp.planted.build import build_model, build_processor
 from interp.store.folder import OutputFolder
 from interp.training.vlm.evaluate import accuracies, answer, encode
@@ -33,6 +35,7 @@ from probes.retraining.budget import Budget
 
 RECORD, TOWER, CHECKPOINT = "training.json", "tower.pt", "checkpoint.pt"
 BALANCED = 0.5  # share of above and below among the relation questions
+ALWAYS = ("caption", "answer", "color", "shape", "column", "row")  # losses that every batch has
 WATCHED = 160  # validation scenes of each kind of question
 
 
@@ -143,8 +146,9 @@ class _Run:
             InputError: it holds another run.
         """
         self.out, self.made_from, self.progress = OutputFolder(out), dict(made_from), progress
-        self.step, self.seconds, self.log = 0, 0.0, []  # type: int, float, list[dict[str, float]]
-        self.sums: dict[str, list[float]] = {}
+        self.step, self.seconds = 0, 0.0
+        self.log: list[dict[str, float]] = []
+        self.losses: dict[str, list[float]] = {}  # of the steps since the last line of the log
         self._refuse_other()
 
     def is_done(self) -> bool:
@@ -157,7 +161,7 @@ class _Run:
         self.trained, self.optimizers = trained, optimizers
         path = self.out.path / CHECKPOINT
         if path.is_file():
-            state = torch.load(path, weights_only=True)
+            state = _read_checkpoint(path)
             self.trained.load_state_dict(state["trained"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
@@ -166,28 +170,40 @@ class _Run:
 
     def advance(self, losses: Mapping[str, Tensor], budget: Budget, steps: int) -> bool:
         """Take one step; True where it is time to write down how things stand, by `note`, or at the end."""
-        rates = budget.muon_rate, budget.adam_rate
-        set_rates(
-            self.optimizers, rates, self.step, steps, warm_up=budget.warm_up, cool_down=min(1.0, budget.cool_down)
-        )
+        rates, shape = (budget.muon_rate, budget.adam_rate), {"warm_up": budget.warm_up, "cool_down": budget.cool_down}
+        set_rates(self.optimizers, rates, self.step, steps, **shape)
         take_step(self.optimizers, sum(losses.values(), torch.zeros(())))
         self.step += 1
         for name, loss in losses.items():
-            self.sums.setdefault(name, []).append(loss.item())
+            self._keep(name, loss.item())
         due = self.step % budget.checkpoint_every == 0 or self.step == steps
         if due and self.made_from["stage"] == "tower":
             self.note({})
         return due
 
+    def _keep(self, name: str, loss: float) -> None:
+        """Keep a loss for the log; that of objects is undefined in a batch that names none.
+
+        Raises:
+            ModelError: a loss that every batch has is not finite.
+        """
+        if math.isfinite(loss):
+            self.losses.setdefault(name, []).append(loss)
+        elif name in ALWAYS:
+            raise ModelError(
+                f"the loss {name!r} of {self.out.path.name} is {loss} at step {self.step}: the training ran away; "
+                "begin anew in another --out, with a smaller --muon-rate or --adam-rate"
+            )
+
     def note(self, more: Mapping[str, float]) -> None:
         """Write down the mean losses since the last time and what else is known, and a checkpoint."""
         now = time.monotonic()
         self.seconds, self.started = self.seconds + now - self.started, now
-        means = {name: sum(values) / len(values) for name, values in self.sums.items()}
+        means = {name: sum(values) / len(values) for name, values in self.losses.items()}
         row = {"step": float(self.step), **means, **more, "seconds": round(self.seconds, 1)}
-        self.log, self.sums = [*self.log, row], {}
+        self.log, self.losses = [*self.log, row], {}
         if self.progress:
-            print(self.out.path.name, " ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True)
+            print(self.out.path.name, " ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
         state = {
             "made_from": self.made_from,
             "trained": self.trained.state_dict(),
@@ -210,12 +226,27 @@ class _Run:
         done, half = self.out.path / RECORD, self.out.path / CHECKPOINT
         found: Mapping[str, Any] = {}
         if done.is_file():
-            found = json.loads(done.read_text())
+            found = json.loads(done.read_text(encoding="utf-8"))
         elif half.is_file():
-            found = torch.load(half, weights_only=True)["made_from"]
+            found = _read_checkpoint(half)["made_from"]
         then = {name: found.get(name, self.made_from[name]) for name in self.made_from}
         if then != self.made_from:
             raise InputError(f"{str(self.out.path)!r} holds a run of {then}: give another --out, or remove it")
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint.
+
+    Raises:
+        InputError: it is no checkpoint of this training, or damaged.
+    """
+    try:
+        state = torch.load(path, weights_only=True)
+        return {name: state[name] for name in ("made_from", "trained", "optimizers", "step", "seconds", "log")}
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{str(path)!r} can not be read ({str(error)[:200]}): remove it, and this run begins anew"
+        ) from error
 
 
 def _trained(model: LlavaForConditionalGeneration, reader: PackReader) -> nn.ModuleDict:

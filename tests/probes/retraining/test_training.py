@@ -220,6 +220,25 @@ def test_a_run_in_the_place_of_another_is_refused(out: Path) -> None:
         train.train_arm("scaled", BUDGET, 0, tower, out / "runs" / "plain-0")
 
 
+def test_a_training_that_runs_away_is_an_error_and_not_a_model(out: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="ran away"):
+        train.train_arm(
+            "plain",
+            replace(BUDGET, adam_rate=1e30, steps=8, warm_up=1),
+            0,
+            out / "runs" / "tower-0" / "tower.pt",
+            tmp_path / "run",
+        )
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_damaged_checkpoint_is_refused_by_its_name(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"half")
+    with pytest.raises(InputError, match="checkpoint.pt.*remove it"):
+        train.train_arm("plain", BUDGET, 0, out / "runs" / "tower-0" / "tower.pt", tmp_path / "run")
+
+
 def test_a_model_that_was_not_trained_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="train it with"):
         load_arm("plain", tmp_path)
