@@ -1,6 +1,7 @@
 """The block of the position page on retraining: table, sentences and figure, from docs/probes/retraining.json.
 
-Given a folder of `python -m probes retrain`, it takes the numbers over from there first.
+It draws the figures and prints the block, which `block()` gives to the script of the page. Given a folder of
+`python -m probes retrain`, it takes the numbers over from there first.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from probes.retraining.findings import sentences, table_text
 from probes.retraining.study import read_comparison
 
 DOCS = Path(__file__).resolve().parent.parent
-NUMBERS, BLOCK = (DOCS / "probes" / name for name in ("retraining.json", "retraining_block.md"))
+NUMBERS = DOCS / "probes" / "retraining.json"
 PICTURE, CURVE = (DOCS / "images" / name for name in ("retraining.png", "retraining_curve.png"))
 
 
@@ -71,13 +72,13 @@ def take_over(folder: Path, path: Path = NUMBERS) -> Path:
     return path
 
 
-def write_retraining(page: Path = BLOCK) -> Path:
-    """Write the block and its figures."""
-    found = load()
-    for picture, ax in ((PICTURE, found.plot()[0]), (CURVE, found.plot_training())):
+def draw() -> list[Path]:
+    """Draw both figures of the block, from the file."""
+    found, drawn = load(), [PICTURE, CURVE]
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    for picture, ax in zip(drawn, (found.plot()[0], found.plot_training()), strict=True):
         figure_of(ax).savefig(picture, dpi=110, bbox_inches="tight", facecolor="white")
-    page.write_text(block(), encoding="utf-8")
-    return page
+    return drawn
 
 
 def _mean_of(runs: list[dict[str, Any]], arm: str, when: str) -> float:
@@ -94,5 +95,6 @@ def _short(value: Any) -> Any:
 
 if __name__ == "__main__":
     for folder in sys.argv[1:]:
-        print(take_over(Path(folder)))
-    print(write_retraining())
+        take_over(Path(folder))
+    draw()
+    print(block())
