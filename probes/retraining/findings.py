@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 HALF = 0.5
 """An accuracy that is clearly above chance, 25 %, and clearly below what is reached in the end."""
 
+EARLY = (0, 1)
+"""Layers that are told of one by one: the paper sees the rise in the first of its layers."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -49,6 +52,16 @@ def lines_of(found: Comparison) -> list[Line]:
         wanted += [_share("psi_corrected", kind, f"PSI against chance, {kind} (%)")]
     wanted += [
         Line("abs_delta_g_v", "all layers", "RoPE sensitivity, mean abs delta g_V", "{:.4f}", "{:+.4f}"),
+        *(
+            Line(
+                "abs_delta_g_v",
+                f"layer {layer}",
+                f"RoPE sensitivity in layer {layer}, abs delta g_V",
+                "{:.4f}",
+                "{:+.4f}",
+            )
+            for layer in EARLY
+        ),
         Line("delta_alpha_v", "all layers", "RoPE sensitivity, mean delta alpha_V", "{:.5f}", "{:+.5f}"),
     ]
     wanted += [
