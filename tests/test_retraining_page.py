@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pandas as pd
 import pytest
+from made_up_models import made_up_comparison
 
 from interp.store.folder import OutputFolder
-from probes.retraining.comparison import BOTH, compare
+from probes.retraining.comparison import BOTH
 from probes.retraining.findings import lines_of, sentences, summary_of
-from probes.retraining.measure import ModelMeasures
 
 
 @pytest.fixture(scope="module")
@@ -65,27 +64,7 @@ def test_the_file_says_budget_seeds_and_versions(page: ModuleType) -> None:
 
 
 def test_numbers_are_taken_over_from_a_folder(page: ModuleType, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    groups = np.array([f"pair {i}" for i in range(20)])
-    models = {
-        (arm, seed): ModelMeasures(
-            kinds=np.full(20, "relation"),
-            groups=groups,
-            chance=np.full(20, 0.25),
-            original=rng.random(20) < 0.9,
-            permuted=rng.random((20, 5)) < 0.4,
-            probe_groups=groups,
-            abs_delta_g_v=rng.random((20, 2)).astype(np.float32),
-            delta_alpha_v=rng.random((20, 2)).astype(np.float32),
-            ratio=rng.random((20, 3)).astype(np.float32),
-        )
-        for arm in ("plain", "normalised")
-        for seed in range(2)
-    }
-    length = {"image_length": 3.0, "word_length": 0.7, "longest_word": 0.9}
-    runs = [{"arm": arm, "seed": seed, "seconds": 60.0, "start": length, "end": length} for arm, seed in models]
-    logs = {model: [{"step": 4.0, "answer": 0.5, "right_relation": 0.6}] for model in models}
-    found, folder = compare(models, logs, settings={"runs": runs}, n=50), OutputFolder(tmp_path / "out")
+    found, folder = made_up_comparison(), OutputFolder(tmp_path / "out")
     folder.write_table("comparison.parquet", found.to_dataframe())
     folder.write_table("training.parquet", found.training)
     folder.write_json("summary.json", {**summary_of(found), "settings": found.settings})

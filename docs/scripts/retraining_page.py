@@ -16,7 +16,7 @@ from site_pages import render
 
 from interp.plots.style import figure_of
 from probes.retraining.arms import ARMS
-from probes.retraining.comparison import Comparison
+from probes.retraining.comparison import ArmComparison
 from probes.retraining.findings import lines_of, sentences, table_text
 from probes.retraining.study import read_comparison
 
@@ -53,12 +53,12 @@ def block() -> str:
     )
 
 
-def load(path: Path = NUMBERS) -> Comparison:
+def load(path: Path = NUMBERS) -> ArmComparison:
     """The numbers that lie beside the page."""
     told = json.loads(path.read_text(encoding="utf-8"))
     tables = {name: pd.DataFrame(told[name]) for name in ("measures", "training", "left_out")}
     tables["left_out"] = tables["left_out"].reindex(columns=["measure", "part", "why"])
-    return Comparison(arms=tuple(told["arms"]), seeds=told["seeds"], settings=told["settings"], **tables)
+    return ArmComparison(arms=tuple(told["arms"]), seeds=told["seeds"], settings=told["settings"], **tables)
 
 
 def take_over(folder: Path, path: Path = NUMBERS) -> Path:

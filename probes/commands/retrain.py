@@ -54,11 +54,11 @@ def retrain_command(options: argparse.Namespace) -> int:
     from probes.retraining.budget import Budget
     from probes.retraining.findings import sentences, summary_of
     from probes.retraining.measure import Scenes
-    from probes.retraining.runs import Plan
+    from probes.retraining.runs import TrainingPlan
     from probes.retraining.study import retrain
 
     budget = Budget(**{name: getattr(options, name) for name in asdict(Budget())})
-    plan = Plan(tuple(name.strip() for name in options.arms.split(",")), options.seeds, budget)
+    plan = TrainingPlan(tuple(name.strip() for name in options.arms.split(",")), options.seeds, budget)
     scenes = Scenes(options.scenes, min(options.scenes, options.probes))
     folder, made = OutputFolder(options.out), run_record()
     found = retrain(options.out, plan, scenes, workers=options.workers)

@@ -30,7 +30,7 @@ COLUMNS = ("what", "arm", "against", "seed", "measure", "part", "value", "low", 
 
 @fits_a_cell("arms seeds measures training left_out")
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class ArmComparison:
     """Arms set against each other.
 
     Measures, each by its parts:
@@ -101,7 +101,7 @@ class Comparison:
         return plot_training(self.training, self.arms, ax, measure=measure)
 
 
-def compare(
+def compare_arms(
     found: Mapping[tuple[str, int], ModelMeasures],
     training: Mapping[tuple[str, int], list[Mapping[str, float]]] | None = None,
     *,
@@ -109,7 +109,7 @@ def compare(
     seed: int = 0,
     n: int = DRAWS,
     level: float = 0.95,
-) -> Comparison:
+) -> ArmComparison:
     """Set arms against each other.
 
     Args:
@@ -121,7 +121,7 @@ def compare(
         level: nominal coverage.
 
     Example:
-        >>> found = compare({("plain", 0): one, ("normalised", 0): other})
+        >>> found = compare_arms({("plain", 0): one, ("normalised", 0): other})
         >>> found.value("normalised", "accuracy", "relation", against="plain")
 
     Raises:
@@ -144,7 +144,7 @@ def compare(
         for told in _rows(own, seeds, runs, level):
             rows.append({**told, "measure": measure, "part": part, "scenes": own[arms[0]].scenes})
     shown = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(("value", "low", "high"), np.float32))
-    return Comparison(
+    return ArmComparison(
         arms=arms,
         seeds=len(seeds),
         measures=shown,

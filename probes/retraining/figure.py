@@ -24,7 +24,7 @@ def plot_comparison(measures: pd.DataFrame, arms: Sequence[str], axes: Any = Non
     """Draw four panels; bars and bands are intervals over seeds and scenes, small dots are single models.
 
     Args:
-        measures: the table of `Comparison`.
+        measures: the table of `ArmComparison`.
         arms: their names, in the order of colours.
         axes: four axes; made if None.
 
@@ -50,7 +50,7 @@ def plot_training(
     """Draw what was written down in training by step: the mean over seeds, and single runs as thin lines.
 
     Args:
-        training: the table of `Comparison`.
+        training: the table of `ArmComparison`.
         arms: their names, in the order of colours.
         ax: where to draw; made if None.
         measure: what is drawn; by default the accuracy on relation questions of validation scenes.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.stats.intervals import Interval, students_t
-from probes.retraining.comparison import BOTH, SEEDS, Comparison
+from probes.retraining.comparison import BOTH, SEEDS, ArmComparison
 from probes.retraining.figure import PLACES
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _share(measure: str, part: str, words: str) -> Line:
     return Line(measure, part, words, "{:.1f}", "{:+.1f}", percent=True)
 
 
-def lines_of(found: Comparison) -> list[Line]:
+def lines_of(found: ArmComparison) -> list[Line]:
     """What is told of a comparison, where it is there."""
     depth = max((int(part.split()[1]) for part in _parts(found, "ratio")), default=0)
     wanted = [_share("accuracy", kind, f"accuracy, {kind} (%)") for kind in ("relation", "photo", "color", "shape")]
@@ -71,7 +71,7 @@ def lines_of(found: Comparison) -> list[Line]:
     return [line for line in wanted if line.part in _parts(found, line.measure)]
 
 
-def table_text(found: Comparison) -> str:
+def table_text(found: ArmComparison) -> str:
     """A Markdown table: each arm with its interval, and each difference with both."""
     pairs = [(arm, against) for place, arm in enumerate(found.arms) for against in found.arms[:place]]
     heads = ["measure", *found.arms, *(f"{arm} - {against}" for arm, against in pairs)]
@@ -89,7 +89,7 @@ def table_text(found: Comparison) -> str:
     return "\n".join(rows)
 
 
-def summary_of(found: Comparison) -> dict[str, Any]:
+def summary_of(found: ArmComparison) -> dict[str, Any]:
     """What `summary.json` says: the sentences, and the differences that the table tells of."""
     own = found.measures
     told = {(line.measure, line.part) for line in lines_of(found)}
@@ -99,12 +99,12 @@ def summary_of(found: Comparison) -> dict[str, Any]:
     return {"findings": sentences(found), "numbers": rows.to_dict("records"), "left_out": left_out}
 
 
-def sentences(found: Comparison) -> list[str]:
+def sentences(found: ArmComparison) -> list[str]:
     """What the comparison says, and what it leaves open."""
     return [*_training(found), *_when(found), *_learned(found), *_told_apart(found), *_left_out(found)]
 
 
-def verdict(found: Comparison, line: Line, arm: str, against: str) -> str:
+def verdict(found: ArmComparison, line: Line, arm: str, against: str) -> str:
     """Whether two arms are told apart: `higher`, `lower`, `unsure` or `alike`.
 
     `higher` and `lower`: both intervals lie on one side of zero. `unsure`: only one of them. `alike`: none, which says
@@ -118,13 +118,13 @@ def verdict(found: Comparison, line: Line, arm: str, against: str) -> str:
     return "alike" if sides == {0} else "unsure"
 
 
-def final_losses(found: Comparison, measure: str = "answer") -> pd.DataFrame:
+def final_losses(found: ArmComparison, measure: str = "answer") -> pd.DataFrame:
     """The mean of one loss over the last steps of training that were written down: a row per arm and seed."""
     own = found.training[found.training["measure"] == measure]
     return own[own["step"] == own["step"].max()]
 
 
-def _training(found: Comparison) -> Iterator[str]:
+def _training(found: ArmComparison) -> Iterator[str]:
     """Whether the arms ended training alike, and whether they were still learning."""
     last = final_losses(found)
     if last.empty:
@@ -156,7 +156,7 @@ def _training(found: Comparison) -> Iterator[str]:
         )
 
 
-def _when(found: Comparison) -> Iterator[str]:
+def _when(found: ArmComparison) -> Iterator[str]:
     """When each run first answered half of the relation questions of validation scenes."""
     watched = found.training[found.training["measure"] == "right_relation"]
     if watched.empty:
@@ -174,7 +174,7 @@ def _when(found: Comparison) -> Iterator[str]:
     )
 
 
-def _learned(found: Comparison) -> Iterator[str]:
+def _learned(found: ArmComparison) -> Iterator[str]:
     """Whether relation questions were learned at all, by arm."""
     if "relation" not in _parts(found, "accuracy"):
         return
@@ -186,7 +186,7 @@ def _learned(found: Comparison) -> Iterator[str]:
     )
 
 
-def _told_apart(found: Comparison) -> Iterator[str]:
+def _told_apart(found: ArmComparison) -> Iterator[str]:
     """What is told apart of each pair of arms."""
     for place, arm in enumerate(found.arms):
         for against in found.arms[:place]:
@@ -208,16 +208,16 @@ def _told_apart(found: Comparison) -> Iterator[str]:
                 )
 
 
-def _left_out(found: Comparison) -> Iterator[str]:
+def _left_out(found: ArmComparison) -> Iterator[str]:
     for row in found.left_out.itertuples():
         yield f"There is no {row.measure} of {row.part}: {row.why}."
 
 
-def _intervals(found: Comparison) -> tuple[str, ...]:
+def _intervals(found: ArmComparison) -> tuple[str, ...]:
     return (BOTH, SEEDS) if found.seeds > 1 else (BOTH,)
 
 
-def _difference(found: Comparison, line: Line, arm: str, against: str, interval: str) -> Interval:
+def _difference(found: ArmComparison, line: Line, arm: str, against: str, interval: str) -> Interval:
     return found.value(arm, line.measure, line.part, against=against, interval=interval)
 
 
@@ -235,5 +235,5 @@ def _range(values: np.ndarray) -> str:
     return f"{values.mean():.3f} ({values.min():.3f} to {values.max():.3f})"
 
 
-def _parts(found: Comparison, measure: str) -> set[Any]:
+def _parts(found: ArmComparison, measure: str) -> set[Any]:
     return set(found.measures[found.measures["measure"] == measure]["part"])

@@ -24,7 +24,7 @@ FIRST = 2  # so many arms are trained for all seeds before the others begin
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What a comparison trains.
 
     Attributes:
@@ -56,7 +56,9 @@ class Plan:
         self.budget.check()
 
 
-def train_all(plan: Plan, out: str | Path, *, workers: int = 1, progress: bool = True) -> dict[tuple[str, int], Path]:
+def train_all(
+    plan: TrainingPlan, out: str | Path, *, workers: int = 1, progress: bool = True
+) -> dict[tuple[str, int], Path]:
     """Train what a folder lacks of a plan.
 
     Args:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from interp.errors import InputError
 from interp.store.folder import OutputFolder
 from probes.retraining.arms import load_arm
-from probes.retraining.comparison import Comparison, compare
+from probes.retraining.comparison import ArmComparison, compare_arms
 from probes.retraining.measure import ModelMeasures, Scenes, measure_model
-from probes.retraining.runs import RUNS, Plan, begin, check_workers, pool, train_all
+from probes.retraining.runs import RUNS, TrainingPlan, begin, check_workers, pool, train_all
 from probes.retraining.train import RECORD, one_thread
 
 if TYPE_CHECKING:
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 
 def retrain(
-    out: str | Path, plan: Plan | None = None, scenes: Scenes | None = None, *, workers: int = 1, progress: bool = True
-) -> Comparison:
+    out: str | Path,
+    plan: TrainingPlan | None = None,
+    scenes: Scenes | None = None,
+    *,
+    workers: int = 1,
+    progress: bool = True,
+) -> ArmComparison:
     """Train what a folder lacks, measure what it lacks, and set the arms against each other.
 
     Every arm of a seed stands on the same frozen vision tower, begins with the same language model and the same two
     layers of the projector, and sees the same scenes: only what follows these two layers differs. See `train_arm` for
-    the training, `Comparison` for the measures, `probes.retraining.arms` for the arms.
+    the training, `ArmComparison` for the measures, `probes.retraining.arms` for the arms.
 
     Args:
         out: the folder; the same call goes on with it, after a kill too.
@@ -36,22 +41,24 @@ def retrain(
         progress: print how far each training is, and show bars of the measuring where it has one process.
 
     Example:
-        >>> found = retrain("out/retrain", Plan(("plain", "normalised"), seeds=2), workers=2)
+        >>> found = retrain("out/retrain", TrainingPlan(("plain", "normalised"), seeds=2), workers=2)
         >>> found.value("normalised", "psi", "relation", against="plain", interval="t over seeds")
 
     Raises:
         InputError: a plan or a number of scenes that compares nothing, or a folder that holds something else.
     """
-    plan, scenes = plan or Plan(), scenes or Scenes()
+    plan, scenes = plan or TrainingPlan(), scenes or Scenes()
     plan.check()
     scenes.check()
     train_all(plan, out, workers=workers, progress=progress)
     measures = measure_all(plan, scenes, out, workers=workers, progress=progress)
     records = {model: _record(Path(out).expanduser(), model) for model in plan.models()}
-    return compare(measures, {model: one["log"] for model, one in records.items()}, settings=_settings(scenes, records))
+    return compare_arms(
+        measures, {model: one["log"] for model, one in records.items()}, settings=_settings(scenes, records)
+    )
 
 
-def read_comparison(out: str | Path) -> Comparison:
+def read_comparison(out: str | Path) -> ArmComparison:
     """Read what `python -m probes retrain` wrote.
 
     Raises:
@@ -68,7 +75,7 @@ def read_comparison(out: str | Path) -> Comparison:
     measures, training = (pd.read_parquet(folder / name) for name in names[:2])
     summary = json.loads((folder / names[2]).read_text(encoding="utf-8"))
     models = [(run["arm"], run["seed"]) for run in summary["settings"]["runs"]]
-    return Comparison(
+    return ArmComparison(
         arms=tuple(dict.fromkeys(arm for arm, _ in models)),
         seeds=len({seed for _, seed in models}),
         measures=measures,
@@ -79,7 +86,7 @@ def read_comparison(out: str | Path) -> Comparison:
 
 
 def measure_all(
-    plan: Plan, scenes: Scenes, out: str | Path, *, workers: int = 1, progress: bool = True
+    plan: TrainingPlan, scenes: Scenes, out: str | Path, *, workers: int = 1, progress: bool = True
 ) -> dict[tuple[str, int], ModelMeasures]:
     """Measure what a folder of trained models lacks.
 

@@ -7,53 +7,23 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from made_up_models import DRAWS, GROUPS, PROBED, SCENES_OF_A_KIND, made_up_comparison, made_up_runs
 from scipy import stats
 
 from interp.errors import InputError
-from probes.retraining.comparison import BOTH, SCENES, SEEDS, Comparison, compare
+from probes.retraining.comparison import BOTH, SCENES, SEEDS, ArmComparison, compare_arms
 from probes.retraining.findings import lines_of, sentences, summary_of, table_text, verdict
 from probes.retraining.measure import ModelMeasures
-
-SCENES_OF_A_KIND, PROBED, LAYERS, DRAWS = 40, 12, 3, 300
-GROUPS = np.array([f"pair {i // 2}" for i in range(SCENES_OF_A_KIND)])
-
-
-def _model(seed: int, *, right: float = 0.8, permuted: float = 0.4, reach: float = 1.0) -> ModelMeasures:
-    rng, kinds = np.random.default_rng(seed), ("relation", "color")
-    n = SCENES_OF_A_KIND * len(kinds)
-    return ModelMeasures(
-        kinds=np.repeat(kinds, SCENES_OF_A_KIND),
-        groups=np.tile(GROUPS, len(kinds)),
-        chance=np.repeat([0.25, 1 / 6], SCENES_OF_A_KIND),
-        original=rng.random(n) < right,
-        permuted=rng.random((n, 5)) < permuted,
-        probe_groups=GROUPS[:PROBED],
-        abs_delta_g_v=(reach * rng.random((PROBED, LAYERS))).astype(np.float32),
-        delta_alpha_v=rng.normal(size=(PROBED, LAYERS)).astype(np.float32),
-        ratio=(1 + rng.random((PROBED, LAYERS + 1))).astype(np.float32),
-    )
 
 
 @pytest.fixture(scope="module")
 def models() -> dict[tuple[str, int], ModelMeasures]:
-    settings = {"plain": {}, "normalised": {"right": 0.95, "reach": 3.0}, "scaled": {"permuted": 0.6}}
-    return {
-        (arm, seed): _model(10 * place + seed, **own)
-        for place, (arm, own) in enumerate(settings.items())
-        for seed in range(3)
-    }
+    return made_up_runs()
 
 
 @pytest.fixture(scope="module")
-def found(models: dict[tuple[str, int], ModelMeasures]) -> Comparison:
-    logs = {
-        (arm, seed): [
-            {"step": 2.0, "answer": 0.9, "right_relation": 0.3, "seconds": 1.0},
-            {"step": 4.0, "answer": 0.5 + 0.01 * seed + 0.2 * (arm == "scaled"), "right_relation": 0.6, "seconds": 2.0},
-        ]
-        for arm, seed in models
-    }
-    return compare(models, logs, n=DRAWS)
+def found(models: dict[tuple[str, int], ModelMeasures]) -> ArmComparison:
+    return made_up_comparison(models)
 
 
 def _relation(model: ModelMeasures, column: str) -> np.ndarray:
@@ -99,7 +69,7 @@ def test_the_bootstrap_draws_seeds_and_whole_groups_the_same_for_both_arms(model
 
 def test_arms_that_are_one_are_not_apart_by_anything(models) -> None:
     one = {(arm, seed): models["plain", seed] for arm in ("plain", "normalised") for seed in range(3)}
-    found = compare(one, n=DRAWS)
+    found = compare_arms(one, n=DRAWS)
     apart = found.measures[found.measures["what"] == "difference"]
     assert len(apart) and (apart[["value", "low", "high"]].to_numpy() == 0).all()
     assert all(verdict(found, line, "normalised", "plain") == "alike" for line in lines_of(found))
@@ -114,7 +84,7 @@ def test_a_single_model_has_an_interval_over_scenes_alone(models, found) -> None
 
 
 def test_one_seed_has_no_interval_of_student(models) -> None:
-    found = compare({(arm, 0): models[arm, 0] for arm in ("plain", "normalised")}, n=DRAWS)
+    found = compare_arms({(arm, 0): models[arm, 0] for arm in ("plain", "normalised")}, n=DRAWS)
     assert set(found.measures["interval"]) == {SCENES, BOTH}
     with pytest.raises(InputError, match="no such name"):
         found.value("plain", "accuracy", "relation", interval=SEEDS)
@@ -130,7 +100,7 @@ def test_tables_have_no_gaps_and_say_how_many_seeds_and_scenes(found) -> None:
 
 def test_an_index_against_chance_is_left_out_with_its_reason_where_a_model_only_guesses(models) -> None:
     guessing = replace(models["plain", 0], original=np.arange(80) % 4 == 0)
-    found = compare({**models, ("plain", 0): guessing}, n=DRAWS)
+    found = compare_arms({**models, ("plain", 0): guessing}, n=DRAWS)
     assert "psi" in set(found.measures["measure"])
     with pytest.raises(InputError, match="not above chance"):
         found.value("plain", "psi_corrected", "relation")
@@ -140,7 +110,7 @@ def test_an_index_against_chance_is_left_out_with_its_reason_where_a_model_only_
 
 def test_an_index_is_left_out_where_nothing_was_right(models) -> None:
     blind = replace(models["plain", 0], original=np.zeros(80, dtype=bool))
-    found = compare({**models, ("plain", 0): blind}, n=DRAWS)
+    found = compare_arms({**models, ("plain", 0): blind}, n=DRAWS)
     with pytest.raises(InputError, match="nothing to lose"):
         found.value("plain", "psi", "relation")
 
@@ -231,4 +201,4 @@ def test_what_can_not_be_compared_is_refused(models, spoil: str) -> None:
         "nothing": "every model",
     }
     with pytest.raises(InputError, match=message[spoil]):
-        compare(own, n=DRAWS)
+        compare_arms(own, n=DRAWS)

@@ -23,14 +23,14 @@ from probes.retraining.arms import load_arm
 from probes.retraining.budget import Budget
 from probes.retraining.findings import sentences
 from probes.retraining.measure import PERMUTATIONS, PROMPT, Scenes, measure_model
-from probes.retraining.runs import Plan, train_all
+from probes.retraining.runs import TrainingPlan, train_all
 from probes.retraining.study import measure_all, read_comparison, retrain
 
 BUDGET = Budget(
     layers=6, width=32, heads=2, tower_steps=2, tower_batch=4, steps=4, batch=3, two_objects_until=2,
     checkpoint_every=2, warm_up=2,
 )  # fmt: skip
-PLAN, SCENES = Plan(("plain", "normalised"), 1, BUDGET), Scenes(8, 8)
+PLAN, SCENES = TrainingPlan(("plain", "normalised"), 1, BUDGET), Scenes(8, 8)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_what_is_measured_is_not_measured_again(out: Path, monkeypatch: pytest.M
 
 def test_arms_and_seeds_can_be_added_to_a_folder(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "WATCHED", 8)
-    more = train_all(Plan(("plain", "scaled"), 1, BUDGET), out, progress=False)
+    more = train_all(TrainingPlan(("plain", "scaled"), 1, BUDGET), out, progress=False)
     assert (more["scaled", 0] / "training.json").is_file()
 
 

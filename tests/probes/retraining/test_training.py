@@ -16,7 +16,7 @@ from probes.position.normalise import constant_norm
 from probes.retraining import train
 from probes.retraining.arms import ARMS, load_arm, mean_length, prepare_arm
 from probes.retraining.budget import Budget
-from probes.retraining.runs import Plan, train_all
+from probes.retraining.runs import TrainingPlan, train_all
 
 BUDGET = Budget(
     layers=6, width=32, heads=2, tower_steps=2, tower_batch=4, steps=4, batch=3, two_objects_until=2,
@@ -36,7 +36,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "WATCHED", 8)
         folder = tmp_path_factory.mktemp("runs") / "out"
-        train_all(Plan(seeds=1, budget=BUDGET), folder)
+        train_all(TrainingPlan(seeds=1, budget=BUDGET), folder)
         return folder
 
 
@@ -163,28 +163,28 @@ def test_a_killed_tower_goes_on_to_the_same_tower_to_the_bit(
 
 def test_what_is_trained_is_not_trained_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "take_step", lambda *_: pytest.fail("a step was taken"))
-    found = train_all(Plan(seeds=1, budget=BUDGET), out)
+    found = train_all(TrainingPlan(seeds=1, budget=BUDGET), out)
     assert set(found) == {(arm, 0) for arm in ARMS}
 
 
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (Plan(("plain", "calmed"), 1, BUDGET), "no arm 'calmed'"),
-        (Plan(("plain", "plain"), 1, BUDGET), "each once"),
-        (Plan((), 1, BUDGET), "name one or more"),
-        (Plan(("plain",), 0, BUDGET), "1 or more"),
-        (Plan(("plain",), True, BUDGET), "1 or more"),
-        (Plan(("plain",), 1, replace(BUDGET, steps=0)), "steps=0"),
-        (Plan(("plain",), 1, replace(BUDGET, batch=-1)), "batch=-1"),
-        (Plan(("plain",), 1, replace(BUDGET, heads=3)), "width=32 and heads=3"),
-        (Plan(("plain",), 1, replace(BUDGET, layers=5)), "6 layers"),
-        (Plan(("plain",), 1, replace(BUDGET, cool_down=1.5)), "cool_down"),
-        (Plan(("plain",), 1, replace(BUDGET, adam_rate=float("nan"))), "adam_rate"),
+        (TrainingPlan(("plain", "calmed"), 1, BUDGET), "no arm 'calmed'"),
+        (TrainingPlan(("plain", "plain"), 1, BUDGET), "each once"),
+        (TrainingPlan((), 1, BUDGET), "name one or more"),
+        (TrainingPlan(("plain",), 0, BUDGET), "1 or more"),
+        (TrainingPlan(("plain",), True, BUDGET), "1 or more"),
+        (TrainingPlan(("plain",), 1, replace(BUDGET, steps=0)), "steps=0"),
+        (TrainingPlan(("plain",), 1, replace(BUDGET, batch=-1)), "batch=-1"),
+        (TrainingPlan(("plain",), 1, replace(BUDGET, heads=3)), "width=32 and heads=3"),
+        (TrainingPlan(("plain",), 1, replace(BUDGET, layers=5)), "6 layers"),
+        (TrainingPlan(("plain",), 1, replace(BUDGET, cool_down=1.5)), "cool_down"),
+        (TrainingPlan(("plain",), 1, replace(BUDGET, adam_rate=float("nan"))), "adam_rate"),
     ],
 )
 def test_a_plan_that_compares_nothing_is_refused_before_anything_is_written(
-    plan: Plan, message: str, tmp_path: Path
+    plan: TrainingPlan, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=message):
         train_all(plan, tmp_path / "out")
@@ -194,24 +194,24 @@ def test_a_plan_that_compares_nothing_is_refused_before_anything_is_written(
 @pytest.mark.parametrize("workers", [0, -1, True, 1.5])
 def test_no_process_is_refused(workers: int, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="workers="):
-        train_all(Plan(("plain",), 1, BUDGET), tmp_path / "out", workers=workers)
+        train_all(TrainingPlan(("plain",), 1, BUDGET), tmp_path / "out", workers=workers)
 
 
 def test_a_folder_of_another_budget_is_refused_and_the_difference_named(out: Path) -> None:
     with pytest.raises(InputError, match="steps: was 4, now 5"):
-        train_all(Plan(seeds=1, budget=replace(BUDGET, steps=5)), out)
+        train_all(TrainingPlan(seeds=1, budget=replace(BUDGET, steps=5)), out)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(InputError, match="no study's"):
-        train_all(Plan(seeds=1, budget=BUDGET), tmp_path)
+        train_all(TrainingPlan(seeds=1, budget=BUDGET), tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 1, "settings": {}}')
     with pytest.raises(InputError, match="another study"):
-        train_all(Plan(seeds=1, budget=BUDGET), tmp_path)
+        train_all(TrainingPlan(seeds=1, budget=BUDGET), tmp_path)
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(InputError, match="can not be read"):
-        train_all(Plan(seeds=1, budget=BUDGET), tmp_path)
+        train_all(TrainingPlan(seeds=1, budget=BUDGET), tmp_path)
 
 
 def test_a_run_in_the_place_of_another_is_refused(out: Path) -> None:
