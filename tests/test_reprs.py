@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+from made_up_models import made_up_comparison, made_up_measures
 
 import adaptvis
 import interp
@@ -48,15 +49,15 @@ from interp.stats.partial import partial_effect
 
 KEPT = {
     "what is asked": "Site Benchmark Source ReleasedPrompt Settings RunFacts Prompter OverlapMeasurement "
-    "OrderMeasurement NormsMeasurement RopeMeasurement Prompt Claim Preset Place",
+    "OrderMeasurement NormsMeasurement RopeMeasurement Prompt Claim Preset Place Arm",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
-    "ConstantNorm",
+    "ConstantNorm Line",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Photos Canvas TurnedRow Rotary",
-    "inside of statistics": "Answers CellSamples",
+    "inside of statistics": "Answers CellSamples Statistic",
     "geometry": "Lattice MapsOnRegions",
-    "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest",
+    "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest TrainingPlan Budget Scenes",
     "an installation": "Part",
     "hook points": "ModelPoints",
 }
@@ -134,6 +135,7 @@ def made():
         probes.OrderMeasurement.of(vlm, [0]).ask(inputs)[0],
         norms := probes.study_norms(vlm, scenes, progress=False), norms.received,
         probes.study_rope(vlm, scenes, progress=False),
+        made_up_measures(0), made_up_comparison(),
     ]  # fmt: skip
     several.append(next(one for one in several if hasattr(one, "runs")).runs[0])
     return {type(result).__name__: result for result in several}

@@ -107,6 +107,16 @@ FILES: dict[str, dict[str, str]] = {
         "shares.png": "the shares, with the system prompt kept and masked",
         "entropy.png": "the entropy over the image behind each generated token",
     },
+    "retrain": {
+        "summary.json": "what the comparison says, in sentences (`findings`), the differences that they tell of, and "
+        "`settings`",
+        "comparison.parquet": "a row per model, arm or difference of two, measure, part of it, and interval",
+        "training.parquet": "a row per run, step and number that was written down in training",
+        "comparison.png": "accuracy, the index of order, RoPE sensitivity by layer, length of the stream by depth",
+        "manifest.json": "the budget of all runs; a resumed comparison must agree with it",
+        "runs/*": "a folder per tower and trained model, with its record `training.json`",
+        "measures/*": "what was measured of each model, scene by scene",
+    },
 }
 """By command, what each file holds."""
 
@@ -205,6 +215,22 @@ _AT_DOSE = {
     "abs_delta_g_v": "size of delta_g_v, mean over layers and heads",
 }
 
+_RETRAINED = {
+    "what": "`model` (one run), `arm` (the mean of its runs) or `difference` (of two arms)",
+    "arm": "what stands between the frozen tower and the language model; of a difference, what is subtracted from",
+    "against": "of a difference, the arm that is subtracted; else empty",
+    "seed": "which run; `all` for arms and differences",
+    "measure": "`accuracy`, `psi`, `psi_corrected`, `abs_delta_g_v`, `delta_alpha_v` or `ratio`; in training, a loss "
+    "(`answer`, `caption`, ...), an accuracy on validation scenes (`right_*`), or a mean length",
+    "part": "kind of question, layer or depth",
+    "value": "the number",
+    "low": "lower end of the interval",
+    "high": "upper end of the interval",
+    "interval": "what is drawn: `scenes`, `seeds and scenes`, or `t over seeds` (Student's, by formula)",
+    "seeds": "runs that the number is of",
+    "scenes": "scenes that it is of, the same for all runs",
+}
+
 OWN: dict[str, dict[str, str]] = {
     "normalise": _AT_DOSE,
     "states": _AT_DOSE,
@@ -217,5 +243,7 @@ OWN: dict[str, dict[str, str]] = {
     "token_norms": {"norm": "L2 norm of what the first block receives"},
     "token_norm_quartiles": {"norm": "the quartile of the tokens' L2 norms by the definition"},
     "residual_norms": {"norm": "L2 norm of the residual stream, mean over the group's positions"},
+    "comparison": _RETRAINED,
+    "training": _RETRAINED | {"step": "steps that were taken", "seed": "which run"},
 }
 """What a column holds in one file alone, by the file's name without ending."""

@@ -108,10 +108,15 @@ class PackReader(nn.Module):
     later ones must know its place; so must the answer's row, for both objects. The readers are thrown away at the end.
     """
 
-    def __init__(self, model: LlavaForConditionalGeneration) -> None:
-        """Read from `model`, at a sixth, five twelfths and two thirds of the depth of its language model."""
+    def __init__(self, model: LlavaForConditionalGeneration, *, trains_projector: bool = False) -> None:
+        """Read from `model`, at a sixth, five twelfths and two thirds of the depth of its language model.
+
+        Args:
+            model: what is trained.
+            trains_projector: let gradients reach what makes the image tokens. Without, the eyes have learned before.
+        """
         super().__init__()
-        self.model = model
+        self.model, self.trains_projector = model, trains_projector
         width, depth = model.config.text_config.hidden_size, model.config.text_config.num_hidden_layers
         self.patches_after, self.name_after, self.answer_after = depth // 6, 5 * depth // 12, 2 * depth // 3
         self.places = nn.ModuleDict({name: nn.Linear(width, 4 * GRID) for name in ("name", "first", "second")})
@@ -141,7 +146,7 @@ class PackReader(nn.Module):
         """Run the language model on the image and all segments; the residual stream before each layer, and the last."""
         embed = self.model.get_input_embeddings()
         ids = rearrange(torch.from_numpy(pack.ids), "batch segment token -> batch (segment token)")
-        with torch.no_grad():  # the eyes have learned before
+        with torch.set_grad_enabled(self.trains_projector):
             image = image_tokens(self.model, pack.pixels)
         start = embed(torch.full((len(ids), 1), self.model.config.text_config.bos_token_id))
         return self.model.model.language_model(

@@ -8,7 +8,6 @@ on from its last checkpoint when the same command is given again.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import math
 import platform
@@ -36,6 +35,7 @@ from interp.planted.build import add_late_words, build_model, build_processor
 from interp.training.vlm.evaluate import accuracies, answer, encode
 from interp.training.vlm.familiarity import Familiarity
 from interp.training.vlm.losses import PackReader, PatchReader, image_tokens, pack_attention, plain_attention
+from interp.training.vlm.optimizers import keep_freed_memory, make_optimizers, set_rates, take_step
 from interp.training.vlm.packs import UNFAMILIAR, Pack, draw_late_packs, draw_packs, draw_patch_labels
 
 
@@ -82,7 +82,7 @@ def train(settings: Settings, out: Path) -> Path:
         InputError: the checkpoint in `out` comes from other settings.
     """
     torch.set_num_threads(settings.threads)
-    _keep_freed_memory()
+    keep_freed_memory()
     run = _Run(settings, out)
     run.see()
     run.speak()
@@ -99,7 +99,7 @@ class _Run:
         self.processor = build_processor()
         self.eyes = PatchReader(self.model, self.processor)
         self.words = PackReader(self.model)
-        self.optimizers = _optimizers(self._eyes())
+        self.optimizers = make_optimizers(self._eyes())
         self.familiarity = Familiarity(settings.share_at_start)
         self.seen = self.spoken = self.related = 0  # finished steps of the three stages
         self.seconds = 0.0
@@ -125,7 +125,7 @@ class _Run:
         if self.seen < settings.vision_steps or not self.seen:
             self.seen = max(settings.vision_steps, 1)
             calm_image_tokens(self.model, draw_patch_labels(0, 256, seed=2 * settings.seed + 1).pixels)
-            self.optimizers = _optimizers(self._mouth())
+            self.optimizers = make_optimizers(self._mouth())
             self._checkpoint()
 
     def speak(self) -> None:
@@ -139,7 +139,7 @@ class _Run:
         if not self.related and settings.late_steps:
             self.model.load_state_dict(self.chosen.get("model", self.model.state_dict()))
             add_late_words(self.model, seed=settings.seed)
-            self.optimizers, self.chosen = _optimizers(self._mouth()), {"miss": math.inf}
+            self.optimizers, self.chosen = make_optimizers(self._mouth()), {"miss": math.inf}
             self.familiarity.share = settings.late_share
         self.familiarity.most, self.familiarity.fall = settings.late_most, settings.late_fall
         self._talk("related", settings.late_steps, self._late_packs, rate=settings.late_rate)
@@ -223,20 +223,12 @@ class _Run:
         return nn.ModuleList([self.model.model.language_model, self.words.places])
 
     def _step(self, loss: Tensor) -> None:
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        for optimizer in self.optimizers:
-            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
-            optimizer.step()
+        take_step(self.optimizers, loss)
 
     def _set_rates(self, step: int, steps: int, *, rate: float = 1.0) -> None:
-        """Warm up linearly, hold, and at the end of the stage fall linearly to zero."""
-        warm = min(1.0, (step + 1) / self.settings.warm_up)
-        cool = min(1.0, (steps - step) / (steps * self.settings.cool_down))
-        for optimizer, full in zip(self.optimizers, (self.settings.muon_rate, self.settings.adam_rate), strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = full * rate * warm * cool
+        settings = self.settings
+        full = settings.muon_rate * rate, settings.adam_rate * rate
+        set_rates(self.optimizers, full, step, steps, warm_up=settings.warm_up, cool_down=settings.cool_down)
 
     def _compete(self, familiar: float, unfamiliar: float) -> None:
         """Keep this state if it is nearer to the aim than the one kept so far, or as near and later."""
@@ -294,7 +286,7 @@ class _Run:
             add_late_words(self.model)
         self.model.load_state_dict(state["model"])
         self.words.places.load_state_dict(state["words"])
-        self.optimizers = _optimizers(self._mouth())
+        self.optimizers = make_optimizers(self._mouth())
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.familiarity.share, self.chosen = state["share"], state["chosen"]
@@ -330,29 +322,6 @@ def calm_image_tokens(model: LlavaForConditionalGeneration, pixels: np.ndarray) 
     last = model.model.multi_modal_projector.linear_2
     last.bias.sub_(mean).mul_(scale)
     last.weight.mul_(scale)
-
-
-def _keep_freed_memory() -> None:
-    """Tell glibc to reuse large freed blocks; handing them back costs more in page faults than the training itself."""
-    if platform.system() != "Linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # other C libraries have none, and lose time only
-        no_mmap, trim, pad = (-4, 0), (-1, 2**31 - 1), (-2, 256 * 2**20)
-        for option, value in (no_mmap, trim, pad):
-            mallopt(option, value)
-
-
-def _optimizers(module: nn.Module) -> tuple[torch.optim.Muon, torch.optim.AdamW]:
-    """Muon for the matrices inside transformer layers and the projector, AdamW for words, readers and vectors.
-
-    Muon is what makes binding learnable in minutes: with AdamW alone the model stays at chance for thousands of steps.
-    """
-    named = dict(module.named_parameters())
-    inside = {name for name, p in named.items() if p.ndim == 2 and ("layers." in name or ".linear_" in f".{name}")}
-    muon = torch.optim.Muon([named[name] for name in named if name in inside], weight_decay=0.01, momentum=0.95)
-    rest = [p for name, p in named.items() if name not in inside]
-    return muon, torch.optim.AdamW(rest, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
 
 
 def main() -> int:

@@ -11,11 +11,12 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from interp.errors import InputError
 from interp.stats.association import association
 from interp.stats.auroc import auroc
 from interp.stats.clusters import clustered_mean, ratio_over_groups
 from interp.stats.draws import drawn_counts
-from interp.stats.intervals import bootstrap, wilson
+from interp.stats.intervals import bootstrap, students_t, wilson
 from interp.stats.logistic import fit_logistic
 from interp.stats.pairs import weighted_wins
 from interp.stats.tests import benjamini_hochberg, holm, mcnemar
@@ -189,3 +190,19 @@ def test_p_of_one_layer_is_that_of_scipys_permutation_test():
         ).pvalue  # of all ways to choose the right answers
         found = association(scores, right, seed=seed, n_draws=1, n_shuffles=20_000).p
         assert abs(found - exact) < 4 * math.sqrt(exact * (1 - exact) / 20_000) + 1e-4
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 8, 21])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_students_interval_is_that_of_scipy(n, level):
+    values = np.random.default_rng(n).normal(1.0, 2.0, size=n)
+    found = students_t(values, level)
+    ends = stats.t.interval(level, n - 1, loc=values.mean(), scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(ends, rel=1e-9)
+    assert found.estimate == pytest.approx(values.mean())
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, np.nan], [[1.0, 2.0]]])
+def test_what_has_no_students_interval_is_refused(values):
+    with pytest.raises(InputError, match="two finite numbers"):
+        students_t(values)

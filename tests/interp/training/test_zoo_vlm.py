@@ -152,6 +152,17 @@ def test_a_pack_is_read_as_one_prompt_per_segment_would_be():
                 torch.testing.assert_close(packed[row, segment], plain[0, PREFIX:], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("trains_projector", [False, True])
+def test_gradients_reach_the_projector_only_where_it_is_trained(trains_projector):
+    model = build_model(seed=1, layers=3)
+    reader = PackReader(model, trains_projector=trains_projector)
+    with pack_attention(model):
+        sum(reader(packs(2)).values()).backward()
+    found = [weight.grad is not None for weight in model.model.multi_modal_projector.parameters()]
+    assert found == [trains_projector] * 4
+    assert model.get_input_embeddings().weight.grad is not None
+
+
 def test_blind_words_do_not_see_the_image_and_the_answer_does():
     model, pack = build_model(seed=1, layers=3).eval(), packs(1)
     reader, other = PackReader(model), packs(2).pixels[1:]

@@ -1,0 +1,106 @@
+"""Statistics of a comparison: each measure of all runs of an arm, here and in draws of scenes that all arms share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.datasets.synthetic.shapes import KINDS
+from interp.numeric import ratio
+from interp.stats.clusters import drawn_sums
+from interp.stats.intervals import wilson
+from probes.position.order_sensitivity import drawn_measures
+
+if TYPE_CHECKING:
+    from probes.retraining.measure import ModelMeasures
+
+ORDER = ("accuracy", "psi", "psi_corrected")
+PROBES = ("abs_delta_g_v", "delta_alpha_v")
+ALL_LAYERS = "all layers"
+
+
+@dataclass(frozen=True, eq=False)
+class Statistic:
+    """One part of one measure, of all runs of an arm.
+
+    Attributes:
+        here: its value for each run.
+        drawn: the same in each draw of scenes, [draw run].
+        scenes: how many scenes it is of.
+        why: the reason for which it can not be told; empty where it can.
+    """
+
+    here: Float[np.ndarray, " run"]
+    drawn: Float[np.ndarray, "draw run"]
+    scenes: int
+    why: str = ""
+
+    def minus(self, other: Statistic) -> Statistic:
+        """The difference, run by run and draw by draw."""
+        return Statistic(self.here - other.here, self.drawn - other.drawn, self.scenes)
+
+
+def statistics_of(runs: Sequence[ModelMeasures], *, seed: int, n: int) -> dict[tuple[str, str], Statistic]:
+    """Every part of every measure, by both names.
+
+    Draws depend on the seed and on the scenes alone, so that those of two arms belong together. Permutations are drawn
+    with the scenes, as in the intervals of `probes.psi`.
+
+    Args:
+        runs: what each run of an arm gave.
+        seed: the seed of the draws.
+        n: the number of draws.
+    """
+    found: dict[tuple[str, str], Statistic] = {}
+    for kind in (kind for kind in KINDS if (runs[0].kinds == kind).any()):
+        found |= {(measure, kind): one for measure, one in _order(runs, kind, seed, n).items()}
+    for measure in PROBES:
+        values = np.stack([getattr(run, measure) for run in runs], axis=1).astype(np.float64)
+        parts = {ALL_LAYERS: values.mean(axis=2)}
+        parts |= {f"layer {layer}": values[:, :, layer] for layer in range(values.shape[2])}
+        found |= {(measure, part): _mean(own, runs[0].probe_groups, seed, n) for part, own in parts.items()}
+    ratios = np.stack([run.ratio for run in runs], axis=1).astype(np.float64)
+    for depth in range(ratios.shape[2]):
+        found["ratio", f"depth {depth}"] = _mean(ratios[:, :, depth], runs[0].probe_groups, seed, n)
+    return found
+
+
+def _mean(values: Float[np.ndarray, "scene run"], groups: np.ndarray, seed: int, n: int) -> Statistic:
+    """A mean over scenes."""
+    above, below = drawn_sums([values, np.ones(len(values))], groups, seed=seed, n=n)
+    return Statistic(values.mean(axis=0), ratio(above, below[:, None]), len(values))
+
+
+def _order(runs: Sequence[ModelMeasures], kind: str, seed: int, n: int) -> dict[str, Statistic]:
+    """Accuracy and both indices of one kind of question."""
+    own = runs[0].kinds == kind
+    groups, chance = runs[0].groups[own], runs[0].chance[own]
+    every = [
+        drawn_measures(run.original[own], run.permuted[own], run.permuted[own], chance, groups, seed=seed, n=n)
+        for run in runs
+    ]
+    return {
+        measure: Statistic(
+            np.array([one[measure][0] for one in every]),
+            np.stack([one[measure][1] for one in every], axis=1),
+            int(own.sum()),
+            _why_not(measure, [run.original[own] for run in runs], float(chance.mean())),
+        )
+        for measure in ORDER
+    }
+
+
+def _why_not(measure: str, right: Sequence[np.ndarray], chance: float) -> str:
+    """Why an index can not be told of some run; empty where it can of all."""
+    if measure == "accuracy":
+        return ""
+    if measure == "psi":
+        return "" if all(own.any() for own in right) else "in some run no answer is right in order: nothing to lose"
+    low = min(wilson(int(own.sum()), len(own)).low for own in right)
+    if low > chance:
+        return ""
+    return f"some run's accuracy in order, from {low:.3f} on, is not above chance ({chance:.3f})"

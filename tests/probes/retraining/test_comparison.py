@@ -1,0 +1,204 @@
+"""A comparison of made-up models: its numbers are those of plain loops, and it says what it can not tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from made_up_models import DRAWS, GROUPS, PROBED, SCENES_OF_A_KIND, made_up_comparison, made_up_runs
+from scipy import stats
+
+from interp.errors import InputError
+from probes.retraining.comparison import BOTH, SCENES, SEEDS, ArmComparison, compare_arms
+from probes.retraining.findings import lines_of, sentences, summary_of, table_text, verdict
+from probes.retraining.measure import ModelMeasures
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[tuple[str, int], ModelMeasures]:
+    return made_up_runs()
+
+
+@pytest.fixture(scope="module")
+def found(models: dict[tuple[str, int], ModelMeasures]) -> ArmComparison:
+    return made_up_comparison(models)
+
+
+def _relation(model: ModelMeasures, column: str) -> np.ndarray:
+    return getattr(model, column)[model.kinds == "relation"].astype(float)
+
+
+def _psi(model: ModelMeasures) -> float:
+    right, lost = _relation(model, "original").mean(), _relation(model, "permuted").mean()
+    return (right - lost) / right
+
+
+def test_a_value_is_the_mean_over_seeds_of_what_each_model_gave(models, found) -> None:
+    for arm in found.arms:
+        own = [models[arm, seed] for seed in range(3)]
+        accuracy = np.mean([_relation(model, "original").mean() for model in own])
+        assert found.value(arm, "accuracy", "relation").estimate == pytest.approx(accuracy, rel=1e-5)
+        assert found.value(arm, "psi", "relation").estimate == pytest.approx(np.mean(list(map(_psi, own))), rel=1e-5)
+        sizes = [model.abs_delta_g_v.mean() for model in own]
+        assert found.value(arm, "abs_delta_g_v", "all layers").estimate == pytest.approx(np.mean(sizes), rel=1e-5)
+        ratios = [model.ratio[:, 2].mean() for model in own]
+        assert found.value(arm, "ratio", "depth 2").estimate == pytest.approx(np.mean(ratios), rel=1e-5)
+
+
+def test_students_interval_of_a_difference_is_of_the_three_paired_differences(models, found) -> None:
+    apart = [_psi(models["normalised", seed]) - _psi(models["plain", seed]) for seed in range(3)]
+    told = found.value("normalised", "psi", "relation", against="plain", interval=SEEDS)
+    ends = stats.t.interval(0.95, 2, loc=np.mean(apart), scale=stats.sem(apart))
+    assert (told.estimate, told.low, told.high) == pytest.approx((np.mean(apart), *ends), rel=1e-4)
+
+
+def test_the_bootstrap_draws_seeds_and_whole_groups_the_same_for_both_arms(models, found) -> None:
+    names = list(dict.fromkeys(GROUPS))
+    scenes = np.random.default_rng(0).multinomial(len(names), [1 / len(names)] * len(names), size=DRAWS)
+    seeds = np.random.default_rng([0, 2]).multinomial(3, [1 / 3] * 3, size=DRAWS)
+    apart = []
+    for times, weights in zip(scenes, seeds, strict=True):
+        count = np.array([times[names.index(group)] for group in GROUPS])
+        means = {key: (_relation(model, "original") * count).sum() / count.sum() for key, model in models.items()}
+        apart.append(sum(w * (means["scaled", s] - means["plain", s]) for s, w in enumerate(weights)) / 3)
+    told = found.value("scaled", "accuracy", "relation", against="plain")
+    assert (told.low, told.high) == pytest.approx(tuple(np.quantile(apart, [0.025, 0.975])), abs=1e-5)
+
+
+def test_arms_that_are_one_are_not_apart_by_anything(models) -> None:
+    one = {(arm, seed): models["plain", seed] for arm in ("plain", "normalised") for seed in range(3)}
+    found = compare_arms(one, n=DRAWS)
+    apart = found.measures[found.measures["what"] == "difference"]
+    assert len(apart) and (apart[["value", "low", "high"]].to_numpy() == 0).all()
+    assert all(verdict(found, line, "normalised", "plain") == "alike" for line in lines_of(found))
+
+
+def test_a_single_model_has_an_interval_over_scenes_alone(models, found) -> None:
+    rows = found.measures.query("what == 'model'")
+    assert set(rows["interval"]) == {SCENES} and set(rows["seeds"]) == {1}
+    own = rows.query("arm == 'plain' and seed == '1' and measure == 'accuracy' and part == 'relation'").iloc[0]
+    assert own["value"] == pytest.approx(_relation(models["plain", 1], "original").mean())
+    assert own["low"] < own["value"] < own["high"] and own["scenes"] == SCENES_OF_A_KIND
+
+
+def test_one_seed_has_no_interval_of_student(models) -> None:
+    found = compare_arms({(arm, 0): models[arm, 0] for arm in ("plain", "normalised")}, n=DRAWS)
+    assert set(found.measures["interval"]) == {SCENES, BOTH}
+    with pytest.raises(InputError, match="no such name"):
+        found.value("plain", "accuracy", "relation", interval=SEEDS)
+    assert "; t " not in table_text(found)
+
+
+def test_tables_have_no_gaps_and_say_how_many_seeds_and_scenes(found) -> None:
+    assert not found.to_dataframe().isna().any().any() and not found.training.isna().any().any()
+    counts = found.measures.groupby("measure")["scenes"].agg(["min", "max"])
+    assert (counts.loc["accuracy"] == SCENES_OF_A_KIND).all() and (counts.loc["ratio"] == PROBED).all()
+    assert set(found.measures[found.measures["what"] != "model"]["seeds"]) == {3}
+
+
+def test_an_index_against_chance_is_left_out_with_its_reason_where_a_model_only_guesses(models) -> None:
+    guessing = replace(models["plain", 0], original=np.arange(80) % 4 == 0)
+    found = compare_arms({**models, ("plain", 0): guessing}, n=DRAWS)
+    assert "psi" in set(found.measures["measure"])
+    with pytest.raises(InputError, match="not above chance"):
+        found.value("plain", "psi_corrected", "relation")
+    assert any("not above chance" in sentence for sentence in sentences(found))
+    assert any("plain of seed 0" in sentence for sentence in sentences(found))
+
+
+def test_an_index_is_left_out_where_nothing_was_right(models) -> None:
+    blind = replace(models["plain", 0], original=np.zeros(80, dtype=bool))
+    found = compare_arms({**models, ("plain", 0): blind}, n=DRAWS)
+    with pytest.raises(InputError, match="nothing to lose"):
+        found.value("plain", "psi", "relation")
+
+
+def test_sentences_judge_by_both_intervals(found) -> None:
+    line = next(line for line in lines_of(found) if line.measure == "abs_delta_g_v")
+    assert verdict(found, line, "normalised", "plain") == "higher"
+    said = " ".join(sentences(found))
+    assert "Normalised beside plain: higher in" in said and "Scaled - plain: +0.200" in said and "not the same" in said
+    assert "9 of 9 models answer relation questions above chance" in said
+
+
+@pytest.mark.parametrize(
+    ("both", "student", "expected"),
+    [
+        ((0.1, 0.3), (0.05, 0.4), "higher"),
+        ((-0.3, -0.1), (-0.4, -0.05), "lower"),
+        ((-0.1, 0.3), (-0.2, 0.4), "alike"),
+        ((0.1, 0.3), (-0.2, 0.4), "unsure"),
+        ((-0.3, -0.1), (-0.4, 0.2), "unsure"),
+        ((0.1, 0.3), (-0.4, -0.1), "unsure"),
+    ],
+)
+def test_arms_are_apart_only_where_both_intervals_lie_on_one_side_of_zero(found, both, student, expected) -> None:
+    line, table = lines_of(found)[0], found.measures.copy()
+    own = (table["what"] == "difference") & (table["measure"] == line.measure) & (table["part"] == line.part)
+    for interval, ends in ((BOTH, both), (SEEDS, student)):
+        table.loc[own & (table["interval"] == interval), ["low", "high"]] = np.float32(ends)
+    assert verdict(replace(found, measures=table), line, "scaled", "plain") == expected
+
+
+def test_the_summary_says_each_difference_with_both_intervals(found) -> None:
+    numbers = summary_of(found)["numbers"]
+    own = [row for row in numbers if row["measure"] == "psi" and row["against"] == "plain" and row["arm"] == "scaled"]
+    assert {row["interval"] for row in own} == {BOTH, SEEDS}
+
+
+def test_the_table_has_a_row_for_each_measure_and_a_column_for_each_pair(found) -> None:
+    head, _, *rows = table_text(found).splitlines()
+    assert (
+        head == "| measure | plain | normalised | scaled | normalised - plain | scaled - plain | scaled - normalised |"
+    )
+    assert len(rows) == len(lines_of(found)) and all(row.count("|") == head.count("|") for row in rows)
+    assert rows[0].startswith("| accuracy, relation (%) |")
+
+
+def test_the_figure_draws_every_arm(found) -> None:
+    axes = found.plot()
+    assert [line.get_label() for line in axes[2].get_lines() if not line.get_label().startswith("_")] == list(
+        found.arms
+    )
+    plt.close(axes[0].figure)
+    with pytest.raises(InputError, match="give four"):
+        found.plot(axes[:3])
+
+
+def test_the_curve_of_training_has_a_line_for_each_run_and_one_for_each_arm(found) -> None:
+    ax = found.plot_training(measure="answer")
+    assert len(ax.get_lines()) == 3 + 9
+    assert ax.get_lines()[0].get_ydata() == pytest.approx([0.9, 0.51])
+    plt.close(ax.figure)
+    with pytest.raises(InputError, match="there is answer, right_relation"):
+        found.plot_training(measure="loss")
+
+
+def test_sentences_say_when_a_run_first_answered_half(found) -> None:
+    assert any("plain 4, 4, 4; normalised 4, 4, 4" in sentence for sentence in sentences(found))
+    slow = found.training.copy()
+    slow.loc[(slow["measure"] == "right_relation") & (slow["arm"] == "plain"), "value"] = 0.3
+    assert any("plain never, never, never;" in sentence for sentence in sentences(replace(found, training=slow)))
+
+
+@pytest.mark.parametrize("spoil", ["absent", "scenes", "layers", "nothing"])
+def test_what_can_not_be_compared_is_refused(models, spoil: str) -> None:
+    own = dict(models)
+    if spoil == "absent":
+        del own["scaled", 2]
+    elif spoil == "scenes":
+        own["scaled", 2] = replace(own["scaled", 2], groups=own["scaled", 2].groups[::-1])
+    elif spoil == "layers":
+        own["scaled", 2] = replace(own["scaled", 2], ratio=own["scaled", 2].ratio[:, :-1])
+    else:
+        own = {}
+    message = {
+        "absent": "scaled of seed 2",
+        "scenes": "other scenes",
+        "layers": "other layers",
+        "nothing": "every model",
+    }
+    with pytest.raises(InputError, match=message[spoil]):
+        compare_arms(own, n=DRAWS)
