@@ -49,16 +49,18 @@ from interp.stats.partial import partial_effect
 
 KEPT = {
     "what is asked": "Site Benchmark Source ReleasedPrompt Settings RunFacts Prompter OverlapMeasurement "
-    "OrderMeasurement NormsMeasurement RopeMeasurement Prompt Claim Preset Place Arm",
+    "OrderMeasurement NormsMeasurement RopeMeasurement BalanceMeasurement DoseMeasurement Prompt Claim Preset "
+    "Place Arm AskedData",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
     "ConstantNorm Line",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
-    "Photos Canvas TurnedRow Rotary",
+    "Photos Canvas TurnedRow Rotary AtDose Attended Head",
     "inside of statistics": "Answers CellSamples Statistic",
     "geometry": "Lattice MapsOnRegions",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest TrainingPlan Budget Scenes",
     "an installation": "Part",
+    "a page": "Findings Drawn",
     "hook points": "ModelPoints",
 }
 """Public dataclasses that keep the repr of dataclasses, and why."""
@@ -131,10 +133,15 @@ def made():
         look(vlm, scenes[:1], boxes, prompt="paper")[0], explore(vlm, one.image, one.question).exploration,
         probes.cross_modality_balance(attention[0].pattern, attention[0].layout),
         *(moved := probes.rope_sensitivity(vlm, inputs)), probes.mean_rope_sensitivity(moved),
-        ImageFeatures.capture(vlm, inputs), probes.psi(vlm, scenes, range(2), progress=False),
+        ImageFeatures.capture(vlm, inputs), probes.psi(vlm, scenes, range(5), progress=False),
         probes.OrderMeasurement.of(vlm, [0]).ask(inputs)[0],
         norms := probes.study_norms(vlm, scenes, progress=False), norms.received,
         probes.study_rope(vlm, scenes, progress=False),
+        balance := probes.study_balance(vlm, scenes, progress=False), balance.balance["kept"],
+        probes.mean_shares([probes.modality_shares(attention[0].pattern, attention[0].layout)] * 2),
+        probes.dose_response(vlm, scenes, (1, 2), progress=False),
+        probes.DoseMeasurement.of(vlm, probes.read_doses((1, 2), (), ()), [0]).ask(inputs)[0],
+        probes.examine_position(vlm, scenes, ["norms"], progress=False),
         made_up_measures(0), made_up_comparison(),
     ]  # fmt: skip
     several.append(next(one for one in several if hasattr(one, "runs")).runs[0])

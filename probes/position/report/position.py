@@ -15,6 +15,8 @@ from probes.position.report.write import Findings, write_findings
 from probes.position.study import check_asked, groups_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
 
@@ -84,6 +86,14 @@ class PositionFindings:
         told = {name: own.sentences[0] for name, own in self.found.items()}
         told |= {name: f"{name.capitalize()} was not measured: {why}" for name, why in self.refused.items()}
         return tuple(told[name] for name in TOOLS if name in told)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per tool: `tool`, `measured` (false where the model can not be), `sentence`."""
+        import pandas as pd
+
+        names = [name for name in TOOLS if name in self.found or name in self.refused]
+        told = {"tool": names, "measured": [name in self.found for name in names], "sentence": self.sentences()}
+        return pd.DataFrame(told)
 
 
 def examine_position(
