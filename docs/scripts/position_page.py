@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import retraining_page
 from adaptvis_page import markdown_table, weights
 from matplotlib.axes import Axes
+from position_studies import dose_blocks, study_blocks
 
 from interp import HookedVLM, Sample
 from interp.datasets import read_dataset
@@ -102,6 +104,8 @@ def measured_blocks(images: Path) -> Iterator[tuple[str, str]]:
     yield from attention_blocks(vlm, batches, images)
     yield from rope_blocks(vlm, batches, images)
     yield from order_blocks(vlm, images)
+    yield from dose_blocks(vlm, scenes(N), draw, images)
+    yield from study_blocks(vlm, scenes(N))
     block = smollm_block(images)
     if block is None:
         print("SmolLM2's weights are not installed: the block of the page that needs them is left as it is")
@@ -135,6 +139,8 @@ def unmeasured_blocks() -> Iterator[tuple[str, str]]:
         for found in [constant_norm(width)]
     ]
     yield "constant norm", markdown_table(pd.DataFrame(rows))
+    if retraining_page.NUMBERS.exists():
+        yield "retraining", retraining_page.block()
 
 
 def scenes(n: int) -> list[Sample]:

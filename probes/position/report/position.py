@@ -102,9 +102,12 @@ def examine_position(
     tools: Sequence[str] = tuple(TOOLS),
     *,
     out: str | Path | None = None,
+    resume: bool = False,
+    batch: int = 16,
     prompt: str = "chat",
     progress: bool = True,
-    **how: Any,
+    seed: int = 0,
+    record: Mapping[str, Any] | None = None,
 ) -> PositionFindings:
     """Measure a data set by all tools: norms, balance, RoPE, order, and the norm knob.
 
@@ -113,9 +116,12 @@ def examine_position(
         samples: what to ask, each with an id of its own; `group` says what is drawn together.
         tools: which of `TOOLS`.
         out: a folder; each tool's study is kept in one of its name inside, so that it can be resumed.
+        resume: go on with what the folder holds.
+        batch: samples that are asked together.
         prompt: prompt style, see `HookedVLM.prepare`.
         progress: show progress bars.
-        how: what else every study takes: `batch`, `resume`, `seed`, `record`.
+        seed: the seed of the bootstraps.
+        record: more to record beside the settings, such as the data set.
 
     Example:
         >>> examine_position(vlm, read_dataset("shapes", n=100)).sentences()
@@ -126,12 +132,13 @@ def examine_position(
     tools = check_tools(tools)
     groups_of(samples)
     check_asked(vlm, samples, prompt, progress=progress)
+    asked = {"prompt": prompt, "progress": progress, "batch": batch, "resume": resume, "seed": seed, "record": record}
     found: dict[str, Findings] = {}
     refused: dict[str, str] = {}
     for name in tools:
         place = None if out is None else Path(out) / name
         try:
-            found[name] = TOOLS[name](vlm, samples, out=place, prompt=prompt, progress=progress, **how)
+            found[name] = TOOLS[name](vlm, samples, out=place, **asked)
         except RefusedError as error:
             refused[name] = str(error)
     return PositionFindings(found, refused)
