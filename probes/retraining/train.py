@@ -170,8 +170,8 @@ class _Run:
 
     def advance(self, losses: Mapping[str, Tensor], budget: Budget, steps: int) -> bool:
         """Take one step; True where it is time to write down how things stand, by `note`, or at the end."""
-        rates, shape = (budget.muon_rate, budget.adam_rate), {"warm_up": budget.warm_up, "cool_down": budget.cool_down}
-        set_rates(self.optimizers, rates, self.step, steps, **shape)
+        rates, cool_down = (budget.muon_rate, budget.adam_rate), budget.cool_down
+        set_rates(self.optimizers, rates, self.step, steps, warm_up=budget.warm_up, cool_down=cool_down)
         take_step(self.optimizers, sum(losses.values(), torch.zeros(())))
         self.step += 1
         for name, loss in losses.items():
