@@ -200,11 +200,12 @@ def _told_apart(found: ArmComparison) -> Iterator[str]:
             if "alike" in said:
                 sentence += f" No difference is shown in {'; '.join(said['alike'])}."
             yield sentence
-            unequal = verdict(found, lines_of(found)[0], arm, against)
-            if unequal in ("higher", "lower") and lines_of(found)[0].measure == "accuracy":
+            first = lines_of(found)[0]
+            if first.measure == "accuracy" and verdict(found, first, arm, against) != "alike":
                 yield (
-                    f"As {arm} and {against} have not learned relation questions alike in this budget, their indices "
-                    "of order, RoPE sensitivity and lengths compare models of unequal skill, and not projectors alone."
+                    f"{arm.capitalize()} and {against} have hardly learned {first.part} questions alike in this "
+                    "budget: their indices of order, RoPE sensitivity and lengths compare models of unequal skill, and "
+                    "not projectors alone."
                 )
 
 

@@ -167,6 +167,17 @@ def test_the_figure_draws_every_arm(found) -> None:
         found.plot(axes[:3])
 
 
+def test_models_of_unequal_skill_are_said_to_be_so(models, found) -> None:
+    assert not any("plain have hardly learned" in sentence and "Scaled" in sentence for sentence in sentences(found))
+    weak = {
+        key: replace(one, original=np.arange(80) % 5 < 2) if key[0] == "scaled" else one for key, one in models.items()
+    }
+    said = sentences(compare_arms(weak, n=DRAWS))
+    assert any(
+        sentence.startswith("Scaled and plain have hardly learned relation questions alike") for sentence in said
+    )
+
+
 def test_the_curve_of_training_has_a_line_for_each_run_and_one_for_each_arm(found) -> None:
     ax = found.plot_training(measure="answer")
     assert len(ax.get_lines()) == 3 + 9
