@@ -33,7 +33,9 @@ def add_commands(commands: Any) -> None:
 def add_probes(commands: Any) -> None:
     """Add the command `probes`, whose own commands these are: what `spatial-lens` takes."""
     parser = commands.add_parser(
-        "probes", help="diagnostic tools: norms, balance, rope, order, normalise, position, retrain", description=WHAT
+        "probes",
+        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain",
+        description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))
 

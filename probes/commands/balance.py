@@ -60,6 +60,7 @@ def _of_photo(options: argparse.Namespace) -> int:
 
     folder, vlm, inputs = asked_photo(options)
     asked = {"prompt": options.prompt, "system": options.system, "max_new_tokens": options.max_new_tokens}
+    work = BalanceMeasurement.of(vlm, **asked)
     (found,) = measure_attention(vlm, inputs, options.max_new_tokens)
     balance = found.balance
     means = balance.values.mean(-1)
@@ -75,7 +76,7 @@ def _of_photo(options: argparse.Namespace) -> int:
                 "even": balance.even,
                 "image_heads": balance.image_heads,
                 "over_even": balance.over_even,
-                "settings": record(vlm, **BalanceMeasurement.of(vlm, **asked).recorded()),
+                "settings": record(vlm, **work.recorded()),
             },
         ),
     ]

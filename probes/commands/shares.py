@@ -46,6 +46,7 @@ def shares_command(options: argparse.Namespace) -> int:
 
     folder, vlm, inputs = asked_photo(options)
     asked = {"prompt": options.prompt, "system": options.system, "max_new_tokens": options.max_new_tokens}
+    work = BalanceMeasurement.of(vlm, **asked)
     (found,) = measure_attention(vlm, inputs, options.max_new_tokens)
     shares, entropy = found.shares, found.entropy
     written = [
@@ -61,7 +62,7 @@ def shares_command(options: argparse.Namespace) -> int:
                 "shares": dict(zip(shares.groups, shares.kept, strict=True)),
                 "image_share_masked": shares.masked,
                 "entropy": {name: one.values.mean() for name, one in entropy.items()},
-                "settings": record(vlm, **BalanceMeasurement.of(vlm, **asked).recorded()),
+                "settings": record(vlm, **work.recorded()),
             },
         ),
     ]

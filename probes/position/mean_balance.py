@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Interval, quantiles
+from interp.stats.tests import holm
 from probes.position.balance import HALF, ROUNDING, Balance
 
 if TYPE_CHECKING:
@@ -36,7 +38,10 @@ class MeanBalance:
         even: the balance of even attention, mean over samples: image tokens over image tokens and words.
         image_heads: how many heads have a mean balance above one half, with its interval.
         over_even: how many heads have more than even attention would give them, with its interval: the mean of their
-            balance less `even` of the same sample is above zero.
+            balance less `even` of the same sample is above zero. Heads that do not differ from even attention lie on
+            either side of it by chance, so that about half of those are counted.
+        surely_over_even: how many of these are above it beyond chance: one-sided, the standard error from the draws of
+            groups, by Holm over all heads at 1 less the level. 0 where there is a single group.
         samples: how many there are.
         groups: how many groups these lie in.
     """
@@ -49,6 +54,7 @@ class MeanBalance:
     even: float
     image_heads: Interval
     over_even: Interval
+    surely_over_even: int
     samples: int
     groups: int
 
@@ -157,6 +163,7 @@ def balance_over_groups(
         even=float(even.mean()),
         image_heads=image_heads,
         over_even=over_even,
+        surely_over_even=heads_over_even(values, even, groups, seed=seed, n=n, level=level),
         samples=len(values),
         groups=len(set(groups.tolist())),
     )
@@ -181,6 +188,25 @@ def head_counts(
     if len(set(groups.tolist())) < 2:
         return here, np.full((1, 2), np.nan)
     return here, _counts(drawn_sums(columns, groups, seed=seed, n=n))
+
+
+def heads_over_even(
+    values: Float[np.ndarray, "sample layer head"],
+    even: Float[np.ndarray, " sample"],
+    groups: Shaped[np.ndarray, " sample"],
+    *,
+    seed: int,
+    n: int,
+    level: float,
+) -> int:
+    """How many heads are above even attention beyond chance; see `MeanBalance.surely_over_even`."""
+    if len(set(groups.tolist())) < 2:
+        return 0
+    apart = values.reshape(len(values), -1) - even[:, None]
+    drawn = ratio(*drawn_sums([apart, np.ones_like(apart)], groups, seed=seed, n=n))
+    mean, error = apart.mean(axis=0), np.maximum(drawn.std(axis=0, ddof=1), ROUNDING)
+    tail = np.array([NormalDist().cdf(-z) for z in mean / error])
+    return int((holm(tail) < 1 - level).sum())
 
 
 def counted(here: float, draws: Float[np.ndarray, " draw"], level: float) -> Interval:

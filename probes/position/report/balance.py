@@ -21,6 +21,8 @@ CAUTIONS = (
     "matter to the answer.",
     "A balance above one half is no finding of its own where a prompt has many image tokens and few words. Compare "
     "with even attention, which is image tokens over image tokens and words.",
+    "Heads near a threshold lie on either side of it by chance: of heads that do not differ from even attention, about "
+    "half are counted as above it, whatever the interval of that count. The number in the first sentence is tested.",
     "A balance is a ratio. Where a head looks at neither, it says little; image_mass and text_mass of by_head tell.",
     "Shares average heads and layers before they divide, and the balance divides before it averages, so that the two "
     "need not agree. The authors' pie of three is a product of means, and not the mean of the shares.",
@@ -105,6 +107,7 @@ def balance_findings(found: BalanceStudy) -> Findings:
             "measures": {arm: own.set_index("measure")["value"].to_dict()
                          for arm, own in found.measures.groupby("arm", sort=False)},
             "left_out": found.left_out.to_dict("records"),
+            "surely_over_even": {arm: own.surely_over_even for arm, own in found.balance.items()},
             "sentence": balance_sentence(found),
         },
         settings=dict(found.settings),
@@ -113,12 +116,11 @@ def balance_findings(found: BalanceStudy) -> Findings:
 
 def balance_sentence(found: BalanceStudy) -> str:
     """Where heads look, in one sentence with intervals."""
-    half, over = (_told(found, name) for name in ("image_heads", "over_even"))
-    even, image = found.value("even"), found.row("share_image_masked")
+    image, kept = found.row("share_image_masked"), found.balance[KEPT]
     return (
-        f"Over {found.n} samples {half} of {found.heads} heads look mostly at the image and {over} more than even "
-        f"attention would (balance {decimal(even)}): of what image and words get, the image has "
-        f"{share(image.value, image.low, image.high)}."
+        f"Over {found.n} samples {_told(found, 'image_heads')} of {found.heads} heads look mostly at the image, and "
+        f"{kept.surely_over_even} more than even attention would (balance {decimal(found.value('even'))}; Holm over "
+        f"heads at 5 %): of what image and words get, the image has {share(image.value, image.low, image.high)}."
     )
 
 

@@ -172,9 +172,8 @@ def write_position(folder: OutputFolder, every: PositionFindings, settings: Mapp
         first = next(iter(own.figures.values()))
         told = (*own.sentences, f"More in {name}/report.html.")
         parts.append(Section(own.title, told, first.figure, first.caption))
-    parts.append(
-        Section("What this does not show", tuple(line for own in every.found.values() for line in own.cautions))
-    )
+    cautions = [f"{name.capitalize()}: {line}" for name, own in every.found.items() for line in own.cautions]
+    parts.append(Section("What this does not show", tuple(cautions)))
     page = render_report(
         TITLE, "Each sentence stands with its interval; each tool has a page of its own.", parts, dict(settings)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,17 +87,3 @@ def write_tables(folder: OutputFolder, found: Findings) -> list[Path]:
         for name, table in found.tables.items()
         for path in (folder.write_table(f"{name}.parquet", table), write_csv(folder, name, table))
     ]
-
-
-def as_text(table: pd.DataFrame, columns: Sequence[str], **formats: Any) -> pd.DataFrame:
-    """Some columns of a table as they are read on a page.
-
-    Args:
-        table: numbers.
-        columns: which columns.
-        formats: by column, what turns a value into text.
-    """
-    own = table[list(columns)].astype(object)
-    for name, told in formats.items():
-        own[name] = [told(value) for value in table[name]]
-    return own

@@ -204,7 +204,20 @@ def test_even_attention_is_the_null_that_no_head_is_above():
     assert several.image_heads.estimate == 6 and several.over_even.estimate == 0 == several.over_even.high
     ones = np.ones((2, 3), np.float32)
     planted = Balance("c", ones, ones[..., None], ones, 0 * ones, 0.6)
-    assert planted.over_even == 6 == mean_balance([planted, planted]).over_even.low
+    both = mean_balance([planted, planted])
+    assert planted.over_even == 6 == both.over_even.low and several.surely_over_even == 0 == both.surely_over_even - 6
+
+
+def test_no_head_is_surely_above_even_attention_where_what_it_adds_is_noise():
+    """Of 100 models of 48 such heads, with 60 samples each, about 5 may have one; half of all heads lie above it."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(100):
+        values = 0.6 + 0.1 * rng.standard_normal((60, 12, 4)).astype(np.float32)
+        balances = [Balance(str(place), one, one[..., None], one, one, 0.6) for place, one in enumerate(values)]
+        mean = mean_balance(balances, n=200)
+        assert 12 < mean.over_even.estimate < 36
+        found.append(mean.surely_over_even)
+    assert np.count_nonzero(found) <= 15
 
 
 @pytest.mark.parametrize(
@@ -260,8 +273,10 @@ def test_figures_show_the_numbers(both):
 def test_the_page_says_the_sentence_and_what_it_does_not_show(both):
     page = balance_findings(both)
     assert page.sentences[0] == balance_sentence(both) == page.summary["sentence"]
-    for measure in ("image_heads", "over_even"):
-        assert f"{both.value(measure):.0f} [" in page.sentences[0]
+    sure = both.balance["kept"].surely_over_even
+    assert (
+        f"{both.value('image_heads'):.0f} [" in page.sentences[0] and f"and {sure} more than even" in page.sentences[0]
+    )
     assert "even attention" in page.sentences[0] and "of 12 heads" in page.sentences[0]
     assert any("authors' pie" in one for one in page.cautions) and any("another prompt" in one for one in page.cautions)
     assert set(page.figures) == {"balance", "layers", "shares", "balance_stripped", "balance_change"}
