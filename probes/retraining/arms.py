@@ -15,7 +15,7 @@ from transformers import LlavaForConditionalGeneration
 
 from interp.errors import InputError, ModelError
 from interp.training.vlm.losses import image_tokens
-from probes.position.normalise import constant_norm, save_normalized, with_normalized_projector
+from probes.position.normalized_projector import constant_norm, save_normalized, with_normalized_projector
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def load_arm(name: str, folder: Path) -> tuple[Any, Any]:
     """
     from transformers import AutoProcessor
 
-    from probes.position.normalise import load_normalized
+    from probes.position.normalized_projector import load_normalized
 
     if not (folder / "config.json").is_file():
         raise ModelError(f"no trained model lies in {str(folder)!r}: train it with python -m probes retrain")

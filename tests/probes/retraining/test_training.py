@@ -12,7 +12,7 @@ import torch
 from interp.errors import InputError, ModelError
 from interp.training.vlm.losses import image_tokens
 from interp.training.vlm.packs import draw_patch_labels
-from probes.position.normalise import constant_norm
+from probes.position.normalized_projector import constant_norm
 from probes.retraining import train
 from probes.retraining.arms import ARMS, load_arm, mean_length, prepare_arm
 from probes.retraining.budget import Budget

@@ -13,7 +13,7 @@ from interp import HookedVLM
 from interp.errors import InputError, ModelError
 from interp.model.loading import load_model
 from interp.zoo.tiny import TINY, build_tiny
-from probes.position.normalise import (
+from probes.position.normalized_projector import (
     CLIP,
     PAPER_FEATURES,
     SCALE,
