@@ -40,7 +40,7 @@ def norms_findings(found: NormsStudy) -> Findings:
         tables={
             "norm_ratios": found.to_dataframe(),
             "residual_norms": found.norms_to_dataframe(),
-            "token_norm_quartiles": found.quartiles(),
+            "norm_quartiles": found.quartiles(),
         },
         shown={
             "By depth": _by_depth(found.residual),

@@ -158,7 +158,7 @@ def test_the_command_writes_every_file_and_the_sentence(tmp_path, capsys):
     page = (tmp_path / "out" / "report.html").read_text()
     assert said["sentence"] in page and said["sentence"] in capsys.readouterr().out
     assert "by the paper" in page and said["settings"]["dataset"] == "shapes"
-    for name in ("norm_ratios", "residual_norms", "token_norm_quartiles"):
+    for name in ("norm_ratios", "residual_norms", "norm_quartiles"):
         assert not pd.read_parquet(tmp_path / "out" / f"{name}.parquet").isna().any(axis=None)
     drawn = {path.stem for path in (tmp_path / "out").glob("*.png")}
     assert drawn == {"residual_norms", "residual_norms_paper", "token_norms"}
