@@ -26,7 +26,13 @@ def drawn_counts(
     return counts
 
 
-def check_draws(n: int, level: float) -> None:
-    """Refuse no draws, and a level that is no coverage."""
+def check_draws(n: int, level: float, seed: int = 0) -> None:
+    """Refuse no draws, a level that is no coverage, and a seed that draws nothing.
+
+    Raises:
+        InputError: one of them.
+    """
     if n < 1 or not 0 < level < 1:
         raise InputError(f"{n} draws at level {level}: give at least one draw, and a level between 0 and 1")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InputError(f"seed={seed!r} is no seed: give a whole number, 0 or more")

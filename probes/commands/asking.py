@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from interp.cli import add_model_options, load, note_random_weights
+from interp.cli import add_model_options, load, note_domain, note_random_weights
 from interp.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 DATA = """a benchmark (python -m interp datasets lists them; shapes and 2ds-style are drawn and need no files), or a
 folder of your own photos"""
 
-OF_DATA = ("folder", "images", "n", "resume")
-"""Options that mean something for a data set alone."""
+OF_DATA = {"folder": None, "images": None, "n": None, "batch": 16, "seed": 0, "resume": False}
+"""Options that mean something for a data set alone, and what they are where nobody gives them."""
 
 
 def add_asked(parser: argparse.ArgumentParser, *, out: str) -> None:
@@ -51,13 +51,16 @@ def add_answer(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_data(group: Any, *, required: bool = False) -> None:
-    """Add the options that name a data set, and say how a study of it is run."""
-    group.add_argument("--dataset", required=required, help=DATA)
+def add_data(group: Any, *, n: int | None = None) -> None:
+    """Add the options that name a data set, and say how a study of it is run; by default, of its first `n` samples."""
+    group.add_argument("--dataset", help=DATA)
     group.add_argument("--folder", help="where the files of a benchmark lie")
     group.add_argument("--images", help="another folder to look for a benchmark's photos in")
-    group.add_argument("--n", type=int, help="only the first so many samples")
-    group.add_argument("--batch", type=int, default=16, help="samples that share one pass (default: %(default)s)")
+    few = "all" if n is None else str(n)
+    group.add_argument("--n", type=int, default=n, help=f"only the first so many samples (default: {few})")
+    group.add_argument(
+        "--batch", type=int, default=OF_DATA["batch"], help="samples that share one pass (default: %(default)s)"
+    )
     group.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
     group.add_argument("--resume", action="store_true", help="go on with what lies in --out")
 
@@ -75,19 +78,28 @@ def is_study(options: argparse.Namespace) -> bool:
     if options.photo is None or options.question is None:
         missing = "no photo and no --dataset is named" if options.photo is None else "no question is asked"
         raise InputError(f'{missing}: give PHOTO "question", or --dataset NAME')
-    given = [f"--{name}" for name in OF_DATA if getattr(options, name)]
+    given = [f"--{name}" for name, usual in OF_DATA.items() if getattr(options, name) != usual]
     if given:
         raise InputError(f"{', '.join(given)} is about a data set, and one photo is asked: name --dataset, or leave it")
     return False
 
 
 def asked_photo(options: argparse.Namespace) -> tuple[OutputFolder, HookedVLM, VLMInputs]:
-    """The folder, the model, and the photo with its question, ready for it; the model is loaded last."""
+    """The folder, the model, and the photo with its question, ready for it; the model is loaded last.
+
+    Raises:
+        InputError: a photo that can not be read, or a folder that holds a study of a data set.
+    """
     from interp.image.photos import load_image
     from interp.store.folder import OutputFolder
+    from interp.store.guard import holds_study
 
     image = load_image(options.photo)
     folder = OutputFolder(options.out)
+    if holds_study(folder.path):
+        raise InputError(f"{str(folder.path)!r} holds a study of a data set: name another folder for one photo")
+    note_domain(options.model)
+    note_random_weights(options.model)
     vlm = load(options)
     system = getattr(options, "system", None)
     return folder, vlm, vlm.prepare(image, options.question, prompt=options.prompt, system=system)
@@ -114,6 +126,7 @@ def asked_data(options: argparse.Namespace, parts: Sequence[str] = ("",)) -> Ask
     Raises:
         InputError: a folder that holds something else, or a data set that can not be read.
     """
+    from interp.datasets.benchmarks.catalogue import BENCHMARKS
     from interp.datasets.reading import read_samples
     from interp.store.folder import OutputFolder
     from interp.store.guard import refuse_begun, refuse_foreign
@@ -121,7 +134,11 @@ def asked_data(options: argparse.Namespace, parts: Sequence[str] = ("",)) -> Ask
     folder = OutputFolder(options.out)
     refuse_begun(folder.path, resume=options.resume, parts=parts)
     refuse_foreign(folder.path, parts)
+    if options.seed < 0:
+        raise InputError(f"--seed {options.seed}: give 0 or more")
     samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
+    if options.dataset not in BENCHMARKS or not BENCHMARKS[options.dataset].synthetic:
+        note_domain(options.model)
     note_random_weights(options.model)
     how = {
         "out": folder.path,

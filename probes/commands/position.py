@@ -35,22 +35,26 @@ FEW = 200
 def add_position(commands: Any) -> None:
     """Add the command `position`."""
     parser = commands.add_parser("position", help="all of these over a data set, on one page", description=POSITION)
-    add_data(parser.add_argument_group("data"))
-    parser.add_argument("--tools", help="only some of these, with commas between (default: all)")
+    add_data(parser.add_argument_group("data"), n=FEW)
+    parser.add_argument(
+        "--tools", help="only some of these, with commas between, and those that --out holds already (default: all)"
+    )
     parser.add_argument("--out", default="out/position", help="folder for the results (default: %(default)s)")
     add_model_options(parser)
-    parser.set_defaults(command=position_command, n=FEW)
+    parser.set_defaults(command=position_command)
 
 
 def position_command(options: argparse.Namespace) -> int:
     """Run `position`."""
     from interp.cli import names
     from interp.model.record import record
+    from interp.store.guard import holds_study
     from probes.position.report.position import TOOLS, check_tools, examine_position, write_position
 
     tools = check_tools(names(options.tools) if options.tools else tuple(TOOLS))
     options.dataset = options.dataset or OWN[options.model in EMBEDDED]
     data = asked_data(options, parts=tuple(TOOLS))
+    tools = tuple(name for name in TOOLS if name in tools or holds_study(data.folder.path / name))
     found = examine_position(data.vlm, data.samples, tools, **data.how)
     settings = record(data.vlm, dataset=options.dataset, n=len(data.samples), prompt=options.prompt, seed=options.seed)
     paths = write_position(data.folder, found, settings)

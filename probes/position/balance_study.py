@@ -231,7 +231,7 @@ def study_balance(
         RefusedError: a chat template that takes no system prompt.
     """
     work = BalanceMeasurement.of(vlm, prompt=prompt, system=system, max_new_tokens=max_new_tokens)
-    check_draws(draws, level)
+    check_draws(draws, level, seed)
     groups = groups_of(samples)
     table, settings = measure_samples(
         samples, work, "balance", out=out, resume=resume, batch=batch, progress=progress, record=record

@@ -238,7 +238,7 @@ OWN: dict[str, dict[str, str]] = {
         "kind": _AT_DOSE["kind"],
         "value": "of the measure at this dose minus that of the untouched model",
     },
-    "answers": {"kind": _AT_DOSE["kind"]},
+    "answers": {"kind": _AT_DOSE["kind"], "group": "the group of the sample, which intervals draw whole"},
     "left_out": {"kind": _AT_DOSE["kind"]},
     "token_norms": {"norm": "L2 norm of what the first block receives"},
     "norm_quartiles": {"norm": "the quartile of the tokens' L2 norms by the definition"},

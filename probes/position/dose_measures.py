@@ -201,7 +201,7 @@ def measure_doses(
     Raises:
         InputError: no draw, or no such level.
     """
-    check_draws(n, level)
+    check_draws(n, level, seed)
     rows: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
     out: list[dict[str, Any]] = []

@@ -114,7 +114,7 @@ def mean_balance(
     shapes = {balance.values.shape for balance in every}
     if len(shapes) != 1:
         raise InputError(f"can not average {len(every)} balances of shapes {sorted(shapes)}: give some of one model")
-    check_draws(n, level)
+    check_draws(n, level, seed)
     values, image, words = (
         np.stack([getattr(balance, name) for balance in every]) for name in ("values", "image_mass", "text_mass")
     )

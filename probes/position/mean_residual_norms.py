@@ -172,7 +172,7 @@ def mean_residual_norms(
             f"can not average {len(every)} residual norms of depths and widths {sorted(shapes)}: give some of one model"
         )
     check_convention(convention)
-    check_draws(n, level)
+    check_draws(n, level, seed)
     drawn = drawn_together(len(every), groups)
     there = tuple(group for group in GROUPS if any(group in one.groups for one in every))
     norms = _means(every, there, lambda one, group: one.of(group, convention))

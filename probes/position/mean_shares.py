@@ -118,7 +118,7 @@ def mean_shares(
     every = list(shares)
     if len({one.groups for one in every}) != 1:
         raise InputError(f"can not average {len(every)} shares of {sorted({one.groups for one in every})}: give alike")
-    check_draws(n, level)
+    check_draws(n, level, seed)
     named = check_groups(groups, len(every))
     parts = [np.stack([getattr(one, name) for one in every]) for name in ("kept", "kept_authors", "masked")]
     columns = np.column_stack(parts).astype(np.float64)

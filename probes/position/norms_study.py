@@ -235,7 +235,7 @@ def study_norms(
         ModelError: a norm is not finite.
     """
     work, groups = NormsMeasurement.of(vlm, prompt=prompt), groups_of(samples)
-    check_draws(draws, level)
+    check_draws(draws, level, seed)
     table, settings = measure_samples(
         samples, work, "norms", out=out, resume=resume, batch=batch, progress=progress, record=record
     )

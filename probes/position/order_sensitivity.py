@@ -195,7 +195,7 @@ def measure_sensitivity(
     """
     import pandas as pd
 
-    check_draws(n, level)
+    check_draws(n, level, seed)
     if len(set(groups)) < 2:
         raise InputError(f"{len(original)} samples lie in {len(set(groups))} group: give at least two groups")
     rows: list[dict[str, Any]] = []

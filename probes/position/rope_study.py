@@ -245,7 +245,7 @@ def study_rope(
     """
     work = RopeMeasurement.of(vlm, delta=delta, query_row=query_row, axis=axis, prompt=prompt)
     groups = groups_of(samples)
-    check_draws(draws, level)
+    check_draws(draws, level, seed)
     table, settings = measure_samples(
         samples, work, "rope", out=out, resume=resume, batch=batch, progress=progress, record=record
     )

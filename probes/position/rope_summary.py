@@ -180,7 +180,7 @@ def summarize_rope(
     Raises:
         InputError: there is not one group for each, no draw, or no such level.
     """
-    check_draws(n, level)
+    check_draws(n, level, seed)
     mass, signed, slope = (parts[name].astype(np.float64) for name in AVERAGED)
     drawn = drawn_together(len(mass), groups)
     (signed_heads, signed_layers, signed_all), (heads, layers, whole) = (

@@ -129,7 +129,7 @@ def compare_arms(
     """
     import pandas as pd
 
-    check_draws(n, level)
+    check_draws(n, level, seed)
     arms, seeds = _check(found)
     runs = np.random.default_rng([seed, 2]).multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=n)
     by_arm = {arm: statistics_of([found[arm, one] for one in seeds], seed=seed, n=n) for arm in arms}

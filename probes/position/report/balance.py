@@ -118,8 +118,8 @@ def balance_sentence(found: BalanceStudy) -> str:
     """Where heads look, in one sentence with intervals."""
     image, kept = found.row("share_image_masked"), found.balance[KEPT]
     return (
-        f"Over {found.n} samples {_told(found, 'image_heads')} of {found.heads} heads look mostly at the image, and "
-        f"{kept.surely_over_even} more than even attention would (balance {decimal(found.value('even'))}; Holm over "
+        f"Over {found.n} samples {_told(found, 'image_heads')} of {found.heads} heads look mostly at the image; "
+        f"{kept.surely_over_even} of all look at it more than even attention would (balance {decimal(found.value('even'))}; Holm over "
         f"heads at 5 %): of what image and words get, the image has {share(image.value, image.low, image.high)}."
     )
 

@@ -85,7 +85,7 @@ def _more(found: OrderSensitivity) -> list[str]:
     drop, changed = (_line(found.measures, name) for name in ("drop", "changed"))
     told = [
         f"Permuting changes the answer to {share(changed.value, changed.low, changed.high)} of the questions, and "
-        f"accuracy by {points(-drop.value, -drop.high, -drop.low)} points."
+        f"accuracy by {points(0 - drop.value, 0 - drop.high, 0 - drop.low)} points."
     ]
     own = found.measures.query("measure == 'psi' and relation != 'all'").sort_values("value")
     if len(own):

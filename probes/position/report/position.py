@@ -128,6 +128,7 @@ def examine_position(
 
     Raises:
         InputError: a tool that is not known, or samples that can not be asked; before the first pass.
+        RefusedError: a model that none of the tools can measure.
     """
     tools = check_tools(tools)
     groups_of(samples)
@@ -141,6 +142,8 @@ def examine_position(
             found[name] = TOOLS[name](vlm, samples, out=place, **asked)
         except RefusedError as error:
             refused[name] = str(error)
+    if not found:
+        raise RefusedError("; ".join(f"{name}: {why}" for name, why in refused.items()))
     return PositionFindings(found, refused)
 
 

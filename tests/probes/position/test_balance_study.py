@@ -275,7 +275,8 @@ def test_the_page_says_the_sentence_and_what_it_does_not_show(both):
     assert page.sentences[0] == balance_sentence(both) == page.summary["sentence"]
     sure = both.balance["kept"].surely_over_even
     assert (
-        f"{both.value('image_heads'):.0f} [" in page.sentences[0] and f"and {sure} more than even" in page.sentences[0]
+        f"{both.value('image_heads'):.0f} [" in page.sentences[0]
+        and f"; {sure} of all look at it more than even" in page.sentences[0]
     )
     assert "even attention" in page.sentences[0] and "of 12 heads" in page.sentences[0]
     assert any("authors' pie" in one for one in page.cautions) and any("another prompt" in one for one in page.cautions)
