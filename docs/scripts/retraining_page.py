@@ -17,7 +17,7 @@ from site_pages import render
 from interp.plots.style import figure_of
 from probes.retraining.arms import ARMS
 from probes.retraining.comparison import ArmComparison
-from probes.retraining.findings import lines_of, sentences, table_text
+from probes.retraining.findings import sentences, table_text
 from probes.retraining.study import read_comparison
 
 DOCS = Path(__file__).resolve().parent.parent
@@ -46,7 +46,6 @@ def block() -> str:
         words=f"{words:.2f}",
         ratio=f"{lengths['start']['normalised'] / words:.1f}",
         numbers=table_text(found),
-        told=len(lines_of(found)) * len(found.arms) * (len(found.arms) - 1) // 2,
         picture=PICTURE.name,
         curve=CURVE.name,
         said=sentences(found),

@@ -35,7 +35,7 @@ ONE_GROUP = "its samples lie in one group, so that nothing says how sure it is"
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
+class BalanceArm:
     """The numbers of one arm, samples as they were asked.
 
     Attributes:
@@ -57,7 +57,7 @@ class Arm:
     system: int
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, groups: Mapping[str, Any], shape: tuple[int, int]) -> Arm:
+    def of(cls, rows: pd.DataFrame, groups: Mapping[str, Any], shape: tuple[int, int]) -> BalanceArm:
         """From the rows of one arm."""
         maps = np.stack([np.array([*rows[name]], dtype=np.float32).reshape(len(rows), *shape) for name in MAPS])
         columns = {
@@ -75,7 +75,7 @@ class Arm:
         """Whether there are two groups at least."""
         return len(set(self.groups)) > 1
 
-    def at(self, ids: Sequence[str]) -> Arm:
+    def at(self, ids: Sequence[str]) -> BalanceArm:
         """Some of the samples."""
         known = {name: place for place, name in enumerate(self.ids)}
         places = [known[name] for name in ids]
@@ -95,7 +95,7 @@ class Arm:
         return balance_over_groups(balance, image, words, self.even, self.groups, **drawn)
 
 
-def measures_of(arms: Mapping[str, Arm], drawn: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measures_of(arms: Mapping[str, BalanceArm], drawn: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The measures of both arms and of their difference, and what is left out and why."""
     import pandas as pd
 
@@ -122,13 +122,13 @@ def measures_of(arms: Mapping[str, Arm], drawn: Mapping[str, Any]) -> tuple[pd.D
     return table, pd.DataFrame(gone, columns=["arm", "measure", "why"])
 
 
-def change_of(arms: Mapping[str, Arm]) -> Float[np.ndarray, "layer head"]:
+def change_of(arms: Mapping[str, BalanceArm]) -> Float[np.ndarray, "layer head"]:
     """Mean over samples of balance without the system part less that with it."""
     stripped = arms[STRIPPED]
     return (stripped.maps[0] - arms[KEPT].at(stripped.ids).maps[0]).mean(axis=0, dtype=np.float32)
 
 
-def _no_system(arm: str, own: Arm) -> str:
+def _no_system(arm: str, own: BalanceArm) -> str:
     """Why an arm has no share of a system prompt; nothing where it has one."""
     if arm == STRIPPED:
         return "the system part is left out in this arm"

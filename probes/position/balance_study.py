@@ -15,7 +15,7 @@ from interp.plots.style import INK, TITLE
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
-from probes.position.balance_arms import Arm, change_of, measures_of
+from probes.position.balance_arms import BalanceArm, change_of, measures_of
 from probes.position.balance_measurement import KEPT, MAPS, STRIPPED, BalanceMeasurement
 from probes.position.mean_balance import MeanBalance
 from probes.position.study import groups_of, measure_samples
@@ -239,7 +239,7 @@ def study_balance(
     drawn = {"seed": seed, "n": draws, "level": level}
     named = dict(zip((sample.id for sample in samples), groups, strict=True))
     shape = vlm.cfg.n_layers, vlm.cfg.n_heads
-    arms = {arm: Arm.of(table[table["arm"] == arm], named, shape) for arm in (KEPT, STRIPPED)}
+    arms = {arm: BalanceArm.of(table[table["arm"] == arm], named, shape) for arm in (KEPT, STRIPPED)}
     told = [arm for arm, own in arms.items() if own.several]
     measures, left_out = measures_of(arms, drawn)
     return BalanceStudy(

@@ -99,7 +99,7 @@ def save_arm(name: str, model: LlavaForConditionalGeneration, folder: Path) -> P
         return save_normalized(model, folder)
     projector: Any = model.model.multi_modal_projector
     if isinstance(projector, ScaledProjector):
-        plain = _own_projector(model)
+        plain = _new_projector(model)
         with torch.no_grad():
             plain.linear_1.load_state_dict(projector.linear_1.state_dict())
             plain.linear_2.load_state_dict(projector.linear_2.state_dict())
@@ -140,7 +140,7 @@ def word_lengths(model: LlavaForConditionalGeneration) -> tuple[float, float]:
     return float(lengths.mean()), float(lengths.max())
 
 
-def _own_projector(model: LlavaForConditionalGeneration) -> Any:
+def _new_projector(model: LlavaForConditionalGeneration) -> Any:
     """A new plain projector for a model."""
     from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 

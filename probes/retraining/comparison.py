@@ -14,7 +14,7 @@ from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Interval, quantiles, students_t
-from probes.retraining.statistics import Statistic, statistics_of
+from probes.retraining.statistics import Statistic, chance_by_kind, statistics_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class ArmComparison:
     Each has up to two intervals. `seeds and scenes` draws runs and groups of scenes, the same for all arms; few runs
     make it too narrow, as a bootstrap of three values spans less than their own scatter says. `t over seeds` is
     Student's, of one value a run, paired by seed for differences: three runs are three values, and it is wide. A
-    single model has the interval over `scenes` alone.
+    single model has the interval over `scenes` alone, and so have arms of one run each, of which it says nothing.
 
     Attributes:
         arms: their names; the first is what the others are mainly set against.
@@ -67,12 +67,25 @@ class ArmComparison:
         """The measures."""
         return self.measures.copy()
 
-    def value(self, arm: str, measure: str, part: str, *, against: str = "", interval: str = BOTH) -> Interval:
+    @property
+    def drawn(self) -> str:
+        """The interval of the bootstrap: over seeds and scenes, or over scenes alone where each arm has one run."""
+        return drawn_of(self.seeds)
+
+    def value(self, arm: str, measure: str, part: str, *, against: str = "", interval: str | None = None) -> Interval:
         """One number of an arm, or of its difference from another, with its interval.
+
+        Args:
+            arm: the arm.
+            measure: one of the measures.
+            part: a part of it.
+            against: the arm that is subtracted; none for the number of the arm itself.
+            interval: one of the intervals; that of the bootstrap if None.
 
         Raises:
             InputError: it is not there; the message says why.
         """
+        interval = self.drawn if interval is None else interval
         own = self.measures.query(
             "seed == 'all' and arm == @arm and against == @against and measure == @measure and part == @part "
             "and interval == @interval"
@@ -80,7 +93,9 @@ class ArmComparison:
         if not len(own):
             why = self.left_out.query("measure == @measure and part == @part")["why"].tolist()
             wanted = f"{measure!r} of {part!r} in {arm!r}{' against ' + repr(against) if against else ''}"
-            raise InputError(f"there is no {wanted} with an interval over {interval}: {[*why, 'no such name'][0]}")
+            if self.seeds == 1 and interval in (BOTH, SEEDS):
+                why.append(f"each arm has one run, and an interval over {SCENES!r} alone")
+            raise InputError(f"there is no {wanted} with the interval {interval!r}: {[*why, 'no such name'][0]}")
         row = own.iloc[0]
         return Interval(float(row["value"]), float(row["low"]), float(row["high"]), float(self.settings["level"]))
 
@@ -99,6 +114,11 @@ class ArmComparison:
         from probes.retraining.figure import plot_training
 
         return plot_training(self.training, self.arms, ax, measure=measure)
+
+
+def drawn_of(seeds: int) -> str:
+    """The interval of the bootstrap of arms with so many runs: one run says nothing of what runs leave to chance."""
+    return BOTH if seeds > 1 else SCENES
 
 
 def compare_arms(
@@ -131,8 +151,9 @@ def compare_arms(
 
     check_draws(n, level, seed)
     arms, seeds = _check(found)
+    first = next(iter(found.values()))
     runs = np.random.default_rng([seed, 2]).multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=n)
-    by_arm = {arm: statistics_of([found[arm, one] for one in seeds], seed=seed, n=n) for arm in arms}
+    by_arm = {arm: statistics_of([found[arm, one] for one in seeds], seed=seed, n=n, level=level) for arm in arms}
     rows: list[dict[str, Any]] = []
     out: list[dict[str, str]] = []
     for measure, part in by_arm[arms[0]]:
@@ -150,7 +171,7 @@ def compare_arms(
         measures=shown,
         training=_training(training or {}),
         left_out=pd.DataFrame(out, columns=["measure", "part", "why"]),
-        settings={**(settings or {}), "seed": seed, "draws": n, "level": level},
+        settings={**(settings or {}), "chance": chance_by_kind(first), "seed": seed, "draws": n, "level": level},
     )
 
 
@@ -170,7 +191,7 @@ def _rows(
         told = {"what": what, "arm": arm, "against": against, "seed": "all", "seeds": len(seeds)}
         drawn = (statistic.drawn * runs).sum(axis=1) / len(seeds)
         ends = quantiles(drawn, level)
-        yield {**told, "interval": BOTH, **_ends(statistic.here.mean(), *ends)}
+        yield {**told, "interval": drawn_of(len(seeds)), **_ends(statistic.here.mean(), *ends)}
         if len(seeds) > 1:
             interval = students_t(statistic.here, level)
             yield {**told, "interval": SEEDS, **_ends(interval.estimate, interval.low, interval.high)}
@@ -189,7 +210,7 @@ def _check(found: Mapping[tuple[str, int], ModelMeasures]) -> tuple[tuple[str, .
         raise InputError(f"measures lack {', '.join(absent) or 'every model'}: give each arm with the same seeds")
     first = next(iter(found.values()))
     for (arm, seed), one in found.items():
-        for name in ("kinds", "groups", "probe_groups"):
+        for name in ("kinds", "groups", "chance", "probe_groups"):
             if not np.array_equal(getattr(one, name), getattr(first, name)):
                 raise InputError(f"{arm} of seed {seed} was measured on other scenes: measure all on the same")
         if one.ratio.shape != first.ratio.shape or one.permuted.shape != first.permuted.shape:

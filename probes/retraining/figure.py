@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-BOTH = "seeds and scenes"
+BOOTSTRAP = ("scenes", "seeds and scenes")
+"""The intervals that are drawn: over scenes where each arm has one run."""
+
 PLACES = ("relation", "photo")
 """The kinds of questions whose answers depend on places."""
 
 
 def plot_comparison(measures: pd.DataFrame, arms: Sequence[str], axes: Any = None) -> np.ndarray:
-    """Draw four panels; bars and bands are intervals over seeds and scenes, small dots are single models.
+    """Draw four panels; bars and bands are intervals of the bootstrap, small dots are single models.
 
     Args:
         measures: the table of `ArmComparison`.
@@ -84,7 +86,7 @@ def _dots(
         shift = 0.24 * (place - (len(colours) - 1) / 2)
         for x, part in enumerate(parts):
             here = own[(own["arm"] == arm) & (own["part"] == part)]
-            (row,) = here[(here["what"] == "arm") & (here["interval"] == BOTH)].itertuples()
+            (row,) = here[(here["what"] == "arm") & here["interval"].isin(BOOTSTRAP)].itertuples()
             ax.errorbar(x + shift, row.value, [[row.value - row.low], [row.high - row.value]],
                         fmt="o", color=colour, capsize=3, markersize=5)  # fmt: skip
             models = here[here["what"] == "model"]["value"]
@@ -102,7 +104,7 @@ def _lines(
     n = own["part"].nunique()
     for arm, colour in colours.items():
         here = own[own["arm"] == arm]
-        mean = here[(here["what"] == "arm") & (here["interval"] == BOTH)]
+        mean = here[(here["what"] == "arm") & here["interval"].isin(BOOTSTRAP)]
         x = mean["part"].str.removeprefix(prefix).astype(int)
         ax.plot(x, mean["value"], color=colour, marker="o", markersize=4, label=arm)
         ax.fill_between(x, mean["low"], mean["high"], color=colour, alpha=0.2, linewidth=0)

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.stats.intervals import Interval, students_t
-from probes.retraining.comparison import BOTH, SEEDS, ArmComparison
+from probes.retraining.comparison import SEEDS, ArmComparison
 from probes.retraining.figure import PLACES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HALF = 0.5
-"""An accuracy that is clearly above chance, 25 %, and clearly below what is reached in the end."""
+"""An accuracy that is clearly above a blind guess, and clearly below what is reached in the end."""
 
 EARLY = (0, 1)
 """Layers that are told of one by one: the paper sees the rise in the first of its layers."""
+
+ONE_RUN = "one run"
+"""The verdict on arms of one run each; see `verdict`."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,13 @@ def lines_of(found: ArmComparison) -> list[Line]:
 
 def table_text(found: ArmComparison) -> str:
     """A Markdown table: each arm with its interval, and each difference with both."""
-    pairs = [(arm, against) for place, arm in enumerate(found.arms) for against in found.arms[:place]]
+    pairs = _pairs(found)
     heads = ["measure", *found.arms, *(f"{arm} - {against}" for arm, against in pairs)]
     rows = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for line in lines_of(found):
         own = [_with_ends(line, found.value(arm, line.measure, line.part)) for arm in found.arms]
         for arm, against in pairs:
-            cell = _with_ends(line, _difference(found, line, arm, against, BOTH), difference=True)
+            cell = _with_ends(line, _difference(found, line, arm, against, found.drawn), difference=True)
             if found.seeds > 1:
                 student = _difference(found, line, arm, against, SEEDS)
                 low, high = (line.write(end, difference=True) for end in (student.low, student.high))
@@ -101,16 +104,20 @@ def summary_of(found: ArmComparison) -> dict[str, Any]:
 
 def sentences(found: ArmComparison) -> list[str]:
     """What the comparison says, and what it leaves open."""
-    return [*_training(found), *_when(found), *_learned(found), *_told_apart(found), *_left_out(found)]
+    told = (_training, _when, _learned, _told_apart, _how_many, _left_out)
+    return [sentence for part in told for sentence in part(found)]
 
 
 def verdict(found: ArmComparison, line: Line, arm: str, against: str) -> str:
-    """Whether two arms are told apart: `higher`, `lower`, `unsure` or `alike`.
+    """Whether two arms are told apart: `higher`, `lower`, `unsure`, `alike` or `one run`.
 
     `higher` and `lower`: both intervals lie on one side of zero. `unsure`: only one of them. `alike`: none, which says
-    that no difference was shown, and not that there is none.
+    that no difference was shown, and not that there is none. `one run`: each arm has one, and what tells two models
+    apart may be their seed.
     """
-    sides = {_side(_difference(found, line, arm, against, interval)) for interval in _intervals(found)}
+    if found.seeds == 1:
+        return ONE_RUN
+    sides = {_side(_difference(found, line, arm, against, interval)) for interval in (found.drawn, SEEDS)}
     if sides == {1}:
         return "higher"
     if sides == {-1}:
@@ -131,7 +138,8 @@ def _training(found: ArmComparison) -> Iterator[str]:
         return
     by_arm = {arm: last[last["arm"] == arm].sort_values("seed")["value"].to_numpy(float) for arm in found.arms}
     told = ", ".join(f"{arm} {_range(values)}" for arm, values in by_arm.items())
-    sentence = f"Loss of the answers at the end of training (nats, mean and range over seeds): {told}."
+    of = "mean and range over seeds" if found.seeds > 1 else "one run of each arm"
+    sentence = f"Loss of the answers at the end of training (nats, {of}): {told}."
     first = found.arms[0]
     for arm in found.arms[1:]:
         if found.seeds > 1:
@@ -179,34 +187,62 @@ def _learned(found: ArmComparison) -> Iterator[str]:
     if "relation" not in _parts(found, "accuracy"):
         return
     own = found.measures.query("what == 'model' and measure == 'accuracy' and part == 'relation'")
-    failed = [f"{row.arm} of seed {row.seed}" for row in own.itertuples() if row.low <= 0.25]
+    chance = found.settings["chance"]["relation"]
+    failed = [f"{row.arm} of seed {row.seed}" for row in own.itertuples() if row.low <= chance]
     yield (
-        f"{len(own) - len(failed)} of {len(own)} models answer relation questions above chance (25 %)"
+        f"{len(own) - len(failed)} of {len(own)} models answer relation questions above chance ({100 * chance:.0f} %)"
         + (f"; not {', '.join(failed)}." if failed else ".")
     )
 
 
 def _told_apart(found: ArmComparison) -> Iterator[str]:
     """What is told apart of each pair of arms."""
-    for place, arm in enumerate(found.arms):
-        for against in found.arms[:place]:
-            said: dict[str, list[str]] = {}
-            for line in lines_of(found):
-                said.setdefault(verdict(found, line, arm, against), []).append(line.words.replace(" (%)", ""))
-            parts = [f"{word} in {'; '.join(said[word])}" for word in ("higher", "lower") if word in said]
-            sentence = f"{arm.capitalize()} beside {against}: {' and '.join(parts) or 'nothing is clearly apart'}."
-            if "unsure" in said:
-                sentence += f" Only one of both intervals leaves out zero in {'; '.join(said['unsure'])}."
-            if "alike" in said:
-                sentence += f" No difference is shown in {'; '.join(said['alike'])}."
-            yield sentence
-            first = lines_of(found)[0]
-            if first.measure == "accuracy" and verdict(found, first, arm, against) != "alike":
-                yield (
-                    f"{arm.capitalize()} and {against} have hardly learned {first.part} questions alike in this "
-                    "budget: their indices of order, RoPE sensitivity and lengths compare models of unequal skill, and "
-                    "not projectors alone."
-                )
+    for arm, against in _pairs(found):
+        if found.seeds == 1:
+            yield (
+                f"{arm.capitalize()} beside {against}: one run of each says nothing of the arms, as another seed may "
+                "tell two models apart as well; their intervals are over scenes alone."
+            )
+            continue
+        said: dict[str, list[str]] = {}
+        for line in lines_of(found):
+            said.setdefault(verdict(found, line, arm, against), []).append(line.words.replace(" (%)", ""))
+        parts = [f"{word} in {'; '.join(said[word])}" for word in ("higher", "lower") if word in said]
+        sentence = f"{arm.capitalize()} beside {against}: {' and '.join(parts) or 'nothing is clearly apart'}."
+        if "unsure" in said:
+            sentence += f" Only one of both intervals leaves out zero in {'; '.join(said['unsure'])}."
+        if "alike" in said:
+            sentence += f" No difference is shown in {'; '.join(said['alike'])}."
+        yield sentence
+        yield from _skill(found, arm, against)
+
+
+def _skill(found: ArmComparison, arm: str, against: str) -> Iterator[str]:
+    """Whether two arms learned the first kind of question equally well, as the other numbers lean on it."""
+    first = lines_of(found)[0]
+    if first.measure != "accuracy":
+        return
+    judged = verdict(found, first, arm, against)
+    if judged in ("higher", "lower"):
+        yield (
+            f"{arm.capitalize()} and {against} did not learn {first.part} questions equally well, so PSI and RoPE "
+            "sensitivity compare models of unequal skill."
+        )
+    elif judged == "unsure":
+        yield (
+            f"Whether {arm} and {against} learned {first.part} questions equally well is open; read the other numbers "
+            "with that in mind."
+        )
+
+
+def _how_many(found: ArmComparison) -> Iterator[str]:
+    """How many differences are told of, as some of many leave out zero by chance."""
+    count = len(lines_of(found)) * len(_pairs(found))
+    if count:
+        yield (
+            f"{count} differences are told of, each with its own intervals at {100 * found.settings['level']:g} %, and "
+            "nothing corrects for their number: some may leave out zero by chance."
+        )
 
 
 def _left_out(found: ArmComparison) -> Iterator[str]:
@@ -214,8 +250,9 @@ def _left_out(found: ArmComparison) -> Iterator[str]:
         yield f"There is no {row.measure} of {row.part}: {row.why}."
 
 
-def _intervals(found: ArmComparison) -> tuple[str, ...]:
-    return (BOTH, SEEDS) if found.seeds > 1 else (BOTH,)
+def _pairs(found: ArmComparison) -> list[tuple[str, str]]:
+    """Each arm with each that comes before it, which is subtracted."""
+    return [(arm, against) for place, arm in enumerate(found.arms) for against in found.arms[:place]]
 
 
 def _difference(found: ArmComparison, line: Line, arm: str, against: str, interval: str) -> Interval:
@@ -233,7 +270,8 @@ def _with_ends(line: Line, interval: Interval, *, difference: bool = False) -> s
 
 
 def _range(values: np.ndarray) -> str:
-    return f"{values.mean():.3f} ({values.min():.3f} to {values.max():.3f})"
+    ends = f" ({values.min():.3f} to {values.max():.3f})" if len(values) > 1 else ""
+    return f"{values.mean():.3f}{ends}"
 
 
 def _parts(found: ArmComparison, measure: str) -> set[Any]:

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from interp.datasets.synthetic.shapes import KINDS
 from interp.numeric import ratio
 from interp.stats.clusters import drawn_sums
-from interp.stats.intervals import wilson
-from probes.position.order_sensitivity import drawn_measures
+from interp.stats.intervals import quantiles
+from probes.position.order_sensitivity import drawn_measures, not_told
 
 if TYPE_CHECKING:
     from probes.retraining.measure import ModelMeasures
@@ -44,7 +44,9 @@ class Statistic:
         return Statistic(self.here - other.here, self.drawn - other.drawn, self.scenes)
 
 
-def statistics_of(runs: Sequence[ModelMeasures], *, seed: int, n: int) -> dict[tuple[str, str], Statistic]:
+def statistics_of(
+    runs: Sequence[ModelMeasures], *, seed: int, n: int, level: float
+) -> dict[tuple[str, str], Statistic]:
     """Every part of every measure, by both names.
 
     Draws depend on the seed and on the scenes alone, so that those of two arms belong together. Permutations are drawn
@@ -54,10 +56,11 @@ def statistics_of(runs: Sequence[ModelMeasures], *, seed: int, n: int) -> dict[t
         runs: what each run of an arm gave.
         seed: the seed of the draws.
         n: the number of draws.
+        level: nominal coverage of the interval by which an accuracy is above chance.
     """
     found: dict[tuple[str, str], Statistic] = {}
-    for kind in (kind for kind in KINDS if (runs[0].kinds == kind).any()):
-        found |= {(measure, kind): one for measure, one in _order(runs, kind, seed, n).items()}
+    for kind in chance_by_kind(runs[0]):
+        found |= {(measure, kind): one for measure, one in _order(runs, kind, seed, n, level).items()}
     for measure in PROBES:
         values = np.stack([getattr(run, measure) for run in runs], axis=1).astype(np.float64)
         parts = {ALL_LAYERS: values.mean(axis=2)}
@@ -69,38 +72,37 @@ def statistics_of(runs: Sequence[ModelMeasures], *, seed: int, n: int) -> dict[t
     return found
 
 
+def chance_by_kind(run: ModelMeasures) -> dict[str, float]:
+    """What a blind guess scores on the scenes of each kind of question."""
+    scenes = {kind: run.kinds == kind for kind in KINDS}
+    return {kind: float(run.chance[own].mean()) for kind, own in scenes.items() if own.any()}
+
+
 def _mean(values: Float[np.ndarray, "scene run"], groups: np.ndarray, seed: int, n: int) -> Statistic:
     """A mean over scenes."""
     above, below = drawn_sums([values, np.ones(len(values))], groups, seed=seed, n=n)
     return Statistic(values.mean(axis=0), ratio(above, below[:, None]), len(values))
 
 
-def _order(runs: Sequence[ModelMeasures], kind: str, seed: int, n: int) -> dict[str, Statistic]:
-    """Accuracy and both indices of one kind of question."""
+def _order(runs: Sequence[ModelMeasures], kind: str, seed: int, n: int, level: float) -> dict[str, Statistic]:
+    """Accuracy and both indices of one kind of question; an index that some run can not be told of says why."""
     own = runs[0].kinds == kind
     groups, chance = runs[0].groups[own], runs[0].chance[own]
     every = [
         drawn_measures(run.original[own], run.permuted[own], run.permuted[own], chance, groups, seed=seed, n=n)
         for run in runs
     ]
+    why: dict[str, str] = {}
+    for run, one in zip(runs, every, strict=True):
+        accuracy, draws = one["accuracy"]
+        low, high = map(float, quantiles(draws, level))
+        why = not_told((accuracy, low, high), float(chance.mean()), run.permuted.shape[1]) | why
     return {
         measure: Statistic(
             np.array([one[measure][0] for one in every]),
             np.stack([one[measure][1] for one in every], axis=1),
             int(own.sum()),
-            _why_not(measure, [run.original[own] for run in runs], float(chance.mean())),
+            f"in some run, {why[measure]}" if measure in why else "",
         )
         for measure in ORDER
     }
-
-
-def _why_not(measure: str, right: Sequence[np.ndarray], chance: float) -> str:
-    """Why an index can not be told of some run; empty where it can of all."""
-    if measure == "accuracy":
-        return ""
-    if measure == "psi":
-        return "" if all(own.any() for own in right) else "in some run no answer is right in order: nothing to lose"
-    low = min(wilson(int(own.sum()), len(own)).low for own in right)
-    if low > chance:
-        return ""
-    return f"some run's accuracy in order, from {low:.3f} on, is not above chance ({chance:.3f})"

@@ -11,8 +11,9 @@ from made_up_models import DRAWS, GROUPS, PROBED, SCENES_OF_A_KIND, made_up_comp
 from scipy import stats
 
 from interp.errors import InputError
+from interp.stats.intervals import wilson
 from probes.retraining.comparison import BOTH, SCENES, SEEDS, ArmComparison, compare_arms
-from probes.retraining.findings import lines_of, sentences, summary_of, table_text, verdict
+from probes.retraining.findings import ONE_RUN, lines_of, sentences, summary_of, table_text, verdict
 from probes.retraining.measure import ModelMeasures
 
 
@@ -24,6 +25,11 @@ def models() -> dict[tuple[str, int], ModelMeasures]:
 @pytest.fixture(scope="module")
 def found(models: dict[tuple[str, int], ModelMeasures]) -> ArmComparison:
     return made_up_comparison(models)
+
+
+@pytest.fixture(scope="module")
+def of_one_run(models: dict[tuple[str, int], ModelMeasures]) -> ArmComparison:
+    return made_up_comparison({key: one for key, one in models.items() if key[1] == 0})
 
 
 def _relation(model: ModelMeasures, column: str) -> np.ndarray:
@@ -83,12 +89,26 @@ def test_a_single_model_has_an_interval_over_scenes_alone(models, found) -> None
     assert own["low"] < own["value"] < own["high"] and own["scenes"] == SCENES_OF_A_KIND
 
 
-def test_one_seed_has_no_interval_of_student(models) -> None:
-    found = compare_arms({(arm, 0): models[arm, 0] for arm in ("plain", "normalised")}, n=DRAWS)
-    assert set(found.measures["interval"]) == {SCENES, BOTH}
-    with pytest.raises(InputError, match="no such name"):
-        found.value("plain", "accuracy", "relation", interval=SEEDS)
-    assert "; t " not in table_text(found)
+def test_one_run_of_each_arm_has_an_interval_over_scenes_alone(models, of_one_run) -> None:
+    assert set(of_one_run.measures["interval"]) == {SCENES} and of_one_run.drawn == SCENES
+    own = of_one_run.measures.query("arm == 'plain' and against == '' and measure == 'psi' and part == 'relation'")
+    assert own["what"].tolist() == ["model", "arm"] and len(own[["value", "low", "high"]].drop_duplicates()) == 1
+    for interval in (SEEDS, BOTH):
+        with pytest.raises(InputError, match="one run, and an interval over 'scenes' alone"):
+            of_one_run.value("plain", "accuracy", "relation", interval=interval)
+    assert "; t " not in table_text(of_one_run)
+    plt.close(of_one_run.plot()[0].figure)
+
+
+def test_one_run_of_each_arm_tells_no_arms_apart(found, of_one_run) -> None:
+    line = next(line for line in lines_of(of_one_run) if line.measure == "abs_delta_g_v")
+    apart = of_one_run.value("normalised", line.measure, line.part, against="plain")
+    assert apart.low > 0 and verdict(found, line, "normalised", "plain") == "higher"
+    assert {verdict(of_one_run, one, "normalised", "plain") for one in lines_of(of_one_run)} == {ONE_RUN}
+    said = " ".join(sentences(of_one_run))
+    assert "Normalised beside plain: one run of each says nothing of the arms" in said
+    assert not any(word in said for word in ("higher in", "lower in", "No difference is shown", "equally well"))
+    assert "(nats, one run of each arm): plain 0.500, normalised 0.500, scaled 0.700." in said
 
 
 def test_tables_have_no_gaps_and_say_how_many_seeds_and_scenes(found) -> None:
@@ -106,6 +126,23 @@ def test_an_index_against_chance_is_left_out_with_its_reason_where_a_model_only_
         found.value("plain", "psi_corrected", "relation")
     assert any("not above chance" in sentence for sentence in sentences(found))
     assert any("plain of seed 0" in sentence for sentence in sentences(found))
+
+
+def test_above_chance_is_judged_by_whole_groups_and_by_the_chance_of_the_scenes(models) -> None:
+    """Two scenes of a group are right or wrong together, so that 16 of 40 are no more than 8 of 20 groups."""
+    places = np.tile(np.arange(SCENES_OF_A_KIND), 2) // 2
+    own = {key: replace(one, original=places % 20 < 8) for key, one in models.items()}
+    low = compare_arms(own, n=DRAWS).value("plain", "accuracy", "relation").low
+    singly = wilson(16, SCENES_OF_A_KIND).low
+    assert low < singly
+    between = (low + singly) / 2
+    chance = np.where(models["plain", 0].kinds == "relation", between, 1 / 6)
+    found = compare_arms({key: replace(one, chance=chance) for key, one in own.items()}, n=DRAWS)
+    with pytest.raises(InputError, match=f"not above chance .{between:.3f}."):
+        found.value("plain", "psi_corrected", "relation")
+    assert found.settings["chance"] == pytest.approx({"relation": between, "color": 1 / 6})
+    assert any(f"0 of 9 models answer relation questions above chance ({100 * between:.0f} %)" in sentence
+               for sentence in sentences(found))  # fmt: skip
 
 
 def test_an_index_is_left_out_where_nothing_was_right(models) -> None:
@@ -135,11 +172,16 @@ def test_sentences_judge_by_both_intervals(found) -> None:
     ],
 )
 def test_arms_are_apart_only_where_both_intervals_lie_on_one_side_of_zero(found, both, student, expected) -> None:
+    assert verdict(_with_difference(found, both, student), lines_of(found)[0], "scaled", "plain") == expected
+
+
+def _with_difference(found: ArmComparison, both: tuple[float, float], student: tuple[float, float]) -> ArmComparison:
+    """The comparison with other intervals of the difference in the first line."""
     line, table = lines_of(found)[0], found.measures.copy()
     own = (table["what"] == "difference") & (table["measure"] == line.measure) & (table["part"] == line.part)
     for interval, ends in ((BOTH, both), (SEEDS, student)):
         table.loc[own & (table["interval"] == interval), ["low", "high"]] = np.float32(ends)
-    assert verdict(replace(found, measures=table), line, "scaled", "plain") == expected
+    return replace(found, measures=table)
 
 
 def test_the_summary_says_each_difference_with_both_intervals(found) -> None:
@@ -167,15 +209,31 @@ def test_the_figure_draws_every_arm(found) -> None:
         found.plot(axes[:3])
 
 
-def test_models_of_unequal_skill_are_said_to_be_so(models, found) -> None:
-    assert not any("plain have hardly learned" in sentence and "Scaled" in sentence for sentence in sentences(found))
-    weak = {
-        key: replace(one, original=np.arange(80) % 5 < 2) if key[0] == "scaled" else one for key, one in models.items()
-    }
-    said = sentences(compare_arms(weak, n=DRAWS))
-    assert any(
-        sentence.startswith("Scaled and plain have hardly learned relation questions alike") for sentence in said
-    )
+@pytest.mark.parametrize(
+    ("both", "student", "expected"),
+    [
+        ((0.1, 0.3), (0.05, 0.4), "Scaled and plain did not learn relation questions equally well, so PSI and RoPE"),
+        ((-0.3, -0.1), (-0.4, -0.05), "Scaled and plain did not learn relation questions equally well, so PSI and"),
+        ((0.1, 0.3), (-0.2, 0.4), "Whether scaled and plain learned relation questions equally well is open"),
+        ((-0.1, 0.3), (-0.2, 0.4), ""),
+    ],
+)
+def test_models_are_said_to_be_of_unequal_skill_only_where_that_is_shown(found, both, student, expected) -> None:
+    said = sentences(_with_difference(found, both, student))
+    own = [sentence for sentence in said if "equally well" in sentence and "caled and plain" in sentence]
+    assert own == [sentence for sentence in own if expected and sentence.startswith(expected)]
+    assert len(own) == bool(expected)
+
+
+def test_sentences_say_how_many_differences_are_told_of_and_that_nothing_corrects_for_it(found, of_one_run) -> None:
+    for one in (found, of_one_run):
+        count = 3 * len(lines_of(one))
+        cells = [cell for row in table_text(one).splitlines()[2:] for cell in row.strip("| ").split(" | ")[4:]]
+        assert len(cells) == count
+        said = f"{count} differences are told of, each with its own intervals at 95 %, and nothing corrects"
+        assert any(sentence.startswith(said) for sentence in summary_of(one)["findings"])
+    alone = replace(found, arms=("plain",), measures=found.measures[found.measures["arm"] == "plain"])
+    assert not any("nothing corrects" in sentence for sentence in sentences(alone))
 
 
 def test_the_curve_of_training_has_a_line_for_each_run_and_one_for_each_arm(found) -> None:
@@ -194,13 +252,15 @@ def test_sentences_say_when_a_run_first_answered_half(found) -> None:
     assert any("plain never, never, never;" in sentence for sentence in sentences(replace(found, training=slow)))
 
 
-@pytest.mark.parametrize("spoil", ["absent", "scenes", "layers", "nothing"])
+@pytest.mark.parametrize("spoil", ["absent", "scenes", "chance", "layers", "nothing"])
 def test_what_can_not_be_compared_is_refused(models, spoil: str) -> None:
     own = dict(models)
     if spoil == "absent":
         del own["scaled", 2]
     elif spoil == "scenes":
         own["scaled", 2] = replace(own["scaled", 2], groups=own["scaled", 2].groups[::-1])
+    elif spoil == "chance":
+        own["scaled", 2] = replace(own["scaled", 2], chance=own["scaled", 2].chance / 2)
     elif spoil == "layers":
         own["scaled", 2] = replace(own["scaled", 2], ratio=own["scaled", 2].ratio[:, :-1])
     else:
@@ -208,6 +268,7 @@ def test_what_can_not_be_compared_is_refused(models, spoil: str) -> None:
     message = {
         "absent": "scaled of seed 2",
         "scenes": "other scenes",
+        "chance": "other scenes",
         "layers": "other layers",
         "nothing": "every model",
     }
