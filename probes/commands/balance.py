@@ -86,8 +86,8 @@ def _of_photo(options: argparse.Namespace) -> int:
         f"lowest {means.min():.2f} in layer {means.argmin()}"
     )
     print(
-        f"{balance.image_heads} of {balance.values.size} heads look mostly at the image; {balance.over_even} of all look "
-        f"at it more than even attention would, whose balance is {balance.even:.2f}"
+        f"{balance.image_heads} of {balance.values.size} heads look mostly at the image; {balance.over_even} of all "
+        f"look at it more than even attention would, whose balance is {balance.even:.2f}"
     )
     print(f"written to {folder.path}: {', '.join(path.name for path in written)}")
     return 0

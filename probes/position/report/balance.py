@@ -117,10 +117,11 @@ def balance_findings(found: BalanceStudy) -> Findings:
 def balance_sentence(found: BalanceStudy) -> str:
     """Where heads look, in one sentence with intervals."""
     image, kept = found.row("share_image_masked"), found.balance[KEPT]
+    even, more = decimal(found.value("even")), kept.surely_over_even
     return (
-        f"Over {found.n} samples {_told(found, 'image_heads')} of {found.heads} heads look mostly at the image; "
-        f"{kept.surely_over_even} of all look at it more than even attention would (balance {decimal(found.value('even'))}; Holm over "
-        f"heads at 5 %): of what image and words get, the image has {share(image.value, image.low, image.high)}."
+        f"Over {found.n} samples {_told(found, 'image_heads')} of {found.heads} heads look mostly at the image; {more} "
+        f"of all look at it more than even attention would (balance {even}; Holm over heads at 5 %): of what image and "
+        f"words get, the image has {share(image.value, image.low, image.high)}."
     )
 
 
