@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.position.dose_answers import STATES, Dose, DoseMeasurement, read_doses
 from probes.position.dose_measures import AtDose, DoseResponse, measure_doses
@@ -89,6 +90,7 @@ def dose_response(
     """
     import pandas as pd
 
+    check_draws(draws, level)
     doses = read_doses(scales, clips, target_norms)
     work = DoseMeasurement.of(vlm, doses, seeds, within=within, prompt=prompt, max_new_tokens=max_new_tokens)
     refuse_few(work.order.seeds)

@@ -40,7 +40,7 @@ class DoseResponse:
     Measures, by relation and over all samples (`all`), at each dose, with percentile bootstrap intervals that draw
     whole groups, and permutations with them, the same at all doses:
 
-        accuracy, permuted, spread, drop, changed, psi, psi_corrected, psi_position_alone   see `OrderSensitivity`
+        accuracy, permuted, drop, changed, psi, psi_corrected, psi_position_alone   see `OrderSensitivity`
         confidence          mean largest probability of the first token of the answer, tokens in order
         confidence_right    the same over answers that are right at this dose
         confidence_wrong    and over those that are wrong
@@ -232,7 +232,7 @@ def _why_not(
     accuracy: tuple[float, float, float],
 ) -> dict[str, str]:
     """Why some measures can not be told."""
-    why = not_told(accuracy, float(chance[own].mean()), at.permuted.shape[1])
+    why = not_told(accuracy, float(chance[own].mean()))
     if not at.original[own].any():
         why["confidence_right"] = "no answer is right"
     if at.original[own].all():

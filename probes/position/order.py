@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from interp.errors import InputError
+from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.position.order_answers import ORIGINAL, OrderMeasurement
 from probes.position.order_sensitivity import (
@@ -69,8 +70,8 @@ def psi(
     it, and a model that reads places from there alone loses nothing.
 
     All photos with one number of tokens are permuted alike under one seed, so that what one permutation happens to do
-    is shared by all of them. `spread` tells it, and intervals allow for it as Student's t does: with two permutations
-    that lie apart, they say next to nothing, and with one they are of the samples alone.
+    is shared by all of them. `OrderSensitivity.spread` tells it, and intervals allow for it as Student's t does: with
+    two permutations that lie apart, they say next to nothing, and with one they are of the samples alone.
 
     Args:
         vlm: the model.
@@ -98,9 +99,10 @@ def psi(
 
     Raises:
         InputError: no samples, samples that can not be asked, seeds, sides or boxes that mean nothing, fewer than two
-            groups, or a folder that can not be used; all before the first pass.
+            groups, no draw or no such level, or a folder that can not be used; all before the first pass.
         RefusedError: a model with DeepStack, or one whose prompts can not be shortened, where `sides` asks for it.
     """
+    check_draws(draws, level)
     work = OrderMeasurement.of(vlm, seeds, sides, within=within, prompt=prompt, max_new_tokens=max_new_tokens)
     refuse_few(work.seeds)
     chances, groups = chances_of(samples, chance), groups_of(samples)

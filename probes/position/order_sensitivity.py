@@ -16,12 +16,13 @@ from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, group_names, mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, quantiles
+from probes.position.order_answers import ORIGINAL
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-MEASURES = ("accuracy", "permuted", "spread", "drop", "changed", "psi", "psi_corrected", "psi_position_alone")
+MEASURES = ("accuracy", "permuted", "drop", "changed", "psi", "psi_corrected", "psi_position_alone")
 """What is measured of each relation; see `OrderSensitivity`."""
 
 NO_ORDER, POSITION_ALONE = "order can not be used", "position alone"
@@ -43,14 +44,14 @@ class OrderSensitivity:
 
         accuracy        share of right answers (strict), tokens in order: Acc
         permuted        the same under a permutation, mean over seeds: Acc_perm
-        spread          standard deviation of that between seeds
         drop            Acc - Acc_perm
         changed         share of answers whose text a permutation changes, mean over seeds
         psi             (Acc - Acc_perm) / Acc, the paper's position sensitivity index
         psi_corrected   (Acc - Acc_perm) / (Acc - chance), which is not the paper's: 1 where all that was known is lost
         psi_position_alone  (Acc - chance) / Acc: what `psi` would be if the answers came from position alone
 
-    What can not be told is left out of the table and named, with the reason, in `left_out`.
+    What can not be told is left out of the table and named, with the reason, in `left_out`. How far permutations lie
+    apart is `spread`, which has no interval.
 
     Attributes:
         original: bool [sample], whether each answer is right.
@@ -58,7 +59,7 @@ class OrderSensitivity:
         seeds: the seeds of the permutations.
         pooled: bool [sample side], the same with fewer image tokens.
         sides: rows and columns of tokens that were left of each view.
-        image_tokens: int [side+1], mean number of image tokens of a sample: with each side, and at last untouched.
+        image_tokens: float [side+1], mean number of image tokens of a sample: with each side, and at last untouched.
         measures: one row per relation and measure: `relation`, `measure`, `value`, `low`, `high`, `samples`, `groups`.
         left_out: one row per relation and measure that is missing there: `relation`, `measure`, `why`.
         answers: one row per sample and order: `id`, `order`, `text`, `predicted`, `correct`, `confidence` and others.
@@ -118,6 +119,19 @@ class OrderSensitivity:
         ]
         return pd.DataFrame(rows, columns=["relation", "seed", "accuracy", "samples"])
 
+    def spread(self, relation: str = ALL) -> float:
+        """Standard deviation between permutations of the share of right answers; that of few samples is part of it.
+
+        Raises:
+            InputError: there is no such relation, or a single permutation.
+        """
+        known = dict(self._relations())
+        if relation not in known:
+            raise InputError(f"there is no spread of {relation!r}: use one of {', '.join(known)}")
+        if len(self.seeds) < 2:
+            raise InputError("there is one permutation, and a spread needs two: give more seeds")
+        return float(self.permuted[known[relation]].mean(axis=0).std(ddof=1))
+
     def compression(self) -> pd.DataFrame:
         """One row per relation and side, and one for the whole grid: `order`, `image_tokens`, `accuracy`, interval.
 
@@ -125,9 +139,9 @@ class OrderSensitivity:
         """
         import pandas as pd
 
-        orders = [*(f"side {side}" for side in self.sides), "original"]
+        orders = [*(f"side {side}" for side in self.sides), ORIGINAL]
         right = np.column_stack([self.pooled, self.original]).astype(float)
-        groups = group_names(self.answers[self.answers["order"] == "original"])
+        groups = group_names(self.answers[self.answers["order"] == ORIGINAL])
         drawn = {"seed": self.settings["seed"], "n": self.settings["draws"], "level": self.settings["level"]}
         parts = []
         for name, own in self._relations():
@@ -161,7 +175,7 @@ class OrderSensitivity:
         return plot_compression(self.compression(), ax, chance=self.chance.get(ALL))
 
     def _relations(self) -> Iterator[tuple[str, Bool[np.ndarray, " sample"]]]:
-        first = self.answers[self.answers["order"] == "original"]
+        first = self.answers[self.answers["order"] == ORIGINAL]
         yield from split_by_relation(first["relation"].to_numpy(dtype=object))
 
 
@@ -253,7 +267,7 @@ def _measured(
     drawn = drawn_measures(original, permuted, changed, chance, groups, seed=seed, n=n)
     ends = {name: quantiles(values, level) for name, (_, values) in drawn.items()}
     found = {name: (drawn[name][0], float(low), float(high)) for name, (low, high) in ends.items()}
-    return found | not_told(found["accuracy"], float(chance.mean()), permuted.shape[1])
+    return found | not_told(found["accuracy"], float(chance.mean()))
 
 
 def drawn_measures(
@@ -268,8 +282,8 @@ def drawn_measures(
 ) -> dict[str, tuple[float, Float[np.ndarray, " draw"]]]:
     """Each of `MEASURES` and what it is in each draw, of groups and of permutations; see `measure_sensitivity`.
 
-    Seed, groups and the number of permutations alone say what is drawn, so that draws of two models are paired. NaN
-    where a measure divides by nothing.
+    Seed, groups and the number of permutations alone say what is drawn, so that draws of two models that were given
+    the same permutations are paired. NaN where a measure divides by nothing.
     """
     parts = [part.astype(float) for part in (original, permuted, changed, chance)] + [np.ones(len(original))]
     sums = [part.sum(axis=0)[None] for part in parts]
@@ -285,9 +299,13 @@ def _moves(
 ) -> Float[np.ndarray, " draw"]:
     """By how much the mean share over permutations moves from draw to draw, as these are a sample too.
 
+    Each draw weighs permutations anew, with normal weights, over a chi that is drawn with them: as a handful of
+    permutations says little of how far apart others would be, a mean moves as Student's t does. Weights depend on the
+    seed and the number of permutations alone. So two models move together as far as a permutation does the same to
+    both, and apart as far as it does not.
+
     A part of what lies between permutations is there because the groups are few; draws of groups tell it already, and
-    it is taken out. What is left is drawn from Student's t, as a handful of permutations says little of how far apart
-    others would be.
+    it is taken out.
 
     Args:
         right: how many samples have it under each permutation.
@@ -298,10 +316,17 @@ def _moves(
     several = len(right)
     if np.ptp(right) == 0:
         return np.zeros(len(drawn))
-    between = np.var(right / count, ddof=1)
+    apart = (right - right.mean()) / count
+    between = (apart**2).sum() / (several - 1)
     by_groups = (drawn - drawn.mean(axis=1, keepdims=True)).var(axis=0).sum() / (several - 1)
-    error = np.sqrt(max(0.0, between - by_groups) / several)
-    return error * np.random.default_rng([seed, 1]).standard_t(several - 1, size=len(drawn))
+    kept = max(0.0, 1 - by_groups / between)
+    return np.sqrt(kept / several) * (_weights(several, len(drawn), seed) @ apart)
+
+
+def _weights(several: int, n: int, seed: int) -> Float[np.ndarray, "draw seed"]:
+    """What each permutation weighs in each draw: normal, and all of one draw over one chi."""
+    rng = np.random.default_rng([seed, 1])
+    return rng.normal(size=(n, several)) / np.sqrt(rng.chisquare(several - 1, size=(n, 1)))
 
 
 def _values(
@@ -318,12 +343,9 @@ def _values(
         (ratio(part.sum(axis=1), several * count) + more).clip(0, 1)
         for part, more in zip((permuted, changed), moved, strict=True)
     )
-    apart = several * permuted - permuted.sum(axis=1, keepdims=True)
-    spread = np.sqrt(ratio((apart**2).sum(axis=1), several - 1)) / (several * count)
     return {
         "accuracy": accuracy,
         "permuted": lost,
-        "spread": spread,
         "drop": accuracy - lost,
         "changed": altered,
         "psi": ratio(accuracy - lost, accuracy),
@@ -332,12 +354,10 @@ def _values(
     }
 
 
-def not_told(right: tuple[float, float, float], chance: float, seeds: int) -> dict[str, str]:
+def not_told(right: tuple[float, float, float], chance: float) -> dict[str, str]:
     """Why some measures can not be told, of an accuracy with its interval."""
     accuracy, low, _ = right
     why: dict[str, str] = {}
-    if seeds < 2:
-        why["spread"] = "there is one permutation, and a spread needs two"
     if accuracy == 0:
         nothing = "no answer is right with the tokens in order, so there is nothing to lose"
         why |= dict.fromkeys(("psi", "psi_position_alone"), nothing)

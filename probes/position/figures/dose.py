@@ -24,7 +24,6 @@ AXES = {
 NAMES = {
     "accuracy": "accuracy in order",
     "permuted": "accuracy permuted, mean over seeds",
-    "spread": "spread between permutations",
     "drop": "accuracy lost when permuted",
     "changed": "answers changed by permuting",
     "psi": "PSI (paper)",

@@ -57,7 +57,7 @@ def plot_accuracy_in_order(
             label = "chance" if place == 0 else "_"
             ax.plot([place - 0.35, place + 0.35], level, color=INK, linestyle="--", linewidth=1, label=label)
     _percent_axis(ax)
-    _by_relation(ax, names, "Accuracy in order and permuted, intervals over groups", "accuracy")
+    _by_relation(ax, names, "Accuracy in order and permuted, intervals over groups and permutations", "accuracy")
     return ax
 
 
@@ -107,7 +107,9 @@ def plot_psi(measures: pd.DataFrame, ax: Axes | None = None, *, references: pd.D
     if references is not None:
         for (name, own), colour in zip(references.groupby("reference"), PALETTE[1:], strict=False):
             _dashes(ax, own, names, name, colour)
-    _by_relation(ax, names, "Position sensitivity index, intervals over groups", "share of accuracy lost")
+    _by_relation(
+        ax, names, "Position sensitivity index, intervals over groups and permutations", "share of accuracy lost"
+    )
     return ax
 
 

@@ -116,7 +116,8 @@ def _figures(found: DoseResponse) -> dict[str, Drawn]:
             f"Image tokens {KINDS[kind]}",
             figure_of(found.draw(kind=kind)[0]),
             "Accuracy, PSI, RoPE sensitivity and confidence by dose, with nothing trained: no method of the paper. "
-            "Bands are intervals over groups, of the same draws at all doses.",
+            "Bands are intervals over groups and, where tokens are permuted, over permutations, of the same draws at "
+            "all doses.",
         )
         for kind in kinds
     }

@@ -157,8 +157,8 @@ def test_where_all_image_tokens_are_alike_order_is_nothing_at_any_dose():
     vlm = tiny.vlm(self_check=False)
     make_alike(vlm.model)
     found = dose_response(vlm, asked(vlm), (0.5, 4), max_new_tokens=3, **QUIET)
-    rows = found.measures.query("measure in ('psi', 'drop', 'changed', 'spread')")
-    assert len(rows) == 3 * 4 and (rows[["value", "low", "high"]] == 0).all(axis=None)
+    rows = found.measures.query("measure in ('psi', 'drop', 'changed')")
+    assert len(rows) == 3 * 3 and (rows[["value", "low", "high"]] == 0).all(axis=None)
     unknown = found.left_out.query("measure in ('psi_corrected', 'psi_position_alone')")
     assert len(unknown) == 6 and unknown["why"].str.contains("chance is not known").all()
 
@@ -232,6 +232,8 @@ def test_a_study_that_was_broken_off_goes_on_to_the_same_table(small, tmp_path, 
         ({"seeds": range(4)}, "give at least 5"),
         ({"seeds": [0, 1, 2, 3, 4, 4]}, "each once"),
         ({"chance": 1.0}, "chance=1.0"),
+        ({"draws": 0}, "0 draws at level"),
+        ({"level": 1.0}, "draws at level 1.0"),
         ({"samples": []}, "no samples"),
         ({"samples": slot_samples((3,))}, "at least two groups"),
         ({"within": "tiles"}, "not known"),

@@ -21,6 +21,7 @@ from probes.__main__ import main
 from probes.position.columns import FILES, NAMES
 from probes.position.order import psi
 from probes.position.order_answers import OrderMeasurement
+from probes.position.report.order import order_findings
 
 QUIET = {"progress": False, "prompt": "paper"}
 
@@ -48,9 +49,10 @@ def test_where_all_image_tokens_are_alike_nothing_is_lost_with_any_seed():
     make_alike(vlm.model)
     found = psi(vlm, open_samples(vlm, 3), max_new_tokens=3, **QUIET)
     assert found.value("accuracy") == found.value("permuted") == pytest.approx(2 / 3)
-    for measure in ("drop", "spread", "changed", "psi"):
+    for measure in ("drop", "changed", "psi"):
         row = found.measures[found.measures["measure"] == measure].iloc[0]
         assert (row["value"], row["low"], row["high"]) == (0, 0, 0)
+    assert found.spread() == 0
     assert "chance is not known" in found.left_out.set_index("measure").loc["psi_corrected", "why"]
 
 
@@ -65,7 +67,8 @@ def test_where_the_answer_is_the_slot_alone_what_is_lost_is_what_the_permutation
     assert np.array_equal(found.permuted, right)
     lost = 1 - right.mean()
     assert found.value("psi") == pytest.approx(lost) and found.value("psi_corrected") == pytest.approx(lost / 0.5)
-    assert found.value("spread") == pytest.approx(right.mean(0).std(ddof=1))
+    assert found.spread() == pytest.approx(right.mean(0).std(ddof=1))
+    assert order_findings(found).summary["measures"]["spread"] == found.spread()
     low, high = found.measures.query("measure == 'psi_corrected' and relation == 'all'")[["low", "high"]].iloc[0]
     assert low < 1 < high and low > 0.5  # blind, permuted
     known = found.references().query("relation == 'all'").set_index(["reference", "measure"])["value"]
@@ -168,6 +171,8 @@ def test_contents_of_boxes_alone_may_move(by_slot):
         ({"within": "boxes"}, "no object of 'slot-0' has a box"),
         ({"chance": 1.0}, "chance=1.0"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
+        ({"draws": 0}, "0 draws at level"),
+        ({"level": 1.0}, "draws at level 1.0"),
         ({"samples": []}, "no samples"),
         ({"samples": slot_samples((3,))}, "at least two groups"),
         ({"samples": slot_samples((3, 3))}, "two samples have the id"),
