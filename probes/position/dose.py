@@ -90,7 +90,7 @@ def dose_response(
     """
     import pandas as pd
 
-    check_draws(draws, level)
+    check_draws(draws, level, seed)
     doses = read_doses(scales, clips, target_norms)
     work = DoseMeasurement.of(vlm, doses, seeds, within=within, prompt=prompt, max_new_tokens=max_new_tokens)
     refuse_few(work.order.seeds)

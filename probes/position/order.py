@@ -102,7 +102,7 @@ def psi(
             groups, no draw or no such level, or a folder that can not be used; all before the first pass.
         RefusedError: a model with DeepStack, or one whose prompts can not be shortened, where `sides` asks for it.
     """
-    check_draws(draws, level)
+    check_draws(draws, level, seed)
     work = OrderMeasurement.of(vlm, seeds, sides, within=within, prompt=prompt, max_new_tokens=max_new_tokens)
     refuse_few(work.seeds)
     chances, groups = chances_of(samples, chance), groups_of(samples)

@@ -96,7 +96,7 @@ def _order(runs: Sequence[ModelMeasures], kind: str, seed: int, n: int, level: f
     for run, one in zip(runs, every, strict=True):
         accuracy, draws = one["accuracy"]
         low, high = map(float, quantiles(draws, level))
-        why = not_told((accuracy, low, high), float(chance.mean()), run.permuted.shape[1]) | why
+        why = not_told((accuracy, low, high), float(chance.mean())) | why
     return {
         measure: Statistic(
             np.array([one[measure][0] for one in every]),
