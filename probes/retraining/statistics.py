@@ -93,7 +93,7 @@ def _order(runs: Sequence[ModelMeasures], kind: str, seed: int, n: int, level: f
         for run in runs
     ]
     why: dict[str, str] = {}
-    for run, one in zip(runs, every, strict=True):
+    for one in every:
         accuracy, draws = one["accuracy"]
         low, high = map(float, quantiles(draws, level))
         why = not_told((accuracy, low, high), float(chance.mean())) | why
