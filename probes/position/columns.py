@@ -244,6 +244,7 @@ OWN: dict[str, dict[str, str]] = {
     "norm_quartiles": {"norm": "the quartile of the tokens' L2 norms by the definition"},
     "residual_norms": {"norm": "L2 norm of the residual stream, mean over the group's positions"},
     "comparison": _RETRAINED,
-    "training": _RETRAINED | {"step": "steps that were taken", "seed": "which run"},
+    "training": {name: _RETRAINED[name] for name in ("arm", "measure", "value")}
+    | {"step": "steps that were taken", "seed": "which run"},
 }
 """What a column holds in one file alone, by the file's name without ending."""

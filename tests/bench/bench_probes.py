@@ -14,7 +14,7 @@ from interp import HookedVLM, VLMInputs
 from interp.intervene.image_tokens import permute_image_tokens
 from interp.model.features import ImageFeatures
 from probes import cross_modality_balance, residual_norms, rope_sensitivity
-from probes.position.shares import measure_shares
+from probes.position.balance_measurement import measure_attention
 
 Probe = Callable[[HookedVLM, VLMInputs], Any]
 
@@ -117,7 +117,7 @@ PROBES: dict[str, Probe] = {
     "rope": lambda vlm, inputs: rope_sensitivity(vlm, inputs),
     "norms": lambda vlm, inputs: residual_norms(vlm, inputs),
     "balance": _balance,
-    "shares": lambda vlm, inputs: measure_shares(vlm, inputs, 10),
+    "shares": lambda vlm, inputs: measure_attention(vlm, inputs, 10),
     "order": _order,
 }
 """What is asked of one sample, by the name of its line."""

@@ -53,7 +53,7 @@ def test_every_command_of_every_package_is_there_with_the_same_options(points):
 def test_a_usage_error_names_the_command_as_it_was_called(points, capsys):
     for arguments, named in (
         (["analyze"], "spatial-lens analyze"),
-        (["probes", "balance"], "spatial-lens probes balance"),
+        (["probes", "balance", "--batch", "x"], "spatial-lens probes balance"),
     ):
         with pytest.raises(SystemExit, match="2"):
             spatial_lens.main(arguments)
