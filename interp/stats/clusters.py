@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,13 +120,15 @@ def group_names(samples: pd.DataFrame) -> Shaped[np.ndarray, " sample"]:
 
 
 def drawn_together(
-    count: int, groups: Sequence[str] | Shaped[np.ndarray, " sample"] | None
+    count: int, groups: Iterable[str] | Shaped[np.ndarray, " sample"] | None
 ) -> Shaped[np.ndarray, " sample"]:
     """The group of each of so many samples, as they are named; where they are not, each is a group of its own.
 
     Raises:
         InputError: there is not one name for each.
     """
+    if isinstance(groups, Iterable) and not isinstance(groups, (str, np.ndarray)):
+        groups = list(groups)
     named = np.arange(count) if groups is None else np.array(groups, dtype=object)
     if isinstance(groups, str) or named.shape != (count,):
         given = f"{len(groups)} groups" if isinstance(groups, (list, tuple, np.ndarray)) else f"groups {groups!r:.80}"

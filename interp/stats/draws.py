@@ -34,5 +34,14 @@ def check_draws(n: int, level: float, seed: int = 0) -> None:
     """
     if n < 1 or not 0 < level < 1:
         raise InputError(f"{n} draws at level {level}: give at least one draw, and a level between 0 and 1")
+    check_seed(seed)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that draws nothing.
+
+    Raises:
+        InputError: it is no whole number from 0 on.
+    """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise InputError(f"seed={seed!r} is no seed: give a whole number, 0 or more")

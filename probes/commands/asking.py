@@ -40,14 +40,19 @@ def add_photo(parser: argparse.ArgumentParser, *, required: bool = True) -> None
 
 def add_answer(parser: argparse.ArgumentParser) -> None:
     """Add --max-new-tokens and --system: what is answered, and how the model is addressed."""
-    parser.add_argument(
-        "--max-new-tokens", type=int, default=10, help="length of the answer at most (default: %(default)s)"
-    )
+    add_length(parser)
     parser.add_argument(
         "--system",
         metavar="TEXT",
         help="a system prompt, in the place of the chat template's own if it has one; '' leaves that out. Templates of "
         "LLaVA at Hugging Face have none, unlike LLaVA's own code",
+    )
+
+
+def add_length(parser: argparse.ArgumentParser) -> None:
+    """Add --max-new-tokens."""
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=10, help="length of the answer at most (default: %(default)s)"
     )
 
 
@@ -128,14 +133,14 @@ def asked_data(options: argparse.Namespace, parts: Sequence[str] = ("",)) -> Ask
     """
     from interp.datasets.benchmarks.catalogue import BENCHMARKS
     from interp.datasets.reading import read_samples
+    from interp.stats.draws import check_seed
     from interp.store.folder import OutputFolder
     from interp.store.guard import refuse_begun, refuse_foreign
 
     folder = OutputFolder(options.out)
     refuse_begun(folder.path, resume=options.resume, parts=parts)
     refuse_foreign(folder.path, parts)
-    if options.seed < 0:
-        raise InputError(f"--seed {options.seed}: give 0 or more")
+    check_seed(options.seed)
     samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
     if options.dataset not in BENCHMARKS or not BENCHMARKS[options.dataset].synthetic:
         note_domain(options.model)

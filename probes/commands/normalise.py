@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from probes.commands.asking import add_asked, asked_data, asked_photo, is_study
+from probes.commands.asking import add_asked, add_length, asked_data, asked_photo, is_study
 
 NORMALISE = """Normalise: what a question is answered when image tokens are made longer or shorter, where they enter the
 language model of a trained model.
@@ -47,9 +47,7 @@ def add_normalise(commands: Any) -> None:
         default=5,
         help="how many permutations at each dose, seeds 0 and up; of a data set 5 at least (default: 5)",
     )
-    parser.add_argument(
-        "--max-new-tokens", type=int, default=10, help="length of the answer at most (default: %(default)s)"
-    )
+    add_length(parser)
     add_asked(parser, out="out/normalise")
     parser.set_defaults(command=normalise_command)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from probes.commands.asking import add_asked, asked_data, asked_photo, is_study
+from probes.commands.asking import add_asked, add_length, asked_data, asked_photo, is_study
 
 ORDER = """Order: what a question is answered when the contents of the image tokens change places, and when there are
 fewer of them.
@@ -44,9 +44,7 @@ def add_order(commands: Any) -> None:
         help="which contents change places: all, those of one row or one column among each other, or those inside or "
         "outside the boxes of a data set's objects (default: %(default)s)",
     )
-    parser.add_argument(
-        "--max-new-tokens", type=int, default=10, help="length of the answer at most (default: %(default)s)"
-    )
+    add_length(parser)
     add_asked(parser, out="out/order")
     parser.set_defaults(command=order_command)
 

@@ -13,6 +13,7 @@ from interp.stats.clusters import mean_over_groups
 from probes.position.balance_measurement import KEPT, MAPS, STRIPPED
 from probes.position.mean_balance import MeanBalance, balance_over_groups, counted, head_counts
 from probes.position.mean_shares import interval_at
+from probes.position.study import ONE_GROUP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +31,6 @@ MEASURES = (
     *("share_image_masked", "coverage", "entropy_produced", "entropy_consumed", "changed"),
 )
 """What is measured of each arm; see `BalanceStudy`."""
-
-ONE_GROUP = "its samples lie in one group, so that nothing says how sure it is"
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from probes.position.shares import (
     modality_shares,
     places_of,
 )
-from probes.position.study import check_asked
+from probes.position.study import check_asked, check_model
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
@@ -125,11 +125,9 @@ class BalanceMeasurement:
             InputError: something does.
         """
         from interp.model.generation import greedy_settings
-        from interp.model.hooked import HookedModel
         from interp.prompt.system import check_system
 
-        if not isinstance(vlm, HookedModel):
-            raise InputError(f"the model is a {type(vlm).__name__}: load it with HookedVLM.from_pretrained first")
+        check_model(vlm)
         check_system(system, prompt)
         greedy_settings(vlm, max_new_tokens)
         return cls(vlm, prompt, system, max_new_tokens)

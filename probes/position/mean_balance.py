@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.reprs import fits_a_cell
-from interp.stats.clusters import drawn_sums, mean_over_groups
+from interp.stats.clusters import drawn_sums, drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Interval, quantiles
 from interp.stats.tests import holm
@@ -119,20 +119,8 @@ def mean_balance(
         np.stack([getattr(balance, name) for balance in every]) for name in ("values", "image_mass", "text_mass")
     )
     even = np.array([balance.even for balance in every])
-    named = check_groups(groups, len(every))
+    named = drawn_together(len(every), groups)
     return balance_over_groups(values, image, words, even, named, sample_id=sample_id, seed=seed, n=n, level=level)
-
-
-def check_groups(groups: Iterable[str] | None, samples: int) -> Shaped[np.ndarray, " sample"]:
-    """One group for each sample; by default each its own.
-
-    Raises:
-        InputError: there are more or fewer.
-    """
-    named = np.arange(samples) if groups is None else np.array(list(groups), dtype=object)
-    if len(named) != samples:
-        raise InputError(f"there are {len(named)} groups for {samples} samples: name one for each")
-    return named
 
 
 def balance_over_groups(

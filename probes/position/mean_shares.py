@@ -11,10 +11,9 @@ from jaxtyping import Float
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from interp.stats.clusters import mean_over_groups
+from interp.stats.clusters import drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Interval
-from probes.position.mean_balance import check_groups
 from probes.position.shares import Shares
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def mean_shares(
     if len({one.groups for one in every}) != 1:
         raise InputError(f"can not average {len(every)} shares of {sorted({one.groups for one in every})}: give alike")
     check_draws(n, level, seed)
-    named = check_groups(groups, len(every))
+    named = drawn_together(len(every), groups)
     parts = [np.stack([getattr(one, name) for one in every]) for name in ("kept", "kept_authors", "masked")]
     columns = np.column_stack(parts).astype(np.float64)
     found = mean_over_groups(columns, named, seed=seed, n=n, level=level)

@@ -17,6 +17,7 @@ from interp.stats.clusters import drawn_sums, group_names, mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, quantiles
 from probes.position.order_answers import ORIGINAL
+from probes.position.study import ONE_GROUP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +28,6 @@ MEASURES = ("accuracy", "permuted", "drop", "changed", "psi", "psi_corrected", "
 
 NO_ORDER, POSITION_ALONE = "order can not be used", "position alone"
 """Two models to read the index by; see `OrderSensitivity.references`."""
-
-ONE_GROUP = "its samples lie in one group, so that nothing says how sure it is"
 
 UNNAMED = "(no relation)"
 """The relation of samples that name none."""

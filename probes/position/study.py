@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
 
+ONE_GROUP = "its samples lie in one group, so that nothing says how sure it is"
+"""The reason for which a measure has no interval, and is left out."""
+
 
 class Measurement(Protocol):
     """What is measured of each batch of samples, and what of that a record has to say."""

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from broken_off import break_second
 from made_up import layout_of, softmax_rows
 
 from interp import HookedVLM
@@ -122,15 +123,7 @@ def test_no_table_holds_a_gap_and_every_measure_is_there_or_named(llava, both):
 
 
 def test_a_study_that_was_broken_off_goes_on_to_the_same_tables(llava, both, tmp_path, monkeypatch):
-    call, calls = BalanceMeasurement.__call__, []
-
-    def broken(self, some):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return call(self, some)
-
-    monkeypatch.setattr(BalanceMeasurement, "__call__", broken)
+    calls = break_second(monkeypatch, BalanceMeasurement)
     asked = {"system": SYSTEM, "out": tmp_path, **QUIET}
     with pytest.raises(KeyboardInterrupt):
         study_balance(llava, samples(), **asked)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+from broken_off import break_second
 from matplotlib.figure import Figure
 from planted_order import make_alike, slot_samples, slot_vlm
 from ragged import loaded
@@ -194,15 +195,7 @@ def test_a_study_that_was_broken_off_goes_on_to_the_same_table(small, tmp_path, 
     vlm, samples, _ = small
     options = {"batch": 1, "max_new_tokens": 2, **QUIET}
     whole = dose_response(vlm, samples, (0.5,), **options)
-    ask, calls = DoseMeasurement.ask, []
-
-    def broken(self, inputs, samples=()):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return ask(self, inputs, samples)
-
-    monkeypatch.setattr(DoseMeasurement, "ask", broken)
+    calls = break_second(monkeypatch, DoseMeasurement, "ask")
     with pytest.raises(KeyboardInterrupt):
         dose_response(vlm, samples, (0.5,), out=tmp_path, **options)
     again = dose_response(vlm, samples, (0.5,), out=tmp_path, resume=True, **options)

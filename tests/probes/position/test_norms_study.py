@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from broken_off import break_second
 
 from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
@@ -87,15 +88,7 @@ def test_a_study_is_the_means_of_its_samples_by_both_conventions_and_definitions
 
 
 def test_a_study_that_was_broken_off_goes_on_to_the_same_result(vlm, found, tmp_path, monkeypatch):
-    call, calls = NormsMeasurement.__call__, []
-
-    def broken(self, batch):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return call(self, batch)
-
-    monkeypatch.setattr(NormsMeasurement, "__call__", broken)
+    calls = break_second(monkeypatch, NormsMeasurement)
     with pytest.raises(KeyboardInterrupt):
         study_norms(vlm, samples(), batch=4, out=tmp_path, **QUIET)
     resumed = study_norms(vlm, samples(), batch=4, out=tmp_path, resume=True, **QUIET)

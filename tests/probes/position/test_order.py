@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from broken_off import break_second
 from planted_order import make_alike, slot_samples, slot_vlm, upper
 from ragged import loaded
 from towers_seen import SEEING, tower_runs
@@ -117,15 +118,7 @@ def test_a_study_that_was_broken_off_goes_on_to_the_same_table(by_slot, tmp_path
     vlm, _ = by_slot
     samples, options = slot_samples(range(0, 64, 8)), {"sides": (2,), "batch": 4, "max_new_tokens": 2, **QUIET}
     whole = psi(vlm, samples, range(5), **options)
-    ask, calls = OrderMeasurement.ask, []
-
-    def broken(self, inputs, samples=()):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return ask(self, inputs, samples)
-
-    monkeypatch.setattr(OrderMeasurement, "ask", broken)
+    calls = break_second(monkeypatch, OrderMeasurement, "ask")
     with pytest.raises(KeyboardInterrupt):
         psi(vlm, samples, range(5), out=tmp_path, **options)
     resumed = psi(vlm, samples, range(5), out=tmp_path, resume=True, **options)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from broken_off import break_second
 
 from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
@@ -108,15 +109,7 @@ def test_a_row_from_the_end_is_the_same_token_of_each_sample(vlm):
 
 def test_a_study_that_was_broken_off_goes_on_to_the_same_result(vlm, tmp_path, monkeypatch):
     whole = study_rope(vlm, samples(), batch=2, **QUIET)
-    call, calls = RopeMeasurement.__call__, []
-
-    def broken(self, batch):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return call(self, batch)
-
-    monkeypatch.setattr(RopeMeasurement, "__call__", broken)
+    calls = break_second(monkeypatch, RopeMeasurement)
     with pytest.raises(KeyboardInterrupt):
         study_rope(vlm, samples(), batch=2, out=tmp_path, **QUIET)
     resumed = study_rope(vlm, samples(), batch=2, out=tmp_path, resume=True, **QUIET)
