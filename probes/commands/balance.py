@@ -45,7 +45,7 @@ def balance_command(options: argparse.Namespace) -> int:
 def _of_dataset(options: argparse.Namespace) -> int:
     from probes.position.balance_study import study_balance
     from probes.position.report.balance import balance_findings
-    from probes.position.report.write import tell_findings
+    from probes.study.findings import tell_findings
 
     data = asked_data(options)
     asked = {"system": options.system, "max_new_tokens": options.max_new_tokens}

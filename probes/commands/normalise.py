@@ -66,7 +66,7 @@ def normalise_command(options: argparse.Namespace) -> int:
 def _of_dataset(options: argparse.Namespace) -> int:
     from probes.position.dose import dose_response
     from probes.position.report.dose import dose_findings
-    from probes.position.report.write import tell_findings
+    from probes.study.findings import tell_findings
 
     data = asked_data(options)
     found = dose_response(

@@ -34,7 +34,7 @@ def norms_command(options: argparse.Namespace) -> int:
 def _of_dataset(options: argparse.Namespace) -> int:
     from probes.position.norms_study import study_norms
     from probes.position.report.norms import norms_findings
-    from probes.position.report.write import tell_findings
+    from probes.study.findings import tell_findings
 
     data = asked_data(options)
     tell_findings(data.folder, norms_findings(study_norms(data.vlm, data.samples, **data.how)))

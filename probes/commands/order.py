@@ -61,7 +61,7 @@ def order_command(options: argparse.Namespace) -> int:
 def _of_dataset(options: argparse.Namespace) -> int:
     from probes.position.order import psi
     from probes.position.report.order import order_findings
-    from probes.position.report.write import tell_findings
+    from probes.study.findings import tell_findings
 
     data = asked_data(options)
     asked = {"seeds": range(options.seeds), "sides": options.sides, "within": options.within}

@@ -52,8 +52,8 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
 
 def _of_dataset(options: argparse.Namespace) -> int:
     from probes.position.report.rope import rope_findings
-    from probes.position.report.write import tell_findings
     from probes.position.rope_study import study_rope
+    from probes.study.findings import tell_findings
 
     data = asked_data(options)
     tell_findings(data.folder, rope_findings(study_rope(data.vlm, data.samples, **_asked(options), **data.how)))

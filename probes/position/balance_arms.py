@@ -13,7 +13,7 @@ from interp.stats.clusters import mean_over_groups
 from probes.position.balance_measurement import KEPT, MAPS, STRIPPED
 from probes.position.mean_balance import MeanBalance, balance_over_groups, counted, head_counts
 from probes.position.mean_shares import interval_at
-from probes.position.study import ONE_GROUP
+from probes.study.run import ONE_GROUP
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from probes.position.shares import (
     modality_shares,
     places_of,
 )
-from probes.position.study import check_asked, check_model
+from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM

@@ -18,7 +18,7 @@ from interp.stats.intervals import DRAWS
 from probes.position.balance_arms import BalanceArm, change_of, measures_of
 from probes.position.balance_measurement import KEPT, MAPS, STRIPPED, BalanceMeasurement
 from probes.position.mean_balance import MeanBalance
-from probes.position.study import groups_of, measure_samples
+from probes.study.run import groups_of, measure_samples
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from probes.position.dose_measures import AtDose, DoseResponse, measure_doses
 from probes.position.order import chance_by_relation, chances_of, refuse_few, score_orders
 from probes.position.order_answers import ORIGINAL
 from probes.position.order_sensitivity import right_in
-from probes.position.study import groups_of, measure_samples
+from probes.study.run import groups_of, measure_samples
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from interp.stats.intervals import DRAWS, quantiles
 from probes.position.dose_answers import KINDS, STATES, UNTOUCHED, Dose, first_kind
 from probes.position.order_sensitivity import MEASURES as OF_ORDER
 from probes.position.order_sensitivity import drawn_measures, not_told, split_by_relation
-from probes.position.study import ONE_GROUP
+from probes.study.run import ONE_GROUP
 
 if TYPE_CHECKING:
     import pandas as pd

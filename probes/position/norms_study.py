@@ -24,8 +24,8 @@ from probes.position.residual_norms import (
     stream_points,
 )
 from probes.position.stream_norms import GROUPS, norms_at
-from probes.position.study import check_asked, check_model, groups_of, measure_samples
 from probes.position.token_norms import DEFINITIONS, TokenNorms, check_definition, token_norms_in, token_points
+from probes.study.run import check_asked, check_model, groups_of, measure_samples
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,7 @@ from probes.position.order_sensitivity import (
     right_in,
     split_by_relation,
 )
-from probes.position.study import groups_of, measure_samples
+from probes.study.run import groups_of, measure_samples
 
 if TYPE_CHECKING:
     import pandas as pd

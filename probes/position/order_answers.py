@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from probes.position.study import check_asked, check_model
+from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from interp.stats.clusters import drawn_sums, group_names, mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, quantiles
 from probes.position.order_answers import ORIGINAL
-from probes.position.study import ONE_GROUP
+from probes.study.run import ONE_GROUP
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from interp.stats.intervals import DRAWS
 from probes.position.rope import RopeSensitivity, check_delta, check_query_row, rope_sensitivity, row_of
 from probes.position.rope_summary import AVERAGED, CURVES, RopeSummary, summarize_rope
 from probes.position.rotary import Rotary
-from probes.position.study import check_asked, check_model, groups_of, measure_samples
+from probes.study.run import check_asked, check_model, groups_of, measure_samples
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from interp.report.numbers import NOTHING, decimal, percent, points, share
 from probes.position.balance_arms import DIFFERENCE
 from probes.position.balance_measurement import KEPT, STRIPPED
 from probes.position.balance_study import BalanceStudy
-from probes.position.report.write import Drawn, Findings
+from probes.study.findings import Drawn, Findings
 
 if TYPE_CHECKING:
     import pandas as pd

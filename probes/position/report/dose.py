@@ -9,7 +9,7 @@ from interp.answers.metrics import ALL
 from interp.plots.style import figure_of
 from interp.report.numbers import NOTHING, decimal, percent, points, share
 from probes.position.dose_answers import UNTOUCHED, Dose
-from probes.position.report.write import Drawn, Findings
+from probes.study.findings import Drawn, Findings
 
 if TYPE_CHECKING:
     import pandas as pd

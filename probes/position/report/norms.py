@@ -8,8 +8,8 @@ import numpy as np
 
 from interp.plots.style import figure_of
 from interp.report.numbers import significant
-from probes.position.report.write import Drawn, Findings
 from probes.position.token_norms import DEFINITIONS
+from probes.study.findings import Drawn, Findings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, percent, points, share
-from probes.position.report.write import Drawn, Findings
+from probes.study.findings import Drawn, Findings
 
 if TYPE_CHECKING:
     import pandas as pd

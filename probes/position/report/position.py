@@ -11,8 +11,8 @@ from interp.errors import InputError, RefusedError
 from interp.report.page import Section, render_report
 from interp.reprs import fits_a_cell
 from interp.store.folder import OutputFolder
-from probes.position.report.write import Findings, write_findings
-from probes.position.study import check_asked, groups_of
+from probes.study.findings import Findings, write_findings
+from probes.study.run import check_asked, groups_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ import numpy as np
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, significant
-from probes.position.report.write import Drawn, Findings
 from probes.position.rope_summary import CURVES
+from probes.study.findings import Drawn, Findings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""A study of the position probes: a measurement over a data set, recorded, kept, and gone on with."""
+"""A study of the probes: a measurement over a data set, recorded, kept, and gone on with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a study of the position probes is written: tables first, then the summary, figures and one page."""
+"""How a study of the probes is written: tables first, then the summary, figures and one page."""
 
 from __future__ import annotations
 
