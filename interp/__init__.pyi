@@ -17,10 +17,13 @@ from interp.intervene.base import PerSample as PerSample
 from interp.intervene.base import Untouched as Untouched
 from interp.intervene.image_logits import ScaleImageLogits as ScaleImageLogits
 from interp.intervene.image_pooling import PoolImageTokens as PoolImageTokens
+from interp.intervene.image_replacement import ReplaceImageTokens as ReplaceImageTokens
 from interp.intervene.image_tokens import PermuteImageTokens as PermuteImageTokens
 from interp.intervene.image_tokens import ScaleImageNorms as ScaleImageNorms
 from interp.intervene.image_tokens import permute_image_tokens as permute_image_tokens
+from interp.intervene.knockout import Knockout as Knockout
 from interp.layers import PAPER_LAYERS as PAPER_LAYERS
+from interp.layers import layer_windows as layer_windows
 from interp.layers import paper_layers as paper_layers
 from interp.maps.rollout import rollout as rollout
 from interp.maps.rollout import two_stage as two_stage

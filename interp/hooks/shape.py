@@ -14,6 +14,8 @@ class ModelShape:
         n_layers: blocks; n_heads: query heads; n_kv_heads: key and value heads; d_model, d_head: widths.
         d_vocab: tokens it can say.
         n_deepstack: layers after which features of the photo are added at its tokens, beside what the projector gave.
+        two_way: which rows see keys behind them, too: `prompt`, all of its rows; `image`, image tokens those of their
+            own run; empty where every row sees what is before it alone.
     """
 
     n_layers: int
@@ -23,6 +25,7 @@ class ModelShape:
     d_head: int
     d_vocab: int
     n_deepstack: int = 0
+    two_way: str = ""
 
     @classmethod
     def of(cls, model: Any) -> ModelShape:
@@ -37,4 +40,9 @@ class ModelShape:
             d_head=getattr(text, "head_dim", None) or text.hidden_size // heads,
             d_vocab=text.vocab_size,
             n_deepstack=len(getattr(model.config.vision_config, "deepstack_visual_indexes", None) or ()),
+            two_way=_TWO_WAY.get(model.config.model_type, ""),
         )
+
+
+_TWO_WAY = {"paligemma": "prompt", "gemma3": "image"}
+"""Model types whose attention is not causal over the whole prompt."""

@@ -14,10 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.errors import HookError, InputError
-from interp.hooks.rows import WORDS, QueryRows, RowHook, check_rows, copies_of_each, rows_in_pass
+from interp.hooks.rows import WORDS, QueryRows, RowHook, check_rows, rows_in_pass
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook, PerSample
 from interp.intervene.indices import check_indices, read_indices, spell, spell_number
+from interp.intervene.prompts import MadeFor
 from interp.prompt.layout import TokenLayout
 
 MODES = ("mul", "add", "temper")
@@ -128,7 +129,7 @@ class _ImageEdit:
     ) -> None:
         self.setting, self.heads, self.rows = setting, heads, rows
         self.columns = [torch.from_numpy(_columns(layout, setting.image_tokens)) for layout in layouts]
-        self.length = len(layouts[0])
+        self.prompts = MadeFor(layouts)
 
     def __call__(
         self, logits: Float[Tensor, "batch head row key"], *, hook: Any
@@ -146,14 +147,7 @@ class _ImageEdit:
 
     def _check(self, logits: Float[Tensor, "batch head row key"], hook: Any) -> int:
         """Refuse logits of other prompts than those that the image positions were taken from; rows for each sample."""
-        batch, keys = logits.shape[0], logits.shape[3]
-        if hook.now.prompt != self.length or keys < hook.now.offset + hook.now.length:
-            raise HookError(
-                f"{hook.name} has logits of a prompt of {hook.now.prompt} positions with {keys} keys, but the "
-                f"intervention was made for prompts of {self.length}: make it for the inputs that you run, and leave "
-                "the model's own generate at use_cache=True, without prompt_lookup_num_tokens and prefill_chunk_size"
-            )
-        each = copies_of_each(hook.now, batch, len(self.columns), hook.name)
+        each = self.prompts.copies(logits, hook)
         first = min(rows_in_pass(self.rows, hook.now)) + hook.now.offset
         if self.setting.mode == "temper" and any(first < columns.max() for columns in self.columns):
             raise HookError(

@@ -109,6 +109,12 @@ class ImageFeatures:
         with features.given():
             return features.vlm.generate(features._blind, max_new_tokens, intervention=edit)
 
+    def tokens(self) -> list[Float[Tensor, "token d_model"]]:
+        """The image tokens of each photo, in the order of its grid: without the row ends that some families have."""
+        counts = [len(layout.placeholders) for layout in self.inputs.layouts]
+        photos = zip(self.values.split(counts), self.inputs.layouts, strict=True)
+        return [own[np.searchsorted(layout.placeholders, layout.image_positions)] for own, layout in photos]
+
     def pooled(self, side: int) -> ImageFeatures:
         """The same photos with `side` x `side` image tokens a view, and prompts as much shorter.
 
