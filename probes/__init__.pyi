@@ -1,3 +1,11 @@
+from probes.mechanisms.ablation import OrderingAblation as OrderingAblation
+from probes.mechanisms.ablation import ablate_ordering as ablate_ordering
+from probes.mechanisms.knockout import KnockoutStudy as KnockoutStudy
+from probes.mechanisms.knockout import study_knockout as study_knockout
+from probes.mechanisms.knockout_measurement import KnockoutMeasurement as KnockoutMeasurement
+from probes.mechanisms.ordered_photos import OrderedPhoto as OrderedPhoto
+from probes.mechanisms.ordered_photos import with_ordering_kept as with_ordering_kept
+from probes.mechanisms.ordered_photos import without_ordering as without_ordering
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance
 from probes.position.balance_measurement import Attended as Attended

@@ -107,6 +107,15 @@ FILES: dict[str, dict[str, str]] = {
         "shares.png": "the shares, with the system prompt kept and masked",
         "entropy.png": "the entropy over the image behind each generated token",
     },
+    "knockout": {
+        "summary.json": "the windows, the measures, what is left out, the main sentence, and `settings`",
+        "knockout.parquet": "a row per arm, window and measure",
+        "cuts.parquet": "a row per sample, arm and window",
+        "left_out.parquet": "a row per arm and measure that can not be told",
+        "windows.png": "what the right answer's probability loses, by window of layers and by what is cut",
+        "accuracy.png": "accuracy, by window of layers and by what is cut",
+    }
+    | STUDY,
     "retrain": {
         "summary.json": "what the comparison says, in sentences (`findings`), the differences that they tell of, and "
         "`settings`",
@@ -231,7 +240,22 @@ _RETRAINED = {
     "scenes": "scenes that it is of, the same for all runs",
 }
 
+_CUT = {
+    "arm": "which edges are cut, as keys->rows; `untouched` has none cut",
+    "window": "in which layers, by name or as first to last, 0-based",
+    "measure": "what is measured; see `probes.KnockoutStudy`",
+}
+
 OWN: dict[str, dict[str, str]] = {
+    "knockout": _CUT,
+    "cuts": {name: _CUT[name] for name in ("arm", "window")}
+    | {
+        "tokens": "how many keys are cut off",
+        "probability": "of the right answer's first token, its spellings summed, nothing cut",
+        "right": "whether that token is the likeliest, nothing cut",
+        "cut": "the probability with the edges cut",
+        "right_cut": "whether the token is the likeliest with the edges cut",
+    },
     "normalise": _AT_DOSE,
     "states": _AT_DOSE,
     "differences": {

@@ -1,0 +1,277 @@
+"""Knock-outs of one batch: what an answer's probability is when edges between named parts of the prompt are cut."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.errors import InputError
+from probes.study.run import check_asked, check_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from interp.image.grid import ImageGrid
+    from interp.intervene.base import Intervention
+    from interp.intervene.knockout import Knockout
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
+    from interp.prompt.inputs import VLMInputs
+    from interp.prompt.layout import TokenLayout
+
+OBJECT = "object->last"
+"""The arm whose keys are those image tokens that the boxes of the sample's objects cover by half or more."""
+
+RANDOM_IMAGE, RANDOM_TEXT = "random image->last", "random text->last"
+"""The controls of `OBJECT`: as many keys, drawn among the other image tokens, or among the text."""
+
+ARMS = (OBJECT, "image->text", "image->last", "text->last")
+"""What is cut, as keys->rows: what flows from the first to the second. Text is what is behind the image, without the
+last prompt token."""
+
+CONTROLS = {OBJECT: (RANDOM_IMAGE, RANDOM_TEXT)}
+"""The controls of an arm, which are measured along with it."""
+
+TOGETHER = 8
+"""Cuts of the last row that share a step: their logits over the whole vocabulary are held at once."""
+
+
+@dataclass(frozen=True)
+class KnockoutMeasurement:
+    """What is measured of one batch: the probability of the right answer, whole and under each cut.
+
+    It is what `run_study` calls: `work(samples)` gives, for each sample, a row for each arm, with arrays over windows.
+
+    Example:
+        >>> work = KnockoutMeasurement.of(vlm, arms=("image->last",))
+        >>> work(samples)[0][0]["cut"]  # the probability of its answer, window by window
+    """
+
+    vlm: HookedVLM
+    arms: tuple[str, ...]
+    windows: Mapping[str, tuple[int, ...]]
+    prompt: str
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        vlm: HookedVLM,
+        windows: Mapping[str, Iterable[int]] | int | None = None,
+        *,
+        arms: Iterable[str] = ARMS,
+        prompt: str = "chat",
+        seed: int = 0,
+    ) -> KnockoutMeasurement:
+        """Read what is asked for, and refuse what means nothing.
+
+        Raises:
+            InputError: something does.
+        """
+        from interp.stats.draws import check_seed
+
+        check_model(vlm)
+        check_seed(seed)
+        asked = (arms,) if isinstance(arms, str) else tuple(arms)
+        if not asked or len(set(asked)) < len(asked) or set(asked) - set(ARMS):
+            raise InputError(f"arms={asked}: name each once, of {', '.join(ARMS)}")
+        own = [[arm, *CONTROLS.get(arm, ())] for arm in asked]
+        return cls(vlm, tuple(sum(own, [])), read_windows(vlm.cfg.n_layers, windows), prompt, int(seed))
+
+    def recorded(self) -> dict[str, Any]:
+        """What the numbers depend on besides the model and the samples."""
+        windows = {name: list(own) for name, own in self.windows.items()}
+        return {"arms": list(self.arms), "windows": windows, "prompt": self.prompt, "control_seed": self.seed}
+
+    def check(self, samples: Sequence[Sample], *, progress: bool = True) -> None:
+        """Refuse samples that can not be measured, before the first pass.
+
+        Raises:
+            InputError: a sample that can not be asked, an answer that is no single token, objects without boxes where
+                they are cut, or a prompt without text behind the image.
+        """
+        from interp.image.photos import check_image
+        from interp.study.prompter import prepare_samples
+
+        check_asked(self.vlm, samples, self.prompt, progress=progress)
+        for sample in samples:
+            try:
+                self._answer_ids(sample)
+                if OBJECT in self.arms:
+                    size = check_image(sample.image)
+                    _drawn(sample, self.vlm.family.grid(size, self.vlm.processor, self.vlm.model.config), self.seed)
+            except InputError as error:
+                raise InputError(f"sample {sample.id!r}: {error}") from error
+        inputs = prepare_samples(self.vlm, samples[:1], self.prompt)
+        for edits in self._cuts(inputs, samples[:1]).values():
+            for edit in edits:
+                edit.hooks(self.vlm.cfg, inputs.layouts)
+
+    def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
+        """The rows of each sample of a batch: `arm`, `tokens`, `probability`, `right`, and arrays over windows."""
+        from interp.study.prompter import prepare_samples
+
+        inputs = prepare_samples(self.vlm, samples, self.prompt)
+        ids = [self._answer_ids(sample) for sample in samples]
+        cuts = self._cuts(inputs, samples)
+        found: dict[str, list[list[tuple[float, bool]]]] = {}
+        for runs, chosen in ((self._steps, _last_alone), (self._passes, _earlier)):
+            own = [arm for arm in cuts if chosen(arm)]
+            if own:
+                said = runs(inputs, [edit for arm in own for edit in cuts[arm]])
+                told = [_tell(logits, ids) for logits in said]
+                for place, arm in enumerate(own):
+                    start = 1 + place * len(self.windows)
+                    found[arm] = [told[0], *told[start : start + len(self.windows)]]
+        counts = {arm: self._counts(inputs, samples, arm) for arm in cuts}
+        return [
+            [_row(arm, counts[arm][place], [told[place] for told in found[arm]]) for arm in cuts]
+            for place in range(len(samples))
+        ]
+
+    def _answer_ids(self, sample: Sample) -> tuple[int, ...]:
+        from probes.mechanisms.vocabulary import spelled_ids
+
+        return spelled_ids(self.vlm, sample.answer)
+
+    def _cuts(self, inputs: VLMInputs, samples: Sequence[Sample]) -> dict[str, list[Intervention]]:
+        """For each arm, the cut in each window."""
+        from interp.intervene.base import PerSample
+
+        found: dict[str, list[Intervention]] = {}
+        for arm in self.arms:
+            each = zip(samples, inputs.grids, inputs.layouts, strict=True)
+            keys = [_keys(arm, sample, grid, layout, self.seed) for sample, grid, layout in each]
+            found[arm] = [PerSample(tuple(_cut(arm, own, layers) for own in keys)) for layers in self.windows.values()]
+        return found
+
+    def _counts(self, inputs: VLMInputs, samples: Sequence[Sample], arm: str) -> list[int]:
+        """How many keys are cut of each sample."""
+        each = zip(samples, inputs.grids, inputs.layouts, strict=True)
+        chosen = [(_keys(arm, sample, grid, layout, self.seed), layout) for sample, grid, layout in each]
+        kinds = {"image": lambda layout: len(layout.image_positions), "text": lambda layout: len(_text(layout))}
+        return [len(keys) if not isinstance(keys, str) else kinds[keys](layout) for keys, layout in chosen]
+
+    def _steps(self, inputs: VLMInputs, edits: Sequence[Intervention]) -> Iterator[Tensor]:
+        """Logits of the last row [batch vocab], untouched and under each edit of it, from one prefill."""
+        from interp.intervene.base import Untouched
+        from interp.model.prefix import share_prefill
+
+        shared, every = share_prefill(self.vlm, inputs), [Untouched(), *edits]
+        for start in range(0, len(every), TOGETHER):
+            yield from shared.step(every[start : start + TOGETHER]).logits
+
+    def _passes(self, inputs: VLMInputs, edits: Sequence[Intervention]) -> Iterator[Tensor]:
+        """The same under edits of earlier rows: a pass each, the tower once where its output is all that is seen."""
+        import torch
+
+        from interp.model.features import ImageFeatures
+
+        def run() -> Any:
+            return self.vlm(inputs, logits_to_keep=1)
+
+        with torch.no_grad():
+            if self.vlm.cfg.n_deepstack:
+                yield run().logits[:, -1].float()
+                for edit in edits:
+                    yield self.vlm.run_with_hooks(inputs, intervention=edit, logits_to_keep=1).logits[:, -1].float()
+                return
+            output, features = ImageFeatures.captured(self.vlm, inputs, run)
+            yield output.logits[:, -1].float()
+            for edit in edits:
+                yield features.forward(intervention=edit, logits_to_keep=1).logits[:, -1].float()
+
+
+def read_windows(n_layers: int, windows: Mapping[str, Iterable[int]] | int | None) -> dict[str, tuple[int, ...]]:
+    """Windows of layers by name: those given, all of a width, or the named ones; see `layer_windows`.
+
+    Raises:
+        InputError: there is none, or one has layers that the model does not have.
+    """
+    from interp.intervene.indices import check_indices, read_indices
+    from interp.layers import layer_windows
+
+    if not isinstance(windows, Mapping):
+        return layer_windows(n_layers, windows)
+    if not windows:
+        raise InputError("windows is empty, so nothing would be cut: name some, or leave it out")
+    found = {}
+    for name, layers in windows.items():
+        own = read_indices(layers, f"the layers of window {name!r}")
+        found[str(name)] = check_indices(own, n_layers, f"window {name!r}: layer")
+    return found
+
+
+def _last_alone(arm: str) -> bool:
+    return arm.endswith("->last")
+
+
+def _earlier(arm: str) -> bool:
+    return not _last_alone(arm)
+
+
+def _keys(arm: str, sample: Sample, grid: ImageGrid, layout: TokenLayout, seed: int) -> str | tuple[int, ...]:
+    """What an arm cuts off: a word of `Knockout.keys`, numbers of image tokens, or positions in the text."""
+    if arm in (OBJECT, RANDOM_IMAGE):
+        return _drawn(sample, grid, seed)[arm == RANDOM_IMAGE]
+    if arm == RANDOM_TEXT:
+        several = _text(layout)
+        count = min(len(_drawn(sample, grid, seed)[0]), len(several))
+        behind = _rng(sample, seed, arm).choice(several, count, replace=False) - len(layout)
+        return tuple(sorted(behind.tolist()))  # counted from the end, as padding moves the rest
+    return arm.split("->")[0]
+
+
+def _drawn(sample: Sample, grid: ImageGrid, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The image tokens of the objects, and as many others at random; fewer where there are not so many."""
+    boxes = [thing.box for thing in sample.objects if thing.box is not None]
+    if not boxes:
+        raise InputError(f"no object has a box, and {OBJECT} needs one: give boxes, or leave this arm out")
+    own = grid.tokens_in(boxes)
+    others = np.setdiff1d(np.arange(len(grid)), own)
+    if not len(others):
+        raise InputError(f"its objects cover the whole photo, which leaves no other image token for {RANDOM_IMAGE}")
+    count = min(len(own), len(others))
+    return own, tuple(sorted(_rng(sample, seed, RANDOM_IMAGE).choice(others, count, replace=False).tolist()))
+
+
+def _rng(sample: Sample, seed: int, what: str) -> np.random.Generator:
+    """Draws that depend on the seed and the sample's id alone, so that a sample has its own in every batch."""
+    digest = hashlib.sha256(f"{what}\0{sample.id}".encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
+
+
+def _text(layout: TokenLayout) -> np.ndarray:
+    return layout.after_image[:-1]
+
+
+def _cut(arm: str, keys: str | tuple[int, ...], layers: tuple[int, ...]) -> Knockout:
+    from interp.intervene.knockout import Knockout
+
+    rows = arm.split("->")[1]
+    if arm in (OBJECT, RANDOM_IMAGE):
+        return Knockout("image", rows=rows, layers=layers, image_tokens=keys)  # type: ignore[arg-type]
+    return Knockout(keys, rows=rows, layers=layers)
+
+
+def _tell(logits: Tensor, ids: Sequence[tuple[int, ...]]) -> list[tuple[float, bool]]:
+    """The probability of each sample's answer, its spellings summed, and whether one of them is the likeliest token."""
+    chances = logits.double().softmax(-1)
+    first = logits.argmax(-1).tolist()
+    return [(float(own[list(words)].sum()), top in words) for own, words, top in zip(chances, ids, first, strict=True)]
+
+
+def _row(arm: str, tokens: int, told: list[tuple[float, bool]]) -> dict[str, Any]:
+    (probability, right), *under = told
+    return {
+        "arm": arm,
+        "tokens": tokens,
+        "probability": probability,
+        "right": right,
+        "cut": np.array([each for each, _ in under], dtype=np.float32),
+        "right_cut": np.array([each for _, each in under], dtype=np.float32),
+    }
