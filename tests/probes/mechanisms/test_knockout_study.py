@@ -42,9 +42,9 @@ def found(vlm, samples):
     return study_knockout(vlm, samples, windows, batch=3, progress=False, draws=50)
 
 
-def alone(vlm, sample, edit=None):
+def alone(vlm, sample, edit=None, prompt="chat"):
     """The probability of the answer in a pass of this sample alone, and whether it is the likeliest token."""
-    inputs = vlm.prepare(sample.image, sample.question)
+    inputs = vlm.prepare(sample.image, sample.question, prompt=prompt)
     with torch.no_grad():
         logits = vlm.run_with_hooks(inputs, intervention=edit).logits[0, -1].double()
     ids = spelled_ids(vlm, sample.answer)
@@ -128,11 +128,13 @@ def test_families_of_every_attention_are_served(name):
     photo = tiny.photo(0, (80, 60))
     samples = read_samples("shapes", None, n=2)
     samples = [replace(one, image=photo, answer=word, options=(), objects=()) for one in samples]
-    work = KnockoutMeasurement.of(vlm, {"all": range(vlm.cfg.n_layers)}, arms=("image->text", "image->last"))
+    work = KnockoutMeasurement.of(
+        vlm, {"all": range(vlm.cfg.n_layers)}, arms=("image->text", "image->last"), prompt="paper"
+    )
     work.check(samples, progress=False)
     for own, sample in zip(work(samples), samples, strict=True):
         for row, edit in zip(own, (Knockout(rows="text"), Knockout()), strict=True):
-            probability, _, inputs = alone(vlm, sample, edit)
+            probability, _, inputs = alone(vlm, sample, edit, "paper")
             assert row["cut"][0] == pytest.approx(probability, rel=1e-2, abs=1e-6)
             assert row["tokens"] == len(inputs.layouts[0].image_positions)
 
