@@ -22,6 +22,8 @@ from interp.intervene.image_tokens import PermuteImageTokens as PermuteImageToke
 from interp.intervene.image_tokens import ScaleImageNorms as ScaleImageNorms
 from interp.intervene.image_tokens import permute_image_tokens as permute_image_tokens
 from interp.intervene.knockout import Knockout as Knockout
+from interp.intervene.patch import Patch as Patch
+from interp.intervene.patch import slot_point as slot_point
 from interp.layers import PAPER_LAYERS as PAPER_LAYERS
 from interp.layers import layer_windows as layer_windows
 from interp.layers import paper_layers as paper_layers
