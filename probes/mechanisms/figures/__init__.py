@@ -1,0 +1,1 @@
+"""Figures of where places are computed: they draw, and measure nothing."""

@@ -1,0 +1,1 @@
+"""Reports of the mechanisms tools over pairs: sentences, tables, figures, and one page."""
