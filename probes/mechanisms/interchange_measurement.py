@@ -1,0 +1,312 @@
+"""Interchange, batch by batch: one run of the counterfactual prompts, and what patching from it does at every slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+from torch import Tensor
+
+from interp.errors import InputError, RefusedError
+from interp.model.kept_run import KeptRun, slot_name
+from probes.mechanisms.token_sets import IMAGE_SETS, Positions, TokenSet, check_name, sides_of, token_set
+from probes.mechanisms.vocabulary import spelled_ids
+from probes.study.run import check_asked, check_model
+
+if TYPE_CHECKING:
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
+    from interp.prompt.inputs import VLMInputs
+    from probes.mechanisms.pairs import Pair
+
+CONTROL = "random_same_size"
+"""The token set that every other is compared with."""
+
+STREAM = ("resid_pre", "resid_mid")
+HOOKS = (*STREAM, "attn_out", "mlp_out", "q", "k", "v", "z")
+"""What can be patched: the residual stream at layer slots, and inside each layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class InterchangeMeasurement:
+    """What patching does to the answers of a batch of pairs.
+
+    Attributes:
+        vlm: the model.
+        pairs: by id, the pairs.
+        positions: the token set that is patched; see `token_set`.
+        control: the set beside it; None for none.
+        slots: where, one after another: layer slots of `resid_pre`, layers of all other hooks.
+        hook: what is patched.
+        prompt: prompt style.
+        seed: the seed of the control's tokens.
+    """
+
+    vlm: HookedVLM
+    pairs: dict[str, Pair] = field(repr=False)
+    positions: Positions
+    control: str | None
+    slots: tuple[int, ...]
+    hook: str = "resid_pre"
+    prompt: str = "chat"
+    seed: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        vlm: HookedVLM,
+        pairs: Sequence[Pair],
+        positions: Positions = "strip",
+        *,
+        control: str | None = CONTROL,
+        slots: Iterable[int] | None = None,
+        hook: str = "resid_pre",
+        prompt: str = "chat",
+        seed: int = 0,
+    ) -> InterchangeMeasurement:
+        """Read what is asked for.
+
+        Raises:
+            InputError: no model, no pairs or two with one id, outcomes that differ between pairs, a set, slot or hook
+                that does not exist.
+            RefusedError: a patch that the model would add features of the photo to (DeepStack).
+        """
+        check_model(vlm)
+        check_name(positions)
+        if control is not None:
+            if not isinstance(control, str):
+                raise InputError(f"control={control!r:.80} is no token set: name one, or None for none")
+            check_name(control)
+        if hook not in HOOKS:
+            raise InputError(f"hook={hook!r} can not be patched: use one of {', '.join(HOOKS)}")
+        _check_pairs(pairs)
+        known = {pair.id: pair for pair in pairs}
+        chosen = _read_slots(vlm, slots, hook, image=_image(positions) or _image(control))
+        return cls(vlm, known, positions, control, chosen, hook, prompt, seed)
+
+    def recorded(self) -> dict[str, Any]:
+        """What the numbers depend on besides the model and the pairs."""
+        named = self.positions if isinstance(self.positions, str) else [list(np.ravel(own)) for own in self.positions]
+        return {
+            "positions": named,
+            "control": self.control,
+            "slots": list(self.slots),
+            "hook": self.hook,
+            "prompt": self.prompt,
+            "control_seed": self.seed,
+        }
+
+    def check(self, samples: Sequence[Sample], *, progress: bool = True) -> None:
+        """Refuse pairs that can not be asked or patched, before the first pass.
+
+        Raises:
+            InputError: a photo that can not be read, a prompt or a token set that can not be made, or a word that is
+                no token of this model.
+        """
+        from tqdm import tqdm
+
+        pairs = [self.pairs[sample.id] for sample in samples]
+        for side in ("clean", "counterfactual"):
+            check_asked(self.vlm, [getattr(pair, side) for pair in pairs], self.prompt, progress=progress)
+        for pair in tqdm(pairs, desc="looking for tokens", unit="pair", disable=not progress):
+            self._ids(pair)
+            self._sets([pair], *self._prepared([pair]))
+
+    def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
+        """The rows of each pair: one for each token set and outcome, with an array over slots."""
+        return self.measure([self.pairs[sample.id] for sample in samples])
+
+    def measure(self, pairs: Sequence[Pair]) -> list[list[dict[str, Any]]]:
+        """The rows of each pair; see `__call__`."""
+        both = self._prepared(pairs)
+        sets = self._sets(pairs, *both)
+        clean = KeptRun.capture(self.vlm, both[0], self.slots)
+        other, kept = self._counterfactual(both[1], sets)
+        ids = [self._ids(pair) for pair in pairs]
+        patched = {name: self._sweep(clean, own, kept[name]) for name, own in sets.items()}
+        rows = []
+        for place, (pair, words) in enumerate(zip(pairs, ids, strict=True)):
+            said = [_said(self.vlm, run[place]) for run in (clean.logits, other)]
+            whole = {
+                "clean_said": said[0],
+                "counterfactual_said": said[1],
+                "clean_right": _same(said[0], pair.clean.answer),
+                "counterfactual_right": _same(said[1], pair.counterfactual.answer),
+            }
+            before, source = (summed(run[place], words) for run in (clean.logits, other))
+            after = {name: summed(run[:, place], words) for name, run in patched.items()}
+            rows.append(
+                [
+                    {
+                        "set": name,
+                        "tokens": len(sets[name][place]),
+                        "outcome": outcome,
+                        "word": pair.outcomes[outcome],
+                        "p_clean": float(before[number]),
+                        "p_counterfactual": float(source[number]),
+                        "p_patched": after[name][:, number],
+                        **whole,
+                    }
+                    for name in sets
+                    for number, outcome in enumerate(pair.outcomes)
+                ]
+            )
+        return rows
+
+    def _name(self, slot: int) -> str:
+        """The hook point of a slot."""
+        if self.hook == "resid_pre":
+            return slot_name(slot, self.vlm.cfg.n_layers)
+        return f"blocks.{slot}.{'attn.' if len(self.hook) == 1 else ''}hook_{self.hook}"
+
+    def _prepared(self, pairs: Sequence[Pair]) -> tuple[VLMInputs, VLMInputs]:
+        """Both prompts of each pair, as two batches."""
+        sides = [[getattr(pair, side) for pair in pairs] for side in ("clean", "counterfactual")]
+        here, there = (
+            self.vlm.prepare([own.image for own in side], [own.question for own in side], prompt=self.prompt)
+            for side in sides
+        )
+        return here, there
+
+    def _sets(self, pairs: Sequence[Pair], clean: VLMInputs, other: VLMInputs) -> dict[str, list[TokenSet]]:
+        """The tokens of each pair, by the name of the set."""
+        here = sides_of(self.vlm, clean, [pair.clean for pair in pairs])
+        there = sides_of(self.vlm, other, [pair.counterfactual for pair in pairs])
+        asked: dict[str, Positions] = {"patched": self.positions}
+        if self.control is not None:
+            asked["control"] = self.control
+        return {
+            name: [
+                token_set(own, *each, seed=self.seed, same_size_as=self.positions)
+                for each in zip(pairs, here, there, strict=True)
+            ]
+            for name, own in asked.items()
+        }
+
+    def _ids(self, pair: Pair) -> list[tuple[int, ...]]:
+        """The tokens that say the word of each outcome.
+
+        Raises:
+            InputError: a word is no token, or two outcomes share one.
+        """
+        ids = [spelled_ids(self.vlm, word) for word in pair.outcomes.values()]
+        every = [token for own in ids for token in own]
+        if len(set(every)) < len(every):
+            raise InputError(f"pair {pair.id!r}: two of its outcomes {dict(pair.outcomes)} are said by one token")
+        return ids
+
+    def _counterfactual(
+        self, inputs: VLMInputs, sets: dict[str, list[TokenSet]]
+    ) -> tuple[Float[Tensor, "batch vocab"], dict[str, dict[int, Tensor]]]:
+        """One run of the counterfactual prompts: last logits, and by set and slot what its tokens are [token ...]."""
+        kept: dict[str, dict[int, Tensor]] = {name: {} for name in sets}
+        index = {name: _index(own, "source") for name, own in sets.items()}
+        hooks = [(self._name(slot), _Pick(slot, index, kept)) for slot in self.slots]
+        with torch.no_grad():
+            output = self.vlm.run_with_hooks(inputs, fwd_hooks=hooks, logits_to_keep=1)
+        return output.logits[:, -1].float(), kept
+
+    def _sweep(
+        self, clean: KeptRun, sets: list[TokenSet], kept: dict[int, Tensor]
+    ) -> Float[Tensor, "slot batch vocab"]:
+        """The last logits of the clean prompts with these tokens patched, slot after slot."""
+        sample, target = _index(sets, "target")
+        last = any(int(own.target.max()) == clean.inputs.input_ids.shape[1] - 1 for own in sets)
+        found = []
+        for slot in self.slots:
+            if slot == self.vlm.cfg.n_layers and not last:
+                found.append(clean.logits)  # behind the last block no position says anything to another
+            else:
+                put = _Put(sample, target, kept[slot])
+                found.append(clean.onward(slot, [(self._name(slot), put)]))
+        return torch.stack(found)
+
+
+class _Pick:
+    """A hook function that keeps chosen positions of what it sees, and never edits."""
+
+    reads_only = True
+
+    def __init__(self, slot: int, index: dict[str, tuple[Tensor, Tensor]], kept: dict[str, dict[int, Tensor]]) -> None:
+        self.slot, self.index, self.kept = slot, index, kept
+
+    def __call__(self, tensor: Tensor, *, hook: Any) -> None:
+        for name, (sample, position) in self.index.items():
+            self.kept[name][self.slot] = tensor.detach()[sample.to(tensor.device), position.to(tensor.device)]
+
+
+class _Put:
+    """A hook function that puts values at positions of each sample."""
+
+    def __init__(self, sample: Tensor, position: Tensor, values: Tensor) -> None:
+        self.sample, self.position, self.values = sample, position, values
+
+    def __call__(self, tensor: Tensor, *, hook: Any) -> Tensor:
+        where = self.sample.to(tensor.device), self.position.to(tensor.device)
+        return tensor.index_put(where, self.values.to(tensor))
+
+
+def summed(logits: Float[Tensor, "*run vocab"], ids: Sequence[Sequence[int]]) -> Float32[np.ndarray, "*run outcome"]:
+    """The probability of each word: the sum over the tokens that say it."""
+    likely = logits.float().softmax(-1)
+    return torch.stack([likely[..., list(own)].sum(-1) for own in ids], -1).cpu().numpy().astype(np.float32)
+
+
+def _index(sets: Sequence[TokenSet], side: str) -> tuple[Int[Tensor, " token"], Int[Tensor, " token"]]:
+    """Sample and position of all tokens of a batch, one after another."""
+    own = [torch.as_tensor(getattr(each, side)) for each in sets]
+    return torch.repeat_interleave(torch.arange(len(own)), torch.tensor([len(each) for each in own])), torch.cat(own)
+
+
+def _said(vlm: HookedVLM, logits: Float[Tensor, " vocab"]) -> str:
+    """The token that the model would say."""
+    return str(vlm.processor.tokenizer.decode([int(logits.argmax())]))
+
+
+def _same(said: str, answer: str) -> bool:
+    """Whether a token is the answer, but for capitals and signs; the paper's rule."""
+    said, answer = ("".join(letter for letter in text.lower() if letter.isalnum()) for text in (said, answer))
+    return bool(said) and said == answer
+
+
+def _image(positions: Positions | None) -> bool:
+    """Whether a set is one of image tokens."""
+    return isinstance(positions, str) and positions in IMAGE_SETS
+
+
+def _check_pairs(pairs: Sequence[Pair]) -> None:
+    """Refuse no pairs, and pairs that do not belong together."""
+    from probes.mechanisms.pairs import Pair
+
+    if not len(pairs):
+        raise InputError("there are no pairs: give at least two groups of them")
+    if strangers := [own for own in pairs if not isinstance(own, Pair)]:
+        raise InputError(f"{strangers[0]!r:.80} is no Pair: give pairs of a clean and a counterfactual sample")
+    if len({pair.id for pair in pairs}) < len(pairs):
+        raise InputError("two pairs have one id: give each an id of its own")
+    every = {tuple(pair.outcomes) for pair in pairs}
+    if len(every) > 1:
+        raise InputError(f"pairs have other outcomes, {sorted(every)}: measure those with the same together")
+
+
+def _read_slots(vlm: HookedVLM, slots: Iterable[int] | None, hook: str, *, image: bool) -> tuple[int, ...]:
+    """The slots in order; all that can be patched by default."""
+    last = vlm.cfg.n_layers if hook == "resid_pre" else vlm.cfg.n_layers - 1
+    # what lies in front of these is patched under features of the photo that are added behind it
+    first = vlm.cfg.n_deepstack if image and hook in STREAM else 0
+    if slots is None:
+        return tuple(range(first, last + 1))
+    chosen = tuple(slots)
+    whole = all(not isinstance(slot, bool) and isinstance(slot, (int, np.integer)) for slot in chosen)
+    if not chosen or not whole or len(set(chosen)) < len(chosen) or min(chosen) < 0 or max(chosen) > last:
+        raise InputError(f"slots={list(chosen)} of {hook}: give different whole numbers from 0 to {last}, at least one")
+    if min(chosen) < first:
+        raise RefusedError(
+            f"slots={list(chosen)}: image tokens of slots below {first} can not be patched in a model with DeepStack "
+            f"(Qwen3-VL), which adds features of its own photo on top of them: use slots from {first} on"
+        )
+    return tuple(int(slot) for slot in sorted(chosen))

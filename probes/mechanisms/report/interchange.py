@@ -1,0 +1,177 @@
+"""What a sweep of interchange interventions says: in sentences, tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from interp.plots.style import figure_of
+from interp.report.numbers import decimal, p_value
+from probes.study.findings import Drawn, Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.mechanisms.interchange_result import Interchange
+
+PLACE = "place"
+"""The outcome that says that a place in the row or column was moved."""
+
+SURE = 0.05
+"""Level of the statement over all slots together."""
+
+CAUTIONS = (
+    "A patch that changes the answer shows that what it brought is enough to change it at this slot, and not that the "
+    "model uses it so when nothing is patched, nor that no other tokens carry the same.",
+    "Once the last position has read the tokens, patching them does nothing: that an effect ends at a slot says when "
+    "it was read, and not where it was made.",
+    "The control's tokens are drawn for each pair, and come from random tokens of the counterfactual photo: it has as "
+    "many tokens, but they do not lie together, and may touch an object or none.",
+    "Only pairs count of which the model gets both sides right: of other photos and questions this says nothing.",
+)
+OF_VIEWS = "Where the model sees a photo in several views, the view of the whole photo was patched, and tiles were not."
+UNCONTROLLED = "There was no control: other tokens might have done the same."
+
+
+def interchange_findings(found: Interchange) -> Findings:
+    """What a sweep says."""
+    means, runs, kept = found.to_dataframe(), found.runs(), found.both_right()
+    tables = {"interchange": means, "runs": runs, "both_right": kept, "left_out": found.left_out}
+    figures = {}
+    if len(means):
+        caption = (
+            "Lines: mean over pairs kept, bands: one standard deviation over pairs, as in the paper. Dashes: the same "
+            "outcome with as many random image tokens patched."
+        )
+        figures["interchange"] = Drawn("What the model says, slot by slot", figure_of(found.plot()), caption)
+        for direction in [name for name in dict.fromkeys(means["direction"]) if name != "all"]:
+            drawn = figure_of(found.plot(direction=direction))
+            figures[f"interchange_{_as_name(direction)}"] = Drawn(f"Asked about {direction}", drawn, caption)
+    if found.p_control is not None:
+        tables["differences"] = found.differences()
+        if PLACE in found.outcomes and len(tables["differences"]):
+            figures["differences"] = Drawn(
+                "Beyond the control",
+                figure_of(found.plot_differences()),
+                "Patched minus control, pair by pair, with intervals that draw whole groups. Full dots: differs at the "
+                f"level of {SURE:g} over all slots together (sign flips, maxT).",
+            )
+    if PLACE in found.outcomes:
+        tables["restoration"] = found.restoration()
+    sentences = (main_sentence(found), *_more(found, tables))
+    cautions = (*CAUTIONS, OF_VIEWS, *(() if found.p_control is not None else (UNCONTROLLED,)))
+    return Findings(
+        title="Interchange: where is it computed?",
+        sentences=sentences,
+        cautions=cautions,
+        tables=tables,
+        shown={"Pairs": kept, "By slot": _shown(found, means)} | ({} if len(means) else {"Left out": found.left_out}),
+        figures=figures,
+        summary={
+            "pairs": len(found.ids),
+            "kept": int(found.kept.sum()),
+            "positions": found.positions,
+            "control": found.control,
+            "hook": found.hook,
+            "slots": list(found.slots),
+            "left_out": found.left_out.to_dict("records"),
+            "sentence": sentences[0],
+        },
+        settings=dict(found.settings),
+    )
+
+
+def main_sentence(found: Interchange) -> str:
+    """What the patch does at the slot at which it does most, in one sentence with intervals."""
+    means = found.to_dataframe()
+    outcome = PLACE if PLACE in found.outcomes else found.outcomes[0]
+    own = means.query("direction == 'all' and outcome == @outcome and set == 'patched'") if len(means) else means
+    if not len(own):
+        why = found.left_out["why"].iloc[0] if len(found.left_out) else "nothing was kept"
+        return (
+            f"Nothing can be told of patching {found.positions!r}: {why} ({found.kept.sum()} of {len(found.ids)} kept)."
+        )
+    most = own.loc[own["value"].idxmax()]
+    text = (
+        f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
+        f"{decimal(most.value, most.low, most.high)} (slot {most.slot}, the largest of {len(own)} slots, chosen after "
+        f"the fact; {most.pairs} pairs)"
+    )
+    beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
+    if len(beside):
+        one = beside.iloc[0]
+        text += f", with as many random image tokens patched there {decimal(one.value, one.low, one.high)}"
+    clean = found.runs().query("direction == 'all' and outcome == @outcome and run == 'clean'").iloc[0]
+    return f"{text}, untouched {decimal(clean.value, clean.low, clean.high)}."
+
+
+def spans(slots: Sequence[int], every: Sequence[int]) -> str:
+    """Slots as people read them: those next to each other among all as one span.
+
+    Example:
+        >>> spans([0, 1, 2, 5], range(8))
+        '0 to 2, 5'
+    """
+    order = {slot: place for place, slot in enumerate(every)}
+    parts: list[list[int]] = []
+    for slot in slots:
+        if parts and order[slot] == order[parts[-1][-1]] + 1:
+            parts[-1].append(slot)
+        else:
+            parts.append([slot])
+    return ", ".join(f"{own[0]} to {own[-1]}" if len(own) > 1 else f"{own[0]}" for own in parts)
+
+
+def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
+    count = found.both_right().iloc[0]
+    told = [
+        f"{count.kept} of {count.pairs} pairs were kept; of the others the clean side was wrong in {count.clean_wrong} "
+        f"and the counterfactual side in {count.counterfactual_wrong}."
+    ]
+    apart = tables.get("differences")
+    if apart is not None and len(apart) and PLACE in found.outcomes:
+        own = apart.query("direction == 'all' and outcome == @PLACE", local_dict={"PLACE": PLACE})
+        above = own[(own["p_any"] <= SURE) & (own["value"] > 0)]["slot"].tolist()
+        if above:
+            least = own[own["slot"].isin(above)]["p_any"].max()
+            told.append(
+                f"It raises {PLACE!r} beyond the control at slots {spans(above, found.slots)} (p ≤ {p_value(least)}, "
+                f"corrected for all {len(own)} slots)."
+            )
+        else:
+            least = own["p_any"].min()
+            told.append(
+                f"At no slot is it shown to raise {PLACE!r} beyond the control (smallest p {p_value(least)}, corrected "
+                f"for all {len(own)} slots), which does not show that it does not."
+            )
+    score = tables.get("restoration")
+    if score is not None and len(score):
+        own = score.query("direction == 'all' and set == 'patched'")
+        if len(own):
+            most = own.loc[own["value"].idxmax()]
+            told.append(
+                f"It restores up to {decimal(most.value, most.low, most.high)} of the way from the clean to the "
+                f"counterfactual run (slot {most.slot}, chosen from {len(own)}; {most.pairs} pairs)."
+            )
+    return told
+
+
+def _shown(found: Interchange, means: pd.DataFrame) -> pd.DataFrame:
+    """One row per slot: each outcome patched, and the place outcome's control."""
+    import pandas as pd
+
+    rows = []
+    for slot in found.slots if len(means) else ():
+        cells: dict[str, object] = {"slot": slot}
+        own = means[(means["direction"] == "all") & (means["slot"] == slot)]
+        for line in own.itertuples():
+            if line.set == "patched" or line.outcome == PLACE:
+                title = line.outcome if line.set == "patched" else f"{line.outcome}, control"
+                cells[title] = decimal(line.value, line.low, line.high)
+        rows.append(cells)
+    return pd.DataFrame(rows, columns=None if rows else ["slot"])
+
+
+def _as_name(text: str) -> str:
+    """A text as a part of a file's name."""
+    return "".join(letter if letter.isalnum() else "-" for letter in text.lower())

@@ -1,0 +1,377 @@
+"""Token sets: which positions of the clean prompt are patched, by name, and from where in the counterfactual's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+from jaxtyping import Int
+
+from interp.errors import InputError, RefusedError
+from interp.reprs import fits_a_cell
+
+if TYPE_CHECKING:
+    from interp.image.grid import ImageGrid
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Object, Sample
+    from interp.prompt.inputs import VLMInputs
+    from interp.prompt.layout import TokenLayout
+    from probes.mechanisms.pairs import Pair
+
+IMAGE_SETS = ("object", "strip", "background", "outer_strip", "all_image", "random_same_size")
+"""Sets of image tokens, by name."""
+
+NAMES = ("last", *IMAGE_SETS, "words")
+"""All sets that have a name; see `token_set`."""
+
+TOUCHED = 1e-6
+"""Share of a token's area from which on an object touches it."""
+
+Positions = str | Sequence[int] | tuple[Sequence[int], Sequence[int]]
+"""The name of a set; positions in prompts without padding (negative ones count from the end), the same on both sides;
+or those of the clean and those of the counterfactual prompt."""
+
+
+@fits_a_cell()
+@dataclass(frozen=True, eq=False)
+class TokenSet:
+    """Positions of a clean prompt, and for each the position of the counterfactual prompt that it is patched from.
+
+    Both count the padding of their batch.
+    """
+
+    name: str
+    target: Int[np.ndarray, " token"]
+    source: Int[np.ndarray, " token"]
+
+    def __len__(self) -> int:
+        """Count the tokens."""
+        return len(self.target)
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One prompt of a pair as a model is given it: what was asked, its layout, its grid, and how its text is cut."""
+
+    sample: Sample
+    layout: TokenLayout
+    grid: ImageGrid
+    prompt: str = field(default="", repr=False)
+    tokenizer: Any = field(default=None, repr=False)
+
+    @property
+    def padding(self) -> int:
+        """Positions in front of the prompt."""
+        return self.layout.kinds.count("pad")
+
+
+def sides_of(vlm: HookedVLM, inputs: VLMInputs, samples: Sequence[Sample]) -> list[Side]:
+    """The prompts of a batch, each with its sample."""
+    written = vlm.family.written
+    prompts = [text if written is None else written(text, vlm.processor) for text in inputs.prompts]
+    parts = zip(samples, inputs.layouts, inputs.grids, prompts, strict=True)
+    return [Side(*own, tokenizer=vlm.processor.tokenizer) for own in parts]
+
+
+def check_name(positions: Positions) -> None:
+    """Refuse what names no token set.
+
+    Raises:
+        InputError: an unknown name, or positions that are no whole numbers.
+    """
+    if isinstance(positions, str):
+        if positions not in NAMES:
+            raise InputError(f"positions={positions!r} is no token set: use one of {', '.join(NAMES)}, or positions")
+        return
+    _explicit(positions)
+
+
+def token_set(
+    positions: Positions,
+    pair: Pair,
+    clean: Side,
+    counterfactual: Side,
+    *,
+    seed: int = 0,
+    same_size_as: Positions = "object",
+) -> TokenSet:
+    """The positions of one pair that a name stands for, in the order of the image grid inside each part.
+
+    * `last`: the last prompt row, from the counterfactual's.
+    * `object`: tokens that lie by half or more in the box of an object that stands elsewhere in the counterfactual,
+      object after object along the pair's axis, from the tokens of the same object there.
+    * `strip`: the third of the photo along the axis that each of these objects stands in, from the third that the same
+      object stands in there.
+    * `background`: of each of these thirds, what no object touches, from the like there, in order.
+    * `outer_strip`: the first and the last third, from the last and the first, whatever stands there; without boxes.
+    * `all_image`: all image tokens, each from its like.
+    * `random_same_size`: as many image tokens as `same_size_as` has, from as many others, both drawn for each pair.
+    * `words`: tokens of the question that name the objects, from those that name the same object there.
+
+    The first and the last third are round(N/3) of the N rows or columns wide, the middle one what is left (Cui et al.
+    2026, released code). Of photos with several views, all but `all_image` are about the view of the whole photo (view
+    0): tiles stay as they are.
+
+    Args:
+        positions: the name, or the positions themselves; see `Positions`.
+        pair: the pair.
+        clean: its clean prompt.
+        counterfactual: its counterfactual prompt.
+        seed: the seed of `random_same_size`; with the pair's id it alone says what is drawn.
+        same_size_as: what `random_same_size` has as many tokens as.
+
+    Example:
+        >>> found = token_set("strip", pair, *(sides_of(vlm, inputs, [sample])[0] for inputs, sample in both))
+        >>> len(found.target) == len(found.source)
+        True
+
+    Raises:
+        InputError: an unknown name, an empty set, sides of different size, other grids, no boxes, or positions that are
+            not there.
+        RefusedError: a photo without a view of the whole.
+    """
+    check_name(positions)
+    if not isinstance(positions, str):
+        return _given(positions, pair, clean, counterfactual)
+    if positions == "last":
+        return TokenSet("last", np.array([clean.layout.last]), np.array([counterfactual.layout.last]))
+    if positions == "words":
+        return _checked("words", pair, *_word_positions(pair, clean, counterfactual))
+    _check_grids(pair, clean.grid, counterfactual.grid)
+    if positions == "random_same_size":
+        like = token_set(same_size_as, pair, clean, counterfactual, seed=seed)
+        target, source = _random(pair, clean.grid, len(like), seed, base=same_size_as != "all_image")
+    else:
+        target, source = _IMAGE[positions](pair, clean, counterfactual)
+    places = clean.layout.image_positions[target], counterfactual.layout.image_positions[source]
+    return _checked(positions, pair, *places)
+
+
+def thirds(grid: ImageGrid, axis: str) -> Int[np.ndarray, " token"]:
+    """Which third along an axis each token of the view of the whole photo is in, 0, 1 or 2; -1 of other views.
+
+    Example:
+        >>> thirds(grid, "horizontal")[:8]  # of 8 columns
+        array([0, 0, 0, 1, 1, 2, 2, 2])
+    """
+    base, lines = _base(grid), grid.cols if axis == "horizontal" else grid.rows
+    many = int(lines[base].max()) + 1
+    width = round(many / 3)
+    found = (lines >= width).astype(int) + (lines >= many - width)
+    return np.where(base, found, -1)
+
+
+def _base(grid: ImageGrid) -> np.ndarray:
+    """Which tokens are of the view of the whole photo, bool [token].
+
+    Raises:
+        RefusedError: there is no such view.
+    """
+    base = grid.view == 0
+    if not base.any():
+        raise RefusedError("this model sees the photo in tiles alone, without a view of the whole: use 'all_image'")
+    return base
+
+
+def _check_grids(pair: Pair, clean: ImageGrid, other: ImageGrid) -> None:
+    """Refuse photos whose tokens do not lie in the same rows, columns and views."""
+    parts = ("rows", "cols", "view")
+    if not all(np.array_equal(getattr(clean, part), getattr(other, part)) for part in parts):
+        told = [f"{grid.rows.max() + 1} x {grid.cols.max() + 1} ({len(grid)} tokens)" for grid in (clean, other)]
+        raise InputError(f"pair {pair.id!r} has grids of {told[0]} and {told[1]}: give photos of one size")
+
+
+def _tokens_of(thing: Object, grid: ImageGrid, pair: Pair) -> Int[np.ndarray, " token"]:
+    """The tokens of the whole photo's view that lie in an object's box by half or more."""
+    assert thing.box is not None
+    found = np.flatnonzero((grid.membership(thing.box) >= 0.5 - TOUCHED) & _base(grid))
+    if not len(found):
+        raise InputError(
+            f"pair {pair.id!r}: no image token lies in the box of {thing.name!r} by half or more: it is too small for "
+            "this model's tokens, or was not seen"
+        )
+    return found
+
+
+def _moved(pair: Pair, clean: Side, other: Side) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """The objects that have other tokens in the counterfactual: name and tokens on both sides, along the axis."""
+    both = [
+        (thing, there)
+        for thing, there in zip(pair.clean.objects, pair.counterfactual.objects, strict=True)
+        if thing.box is not None and there.box is not None
+    ]
+    if not both:
+        raise InputError(f"pair {pair.id!r} has no object with a box in both photos: give boxes, or use 'outer_strip'")
+    place = 0 if pair.axis == "horizontal" else 1
+    both.sort(key=lambda own: own[0].box.xyxy[place] + own[0].box.xyxy[place + 2])  # type: ignore[union-attr]
+    found = [
+        (thing.name, _tokens_of(thing, clean.grid, pair), _tokens_of(there, other.grid, pair)) for thing, there in both
+    ]
+    moved = [own for own in found if not np.array_equal(own[1], own[2])]
+    if not moved:
+        raise InputError(f"pair {pair.id!r}: no object stands elsewhere in the counterfactual, so the set is empty")
+    return moved
+
+
+def _join(pair: Pair, parts: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of a set, one after another, each checked."""
+    for name, here, there in parts:
+        if len(here) != len(there):
+            raise InputError(
+                f"pair {pair.id!r}: {name} has {len(here)} tokens in the clean prompt and {len(there)} in the "
+                "counterfactual: each needs one to come from, so let it have as many in both"
+            )
+    return tuple(np.concatenate([part[side] for part in parts]) for side in (1, 2))  # type: ignore[return-value]
+
+
+def _object(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
+    return _join(pair, _moved(pair, clean, other))
+
+
+def _strip(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
+    return _join(pair, _strips(pair, clean, other))
+
+
+def _strips(pair: Pair, clean: Side, other: Side) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """The thirds that objects have moved between: whose, and the tokens on both sides."""
+    which, parts = thirds(clean.grid, pair.axis), []
+    lines = clean.grid.cols if pair.axis == "horizontal" else clean.grid.rows
+    for name, here, there in _moved(pair, clean, other):
+        ends = [_third_of(lines[own].mean(), which, lines) for own in (here, there)]
+        if ends[0] != ends[1]:
+            parts.append((f"the strip of {name}", np.flatnonzero(which == ends[0]), np.flatnonzero(which == ends[1])))
+    if not parts:
+        raise InputError(f"pair {pair.id!r}: no object stands in another third along the {pair.axis} axis")
+    return parts
+
+
+def _third_of(line: float, which: np.ndarray, lines: np.ndarray) -> int:
+    """The third whose rows or columns the middle of an object is nearest to."""
+    base = which >= 0
+    return int(which[base][np.abs(lines[base] - line).argmin()])
+
+
+def _background(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
+    touched = _touched(clean), _touched(other)
+    strips = _strips(pair, clean, other)
+    return _join(
+        pair,
+        [
+            (f"the background of {name}", here[~touched[0][here]], there[~touched[1][there]])
+            for name, here, there in strips
+        ],
+    )
+
+
+def _touched(side: Side) -> np.ndarray:
+    """Which tokens an object of the sample touches, bool [token]."""
+    boxes = [thing.box for thing in side.sample.objects if thing.box is not None]
+    return side.grid.union_membership(boxes) > TOUCHED
+
+
+def _outer_strip(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
+    which = thirds(clean.grid, pair.axis)
+    first, last = (np.flatnonzero(which == end) for end in (0, 2))
+    return np.concatenate([first, last]), np.concatenate([last, first])
+
+
+def _all_image(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(len(clean.grid)), np.arange(len(other.grid))
+
+
+_IMAGE: dict[str, Callable[[Pair, Side, Side], tuple[np.ndarray, np.ndarray]]] = {
+    "object": _object,
+    "strip": _strip,
+    "background": _background,
+    "outer_strip": _outer_strip,
+    "all_image": _all_image,
+}
+
+
+def _random(pair: Pair, grid: ImageGrid, many: int, seed: int, *, base: bool) -> tuple[np.ndarray, np.ndarray]:
+    """So many image tokens, and where each comes from: both drawn."""
+    among = np.flatnonzero(_base(grid)) if base else np.arange(len(grid))
+    if many > len(among):
+        raise InputError(f"pair {pair.id!r}: {many} tokens can not be drawn from {len(among)} image tokens")
+    rng = np.random.default_rng([seed, crc32(pair.id.encode())])
+    return np.sort(rng.choice(among, many, replace=False)), rng.choice(among, many, replace=False)
+
+
+def _checked(name: str, pair: Pair, target: np.ndarray, source: np.ndarray) -> TokenSet:
+    """The set, if it holds something, and no position twice."""
+    if not len(target):
+        raise InputError(f"pair {pair.id!r}: the token set {name!r} is empty")
+    if len(set(target.tolist())) < len(target):
+        raise InputError(
+            f"pair {pair.id!r}: two objects share tokens of {name!r}, which can not be patched from two places"
+        )
+    return TokenSet(name, target, source)
+
+
+def _explicit(positions: Any) -> tuple[list[int], list[int]]:
+    """Positions of both prompts, as they were given for one or for both."""
+    try:
+        each = list(positions)
+        both = each if len(each) == 2 and all(np.ndim(own) == 1 for own in each) else [each, each]
+        found = [[int(place) for place in own] for own in both]
+        whole = all(int(place) == place and not isinstance(place, bool) for own in both for place in own)
+    except (TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise InputError(f"positions={positions!r:.80} are not understood: give a name ({', '.join(NAMES)}) or numbers")
+    if not found[0]:
+        raise InputError("positions names none, so that the set is empty: give at least one")
+    if len(found[0]) != len(found[1]):
+        raise InputError(f"positions names {len(found[0])} and {len(found[1])}: give as many for both prompts")
+    return found[0], found[1]
+
+
+def _given(positions: Any, pair: Pair, clean: Side, other: Side) -> TokenSet:
+    """Positions that were named one by one."""
+    here, there = _explicit(positions)
+    lengths = [len(side.layout) - side.padding for side in (clean, other)]
+    if here == there and lengths[0] != lengths[1] and any(place >= 0 for place in here):
+        raise InputError(
+            f"pair {pair.id!r} has prompts of {lengths[0]} and {lengths[1]} tokens, in which one position is not the "
+            "same: name the positions of both, as (clean, counterfactual), or use a token set by name"
+        )
+    found = []
+    for side, length, own in zip((clean, other), lengths, (here, there), strict=True):
+        outside = [place for place in own if not -length <= place < length]
+        if outside:
+            raise InputError(f"pair {pair.id!r}: positions {outside} lie outside its prompt of {length} tokens")
+        found.append(np.array([place % length + side.padding for place in own]))
+    return _checked("positions", pair, *found)
+
+
+def _word_positions(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens that name each object in both questions."""
+    names = [thing.name for thing in pair.clean.objects]
+    parts = [(f"the name of {name!r}", _naming(name, clean), _naming(name, other)) for name in names]
+    found = [part for part in parts if len(part[1]) or len(part[2])]
+    if not found:
+        raise InputError(f"pair {pair.id!r}: neither question names any of its objects {names}, so the set is empty")
+    return _join(pair, found)
+
+
+def _naming(name: str, side: Side) -> Int[np.ndarray, " token"]:
+    """The positions of the tokens that a name in the question is made of, wherever it stands there."""
+    text, question = side.prompt, side.sample.question
+    start = max(text.rfind(question), 0)
+    end = start + len(question) if question in text else len(text)
+    spans = [found.span() for found in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE)]
+    inside = [(first, last) for first, last in spans if start <= first and last <= end]
+    cut = side.tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
+    image = min(side.layout.image_positions) if len(side.layout.image_positions) else 0
+    found = []
+    for number, (first, last) in enumerate(cut):
+        if any(first < stop and begin < last for begin, stop in inside):
+            found.append(len(side.layout) - len(cut) + number)
+    places = np.array(found, dtype=np.int64)
+    if len(places) and places.min() < image:
+        raise RefusedError(f"{name!r} is named in front of the photo, where prompts are not followed: ask behind it")
+    return places

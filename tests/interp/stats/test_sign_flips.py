@@ -1,0 +1,60 @@
+"""Sign flips: exact where all flips can be listed, right at the stated rate where nothing differs, and able to find."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from interp.errors import InputError
+from interp.stats.sign_flips import flip_signs
+
+
+def test_p_values_near_those_of_all_flips_listed_one_by_one():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(8), 2)
+    values = rng.normal(0.3, 1, (16, 3))
+    sums = np.array([values[groups == group].sum(axis=0) for group in range(8)])
+    every = np.array([np.array(signs) @ sums for signs in product((-1, 1), repeat=8)])
+    far, own = np.abs(every) / np.sqrt((sums**2).sum(axis=0)), np.abs(sums.sum(axis=0)) / np.sqrt((sums**2).sum(axis=0))
+    found = flip_signs(values, groups, seed=1, n=20000)
+    assert np.abs(found.p - (far >= own - 1e-9).mean(axis=0)).max() < 0.015
+    assert np.abs(found.p_any - (far.max(axis=1)[:, None] >= own - 1e-9).mean(axis=0)).max() < 0.015
+    assert (found.p_any >= found.p - 1e-12).all()
+
+
+def test_any_of_many_places_errs_at_most_at_the_stated_rate_where_none_differs():
+    hits = [alarm(seed) for seed in range(300)]
+    assert np.mean(hits) < 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
+    assert np.mean([alarm(seed, shift=0.9) for seed in range(30)]) > 0.8
+
+
+def alarm(seed, shift=0.0):
+    """Whether any of 12 dependent places of 15 groups of two comes out below 0.05."""
+    rng = np.random.default_rng(seed)
+    group = rng.normal(0, 1, (15, 1)).repeat(2, axis=0)  # a group's samples go together
+    values = group + rng.normal(0, 0.5, (30, 12)).cumsum(axis=1)
+    values[:, 4] += shift * 2
+    return flip_signs(values, np.arange(15).repeat(2), seed=seed, n=199).p_any.min() <= 0.05
+
+
+def test_places_without_any_difference_say_nothing_and_the_order_of_names_does_not_matter():
+    values = np.column_stack([np.zeros(6), np.arange(6) + 1.0])
+    found = flip_signs(values, np.array(list("bbaacc")), seed=0, n=99)
+    assert found.p[0] == found.p_any[0] == 1 and found.flips == 100
+    renamed = flip_signs(values, np.array(list("xxyyzz")), seed=0, n=99)
+    assert np.array_equal(found.p, renamed.p) and np.array_equal(found.p_any, renamed.p_any)
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "n"),
+    (
+        (np.zeros(3), np.arange(3), 9),
+        (np.zeros((3, 1)), np.arange(2), 9),
+        (np.full((3, 1), np.nan), np.arange(3), 9),
+        (np.zeros((3, 1)), np.arange(3), 0),
+        (np.zeros((3, 1)), np.zeros(3), 9),
+    ),
+)
+def test_what_can_not_be_flipped_is_refused(values, groups, n):
+    with pytest.raises(InputError, match="give"):
+        flip_signs(values, groups, seed=0, n=n)

@@ -1,0 +1,171 @@
+"""Interchange: naive whole runs say the same to the bit; its ends are the runs they must be; bad pairs are refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from interchange_pairs import longer, noisy_pair
+from towers_seen import SEEING, tower_runs
+
+from interp.errors import InputError, RefusedError
+from interp.model.hooked_vlm import HookedVLM
+from interp.model.kept_run import slot_name
+from interp.zoo.tiny import TINY
+from probes.mechanisms.interchange_measurement import InterchangeMeasurement, summed
+
+
+def loaded(name="tiny-llava"):
+    return HookedVLM.from_pretrained(name, self_check=False)
+
+
+def measured(vlm, pairs, positions, **options):
+    """What is measured of the pairs as one batch: by set, [pair outcome slot]; and the rows."""
+    rows = InterchangeMeasurement.of(vlm, pairs, positions, **options).measure(pairs)
+    sets = dict.fromkeys(row["set"] for row in rows[0])
+    return {
+        name: np.array([[row["p_patched"] for row in own if row["set"] == name] for own in rows]) for name in sets
+    }, rows
+
+
+def column(rows, name):
+    """A column of the rows of the patched set [pair outcome]."""
+    return np.array([[row[name] for row in own if row["set"] == "patched"] for own in rows], np.float32)
+
+
+def naive(vlm, pairs, positions, **options):
+    """The same by whole runs, one pair and slot after another, each patched by hand."""
+    work = InterchangeMeasurement.of(vlm, pairs, positions, **options)
+    here, there = work._prepared(pairs)
+    sets = work._sets(pairs, here, there)
+    names = [work._name(slot) for slot in work.slots]
+    with torch.no_grad():
+        _, cache = vlm.run_with_cache(there, names_filter=names)
+        found = {}
+        for name, own in sets.items():
+            each = []
+            for point in names:
+
+                def patch(tensor, *, hook, own=own, point=point):
+                    edited = tensor.clone()
+                    for sample, tokens in enumerate(own):
+                        for to, of in zip(tokens.target.tolist(), tokens.source.tolist(), strict=True):
+                            edited[sample, to] = cache[point][sample, of]
+                    return edited
+
+                logits = vlm.run_with_hooks(here, fwd_hooks=[(point, patch)], logits_to_keep=1).logits[:, -1].float()
+                each.append([summed(own, work._ids(pair)) for own, pair in zip(logits, pairs, strict=True)])
+            found[name] = np.array(each).transpose(1, 2, 0)
+    return found
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_sweep_equals_whole_runs_patched_by_hand_to_the_bit(name):
+    vlm = loaded(name)
+    pairs = [noisy_pair(0), longer(noisy_pair(1), "Where, if anywhere, is it?")]
+    found, _ = measured(vlm, pairs, "outer_strip", prompt="paper")
+    wanted = naive(vlm, pairs, "outer_strip", prompt="paper")
+    assert found.keys() == wanted.keys() == {"patched", "control"}
+    assert all(np.array_equal(found[own], wanted[own]) for own in wanted)
+    assert np.ptp(found["patched"], axis=2).max() > 0
+
+
+@pytest.mark.parametrize("hook", ("resid_mid", "attn_out", "mlp_out", "q", "k", "v", "z"))
+@pytest.mark.parametrize("positions", ("object", "last"))
+def test_hooks_inside_layers_equal_whole_runs_too(hook, positions):
+    vlm, pairs = loaded(), [noisy_pair(0), noisy_pair(1)]
+    found, _ = measured(vlm, pairs, positions, hook=hook)
+    wanted = naive(vlm, pairs, positions, hook=hook)
+    assert all(np.array_equal(found[own], wanted[own]) for own in wanted)
+
+
+@pytest.mark.parametrize("positions", ("last", "object", "strip", "outer_strip", "all_image", "words"))
+def test_patching_a_run_into_itself_changes_no_bit(positions):
+    vlm = loaded()
+    pairs = [noisy_pair(number, asked="Is the mug near the dog?") for number in (0, 1)]
+    moved = {"object", "strip"}
+    pairs = [replace(pair, counterfactual=pair.clean) for pair in pairs]
+    if positions in moved:
+        with pytest.raises(InputError, match="no object stands elsewhere"):
+            measured(vlm, pairs, positions)
+        return
+    found, rows = measured(vlm, pairs, positions, control=None)
+    same = found["patched"] == column(rows, "p_clean")[..., None]
+    if positions == "outer_strip":
+        assert not same.all()  # it is patched from the other end
+    else:
+        assert same.all() and np.array_equal(column(rows, "p_clean"), column(rows, "p_counterfactual"))
+
+
+@pytest.mark.parametrize("name", ("tiny-llava", "tiny-gemma3", "tiny-pixtral", "tiny-qwen2_vl", "tiny-llava_next"))
+def test_ends_of_a_sweep_are_the_runs_that_they_must_be(name):
+    vlm, pairs = loaded(name), [noisy_pair(0), noisy_pair(1)]
+    found, rows = measured(vlm, pairs, "all_image")
+    assert np.array_equal(found["patched"][..., 0], column(rows, "p_counterfactual"))  # one question: all that differs
+    assert np.array_equal(found["patched"][..., -1], column(rows, "p_clean"))
+    last, rows = measured(vlm, pairs, "last")
+    assert np.allclose(last["patched"][..., -1], column(rows, "p_counterfactual"), atol=1e-7)
+    assert np.array_equal(last["patched"][..., 0], column(rows, "p_clean"))  # the last token is the same
+    assert np.array_equal(last["control"][..., -1], column(rows, "p_clean"))
+
+
+@pytest.mark.parametrize("name", ("tiny-llava", "tiny-pixtral", "tiny-gemma3"))
+def test_the_tower_runs_once_a_photo_however_many_slots_and_sets_there_are(name):
+    vlm, pairs = loaded(name), [noisy_pair(0), noisy_pair(1)]
+    work = InterchangeMeasurement.of(vlm, pairs, "strip")
+    both = work._prepared(pairs)
+    with torch.no_grad(), tower_runs(vlm) as calls:
+        for inputs in both:
+            vlm(inputs)
+        plain = len(calls)
+        work.measure(pairs)
+    assert name in SEEING and len(calls) == 2 * plain
+
+
+def test_a_batch_whose_pairs_need_other_positions_gives_each_what_it_gets_alone():
+    vlm = loaded()
+    pairs = [noisy_pair(0), longer(noisy_pair(1, axis="vertical"), "Where, if anywhere, is it by now?")]
+    together, _ = measured(vlm, pairs, "strip")
+    for number, pair in enumerate(pairs):
+        alone, _ = measured(vlm, [pair], "strip")
+        assert all(np.abs(together[own][number] - alone[own][0]).max() < 1e-6 for own in alone)
+
+
+def test_image_tokens_in_front_of_deepstack_are_refused_by_name_and_left_out_by_default():
+    vlm, pairs = loaded("tiny-qwen3_vl"), [noisy_pair(0), noisy_pair(1)]
+    first = vlm.cfg.n_deepstack
+    with pytest.raises(RefusedError, match=rf"use slots from {first} on"):
+        InterchangeMeasurement.of(vlm, pairs, "strip", slots=[0, first])
+    assert InterchangeMeasurement.of(vlm, pairs, "strip").slots == tuple(range(first, vlm.cfg.n_layers + 1))
+    assert InterchangeMeasurement.of(vlm, pairs, "last", control=None).slots[0] == 0
+
+
+def test_what_can_not_be_measured_is_refused_before_the_first_pass():
+    vlm, pairs = loaded(), [noisy_pair(0), noisy_pair(1)]
+
+    def refused(match, pairs=pairs, positions="strip", **options):
+        with pytest.raises(InputError, match=match), tower_runs(vlm) as calls:
+            work = InterchangeMeasurement.of(vlm, pairs, positions, **options)
+            work.check([pair.as_sample() for pair in pairs], progress=False)
+        assert not calls
+
+    refused("there are no pairs", [])
+    refused("is no Pair", [pairs[0].clean])
+    refused("two pairs have one id", [pairs[0], pairs[0]])
+    refused("pairs have other outcomes", [pairs[0], replace(pairs[1], outcomes={"clean": "l"})])
+    refused("is no token set", positions="stripe")
+    refused("control='x' is no token set|'x' is no token set", control="x")
+    refused("hook='pattern' can not be patched", hook="pattern")
+    refused(r"slots=\[4\] of resid_pre: give different whole numbers from 0 to 3", slots=[4])
+    refused(r"slots=\[3\] of attn_out: give different whole numbers from 0 to 2", hook="attn_out", slots=[3])
+    refused(r"slots=\[1, 1\]", slots=[1, 1])
+    refused(r"slots=\[\]", slots=[])
+    refused(
+        "can not be read at one position",
+        [replace(pairs[0], outcomes={"clean": "left"}), replace(pairs[1], outcomes={"clean": "left"})],
+    )
+    refused("are said by one token", [replace(pair, outcomes={"clean": "l", "place": "L"}) for pair in pairs])
+    refused("so the set is empty", [replace(pair, counterfactual=pair.clean) for pair in pairs], "object")
+    refused("neither question names any", positions="words")
+    refused("prompts of", [pairs[0], longer(pairs[1], "Where?")], [3])
+    assert slot_name(0, 3) == InterchangeMeasurement.of(vlm, pairs)._name(0)

@@ -1,0 +1,147 @@
+"""Interchange over pairs: what was put in comes out, with control and intervals; a study goes on where it was."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from interchange_pairs import noisy_pair
+from matplotlib.axes import Axes
+
+from interp.errors import InputError
+from interp.model.hooked_vlm import HookedVLM
+from interp.store.folder import OutputFolder
+from probes.mechanisms.interchange import interchange
+from probes.mechanisms.interchange_measurement import InterchangeMeasurement
+from probes.mechanisms.interchange_result import Interchange
+from probes.mechanisms.report.interchange import interchange_findings, spans
+from probes.study.findings import write_findings
+
+SLOTS = (0, 1, 2, 3)
+
+
+def made(*, pairs=12, effect=0.8, seed=0, control=True, right=None, directions=("left", "right")):
+    """A result with a known effect on `place` at slots 0 to 2, and none of the control."""
+    rng = np.random.default_rng(seed)
+    clean = np.tile([0.9, 0.05], (pairs, 1))
+    other = np.tile([0.05, 0.95], (pairs, 1))
+    patched = clean[:, None].repeat(4, axis=1) + rng.normal(0, 0.01, (pairs, 4, 2))
+    beside = clean[:, None].repeat(4, axis=1) + rng.normal(0, 0.01, (pairs, 4, 2))
+    patched[:, :3] += np.array([-effect, effect])
+    right = np.ones(pairs, bool) if right is None else np.array(right)
+    return Interchange(
+        positions="strip",
+        control="random_same_size" if control else "",
+        hook="resid_pre",
+        slots=SLOTS,
+        outcomes=("clean", "place"),
+        ids=tuple(map(str, range(pairs))),
+        groups=np.arange(pairs),
+        directions=np.array([directions[place % len(directions)] for place in range(pairs)], dtype=object),
+        p_clean=clean.astype(np.float32),
+        p_counterfactual=other.astype(np.float32),
+        p_patched=patched.clip(0, 1).astype(np.float32),
+        p_control=beside.clip(0, 1).astype(np.float32) if control else None,
+        right_clean=right,
+        right_counterfactual=np.ones(pairs, bool),
+        settings={"seed": 0, "draws": 200, "level": 0.95},
+    )
+
+
+def line(table, **where):
+    for name, value in where.items():
+        table = table[table[name] == value]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def test_means_intervals_and_deviations_are_those_of_the_pairs_kept():
+    found = made(right=[True] * 10 + [False] * 2)
+    table = found.to_dataframe()
+    assert set(table["direction"]) == {"all", "left", "right"} and not table.isna().any(axis=None)
+    one = line(table, direction="all", set="patched", slot=1, outcome="place")
+    own = found.p_patched[:10, 1, 1].astype(float)
+    assert np.isclose(one.value, own.mean()) and np.isclose(one["std"], own.std()) and one.pairs == 10
+    assert one.low < one.value < one.high and one.high - one.low < 0.03
+    assert line(found.both_right(), direction="all").dropped == 2
+    assert line(found.both_right(), direction="left").clean_wrong == 1
+    assert np.isclose(line(found.runs(), direction="all", run="clean", outcome="clean").value, 0.9)
+
+
+def test_what_a_patch_does_beyond_its_control_is_told_over_all_slots_together():
+    own = made().differences().query("direction == 'all' and outcome == 'place'")
+    assert (own["p_any"] <= 0.05).tolist() == [True, True, True, False]
+    assert np.allclose(own["value"], [0.8, 0.8, 0.8, 0.0], atol=0.02) and (own["p"] <= own["p_any"]).all()
+    nothing = [made(effect=0, seed=seed).differences() for seed in range(20)]
+    alarms = [(own.query("direction == 'all' and outcome == 'place'")["p_any"] <= 0.05).any() for own in nothing]
+    assert np.mean(alarms) <= 0.15
+    with pytest.raises(InputError, match="there is no control"):
+        made(control=False).differences()
+
+
+def test_restoration_is_the_share_of_the_way_and_clamped_on_request():
+    found = made(effect=0.9)
+    score = found.restoration().query("direction == 'all' and set == 'patched'")
+    assert np.allclose(score["value"], [1, 1, 1, 0], atol=0.02)
+    above = replace(found, p_patched=np.ones_like(found.p_patched))
+    assert above.restoration()["value"].max() > 1.01 and above.restoration(clamp=True)["value"].max() == 1
+    with pytest.raises(InputError, match="outcome='middle' was not measured: use one of clean, place"):
+        found.restoration("middle")
+
+
+def test_what_can_not_be_told_is_left_out_and_named():
+    close = replace(made(), p_counterfactual=made().p_clean)
+    assert not len(close.restoration()) and "differ by 0.1" in close.left_out["why"].iloc[0]
+    nobody = made(right=[False] * 12)
+    assert not len(nobody.to_dataframe()) and "gets both sides right" in nobody.left_out["why"].iloc[0]
+    assert "Nothing can be told" in interchange_findings(nobody).sentences[0]
+    few = made(right=[True, False, True, True] + [False] * 8)
+    assert set(few.to_dataframe()["direction"]) == {"all", "left"}
+    assert "one group" in line(few.left_out, direction="right").why
+    with pytest.raises(InputError, match="direction='up' can not be told"):
+        few.plot(direction="up")
+
+
+def test_sentences_say_what_was_chosen_from_many_and_figures_can_be_drawn(tmp_path):
+    found = made()
+    told = interchange_findings(found)
+    assert "the largest of 4 slots, chosen after the fact" in told.sentences[0]
+    assert "beyond the control at slots 0 to 2" in " ".join(told.sentences)
+    assert "12 of 12 pairs were kept" in told.sentences[1]
+    assert isinstance(found.plot(), Axes) and isinstance(found.plot(band="interval", direction="left"), Axes)
+    paths = write_findings(OutputFolder(tmp_path), told)
+    assert {"report.html", "interchange.png", "differences.csv", "restoration.parquet", "runs.parquet"} <= {
+        path.name for path in paths
+    }
+    bare = interchange_findings(made(control=False))
+    assert "There was no control" in bare.cautions[-1] and "differences" not in bare.tables
+    assert "is it shown to raise" in " ".join(interchange_findings(made(effect=0)).sentences)
+    assert spans([0, 2, 4, 8], (0, 2, 4, 6, 8)) == "0 to 4, 8"
+
+
+def test_a_study_that_was_broken_off_goes_on_and_equals_one_that_was_not(tmp_path, monkeypatch):
+    vlm = HookedVLM.from_pretrained("tiny-llava", self_check=False)
+    pairs = [noisy_pair(number) for number in range(4)]
+    how = {"batch": 2, "progress": False, "draws": 50}
+    whole = interchange(vlm, pairs, "strip", **how, out=tmp_path / "whole")
+    done, measure = [], InterchangeMeasurement.measure
+
+    def breaks(self, own):
+        if done:
+            raise KeyboardInterrupt
+        done.append(own)
+        return measure(self, own)
+
+    monkeypatch.setattr(InterchangeMeasurement, "measure", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        interchange(vlm, pairs, "strip", **how, out=tmp_path / "broken")
+    monkeypatch.setattr(InterchangeMeasurement, "measure", measure)
+    resumed = interchange(vlm, pairs, "strip", **how, out=tmp_path / "broken", resume=True)
+    assert np.array_equal(resumed.p_patched, whole.p_patched) and np.array_equal(resumed.p_control, whole.p_control)
+    assert resumed.ids == whole.ids and whole.p_patched.shape == (4, 4, 3)
+    settings = json.loads((tmp_path / "whole" / "manifest.json").read_text())["settings"]
+    assert settings["positions"] == "strip" and settings["slots"] == [0, 1, 2, 3]
+    with pytest.raises(InputError):
+        interchange(vlm, pairs, "object", **how, out=tmp_path / "broken", resume=True)
+    assert isinstance(whole.to_dataframe(), pd.DataFrame)
