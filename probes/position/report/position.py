@@ -175,8 +175,7 @@ def write_position(folder: OutputFolder, every: PositionFindings, settings: Mapp
         first = next(iter(own.figures.values()))
         told = (*own.sentences, f"More in {name}/report.html.")
         parts.append(Section(own.title, told, first.figure, first.caption))
-    cautions = [f"{name.capitalize()}: {line}" for name, own in every.found.items() for line in own.cautions]
-    parts.append(Section("What this does not show", tuple(cautions)))
+    parts.append(Section("What this does not show", _cautions(every.found)))
     page = render_report(
         TITLE, "Each sentence stands with its interval; each tool has a page of its own.", parts, dict(settings)
     )
@@ -186,3 +185,12 @@ def write_position(folder: OutputFolder, every: PositionFindings, settings: Mapp
     summary = {name: own.summary for name, own in every.found.items()}
     whole = {"sentences": every.sentences(), "refused": every.refused, **summary, "settings": settings}
     return [*paths, folder.write_json("summary.json", whole), folder.write_text("report.html", page)]
+
+
+def _cautions(found: Mapping[str, Findings]) -> tuple[str, ...]:
+    """What the tools do not show, each line once, with the names of the tools that say it."""
+    by_line: dict[str, list[str]] = {}
+    for name, own in found.items():
+        for line in own.cautions:
+            by_line.setdefault(line, []).append(name)
+    return tuple(f"{', '.join(names).capitalize()}: {line}" for line, names in by_line.items())
