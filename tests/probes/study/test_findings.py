@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from interp.plots.style import figure_of, new_axes
-from probes.position.report.position import PositionFindings, write_position
 from probes.study.findings import OF_EXTREMES, Drawn, Findings
+from probes.study.tools import ToolFindings, write_tools
 
 
 def findings(left_out: pd.DataFrame | None = None, cautions: tuple[str, ...] = ("Read it so.",)) -> Findings:
@@ -47,7 +47,7 @@ def test_the_page_of_all_tools_says_a_caution_of_several_once(tmp_path):
     from interp.store.folder import OutputFolder
 
     found = {name: findings(cautions=(OF_EXTREMES, f"Of {name} alone.")) for name in ("norms", "order")}
-    write_position(OutputFolder(tmp_path), PositionFindings(found, {}), {})
+    write_tools(OutputFolder(tmp_path), ToolFindings(("norms", "order"), found, {}), {}, title="Both")
     page = (tmp_path / "report.html").read_text()
     assert page.count(OF_EXTREMES) == 1 and f"Norms, order: {OF_EXTREMES}" in page
     assert "Norms: Of norms alone." in page and "Order: Of order alone." in page
