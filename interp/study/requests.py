@@ -65,7 +65,7 @@ class Request:
                 raise InputError(f"{name}={value!r:.60} is no list: give a list of them, also of one")
             object.__setattr__(self, name, tuple(value))
 
-    def _keepwhole_number(self, **least: int) -> None:
+    def _keep_whole(self, **least: int) -> None:
         """Whole numbers as plain ones, from the least that each may be.
 
         Raises:
