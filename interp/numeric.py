@@ -1,10 +1,15 @@
-"""Division where there may be nothing to divide by, and means where values may be missing."""
+"""Numbers: division where there may be nothing to divide by, means where values may be missing, and whole ones."""
 
 from __future__ import annotations
+
+from operator import index
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
+
+from interp.errors import InputError
 
 
 def ratio(above: ArrayLike, below: ArrayLike) -> np.ndarray:
@@ -22,3 +27,28 @@ def mean_of_known(values: Float[np.ndarray, " sample *axes"]) -> Float[np.ndarra
     """
     known = np.isfinite(values)
     return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
+
+
+def whole_number(value: Any, name: str, least: int | None = None) -> int:
+    """A whole number as a plain one, whatever kind of number it came as.
+
+    Args:
+        value: what was given.
+        name: what it is called in the refusal.
+        least: the lowest that means something; None for any.
+
+    Raises:
+        InputError: it is no whole number, or a lower one.
+
+    Example:
+        >>> whole_number(np.int64(16), "batch", 1)
+        16
+    """
+    try:
+        number = index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or (least is not None and number < least):
+        from_here = "" if least is None else f" from {least} on"
+        raise InputError(f"{name} {value!r:.60} can not be used: give a whole number{from_here}")
+    return number

@@ -61,3 +61,4 @@ from probes.position.token_norms import TokenNorms as TokenNorms
 from probes.position.token_norms import token_norm_quartiles as token_norm_quartiles
 from probes.position.token_norms import token_norms as token_norms
 from probes.position.token_norms import token_norms_by_group as token_norms_by_group
+from probes.study.tools import ToolFindings as ToolFindings

@@ -42,11 +42,15 @@ def content_key(sample: Sample, known: dict[Path, str] | None = None) -> str:
 
 
 def check_ids(samples: Sequence[Sample]) -> None:
-    """Refuse what is no `Sample`, an id that is no text, and an id that occurs twice.
+    """Refuse what is no list, what is no `Sample`, an id that is no text, and an id that occurs twice.
 
     Raises:
         InputError: there are some.
     """
+    if not isinstance(samples, Sequence):
+        raise InputError(
+            f"the samples are a {type(samples).__name__}, which can be read but once: give list(...) of it"
+        )
     for place, sample in enumerate(samples):
         if not isinstance(sample, Sample):
             raise InputError(f"sample {place + 1} of {len(samples)} is a {type(sample).__name__}: give a Sample")

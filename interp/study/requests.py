@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, dataclass, fields
 from functools import wraps
 from inspect import Parameter, cleandoc, signature
-from operator import index
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, Protocol, Self, TypeVar, overload
 
 from interp.errors import InputError
+from interp.numeric import whole_number
 from interp.prompt.inputs import PROMPTS
 
 First = TypeVar("First", contravariant=True)
@@ -75,7 +75,7 @@ class Request:
             value = getattr(self, name)
             if value is None and _default_of(self, name) is None:
                 continue
-            object.__setattr__(self, name, _whole(value, name, lowest))
+            object.__setattr__(self, name, whole_number(value, name, lowest))
 
     def _keep_layers(self) -> None:
         """Layers as a tuple of whole numbers, each once.
@@ -89,7 +89,7 @@ class Request:
             return
         if not layers:
             raise InputError("layers is empty, so nothing would be measured or drawn: name some, or leave it out")
-        own = tuple(_whole(layer, "a layer", None) for layer in layers)
+        own = tuple(whole_number(layer, "a layer", None) for layer in layers)
         if len(set(own)) < len(own):
             raise InputError(f"layers {', '.join(map(str, own))}: give each once")
         object.__setattr__(self, "layers", own)
@@ -192,18 +192,6 @@ def refuse_nothing_to_resume(out: str | Path | None, *, resume: bool) -> None:
 def _default_of(request: Request, name: str) -> Any:
     """What a field of a request is where nothing was said."""
     return next(one.default for one in fields(request) if one.name == name)
-
-
-def _whole(value: Any, name: str, least: int | None) -> int:
-    """A whole number as a plain one."""
-    try:
-        number = index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool) or (least is not None and number < least):
-        from_here = "" if least is None else f" from {least} on"
-        raise InputError(f"{name} {value!r:.60} can not be used: give a whole number{from_here}")
-    return number
 
 
 def _signature(body: Callable[..., Any], kind: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.model.provenance import result_of, resumed, runs_of
+from interp.numeric import whole_number
 from interp.store.folder import OutputFolder, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
 from interp.store.shards import Entry, Shards, entries, join, read_shards, write_synced
@@ -76,8 +77,9 @@ def run_study(
         ...     return [[{"letters": len(sample.question)}] for sample in batch]
         >>> table = run_study(samples, lengths, "out/lengths", settings={"what": "letters"})
     """
-    _refuse_numbers(samples, batch, flush_seconds)
     here = _entries(samples)
+    batch = whole_number(batch, "batch", 1)
+    _refuse_numbers(samples, flush_seconds)
     manifest = _manifest(here, settings, batch)
     with nullcontext(out) if out is not None else _no_folder(resume) as place:
         folder = OutputFolder(place)
@@ -202,11 +204,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _refuse_numbers(samples: Sequence[Sample], batch: int, flush_seconds: float) -> None:
+def _refuse_numbers(samples: Sequence[Sample], flush_seconds: float) -> None:
     if not samples:
         raise InputError("there are no samples to measure: give at least one")
-    if batch < 1:
-        raise InputError(f"a batch of {batch} samples can not be: give at least 1")
     if not flush_seconds >= 0:
         raise InputError(f"flush_seconds {flush_seconds} is no time: give seconds, at least 0")
 

@@ -49,15 +49,16 @@ def position_command(options: argparse.Namespace) -> int:
     from interp.cli import names
     from interp.model.record import record
     from interp.store.guard import holds_study
-    from probes.position.report.position import TOOLS, check_tools, examine_position, write_position
+    from probes.position.report.position import TITLE, TOOLS, examine_position
+    from probes.study.tools import check_tools, write_tools
 
-    tools = check_tools(names(options.tools) if options.tools else tuple(TOOLS))
+    tools = check_tools(names(options.tools) if options.tools else tuple(TOOLS), tuple(TOOLS))
     options.dataset = options.dataset or OWN[options.model in EMBEDDED]
     data = asked_data(options, parts=tuple(TOOLS))
     tools = tuple(name for name in TOOLS if name in tools or holds_study(data.folder.path / name))
     found = examine_position(data.vlm, data.samples, tools, **data.how)
     settings = record(data.vlm, dataset=options.dataset, n=len(data.samples), prompt=options.prompt, seed=options.seed)
-    paths = write_position(data.folder, found, settings)
+    paths = write_tools(data.folder, found, settings, title=TITLE)
     print("\n".join(found.sentences()))
     print(f"written to {data.folder.path}: report.html and {len(paths) - 1} more")
     return 0

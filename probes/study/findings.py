@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from interp.store.folder import OutputFolder
 
 
+OF_EXTREMES = (
+    "Where the largest or smallest of several layers, depths, heads or relations is named, it was chosen after "
+    "looking: its interval is that of one named before, so that the largest is told too large, and the smallest too "
+    "small. On other samples another may stand first."
+)
+"""What has to be said beside a sentence that names an extreme."""
+
+
 @dataclass(frozen=True, eq=False)
 class Drawn:
     """A figure of a page, with its title and caption."""
@@ -34,7 +42,8 @@ class Findings:
         title: of its page.
         sentences: what was found, each with its interval; the first one stands for all of it.
         cautions: what these numbers do not show.
-        tables: by file name without ending, for people who load them.
+        tables: by file name without ending, for people who load them; `left_out`, where there is one, says in columns
+            `measure` and `why` what could not be told.
         shown: by title, the tables of the page, their numbers already text.
         figures: by file name without ending.
         summary: the numbers of the sentences, as plain data.
@@ -56,8 +65,17 @@ class Findings:
             Section("What was found", self.sentences[1:]),
             *(Section(one.title, figure=one.figure, caption=one.caption) for one in self.figures.values()),
             *(Section(title, table=table) for title, table in self.shown.items()),
+            *self._untold(),
             Section("What this does not show", self.cautions),
         ]
+
+    def _untold(self) -> list[Section]:
+        """Why a measure is missing, for how many cells of the tables."""
+        left_out = self.tables.get("left_out")
+        if left_out is None or left_out.empty:
+            return []
+        told = left_out.groupby(["measure", "why"], sort=False).size().rename("cells").reset_index()
+        return [Section("What could not be told, and why", table=told)]
 
 
 def write_findings(folder: OutputFolder, found: Findings) -> list[Path]:

@@ -114,7 +114,9 @@ def groups_of(samples: Sequence[Sample]) -> Shaped[np.ndarray, " sample"]:
     import pandas as pd
 
     from interp.stats.clusters import group_names
+    from interp.study.keys import check_ids
 
+    check_ids(samples)
     if not len(samples):
         raise InputError("there are no samples to ask: give at least two groups of them")
     groups = group_names(pd.DataFrame({"group": [sample.group for sample in samples]}))

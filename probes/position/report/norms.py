@@ -9,7 +9,7 @@ import numpy as np
 from interp.plots.style import figure_of
 from interp.report.numbers import significant
 from probes.position.token_norms import DEFINITIONS
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import OF_EXTREMES, Drawn, Findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def norms_findings(found: NormsStudy) -> Findings:
     return Findings(
         title="Are image tokens longer than words?",
         sentences=(norms_sentence(found), *_more(found)),
-        cautions=CAUTIONS,
+        cautions=(*CAUTIONS, OF_EXTREMES),
         tables={
             "norm_ratios": found.to_dataframe(),
             "residual_norms": found.norms_to_dataframe(),

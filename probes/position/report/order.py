@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, percent, points, share
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import OF_EXTREMES, Drawn, Findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def order_findings(found: OrderSensitivity) -> Findings:
     return Findings(
         title="Is the order of image tokens used?",
         sentences=(order_sentence(found), *_more(found)),
-        cautions=(*CAUTIONS, *((OF_POOLING,) if found.sides else ())),
+        cautions=(*CAUTIONS, OF_EXTREMES, *((OF_POOLING,) if found.sides else ())),
         tables=tables,
         shown={"By relation": _shown(found.measures)},
         figures=figures,

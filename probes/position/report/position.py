@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp.errors import InputError, RefusedError
-from interp.report.page import Section, render_report
-from interp.reprs import fits_a_cell
-from interp.store.folder import OutputFolder
-from probes.study.findings import Findings, write_findings
+from probes.study.findings import Findings
 from probes.study.run import check_asked, groups_of
+from probes.study.tools import ToolFindings, check_tools, run_tools
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
 
 TITLE = "What the model does with the order of its image tokens"
+
+PositionFindings = ToolFindings
+"""What `examine_position` gives: what all tools found, or why one could not measure."""
 
 
 def _norms(vlm: HookedVLM, samples: Sequence[Sample], **how: Any) -> Findings:
@@ -68,34 +65,6 @@ TOOLS: Mapping[str, Callable[..., Findings]] = {
 """By name, what measures a data set and says what was found."""
 
 
-@fits_a_cell("found refused")
-@dataclass(frozen=True, eq=False)
-class PositionFindings:
-    """What all tools found over one data set.
-
-    Attributes:
-        found: by tool, what it found.
-        refused: by tool, why this model can not be measured by it.
-    """
-
-    found: Mapping[str, Findings] = field(repr=False)
-    refused: Mapping[str, str]
-
-    def sentences(self) -> tuple[str, ...]:
-        """One sentence a tool, with its interval, in the order of `TOOLS`; or why there is none."""
-        told = {name: own.sentences[0] for name, own in self.found.items()}
-        told |= {name: f"{name.capitalize()} was not measured: {why}" for name, why in self.refused.items()}
-        return tuple(told[name] for name in TOOLS if name in told)
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """One row per tool: `tool`, `measured` (false where the model can not be), `sentence`."""
-        import pandas as pd
-
-        names = [name for name in TOOLS if name in self.found or name in self.refused]
-        told = {"tool": names, "measured": [name in self.found for name in names], "sentence": self.sentences()}
-        return pd.DataFrame(told)
-
-
 def examine_position(
     vlm: HookedVLM,
     samples: Sequence[Sample],
@@ -108,7 +77,7 @@ def examine_position(
     progress: bool = True,
     seed: int = 0,
     record: Mapping[str, Any] | None = None,
-) -> PositionFindings:
+) -> ToolFindings:
     """Measure a data set by all tools: norms, balance, RoPE, order, and the norm knob.
 
     Args:
@@ -130,59 +99,15 @@ def examine_position(
         InputError: a tool that is not known, or samples that can not be asked; before the first pass.
         RefusedError: a model that none of the tools can measure.
     """
-    tools = check_tools(tools)
+    tools = check_tools(tools, tuple(TOOLS))
     groups_of(samples)
     check_asked(vlm, samples, prompt, progress=progress)
     asked = {"prompt": prompt, "progress": progress, "batch": batch, "resume": resume, "seed": seed, "record": record}
-    found: dict[str, Findings] = {}
-    refused: dict[str, str] = {}
-    for name in tools:
-        place = None if out is None else Path(out) / name
-        try:
-            found[name] = TOOLS[name](vlm, samples, out=place, **asked)
-        except RefusedError as error:
-            refused[name] = str(error)
-    if not found:
-        raise RefusedError("; ".join(f"{name}: {why}" for name, why in refused.items()))
-    return PositionFindings(found, refused)
+    return run_tools({name: _one(TOOLS[name], vlm, samples, asked) for name in tools}, out)
 
 
-def check_tools(names: Sequence[str]) -> tuple[str, ...]:
-    """The tools that are asked for, in the order of `TOOLS`.
-
-    Raises:
-        InputError: there is none, or one is not known.
-    """
-    unknown = [name for name in names if name not in TOOLS]
-    if unknown or not names:
-        raise InputError(f"there is no tool {unknown[0] if unknown else ''!r}: use some of {', '.join(TOOLS)}")
-    return tuple(name for name in TOOLS if name in names)
-
-
-def write_position(folder: OutputFolder, every: PositionFindings, settings: Mapping[str, Any]) -> list[Path]:
-    """Write each tool's files into a folder of its name, then `summary.json` and one page of them all.
-
-    Args:
-        folder: where to.
-        every: what was found.
-        settings: the record of the run.
-
-    Raises:
-        InputError: a file can not be written.
-    """
-    parts = [Section("In a few sentences", every.sentences())]
-    for name, own in every.found.items():
-        first = next(iter(own.figures.values()))
-        told = (*own.sentences, f"More in {name}/report.html.")
-        parts.append(Section(own.title, told, first.figure, first.caption))
-    cautions = [f"{name.capitalize()}: {line}" for name, own in every.found.items() for line in own.cautions]
-    parts.append(Section("What this does not show", tuple(cautions)))
-    page = render_report(
-        TITLE, "Each sentence stands with its interval; each tool has a page of its own.", parts, dict(settings)
-    )
-    paths = [
-        path for name, own in every.found.items() for path in write_findings(OutputFolder(folder.path / name), own)
-    ]
-    summary = {name: own.summary for name, own in every.found.items()}
-    whole = {"sentences": every.sentences(), "refused": every.refused, **summary, "settings": settings}
-    return [*paths, folder.write_json("summary.json", whole), folder.write_text("report.html", page)]
+def _one(
+    tool: Callable[..., Findings], vlm: HookedVLM, samples: Sequence[Sample], asked: Mapping[str, Any]
+) -> Callable[[Path | None], Findings]:
+    """A tool that only wants to know its folder."""
+    return lambda out: tool(vlm, samples, out=out, **asked)

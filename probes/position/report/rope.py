@@ -9,7 +9,7 @@ import numpy as np
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, significant
 from probes.position.rope_summary import CURVES
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import OF_EXTREMES, Drawn, Findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def rope_findings(found: RopeStudy) -> Findings:
     return Findings(
         title="Does attention depend on where the image stands?",
         sentences=(rope_sentence(found), *_more(found)),
-        cautions=CAUTIONS,
+        cautions=(*CAUTIONS, OF_EXTREMES),
         tables={"rope": found.to_dataframe(), "layers": found.by_layer(), "axes": found.over_all()},
         shown={"Over all layers and heads": _axes_table(found), "By layer": _layers_table(found.of(found.axes[0]))},
         figures=figures,

@@ -175,7 +175,9 @@ def test_that_a_column_keeps_its_kind_across_batches_and_across_a_resume(tmp_pat
     "changes, said",
     [
         ({"samples": []}, "no samples"),
-        ({"batch": 0}, "batch of 0"),
+        ({"samples": iter(SAMPLES)}, "the samples are a list_iterator: give a list"),
+        ({"batch": 0}, "batch 0"),
+        ({"batch": 1.5}, "batch 1.5"),
         ({"flush_seconds": float("nan")}, "nan is no time"),
         ({"flush_seconds": -1.0}, "-1.0 is no time"),
         ({"samples": [SAMPLES[0], replace(SAMPLES[1], id=IDS[0])]}, "two samples have the id 's-000'"),
@@ -187,6 +189,11 @@ def test_that_what_can_not_be_measured_is_refused_before_a_folder_is_made(tmp_pa
     with pytest.raises(InputError, match=said):
         study(tmp_path / "out", **changes)
     assert not (tmp_path / "out").exists()
+
+
+def test_that_a_batch_may_be_any_kind_of_whole_number(tmp_path):
+    assert study(tmp_path / "numpy", batch=np.int64(7)).equals(study(tmp_path / "plain", batch=7))
+    assert read_study(tmp_path / "numpy")[1]["batch"] == 7
 
 
 def test_that_a_finished_study_with_a_shard_of_another_is_not_read(tmp_path):

@@ -1,0 +1,53 @@
+"""Findings: what a study says is written once, in one order, with what it does not say."""
+
+import pandas as pd
+import pytest
+
+from interp.plots.style import figure_of, new_axes
+from probes.study.findings import OF_EXTREMES, Drawn, Findings
+from probes.study.tools import ToolFindings, write_tools
+
+
+def findings(left_out: pd.DataFrame | None = None, cautions: tuple[str, ...] = ("Read it so.",)) -> Findings:
+    """Made-up findings with one figure and one table."""
+    tables = {"numbers": pd.DataFrame({"value": [1.0]})}
+    return Findings(
+        title="A title",
+        sentences=("The first.", "The second."),
+        cautions=cautions,
+        tables=tables if left_out is None else {**tables, "left_out": left_out},
+        shown={"By relation": pd.DataFrame({"relation": ["left"], "PSI": ["–"]})},
+        figures={"figure": Drawn("A figure", figure_of(new_axes(None, (2, 2))), "Its caption.")},
+        summary={},
+        settings={},
+    )
+
+
+MISSING = pd.DataFrame(
+    {"relation": ["left", "right", "left"], "measure": ["psi", "psi", "drop"], "why": ["a", "a", "b"]}
+)
+
+
+def test_a_page_says_why_a_measure_is_missing_once_for_all_its_cells():
+    (section,) = [one for one in findings(MISSING).sections() if "could not be told" in one.title]
+    assert section.table.to_dict("records") == [
+        {"measure": "psi", "why": "a", "cells": 2},
+        {"measure": "drop", "why": "b", "cells": 1},
+    ]
+
+
+@pytest.mark.parametrize("left_out", [None, MISSING.iloc[:0]])
+def test_a_page_of_which_nothing_is_missing_says_nothing_of_it(left_out):
+    assert [one.title for one in findings(left_out).sections()] == [
+        "What was found", "A figure", "By relation", "What this does not show"
+    ]  # fmt: skip
+
+
+def test_the_page_of_all_tools_says_a_caution_of_several_once(tmp_path):
+    from interp.store.folder import OutputFolder
+
+    found = {name: findings(cautions=(OF_EXTREMES, f"Of {name} alone.")) for name in ("norms", "order")}
+    write_tools(OutputFolder(tmp_path), ToolFindings(("norms", "order"), found, {}), {}, title="Both")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count(OF_EXTREMES) == 1 and f"Norms, order: {OF_EXTREMES}" in page
+    assert "Norms: Of norms alone." in page and "Order: Of order alone." in page
