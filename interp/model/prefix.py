@@ -10,10 +10,10 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from einops import rearrange, repeat
@@ -37,9 +37,15 @@ if TYPE_CHECKING:
 
     from transformers import DynamicCache
 
-    from interp.model.features import ImageFeatures
     from interp.model.hooked import HookedModel
     from interp.prompt.inputs import VLMInputs
+
+
+class KnownPhotos(Protocol):
+    """The photos of a batch as the language model receives them, such as `ImageFeatures`."""
+
+    def given_to(self, inputs: VLMInputs) -> AbstractContextManager[VLMInputs]:
+        """Give them to a batch about the same photos, and hand it out without pixels."""
 
 
 @fits_a_cell()
@@ -77,7 +83,7 @@ class Prefix:
     """
 
     def __init__(
-        self, vlm: HookedModel, inputs: VLMInputs, *, chunk: int = 64, features: ImageFeatures | None = None
+        self, vlm: HookedModel, inputs: VLMInputs, *, chunk: int = 64, features: KnownPhotos | None = None
     ) -> None:
         """Run the prompt once: up to its last token, and with it where its keys can be taken off again.
 
@@ -85,8 +91,7 @@ class Prefix:
             vlm: the model.
             inputs: one batch; its samples may differ in length.
             chunk: the most rows (interventions times samples) in one step, to bound memory.
-            features: the photos of this batch as the language model receives them, where they are known: the vision
-                tower then need not run again.
+            features: the `ImageFeatures` of this batch, where they are known: the vision tower is not run then.
         """
         self.vlm, self.inputs, self.chunk, self._features = vlm, inputs, max(chunk, 1), features
         self.length = inputs.input_ids.shape[1]
@@ -163,7 +168,7 @@ class Prefix:
         """The run that is shared: of the whole prompt into `cache` if there is one, else of all tokens but the last."""
         inputs = _without_last(self.inputs) if cache is None else self.inputs
         kept = {} if cache is None else {cache_name(self.vlm.model): cache}
-        known = nullcontext(inputs) if self._features is None else replace(self._features, inputs=inputs).under()
+        known = nullcontext(inputs) if self._features is None else self._features.given_to(inputs)
         with torch.no_grad(), known as given:
             return self.vlm.model(**given.tensors, **kept, use_cache=True, logits_to_keep=1)
 
