@@ -1,9 +1,11 @@
+from probes.mechanisms.ablated_swap import swap_under_ablation as swap_under_ablation
 from probes.mechanisms.ablation import OrderingAblation as OrderingAblation
 from probes.mechanisms.ablation import ablate_ordering as ablate_ordering
 from probes.mechanisms.knockout import KnockoutStudy as KnockoutStudy
 from probes.mechanisms.knockout import study_knockout as study_knockout
 from probes.mechanisms.knockout_measurement import KnockoutMeasurement as KnockoutMeasurement
 from probes.mechanisms.ordered_photos import OrderedPhoto as OrderedPhoto
+from probes.mechanisms.ordered_photos import photo_of_line as photo_of_line
 from probes.mechanisms.ordered_photos import with_ordering_kept as with_ordering_kept
 from probes.mechanisms.ordered_photos import without_ordering as without_ordering
 from probes.position.balance import Balance as Balance

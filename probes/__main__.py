@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from interp.cli import Parser, run
+from probes.commands.ablate import add_ablate
 from probes.commands.balance import add_balance
 from probes.commands.knockout import add_knockout
 from probes.commands.normalise import add_normalise
@@ -29,6 +30,7 @@ def add_commands(commands: Any) -> None:
     add_shares(commands)
     add_position(commands)
     add_retrain(commands)
+    add_ablate(commands)
     add_knockout(commands)
 
 
@@ -36,7 +38,7 @@ def add_probes(commands: Any) -> None:
     """Add the command `probes`, whose own commands these are: what `spatial-lens` takes."""
     parser = commands.add_parser(
         "probes",
-        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, knockout",
+        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, ablate, knockout",
         description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))

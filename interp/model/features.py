@@ -148,6 +148,12 @@ class ImageFeatures:
         with features.given(), features.vlm.hooks(intervention=edit, inputs=features._blind):
             yield features._blind
 
+    @contextmanager
+    def given_to(self, inputs: VLMInputs) -> Iterator[VLMInputs]:
+        """Give the features to a batch about the same photos, whose words may differ, and hand it out without pixels."""
+        with replace(self, inputs=inputs).under() as blind:
+            yield blind
+
     @property
     def _blind(self) -> VLMInputs:
         """The batch without pixels: only under `given` does it mean the photos."""

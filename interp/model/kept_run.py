@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp.errors import HookError, InputError
 from interp.hooks.towers import submodule, text_tower
+from interp.intervene.patch import slot_point
 from interp.model.features import ImageFeatures
 from interp.reprs import fits_a_cell
 
@@ -23,21 +24,6 @@ if TYPE_CHECKING:
     from interp.prompt.inputs import VLMInputs
 
 NamedHook = tuple[str, Callable[..., Any]]
-
-
-def slot_name(slot: int, n_layers: int) -> str:
-    """The hook point of a layer slot: 0 is the input of block 0, l the output of block l - 1 and input of block l.
-
-    Example:
-        >>> slot_name(0, 28), slot_name(28, 28)
-        ('blocks.0.hook_resid_pre', 'blocks.27.hook_resid_post')
-
-    Raises:
-        InputError: there is no such slot.
-    """
-    if isinstance(slot, bool) or not isinstance(slot, int) or not 0 <= slot <= n_layers:
-        raise InputError(f"slot {slot!r} is none of a model of {n_layers} layers: give a whole number, 0 to {n_layers}")
-    return f"blocks.{slot}.hook_resid_pre" if slot < n_layers else f"blocks.{n_layers - 1}.hook_resid_post"
 
 
 @fits_a_cell("vlm.origin.model inputs slots logits")
@@ -52,7 +38,7 @@ class KeptRun:
     Attributes:
         vlm: the model.
         inputs: the batch.
-        slots: the layer slots whose stream is kept; see `slot_name`.
+        slots: the layer slots whose stream is kept; see `interp.intervene.patch.slot_point`.
         stream: by slot, the residual stream of the whole batch [batch pos d_model].
         logits: float32 next-token logits of the last prompt row, untouched [batch vocab].
         features: the photos as the language model receives them; None where that is not all that it is given.
@@ -81,7 +67,7 @@ class KeptRun:
         """
         n_layers = vlm.cfg.n_layers
         chosen = tuple(range(n_layers + 1)) if slots is None else tuple(dict.fromkeys(slots))
-        names = [slot_name(slot, n_layers) for slot in chosen]
+        names = [slot_point(slot, n_layers) for slot in chosen]
         if not names:
             raise InputError("no layer slot is named: name one, or leave slots out for all")
 
@@ -109,7 +95,7 @@ class KeptRun:
         """
         if slot not in self.stream:
             raise InputError(f"slot {slot!r} was not kept: name it among the slots, which were {list(self.slots)}")
-        entry = slot_name(slot, self.vlm.cfg.n_layers)
+        entry = slot_point(slot, self.vlm.cfg.n_layers)
         for name, _ in hooks:
             if name != entry and not _behind(name, slot):
                 raise HookError(f"{name} lies in front of slot {slot}, from which the run goes on: start at one before")

@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from einops import rearrange, repeat
@@ -28,6 +29,7 @@ from interp.hooks.shared_keys import shared_cache, whole_cache
 from interp.intervene.base import Hook, Intervention, PerSample, spread
 from interp.intervene.position_hooks import DECODED, PositionHook, is_position_point
 from interp.model.generation import Generation, as_generation, end_tokens, greedy_settings
+from interp.prompt.layout import TokenLayout
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -37,6 +39,13 @@ if TYPE_CHECKING:
 
     from interp.model.hooked import HookedModel
     from interp.prompt.inputs import VLMInputs
+
+
+class KnownPhotos(Protocol):
+    """The photos of a batch as the language model receives them, such as `ImageFeatures`."""
+
+    def given_to(self, inputs: VLMInputs) -> AbstractContextManager[VLMInputs]:
+        """Give them to a batch about the same photos, and hand it out without pixels."""
 
 
 @fits_a_cell()
@@ -73,15 +82,18 @@ class Prefix:
         RefusedError: a family whose earlier rows depend on the last one; see `share_prefill`.
     """
 
-    def __init__(self, vlm: HookedModel, inputs: VLMInputs, *, chunk: int = 64) -> None:
+    def __init__(
+        self, vlm: HookedModel, inputs: VLMInputs, *, chunk: int = 64, features: KnownPhotos | None = None
+    ) -> None:
         """Run the prompt once: up to its last token, and with it where its keys can be taken off again.
 
         Args:
             vlm: the model.
             inputs: one batch; its samples may differ in length.
             chunk: the most rows (interventions times samples) in one step, to bound memory.
+            features: the `ImageFeatures` of this batch, where they are known: the vision tower is not run then.
         """
-        self.vlm, self.inputs, self.chunk = vlm, inputs, max(chunk, 1)
+        self.vlm, self.inputs, self.chunk, self._features = vlm, inputs, max(chunk, 1), features
         self.length = inputs.input_ids.shape[1]
         if self.length < 2:
             raise InputError("the prompt has a single token, so there is nothing to share: run it as it is")
@@ -154,15 +166,11 @@ class Prefix:
 
     def _prefill(self, cache: DynamicCache | None) -> Any:
         """The run that is shared: of the whole prompt into `cache` if there is one, else of all tokens but the last."""
-        inputs, given = self.inputs, dict(self.inputs.tensors)
-        if cache is None:
-            given = {
-                name: value[:, :-1] if value.shape == inputs.input_ids.shape else value for name, value in given.items()
-            }
-        else:
-            given[cache_name(self.vlm.model)] = cache
-        with torch.no_grad():
-            return self.vlm.model(**given, use_cache=True, logits_to_keep=1)
+        inputs = _without_last(self.inputs) if cache is None else self.inputs
+        kept = {} if cache is None else {cache_name(self.vlm.model): cache}
+        known = nullcontext(inputs) if self._features is None else self._features.given_to(inputs)
+        with torch.no_grad(), known as given:
+            return self.vlm.model(**given.tensors, **kept, use_cache=True, logits_to_keep=1)
 
     def _check_ready(self) -> None:
         self.vlm.check_ready(adding=True)
@@ -312,6 +320,14 @@ class WholePasses:
 def share_prefill(vlm: HookedModel, inputs: VLMInputs, *, chunk: int = 64) -> Prefix | WholePasses:
     """A `Prefix`, or whole passes where the family refuses one: the same numbers, at the price of a run each."""
     return WholePasses(vlm, inputs) if "prefix" in vlm.family.refusals else Prefix(vlm, inputs, chunk=chunk)
+
+
+def _without_last(inputs: VLMInputs) -> VLMInputs:
+    """The batch without the last token of its prompts."""
+    ids = inputs.input_ids.shape
+    tensors = {name: value[:, :-1] if value.shape == ids else value for name, value in inputs.tensors.items()}
+    layouts = tuple(TokenLayout(own.kinds[:-1], own.tokens[:-1]) for own in inputs.layouts)
+    return replace(inputs, tensors=tensors, layouts=layouts)
 
 
 def _check_names(hooks: Iterable[tuple[str, Any]]) -> None:

@@ -91,7 +91,7 @@ class AblationMeasurement:
         for sample in samples:
             photo = self.photos[sample.id]
             try:
-                photo.check_grid(self._grid(sample.image), self._grid)
+                photo.check_grid(self.grid_of(sample.image), self.grid_of)
             except InputError as error:
                 raise InputError(f"photo {sample.id!r}: {error}") from error
 
@@ -154,7 +154,8 @@ class AblationMeasurement:
             self.known.popitem(last=False)
         return self.known[key]
 
-    def _grid(self, image: ImageSource) -> ImageGrid:
+    def grid_of(self, image: ImageSource) -> ImageGrid:
+        """Where the image tokens of a photo stand."""
         from interp.image.photos import check_image
 
         return self.vlm.family.grid(check_image(image), self.vlm.processor, self.vlm.model.config)

@@ -12,7 +12,11 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from interp.errors import InputError, RefusedError
-from interp.model.kept_run import KeptRun, slot_name
+from interp.intervene.base import Untouched
+from interp.intervene.patch import Patch, slot_point
+from interp.model.kept_run import KeptRun
+from interp.model.prefix import Prefix
+from probes.mechanisms.both_right import says_first
 from probes.mechanisms.token_sets import IMAGE_SETS, Positions, TokenSet, check_name, sides_of, token_set
 from probes.mechanisms.vocabulary import spelled_ids
 from probes.study.run import check_asked, check_model
@@ -81,6 +85,8 @@ class InterchangeMeasurement:
             if not isinstance(control, str):
                 raise InputError(f"control={control!r:.80} is no token set: name one, or None for none")
             check_name(control)
+            if control == positions:
+                raise InputError(f"control={control!r} is what is patched: name another set, or None for none")
         if hook not in HOOKS:
             raise InputError(f"hook={hook!r} can not be patched: use one of {', '.join(HOOKS)}")
         _check_pairs(pairs)
@@ -122,45 +128,48 @@ class InterchangeMeasurement:
 
     def measure(self, pairs: Sequence[Pair]) -> list[list[dict[str, Any]]]:
         """The rows of each pair; see `__call__`."""
-        both = self._prepared(pairs)
-        sets = self._sets(pairs, *both)
-        clean = KeptRun.capture(self.vlm, both[0], self.slots)
-        other, kept = self._counterfactual(both[1], sets)
-        ids = [self._ids(pair) for pair in pairs]
-        patched = {name: self._sweep(clean, own, kept[name]) for name, own in sets.items()}
+        here, there = self._prepared(pairs)
+        sets = self._sets(pairs, here, there)
+        other, kept = self._counterfactual(there, sets)
+        swept = self._sweeps(here, sets, kept)
+        return [self._rows(pair, place, sets, other[place], swept) for place, pair in enumerate(pairs)]
+
+    def _rows(
+        self,
+        pair: Pair,
+        place: int,
+        sets: dict[str, list[TokenSet]],
+        other: Float[Tensor, " vocab"],
+        swept: dict[str, Swept],
+    ) -> list[dict[str, Any]]:
+        """The rows of one pair of a batch."""
+        words = self._ids(pair)
+        source = summed(other, words)
         rows = []
-        for place, (pair, words) in enumerate(zip(pairs, ids, strict=True)):
-            said = [_said(self.vlm, run[place]) for run in (clean.logits, other)]
+        for name, found in swept.items():
+            clean = found.clean[place]
+            before, after = summed(clean, words), summed(found.patched[:, place], words)
+            said = _said(self.vlm, clean), _said(self.vlm, other)
             whole = {
                 "clean_said": said[0],
                 "counterfactual_said": said[1],
-                "clean_right": _same(said[0], pair.clean.answer),
-                "counterfactual_right": _same(said[1], pair.counterfactual.answer),
+                "clean_right": says_first(said[0], pair.clean.answer),
+                "counterfactual_right": says_first(said[1], pair.counterfactual.answer),
             }
-            before, source = (summed(run[place], words) for run in (clean.logits, other))
-            after = {name: summed(run[:, place], words) for name, run in patched.items()}
-            rows.append(
-                [
-                    {
-                        "set": name,
-                        "tokens": len(sets[name][place]),
-                        "outcome": outcome,
-                        "word": pair.outcomes[outcome],
-                        "p_clean": float(before[number]),
-                        "p_counterfactual": float(source[number]),
-                        "p_patched": after[name][:, number],
-                        **whole,
-                    }
-                    for name in sets
-                    for number, outcome in enumerate(pair.outcomes)
-                ]
-            )
+            for number, (outcome, word) in enumerate(pair.outcomes.items()):
+                likely = {
+                    "p_clean": float(before[number]),
+                    "p_counterfactual": float(source[number]),
+                    "p_patched": after[:, number],
+                }
+                of = {"set": name, "tokens": len(sets[name][place]), "outcome": outcome, "word": word}
+                rows.append({**of, **likely, **whole})
         return rows
 
     def _name(self, slot: int) -> str:
         """The hook point of a slot."""
         if self.hook == "resid_pre":
-            return slot_name(slot, self.vlm.cfg.n_layers)
+            return slot_point(slot, self.vlm.cfg.n_layers)
         return f"blocks.{slot}.{'attn.' if len(self.hook) == 1 else ''}hook_{self.hook}"
 
     def _prepared(self, pairs: Sequence[Pair]) -> tuple[VLMInputs, VLMInputs]:
@@ -179,13 +188,18 @@ class InterchangeMeasurement:
         asked: dict[str, Positions] = {"patched": self.positions}
         if self.control is not None:
             asked["control"] = self.control
-        return {
+        found = {
             name: [
                 token_set(own, *each, seed=self.seed, same_size_as=self.positions)
                 for each in zip(pairs, here, there, strict=True)
             ]
             for name, own in asked.items()
         }
+        for sets in found.values():
+            for pair, side, own in zip(pairs, here, sets, strict=True):
+                if len(np.intersect1d(own.target, side.layout.placeholders)):
+                    _refuse_early(self.vlm, self.slots, self.hook, f"pair {pair.id!r}, ")
+        return found
 
     def _ids(self, pair: Pair) -> list[tuple[int, ...]]:
         """The tokens that say the word of each outcome.
@@ -210,20 +224,49 @@ class InterchangeMeasurement:
             output = self.vlm.run_with_hooks(inputs, fwd_hooks=hooks, logits_to_keep=1)
         return output.logits[:, -1].float(), kept
 
-    def _sweep(
-        self, clean: KeptRun, sets: list[TokenSet], kept: dict[int, Tensor]
-    ) -> Float[Tensor, "slot batch vocab"]:
-        """The last logits of the clean prompts with these tokens patched, slot after slot."""
-        sample, target = _index(sets, "target")
-        last = any(int(own.target.max()) == clean.inputs.input_ids.shape[1] - 1 for own in sets)
-        found = []
-        for slot in self.slots:
-            if slot == self.vlm.cfg.n_layers and not last:
-                found.append(clean.logits)  # behind the last block no position says anything to another
+    def _sweeps(
+        self, inputs: VLMInputs, sets: dict[str, list[TokenSet]], kept: dict[str, dict[int, Tensor]]
+    ) -> dict[str, Swept]:
+        """The clean prompts with each set patched, slot after slot: by one token each where that is all it takes."""
+        shared = [name for name in sets if self._at_last(name) and "prefix" not in self.vlm.family.refusals]
+        run, found = None, {}
+        if len(shared) < len(sets):
+            run = KeptRun.capture(self.vlm, inputs, self.slots)
+        for name, own in sets.items():
+            patches = [self._patch(slot, own, kept[name][slot]) for slot in self.slots]
+            if name in shared:
+                prefix = Prefix(self.vlm, inputs, features=None if run is None else run.features)
+                logits = prefix.step([Untouched(), *patches]).logits
+                found[name] = Swept(logits[0], logits[1:])
             else:
-                put = _Put(sample, target, kept[slot])
-                found.append(clean.onward(slot, [(self._name(slot), put)]))
-        return torch.stack(found)
+                assert run is not None
+                each = [self._onward(run, *given, own) for given in zip(self.slots, patches, strict=True)]
+                found[name] = Swept(run.logits, torch.stack(each))
+        return found
+
+    def _at_last(self, name: str) -> bool:
+        """Whether a set is the last position alone, by its name."""
+        return (self.positions if name == "patched" else self.control) == "last"
+
+    def _patch(self, slot: int, sets: Sequence[TokenSet], values: Tensor) -> Patch:
+        """The patch of a batch at one slot; tokens follow each other pair by pair."""
+        each = tuple(tuple(own.target.tolist()) for own in sets)
+        return Patch(self._name(slot), each, values.split([len(own) for own in sets]))
+
+    def _onward(self, run: KeptRun, slot: int, patch: Patch, sets: Sequence[TokenSet]) -> Float[Tensor, "batch vocab"]:
+        """The last logits of the clean prompts under a patch, from its slot on."""
+        last = run.inputs.input_ids.shape[1] - 1
+        if slot == self.vlm.cfg.n_layers and not any(last in own.target for own in sets):
+            return run.logits  # behind the last block no position says anything to another
+        return run.onward(slot, patch.hooks(self.vlm.cfg, run.inputs.layouts))
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """What the clean prompts say without and with a patch, computed alike."""
+
+    clean: Float[Tensor, "batch vocab"]
+    patched: Float[Tensor, "slot batch vocab"]
 
 
 class _Pick:
@@ -237,17 +280,6 @@ class _Pick:
     def __call__(self, tensor: Tensor, *, hook: Any) -> None:
         for name, (sample, position) in self.index.items():
             self.kept[name][self.slot] = tensor.detach()[sample.to(tensor.device), position.to(tensor.device)]
-
-
-class _Put:
-    """A hook function that puts values at positions of each sample."""
-
-    def __init__(self, sample: Tensor, position: Tensor, values: Tensor) -> None:
-        self.sample, self.position, self.values = sample, position, values
-
-    def __call__(self, tensor: Tensor, *, hook: Any) -> Tensor:
-        where = self.sample.to(tensor.device), self.position.to(tensor.device)
-        return tensor.index_put(where, self.values.to(tensor))
 
 
 def summed(logits: Float[Tensor, "*run vocab"], ids: Sequence[Sequence[int]]) -> Float32[np.ndarray, "*run outcome"]:
@@ -265,12 +297,6 @@ def _index(sets: Sequence[TokenSet], side: str) -> tuple[Int[Tensor, " token"], 
 def _said(vlm: HookedVLM, logits: Float[Tensor, " vocab"]) -> str:
     """The token that the model would say."""
     return str(vlm.processor.tokenizer.decode([int(logits.argmax())]))
-
-
-def _same(said: str, answer: str) -> bool:
-    """Whether a token is the answer, but for capitals and signs; the paper's rule."""
-    said, answer = ("".join(letter for letter in text.lower() if letter.isalnum()) for text in (said, answer))
-    return bool(said) and said == answer
 
 
 def _image(positions: Positions | None) -> bool:
@@ -304,9 +330,20 @@ def _read_slots(vlm: HookedVLM, slots: Iterable[int] | None, hook: str, *, image
     whole = all(not isinstance(slot, bool) and isinstance(slot, (int, np.integer)) for slot in chosen)
     if not chosen or not whole or len(set(chosen)) < len(chosen) or min(chosen) < 0 or max(chosen) > last:
         raise InputError(f"slots={list(chosen)} of {hook}: give different whole numbers from 0 to {last}, at least one")
-    if min(chosen) < first:
-        raise RefusedError(
-            f"slots={list(chosen)}: image tokens of slots below {first} can not be patched in a model with DeepStack "
-            f"(Qwen3-VL), which adds features of its own photo on top of them: use slots from {first} on"
-        )
+    if image:
+        _refuse_early(vlm, chosen, hook)
     return tuple(int(slot) for slot in sorted(chosen))
+
+
+def _refuse_early(vlm: HookedVLM, slots: Sequence[int], hook: str, whose: str = "") -> None:
+    """Refuse patches of image tokens that the model would add features of its own photo to.
+
+    Raises:
+        RefusedError: it would.
+    """
+    first = vlm.cfg.n_deepstack
+    if hook in STREAM and min(slots) < first:
+        raise RefusedError(
+            f"{whose}slots={list(slots)}: image tokens of slots below {first} can not be patched in a model with "
+            f"DeepStack (Qwen3-VL), which adds features of its own photo on top of them: use slots from {first} on"
+        )

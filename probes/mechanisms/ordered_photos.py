@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,37 @@ class OrderedPhoto:
             raise InputError("its items cover the whole photo, so that nothing is left for the blank one")
         for name, image in self.references.items():
             check_same_grid(grid, grid_of(image), name)
+
+
+def photo_of_line(sample: Sample, grid: ImageGrid) -> OrderedPhoto:
+    """The ordered photo of a line of items, as `line_pairs` draws it: its references are in the sample's `meta`.
+
+    Args:
+        sample: one side of a pair.
+        grid: where the image tokens of its photo stand.
+
+    Raises:
+        InputError: a sample that is no line, or items that cover no whole tokens.
+
+    Example:
+        >>> photos = [photo_of_line(pair.clean, grid) for pair in line_pairs(setting_of("squares"), geometry_of(vlm))]
+    """
+    from interp.image.photos import load_image
+
+    missing = [name for name in ("boxes", "alone", "blank") if name not in sample.meta]
+    if missing:
+        raise InputError(f"sample {sample.id!r} has no {missing} in its meta, as lines of items have: see line_pairs")
+    meta: Mapping[str, Any] = sample.meta
+    boxes = list(meta["boxes"])
+    items = tuple(grid.tokens_in(box) for box in boxes)
+    whole, blank = load_image(sample.image), load_image(meta["blank"])
+    placed = []
+    for box in boxes:
+        corners = tuple(round(end) for end in box.xyxy)
+        alone = blank.copy()
+        alone.paste(whole.crop(corners), corners[:2])
+        placed.append(alone)
+    return OrderedPhoto(sample, items, items[len(items) // 2], tuple(meta["alone"]), tuple(placed), blank)
 
 
 def without_ordering(

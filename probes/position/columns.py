@@ -107,6 +107,14 @@ FILES: dict[str, dict[str, str]] = {
         "shares.png": "the shares, with the system prompt kept and masked",
         "entropy.png": "the entropy over the image behind each generated token",
     },
+    "ablate": {
+        "summary.json": "the measures, chance, what is left out, the main sentence, and `settings`",
+        "ablate.parquet": "a row per relation, arm (or difference of two) and measure",
+        "answers.parquet": "a row per photo and arm",
+        "left_out.parquet": "a row per relation, arm and measure that can not be told",
+        "ablate.png": "accuracy of each arm, by relation",
+    }
+    | STUDY,
     "knockout": {
         "summary.json": "the windows, the measures, what is left out, the main sentence, and `settings`",
         "knockout.parquet": "a row per arm, window and measure",
@@ -247,6 +255,11 @@ _CUT = {
 }
 
 OWN: dict[str, dict[str, str]] = {
+    "ablate": {
+        "arm": "`untouched`; `ordering removed`; `ordering kept`, the control that replaces as much; `random tokens`, "
+        "as many without items; or a difference of two",
+        "measure": "what is measured; see `probes.OrderingAblation`",
+    },
     "knockout": _CUT,
     "cuts": {name: _CUT[name] for name in ("arm", "window")}
     | {

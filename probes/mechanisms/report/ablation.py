@@ -68,11 +68,16 @@ def _sentences(found: OrderingAblation) -> list[str]:
         told.append(f"{what} {points(row.value, row.low, row.high)} points.")
     if "all" in found.chance:
         over = found.row("over_chance", ABLATED)
-        told.append(
-            f"Without ordering, accuracy lies {points(over.value, over.low, over.high)} points over chance: "
-            + ("an interval above 0." if over.low > 0 else "no more than a guess can be told from it.")
-        )
+        lies = points(over.value, over.low, over.high)
+        told.append(f"Without ordering, accuracy lies {lies} points from chance: {_over(over)}.")
     return told
+
+
+def _over(row: pd.Series) -> str:
+    """What an accuracy less chance says of the language model."""
+    if row.low > 0:
+        return "the language model finds more than a guess by itself"
+    return "less than a guess scores" if row.high < 0 else "it can not be told from a guess"
 
 
 def _shown(measures: pd.DataFrame) -> pd.DataFrame:

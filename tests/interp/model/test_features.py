@@ -11,6 +11,7 @@ from interp.intervene.image_logits import ScaleImageLogits
 from interp.intervene.image_pooling import PoolImageTokens
 from interp.intervene.image_tokens import permute_image_tokens
 from interp.model.features import ImageFeatures
+from interp.model.prefix import Prefix
 
 POOLING = [f"tiny-{name}" for name in ("llava", "idefics3", "smolvlm", "internvl", "gemma3", "paligemma", "paligemma2")]
 ROW = "blocks.1.attn.hook_pattern"
@@ -204,3 +205,14 @@ def test_hooks_alone_do_not_pool_and_sides_that_mean_nothing_are_refused():
             features.pooled(side)
     with pytest.raises(ValueError, match="tokens"):  # pixels of more tokens than the shorter prompt has places
         vlm(features.pooled(2).inputs)
+
+
+def test_a_shared_prefill_that_is_given_the_photos_runs_no_tower_and_says_the_same_to_the_bit():
+    edits = [ScaleImageLogits(0.5), ScaleImageLogits(1.5)]
+    for name in ("tiny-llava", "tiny-qwen2_vl", "tiny-pixtral", "tiny-gemma3"):
+        vlm, inputs = loaded(name, 3)
+        features = ImageFeatures.capture(vlm, inputs)
+        wanted = Prefix(vlm, inputs).step(edits).logits
+        with tower_runs(vlm) as calls:
+            assert torch.equal(Prefix(vlm, inputs, features=features).step(edits).logits, wanted)
+        assert not calls

@@ -7,7 +7,8 @@ from towers_seen import SEEING, tower_runs
 
 from interp.errors import HookError, InputError
 from interp.hooks.towers import submodule, text_tower
-from interp.model.kept_run import KeptRun, slot_name
+from interp.intervene.patch import slot_point
+from interp.model.kept_run import KeptRun
 from interp.zoo.tiny import TINY
 
 
@@ -29,7 +30,7 @@ def test_a_run_from_every_slot_is_the_whole_run_under_the_same_hooks_to_the_bit(
         assert torch.equal(run.logits, plain)
         for slot in range(layers + 1):
             assert torch.equal(run.onward(slot), plain)
-            hooks = [(slot_name(slot, layers), shifted)]
+            hooks = [(slot_point(slot, layers), shifted)]
             whole = vlm.run_with_hooks(inputs, fwd_hooks=hooks, logits_to_keep=1).logits[:, -1].float()
             assert torch.equal(run.onward(slot, hooks), whole) and not torch.equal(whole, plain)
         assert torch.equal(vlm(inputs, logits_to_keep=1).logits[:, -1].float(), plain)
@@ -57,7 +58,7 @@ def test_hooks_in_front_of_the_slot_and_slots_that_are_not_there_are_refused_and
     with pytest.raises(InputError, match="slot 2 was not kept"):
         run.onward(2)
     for slot in (-1, 4, True, 1.0):
-        with pytest.raises(InputError, match="is none of a model of 3 layers"):
+        with pytest.raises(InputError, match="does not exist: a model of 3 blocks"):
             KeptRun.capture(vlm, inputs, [slot])
     with pytest.raises(InputError, match="no layer slot is named"):
         KeptRun.capture(vlm, inputs, [])
