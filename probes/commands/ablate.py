@@ -34,20 +34,12 @@ def add_ablate(commands: Any) -> None:
 
 def ablate_command(options: argparse.Namespace) -> int:
     """Run `ablate`."""
-    from interp.image.photos import check_image
     from probes.mechanisms.ablation import ablate_ordering
-    from probes.mechanisms.ordered_photos import photo_of_line
+    from probes.mechanisms.ordered_photos import photos_of_lines
     from probes.mechanisms.report.ablation import ablation_findings
     from probes.study.findings import tell_findings
 
     asked = asked_pairs(options)
-    vlm = asked.vlm
-    photos = [
-        photo_of_line(
-            pair.clean, vlm.family.grid(check_image(pair.clean.image), vlm.processor, vlm.model.config)
-        )
-        for pair in asked.pairs
-    ]  # fmt: skip
-    found = ablate_ordering(vlm, photos, **asked.how)
-    tell_findings(asked.folder, ablation_findings(found))
+    photos = photos_of_lines(asked.vlm, [pair.clean for pair in asked.pairs])
+    tell_findings(asked.folder, ablation_findings(ablate_ordering(asked.vlm, photos, **asked.how)))
     return 0

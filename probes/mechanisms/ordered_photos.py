@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
     from interp.image.photos import ImageSource
     from interp.intervene.base import Chain
+    from interp.model.hooked_vlm import HookedVLM
 
 
 @fits_a_cell()
@@ -128,6 +129,20 @@ def photo_of_line(sample: Sample, grid: ImageGrid) -> OrderedPhoto:
         alone.paste(whole.crop(corners), corners[:2])
         placed.append(alone)
     return OrderedPhoto(sample, items, items[len(items) // 2], tuple(meta["alone"]), tuple(placed), blank)
+
+
+def photos_of_lines(vlm: HookedVLM, samples: Sequence[Sample]) -> list[OrderedPhoto]:
+    """The ordered photos of lines of items, by the grid that this model makes of each.
+
+    Raises:
+        InputError: see `photo_of_line`.
+    """
+    from interp.image.photos import check_image
+
+    def grid(sample: Sample) -> ImageGrid:
+        return vlm.family.grid(check_image(sample.image), vlm.processor, vlm.model.config)
+
+    return [photo_of_line(sample, grid(sample)) for sample in samples]
 
 
 def without_ordering(
