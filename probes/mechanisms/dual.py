@@ -12,6 +12,7 @@ from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.mechanisms.line_pairs import DIRECTIONS
+from probes.mechanisms.pairs import AXES
 from probes.mechanisms.statements import PLACE, state
 from probes.study.run import check_asked, groups_of
 
@@ -39,8 +40,8 @@ class DualMechanisms:
 
     Five statements, each with its number, interval, control and p-value:
 
-        encoder_carries     swapping strips where tokens enter the language model raises P(place) beyond as many random
-                            image tokens: order is there before the first block
+        encoder_carries     swapping strips, or the objects' tokens alone, where tokens enter the language model raises
+                            P(place) beyond as many random image tokens: order is there before the first block
         encoder_is_enough   accuracy with contents put together and order kept, less that with order removed: what the
                             answer owes to the encoder's order
         language_adds       with order removed, accuracy over chance: order that the language model makes itself
@@ -185,9 +186,10 @@ def _runs(
     from probes.mechanisms.ablation import ablate_ordering
     from probes.mechanisms.interchange import interchange
     from probes.mechanisms.ordered_photos import photos_of_lines
-    from probes.mechanisms.position_probe import position_probe
 
     def probe(axis: str) -> Callable[[Path | None], Any]:
+        from probes.mechanisms.position_probe import position_probe
+
         own = [pair.clean for pair in pairs if pair.axis == axis]
         return lambda out: position_probe(vlm, own, axis=axis, out=out, **how)
 
@@ -202,6 +204,12 @@ def _runs(
         yield "ablate", lambda out: ablate_ordering(vlm, photos, chance=_guess(pairs), out=out, **how)
     if "backup" in tools:
         yield "backup", lambda out: swap_under_ablation(vlm, pairs, "object", out=out, **how)
+
+
+def folders_of(tools: Sequence[str] = TOOLS) -> tuple[str, ...]:
+    """The folders that studies of these tools may be kept in, inside `out`."""
+    probes = tuple(f"probe-{axis}/{part}" for axis in AXES for part in ("train", "test")) if "probe" in tools else ()
+    return (*probes, *(name for name in tools if name != "probe"))
 
 
 def _known(tools: Sequence[str]) -> tuple[str, ...]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LEVEL = 0.05
 """Error rate of each statement, all slots that it is about together."""
 
+LEAST = 0.01
+"""Changes of a probability up to this are taken for none: sign flips find any that has one sign, however small."""
+
 PLACE = "place"
 """The outcome that says that places were exchanged."""
 
@@ -49,11 +52,16 @@ def state(
 
 
 def _carries(sweeps: Mapping[str, Interchange], ablation: OrderingAblation | None, seed: int) -> dict[str, Any]:
-    own = _beyond_control(sweeps, "strip").query("slot == 0")
-    if not len(own):
-        raise InputError("strips were not swapped at slot 0, where tokens enter the language model")
-    row = own.iloc[0]
-    return _told("P(place), strips swapped at slot 0, minus control", row, row["p_any"], "0", row["pairs"])
+    """Strips or the objects in them: of the two, what raises P(place) more, its p-value corrected for both."""
+    told = []
+    for name in ("strip", "object"):
+        if name in sweeps and len(own := _beyond_control(sweeps, name).query("slot == 0")):
+            told.append((name, own.iloc[0]))
+    if not told:
+        raise InputError("neither strips nor objects were swapped at slot 0, where tokens enter the language model")
+    name, row = max(told, key=lambda one: one[1]["value"])
+    p = min(1.0, len(told) * float(row["p_any"]))
+    return _told(f"P(place), {name}s swapped at slot 0, minus control", row, p, "0", row["pairs"], least=LEAST)
 
 
 def _is_enough(sweeps: Mapping[str, Interchange], ablation: OrderingAblation | None, seed: int) -> dict[str, Any]:
@@ -76,22 +84,22 @@ def _adds(sweeps: Mapping[str, Interchange], ablation: OrderingAblation | None, 
 def _builds(sweeps: Mapping[str, Interchange], ablation: OrderingAblation | None, seed: int) -> dict[str, Any]:
     own = _beyond_control(sweeps, "backup")
     later = own[own["slot"] > 0]
-    shown = later[(later["p_any"] <= LEVEL) & (later["low"] > 0)]
+    shown = later[_holds(later)]
     row = (shown if len(shown) else later).sort_values("value").iloc[-1]
-    at_once = own[(own["slot"] == 0) & (own["p_any"] <= LEVEL) & (own["low"] > 0)]
+    at_once = own[(own["slot"] == 0) & _holds(own)]
     told = _told(
         "P(place), objects swapped without order, minus control", row, row["p_any"],
-        ",".join(map(str, shown["slot"])), row["pairs"],
+        ",".join(map(str, shown["slot"])), row["pairs"], least=LEAST,
     )  # fmt: skip
     return {**told, "shown": told["shown"] and not len(at_once)}
 
 
 def _is_read(sweeps: Mapping[str, Interchange], ablation: OrderingAblation | None, seed: int) -> dict[str, Any]:
     own = _beyond_control(sweeps, "last")
-    shown = own[(own["p_any"] <= LEVEL) & (own["low"] > 0)].sort_values("slot")
+    shown = own[_holds(own)].sort_values("slot")
     row = (shown if len(shown) else own.sort_values("value", ascending=False)).iloc[0]
     slots = ",".join(map(str, shown["slot"]))
-    return _told("P(place), last position patched, minus control", row, row["p_any"], slots, row["pairs"])
+    return _told("P(place), last position patched, minus control", row, row["p_any"], slots, row["pairs"], least=LEAST)
 
 
 _STATEMENTS = {
@@ -103,10 +111,17 @@ _STATEMENTS = {
 }
 
 
-def _told(measure: str, row: Mapping[str, Any] | pd.Series, p: float, slots: str, pairs: int) -> dict[str, Any]:
-    """A statement; shown where its interval lies above 0 and its test holds."""
+def _holds(own: pd.DataFrame) -> pd.Series:
+    """At which slots a change is shown, all slots taken together."""
+    return (own["p_any"] <= LEVEL) & (own["low"] > LEAST)
+
+
+def _told(
+    measure: str, row: Mapping[str, Any] | pd.Series, p: float, slots: str, pairs: int, *, least: float = 0.0
+) -> dict[str, Any]:
+    """A statement; shown where its interval lies above `least` and its test holds."""
     ends = {end: float(row[end]) for end in ("value", "low", "high")}
-    shown = ends["low"] > 0 and float(p) <= LEVEL
+    shown = ends["low"] > least and float(p) <= LEVEL
     return {"shown": shown, "measure": measure, **ends, "p": float(p), "slots": slots, "pairs": int(pairs)}
 
 

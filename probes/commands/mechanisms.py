@@ -1,0 +1,50 @@
+"""The command `python -m probes mechanisms`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from probes.commands.scenes import add_scenes, asked_pairs
+
+MECHANISMS = """Mechanisms: does the vision encoder find where things are, or the language model?
+
+All tools of "The Dual Mechanisms of Spatial Reasoning in Vision-Language Models" over lines of three items and their
+reverse: position probes in the tower, at the projector and in the language model; strips, objects, background and the
+last position swapped slot by slot; the order of items ablated, and swapped under ablation. Each in a folder of its own
+with its page; report.html says what is shown, with intervals and tests, and what is not.
+
+examples:
+  python -m probes mechanisms --out out/mechanisms
+  python -m probes mechanisms --model Qwen/Qwen2-VL-7B-Instruct --scenes squares --out out/squares --resume
+"""
+
+
+def add_mechanisms(commands: Any) -> None:
+    """Add the command `mechanisms`."""
+    parser = commands.add_parser(
+        "mechanisms",
+        help="vision encoder or language model: all of these over lines of items, on one page",
+        description=MECHANISMS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_scenes(parser, out="out/mechanisms")
+    parser.add_argument("--tools", help="only some of these, with commas between (default: all)")
+    parser.set_defaults(command=mechanisms_command, all_pairs=True)
+
+
+def mechanisms_command(options: argparse.Namespace) -> int:
+    """Run `mechanisms`."""
+    from interp.cli import names
+    from probes.mechanisms.dual import TOOLS, dual_mechanisms, folders_of
+    from probes.mechanisms.report.dual import TITLE, dual_sentences, dual_tools
+    from probes.study.tools import check_tools, write_tools
+
+    tools = check_tools(names(options.tools), TOOLS) if options.tools else TOOLS
+    asked = asked_pairs(options, parts=folders_of(tools))
+    found = dual_mechanisms(asked.vlm, asked.pairs, tools, **asked.how)
+    told = dual_sentences(found)
+    paths = write_tools(asked.folder, dual_tools(found), found.settings, title=TITLE, sentences=told)
+    print("\n".join(told))
+    print(f"written to {asked.folder.path}: report.html and {len(paths) - 1} more")
+    return 0
