@@ -37,17 +37,13 @@ NAMES = {
     "backup": "Objects swapped, order removed from both",
 }
 SAID = {
-    "encoder_carries": ("Order is in the image tokens before the first block", "that order is in the image tokens before "
-                        "the first block is not shown"),
-    "encoder_is_enough": ("The answer hangs on the encoder's order", "that the answer hangs on the encoder's order is "
-                          "not shown"),
-    "language_adds": ("Without it the language model still finds places", "that the language model finds places without "
-                      "it is not shown"),
-    "language_builds": ("The language model writes order into the objects' tokens", "that the language model writes "
-                        "order into the objects' tokens is not shown"),
-    "answer_is_read": ("The last position has read the answer", "that the last position reads it is not shown"),
-}  # fmt: skip
-"""By statement, how it is said where it is shown, and where not."""
+    "encoder_carries": "Order is in the image tokens before the first block",
+    "encoder_is_enough": "The answer hangs on the order that the vision encoder made",
+    "language_adds": "Without the encoder's order the language model still finds places",
+    "language_builds": "The language model writes order into the objects' tokens",
+    "answer_is_read": "The last position has read what the answer hangs on",
+}
+"""By statement, how it is said."""
 
 
 def dual_sentences(found: DualMechanisms) -> tuple[str, ...]:
@@ -65,12 +61,12 @@ def _sentence(found: DualMechanisms, name: str) -> str:
     own = found.statements.query("statement == @name")
     if not len(own):
         why = found.left_out.query("measure == @name")["why"].iloc[0]
-        return f"{SAID[name][1][0].upper()}{SAID[name][1][1:]}: {why}."
+        return f"{SAID[name]}: this can not be told, as {why}."
     row = own.iloc[0]
     of_accuracy = row["measure"].startswith("accuracy")
     form = points if of_accuracy else decimal
     number = form(float(row.value), float(row.low), float(row.high)) + (" points" if of_accuracy else "")
-    told = SAID[name][0] if row.shown else f"{SAID[name][1][0].upper()}{SAID[name][1][1:]}"
+    told = SAID[name] if row.shown else f"Not shown: {SAID[name][0].lower()}{SAID[name][1:]}"
     slots = [int(slot) for slot in row.slots.split(",") if slot]
     every = next(iter(found.sweeps.values())).slots if found.sweeps else ()
     where = f", at slots {spans(slots, every)}" if len(slots) > 1 else ""
