@@ -206,9 +206,10 @@ def _stitched_pair(photos: Photos, what: tuple[str, str, str], direction: str, f
 
     def sample(left: str, right: str, own: str) -> Sample:
         boxes = {thing: REFERENCES[reference].box(thing, at, side) for thing, at in ((left, "left"), (right, "right"))}
+        options: tuple[str, ...] = (left, right)
         if form == "item":
             question = f"{ONE_WORD}The object on the floor to the {direction} of the {reference} is a(n)"
-            options, answer = (left, right), {"left": left, "right": right}[direction]
+            answer = {"left": left, "right": right}[direction]
         else:
             question, options = where_in_relation(asked, other), OPTIONS_IN_RELATION
             answer = "left" if asked == left else "right"
