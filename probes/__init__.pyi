@@ -1,3 +1,17 @@
+from probes.mechanisms.both_right import BothRight as BothRight
+from probes.mechanisms.both_right import keep_both_right as keep_both_right
+from probes.mechanisms.line_pairs import Setting as Setting
+from probes.mechanisms.line_pairs import line_pairs as line_pairs
+from probes.mechanisms.line_pairs import setting_of as setting_of
+from probes.mechanisms.line_samples import grid_samples as grid_samples
+from probes.mechanisms.line_samples import line_samples as line_samples
+from probes.mechanisms.pairs import Pair as Pair
+from probes.mechanisms.photo_pairs import mirrored_pairs as mirrored_pairs
+from probes.mechanisms.photo_pairs import stitched_pairs as stitched_pairs
+from probes.mechanisms.scene_geometry import geometry_of as geometry_of
+from probes.mechanisms.vocabulary import Vocabulary as Vocabulary
+from probes.mechanisms.vocabulary import single_token_words as single_token_words
+from probes.mechanisms.vocabulary import spelled_ids as spelled_ids
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance
 from probes.position.balance_measurement import Attended as Attended

@@ -37,7 +37,15 @@ def test_a_mirrored_photo_has_the_other_answer_and_its_boxes_show_the_same_pixel
     assert left_out == {"answered by 'above', which a mirror does not change": 1}
 
 
+def test_the_first_samples_of_each_answer_are_taken():
+    samples = [question(side, id=f"{side}-{number}") for number in range(3) for side in ("right", "left")]
+    pairs, left_out = mirrored_pairs(samples, n=2)
+    assert [pair.id for pair in pairs] == ["left-0", "left-1", "right-0", "right-1"] and not left_out
+
+
 def test_samples_that_no_mirror_changes_are_refused():
+    with pytest.raises(InputError, match="n=0"):
+        mirrored_pairs([question("left")], n=0)
     with pytest.raises(InputError, match="1 answered by 'above'"):
         mirrored_pairs([question("above")])
     with pytest.raises(InputError, match="there are none"):
