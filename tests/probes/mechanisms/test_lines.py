@@ -35,6 +35,7 @@ from interp.zoo.tiny import TINY
 from probes.mechanisms.line_pairs import (
     AXIS_OF,
     DIRECTIONS,
+    KINDS,
     OPPOSITE,
     line_pairs,
     said_by,
@@ -307,6 +308,21 @@ def renamed(setting):
 
     items = tuple(replace(item, word=item.word.lower(), traits=()) for item in setting.items)
     return replace(setting, items=items)
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if name not in TILED])
+def test_both_samples_of_a_pair_are_prompts_of_one_length_on_one_grid_in_every_family(name):
+    vlm = model(name)
+    prompt = "paper" if vlm.processor.chat_template is None else "chat"
+    for kind in KINDS:
+        (pair,) = line_pairs(setting_of("squares"), geometry_of(vlm), kind=kind, n=1, directions=["left"])
+        clean, other = (
+            vlm.prepare(one.image, one.question, prompt=prompt) for one in (pair.clean, pair.counterfactual)
+        )
+        images = [layout.image_positions.tolist() for layout in (*clean.layouts, *other.layouts)]
+        assert images[0] == images[1] and (clean.grids[0].boxes == other.grids[0].boxes).all()
+        if kind == "reversed":
+            assert clean.input_ids.tolist() == other.input_ids.tolist()
 
 
 @pytest.mark.parametrize(
