@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
-from interp.reprs import fits_a_cell
 from probes.mechanisms.pairs import AXES
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ LABELS = ("slot", "line")
 several objects may share."""
 
 
-@fits_a_cell("shape n_classes n_objects")
 @dataclass(frozen=True, eq=False)
 class ObjectTokens:
     """The image tokens of one photo, by the object that they lie in.

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
 
-BLANK = (128, 128, 128)
-"""The colour, red, green and blue from 0 to 255, of the photo of nothing."""
+FEW = 16
+"""Of so many training photos at most, the colour of the photo of nothing is taken."""
 
 PARTS = ("train", "test")
 """The folders inside `out` that the two halves of a study are kept in."""
@@ -48,7 +48,7 @@ def position_probe(
     test_share: float = TEST_SHARE,
     shuffles: int = 5,
     at_least: float = 0.5,
-    blank: tuple[int, int, int] = BLANK,
+    blank: tuple[int, int, int] | None = None,
     prompt: str = "chat",
     batch: int = 16,
     out: str | Path | None = None,
@@ -89,7 +89,8 @@ def position_probe(
         test_share: share of the groups that is held out.
         shuffles: how many times labels are shuffled.
         at_least: share of a token's own area that has to lie in a box.
-        blank: the colour of the photo of nothing.
+        blank: the colour of the photo of nothing, red, green and blue from 0 to 255; by default the median of what the
+            first training photos have, which is that of the canvas where they are drawn on one.
         prompt: prompt style, see `HookedVLM.prepare`.
         batch: samples that are run together.
         out: a folder that keeps what was measured, so that it can be resumed; see `run_study`.
@@ -128,8 +129,8 @@ def position_probe(
     shuffled = dict(zip((sample.id for sample in test), _dealt(own, shuffles, (seed, 1)), strict=True))
     work = Readout(task, tokens, probes, shuffled, trained)
     read, settings = measure_samples(test, work, "probe-test", out=folders[1], **how)
-    first = train[0]
-    nothing = features_of_blank(task, first, tokens[first.id], Image.new("RGB", check_image(first.image), blank))
+    first, colour = train[0], _colour(train) if blank is None else blank
+    nothing = features_of_blank(task, first, tokens[first.id], Image.new("RGB", check_image(first.image), colour))
     told = {name: _read_nothing(nothing[name], seen, recipe=recipe, seed=seed) for name in task.names}
     photos = _photos(task, read, told, own, groups[held])
     measures, left_out = measure_photos(photos, task.sites, seed=seed, draws=draws, level=level)
@@ -143,22 +144,31 @@ def position_probe(
         measures=measures,
         left_out=left_out,
         chance=_commonest(own),
-        p_values=strip_chance(chances, own, seed=seed)[1].astype(np.float32),
+        p_values=np.stack(strip_chance(chances, own, seed=seed)[1:], axis=1).astype(np.float32),
         axis=axis,
         example=Photo(load_image(test[0].image), own[0].grid, own[0].boxes),
         n_train=len(train),
         n_test=len(test),
         settings={
-            **settings, "test_share": test_share, "blank": list(blank), "seed": seed, "draws": draws, "level": level
+            **settings, "test_share": test_share, "blank": list(colour), "seed": seed, "draws": draws, "level": level
         },
     )  # fmt: skip
 
 
-def _refuse_options(recipe: str, blank: tuple[int, int, int]) -> None:
+def _refuse_options(recipe: str, blank: tuple[int, int, int] | None) -> None:
     if recipe not in RECIPES:
         raise InputError(f"recipe={recipe!r} is not known: use one of {', '.join(RECIPES)}")
+    if blank is None:
+        return
     if len(blank) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in blank):
         raise InputError(f"blank={blank!r} is no colour: give red, green and blue, each from 0 to 255")
+
+
+def _colour(samples: Sequence[Sample]) -> tuple[int, int, int]:
+    """The median colour of a few photos: the median over photos of each one's median."""
+    medians = [np.median(np.asarray(load_image(one.image)), axis=(0, 1)) for one in samples[:FEW]]
+    red, green, blue = np.median(medians, axis=0).astype(int).tolist()
+    return red, green, blue
 
 
 def _dealt(

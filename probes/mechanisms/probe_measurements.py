@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from interp.errors import InputError
-from interp.reprs import fits_a_cell
 from interp.stats.linear_probe import LinearProbe
 from probes.mechanisms.object_tokens import ObjectTokens, check_labels, object_tokens, strip_weights
 from probes.mechanisms.probe_sites import Site, choose_sites, read_sites
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from interp.objects.sample import Sample
 
 
-@fits_a_cell("sites axis labels")
 @dataclass(frozen=True)
 class ProbeTask:
     """What is probed: at which sites, and what the classes of the objects are.

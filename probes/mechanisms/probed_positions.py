@@ -13,7 +13,6 @@ from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import ratio_over_groups
 from interp.stats.linear_probe import LinearProbe
-from interp.stats.tests import holm
 from probes.mechanisms.probe_sites import Site
 from probes.study.run import ONE_GROUP
 
@@ -90,7 +89,8 @@ class PositionProbe:
             `high`, `samples`, `groups`.
         left_out: a row per site and measure that can not be told: `site`, `part`, `layer`, `measure`, `why`.
         chance: share of the commonest class among the held-out object tokens.
-        p_values: of the strip score, see `probes.mechanisms.strips.strip_chance`, [site].
+        p_values: of the strip score at each site, and corrected for all of them, see
+            `probes.mechanisms.strips.strip_chance`, [site 2].
         axis: along which objects are told apart.
         example: a held-out photo.
         n_train: photos that the probes were trained on.
@@ -110,7 +110,7 @@ class PositionProbe:
     measures: pd.DataFrame
     left_out: pd.DataFrame
     chance: float
-    p_values: Float32[np.ndarray, " site"]
+    p_values: Float32[np.ndarray, "site 2"]
     axis: str
     example: Photo = field(repr=False)
     n_train: int
@@ -144,19 +144,14 @@ class PositionProbe:
         return tuple(site.name for site in self.sites)
 
     def strips(self) -> pd.DataFrame:
-        """A row per site with a strip score: `site`, `part`, `layer`, `strip`, `p_value`, and by Holm, `p_corrected`.
+        """A row per site with a strip score: `site`, `part`, `layer`, `strip`, `p_value` and `p_corrected`.
 
         `p_corrected` is of all sites together: below a level, all that are err at most at that rate.
         """
-        import pandas as pd
-
-        told = self.measures.query("measure == 'strip'")
-        places = [self.names.index(name) for name in told["site"]]
-        p_values = self.p_values[places]
-        more = {"p_value": p_values, "p_corrected": holm(p_values).astype(np.float32) if len(p_values) else p_values}
-        return pd.concat([_of_sites([self.sites[place] for place in places]), pd.DataFrame(more)], axis=1).assign(
-            strip=told["value"].to_numpy()
-        )[["site", "part", "layer", "strip", "p_value", "p_corrected"]]
+        told = self.measures.query("measure == 'strip'").reset_index(drop=True)
+        p_values = self.p_values[[self.names.index(name) for name in told["site"]]]
+        own = told[["site", "part", "layer"]].assign(strip=told["value"])
+        return own.assign(p_value=p_values[:, 0], p_corrected=p_values[:, 1])
 
     def map(self, site: str = "projector") -> Float32[np.ndarray, "class row col"]:
         """The mean softmax of each class over the held-out photos, by row and column of image tokens.

@@ -29,6 +29,9 @@ LINES = {
 }
 """By what is drawn, the measures and what they are called."""
 
+STYLES = ((3.0, 1.6), (6.5, 3.4), (3.4, 1.6))
+"""Size of the marks and width of the line of each, so that lines in one place both show."""
+
 NAMES = {"vision": "vision tower, after block", "projector": "proj.", "language": "language model, after block"}
 ENDS = {"horizontal": ("leftmost", "rightmost"), "vertical": ("topmost", "bottommost")}
 
@@ -44,7 +47,8 @@ def plot_sites(
     if measure not in LINES:
         raise InputError(f"measure={measure!r} is not drawn by site: use one of {', '.join(LINES)}")
     ax = new_axes(ax, (min(3.2 + 0.32 * len(sites), 11), 4.0))
-    for (name, called), colour in zip(LINES[measure], PALETTE, strict=False):
+    drawn = [(*line, colour, style) for line, colour, style in zip(LINES[measure], PALETTE, STYLES, strict=False)]
+    for name, called, colour, (size, width) in reversed(drawn):  # so that the probe's own line lies on top
         rows = measures[measures["measure"] == name].set_index("site")
         for part in NAMES:
             own = [place for place, site in enumerate(sites) if site.part == part and site.name in rows.index]
@@ -52,13 +56,15 @@ def plot_sites(
                 told, at = rows.loc[[sites[place].name for place in own]], np.array(own, dtype=float)
                 ends = told["low"].to_numpy(float), told["high"].to_numpy(float)
                 draw_band(ax, at, ends, colour)
-                ax.plot(at, told["value"], color=colour, linewidth=1.8, marker="o", markersize=3.4)
-        ax.plot([], [], color=colour, linewidth=1.8, marker="o", markersize=3.4, label=called)
+                ax.plot(at, told["value"], color=colour, linewidth=width, marker="o", markersize=size)
+    for _, called, colour, (size, width) in drawn:
+        ax.plot([], [], color=colour, linewidth=width, marker="o", markersize=size, label=called)
     level = chance if measure == "accuracy" else 0.0
     ax.axhline(level, color=INK, linewidth=1.0, linestyle="--", label="chance")
     _name_sites(ax, sites)
     what = "accuracy on object tokens" if measure == "accuracy" else "strip score over background"
-    tidy(ax, title=f"Position probe: {what}", y=what)
+    tidy(ax, y=what)
+    ax.set_title(f"Position probe: {what}", fontsize=TITLE, loc="left", color=INK, pad=22)
     if measure == "accuracy":
         ax.set_ylim(0, 1.03)
     legend_below(ax, columns=4)

@@ -21,6 +21,8 @@ CAUTIONS = (
     "and strips say nothing of objects.",
     "Intervals draw the held-out groups. That other training photos would give another probe is not in them.",
     "The p-value of a strip deals whole lines of background anew. Neighbouring lines that are alike make it too small.",
+    "Where the strip score is low, the place may still be there: what the probe found in the lines of objects does not "
+    "carry over to other lines, and a probe trained on those might find it.",
     "Later blocks of a language model mix image tokens with those before them: a strip there may come from tokens "
     "elsewhere in the photo.",
 )

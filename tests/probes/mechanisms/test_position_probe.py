@@ -1,6 +1,7 @@
 """Position probes: planted places are found with their controls, studies go on, and what can not be told is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,16 @@ from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
 from interp.planted.llava import build_planted
 from interp.stats.linear_probe import fit_probe
+from interp.store.folder import OutputFolder
+from probes.__main__ import main
 from probes.mechanisms.object_tokens import object_tokens, strip_weights
 from probes.mechanisms.position_probe import position_probe
 from probes.mechanisms.probe_measurements import Readout, TrainingTokens
+from probes.mechanisms.report.position_probe import position_probe_findings
 from probes.mechanisms.saved_probes import load_probes, save_probes
 from probes.mechanisms.strips import strip_chance
+from probes.position.columns import FILES, NAMES, OWN
+from probes.study.findings import write_findings
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 200}
 
@@ -55,7 +61,7 @@ def test_a_model_whose_tokens_say_where_they_are_shows_strips_that_a_photo_of_no
         assert found.value("beyond_position", site) <= 0
         assert found.row("strip", site)["low"] > 0.2 < found.value("strip_position", site)
         assert found.row("selectivity", site)["low"] > 0.3
-    assert (found.strips()["p_value"] < 0.05).all() and found.chance == pytest.approx(1 / 3)
+    assert (found.strips()["p_corrected"] < 0.05).all() and found.chance == pytest.approx(1 / 3)
     assert (found.n_train, found.n_test) == (18, 6) and len(found.left_out) == 0
     columns = found.map("projector").mean(axis=1)  # class col
     assert columns[:, [0, 1]].argmax(axis=0).tolist() == [0, 0] and columns[:, [6, 7]].argmax(axis=0).tolist() == [2, 2]
@@ -114,7 +120,8 @@ def test_the_strip_score_is_what_it_says():
         outside = [p for p in range(64) if not own.strips[k, p % 8] and own.background[p]]
         each.append(chances[inside, k].mean() - chances[outside, k].mean())
     assert (chances * strip_weights(own)).sum() == pytest.approx(np.mean(each))
-    score, p_value = strip_chance(chances[None, None], [own], deals=19)
+    score, p_value, corrected = strip_chance(chances[None, None], [own], deals=19)
+    assert np.array_equal(p_value, corrected)  # of a single site
     assert score[0] == pytest.approx(np.mean(each)) and 0.05 <= p_value[0] <= 1
     perfect = np.stack([own.strips[k, own.lines] for k in range(3)], axis=1).astype(float)
     assert (perfect * strip_weights(own)).sum() == pytest.approx(1)
@@ -134,7 +141,7 @@ def test_over_200_null_models_strips_are_found_as_often_as_is_stated():
             if kind == "fixed":
                 tokens[:] = tokens[0]
             probe = fit_probe(tokens[:4, inside].reshape(-1, 12), np.tile(labels, 4))
-            _, p_value = strip_chance(probe.probabilities(tokens[4:])[:, None], own[4:], deals=39, seed=number)
+            _, p_value, _ = strip_chance(probe.probabilities(tokens[4:])[:, None], own[4:], deals=39, seed=number)
             beyond[kind].append(p_value[0] <= 0.05)
     for kind, found in beyond.items():
         assert np.mean(found) <= 0.1, kind  # 0.05 + 3 standard errors
@@ -206,6 +213,36 @@ def test_photos_of_different_grids_are_refused():
     samples.append(flat)
     with pytest.raises(InputError, match="'flat' have .* rows and columns"):
         position_probe(vlm, samples, **QUIET)
+
+
+def test_the_page_and_its_sentences_say_what_was_found(planted, tmp_path):
+    _, found = planted
+    said = position_probe_findings(found)
+    assert (
+        "chance 33.3 %" in said.sentences[0]
+        and "not told from what a place says by itself" in " ".join(said.sentences)
+        or "less than what a place says by itself" in " ".join(said.sentences)
+    )
+    assert any("chosen from many" in one for one in said.sentences) and said.summary["site"] == "projector"
+    paths = {path.name for path in write_findings(OutputFolder(tmp_path), said)}
+    assert {"probe.csv", "strips.csv", "accuracy.png", "strips.png", "report.html", "summary.json"} <= paths
+
+
+def test_the_command_draws_scenes_probes_them_and_keeps_the_probes(tmp_path, capsys):
+    out = tmp_path / "out"
+    asked = ["probe", "--model", "tiny-llava", "--scenes", "squares", "--sites", "projector", "--shuffles", "1"]
+    asked += ["--pairs", "6", "--prompt", "paper", "--out", str(out)]
+    assert main(asked) == 0
+    assert "At projector a linear probe" in capsys.readouterr().out
+    names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and "shards" not in path.parts}
+    assert {"probes.safetensors", "report.html", "train/manifest.json", "test/manifest.json"} <= names
+    described = [name.replace("_*", "") for name in FILES["probe-study"]]
+    assert {Path(name).name.replace(".csv", ".parquet") for name in names} <= {Path(name).name for name in described}
+    table = pd.read_parquet(out / "probe.parquet")
+    assert set(table) <= set(NAMES) | set(OWN["probe"]) and not table.isna().any().any()
+    assert main(asked) == 2 and main([*asked, "--resume"]) == 0
+    assert main([*asked[:-1], str(tmp_path / "b"), "--sites", "blocks.99"]) == 2
+    assert "not in this model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["tiny-qwen2_5_vl", "tiny-pixtral", "tiny-llava_next", "tiny-gemma3"])
