@@ -22,6 +22,13 @@ from probes.mechanisms.scene_geometry import geometry_of as geometry_of
 from probes.mechanisms.vocabulary import Vocabulary as Vocabulary
 from probes.mechanisms.vocabulary import single_token_words as single_token_words
 from probes.mechanisms.vocabulary import spelled_ids as spelled_ids
+from probes.mechanisms.axis_probe import AxisProbe as AxisProbe
+from probes.mechanisms.axis_probe import axis_probe as axis_probe
+from probes.mechanisms.axis_probe import load_axis_probes as load_axis_probes
+from probes.mechanisms.position_probe import position_probe as position_probe
+from probes.mechanisms.probed_positions import PositionProbe as PositionProbe
+from probes.mechanisms.saved_probes import load_probes as load_probes
+from probes.mechanisms.saved_probes import save_probes as save_probes
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance
 from probes.position.balance_measurement import Attended as Attended

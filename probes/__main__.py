@@ -13,6 +13,7 @@ from probes.commands.normalise import add_normalise
 from probes.commands.norms import add_norms
 from probes.commands.order import add_order
 from probes.commands.position import add_position
+from probes.commands.probe import add_probe
 from probes.commands.retrain import add_retrain
 from probes.commands.rope import add_rope
 from probes.commands.shares import add_shares
@@ -32,6 +33,7 @@ def add_commands(commands: Any) -> None:
     add_retrain(commands)
     add_ablate(commands)
     add_knockout(commands)
+    add_probe(commands)
 
 
 def add_probes(commands: Any) -> None:
@@ -39,6 +41,7 @@ def add_probes(commands: Any) -> None:
     parser = commands.add_parser(
         "probes",
         help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, ablate, knockout",
+        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, probe",
         description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))
