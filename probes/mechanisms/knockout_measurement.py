@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
     from interp.intervene.base import Intervention
     from interp.intervene.knockout import Knockout
+    from interp.model.features import ImageFeatures
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
     from interp.prompt.inputs import VLMInputs
@@ -119,11 +121,13 @@ class KnockoutMeasurement:
         ids = [self._answer_ids(sample) for sample in samples]
         cuts = self._cuts(inputs, samples)
         found: dict[str, list[list[tuple[float, bool]]]] = {}
-        for runs, chosen in ((self._steps, _last_alone), (self._passes, _earlier)):
+        photos: list[ImageFeatures] = []  # what the passes leave of the batch's photos, for the prefill
+        for runs, chosen in ((self._passes, _earlier), (self._steps, _last_alone)):
             own = [arm for arm in cuts if chosen(arm)]
             if own:
-                said = runs(inputs, [edit for arm in own for edit in cuts[arm]])
-                told = [_tell(logits, ids) for logits in said]
+                told = [
+                    _tell(logits, ids) for logits in runs(inputs, [edit for arm in own for edit in cuts[arm]], photos)
+                ]
                 for place, arm in enumerate(own):
                     start = 1 + place * len(self.windows)
                     found[arm] = [told[0], *told[start : start + len(self.windows)]]
@@ -156,34 +160,43 @@ class KnockoutMeasurement:
         kinds = {"image": lambda layout: len(layout.image_positions), "text": lambda layout: len(_text(layout))}
         return [len(keys) if not isinstance(keys, str) else kinds[keys](layout) for keys, layout in chosen]
 
-    def _steps(self, inputs: VLMInputs, edits: Sequence[Intervention]) -> Iterator[Tensor]:
-        """Logits of the last row [batch vocab], untouched and under each edit of it, from one prefill."""
-        from interp.intervene.base import Untouched
-        from interp.model.prefix import share_prefill
+    def _passes(
+        self, inputs: VLMInputs, edits: Sequence[Intervention], photos: list[ImageFeatures]
+    ) -> Iterator[Tensor]:
+        """Logits of the last row [batch vocab], untouched and under each edit: a pass each, the tower run once.
 
-        shared, every = share_prefill(self.vlm, inputs), [Untouched(), *edits]
-        for start in range(0, len(every), TOGETHER):
-            yield from shared.step(every[start : start + TOGETHER]).logits
-
-    def _passes(self, inputs: VLMInputs, edits: Sequence[Intervention]) -> Iterator[Tensor]:
-        """The same under edits of earlier rows: a pass each, the tower once where its output is all that is seen."""
+        With DeepStack it runs each time, as the model is given more of the photo than is kept.
+        """
         import torch
 
         from interp.model.features import ImageFeatures
 
-        def run() -> Any:
-            return self.vlm(inputs, logits_to_keep=1)
+        def run(**under: Any) -> Any:
+            return self.vlm.run_with_hooks(inputs, logits_to_keep=1, **under)
 
         with torch.no_grad():
             if self.vlm.cfg.n_deepstack:
-                yield run().logits[:, -1].float()
-                for edit in edits:
-                    yield self.vlm.run_with_hooks(inputs, intervention=edit, logits_to_keep=1).logits[:, -1].float()
-                return
-            output, features = ImageFeatures.captured(self.vlm, inputs, run)
-            yield output.logits[:, -1].float()
-            for edit in edits:
-                yield features.forward(intervention=edit, logits_to_keep=1).logits[:, -1].float()
+                every: Iterator[Any] = (run(intervention=edit) for edit in (None, *edits))
+            else:
+                output, features = ImageFeatures.captured(self.vlm, inputs, run)
+                photos.append(features)
+                under = (features.forward(intervention=edit, logits_to_keep=1) for edit in edits)
+                every = chain([output], under)
+            for each in every:
+                yield each.logits[:, -1].float()
+
+    def _steps(self, inputs: VLMInputs, edits: Sequence[Intervention], photos: list[ImageFeatures]) -> Iterator[Tensor]:
+        """The same under edits of the last row alone, from one prefill."""
+        from interp.intervene.base import Untouched
+        from interp.model.prefix import Prefix, share_prefill
+
+        if photos and "prefix" not in self.vlm.family.refusals:
+            shared: Any = Prefix(self.vlm, inputs, features=photos[0])
+        else:
+            shared = share_prefill(self.vlm, inputs)
+        every = [Untouched(), *edits]
+        for start in range(0, len(every), TOGETHER):
+            yield from shared.step(every[start : start + TOGETHER]).logits
 
 
 def read_windows(n_layers: int, windows: Mapping[str, Iterable[int]] | int | None) -> dict[str, tuple[int, ...]]:

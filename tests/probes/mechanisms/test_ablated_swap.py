@@ -48,7 +48,7 @@ def test_a_line_has_its_items_its_middle_and_each_item_alone_at_its_place(vlm, p
 
 def test_it_equals_whole_runs_ablated_and_then_patched(vlm, pairs, found):
     grid = vlm.family.grid(pairs[0].clean.image.size, vlm.processor, vlm.model.config)
-    for place, pair in enumerate(pairs):
+    for place, pair in list(enumerate(pairs))[::3]:
         inner = InterchangeMeasurement.of(vlm, [pair], "object", control=None)
         here, there = inner._prepared([pair])
         own = inner._sets([pair], here, there)["patched"][0]
