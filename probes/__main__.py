@@ -9,6 +9,7 @@ from interp.cli import Parser, run
 from probes.commands.ablate import add_ablate
 from probes.commands.balance import add_balance
 from probes.commands.knockout import add_knockout
+from probes.commands.mechanisms import add_mechanisms
 from probes.commands.normalise import add_normalise
 from probes.commands.norms import add_norms
 from probes.commands.order import add_order
@@ -33,6 +34,7 @@ def add_commands(commands: Any) -> None:
     add_retrain(commands)
     add_ablate(commands)
     add_knockout(commands)
+    add_mechanisms(commands)
     add_probe(commands)
 
 
@@ -40,8 +42,7 @@ def add_probes(commands: Any) -> None:
     """Add the command `probes`, whose own commands these are: what `spatial-lens` takes."""
     parser = commands.add_parser(
         "probes",
-        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, ablate, knockout",
-        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, probe",
+        help="diagnostic tools: norms, balance, rope, order, position; interchange, probe, ablate, mechanisms; more",
         description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))

@@ -24,8 +24,8 @@ CAUTIONS = (
     "Lines of three items on an empty canvas are what this was measured on. Photos hold more, and what a model does "
     "with them may be something else.",
     "A statement that is not shown is not shown to be false: look at its interval, and at how many pairs were left.",
-    "Swaps that change an answer show what is enough to change it. What the model uses when nothing is swapped, and what "
-    "else would do, is another question.",
+    "Swaps that change an answer show what is enough to change it. What the model uses when nothing is swapped, and "
+    "what else would do, is another question.",
     "Random image tokens as many as a strip are most of a photo, so that the control of strips tears the photo apart: "
     "what strips do beyond it is told too small rather than too large.",
 )
