@@ -138,7 +138,7 @@ def _beyond_control(sweeps: Mapping[str, Interchange], name: str) -> pd.DataFram
     own = own[(own["direction"] == "all") & (own["outcome"] == PLACE)] if len(own) else own
     if not len(own):
         why = found.left_out["why"].tolist()
-        raise InputError(f"{name}: {why[0] if why else 'no difference to the control is known'}")
+        raise InputError(f"in {name!r}, {why[0] if why else 'no difference to the control is known'}")
     return own
 
 

@@ -98,10 +98,12 @@ def write_tools(
     """
     told = every.sentences() if sentences is None else tuple(sentences)
     parts = [Section("In a few sentences", told)]
+    drawn: dict[str, Any]
     for name, own in every.found.items():
-        first = next(iter(own.figures.values()))
         more = (*own.sentences, f"More in {name}/report.html.")
-        parts.append(Section(own.title, more, first.figure, first.caption))
+        first = next(iter(own.figures.values()), None)
+        drawn = {} if first is None else {"figure": first.figure, "caption": first.caption}
+        parts.append(Section(own.title, more, **drawn))
     parts.append(Section("What this does not show", _cautions(every.found)))
     lead = "Each sentence stands with its interval; each tool has a page of its own."
     page = render_report(title, lead, parts, dict(settings))

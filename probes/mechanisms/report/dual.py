@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from matplotlib import rc_context
+
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_value, points
 from probes.mechanisms.report.ablation import ablation_findings
@@ -49,12 +51,12 @@ SAID = {
 def dual_sentences(found: DualMechanisms) -> tuple[str, ...]:
     """What is shown of the encoder, of the language model, and where; each with interval and test."""
     verdict = {
-        "both": "both the vision encoder and the language model find",
-        "vision encoder": "the vision encoder finds; nothing is shown of the language model that finds",
-        "language model": "the language model finds; nothing is shown of the vision encoder that finds",
-        "neither": "neither the vision encoder nor the language model is shown to find",
+        "both": "both the vision encoder and the language model are shown to find where things are",
+        "vision encoder": "the vision encoder is shown to find where things are, and the language model is not",
+        "language model": "the language model is shown to find where things are, and the vision encoder is not",
+        "neither": "neither the vision encoder nor the language model is shown to find where things are",
     }[found.verdict()]
-    return (f"In these lines, {verdict} where things are.", *(_sentence(found, name) for name in SAID))
+    return (f"In these lines, {verdict}.", *(_sentence(found, name) for name in SAID))
 
 
 def _sentence(found: DualMechanisms, name: str) -> str:
@@ -75,11 +77,12 @@ def _sentence(found: DualMechanisms, name: str) -> str:
 
 def dual_tools(found: DualMechanisms) -> ToolFindings:
     """What each tool found, to be written as one page; the statements first."""
-    tools: dict[str, Findings] = {"statements": _statements(found)}
-    tools |= {f"probe-{axis}": position_probe_findings(own) for axis, own in found.probes.items()}
-    tools |= {name: _named(interchange_findings(own), name) for name, own in found.sweeps.items()}
-    if found.ablation is not None:
-        tools["ablate"] = ablation_findings(found.ablation)
+    with rc_context({"figure.max_open_warning": 0}):  # there are many, which the page closes
+        tools: dict[str, Findings] = {"statements": _statements(found)}
+        tools |= {f"probe-{axis}": position_probe_findings(own) for axis, own in found.probes.items()}
+        tools |= {name: _named(interchange_findings(own), name) for name, own in found.sweeps.items()}
+        if found.ablation is not None:
+            tools["ablate"] = ablation_findings(found.ablation)
     refused = dict(found.refused)
     return ToolFindings((*tools, *refused), tools, refused)
 
