@@ -258,7 +258,9 @@ def groups_of_axis(axis: str, samples: Sequence[Sample]) -> Shaped[np.ndarray, "
         raise InputError(f"{axis} axis: {error}") from None
 
 
-def train_items(n: int, order: Int[np.ndarray, " item"]) -> tuple[Int[np.ndarray, " item"], Int[np.ndarray, " item"]]:
+def train_items(
+    n: int, order: Int[np.ndarray, " item"]
+) -> tuple[Int[np.ndarray, " train_item"], Int[np.ndarray, " test_item"]]:
     """Which items train and which test, in an order: 95 % train, and one at least tests."""
     count = max(1, min(int(TRAIN_SHARE * n), n - 1))
     return order[:count], order[count:]
