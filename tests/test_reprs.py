@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ import pytest
 import tiny
 import torch
 from made_up_models import made_up_comparison, made_up_measures
+from rows_of_squares import row_of_squares
 
 import adaptvis
 import interp
@@ -46,18 +48,19 @@ from interp.plots.gallery import Look
 from interp.report.page import Section
 from interp.reprs import LARGE, LINE, ROWS, fits_a_cell
 from interp.stats.partial import partial_effect
+from interp.stats.probe_accuracy import probe_accuracy
 
 KEPT = {
     "what is asked": "Site Benchmark Source ReleasedPrompt Settings RunFacts Prompter OverlapMeasurement "
     "OrderMeasurement NormsMeasurement RopeMeasurement BalanceMeasurement DoseMeasurement Prompt Claim Preset "
-    "Place Arm AskedData",
+    "Place Arm AskedData ProbeTask TrainingTokens Readout BoxMeans",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
     "ConstantNorm Line",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Photos Canvas TurnedRow Rotary AtDose Attended Head",
-    "inside of statistics": "Answers CellSamples Statistic BalanceArm",
-    "geometry": "Lattice MapsOnRegions",
+    "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos",
+    "geometry": "Lattice MapsOnRegions ObjectTokens Photo",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest TrainingPlan Budget Scenes",
     "an installation": "Part",
     "a page": "Findings Drawn",
@@ -115,6 +118,8 @@ def made():
     truth = np.random.default_rng(1).random(60) > 0.5
     effect = partial_effect(scores, truth, pd.DataFrame({"x": scores[:, 1]}), seed=0, n_draws=20)
     keys = KeyValues(torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 5, 4))
+    rows = [row_of_squares(own, patch=14, n=8) for own in itertools.permutations(("Red", "Green", "Blue"))]
+    rows += [row_of_squares(own, patch=14, n=8) for own in itertools.permutations(("Black", "Green", "Blue"))]
     several = [
         probes.token_norms(vlm, inputs)[0], stream[0], probes.mean_residual_norms(stream),
         vlm, analysis, analysis.trajectory, analysis.overlap, analysis.layout, analysis.grid, analysis.found,
@@ -142,7 +147,9 @@ def made():
         probes.dose_response(vlm, scenes, (1, 2), progress=False),
         probes.DoseMeasurement.of(vlm, probes.read_doses((1, 2), (), ()), [0]).ask(inputs)[0],
         probes.examine_position(vlm, scenes, ["norms"], progress=False),
-        made_up_measures(0), made_up_comparison(),
+        made_up_measures(0), made_up_comparison(), probe_accuracy(scores, truth.astype(int), np.arange(60)),
+        placed := probes.position_probe(vlm, rows, sites="projector", progress=False), placed.probes["projector"],
+        probes.axis_probe(vlm, scenes, progress=False),
     ]  # fmt: skip
     several.append(next(one for one in several if hasattr(one, "runs")).runs[0])
     return {type(result).__name__: result for result in several}

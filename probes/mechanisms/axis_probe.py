@@ -114,8 +114,9 @@ def axis_probe(
     The probes by which Cui et al., "The Dual Mechanisms of Spatial Reasoning in Vision-Language Models", amplify what
     tokens say of places in photos of COCO. Each sample gives two vectors: the mean over the tokens that the first
     object's box touches, and the same of the second object; the class is the side, from the sample's relation (or its
-    answer): `left`, `right`, `above` or `below`, where the first object is. Samples whose tokens contradict that are
-    dropped by name. 95 % of the groups train, the others test; the paper's own split has no seed.
+    answer): `left`, `right`, `above` or `below`, where the first object is. Samples whose tokens contradict that,
+    or whose tokens' centres are one, are dropped by name (the released code keeps some of the latter for some models).
+    95 % of the groups train, the others test; the paper's own split has no seed.
 
     The paper trains on samples that the model answers rightly: give these.
 
@@ -258,7 +259,9 @@ def groups_of_axis(axis: str, samples: Sequence[Sample]) -> Shaped[np.ndarray, "
         raise InputError(f"{axis} axis: {error}") from None
 
 
-def train_items(n: int, order: Int[np.ndarray, " item"]) -> tuple[Int[np.ndarray, " item"], Int[np.ndarray, " item"]]:
+def train_items(
+    n: int, order: Int[np.ndarray, " item"]
+) -> tuple[Int[np.ndarray, " train_item"], Int[np.ndarray, " test_item"]]:
     """Which items train and which test, in an order: 95 % train, and one at least tests."""
     count = max(1, min(int(TRAIN_SHARE * n), n - 1))
     return order[:count], order[count:]

@@ -46,9 +46,9 @@ def plot_sites(
     """
     if measure not in LINES:
         raise InputError(f"measure={measure!r} is not drawn by site: use one of {', '.join(LINES)}")
-    ax = new_axes(ax, (min(3.2 + 0.32 * len(sites), 11), 4.0))
+    ax = new_axes(ax, (min(max(6.4, 3.2 + 0.32 * len(sites)), 11), 4.0))
     drawn = [(*line, colour, style) for line, colour, style in zip(LINES[measure], PALETTE, STYLES, strict=False)]
-    for name, _called, colour, (size, width) in reversed(drawn):  # so that the probe's own line lies on top
+    for name, _, colour, (size, width) in reversed(drawn):  # so that the probe's own line lies on top
         rows = measures[measures["measure"] == name].set_index("site")
         for part in NAMES:
             own = [place for place, site in enumerate(sites) if site.part == part and site.name in rows.index]
