@@ -47,6 +47,8 @@ RUNS: dict[str, tuple[str, str]] = {
     "normalise": ("probes", f'normalise scene.png "{QUESTION}"'),
     "normalise-study": ("probes", "normalise --dataset shapes --n 24 --scales 0.5 2"),
     "shares": ("probes", f'shares scene.png "{QUESTION}"'),
+    "ablate": ("probes", "ablate --pairs 8"),
+    "knockout": ("probes", "knockout --dataset shapes --n 24"),
     "retrain": (
         "probes",
         "retrain --arms plain,normalised --seeds 1 --width 32 --heads 2 --tower-steps 2 --steps 4 --scenes 8 "

@@ -197,8 +197,10 @@ NAMES: dict[str, str] = {
     "changed": "whether the text is another than with the tokens in order",
     "seed": "of the permutation",
     "accuracy": "share of right answers, by the strict rule",
-    "measure": "what is measured; see `probes.OrderSensitivity` and `probes.BalanceStudy`",
-    "arm": "prompts as they are (`kept`), without their system part (`stripped`), or the difference, sample by sample",
+    "measure": "what is measured; see `probes.OrderSensitivity`, `probes.BalanceStudy`, `probes.KnockoutStudy` and "
+    "`probes.OrderingAblation`",
+    "arm": "of prompts, as they are (`kept`), without their system part (`stripped`), or the difference, sample by "
+    "sample; of a knock-out or an ablation, as in its main table",
     "steps": "how many tokens the answer has, with its end token",
     "system_tokens": "how many tokens of the prompt are its system part",
     "text_tokens": "how many tokens of the prompt are question or template",
@@ -251,17 +253,15 @@ _RETRAINED = {
 _CUT = {
     "arm": "which edges are cut, as keys->rows; `untouched` has none cut",
     "window": "in which layers, by name or as first to last, 0-based",
-    "measure": "what is measured; see `probes.KnockoutStudy`",
 }
 
 OWN: dict[str, dict[str, str]] = {
     "ablate": {
         "arm": "`untouched`; `ordering removed`; `ordering kept`, the control that replaces as much; `random tokens`, "
         "as many without items; or a difference of two",
-        "measure": "what is measured; see `probes.OrderingAblation`",
     },
     "knockout": _CUT,
-    "cuts": {name: _CUT[name] for name in ("arm", "window")}
+    "cuts": _CUT
     | {
         "tokens": "how many keys are cut off",
         "probability": "of the right answer's first token, its spellings summed, nothing cut",
