@@ -1,3 +1,9 @@
+from probes.mechanisms.interchange import interchange as interchange
+from probes.mechanisms.interchange_measurement import InterchangeMeasurement as InterchangeMeasurement
+from probes.mechanisms.interchange_result import Interchange as Interchange
+from probes.mechanisms.pairs import Pair as Pair
+from probes.mechanisms.token_sets import TokenSet as TokenSet
+from probes.mechanisms.token_sets import token_set as token_set
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance
 from probes.position.balance_measurement import Attended as Attended
