@@ -8,6 +8,7 @@ from typing import Any
 from interp.cli import Parser, run
 from probes.commands.ablate import add_ablate
 from probes.commands.balance import add_balance
+from probes.commands.interchange import add_interchange
 from probes.commands.knockout import add_knockout
 from probes.commands.normalise import add_normalise
 from probes.commands.norms import add_norms
@@ -32,13 +33,15 @@ def add_commands(commands: Any) -> None:
     add_retrain(commands)
     add_ablate(commands)
     add_knockout(commands)
+    add_interchange(commands)
 
 
 def add_probes(commands: Any) -> None:
     """Add the command `probes`, whose own commands these are: what `spatial-lens` takes."""
     parser = commands.add_parser(
         "probes",
-        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, ablate, knockout",
+        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, interchange, "
+        "ablate, knockout",
         description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))

@@ -49,6 +49,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "shares": ("probes", f'shares scene.png "{QUESTION}"'),
     "ablate": ("probes", "ablate --pairs 8"),
     "knockout": ("probes", "knockout --dataset shapes --n 24"),
+    "interchange": ("probes", "interchange --pairs 8 --positions strip"),
     "retrain": (
         "probes",
         "retrain --arms plain,normalised --seeds 1 --width 32 --heads 2 --tower-steps 2 --steps 4 --scenes 8 "

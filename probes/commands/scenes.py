@@ -206,10 +206,9 @@ class _Source:
         from probes.mechanisms.vocabulary import single_token_words
 
         single_token_words(vlm, ("left", "right"), after=self._after(vlm))
-        pairs, left_out = mirrored_pairs(self.samples)
-        kept = [pair for side in ("left", "right") for pair in [p for p in pairs if p.clean.answer == side][: self.n]]
-        told = "; ".join(f"{count} left out: {why}" for why, count in left_out.items())
-        return kept, f"{PHOTOS[self.benchmark]}: {len(kept)} of {len(pairs)} pairs" + (f"; {told}" if told else "")
+        pairs, left_out = mirrored_pairs(self.samples, n=self.n)
+        told = "".join(f"; {count} left out: {why}" for why, count in left_out.items())
+        return pairs, f"{PHOTOS[self.benchmark]}: {len(pairs)} pairs{told}"
 
 
 def _benchmark_in(name: str) -> str:

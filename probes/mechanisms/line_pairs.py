@@ -193,41 +193,51 @@ def line_pairs(
     pairs = []
     for direction in directions:
         rng = np.random.default_rng([seed, DIRECTIONS.index(direction), list(KINDS).index(kind)])
-        for place, items in enumerate(draw_items(setting.items, KINDS[kind], n, rng)):
+        for place, items in enumerate(draw_items(setting.items, kind, n, rng)):
             pairs.append(make.pair(items, direction, f"{setting.name}-{kind}-{form}-{direction}-{seed}-{place:04d}"))
     return pairs
 
 
-def draw_items(pool: Sequence[Item], k: int, n: int, rng: np.random.Generator) -> list[tuple[Item, ...]]:
-    """Draw `n` different ordered choices of `k` items that may share a picture.
+def draw_items(pool: Sequence[Item], kind: str, n: int, rng: np.random.Generator) -> list[tuple[Item, ...]]:
+    """Draw `n` different ordered choices of items for a kind of pair; items of one picture share no trait.
 
     Raises:
         InputError: there are fewer.
     """
+    k = KINDS[kind]
     if math.perm(len(pool), k) <= _ALL:
-        every = [choice for choice in permutations(pool, k) if compatible(choice)]
-        if len(every) < n:
-            raise InputError(
-                f"{len(pool)} items ({', '.join(item.word for item in pool)}) make {len(every)} lines of {k} different "
-                f"ones, and {n} pairs a direction were asked for: ask for fewer, or give more items"
-            )
-        return [every[place] for place in rng.permutation(len(every))[:n]]
-    return list(islice(_strewn(pool, k, rng), n))
+        every = [choice for choice in permutations(pool, k) if _fits(choice)]
+        found = [every[place] for place in rng.permutation(len(every))[:n]]
+    else:
+        found = list(islice(_strewn(pool, k, rng, tries=1000 * n), n))
+    if len(found) < n:
+        words = ", ".join(item.word for item in pool)
+        raise InputError(
+            f"{len(pool)} items ({words}) make {len(found)} choices of {k} that may lie in a line, and {n} pairs a "
+            "direction were asked for: ask for fewer, or give more items"
+        )
+    return found
 
 
 _ALL = 20_000
 """Up to so many permutations are listed; more are drawn one by one."""
 
 
-def _strewn(pool: Sequence[Item], k: int, rng: np.random.Generator) -> Iterator[tuple[Item, ...]]:
-    """Choices one after another, none twice."""
+def _strewn(pool: Sequence[Item], k: int, rng: np.random.Generator, *, tries: int) -> Iterator[tuple[Item, ...]]:
+    """Choices one after another, none twice, until so many were tried."""
     seen = set()
-    while True:
+    for _ in range(tries):
         places = tuple(rng.permutation(len(pool))[:k].tolist())
         choice = tuple(pool[place] for place in places)
-        if places not in seen and compatible(choice):
+        if places not in seen and _fits(choice):
             seen.add(places)
             yield choice
+
+
+def _fits(choice: Sequence[Item]) -> bool:
+    """Whether those of each picture of a pair may share it: the first three, and of five, all but t0 and t2 as well."""
+    pictures = (choice[:3], (choice[4], choice[1], choice[3])) if len(choice) == KINDS["last"] else (choice,)
+    return all(map(compatible, pictures))
 
 
 class _Maker:

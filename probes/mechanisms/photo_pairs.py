@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -54,7 +55,7 @@ REFERENCES: Mapping[str, Reference] = {
 """Those of the paper's position probes; table and armchair as near as its token sets tell them."""
 
 
-def mirrored_pairs(samples: Sequence[Sample]) -> tuple[list[Pair], dict[str, int]]:
+def mirrored_pairs(samples: Sequence[Sample], *, n: int | None = None) -> tuple[list[Pair], dict[str, int]]:
     """Pairs of a photo and its mirror image, of questions about two objects that are answered by left or right.
 
     The question stays, so the mirrored photo's answer is the other side. Boxes are mirrored with it. Letters in a photo
@@ -62,42 +63,29 @@ def mirrored_pairs(samples: Sequence[Sample]) -> tuple[list[Pair], dict[str, int
 
     Args:
         samples: such as those of COCO-spatial (`read_dataset("coco-two", folder)`), with boxes or without.
+        n: only the first so many of each answer; all by default. Mirrored photos are kept in memory.
 
     Returns:
-        Pairs, and by reason how many samples make none.
+        Pairs, those answered by left first, and by reason how many samples make none.
 
     Raises:
-        InputError: none makes a pair.
+        InputError: none makes a pair, or an `n` below 1.
 
     Example:
         >>> pairs, left_out = mirrored_pairs(read_dataset("coco-two", folder))
         >>> pairs[0].outcomes
         {'clean': 'left', 'place': 'right'}
     """
-    pairs: list[Pair] = []
-    left_out: dict[str, int] = {}
-    for sample in samples:
-        why = _not_mirrored(sample)
-        if why:
-            left_out[why] = left_out.get(why, 0) + 1
-            continue
-        photo = load_image(sample.image)
-        other = OPPOSITE[sample.answer]
-        objects = tuple(Object(thing.name, _mirrored(thing.box, photo.width)) for thing in sample.objects)
-        clean = replace(sample, relation=sample.answer)
-        counterfactual = replace(
-            sample,
-            id=f"{sample.id}-counterfactual",
-            image=ImageOps.mirror(photo),
-            answer=other,
-            relation=other,
-            objects=objects,
-        )
-        pairs.append(Pair(clean, counterfactual, {"clean": sample.answer, "place": other}, "horizontal"))
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+        raise InputError(f"n={n!r} pairs for each answer: give a whole number of 1 or more")
+    left_out = Counter(filter(None, map(_not_mirrored, samples)))
+    fitting = [sample for sample in samples if not _not_mirrored(sample)]
+    kept = [[sample for sample in fitting if sample.answer == side] for side in SIDES]
+    pairs = [_mirrored_pair(sample) for own in kept for sample in own[:n]]
     if not pairs:
         told = "; ".join(f"{count} {why}" for why, count in left_out.items()) or "there are none"
         raise InputError(f"no sample makes a pair with its mirror image: {told}")
-    return pairs, left_out
+    return pairs, dict(left_out)
 
 
 def with_boxes(samples: Sequence[Sample], boxes: Mapping[str, Boxes]) -> list[Sample]:
@@ -199,6 +187,20 @@ Photos = dict[str, dict[str, "Image.Image | Path"]]
 """By object: its photos, by side."""
 
 
+def _mirrored_pair(sample: Sample) -> Pair:
+    photo, other = load_image(sample.image), OPPOSITE[sample.answer]
+    counterfactual = replace(
+        sample,
+        id=f"{sample.id}-counterfactual",
+        image=ImageOps.mirror(photo),
+        answer=other,
+        relation=other,
+        objects=tuple(Object(thing.name, _mirrored(thing.box, photo.width)) for thing in sample.objects),
+    )
+    clean = replace(sample, relation=sample.answer)
+    return Pair(clean, counterfactual, {"clean": sample.answer, "place": other}, "horizontal")
+
+
 def _stitched_pair(photos: Photos, what: tuple[str, str, str], direction: str, form: str, side: int, name: str) -> Pair:
     """The pair of composites of x and y, and of y and x, asked for what lies in a direction."""
     reference, x, y = what
@@ -206,9 +208,10 @@ def _stitched_pair(photos: Photos, what: tuple[str, str, str], direction: str, f
 
     def sample(left: str, right: str, own: str) -> Sample:
         boxes = {thing: REFERENCES[reference].box(thing, at, side) for thing, at in ((left, "left"), (right, "right"))}
+        options: tuple[str, ...] = (left, right)
         if form == "item":
             question = f"{ONE_WORD}The object on the floor to the {direction} of the {reference} is a(n)"
-            options, answer = (left, right), {"left": left, "right": right}[direction]
+            answer = {"left": left, "right": right}[direction]
         else:
             question, options = where_in_relation(asked, other), OPTIONS_IN_RELATION
             answer = "left" if asked == left else "right"

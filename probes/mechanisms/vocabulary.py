@@ -68,7 +68,7 @@ def single_token_words(
     listed = _listed(words)
     tokenizer = vlm.processor.tokenizer
     found = {word: _tokens(tokenizer, word, after) for word in listed}
-    ids = {word: tuple(dict.fromkeys(own.values())) for word, own in found.items() if None not in own.values()}
+    ids = {word: _own(own) for word, own in found.items() if None not in own.values()}
     dropped = {word: _why(own) for word, own in found.items() if None in own.values()}
     kept = Vocabulary(tuple(ids), ids, dropped)
     if len(kept.words) < at_least:
@@ -93,7 +93,7 @@ def spelled_ids(vlm: HookedVLM, word: str, *, after: str | None = None) -> tuple
     """
     (word,) = _listed([word])
     found = _tokens(vlm.processor.tokenizer, word, after)
-    ids = tuple(dict.fromkeys(token for token in found.values() if token is not None))
+    ids = _own(found)
     if not ids:
         raise InputError(f"the word {word!r} can not be read at one position: {_why(found)}; use another word")
     return ids
@@ -128,6 +128,11 @@ def _tokens(tokenizer: Any, word: str, after: str | None) -> dict[str, int | Non
         return {text: _token(tokenizer, text, LINE) for text in spellings(word)}
     text = word if _open(tokenizer, after) else f" {word}"
     return {text: _token(tokenizer, text, after)}
+
+
+def _own(found: Mapping[str, int | None]) -> tuple[int, ...]:
+    """The tokens of those spellings that have one, each once."""
+    return tuple(dict.fromkeys(token for token in found.values() if token is not None))
 
 
 def _open(tokenizer: Any, prompt: str) -> bool:

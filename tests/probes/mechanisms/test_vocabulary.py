@@ -28,14 +28,16 @@ def spoken(tokenizer, **names):
 
 
 def merged(alphabet, words, unknown=None):
-    """A vocabulary of letters in which whole words are merged, letter after letter."""
+    """A vocabulary of letters in which whole words are merged; a space joins a word that is known without it."""
     vocabulary = {token: place for place, token in enumerate([*([unknown] if unknown else []), *alphabet])}
     merges = []
     for word in words:
-        for end in range(2, len(word) + 1):
-            if word[:end] not in vocabulary:
-                vocabulary[word[:end]] = len(vocabulary)
-                merges.append((word[: end - 1], word[end - 1]))
+        parts = [word[0], word[1:]] if word[1:] in vocabulary else list(word)
+        for end in range(1, len(parts)):
+            start, last = "".join(parts[:end]), parts[end]
+            if start + last not in vocabulary:
+                vocabulary[start + last] = len(vocabulary)
+                merges.append((start, last))
     return vocabulary, merges
 
 

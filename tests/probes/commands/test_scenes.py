@@ -1,0 +1,93 @@
+"""Scenes of the commands: pairs for the model at hand, and refusals before a model is loaded."""
+
+import argparse
+import json
+
+import pytest
+from PIL import Image
+
+from interp.errors import InputError, RefusedError
+from probes.commands.scenes import add_scenes, asked_pairs
+
+
+def read(tmp_path, *words):
+    parser = argparse.ArgumentParser()
+    add_scenes(parser, out=str(tmp_path / "out"))
+    return parser.parse_args(list(words))
+
+
+def test_the_embedded_model_is_asked_for_relations_of_what_it_knows(tmp_path, capsys):
+    asked = asked_pairs(read(tmp_path, "--pairs", "1", "--seed", "3", "--batch", "4"))
+    assert [pair.clean.relation for pair in asked.pairs] == ["left", "right", "above", "below"]
+    assert asked.how["record"] == {
+        "scenes": "known",
+        "form": "relation",
+        "kind": "reversed",
+        "pairs": 1,
+        "all_pairs": False,
+    }
+    assert (asked.how["batch"], asked.how["seed"], asked.how["resume"]) == (4, 3, False)
+    said = capsys.readouterr().out
+    assert "on 8 x 8 tokens of 14 pixels" in said and "both answers are right in 4 of 4 pairs" in said
+
+
+def test_all_pairs_are_kept_where_that_is_asked(tmp_path):
+    asked = asked_pairs(
+        read(tmp_path, "--pairs", "2", "--form", "relation", "--scenes", "squares", "--all-pairs", "--seed", "1"),
+        kind="last",
+    )
+    assert len(asked.pairs) == 8 and asked.asked is None and asked.pairs[0].clean.meta["kind"] == "last"
+
+
+def test_words_that_the_model_can_not_say_are_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match="0 of 7 words are kept; dropped: Red"):
+        asked_pairs(read(tmp_path, "--scenes", "squares"))
+
+
+def test_a_family_of_tiles_is_refused_by_name(tmp_path):
+    with pytest.raises(RefusedError, match="family llava_next"):
+        asked_pairs(read(tmp_path, "--model", "tiny-llava_next"))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--scenes", "cubes"], "'cubes' is no folder, and none of known"),
+        (["--scenes", "objects"], "name the folder"),
+        (["--scenes", "squares", "--folder", "x"], "leave it out with squares"),
+        (["--scenes", "squares", "--boxes", "x"], "--boxes are those of mirrored photos"),
+        (["--pairs", "0"], "--pairs 0"),
+        (["--batch", "0"], "--batch 0"),
+        (["--seed", "-1"], "seed"),
+        (["--prompt", "raw"], "--prompt raw"),
+    ],
+)
+def test_what_can_not_be_is_refused_before_a_model_is_loaded(tmp_path, words, why):
+    with pytest.raises(InputError, match=why):
+        asked_pairs(read(tmp_path, "--model", "no-such-model", *words))
+
+
+def test_folders_are_known_by_what_lies_in_them(tmp_path):
+    with pytest.raises(InputError, match="holds 0 pictures"):
+        asked_pairs(read(tmp_path, "--model", "no-such-model", "--scenes", str(tmp_path)))
+    (tmp_path / "val2017").mkdir()
+    rows = []
+    for number, side in enumerate(("left", "right", "above")):
+        Image.new("RGB", (60, 40), (90 * number, 0, 0)).save(tmp_path / "val2017" / f"{number:012d}.jpg")
+        where = side if side == "above" else f"to the {side} of"
+        rows.append([number, f"A photo of a dog {where} a cat", "A photo of a dog below a cat"])
+    (tmp_path / "coco_qa_two_obj.json").write_text(json.dumps(rows))
+    with pytest.raises(InputError, match="make no pairs of five items"):
+        asked_pairs(read(tmp_path, "--model", "no-such-model", "--scenes", str(tmp_path)), kind="last")
+    with pytest.raises(InputError, match="are for relations"):
+        asked_pairs(read(tmp_path, "--model", "no-such-model", "--scenes", str(tmp_path), "--form", "item"))
+    asked = asked_pairs(read(tmp_path, "--scenes", str(tmp_path), "--all-pairs"))
+    assert [pair.clean.answer for pair in asked.pairs] == ["left", "right"]
+    assert "1 left out: answered by 'above'" in asked.scenes
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="holds files that are no study's"):
+        asked_pairs(read(tmp_path, "--model", "no-such-model"))
