@@ -292,6 +292,7 @@ OWN: dict[str, dict[str, str]] = {
         "right": "whether that token is the likeliest, nothing cut",
         "cut": "the probability with the edges cut",
         "right_cut": "whether the token is the likeliest with the edges cut",
+    },
     "interchange": _MEAN,
     "runs": {name: _MEAN[name] for name in ("direction", "outcome", "std", "pairs", "value")}
     | {"run": "`clean` or `counterfactual`"},
