@@ -151,6 +151,8 @@ FILES: dict[str, dict[str, str]] = {
 }
 """By command, what each file holds."""
 
+FILES["ablate-swap"] = FILES["interchange"]
+
 NAMES: dict[str, str] = {
     "sample": "which sample",
     "layer": "0-based",
