@@ -24,6 +24,7 @@ from interp.intervene.image_tokens import permute_image_tokens as permute_image_
 from interp.intervene.knockout import Knockout as Knockout
 from interp.intervene.patch import Patch as Patch
 from interp.intervene.patch import slot_point as slot_point
+from interp.intervene.steer import Steer as Steer
 from interp.layers import PAPER_LAYERS as PAPER_LAYERS
 from interp.layers import layer_windows as layer_windows
 from interp.layers import paper_layers as paper_layers

@@ -8,6 +8,9 @@ from probes.mechanisms.both_right import BothRight as BothRight
 from probes.mechanisms.both_right import keep_both_right as keep_both_right
 from probes.mechanisms.dual import DualMechanisms as DualMechanisms
 from probes.mechanisms.dual import dual_mechanisms as dual_mechanisms
+from probes.mechanisms.interchange import interchange as interchange
+from probes.mechanisms.interchange_measurement import InterchangeMeasurement as InterchangeMeasurement
+from probes.mechanisms.interchange_result import Interchange as Interchange
 from probes.mechanisms.knockout import KnockoutStudy as KnockoutStudy
 from probes.mechanisms.knockout import study_knockout as study_knockout
 from probes.mechanisms.knockout_measurement import KnockoutMeasurement as KnockoutMeasurement
@@ -28,6 +31,8 @@ from probes.mechanisms.probed_positions import PositionProbe as PositionProbe
 from probes.mechanisms.saved_probes import load_probes as load_probes
 from probes.mechanisms.saved_probes import save_probes as save_probes
 from probes.mechanisms.scene_geometry import geometry_of as geometry_of
+from probes.mechanisms.token_sets import TokenSet as TokenSet
+from probes.mechanisms.token_sets import token_set as token_set
 from probes.mechanisms.vocabulary import Vocabulary as Vocabulary
 from probes.mechanisms.vocabulary import single_token_words as single_token_words
 from probes.mechanisms.vocabulary import spelled_ids as spelled_ids

@@ -8,6 +8,7 @@ from typing import Any
 from interp.cli import Parser, run
 from probes.commands.ablate import add_ablate
 from probes.commands.balance import add_balance
+from probes.commands.interchange import add_interchange
 from probes.commands.knockout import add_knockout
 from probes.commands.mechanisms import add_mechanisms
 from probes.commands.normalise import add_normalise
@@ -36,6 +37,7 @@ def add_commands(commands: Any) -> None:
     add_knockout(commands)
     add_mechanisms(commands)
     add_probe(commands)
+    add_interchange(commands)
 
 
 def add_probes(commands: Any) -> None:
@@ -43,6 +45,8 @@ def add_probes(commands: Any) -> None:
     parser = commands.add_parser(
         "probes",
         help="diagnostic tools: norms, balance, rope, order, position; interchange, probe, ablate, mechanisms; more",
+        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, interchange, "
+        "ablate, knockout",
         description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))

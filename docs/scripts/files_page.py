@@ -47,6 +47,10 @@ RUNS: dict[str, tuple[str, str]] = {
     "normalise": ("probes", f'normalise scene.png "{QUESTION}"'),
     "normalise-study": ("probes", "normalise --dataset shapes --n 24 --scales 0.5 2"),
     "shares": ("probes", f'shares scene.png "{QUESTION}"'),
+    "ablate": ("probes", "ablate --pairs 8"),
+    "ablate-swap": ("probes", "ablate --pairs 8 --swap --ordering kept"),
+    "knockout": ("probes", "knockout --dataset shapes --n 24"),
+    "interchange": ("probes", "interchange --pairs 8 --positions strip"),
     "retrain": (
         "probes",
         "retrain --arms plain,normalised --seeds 1 --width 32 --heads 2 --tower-steps 2 --steps 4 --scenes 8 "

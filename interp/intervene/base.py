@@ -109,8 +109,8 @@ class PerSample:
             *((name, PositionHook(edits, layouts)) for name, edits in positions.items()),
         ]
 
-    def of_each(self) -> list[Intervention]:
-        """The intervention of each sample."""
+    def of_each(self, samples: int) -> list[Intervention]:
+        """The intervention of each sample of a batch."""
         return list(self.parts)
 
     def __str__(self) -> str:
@@ -143,9 +143,7 @@ def spread(intervention: Intervention, samples: int) -> list[Intervention]:
     if isinstance(intervention, Chain):
         each = [spread(part, samples) for part in intervention.parts]
         return [Chain(own) for own in zip(*each, strict=True)]
-    if not hasattr(intervention, "of_each"):
-        return [intervention] * samples
-    own = list(intervention.of_each())
+    own = intervention.of_each(samples) if hasattr(intervention, "of_each") else [intervention] * samples
     if len(own) != samples:
         raise InputError(f"{len(own)} interventions for {samples} samples: give one each")
     return own

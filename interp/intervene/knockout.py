@@ -33,7 +33,8 @@ class Knockout:
         scores[row, key] = -inf  for each chosen row and key, before the softmax, in the chosen layers and heads
 
     What is left is normalised anew, so that the rows spend on other keys what they spent there (arXiv:2304.14767). It
-    shows what a model does without an edge, which is not what it uses the edge for: other ways may take over.
+    shows what a model does without an edge, which is not what it uses the edge for: other ways may take over. In layers
+    with a sliding window, edges that reach beyond it are not there anyway.
 
     Attributes:
         keys: what is not seen any more: `image`; `text`, what is behind the image and before the last prompt token; or

@@ -18,7 +18,7 @@ from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook
 from interp.intervene.indices import check_indices, read_indices, spell
 from interp.intervene.position_hooks import STREAM, PositionEdit, PositionHook, axes_at, parted
-from interp.intervene.positions import Positions, count, read_positions, rows_of_each, spell_positions
+from interp.intervene.positions import Positions, count, is_of_each, read_positions, rows_of_each, spell_positions
 from interp.prompt.layout import TokenLayout
 
 
@@ -128,10 +128,9 @@ class Patch:
         ]
         return [(self.name, PositionHook(edits, layouts))]
 
-    def of_each(self) -> list[Patch]:
-        """The patch of each sample."""
-        word = self.positions if isinstance(self.positions, str) or isinstance(self.positions[0], int) else None
-        every: list[Any] = [word] * len(self.values) if word is not None else list(self.positions)
+    def of_each(self, samples: int) -> list[Patch]:
+        """The patch of each sample of a batch."""
+        every: list[Any] = list(self.positions) if is_of_each(self.positions) else [self.positions] * len(self.values)
         if len(every) != len(self.values):
             raise InputError(f"{self}: positions of {len(every)} samples, but values of {len(self.values)}")
         settings: dict[str, Any] = {"heads": self.heads, "over_deepstack": self.over_deepstack}

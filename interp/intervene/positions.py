@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -19,8 +19,6 @@ Positions = str | tuple[int, ...] | tuple[tuple[int, ...], ...]
 PROMPT_WORDS = ("last", "all", "image", "after_image")
 """Rows of a prompt by name: its last one, all but padding, its image tokens, and all behind them."""
 
-_HOW = "use " + ", ".join(map(repr, PROMPT_WORDS)) + ", a list of positions, or one such list for each sample"
-
 
 def read_positions(given: Any, *, words: Sequence[str] = PROMPT_WORDS) -> Positions:
     """Positions as a word, a tuple of whole numbers, or a tuple of such for each sample; in the order given.
@@ -28,19 +26,20 @@ def read_positions(given: Any, *, words: Sequence[str] = PROMPT_WORDS) -> Positi
     Raises:
         InputError: none are named, one twice, or they are not understood.
     """
+    how = f"use {', '.join(map(repr, words))}, a list of positions, or one such list for each sample"
     if isinstance(given, str):
         if given not in words:
-            raise InputError(f"positions={given!r} is not known: {_HOW}")
+            raise InputError(f"positions={given!r:.80} is not known: {how}")
         return given
     try:
         own = list(given)
         of_each = bool(own) and all(hasattr(one, "__len__") and not isinstance(one, str) for one in own)
         read = tuple(_numbers(one) for one in own) if of_each else _numbers(own)
     except TypeError:
-        raise InputError(f"positions={given!r:.80} is not understood: {_HOW}") from None
+        raise InputError(f"positions={given!r:.80} is not understood: {how}") from None
     for one in read if of_each else (read,):
         if not one:
-            raise InputError(f"positions={given!r:.80} names an empty set, where nothing would be edited: {_HOW}")
+            raise InputError(f"positions={given!r:.80} names an empty set, where nothing would be edited: {how}")
     return read  # type: ignore[return-value]
 
 
@@ -61,7 +60,7 @@ def rows_of_each(positions: Positions, layouts: Sequence[TokenLayout], what: str
     Raises:
         InputError: for another number of samples, or a position that is no token of the prompt or is named twice.
     """
-    of_each = list(positions) if _is_of_each(positions) else [positions] * len(layouts)
+    of_each = list(positions) if is_of_each(positions) else [positions] * len(layouts)
     if len(of_each) != len(layouts):
         raise InputError(
             f"{what}: positions of {len(of_each)} samples for a batch of {len(layouts)}: give one list each"
@@ -69,7 +68,8 @@ def rows_of_each(positions: Positions, layouts: Sequence[TokenLayout], what: str
     return [_rows(own, layout, sample, what) for sample, (own, layout) in enumerate(zip(of_each, layouts, strict=True))]
 
 
-def _is_of_each(positions: Positions) -> bool:
+def is_of_each(positions: Positions) -> TypeGuard[tuple[tuple[int, ...], ...]]:
+    """Whether there are positions for each sample, and not the same for all."""
     return not isinstance(positions, str) and isinstance(positions[0], tuple)
 
 
@@ -121,7 +121,7 @@ def spell_positions(positions: Positions, *, most: int = 3) -> str:
     """
     if isinstance(positions, str):
         return positions
-    if not _is_of_each(positions):
+    if not is_of_each(positions):
         return spell(positions)  # type: ignore[arg-type]
     texts = [spell(own) for own in positions[:most]]  # type: ignore[arg-type]
     more = f"; ... of {len(positions)} samples" if len(positions) > most else ""

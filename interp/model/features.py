@@ -150,7 +150,7 @@ class ImageFeatures:
 
     @contextmanager
     def given_to(self, inputs: VLMInputs) -> Iterator[VLMInputs]:
-        """Give the features to a batch about the same photos, whose words may differ; hand it out without pixels."""
+        """Give the features to a batch about the same photos, with other words or not; hands it out without pixels."""
         with replace(self, inputs=inputs).under() as blind:
             yield blind
 

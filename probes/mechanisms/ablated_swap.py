@@ -92,6 +92,7 @@ def swap_under_ablation(
     ordering: str = "removed",
     slots: Iterable[int] | None = None,
     control: str | None = CONTROL,
+    keep_wrong: bool = False,
     prompt: str = "chat",
     batch: int = 16,
     out: str | Path | None = None,
@@ -119,6 +120,7 @@ def swap_under_ablation(
         ordering: `removed`, or `kept` for the control in which as much is replaced and order stays.
         slots: layer slots; all by default.
         control: the token set beside it; None for none.
+        keep_wrong: let all numbers be of all pairs, also of those that are wrong on a side under the ablation.
         prompt: prompt style, see `HookedVLM.prepare`.
         batch: pairs that are measured together.
         out: a folder that keeps what was measured, so that it can be resumed; see `run_study`.
@@ -146,6 +148,6 @@ def swap_under_ablation(
     table, settings = measure_samples(
         samples, work, "ablated-swap", out=out, resume=resume, batch=batch, progress=progress, record=record
     )
-    settings |= {"seed": seed, "draws": draws, "level": level, "deepstack": vlm.cfg.n_deepstack}
+    settings |= {"seed": seed, "draws": draws, "level": level, "keep_wrong": keep_wrong}
     directions = np.array([pair.clean.relation or pair.axis for pair in pairs], dtype=object)
     return _as_result(table, inner, groups, directions, settings)

@@ -31,6 +31,7 @@ def interchange(
     slots: Iterable[int] | None = None,
     hook: str = "resid_pre",
     control: str | None = CONTROL,
+    keep_wrong: bool = False,
     prompt: str = "chat",
     batch: int = 16,
     out: str | Path | None = None,
@@ -67,6 +68,7 @@ def interchange(
         hook: `resid_pre`, the residual stream at slots, or inside layers `resid_mid`, `attn_out`, `mlp_out`, `q`, `k`,
             `v`, `z`.
         control: the set beside it; None for none, which leaves it open what other tokens would do.
+        keep_wrong: let all numbers be of all pairs, also of those that the model gets wrong on a side.
         prompt: prompt style, see `HookedVLM.prepare`.
         batch: pairs that are measured together.
         out: a folder that keeps what was measured, so that it can be resumed; see `run_study`.
@@ -94,7 +96,8 @@ def interchange(
     table, settings = measure_samples(
         samples, work, "interchange", out=out, resume=resume, batch=batch, progress=progress, record=record
     )
-    settings |= {"seed": seed, "draws": draws, "level": level, "deepstack": vlm.cfg.n_deepstack}
+    settings |= {"seed": seed, "draws": draws, "level": level, "keep_wrong": keep_wrong}
+    settings["first_slot"] = work.first_slot
     directions = np.array([pair.clean.relation or pair.axis for pair in pairs], dtype=object)
     return _as_result(table, work, groups, directions, settings)
 

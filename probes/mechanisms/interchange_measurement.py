@@ -87,12 +87,17 @@ class InterchangeMeasurement:
             check_name(control)
             if control == positions:
                 raise InputError(f"control={control!r} is what is patched: name another set, or None for none")
-        if hook not in HOOKS:
-            raise InputError(f"hook={hook!r} can not be patched: use one of {', '.join(HOOKS)}")
+        check_hook(hook)
         _check_pairs(pairs)
         known = {pair.id: pair for pair in pairs}
         chosen = _read_slots(vlm, slots, hook, image=_image(positions) or _image(control))
         return cls(vlm, known, positions, control, chosen, hook, prompt, seed)
+
+    @property
+    def first_slot(self) -> int:
+        """The first slot that can be patched: those before get features of the clean photo on top (DeepStack)."""
+        image = _image(self.positions) or _image(self.control)
+        return self.vlm.cfg.n_deepstack if image and self.hook in STREAM else 0
 
     def recorded(self) -> dict[str, Any]:
         """What the numbers depend on besides the model and the pairs."""
@@ -302,6 +307,16 @@ def _said(vlm: HookedVLM, logits: Float[Tensor, " vocab"]) -> str:
 def _image(positions: Positions | None) -> bool:
     """Whether a set is one of image tokens."""
     return isinstance(positions, str) and positions in IMAGE_SETS
+
+
+def check_hook(hook: str) -> None:
+    """Refuse what can not be patched.
+
+    Raises:
+        InputError: it can not.
+    """
+    if hook not in HOOKS:
+        raise InputError(f"hook={hook!r} can not be patched: use one of {', '.join(HOOKS)}")
 
 
 def _check_pairs(pairs: Sequence[Pair]) -> None:

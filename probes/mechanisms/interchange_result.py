@@ -74,8 +74,9 @@ class Interchange:
 
     @property
     def kept(self) -> Bool[np.ndarray, " pair"]:
-        """Pairs of which the model gets both sides right: all numbers are of these."""
-        return self.right_clean & self.right_counterfactual
+        """Pairs that all numbers are of: those of which the model gets both sides right, unless all were asked for."""
+        both = self.right_clean & self.right_counterfactual
+        return np.ones_like(both) if self.settings.get("keep_wrong") else both
 
     def both_right(self) -> pd.DataFrame:
         """How many pairs were kept and dropped, by direction; one row for each, and one for `all`."""
@@ -103,6 +104,27 @@ class Interchange:
             for name, values in parts
             for slot, outcome, cells in self._means(values, own)
         )
+
+    def by_pair(self) -> pd.DataFrame:
+        """One row per pair, set, slot and outcome: the probability after the patch, and without it on both sides."""
+        import pandas as pd
+
+        parts = [("patched", self.p_patched)] + ([] if self.p_control is None else [("control", self.p_control)])
+        axes = {
+            "id": self.ids,
+            "set": [name for name, _ in parts],
+            "slot": self.slots,
+            "outcome": self.outcomes,
+        }
+        table = pd.MultiIndex.from_product(list(axes.values()), names=list(axes)).to_frame(index=False)
+        table["p"] = np.stack([values for _, values in parts], axis=1).ravel()
+        shape = (len(self.ids), len(parts), len(self.slots), len(self.outcomes))
+        for name, values in (("p_clean", self.p_clean), ("p_counterfactual", self.p_counterfactual)):
+            table[name] = np.broadcast_to(values[:, None, None], shape).ravel()
+        each = len(table) // max(len(self.ids), 1)
+        for name, values in (("direction", self.directions), ("group", self.groups), ("kept", self.kept)):
+            table[name] = np.repeat(values, each)
+        return table
 
     def runs(self) -> pd.DataFrame:
         """One row per direction, run (`clean`, `counterfactual`) and outcome, of the runs without a patch."""
@@ -184,10 +206,9 @@ class Interchange:
                 if len(set(self.groups[far])) < 2:
                     why = ONE_GROUP if far.any() else TOO_CLOSE
                     rows.append({"direction": direction, "measure": "restoration", "why": why})
-        first = 0 if not self.slots else min(self.slots)
-        if first and self.settings.get("deepstack"):
+        if first := self.settings.get("first_slot", 0):
             why = "the model adds features of its own photo to image tokens behind these slots (DeepStack)"
-            rows.append({"direction": "all", "measure": f"slots 0 to {first - 1}", "why": why})
+            rows.append({"direction": "all", "measure": f"slots below {first}", "why": why})
         return pd.DataFrame(rows, columns=["direction", "measure", "why"])
 
     @property

@@ -141,6 +141,20 @@ FILES: dict[str, dict[str, str]] = {
         "accuracy.png": "accuracy, by window of layers and by what is cut",
     }
     | STUDY,
+    "interchange": {
+        "summary.json": "pairs asked and kept, what was patched, what is left out, the main sentence, and `settings`",
+        "interchange.parquet": "a row per direction, set, slot and outcome: means over pairs kept",
+        "runs.parquet": "a row per direction, run without a patch, and outcome",
+        "beyond_control.parquet": "a row per direction, slot and outcome: patched minus control, pair by pair",
+        "restoration.parquet": "a row per direction, set and slot: how far the patch goes to the counterfactual run",
+        "both_right.parquet": "a row per direction: pairs kept and dropped",
+        "pairs.parquet": "a row per pair, set, slot and outcome",
+        "left_out.parquet": "a row per direction and measure that can not be told",
+        "interchange.png": "probability of each outcome over slots, all pairs kept",
+        "interchange_*.png": "the same of one direction",
+        "beyond_control.png": "patched minus control over slots, with intervals",
+    }
+    | STUDY,
     "retrain": {
         "summary.json": "what the comparison says, in sentences (`findings`), the differences that they tell of, and "
         "`settings`",
@@ -153,6 +167,8 @@ FILES: dict[str, dict[str, str]] = {
     },
 }
 """By command, what each file holds."""
+
+FILES["ablate-swap"] = FILES["interchange"]
 
 NAMES: dict[str, str] = {
     "sample": "which sample",
@@ -214,8 +230,10 @@ NAMES: dict[str, str] = {
     "changed": "whether the text is another than with the tokens in order",
     "seed": "of the permutation",
     "accuracy": "share of right answers, by the strict rule",
-    "measure": "what is measured; see `probes.OrderSensitivity` and `probes.BalanceStudy`",
-    "arm": "prompts as they are (`kept`), without their system part (`stripped`), or the difference, sample by sample",
+    "measure": "what is measured; see `probes.OrderSensitivity`, `probes.BalanceStudy`, `probes.KnockoutStudy` and "
+    "`probes.OrderingAblation`",
+    "arm": "of prompts, as they are (`kept`), without their system part (`stripped`), or the difference, sample by "
+    "sample; of a knock-out or an ablation, as in its main table",
     "steps": "how many tokens the answer has, with its end token",
     "system_tokens": "how many tokens of the prompt are its system part",
     "text_tokens": "how many tokens of the prompt are question or template",
@@ -265,10 +283,19 @@ _RETRAINED = {
     "scenes": "scenes that it is of, the same for all runs",
 }
 
+_PATCHED = {
+    "direction": "what was asked, `all` for all pairs",
+    "set": "which tokens were patched: the set that was asked for (`patched`), or as many random ones (`control`)",
+    "slot": "layer slot, 0 the input of block 0, l the output of block l - 1; of other hooks, 0-based layer",
+    "outcome": "what the word means: `clean` no effect, `place` the place moved, `content` what stood there moved",
+    "std": "standard deviation over pairs",
+    "pairs": "how many pairs it is of",
+}
+_MEAN = _PATCHED | {"value": "mean probability of the outcome's word at the last position"}
+
 _CUT = {
     "arm": "which edges are cut, as keys->rows; `untouched` has none cut",
     "window": "in which layers, by name or as first to last, 0-based",
-    "measure": "what is measured; see `probes.KnockoutStudy`",
 }
 
 _AT_SITE = {
@@ -283,10 +310,9 @@ OWN: dict[str, dict[str, str]] = {
     "ablate": {
         "arm": "`untouched`; `ordering removed`; `ordering kept`, the control that replaces as much; `random tokens`, "
         "as many without items; or a difference of two",
-        "measure": "what is measured; see `probes.OrderingAblation`",
     },
     "knockout": _CUT,
-    "cuts": {name: _CUT[name] for name in ("arm", "window")}
+    "cuts": _CUT
     | {
         "tokens": "how many keys are cut off",
         "probability": "of the right answer's first token, its spellings summed, nothing cut",
@@ -302,6 +328,33 @@ OWN: dict[str, dict[str, str]] = {
         "p_value": "how often it would be as large if lines of background were dealt anew",
         "p_corrected": "the same, corrected for all sites together",
     },
+    "interchange": _MEAN,
+    "runs": {name: _MEAN[name] for name in ("direction", "outcome", "std", "pairs", "value")}
+    | {"run": "`clean` or `counterfactual`"},
+    "beyond_control": {name: _PATCHED[name] for name in ("direction", "slot", "outcome", "std", "pairs")}
+    | {
+        "value": "mean difference of the probability, patched minus control",
+        "p": "two-sided, of this slot alone, by sign flips of whole groups",
+        "p_any": "the same corrected for all slots of this direction and outcome (maxT)",
+    },
+    "restoration": _PATCHED | {"value": "mean share of the way from the clean to the counterfactual run"},
+    "both_right": {
+        "direction": _PATCHED["direction"],
+        "pairs": "how many were asked",
+        "kept": "of how many the model gets both sides right",
+        "dropped": "of how many it does not",
+        "clean_wrong": "of how many it gets the clean side wrong",
+        "counterfactual_wrong": "of how many it gets the counterfactual side wrong",
+    },
+    "pairs": {name: _PATCHED[name] for name in ("direction", "set", "slot", "outcome")}
+    | {
+        "id": "which pair",
+        "group": "what is drawn together",
+        "kept": "whether the model gets both sides right",
+        "p": "probability of the outcome's word with tokens patched",
+        "p_clean": "the same after the clean prompt, untouched",
+        "p_counterfactual": "the same after the counterfactual prompt, untouched",
+    },
     "normalise": _AT_DOSE,
     "states": _AT_DOSE,
     "differences": {
@@ -309,7 +362,7 @@ OWN: dict[str, dict[str, str]] = {
         "value": "of the measure at this dose minus that of the untouched model",
     },
     "answers": {"kind": _AT_DOSE["kind"], "group": "the group of the sample, which intervals draw whole"},
-    "left_out": {"kind": _AT_DOSE["kind"]},
+    "left_out": {"kind": _AT_DOSE["kind"], "direction": _PATCHED["direction"]},
     "token_norms": {"norm": "L2 norm of what the first block receives"},
     "norm_quartiles": {"norm": "the quartile of the tokens' L2 norms by the definition"},
     "residual_norms": {"norm": "L2 norm of the residual stream, mean over the group's positions"},

@@ -89,11 +89,13 @@ def random_llava_next() -> tuple[object, object]:
     return model, processor
 
 
-def prepared(vlm: HookedVLM, batch: int = 1, *, side: int = 336) -> VLMInputs:
-    """A batch of noise photos with a two-object question."""
+ASKED = "Where is the red mug in relation to the table? Answer with left, right, above or below."
+
+
+def prepared(vlm: HookedVLM, batch: int = 1, *, side: int = 336, question: str = ASKED) -> VLMInputs:
+    """A batch of noise photos with a question, about two objects where nothing else is said."""
     rng = np.random.default_rng(0)
     photos = [rng.integers(0, 255, (side, side, 3), dtype=np.uint8) for _ in range(batch)]
-    question = "Where is the red mug in relation to the table? Answer with left, right, above or below."
     return vlm.prepare(photos, [question] * batch, prompt="paper")
 
 

@@ -10,7 +10,7 @@ import torch
 from bench_line import MIB, Line, pairwise, peak_bytes
 from bench_models import PATTERNS, prepared, random_llava, with_1100_tokens
 
-from interp import HookedVLM, VLMInputs
+from interp import HookedVLM, Patch, Prefix, VLMInputs, slot_point
 from interp.intervene.image_tokens import permute_image_tokens
 from interp.model.features import ImageFeatures
 from probes import cross_modality_balance, residual_norms, rope_sensitivity
@@ -20,7 +20,7 @@ Probe = Callable[[HookedVLM, VLMInputs], Any]
 
 
 def probe_times(model: Any, processor: Any, *, pairs: int) -> dict[str, Line]:
-    """The RoPE probe against a plain forward, and one permutation against the language model alone."""
+    """The RoPE probe and a slot of an interchange against a plain forward; a permutation against the language model."""
     vlm = HookedVLM.wrap(model, processor)
     inputs = prepared(vlm)
     with torch.no_grad():
@@ -35,9 +35,27 @@ def probe_times(model: Any, processor: Any, *, pairs: int) -> dict[str, Line]:
 
         values = {
             "rope_probe": pairwise(rope, lambda: model(**inputs.tensors, use_cache=False), vlm=vlm, pairs=pairs),
+            "last_slot": last_slot(vlm, inputs, pairs=pairs),
             "one_permutation": pairwise(permuted, lambda: model(**given, use_cache=False), vlm=vlm, pairs=pairs),
         }
     return {name: Line.named(name, own) for name, own in values.items()}
+
+
+def last_slot(vlm: HookedVLM, inputs: VLMInputs, *, pairs: int) -> list[float]:
+    """One slot of an interchange at the last position, of a sweep over all slots on one prefix, over a forward."""
+    slots = [slot_point(slot, vlm.cfg.n_layers) for slot in range(vlm.cfg.n_layers + 1)]
+    other = prepared(vlm, question="Where is the dog?")
+    _, cache = vlm.run_with_cache(other, names_filter=slots)
+    patches = [Patch.recorded(point, cache, "last", other) for point in slots]
+    prefix = Prefix(vlm, inputs)
+
+    def sweep() -> object:
+        return prefix.step(patches)
+
+    def forward() -> object:
+        return vlm.model(**inputs.tensors, use_cache=False)
+
+    return [ratio / len(slots) for ratio in pairwise(sweep, forward, vlm=vlm, pairs=pairs)]
 
 
 def embedded(vlm: HookedVLM, inputs: VLMInputs) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import bench
+import bench_probes
 import numpy as np
 import pytest
 import tiny
@@ -82,3 +83,12 @@ def test_one_permutation_is_held_against_the_language_model_alone_and_runs_no_to
         with tower_runs(vlm) as more:
             permuted = features.forward(intervention=permute_image_tokens(inputs.grids, 0), use_cache=False).logits
     assert not calls and not more and not torch.equal(permuted, alone)
+
+
+def test_a_slot_of_an_interchange_is_a_share_of_one_step_over_all_slots():
+    vlm = tiny.vlm(self_check=False)
+    inputs = asked(vlm, 0)
+    with torch.no_grad(), tiny.passes(vlm) as shapes:
+        values = bench_probes.last_slot(vlm, inputs, pairs=3)
+    assert len(values) == 3 and all(value > 0 for value in values)
+    assert shapes.count((vlm.cfg.n_layers + 1, 1)) >= 3  # every slot is a row of one single-token step

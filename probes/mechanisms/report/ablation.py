@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import percent, points, share
 from probes.mechanisms.ablation import DIFFERENCES
 from probes.mechanisms.ablation_measurement import ABLATED, UNTOUCHED
+from probes.mechanisms.report.interchange import interchange_findings
 from probes.study.findings import Drawn, Findings
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from probes.mechanisms.ablation import OrderingAblation
+    from probes.mechanisms.interchange_result import Interchange
 
 CAUTIONS = (
     "What is right without ordering was not made by it alone: the items keep their places, the middle one its content, "
@@ -21,6 +24,11 @@ CAUTIONS = (
     "Photos put together from parts of others are none that the model has seen. `removed - kept` sets that apart, as "
     "both are put together; `removed - untouched` does not.",
     "Nothing is said about where the language model makes up for it: for that, swap tokens in both ablated runs.",
+)
+
+OF_SWAPS = (
+    "Only pairs count that are right on both sides under the ablation: where the model is little better than a guess, "
+    "they are few and partly luck, and an effect on them, or none, says little."
 )
 
 
@@ -47,6 +55,20 @@ def ablation_findings(found: OrderingAblation) -> Findings:
             "sentence": sentences[0],
         },
         settings=dict(found.settings),
+    )
+
+
+def ablated_swap_findings(found: Interchange) -> Findings:
+    """What a swap under ablation says: what an interchange says, of two runs that were ablated first."""
+    own = interchange_findings(found)
+    lost = "without the order of their items" if found.settings["ordering"] == "removed" else "put together, order kept"
+    first = f"Both runs {lost}: {own.sentences[0]}"
+    return replace(
+        own,
+        title="Where does the language model make order anew?",
+        sentences=(first, *own.sentences[1:]),
+        cautions=(OF_SWAPS, *own.cautions),
+        summary={**own.summary, "ordering": found.settings["ordering"], "sentence": first},
     )
 
 

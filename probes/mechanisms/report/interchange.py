@@ -27,6 +27,8 @@ CAUTIONS = (
     "it was read, and not where it was made.",
     "The control's tokens are drawn for each pair, and come from random tokens of the counterfactual photo: it has as "
     "many tokens, but they do not lie together, and may touch an object or none.",
+    "Where the set holds most of the image tokens, as strips do, the control does too: it then brings most of the "
+    "counterfactual photo along, and may change the answer by itself. Smaller sets are told apart better.",
     "Only pairs count of which the model gets both sides right: of other photos and questions this says nothing.",
 )
 OF_VIEWS = "Where the model sees a photo in several views, the view of the whole photo was patched, and tiles were not."
@@ -37,6 +39,7 @@ def interchange_findings(found: Interchange) -> Findings:
     """What a sweep says."""
     means, runs, kept = found.to_dataframe(), found.runs(), found.both_right()
     tables = {"interchange": means, "runs": runs, "both_right": kept, "left_out": found.left_out}
+    tables["pairs"] = found.by_pair()
     figures = {}
     if len(means):
         caption = (
@@ -48,9 +51,9 @@ def interchange_findings(found: Interchange) -> Findings:
             drawn = figure_of(found.plot(direction=direction))
             figures[f"interchange_{_as_name(direction)}"] = Drawn(f"Asked about {direction}", drawn, caption)
     if found.p_control is not None:
-        tables["differences"] = found.differences()
-        if PLACE in found.outcomes and len(tables["differences"]):
-            figures["differences"] = Drawn(
+        tables["beyond_control"] = found.differences()
+        if PLACE in found.outcomes and len(tables["beyond_control"]):
+            figures["beyond_control"] = Drawn(
                 "Beyond the control",
                 figure_of(found.plot_differences()),
                 "Patched minus control, pair by pair, with intervals that draw whole groups. Full dots: differs at the "
@@ -125,17 +128,17 @@ def spans(slots: Sequence[int], every: Sequence[int]) -> str:
 def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
     count = found.both_right().iloc[0]
     told = [
-        f"{count.kept} of {count.pairs} pairs were kept; of the others the clean side was wrong in {count.clean_wrong} "
-        f"and the counterfactual side in {count.counterfactual_wrong}."
+        f"{count.kept} of {count.pairs} pairs were kept; the clean side was answered wrongly in {count.clean_wrong}, "
+        f"the counterfactual side in {count.counterfactual_wrong}."
     ]
-    apart = tables.get("differences")
+    apart = tables.get("beyond_control")
     if apart is not None and len(apart) and PLACE in found.outcomes:
         own = apart.query("direction == 'all' and outcome == @PLACE", local_dict={"PLACE": PLACE})
         above = own[(own["p_any"] <= SURE) & (own["value"] > 0)]["slot"].tolist()
         if above:
             least = own[own["slot"].isin(above)]["p_any"].max()
             told.append(
-                f"It raises {PLACE!r} beyond the control at slots {spans(above, found.slots)} (p ≤ {p_value(least)}, "
+                f"It raises {PLACE!r} beyond the control at {_slots(above, found.slots)} (p ≤ {p_value(least)}, "
                 f"corrected for all {len(own)} slots)."
             )
         else:
@@ -170,6 +173,11 @@ def _shown(found: Interchange, means: pd.DataFrame) -> pd.DataFrame:
                 cells[title] = decimal(line.value, line.low, line.high)
         rows.append(cells)
     return pd.DataFrame(rows, columns=None if rows else ["slot"])
+
+
+def _slots(slots: Sequence[int], every: Sequence[int]) -> str:
+    """Slots in a sentence."""
+    return f"slot{'s' if len(slots) > 1 else ''} {spans(slots, every)}"
 
 
 def _as_name(text: str) -> str:

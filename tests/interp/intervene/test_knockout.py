@@ -240,6 +240,24 @@ def test_two_cuts_that_leave_a_row_nothing_together_are_refused_by_the_row():
         vlm(inputs)
 
 
+def test_a_row_whose_window_is_cut_away_is_refused_by_the_row():
+    vlm = tiny.vlm(window=4, self_check=False)
+    inputs = tiny.inputs(vlm, 1)
+    with vlm.intervene(Knockout(range(-4, 0)), inputs), pytest.raises(HookError, match="out of the layer's window"):
+        vlm(inputs)
+    assert cut(vlm, inputs, Knockout(range(-4, -1))).isfinite().all()
+
+
+def test_beams_and_returned_sequences_are_cut_as_their_own_prompt():
+    vlm, inputs, _ = case("clip", 2, "sdpa", samples=2, dtype=torch.float32)
+    asked = PerSample((Knockout("image", rows="text"), Knockout("image", image_tokens=(3, 4), layers=(0,))))
+    wanted = cut(vlm, inputs, asked)[:, -1]
+    more = {"return_dict_in_generate": True, "output_logits": True, "min_new_tokens": 2, "max_new_tokens": 2}
+    with torch.no_grad(), vlm.intervene(asked, inputs):
+        made = vlm.model.generate(**inputs.tensors, do_sample=False, num_beams=3, **more)
+    torch.testing.assert_close(made.logits[0], wanted.repeat_interleave(3, 0), rtol=1e-4, atol=2e-4)
+
+
 @pytest.mark.parametrize(
     "setting, says",
     [

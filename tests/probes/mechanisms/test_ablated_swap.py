@@ -15,6 +15,7 @@ from probes.mechanisms.ablation_measurement import ABLATED, AblationMeasurement
 from probes.mechanisms.interchange_measurement import InterchangeMeasurement, summed
 from probes.mechanisms.line_pairs import line_pairs, setting_of
 from probes.mechanisms.ordered_photos import photo_of_line
+from probes.mechanisms.report.ablation import ablated_swap_findings
 from probes.mechanisms.scene_geometry import geometry_of
 
 
@@ -95,3 +96,10 @@ def test_the_command_asks_all_scenes_and_writes_its_page(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "of 4 questions (chance 25.0%)" in said and "right in" in said
     assert main(["ablate", "--pairs", "0", "--out", str(tmp_path / "b")]) == 2
+    assert main(["ablate", "--ordering", "kept", "--out", str(tmp_path / "b")]) == 2
+
+
+def test_the_page_says_what_both_runs_have_lost(found):
+    page = ablated_swap_findings(found)
+    assert page.sentences[0].startswith("Both runs without the order of their items: ")
+    assert page.summary["ordering"] == "removed" and "few and partly luck" in page.cautions[0] and page.sections()

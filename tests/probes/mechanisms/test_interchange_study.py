@@ -111,11 +111,16 @@ def test_sentences_say_what_was_chosen_from_many_and_figures_can_be_drawn(tmp_pa
     assert "12 of 12 pairs were kept" in told.sentences[1]
     assert isinstance(found.plot(), Axes) and isinstance(found.plot(band="interval", direction="left"), Axes)
     paths = write_findings(OutputFolder(tmp_path), told)
-    assert {"report.html", "interchange.png", "differences.csv", "restoration.parquet", "runs.parquet"} <= {
-        path.name for path in paths
-    }
+    assert {
+        "report.html",
+        "interchange.png",
+        "beyond_control.csv",
+        "pairs.parquet",
+        "restoration.parquet",
+        "runs.parquet",
+    } <= {path.name for path in paths}
     bare = interchange_findings(made(control=False))
-    assert "There was no control" in bare.cautions[-1] and "differences" not in bare.tables
+    assert "There was no control" in bare.cautions[-1] and "beyond_control" not in bare.tables
     assert "is it shown to raise" in " ".join(interchange_findings(made(effect=0)).sentences)
     assert spans([0, 2, 4, 8], (0, 2, 4, 6, 8)) == "0 to 4, 8"
 
