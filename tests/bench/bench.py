@@ -29,7 +29,7 @@ from bench_models import (  # noqa: E402
     random_qwen,
     with_1100_tokens,
 )
-from bench_probes import probe_memory, probe_times  # noqa: E402
+from bench_probes import probe_memory, probe_times, sweep_times  # noqa: E402
 
 from adaptvis import AdaptVis  # noqa: E402
 from adaptvis.policy.answering import answer_batch  # noqa: E402
@@ -227,6 +227,7 @@ def main() -> int:
     lines |= measure(*random_qwen(), pairs=pairs, side=672, suffix="_qwen")
     lines["capture_memory"] = capture_memory("cpu")
     lines["capture_memory_anyres"] = capture_memory_anyres()
+    lines |= sweep_times(pairs=pairs)
     lines |= probe_memory()
     if torch.cuda.is_available():
         seven = dict(layers=32, heads=32, width=4096)

@@ -36,6 +36,7 @@ BARS = {
     "rope_probe": 1.15,
     "one_permutation": 1.02,
     "last_slot": 0.02,
+    "image_sweep": 0.6,
     "rope_memory": 5.0,
     "norms_memory": 5.0,
     "balance_memory": 5.0,
@@ -76,6 +77,8 @@ WHAT = {
     "rope_probe": "RoPE probe, one delta, all layers and heads / plain forward",
     "one_permutation": "one permutation of image tokens / the language model's own forward, the tower run once before",
     "last_slot": "interchange at the last position, one slot of a sweep over all, on one prefix / forward",
+    "image_sweep": "interchange of a strip of image tokens over L slots, both untouched runs counted / L forwards; "
+    "32 layers x 8 heads x 512 wide",
     "rope_memory": f"extra peak memory of RoPE sensitivity over a plain forward, {SMALL}",
     "norms_memory": f"the same of residual norms, {SMALL}",
     "balance_memory": f"the same of cross-modality balance, {SMALL}",

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from bench_line import MIB, Line, pairwise, peak_bytes
-from bench_models import PATTERNS, prepared, random_llava, with_1100_tokens
+from bench_models import ASKED, PATTERNS, prepared, random_llava, with_1100_tokens
+from PIL import Image
 
 from interp import HookedVLM, Patch, Prefix, VLMInputs, slot_point
 from interp.intervene.image_tokens import permute_image_tokens
 from interp.model.features import ImageFeatures
-from probes import cross_modality_balance, residual_norms, rope_sensitivity
+from interp.objects.sample import Sample
+from probes import InterchangeMeasurement, Pair, cross_modality_balance, residual_norms, rope_sensitivity
 from probes.position.balance_measurement import measure_attention
 
 Probe = Callable[[HookedVLM, VLMInputs], Any]
@@ -56,6 +58,31 @@ def last_slot(vlm: HookedVLM, inputs: VLMInputs, *, pairs: int) -> list[float]:
         return vlm.model(**inputs.tensors, use_cache=False)
 
     return [ratio / len(slots) for ratio in pairwise(sweep, forward, vlm=vlm, pairs=pairs)]
+
+
+def sweep_times(*, pairs: int) -> dict[str, Line]:
+    """A sweep over the image tokens of one pair against as many forwards; as deep as a real model, and narrower."""
+    vlm = HookedVLM.wrap(*random_llava(tokens=576, device="cpu", dtype=torch.float32, layers=32, heads=8, width=512))
+    return {"image_sweep": Line.named("image_sweep", image_sweep(vlm, pairs=pairs))}
+
+
+def image_sweep(vlm: HookedVLM, *, pairs: int, side: int = 336) -> list[float]:
+    """A strip patched at slots 0 to L - 1, from photos to probabilities, over L forwards."""
+    rng, layers = np.random.default_rng(0), vlm.cfg.n_layers
+    photos = [Image.fromarray(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)) for _ in range(2)]
+    clean, other = (Sample("pair", photo, ASKED, ("left", "right"), "left") for photo in photos)
+    pair = Pair(clean, other, {"clean": "left", "place": "right"}, "horizontal")
+    asked = {"control": None, "slots": range(layers), "prompt": "paper"}
+    work = InterchangeMeasurement.of(vlm, [pair], "outer_strip", **asked)
+    inputs = prepared(vlm, side=side)
+
+    def sweep() -> object:
+        return work.measure([pair])
+
+    def forward() -> object:
+        return vlm.model(**inputs.tensors, use_cache=False)
+
+    return [ratio / layers for ratio in pairwise(sweep, forward, vlm=vlm, pairs=pairs)]
 
 
 def embedded(vlm: HookedVLM, inputs: VLMInputs) -> dict[str, Any]:

@@ -92,3 +92,16 @@ def test_a_slot_of_an_interchange_is_a_share_of_one_step_over_all_slots():
         values = bench_probes.last_slot(vlm, inputs, pairs=3)
     assert len(values) == 3 and all(value > 0 for value in values)
     assert shapes.count((vlm.cfg.n_layers + 1, 1)) >= 3  # every slot is a row of one single-token step
+
+
+def test_a_sweep_over_image_tokens_runs_each_tower_once_and_each_slot_from_its_block_on():
+    vlm = tiny.vlm(self_check=False)
+    blocks, ran = vlm.model.model.language_model.layers, []
+    for place, block in enumerate(blocks):
+        block.mlp.register_forward_hook(lambda *of_no_interest, place=place: ran.append(place))
+    with tower_runs(vlm) as calls:
+        values = bench_probes.image_sweep(vlm, pairs=1, side=28)
+    assert len(values) == 1 and values[0] > 0
+    layers = len(blocks)
+    # of each of two sweeps: two runs of all blocks, and one from each slot on; beside each one plain forward
+    assert len(ran) == 2 * (3 * layers + layers * (layers + 1) // 2) and len(calls) == 2 * 3
