@@ -22,7 +22,10 @@ Hook = tuple[str, RowHook | ImageHook | PositionHook]
 
 
 class Intervention(Protocol):
-    """What can be given to `vlm.hooks(intervention=...)`, `generate` and `Prefix`; its `str()` goes into results."""
+    """What can be given to `vlm.hooks(intervention=...)`, `generate` and `Prefix`; its `str()` goes into results.
+
+    One that holds something for each sample of a batch has `of_each(samples)` too, the intervention of each.
+    """
 
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
         """Hook functions for one batch of prompts; none where it changes nothing."""
@@ -135,7 +138,7 @@ class _OneEach:
 
 
 def spread(intervention: Intervention, samples: int) -> list[Intervention]:
-    """The intervention of each sample of a batch; one that holds something for each says so by `of_each`.
+    """The intervention of each sample of a batch.
 
     Raises:
         InputError: it is one for each of another number of samples.

@@ -331,11 +331,14 @@ def _without_last(inputs: VLMInputs) -> VLMInputs:
 
 
 def _check_names(hooks: Iterable[tuple[str, Any]]) -> None:
-    """Refuse all but positions and attention rows of the language model: a single-token step offers only these."""
+    """Refuse all but attention rows of the language model and edits of its positions: a single token has only these."""
     for name, hook in hooks:
         offered = name.endswith(ROW_POINTS) or (isinstance(hook, PositionHook) and is_position_point(name))
         if name.startswith("vision.") or not offered:
-            raise HookError(f"{name} is no attention row of the language model: a Prefix step has only those")
+            raise HookError(
+                f"{name} is no attention row of the language model: a Prefix step has only those, and the last "
+                "position of what Patch and Steer edit"
+            )
 
 
 def _check_several(interventions: Sequence[Intervention]) -> None:

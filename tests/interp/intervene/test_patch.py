@@ -165,8 +165,14 @@ def test_decoded_tokens_are_not_touched_and_beams_are_copies():
     with vlm.intervene(patch, inputs), tiny.passes(vlm) as shapes:
         own = vlm.model.generate(**inputs.tensors, max_new_tokens=4, min_new_tokens=4, do_sample=False)
         beams = vlm.model.generate(**inputs.tensors, max_new_tokens=1, num_beams=2, do_sample=False)
-    assert shapes[0] == (2, last + 1) and (2, 1) in shapes
-    assert torch.equal(beams[:, last + 1], logits(vlm, inputs, patch)[:, -1].argmax(-1))
+        twice = vlm.model.generate(
+            **inputs.tensors, max_new_tokens=1, do_sample=True, top_k=1, num_return_sequences=2, output_logits=True,
+            return_dict_in_generate=True,
+        )  # fmt: skip
+    assert shapes[0] == (2, last + 1) and (2, 1) in shapes and (4, last + 1) in shapes
+    first = logits(vlm, inputs, patch)[:, -1]
+    assert torch.equal(beams[:, last + 1], first.argmax(-1))
+    torch.testing.assert_close(twice.logits[0], first.repeat_interleave(2, 0), rtol=0, atol=tiny.rounding(vlm))
     prefix, tokens = inputs.tensors, own[:, last + 1 :]
     with torch.no_grad():
         longer = {**prefix, "input_ids": own, "attention_mask": torch.nn.functional.pad(
