@@ -1,3 +1,8 @@
+from probes.mechanisms.amplify import Amplified as Amplified
+from probes.mechanisms.amplify import amplify as amplify
+from probes.mechanisms.amplify_answers import AmplifyMeasurement as AmplifyMeasurement
+from probes.mechanisms.directions import load_directions as load_directions
+from probes.mechanisms.directions import save_directions as save_directions
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance
 from probes.position.balance_measurement import Attended as Attended

@@ -35,6 +35,7 @@ BARS = {
     "batch_of_8_capture": None,
     "rope_probe": 1.15,
     "one_permutation": 1.02,
+    "amplification": 1.02,
     "rope_memory": 5.0,
     "norms_memory": 5.0,
     "balance_memory": 5.0,
@@ -74,6 +75,8 @@ WHAT = {
     "adaptvis_first_token_batch_16": "AdaptVis first-token answers / plain first-token answers, 16 prompts at once",
     "rope_probe": "RoPE probe, one delta, all layers and heads / plain forward",
     "one_permutation": "one permutation of image tokens / the language model's own forward, the tower run once before",
+    "amplification": "amplification at 2 alphas, probe and one random seed, two orders, scored / as many of the "
+    "language model's own forwards, the tower run once before",
     "rope_memory": f"extra peak memory of RoPE sensitivity over a plain forward, {SMALL}",
     "norms_memory": f"the same of residual norms, {SMALL}",
     "balance_memory": f"the same of cross-modality balance, {SMALL}",

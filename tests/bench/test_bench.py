@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from bench_probes import PROBES, embedded, growth
+from bench_probes import PROBES, amplification, embedded, growth
 from towers_seen import tower_runs
 
 from interp.intervene.image_tokens import permute_image_tokens
@@ -82,3 +82,13 @@ def test_one_permutation_is_held_against_the_language_model_alone_and_runs_no_to
         with tower_runs(vlm) as more:
             permuted = features.forward(intervention=permute_image_tokens(inputs.grids, 0), use_cache=False).logits
     assert not calls and not more and not torch.equal(permuted, alone)
+
+
+def test_amplification_is_held_against_as_many_forwards_as_it_makes_and_runs_no_tower():
+    vlm = tiny.vlm(self_check=False)
+    with torch.no_grad():
+        features = ImageFeatures.capture(vlm, asked(vlm, 0))
+        run, forwards = amplification(vlm, features)
+        with tower_runs(vlm) as calls, tiny.passes(vlm) as shapes:
+            (rows,) = run()
+    assert not calls and len(shapes) == forwards and len(rows) == 5
