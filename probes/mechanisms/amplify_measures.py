@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.errors import InputError
-from interp.stats.clusters import drawn_sums
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, quantiles
+from interp.stats.intervals import DRAWS
+from interp.stats.paired_draws import NUMBERS, PairedDraws
 from interp.stats.tests import mcnemar
 from probes.mechanisms.amplify_answers import PROBE, UNTOUCHED
 from probes.study.run import ONE_GROUP
@@ -32,8 +31,6 @@ MEASURES = ("accuracy", "corrected", "broken", "net")
 
 FEWEST_GROUPS = 4
 """Groups that a choice of alpha on one half, reported on the other, needs at least."""
-
-NUMBERS = ("value", "low", "high")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +72,7 @@ class Judged:
         return {ALL: self} | ({name: self.only(self.axes == name) for name in names} if len(names) > 1 else {})
 
 
-def both_orders(right: Bool[np.ndarray, "item *axes order"]) -> Bool[np.ndarray, "item *axes"]:
+def both_orders(right: Bool[np.ndarray, "*axes order"]) -> Bool[np.ndarray, "*axes"]:
     """Whether each item is right in both orders."""
     return np.asarray(right.all(axis=-1))
 
@@ -146,7 +143,7 @@ def _at_each_alpha(
         return []
     before = both_orders(judged.untouched)
     after = {PROBE: both_orders(judged.probe)[:, None], RANDOM: both_orders(judged.random)}  # [item seed alpha]
-    draws = Draws(judged.groups, seed, n)
+    draws = PairedDraws(judged.groups, seed, n)
     rows = [
         {
             **counts,
@@ -184,76 +181,6 @@ def _counted(
     if measure == "broken":
         return (first & ~after).astype(float)
     return after.astype(float) - first
-
-
-@dataclass(frozen=True, eq=False)
-class Draws:
-    """Draws of whole groups, of the same ones for all that is measured, so that all of it is paired.
-
-    Random directions are a sample too: what lies between seeds moves a mean over them as Student's t does, with as
-    many degrees of freedom as there are seeds beyond one. The difference to the probe's asks whether these do more than
-    one more random direction would, which lies as far from the mean as its fellows do: it moves by the root of
-    1 + 1 / seeds times the spread, not of 1 / seeds. A part of the spread is there because items are few; it is not
-    taken out, so that intervals are rather wide than narrow.
-    """
-
-    groups: Shaped[np.ndarray, " item"]
-    seed: int
-    n: int
-
-    @cached_property
-    def codes(self) -> Int[np.ndarray, " item"]:
-        """The groups as numbers, by first appearance."""
-        known: dict[Any, int] = {}
-        return np.array([known.setdefault(name, len(known)) for name in self.groups])
-
-    @cached_property
-    def times(self) -> Float[np.ndarray, "draw item"]:
-        """How often each item is there in each draw of groups; whole numbers, so that what is alike differs by 0."""
-        first = np.zeros((len(self.codes), self.codes.max() + 1))
-        first[np.unique(self.codes, return_index=True)[1], np.arange(first.shape[1])] = 1
-        (counts,) = drawn_sums([first], self.codes, seed=self.seed, n=self.n)
-        return counts[:, self.codes]
-
-    def means(self, values: Float[np.ndarray, "item ..."]) -> Float[np.ndarray, "draw ..."]:
-        """The mean over items in each draw."""
-        flat = values.reshape(len(values), -1)
-        means = self.times @ flat / self.times.sum(axis=1, keepdims=True)
-        return means.reshape(self.n, *values.shape[1:])
-
-    def apart(self, values: Float[np.ndarray, "item seed alpha"]) -> Float[np.ndarray, "draw alpha"]:
-        """By how much one random direction may lie from the mean of infinitely many, in each draw; 0 of one seed."""
-        several = values.shape[1]
-        if several < 2:
-            return np.zeros((self.n, values.shape[2]))
-        rng = np.random.default_rng([self.seed, 1])
-        student = rng.normal(size=self.n) / np.sqrt(rng.chisquare(several - 1, size=self.n) / (several - 1))
-        return student[:, None] * values.mean(0).std(axis=0, ddof=1)
-
-    def told(self, values: Float[np.ndarray, "item alpha"], level: float) -> list[dict[str, float]]:
-        """The mean of each column with its interval."""
-        return _numbers(values.mean(0), self.means(values), level)
-
-    def told_of_seeds(self, values: Float[np.ndarray, "item seed alpha"], level: float) -> list[dict[str, float]]:
-        """The mean over seeds at each alpha."""
-        moved = self.apart(values) / np.sqrt(values.shape[1])
-        least = -1.0 if (values < 0).any() else 0.0
-        return _numbers(values.mean((0, 1)), (self.means(values).mean(1) + moved).clip(least, 1), level)
-
-    def told_beyond(
-        self, probe: Float[np.ndarray, "item alpha"], random: Float[np.ndarray, "item seed alpha"], level: float
-    ) -> list[dict[str, float]]:
-        """What the probe's directions do beyond one more random direction, at each alpha."""
-        moved = self.apart(random) * np.sqrt(1 + 1 / random.shape[1])
-        drawn = self.means(probe - random.mean(1)) + moved
-        return _numbers(probe.mean(0) - random.mean((0, 1)), drawn.clip(-2, 2), level)
-
-
-def _numbers(
-    values: Float[np.ndarray, " alpha"], draws: Float[np.ndarray, "draw alpha"], level: float
-) -> list[dict[str, float]]:
-    low, high = quantiles(draws, level)
-    return [dict(zip(NUMBERS, map(float, own), strict=True)) for own in zip(values, low, high, strict=True)]
 
 
 # at an alpha chosen on other items -----------------------------------------------------------------------------------
@@ -296,7 +223,7 @@ def held_out_measures(
     places = {source: _chosen_places(before, right, part) for source, right in sources.items()}
     after = {source: _at_places(right, places[source], part) for source, right in sources.items()}
     same = {source: _at_places(right, places[PROBE], part) for source, right in sources.items()}
-    draws, names = Draws(judged.groups, seed, n), list(sources)[1:]
+    draws, names = PairedDraws(judged.groups, seed, n), list(sources)[1:]
     rows = []
     for measure in wanted:
         probe = _counted(before, after[PROBE], measure)[:, None, None]
@@ -382,7 +309,7 @@ def as_the_paper_counts(
         return []
     sources = {PROBE: judged.probe}
     sources |= {f"random {own}": judged.random[:, place] for place, own in enumerate(judged.seeds)}
-    draws = Draws(judged.groups, seed, n) if len(set(judged.groups)) > 1 else None
+    draws = PairedDraws(judged.groups, seed, n) if len(set(judged.groups)) > 1 else None
     rows = []
     for source, right in sources.items():
         mended = failed[:, None] & both_orders(right | judged.untouched[:, None])  # [item alpha]

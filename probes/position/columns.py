@@ -222,7 +222,7 @@ NAMES: dict[str, str] = {
     "dose": "the factor, or the length; scale 1 is the untouched model",
     "agreeing": "share of the permutations under which the answer is that with the tokens in order",
     "source": "whose directions: `untouched` (none), `probe`, `random` (a mean over seeds; `random 0` is one of them), "
-    "or `probe - random`",
+    "or `probe - random`; with `same alphas`, random ones at the alphas that were chosen for the probe's",
     "alpha": "how much what tokens hold along the directions is made larger; 0 is the untouched model",
     "first": "the likeliest word, sides in order (left or right, above or below)",
     "second": "the likeliest word, sides in the other order",
