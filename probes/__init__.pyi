@@ -1,8 +1,15 @@
 from probes.mechanisms.amplify import Amplified as Amplified
 from probes.mechanisms.amplify import amplify as amplify
 from probes.mechanisms.amplify_answers import AmplifyMeasurement as AmplifyMeasurement
+from probes.mechanisms.axis_probe import AxisProbe as AxisProbe
+from probes.mechanisms.axis_probe import axis_probe as axis_probe
+from probes.mechanisms.axis_probe import load_axis_probes as load_axis_probes
 from probes.mechanisms.directions import load_directions as load_directions
 from probes.mechanisms.directions import save_directions as save_directions
+from probes.mechanisms.position_probe import position_probe as position_probe
+from probes.mechanisms.probed_positions import PositionProbe as PositionProbe
+from probes.mechanisms.saved_probes import load_probes as load_probes
+from probes.mechanisms.saved_probes import save_probes as save_probes
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance
 from probes.position.balance_measurement import Attended as Attended

@@ -12,6 +12,7 @@ from probes.commands.normalise import add_normalise
 from probes.commands.norms import add_norms
 from probes.commands.order import add_order
 from probes.commands.position import add_position
+from probes.commands.probe import add_probe
 from probes.commands.retrain import add_retrain
 from probes.commands.rope import add_rope
 from probes.commands.shares import add_shares
@@ -29,6 +30,7 @@ def add_commands(commands: Any) -> None:
     add_shares(commands)
     add_position(commands)
     add_retrain(commands)
+    add_probe(commands)
     add_amplify(commands)
 
 
@@ -36,7 +38,7 @@ def add_probes(commands: Any) -> None:
     """Add the command `probes`, whose own commands these are: what `spatial-lens` takes."""
     parser = commands.add_parser(
         "probes",
-        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, amplify",
+        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, probe, amplify",
         description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))

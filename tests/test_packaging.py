@@ -173,7 +173,8 @@ def test_the_lock_is_within_the_declared_ranges_and_names_no_registry(repo):
 
 def test_every_third_party_import_is_declared(repo):
     names = {one.name.replace("-", "_") for one in declared(repo)}
-    modules = {{"pillow": "PIL", "protobuf": "google"}.get(name, name) for name in names}
+    called = {"pillow": "PIL", "protobuf": "google", "scikit_learn": "sklearn"}
+    modules = {called.get(name, name) for name in names}
     ours = {*PACKAGES, *sys.stdlib_module_names}
     used = {name for package in PACKAGES for path in (repo / package).rglob("*.py") for name in imported_packages(path)}
     assert used - ours - modules == set()

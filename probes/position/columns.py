@@ -80,6 +80,23 @@ FILES: dict[str, dict[str, str]] = {
         "compression.png": "accuracy by number of image tokens",
     }
     | STUDY,
+    "probe-study": {
+        "summary.json": "the measures at the projector, what is left out, the main sentence, and `settings`",
+        "probe.parquet": "a row per site and measure",
+        "strips.parquet": "a row per site with a strip score",
+        "probe_left_out.parquet": "a row per site and measure that can not be told",
+        "probes.safetensors": "the probe of each site: weights, bias and centre; `probes.load_probes` reads it",
+        "accuracy.png": "accuracy on object tokens by site, with its controls",
+        "strip_scores.png": "the strip score by site, with its controls",
+        "strips.png": "what the probe says of every patch, over a photo",
+        "report.html": STUDY["report.html"],
+        "train/manifest.json": STUDY["manifest.json"],
+        "test/manifest.json": STUDY["manifest.json"],
+        "train/shards/.lock": STUDY["shards/.lock"],
+        "test/shards/.lock": STUDY["shards/.lock"],
+        "train/shards/*.parquet": STUDY["shards/*.parquet"],
+        "test/shards/*.parquet": STUDY["shards/*.parquet"],
+    },
     "order": {
         "summary.json": "the answer, the share of permutations that it is the same under, and `settings`",
         "order.parquet": "a row per order of the image tokens",
@@ -122,6 +139,10 @@ FILES: dict[str, dict[str, str]] = {
         "corrected.png": "share that is wrong before and right after, against alpha",
         "broken.png": "share that is right before and wrong after, against alpha",
         "net.png": "the difference of both, against alpha",
+        "directions.npz": "the directions by axis, and the ids of the samples that they were trained on",
+        "axis-probe/manifest.json": "what the training of directions was begun with, without `--directions`",
+        "axis-probe/shards/.lock": "empty; whoever writes to it holds it",
+        "axis-probe/shards/*.parquet": "what the directions were trained on",
     }
     | STUDY,
     "retrain": {
@@ -272,7 +293,23 @@ _RETRAINED = {
     "scenes": "scenes that it is of, the same for all runs",
 }
 
+_AT_SITE = {
+    "site": "where image tokens are read: after a block of the vision tower, at the projector, or after a block of the "
+    "language model",
+    "part": "`vision`, `projector` or `language`",
+    "layer": "which block, 0-based; -1 at the projector",
+    "measure": "see `probes.PositionProbe`",
+}
+
 OWN: dict[str, dict[str, str]] = {
+    "probe": _AT_SITE,
+    "probe_left_out": _AT_SITE,
+    "strips": {name: _AT_SITE[name] for name in ("site", "part", "layer")}
+    | {
+        "strip": "the strip score, see `probes.PositionProbe`",
+        "p_value": "how often it would be as large if lines of background were dealt anew",
+        "p_corrected": "the same, corrected for all sites together",
+    },
     "normalise": _AT_DOSE,
     "states": _AT_DOSE,
     "differences": {

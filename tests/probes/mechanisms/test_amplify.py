@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from fnmatch import fnmatch
 from functools import cache
 
 import numpy as np
@@ -303,12 +304,25 @@ def test_the_embedded_model_is_asked_end_to_end_and_what_came_out_is_written(on_
     assert summary["n"] + summary["dropped"] == 12  # of 24, half ask about two things
     written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     for name in FILES["amplify"]:
-        assert "*" in name or name in written, name
+        assert "*" in name or name.startswith("axis-probe") or name in written, name
     for name in ("amplify", "held_out", "chosen", "paper", "answers", "left_out"):
         table = pd.read_parquet(out / f"{name}.parquet")
         unknown = [column for column in table if column not in {*NAMES, *OWN.get(name, {})}]
         assert not unknown, (name, unknown)
         assert not table.isna().any().any()
+
+
+def test_without_directions_an_axis_probe_is_trained_on_one_half_and_the_other_is_asked(tmp_path):
+    line = f"amplify --model shapes-vlm --dataset shapes --n 32 --alphas 2 --seeds 1 --out {tmp_path}"
+    assert main(line.split()) == 0
+    directions, trained_on = load_directions(tmp_path / "directions.npz")
+    assert set(directions) == {"horizontal", "vertical"} and len(trained_on) == 8
+    asked = set(pd.read_parquet(tmp_path / "answers.parquet")["id"])
+    assert len(asked) == 8 and not asked & set(trained_on)
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    told = [name.replace(".parquet", "") for name in FILES["amplify"]]
+    assert all(any(fnmatch(name, f"{one}*") for one in told) for name in written), written
+    assert main(f"{line} --resume".split()) == 0
 
 
 def test_files_that_hold_no_directions_and_lines_that_ask_nothing_are_refused(tmp_path, capsys):

@@ -1,0 +1,282 @@
+"""Position probes: planted places are found with their controls, studies go on, and what can not be told is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+from broken_off import break_second
+from golden import golden
+from PIL import Image
+from rows_of_squares import COLORS, recorded_vlm, row_of_squares
+from towers_seen import tower_runs
+
+from interp.errors import InputError
+from interp.image.boxes import Box, Boxes
+from interp.image.grid import View, grid_of_views
+from interp.model.hooked_vlm import HookedVLM
+from interp.objects.sample import Object, Sample
+from interp.planted.llava import build_planted
+from interp.stats.linear_probe import fit_probe
+from interp.store.folder import OutputFolder
+from probes.__main__ import main
+from probes.mechanisms.object_tokens import object_tokens, strip_weights
+from probes.mechanisms.position_probe import position_probe
+from probes.mechanisms.probe_measurements import Readout, TrainingTokens
+from probes.mechanisms.report.position_probe import position_probe_findings
+from probes.mechanisms.saved_probes import load_probes, save_probes
+from probes.mechanisms.strips import strip_chance
+from probes.position.columns import FILES, NAMES, OWN
+from probes.study.findings import write_findings
+
+QUIET = {"progress": False, "prompt": "paper", "draws": 200}
+
+
+def grid_of(n=8, patch=4):
+    edges = np.arange(0.0, n * patch + 1, patch)
+    return grid_of_views((n * patch, n * patch), [View(edges, edges)])
+
+
+def scenes(count, **options):
+    """So many rows of squares, colours dealt."""
+    rng = np.random.default_rng(0)
+    colors = [[str(one) for one in rng.permutation(list(COLORS))[:3]] for _ in range(count)]
+    return [row_of_squares(own, name=f"scene {place}", **options) for place, own in enumerate(colors)]
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """The planted model whose tokens say where they are, and the colours there."""
+    vlm = HookedVLM.wrap(*build_planted("planted-object"), self_check=False)
+    return vlm, position_probe(vlm, scenes(24, patch=14, background=128), **QUIET)
+
+
+def test_a_model_whose_tokens_say_where_they_are_shows_strips_that_a_photo_of_nothing_shows_too(planted):
+    _, found = planted
+    assert found.names == ("vision.blocks.0", "projector", "blocks.0", "blocks.1", "blocks.2", "blocks.3")
+    for site in found.names:
+        assert found.value("accuracy", site) > 0.97 and found.value("position", site) == 1
+        assert found.value("beyond_position", site) <= 0
+        assert found.row("strip", site)["low"] > 0.2 < found.value("strip_position", site)
+        assert found.row("selectivity", site)["low"] > 0.3
+    assert (found.strips()["p_corrected"] < 0.05).all() and found.chance == pytest.approx(1 / 3)
+    assert (found.n_train, found.n_test) == (18, 6) and len(found.left_out) == 0
+    columns = found.map("projector").mean(axis=1)  # class col
+    assert columns[:, [0, 1]].argmax(axis=0).tolist() == [0, 0] and columns[:, [6, 7]].argmax(axis=0).tolist() == [2, 2]
+
+
+def test_along_the_other_axis_a_row_of_squares_has_no_order(planted):
+    vlm, _ = planted
+    with pytest.raises(InputError, match="lie at one place along the vertical axis"):
+        position_probe(vlm, scenes(8, patch=14), axis="vertical", **QUIET)
+    found = position_probe(vlm, scenes(8, patch=14, axis="vertical"), axis="vertical", sites="projector", **QUIET)
+    assert found.value("accuracy") == 1 and found.value("strip") > 0.2
+    assert found.map()[0, 0].mean() > 0.5 > found.map()[0, 7].mean()
+
+
+def test_the_tower_runs_once_a_photo_and_once_for_the_photo_of_nothing(planted):
+    vlm, _ = planted
+    with tower_runs(vlm) as calls:
+        position_probe(vlm, scenes(12, patch=14), batch=3, **QUIET)
+    assert len(calls) == 3 + 1 + 1
+
+
+def test_a_study_that_was_broken_off_goes_on_to_the_same_table(planted, tmp_path, monkeypatch):
+    vlm, _ = planted
+    samples, options = scenes(12, patch=14), {"batch": 1, "sites": ["projector", "blocks.1"], **QUIET}
+    whole = position_probe(vlm, samples, **options)
+    for part, work in (("train", TrainingTokens), ("test", Readout)):
+        with monkeypatch.context() as patch:
+            break_second(patch, work, "__call__")
+            with pytest.raises(KeyboardInterrupt):
+                position_probe(vlm, samples, out=tmp_path, resume=part == "test", **options)
+    again = position_probe(vlm, samples, out=tmp_path, resume=True, **options)
+    pd.testing.assert_frame_equal(again.measures, whole.measures)
+    assert np.array_equal(again.maps, whole.maps)
+    with pytest.raises(InputError, match="shuffles"):
+        position_probe(vlm, samples, out=tmp_path, resume=True, shuffles=3, **options)
+
+
+def test_the_papers_recipe_on_the_recorded_model_says_what_was_recorded_of_like_probes():
+    case = np.load(golden("position_probe") / "cases.npz")
+    vlm = recorded_vlm()
+    split = json.loads((golden("position_probe") / "split.json").read_text())["horizontal"]
+    samples = [row_of_squares(own) for own in (*split["train"][:45], *split["test"][:15])]
+    found = position_probe(vlm, samples, sites="projector", recipe="paper", **QUIET)
+    assert (found.n_train, found.n_test) == (45, 15)
+    assert found.value("accuracy") == pytest.approx(float(case["horizontal.acc"]), abs=0.15)  # another split and start
+
+
+def test_the_strip_score_is_what_it_says():
+    own = object_tokens(row_of_squares(["Red", "Green", "Blue"]), grid_of(), axis="horizontal")
+    assert own.strips.tolist() == [[k <= col < k + 2 for col in range(8)] for k in (0, 3, 6)]
+    rng = np.random.default_rng(0)
+    chances = rng.dirichlet(np.ones(3), size=64)
+    each = []
+    for k in range(3):
+        inside = [p for p in range(64) if own.strips[k, p % 8] and own.background[p]]
+        outside = [p for p in range(64) if not own.strips[k, p % 8] and own.background[p]]
+        each.append(chances[inside, k].mean() - chances[outside, k].mean())
+    assert (chances * strip_weights(own)).sum() == pytest.approx(np.mean(each))
+    score, p_value, corrected = strip_chance(chances[None, None], [own], deals=19)
+    assert np.array_equal(p_value, corrected)  # of a single site
+    assert score[0] == pytest.approx(np.mean(each)) and 0.05 <= p_value[0] <= 1
+    perfect = np.stack([own.strips[k, own.lines] for k in range(3)], axis=1).astype(float)
+    assert (perfect * strip_weights(own)).sum() == pytest.approx(1)
+    assert (np.full((64, 3), 1 / 3) * strip_weights(own)).sum() == pytest.approx(0)
+
+
+def test_over_200_null_models_strips_are_found_as_often_as_is_stated():
+    """Tokens that are noise, new in each photo, or the same noise at each place in all photos."""
+    samples = scenes(8)
+    own = [object_tokens(sample, grid_of(), axis="horizontal") for sample in samples]
+    inside, labels = own[0].inside, own[0].labels[own[0].inside]
+    beyond = {"new": [], "fixed": []}
+    for number in range(200):
+        rng = np.random.default_rng(number)
+        for kind in beyond:
+            tokens = rng.normal(size=(len(own), 64, 12)).astype(np.float32)
+            if kind == "fixed":
+                tokens[:] = tokens[0]
+            probe = fit_probe(tokens[:4, inside].reshape(-1, 12), np.tile(labels, 4))
+            _, p_value, _ = strip_chance(probe.probabilities(tokens[4:])[:, None], own[4:], deals=39, seed=number)
+            beyond[kind].append(p_value[0] <= 0.05)
+    for kind, found in beyond.items():
+        assert np.mean(found) <= 0.1, kind  # 0.05 + 3 standard errors
+
+
+def test_lines_of_a_grid_are_shared_by_objects():
+    boxes = [Box(f"{row}{col}", (16 * col, 16 * row, 16 * col + 8, 16 * row + 8)) for row in (0, 1) for col in (0, 1)]
+    sample = Sample("grid", Image.new("RGB", (32, 32)), "", (), "", meta={"boxes": Boxes(tuple(boxes))})
+    own = object_tokens(sample, grid_of(), axis="vertical", labels="line")
+    assert own.n_classes == 2 and sorted(set(own.labels[own.lines < 2])) == [-1, 0]
+    with pytest.raises(InputError, match="use labels='line'"):
+        object_tokens(sample, grid_of(), axis="vertical")
+
+
+def bare(**changes):
+    first = row_of_squares(["Red", "Green", "Blue"])
+    return Sample(**{**vars(first), **changes})
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "says"),
+    [
+        ({"objects": ()}, {}, "has 0 boxes"),
+        ({"objects": (Object("a", Box("a", (0, 0, 8, 8))), Object("b"))}, {}, "has 1 boxes"),
+        (
+            {"objects": tuple(Object(str(x), Box(str(x), (x, 0, x + 1, 1))) for x in (0, 9))},
+            {},
+            "no image token lies in the box of '0' by 50%",
+        ),
+        ({}, {"axis": "diagonal"}, "axis='diagonal'"),
+        ({}, {"labels": "colour"}, "labels='colour'"),
+        ({}, {"at_least": 0}, "at_least=0"),
+    ],
+)
+def test_a_photo_whose_objects_have_no_places_is_refused_by_name(change, options, says):
+    with pytest.raises(InputError, match=says):
+        object_tokens(bare(**change), grid_of(), **{"axis": "horizontal", **options})
+
+
+def test_what_can_not_be_probed_is_refused_before_the_first_pass(planted):
+    vlm, _ = planted
+    samples = scenes(8, patch=14)
+    wide = row_of_squares(["Red", "Green"], patch=14, name="two")
+    one = [Sample(**{**vars(sample), "group": "all"}) for sample in samples]
+    with tower_runs(vlm) as calls:
+        for given, options, says in (
+            ([], {}, "no samples"),
+            (one, {}, "in 1 group"),
+            (samples[:3], {}, "3 groups, of which 1 are held out"),
+            ([*samples, wide], {}, "3 places along the axis, and those of 'two' 2"),
+            (samples, {"recipe": "svm"}, "recipe='svm'"),
+            (samples, {"blank": (0, 0, 256)}, "no colour"),
+            (samples, {"sites": "blocks.9"}, "not in this model"),
+            (samples, {"shuffles": 0}, "no control"),
+            (samples, {"test_share": 1.0}, "between 0 and 1"),
+            (samples, {"draws": 0}, "at least one draw"),
+        ):
+            with pytest.raises(InputError, match=says):
+                position_probe(vlm, given, **{**QUIET, **options})
+    assert not calls
+    with pytest.raises(InputError, match="load it with"):
+        position_probe("shapes-vlm", samples, **QUIET)
+
+
+def test_photos_of_different_grids_are_refused():
+    vlm = HookedVLM.from_pretrained("tiny-qwen2_vl", self_check=False)
+    samples = scenes(8, patch=28)
+    flat = Sample(**{**vars(samples[0]), "id": "flat", "image": samples[0].image.crop((0, 0, 224, 140))})
+    samples.append(flat)
+    with pytest.raises(InputError, match="'flat' have .* rows and columns"):
+        position_probe(vlm, samples, **QUIET)
+
+
+def test_the_page_and_its_sentences_say_what_was_found(planted, tmp_path):
+    _, found = planted
+    said = position_probe_findings(found)
+    more = found.row("strip_beyond_position")
+    beyond = "more than" if more["low"] > 0 else "less than" if more["high"] < 0 else "not told from"
+    assert "chance 33.3 %" in said.sentences[0] and f"{beyond} what a place says by itself" in said.sentences[1]
+    assert any("chosen from many" in one for one in said.sentences) and said.summary["site"] == "projector"
+    paths = {path.name for path in write_findings(OutputFolder(tmp_path), said)}
+    assert {"probe.csv", "strips.csv", "accuracy.png", "strips.png", "report.html", "summary.json"} <= paths
+
+
+def test_the_command_draws_scenes_probes_them_and_keeps_the_probes(tmp_path, capsys):
+    out = tmp_path / "out"
+    asked = ["probe", "--model", "shapes-vlm", "--sites", "projector", "--shuffles", "1"]
+    asked += ["--pairs", "6", "--out", str(out)]
+    assert main(asked) == 0
+    assert "At projector a linear probe" in capsys.readouterr().out
+    names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and "shards" not in path.parts}
+    assert {"probes.safetensors", "report.html", "train/manifest.json", "test/manifest.json"} <= names
+    described = [name.replace("_*", "") for name in FILES["probe-study"]]
+    assert {Path(name).name.replace(".csv", ".parquet") for name in names} <= {Path(name).name for name in described}
+    table = pd.read_parquet(out / "probe.parquet")
+    assert set(table) <= set(NAMES) | set(OWN["probe"]) and not table.isna().any().any()
+    assert main(asked) == 2  # the folder is begun, and nothing says to go on
+
+
+@pytest.mark.parametrize("name", ["tiny-qwen2_5_vl", "tiny-pixtral", "tiny-llava_next", "tiny-gemma3"])
+def test_other_families_are_probed_row_breaks_tiles_and_windows_too(name):
+    vlm = HookedVLM.from_pretrained(name, self_check=False)
+    side = max(vlm.prepare(tiny.photo(0, (256, 256)), "Where?", prompt="paper").grids[0].cols) + 1
+    samples = scenes(8, n=8, patch=32) if side >= 4 else []
+    found = position_probe(vlm, samples, at_least=0.2, shuffles=2, **QUIET)
+    assert found.maps.shape[:2] == (len(found.sites), 3) and np.allclose(found.maps.sum(axis=1), 1, atol=1e-5)
+    assert set(found.measures["measure"]) >= {"accuracy", "control", "selectivity", "position"}
+
+
+def test_probes_are_read_back_to_the_bit(planted, tmp_path):
+    _, found = planted
+    again = load_probes(found.save(tmp_path / "probes.safetensors"))
+    assert list(again) == sorted(found.names) or set(again) == set(found.names)
+    for name, probe in found.probes.items():
+        assert np.array_equal(again[name].weights, probe.weights) and again[name].recipe == probe.recipe
+    (tmp_path / "other").write_text("no probes")
+    with pytest.raises(InputError, match="can not be read as safetensors"):
+        load_probes(tmp_path / "other")
+    save_probes(tmp_path / "none", {})
+    assert load_probes(tmp_path / "none") == {}
+
+
+def test_figures_show_every_site_and_every_place(planted):
+    _, found = planted
+    ax = found.plot()
+    assert {line.get_label() for line in ax.get_lines()} >= {"probe", "photo of nothing", "shuffled labels", "chance"}
+    assert found.plot(measure="strip").get_ylabel() == "strip score over background"
+    assert [panel.get_title(loc="left") for panel in found.plot_strips("blocks.0")] == [
+        "place 1, leftmost",
+        "place 2",
+        "place 3, rightmost",
+    ]
+    with pytest.raises(InputError, match="not drawn"):
+        found.plot(measure="gain")
+    with pytest.raises(InputError, match="was not probed"):
+        found.plot_strips("blocks.7")
+    with pytest.raises(InputError, match="use one of accuracy"):
+        found.value("gain")
