@@ -12,6 +12,8 @@ from interp.image.boxes import Box as Box
 from interp.image.boxes import Boxes as Boxes
 from interp.image.grid import ImageGrid as ImageGrid
 from interp.image.photos import load_image as load_image
+from interp.intervene.amplification import AmplifyImageTokens as AmplifyImageTokens
+from interp.intervene.amplification import random_directions as random_directions
 from interp.intervene.base import Chain as Chain
 from interp.intervene.base import PerSample as PerSample
 from interp.intervene.base import Untouched as Untouched

@@ -1,11 +1,16 @@
 from probes.mechanisms.ablated_swap import swap_under_ablation as swap_under_ablation
 from probes.mechanisms.ablation import OrderingAblation as OrderingAblation
 from probes.mechanisms.ablation import ablate_ordering as ablate_ordering
+from probes.mechanisms.amplify import Amplified as Amplified
+from probes.mechanisms.amplify import amplify as amplify
+from probes.mechanisms.amplify_answers import AmplifyMeasurement as AmplifyMeasurement
 from probes.mechanisms.axis_probe import AxisProbe as AxisProbe
 from probes.mechanisms.axis_probe import axis_probe as axis_probe
 from probes.mechanisms.axis_probe import load_axis_probes as load_axis_probes
 from probes.mechanisms.both_right import BothRight as BothRight
 from probes.mechanisms.both_right import keep_both_right as keep_both_right
+from probes.mechanisms.directions import load_directions as load_directions
+from probes.mechanisms.directions import save_directions as save_directions
 from probes.mechanisms.dual import DualMechanisms as DualMechanisms
 from probes.mechanisms.dual import dual_mechanisms as dual_mechanisms
 from probes.mechanisms.interchange import interchange as interchange

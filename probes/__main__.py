@@ -7,6 +7,7 @@ from typing import Any
 
 from interp.cli import Parser, run
 from probes.commands.ablate import add_ablate
+from probes.commands.amplify import add_amplify
 from probes.commands.balance import add_balance
 from probes.commands.interchange import add_interchange
 from probes.commands.knockout import add_knockout
@@ -38,6 +39,7 @@ def add_commands(commands: Any) -> None:
     add_mechanisms(commands)
     add_probe(commands)
     add_interchange(commands)
+    add_amplify(commands)
 
 
 def add_probes(commands: Any) -> None:
@@ -45,8 +47,6 @@ def add_probes(commands: Any) -> None:
     parser = commands.add_parser(
         "probes",
         help="diagnostic tools: norms, balance, rope, order, position; interchange, probe, ablate, mechanisms; more",
-        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, interchange, "
-        "ablate, knockout",
         description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))

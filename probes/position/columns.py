@@ -155,6 +155,27 @@ FILES: dict[str, dict[str, str]] = {
         "beyond_control.png": "patched minus control over slots, with intervals",
     }
     | STUDY,
+    "amplify": {
+        "summary.json": "items and dropped ones, how far tokens moved at the largest alpha, whether a gain is claimed, "
+        "the held-out measures, the chosen alphas, the paper's counting, what is left out, the main sentence, and "
+        "`settings`",
+        "amplify.parquet": "a row per axis, source of directions, alpha and measure",
+        "held_out.parquet": "the same with alpha chosen on one half of the items and reported on the other, both ways",
+        "chosen.parquet": "a row per source, or seed of it, and half: the alpha that was chosen there",
+        "paper.parquet": "a row per source, or seed of it, and rule: what the paper would report",
+        "answers.parquet": "a row per item, source and alpha",
+        "left_out.parquet": "a row per table, axis and source that can not be told, and per item that directions were "
+        "trained on",
+        "accuracy.png": "share that is right in both orders, against alpha",
+        "corrected.png": "share that is wrong before and right after, against alpha",
+        "broken.png": "share that is right before and wrong after, against alpha",
+        "net.png": "the difference of both, against alpha",
+        "directions.npz": "the directions by axis, and the ids of the samples that they were trained on",
+        "axis-probe/manifest.json": "what the training of directions was begun with, without `--directions`",
+        "axis-probe/shards/.lock": "empty; whoever writes to it holds it",
+        "axis-probe/shards/*.parquet": "what the directions were trained on",
+    }
+    | STUDY,
     "retrain": {
         "summary.json": "what the comparison says, in sentences (`findings`), the differences that they tell of, and "
         "`settings`",
@@ -256,6 +277,24 @@ NAMES: dict[str, str] = {
     "why": "why it can not be told",
     "dose": "the factor, or the length; scale 1 is the untouched model",
     "agreeing": "share of the permutations under which the answer is that with the tokens in order",
+    "source": "whose directions: `untouched` (none), `probe`, `random` (a mean over seeds; `random 0` is one of them), "
+    "or `probe - random`; with `same alphas`, random ones at the alphas that were chosen for the probe's",
+    "alpha": "how much what tokens hold along the directions is made larger; 0 is the untouched model",
+    "first": "the likeliest word, sides in order (left or right, above or below)",
+    "second": "the likeliest word, sides in the other order",
+    "moved": "by what part of their length image tokens were moved, mean over tokens",
+    "chosen_on": "the half that alpha was chosen on",
+    "reported_on": "the half that it was reported on",
+    "net_chosen_on": "the net gain on the half that chose it, where it is the best of many",
+    "rule": "`probe` or `random`: the alpha that is best on the same items; `probe_any`, `random_any`: any, item by "
+    "item",
+    "failures": "items that are wrong before",
+    "corrected": "of these, how many have every order that failed right after",
+    "corrected_rate": "the same as a share of failures",
+    "accuracy_before": "share of items that are right in both orders, untouched",
+    "accuracy_after": "the same with all that is corrected counted as right; what was right is not asked again",
+    "gain": "the difference of both, with an interval that knows nothing of the choice",
+    "table": "the table that it is left out of",
     "median_norm": "median length of the sample's image tokens",
 }
 """What a column holds, wherever it stands."""
@@ -265,6 +304,12 @@ _AT_DOSE = {
     "image_mass": "attention of the last prompt row on the image, mean over layers and heads",
     "delta_alpha_v": "change of that when the image keys are moved by one position, with its sign",
     "abs_delta_g_v": "size of delta_g_v, mean over layers and heads",
+}
+
+_AMPLIFIED = {
+    "axis": "the axis that is asked about, `all` for both",
+    "measure": "`accuracy` (right in both orders), `corrected` (wrong before, right after), `broken` (right before, "
+    "wrong after) or `net` (corrected - broken), as shares of all items",
 }
 
 _RETRAINED = {
@@ -362,7 +407,15 @@ OWN: dict[str, dict[str, str]] = {
         "value": "of the measure at this dose minus that of the untouched model",
     },
     "answers": {"kind": _AT_DOSE["kind"], "group": "the group of the sample, which intervals draw whole"},
-    "left_out": {"kind": _AT_DOSE["kind"], "direction": _PATCHED["direction"]},
+    "left_out": {
+        "kind": _AT_DOSE["kind"],
+        "axis": "the axis that is asked about",
+        "source": "whose directions, or which item",
+        "direction": _PATCHED["direction"],
+    },
+    "amplify": _AMPLIFIED,
+    "held_out": _AMPLIFIED,
+    "paper": {"alpha": "the best one, or `any`"},
     "token_norms": {"norm": "L2 norm of what the first block receives"},
     "norm_quartiles": {"norm": "the quartile of the tokens' L2 norms by the definition"},
     "residual_norms": {"norm": "L2 norm of the residual stream, mean over the group's positions"},

@@ -37,6 +37,7 @@ BARS = {
     "one_permutation": 1.02,
     "last_slot": 0.02,
     "image_sweep": 0.6,
+    "amplification": 1.02,
     "rope_memory": 5.0,
     "norms_memory": 5.0,
     "balance_memory": 5.0,
@@ -79,6 +80,8 @@ WHAT = {
     "last_slot": "interchange at the last position, one slot of a sweep over all, on one prefix / forward",
     "image_sweep": "interchange of a strip of image tokens over L slots, both untouched runs counted / L forwards; "
     "32 layers x 8 heads x 512 wide",
+    "amplification": "amplification at 2 alphas, probe and one random seed, two orders, scored / as many of the "
+    "language model's own forwards, the tower run once before",
     "rope_memory": f"extra peak memory of RoPE sensitivity over a plain forward, {SMALL}",
     "norms_memory": f"the same of residual norms, {SMALL}",
     "balance_memory": f"the same of cross-modality balance, {SMALL}",

@@ -14,8 +14,15 @@ from PIL import Image
 from interp import HookedVLM, Patch, Prefix, VLMInputs, slot_point
 from interp.intervene.image_tokens import permute_image_tokens
 from interp.model.features import ImageFeatures
-from interp.objects.sample import Sample
-from probes import InterchangeMeasurement, Pair, cross_modality_balance, residual_norms, rope_sensitivity
+from interp.objects.sample import Object, Sample
+from probes import (
+    AmplifyMeasurement,
+    InterchangeMeasurement,
+    Pair,
+    cross_modality_balance,
+    residual_norms,
+    rope_sensitivity,
+)
 from probes.position.balance_measurement import measure_attention
 
 Probe = Callable[[HookedVLM, VLMInputs], Any]
@@ -35,10 +42,17 @@ def probe_times(model: Any, processor: Any, *, pairs: int) -> dict[str, Line]:
         def permuted() -> object:
             return features.forward(intervention=edit, use_cache=False)
 
+        amplified, forwards = amplification(vlm, features)
+
+        def alone() -> None:
+            for _ in range(forwards):
+                model(**given, use_cache=False, logits_to_keep=1)
+
         values = {
             "rope_probe": pairwise(rope, lambda: model(**inputs.tensors, use_cache=False), vlm=vlm, pairs=pairs),
             "last_slot": last_slot(vlm, inputs, pairs=pairs),
             "one_permutation": pairwise(permuted, lambda: model(**given, use_cache=False), vlm=vlm, pairs=pairs),
+            "amplification": pairwise(amplified, alone, vlm=vlm, pairs=pairs),
         }
     return {name: Line.named(name, own) for name, own in values.items()}
 
@@ -83,6 +97,17 @@ def image_sweep(vlm: HookedVLM, *, pairs: int, side: int = 336) -> list[float]:
         return vlm.model(**inputs.tensors, use_cache=False)
 
     return [ratio / layers for ratio in pairwise(sweep, forward, vlm=vlm, pairs=pairs)]
+
+
+def amplification(vlm: HookedVLM, features: ImageFeatures) -> tuple[Callable[[], object], int]:
+    """Amplification of one item at two alphas along given and along random directions, and its number of forwards.
+    Each further alpha and seed costs the same again: 15 alphas and 3 seeds are 45 of these forwards in each order.
+    """
+    things = (Object("mug"), Object("table"))
+    sample = Sample("mug", features.inputs.images[0], "Where?", ("left", "right"), "left", things, "left")
+    columns = np.random.default_rng(0).normal(size=(vlm.cfg.d_model, 2))
+    work = AmplifyMeasurement.of(vlm, {"horizontal": columns}, (1.0, 2.0), (0,))
+    return lambda: work.ask((features, features), [sample], ["left"]), 1 + 2 * 2 * 2
 
 
 def embedded(vlm: HookedVLM, inputs: VLMInputs) -> dict[str, Any]:

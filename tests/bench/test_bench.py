@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from bench_probes import PROBES, embedded, growth
+from bench_probes import PROBES, amplification, embedded, growth
 from towers_seen import tower_runs
 
 from interp.intervene.image_tokens import permute_image_tokens
@@ -105,3 +105,12 @@ def test_a_sweep_over_image_tokens_runs_each_tower_once_and_each_slot_from_its_b
     layers = len(blocks)
     # of each of two sweeps: two runs of all blocks, and one from each slot on; beside each one plain forward
     assert len(ran) == 2 * (3 * layers + layers * (layers + 1) // 2) and len(calls) == 2 * 3
+
+
+def test_amplification_is_held_against_as_many_forwards_as_it_makes_and_runs_no_tower():
+    with torch.no_grad():
+        features = ImageFeatures.capture(vlm, asked(vlm, 0))
+        run, forwards = amplification(vlm, features)
+        with tower_runs(vlm) as calls, tiny.passes(vlm) as shapes:
+            (rows,) = run()
+    assert not calls and len(shapes) == forwards and len(rows) == 5

@@ -1,0 +1,49 @@
+"""Paired draws are those of whole groups, and allow for controls that are few."""
+
+import numpy as np
+import pytest
+
+from interp.stats.clusters import mean_over_groups
+from interp.stats.paired_draws import PairedDraws
+
+GROUPS = np.array([f"photo {place % 7}" for place in range(30)], dtype=object)
+
+
+def test_intervals_are_those_of_every_other_mean_over_groups():
+    values = np.random.default_rng(0).random((30, 4))
+    wanted = mean_over_groups(values, GROUPS, seed=3, n=500)
+    for place, own in enumerate(PairedDraws(GROUPS, 3, 500).told(values, 0.95)):
+        assert own["value"] == pytest.approx(wanted.estimate[place])
+        assert (own["low"], own["high"]) == pytest.approx((wanted.low[place], wanted.high[place]))
+
+
+def test_what_is_alike_in_every_item_differs_by_exactly_nothing():
+    values = np.random.default_rng(1).random((30, 1)) < 0.3
+    (own,) = PairedDraws(GROUPS, 0, 200).told(values.astype(float) - values, 0.95)
+    assert set(own.values()) == {0}
+    moved = np.where(np.arange(30) == 0, 1.0, np.where(np.arange(30) == 7, -1.0, 0.0))[:, None]  # both of one photo
+    (own,) = PairedDraws(GROUPS, 0, 200).told(moved, 0.95)
+    assert set(own.values()) == {0}
+
+
+def test_the_interval_beyond_controls_is_that_of_one_more_of_them():
+    """Treatment and controls drawn from one normal: beyond in 1 of 40, though there are three controls only."""
+    rng, beyond = np.random.default_rng(2), 0
+    groups = np.arange(60)
+    for number in range(200):
+        effects = rng.normal(size=4) * 0.2
+        values = effects[None, :] + rng.normal(size=(60, 4)) * 1e-3
+        draws = PairedDraws(groups, number, 200)
+        beyond += draws.told_beyond(values[:, :1], values[:, 1:, None], 0.95)[0]["low"] > 0
+    assert 1 <= beyond <= 12  # 5 are expected
+
+
+def test_a_mean_over_seeds_moves_with_what_lies_between_them_and_one_seed_moves_nothing():
+    values = np.repeat(np.array([0.1, 0.3, 0.5])[None, :, None], 20, axis=0)
+    draws = PairedDraws(np.arange(20), 0, 4000)
+    (own,) = draws.told_of_seeds(values, 0.95)
+    half = 4.303 * 0.2 / 3**0.5
+    assert own["value"] == pytest.approx(0.3) and own["low"] == 0  # clipped
+    assert own["high"] == pytest.approx(0.3 + half, abs=0.12)
+    (alone,) = draws.told_of_seeds(values[:, :1], 0.95)
+    assert (alone["low"], alone["high"]) == pytest.approx((0.1, 0.1))
