@@ -1,0 +1,245 @@
+"""Which scenes the commands of the mechanisms ask about: pairs drawn for the model at hand, or of the user's photos."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interp.cli import add_model_options, load, note_domain, note_random_weights
+from interp.errors import InputError
+
+if TYPE_CHECKING:
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
+    from interp.store.folder import OutputFolder
+    from probes.mechanisms.both_right import BothRight
+    from probes.mechanisms.pairs import Pair
+
+DRAWN = ("known", "squares", "shapes", "objects")
+"""Scenes by name; anything else is a folder."""
+
+PHOTOS = {"controlled-a": "stitched photos of What'sUp", "coco-two": "mirrored photos of COCO-spatial"}
+"""Benchmarks whose folder may be named, and what pairs are made of them."""
+
+SCENES = """squares, shapes (three in a row or a column, as in the paper), objects (your own thumbnails, see --folder),
+known (the shapes and colours that the embedded model was trained on), or a folder: of thumbnails, of What'sUp's
+controlled images A (stitched), or of its COCO questions about two objects (mirrored). Default: known for shapes-vlm,
+else squares"""
+
+
+def add_scenes(parser: argparse.ArgumentParser, *, out: str) -> None:
+    """Add what pairs are asked, the folder for results, and the model's options."""
+    group = parser.add_argument_group("scenes")
+    group.add_argument("--scenes", metavar="NAME|FOLDER", help=SCENES)
+    group.add_argument("--folder", help="where the thumbnails of --scenes objects lie, one picture of each object")
+    group.add_argument(
+        "--boxes", metavar="FILE", help="COCO's instances file, for the boxes of objects in mirrored photos"
+    )
+    group.add_argument("--pairs", type=int, default=50, help="pairs for each direction asked (default: %(default)s)")
+    group.add_argument(
+        "--form",
+        choices=("item", "relation"),
+        help="ask which item lies at a place, or where an item lies in relation to another (default: relation for "
+        "known scenes and mirrored photos, else item)",
+    )
+    group.add_argument(
+        "--all-pairs",
+        action="store_true",
+        help="keep pairs that the model answers wrongly, which the paper leaves out",
+    )
+    group.add_argument("--batch", type=int, default=16, help="samples that share one pass (default: %(default)s)")
+    group.add_argument("--seed", type=int, default=0, help="of the draws and of the bootstrap (default: %(default)s)")
+    group.add_argument("--resume", action="store_true", help="go on with what lies in --out")
+    parser.add_argument("--out", default=out, help="folder for the results (default: %(default)s)")
+    add_model_options(parser)
+
+
+@dataclass(frozen=True, eq=False)
+class AskedPairs:
+    """The pairs that a command asks about, and how."""
+
+    folder: OutputFolder
+    vlm: HookedVLM
+    pairs: list[Pair]
+    how: dict[str, Any]
+    """Keywords of every function that measures pairs: folder, batch, resume, seed, prompt, and what to record."""
+    scenes: str
+    """What the scenes are, in words: items, canvas, and what was dropped."""
+    asked: BothRight | None
+    """Which pairs were answered rightly; None where all are kept."""
+
+
+def asked_pairs(options: argparse.Namespace, *, kind: str = "reversed", parts: tuple[str, ...] = ("",)) -> AskedPairs:
+    """The folder, the model and the pairs; what can be refused without the model is refused before it is loaded.
+
+    Args:
+        options: what the command line says.
+        kind: `reversed` or `last`, see `probes.mechanisms.line_pairs.line_pairs`.
+        parts: the folders inside `--out` that studies are kept in; by default the folder itself.
+
+    Raises:
+        InputError: options that do not fit, a folder that holds something else, photos that can not be read, words of
+            several tokens, or no pair that the model answers rightly.
+        RefusedError: a model whose image tokens can not be drawn for.
+    """
+    from interp.stats.draws import check_seed
+    from interp.store.folder import OutputFolder
+    from interp.store.guard import refuse_begun, refuse_foreign
+
+    for name in ("pairs", "batch"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} {getattr(options, name)}: give at least 1")
+    if options.prompt == "raw":
+        raise InputError("--prompt raw: the questions of scenes hold no image placeholder, use chat or paper")
+    check_seed(options.seed)
+    name = options.scenes or ("known" if options.model == "shapes-vlm" else "squares")
+    folder = OutputFolder(options.out)
+    refuse_begun(folder.path, resume=options.resume, parts=parts)
+    refuse_foreign(folder.path, parts)
+    source = _Source.of(name, options, kind)
+    if name != "known":
+        note_domain(options.model)
+    note_random_weights(options.model)
+    vlm = load(options)
+    pairs, told = source.pairs(vlm)
+    asked = None
+    if not options.all_pairs:
+        from probes.mechanisms.both_right import keep_both_right
+
+        asked = keep_both_right(vlm, pairs, prompt=options.prompt, batch=options.batch)
+        pairs, told = asked.pairs, f"{told}; {asked.describe()}"
+        if not pairs:
+            raise InputError(f"nothing is left to measure: {asked.describe()}; other scenes, or --all-pairs")
+    print(told)
+    record = {"scenes": name, "form": source.form, "kind": kind, "pairs": options.pairs, "all_pairs": options.all_pairs}
+    how = {
+        "out": folder.path,
+        "batch": options.batch,
+        "resume": options.resume,
+        "seed": options.seed,
+        "prompt": options.prompt,
+        "record": record,
+    }
+    return AskedPairs(folder, vlm, pairs, how, told, asked)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where pairs come from, checked as far as no model is needed."""
+
+    name: str
+    form: str
+    kind: str
+    n: int
+    seed: int
+    prompt: str
+    setting: Any = None
+    samples: tuple[Sample, ...] = ()
+    benchmark: str = ""
+
+    @classmethod
+    def of(cls, name: str, options: argparse.Namespace, kind: str) -> _Source:
+        """Read what is named: a setting, thumbnails, or samples with photos."""
+        from probes.mechanisms.line_pairs import setting_of
+
+        benchmark = "" if name in DRAWN else _benchmark_in(name)
+        if options.folder is not None and name != "objects":
+            raise InputError(f"--folder is where the thumbnails of --scenes objects lie: leave it out with {name}")
+        if options.boxes is not None and benchmark != "coco-two":
+            raise InputError("--boxes are those of mirrored photos: name the folder of COCO's questions by --scenes")
+        if benchmark and kind != "reversed":
+            raise InputError(f"{PHOTOS[benchmark]} make no pairs of five items: use drawn scenes for these")
+        usual = "relation" if name == "known" or benchmark == "coco-two" else "item"
+        form = options.form or usual
+        if benchmark == "coco-two" and form != "relation":
+            raise InputError("--form item: the questions of COCO-spatial are for relations, leave --form out")
+        common = dict(
+            name=name,
+            form=form,
+            kind=kind,
+            n=options.pairs,
+            seed=options.seed,
+            prompt=options.prompt,
+            benchmark=benchmark,
+        )
+        if benchmark:
+            return cls(**common, samples=tuple(_samples(benchmark, name, options.boxes)))
+        setting = setting_of(name, options.folder) if name in DRAWN else setting_of("objects", name)
+        return cls(**common, setting=setting)
+
+    def pairs(self, vlm: HookedVLM) -> tuple[list[Pair], str]:
+        """The pairs for a model, and what was drawn and dropped, in words."""
+        if self.benchmark == "coco-two":
+            return self._mirrored(vlm)
+        from probes.mechanisms.scene_geometry import geometry_of
+
+        geometry = geometry_of(vlm)
+        if self.benchmark:
+            return self._stitched(vlm, geometry.size[0])
+        from probes.mechanisms.line_pairs import line_pairs, said_by
+
+        setting, vocabulary = said_by(vlm, self.setting, form=self.form, after=self._after(vlm))
+        pairs = line_pairs(setting, geometry, kind=self.kind, form=self.form, n=self.n, seed=self.seed)
+        return pairs, f"{setting.name}: {geometry.describe()}; {vocabulary.describe()}"
+
+    def _after(self, vlm: HookedVLM) -> str | None:
+        """The embedded model knows each word in one spelling, so that the paper's rule would drop them all."""
+        return vlm.prepare(_blank(), "Where?", prompt=self.prompt).prompts[0] if self.form == "relation" else None
+
+    def _stitched(self, vlm: HookedVLM, side: int) -> tuple[list[Pair], str]:
+        from probes.mechanisms.photo_pairs import stitched_pairs
+        from probes.mechanisms.vocabulary import single_token_words
+
+        names = dict.fromkeys(sample.objects[0].name for sample in self.samples if sample.objects)
+        words = list(names) if self.form == "relation" else None
+        told = f"{len(names)} objects"
+        if words is None:
+            vocabulary = single_token_words(vlm, names)
+            words, told = list(vocabulary.words), vocabulary.describe()
+        pairs = stitched_pairs(self.samples, side, words=words, form=self.form, n=self.n, seed=self.seed)
+        return pairs, f"{PHOTOS[self.benchmark]}, {side} x {side} pixels; {told}"
+
+    def _mirrored(self, vlm: HookedVLM) -> tuple[list[Pair], str]:
+        from probes.mechanisms.photo_pairs import mirrored_pairs
+        from probes.mechanisms.vocabulary import single_token_words
+
+        single_token_words(vlm, ("left", "right"), after=self._after(vlm))
+        pairs, left_out = mirrored_pairs(self.samples)
+        kept = [pair for side in ("left", "right") for pair in [p for p in pairs if p.clean.answer == side][: self.n]]
+        told = "; ".join(f"{count} left out: {why}" for why, count in left_out.items())
+        return kept, f"{PHOTOS[self.benchmark]}: {len(kept)} of {len(pairs)} pairs" + (f"; {told}" if told else "")
+
+
+def _benchmark_in(name: str) -> str:
+    """The benchmark whose file lies in a folder; nothing where there is none.
+
+    Raises:
+        InputError: it is no folder.
+    """
+    from interp.datasets.benchmarks.catalogue import BENCHMARKS
+
+    place = Path(name).expanduser()
+    if not place.is_dir():
+        raise InputError(f"--scenes {name!r} is no folder, and none of {', '.join(DRAWN)}: use one of them")
+    found = [one for one in PHOTOS if any((place / file).is_file() for file in BENCHMARKS[one].annotations)]
+    return found[0] if found else ""
+
+
+def _samples(benchmark: str, folder: str, boxes: str | None) -> list[Sample]:
+    from interp.datasets.benchmarks.reading import read_dataset
+
+    samples = read_dataset(benchmark, folder)
+    if boxes is None:
+        return samples
+    from interp.objects.label_files import read_coco_boxes
+    from probes.mechanisms.photo_pairs import with_boxes
+
+    return with_boxes(samples, read_coco_boxes(boxes))
+
+
+def _blank() -> Any:
+    from PIL import Image
+
+    return Image.new("RGB", (64, 64), (128, 128, 128))
