@@ -7,6 +7,7 @@ from typing import Any
 
 from interp.cli import Parser, run
 from probes.commands.balance import add_balance
+from probes.commands.lens import add_lens
 from probes.commands.normalise import add_normalise
 from probes.commands.norms import add_norms
 from probes.commands.order import add_order
@@ -28,13 +29,14 @@ def add_commands(commands: Any) -> None:
     add_shares(commands)
     add_position(commands)
     add_retrain(commands)
+    add_lens(commands)
 
 
 def add_probes(commands: Any) -> None:
     """Add the command `probes`, whose own commands these are: what `spatial-lens` takes."""
     parser = commands.add_parser(
         "probes",
-        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain",
+        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, lens",
         description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))

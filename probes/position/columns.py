@@ -107,6 +107,24 @@ FILES: dict[str, dict[str, str]] = {
         "shares.png": "the shares, with the system prompt kept and masked",
         "entropy.png": "the entropy over the image behind each generated token",
     },
+    "lens-study": {
+        "summary.json": "the share of tokens that say their object's word by slot, what is left out, the main "
+        "sentence, and `settings`",
+        "lens.parquet": "a row per what, where, measure and slot",
+        "samples.parquet": "a row per sample, what, where and slot",
+        "left_out.parquet": "a row per what and where that can not be told",
+        "lens.png": "share of tokens that say their object's word, by slot, beside controls",
+        "probability.png": "its mean probability, by slot",
+        "rank.png": "the mean of 1 over its rank, by slot",
+    }
+    | STUDY,
+    "lens": {
+        "summary.json": "the question, the slot of the map, and `settings`",
+        "lens.parquet": "a row per slot, image token and place of its most probable words",
+        "words.parquet": "a row per slot, image token and word that was named, with `--words`",
+        "lens_map.png": "the most probable word of each image token over the photo, at one slot",
+        "words.png": "largest probability of each named word at any image token, by slot, with `--words`",
+    },
     "retrain": {
         "summary.json": "what the comparison says, in sentences (`findings`), the differences that they tell of, and "
         "`settings`",
@@ -231,7 +249,34 @@ _RETRAINED = {
     "scenes": "scenes that it is of, the same for all runs",
 }
 
+_LENS = {
+    "what": "whose word is looked for: `all objects`, an object of the sample, or a word that was named",
+    "where": "at which tokens: the `object`'s, `outside` all boxes, at `other` objects, a difference, or the whole "
+    "`image`; of a named word, `object` is inside any box",
+    "slot": "0: what enters block 0; l: what leaves block l - 1",
+}
+
 OWN: dict[str, dict[str, str]] = {
+    "lens": {
+        **_LENS,
+        "measure": "`share` of tokens that say the word among their first ones, its mean `probability`, or the mean of "
+        "1 over its rank (`reciprocal_rank`)",
+        "token": "number of the image token",
+        "row": "of the grid",
+        "col": "of the grid",
+        "place": "0 is the most probable word",
+        "word": "text of the token of the vocabulary",
+        "probability": "of the word",
+    },
+    "words": {
+        "slot": _LENS["slot"],
+        "token": "number of the image token",
+        "row": "of the grid",
+        "col": "of the grid",
+        "word": "which word",
+        "probability": "of all its spellings that are one token",
+        "rank": "of its most probable spelling; 1 is the first",
+    },
     "normalise": _AT_DOSE,
     "states": _AT_DOSE,
     "differences": {

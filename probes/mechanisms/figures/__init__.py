@@ -1,0 +1,1 @@
+"""Figures of what is measured of mechanisms: they draw, and measure nothing."""
