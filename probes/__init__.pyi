@@ -1,6 +1,6 @@
 from probes.mechanisms.image_lens import ImageLens as ImageLens
 from probes.mechanisms.image_lens import image_lens as image_lens
-from probes.mechanisms.photo_lens import LensMeasurement as LensMeasurement
+from probes.mechanisms.lens_measurement import LensMeasurement as LensMeasurement
 from probes.mechanisms.photo_lens import PhotoLens as PhotoLens
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance

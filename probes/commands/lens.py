@@ -60,7 +60,7 @@ def _of_photo(options: argparse.Namespace) -> int:
     from interp.errors import InputError
     from interp.model.record import record
     from interp.plots.style import figure_of
-    from probes.mechanisms.photo_lens import LensMeasurement
+    from probes.mechanisms.lens_measurement import LensMeasurement
 
     folder, vlm, inputs = asked_photo(options)
     slots = vlm.cfg.n_layers + 1

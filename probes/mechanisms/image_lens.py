@@ -15,8 +15,8 @@ from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
+from probes.mechanisms.lens_measurement import LensMeasurement
 from probes.mechanisms.lens_rows import MEASURES, OBJECT, OTHER, OUTSIDE, SHARE
-from probes.mechanisms.photo_lens import LensMeasurement
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
 if TYPE_CHECKING:

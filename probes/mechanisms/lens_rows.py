@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from interp.errors import InputError
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
     from interp.objects.sample import Object, Sample
-    from probes.mechanisms.photo_lens import LensMeasurement, PhotoLens
+    from probes.mechanisms.photo_lens import PhotoLens
 
 OBJECT, OUTSIDE, OTHER, IMAGE = "object", "outside", "other", "image"
 """Where words are looked for: at the tokens of an object, outside all boxes, at those of another, at all tokens."""
@@ -23,7 +25,24 @@ SHARE, PROBABILITY, RANK = "share", "probability", "reciprocal_rank"
 MEASURES = (SHARE, PROBABILITY, RANK)
 
 
-def rows_of(work: LensMeasurement, found: PhotoLens, sample: Sample) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class LookedFor:
+    """What is looked for in photos.
+
+    Attributes:
+        words: those that are named.
+        words_of: the words of an object's name that can be looked for.
+        top: how many of a token's first words count as said.
+        at_least: share of a token's area in a box from which on it is the object's.
+    """
+
+    words: tuple[str, ...]
+    words_of: Callable[[str], tuple[str, ...]]
+    top: int
+    at_least: float
+
+
+def rows_of(work: LookedFor, found: PhotoLens, sample: Sample) -> list[dict[str, Any]]:
     """The rows of one sample: of each object's words and of each word that is named, by where they are looked for.
 
     Words that two objects share, such as `square`, tell neither from the other and count for none that has words of
@@ -51,7 +70,7 @@ def rows_of(work: LensMeasurement, found: PhotoLens, sample: Sample) -> list[dic
     return rows or [_missing(found, "", "no object is named")]
 
 
-def _tokens(work: LensMeasurement, grid: ImageGrid, thing: Object) -> Bool[np.ndarray, " token"] | str:
+def _tokens(work: LookedFor, grid: ImageGrid, thing: Object) -> Bool[np.ndarray, " token"] | str:
     """Which image tokens an object's box covers; or why none."""
     if thing.box is None:
         return "it has no box"
@@ -63,7 +82,7 @@ def _tokens(work: LensMeasurement, grid: ImageGrid, thing: Object) -> Bool[np.nd
 
 
 def _row(
-    work: LensMeasurement, found: PhotoLens, kind: str, what: str, words: tuple[str, ...], where: str, at: Any
+    work: LookedFor, found: PhotoLens, kind: str, what: str, words: tuple[str, ...], where: str, at: Any
 ) -> dict[str, Any]:
     """One row: of several words of a name, whichever says it best at a token."""
     if at is None or not at.any():

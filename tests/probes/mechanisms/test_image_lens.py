@@ -18,9 +18,9 @@ from interp.planted.lines import BUILT_IN, N_LAYERS, line_scenes
 from interp.study.prompter import prepare_samples
 from interp.zoo.tiny import build_tiny
 from probes.__main__ import main
-from probes.mechanisms import photo_lens
+from probes.mechanisms import lens_measurement
 from probes.mechanisms.image_lens import ALL, image_lens
-from probes.mechanisms.photo_lens import LensMeasurement, slot_points
+from probes.mechanisms.lens_measurement import LensMeasurement, slot_points
 from probes.mechanisms.report.lens import lens_findings
 from probes.position.columns import FILES, NAMES, OWN
 
@@ -81,7 +81,7 @@ def test_a_few_rows_at_a_time_give_the_same_and_padding_moves_nothing(encoder, m
     scenes = line_scenes(4)
     work = LensMeasurement.of(encoder, ("red",), prompt="paper")
     together = work.look(prepare_samples(encoder, scenes, "paper"), scenes)
-    monkeypatch.setattr(photo_lens, "NUMBERS", 300)
+    monkeypatch.setattr(lens_measurement, "NUMBERS", 300)
     for scene, own in zip(scenes, together, strict=True):
         (alone,) = work.look(prepare_samples(encoder, [scene], "paper"), [scene])
         assert alone.words == own.words and (alone.rank == own.rank).mean() > 0.99  # equal tokens may change places
