@@ -20,6 +20,9 @@ from interp.intervene.image_pooling import PoolImageTokens as PoolImageTokens
 from interp.intervene.image_tokens import PermuteImageTokens as PermuteImageTokens
 from interp.intervene.image_tokens import ScaleImageNorms as ScaleImageNorms
 from interp.intervene.image_tokens import permute_image_tokens as permute_image_tokens
+from interp.intervene.patch import Patch as Patch
+from interp.intervene.patch import slot_point as slot_point
+from interp.intervene.steer import Steer as Steer
 from interp.layers import PAPER_LAYERS as PAPER_LAYERS
 from interp.layers import paper_layers as paper_layers
 from interp.maps.rollout import rollout as rollout

@@ -9,7 +9,7 @@ from torch import nn
 from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
-from interp.hooks.rows import PassPoint, Point, RowHookPoint
+from interp.hooks.rows import Pass, PassPoint, RowHookPoint
 
 
 class BlockPoints(nn.Module):
@@ -18,8 +18,8 @@ class BlockPoints(nn.Module):
     def __init__(self) -> None:
         """Make the residual-stream points and the attention's."""
         super().__init__()
-        self.hook_resid_pre, self.hook_resid_mid, self.hook_resid_post = Point(), Point(), Point()
-        self.hook_attn_out, self.hook_mlp_out = Point(), Point()
+        self.hook_resid_pre, self.hook_resid_mid, self.hook_resid_post = PassPoint(), PassPoint(), PassPoint()
+        self.hook_attn_out, self.hook_mlp_out = PassPoint(), PassPoint()
         self.attn = AttentionPoints()
 
 
@@ -56,8 +56,14 @@ class ModelPoints:
     blocks: nn.ModuleList
     vision: nn.ModuleList
     projector: PassPoint
-    final_norm: HookPoint
-    unembed: HookPoint
+    final_norm: PassPoint
+    unembed: PassPoint
+
+    def follow(self, now: Pass) -> None:
+        """Let the points of the language model know the pass that it is in: an object that is kept up to date."""
+        inside = [point for point in self.blocks.modules() if isinstance(point, PassPoint)]
+        for point in (*inside, self.projector, self.final_norm, self.unembed):
+            point.now = now
 
     @property
     def every(self) -> list[HookPoint]:
@@ -103,11 +109,11 @@ class AttentionPoints(nn.Module):
     def __init__(self) -> None:
         """Make one hook point per tensor."""
         super().__init__()
-        self.hook_q, self.hook_k, self.hook_v = Point(), Point(), Point()
-        self.hook_rot_q, self.hook_rot_k = Point(), Point()
+        self.hook_q, self.hook_k, self.hook_v = PassPoint(), PassPoint(), PassPoint()
+        self.hook_rot_q, self.hook_rot_k = PassPoint(), PassPoint()
         self.hook_attn_logits, self.hook_attn_scores = RowHookPoint(), RowHookPoint()
         self.hook_pattern = RowHookPoint()
-        self.hook_z = Point()
+        self.hook_z = PassPoint()
 
     @property
     def on_rows(self) -> tuple[RowHookPoint, ...]:

@@ -120,6 +120,20 @@ def copies_of_each(now: Pass, rows: int, samples: int, name: str) -> int:
     return each
 
 
+def refuse_other_prompt(hook: PassPoint, length: int, what: str) -> None:
+    """Refuse a pass of other prompts than those that an intervention was made for.
+
+    Raises:
+        HookError: they have another length.
+    """
+    if hook.now.prompt != length:
+        raise HookError(
+            f"{hook.name} has {what} of a prompt of {hook.now.prompt} positions, but the intervention was made for "
+            f"prompts of {length}: make it for the inputs that you run, and leave the model's own generate at "
+            "use_cache=True, without prefill_chunk_size"
+        )
+
+
 def copies(*given: torch.Tensor) -> frozenset[int]:
     """How many rows after each other may be taken for one: numbers k such that rows come as k copies of each.
 
@@ -177,7 +191,7 @@ class Point(HookPoint):
 
 
 class PassPoint(Point):
-    """A hook point of the language model that says which pass its tensor is of."""
+    """A hook point that says which pass its tensor is of; in the vision tower, which has none, an empty one."""
 
     def __init__(self) -> None:
         """Start with no pass at all."""

@@ -36,6 +36,7 @@ class Wiring:
     def __init__(self, model: PreTrainedModel, family: Family, points: ModelPoints) -> None:
         """Remember the model and its points; nothing is attached yet."""
         self.model, self.family, self.points, self.now = model, family, points, Pass()
+        points.follow(self.now)
         self.handles: list[RemovableHandle] = []
         self.ids: Tensor | None = None
         self.implementations = Implementations()
@@ -139,7 +140,6 @@ class Wiring:
         where = (self.ids == self.model.config.image_token_id).to(embedded.device)
         if not bool(where.any()):
             return embedded
-        self.points.projector.now = self.now
         shown, changed = visit(self.points.projector, embedded[where])
         return embedded.masked_scatter(where[..., None], shown) if changed else embedded
 

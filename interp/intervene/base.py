@@ -15,9 +15,10 @@ from interp.errors import InputError
 from interp.hooks.rows import QueryRows, RowHook, copies_of_each
 from interp.hooks.shape import ModelShape
 from interp.intervene.image_hooks import Edit, ImageHook
+from interp.intervene.position_hooks import PositionEdit, PositionHook
 from interp.prompt.layout import TokenLayout
 
-Hook = tuple[str, RowHook | ImageHook]
+Hook = tuple[str, RowHook | ImageHook | PositionHook]
 
 
 class Intervention(Protocol):
@@ -89,17 +90,28 @@ class PerSample:
             raise InputError(f"{len(self.parts)} interventions for {len(layouts)} samples: give one each")
         named: dict[tuple[int, str, QueryRows], dict[int, RowHook]] = defaultdict(dict)
         photos: dict[str, list[list[Edit]]] = defaultdict(lambda: [[] for _ in layouts])
+        positions: dict[str, list[list[PositionEdit]]] = defaultdict(lambda: [[] for _ in layouts])
         for sample, (part, layout) in enumerate(zip(self.parts, layouts, strict=True)):
             before: dict[str, int] = defaultdict(int)  # so that no sample's hooks at one point change their order
             for name, hook in part.hooks(shape, [layout]):
                 if isinstance(hook, ImageHook):
                     photos[name][sample].extend(hook.edits[0])
+                elif isinstance(hook, PositionHook):
+                    positions[name][sample].extend(hook.edits[0])
                 else:
                     named[before[name], name, hook.query_rows][sample] = hook
                     before[name] += 1
         in_order = sorted(named.items(), key=lambda item: item[0][0])
         rows = [(name, RowHook(_OneEach(own, len(layouts)), rows)) for (_, name, rows), own in in_order]
-        return [*rows, *((name, ImageHook(edits, layouts)) for name, edits in photos.items())]
+        return [
+            *rows,
+            *((name, ImageHook(edits, layouts)) for name, edits in photos.items()),
+            *((name, PositionHook(edits, layouts)) for name, edits in positions.items()),
+        ]
+
+    def of_each(self, samples: int) -> list[Intervention]:
+        """The intervention of each sample of a batch."""
+        return list(self.parts)
 
     def __str__(self) -> str:
         """Name all parts."""
@@ -123,7 +135,7 @@ class _OneEach:
 
 
 def spread(intervention: Intervention, samples: int) -> list[Intervention]:
-    """The intervention of each sample of a batch.
+    """The intervention of each sample of a batch; one that holds something for each says so by `of_each`.
 
     Raises:
         InputError: it is one for each of another number of samples.
@@ -131,8 +143,7 @@ def spread(intervention: Intervention, samples: int) -> list[Intervention]:
     if isinstance(intervention, Chain):
         each = [spread(part, samples) for part in intervention.parts]
         return [Chain(own) for own in zip(*each, strict=True)]
-    if not isinstance(intervention, PerSample):
-        return [intervention] * samples
-    if len(intervention.parts) != samples:
-        raise InputError(f"{len(intervention.parts)} interventions for {samples} samples: give one each")
-    return list(intervention.parts)
+    own = intervention.of_each(samples) if hasattr(intervention, "of_each") else [intervention] * samples
+    if len(own) != samples:
+        raise InputError(f"{len(own)} interventions for {samples} samples: give one each")
+    return own

@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.errors import HookError
-from interp.hooks.rows import copies_of_each
+from interp.hooks.rows import copies_of_each, refuse_other_prompt
 from interp.prompt.layout import TokenLayout
 
 IMAGE_POINT = "projector.hook_out"
@@ -71,12 +70,7 @@ class Photos:
         Raises:
             HookError: the tokens are not those of the prompts that this was made for.
         """
-        if hook.now.prompt != self.length:
-            raise HookError(
-                f"{hook.name} has image tokens of a prompt of {hook.now.prompt} positions, but the intervention was "
-                f"made for prompts of {self.length}: make it for the inputs that you run, and leave the model's own "
-                "generate at use_cache=True, without prefill_chunk_size"
-            )
+        refuse_other_prompt(hook, self.length, "image tokens")
         copies = copies_of_each(hook.now, len(tensor), sum(self.counts), hook.name)
         for number, own in enumerate(tensor.split([count for count in self.counts for _ in range(copies)])):
             yield number // copies, own

@@ -57,8 +57,8 @@ class HookedModel(WiredModel):
             blocks=self.blocks,
             vision=self.vision.blocks,
             projector=self.projector.hook_out,  # type: ignore[arg-type]
-            final_norm=self.ln_final.hook_normalized,
-            unembed=self.unembed.hook_out,
+            final_norm=self.ln_final.hook_normalized,  # type: ignore[arg-type]
+            unembed=self.unembed.hook_out,  # type: ignore[arg-type]
         )
         self._wiring = Wiring(model, self.family, points)
         self._wiring.attach()

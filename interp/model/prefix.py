@@ -26,6 +26,7 @@ from interp.hooks.cache import Keep
 from interp.hooks.rows import ROW_POINTS, RowHook
 from interp.hooks.shared_keys import shared_cache, whole_cache
 from interp.intervene.base import Hook, Intervention, PerSample, spread
+from interp.intervene.position_hooks import DECODED, PositionHook, is_position_point
 from interp.model.generation import Generation, as_generation, end_tokens, greedy_settings
 from interp.reprs import fits_a_cell
 
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
     from interp.model.hooked import HookedModel
     from interp.prompt.inputs import VLMInputs
-
-DECODED = ("decoded", "generated")
-"""Query rows that an edit also meets while tokens are decoded."""
 
 
 @fits_a_cell()
@@ -202,7 +200,7 @@ class Prefix:
         kept: dict[str, Tensor] = {}
         if capture:
             hooks += [(name, RowHook(Keep(kept), "last", reads_only=True)) for name in self.vlm.matching(capture)]
-        _check_names(name for name, _ in hooks)
+        _check_names(hooks)
         cache = self._branch(samples, len(interventions))
         together = partial(repeat, pattern="sample pos -> (times sample) pos", times=len(interventions))
         ids, mask = together(self.inputs.input_ids[samples, -1:]), together(self.inputs.attention_mask[samples])
@@ -316,10 +314,11 @@ def share_prefill(vlm: HookedModel, inputs: VLMInputs, *, chunk: int = 64) -> Pr
     return WholePasses(vlm, inputs) if "prefix" in vlm.family.refusals else Prefix(vlm, inputs, chunk=chunk)
 
 
-def _check_names(names: Iterable[str]) -> None:
-    """Refuse all but attention rows of the language model: a single-token step offers only these."""
-    for name in names:
-        if not name.endswith(ROW_POINTS) or name.startswith("vision."):
+def _check_names(hooks: Iterable[tuple[str, Any]]) -> None:
+    """Refuse all but positions and attention rows of the language model: a single-token step offers only these."""
+    for name, hook in hooks:
+        offered = name.endswith(ROW_POINTS) or (isinstance(hook, PositionHook) and is_position_point(name))
+        if name.startswith("vision.") or not offered:
             raise HookError(f"{name} is no attention row of the language model: a Prefix step has only those")
 
 
