@@ -104,6 +104,14 @@ class LensMeasurement:
             raise InputError(f"at_least={at_least!r}: give a share of a token's area, above 0 and up to 1")
         return cls(vlm, named, top, prompt, at_least, readout(vlm))
 
+    @property
+    def points(self) -> list[str]:
+        """The hook points of all slots."""
+        from interp.intervene.patch import slot_point
+
+        layers = self.vlm.cfg.n_layers
+        return [slot_point(slot, layers) for slot in range(layers + 1)]
+
     def recorded(self) -> dict[str, Any]:
         """What the numbers depend on besides the model."""
         return {"words": list(self.words), "top": self.top, "prompt": self.prompt, "at_least": self.at_least}
@@ -150,7 +158,7 @@ class LensMeasurement:
         words = [tuple(dict.fromkeys((*self.words, *own))) for own in more]
         slots = [_Slot(self._readers(words), inputs) for _ in range(self.vlm.cfg.n_layers + 1)]
         with torch.no_grad():
-            hooks = [(name, slot) for name, slot in zip(slot_points(self.vlm), slots, strict=True)]
+            hooks = [(name, slot) for name, slot in zip(self.points, slots, strict=True)]
             logits = self.vlm.run_with_hooks(inputs, fwd_hooks=hooks, logits_to_keep=1).logits[:, -1]
             self._check_last(slots[-1].last, logits)
         names = [one.id for one in samples] or [""] * len(inputs)
@@ -207,9 +215,3 @@ class _Slot:
             reader(own[layout.image_positions])
             for reader, own, layout in zip(self.readers, tensor, self.layouts, strict=True)
         ]
-
-
-def slot_points(vlm: HookedVLM) -> list[str]:
-    """The hook points of the slots: what enters each block, and what leaves the last one."""
-    layers = vlm.cfg.n_layers
-    return [*(f"blocks.{layer}.hook_resid_pre" for layer in range(layers)), f"blocks.{layers - 1}.hook_resid_post"]

@@ -26,7 +26,6 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
-from probes.mechanisms.lens_rows import OBJECT, OTHER, OUTSIDE, PROBABILITY, RANK, SHARE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,9 +36,9 @@ if TYPE_CHECKING:
 
 SLOT = "slot (0: what enters block 0; l: what leaves block l - 1)"
 WHERE = {
-    OBJECT: ("the object's tokens", PALETTE[0], "-"),
-    OTHER: ("control: another object's tokens", PALETTE[1], "--"),
-    OUTSIDE: ("control: outside all boxes", INK, ":"),
+    "object": ("the object's tokens", PALETTE[0], "-"),
+    "other": ("control: another object's tokens", PALETTE[1], "--"),
+    "outside": ("control: outside all boxes", INK, ":"),
 }
 CHARACTERS = 7
 """Of a word, as it stands on a patch."""
@@ -58,9 +57,9 @@ def plot_lens(measures: pd.DataFrame, measure: str, top: int, ax: Axes | None = 
         InputError: the measure is not known, or not told.
     """
     named = {
-        SHARE: f"share of tokens with the word among their {top} first",
-        PROBABILITY: "mean probability of the word",
-        RANK: "mean of 1 / rank of the word",
+        "share": f"tokens with the word in their first {top}",
+        "probability": "mean probability of the word",
+        "reciprocal_rank": "mean of 1 / rank of the word",
     }
     own = measures[(measures["measure"] == measure) & measures["where"].isin(list(WHERE))]
     if measure not in named or own.empty:

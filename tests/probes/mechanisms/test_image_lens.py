@@ -20,7 +20,7 @@ from interp.zoo.tiny import build_tiny
 from probes.__main__ import main
 from probes.mechanisms import lens_measurement
 from probes.mechanisms.image_lens import ALL, image_lens
-from probes.mechanisms.lens_measurement import LensMeasurement, slot_points
+from probes.mechanisms.lens_measurement import LensMeasurement
 from probes.mechanisms.report.lens import lens_findings
 from probes.position.columns import FILES, NAMES, OWN
 
@@ -65,13 +65,13 @@ def test_every_slot_is_what_norm_and_unembedding_give_and_the_last_is_the_model_
     inputs = vlm.prepare(tiny.photo(0), tiny.QUESTIONS[0], prompt="paper")
     (own,) = work.look(inputs)
     with torch.no_grad():
-        output, cache = vlm.run_with_cache(inputs, names_filter=slot_points(vlm), output_hidden_states=True)
+        output, cache = vlm.run_with_cache(inputs, names_filter=work.points, output_hidden_states=True)
     where = inputs.layouts[0].image_positions
     chance = output.logits[0, where].float().softmax(-1)
     assert own.top_probability[-1] == pytest.approx(chance.topk(3).values.numpy(), abs=1e-5)
     cap = getattr(vlm.model.config.get_text_config(), "final_logit_softcapping", None)
     for slot in (0, 1):
-        state = cache[slot_points(vlm)[slot]][0, where]
+        state = cache[work.points[slot]][0, where]
         logits = vlm.model.get_output_embeddings()(vlm.model.get_submodule(vlm.family.final_norm)(state)).float()
         logits = logits if cap is None else cap * torch.tanh(logits / cap)
         assert own.top_probability[slot] == pytest.approx(logits.softmax(-1).topk(3).values.detach().numpy(), abs=1e-5)
