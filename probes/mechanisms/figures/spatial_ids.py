@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 NAMED = {"r2": "R² of the rank-3 fit to the universal ID", "agreement": "cosine to the ID of the other objects"}
 
+SWAPPED = {
+    "text": "all text behind the photo",
+    "image": "all image tokens",
+    "words": "names of the objects",
+    "other_words": "control: as many other tokens",
+}
+"""What is swapped, in words."""
+
 
 def plot_ids(curve: pd.DataFrame, measure: str, slots: int, ax: Axes | None = None) -> Axes:
     """Draw a measure by slot with its interval over objects, and the mean and upper end of its null.
@@ -36,6 +44,30 @@ def plot_ids(curve: pd.DataFrame, measure: str, slots: int, ax: Axes | None = No
     tidy(ax, title="Spatial IDs at words of objects, bands over objects", y=NAMED[measure],
          x="slot (0: what enters block 0; l: what leaves block l - 1)")  # fmt: skip
     legend_below(ax, columns=1)
+    return ax
+
+
+def plot_shifts(measures: pd.DataFrame, slots: int, ax: Axes | None = None) -> Axes:
+    """Draw the belief shift of each set of tokens by slot, with intervals over groups.
+
+    Args:
+        measures: the columns tokens, slot, value, low, high.
+        slots: how many there are.
+        ax: where to draw; made if None.
+    """
+    ax = new_axes(ax, (6.4, 4.2))
+    for (name, label), colour in zip(SWAPPED.items(), (PALETTE[2], PALETTE[0], PALETTE[1], INK), strict=True):
+        own = measures[measures["tokens"] == name].sort_values("slot")
+        if own.empty:
+            continue
+        at = own["slot"].to_numpy()
+        draw_band(ax, at, (own["low"].to_numpy(), own["high"].to_numpy()), colour)
+        ax.plot(at, own["value"], color=colour, linewidth=1.8, marker="o", ms=3, label=label,
+                linestyle=":" if name == "other_words" else "-")  # fmt: skip
+    integer_ticks(ax.xaxis, slots)
+    tidy(ax, title="Tokens as in the mirrored photo's run, bands over groups", y="belief shift (1: as if mirrored)",
+         x="slot (0: what enters block 0; l: what leaves block l - 1)")  # fmt: skip
+    legend_below(ax, columns=2)
     return ax
 
 
