@@ -71,6 +71,32 @@ def plot_shifts(measures: pd.DataFrame, slots: int, ax: Axes | None = None) -> A
     return ax
 
 
+def plot_steering(measures: pd.DataFrame, slots: int, ax: Axes | None = None) -> Axes:
+    """Draw the share of answers that turned by slot, steered by IDs and at random, with intervals over groups.
+
+    Args:
+        measures: the columns arm, measure, slot, value, low, high.
+        slots: how many there are.
+        ax: where to draw; made if None.
+    """
+    ax = new_axes(ax, (6.4, 4.0))
+    for arm, label, colour, style in (
+        ("ids", "told the other side by IDs", PALETTE[0], "-"),
+        ("random", "control: random directions of the same length", INK, ":"),
+    ):
+        own = measures[(measures["arm"] == arm) & (measures["measure"] == "flipped")].sort_values("slot")
+        at = own["slot"].to_numpy()
+        draw_band(ax, at, (own["low"].to_numpy(), own["high"].to_numpy()), colour)
+        ax.plot(at, own["value"], color=colour, linestyle=style, linewidth=1.8, marker="o", ms=3, label=label)
+    integer_ticks(ax.xaxis, slots)
+    ax.set_xlim(-0.5, slots - 0.5)
+    ax.set_ylim(-0.04, 1.04)
+    tidy(ax, title="Words of both objects steered, bands over groups", y="share of right answers that turned",
+         x="slot (0: what enters block 0; l: what leaves block l - 1)")  # fmt: skip
+    legend_below(ax, columns=1)
+    return ax
+
+
 def plot_plane(plane: Float32[np.ndarray, "cell 2"], cells: int, slot: int, ax: Axes | None = None) -> Axes:
     """Draw the cells in the plane of the two axes, rows and columns joined by lines.
 
