@@ -13,6 +13,7 @@ from interp.errors import InputError
 from probes.mechanisms.mirror_measurement import MirrorMeasurement
 from probes.mechanisms.mirror_swap import mirror_swap
 from probes.mechanisms.photo_pairs import mirrored_pairs
+from probes.mechanisms.report.spatial_ids import swap_findings
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 100, "batch": 4}
 PLACES = ((0, 3), (7, 5), (8, 10), (13, 12), (2, 7), (11, 8))
@@ -89,3 +90,10 @@ def test_a_study_that_was_broken_off_goes_on_to_the_same_numbers(relation, found
 
 def test_the_figure_shows_all_sets(found):
     assert len(found.plot().lines) == 4
+
+
+def test_the_page_tells_the_best_slot_as_chosen_and_what_other_tokens_do(found):
+    told = swap_findings(found)
+    assert "names of the objects" in told.sentences[0] and f"slot {HELD_FROM}" in told.sentences[0]
+    assert "chosen from all slots" in told.sentences[0] and "beyond as many other tokens" in told.sentences[0]
+    assert len(told.sections()) >= 3

@@ -8,6 +8,7 @@ from broken_off import break_second
 from planted_words import HELD_FROM, everywhere, load, scene
 
 from interp.errors import InputError
+from probes.mechanisms.report.spatial_ids import id_findings
 from probes.mechanisms.spatial_ids import spatial_ids
 from probes.mechanisms.steer_ids import steer_ids
 from probes.mechanisms.steering_measurement import SteeringMeasurement
@@ -87,3 +88,10 @@ def test_a_study_that_was_broken_off_goes_on_to_the_same_numbers(relation, ids, 
 
 def test_the_figure_shows_both_arms(found):
     assert len(found.plot().lines) == 2
+
+
+def test_the_page_tells_ids_and_steering_with_their_controls(ids, found):
+    told = id_findings(ids, steering=found)
+    assert "with each object's cells shuffled" in told.sentences[0] and "random directions" in told.sentences[-1]
+    assert set(told.figures) == {"r2", "agreement", "steering"} and "steering" in told.tables
+    assert len(told.shown["By slot"]) == 3
