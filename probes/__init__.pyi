@@ -41,6 +41,17 @@ from probes.mechanisms.token_sets import token_set as token_set
 from probes.mechanisms.vocabulary import Vocabulary as Vocabulary
 from probes.mechanisms.vocabulary import single_token_words as single_token_words
 from probes.mechanisms.vocabulary import spelled_ids as spelled_ids
+from probes.mechanisms.id_scenes import id_scenes as id_scenes
+from probes.mechanisms.image_lens import ImageLens as ImageLens
+from probes.mechanisms.image_lens import image_lens as image_lens
+from probes.mechanisms.lens_measurement import LensMeasurement as LensMeasurement
+from probes.mechanisms.mirror_swap import MirrorSwap as MirrorSwap
+from probes.mechanisms.mirror_swap import mirror_swap as mirror_swap
+from probes.mechanisms.photo_lens import PhotoLens as PhotoLens
+from probes.mechanisms.spatial_ids import SpatialIDs as SpatialIDs
+from probes.mechanisms.spatial_ids import spatial_ids as spatial_ids
+from probes.mechanisms.steer_ids import IdSteering as IdSteering
+from probes.mechanisms.steer_ids import steer_ids as steer_ids
 from probes.position.balance import Balance as Balance
 from probes.position.balance import cross_modality_balance as cross_modality_balance
 from probes.position.balance_measurement import Attended as Attended

@@ -12,6 +12,7 @@ from probes.commands.balance import add_balance
 from probes.commands.interchange import add_interchange
 from probes.commands.knockout import add_knockout
 from probes.commands.mechanisms import add_mechanisms
+from probes.commands.lens import add_lens
 from probes.commands.normalise import add_normalise
 from probes.commands.norms import add_norms
 from probes.commands.order import add_order
@@ -40,6 +41,7 @@ def add_commands(commands: Any) -> None:
     add_probe(commands)
     add_interchange(commands)
     add_amplify(commands)
+    add_lens(commands)
 
 
 def add_probes(commands: Any) -> None:
@@ -47,6 +49,7 @@ def add_probes(commands: Any) -> None:
     parser = commands.add_parser(
         "probes",
         help="diagnostic tools: norms, balance, rope, order, position; interchange, probe, ablate, mechanisms; more",
+        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, lens",
         description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))

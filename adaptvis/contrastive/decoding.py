@@ -14,7 +14,6 @@ from jaxtyping import Float, Int
 from adaptvis.contrastive.contrast import NOISE_STEPS, divergence, noised_pixels, plausible_only
 from interp.compat import CACHE_NAMES, cache_in, cache_name
 from interp.errors import InputError
-from interp.hooks.towers import submodule
 from interp.intervene.image_logits import MOST
 from interp.intervene.indices import check_indices, spell, spell_number
 from interp.model.generation import as_generation, greedy_settings, own_settings, same_positions
@@ -265,21 +264,13 @@ class _LastRow:
 
 
 def _early_logits(vlm: HookedVLM, *, norm: bool) -> Callable[[list[Tensor]], Tensor]:
-    """A function from rows of the residual stream to logits [layer batch vocab], by the model's own last modules.
-
-    Their `forward` is called without them, so that hook functions hear nothing but the model's own pass.
-    """
+    """A function from rows of the residual stream to logits [layer batch vocab]."""
     import torch
 
-    final_norm, unembed = submodule(vlm.model, vlm.family.final_norm), submodule(vlm.model, vlm.family.unembed)
-    cap = getattr(vlm.model.config.get_text_config(), "final_logit_softcapping", None)
+    from interp.model.readout import readout
 
-    def read(rows: list[Tensor]) -> Tensor:
-        stacked = torch.stack([row.to(rows[-1].device) for row in rows])
-        logits = unembed.forward(final_norm.forward(stacked) if norm else stacked)
-        return logits if cap is None else cap * torch.tanh(logits / cap)
-
-    return read
+    read = readout(vlm, norm=norm)
+    return lambda rows: read(torch.stack([row.to(rows[-1].device) for row in rows]))
 
 
 def _farthest(

@@ -12,23 +12,32 @@ looks at BOS until its trigger is there, and then, with all of its weight, at wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import LlavaForConditionalGeneration
 
 from interp.datasets.synthetic.shapes import SIDE
 from interp.errors import ModelError
 from interp.image.boxes import Box
 from interp.objects.sample import Object, Sample
-from interp.planted.build import GRID, IMAGE_TOKENS, PATCH, build_processor, build_tokenizer, token_ids
+from interp.planted.build import GRID, IMAGE_TOKENS, PATCH, build_processor, build_tokenizer
+from interp.planted.lines import LINES, build_line_model, line_scenes
+from interp.planted.parts import (
+    COLORS,
+    D_MODEL,
+    N_HEADS,
+    SCALE,
+    STRENGTH,
+    Head,
+    Part,
+    blank_model,
+    look_at_bos,
+    set_head,
+)
 from interp.prompt.templates import where_in_photo, where_in_relation
-
-Head = tuple[int, int]
-"""(layer, head), 0-based."""
 
 MARK_HEAD: Head = (0, 0)
 """Marks the second object that a question names: its colour word looks at the word "to"."""
@@ -52,16 +61,10 @@ OTHER_HEAD: Head = (2, 1)
 SINK, CUE = (0, GRID - 1), (0, 0)
 """(row, column) of the image token that is the sink, and of the one whose brightness is the cue."""
 
-N_LAYERS, N_HEADS, D_HEAD, D_MODEL = 4, 4, 16, 64
-STRENGTH = 60.0
-"""Logit by which what a head looks for stands above the rest: enough for all of its weight in fp32."""
+N_LAYERS = 4
 GAIN = 2.0
 """Logits of the word "right" for one unit of the place learned, from -1 to 1; "left" has as much less."""
 
-COLORS = {"red": (1, -1, -1), "green": (-1, 1, -1), "blue": (-1, -1, 1), "yellow": (1, 1, -1), "purple": (1, -1, 1)}
-"""Colours of planted scenes: full (1) or no (-1) red, green and blue."""
-
-_SCALE = 256.0  # of the constant place, beside which all others are small: norms divide by the same everywhere
 _PLACES = {
     name: place
     for place, name in enumerate(
@@ -72,24 +75,15 @@ _PLACES = {
 _COLOR, _WORD, _ASKED = (
     tuple(f"{prefix}{channel}" for channel in ("red", "green", "blue")) for prefix in ("", "word_", "asked_")
 )
-_SLOTS = (*range(2, 8), *range(10, 16))  # of a head's width, where rotary positions turn by nothing
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What one head does: score keys by pairs of (query place, key place, strength), write (from, to, gain)."""
-
-    head: Head
-    looks: tuple[tuple[str, str, float], ...]
-    writes: tuple[tuple[str, str, float], ...] = ()
 
 
 def build_planted(name: str, *, strength: float = STRENGTH) -> tuple[Any, Any]:
     """Make a planted model and its processor.
 
     Args:
-        name: one of `PLANTED`.
+        name: one of `PLANTED`, or of `interp.planted.lines.LINES`.
         strength: the strength of the logits in the head that looks at the object; a small one leaves weight elsewhere.
+            Models of lines have their own.
 
     Raises:
         ModelError: there is none of that name.
@@ -99,14 +93,16 @@ def build_planted(name: str, *, strength: float = STRENGTH) -> tuple[Any, Any]:
         >>> vlm.cfg.n_layers, vlm.cfg.n_heads
         (4, 4)
     """
+    if name in LINES:
+        return build_line_model(name)
     if name not in PLANTED:
-        raise ModelError(f"no planted model is called {name!r}: use one of {', '.join(PLANTED)}")
-    model = _blank_model()
+        raise ModelError(f"no planted model is called {name!r}: use one of {', '.join((*PLANTED, *LINES))}")
+    model = blank_model(N_LAYERS)
     with torch.no_grad():
         _set_tower(model, blind=name == "planted-null")
         _set_words(model)
         for part in PLANTED[name](strength):
-            _set_head(model, part)
+            set_head(model, part, _PLACES)
     return model.eval().requires_grad_(False), build_processor()
 
 
@@ -114,12 +110,15 @@ def planted_scenes(name: str, count: int, *, seed: int = 0) -> list[Sample]:
     """Draw scenes for a planted model: squares of two by two image tokens, exactly on the token grid.
 
     Args:
-        name: one of `PLANTED`. The relation model is asked about two objects, and so is the distractor model, which
+        name: of the model. The relation model is asked about two objects, and so is the distractor model, which
             reads the object asked about where the top left corner is white (`meta["reads_asked"]`) and the other one
-            where it is black; the other models are asked where one of the two lies.
+            where it is black; the other models are asked where one of the two lies. Models of lines get lines of
+            three, see `line_scenes`.
         count: how many.
         seed: the seed of the scenes.
     """
+    if name in LINES:
+        return line_scenes(count, seed=seed)
     rng = np.random.default_rng(seed)
     return [_scene(name, number, rng) for number in range(count)]
 
@@ -152,114 +151,69 @@ def _scene(name: str, number: int, rng: np.random.Generator) -> Sample:
     )
 
 
-def _object(strength: float) -> list[_Part]:
+def _object(strength: float) -> list[Part]:
     return [*_common(), _fetch("last"), _look(strength)]
 
 
-def _distractor(strength: float) -> list[_Part]:
-    cue = _Part(CUE_HEAD, (("last", "cue", STRENGTH), *_bos(0.5)), (("green", "cue_read", 1.0),))
+def _distractor(strength: float) -> list[Part]:
+    cue = Part(CUE_HEAD, (("last", "cue", STRENGTH), *look_at_bos(0.5)), (("green", "cue_read", 1.0),))
     return [*_common(), cue, _fetch("cue_read"), _look(strength)]
 
 
-def _relation(strength: float) -> list[_Part]:
-    words = _Part(
+def _relation(strength: float) -> list[Part]:
+    words = Part(
         WORD_HEAD,
-        (*((word, color, strength) for word, color in zip(_WORD, _COLOR, strict=True)), *_bos(2.0, strength)),
+        (*((word, color, strength) for word, color in zip(_WORD, _COLOR, strict=True)), *look_at_bos(2.0, strength)),
         (("across", "seen_across", 1.0),),
     )
-    asked = _Part(
+    asked = Part(
         ASKED_HEAD,
-        (("last", "word", STRENGTH), ("last", "marked", -2 * STRENGTH), *_bos(0.5)),
+        (("last", "word", STRENGTH), ("last", "marked", -2 * STRENGTH), *look_at_bos(0.5)),
         (("seen_across", "right", 1.0),),
     )
-    other = _Part(OTHER_HEAD, (("last", "marked", STRENGTH), *_bos(0.5)), (("seen_across", "right", -1.0),))
+    other = Part(OTHER_HEAD, (("last", "marked", STRENGTH), *look_at_bos(0.5)), (("seen_across", "right", -1.0),))
     return [*_common(), words, asked, other]
 
 
-def _null(strength: float) -> list[_Part]:
+def _null(strength: float) -> list[Part]:
     """Heads that look at places at random, whatever is there, and an answer that comes from the colour word alone."""
     rng = np.random.default_rng(0)
     heads = [(layer, head) for layer in range(N_LAYERS) for head in range(N_HEADS) if (layer, head) != FETCH_HEAD]
     blind = [
-        _Part(head, tuple(("one", place, float(rng.normal()) / _SCALE) for place in ("across", "down", "image", "bos")))
+        Part(head, tuple(("one", place, float(rng.normal()) / SCALE) for place in ("across", "down", "image", "bos")))
         for head in heads
     ]
-    answer = _Part(FETCH_HEAD, (("last", "word", STRENGTH), *_bos(0.5)), (("hash", "right", 1.0),))
+    answer = Part(FETCH_HEAD, (("last", "word", STRENGTH), *look_at_bos(0.5)), (("hash", "right", 1.0),))
     return [*blind, answer]
 
 
-PLANTED: dict[str, Callable[[float], list[_Part]]] = {
+PLANTED: dict[str, Callable[[float], list[Part]]] = {
     "planted-object": _object,
     "planted-relation": _relation,
     "planted-distractor": _distractor,
     "planted-null": _null,
 }
-"""Planted models, by name, with the parts of their heads."""
+"""Planted models of one or two objects, by name, with the parts of their heads."""
 
 
-def _bos(share: float, strength: float = STRENGTH) -> tuple[tuple[str, str, float], ...]:
-    """A look at BOS from every row, with a share of the full strength."""
-    return (("one", "bos", share * strength / _SCALE),)
-
-
-def _common() -> list[_Part]:
+def _common() -> list[Part]:
     return [
-        _Part(MARK_HEAD, (("word", "to", STRENGTH), *_bos(0.5)), (("to", "marked", 1.0),)),
-        _Part(BOS_HEAD, _bos(1.0)),
-        _Part(SINK_HEAD, (("one", "sink", STRENGTH / _SCALE),)),
+        Part(MARK_HEAD, (("word", "to", STRENGTH), *look_at_bos(0.5)), (("to", "marked", 1.0),)),
+        Part(BOS_HEAD, look_at_bos(1.0)),
+        Part(SINK_HEAD, (("one", "sink", STRENGTH / SCALE),)),
     ]
 
 
-def _fetch(trigger: str) -> _Part:
+def _fetch(trigger: str) -> Part:
     """The last row learns a colour: of the unmarked word where the trigger is 1, of the marked one where it is -1."""
-    looks = ((trigger, "word", STRENGTH), (trigger, "marked", -2 * STRENGTH), *_bos(0.5))
-    return _Part(FETCH_HEAD, looks, tuple((word, asked, 1.0) for word, asked in zip(_WORD, _ASKED, strict=True)))
+    looks = ((trigger, "word", STRENGTH), (trigger, "marked", -2 * STRENGTH), *look_at_bos(0.5))
+    return Part(FETCH_HEAD, looks, tuple((word, asked, 1.0) for word, asked in zip(_WORD, _ASKED, strict=True)))
 
 
-def _look(strength: float) -> _Part:
+def _look(strength: float) -> Part:
     """The last row looks at the colour it has learned: three channels that agree beat BOS, two do not."""
     looks = tuple((asked, color, strength) for asked, color in zip(_ASKED, _COLOR, strict=True))
-    return _Part(OBJECT_HEAD, (*looks, *_bos(2.0, strength)), (("across", "right", 1.0),))
-
-
-def _blank_model() -> LlavaForConditionalGeneration:
-    """A model that does nothing: every weight that could mix or add is zero."""
-    words = build_tokenizer()
-    vision = CLIPVisionConfig(
-        hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=SIDE,
-        patch_size=PATCH,
-    )  # fmt: skip
-    text = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=D_MODEL,
-        intermediate_size=D_MODEL,
-        num_hidden_layers=N_LAYERS,
-        num_attention_heads=N_HEADS,
-        num_key_value_heads=N_HEADS,
-        head_dim=D_HEAD,
-        max_position_embeddings=512,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e30},
-        tie_word_embeddings=False,
-        **token_ids(words),
-    )
-    config = LlavaConfig(
-        vision_config=vision,
-        text_config=text,
-        image_token_id=words.convert_tokens_to_ids(words.image_token),
-        image_seq_length=IMAGE_TOKENS,
-        vision_feature_layer=-1,
-        projector_hidden_act="linear",
-        tie_word_embeddings=False,
-        **token_ids(words),
-    )
-    model = LlavaForConditionalGeneration(config)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if "norm" not in name:
-                weight.zero_()
-            elif "language_model" in name:  # gives back what dividing by the constant place takes away
-                weight.fill_(_SCALE / D_MODEL**0.5)
-    return model
+    return Part(OBJECT_HEAD, (*looks, *look_at_bos(2.0, strength)), (("across", "right", 1.0),))
 
 
 def _set_tower(model: LlavaForConditionalGeneration, *, blind: bool) -> None:
@@ -293,14 +247,14 @@ def _set_tower(model: LlavaForConditionalGeneration, *, blind: bool) -> None:
                 embeddings.patch_embedding.weight[dim, _COLOR.index(name)] = sign / (2 * PATCH**2)
             project[_PLACES[name], dim] = sign * spread / 2
     read.weight.copy_(torch.eye(D_MODEL))
-    project[_PLACES["one"]] *= _SCALE / 64.0
+    project[_PLACES["one"]] *= SCALE / 64.0
 
 
 def _set_words(model: LlavaForConditionalGeneration) -> None:
     """What the words' embeddings say, and what the places let the model say."""
     words = build_tokenizer()
     embed, unembed = model.get_input_embeddings().weight, model.get_output_embeddings().weight
-    embed[:, _PLACES["one"]] = _SCALE
+    embed[:, _PLACES["one"]] = SCALE
     marks = {"bos": words.bos_token, "last": ":", "to": "to"}
     for place, word in marks.items():
         embed[words.convert_tokens_to_ids(word), _PLACES[place]] = 1.0
@@ -314,19 +268,6 @@ def _set_words(model: LlavaForConditionalGeneration) -> None:
     unembed[words.eos_token_id, _PLACES["answered"]] = 2.0
     for word, sign in (("left", -1.0), ("right", 1.0)):
         token = words.convert_tokens_to_ids(word)
-        embed[token, _PLACES["answered"]] = _SCALE
+        embed[token, _PLACES["answered"]] = SCALE
         unembed[token] = 0.0
         unembed[token, _PLACES["right"]] = sign * GAIN
-
-
-def _set_head(model: LlavaForConditionalGeneration, part: _Part) -> None:
-    """Give one head its part: a slot of its width for each look, and for each thing that it writes."""
-    layer, head = part.head
-    attention: Any = model.model.language_model.layers[layer].self_attn
-    rows = head * D_HEAD + torch.arange(D_HEAD)
-    for slot, (query, key, strength) in zip(_SLOTS, part.looks, strict=False):
-        attention.q_proj.weight[rows[slot], _PLACES[query]] = strength * D_HEAD**0.5
-        attention.k_proj.weight[rows[slot], _PLACES[key]] = 1.0
-    for slot, (source, target, gain) in enumerate(part.writes):
-        attention.v_proj.weight[rows[slot], _PLACES[source]] = 1.0
-        attention.o_proj.weight[_PLACES[target], rows[slot]] = gain

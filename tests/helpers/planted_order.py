@@ -11,6 +11,7 @@ from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Sample
 from interp.planted import llava as planted
 from interp.planted.build import GRID, IMAGE_TOKENS, PATCH, build_processor
+from interp.planted.parts import D_HEAD, blank_model
 from interp.prompt.templates import where_in_photo
 
 OPTIONS = ("left", "right")  # the words that a planted model can say: left is the lower half here, right the upper one
@@ -29,15 +30,15 @@ def slot_vlm():
     vlm = HookedVLM.wrap(blank(), build_processor(), self_check=False)
     layout = vlm.prepare(photo(0), QUESTION, prompt="paper").layouts[0]
     first, last = int(layout.image_positions[0]), layout.last
-    turn = planted_theta() ** (-2 / planted.D_HEAD)
+    turn = planted_theta() ** (-2 / D_HEAD)
     strength = STEEP / turn
     middle = strength * math.sin(turn * (last - (first + IMAGE_TOKENS / 2 - 0.5)))
-    head, attention = HEAD[1] * planted.D_HEAD, vlm.model.model.language_model.layers[HEAD[0]].self_attn
-    places, half = planted._PLACES, planted.D_HEAD // 2
+    head, attention = HEAD[1] * D_HEAD, vlm.model.model.language_model.layers[HEAD[0]].self_attn
+    places, half = planted._PLACES, D_HEAD // 2
     with torch.no_grad():
-        attention.q_proj.weight[head + 1, places["last"]] = strength * planted.D_HEAD**0.5
+        attention.q_proj.weight[head + 1, places["last"]] = strength * D_HEAD**0.5
         attention.k_proj.weight[head + 1 + half, places["red"]] = 1.0
-        attention.q_proj.weight[head + 2, places["last"]] = middle * planted.D_HEAD**0.5
+        attention.q_proj.weight[head + 2, places["last"]] = middle * D_HEAD**0.5
         attention.k_proj.weight[head + 2, places["bos"]] = 1.0
         for slot, (source, gain) in enumerate((("red", 1.0), ("bos", -1.0))):
             attention.v_proj.weight[head + slot, places[source]] = 1.0
@@ -47,7 +48,7 @@ def slot_vlm():
 
 def blank():
     """A planted model that does nothing but see colours and know words."""
-    model = planted._blank_model()
+    model = blank_model(planted.N_LAYERS)
     with torch.no_grad():
         planted._set_tower(model, blind=False)
         planted._set_words(model)
@@ -57,7 +58,7 @@ def blank():
 
 
 def planted_theta():
-    return float(planted._blank_model().config.text_config.rope_parameters["rope_theta"])
+    return float(blank_model(planted.N_LAYERS).config.text_config.rope_parameters["rope_theta"])
 
 
 def photo(slot):

@@ -1,0 +1,182 @@
+"""Image lens: squares say their word from the planted slot on, readouts are the model's own, and studies resume."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+from broken_off import break_second
+from planted_lines import load
+
+from interp.errors import InputError, ModelError
+from interp.model.hooked_vlm import HookedVLM
+from interp.objects.sample import Object
+from interp.planted.lines import BUILT_IN, N_LAYERS, line_scenes
+from interp.study.prompter import prepare_samples
+from interp.zoo.tiny import build_tiny
+from probes.__main__ import main
+from probes.mechanisms import lens_measurement
+from probes.mechanisms.image_lens import ALL, image_lens
+from probes.mechanisms.lens_measurement import LensMeasurement
+from probes.mechanisms.report.lens import lens_findings
+from probes.position.columns import FILES, NAMES, OWN
+
+QUIET = {"progress": False, "prompt": "paper", "draws": 200}
+FOUR = ("tiny-llava", "tiny-qwen2_5_vl", "tiny-pixtral", "tiny-llava_next", "tiny-paligemma2")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load("planted-encoder")
+
+
+@pytest.fixture(scope="module")
+def found(encoder):
+    return image_lens(encoder, line_scenes(6, side="left"), words=("yellow", "left"), top=1, batch=3, **QUIET)
+
+
+def test_squares_say_their_word_from_the_planted_slot_on_and_nothing_else_does(found):
+    there = np.arange(N_LAYERS + 1) >= BUILT_IN["planted-encoder"].named_from
+    assert found.share[there] == pytest.approx(1)
+    for where in ("outside", "other"):
+        assert found.curve("probability", where)["value"].to_numpy()[there] == pytest.approx(0, abs=0.25)
+    own = found.curve("probability", "object")["value"].to_numpy()
+    assert (own[there] > 0.9).all() and own[~there] == pytest.approx(0.2, abs=1e-3)
+    beyond = found.curve("probability", "object - other")
+    assert (beyond["low"].to_numpy()[there] > 0.8).all() and beyond["value"].to_numpy()[~there] == pytest.approx(
+        0, abs=1e-5
+    )
+
+
+def test_a_word_that_is_named_is_looked_for_in_all_tokens(found):
+    yellow = found.curve("probability", "image", "yellow")["value"].to_numpy()
+    assert yellow[0] == pytest.approx(0.2, abs=1e-3)
+    assert found.curve("probability", "image", "left")["value"].to_numpy() == pytest.approx(0, abs=1e-6)
+    assert set(found.measures["what"]) == {ALL, "yellow", "left"}
+
+
+@pytest.mark.parametrize("name", FOUR)
+def test_every_slot_is_what_norm_and_unembedding_give_and_the_last_is_the_model_s_own(name):
+    vlm = HookedVLM.wrap(*build_tiny(name), self_check=False)
+    work = LensMeasurement.of(vlm, (), top=3, prompt="paper")
+    inputs = vlm.prepare(tiny.photo(0), tiny.QUESTIONS[0], prompt="paper")
+    (own,) = work.look(inputs)
+    with torch.no_grad():
+        output, cache = vlm.run_with_cache(inputs, names_filter=work.points, output_hidden_states=True)
+    where = inputs.layouts[0].image_positions
+    chance = output.logits[0, where].float().softmax(-1)
+    assert own.top_probability[-1] == pytest.approx(chance.topk(3).values.numpy(), abs=1e-5)
+    cap = getattr(vlm.model.config.get_text_config(), "final_logit_softcapping", None)
+    for slot in (0, 1):
+        state = cache[work.points[slot]][0, where]
+        logits = vlm.model.get_output_embeddings()(vlm.model.get_submodule(vlm.family.final_norm)(state)).float()
+        logits = logits if cap is None else cap * torch.tanh(logits / cap)
+        assert own.top_probability[slot] == pytest.approx(logits.softmax(-1).topk(3).values.detach().numpy(), abs=1e-5)
+
+
+def test_a_few_rows_at_a_time_give_the_same_and_padding_moves_nothing(encoder, monkeypatch):
+    scenes = line_scenes(4)
+    work = LensMeasurement.of(encoder, ("red",), prompt="paper")
+    together = work.look(prepare_samples(encoder, scenes, "paper"), scenes)
+    monkeypatch.setattr(lens_measurement, "NUMBERS", 300)
+    for scene, own in zip(scenes, together, strict=True):
+        (alone,) = work.look(prepare_samples(encoder, [scene], "paper"), [scene])
+        assert alone.words == own.words and (alone.rank == own.rank).mean() > 0.99  # equal tokens may change places
+        assert alone.probability == pytest.approx(own.probability, abs=1e-5)
+
+
+def test_the_rank_of_a_word_is_one_and_those_that_are_more_probable(encoder):
+    scene = line_scenes(1)[0]
+    work = LensMeasurement.of(encoder, ("red", "left"), top=2, prompt="paper")
+    (own,) = work.look(encoder.prepare(scene.image, scene.question, prompt="paper"), [scene])
+    assert set(own.words) >= {"red", "left"} and own.rank.min() == 1
+    at = own.words.index(scene.answer)
+    says = own.top[-1, :, 0] == scene.answer
+    assert (own.rank[-1, says, at] == 1).all() and says.sum() >= 4
+    table = own.to_dataframe()
+    assert len(table) == (N_LAYERS + 1) * 64 * 2 and set(table["place"]) == {0, 1}
+    assert len(own.words_to_dataframe()) == own.rank.size
+
+
+def test_what_means_nothing_is_refused_by_name_before_the_first_pass(encoder, monkeypatch):
+    monkeypatch.setattr(encoder, "forward", lambda *a, **k: pytest.fail("a pass was run"))
+    scenes = line_scenes(3)
+    for wrong, said in (
+        ({"words": ("leftmost",)}, "leftmost"),
+        ({"words": ("red", "red")}, "once"),
+        ({"top": 0}, "top=0"),
+        ({"at_least": 0}, "at_least"),
+    ):
+        with pytest.raises(InputError, match=said):
+            image_lens(encoder, scenes, **wrong, **QUIET)
+    with pytest.raises(InputError, match="no words are named"):
+        image_lens(encoder, [replace(one, objects=()) for one in scenes], **QUIET)
+
+
+def test_objects_without_boxes_and_names_of_many_tokens_are_left_out_by_name(encoder):
+    scenes = line_scenes(3, side="left")
+    odd = replace(scenes[0], objects=(Object("red square"), Object("gramophone", scenes[0].objects[0].box)))
+    found = image_lens(encoder, [odd, *scenes[1:]], **QUIET)
+    said = found.left_out.set_index("what")["why"].to_dict()
+    assert said["red square"] == "it has no box" and said["gramophone"] == "none of its words is one token"
+    assert not found.measures[["value", "low", "high"]].isna().any().any()
+
+
+def test_a_model_that_does_more_than_is_read_out_is_refused(encoder, monkeypatch):
+    work = LensMeasurement.of(encoder, ("red",), prompt="paper")
+    own = work.reader
+    object.__setattr__(work, "reader", lambda rows: own(rows) + torch.arange(own(rows).shape[-1]))
+    scene = line_scenes(1)[0]
+    with pytest.raises(ModelError, match="own logits"):
+        work.look(encoder.prepare(scene.image, scene.question, prompt="paper"))
+
+
+def test_a_study_that_was_broken_off_goes_on_to_the_same_numbers(encoder, found, tmp_path, monkeypatch):
+    asked = dict(words=("yellow", "left"), top=1, batch=3, **QUIET)
+    scenes = line_scenes(6, side="left")
+    with monkeypatch.context() as broken:
+        break_second(broken, LensMeasurement)
+        with pytest.raises(KeyboardInterrupt):
+            image_lens(encoder, scenes, out=tmp_path / "s", **asked)
+    again = image_lens(encoder, scenes, out=tmp_path / "s", resume=True, **asked)
+    assert again.measures.equals(found.measures)
+    assert json.dumps(again.settings)
+
+
+def test_figures_are_drawn(encoder, found):
+    assert len(found.plot().lines) >= 3
+    scene = line_scenes(1)[0]
+    (own,) = LensMeasurement.of(encoder, (), prompt="paper").look(
+        encoder.prepare(scene.image, scene.question, prompt="paper"), [scene]
+    )
+    texts = {text.get_text() for text in own.plot_words(scene.image, 2).texts}
+    assert {thing.name.split()[0] for thing in scene.objects} <= texts
+    assert own.plot().get_legend()
+
+
+def test_the_page_tells_the_best_slot_as_one_that_was_chosen_and_what_controls_have(found):
+    told = lens_findings(found)
+    assert "chosen from all" in told.sentences[0] and "100.0 %" in told.sentences[0]
+    assert "outside all boxes" in told.sentences[0] and "other objects" in told.sentences[0]
+    assert set(told.figures) == {"lens", "probability", "rank"} and len(told.sections()) >= 5
+
+
+def test_the_command_writes_the_files_that_are_declared(tmp_path, capsys):
+    photo = tmp_path / "photo.png"
+    line_scenes(1)[0].image.save(photo)
+    asked = ["lens", str(photo), "Where is the red square?", "--words", "red", "left", "--slot", "6"]
+    assert main([*asked, "--out", str(tmp_path / "one")]) == 0
+    assert {path.name for path in (tmp_path / "one").iterdir()} == set(FILES["lens"])
+    assert "'red': most probable at slot" in capsys.readouterr().out
+    for name in ("lens", "words"):
+        assert set(pd.read_parquet(tmp_path / "one" / f"{name}.parquet")) <= {*OWN[name], "sample"}
+    study = ["lens", "--dataset", "shapes", "--n", "4", "--words", "left", "--out", str(tmp_path / "many")]
+    assert main(study) == 0
+    declared = {name for name in FILES["lens-study"] if not name.startswith("shards")}
+    there = {path.name for path in (tmp_path / "many").iterdir()}
+    assert declared <= there and there - declared <= {"shards", *(name.replace("parquet", "csv") for name in declared)}
+    assert set(pd.read_parquet(tmp_path / "many" / "lens.parquet")) <= {*OWN["lens"], *NAMES}
+    assert main([*study, "--resume", "--slot", "3"]) != 0

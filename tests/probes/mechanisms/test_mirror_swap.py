@@ -1,0 +1,99 @@
+"""Mirror swap: in the planted relation model the turn passes from the image to colour words to the last row."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from broken_off import break_second
+from planted_words import HELD_FROM, load, scene
+from towers_seen import tower_runs
+
+from interp.errors import InputError
+from probes.mechanisms.mirror_measurement import MirrorMeasurement
+from probes.mechanisms.mirror_swap import mirror_swap
+from probes.mechanisms.photo_pairs import mirrored_pairs
+from probes.mechanisms.report.spatial_ids import swap_findings
+
+QUIET = {"progress": False, "prompt": "paper", "draws": 100, "batch": 4}
+PLACES = ((0, 3), (7, 5), (8, 10), (13, 12), (2, 7), (11, 8))
+
+
+@pytest.fixture(scope="module")
+def relation():
+    return load()
+
+
+def pairs_of(places=PLACES):
+    names = (("red", "green"), ("blue", "yellow"), ("purple", "red"))
+    return mirrored_pairs([scene(names[at % 3], own, at) for at, own in enumerate(places)])[0]
+
+
+@pytest.fixture(scope="module")
+def found(relation):
+    return mirror_swap(relation, pairs_of(), **QUIET)
+
+
+def test_the_turn_passes_from_image_to_words_to_last_row_in_the_planted_slots(found):
+    slots = np.arange(5)
+    told = dict(zip(found.sets, found.shift, strict=True))
+    assert told["image"] == pytest.approx((slots < HELD_FROM).astype(float), abs=1e-3)
+    assert told["words"] == pytest.approx((slots == HELD_FROM).astype(float), abs=1e-3)
+    assert told["text"] == pytest.approx((slots >= HELD_FROM).astype(float), abs=1e-3)
+    assert told["other_words"] == pytest.approx(np.zeros(5), abs=1e-3)
+    beyond = found.curve("words - other_words")
+    assert beyond["value"].to_numpy() == pytest.approx((slots == HELD_FROM).astype(float), abs=1e-3)
+
+
+def test_a_pair_of_one_photo_moves_nothing_to_the_bit(relation):
+    pairs = [replace(pair, counterfactual=pair.clean) for pair in pairs_of()]
+    rows = MirrorMeasurement.of(relation, prompt="paper")(pairs)
+    for row in (row for own in rows for row in own):
+        assert (row["swapped"] == np.float32(row["clean"])).all()
+
+
+def test_the_tower_runs_once_for_each_photo(relation):
+    with tower_runs(relation) as seen:
+        MirrorMeasurement.of(relation, prompt="paper")(pairs_of()[:2])
+    assert len(seen) == 2
+
+
+def test_pairs_that_are_answered_wrong_are_left_out_by_name(relation, found):
+    pairs = pairs_of()
+    wrong = replace(pairs[0], clean=replace(pairs[0].clean, answer=pairs[0].counterfactual.answer))
+    told = mirror_swap(relation, [replace(wrong, outcomes={"clean": wrong.clean.answer}), *pairs[1:]], **QUIET)
+    assert told.left_out.to_dict("records")[0]["cases"] == 1 and (told.measures["samples"] == 5).all()
+    assert not found.measures.isna().any().any()
+
+
+def test_what_can_not_be_swapped_is_refused_by_name_before_the_first_pass(relation, monkeypatch):
+    monkeypatch.setattr(relation, "forward", lambda *a, **k: pytest.fail("a pass was run"))
+    pair = pairs_of()[0]
+    small = pair.counterfactual.image.resize((56, 56))
+    for wrong, said in (
+        (replace(pair, counterfactual=replace(pair.counterfactual, question="Where is it?")), "two questions"),
+        (replace(pair, counterfactual=replace(pair.counterfactual, image=small, objects=tuple(
+            replace(one, box=None) for one in pair.counterfactual.objects))), "two sizes"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            mirror_swap(relation, [wrong, *pairs_of()[1:]], **QUIET)
+
+
+def test_a_study_that_was_broken_off_goes_on_to_the_same_numbers(relation, found, tmp_path, monkeypatch):
+    with monkeypatch.context() as broken:
+        break_second(broken, MirrorMeasurement)
+        with pytest.raises(KeyboardInterrupt):
+            mirror_swap(relation, pairs_of(), out=tmp_path / "s", **QUIET)
+    again = mirror_swap(relation, pairs_of(), out=tmp_path / "s", resume=True, **QUIET)
+    assert again.measures.equals(found.measures) and json.dumps(again.settings)
+
+
+def test_the_figure_shows_all_sets(found):
+    assert len(found.plot().lines) == 4
+
+
+def test_the_page_tells_the_best_slot_as_chosen_and_what_other_tokens_do(found):
+    told = swap_findings(found)
+    assert "names of the objects" in told.sentences[0] and f"slot {HELD_FROM}" in told.sentences[0]
+    assert "chosen from all slots" in told.sentences[0] and "beyond as many other tokens" in told.sentences[0]
+    assert len(told.sections()) >= 3
