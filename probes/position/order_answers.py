@@ -109,16 +109,14 @@ class OrderMeasurement:
 
         Raises:
             InputError: something does.
-            RefusedError: a model with DeepStack.
         """
         from interp.intervene.image_pooling import PoolImageTokens
-        from interp.intervene.image_tokens import WITHIN, check_seeds, refuse_deepstack
+        from interp.intervene.image_tokens import WITHIN, check_seeds
         from interp.model.generation import greedy_settings
 
         check_model(vlm)
         if within not in WITHIN:
             raise InputError(f"within={within!r} is not known: use one of {', '.join(WITHIN)}")
-        refuse_deepstack(vlm.cfg, "the order of image tokens")
         pools = tuple(PoolImageTokens(side).side for side in sides)
         if len(set(pools)) < len(pools):
             raise InputError(f"sides={pools}: give each once")
