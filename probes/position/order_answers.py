@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
+from probes.study.finite import refuse_overflow
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -186,11 +187,18 @@ class OrderMeasurement:
         return [own.to_dataframe().drop(columns="sample").to_dict("records") for own in found]
 
     def ask(self, inputs: VLMInputs, samples: Sequence[Sample] = ()) -> list[OrderAnswers]:
-        """The answers of each sample of a prepared batch; `samples` tell the boxes, where these are asked for."""
+        """The answers of each sample of a prepared batch; `samples` tell the boxes, where these are asked for.
+
+        Raises:
+            ModelError: what the model says is not finite.
+        """
         from interp.model.features import ImageFeatures
 
         answer, features = ImageFeatures.with_answers(self.vlm, inputs, self.max_new_tokens)
-        return self.ask_again(features, answer, samples)
+        found = self.ask_again(features, answer, samples)
+        for own in found:
+            refuse_overflow(own.confidence, own.sample_id, "confidences")
+        return found
 
     def ask_again(
         self,

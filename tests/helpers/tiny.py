@@ -156,6 +156,8 @@ def without_rope() -> HookedVLM:
     kept = {name: text[name] for name in _SIZES}
     config.text_config = SmolLM3Config(**kept, bos_token_id=1, eos_token_id=2, pad_token_id=3, no_rope_layers=[1, 0, 1])
     plain = LlavaForConditionalGeneration._from_config(config, attn_implementation="sdpa").eval()
+    with torch.no_grad():
+        plain.lm_head.weight[[2, 3, 4]] = 0.0  # as above
     return HookedVLM.wrap(plain.requires_grad_(False), processor(), self_check=False)
 
 

@@ -172,9 +172,9 @@ def write_position(folder: OutputFolder, every: PositionFindings, settings: Mapp
     """
     parts = [Section("In a few sentences", every.sentences())]
     for name, own in every.found.items():
-        first = next(iter(own.figures.values()))
+        first = next(iter(own.figures.values()), None)
         told = (*own.sentences, f"More in {name}/report.html.")
-        parts.append(Section(own.title, told, first.figure, first.caption))
+        parts.append(Section(own.title, told, first.figure, first.caption) if first else Section(own.title, told))
     cautions = [f"{name.capitalize()}: {line}" for name, own in every.found.items() for line in own.cautions]
     parts.append(Section("What this does not show", tuple(cautions)))
     page = render_report(
