@@ -25,6 +25,26 @@ def cache_in(given: Mapping[str, Any]) -> Any:
     return next((given[name] for name in CACHE_NAMES if name in given and given[name] is not None), None)
 
 
+DEEPSTACK_NAMES = ("visual_pos_masks", "deepstack_visual_embeds")
+"""Under which names a language model with DeepStack is told where features of the photo go between its first blocks, as
+a mask [batch pos], and these features, a tensor [place d_model] for each block."""
+
+
+def deepstack_in(given: Mapping[str, Any]) -> tuple[Any, list[Any]] | None:
+    """Where features of the photo go between blocks, and these; None and nothing where no photo is given.
+
+    Args:
+        given: the arguments of a call of the language model.
+
+    Returns:
+        None where it is not called with such at all.
+    """
+    if not set(DEEPSTACK_NAMES) <= set(given):
+        return None
+    where, features = (given[name] for name in DEEPSTACK_NAMES)
+    return where, [] if features is None else list(features)
+
+
 def image_settings(processor: Any) -> Mapping[str, Any]:
     """What a processor tells its image processor when nobody says otherwise.
 

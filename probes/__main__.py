@@ -11,8 +11,8 @@ from probes.commands.amplify import add_amplify
 from probes.commands.balance import add_balance
 from probes.commands.interchange import add_interchange
 from probes.commands.knockout import add_knockout
-from probes.commands.mechanisms import add_mechanisms
 from probes.commands.lens import add_lens
+from probes.commands.mechanisms import add_mechanisms
 from probes.commands.normalise import add_normalise
 from probes.commands.norms import add_norms
 from probes.commands.order import add_order
@@ -49,7 +49,6 @@ def add_probes(commands: Any) -> None:
     parser = commands.add_parser(
         "probes",
         help="diagnostic tools: norms, balance, rope, order, position; interchange, probe, ablate, mechanisms; more",
-        help="diagnostic tools: norms, balance, shares, rope, order, normalise, position, retrain, lens",
         description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))

@@ -58,12 +58,9 @@ KEPT = {
     "ConstantNorm Line",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
-    "Photos Canvas TurnedRow Rotary AtDose Attended Head",
+    "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit",
     "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos",
     "geometry": "Lattice MapsOnRegions ObjectTokens Photo",
-    "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit",
-    "inside of statistics": "Answers CellSamples Statistic BalanceArm",
-    "geometry": "Lattice MapsOnRegions",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest TrainingPlan Budget Scenes",
     "an installation": "Part",
     "a page": "Findings Drawn",

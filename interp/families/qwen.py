@@ -6,6 +6,7 @@ follow each other, Qwen2.5-VL orders the tokens by attention window, and all pho
 
 The first language layers of Qwen3-VL also add what earlier vision layers made of the photo (DeepStack), after the
 layer's last hook point: there the residual stream that the next layer receives is not the one that this layer gave.
+What is added behind layer k is shown, and can be edited, at `projector.deepstack.{k}.hook_out`.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ PACKED_REMARK = {"vision": "the patches of all photos of a batch are one sequenc
 
 DEEPSTACK_REMARK = {
     "rows": "the first layers also add what earlier vision layers made of the photo: after hook_resid_post, and past "
-    "projector.hook_out"
+    "projector.hook_out; projector.deepstack.{k}.hook_out shows what is added behind layer k"
 }
 
 FAMILIES = tuple(

@@ -41,6 +41,19 @@ class OnePoint(nn.Module):
         self.add_module(name, PassPoint())
 
 
+class ProjectorPoints(nn.Module):
+    """The hook points where the photo enters the language model: its tokens, and what is added to them between blocks.
+
+    The second are of models with DeepStack alone, one for each of the first blocks, behind which it is added.
+    """
+
+    def __init__(self, n_deepstack: int) -> None:
+        """Make the point of the tokens, and one for each block behind which features are added."""
+        super().__init__()
+        self.hook_out = PassPoint()
+        self.deepstack = nn.ModuleList([OnePoint("hook_out") for _ in range(n_deepstack)])
+
+
 @dataclass(frozen=True)
 class ModelPoints:
     """The hook points of a whole model, by the part of it that they show.
@@ -49,6 +62,7 @@ class ModelPoints:
         blocks: the blocks of the language model.
         vision: the blocks of the vision tower.
         projector: the image tokens as the language model receives them.
+        deepstack: the features of the photo that are added at its tokens behind each of the first blocks, if any.
         final_norm: the language model's last norm.
         unembed: the logits.
     """
@@ -56,21 +70,27 @@ class ModelPoints:
     blocks: nn.ModuleList
     vision: nn.ModuleList
     projector: PassPoint
+    deepstack: tuple[PassPoint, ...]
     final_norm: PassPoint
     unembed: PassPoint
 
     def follow(self, now: Pass) -> None:
         """Let the points of the language model know the pass that it is in: an object that is kept up to date."""
         inside = [point for point in self.blocks.modules() if isinstance(point, PassPoint)]
-        for point in (*inside, self.projector, self.final_norm, self.unembed):
+        for point in (*inside, *self.image, self.final_norm, self.unembed):
             point.now = now
+
+    @property
+    def image(self) -> tuple[PassPoint, ...]:
+        """All that the language model receives of the photo."""
+        return self.projector, *self.deepstack
 
     @property
     def every(self) -> list[HookPoint]:
         """All of them."""
         inside = [point for tower in (self.blocks, self.vision) for point in tower.modules()]
         return [point for point in inside if isinstance(point, HookPoint)] + [
-            self.projector, self.final_norm, self.unembed
+            *self.image, self.final_norm, self.unembed
         ]  # fmt: skip
 
 

@@ -13,7 +13,8 @@ class ModelShape:
     Attributes:
         n_layers: blocks; n_heads: query heads; n_kv_heads: key and value heads; d_model, d_head: widths.
         d_vocab: tokens it can say.
-        n_deepstack: layers after which features of the photo are added at its tokens, beside what the projector gave.
+        n_deepstack: layers after which features of the photo are added at its tokens, beside what the projector gave;
+            these pass `projector.deepstack.{k}.hook_out`.
         two_way: which rows see keys behind them, too: `prompt`, all of its rows; `image`, image tokens those of their
             own run; empty where every row sees what is before it alone.
     """

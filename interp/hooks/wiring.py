@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from transformer_lens.hook_points import HookPoint
 from transformers import PreTrainedModel
 
-from interp.compat import cache_in
+from interp.compat import DEEPSTACK_NAMES, cache_in, deepstack_in
 from interp.errors import HookError
 from interp.families import Family, Tower
 from interp.hooks.attention import SITES
@@ -21,7 +21,7 @@ from interp.hooks.guard import Guard
 from interp.hooks.implementations import Implementations
 from interp.hooks.links import Links, TorchHook
 from interp.hooks.points import ModelPoints
-from interp.hooks.rows import Pass, copies, show, visit
+from interp.hooks.rows import Pass, PassPoint, copies, show, visit
 from interp.hooks.towers import submodule, text_tower, vision_tower
 from interp.hooks.turns import OUTERMOST
 
@@ -98,7 +98,7 @@ class Wiring:
     def _note_ids(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note the ids that the model is given, while somebody has to know them."""
         self.ids = None
-        if self.points.projector.has_hooks() or (not torch.compiler.is_compiling() and self.guard.editing):
+        if self._shown_of_image() or (not torch.compiler.is_compiling() and self.guard.editing):
             self.ids = kwargs.get("input_ids", args[0] if args else None)
 
     def _forget_ids(self, *of_no_interest: Any) -> None:
@@ -116,11 +116,20 @@ class Wiring:
         if torch.compiler.is_compiling():  # and nobody listens, or the pass would have been refused
             return None
         self._note_copies(rows)
-        if not self.points.projector.has_hooks():
+        shown = self._shown_of_image()
+        if not shown or (self.now.length == 1 and self.now.offset >= self.now.prompt):  # an answer shows no photo
             return None
         if embedded is None or self.ids is None:
-            raise HookError("projector.hook_out: which positions are the image's is known from input_ids: give these")
-        return args, {**kwargs, "inputs_embeds": self._show_image(embedded)}
+            raise HookError(f"{shown[0].name}: which positions are the image's is known from input_ids: give these")
+        where = (self.ids == self.model.config.image_token_id).to(embedded.device)
+        if not bool(where.any()):
+            return None
+        added = self._show_deepstack(kwargs, embedded, where)
+        return args, {**kwargs, "inputs_embeds": self._show_image(embedded, where), **added}
+
+    def _shown_of_image(self) -> list[PassPoint]:
+        """The points that show what the language model receives of the photo, where somebody listens."""
+        return [point for point in self.points.image if point.has_hooks()]
 
     def _note_copies(self, rows: Tensor) -> None:
         """Note which rows of a prompt are copies of each other; later passes have them in the same order.
@@ -134,14 +143,41 @@ class Wiring:
             self.now.copies = copies(*given) if first and self.guard.editing else frozenset({1})
             self._batch = len(rows)
 
-    def _show_image(self, embedded: Tensor) -> Tensor:
+    def _show_image(self, embedded: Tensor, where: Tensor) -> Tensor:
         """Show what the language model receives at the image positions, [image_token d_model] over the batch."""
-        assert self.ids is not None
-        where = (self.ids == self.model.config.image_token_id).to(embedded.device)
-        if not bool(where.any()):
-            return embedded
         shown, changed = visit(self.points.projector, embedded[where])
         return embedded.masked_scatter(where[..., None], shown) if changed else embedded
+
+    def _show_deepstack(self, given: dict[str, Any], embedded: Tensor, where: Tensor) -> dict[str, Any]:
+        """Show what is added at the image positions behind each of the first blocks, zeros where nothing is.
+
+        Returns:
+            The arguments that go on in its place; none where it stays.
+        """
+        points = self.points.deepstack
+        if not any(point.has_hooks() for point in points):
+            return {}
+        found = deepstack_in(given)
+        if found is None:
+            raise HookError(
+                f"{points[0].name}: the language model is not given {' and '.join(DEEPSTACK_NAMES)}, under which "
+                "features of the photo are known: use a proved version of transformers (see spatial-lens doctor)"
+            )
+        mask, features = found
+        if mask is None:  # no photo is given, so that nothing would be added
+            mask, features = torch.zeros_like(where), [embedded.new_zeros(0, embedded.shape[-1])] * len(points)
+        mask = mask.to(where.device)
+        both = mask | where
+        own, known = where[both], mask[both][:, None]
+        rows = [
+            each.new_zeros(len(own), each.shape[-1], device=own.device).masked_scatter(known, each.to(own.device))
+            for each in features
+        ]
+        seen = [visit(point, each[own]) for point, each in zip(points, rows, strict=True)]
+        if not any(changed for _, changed in seen):
+            return {}
+        left = [each.masked_scatter(own[:, None], shown) for each, (shown, _) in zip(rows, seen, strict=True)]
+        return dict(zip(DEEPSTACK_NAMES, (both, left), strict=True))
 
     def _attach_tower(self, tower: Tower, points: Any, *, follows_pass: bool) -> None:
         for place, (block, hooks) in enumerate(zip(self._part(tower.blocks), points, strict=True)):

@@ -7,21 +7,32 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from interp.errors import RefusedError
 from interp.hooks.rows import copies_of_each, refuse_other_prompt
+from interp.hooks.shape import ModelShape
 from interp.prompt.layout import TokenLayout
 
 IMAGE_POINT = "projector.hook_out"
 """Where the image tokens of a whole batch pass, one photo after another, [image_token d_model]."""
+
+
+def image_points(shape: ModelShape) -> tuple[str, ...]:
+    """All points where the language model receives something of the photo, each [image_token d_model].
+
+    The first is `IMAGE_POINT`; behind it those where models with DeepStack add more at the same tokens.
+    """
+    return IMAGE_POINT, *(f"projector.deepstack.{block}.hook_out" for block in range(shape.n_deepstack))
+
 
 Edit = Callable[[Float[Tensor, "token d_model"]], Float[Tensor, "token d_model"]]
 """What is done with the image tokens of one photo, in the order of its grid."""
 
 
 class ImageHook:
-    """A hook function for `projector.hook_out` that edits each photo by itself, also where beams are copies of it.
+    """A hook function for one of `image_points` that edits each photo by itself, also where beams are copies of it.
 
     Row ends, which some families keep among the image placeholders, are no image tokens and stay as they are.
 
@@ -54,6 +65,31 @@ class ImageHook:
     def __repr__(self) -> str:
         """Name the edits."""
         return f"ImageHook({self.edits!r})"
+
+
+def image_tokens_of(every: Shaped[Tensor, "image_token ..."], layouts: Sequence[TokenLayout]) -> list[Tensor]:
+    """What passes one of `image_points`, parted into the image tokens of each photo, row ends left out.
+
+    Args:
+        every: what passes, or something else with an entry for each of it, such as its lengths.
+        layouts: the batch, each prompt once.
+    """
+    parts = every.split([len(layout.placeholders) for layout in layouts])
+    places = (np.searchsorted(layout.placeholders, layout.image_positions) for layout in layouts)
+    return [part[torch.from_numpy(own).to(part.device)] for part, own in zip(parts, places, strict=True)]
+
+
+def refuse_deepstack(shape: ModelShape, what: str) -> None:
+    """Refuse what edits the projector's tokens alone in a model that adds more of the photo behind them.
+
+    Raises:
+        RefusedError: the model does so.
+    """
+    if shape.n_deepstack:
+        raise RefusedError(
+            f"{what} is not offered for models with DeepStack, such as Qwen3-VL: after the first {shape.n_deepstack} "
+            "blocks they add features of the photo at its tokens, which would stay as they are"
+        )
 
 
 class Photos:

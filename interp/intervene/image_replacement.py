@@ -15,8 +15,7 @@ from torch import Tensor
 from interp.errors import InputError
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook
-from interp.intervene.image_hooks import IMAGE_POINT, ImageHook
-from interp.intervene.image_tokens import refuse_deepstack
+from interp.intervene.image_hooks import IMAGE_POINT, ImageHook, refuse_deepstack
 from interp.intervene.indices import check_indices, read_indices, spell
 from interp.prompt.layout import TokenLayout
 

@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.errors import HookError, InputError, RefusedError
+from interp.errors import HookError, InputError
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook, Intervention, PerSample
-from interp.intervene.image_hooks import IMAGE_POINT, ImageHook
+from interp.intervene.image_hooks import IMAGE_POINT, ImageHook, image_points
 from interp.intervene.indices import spell_number
 from interp.prompt.layout import TokenLayout
 
@@ -39,7 +39,7 @@ class PermuteImageTokens:
     is `torch.randperm` of that seed, as the paper's code draws it (there without a seed, once for a whole batch).
 
     What the vision tower wrote into a token about its own place moves with it: a model that reads places from there
-    only is not touched.
+    only is not touched. So does what a model adds to the tokens behind its first blocks (DeepStack).
 
     Attributes:
         seed: the seed of the draw.
@@ -77,13 +77,11 @@ class PermuteImageTokens:
         return order
 
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
-        """One hook on `projector.hook_out`; none where the draw left everything in place.
+        """One hook on each of `image_points`; none where the draw left everything in place.
 
         Raises:
             InputError: a photo has another number of image tokens than this was made for.
-            RefusedError: a model that adds more of the photo behind the projector (DeepStack), which would stay.
         """
-        refuse_deepstack(shape, "PermuteImageTokens")
         for layout in layouts:
             if len(layout.image_positions) != len(self.parts):
                 raise InputError(
@@ -93,7 +91,8 @@ class PermuteImageTokens:
         order = torch.from_numpy(self.order)
         if torch.equal(order, torch.arange(len(order))):
             return []
-        return [(IMAGE_POINT, ImageHook([[partial(_reorder, order=order)]] * len(layouts), layouts))]
+        hook = ImageHook([[partial(_reorder, order=order)]] * len(layouts), layouts)
+        return [(name, hook) for name in image_points(shape)]
 
     def __str__(self) -> str:
         """Name every setting, for results."""
@@ -147,8 +146,8 @@ class ScaleImageNorms:
     """Change how long image tokens are where they enter the language model: a knob that needs no training.
 
     It is not the method of "Beyond Semantics", whose normalising projector is trained; it asks the same question of a
-    model as it stands. Directions stay; a token of length zero stays zero. Features that a model adds behind the
-    projector (DeepStack) are not scaled.
+    model as it stands. Directions stay; a token of length zero stays zero. What a model adds to the tokens behind its
+    first blocks (DeepStack) is not scaled: it is no token that enters, but something that is written onto one later.
 
     Attributes:
         scale: every token times this number.
@@ -184,13 +183,20 @@ class ScaleImageNorms:
             return []
         return [(IMAGE_POINT, ImageHook([[self._scaled]] * len(layouts), layouts))]
 
+    def fits(self, tokens: Float[Tensor, "token d_model"]) -> bool:
+        """Whether these image tokens can be so long in their own number type."""
+        return torch.equal(self._made(tokens).isfinite(), tokens.isfinite())
+
     def _scaled(self, tokens: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
+        if not self.fits(tokens):
+            raise HookError(f"{self} takes image tokens out of the range of {tokens.dtype}: give a smaller number")
+        return self._made(tokens)
+
+    def _made(self, tokens: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
         exact = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
         scaled = (exact * self._factor(exact)).to(tokens.dtype)
         if self.clip is not None:
             scaled = torch.where(_lengths(exact) > self.clip, scaled, tokens)
-        if not torch.equal(scaled.isfinite(), tokens.isfinite()):
-            raise HookError(f"{self} takes image tokens out of the range of {tokens.dtype}: give a smaller number")
         return scaled
 
     def _factor(self, tokens: Tensor) -> Tensor | float:
@@ -204,19 +210,6 @@ class ScaleImageNorms:
         """Name the setting, for results."""
         named = ((name, getattr(self, name)) for name in ("scale", "target", "clip"))
         return f"ScaleImageNorms({', '.join(f'{name}={spell_number(v)}' for name, v in named if v is not None)})"
-
-
-def refuse_deepstack(shape: ModelShape, what: str) -> None:
-    """Refuse what moves image tokens in a model that adds more of the photo behind the projector.
-
-    Raises:
-        RefusedError: the model does so.
-    """
-    if shape.n_deepstack:
-        raise RefusedError(
-            f"{what} is not offered for models with DeepStack, such as Qwen3-VL: after the first {shape.n_deepstack} "
-            "blocks they add features of the photo at its old places, which would not move along"
-        )
 
 
 def _reorder(tokens: Float[Tensor, "token d_model"], *, order: Int[Tensor, " token"]) -> Tensor:

@@ -1,7 +1,8 @@
 """Image features: what the language model receives of a batch's photos, kept, so that only it runs again.
 
-The vision tower and the projector run once; every further pass is given no pixels, and gets at `projector.hook_out`
-what they made. Positions stay the model's own: sizes of the photo that they are taken from are still given.
+The vision tower and the projector run once; every further pass is given no pixels, and gets what they made, at
+`projector.hook_out` and where a model with DeepStack adds more of the photo. Positions stay the model's own: sizes of
+the photo that they are taken from are still given.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from torch import Tensor
 
 from interp.errors import InputError, RefusedError
 from interp.hooks.cache import Keep
-from interp.intervene.image_hooks import IMAGE_POINT, Photos
+from interp.intervene.image_hooks import IMAGE_POINT, Photos, image_points
 from interp.intervene.image_pooling import PoolImageTokens
-from interp.intervene.image_tokens import refuse_deepstack
 from interp.prompt.inputs import VLMInputs
 from interp.prompt.layout import TokenLayout
 from interp.reprs import fits_a_cell
@@ -51,6 +51,8 @@ class ImageFeatures:
         vlm: the model.
         inputs: the batch; of a pooled one, with the shorter prompts.
         values: [image_token d_model], as `projector.hook_out` shows them.
+        deepstack: [image_token d_model] for each block behind which the model adds more of the photo, as
+            `projector.deepstack.{k}.hook_out` shows it; none in models without DeepStack.
 
     Example:
         >>> features = ImageFeatures.capture(vlm, inputs)  # the tower runs
@@ -61,6 +63,7 @@ class ImageFeatures:
     vlm: HookedVLM = field(repr=False)
     inputs: VLMInputs
     values: Float[Tensor, "image_token d_model"]
+    deepstack: tuple[Float[Tensor, "image_token d_model"], ...] = ()
 
     @classmethod
     def capture(cls, vlm: HookedVLM, inputs: VLMInputs) -> ImageFeatures:
@@ -68,7 +71,6 @@ class ImageFeatures:
 
         Raises:
             InputError: a prompt without an image; before the run.
-            RefusedError: a model that gives its language model more of the photo than that (DeepStack).
         """
         return cls.captured(vlm, inputs, lambda: vlm(inputs, logits_to_keep=1))[1]
 
@@ -82,14 +84,14 @@ class ImageFeatures:
     @classmethod
     def captured(cls, vlm: HookedVLM, inputs: VLMInputs, run: Callable[[], Result]) -> tuple[Result, ImageFeatures]:
         """What a run of this batch gives, and what its projector gave on the way; see `capture`."""
-        refuse_deepstack(vlm.cfg, "ImageFeatures")
         for sample, layout in enumerate(inputs.layouts):
             if not len(layout.image_positions):
                 raise InputError(f"sample {sample} has no image token, so there are no features to keep: give a photo")
         kept: dict[str, Tensor] = {}
-        with torch.no_grad(), vlm.hooks([(IMAGE_POINT, Keep(kept))]):
+        points = image_points(vlm.cfg)
+        with torch.no_grad(), vlm.hooks([(points, Keep(kept))]):
             result = run()
-        return result, cls(vlm, inputs, kept[IMAGE_POINT])
+        return result, cls(vlm, inputs, kept[IMAGE_POINT], tuple(kept[name] for name in points[1:]))
 
     def forward(self, *, intervention: Intervention | None = None, **kwargs: Any) -> Any:
         """Run the language model, under an intervention if given; returns Hugging Face's output."""
@@ -124,16 +126,16 @@ class ImageFeatures:
         """
         pool, inputs = PoolImageTokens(side), self.inputs
         kept = kept_in_prompts(self.vlm, inputs, pool)
-        counts = [len(layout.placeholders) for layout in inputs.layouts]
-        photos = zip(self.values.split(counts), inputs.grids, strict=True)
-        values = torch.cat([pool.tokens(own, grid) for own, grid in photos])
+        values, *deepstack = (self._pooled(each, pool) for each in (self.values, *self.deepstack))
         grids = tuple(pool.grid(grid) for grid in inputs.grids)
-        return ImageFeatures(self.vlm, replace(_shortened(self.vlm, inputs, kept), grids=grids), values)
+        shorter = replace(_shortened(self.vlm, inputs, kept), grids=grids)
+        return ImageFeatures(self.vlm, shorter, values, tuple(deepstack))
 
     @contextmanager
     def given(self) -> Iterator[None]:
         """Give the features to all runs of this batch meanwhile, in place of whatever stands at the image tokens."""
-        with self.vlm.hooks([(IMAGE_POINT, _Give(self.values, self.inputs.layouts))]):
+        each = zip(image_points(self.vlm.cfg), (self.values, *self.deepstack), strict=True)
+        with self.vlm.hooks([(name, _Give(values, self.inputs.layouts)) for name, values in each]):
             yield
 
     @contextmanager
@@ -153,6 +155,14 @@ class ImageFeatures:
         """Give the features to a batch about the same photos, with other words or not; hands it out without pixels."""
         with replace(self, inputs=inputs).under() as blind:
             yield blind
+
+    def _pooled(
+        self, tokens: Float[Tensor, "image_token d_model"], pool: PoolImageTokens
+    ) -> Float[Tensor, "pooled d_model"]:
+        """What is left of the tokens of all photos, one photo after another."""
+        counts = [len(layout.placeholders) for layout in self.inputs.layouts]
+        photos = zip(tokens.split(counts), self.inputs.grids, strict=True)
+        return torch.cat([pool.tokens(own, grid) for own, grid in photos])
 
     @property
     def _blind(self) -> VLMInputs:
@@ -174,7 +184,6 @@ def kept_in_prompts(vlm: HookedVLM, inputs: VLMInputs, pool: PoolImageTokens) ->
         InputError: a side that does not fit.
         RefusedError: a family for which a shorter prompt would not be one of its own.
     """
-    refuse_deepstack(vlm.cfg, "PoolImageTokens")
     if STREAMS in inputs.tensors:
         raise RefusedError(
             f"{vlm.family.name} family: {pool} is refused: its positions count the rows and columns of the photo, and "

@@ -13,7 +13,7 @@ from interp.errors import HookError, RefusedError
 from interp.families import CAPABILITIES, family_of
 from interp.hooks.cache import Keep, VLMCache
 from interp.hooks.links import refuse_compiled
-from interp.hooks.points import ModelPoints, OnePoint, TowerPoints, matching
+from interp.hooks.points import ModelPoints, OnePoint, ProjectorPoints, TowerPoints, matching
 from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_rows, fits
 from interp.hooks.shape import ModelShape
 from interp.hooks.towers import submodule, vision_tower
@@ -49,14 +49,15 @@ class HookedModel(WiredModel):
         tower = vision_tower(model, self.family)
         self.blocks = TowerPoints(self.cfg.n_layers).blocks
         self.vision = TowerPoints(len(submodule(model, tower.blocks)))
-        self.projector = OnePoint("hook_out")
+        self.projector = ProjectorPoints(self.cfg.n_deepstack)
         self.ln_final = OnePoint("hook_normalized")
         self.unembed = OnePoint("hook_out")
         self.setup()
         points = ModelPoints(
             blocks=self.blocks,
             vision=self.vision.blocks,
-            projector=self.projector.hook_out,  # type: ignore[arg-type]
+            projector=self.projector.hook_out,
+            deepstack=tuple(point.hook_out for point in self.projector.deepstack),  # type: ignore[misc]
             final_norm=self.ln_final.hook_normalized,  # type: ignore[arg-type]
             unembed=self.unembed.hook_out,  # type: ignore[arg-type]
         )

@@ -28,7 +28,8 @@ class HookedVLM(HookedModel):
     Runs untouched code unless somebody listens: an unhooked run is bit-equal to plain Hugging Face. Attention is read
     and edited for chosen query rows only, so that a capture costs O(rows x keys).
 
-    The hook points, the same for every family, with the shapes of what they show (`row`: the chosen query rows)::
+    The hook points, the same for every family but where one is named, with the shapes of what they show (`row`: the
+    chosen query rows)::
 
         blocks.{l}                      language model, block l, 0-based
         ├── hook_resid_pre              batch pos d_model: what enters the block
@@ -46,6 +47,8 @@ class HookedVLM(HookedModel):
         └── hook_resid_post             batch pos d_model: what leaves the block
         vision.blocks.{l}. ...          vision tower: the same names; rows of attention have to be named
         projector.hook_out              image_token d_model: what the language model receives
+        projector.deepstack.{k}.hook_out
+                                        image_token d_model: what is added to it behind block k (DeepStack alone)
         ln_final.hook_normalized        batch pos d_model
         unembed.hook_out                batch pos d_vocab
 

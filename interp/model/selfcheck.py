@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from interp.compat import cache_in, cache_name
 from interp.errors import HookError, ModelError
+from interp.hooks.cache import Keep
 from interp.intervene.base import Untouched
+from interp.intervene.image_hooks import image_points
 from interp.intervene.image_logits import ScaleImageLogits
 from interp.model.generation import same_positions
 from interp.model.prefix import Prefix
@@ -39,6 +42,8 @@ def check_on_load(vlm: HookedModel) -> None:
       what a pass of all tokens says.
     * One step on a shared prefill, where the family has it: an edited one says what the edited pass of the whole
       prompt says.
+    * What is added to image tokens behind the first blocks, in models with DeepStack: each of it is seen once and moves
+      the output, and given back without the tower it makes the same output, to the bit.
 
     Remembered for the process, per model class, towers, library version, numbers' type and attention implementation.
 
@@ -57,6 +62,7 @@ def check_on_load(vlm: HookedModel) -> None:
         image = vlm.prepare(np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3), "Where?", prompt="paper")
         _check_vision(vlm, image)
         _check_prefix(vlm, image)
+        _check_deepstack(vlm, image)
     _PASSED.add(key)
 
 
@@ -107,6 +113,32 @@ def _check_prefix(vlm: HookedModel, inputs: VLMInputs) -> None:
     with vlm.intervene(_HIDDEN, inputs):
         whole = vlm(inputs, logits_to_keep=1).logits[:, -1]
     _check_near(vlm, claim, step, whole, untouched, "says something else than the edited pass of the whole prompt")
+
+
+def _check_deepstack(vlm: HookedModel, inputs: VLMInputs) -> None:
+    """What a model adds to its image tokens behind the first blocks, seen, silenced, and given back."""
+    claim = "features of the photo behind the projector"
+    points = image_points(vlm.cfg)
+    if len(points) == 1:
+        return
+
+    def run(given: VLMInputs, *hooks: Any) -> Tensor:
+        return vlm.run_with_hooks(given, fwd_hooks=hooks, logits_to_keep=1).logits
+
+    untouched, kept = run(inputs), dict[str, Tensor]()
+    blind = replace(inputs, tensors={name: own for name, own in inputs.tensors.items() if name != "pixel_values"})
+    try:
+        run(inputs, (points, Keep(kept)))
+        for name in points[1:]:
+            if name not in kept:
+                raise _failed(vlm, claim, f"{name} does not fire")
+            if torch.equal(run(inputs, (name, lambda tensor, hook: torch.zeros_like(tensor))), untouched):
+                raise _failed(vlm, claim, f"an edit of {name} does not reach the output")
+        given_back = run(blind, (points, lambda tensor, hook: kept[hook.name]))
+    except HookError as error:
+        raise _failed(vlm, claim, str(error)) from None
+    if not torch.equal(given_back, untouched):
+        raise _failed(vlm, claim, "given back, they make another output than the run with pixels")
 
 
 def _tokens(vlm: HookedModel) -> Tensor:

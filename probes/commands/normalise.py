@@ -96,7 +96,7 @@ def _of_photo(options: argparse.Namespace) -> int:
     work.order.check_inputs(inputs)
     (found,) = work.ask(inputs)
     table = found.to_dataframe()
-    kinds = dict.fromkeys(dose.kind for dose in doses if dose != UNTOUCHED)
+    kinds = dict.fromkeys(dose.kind for dose in found.doses if dose != UNTOUCHED)
     written = [
         folder.write_table("normalise.parquet", table),
         *(folder.write_figure(f"normalise_{kind}.png", figure_of(found.draw(kind=kind)[0])) for kind in kinds),
@@ -104,18 +104,21 @@ def _of_photo(options: argparse.Namespace) -> int:
             "summary.json",
             {
                 "question": options.question,
-                "answer": found.texts[doses.index(UNTOUCHED)],
+                "answer": found.texts[found.doses.index(UNTOUCHED)],
                 "changed_at": [str(dose) for dose in found.changed],
+                "out_of_range": [str(dose) for dose in found.out_of_range],
                 "settings": record(vlm, **work.recorded()),
             },
         ),
     ]
-    for dose, row in zip(doses, table.itertuples(), strict=True):
+    for dose, row in zip(found.doses, table.itertuples(), strict=True):
         print(
             f"{dose}{' (untouched)' if dose == UNTOUCHED else ''}: {row.text!r}, confidence {row.confidence:.2f}, "
             f"attention on the image {row.image_mass:.2f}, |delta g_V| {row.abs_delta_g_v:.3g}, the same under "
             f"{row.agreeing:.0%} of {options.seeds} permutations"
         )
+    for dose in found.out_of_range:
+        print(f"{dose}: left out, as it leaves the range of {str(vlm.dtype).removeprefix('torch.')}")
     print("nothing was trained: this is no method of the paper")
     print(f"written to {folder.path}: {', '.join(path.name for path in written)}")
     return 0

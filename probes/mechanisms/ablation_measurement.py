@@ -64,7 +64,7 @@ class AblationMeasurement:
             InputError: something does.
             RefusedError: a model with DeepStack.
         """
-        from interp.intervene.image_tokens import refuse_deepstack
+        from interp.intervene.image_hooks import refuse_deepstack
         from interp.model.generation import greedy_settings
         from interp.stats.draws import check_seed
 

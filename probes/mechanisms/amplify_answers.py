@@ -15,7 +15,8 @@ from torch import Tensor
 from interp.errors import InputError
 from interp.intervene.amplification import AmplifyImageTokens, check_width, digest, random_directions, read_directions
 from interp.intervene.base import PerSample
-from interp.intervene.image_tokens import check_seeds, refuse_deepstack
+from interp.intervene.image_hooks import refuse_deepstack
+from interp.intervene.image_tokens import check_seeds
 from probes.mechanisms.wordings import SIDES, WORDINGS, axis_of, check_words, in_both_orders, plain_word
 from probes.study.run import check_asked, check_model
 

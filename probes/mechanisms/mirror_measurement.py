@@ -47,7 +47,7 @@ class MirrorMeasurement:
             InputError: no model.
             RefusedError: a model with DeepStack, whose blocks are given more of the photo than their input.
         """
-        from interp.intervene.image_tokens import refuse_deepstack
+        from interp.intervene.image_hooks import refuse_deepstack
 
         check_model(vlm)
         refuse_deepstack(vlm.cfg, "a mirror swap")

@@ -53,7 +53,8 @@ class SteeringMeasurement:
             InputError: IDs of another model, of no slot, or numbers that mean nothing.
             RefusedError: a model with DeepStack.
         """
-        from interp.intervene.image_tokens import check_seeds, refuse_deepstack
+        from interp.intervene.image_hooks import refuse_deepstack
+        from interp.intervene.image_tokens import check_seeds
 
         check_model(vlm)
         refuse_deepstack(vlm.cfg, "steering by spatial IDs")

@@ -19,6 +19,7 @@ from probes.position.shares import (
     modality_shares,
     places_of,
 )
+from probes.study.finite import refuse_unsaid
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -73,8 +74,12 @@ class Attended:
         }
 
 
-def measure_attention(vlm: HookedVLM, inputs: VLMInputs, max_new_tokens: int = 10) -> tuple[Attended, ...]:
+def measure_attention(
+    vlm: HookedVLM, inputs: VLMInputs, max_new_tokens: int = 10, *, sample_ids: Sequence[str] = ()
+) -> tuple[Attended, ...]:
     """Answer a batch greedily, once, and measure the attention of each sample.
+
+    `sample_ids` are for messages alone.
 
     Example:
         >>> (found,) = measure_attention(vlm, vlm.prepare(photo, "Where is the mug in the photo?"))
@@ -83,10 +88,12 @@ def measure_attention(vlm: HookedVLM, inputs: VLMInputs, max_new_tokens: int = 1
 
     Raises:
         InputError: a prompt without image or without words, before the first pass; or with a single image token.
+        ModelError: what the model says is not finite.
     """
     for layout in inputs.layouts:
         places_of(layout)
     answer, every = vlm.generate_with_cache(inputs, max_new_tokens)
+    refuse_unsaid(answer, sample_ids)
     return tuple(
         Attended(
             text=text,
@@ -161,16 +168,17 @@ class BalanceMeasurement:
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
         """The rows of each sample: `arm`, and what `Attended.to_row` says."""
         kept = self._prepare(samples, self.system)
-        rows = [[{"arm": KEPT, **own.to_row()}] for own in self._measure(kept)]
+        rows = [[{"arm": KEPT, **own.to_row()}] for own in self._measure(kept, samples)]
         there = [place for place, layout in enumerate(kept.layouts) if len(layout.positions("system"))]
         if there:
-            bare = self._prepare([samples[place] for place in there], "")
-            for place, own in zip(there, self._measure(bare), strict=True):
+            some = [samples[place] for place in there]
+            for place, own in zip(there, self._measure(self._prepare(some, ""), some), strict=True):
                 rows[place].append({"arm": STRIPPED, **own.to_row()})
         return rows
 
-    def _measure(self, inputs: VLMInputs) -> tuple[Attended, ...]:
-        return measure_attention(self.vlm, inputs, self.max_new_tokens)
+    def _measure(self, inputs: VLMInputs, samples: Sequence[Sample]) -> tuple[Attended, ...]:
+        names = [sample.id for sample in samples]
+        return measure_attention(self.vlm, inputs, self.max_new_tokens, sample_ids=names)
 
     def _prepare(self, samples: Sequence[Sample], system: str | None) -> VLMInputs:
         from interp.study.prompter import prepare_samples

@@ -113,7 +113,7 @@ FILES: dict[str, dict[str, str]] = {
     }
     | STUDY,
     "normalise": {
-        "summary.json": "the answer, the doses that change it, and `settings`",
+        "summary.json": "the answer, the doses that change it, those out of the number type's range, `settings`",
         "normalise.parquet": "a row per dose; nothing is trained, and this is no method of the paper",
         "normalise_*.png": "confidence with the answers, attention on the image and RoPE sensitivity by dose",
     },

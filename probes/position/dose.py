@@ -57,7 +57,12 @@ def dose_response(
     At each dose the image tokens are changed where they enter the language model (`ScaleImageNorms`), and the samples
     are asked with the tokens in order and permuted, as in `psi`; RoPE sensitivity (`rope_sensitivity`, of the last
     prompt row, by one position) is that of the model at this dose. Dose 1 is the untouched model, to the bit. The
-    vision tower runs once a batch.
+    vision tower runs once a batch. What a model adds to the tokens behind its first blocks (DeepStack) keeps its
+    length; permuted, it moves along.
+
+    A dose can leave the range of the model's number type: float16 ends at 65,504. A sample that does so, in its tokens
+    or in what the model makes of them, has no rows at that dose, and the dose is left out, by name and with how many
+    samples left; the others are measured as if it had not been asked.
 
     Args:
         vlm: the model.
@@ -86,7 +91,8 @@ def dose_response(
     Raises:
         InputError: no dose besides 1, one that is no number above 0, one twice, or what `psi` refuses; all before the
             first pass.
-        RefusedError: a model with DeepStack, or a decoder without RoPE in all of its layers.
+        RefusedError: a decoder without RoPE in all of its layers.
+        ModelError: what the untouched model itself says is not finite.
     """
     import pandas as pd
 
@@ -99,20 +105,30 @@ def dose_response(
         samples, work, "normalise", out=out, resume=resume, batch=batch, progress=progress, record=record
     )
     parts = [table[(table["kind"] == dose.kind) & (table["dose"] == dose.value)] for dose in doses]
+    missing = [len(samples) - own["id"].nunique() for own in parts]
     answers = [score_orders(own.drop(columns=list(STATES)), samples) for own in parts]
     states = [_states(own) for own in parts]
     orders = [f"seed {one}" for one in work.order.seeds]
-    found = [_at_dose(*own, orders) for own in zip(doses, answers, states, strict=True)]
+    whole = [place for place, gone in enumerate(missing) if not gone]
+    found = [_at_dose(doses[place], answers[place], states[place], orders) for place in whole]
+    range_of = f"the range of {str(vlm.dtype).removeprefix('torch.')}"
+    beyond = {
+        dose: f"{gone} of {len(samples)} samples leave {range_of}, so that there is nothing to pair"
+        for dose, gone in zip(doses, missing, strict=True)
+        if gone
+    }
     relations = np.array([sample.relation for sample in samples], dtype=object)
-    measures, changes, left_out = measure_doses(found, chances, relations, groups, seed=seed, n=draws, level=level)
+    measures, changes, left_out = measure_doses(
+        found, chances, relations, groups, beyond=beyond, seed=seed, n=draws, level=level
+    )
     return DoseResponse(
         doses=doses,
         seeds=work.order.seeds,
         measures=measures,
         changes=changes,
         left_out=left_out,
-        answers=pd.concat(answers, ignore_index=True),
-        states=pd.concat(states, ignore_index=True),
+        answers=pd.concat([own for own in answers if len(own)], ignore_index=True),  # empty ones would change types
+        states=pd.concat([own for own in states if len(own)], ignore_index=True),
         chance=chance_by_relation(chances, relations),
         settings={**settings, "seed": seed, "draws": draws, "level": level},
     )

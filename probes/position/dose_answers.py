@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,16 @@ from jaxtyping import Float32
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from probes.position.order_answers import ORIGINAL, OrderMeasurement
+from probes.study.finite import refuse_unsaid
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from interp.intervene.base import Intervention
     from interp.intervene.image_tokens import ScaleImageNorms
     from interp.model.features import ImageFeatures
+    from interp.model.generation import Generation
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
     from interp.prompt.inputs import VLMInputs
@@ -105,6 +108,8 @@ class DoseAnswers:
         image_mass: float32 [dose], attention of the last prompt row on the image, mean over layers and heads.
         abs_delta_g_v: float32 [dose], |delta g_V| of `rope_sensitivity`, absolute for each head, mean over all.
         delta_alpha_v: float32 [dose], its delta alpha_V, with its sign, mean over layers and heads.
+        out_of_range: the doses that were asked for and are not among `doses`, as numbers of the model's type are too
+            small for tokens so long, or for what the model makes of them.
     """
 
     sample_id: str
@@ -114,6 +119,7 @@ class DoseAnswers:
     image_mass: Float32[np.ndarray, " dose"]
     abs_delta_g_v: Float32[np.ndarray, " dose"]
     delta_alpha_v: Float32[np.ndarray, " dose"]
+    out_of_range: tuple[Dose, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -148,7 +154,10 @@ class DoseAnswers:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per dose and order, as a study keeps them; `STATES` are of the tokens in order."""
+        """One row per dose and order, as a study keeps them; `STATES` are of the tokens in order.
+
+        A dose that is out of range has none.
+        """
         return [
             {"kind": dose.kind, "dose": dose.value}
             | row
@@ -179,8 +188,8 @@ class DoseAnswers:
 
 
 def first_kind(doses: Sequence[Dose]) -> str:
-    """The kind that is drawn where none is asked for: scales, if there are others than 1."""
-    return next(dose.kind for dose in doses if dose != UNTOUCHED)
+    """The kind that is drawn where none is asked for: scales, if there are others than 1 or nothing else is there."""
+    return next((dose.kind for dose in doses if dose != UNTOUCHED), UNTOUCHED.kind)
 
 
 @dataclass(frozen=True)
@@ -204,7 +213,7 @@ class DoseMeasurement:
 
         Raises:
             InputError: something does.
-            RefusedError: a model with DeepStack, or a decoder without RoPE in all of its layers.
+            RefusedError: a decoder without RoPE in all of its layers.
         """
         from probes.position.rotary import Rotary
 
@@ -233,43 +242,77 @@ class DoseMeasurement:
         return [own.rows() for own in self.ask(prepare_samples(self.vlm, samples, self.order.prompt), samples)]
 
     def ask(self, inputs: VLMInputs, samples: Sequence[Sample] = ()) -> list[DoseAnswers]:
-        """What each sample of a prepared batch is answered at each dose; `samples` tell boxes, where asked for."""
+        """What each sample of a prepared batch is answered at each dose; `samples` tell boxes, where asked for.
+
+        Raises:
+            ModelError: what the untouched model says is not finite.
+        """
         from interp.model.features import ImageFeatures
 
+        plain, features = ImageFeatures.with_answers(self.vlm, inputs, self.order.max_new_tokens)
+        refuse_unsaid(plain, [sample.id for sample in samples])
+        found = {dose: self._at(dose, features, plain, samples) for dose in self.doses}
+        return [_of_sample(place, found) for place in range(len(inputs))]
+
+    def _at(
+        self, dose: Dose, features: ImageFeatures, plain: Generation, samples: Sequence[Sample]
+    ) -> dict[int, tuple[OrderAnswers, dict[str, float]]]:
+        """The answers and `STATES` at one dose, by place in the batch; a sample that leaves the range has none.
+
+        It is run untouched beside the others, which see nothing of it, and is dropped.
+        """
+        from interp.intervene.image_hooks import image_tokens_of
+
         length = self.order.max_new_tokens
-        plain, features = ImageFeatures.with_answers(self.vlm, inputs, length)
-        orders, states = [], []
-        for dose in self.doses:
-            answer = plain if dose == UNTOUCHED else features.generate(length, intervention=dose.edit)
-            orders.append(self.order.ask_again(features, answer, samples, edit=dose.edit))
-            states.append(states_at(features, dose))
-        return [
-            DoseAnswers(
-                orders[0][place].sample_id,
-                self.doses,
-                tuple(at_dose[place] for at_dose in orders),
-                **{name: np.array([state[name][place] for state in states], dtype=np.float32) for name in STATES},
-            )
-            for place in range(len(inputs))
-        ]
+        inside = [dose.edit.fits(own) for own in image_tokens_of(features.values, features.inputs.layouts)]
+        if not any(inside):
+            return {}
+        answer = plain
+        if dose != UNTOUCHED:
+            answer = features.generate(length, intervention=_edit_where(inside, dose))
+            inside = [own and math.isfinite(sure) for own, sure in zip(inside, answer.confidence, strict=True)]
+        edit = _edit_where(inside, dose)
+        orders = self.order.ask_again(features, answer, samples, edit=edit)
+        states = states_at(features, edit)
+        return {
+            place: (own, {name: values[place] for name, values in states.items()})
+            for place, own in enumerate(orders)
+            if inside[place] and np.isfinite(own.confidence).all()
+        }
 
 
-def states_at(features: ImageFeatures, dose: Dose) -> dict[str, list[float]]:
-    """`STATES` of each sample of a batch at one dose, from one run of the language model."""
-    from interp.intervene.image_hooks import IMAGE_POINT
+def _edit_where(inside: Sequence[bool], dose: Dose) -> Intervention:
+    """What makes the image tokens of these samples of a batch so long, and leaves those of the others."""
+    from interp.intervene.base import PerSample, Untouched
+
+    return dose.edit if all(inside) else PerSample(tuple(dose.edit if own else Untouched() for own in inside))
+
+
+def _of_sample(place: int, found: Mapping[Dose, Mapping[int, tuple[OrderAnswers, dict[str, float]]]]) -> DoseAnswers:
+    """The answers of one sample of a batch, at the doses that it has."""
+    own = {dose: at[place] for dose, at in found.items() if place in at}
+    orders, states = zip(*own.values(), strict=True)
+    return DoseAnswers(
+        orders[0].sample_id,
+        tuple(own),
+        orders,
+        **{name: np.array([state[name] for state in states], dtype=np.float32) for name in STATES},
+        out_of_range=tuple(dose for dose in found if dose not in own),
+    )
+
+
+def states_at(features: ImageFeatures, edit: Intervention) -> dict[str, list[float]]:
+    """`STATES` of each sample of a batch under an edit, from one run of the language model."""
+    from interp.intervene.image_hooks import IMAGE_POINT, image_tokens_of
     from probes.position.rope import rope_sensitivity
     from probes.position.stream_norms import KeepNorms
 
     kept: dict[str, Any] = {}
-    with features.under(dose.edit) as inputs, features.vlm.hooks([(IMAGE_POINT, KeepNorms(kept))]):
+    with features.under(edit) as inputs, features.vlm.hooks([(IMAGE_POINT, KeepNorms(kept))]):
         found = rope_sensitivity(features.vlm, inputs)
-    norms = kept[IMAGE_POINT].cpu().split([len(layout.placeholders) for layout in inputs.layouts])
-    own = [
-        lengths.numpy()[np.searchsorted(layout.placeholders, layout.image_positions)]
-        for lengths, layout in zip(norms, inputs.layouts, strict=True)
-    ]
+    norms = image_tokens_of(kept[IMAGE_POINT].cpu(), inputs.layouts)
     return {
-        "median_norm": [float(np.median(lengths)) for lengths in own],
+        "median_norm": [float(np.median(lengths.numpy())) for lengths in norms],
         "image_mass": [float(one.alpha_v.mean()) for one in found],
         "abs_delta_g_v": [float(np.abs(one.delta_g_v).mean()) for one in found],
         "delta_alpha_v": [float(one.delta_alpha_v.mean()) for one in found],

@@ -60,7 +60,7 @@ class DoseResponse:
             `samples`, `groups`.
         changes: the same of each other dose minus the untouched model, of the same draws.
         left_out: one row per relation, dose and measure that is missing there: `relation`, `kind`, `dose`, `measure`,
-            `why`.
+            `why`; all measures of a dose at which samples left the range of the model's number type.
         answers: one row per sample, dose and order: `id`, `kind`, `dose`, `order`, `text`, `correct` and others.
         states: one row per sample and dose: `id`, `kind`, `dose`, and the last four of the measures.
         chance: share of right answers of a blind guess, by relation, where options are listed.
@@ -184,6 +184,7 @@ def measure_doses(
     relations: Shaped[np.ndarray, " sample"],
     groups: Shaped[np.ndarray, " sample"],
     *,
+    beyond: Mapping[Dose, str] = {},
     seed: int = 0,
     n: int = DRAWS,
     level: float = 0.95,
@@ -195,6 +196,7 @@ def measure_doses(
         chance: what a blind guess scores on each sample; NaN where its options are not listed.
         relations: the relation of each sample.
         groups: what is drawn together.
+        beyond: the doses at which nothing is told, and why.
         seed: the seed of the draws.
         n: the number of draws.
         level: nominal coverage.
@@ -208,6 +210,11 @@ def measure_doses(
     out: list[dict[str, Any]] = []
     for name, own in split_by_relation(relations):
         counts = {"samples": int(own.sum()), "groups": len(set(groups[own]))}
+        out += [
+            {"relation": name, "kind": dose.kind, "dose": dose.value, "measure": measure, "why": why}
+            for dose, why in beyond.items()
+            for measure in MEASURES
+        ]
         here: dict[Dose, dict[str, tuple[float, np.ndarray]]] = {}
         for at in found:
             place = {"relation": name, "kind": at.dose.kind, "dose": at.dose.value}

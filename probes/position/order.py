@@ -100,7 +100,8 @@ def psi(
     Raises:
         InputError: no samples, samples that can not be asked, seeds, sides or boxes that mean nothing, fewer than two
             groups, no draw or no such level, or a folder that can not be used; all before the first pass.
-        RefusedError: a model with DeepStack, or one whose prompts can not be shortened, where `sides` asks for it.
+        RefusedError: a model whose prompts can not be shortened, where `sides` asks for it.
+        ModelError: what the model says is not finite.
     """
     check_draws(draws, level, seed)
     work = OrderMeasurement.of(vlm, seeds, sides, within=within, prompt=prompt, max_new_tokens=max_new_tokens)

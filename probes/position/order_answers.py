@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
+from probes.study.finite import refuse_overflow
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -109,16 +110,14 @@ class OrderMeasurement:
 
         Raises:
             InputError: something does.
-            RefusedError: a model with DeepStack.
         """
         from interp.intervene.image_pooling import PoolImageTokens
-        from interp.intervene.image_tokens import WITHIN, check_seeds, refuse_deepstack
+        from interp.intervene.image_tokens import WITHIN, check_seeds
         from interp.model.generation import greedy_settings
 
         check_model(vlm)
         if within not in WITHIN:
             raise InputError(f"within={within!r} is not known: use one of {', '.join(WITHIN)}")
-        refuse_deepstack(vlm.cfg, "the order of image tokens")
         pools = tuple(PoolImageTokens(side).side for side in sides)
         if len(set(pools)) < len(pools):
             raise InputError(f"sides={pools}: give each once")
@@ -188,11 +187,18 @@ class OrderMeasurement:
         return [own.to_dataframe().drop(columns="sample").to_dict("records") for own in found]
 
     def ask(self, inputs: VLMInputs, samples: Sequence[Sample] = ()) -> list[OrderAnswers]:
-        """The answers of each sample of a prepared batch; `samples` tell the boxes, where these are asked for."""
+        """The answers of each sample of a prepared batch; `samples` tell the boxes, where these are asked for.
+
+        Raises:
+            ModelError: what the model says is not finite.
+        """
         from interp.model.features import ImageFeatures
 
         answer, features = ImageFeatures.with_answers(self.vlm, inputs, self.max_new_tokens)
-        return self.ask_again(features, answer, samples)
+        found = self.ask_again(features, answer, samples)
+        for own in found:
+            refuse_overflow(own.confidence, own.sample_id, "confidences")
+        return found
 
     def ask_again(
         self,

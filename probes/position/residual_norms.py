@@ -12,7 +12,8 @@ from jaxtyping import Float, Float64, Int
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.reprs import fits_a_cell
-from probes.position.stream_norms import Kept, name_samples, norms_at, positions_by_group, refuse_overflow
+from probes.position.stream_norms import Kept, name_samples, norms_at, positions_by_group
+from probes.study.finite import refuse_overflow
 
 if TYPE_CHECKING:
     import pandas as pd

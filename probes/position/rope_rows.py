@@ -14,6 +14,7 @@ from torch import Tensor
 from interp.errors import ModelError
 from interp.hooks.rows import RowHook
 from interp.hooks.shared_keys import KeyValues
+from probes.study.finite import OVERFLOW
 
 TOLERANCE = 1e-4
 """How far logits may be from the model's own, as a share of the row's largest: rounding, and nothing else."""
@@ -162,6 +163,8 @@ class LayerProbe:
         """
         if self.found is None:
             raise ModelError(f"layer {self.layer} showed no attention row {self.row}: rope_sensitivity needs one")
+        if not bool(torch.isfinite(self.off)):
+            raise ModelError(f"the attention logits of layer {self.layer} are infinite or NaN, {OVERFLOW}")
         if not self.off <= TOLERANCE:
             raise ModelError(
                 f"the attention logits of layer {self.layer} are not those of its queries and keys (off by "

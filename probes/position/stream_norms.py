@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from interp.errors import InputError, ModelError
+from interp.errors import InputError
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
@@ -88,16 +88,3 @@ def name_samples(inputs: VLMInputs, sample_ids: Sequence[str] | None) -> tuple[s
             f"{sorted({length for _, length in shapes})} positions: give inputs as vlm.prepare made them"
         )
     return names
-
-
-def refuse_overflow(norms: Float[np.ndarray, "*axes"], sample_id: str) -> None:
-    """Refuse norms that are not finite.
-
-    Raises:
-        ModelError: some are not.
-    """
-    if not np.isfinite(norms).all():
-        raise ModelError(
-            f"sample {sample_id!r}: {int((~np.isfinite(norms)).sum())} of {norms.size} norms are infinite or NaN, as "
-            "happens where a model overflows its number type: load it with dtype='bfloat16' or 'float32'"
-        )

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from probes.position.stream_norms import GROUPS, Kept, l2_norms, name_samples, norms_at, refuse_overflow
+from probes.position.stream_norms import GROUPS, Kept, l2_norms, name_samples, norms_at
+from probes.study.finite import refuse_overflow
 
 if TYPE_CHECKING:
     import pandas as pd

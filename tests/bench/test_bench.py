@@ -108,6 +108,7 @@ def test_a_sweep_over_image_tokens_runs_each_tower_once_and_each_slot_from_its_b
 
 
 def test_amplification_is_held_against_as_many_forwards_as_it_makes_and_runs_no_tower():
+    vlm = tiny.vlm(self_check=False)
     with torch.no_grad():
         features = ImageFeatures.capture(vlm, asked(vlm, 0))
         run, forwards = amplification(vlm, features)

@@ -23,6 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     SiglipImageProcessor,
     SiglipVisionConfig,
+    SmolLM3Config,
 )
 
 from interp.model.hooked_vlm import HookedVLM
@@ -146,6 +147,22 @@ def vlm(*, dtype: torch.dtype = torch.float32, self_check: bool = True, **option
     """A hooked tiny model; options as in `model`."""
     plain = model(**options).to(dtype).requires_grad_(False)
     return HookedVLM.wrap(plain, processor(options.get("tower", "clip")), self_check=self_check)
+
+
+def without_rope() -> HookedVLM:
+    """A hooked tiny model whose decoder turns keys by positions in some of its layers alone."""
+    config = model().config
+    text = config.text_config.to_dict()
+    kept = {name: text[name] for name in _SIZES}
+    config.text_config = SmolLM3Config(**kept, bos_token_id=1, eos_token_id=2, pad_token_id=3, no_rope_layers=[1, 0, 1])
+    plain = LlavaForConditionalGeneration._from_config(config, attn_implementation="sdpa").eval()
+    with torch.no_grad():
+        plain.lm_head.weight[[2, 3, 4]] = 0.0  # as above
+    return HookedVLM.wrap(plain.requires_grad_(False), processor(), self_check=False)
+
+
+_SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+_SIZES += ("num_key_value_heads", "max_position_embeddings")
 
 
 def inputs(hooked: HookedVLM, samples: int = 1, *, ragged: bool = True, **options: Any) -> VLMInputs:

@@ -1,11 +1,8 @@
-"""How often the vision tower runs, and the tiny models whose language model runs without it."""
+"""How often the vision tower runs."""
 
 from contextlib import contextmanager
 
 from interp.hooks.towers import submodule, vision_tower
-from interp.zoo.tiny import TINY
-
-SEEING = [name for name in TINY if name != "tiny-qwen3_vl"]
 
 
 @contextmanager

@@ -71,7 +71,15 @@ def _more(found: DoseResponse) -> list[str]:
         "abs_delta_g_v": "RoPE sensitivity, |delta g_V|,",
         "confidence": "Confidence in the first token",
     }
-    return [_changes(found, measure, name, fine, apart) for measure, name in measures.items() if _tells(found, measure)]
+    told = [_changes(found, measure, name, fine, apart) for measure, name in measures.items() if _tells(found, measure)]
+    return told + [f"Dose {dose} is left out: {why}." for dose, why in _whole_doses_left(found).items()]
+
+
+def _whole_doses_left(found: DoseResponse) -> dict[Dose, str]:
+    """The doses at which nothing at all is told of all samples, and why."""
+    told = {*zip(found.measures["kind"], found.measures["dose"], strict=True)}
+    own = found.left_out.query("relation == @ALL").drop_duplicates(["kind", "dose"])
+    return {Dose(row.kind, row.dose): row.why for row in own.itertuples() if (row.kind, row.dose) not in told}
 
 
 def _changes(
@@ -80,6 +88,8 @@ def _changes(
     """A measure of the untouched model, and where it changes most."""
     before = form(*_ends(_of(found.measures, measure, UNTOUCHED).iloc[0]))
     own = found.changes.query("relation == @ALL and measure == @measure")
+    if own.empty:
+        return f"{name} is {before} untouched, and can not be told at any other dose."
     row = own.loc[own["value"].abs().idxmax()]
     if row["value"] == 0:
         return f"{name} is {before} untouched, and the same at every dose."
@@ -110,7 +120,8 @@ def _values(table: pd.DataFrame, dose: Dose) -> dict[str, float]:
 
 
 def _figures(found: DoseResponse) -> dict[str, Drawn]:
-    kinds = list(dict.fromkeys(dose.kind for dose in found.doses if dose != UNTOUCHED))
+    gone = _whole_doses_left(found)
+    kinds = list(dict.fromkeys(dose.kind for dose in found.doses if dose != UNTOUCHED and dose not in gone))
     return {
         f"normalise_{kind}": Drawn(
             f"Image tokens {KINDS[kind]}",

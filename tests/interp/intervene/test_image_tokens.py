@@ -8,7 +8,7 @@ from golden import golden, golden_llava
 from ragged import loaded, ragged
 
 from interp import Prefix
-from interp.errors import HookError, InputError, RefusedError
+from interp.errors import HookError, InputError
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import PerSample
 from interp.intervene.image_hooks import IMAGE_POINT
@@ -16,7 +16,6 @@ from interp.intervene.image_tokens import WITHIN, PermuteImageTokens, ScaleImage
 from interp.prompt.layout import TokenLayout
 from interp.zoo.tiny import TINY
 
-MOVING = [name for name in TINY if name != "tiny-qwen3_vl"]
 SOME = ("tiny-llava", "tiny-qwen2_5_vl", "tiny-pixtral", "tiny-llava_next")
 
 
@@ -39,7 +38,7 @@ def of_photos(vlm, inputs, tensor):
     return found
 
 
-@pytest.mark.parametrize("name", MOVING)
+@pytest.mark.parametrize("name", TINY)
 def test_each_slot_gets_the_content_that_the_order_says_and_row_ends_stay(name):
     vlm, inputs = loaded(name, 3)
     before, plain = shown(vlm, inputs)
@@ -192,17 +191,11 @@ def test_gradients_go_through_and_equal_finite_differences(edit):
         assert torch.autograd.gradcheck(edit._scaled, features[:3].detach().requires_grad_())
 
 
-def test_a_shared_prefill_and_deepstack_are_refused_by_name():
+def test_a_shared_prefill_is_refused_by_name():
     vlm, inputs = loaded("tiny-llava", 1)
     edit = permute_image_tokens(inputs.grids, 0)
     with pytest.raises(HookError, match="Prefix shares all rows before the last"):
         Prefix(vlm, inputs).step([edit])
-    vlm, inputs = loaded("tiny-qwen3_vl", 1)
-    with (
-        pytest.raises(RefusedError, match="DeepStack, such as Qwen3-VL"),
-        vlm.intervene(permute_image_tokens(inputs.grids, 0), inputs),
-    ):
-        pass
 
 
 @pytest.mark.parametrize(

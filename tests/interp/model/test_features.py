@@ -1,10 +1,12 @@
 """Image features: the language model alone says what the whole model says, to the bit, and the tower runs once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from ragged import loaded, ragged
-from towers_seen import SEEING, tower_runs
+from towers_seen import tower_runs
 
 from interp.errors import HookError, InputError, RefusedError
 from interp.intervene.image_logits import ScaleImageLogits
@@ -12,12 +14,13 @@ from interp.intervene.image_pooling import PoolImageTokens
 from interp.intervene.image_tokens import permute_image_tokens
 from interp.model.features import ImageFeatures
 from interp.model.prefix import Prefix
+from interp.zoo.tiny import TINY
 
 POOLING = [f"tiny-{name}" for name in ("llava", "idefics3", "smolvlm", "internvl", "gemma3", "paligemma", "paligemma2")]
 ROW = "blocks.1.attn.hook_pattern"
 
 
-@pytest.mark.parametrize("name", SEEING)
+@pytest.mark.parametrize("name", TINY)
 def test_logits_answers_and_attention_are_those_of_the_whole_model_to_the_bit(name):
     vlm, inputs = loaded(name, 3)
     edit = permute_image_tokens(inputs.grids, 1)
@@ -34,7 +37,7 @@ def test_logits_answers_and_attention_are_those_of_the_whole_model_to_the_bit(na
         assert torch.equal(vlm(inputs).logits, plain.logits)
 
 
-@pytest.mark.parametrize("name", SEEING)
+@pytest.mark.parametrize("name", TINY)
 def test_the_tower_runs_once_for_a_photo_however_often_it_is_asked(name):
     vlm, inputs = loaded(name, 2)
     with tower_runs(vlm) as calls:
@@ -88,12 +91,6 @@ def test_other_prompts_are_refused_and_the_model_is_left_as_it_was():
     with pytest.raises(ZeroDivisionError), features.given():
         raise ZeroDivisionError
     assert torch.equal(vlm(other).logits, plain) and not vlm.hook_dict["projector.hook_out"].has_hooks()
-
-
-def test_deepstack_is_refused_by_name():
-    vlm, inputs = loaded("tiny-qwen3_vl", 1)
-    with pytest.raises(RefusedError, match="DeepStack, such as Qwen3-VL"):
-        ImageFeatures.capture(vlm, inputs)
 
 
 def cells_by_hand(grid, side):
@@ -187,12 +184,20 @@ def test_pooling_to_the_grid_itself_changes_no_bit_and_batches_are_their_single_
         assert features.generate(3, intervention=PoolImageTokens(1)).texts == features.pooled(1).generate(3).texts
 
 
-@pytest.mark.parametrize("name", sorted(set(SEEING) - set(POOLING)))
+@pytest.mark.parametrize("name", sorted(set(TINY) - set(POOLING)))
 def test_families_whose_shorter_prompt_would_not_be_their_own_are_refused_by_name(name):
     vlm, inputs = loaded(name, 1)
     features = ImageFeatures.capture(vlm, inputs)
     with pytest.raises(RefusedError, match=f"{vlm.family.name} family"):
         features.pooled(1)
+
+
+def test_what_is_added_behind_the_projector_is_pooled_as_the_tokens_are():
+    vlm, inputs = loaded("tiny-llava", 2)
+    features = ImageFeatures.capture(vlm, inputs)
+    added = replace(features, deepstack=(features.values * 2, -features.values)).pooled(2).deepstack
+    pooled = features.pooled(2).values
+    assert torch.equal(added[0], pooled * 2) and torch.equal(added[1], -pooled)
 
 
 def test_hooks_alone_do_not_pool_and_sides_that_mean_nothing_are_refused():

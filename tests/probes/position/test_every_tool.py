@@ -8,8 +8,7 @@ import tiny
 import torch
 from ragged import loaded
 
-from interp.errors import InputError, RefusedError
-from interp.intervene.image_tokens import permute_image_tokens
+from interp.errors import InputError
 from interp.model.features import ImageFeatures
 from interp.model.hooked_vlm import HookedVLM
 from interp.planted.llava import (
@@ -94,10 +93,6 @@ def without_image(vlm):
 def test_no_table_of_any_tool_has_a_gap_in_any_family(name):
     vlm, inputs = loaded(name, 2)
     for tool, tables in TOOLS.items():
-        if tool == "order" and name == "tiny-qwen3_vl":
-            with pytest.raises(RefusedError, match="DeepStack"):
-                tables(vlm, inputs)
-            continue
         for table in tables(vlm, inputs):
             assert len(table) and not table.isna().any(axis=None), tool
             numbers = table.select_dtypes("number").to_numpy(dtype=float)
@@ -139,19 +134,6 @@ def test_without_a_system_prompt_no_table_names_one_and_with_one_only_the_words_
         assert "system" not in {str(cell) for name in table.select_dtypes("object") for cell in table[name]}
     named = {str(cell) for table in given for name in table.select_dtypes("object") for cell in table[name]}
     assert ("system" in named) == (tool in ("norms", "tokens", "shares"))
-
-
-def test_qwen3_vl_is_refused_by_all_that_changes_order_before_the_first_pass():
-    vlm, inputs = loaded("tiny-qwen3_vl", 1)
-    edit = permute_image_tokens(inputs.grids, 0)
-    for asked in (
-        lambda: OrderMeasurement.of(vlm, range(2)),
-        lambda: ImageFeatures.capture(vlm, inputs),
-        lambda: vlm.generate(inputs, 2, intervention=edit),
-    ):
-        with tiny.passes(vlm) as passes, pytest.raises(RefusedError, match="DeepStack"):
-            asked()
-        assert not passes
 
 
 def test_a_single_image_token_can_not_be_permuted_and_is_refused_before_the_first_pass():

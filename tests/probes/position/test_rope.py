@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from transformers import LlamaConfig, LlavaForConditionalGeneration, SmolLM3Config
+from transformers import LlamaConfig, LlavaForConditionalGeneration
 
 from interp import HookedVLM, ScaleImageLogits
 from interp.errors import InputError, ModelError, RefusedError
@@ -356,20 +356,11 @@ def test_an_axis_that_three_streams_do_not_have_is_refused():
 
 
 def test_decoders_without_rope_in_every_layer_are_refused_by_name():
-    config = tiny.model().config
-    text = config.text_config.to_dict()
-    kept = {name: text[name] for name in SIZES}
-    config.text_config = SmolLM3Config(**kept, bos_token_id=1, eos_token_id=2, pad_token_id=3, no_rope_layers=[1, 0, 1])
-    model = LlavaForConditionalGeneration._from_config(config, attn_implementation="sdpa").eval()
-    vlm = HookedVLM.wrap(model, tiny.processor(), self_check=False)
+    vlm = tiny.without_rope()
     inputs = tiny.inputs(vlm)
     with tiny.passes(vlm) as passes, pytest.raises(RefusedError, match="SmolLM3Attention"):
         rope_sensitivity(vlm, inputs)
     assert not passes
-
-
-SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-SIZES += ("num_key_value_heads", "max_position_embeddings")
 
 
 def test_the_table_has_a_row_per_layer_and_head_and_the_heat_map_its_measure():
