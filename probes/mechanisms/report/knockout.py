@@ -85,12 +85,13 @@ def _sentences(found: KnockoutStudy) -> list[str]:
 
 def _largest(own: pd.DataFrame, windows: int) -> str:
     """The largest loss, as the one that was chosen from many."""
-    most = own.loc[own["value"].idxmin()]
+    most, count = own.loc[own["value"].idxmin()], own["arm"].nunique()
+    change = decimal(most.value, most.low, most.high, digits=1, signed=True)
     return (
-        f"Of {own['arm'].nunique()} cuts in {windows} windows of layers, the right answer loses most by {most.arm} in "
-        f"{most.window}: its probability changes by {decimal(most.value, most.low, most.high, digits=1, signed=True)} "
-        f"% ({most.samples} samples that are right with nothing cut). This is the largest of {len(own)}, chosen after "
-        "the fact, and its interval does not allow for that."
+        f"Of {count} cut{'s' if count > 1 else ''} in {windows} windows of layers, the right answer loses most by "
+        f"{most.arm} in {most.window}: its probability changes by {change} % ({most.samples} samples that are right "
+        f"with nothing cut). This is the largest of {len(own)}, chosen after the fact, and its interval does not allow "
+        "for that."
     )
 
 
