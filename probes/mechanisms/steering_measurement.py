@@ -30,6 +30,9 @@ SIDES = {"left": ("right", 0, 1), "right": ("left", 0, -1), "above": ("below", 1
 ARMS = ("ids", "random")
 """Steered by the ID, and by random directions of the same length: the control."""
 
+Places = tuple[tuple[int, ...], ...]
+"""Positions in the prompt of each sample."""
+
 
 @dataclass(frozen=True)
 class SteeringMeasurement:
@@ -115,8 +118,8 @@ class SteeringMeasurement:
         ends = word_ends(self.vlm, inputs, samples)
         words = [(spelled_ids(self.vlm, one.answer), spelled_ids(self.vlm, SIDES[one.answer][0])) for one in samples]
         signs = [SIDES[sample.answer][2] for sample in samples]
-        towards = [[int(own[int(sign < 0)])] for own, sign in zip(ends, signs, strict=True)]
-        away = [[int(own[int(sign > 0)])] for own, sign in zip(ends, signs, strict=True)]
+        towards = tuple((int(own[int(sign < 0)]),) for own, sign in zip(ends, signs, strict=True))
+        away = tuple((int(own[int(sign > 0)]),) for own, sign in zip(ends, signs, strict=True))
         with torch.no_grad():
             first, features = ImageFeatures.captured(self.vlm, inputs, lambda: self.vlm(inputs, logits_to_keep=1))
             _, untouched, right = _told(first.logits, words)
@@ -136,7 +139,7 @@ class SteeringMeasurement:
         axis: int,
         features: ImageFeatures,
         words: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
-        places: tuple[list[list[int]], list[list[int]]],
+        places: tuple[Places, Places],
     ) -> tuple[np.ndarray, np.ndarray]:
         """Whether each answer turned, and the opposite's probability, [slot sample]; of random ones the mean."""
         found = []
@@ -150,7 +153,7 @@ class SteeringMeasurement:
         return np.stack(flipped).astype(np.float32), np.stack(opposite).astype(np.float32)
 
     def _steered(
-        self, features: ImageFeatures, direction: np.ndarray, slot: int, places: tuple[list[list[int]], list[list[int]]]
+        self, features: ImageFeatures, direction: np.ndarray, slot: int, places: tuple[Places, Places]
     ) -> Tensor:
         import torch
 

@@ -56,7 +56,7 @@ def id_findings(found: SpatialIDs, swap: MirrorSwap | None = None, steering: IdS
     tables = {"spatial_ids": found.measures, "plane": found.plane_to_dataframe(), "left_out": found.left_out}
     figures: dict[str, Drawn] = {}
     shown: dict[str, pd.DataFrame] = {}
-    cautions = CAUTIONS
+    cautions: tuple[str, ...] = CAUTIONS
     if len(found.measures):
         captions = {"r2": "How much of the universal ID a position code explains", "agreement": "Agreement of objects"}
         figures = {

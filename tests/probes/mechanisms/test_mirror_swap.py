@@ -5,13 +5,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tiny
 from broken_off import break_second
+from PIL import ImageOps
 from planted_words import HELD_FROM, load, scene
 from towers_seen import tower_runs
 
 from interp.errors import InputError
+from interp.model.hooked_vlm import HookedVLM
+from interp.objects.sample import Object, Sample
+from interp.zoo.tiny import build_tiny
+from probes.mechanisms import mirror_measurement
 from probes.mechanisms.mirror_measurement import MirrorMeasurement
 from probes.mechanisms.mirror_swap import mirror_swap
+from probes.mechanisms.pairs import Pair
 from probes.mechanisms.photo_pairs import mirrored_pairs
 from probes.mechanisms.report.spatial_ids import swap_findings
 
@@ -97,3 +104,20 @@ def test_the_page_tells_the_best_slot_as_chosen_and_what_other_tokens_do(found):
     assert "names of the objects" in told.sentences[0] and f"slot {HELD_FROM}" in told.sentences[0]
     assert "chosen from all slots" in told.sentences[0] and "beyond as many other tokens" in told.sentences[0]
     assert len(told.sections()) >= 3
+
+
+@pytest.mark.parametrize("name", ["tiny-llava", "tiny-qwen2_5_vl", "tiny-pixtral", "tiny-llava_next"])
+def test_all_image_tokens_at_slot_0_give_the_other_photo_s_answer_in_every_family(name, monkeypatch):
+    monkeypatch.setattr(mirror_measurement, "spelled_ids", lambda vlm, word: (len(word),))  # their words are letters
+    vlm = HookedVLM.wrap(*build_tiny(name), self_check=False)
+    photo = tiny.photo(0)
+    asked = "Where is the mug in the photo? Answer with left or right."
+    clean = Sample("a", photo, asked, ("left", "right"), "left", (Object("mug"),))
+    other = replace(clean, id="b", image=ImageOps.mirror(photo), answer="right")
+    pair = Pair(clean, other, {"clean": "left"}, "horizontal")
+    rows = {row["tokens"]: row for row in MirrorMeasurement.of(vlm, prompt="paper")([pair])[0]}
+    assert rows["image"]["swapped"][0] == pytest.approx(rows["image"]["mirrored"], abs=1e-6)
+    assert rows["text"]["swapped"][0] == pytest.approx(rows["text"]["clean"], abs=1e-6)
+    assert rows["text"]["swapped"][-1] == pytest.approx(rows["text"]["mirrored"], abs=1e-6)
+    assert rows["image"]["clean"] != rows["image"]["mirrored"]
+    assert rows["words"]["many"] == rows["other_words"]["many"] >= 1
