@@ -21,11 +21,12 @@ from adaptvis.paper.published import compare_with_published
 from adaptvis.report import columns as adaptvis_columns
 from interp.commands import columns as interp_columns
 from interp.commands.columns import SETTINGS, Told, meaning_of
-from probes.position import columns as probes_columns
+from probes.mechanisms import columns as mechanisms_columns
+from probes.position import columns as position_columns
 
 QUESTION = "Where is the purple cross in relation to the red circle?"
 PACKAGES: dict[str, Any] = {"interp": interp, "adaptvis": adaptvis, "probes": probes}
-COLUMNS = {"interp": interp_columns, "adaptvis": adaptvis_columns, "probes": probes_columns}
+COLUMNS = (interp_columns, adaptvis_columns, position_columns, mechanisms_columns)
 RUNS: dict[str, tuple[str, str]] = {
     "analyze": (
         "interp",
@@ -189,7 +190,7 @@ def told_keys(command: str, folder: Path) -> pd.DataFrame | None:
 
 
 def _columns(command: str) -> Any:
-    return next(columns for columns in COLUMNS.values() if command in columns.FILES)
+    return next(columns for columns in COLUMNS if command in columns.FILES)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ class SteeringMeasurement:
 
         point, added = slot_point(slot, self.vlm.cfg.n_layers), torch.from_numpy(direction)
         towards, away = (
-            Steer(added, sign * self.scale, hook=point, positions=own)
+            Steer(added, sign * self.scale, hook=point, positions=tuple(map(tuple, own)))
             for sign, own in zip((1.0, -1.0), places, strict=True)
         )
         both: Intervention = Chain((towards, away))

@@ -7,7 +7,7 @@ import pytest
 
 from interp.commands.columns import meaning_of
 from probes.__main__ import main
-from probes.position.columns import FILES, NAMES, OWN
+from probes.mechanisms.columns import FILES, NAMES, OWN
 
 
 @pytest.fixture(scope="module")

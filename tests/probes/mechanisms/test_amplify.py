@@ -24,9 +24,9 @@ from probes import amplify, load_directions, save_directions
 from probes.__main__ import main
 from probes.mechanisms.amplify import without_trained
 from probes.mechanisms.amplify_answers import AmplifyMeasurement
+from probes.mechanisms.columns import FILES, NAMES, OWN
 from probes.mechanisms.report.amplify import amplify_findings
 from probes.mechanisms.wordings import plain_word
-from probes.position.columns import FILES, NAMES, OWN
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 200}
 RELUCTANCE = 8.0

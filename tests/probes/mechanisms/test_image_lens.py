@@ -19,10 +19,10 @@ from interp.study.prompter import prepare_samples
 from interp.zoo.tiny import build_tiny
 from probes.__main__ import main
 from probes.mechanisms import lens_measurement
+from probes.mechanisms.columns import FILES, NAMES, OWN
 from probes.mechanisms.image_lens import ALL, image_lens
 from probes.mechanisms.lens_measurement import LensMeasurement
 from probes.mechanisms.report.lens import lens_findings
-from probes.position.columns import FILES, NAMES, OWN
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 200}
 FOUR = ("tiny-llava", "tiny-qwen2_5_vl", "tiny-pixtral", "tiny-llava_next", "tiny-paligemma2")
