@@ -148,8 +148,8 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
             )
         if below := own[(own["p_any"] <= SURE) & (own["value"] < 0)]["slot"].tolist():
             told.append(
-                f"At {_slots(below, found.slots)} the control raises {PLACE!r} more than it does (level {SURE:g} over all "
-                "slots)."
+                f"At {_slots(below, found.slots)} the control raises {PLACE!r} more than it does (level {SURE:g} over "
+                "all slots)."
             )
     score = tables.get("restoration")
     if score is not None and len(score):
