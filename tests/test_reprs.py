@@ -38,6 +38,7 @@ from interp.maps.tower_patches import patches_of
 from interp.maps.trajectory import Trajectory
 from interp.maps.vision import vision_attention
 from interp.model.features import ImageFeatures
+from interp.model.kept_run import KeptRun
 from interp.overlap.overlap import overlap
 from interp.overlap.regions import region_of
 from interp.overlap.study.roles import find_roles
@@ -49,18 +50,24 @@ from interp.report.page import Section
 from interp.reprs import LARGE, LINE, ROWS, fits_a_cell
 from interp.stats.partial import partial_effect
 from interp.stats.probe_accuracy import probe_accuracy
+from interp.stats.sign_flips import flip_signs
+from probes.mechanisms.line_pairs import line_pairs, setting_of
+from probes.mechanisms.token_sets import sides_of, token_set
 
 KEPT = {
     "what is asked": "Site Benchmark Source ReleasedPrompt Settings RunFacts Prompter OverlapMeasurement "
     "OrderMeasurement NormsMeasurement RopeMeasurement BalanceMeasurement DoseMeasurement Prompt Claim Preset "
-    "Place Arm AskedData ProbeTask TrainingTokens Readout BoxMeans",
+    "Place Arm AskedData AskedPairs ProbeTask TrainingTokens Readout BoxMeans AblationMeasurement AmplifyMeasurement "
+    "IdsMeasurement InterchangeMeasurement KnockoutMeasurement LensMeasurement MirrorMeasurement SteeringMeasurement "
+    "LookedFor",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
-    "ConstantNorm Line",
+    "ConstantNorm Line Item Reference BuiltIn",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
-    "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit",
-    "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos",
-    "geometry": "Lattice MapsOnRegions ObjectTokens Photo",
+    "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit "
+    "Swept Side WordReader Turn Judged Amplification",
+    "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos PairedDraws Fit",
+    "geometry": "Lattice MapsOnRegions ObjectTokens Photo LineGeometry",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest TrainingPlan Budget Scenes",
     "an installation": "Part",
     "a page": "Findings Drawn",
@@ -95,6 +102,29 @@ def public_dataclasses():
                     own = inspect.isclass(thing) and thing.__module__ == found.name and not name.startswith("_")
                     if own and dataclasses.is_dataclass(thing):
                         yield thing
+
+
+def of_mechanisms(vlm, scenes, inputs):
+    """A result of every tool of the mechanisms, and what they are asked about."""
+    quick = {"progress": False, "draws": 20}
+    lines = line_pairs(setting_of("known"), probes.geometry_of(vlm), form="relation", directions=("left",), n=2)
+    sides = [dataclasses.replace(one, options=("left", "right")) for one in scenes if one.answer in ("left", "right")]
+    across = {"horizontal": np.random.default_rng(0).normal(size=(vlm.cfg.d_model, 2))}
+    dual = probes.dual_mechanisms(vlm, lines, ("last", "ablate"), **quick)
+    cells = probes.id_scenes(("red circle", "green square", "blue triangle"), cells=2)
+    ids = probes.spatial_ids(vlm, cells, cells=2, shuffles=3, **quick)
+    both = [sides_of(vlm, vlm.prepare(one.image, one.question), [one])[0] for one in (lines[0].clean,) * 2]
+    spelled = probes.single_token_words(vlm, ("left", "right"), after=inputs.prompts[0])
+    return (
+        dual, dual.sweeps["last"], dual.ablation, lines[0], setting_of("known"), probes.keep_both_right(vlm, lines),
+        probes.photo_of_line(lines[0].clean, both[0].grid), token_set("last", lines[0], *both), spelled,
+        probes.study_knockout(vlm, scenes, {"all": range(12)}, arms=("image->last",), **quick),
+        probes.amplify(vlm, sides, across, alphas=(1,), seeds=(0, 1), **quick),
+        probes.image_lens(vlm, scenes, **quick), probes.LensMeasurement.of(vlm, ("left",)).look(inputs)[0],
+        ids, probes.steer_ids(vlm, cells[::5], ids, seeds=(0,), **quick),
+        probes.mirror_swap(vlm, probes.mirrored_pairs(sides)[0][:2], **quick),
+        KeptRun.capture(vlm, inputs, (0,)), flip_signs(np.ones((4, 1)), np.arange(4), seed=0),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +180,7 @@ def made():
         made_up_measures(0), made_up_comparison(), probe_accuracy(scores, truth.astype(int), np.arange(60)),
         placed := probes.position_probe(vlm, rows, sites="projector", progress=False), placed.probes["projector"],
         probes.axis_probe(vlm, scenes, progress=False),
+        *of_mechanisms(vlm, scenes, inputs),
     ]  # fmt: skip
     several.append(next(one for one in several if hasattr(one, "runs")).runs[0])
     return {type(result).__name__: result for result in several}
@@ -168,11 +199,11 @@ def check(result):
 
 def test_every_class_of_results_fits_a_cell_says_its_name_or_is_named_as_small(made):
     kept = {name for names in KEPT.values() for name in names.split()}
-    found = {cls.__name__: cls for cls in public_dataclasses()}
-    fits = {name for name, cls in found.items() if hasattr(cls, "_repr_html_")}
-    named = {name for name, cls in found.items() if "__str__" in vars(cls)}  # as results call it, on one line
-    assert len(found) > 80 and kept == set(found) - fits - named
-    assert fits - set(made) == {"ExplorePage"}  # the page shows itself
+    found = set(public_dataclasses())  # classes, as two of them may share a name
+    fits = {cls for cls in found if hasattr(cls, "_repr_html_")}
+    named = {cls for cls in found if "__str__" in vars(cls)}  # as results call it, on one line
+    assert len(found) > 80 and kept == {cls.__name__ for cls in found - fits - named}
+    assert {cls.__name__ for cls in fits} - set(made) == {"ExplorePage"}  # the page shows itself
 
 
 def test_results_fill_a_line_and_a_small_table(made):
