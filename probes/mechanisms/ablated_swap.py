@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from interp.errors import InputError
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.mechanisms.ablation_measurement import ABLATED, KEPT, AblationMeasurement
-from probes.mechanisms.interchange import _as_result
+from probes.mechanisms.interchange import sweep
 from probes.mechanisms.interchange_measurement import CONTROL, InterchangeMeasurement
 from probes.mechanisms.ordered_photos import OrderedPhoto, photo_of_line
-from probes.mechanisms.pairs import measured_as_samples
 from probes.mechanisms.token_sets import IMAGE_SETS
-from probes.study.run import groups_of, measure_samples
 
 if TYPE_CHECKING:
     from interp.intervene.base import Intervention
@@ -30,56 +27,34 @@ EDITS = {"removed": ABLATED, "kept": KEPT}
 """What both runs have lost: their order; or, as a control, nothing but their own photo."""
 
 
-class AblatedInterchange:
-    """What patching does to the answers of a batch of pairs both of whose sides are ablated first.
+@dataclass(frozen=True, eq=False)
+class LostOrdering:
+    """What both runs of a pair of lines are made under: the ablation of ordering, or its control."""
 
-    It is an `InterchangeMeasurement` in all but that the runs it makes are under the ablation.
-    """
-
-    def __init__(self, inner: InterchangeMeasurement, ordering: str) -> None:
-        """Keep what is measured, and what both runs lose first."""
-        self.inner, self.ordering = inner, ordering
-        self.ablation = AblationMeasurement.of(inner.vlm, [], prompt=inner.prompt, seed=inner.seed)
-
-    @property
-    def vlm(self) -> HookedVLM:
-        """The model."""
-        return self.inner.vlm
+    ablation: AblationMeasurement
+    ordering: str
 
     def recorded(self) -> dict[str, Any]:
-        """What the numbers depend on besides the model and the pairs."""
-        return {**self.inner.recorded(), "ordering": self.ordering}
+        """Which of the two."""
+        return {"ordering": self.ordering}
 
-    def check(self, samples: Sequence[Sample], *, progress: bool = True) -> None:
-        """Refuse pairs that can not be asked, patched or ablated, before the first pass.
+    def check(self, sample: Sample) -> None:
+        """Refuse what is no line of items, see `photo_of_line`; nothing is run.
 
         Raises:
-            InputError: there are some; see `InterchangeMeasurement.check` and `photo_of_line`.
+            InputError: it is none.
         """
-        self.inner.check(samples, progress=progress)
-        for sample in samples:
-            pair = self.inner.pairs[sample.id]
-            for side in (pair.clean, pair.counterfactual):
-                self._photo(side)
+        self._photo(sample)
 
-    def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
-        """The rows of each pair, as `InterchangeMeasurement` gives them."""
-        inner, pairs = self.inner, [self.inner.pairs[sample.id] for sample in samples]
-        here, there = inner._prepared(pairs)
-        sets = inner._sets(pairs, here, there)
-        with self.vlm.intervene(self._edit([pair.counterfactual for pair in pairs]), there):
-            other, kept = inner._counterfactual(there, sets)
-        with self.vlm.intervene(self._edit([pair.clean for pair in pairs]), here):
-            swept = inner._sweeps(here, sets, kept)
-        return [inner._rows(pair, place, sets, other[place], swept) for place, pair in enumerate(pairs)]
-
-    def _edit(self, samples: Sequence[Sample]) -> Intervention:
+    def __call__(self, samples: Sequence[Sample]) -> Intervention:
+        """The edit of a batch of lines."""
         photos = [self._photo(sample) for sample in samples]
         return self.ablation.edits(photos, samples[0].question)[EDITS[self.ordering]]
 
     def _photo(self, sample: Sample) -> OrderedPhoto:
         grid_of = self.ablation.grid_of
-        photo, grid = photo_of_line(sample, grid_of(sample.image)), grid_of(sample.image)
+        grid = grid_of(sample.image)
+        photo = photo_of_line(sample, grid)
         photo.check_grid(grid, grid_of)
         return photo
 
@@ -140,14 +115,8 @@ def swap_under_ablation(
         raise InputError(f"ordering={ordering!r}: use one of {', '.join(EDITS)}")
     if positions not in IMAGE_SETS or control not in (None, *IMAGE_SETS):
         raise InputError(f"positions={positions!r}, control={control!r}: name image tokens, {', '.join(IMAGE_SETS)}")
-    options: dict[str, Any] = {"control": control, "slots": slots, "prompt": prompt, "seed": seed}
-    inner = InterchangeMeasurement.of(vlm, pairs, positions, **options)
-    work = AblatedInterchange(inner, ordering)
-    samples, _ = measured_as_samples(pairs, inner.measure)
-    groups = groups_of(samples)
-    table, settings = measure_samples(
-        samples, work, "ablated-swap", out=out, resume=resume, batch=batch, progress=progress, record=record
-    )
-    settings |= {"seed": seed, "draws": draws, "level": level, "keep_wrong": keep_wrong}
-    directions = np.array([pair.clean.relation or pair.axis for pair in pairs], dtype=object)
-    return _as_result(table, inner, groups, directions, settings)
+    under = LostOrdering(AblationMeasurement.of(vlm, [], prompt=prompt, seed=seed), ordering)
+    options: dict[str, Any] = {"control": control, "slots": slots, "prompt": prompt, "seed": seed, "under": under}
+    work = InterchangeMeasurement.of(vlm, pairs, positions, **options)
+    how: dict[str, Any] = {"out": out, "resume": resume, "batch": batch, "progress": progress, "record": record}
+    return sweep(work, "ablated-swap", seed=seed, draws=draws, level=level, keep_wrong=keep_wrong, **how)

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import rearrange
 
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.mechanisms.interchange_measurement import CONTROL, InterchangeMeasurement
 from probes.mechanisms.interchange_result import Interchange
-from probes.mechanisms.pairs import measured_as_samples
 from probes.mechanisms.token_sets import Positions
 from probes.study.run import groups_of, measure_samples
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from interp.model.hooked_vlm import HookedVLM
     from probes.mechanisms.pairs import Pair
 
@@ -91,35 +89,42 @@ def interchange(
     check_draws(draws, level, seed)
     options: dict[str, Any] = {"control": control, "slots": slots, "hook": hook, "prompt": prompt, "seed": seed}
     work = InterchangeMeasurement.of(vlm, pairs, positions, **options)
-    samples, _ = measured_as_samples(pairs, work.measure)
-    groups = groups_of(samples)
-    table, settings = measure_samples(
-        samples, work, "interchange", out=out, resume=resume, batch=batch, progress=progress, record=record
-    )
-    settings |= {"seed": seed, "draws": draws, "level": level, "keep_wrong": keep_wrong}
-    settings["first_slot"] = work.first_slot
-    directions = np.array([pair.clean.relation or pair.axis for pair in pairs], dtype=object)
-    return _as_result(table, work, groups, directions, settings)
+    how: dict[str, Any] = {"out": out, "resume": resume, "batch": batch, "progress": progress, "record": record}
+    return sweep(work, "interchange", seed=seed, draws=draws, level=level, keep_wrong=keep_wrong, **how)
 
 
-def _as_result(
-    table: pd.DataFrame,
-    work: InterchangeMeasurement,
-    groups: np.ndarray,
-    directions: np.ndarray,
-    settings: dict[str, Any],
+def sweep(
+    work: InterchangeMeasurement, study: str, *, seed: int, draws: int, level: float, keep_wrong: bool, **how: Any
 ) -> Interchange:
-    """The rows of a study as arrays over pairs, slots and outcomes."""
-    outcomes = tuple(next(iter(work.pairs.values())).outcomes)
+    """Measure all pairs, and read the rows as arrays over pairs, slots and outcomes.
+
+    Args:
+        work: what is measured of which pairs.
+        study: the name of the study, for its record.
+        seed: the seed of the bootstrap and of the sign flips.
+        draws: draws of the bootstrap.
+        level: nominal coverage.
+        keep_wrong: let all numbers be of all pairs.
+        **how: the others of `measure_samples`.
+
+    Raises:
+        InputError: pairs that can not be measured, or a folder that can not be used; all before the first pass.
+    """
+    pairs = list(work.pairs.values())
+    samples = [pair.as_sample() for pair in pairs]
+    groups = groups_of(samples)
+    table, settings = measure_samples(samples, work, study, **how)
+    outcomes = tuple(pairs[0].outcomes)
     own = dict(iter(table.groupby("set", sort=False)))
     first = own["patched"]
     whole = first.iloc[:: len(outcomes)]
 
     def patched(name: str) -> np.ndarray:
-        return np.stack(own[name]["p_patched"].to_list()).astype(np.float32).reshape(-1, len(outcomes), len(work.slots))
+        found = np.stack(own[name]["p_patched"].to_list()).astype(np.float32)
+        return rearrange(found, "(pair outcome) slot -> pair slot outcome", outcome=len(outcomes))
 
     def column(name: str) -> np.ndarray:
-        return first[name].to_numpy(np.float32).reshape(-1, len(outcomes))
+        return rearrange(first[name].to_numpy(np.float32), "(pair outcome) -> pair outcome", outcome=len(outcomes))
 
     return Interchange(
         positions=work.positions if isinstance(work.positions, str) else "positions",
@@ -129,12 +134,15 @@ def _as_result(
         outcomes=outcomes,
         ids=tuple(whole["id"]),
         groups=groups,
-        directions=directions,
+        directions=np.array([pair.clean.relation or pair.axis for pair in pairs], dtype=object),
         p_clean=column("p_clean"),
         p_counterfactual=column("p_counterfactual"),
-        p_patched=patched("patched").transpose(0, 2, 1),
-        p_control=patched("control").transpose(0, 2, 1) if "control" in own else None,
+        p_patched=patched("patched"),
+        p_control=patched("control") if "control" in own else None,
         right_clean=whole["clean_right"].to_numpy(bool),
         right_counterfactual=whole["counterfactual_right"].to_numpy(bool),
-        settings=settings,
-    )
+        settings={
+            **settings, "seed": seed, "draws": draws, "level": level, "keep_wrong": keep_wrong,
+            "first_slot": work.first_slot,
+        },
+    )  # fmt: skip

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from probes.mechanisms.vocabulary import spelled_ids
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
+    from interp.intervene.base import Intervention
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
     from interp.prompt.inputs import VLMInputs
@@ -33,6 +35,19 @@ CONTROL = "random_same_size"
 STREAM = ("resid_pre", "resid_mid")
 HOOKS = (*STREAM, "attn_out", "mlp_out", "q", "k", "v", "z")
 """What can be patched: the residual stream at layer slots, and inside each layer."""
+
+
+class RunEdit(Protocol):
+    """What both runs of each pair are made under, such as an ablation."""
+
+    def recorded(self) -> dict[str, Any]:
+        """What the numbers owe to it."""
+
+    def check(self, sample: Sample) -> None:
+        """Refuse a side of a pair that it can not edit, before the first pass."""
+
+    def __call__(self, samples: Sequence[Sample]) -> Intervention:
+        """The edit of a batch of sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +63,7 @@ class InterchangeMeasurement:
         hook: what is patched.
         prompt: prompt style.
         seed: the seed of the control's tokens.
+        under: what both runs are made under; None for the model as it is.
     """
 
     vlm: HookedVLM
@@ -58,6 +74,7 @@ class InterchangeMeasurement:
     hook: str = "resid_pre"
     prompt: str = "chat"
     seed: int = 0
+    under: RunEdit | None = None
 
     @classmethod
     def of(
@@ -71,6 +88,7 @@ class InterchangeMeasurement:
         hook: str = "resid_pre",
         prompt: str = "chat",
         seed: int = 0,
+        under: RunEdit | None = None,
     ) -> InterchangeMeasurement:
         """Read what is asked for.
 
@@ -91,7 +109,7 @@ class InterchangeMeasurement:
         _check_pairs(pairs)
         known = {pair.id: pair for pair in pairs}
         chosen = _read_slots(vlm, slots, hook, image=_image(positions) or _image(control))
-        return cls(vlm, known, positions, control, chosen, hook, prompt, seed)
+        return cls(vlm, known, positions, control, chosen, hook, prompt, seed, under)
 
     @property
     def first_slot(self) -> int:
@@ -109,6 +127,7 @@ class InterchangeMeasurement:
             "hook": self.hook,
             "prompt": self.prompt,
             "control_seed": self.seed,
+            **({} if self.under is None else self.under.recorded()),
         }
 
     def check(self, samples: Sequence[Sample], *, progress: bool = True) -> None:
@@ -124,8 +143,11 @@ class InterchangeMeasurement:
         for side in ("clean", "counterfactual"):
             check_asked(self.vlm, [getattr(pair, side) for pair in pairs], self.prompt, progress=progress)
         for pair in tqdm(pairs, desc="looking for tokens", unit="pair", disable=not progress):
-            self._ids(pair)
-            self._sets([pair], *self._prepared([pair]))
+            self.ids_of(pair)
+            self.sets_of([pair], *self.prepared([pair]))
+            for side in (pair.clean, pair.counterfactual):
+                if self.under is not None:
+                    self.under.check(side)
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
         """The rows of each pair: one for each token set and outcome, with an array over slots."""
@@ -133,10 +155,12 @@ class InterchangeMeasurement:
 
     def measure(self, pairs: Sequence[Pair]) -> list[list[dict[str, Any]]]:
         """The rows of each pair; see `__call__`."""
-        here, there = self._prepared(pairs)
-        sets = self._sets(pairs, here, there)
-        other, kept = self._counterfactual(there, sets)
-        swept = self._sweeps(here, sets, kept)
+        here, there = self.prepared(pairs)
+        sets = self.sets_of(pairs, here, there)
+        with self._edited(there, [pair.counterfactual for pair in pairs]):
+            other, kept = self._counterfactual(there, sets)
+        with self._edited(here, [pair.clean for pair in pairs]):
+            swept = self._sweeps(here, sets, kept)
         return [self._rows(pair, place, sets, other[place], swept) for place, pair in enumerate(pairs)]
 
     def _rows(
@@ -148,7 +172,7 @@ class InterchangeMeasurement:
         swept: dict[str, Swept],
     ) -> list[dict[str, Any]]:
         """The rows of one pair of a batch."""
-        words = self._ids(pair)
+        words = self.ids_of(pair)
         source = summed(other, words)
         rows = []
         for name, found in swept.items():
@@ -177,7 +201,7 @@ class InterchangeMeasurement:
             return slot_point(slot, self.vlm.cfg.n_layers)
         return f"blocks.{slot}.{'attn.' if len(self.hook) == 1 else ''}hook_{self.hook}"
 
-    def _prepared(self, pairs: Sequence[Pair]) -> tuple[VLMInputs, VLMInputs]:
+    def prepared(self, pairs: Sequence[Pair]) -> tuple[VLMInputs, VLMInputs]:
         """Both prompts of each pair, as two batches."""
         sides = [[getattr(pair, side) for pair in pairs] for side in ("clean", "counterfactual")]
         here, there = (
@@ -186,7 +210,11 @@ class InterchangeMeasurement:
         )
         return here, there
 
-    def _sets(self, pairs: Sequence[Pair], clean: VLMInputs, other: VLMInputs) -> dict[str, list[TokenSet]]:
+    def _edited(self, inputs: VLMInputs, samples: Sequence[Sample]) -> AbstractContextManager[Any]:
+        """The model under what both runs are made under."""
+        return nullcontext() if self.under is None else self.vlm.intervene(self.under(samples), inputs)
+
+    def sets_of(self, pairs: Sequence[Pair], clean: VLMInputs, other: VLMInputs) -> dict[str, list[TokenSet]]:
         """The tokens of each pair, by the name of the set."""
         here = sides_of(self.vlm, clean, [pair.clean for pair in pairs])
         there = sides_of(self.vlm, other, [pair.counterfactual for pair in pairs])
@@ -206,7 +234,7 @@ class InterchangeMeasurement:
                     _refuse_early(self.vlm, self.slots, self.hook, f"pair {pair.id!r}, ")
         return found
 
-    def _ids(self, pair: Pair) -> list[tuple[int, ...]]:
+    def ids_of(self, pair: Pair) -> list[tuple[int, ...]]:
         """The tokens that say the word of each outcome.
 
         Raises:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from interp.errors import InputError
 from probes.mechanisms.object_words import name_tokens, spans_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
     from interp.prompt.inputs import VLMInputs
     from interp.prompt.layout import TokenLayout
     from probes.mechanisms.pairs import Pair
@@ -32,15 +33,16 @@ the question: the control."""
 class MirrorMeasurement:
     """What is asked of one batch of pairs: each set of tokens, at each slot, as it was in the counterfactual's run.
 
-    The vision tower runs once for each photo.
+    It is what `run_study` calls, through samples that stand for the pairs. The vision tower runs once for each photo.
     """
 
     vlm: HookedVLM
+    pairs: dict[str, Pair] = field(repr=False)
     prompt: str
     seed: int
 
     @classmethod
-    def of(cls, vlm: HookedVLM, *, prompt: str = "chat", seed: int = 0) -> MirrorMeasurement:
+    def of(cls, vlm: HookedVLM, pairs: Sequence[Pair], *, prompt: str = "chat", seed: int = 0) -> MirrorMeasurement:
         """Read what is asked for, and refuse what means nothing.
 
         Raises:
@@ -51,13 +53,13 @@ class MirrorMeasurement:
 
         check_model(vlm)
         refuse_deepstack(vlm.cfg, "a mirror swap")
-        return cls(vlm, prompt, seed)
+        return cls(vlm, {pair.id: pair for pair in pairs}, prompt, seed)
 
     def recorded(self) -> dict[str, Any]:
         """What the numbers depend on besides the model."""
         return {"sets": list(SETS), "prompt": self.prompt, "tokens_seed": self.seed}
 
-    def check_pairs(self, pairs: Sequence[Pair], *, progress: bool = True) -> None:
+    def check(self, samples: Sequence[Sample], *, progress: bool = True) -> None:
         """Refuse pairs that can not be swapped, before the first pass.
 
         Raises:
@@ -66,6 +68,8 @@ class MirrorMeasurement:
         """
         from interp.image.photos import check_image
 
+        check_asked(self.vlm, samples, self.prompt, progress=progress)
+        pairs = [self.pairs[sample.id] for sample in samples]
         for pair in pairs:
             here, there = pair.clean, pair.counterfactual
             if here.question != there.question:
@@ -77,7 +81,7 @@ class MirrorMeasurement:
             spelled_ids(self.vlm, here.answer)
         check_asked(self.vlm, [pair.counterfactual for pair in pairs], self.prompt, progress=progress)
 
-    def __call__(self, pairs: list[Pair]) -> list[list[dict[str, Any]]]:
+    def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
         """The rows of each pair: `tokens`, how `many`, `clean` and `mirrored`, `right`, and `swapped` by slot."""
         import torch
 
@@ -85,6 +89,7 @@ class MirrorMeasurement:
         from interp.model.features import ImageFeatures
         from interp.study.prompter import prepare_samples
 
+        pairs = [self.pairs[sample.id] for sample in samples]
         inputs, others = (
             prepare_samples(self.vlm, [getattr(pair, side) for pair in pairs], self.prompt)
             for side in ("clean", "counterfactual")
@@ -96,7 +101,8 @@ class MirrorMeasurement:
             first, features = ImageFeatures.captured(self.vlm, inputs, lambda: self.vlm(inputs, logits_to_keep=1))
             second, cache = self.vlm.run_with_cache(others, names_filter=points, logits_to_keep=1)
             clean, mirrored = _chance(first.logits, answers), _chance(second.logits, answers)
-            ends = self._right(first.logits, answers) & self._right_of_others(second.logits, pairs)
+            theirs = [spelled_ids(self.vlm, pair.counterfactual.answer) for pair in pairs]
+            ends = _right(first.logits, answers) & _right(second.logits, theirs)
             found: dict[str, Any] = {}
             for name, places in self._sets(inputs, pairs).items():
                 swapped = []
@@ -120,13 +126,6 @@ class MirrorMeasurement:
             for at in range(len(pairs))
         ]
 
-    def _right(self, logits: Tensor, answers: Sequence[tuple[int, ...]]) -> np.ndarray:
-        said = logits[:, -1].argmax(-1).tolist()
-        return np.array([token in own for token, own in zip(said, answers, strict=True)])
-
-    def _right_of_others(self, logits: Tensor, pairs: Sequence[Pair]) -> np.ndarray:
-        return self._right(logits, [spelled_ids(self.vlm, pair.counterfactual.answer) for pair in pairs])
-
     def _sets(self, inputs: VLMInputs, pairs: Sequence[Pair]) -> dict[str, list[list[int]]]:
         """The positions of each set, sample by sample."""
         named = name_tokens(self.vlm, inputs, [pair.clean for pair in pairs])
@@ -144,6 +143,12 @@ class MirrorMeasurement:
             rest = np.setdiff1d(layout.after_image[:-1], words)
         rng = np.random.default_rng([self.seed, crc32(pair.id.encode())])
         return sorted(rng.choice(rest, size=min(len(rest), len(words)), replace=False).tolist())
+
+
+def _right(logits: Tensor, answers: Sequence[tuple[int, ...]]) -> Bool[np.ndarray, " pair"]:
+    """Whether the likeliest token says each answer."""
+    said = logits[:, -1].argmax(-1).tolist()
+    return np.array([token in own for token, own in zip(said, answers, strict=True)])
 
 
 def _chance(logits: Tensor, answers: Sequence[tuple[int, ...]]) -> np.ndarray:

@@ -16,7 +16,6 @@ from interp.stats.clusters import ratio_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.mechanisms.mirror_measurement import SETS, MirrorMeasurement
-from probes.mechanisms.pairs import measured_as_samples
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from interp.model.hooked_vlm import HookedVLM
-    from interp.objects.sample import Sample
     from probes.mechanisms.pairs import Pair
 
 BEYOND = "words - other_words"
@@ -122,13 +120,12 @@ def mirror_swap(
         RefusedError: a model with DeepStack.
     """
     check_draws(draws, level, seed)
-    work = MirrorMeasurement.of(vlm, prompt=prompt, seed=seed)
-    samples, measure = measured_as_samples(pairs, work)
+    work = MirrorMeasurement.of(vlm, pairs, prompt=prompt, seed=seed)
+    samples = [pair.as_sample() for pair in pairs]
     groups = dict(zip((sample.id for sample in samples), groups_of(samples), strict=True))
     table, settings = measure_samples(
-        samples, _OfPairs(work, pairs, measure), "mirror-swap",
-        out=out, resume=resume, batch=batch, progress=progress, record=record,
-    )  # fmt: skip
+        samples, work, "mirror-swap", out=out, resume=resume, batch=batch, progress=progress, record=record
+    )
     measures, left_out = _measures(table, groups, {"seed": seed, "n": draws, "level": level})
     shift = np.zeros((len(SETS), vlm.cfg.n_layers + 1), dtype=np.float32)
     for place, name in enumerate(SETS):
@@ -142,32 +139,6 @@ def mirror_swap(
         pairs=_by_slot(table),
         settings={**settings, "seed": seed, "draws": draws, "level": level},
     )
-
-
-@dataclass(frozen=True)
-class _OfPairs:
-    """The measurement of pairs as one of samples."""
-
-    work: MirrorMeasurement
-    pairs: Sequence[Pair]
-    measure: Any
-
-    @property
-    def vlm(self) -> HookedVLM:
-        return self.work.vlm
-
-    def recorded(self) -> dict[str, Any]:
-        return self.work.recorded()
-
-    def check(self, samples: Sequence[Sample], *, progress: bool = True) -> None:
-        from probes.study.run import check_asked
-
-        check_asked(self.vlm, samples, self.work.prompt, progress=progress)
-        self.work.check_pairs(self.pairs, progress=progress)
-
-    def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
-        found: list[list[dict[str, Any]]] = self.measure(samples)
-        return found
 
 
 def _measures(

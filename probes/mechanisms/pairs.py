@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from interp.errors import InputError
 from interp.objects.sample import Sample
@@ -65,16 +64,3 @@ class Pair:
 
         more = {"counterfactual": content_key(self.counterfactual), "axis": self.axis}
         return replace(self.clean, meta={**self.clean.meta, **more, "outcomes": str(dict(self.outcomes))})
-
-
-def measured_as_samples(
-    pairs: Sequence[Pair], measure: Callable[[list[Pair]], list[list[dict[str, Any]]]]
-) -> tuple[list[Sample], Callable[[list[Sample]], list[list[dict[str, Any]]]]]:
-    """Pairs as the samples of a study, and what is measured of them as a function of samples.
-
-    Example:
-        >>> samples, work = measured_as_samples(pairs, measure)
-        >>> table = run_study(samples, work, "out/interchange", settings=settings)
-    """
-    known = {pair.id: pair for pair in pairs}
-    return [pair.as_sample() for pair in pairs], lambda samples: measure([known[sample.id] for sample in samples])

@@ -51,8 +51,8 @@ def test_it_equals_whole_runs_ablated_and_then_patched(vlm, pairs, found):
     grid = vlm.family.grid(pairs[0].clean.image.size, vlm.processor, vlm.model.config)
     for place, pair in list(enumerate(pairs))[::3]:
         inner = InterchangeMeasurement.of(vlm, [pair], "object", control=None)
-        here, there = inner._prepared([pair])
-        own = inner._sets([pair], here, there)["patched"][0]
+        here, there = inner.prepared([pair])
+        own = inner.sets_of([pair], here, there)["patched"][0]
         photos = [photo_of_line(side, grid) for side in (pair.clean, pair.counterfactual)]
         clean, other = (AblationMeasurement.of(vlm, [one]).edits([one], one.sample.question)[ABLATED] for one in photos)
         for number, slot in enumerate(found.slots):
@@ -61,7 +61,7 @@ def test_it_equals_whole_runs_ablated_and_then_patched(vlm, pairs, found):
                 _, cache = vlm.run_with_cache(there, names_filter=name, intervention=other)
                 patch = Patch(name, (tuple(own.target.tolist()),), (cache[name][0, own.source],))
                 logits = vlm.run_with_hooks(here, intervention=Chain((clean, patch))).logits[0, -1].float()
-            wanted = summed(logits, inner._ids(pair))
+            wanted = summed(logits, inner.ids_of(pair))
             assert np.allclose(found.p_patched[place, number], wanted, atol=1e-5)
 
 

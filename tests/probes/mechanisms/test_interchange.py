@@ -35,8 +35,8 @@ def column(rows, name):
 def naive(vlm, pairs, positions, **options):
     """The same by whole runs, one pair and slot after another, each patched by hand."""
     work = InterchangeMeasurement.of(vlm, pairs, positions, **options)
-    here, there = work._prepared(pairs)
-    sets = work._sets(pairs, here, there)
+    here, there = work.prepared(pairs)
+    sets = work.sets_of(pairs, here, there)
     names = [work._name(slot) for slot in work.slots]
     with torch.no_grad():
         _, cache = vlm.run_with_cache(there, names_filter=names)
@@ -53,7 +53,7 @@ def naive(vlm, pairs, positions, **options):
                     return edited
 
                 logits = vlm.run_with_hooks(here, fwd_hooks=[(point, patch)], logits_to_keep=1).logits[:, -1].float()
-                each.append([summed(own, work._ids(pair)) for own, pair in zip(logits, pairs, strict=True)])
+                each.append([summed(own, work.ids_of(pair)) for own, pair in zip(logits, pairs, strict=True)])
             found[name] = np.array(each).transpose(1, 2, 0)
     return found
 
@@ -123,7 +123,7 @@ def test_the_last_position_by_one_token_each_says_what_whole_runs_say(name):
 def test_the_tower_runs_once_a_photo_however_many_slots_and_sets_there_are(name, positions):
     vlm, pairs = loaded(name), [noisy_pair(0), noisy_pair(1)]
     work = InterchangeMeasurement.of(vlm, pairs, positions)
-    both = work._prepared(pairs)
+    both = work.prepared(pairs)
     with torch.no_grad(), tower_runs(vlm) as calls:
         for inputs in both:
             vlm(inputs)

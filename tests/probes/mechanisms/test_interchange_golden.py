@@ -75,7 +75,7 @@ def test_probabilities_at_every_slot_are_the_recorded_ones(tag):
     plain = InterchangeMeasurement.of(vlm, pairs, tag.rpartition("_")[0], control=None)
     words = {pair.id: own.tolist() for pair, own in zip(pairs, values[f"{tag}.label_ids"], strict=True)}
     work = Recorded(**{**vars(plain), "batches": tuple(sides), "words": words})
-    (own,) = work._sets(pairs[:1], *sides).values() if len(pairs) == 1 else [work._sets(pairs, *sides)["patched"]]
+    (own,) = work.sets_of(pairs[:1], *sides).values() if len(pairs) == 1 else [work.sets_of(pairs, *sides)["patched"]]
     assert own[0].target.tolist() == case["clean_positions"] and own[0].source.tolist() == case["cf_positions"]
     found = np.array([[row["p_patched"] for row in rows] for rows in work.measure(pairs)])  # pair outcome slot
     recorded = values[f"{tag}.result"][:, :, 0].transpose(0, 2, 1)

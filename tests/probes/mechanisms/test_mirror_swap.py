@@ -54,14 +54,15 @@ def test_the_turn_passes_from_image_to_words_to_last_row_in_the_planted_slots(fo
 
 def test_a_pair_of_one_photo_moves_nothing_to_the_bit(relation):
     pairs = [replace(pair, counterfactual=pair.clean) for pair in pairs_of()]
-    rows = MirrorMeasurement.of(relation, prompt="paper")(pairs)
+    rows = MirrorMeasurement.of(relation, pairs, prompt="paper")([pair.clean for pair in pairs])
     for row in (row for own in rows for row in own):
         assert (row["swapped"] == np.float32(row["clean"])).all()
 
 
 def test_the_tower_runs_once_for_each_photo(relation):
+    pairs = pairs_of()[:2]
     with tower_runs(relation) as seen:
-        MirrorMeasurement.of(relation, prompt="paper")(pairs_of()[:2])
+        MirrorMeasurement.of(relation, pairs, prompt="paper")([pair.clean for pair in pairs])
     assert len(seen) == 2
 
 
@@ -115,7 +116,7 @@ def test_all_image_tokens_at_slot_0_give_the_other_photo_s_answer_in_every_famil
     clean = Sample("a", photo, asked, ("left", "right"), "left", (Object("mug"),))
     other = replace(clean, id="b", image=ImageOps.mirror(photo), answer="right")
     pair = Pair(clean, other, {"clean": "left"}, "horizontal")
-    rows = {row["tokens"]: row for row in MirrorMeasurement.of(vlm, prompt="paper")([pair])[0]}
+    rows = {row["tokens"]: row for row in MirrorMeasurement.of(vlm, [pair], prompt="paper")([pair.clean])[0]}
     assert rows["image"]["swapped"][0] == pytest.approx(rows["image"]["mirrored"], abs=1e-6)
     assert rows["text"]["swapped"][0] == pytest.approx(rows["text"]["clean"], abs=1e-6)
     assert rows["text"]["swapped"][-1] == pytest.approx(rows["text"]["mirrored"], abs=1e-6)
