@@ -28,10 +28,10 @@ class Recorded(InterchangeMeasurement):
     batches: Any = None
     words: Any = None
 
-    def _prepared(self, pairs):
+    def prepared(self, pairs):
         return self.batches
 
-    def _ids(self, pair):
+    def ids_of(self, pair):
         return self.words[pair.id]
 
 
