@@ -19,12 +19,14 @@ from interp.hooks.shape import ModelShape
 from interp.hooks.towers import submodule, vision_tower
 from interp.hooks.wired import WiredModel
 from interp.hooks.wiring import Wiring
+from interp.image.photos import check_image
 from interp.intervene.base import Intervention
 from interp.prompt.inputs import VLMInputs, prepare
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from interp.image.grid import ImageGrid
     from interp.image.photos import ImageSource
 
 Names = str | Sequence[str] | Callable[[str], bool]
@@ -77,6 +79,15 @@ class HookedModel(WiredModel):
         """Make photos and questions ready for this model, on its device; see `interp.prompt.inputs.prepare`."""
         inputs = prepare(self.model, self.processor, images, questions, prompt=prompt, system=system)
         return inputs.to(self.device, self.dtype)
+
+    def grid_of(self, photo: ImageSource | tuple[int, int]) -> ImageGrid:
+        """Where the image tokens of a photo, or of one of so many pixels (width, height), stand; nothing is run.
+
+        Raises:
+            InputError: it can not be read, or the model takes none of this size.
+        """
+        size = photo if isinstance(photo, tuple) else check_image(photo)
+        return self.family.grid(size, self.processor, self.model.config)
 
     def forward(self, inputs: VLMInputs, **kwargs: Any) -> Any:
         """Run the model; returns Hugging Face's output.

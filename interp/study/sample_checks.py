@@ -194,7 +194,7 @@ def _unfit(vlm: HookedVLM, samples: Iterable[Sample]) -> Iterator[tuple[Sample, 
     for sample in samples:
         size = _size_of(sample.image)
         if size not in known:
-            known[size] = _error(lambda size=size: vlm.family.grid(size, vlm.processor, vlm.model.config))  # type: ignore[misc]
+            known[size] = _error(lambda size=size: vlm.grid_of(size))  # type: ignore[misc]
         error = known[size]
         if error is not None:
             yield sample, error

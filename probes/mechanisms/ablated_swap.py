@@ -52,7 +52,7 @@ class LostOrdering:
         return self.ablation.edits(photos, samples[0].question)[EDITS[self.ordering]]
 
     def _photo(self, sample: Sample) -> OrderedPhoto:
-        grid_of = self.ablation.grid_of
+        grid_of = self.ablation.vlm.grid_of
         grid = grid_of(sample.image)
         photo = photo_of_line(sample, grid)
         photo.check_grid(grid, grid_of)

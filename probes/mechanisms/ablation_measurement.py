@@ -17,7 +17,6 @@ from probes.study.run import check_asked, check_model
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from interp.image.grid import ImageGrid
     from interp.image.photos import ImageSource
     from interp.intervene.base import Intervention
     from interp.model.hooked_vlm import HookedVLM
@@ -91,7 +90,7 @@ class AblationMeasurement:
         for sample in samples:
             photo = self.photos[sample.id]
             try:
-                photo.check_grid(self.grid_of(sample.image), self.grid_of)
+                photo.check_grid(self.vlm.grid_of(sample.image), self.vlm.grid_of)
             except InputError as error:
                 raise InputError(f"photo {sample.id!r}: {error}") from error
 
@@ -153,9 +152,3 @@ class AblationMeasurement:
         while len(self.known) > KNOWN:
             self.known.popitem(last=False)
         return self.known[key]
-
-    def grid_of(self, image: ImageSource) -> ImageGrid:
-        """Where the image tokens of a photo stand."""
-        from interp.image.photos import check_image
-
-        return self.vlm.family.grid(check_image(image), self.vlm.processor, self.vlm.model.config)

@@ -200,12 +200,9 @@ def _tokens(
     vlm: HookedVLM, samples: Sequence[Sample], sides: Mapping[str, Any]
 ) -> tuple[dict[str, tuple[Int[np.ndarray, " token"], ...]], list[tuple[str, str]]]:
     """The tokens of both objects by sample, and the samples that are dropped, with the reason."""
-    from interp.image.photos import check_image
-
     tokens, dropped = {}, []
     for sample in samples:
-        grid = vlm.family.grid(check_image(sample.image), vlm.processor, vlm.model.config)
-        own, why = box_tokens(sample, grid)
+        own, why = box_tokens(sample, vlm.grid_of(sample.image))
         if why:
             dropped.append((sample.id, why))
         else:

@@ -96,7 +96,6 @@ class KnockoutMeasurement:
             InputError: a sample that can not be asked, an answer that is no single token, objects without boxes where
                 they are cut, or a prompt without text behind the image.
         """
-        from interp.image.photos import check_image
         from interp.study.prompter import prepare_samples
 
         check_asked(self.vlm, samples, self.prompt, progress=progress)
@@ -104,8 +103,7 @@ class KnockoutMeasurement:
             try:
                 self._answer_ids(sample)
                 if OBJECT in self.arms:
-                    size = check_image(sample.image)
-                    _drawn(sample, self.vlm.family.grid(size, self.vlm.processor, self.vlm.model.config), self.seed)
+                    _drawn(sample, self.vlm.grid_of(sample.image), self.seed)
             except InputError as error:
                 raise InputError(f"sample {sample.id!r}: {error}") from error
         inputs = prepare_samples(self.vlm, samples[:1], self.prompt)

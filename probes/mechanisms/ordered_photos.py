@@ -137,12 +137,7 @@ def photos_of_lines(vlm: HookedVLM, samples: Sequence[Sample]) -> list[OrderedPh
     Raises:
         InputError: see `photo_of_line`.
     """
-    from interp.image.photos import check_image
-
-    def grid(sample: Sample) -> ImageGrid:
-        return vlm.family.grid(check_image(sample.image), vlm.processor, vlm.model.config)
-
-    return [photo_of_line(sample, grid(sample)) for sample in samples]
+    return [photo_of_line(sample, vlm.grid_of(sample.image)) for sample in samples]
 
 
 def without_ordering(

@@ -79,11 +79,9 @@ class ProbeTask:
         Raises:
             InputError: a sample's objects have no classes, or photos differ in grid or in number of classes.
         """
-        from interp.image.photos import check_image
-
         found: dict[str, ObjectTokens] = {}
         for sample in samples:
-            grid = self.vlm.family.grid(check_image(sample.image), self.vlm.processor, self.vlm.model.config)
+            grid = self.vlm.grid_of(sample.image)
             found[sample.id] = object_tokens(sample, grid, axis=self.axis, labels=self.labels, at_least=self.at_least)
             _refuse_unlike(samples[0].id, found[samples[0].id], sample.id, found[sample.id])
         return found

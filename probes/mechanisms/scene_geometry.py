@@ -75,7 +75,7 @@ def line_of(tokens: int) -> tuple[int, int] | None:
 def _laid_out(vlm: HookedVLM, side: int) -> LineGeometry | str:
     """The geometry on a canvas of this side, or why there is none."""
     try:
-        grid = vlm.family.grid((side, side), vlm.processor, vlm.model.config)
+        grid = vlm.grid_of((side, side))
     except SpatialLensError as error:
         return str(error)
     return _unfit(grid, side, _token(vlm)) or _geometry(int(grid.rows.max()) + 1, _token(vlm))

@@ -160,7 +160,7 @@ class BalanceMeasurement:
             if (size := check_image(sample.image)) in sizes:
                 continue
             sizes.add(size)
-            if (tokens := len(self.vlm.family.grid(size, self.vlm.processor, self.vlm.model.config))) < 2:
+            if (tokens := len(self.vlm.grid_of(size))) < 2:
                 raise InputError(
                     f"sample {sample.id!r} has {tokens} image token: entropy is over image tokens, give a larger photo"
                 )

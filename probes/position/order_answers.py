@@ -152,7 +152,7 @@ class OrderMeasurement:
             if size in known and self.within not in ("boxes", "outside"):
                 continue
             known.add(size)
-            grid = self.vlm.family.grid(size, self.vlm.processor, self.vlm.model.config)
+            grid = self.vlm.grid_of(size)
             try:
                 self._permuted([grid], [sample], self.seeds[0])
                 for side in self.sides:
