@@ -52,3 +52,24 @@ def whole_number(value: Any, name: str, least: int | None = None) -> int:
         from_here = "" if least is None else f" from {least} on"
         raise InputError(f"{name} {value!r:.60} can not be used: give a whole number{from_here}")
     return number
+
+
+def whole_numbers(given: Any) -> tuple[int, ...]:
+    """Indices as plain numbers; truth values are none, so that a mask is not taken for the indices 0 and 1.
+
+    Example:
+        >>> whole_numbers(np.array([3, -1]))
+        (3, -1)
+
+    Raises:
+        TypeError: one is no whole number.
+    """
+    own = [plain(one) for one in plain(given)]
+    if any(isinstance(one, bool) for one in own):
+        raise TypeError(f"{given!r:.60} are truth values, not numbers")
+    return tuple(index(one) for one in own)
+
+
+def plain(given: Any) -> Any:
+    """What an array, a tensor or one of their numbers holds, as Python's own; anything else as it is."""
+    return given.tolist() if hasattr(given, "tolist") else given
