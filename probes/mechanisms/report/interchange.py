@@ -142,10 +142,14 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
                 f"corrected for all {len(own)} slots)."
             )
         else:
-            least = own["p_any"].min()
             told.append(
-                f"At no slot is it shown to raise {PLACE!r} beyond the control (smallest p {p_value(least)}, corrected "
-                f"for all {len(own)} slots), which does not show that it does not."
+                f"At none of {len(own)} slots is it shown to raise {PLACE!r} beyond the control (level {SURE:g} over "
+                "all of them), which does not show that it does not."
+            )
+        if below := own[(own["p_any"] <= SURE) & (own["value"] < 0)]["slot"].tolist():
+            told.append(
+                f"At {_slots(below, found.slots)} the control raises {PLACE!r} more than it does (level {SURE:g} over "
+                "all slots)."
             )
     score = tables.get("restoration")
     if score is not None and len(score):
