@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from operator import index
 from typing import Any
 
@@ -52,3 +53,56 @@ def whole_number(value: Any, name: str, least: int | None = None) -> int:
         from_here = "" if least is None else f" from {least} on"
         raise InputError(f"{name} {value!r:.60} can not be used: give a whole number{from_here}")
     return number
+
+
+def real(value: Any) -> float:
+    """A number as a plain one; of what is none, NaN, which lies inside no bounds.
+
+    Example:
+        >>> 0 < real("half") <= 1, 0 < real(np.float32(0.5)) <= 1
+        (False, True)
+    """
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
+
+
+def listed(given: Any, name: str) -> tuple[Any, ...]:
+    """What was given for a list, read once; a single text is a list of one.
+
+    Args:
+        given: the list.
+        name: what it is called in the refusal.
+
+    Raises:
+        InputError: it is no list.
+
+    Example:
+        >>> listed("left", "words"), listed(["left", "right"], "words")
+        (('left',), ('left', 'right'))
+    """
+    if isinstance(given, str):
+        return (given,)
+    try:
+        return tuple(given)
+    except TypeError:
+        raise InputError(f"{name}={given!r:.60} is no list: give several, or one in brackets") from None
+
+
+def whole_numbers(given: Any) -> tuple[int, ...]:
+    """Indices as plain numbers; truth values are none, so that a mask is not taken for the indices 0 and 1.
+
+    Example:
+        >>> whole_numbers(np.array([3, -1]))
+        (3, -1)
+
+    Raises:
+        TypeError: one is no whole number.
+    """
+    own = [plain(one) for one in plain(given)]
+    if any(isinstance(one, bool) for one in own):
+        raise TypeError(f"{given!r:.60} are truth values, not numbers")
+    return tuple(index(one) for one in own)
+
+
+def plain(given: Any) -> Any:
+    """What an array, a tensor or one of their numbers holds, as Python's own; anything else as it is."""
+    return given.tolist() if hasattr(given, "tolist") else given

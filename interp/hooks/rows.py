@@ -12,6 +12,7 @@ from jaxtyping import Float
 from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
+from interp.numeric import whole_numbers
 
 QueryRows = str | Sequence[int]
 """`"last"` (the last prompt row), `"all"`, `"decoded"` (every row after the prompt), `"generated"` (the last prompt row
@@ -50,12 +51,11 @@ def check_rows(rows: QueryRows) -> QueryRows:
             raise HookError(f"query_rows={rows!r} is not known: use {_WORDS_OR_POSITIONS}")
         return rows
     try:
-        positions = tuple(int(row) for row in rows if int(row) == row)
-        complete = len(positions) == len(rows)
-    except (TypeError, ValueError):
-        complete = False
-    if not complete or not positions:
-        raise HookError(f"query_rows={rows!r} is not understood: use {_WORDS_OR_POSITIONS}")
+        positions = whole_numbers(rows)
+    except TypeError:
+        positions = ()
+    if not positions:
+        raise HookError(f"query_rows={rows!r:.80} is not understood: use {_WORDS_OR_POSITIONS}")
     return positions
 
 

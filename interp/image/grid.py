@@ -11,6 +11,7 @@ from einops import einsum, rearrange
 
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
+from interp.numeric import real
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class ImageGrid:
         Raises:
             InputError: no token is covered so far, or the share is not above 0 and up to 1.
         """
-        if not 0 < at_least <= 1:
+        if not 0 < real(at_least) <= 1:
             raise InputError(f"at_least={at_least!r}: give a share of a token's area, above 0 and up to 1")
         found = np.flatnonzero(self.union_membership(_corners(boxes).tolist()) >= at_least - 1e-6)
         if not len(found):

@@ -26,6 +26,9 @@ MODES = ("rescale", "additive")
 SMALL = 1e-8
 """What the released code adds to squared lengths: it matters to columns shorter than about 1e-3 alone."""
 
+SHORTEST, LONGEST = 1e-7, 1e18
+"""Lengths whose squares float32 holds, and which `SMALL` does not drown."""
+
 CANCELS = 1e-4
 """Columns of length one whose sum is shorter than this say nothing together."""
 
@@ -162,9 +165,14 @@ def read_directions(given: Any, mode: str = "rescale") -> Float[Tensor, "d_model
         raise InputError(
             f"directions of shape {tuple(read.shape)} have to be columns of finite numbers, [d_model k], as float32"
         )
-    lengths = read.norm(dim=0)
+    lengths = read.double().norm(dim=0)
     if not lengths.any():
         raise InputError("all directions are zero, so nothing would be amplified: give those of a probe")
+    if outside := lengths[(lengths > 0) & ((lengths < SHORTEST) | (lengths > LONGEST))].tolist():
+        raise InputError(
+            f"a direction is {outside[0]:.3g} long, and its square is out of range: give some of length "
+            f"{SHORTEST:g} to {LONGEST:g}, such as 1"
+        )
     if mode == "additive":
         if not lengths.all():
             empty = np.flatnonzero(lengths == 0).tolist()

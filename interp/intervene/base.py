@@ -66,11 +66,7 @@ class Chain:
 
     def __post_init__(self) -> None:
         """Refuse what is no list of interventions."""
-        if hasattr(self.parts, "hooks") or not (parts := tuple(self.parts)):
-            raise InputError(f"Chain({self.parts!s:.80}): give a list of interventions, at least one")
-        if strangers := [part for part in parts if not hasattr(part, "hooks")]:
-            raise InputError(f"Chain holds {strangers[0]!r:.80}, which is no intervention: give such, in order")
-        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "parts", _read_parts(self.parts, "Chain"))
 
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
         """The hooks of all parts, first to last."""
@@ -83,9 +79,20 @@ class Chain:
 
 @dataclass(frozen=True)
 class PerSample:
-    """A different intervention for each sample of a batch."""
+    """A different intervention for each sample of a batch.
+
+    Attributes:
+        parts: the interventions, one of each sample.
+
+    Raises:
+        InputError: there is none, or what is given is no intervention.
+    """
 
     parts: tuple[Intervention, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no list of interventions."""
+        object.__setattr__(self, "parts", _read_parts(self.parts, "PerSample"))
 
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
         """The hooks of all parts, each on its own sample."""
@@ -135,6 +142,36 @@ class _OneEach:
             result = row_hook.function(parts[sample], hook=hook)
             parts[sample] = parts[sample] if result is None else result
         return torch.cat(parts)
+
+
+def check_intervention(given: Any, where: str = "") -> None:
+    """Refuse what is no intervention, and a class in place of one.
+
+    Args:
+        given: what should be one.
+        where: who asks, for messages.
+
+    Raises:
+        InputError: it is none.
+    """
+    whose = f"{where}: " if where else ""
+    if isinstance(given, type):
+        raise InputError(f"{whose}{given.__name__} is a class: give one that was made, such as {given.__name__}(...)")
+    if not hasattr(given, "hooks"):
+        raise InputError(f"{whose}{given!r:.80} is no intervention: give one, such as Untouched()")
+
+
+def _read_parts(given: Any, what: str) -> tuple[Intervention, ...]:
+    """Interventions as a tuple, each one checked."""
+    try:
+        parts = () if hasattr(given, "hooks") or isinstance(given, type) else tuple(given)
+    except TypeError:
+        parts = ()
+    if not parts:
+        raise InputError(f"{what}({given!s:.80}): give a list of interventions, at least one")
+    for part in parts:
+        check_intervention(part, what)
+    return parts
 
 
 def spread(intervention: Intervention, samples: int) -> list[Intervention]:

@@ -17,7 +17,7 @@ from interp.errors import HookError, InputError
 from interp.hooks.rows import WORDS, QueryRows, RowHook, check_rows, rows_in_pass
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook, PerSample
-from interp.intervene.indices import check_indices, read_indices, spell, spell_number
+from interp.intervene.indices import check_indices, read_flag, read_indices, spell, spell_number
 from interp.intervene.prompts import MadeFor
 from interp.prompt.layout import TokenLayout
 
@@ -71,7 +71,8 @@ class ScaleImageLogits:
             raise InputError(f"mode={self.mode!r} is not known: use one of {', '.join(MODES)}")
         for name in ("layers", "heads", "image_tokens"):
             object.__setattr__(self, name, read_indices(getattr(self, name), name))
-        if self.rows == "generated":
+        object.__setattr__(self, "decode", read_flag(self.decode, "decode"))
+        if isinstance(self.rows, str) and self.rows == "generated":
             object.__setattr__(self, "rows", "last")
             object.__setattr__(self, "decode", True)
         elif not isinstance(self.rows, str) or self.rows != "after_image":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.errors import InputError
+from interp.errors import HookError, InputError
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook
 from interp.intervene.image_hooks import IMAGE_POINT, ImageHook, refuse_deepstack
 from interp.intervene.indices import check_indices, read_indices, spell
+from interp.numeric import whole_numbers
 from interp.prompt.layout import TokenLayout
 
 if TYPE_CHECKING:
@@ -142,7 +143,10 @@ def _put(
     if values is None:
         exact = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
         values = exact.mean(0, keepdim=True).expand(len(slots), -1)
-    return tokens.index_copy(0, torch.tensor(slots, device=tokens.device), values.to(tokens))
+    new = values.to(tokens)
+    if not bool(new.isfinite().all()):
+        raise HookError(f"values for image tokens are out of the range of {tokens.dtype}: give smaller ones")
+    return tokens.index_copy(0, torch.tensor(slots, device=tokens.device), new)
 
 
 def _is_features(values: object) -> bool:
@@ -159,9 +163,6 @@ def _in_order(chosen: Sequence[int] | None, what: str) -> tuple[int, ...]:
     """Indices in the order in which they are given."""
     if chosen is None:
         raise InputError(f"{what} are missing: name slots and sources together")
-    own = tuple(chosen)
-    for index in own:
-        read_indices((index,), what)
-    if not own:
-        read_indices(own, what)
-    return tuple(int(index) for index in own)
+    own = tuple(chosen) if isinstance(chosen, Iterable) else chosen
+    read_indices(own, what)
+    return whole_numbers(own)

@@ -15,7 +15,7 @@ from interp.errors import HookError, InputError
 from interp.hooks.rows import QueryRows, RowHook, check_rows
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook, PerSample
-from interp.intervene.indices import check_indices, read_indices, spell
+from interp.intervene.indices import check_indices, read_flag, read_indices, spell
 from interp.intervene.prompts import MadeFor
 from interp.prompt.layout import TokenLayout
 
@@ -69,7 +69,8 @@ class Knockout:
             object.__setattr__(self, name, read_indices(getattr(self, name), name))
         if self.image_tokens is not None and self.keys != "image":
             raise InputError(f"image_tokens={spell(self.image_tokens)} go with keys='image', not with {self.keys!r}")
-        if self.rows == "generated":
+        object.__setattr__(self, "decode", read_flag(self.decode, "decode"))
+        if isinstance(self.rows, str) and self.rows == "generated":
             object.__setattr__(self, "rows", "last")
             object.__setattr__(self, "decode", True)
         else:

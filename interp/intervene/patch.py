@@ -16,7 +16,7 @@ from interp.errors import HookError, InputError
 from interp.hooks.rows import QueryRows
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook
-from interp.intervene.indices import check_indices, read_indices, spell
+from interp.intervene.indices import check_indices, read_flag, read_indices, spell
 from interp.intervene.position_hooks import STREAM, PositionEdit, PositionHook, axes_at, parted
 from interp.intervene.positions import Positions, count, is_of_each, read_positions, rows_of_each, spell_positions
 from interp.prompt.layout import TokenLayout
@@ -64,6 +64,7 @@ class Patch:
         point, _ = parted(self.name)
         object.__setattr__(self, "positions", read_positions(self.positions))
         object.__setattr__(self, "heads", read_indices(self.heads, "heads"))
+        object.__setattr__(self, "over_deepstack", read_flag(self.over_deepstack, "over_deepstack"))
         if self.heads is not None and not point.startswith("attn."):
             raise InputError(f"heads={spell(self.heads)}: {self.name} has no heads: leave them out, or patch hook_z")
         axes = 2 if point.startswith("attn.") else 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
@@ -11,6 +10,7 @@ import numpy as np
 from interp.errors import InputError
 from interp.hooks.rows import QueryRows
 from interp.intervene.indices import spell
+from interp.numeric import plain, whole_numbers
 from interp.prompt.layout import TokenLayout
 
 Positions = str | tuple[int, ...] | tuple[tuple[int, ...], ...]
@@ -32,21 +32,15 @@ def read_positions(given: Any, *, words: Sequence[str] = PROMPT_WORDS) -> Positi
             raise InputError(f"positions={given!r:.80} is not known: {how}")
         return given
     try:
-        own = list(given)
+        own = list(plain(given))
         of_each = bool(own) and all(hasattr(one, "__len__") and not isinstance(one, str) for one in own)
-        read = tuple(_numbers(one) for one in own) if of_each else _numbers(own)
+        read = tuple(whole_numbers(one) for one in own) if of_each else whole_numbers(own)
     except TypeError:
         raise InputError(f"positions={given!r:.80} is not understood: {how}") from None
     for one in read if of_each else (read,):
         if not one:
             raise InputError(f"positions={given!r:.80} names an empty set, where nothing would be edited: {how}")
     return read  # type: ignore[return-value]
-
-
-def _numbers(given: Any) -> tuple[int, ...]:
-    if any(isinstance(one, (bool, np.bool_)) for one in given):
-        raise TypeError
-    return tuple(operator.index(one) for one in given)
 
 
 def rows_of_each(positions: Positions, layouts: Sequence[TokenLayout], what: str) -> list[QueryRows]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from interp.errors import HookError, InputError
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook
-from interp.intervene.indices import check_indices, read_indices, spell, spell_number
+from interp.intervene.indices import check_indices, read_flag, read_indices, spell, spell_number
 from interp.intervene.position_hooks import IN_BLOCKS, PositionEdit, PositionHook, axes_at, parted
 from interp.intervene.positions import (
     PROMPT_WORDS,
@@ -79,6 +79,7 @@ class Steer:
             if self.sigma <= 0:
                 raise InputError(f"sigma={self.sigma!r} is no standard deviation: give one above 0")
         object.__setattr__(self, "layers", read_indices(self.layers, "layers"))
+        object.__setattr__(self, "decode", read_flag(self.decode, "decode"))
         parted(f"blocks.0.{self.hook}" if self.hook in IN_BLOCKS else self.hook)
         if self.layers is not None and self.hook not in IN_BLOCKS:
             raise InputError(f"layers={spell(self.layers)}, hook={self.hook!r}: a whole hook name has no other layers")

@@ -20,7 +20,7 @@ from interp.hooks.towers import submodule, vision_tower
 from interp.hooks.wired import WiredModel
 from interp.hooks.wiring import Wiring
 from interp.image.photos import check_image
-from interp.intervene.base import Intervention
+from interp.intervene.base import Intervention, check_intervention
 from interp.prompt.inputs import VLMInputs, prepare
 
 if TYPE_CHECKING:
@@ -268,6 +268,7 @@ class HookedModel(WiredModel):
 
     def _hooks_of(self, intervention: Intervention, inputs: VLMInputs | None) -> list[tuple[str, Callable[..., Any]]]:
         """The hook functions of an intervention, for one batch."""
+        check_intervention(intervention)
         if inputs is None:
             raise HookError("an intervention has to know where the image and the words are: give inputs=, the batch")
         return list(intervention.hooks(self.cfg, inputs.layouts))

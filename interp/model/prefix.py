@@ -26,7 +26,7 @@ from interp.hooks.attention import sharing
 from interp.hooks.cache import Keep
 from interp.hooks.rows import ROW_POINTS, RowHook
 from interp.hooks.shared_keys import shared_cache, whole_cache
-from interp.intervene.base import Hook, Intervention, PerSample, spread
+from interp.intervene.base import Hook, Intervention, PerSample, check_intervention, spread
 from interp.intervene.position_hooks import DECODED, PositionHook, is_position_point
 from interp.model.generation import Generation, as_generation, end_tokens, greedy_settings
 from interp.prompt.layout import TokenLayout
@@ -345,5 +345,9 @@ def _check_several(interventions: Sequence[Intervention]) -> None:
     """Refuse a single intervention, or none, where several are expected."""
     if hasattr(interventions, "hooks"):
         raise InputError(f"{interventions} was given where a list is expected: write [{interventions}]")
+    if not hasattr(interventions, "__len__"):
+        raise InputError(f"{interventions!r:.80} is no list of interventions: give one")
     if not len(interventions):
         raise InputError("no intervention is given: use Untouched() for the baseline")
+    for each in interventions:
+        check_intervention(each)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from interp.errors import InputError
+from interp.numeric import real
 
 
 def drawn_counts(
@@ -32,16 +33,17 @@ def check_draws(n: int, level: float, seed: int = 0) -> None:
     Raises:
         InputError: one of them.
     """
-    if n < 1 or not 0 < level < 1:
-        raise InputError(f"{n} draws at level {level}: give at least one draw, and a level between 0 and 1")
+    whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool)
+    if not whole or n < 1 or not 0 < real(level) < 1:
+        raise InputError(f"{n!r:.40} draws at level {level!r:.40}: give at least one draw, and a level between 0 and 1")
     check_seed(seed)
 
 
 def check_seed(seed: int) -> None:
-    """Refuse a seed that draws nothing.
+    """Refuse a seed that draws nothing, or that scikit-learn does not take.
 
     Raises:
-        InputError: it is no whole number from 0 on.
+        InputError: it is no whole number from 0 up to what fits in 32 bits.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise InputError(f"seed={seed!r} is no seed: give a whole number, 0 or more")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed!r:.40} is no seed: give a whole number, 0 or more, below 2**32")

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
+from interp.numeric import real
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_together, ratio_over_groups
 from interp.stats.draws import check_draws
@@ -150,7 +151,7 @@ def held_out(groups: Shaped[np.ndarray, " token"], *, seed: int, share: float = 
     """
     from sklearn.model_selection import GroupShuffleSplit
 
-    if not 0 < share < 1:
+    if not 0 < real(share) < 1:
         raise InputError(f"test_share={share!r}: give a share of the groups to hold out, between 0 and 1")
     names, codes = np.unique(groups.astype(str), return_inverse=True)
     count = int(np.ceil(share * len(names)))

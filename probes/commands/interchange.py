@@ -53,10 +53,10 @@ def interchange_command(options: argparse.Namespace) -> int:
     from probes.mechanisms.interchange import interchange
     from probes.mechanisms.interchange_measurement import CONTROL, check_hook
     from probes.mechanisms.report.interchange import interchange_findings
-    from probes.mechanisms.token_sets import check_name
+    from probes.mechanisms.token_sets import read_set
     from probes.study.findings import tell_findings
 
-    check_name(options.positions)
+    read_set(options.positions)
     check_hook(options.hook)
     asked = asked_pairs(options, kind="last" if options.positions == "last" else "reversed")
     control = None if options.no_control or options.positions == CONTROL else CONTROL

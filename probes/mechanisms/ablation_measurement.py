@@ -71,6 +71,8 @@ class AblationMeasurement:
         check_seed(seed)
         refuse_deepstack(vlm.cfg, "the ablation of ordering")
         greedy_settings(vlm, max_new_tokens)
+        if not isinstance(photos, Sequence):
+            raise InputError(f"the photos are a {type(photos).__name__}: give a list of OrderedPhoto")
         if strangers := [one for one in photos if not isinstance(one, OrderedPhoto)]:
             raise InputError(f"{type(strangers[0]).__name__} is no OrderedPhoto: give such, with reference photos")
         return cls(vlm, {one.sample.id: one for one in photos}, prompt, max_new_tokens, int(seed))

@@ -14,6 +14,7 @@ from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
+from interp.study.keys import check_ids
 from probes.mechanisms.amplify_answers import PROBE, AmplifyMeasurement
 from probes.mechanisms.amplify_measures import ALL, Judged, measure_amplification
 from probes.mechanisms.wordings import SIDES, axis_of, in_both_orders
@@ -184,6 +185,7 @@ def amplify(
         RefusedError: a model with DeepStack.
     """
     check_draws(draws, level, seed)
+    check_ids(samples)
     work = AmplifyMeasurement.of(
         vlm, directions, alphas, seeds, mode=mode, axes=axes, wording=wording, prompt=prompt, same_angle=same_angle
     )

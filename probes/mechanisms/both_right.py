@@ -12,7 +12,7 @@ from jaxtyping import Bool
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from probes.mechanisms.pairs import Pair
+from probes.mechanisms.pairs import Pair, check_pairs
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ def keep_both_right(
         'both answers are right in 187 of 200 pairs (50 of 50 left, 48 of 50 right, 45 of 50 above, 44 of 50 below)'
     """
     check_model(vlm)
-    if not pairs:
-        raise InputError("there are no pairs to ask: give at least one")
+    check_pairs(pairs)
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise InputError(f"batch={batch!r}: give a whole number of 1 or more")
     samples = [sample for pair in pairs for sample in (pair.clean, pair.counterfactual)]

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, RefusedError
+from interp.numeric import listed
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.mechanisms.line_pairs import DIRECTIONS
-from probes.mechanisms.pairs import AXES
+from probes.mechanisms.pairs import AXES, check_pairs
 from probes.mechanisms.statements import PLACE, state
 from probes.study.run import check_asked, groups_of
 
@@ -148,6 +149,7 @@ def dual_mechanisms(
     """
     check_draws(draws, level, seed)
     tools = _known(tools)
+    check_pairs(pairs)
     samples = [pair.clean for pair in pairs]
     groups_of(samples)
     _refuse_no_swap(pairs)
@@ -216,7 +218,7 @@ def _known(tools: Sequence[str]) -> tuple[str, ...]:
     """The tools, in order; see `check_tools`."""
     from probes.study.tools import check_tools
 
-    return check_tools(tuple(tools), TOOLS)
+    return check_tools(listed(tools, "tools"), TOOLS)
 
 
 def _refuse_no_swap(pairs: Sequence[Pair]) -> None:

@@ -15,6 +15,7 @@ from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
+from interp.study.keys import check_ids
 from probes.mechanisms.lens_measurement import LensMeasurement
 from probes.mechanisms.lens_rows import MEASURES, OBJECT, OTHER, OUTSIDE, SHARE
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
@@ -136,6 +137,7 @@ def image_lens(
             two groups, no draw or no such level, or a folder that can not be used; all before the first pass.
     """
     check_draws(draws, level, seed)
+    check_ids(samples)
     work = LensMeasurement.of(vlm, words, top=top, prompt=prompt, at_least=at_least)
     groups = dict(zip((sample.id for sample in samples), groups_of(samples), strict=True))
     table, settings = measure_samples(

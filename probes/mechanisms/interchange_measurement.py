@@ -17,8 +17,10 @@ from interp.intervene.base import Untouched
 from interp.intervene.patch import Patch, slot_point
 from interp.model.kept_run import KeptRun
 from interp.model.prefix import Prefix
+from interp.numeric import listed, whole_numbers
 from probes.mechanisms.both_right import says_first
-from probes.mechanisms.token_sets import IMAGE_SETS, Positions, TokenSet, check_name, sides_of, token_set
+from probes.mechanisms.pairs import check_pairs
+from probes.mechanisms.token_sets import IMAGE_SETS, Positions, TokenSet, read_set, sides_of, token_set
 from probes.mechanisms.vocabulary import spelled_ids
 from probes.study.run import check_asked, check_model
 
@@ -98,11 +100,11 @@ class InterchangeMeasurement:
             RefusedError: a patch that the model would add features of the photo to (DeepStack).
         """
         check_model(vlm)
-        check_name(positions)
+        positions = read_set(positions)
         if control is not None:
             if not isinstance(control, str):
                 raise InputError(f"control={control!r:.80} is no token set: name one, or None for none")
-            check_name(control)
+            read_set(control)
             if control == positions:
                 raise InputError(f"control={control!r} is what is patched: name another set, or None for none")
         check_hook(hook)
@@ -119,7 +121,7 @@ class InterchangeMeasurement:
 
     def recorded(self) -> dict[str, Any]:
         """What the numbers depend on besides the model and the pairs."""
-        named = self.positions if isinstance(self.positions, str) else [list(np.ravel(own)) for own in self.positions]
+        named = self.positions if isinstance(self.positions, str) else [list(own) for own in self.positions]  # type: ignore[arg-type]
         return {
             "positions": named,
             "control": self.control,
@@ -349,14 +351,7 @@ def check_hook(hook: str) -> None:
 
 def _check_pairs(pairs: Sequence[Pair]) -> None:
     """Refuse no pairs, and pairs that do not belong together."""
-    from probes.mechanisms.pairs import Pair
-
-    if not len(pairs):
-        raise InputError("there are no pairs: give at least two groups of them")
-    if strangers := [own for own in pairs if not isinstance(own, Pair)]:
-        raise InputError(f"{strangers[0]!r:.80} is no Pair: give pairs of a clean and a counterfactual sample")
-    if len({pair.id for pair in pairs}) < len(pairs):
-        raise InputError("two pairs have one id: give each an id of its own")
+    check_pairs(pairs)
     every = {tuple(pair.outcomes) for pair in pairs}
     if len(every) > 1:
         raise InputError(f"pairs have other outcomes, {sorted(every)}: measure those with the same together")
@@ -369,13 +364,16 @@ def _read_slots(vlm: HookedVLM, slots: Iterable[int] | None, hook: str, *, image
     first = vlm.cfg.n_deepstack if image and hook in STREAM else 0
     if slots is None:
         return tuple(range(first, last + 1))
-    chosen = tuple(slots)
-    whole = all(not isinstance(slot, bool) and isinstance(slot, (int, np.integer)) for slot in chosen)
-    if not chosen or not whole or len(set(chosen)) < len(chosen) or min(chosen) < 0 or max(chosen) > last:
-        raise InputError(f"slots={list(chosen)} of {hook}: give different whole numbers from 0 to {last}, at least one")
+    given = listed(slots, "slots")
+    try:
+        chosen = whole_numbers(given)
+    except TypeError:
+        chosen = ()
+    if not chosen or len(set(chosen)) < len(chosen) or min(chosen) < 0 or max(chosen) > last:
+        raise InputError(f"slots={list(given)} of {hook}: give different whole numbers from 0 to {last}, at least one")
     if image:
         _refuse_early(vlm, chosen, hook)
-    return tuple(int(slot) for slot in sorted(chosen))
+    return tuple(sorted(chosen))
 
 
 def _refuse_early(vlm: HookedVLM, slots: Sequence[int], hook: str, whose: str = "") -> None:

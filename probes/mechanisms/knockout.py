@@ -15,7 +15,7 @@ from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Interval
-from probes.mechanisms.knockout_measurement import ARMS, CONTROLS, KnockoutMeasurement
+from probes.mechanisms.knockout_measurement import ARMS, CONTROLS, NO_WINDOW, KnockoutMeasurement
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
 
-UNTOUCHED, NO_WINDOW = "untouched", "none"
-"""Arm and window of the model with no edge cut."""
+UNTOUCHED = "untouched"
+"""The arm of the model with no edge cut, whose window is `NO_WINDOW`."""
 
 
 @fits_a_cell("samples=right arms windows measures")

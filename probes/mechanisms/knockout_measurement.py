@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.numeric import listed
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ last prompt token."""
 
 CONTROLS = {OBJECT: (RANDOM_IMAGE, RANDOM_TEXT)}
 """The controls of an arm, which are measured along with it."""
+
+NO_WINDOW = "none"
+"""The window of the model with no edge cut."""
 
 TOGETHER = 8
 """Cuts of the last row that share a step: their logits over the whole vocabulary are held at once."""
@@ -78,7 +82,7 @@ class KnockoutMeasurement:
 
         check_model(vlm)
         check_seed(seed)
-        asked = (arms,) if isinstance(arms, str) else tuple(arms)
+        asked = listed(arms, "arms")
         if not asked or len(set(asked)) < len(asked) or set(asked) - set(ARMS):
             raise InputError(f"arms={asked}: name each once, of {', '.join(ARMS)}")
         own = [[arm, *CONTROLS.get(arm, ())] for arm in asked]
@@ -212,8 +216,10 @@ def read_windows(n_layers: int, windows: Mapping[str, Iterable[int]] | int | Non
         raise InputError("windows is empty, so nothing would be cut: name some, or leave it out")
     found = {}
     for name, layers in windows.items():
+        if not isinstance(name, str) or not name.strip() or name == NO_WINDOW:
+            raise InputError(f"{name!r:.40} can not name a window: give a text other than {NO_WINDOW!r}")
         own = read_indices(layers, f"the layers of window {name!r}")
-        found[str(name)] = check_indices(own, n_layers, f"window {name!r}: layer")
+        found[name] = check_indices(own, n_layers, f"window {name!r}: layer")
     return found
 
 

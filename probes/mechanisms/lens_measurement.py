@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError, ModelError
+from interp.numeric import listed, real
 from probes.mechanisms.lens_rows import LookedFor, rows_of
 from probes.mechanisms.photo_lens import PhotoLens
 from probes.mechanisms.vocabulary import spelled_ids
@@ -93,14 +94,16 @@ class LensMeasurement:
         from interp.model.readout import readout
 
         check_model(vlm)
-        named = (words,) if isinstance(words, str) else tuple(words)
+        named = listed(words, "words")
         for word in named:
             spelled_ids(vlm, word)
-        if len(set(named)) < len(named):
+        if len({word.lower() for word in named}) < len(named):
             raise InputError(f"words={named}: name each once")
-        if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-            raise InputError(f"top={top!r}: give how many words of each patch are kept, 1 or more")
-        if not 0 < at_least <= 1:
+        if isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= vlm.cfg.d_vocab:
+            raise InputError(
+                f"top={top!r}: give how many words of each patch are kept, 1 to {vlm.cfg.d_vocab}, all that there are"
+            )
+        if not 0 < real(at_least) <= 1:
             raise InputError(f"at_least={at_least!r}: give a share of a token's area, above 0 and up to 1")
         return cls(vlm, named, top, prompt, at_least, readout(vlm))
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int
 
 from interp.errors import InputError
 from probes.mechanisms.object_words import name_tokens, spans_of
+from probes.mechanisms.pairs import check_pairs
 from probes.mechanisms.vocabulary import spelled_ids
 from probes.study.run import check_asked, check_model
 
@@ -46,12 +47,13 @@ class MirrorMeasurement:
         """Read what is asked for, and refuse what means nothing.
 
         Raises:
-            InputError: no model.
+            InputError: no model, no pairs, or two of one id.
             RefusedError: a model with DeepStack, whose blocks are given more of the photo than their input.
         """
         from interp.intervene.image_hooks import refuse_deepstack
 
         check_model(vlm)
+        check_pairs(pairs)
         refuse_deepstack(vlm.cfg, "a mirror swap")
         return cls(vlm, {pair.id: pair for pair in pairs}, prompt, seed)
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
+from interp.numeric import real
 from probes.mechanisms.pairs import AXES
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def check_labels(axis: str, labels: str, at_least: float) -> None:
         raise InputError(f"axis={axis!r} is not known: use one of {', '.join(AXES)}")
     if labels not in LABELS:
         raise InputError(f"labels={labels!r} is not known: use one of {', '.join(LABELS)}")
-    if not 0 < at_least <= 1:
+    if not 0 < real(at_least) <= 1:
         raise InputError(f"at_least={at_least!r}: give a share of a token's area, above 0 and up to 1")
 
 

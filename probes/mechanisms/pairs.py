@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from interp.errors import InputError
 from interp.objects.sample import Sample
 from interp.reprs import fits_a_cell
+from interp.study.keys import check_ids, content_key
 
 AXES = ("horizontal", "vertical")
 """Along which axis the objects of a pair are told apart."""
@@ -28,7 +29,8 @@ class Pair:
         axis: `horizontal` or `vertical`.
 
     Raises:
-        InputError: an axis that is not known, objects that differ, or outcomes that do not begin with `clean`.
+        InputError: an axis that is not known, objects that differ, or outcomes that do not begin with `clean`, the
+            answer of the clean sample.
     """
 
     clean: Sample
@@ -47,6 +49,11 @@ class Pair:
             )
         if next(iter(self.outcomes), "") != "clean":
             raise InputError(f"pair {self.id!r} has the outcomes {list(self.outcomes)}: begin with 'clean'")
+        if str(self.outcomes["clean"]).casefold() != self.clean.answer.casefold():
+            raise InputError(
+                f"pair {self.id!r} is answered {self.clean.answer!r}, and its outcome 'clean' is "
+                f"{self.outcomes['clean']!r}: let it be the answer of the clean sample"
+            )
 
     @property
     def id(self) -> str:
@@ -60,7 +67,20 @@ class Pair:
 
     def as_sample(self) -> Sample:
         """The clean sample, with all else that makes the pair in its `meta`: what a study knows it again by."""
-        from interp.study.keys import content_key
-
         more = {"counterfactual": content_key(self.counterfactual), "axis": self.axis}
         return replace(self.clean, meta={**self.clean.meta, **more, "outcomes": str(dict(self.outcomes))})
+
+
+def check_pairs(pairs: Sequence[Pair]) -> None:
+    """Refuse what is no list of pairs, no pairs, what is no `Pair`, and an id that occurs twice.
+
+    Raises:
+        InputError: one of them.
+    """
+    if not isinstance(pairs, Sequence):
+        raise InputError(f"the pairs are a {type(pairs).__name__}: give a list of pairs, such as list(...) of it")
+    if not len(pairs):
+        raise InputError("there are no pairs: give at least two groups of them")
+    if strangers := [own for own in pairs if not isinstance(own, Pair)]:
+        raise InputError(f"{strangers[0]!r:.80} is no Pair: give pairs of a clean and a counterfactual sample")
+    check_ids([pair.clean for pair in pairs])

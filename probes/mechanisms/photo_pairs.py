@@ -16,6 +16,7 @@ from interp.image.boxes import Box, Boxes
 from interp.image.photos import load_image
 from interp.objects.sample import Object, Sample
 from interp.prompt.templates import OPTIONS_IN_RELATION, where_in_relation
+from interp.study.keys import check_ids
 from probes.mechanisms.line_pairs import FORMS, ONE_WORD, OPPOSITE
 from probes.mechanisms.pairs import Pair
 
@@ -78,6 +79,7 @@ def mirrored_pairs(samples: Sequence[Sample], *, n: int | None = None) -> tuple[
     """
     if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
         raise InputError(f"n={n!r} pairs for each answer: give a whole number of 1 or more")
+    check_ids(samples)
     left_out = Counter(filter(None, map(_not_mirrored, samples)))
     fitting = [sample for sample in samples if not _not_mirrored(sample)]
     kept = [[sample for sample in fitting if sample.answer == side] for side in SIDES]

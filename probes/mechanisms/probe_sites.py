@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from interp.errors import InputError, ModelError
+from interp.numeric import listed
 
 if TYPE_CHECKING:
     from interp.image.patches import Patches
@@ -61,7 +62,7 @@ def choose_sites(vlm: HookedVLM, chosen: str | Iterable[str]) -> tuple[Site, ...
         RefusedError: a vision tower that the family can not show.
     """
     every = all_sites(vlm)
-    names = [chosen] if isinstance(chosen, str) else list(chosen)
+    names = list(listed(chosen, "sites"))
     found: list[Site] = []
     for name in names:
         own = [site for site in every if name in ("all", site.name, site.part)]

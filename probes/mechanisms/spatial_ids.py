@@ -14,6 +14,7 @@ from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
+from interp.study.keys import check_ids
 from probes.mechanisms.id_geometry import deviations, fit, id_axes, mean_states, moves, plane, position_hat
 from probes.mechanisms.id_measurement import IdsMeasurement
 from probes.study.run import measure_samples
@@ -165,6 +166,7 @@ def spatial_ids(
     check_draws(draws, level, seed)
     if isinstance(shuffles, bool) or not isinstance(shuffles, int) or shuffles < 1:
         raise InputError(f"shuffles={shuffles!r}: give how many, 1 or more")
+    check_ids(samples)
     work = IdsMeasurement.of(vlm, cells=cells, prompt=prompt)
     objects, missing = work.seen_everywhere(samples)
     if len(objects) < FEWEST_OBJECTS:

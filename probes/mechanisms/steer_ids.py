@@ -15,6 +15,7 @@ from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
+from interp.study.keys import check_ids
 from probes.mechanisms.steering_measurement import ARMS, SteeringMeasurement
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
@@ -125,6 +126,7 @@ def steer_ids(
         RefusedError: a model with DeepStack.
     """
     check_draws(draws, level, seed)
+    check_ids(samples)
     work = SteeringMeasurement.of(vlm, found, scale=scale, seeds=seeds, prompt=prompt)
     groups = dict(zip((sample.id for sample in samples), groups_of(samples), strict=True))
     table, settings = measure_samples(

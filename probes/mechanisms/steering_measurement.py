@@ -58,9 +58,12 @@ class SteeringMeasurement:
         """
         from interp.intervene.image_hooks import refuse_deepstack
         from interp.intervene.image_tokens import check_seeds
+        from probes.mechanisms.spatial_ids import SpatialIDs
 
         check_model(vlm)
         refuse_deepstack(vlm.cfg, "steering by spatial IDs")
+        if not isinstance(found, SpatialIDs):
+            raise InputError(f"found={found!r:.60} is no SpatialIDs: give what spatial_ids found of this model")
         if found.ids.shape[0] != vlm.cfg.n_layers + 1 or found.ids.shape[2] != vlm.cfg.d_model:
             raise InputError(
                 f"the IDs are of {found.ids.shape[0]} slots x {found.ids.shape[2]}, and the model has "

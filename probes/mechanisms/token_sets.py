@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from interp.errors import InputError, RefusedError
+from interp.numeric import plain, whole_numbers
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def sides_of(vlm: HookedVLM, inputs: VLMInputs, samples: Sequence[Sample]) -> li
     return [Side(*own, tokenizer=vlm.processor.tokenizer) for own in parts]
 
 
-def check_name(positions: Positions) -> None:
-    """Refuse what names no token set.
+def read_set(positions: Any) -> Positions:
+    """A token set by its name, or positions of both prompts as plain numbers.
 
     Raises:
         InputError: an unknown name, or positions that are no whole numbers.
@@ -86,8 +87,9 @@ def check_name(positions: Positions) -> None:
     if isinstance(positions, str):
         if positions not in NAMES:
             raise InputError(f"positions={positions!r} is no token set: use one of {', '.join(NAMES)}, or positions")
-        return
-    _explicit(positions)
+        return positions
+    here, there = _explicit(positions)
+    return tuple(here), tuple(there)
 
 
 def token_set(
@@ -134,7 +136,7 @@ def token_set(
             not there.
         RefusedError: a photo without a view of the whole.
     """
-    check_name(positions)
+    positions = read_set(positions)
     if not isinstance(positions, str):
         return _given(positions, pair, clean, counterfactual)
     if positions == "last":
@@ -305,6 +307,8 @@ def _checked(name: str, pair: Pair, target: np.ndarray, source: np.ndarray) -> T
     """The set, if it holds something, and no position twice."""
     if not len(target):
         raise InputError(f"pair {pair.id!r}: the token set {name!r} is empty")
+    if len(set(target.tolist())) < len(target) and name == "positions":
+        raise InputError(f"pair {pair.id!r}: positions name one of its clean prompt twice: name each once")
     if len(set(target.tolist())) < len(target):
         raise InputError(
             f"pair {pair.id!r}: two objects share tokens of {name!r}, which can not be patched from two places"
@@ -315,14 +319,13 @@ def _checked(name: str, pair: Pair, target: np.ndarray, source: np.ndarray) -> T
 def _explicit(positions: Any) -> tuple[list[int], list[int]]:
     """Positions of both prompts, as they were given for one or for both."""
     try:
-        each = list(positions)
-        both = each if len(each) == 2 and all(np.ndim(own) == 1 for own in each) else [each, each]
-        found = [[int(place) for place in own] for own in both]
-        whole = all(int(place) == place and not isinstance(place, bool) for own in both for place in own)
-    except (TypeError, ValueError):
-        whole = False
-    if not whole:
-        raise InputError(f"positions={positions!r:.80} are not understood: give a name ({', '.join(NAMES)}) or numbers")
+        each = list(plain(positions))
+        two = len(each) == 2 and all(isinstance(own, Iterable) and not isinstance(own, str) for own in each)
+        found = [list(whole_numbers(own)) for own in (each if two else (each, each))]
+    except TypeError:
+        raise InputError(
+            f"positions={positions!r:.80} are not understood: give a name ({', '.join(NAMES)}) or numbers"
+        ) from None
     if not found[0]:
         raise InputError("positions names none, so that the set is empty: give at least one")
     if len(found[0]) != len(found[1]):

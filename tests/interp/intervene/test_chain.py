@@ -87,7 +87,12 @@ def test_a_shared_prefill_takes_chains_also_of_one_part_for_each_sample():
         Prefix(vlm, inputs).step([Chain((ADD, PerSample((ADD, ADD))))])
 
 
-@pytest.mark.parametrize("parts", [(), ADD, (ADD, "mul")], ids=["none", "no list", "no intervention"])
-def test_what_is_no_chain_is_refused(parts):
-    with pytest.raises(InputError, match="Chain"):
-        Chain(parts)
+@pytest.mark.parametrize("several", [Chain, PerSample])
+@pytest.mark.parametrize("parts", [(), ADD, (ADD, "mul"), None, 1, Untouched, (Untouched, ADD)], ids=repr)
+def test_what_is_no_list_of_interventions_is_refused(parts, several):
+    with pytest.raises(InputError, match=several.__name__):
+        several(parts)
+
+
+def test_a_list_of_interventions_may_be_drawn_once():
+    assert PerSample(each for each in (ADD, TWICE)).parts == Chain(each for each in (ADD, TWICE)).parts
