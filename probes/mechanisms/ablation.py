@@ -17,6 +17,7 @@ from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.mechanisms.ablation_measurement import ABLATED, ARMS, KEPT, RANDOM, UNTOUCHED, AblationMeasurement
+from probes.mechanisms.line_pairs import DIRECTIONS
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
     from probes.mechanisms.ordered_photos import OrderedPhoto
 
 DIFFERENCES = {
@@ -130,7 +132,8 @@ def ablate_ordering(
         photos: what to ask, with reference photos; each with an id of its own.
         prompt: prompt style, see `HookedVLM.prepare`.
         max_new_tokens: the most tokens that an answer has.
-        chance: share of right answers of a blind guess; by default, of each sample, one over its number of options.
+        chance: share of right answers of a blind guess; by default, of each sample, one of two where a side of the
+            items' axis is asked for, which a photo shows whatever their order; else one over its number of options.
         batch: photos that are asked together.
         out: a folder that keeps what was measured, so that it can be resumed; see `run_study`.
         resume: go on with what the folder holds.
@@ -153,7 +156,7 @@ def ablate_ordering(
     check_draws(draws, level, seed)
     work = AblationMeasurement.of(vlm, photos, prompt=prompt, max_new_tokens=max_new_tokens, seed=seed)
     samples = [photo.as_sample() for photo in photos]
-    groups, chances = groups_of(samples), _chances([photo.sample.options for photo in photos], chance)
+    groups, chances = groups_of(samples), _chances([photo.sample for photo in photos], chance)
     table, settings = measure_samples(
         samples, work, "ablate", out=out, resume=resume, batch=batch, progress=progress, record=record
     )
@@ -234,13 +237,23 @@ def _by_relation(relations: Shaped[np.ndarray, " sample"]) -> Iterator[tuple[str
             yield name or "(no relation)", relations == name
 
 
-def _chances(options: Sequence[tuple[str, ...]], chance: float | None) -> Float[np.ndarray, " sample"]:
-    """What a blind guess scores on each sample; NaN where no options are listed."""
+def guess_of(sample: Sample) -> float:
+    """What a guess scores that sees along which axis items lie: of a question for a side, one of the axis' two.
+
+    Of any other question it is one over the number of options; NaN where these are not listed.
+    """
+    if sample.answer in DIRECTIONS:
+        return 0.5
+    return 1 / len(sample.options) if sample.options else np.nan
+
+
+def _chances(samples: Sequence[Sample], chance: float | None) -> Float[np.ndarray, " sample"]:
+    """What a blind guess scores on each sample; NaN where that is not known."""
     if chance is None:
-        return np.array([1 / len(own) if own else np.nan for own in options])
+        return np.array([guess_of(sample) for sample in samples])
     if isinstance(chance, bool) or not isinstance(chance, (int, float)) or not 0 <= chance < 1:
         raise InputError(f"chance={chance!r}: give a share of right answers, from 0 to below 1")
-    return np.full(len(options), float(chance))
+    return np.full(len(samples), float(chance))
 
 
 def _judged(table: pd.DataFrame, photos: Mapping[str, OrderedPhoto]) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from interp.numeric import listed
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
-from probes.mechanisms.line_pairs import DIRECTIONS
 from probes.mechanisms.pairs import AXES, check_pairs
 from probes.mechanisms.statements import PLACE, state
 from probes.study.run import check_asked, groups_of
@@ -203,7 +202,7 @@ def _runs(
     yield from ((name, sweep(name)) for name in SWEEPS if name in tools)
     if "ablate" in tools:
         photos = photos_of_lines(vlm, [pair.clean for pair in pairs])
-        yield "ablate", lambda out: ablate_ordering(vlm, photos, chance=_guess(pairs), out=out, **how)
+        yield "ablate", lambda out: ablate_ordering(vlm, photos, out=out, **how)
     if "backup" in tools:
         yield "backup", lambda out: swap_under_ablation(vlm, pairs, "object", out=out, **how)
 
@@ -228,8 +227,3 @@ def _refuse_no_swap(pairs: Sequence[Pair]) -> None:
             raise InputError(
                 f"pair {pair.id!r} is no line and its reverse under one question: draw pairs of the kind 'reversed'"
             )
-
-
-def _guess(pairs: Sequence[Pair]) -> float | None:
-    """What a guess scores that sees along which axis items lie: of a question for a relation, one of two."""
-    return 0.5 if all(pair.clean.answer in DIRECTIONS for pair in pairs) else None
