@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from jaxtyping import Bool
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from probes.mechanisms.pairs import Pair, check_pairs
+from probes.mechanisms.vocabulary import plain_word
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def says_first(token: str, answer: str) -> bool:
         >>> says_first(" Red", "red"), says_first("Re", "red")
         (True, False)
     """
-    return _plain(token) == _plain(answer) != ""
+    return plain_word(token) == plain_word(answer) != ""
 
 
 def _right(
@@ -147,7 +147,3 @@ def _right(
             right[places] = [says_first(token, sample.answer) for token, sample in zip(tokens, own, strict=True)]
             bar.update(len(places))
     return right
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[\W_]", "", text.casefold())

@@ -110,6 +110,16 @@ def spellings(word: str) -> tuple[str, ...]:
     return (*cases, *(f" {case}" for case in cases))
 
 
+def plain_word(text: str) -> str:
+    """A token's letters and digits, but for capitals: as the paper compares answers.
+
+    Example:
+        >>> plain_word(" Left.")
+        'left'
+    """
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
+
+
 def _listed(words: Iterable[str]) -> list[str]:
     """The words as a list, refused where one is no word or comes twice."""
     listed = [words] if isinstance(words, str) else list(words)

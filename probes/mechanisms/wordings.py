@@ -9,6 +9,7 @@ from typing import Any
 from interp.errors import InputError
 from interp.objects.sample import Sample
 from interp.prompt.templates import is_or_are, list_options, where_in_relation
+from probes.mechanisms.vocabulary import plain_word
 
 SIDES = {"horizontal": ("left", "right"), "vertical": ("above", "below")}
 """The two sides of each axis, in the order of the classes of a probe."""
@@ -124,16 +125,6 @@ def _is_one_token(tokenizer: Any, word: str) -> bool:
     spelled = (f"{space}{form}" for space in ("", " ") for form in (word, word.capitalize()))
     ids = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in spelled)
     return any(len(own) == 1 and plain_word(tokenizer.decode(own)) == word for own in ids)
-
-
-def plain_word(text: str) -> str:
-    """A token's letters and digits in small letters, as the paper compares answers.
-
-    Example:
-        >>> plain_word(" Left.")
-        'left'
-    """
-    return "".join(letter for letter in text.lower() if letter.isalnum())
 
 
 def two_sided(samples: Sequence[Sample]) -> list[Sample]:

@@ -26,7 +26,7 @@ from probes.mechanisms.amplify import without_trained
 from probes.mechanisms.amplify_answers import AmplifyMeasurement
 from probes.mechanisms.columns import FILES, NAMES, OWN
 from probes.mechanisms.report.amplify import amplify_findings
-from probes.mechanisms.wordings import plain_word
+from probes.mechanisms.vocabulary import plain_word
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 200}
 RELUCTANCE = 8.0
