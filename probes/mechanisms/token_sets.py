@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from jaxtyping import Int
 from interp.errors import InputError, RefusedError
 from interp.numeric import plain, whole_numbers
 from interp.reprs import fits_a_cell
+from probes.mechanisms.object_words import spans_of
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
@@ -366,7 +366,7 @@ def _naming(name: str, side: Side) -> Int[np.ndarray, " token"]:
     text, question = side.prompt, side.sample.question
     start = max(text.rfind(question), 0)
     end = start + len(question) if question in text else len(text)
-    spans = [found.span() for found in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE)]
+    spans = spans_of(name, text)
     inside = [(first, last) for first, last in spans if start <= first and last <= end]
     cut = side.tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
     image = min(side.layout.image_positions) if len(side.layout.image_positions) else 0

@@ -130,13 +130,13 @@ def claims(count, **how):
 
 
 def test_under_the_null_no_gain_is_claimed_more_often_than_stated_and_the_papers_counting_nearly_always_claims_one():
-    over, beyond, paper, any_alpha = claims(200)
+    over, beyond, paper, any_alpha = claims(100)
     assert over <= 0.05 and beyond <= 0.05  # as stated, choice of alpha included
     assert paper > 0.8 and any_alpha > 0.95
 
 
 def test_directions_that_help_or_harm_by_luck_are_not_beyond_random_ones():
-    over, beyond, _, _ = claims(200, spread=0.4, shaky=0.6)
+    over, beyond, _, _ = claims(100, spread=0.4, shaky=0.6)
     assert over > 0.15 and beyond <= 0.05  # some do gain, by luck, and no more than others
 
 
