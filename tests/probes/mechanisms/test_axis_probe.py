@@ -96,7 +96,7 @@ def test_a_study_that_was_broken_off_goes_on_to_the_same_probes(vlm, tmp_path, m
 
 def test_what_has_no_side_is_refused_before_the_first_pass(vlm):
     bare = Sample("bare", tiny.photo(0), "Where?", (), "left", (Object("mug"),), relation="left")
-    open_one = Sample(**{**vars(pair_of(0, "left")), "relation": "on", "answer": "on", "id": "open"})
+    open_one = Sample(**{**vars(pair_of(0, "left")), "id": "open", "relation": "on", "answer": "on"})
     with tower_runs(vlm) as calls:
         for given, options, says in (
             ([], {}, "no samples"),

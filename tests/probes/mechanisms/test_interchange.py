@@ -161,7 +161,7 @@ def test_what_can_not_be_measured_is_refused_before_the_first_pass():
 
     refused("there are no pairs", [])
     refused("is no Pair", [pairs[0].clean])
-    refused("two pairs have one id", [pairs[0], pairs[0]])
+    refused("two samples have the id", [pairs[0], pairs[0]])
     refused("pairs have other outcomes", [pairs[0], replace(pairs[1], outcomes={"clean": "l"})])
     refused("is no token set", positions="stripe")
     refused("control='x' is no token set|'x' is no token set", control="x")

@@ -16,7 +16,7 @@ from interp.image.grid import ImageGrid
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object
 from interp.prompt.layout import TokenLayout
-from probes.mechanisms.token_sets import NAMES, Side, check_name, sides_of, thirds, token_set
+from probes.mechanisms.token_sets import NAMES, Side, read_set, sides_of, thirds, token_set
 
 NAMES_OF_THREE = ("red", "green", "blue")
 
@@ -137,14 +137,14 @@ def test_what_can_not_be_patched_is_refused_by_name():
     pair, *sides = with_sides(reversed_pair(NAMES_OF_THREE, "left"), n=8)
     here, there = sides
     with pytest.raises(InputError, match="'middle' is no token set: use one of last, object"):
-        check_name("middle")
+        read_set("middle")
     for wrong in ([1.5], [True], 3, [[1], [2], [3]], {"a": 1}):
         with pytest.raises(InputError, match="are not understood"):
-            check_name(wrong)
+            read_set(wrong)
     with pytest.raises(InputError, match="names none"):
-        check_name([])
+        read_set([])
     with pytest.raises(InputError, match="names 2 and 1"):
-        check_name(([1, 2], [3]))
+        read_set(([1, 2], [3]))
     with pytest.raises(InputError, match=r"grids of 8 x 8 \(64 tokens\) and 4 x 4"):
         token_set("strip", pair, here, prompt(pair.counterfactual, n=4))
     bare = tuple(Object(thing.name) for thing in pair.clean.objects)
