@@ -67,8 +67,9 @@ def test_the_tower_runs_once_for_each_photo(relation):
 
 def test_pairs_that_are_answered_wrong_are_left_out_by_name(relation, found):
     pairs = pairs_of()
-    wrong = replace(pairs[0], clean=replace(pairs[0].clean, answer=pairs[0].counterfactual.answer))
-    told = mirror_swap(relation, [replace(wrong, outcomes={"clean": wrong.clean.answer}), *pairs[1:]], **QUIET)
+    answer = pairs[0].counterfactual.answer
+    wrong = replace(pairs[0], clean=replace(pairs[0].clean, answer=answer), outcomes={"clean": answer})
+    told = mirror_swap(relation, [wrong, *pairs[1:]], **QUIET)
     assert told.left_out.to_dict("records")[0]["cases"] == 1 and (told.measures["samples"] == 5).all()
     assert not found.measures.isna().any().any()
 
