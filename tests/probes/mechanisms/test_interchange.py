@@ -173,7 +173,10 @@ def test_what_can_not_be_measured_is_refused_before_the_first_pass():
     refused(r"slots=\[\]", slots=[])
     refused(
         "can not be read at one position",
-        [replace(pairs[0], outcomes={"clean": "left"}), replace(pairs[1], outcomes={"clean": "left"})],
+        [
+            replace(pairs[0], outcomes={"clean": "l", "place": "left"}),
+            replace(pairs[1], outcomes={"clean": "l", "place": "left"}),
+        ],
     )
     refused("are said by one token", [replace(pair, outcomes={"clean": "l", "place": "L"}) for pair in pairs])
     refused("so the set is empty", [replace(pair, counterfactual=pair.clean) for pair in pairs], "object")
