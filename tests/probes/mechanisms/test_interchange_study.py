@@ -122,6 +122,8 @@ def test_sentences_say_what_was_chosen_from_many_and_figures_can_be_drawn(tmp_pa
     bare = interchange_findings(made(control=False))
     assert "There was no control" in bare.cautions[-1] and "beyond_control" not in bare.tables
     assert "is it shown to raise" in " ".join(interchange_findings(made(effect=0)).sentences)
+    less = made(effect=-0.04)  # the control does more
+    assert "At slots 0 to 2 the control raises 'place' more" in " ".join(interchange_findings(less).sentences)
     assert spans([0, 2, 4, 8], (0, 2, 4, 6, 8)) == "0 to 4, 8"
 
 
