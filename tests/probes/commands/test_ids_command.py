@@ -18,9 +18,9 @@ ASKED = ["ids", "--cells", "2", "--shuffles", "9", "--seeds", "1", "--batch", "2
 
 @pytest.fixture(autouse=True, scope="module")
 def few_shapes():
-    """Three shapes in place of six."""
+    """Two shapes in place of six."""
     with pytest.MonkeyPatch.context() as patch:
-        few = partial(id_scenes, ("red circle", "blue square", "green triangle"))
+        few = partial(id_scenes, ("red circle", "blue square"))
         patch.setattr("probes.mechanisms.id_scenes.id_scenes", few)
         yield
 
