@@ -128,7 +128,7 @@ def _left_out(found: SpatialIDs, swap: MirrorSwap | None, steering: IdSteering |
 
 def _best_of(found: SpatialIDs, swap: MirrorSwap | None, steering: IdSteering | None) -> dict[str, Any]:
     """The rows that the sentences tell of."""
-    best = {}
+    best: dict[str, dict[str, Any]] = {}
     if len(found.measures):
         best |= {name: _best(found.curve(name)).to_dict() for name in ("agreement", "r2")}
     if swap is not None and len(swap.measures):
