@@ -12,15 +12,14 @@ from interp.errors import InputError
 from interp.model.features import ImageFeatures
 from interp.model.hooked_vlm import HookedVLM
 from interp.planted.llava import (
-    D_HEAD,
     FETCH_HEAD,
-    N_HEADS,
     N_LAYERS,
     OBJECT_HEAD,
     SINK_HEAD,
     build_planted,
     planted_scenes,
 )
+from interp.planted.parts import D_HEAD, N_HEADS
 from interp.prompt.inputs import VLMInputs
 from interp.prompt.layout import TokenLayout
 from interp.zoo.tiny import TINY
