@@ -237,7 +237,7 @@ def _join(pair: Pair, parts: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> tu
         if len(here) != len(there):
             raise InputError(
                 f"pair {pair.id!r}: {name} has {len(here)} tokens in the clean prompt and {len(there)} in the "
-                "counterfactual: each needs one to come from, so let it have as many in both"
+                "counterfactual: each needs one to come from, so let it have as many in both, or use 'outer_strip'"
             )
     return tuple(np.concatenate([part[side] for part in parts]) for side in (1, 2))  # type: ignore[return-value]
 

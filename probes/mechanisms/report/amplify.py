@@ -19,8 +19,8 @@ CAUTIONS = (
     "Net is corrected less broken, all items asked again. The paper does not ask right items again and takes the best "
     "alpha on the items that it reports, so that it can only gain: with no effect it gains, too. Its numbers stand "
     "beside.",
-    "At each alpha there is an interval, and of many alphas one is soon off by chance. A gain is claimed at alphas chosen on "
-    "other items alone.",
+    "At each alpha there is an interval, and of many alphas one is soon off by chance. A gain is claimed at "
+    "alphas chosen on other items alone.",
     "Random directions are as long as the probe's, but image tokens hold less of them, so that as a rule they move "
     "tokens less: `moved` in answers.csv says how far. The control is of direction and length, not of distance.",
     "A gain would say that directions of a probe matter to the answer. That there is none does not say that the model "
