@@ -28,9 +28,13 @@ def add_mechanisms(commands: Any) -> None:
         description=MECHANISMS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_scenes(parser, out="out/mechanisms")
-    parser.add_argument("--tools", help="only some of these, with commas between (default: all)")
-    parser.set_defaults(command=mechanisms_command, all_pairs=True)
+    add_scenes(parser, out="out/mechanisms", sorts=False)
+    parser.add_argument(
+        "--tools",
+        help="only some, with commas between, of probe, strip, object, background, last (each swapped), ablate, and "
+        "backup, the swap under ablation (default: all)",
+    )
+    parser.set_defaults(command=mechanisms_command)
 
 
 def mechanisms_command(options: argparse.Namespace) -> int:
@@ -41,7 +45,8 @@ def mechanisms_command(options: argparse.Namespace) -> int:
     from probes.study.tools import check_tools, write_tools
 
     tools = check_tools(names(options.tools), TOOLS) if options.tools else TOOLS
-    asked = asked_pairs(options, parts=folders_of(tools))
+    ablated = [name for name in tools if name in ("ablate", "backup")]
+    asked = asked_pairs(options, parts=folders_of(tools), drawn=" and ".join(ablated))
     found = dual_mechanisms(asked.vlm, asked.pairs, tools, **asked.how)
     told = dual_sentences(found)
     paths = write_tools(asked.folder, dual_tools(found), found.settings, title=TITLE, sentences=told)

@@ -106,14 +106,26 @@ class KnockoutMeasurement:
         for sample in samples:
             try:
                 self._answer_ids(sample)
-                if OBJECT in self.arms:
-                    _drawn(sample, self.vlm.grid_of(sample.image), self.seed)
             except InputError as error:
                 raise InputError(f"sample {sample.id!r}: {error}") from error
+            self.check_objects(sample)
         inputs = prepare_samples(self.vlm, samples[:1], self.prompt)
         for edits in self._cuts(inputs, samples[:1]).values():
             for edit in edits:
                 edit.hooks(self.vlm.cfg, inputs.layouts)
+
+    def check_objects(self, sample: Sample) -> None:
+        """Refuse a sample whose objects' tokens can not be cut off, where an arm does that.
+
+        Raises:
+            InputError: no boxes, none that holds an image token, or one that holds all.
+        """
+        if OBJECT not in self.arms:
+            return
+        try:
+            _drawn(sample, self.vlm.grid_of(sample.image), self.seed)
+        except InputError as error:
+            raise InputError(f"sample {sample.id!r}: {error}") from error
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
         """The rows of each sample of a batch: `arm`, `tokens`, `probability`, `right`, and arrays over windows."""

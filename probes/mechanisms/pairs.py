@@ -13,6 +13,9 @@ from interp.study.keys import check_ids, content_key
 AXES = ("horizontal", "vertical")
 """Along which axis the objects of a pair are told apart."""
 
+MIRRORED = "mirrored"
+"""In `meta` of a counterfactual whose photo is the mirror image of the clean one."""
+
 
 @fits_a_cell()
 @dataclass(frozen=True)

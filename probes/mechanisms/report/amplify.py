@@ -19,8 +19,8 @@ CAUTIONS = (
     "Net is corrected less broken, all items asked again. The paper does not ask right items again and takes the best "
     "alpha on the items that it reports, so that it can only gain: with no effect it gains, too. Its numbers stand "
     "beside.",
-    "At each alpha there is an interval, and of 15 one is soon off by chance. A gain is claimed at alphas chosen on "
-    "other items alone.",
+    "At each alpha there is an interval, and of many alphas one is soon off by chance. A gain is claimed at "
+    "alphas chosen on other items alone.",
     "Random directions are as long as the probe's, but image tokens hold less of them, so that as a rule they move "
     "tokens less: `moved` in answers.csv says how far. The control is of direction and length, not of distance.",
     "A gain would say that directions of a probe matter to the answer. That there is none does not say that the model "
@@ -156,7 +156,7 @@ def _shown(found: Amplified) -> dict[str, pd.DataFrame]:
         for source, own in found.held_out.groupby("source", sort=False):
             by = own.set_index("measure")
             forms = {"accuracy": percent, "corrected": percent, "broken": percent, "net": points}
-            if source == DIFFERENCE:
+            if source.startswith(DIFFERENCE):
                 forms = dict.fromkeys(MEASURES, points)
             cells = {
                 TITLES[name]: form(*(float(by.loc[name, end]) for end in ("value", "low", "high")))
