@@ -9,6 +9,7 @@ from interp.cli import Parser, run
 from probes.commands.ablate import add_ablate
 from probes.commands.amplify import add_amplify
 from probes.commands.balance import add_balance
+from probes.commands.ids import add_ids
 from probes.commands.interchange import add_interchange
 from probes.commands.knockout import add_knockout
 from probes.commands.lens import add_lens
@@ -42,6 +43,7 @@ def add_commands(commands: Any) -> None:
     add_interchange(commands)
     add_amplify(commands)
     add_lens(commands)
+    add_ids(commands)
 
 
 def add_probes(commands: Any) -> None:

@@ -41,8 +41,8 @@ def add_ablate(commands: Any) -> None:
         default="removed",
         help="with --swap, what both runs are given: no order, or as a control their own (default: %(default)s)",
     )
-    add_scenes(parser, out="out/ablate")
-    parser.set_defaults(command=ablate_command, all_pairs=True)
+    add_scenes(parser, out="out/ablate", sorts=False)
+    parser.set_defaults(command=ablate_command)
 
 
 def ablate_command(options: argparse.Namespace) -> int:

@@ -28,9 +28,13 @@ def add_mechanisms(commands: Any) -> None:
         description=MECHANISMS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_scenes(parser, out="out/mechanisms")
-    parser.add_argument("--tools", help="only some of these, with commas between (default: all)")
-    parser.set_defaults(command=mechanisms_command, all_pairs=True)
+    add_scenes(parser, out="out/mechanisms", sorts=False)
+    parser.add_argument(
+        "--tools",
+        help="only some, with commas between, of probe, strip, object, background, last (each swapped), ablate, and "
+        "backup, the swap under ablation (default: all)",
+    )
+    parser.set_defaults(command=mechanisms_command)
 
 
 def mechanisms_command(options: argparse.Namespace) -> int:

@@ -52,8 +52,8 @@ def add_probe(commands: Any) -> None:
         help="how probes are trained: to convergence, or as in the paper (default: %(default)s)",
     )
     parser.add_argument("--shuffles", type=int, default=5, help="how many times labels are dealt anew (default: 5)")
-    add_scenes(parser, out="out/probe")
-    parser.set_defaults(command=probe_command, all_pairs=True)
+    add_scenes(parser, out="out/probe", sorts=False)
+    parser.set_defaults(command=probe_command)
 
 
 def probe_command(options: argparse.Namespace) -> int:

@@ -29,8 +29,14 @@ controlled images A (stitched), or of its COCO questions about two objects (mirr
 else squares"""
 
 
-def add_scenes(parser: argparse.ArgumentParser, *, out: str) -> None:
-    """Add what pairs are asked, the folder for results, and the model's options."""
+def add_scenes(parser: argparse.ArgumentParser, *, out: str, sorts: bool = True) -> None:
+    """Add what pairs are asked, the folder for results, and the model's options.
+
+    Args:
+        parser: of the command.
+        out: its usual folder.
+        sorts: whether pairs that are answered wrongly are left out before the command measures; else all are kept.
+    """
     group = parser.add_argument_group("scenes")
     group.add_argument("--scenes", metavar="NAME|FOLDER", help=SCENES)
     group.add_argument("--folder", help="where the thumbnails of --scenes objects lie, one picture of each object")
@@ -44,11 +50,14 @@ def add_scenes(parser: argparse.ArgumentParser, *, out: str) -> None:
         help="ask which item lies at a place, or where an item lies in relation to another (default: relation for "
         "known scenes and mirrored photos, else item)",
     )
-    group.add_argument(
-        "--all-pairs",
-        action="store_true",
-        help="keep pairs that the model answers wrongly, which the paper leaves out",
-    )
+    if sorts:
+        group.add_argument(
+            "--all-pairs",
+            action="store_true",
+            help="keep pairs that the model answers wrongly, which the paper leaves out",
+        )
+    else:
+        parser.set_defaults(all_pairs=True)
     group.add_argument("--batch", type=int, default=16, help="samples that share one pass (default: %(default)s)")
     group.add_argument("--seed", type=int, default=0, help="of the draws and of the bootstrap (default: %(default)s)")
     group.add_argument("--resume", action="store_true", help="go on with what lies in --out")

@@ -223,6 +223,7 @@ class Interchange:
         from probes.mechanisms.figures.interchange import plot_outcomes
 
         how: dict[str, Any] = {"outcomes": self.outcomes, "named": self.positions, "slots": self.slot_label}
+        how["asked"] = "" if direction == "all" else direction
         return plot_outcomes(_of(self.to_dataframe(), direction), ax, **how, band=band)
 
     def plot_differences(self, ax: Axes | None = None, *, outcome: str = "place", direction: str = "all") -> Axes:

@@ -25,6 +25,10 @@ OF_EXTREMES = (
 """What has to be said beside a sentence that names an extreme."""
 
 
+UNTOLD = ("table", "measure", "what", "where")
+"""Columns of `left_out` that name what could not be told; each tool has its own of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Drawn:
     """A figure of a page, with its title and caption."""
@@ -42,8 +46,8 @@ class Findings:
         title: of its page.
         sentences: what was found, each with its interval; the first one stands for all of it.
         cautions: what these numbers do not show.
-        tables: by file name without ending, for people who load them; `left_out`, where there is one, says in columns
-            `measure` and `why` what could not be told.
+        tables: by file name without ending, for people who load them; `left_out`, where there is one, says in
+            columns of `UNTOLD` and in `why` what could not be told.
         shown: by title, the tables of the page, their numbers already text.
         figures: by file name without ending.
         summary: the numbers of the sentences, as plain data.
@@ -70,11 +74,13 @@ class Findings:
         ]
 
     def _untold(self) -> list[Section]:
-        """Why a measure is missing, for how many cells of the tables."""
+        """Why a measure is missing, in how many cases: samples where the table counts them, else cells of the tables."""
         left_out = self.tables.get("left_out")
         if left_out is None or left_out.empty:
             return []
-        told = left_out.groupby(["measure", "why"], sort=False).size().rename("cells").reset_index()
+        named = [name for name in UNTOLD if name in left_out]
+        told = left_out.assign(cases=left_out.get("cases", 1)).groupby([*named, "why"], sort=False)["cases"].sum()
+        told = told.reset_index()
         return [Section("What could not be told, and why", table=told)]
 
 

@@ -21,6 +21,7 @@ def plot_outcomes(
     *,
     outcomes: Sequence[str] = (),
     named: str = "",
+    asked: str = "",
     slots: str = "slot",
     band: str = "std",
     title: str = "",
@@ -32,6 +33,7 @@ def plot_outcomes(
         ax: where to draw; made if None.
         outcomes: which, in order; all by default.
         named: what was patched.
+        asked: the one direction that was asked about; all where it is empty.
         slots: what the slots are called.
         band: `std`, one standard deviation over pairs to each side as in the paper, or `interval`.
         title: the title; a usual one by default.
@@ -57,7 +59,8 @@ def plot_outcomes(
     ax.set_ylim(-0.03, 1.03)
     _by_slot(ax, table)
     bands = "1 std over pairs" if band == "std" else "interval"
-    usual = f"Patched at {named or 'tokens'}: probability of each outcome, bands {bands}"
+    which = f", asked about {asked}" if asked else ""
+    usual = f"Patched at {named or 'tokens'}{which}: probability of each outcome, bands {bands}"
     tidy(ax, title=title or usual, x=slots, y="probability at the last position")
     legend_below(ax, columns=3)
     return ax
@@ -87,7 +90,7 @@ def plot_beyond_control(
     ax.plot(own["slot"], own["value"], color=colour, linewidth=1.6)
     dots: dict[str, Any] = {"edgecolors": colour, "s": 22, "zorder": 3}
     for which, face, label in (
-        (sure, colour, f"differs, p ≤ {level:g} over all slots together"),
+        (sure, colour, f"differs, p ≤ {level:g} over all together"),
         (~sure, "white", "not shown to differ"),
     ):
         ax.scatter(own["slot"][which], own["value"][which], facecolors=face, label=label, **dots)

@@ -61,8 +61,8 @@ def ablation_findings(found: OrderingAblation) -> Findings:
 def ablated_swap_findings(found: Interchange) -> Findings:
     """What a swap under ablation says: what an interchange says, of two runs that were ablated first."""
     own = interchange_findings(found)
-    lost = "without the order of their items" if found.settings["ordering"] == "removed" else "put together, order kept"
-    first = f"Both runs {lost}: {own.sentences[0]}"
+    lost = "without the order of their items" if found.settings["ordering"] == "removed" else "put together of parts, with their order kept"
+    first = f"Both runs are {lost}. {own.sentences[0]}"
     return replace(
         own,
         title="Where does the language model make order anew?",
@@ -74,7 +74,7 @@ def ablated_swap_findings(found: Interchange) -> Findings:
 
 def _sentences(found: OrderingAblation) -> list[str]:
     before, after = (found.row("accuracy", arm) for arm in (UNTOUCHED, ABLATED))
-    guess = f" (chance {found.chance['all']:.1%})" if "all" in found.chance else ""
+    guess = f" (chance {percent(found.chance['all'])} %)" if "all" in found.chance else ""
     told = [
         f"With the order of the items taken out of the image tokens, the model is right in "
         f"{share(after.value, after.low, after.high)} of {after.samples} questions{guess}, untouched in "

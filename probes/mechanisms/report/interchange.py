@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 PLACE = "place"
 """The outcome that says that a place in the row or column was moved."""
 
+MEANT = {
+    "clean": "the right answer of the clean run",
+    PLACE: "what is right if a place in the row or column has moved with the patch",
+    "content": "what is right if that which stood at the place has moved with it",
+}
+"""What it means that the model says an outcome's word."""
+
 SURE = 0.05
 """Level of the statement over all slots together."""
 
@@ -46,7 +53,7 @@ def interchange_findings(found: Interchange) -> Findings:
             "Lines: mean over pairs kept, bands: one standard deviation over pairs, as in the paper. Dashes: the same "
             "outcome with as many random image tokens patched."
         )
-        figures["interchange"] = Drawn("What the model says, slot by slot", figure_of(found.plot()), caption)
+        figures["interchange"] = Drawn(f"What the model says, {unit(found)} by {unit(found)}", figure_of(found.plot()), caption)
         for direction in [name for name in dict.fromkeys(means["direction"]) if name != "all"]:
             drawn = figure_of(found.plot(direction=direction))
             figures[f"interchange_{_as_name(direction)}"] = Drawn(f"Asked about {direction}", drawn, caption)
@@ -57,18 +64,18 @@ def interchange_findings(found: Interchange) -> Findings:
                 "Beyond the control",
                 figure_of(found.plot_differences()),
                 "Patched minus control, pair by pair, with intervals that draw whole groups. Full dots: differs at the "
-                f"level of {SURE:g} over all slots together (sign flips, maxT).",
+                f"level of {SURE:g} over all {unit(found)}s together (sign flips, maxT).",
             )
     if PLACE in found.outcomes:
         tables["restoration"] = found.restoration()
     sentences = (main_sentence(found), *_more(found, tables))
     cautions = (*CAUTIONS, OF_VIEWS, *(() if found.p_control is not None else (UNCONTROLLED,)))
     return Findings(
-        title="Interchange: where is it computed?",
+        title="Interchange: which tokens hold what the answer hangs on, and in which layers?",
         sentences=sentences,
         cautions=cautions,
         tables=tables,
-        shown={"Pairs": kept, "By slot": _shown(found, means)} | ({} if len(means) else {"Left out": found.left_out}),
+        shown={"Pairs": kept} | ({f"By {unit(found)}": _shown(found, means)} if len(means) else {}),
         figures=figures,
         summary={
             "pairs": len(found.ids),
@@ -97,7 +104,7 @@ def main_sentence(found: Interchange) -> str:
     most = own.loc[own["value"].idxmax()]
     text = (
         f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
-        f"{decimal(most.value, most.low, most.high)} (slot {most.slot}, the largest of {len(own)} slots, chosen after "
+        f"{decimal(most.value, most.low, most.high)} ({unit(found)} {most.slot}, the largest of {len(own)}, chosen after "
         f"the fact; {most.pairs} pairs)"
     )
     beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
@@ -106,6 +113,11 @@ def main_sentence(found: Interchange) -> str:
         text += f", with as many random image tokens patched there {decimal(one.value, one.low, one.high)}"
     clean = found.runs().query("direction == 'all' and outcome == @outcome and run == 'clean'").iloc[0]
     return f"{text}, untouched {decimal(clean.value, clean.low, clean.high)}."
+
+
+def unit(found: Interchange) -> str:
+    """What `slot` counts: layer slots, or layers inside."""
+    return "slot" if found.hook == "resid_pre" else "layer"
 
 
 def spans(slots: Sequence[int], every: Sequence[int]) -> str:
@@ -129,23 +141,26 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
     count = found.both_right().iloc[0]
     told = [
         f"{count.kept} of {count.pairs} pairs were kept; the clean side was answered wrongly in {count.clean_wrong}, "
-        f"the counterfactual side in {count.counterfactual_wrong}."
+        f"the counterfactual side in {count.counterfactual_wrong}.",
+        "Outcomes: " + "; ".join(f"{name!r}, {MEANT[name]}" if name in MEANT else repr(name) for name in found.outcomes)
+        + ".",
     ]
     apart = tables.get("beyond_control")
     if apart is not None and len(apart) and PLACE in found.outcomes:
         own = apart.query("direction == 'all' and outcome == @PLACE", local_dict={"PLACE": PLACE})
-        above = own[(own["p_any"] <= SURE) & (own["value"] > 0)]["slot"].tolist()
-        if above:
-            least = own[own["slot"].isin(above)]["p_any"].max()
+        above = own[(own["p_any"] <= SURE) & (own["value"] > 0)]
+        if len(above):
+            least, most = above["p_any"].max(), above.loc[above["value"].idxmax()]
             told.append(
-                f"It raises {PLACE!r} beyond the control at {_slots(above, found.slots)} (p ≤ {p_value(least)}, "
-                f"corrected for all {len(own)} slots)."
+                f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} (p ≤ "
+                f"{p_value(least)}, corrected for all {len(own)} {unit(found)}s), most at {most.slot}, by "
+                f"{decimal(most.value, most.low, most.high)}."
             )
         else:
             least = own["p_any"].min()
             told.append(
-                f"At no slot is it shown to raise {PLACE!r} beyond the control (smallest p {p_value(least)}, corrected "
-                f"for all {len(own)} slots), which does not show that it does not."
+                f"At no {unit(found)} is it shown to raise {PLACE!r} beyond the control (smallest p {p_value(least)}, corrected "
+                f"for all {len(own)} {unit(found)}s), which does not show that it does not."
             )
     score = tables.get("restoration")
     if score is not None and len(score):
@@ -154,7 +169,7 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
             most = own.loc[own["value"].idxmax()]
             told.append(
                 f"It restores up to {decimal(most.value, most.low, most.high)} of the way from the clean to the "
-                f"counterfactual run (slot {most.slot}, chosen from {len(own)}; {most.pairs} pairs)."
+                f"counterfactual run ({unit(found)} {most.slot}, chosen from {len(own)}; {most.pairs} pairs)."
             )
     return told
 
@@ -164,20 +179,20 @@ def _shown(found: Interchange, means: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for slot in found.slots if len(means) else ():
-        cells: dict[str, object] = {"slot": slot}
+    for slot in found.slots:
+        cells: dict[str, object] = {unit(found): slot}
         own = means[(means["direction"] == "all") & (means["slot"] == slot)]
         for line in own.itertuples():
             if line.set == "patched" or line.outcome == PLACE:
                 title = line.outcome if line.set == "patched" else f"{line.outcome}, control"
                 cells[title] = decimal(line.value, line.low, line.high)
         rows.append(cells)
-    return pd.DataFrame(rows, columns=None if rows else ["slot"])
+    return pd.DataFrame(rows)
 
 
-def _slots(slots: Sequence[int], every: Sequence[int]) -> str:
+def _slots(found: Interchange, slots: Sequence[int]) -> str:
     """Slots in a sentence."""
-    return f"slot{'s' if len(slots) > 1 else ''} {spans(slots, every)}"
+    return f"{unit(found)}{'s' if len(slots) > 1 else ''} {spans(slots, found.slots)}"
 
 
 def _as_name(text: str) -> str:

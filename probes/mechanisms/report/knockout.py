@@ -89,7 +89,7 @@ def _largest(own: pd.DataFrame, windows: int) -> str:
     change = decimal(most.value, most.low, most.high, digits=1, signed=True)
     return (
         f"Of {count} cut{'s' if count > 1 else ''} in {windows} windows of layers, the right answer loses most by "
-        f"{most.arm} in {most.window}: its probability changes by {change} % ({most.samples} samples that are right "
+        f"{most.arm} in {_named(most.window)}: its probability changes by {change} % ({most.samples} samples that are right "
         f"with nothing cut). This is the largest of {len(own)}, chosen after the fact, and its interval does not allow "
         "for that."
     )
@@ -110,7 +110,7 @@ def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
     clear = int((own["high"] < 0).sum())
     return (
         f"{OBJECT} costs more than {control} in {clear} of {len(own)} windows by intervals that leave out 0; most in "
-        f"{most.window}, by {decimal(most.value, most.low, most.high, digits=1, signed=True)} points of the effect, "
+        f"{_named(most.window)}, by {decimal(most.value, most.low, most.high, digits=1, signed=True)} points of the effect, "
         "which is chosen from all of them."
     )
 
@@ -124,8 +124,22 @@ def _shown(found: KnockoutStudy) -> pd.DataFrame:
     for (arm, window), own in found.measures.groupby(["arm", "window"], sort=False):
         by = own.set_index("measure")
         cells = {title: _cell(by, measure) for measure, title in titles.items()}
-        rows.append({"cut": arm, "layers": window, **cells})
+        rows.append({"cut": arm, "layers": _with_layers(found, window), **cells})
     return pd.DataFrame(rows)
+
+
+def _named(window: str) -> str:
+    """A window in a sentence."""
+    if window == "all":
+        return "all layers"
+    return f"the {window} layers" if window.replace("-", "").isalpha() else f"layers {window}"
+
+
+def _with_layers(found: KnockoutStudy, window: str) -> str:
+    """A window with its layers, where its name does not say them."""
+    own = tuple(found.windows.get(window, ()))
+    together = bool(own) and own == tuple(range(own[0], own[-1] + 1))
+    return f"{window} ({own[0]} to {own[-1]})" if together and window.replace("-", "").isalpha() else window
 
 
 def _cell(by: pd.DataFrame, measure: str) -> str:

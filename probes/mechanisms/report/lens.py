@@ -79,11 +79,12 @@ def _of_objects(found: ImageLens) -> list[str]:
     for where, other in BEYOND.items():
         for _, row in _at(_curve(found, SHARE, where), slot).iterrows():
             sentences.append(
-                f"There, that is {points(row['value'], row['low'], row['high'])} points more than {CONTROLS[other]}, "
-                "object by object."
+                f"The difference there to those {CONTROLS[other]} is "
+                f"{points(row['value'], row['low'], row['high'])} points, object by object."
             )
     last = own[own["slot"] == own["slot"].max()].iloc[0]
-    sentences.append(f"At the last slot it is {share(last['value'], last['low'], last['high'])}.")
+    if last["slot"] != slot:
+        sentences.append(f"At the last slot it is {share(last['value'], last['low'], last['high'])}.")
     return sentences
 
 

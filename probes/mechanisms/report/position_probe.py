@@ -37,6 +37,9 @@ TITLES = {
     "strip_beyond_position": "difference",
 }
 FORMS = {"accuracy": percent, "position": percent, "control": percent, "selectivity": points}
+MANY = 4
+"""Sites that a sentence names."""
+
 LEVEL = 0.05
 
 
@@ -94,11 +97,16 @@ def accuracy_sentence(found: PositionProbe) -> str:
     site = main_site(found)
     told = {name: _told(found, name, site) for name in ("accuracy", "position", "control")}
     return (
-        f"At {site} a linear probe of the {found.axis} place, trained on {found.n_train} photos, is right about "
+        f"At {_named(site)} a linear probe of the {found.axis} place, trained on {found.n_train} photos, is right on "
         f"{told['accuracy']} of the object tokens of {found.n_test} others (chance {percent(found.chance)} %); one of "
-        f"a photo of nothing, at the same places, about {told['position']}, and probes of shuffled labels about "
+        f"a photo of nothing, at the same places, on {told['position']}, and probes of shuffled labels on "
         f"{told['control']}."
     )
+
+
+def _named(site: str) -> str:
+    """A site in a sentence."""
+    return "the projector" if site == "projector" else site
 
 
 def _told(found: PositionProbe, measure: str, site: str) -> str:
@@ -114,7 +122,7 @@ def _more(found: PositionProbe) -> list[str]:
         told.append(_strip_sentence(found, strips, site))
     if len(strips) > 1:
         holds = strips[strips["p_corrected"] <= LEVEL]
-        some = f", among them {', '.join(holds['site'].head(4))}" if len(holds) else ""
+        some = f", {'among them ' if len(holds) > MANY else ''}{', '.join(holds['site'].head(MANY))}" if len(holds) else ""
         told.append(
             f"Corrected for all of them, the strip score is beyond what lines dealt anew give at {len(holds)} of "
             f"{len(strips)} sites{some}."
@@ -123,7 +131,7 @@ def _more(found: PositionProbe) -> list[str]:
     if len(own) > 1:
         best = own.loc[own["value"].idxmax()]
         told.append(
-            f"Of {len(own)} sites the probe is right most often at {best.site}, "
+            f"Of {len(own)} sites the probe is right most often at {_named(best.site)}, "
             f"{share(best.value, best.low, best.high)}: chosen from many, so that its interval is too narrow."
         )
     return told

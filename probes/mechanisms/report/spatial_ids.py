@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_value, percent, share
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from probes.mechanisms.steer_ids import IdSteering
 
 CHOSEN = "the largest, chosen from all slots"
+NAMED = {
+    "words": "The names of the objects",
+    "image": "The image tokens",
+    "text": "The tokens of all text behind the photo",
+}
+"""What is swapped, as a sentence begins."""
 
 CAUTIONS = (
     "That words hold the cell of their object does not show that the answer hangs on it. Where an object lies and what "
@@ -50,10 +57,24 @@ def swap_findings(found: MirrorSwap) -> Findings:
     )
 
 
-def id_findings(found: SpatialIDs, swap: MirrorSwap | None = None, steering: IdSteering | None = None) -> Findings:
-    """What spatial IDs say, and what a mirror swap and steering add."""
+def id_findings(
+    found: SpatialIDs,
+    swap: MirrorSwap | None = None,
+    steering: IdSteering | None = None,
+    *,
+    untold: Sequence[str] = (),
+) -> Findings:
+    """What spatial IDs say, and what a mirror swap and steering add.
+
+    Args:
+        found: the IDs.
+        swap: a mirror swap of the same model.
+        steering: steering by these IDs.
+        untold: sentences that say why one of these is missing.
+    """
     sentences = _of_ids(found)
-    tables = {"spatial_ids": found.measures, "plane": found.plane_to_dataframe(), "left_out": found.left_out}
+    tables = {"spatial_ids": found.measures, "plane": found.plane_to_dataframe()}
+    tables["left_out"] = _left_out(found, swap, steering)
     figures: dict[str, Drawn] = {}
     shown: dict[str, pd.DataFrame] = {}
     cautions: tuple[str, ...] = CAUTIONS
@@ -64,10 +85,13 @@ def id_findings(found: SpatialIDs, swap: MirrorSwap | None = None, steering: IdS
             for name, title in captions.items()
         }
         shown["By slot"] = _by_slot(found.measures, "measure", plain=True)
+        figures |= _plane_figure(found, tables["plane"])
     if swap is not None:
         sentences += _of_swap(swap)
         tables["mirror_swap"], cautions = swap.measures, (*cautions, OF_SWAPS)
         figures |= _swap_figure(swap)
+        if len(swap.measures):
+            shown["Belief shift by slot"] = _by_slot(swap.measures, "tokens")
     if steering is not None:
         sentences += _of_steering(steering)
         tables["steering"], cautions = steering.measures, (*cautions, OF_STEERING)
@@ -75,14 +99,53 @@ def id_findings(found: SpatialIDs, swap: MirrorSwap | None = None, steering: IdS
             figures["steering"] = Drawn("Steering", figure_of(steering.plot()), "Beside directions of the same length.")
     return Findings(
         title="Do words of objects hold where their objects lie?",
-        sentences=tuple(sentences),
+        sentences=(*sentences, *untold),
         cautions=cautions,
         tables=tables,
         shown=shown,
         figures=figures,
-        summary={"objects": list(found.objects), "cells": found.cells, "sentence": sentences[0]},
+        summary={
+            "objects": list(found.objects),
+            "cells": found.cells,
+            "best": _best_of(found, swap, steering),
+            "left_out": tables["left_out"].to_dict("records"),
+            "sentence": sentences[0],
+        },
         settings=dict(found.settings),
     )
+
+
+def _left_out(found: SpatialIDs, swap: MirrorSwap | None, steering: IdSteering | None) -> pd.DataFrame:
+    """What can not be told of all three, in the columns of the IDs; -1 is no slot alone."""
+    import pandas as pd
+
+    parts = [found.left_out]
+    for name, own in (("mirror swap", swap), ("steering", steering)):
+        if own is not None and len(own.left_out):
+            why = [f"{line.why} ({line.cases} cases)" for line in own.left_out.itertuples()]
+            parts.append(pd.DataFrame({"what": name + ": " + own.left_out["what"], "slot": -1, "why": why}))
+    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else found.left_out
+
+
+def _best_of(found: SpatialIDs, swap: MirrorSwap | None, steering: IdSteering | None) -> dict[str, Any]:
+    """The rows that the sentences tell of."""
+    best = {}
+    if len(found.measures):
+        best |= {name: _best(found.curve(name)).to_dict() for name in ("agreement", "r2")}
+    if swap is not None and len(swap.measures):
+        best |= {f"mirror_swap {name}": _best(swap.curve(name)).to_dict() for name in NAMED}
+    if steering is not None and len(steering.measures):
+        best["steering"] = _best(steering.curve("ids")).to_dict()
+    return best
+
+
+def _plane_figure(found: SpatialIDs, plane: pd.DataFrame) -> dict[str, Drawn]:
+    """The cells in their plane, at the slot of the best fit; nothing where words do not move along two axes there."""
+    slot = int(_best(found.curve("r2"))["slot"])
+    if not (plane["slot"] == slot).any():
+        return {}
+    caption = f"The universal ID of each cell at slot {slot}, where the fit is best: a grid where words hold the cell."
+    return {"plane": Drawn("Where words put the cells", figure_of(found.plot_plane(slot)), caption)}
 
 
 def _of_ids(found: SpatialIDs) -> list[str]:
@@ -105,12 +168,11 @@ def _of_ids(found: SpatialIDs) -> list[str]:
 def _of_swap(found: MirrorSwap) -> list[str]:
     if found.measures.empty:
         return ["No belief shift can be told; left_out.csv says why."]
-    names = {"words": "names of the objects", "image": "image tokens", "text": "all text behind the photo"}
     told = []
-    for tokens, what in names.items():
+    for tokens, what in NAMED.items():
         best = _best(found.curve(tokens))
         sentence = (
-            f"The {what}, as in the mirrored photo's run, move the answer most at slot {int(best['slot'])}: a belief "
+            f"{what}, as in the mirrored photo's run, move the answer most at slot {int(best['slot'])}: a belief "
             f"shift of {decimal(best['value'], best['low'], best['high'])} ({CHOSEN})"
         )
         if tokens == "words":
