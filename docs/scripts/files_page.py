@@ -56,7 +56,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "amplify": ("probes", "amplify --dataset shapes --n 24 --alphas 1 8 --seeds 2"),
     "lens": ("probes", f'lens scene.png "{QUESTION}" --words left red'),
     "lens-study": ("probes", "lens --dataset shapes --n 24"),
-    "mechanisms": ("probes", "mechanisms --pairs 4"),
+    "mechanisms": ("probes", "mechanisms --pairs 4 --tools probe,strip,ablate"),
     "retrain": (
         "probes",
         "retrain --arms plain,normalised --seeds 1 --width 32 --heads 2 --tower-steps 2 --steps 4 --scenes 8 "

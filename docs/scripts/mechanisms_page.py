@@ -15,7 +15,6 @@ from interp import HookedVLM, Sample
 from interp.datasets.synthetic.line_items import squares
 from interp.datasets.synthetic.shapes import shapes
 from interp.planted.lines import BUILT_IN, COLORS, LINES, build_line_model
-from interp.plots.style import figure_of
 from probes import (
     DualMechanisms,
     Setting,
@@ -110,6 +109,8 @@ def dual_blocks(vlm: HookedVLM, images: Path) -> Iterator[tuple[str, str]]:
     yield "dual", told_of(found)
     draw(found.plot(), images / "dual.png")
     yield from interchange_blocks(found, images)
+    every = interchange(vlm, asked, "all_image", slots=(0,), control=None, **HOW)
+    yield "directions", direction_table({**found.sweeps, "all_image": every})
     last = line_pairs(setting_of("known"), geometry_of(vlm), kind="last", form="relation", n=PAIRS)
     yield "last", peak_table({"last": interchange(vlm, last, "last", **HOW)})
     yield from probe_blocks(found, images)
@@ -120,9 +121,10 @@ def dual_blocks(vlm: HookedVLM, images: Path) -> Iterator[tuple[str, str]]:
         {"arm": row.arm, "measure": row.measure, "percent": between(row, 100, ".1f"), "questions": row.samples}
         for row in own.itertuples()
     ]
-    yield "ablation", markdown_table(pd.DataFrame(rows))
+    said = found.ablation.answers.query("arm == 'ordering removed'")
+    often = ", ".join(f"{text} ({count})" for text, count in said["text"].value_counts().items())
+    yield "ablation", f"{markdown_table(pd.DataFrame(rows))}\n\nWith order removed it says: {often}."
     yield "backup", peak_table({"object, without order": found.sweeps["backup"]})
-    draw(found.sweeps["backup"].plot(), images / "backup.png")
 
 
 def told_of(found: DualMechanisms) -> str:
@@ -146,7 +148,7 @@ def told_of(found: DualMechanisms) -> str:
 def interchange_blocks(found: DualMechanisms, images: Path) -> Iterator[tuple[str, str]]:
     """Curves over slots of each set, and how far each goes."""
     sets = ("strip", "object", "background", "last")
-    for name in sets:
+    for name in ("strip", "object", "last"):
         draw(found.sweeps[name].plot(), images / f"interchange_{name}.png")
     both = found.sweeps["strip"].both_right().set_index("direction").loc["all"]
     kept = f"Of {both['pairs']} pairs, the model gets both sides of {both['kept']} right; all numbers are of these."
@@ -181,6 +183,21 @@ def peak_table(sweeps: dict[str, Any]) -> str:
     return markdown_table(pd.DataFrame(rows).fillna("-"))
 
 
+def direction_table(sweeps: dict[str, Any]) -> str:
+    """P(place) and P(clean) with tokens swapped where they enter, by what was asked, beside the counterfactual run."""
+    own = sweeps["all_image"]
+    rows = []
+    for direction in dict.fromkeys(own.directions.tolist()):
+        reached = own.runs().query("direction == @direction and run == 'counterfactual' and outcome == 'place'")
+        cells = {"asked": direction, "the other photo: P(place)": between(reached.iloc[0])}
+        for name, outcome in (("all_image", "place"), ("object", "place"), ("object", "clean"), ("strip", "place")):
+            named = "direction == @direction and slot == 0 and set == 'patched' and outcome == @outcome"
+            told = sweeps[name].to_dataframe().query(named)
+            cells[f"`{name}`: P({outcome})"] = between(told.iloc[0])
+        rows.append(cells)
+    return markdown_table(pd.DataFrame(rows))
+
+
 def runs_of(slots: list[int]) -> str:
     """Slots, consecutive ones as first to last."""
     parts = np.split(np.array(slots, dtype=int), np.flatnonzero(np.diff(slots) > 1) + 1) if slots else []
@@ -189,14 +206,11 @@ def runs_of(slots: list[int]) -> str:
 
 def probe_blocks(found: DualMechanisms, images: Path) -> Iterator[tuple[str, str]]:
     """Accuracy and strips along both axes, at some sites."""
-    import matplotlib.pyplot as plt
-
     rows = []
     for axis, own in found.probes.items():
-        draw(own.plot(), images / f"probe_{axis}.png")
-        axes = own.plot_strips("projector")
-        draw(np.ravel(axes)[0], images / f"strips_{axis}.png")
-        plt.close("all")
+        if axis == "horizontal":
+            draw(own.plot(), images / "probe_horizontal.png")
+            draw(np.ravel(own.plot_strips("projector"))[0], images / "strips_horizontal.png")
         tests = own.strips().set_index("site")
         names = [name for name in own.names if name.startswith("vision")]
         layers = [name for name in own.names if name.startswith("blocks")]
@@ -281,9 +295,7 @@ def amplify_blocks(vlm: HookedVLM, scenes: list[Sample], images: Path) -> Iterat
     """What amplification corrects and breaks, and what the paper's counting would say."""
     trained = shapes(N_TRAIN, split="train", seed=3, kinds=("relation",))
     probe = axis_probe(vlm, trained, **HOW)
-    found = amplify(
-        vlm, scenes, probe.weights, alphas=ALPHAS, seeds=SEEDS, trained_on=probe.trained_on, **HOW
-    )
+    found = amplify(vlm, scenes, probe.weights, alphas=ALPHAS, seeds=SEEDS, trained_on=probe.trained_on, **HOW)
     draw(found.plot(), images / "amplify_net.png")
     own = found.measures[found.measures["axis"] == "all"]
     rows = []
@@ -297,7 +309,9 @@ def amplify_blocks(vlm: HookedVLM, scenes: list[Sample], images: Path) -> Iterat
         {"along": row.source, "measure": row.measure, "alpha chosen on other items": between(row, 100, ".0f")}
         for row in found.held_out.itertuples()
     ]
-    gain = ", ".join(f"{name} {value if isinstance(value, bool) else f'{value:.3f}'}" for name, value in found.gain.items())
+    gain = ", ".join(
+        f"{name} {value if isinstance(value, bool) else f'{value:.3f}'}" for name, value in found.gain.items()
+    )
     before = found.untouched.all(axis=1)
     text = (
         f"In percent of {len(before)} items, of which {before.sum()} are right in both orders untouched. Claimed gain: "
