@@ -41,7 +41,7 @@ class KeptRun:
         slots: the layer slots whose stream is kept; see `interp.intervene.patch.slot_point`.
         stream: by slot, the residual stream of the whole batch [batch pos d_model].
         logits: float32 next-token logits of the last prompt row, untouched [batch vocab].
-        features: the photos as the language model receives them; None where that is not all that it is given.
+        features: the photos as the language model receives them.
         outputs: by block, in how many parts it gives its output; 0 for the stream alone.
 
     Example:
@@ -55,7 +55,7 @@ class KeptRun:
     slots: tuple[int, ...]
     stream: dict[int, Float[Tensor, "batch pos d_model"]] = field(repr=False)
     logits: Float[Tensor, "batch vocab"]
-    features: ImageFeatures | None = field(repr=False)
+    features: ImageFeatures = field(repr=False)
     outputs: tuple[int, ...] = field(repr=False)
 
     @classmethod
@@ -75,10 +75,7 @@ class KeptRun:
             return vlm.run_with_cache(inputs, names_filter=names, logits_to_keep=1)
 
         with torch.no_grad(), _noted_outputs(vlm) as outputs:
-            if vlm.cfg.n_deepstack:
-                (output, cache), features = run(), None
-            else:
-                (output, cache), features = ImageFeatures.captured(vlm, inputs, run)
+            (output, cache), features = ImageFeatures.captured(vlm, inputs, run)
         stream = {slot: cache[name] for slot, name in zip(chosen, names, strict=True)}
         return cls(vlm, inputs, chosen, stream, output.logits[:, -1].float(), features, tuple(outputs))
 
@@ -104,18 +101,9 @@ class KeptRun:
         def enter(tensor: Tensor, *, hook: Any) -> Tensor:
             return kept.clone()
 
-        with torch.no_grad(), self._given() as inputs, _passed_by(self.vlm, self.outputs[:slot]):
+        with torch.no_grad(), self.features.under() as inputs, _passed_by(self.vlm, self.outputs[:slot]):
             output = self.vlm.run_with_hooks(inputs, fwd_hooks=[(entry, enter), *hooks], logits_to_keep=1)
         return output.logits[:, -1].float()
-
-    @contextmanager
-    def _given(self) -> Iterator[VLMInputs]:
-        """The batch as it is run again: without pixels, where the features say it all."""
-        if self.features is None:
-            yield self.inputs
-        else:
-            with self.features.under() as blind:
-                yield blind
 
 
 def _blocks(vlm: HookedVLM) -> Any:

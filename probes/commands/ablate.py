@@ -59,7 +59,7 @@ def _swap(options: argparse.Namespace) -> int:
     from probes.mechanisms.report.ablation import ablated_swap_findings
     from probes.study.findings import tell_findings
 
-    asked = asked_pairs(options)
+    asked = asked_pairs(options, drawn="ablate")
     found = swap_under_ablation(asked.vlm, asked.pairs, ordering=options.ordering, **asked.how)
     tell_findings(asked.folder, ablated_swap_findings(found))
     return 0
@@ -71,7 +71,7 @@ def _ask(options: argparse.Namespace) -> int:
     from probes.mechanisms.report.ablation import ablation_findings
     from probes.study.findings import tell_findings
 
-    asked = asked_pairs(options)
+    asked = asked_pairs(options, drawn="ablate")
     photos = photos_of_lines(asked.vlm, [pair.clean for pair in asked.pairs])
     tell_findings(asked.folder, ablation_findings(ablate_ordering(asked.vlm, photos, **asked.how)))
     return 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from interp.cli import add_model_options, load, note_domain, note_random_weights
 from interp.errors import InputError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from interp.objects.sample import Sample
     from interp.prompt.inputs import VLMInputs
     from interp.store.folder import OutputFolder
+
+T = TypeVar("T")
 
 DATA = """a benchmark (python -m interp datasets lists them; shapes and 2ds-style are drawn and need no files), or a
 folder of your own photos"""
@@ -108,6 +110,34 @@ def asked_photo(options: argparse.Namespace) -> tuple[OutputFolder, HookedVLM, V
     vlm = load(options)
     system = getattr(options, "system", None)
     return folder, vlm, vlm.prepare(image, options.question, prompt=options.prompt, system=system)
+
+
+def fitting(things: Sequence[T], check: Callable[[T], object], what: str) -> list[T]:
+    """The samples or pairs that can be measured; how many others are left out is printed, with the first reason.
+
+    Real photos have objects that are smaller than a token; one of them should not keep all others from being asked.
+
+    Args:
+        things: samples or pairs.
+        check: raises an InputError where one can not be measured.
+        what: what they are, for the message.
+
+    Raises:
+        InputError: there are some, and none can: the first reason.
+    """
+    kept, refused = [], []
+    for one in things:
+        try:
+            check(one)
+        except InputError as error:
+            refused.append(error)
+        else:
+            kept.append(one)
+    if refused and not kept:
+        raise refused[0]
+    if refused:
+        print(f"{len(refused)} of {len(things)} {what} are left out, such as: {refused[0]}")
+    return kept
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from probes.commands.asking import fitting
 from probes.commands.scenes import add_scenes, asked_pairs
 
 INTERCHANGE = """Interchange: in which layers, and at which tokens, does the model keep what its answer hangs on?
@@ -51,7 +52,7 @@ def add_interchange(commands: Any) -> None:
 def interchange_command(options: argparse.Namespace) -> int:
     """Run `interchange`."""
     from probes.mechanisms.interchange import interchange
-    from probes.mechanisms.interchange_measurement import CONTROL, check_hook
+    from probes.mechanisms.interchange_measurement import CONTROL, InterchangeMeasurement, check_hook
     from probes.mechanisms.report.interchange import interchange_findings
     from probes.mechanisms.token_sets import check_name
     from probes.study.findings import tell_findings
@@ -61,6 +62,11 @@ def interchange_command(options: argparse.Namespace) -> int:
     asked = asked_pairs(options, kind="last" if options.positions == "last" else "reversed")
     control = None if options.no_control or options.positions == CONTROL else CONTROL
     how = {"slots": options.slots, "hook": options.hook, "control": control, "keep_wrong": options.all_pairs}
-    found = interchange(asked.vlm, asked.pairs, options.positions, **how, **asked.how)
+    pairs = asked.pairs
+    if asked.photos:
+        how_checked = {name: how[name] for name in ("slots", "hook", "control")}
+        work = InterchangeMeasurement.of(asked.vlm, pairs, options.positions, prompt=options.prompt, **how_checked)
+        pairs = fitting(pairs, lambda pair: work.check([pair.clean], progress=False), "pairs")
+    found = interchange(asked.vlm, pairs, options.positions, **how, **asked.how)
     tell_findings(asked.folder, interchange_findings(found))
     return 0

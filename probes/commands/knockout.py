@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from interp.cli import add_model_options
-from probes.commands.asking import add_data, asked_data
+from probes.commands.asking import add_data, asked_data, fitting
 
 KNOCKOUT = """Knock-out: which way does what is in the image take to the answer?
 
@@ -50,12 +50,15 @@ def knockout_command(options: argparse.Namespace) -> int:
     """Run `knockout`."""
     from interp.errors import InputError
     from probes.mechanisms.knockout import study_knockout
+    from probes.mechanisms.knockout_measurement import KnockoutMeasurement
     from probes.mechanisms.report.knockout import knockout_findings
     from probes.study.findings import tell_findings
 
     if options.dataset is None:
         raise InputError("no --dataset is named: give one, such as --dataset shapes")
     data = asked_data(options)
-    found = study_knockout(data.vlm, data.samples, options.width, arms=options.arms, **data.how)
+    work = KnockoutMeasurement.of(data.vlm, options.width, arms=options.arms, prompt=options.prompt, seed=options.seed)
+    samples = fitting(data.samples, work.check_objects, "samples")
+    found = study_knockout(data.vlm, samples, options.width, arms=options.arms, **data.how)
     tell_findings(data.folder, knockout_findings(found))
     return 0

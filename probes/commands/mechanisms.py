@@ -45,7 +45,8 @@ def mechanisms_command(options: argparse.Namespace) -> int:
     from probes.study.tools import check_tools, write_tools
 
     tools = check_tools(names(options.tools), TOOLS) if options.tools else TOOLS
-    asked = asked_pairs(options, parts=folders_of(tools))
+    ablated = [name for name in tools if name in ("ablate", "backup")]
+    asked = asked_pairs(options, parts=folders_of(tools), drawn=" and ".join(ablated))
     found = dual_mechanisms(asked.vlm, asked.pairs, tools, **asked.how)
     told = dual_sentences(found)
     paths = write_tools(asked.folder, dual_tools(found), found.settings, title=TITLE, sentences=told)

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from interp.cli import names
+from probes.commands.asking import fitting
 from probes.commands.scenes import add_scenes, asked_pairs
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def probe_command(options: argparse.Namespace) -> int:
     from interp.errors import InputError
     from interp.store.folder import OutputFolder
     from probes.mechanisms.position_probe import PARTS, position_probe
+    from probes.mechanisms.probe_measurements import ProbeTask
     from probes.mechanisms.report.position_probe import position_probe_findings
     from probes.study.findings import tell_findings
 
@@ -68,6 +70,9 @@ def probe_command(options: argparse.Namespace) -> int:
     samples = scenes_of(data.pairs, options.axis)
     if not samples:
         raise InputError(f"none of the scenes is along the {options.axis} axis: use other scenes, or the other axis")
+    if data.photos:
+        task = ProbeTask.of(data.vlm, sites=names(options.sites), axis=options.axis, prompt=options.prompt)
+        samples = fitting(samples, lambda sample: task.tokens_of([sample]), "photos")
     found = position_probe(
         data.vlm,
         samples,

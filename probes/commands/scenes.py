@@ -78,15 +78,20 @@ class AskedPairs:
     """What the scenes are, in words: items, canvas, and what was dropped."""
     asked: BothRight | None
     """Which pairs were answered rightly; None where all are kept."""
+    photos: bool = False
+    """Whether they are real photos, whose objects may be too small for some tokens."""
 
 
-def asked_pairs(options: argparse.Namespace, *, kind: str = "reversed", parts: tuple[str, ...] = ("",)) -> AskedPairs:
+def asked_pairs(
+    options: argparse.Namespace, *, kind: str = "reversed", parts: tuple[str, ...] = ("",), drawn: str = ""
+) -> AskedPairs:
     """The folder, the model and the pairs; what can be refused without the model is refused before it is loaded.
 
     Args:
         options: what the command line says.
         kind: `reversed` or `last`, see `probes.mechanisms.line_pairs.line_pairs`.
         parts: the folders inside `--out` that studies are kept in; by default the folder itself.
+        drawn: what puts scenes together item by item, so that photos are refused; nothing by default.
 
     Raises:
         InputError: options that do not fit, a folder that holds something else, photos that can not be read, words of
@@ -108,6 +113,11 @@ def asked_pairs(options: argparse.Namespace, *, kind: str = "reversed", parts: t
     refuse_begun(folder.path, resume=options.resume, parts=parts)
     refuse_foreign(folder.path, parts)
     source = _Source.of(name, options, kind)
+    if drawn and source.benchmark:
+        raise InputError(
+            f"for {drawn}, scenes are put together item by item, and {name!r} holds {PHOTOS[source.benchmark]}: use "
+            f"one of {', '.join(DRAWN)}, or a folder of thumbnails"
+        )
     if name != "known":
         note_domain(options.model)
     note_random_weights(options.model)
@@ -131,7 +141,7 @@ def asked_pairs(options: argparse.Namespace, *, kind: str = "reversed", parts: t
         "prompt": options.prompt,
         "record": record,
     }
-    return AskedPairs(folder, vlm, pairs, how, told, asked)
+    return AskedPairs(folder, vlm, pairs, how, told, asked, bool(source.benchmark))
 
 
 @dataclass(frozen=True)
@@ -175,8 +185,12 @@ class _Source:
         )
         if benchmark:
             return cls(**common, samples=tuple(_samples(benchmark, name, options.boxes)))
-        setting = setting_of(name, options.folder) if name in DRAWN else setting_of("objects", name)
-        return cls(**common, setting=setting)
+        if name in DRAWN:
+            return cls(**common, setting=setting_of(name, options.folder))
+        try:
+            return cls(**common, setting=setting_of("objects", name))
+        except InputError as error:
+            raise InputError(f"{error}; or name a folder that holds {_looked_for()}") from error
 
     def pairs(self, vlm: HookedVLM) -> tuple[list[Pair], str]:
         """The pairs for a model, and what was drawn and dropped, in words."""
@@ -233,6 +247,13 @@ def _benchmark_in(name: str) -> str:
         raise InputError(f"--scenes {name!r} is no folder, and none of {', '.join(DRAWN)}: use one of them")
     found = [one for one in PHOTOS if any((place / file).is_file() for file in BENCHMARKS[one].annotations)]
     return found[0] if found else ""
+
+
+def _looked_for() -> str:
+    """The files by which folders of photos are known."""
+    from interp.datasets.benchmarks.catalogue import BENCHMARKS
+
+    return " or ".join(f"{BENCHMARKS[one].annotations[0]} ({what})" for one, what in PHOTOS.items())
 
 
 def _samples(benchmark: str, folder: str, boxes: str | None) -> list[Sample]:

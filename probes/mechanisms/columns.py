@@ -86,6 +86,26 @@ FILES: dict[str, dict[str, str]] = {
         "rank.png": "the mean of 1 over its rank, by slot",
     }
     | STUDY,
+    "ids": {
+        "summary.json": "objects, cells, the rows that the sentences tell of, what is left out, the main sentence, and "
+        "`settings`",
+        "spatial_ids.parquet": "a row per slot and measure of the IDs",
+        "plane.parquet": "a row per slot with a plane, and cell",
+        "mirror_swap.parquet": "a row per set of tokens and slot",
+        "steering.parquet": "a row per arm, measure and slot",
+        "left_out.parquet": "a row per slot, object or measure that can not be told",
+        "agreement.png": "cosine between an object's deviations and the ID of all others, by slot",
+        "r2.png": "how much of the ID column, row and their product explain, by slot",
+        "plane.png": "the cells in the plane of both axes, at the slot of the best fit",
+        "mirror_swap.png": "belief shift by slot, by what is as in the mirrored photo's run",
+        "steering.png": "share of right answers that turn by slot, beside random directions",
+        "report.html": STUDY["report.html"],
+    }
+    | {
+        f"{part}/{name}": STUDY[name]
+        for part in ("ids", "mirror-swap", "steering")
+        for name in ("manifest.json", "shards/.lock", "shards/*.parquet")
+    },
     "lens": {
         "summary.json": "the question, the slot of the map, and `settings`",
         "lens.parquet": "a row per slot, image token and place of its most probable words",
@@ -138,8 +158,10 @@ OWN: dict[str, dict[str, str]] = {
         "axis": "the axis that is asked about",
         "source": "whose directions, or which item",
         "direction": _PATCHED["direction"],
-        "what": _LENS["what"],
+        "what": _LENS["what"] + "; of IDs, the object or measure",
         "where": _LENS["where"],
+        "cases": "how many samples, pairs or measures it is of",
+        "slot": "at which slot; -1 where it is about none alone",
     },
     "answers": {"group": "the group of the sample, which intervals draw whole"},
     "statements": {
@@ -211,6 +233,34 @@ OWN: dict[str, dict[str, str]] = {
         "place": "0 is the most probable word",
         "word": "text of the token of the vocabulary",
         "probability": "of the word",
+    },
+    "spatial_ids": {
+        "slot": _LENS["slot"],
+        "measure": "`r2` of the rank-3 fit to the universal ID, or `agreement`, the cosine between an object's "
+        "deviations and the ID of all others",
+        "null": "its mean with each object's cells shuffled",
+        "null_high": "the upper end of that",
+        "p": "how often it is as large with cells shuffled, of this slot alone",
+        "objects": "how many objects it is of",
+    },
+    "plane": {
+        "slot": _LENS["slot"],
+        "row": "of the cell",
+        "col": "of the cell",
+        "across": "along the horizontal axis of the IDs",
+        "down": "along what of the vertical one is at a right angle to it",
+    },
+    "mirror_swap": {
+        "tokens": "what is as in the mirrored photo's run: all `text` behind the photo, the `image` tokens, the "
+        "`words` that name objects, as many `other_words`, or the difference of the last two",
+        "slot": _LENS["slot"],
+        "value": "belief shift: 0 nothing, 1 all that mirroring the photo does",
+    },
+    "steering": {
+        "arm": "`ids`, `random` directions of the same length, or the difference",
+        "measure": "`flipped`, the share of right answers that turn to the opposite, or `opposite`, the mean "
+        "probability of the opposite word",
+        "slot": _LENS["slot"],
     },
     "words": {
         "slot": _LENS["slot"],

@@ -96,22 +96,35 @@ class KnockoutMeasurement:
             InputError: a sample that can not be asked, an answer that is no single token, objects without boxes where
                 they are cut, or a prompt without text behind the image.
         """
-        from interp.image.photos import check_image
         from interp.study.prompter import prepare_samples
 
         check_asked(self.vlm, samples, self.prompt, progress=progress)
         for sample in samples:
             try:
                 self._answer_ids(sample)
-                if OBJECT in self.arms:
-                    size = check_image(sample.image)
-                    _drawn(sample, self.vlm.family.grid(size, self.vlm.processor, self.vlm.model.config), self.seed)
             except InputError as error:
                 raise InputError(f"sample {sample.id!r}: {error}") from error
+            self.check_objects(sample)
         inputs = prepare_samples(self.vlm, samples[:1], self.prompt)
         for edits in self._cuts(inputs, samples[:1]).values():
             for edit in edits:
                 edit.hooks(self.vlm.cfg, inputs.layouts)
+
+    def check_objects(self, sample: Sample) -> None:
+        """Refuse a sample whose objects' tokens can not be cut off, where an arm does that.
+
+        Raises:
+            InputError: no boxes, none that holds an image token, or one that holds all.
+        """
+        from interp.image.photos import check_image
+
+        if OBJECT not in self.arms:
+            return
+        size = check_image(sample.image)
+        try:
+            _drawn(sample, self.vlm.family.grid(size, self.vlm.processor, self.vlm.model.config), self.seed)
+        except InputError as error:
+            raise InputError(f"sample {sample.id!r}: {error}") from error
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
         """The rows of each sample of a batch: `arm`, `tokens`, `probability`, `right`, and arrays over windows."""

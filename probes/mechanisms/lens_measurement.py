@@ -127,7 +127,8 @@ class LensMeasurement:
             self.words_of(thing.name) for one in samples for thing in one.objects if thing.box
         ):
             raise InputError(
-                "no object with a box has a name with a word of one token, and no words are named: give words=(...)"
+                "no object with a box has a name with a word of one token, and no words are named: name some "
+                "(words=(...), --words)"
             )
 
     def words_of(self, name: str) -> tuple[str, ...]:

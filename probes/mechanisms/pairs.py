@@ -13,6 +13,9 @@ from interp.reprs import fits_a_cell
 AXES = ("horizontal", "vertical")
 """Along which axis the objects of a pair are told apart."""
 
+MIRRORED = "mirrored"
+"""In `meta` of a counterfactual whose photo is the mirror image of the clean one."""
+
 
 @fits_a_cell()
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from interp.image.photos import load_image
 from interp.objects.sample import Object, Sample
 from interp.prompt.templates import OPTIONS_IN_RELATION, where_in_relation
 from probes.mechanisms.line_pairs import FORMS, ONE_WORD, OPPOSITE
-from probes.mechanisms.pairs import Pair
+from probes.mechanisms.pairs import MIRRORED, Pair
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,7 +164,8 @@ def stitched_pairs(
     if len(every) < n:
         raise InputError(
             f"{len(samples)} samples make {len(every)} composites of two objects beside a {', '.join(REFERENCES)}, and "
-            f"{n} pairs a direction were asked for: give all photos of What'sUp's controlled images A, or ask for fewer"
+            f"{n} pairs a direction were asked for: give all photos of What'sUp's controlled images A"
+            f"{', or ask for fewer' if every else ''}"
         )
     pairs = []
     for direction in directions:
@@ -196,6 +197,7 @@ def _mirrored_pair(sample: Sample) -> Pair:
         answer=other,
         relation=other,
         objects=tuple(Object(thing.name, _mirrored(thing.box, photo.width)) for thing in sample.objects),
+        meta={**sample.meta, MIRRORED: True},
     )
     clean = replace(sample, relation=sample.answer)
     return Pair(clean, counterfactual, {"clean": sample.answer, "place": other}, "horizontal")

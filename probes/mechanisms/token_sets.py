@@ -13,6 +13,7 @@ from jaxtyping import Int
 
 from interp.errors import InputError, RefusedError
 from interp.reprs import fits_a_cell
+from probes.mechanisms.pairs import MIRRORED
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
@@ -103,7 +104,8 @@ def token_set(
 
     * `last`: the last prompt row, from the counterfactual's.
     * `object`: tokens that lie by half or more in the box of an object that stands elsewhere in the counterfactual,
-      object after object along the pair's axis, from the tokens of the same object there.
+      object after object along the pair's axis, from the tokens of the same object there: of a mirrored photo, each
+      from its mirror image.
     * `strip`: the third of the photo along the axis that each of these objects stands in, from the third that the same
       object stands in there.
     * `background`: of each of these thirds, what no object touches, from the like there, in order.
@@ -197,6 +199,14 @@ def _tokens_of(thing: Object, grid: ImageGrid, pair: Pair) -> Int[np.ndarray, " 
     return found
 
 
+def _mirror_of(tokens: np.ndarray, grid: ImageGrid) -> Int[np.ndarray, " token"]:
+    """The tokens in the same rows, as far from the other side: what shows the same in the mirrored photo."""
+    base = _base(grid)
+    last = int(grid.cols[base].max())
+    at = {(int(grid.rows[token]), int(grid.cols[token])): int(token) for token in np.flatnonzero(base)}
+    return np.array([at[int(grid.rows[token]), last - int(grid.cols[token])] for token in tokens])
+
+
 def _moved(pair: Pair, clean: Side, other: Side) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """The objects that have other tokens in the counterfactual: name and tokens on both sides, along the axis."""
     both = [
@@ -208,9 +218,13 @@ def _moved(pair: Pair, clean: Side, other: Side) -> list[tuple[str, np.ndarray, 
         raise InputError(f"pair {pair.id!r} has no object with a box in both photos: give boxes, or use 'outer_strip'")
     place = 0 if pair.axis == "horizontal" else 1
     both.sort(key=lambda own: own[0].box.xyxy[place] + own[0].box.xyxy[place + 2])  # type: ignore[union-attr]
-    found = [
-        (thing.name, _tokens_of(thing, clean.grid, pair), _tokens_of(there, other.grid, pair)) for thing, there in both
-    ]
+    found = []
+    for thing, there in both:
+        here = _tokens_of(thing, clean.grid, pair)
+        mirrored = pair.counterfactual.meta.get(MIRRORED)
+        found.append(
+            (thing.name, here, _mirror_of(here, other.grid) if mirrored else _tokens_of(there, other.grid, pair))
+        )
     moved = [own for own in found if not np.array_equal(own[1], own[2])]
     if not moved:
         raise InputError(f"pair {pair.id!r}: no object stands elsewhere in the counterfactual, so the set is empty")

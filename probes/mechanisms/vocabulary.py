@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LINE = "\n"
 """What a spelling is set behind when it is cut into tokens, so that a space before it is its own."""
 
+MANY = 7
+"""Dropped words that a message names."""
+
 
 @fits_a_cell()
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ class Vocabulary:
         """
         whole = len(self.words) + len(self.dropped)
         said = f"{len(self.words)} of {whole} words are kept"
-        lost = "; ".join(f"{word} ({why})" for word, why in self.dropped.items())
-        return f"{said}; dropped: {lost}" if lost else said
+        lost = "; ".join(f"{word} ({why})" for word, why in list(self.dropped.items())[:MANY])
+        more = f"; and {len(self.dropped) - MANY} more" if len(self.dropped) > MANY else ""
+        return f"{said}; dropped: {lost}{more}" if lost else said
 
 
 def single_token_words(

@@ -74,13 +74,14 @@ class Findings:
         ]
 
     def _untold(self) -> list[Section]:
-        """Why a measure is missing, in how many cases: samples where the table counts them, else cells of the tables."""
+        """Why a measure is missing, in how many cases: samples where the table counts them, else cells."""
         left_out = self.tables.get("left_out")
         if left_out is None or left_out.empty:
             return []
+        counted = "cases" if "cases" in left_out else "cells"
         named = [name for name in UNTOLD if name in left_out]
-        told = left_out.assign(cases=left_out.get("cases", 1)).groupby([*named, "why"], sort=False)["cases"].sum()
-        told = told.reset_index()
+        parts = left_out.assign(**{counted: left_out.get(counted, 1)}).groupby([*named, "why"], sort=False)
+        told = parts[counted].sum().reset_index()
         return [Section("What could not be told, and why", table=told)]
 
 

@@ -3,6 +3,10 @@
 from contextlib import contextmanager
 
 from interp.hooks.towers import submodule, vision_tower
+from interp.zoo.tiny import TINY
+
+SEEING = [name for name in TINY if name != "tiny-qwen3_vl"]
+"""Families that give their language model all of the photo at the projector (the other one has DeepStack)."""
 
 
 @contextmanager

@@ -119,7 +119,10 @@ def plot_plane(plane: Float32[np.ndarray, "cell 2"], cells: int, slot: int, ax: 
                     bbox={"facecolor": "white", "edgecolor": INK, "pad": 1.2, "linewidth": 0.6})  # fmt: skip
     ax.invert_yaxis()
     tidy(
-        ax, title=f"Cells (column,row) in the plane of the axes, slot {slot}", x="along h", y="along v at a right angle"
+        ax,
+        title=f"Cells (column,row) in the plane of the axes, slot {slot}",
+        x="along the horizontal axis",
+        y="along the vertical one, at a right angle",
     )
     legend_below(ax, columns=2)
     return ax

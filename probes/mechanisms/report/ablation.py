@@ -61,7 +61,8 @@ def ablation_findings(found: OrderingAblation) -> Findings:
 def ablated_swap_findings(found: Interchange) -> Findings:
     """What a swap under ablation says: what an interchange says, of two runs that were ablated first."""
     own = interchange_findings(found)
-    lost = "without the order of their items" if found.settings["ordering"] == "removed" else "put together of parts, with their order kept"
+    removed = found.settings["ordering"] == "removed"
+    lost = "without the order of their items" if removed else "put together of parts, with their order kept"
     first = f"Both runs are {lost}. {own.sentences[0]}"
     return replace(
         own,

@@ -53,7 +53,8 @@ def interchange_findings(found: Interchange) -> Findings:
             "Lines: mean over pairs kept, bands: one standard deviation over pairs, as in the paper. Dashes: the same "
             "outcome with as many random image tokens patched."
         )
-        figures["interchange"] = Drawn(f"What the model says, {unit(found)} by {unit(found)}", figure_of(found.plot()), caption)
+        title = f"What the model says, {unit(found)} by {unit(found)}"
+        figures["interchange"] = Drawn(title, figure_of(found.plot()), caption)
         for direction in [name for name in dict.fromkeys(means["direction"]) if name != "all"]:
             drawn = figure_of(found.plot(direction=direction))
             figures[f"interchange_{_as_name(direction)}"] = Drawn(f"Asked about {direction}", drawn, caption)
@@ -104,8 +105,8 @@ def main_sentence(found: Interchange) -> str:
     most = own.loc[own["value"].idxmax()]
     text = (
         f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
-        f"{decimal(most.value, most.low, most.high)} ({unit(found)} {most.slot}, the largest of {len(own)}, chosen after "
-        f"the fact; {most.pairs} pairs)"
+        f"{decimal(most.value, most.low, most.high)} ({unit(found)} {most.slot}, the largest of {len(own)} "
+        f"{unit(found)}s, chosen after the fact; {most.pairs} pairs)"
     )
     beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
     if len(beside):
@@ -139,29 +140,16 @@ def spans(slots: Sequence[int], every: Sequence[int]) -> str:
 
 def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
     count = found.both_right().iloc[0]
+    meant = [f"{name!r}, {MEANT[name]}" if name in MEANT else repr(name) for name in found.outcomes]
     told = [
         f"{count.kept} of {count.pairs} pairs were kept; the clean side was answered wrongly in {count.clean_wrong}, "
         f"the counterfactual side in {count.counterfactual_wrong}.",
-        "Outcomes: " + "; ".join(f"{name!r}, {MEANT[name]}" if name in MEANT else repr(name) for name in found.outcomes)
-        + ".",
+        f"Outcomes: {'; '.join(meant)}.",
     ]
     apart = tables.get("beyond_control")
     if apart is not None and len(apart) and PLACE in found.outcomes:
         own = apart.query("direction == 'all' and outcome == @PLACE", local_dict={"PLACE": PLACE})
-        above = own[(own["p_any"] <= SURE) & (own["value"] > 0)]
-        if len(above):
-            least, most = above["p_any"].max(), above.loc[above["value"].idxmax()]
-            told.append(
-                f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} (p ≤ "
-                f"{p_value(least)}, corrected for all {len(own)} {unit(found)}s), most at {most.slot}, by "
-                f"{decimal(most.value, most.low, most.high)}."
-            )
-        else:
-            least = own["p_any"].min()
-            told.append(
-                f"At no {unit(found)} is it shown to raise {PLACE!r} beyond the control (smallest p {p_value(least)}, corrected "
-                f"for all {len(own)} {unit(found)}s), which does not show that it does not."
-            )
+        told += _beyond(found, own)
     score = tables.get("restoration")
     if score is not None and len(score):
         own = score.query("direction == 'all' and set == 'patched'")
@@ -171,6 +159,29 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
                 f"It restores up to {decimal(most.value, most.low, most.high)} of the way from the clean to the "
                 f"counterfactual run ({unit(found)} {most.slot}, chosen from {len(own)}; {most.pairs} pairs)."
             )
+    return told
+
+
+def _beyond(found: Interchange, own: pd.DataFrame) -> list[str]:
+    """Where the patch raises the outcome of the place beyond its control, and where the control does more."""
+    above, below = (own[(own["p_any"] <= SURE) & (own["value"] * sign > 0)] for sign in (1, -1))
+    if len(above):
+        least, most = above["p_any"].max(), above.loc[above["value"].idxmax()]
+        told = [
+            f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} (p ≤ {p_value(least)}, "
+            f"corrected for all {len(own)} {unit(found)}s), most at {most.slot}, by "
+            f"{decimal(most.value, most.low, most.high)}."
+        ]
+    else:
+        told = [
+            f"At none of {len(own)} {unit(found)}s is it shown to raise {PLACE!r} beyond the control (level {SURE:g} "
+            "over all of them), which does not show that it does not."
+        ]
+    if len(below):
+        told.append(
+            f"At {_slots(found, below['slot'].tolist())} the control raises {PLACE!r} more than it does (level "
+            f"{SURE:g} over all {unit(found)}s)."
+        )
     return told
 
 

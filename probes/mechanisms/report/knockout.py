@@ -89,9 +89,9 @@ def _largest(own: pd.DataFrame, windows: int) -> str:
     change = decimal(most.value, most.low, most.high, digits=1, signed=True)
     return (
         f"Of {count} cut{'s' if count > 1 else ''} in {windows} windows of layers, the right answer loses most by "
-        f"{most.arm} in {_named(most.window)}: its probability changes by {change} % ({most.samples} samples that are right "
-        f"with nothing cut). This is the largest of {len(own)}, chosen after the fact, and its interval does not allow "
-        "for that."
+        f"{most.arm} in {_named(most.window)}: its probability changes by {change} % ({most.samples} samples that are "
+        f"right with nothing cut). This is the largest of {len(own)}, chosen after the fact, and its interval does "
+        "not allow for that."
     )
 
 
@@ -108,10 +108,11 @@ def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
     own = every[(every["measure"] == measure) & (every["arm"] == OBJECT)]
     most = own.loc[own["value"].idxmin()]
     clear = int((own["high"] < 0).sum())
+    effect = decimal(most.value, most.low, most.high, digits=1, signed=True)
     return (
         f"{OBJECT} costs more than {control} in {clear} of {len(own)} windows by intervals that leave out 0; most in "
-        f"{_named(most.window)}, by {decimal(most.value, most.low, most.high, digits=1, signed=True)} points of the effect, "
-        "which is chosen from all of them."
+        f"{_named(most.window)}, by {effect} points of the effect, which is "
+        " chosen from all of them."
     )
 
 

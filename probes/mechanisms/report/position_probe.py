@@ -122,10 +122,10 @@ def _more(found: PositionProbe) -> list[str]:
         told.append(_strip_sentence(found, strips, site))
     if len(strips) > 1:
         holds = strips[strips["p_corrected"] <= LEVEL]
-        some = f", {'among them ' if len(holds) > MANY else ''}{', '.join(holds['site'].head(MANY))}" if len(holds) else ""
+        some = ", among them " if len(holds) > MANY else ", " if len(holds) else ""
         told.append(
             f"Corrected for all of them, the strip score is beyond what lines dealt anew give at {len(holds)} of "
-            f"{len(strips)} sites{some}."
+            f"{len(strips)} sites{some}{', '.join(holds['site'].head(MANY))}."
         )
     own = found.measures.query("measure == 'accuracy'")
     if len(own) > 1:

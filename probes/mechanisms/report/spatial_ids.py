@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, p_value, percent, share
+from interp.report.numbers import decimal, p_value, share
 from probes.mechanisms.mirror_swap import BEYOND as MORE_THAN_OTHER_WORDS
 from probes.study.findings import Drawn, Findings
 
@@ -84,7 +84,7 @@ def id_findings(
             name: Drawn(title, figure_of(found.plot(measure=name)), "By slot, beside cells that are shuffled.")
             for name, title in captions.items()
         }
-        shown["By slot"] = _by_slot(found.measures, "measure", plain=True)
+        shown["By slot"] = _by_slot(found.measures, "measure")
         figures |= _plane_figure(found, tables["plane"])
     if swap is not None:
         sentences += _of_swap(swap)
@@ -119,12 +119,11 @@ def _left_out(found: SpatialIDs, swap: MirrorSwap | None, steering: IdSteering |
     """What can not be told of all three, in the columns of the IDs; -1 is no slot alone."""
     import pandas as pd
 
-    parts = [found.left_out]
+    parts = [found.left_out.assign(cases=1)]
     for name, own in (("mirror swap", swap), ("steering", steering)):
         if own is not None and len(own.left_out):
-            why = [f"{line.why} ({line.cases} cases)" for line in own.left_out.itertuples()]
-            parts.append(pd.DataFrame({"what": name + ": " + own.left_out["what"], "slot": -1, "why": why}))
-    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else found.left_out
+            parts.append(own.left_out.assign(what=name + ": " + own.left_out["what"], slot=-1)[[*parts[0]]])
+    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
 
 def _best_of(found: SpatialIDs, swap: MirrorSwap | None, steering: IdSteering | None) -> dict[str, Any]:
@@ -207,15 +206,14 @@ def _swap_figure(found: MirrorSwap) -> dict[str, Drawn]:
     return {"mirror_swap": Drawn("Mirror swap", figure_of(found.plot()), caption)}
 
 
-def _by_slot(measures: pd.DataFrame, column: str, *, plain: bool = False) -> pd.DataFrame:
+def _by_slot(measures: pd.DataFrame, column: str) -> pd.DataFrame:
     """A row per slot, a column for each name."""
     import pandas as pd
 
-    form = decimal if plain else percent
-    cells = measures.assign(cell=[form(*row) for row in measures[["value", "low", "high"]].to_numpy(float)])
+    cells = measures.assign(cell=[decimal(*row) for row in measures[["value", "low", "high"]].to_numpy(float)])
     if cells.empty:
         return pd.DataFrame(columns=["slot"])
     names = list(dict.fromkeys(cells[column]))
     table = cells.pivot(index="slot", columns=column, values="cell")[names].fillna("–").reset_index()
     table.columns.name = None
-    return table.rename(columns={name: f"{name}{'' if plain else ', %'}" for name in names})
+    return table.rename(columns={name: name.replace("_", " ").replace("r2", "R²") for name in names})

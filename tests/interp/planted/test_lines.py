@@ -112,17 +112,19 @@ def test_tokens_that_show_the_same_are_the_same_where_the_tower_writes_no_order(
         assert alike is not BUILT_IN[name].in_background
 
 
+@pytest.mark.parametrize(("side", "place"), [("left", "across"), ("below", "down")])
 @pytest.mark.parametrize("name", ABLE)
-def test_the_order_stands_where_it_is_said_to_and_nowhere_before(models, name):
-    vlm, (scene,) = models[name], line_scenes(1, side="left")
+def test_the_order_stands_where_it_is_said_to_and_nowhere_before(models, name, side, place):
+    vlm, (scene,) = models[name], line_scenes(1, side=side)
     streams, _ = slots_of(vlm, prepared(vlm, [scene]))
     for slot in SLOTS:
-        across = streams[slot][0, 1 : 1 + GRID * GRID, planted._PLACES["across"]].view(GRID, GRID)
+        order = streams[slot][0, 1 : 1 + GRID * GRID, planted._PLACES[place]].view(GRID, GRID)
         there = torch.from_numpy(np.tile(thirds(), (GRID, 1))).float()
+        there = there if place == "across" else there.T
         if not BUILT_IN[name].in_background:
             there = there * torch.tensor(np.asarray(scene.image)[7::14, 7::14].std(-1) > 0)
         there = there if slot >= BUILT_IN[name].order_from else torch.zeros_like(there)
-        assert torch.allclose(across, there, atol=1e-3), slot
+        assert torch.allclose(order, there, atol=1e-3), slot
 
 
 @pytest.mark.parametrize("side", SIDES)

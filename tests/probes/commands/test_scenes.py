@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from interp.errors import InputError, RefusedError
+from probes.__main__ import build_parser, main
+from probes.commands.asking import fitting
 from probes.commands.scenes import add_scenes, asked_pairs
 
 
@@ -91,3 +93,40 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path):
     (tmp_path / "out" / "letter.txt").write_text("dear")
     with pytest.raises(InputError, match="holds files that are no study's"):
         asked_pairs(read(tmp_path, "--model", "no-such-model"))
+
+
+def test_a_folder_that_holds_nothing_known_says_what_is_looked_for(tmp_path):
+    with pytest.raises(InputError, match="coco_qa_two_obj.json"):
+        asked_pairs(read(tmp_path, "--model", "no-such-model", "--scenes", str(tmp_path)))
+
+
+@pytest.mark.parametrize(("command", "said"), (("ablate", "for ablate"), ("mechanisms", "for ablate and backup")))
+def test_photos_are_refused_where_scenes_are_put_together_and_before_a_model_is_loaded(
+    command, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("probes.commands.scenes.load", lambda options: pytest.fail("the model was loaded"))
+    (tmp_path / "val2017").mkdir()
+    Image.new("RGB", (60, 40)).save(tmp_path / "val2017" / f"{1:012d}.jpg")
+    captions = ["A photo of a dog to the left of a cat", "A photo of a dog to the right of a cat"]
+    (tmp_path / "coco_qa_two_obj.json").write_text(json.dumps([[1, *captions]]))
+    assert main([command, "--scenes", str(tmp_path), "--out", str(tmp_path / "out")]) != 0
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ("probe", "ablate", "mechanisms"))
+def test_all_pairs_is_no_option_of_what_keeps_them_all(command, capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args([command, "--all-pairs"])
+    assert build_parser().parse_args([command]).all_pairs
+
+
+def test_what_can_not_be_measured_is_left_out_with_its_reason_and_refused_if_nothing_is_left(capsys):
+    def check(number):
+        if number > 1:
+            raise InputError(f"{number} is too small")
+
+    assert fitting([0, 2, 1, 3], check, "photos") == [0, 1]
+    assert capsys.readouterr().out == "2 of 4 photos are left out, such as: 2 is too small\n"
+    assert fitting([0, 1], check, "photos") == [0, 1] and not capsys.readouterr().out
+    with pytest.raises(InputError, match="5 is too small"):
+        fitting([5, 6], check, "photos")

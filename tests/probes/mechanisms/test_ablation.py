@@ -154,7 +154,7 @@ def test_answers_are_those_of_single_runs_and_a_resumed_study_is_the_same(vlm, p
     assert again.measures.equals(found.measures) and again.answers.equals(found.answers)
     assert found.chance == {"all": 0.5} and not found.measures.isna().any().any()
     page = ablation_findings(found)
-    assert "taken out" in page.sentences[0] and "chance 50.0%" in page.sentences[0]
+    assert "taken out" in page.sentences[0] and "chance 50.0 %" in page.sentences[0]
     assert page.sections()
 
 

@@ -161,6 +161,8 @@ def test_the_page_tells_the_best_slot_as_one_that_was_chosen_and_what_controls_h
     told = lens_findings(found)
     assert "chosen from all" in told.sentences[0] and "100.0 %" in told.sentences[0]
     assert "outside all boxes" in told.sentences[0] and "other objects" in told.sentences[0]
+    best, last = told.sentences[0].split()[2], len(found.share) - 1
+    assert sum("At the last slot" in one for one in told.sentences) == (int(best) != last)
     assert set(told.figures) == {"lens", "probability", "rank"} and len(told.sections()) >= 5
 
 

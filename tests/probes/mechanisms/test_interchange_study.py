@@ -109,6 +109,15 @@ def test_sentences_say_what_was_chosen_from_many_and_figures_can_be_drawn(tmp_pa
     assert "the largest of 4 slots, chosen after the fact" in told.sentences[0]
     assert "beyond the control at slots 0 to 2" in " ".join(told.sentences)
     assert "12 of 12 pairs were kept" in told.sentences[1]
+    assert "most at 0, by 0.8" in " ".join(told.sentences) and "'place', what is right if" in told.sentences[2]
+    assert "asked about left" in found.plot(direction="left").get_title("left") and "asked" not in told.title
+    inside = interchange_findings(replace(found, hook="attn_out"))
+    assert "(layer 0, the largest of 4 layers" in inside.sentences[0] and "at layers 0 to 2" in " ".join(
+        inside.sentences
+    )
+    assert "By layer" in inside.shown and "slot" not in " ".join(inside.sentences)
+    nothing = interchange_findings(made(right=[False] * 12))
+    assert "By slot" not in nothing.shown and any("could not be told" in one.title for one in nothing.sections())
     assert isinstance(found.plot(), Axes) and isinstance(found.plot(band="interval", direction="left"), Axes)
     paths = write_findings(OutputFolder(tmp_path), told)
     assert {
@@ -122,6 +131,8 @@ def test_sentences_say_what_was_chosen_from_many_and_figures_can_be_drawn(tmp_pa
     bare = interchange_findings(made(control=False))
     assert "There was no control" in bare.cautions[-1] and "beyond_control" not in bare.tables
     assert "is it shown to raise" in " ".join(interchange_findings(made(effect=0)).sentences)
+    less = made(effect=-0.04)  # the control does more
+    assert "At slots 0 to 2 the control raises 'place' more" in " ".join(interchange_findings(less).sentences)
     assert spans([0, 2, 4, 8], (0, 2, 4, 6, 8)) == "0 to 4, 8"
 
 

@@ -10,6 +10,7 @@ import torch
 from interp import HookedVLM, Knockout
 from interp.datasets.reading import read_samples
 from interp.errors import InputError
+from interp.image.boxes import Box
 from probes.__main__ import main
 from probes.mechanisms.knockout import measure_cuts, study_knockout
 from probes.mechanisms.knockout_measurement import (
@@ -210,4 +211,19 @@ def test_the_command_writes_its_page(tmp_path, capsys):
     line = ["knockout", "--dataset", "shapes", "--n", "4", "--arms", "image->last", "--out", str(tmp_path / "k")]
     assert main(line) == 0
     assert (tmp_path / "k" / "report.html").exists() and "loses most by" in capsys.readouterr().out
+    assert "all (0 to 11)" in (tmp_path / "k" / "report.html").read_text()
+
+
+def test_the_command_leaves_out_samples_whose_objects_hold_no_token(tmp_path, capsys, monkeypatch):
+    def drawn(name, folder, **how):
+        first, *others = read_samples("shapes", n=3)
+        thing = first.objects[0]
+        return [replace(first, objects=(replace(thing, box=Box(thing.name, (1, 1, 3, 3))),)), *others]
+
+    monkeypatch.setattr("interp.datasets.reading.read_samples", drawn)
+    line = ["knockout", "--dataset", "shapes", "--width", "12", "--arms", "object->last"]
+    assert main([*line, "--out", str(tmp_path / "k")]) == 0
+    assert (
+        "1 of 3 samples are left out, such as: sample 'shapes-test-0-00000': no image token" in capsys.readouterr().out
+    )
     assert main(["knockout"]) == 2

@@ -231,7 +231,7 @@ def test_the_command_draws_scenes_probes_them_and_keeps_the_probes(tmp_path, cap
     asked = ["probe", "--model", "shapes-vlm", "--sites", "projector", "--shuffles", "1"]
     asked += ["--pairs", "6", "--out", str(out)]
     assert main(asked) == 0
-    assert "At projector a linear probe" in capsys.readouterr().out
+    assert "At the projector a linear probe" in capsys.readouterr().out
     names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and "shards" not in path.parts}
     assert {"probes.safetensors", "report.html", "train/manifest.json", "test/manifest.json"} <= names
     described = [name.replace("_*", "") for name in FILES["probe-study"]]

@@ -14,8 +14,9 @@ from interp.errors import InputError, RefusedError
 from interp.image.boxes import Box
 from interp.image.grid import ImageGrid
 from interp.model.hooked_vlm import HookedVLM
-from interp.objects.sample import Object
+from interp.objects.sample import Object, Sample
 from interp.prompt.layout import TokenLayout
+from probes.mechanisms.photo_pairs import mirrored_pairs
 from probes.mechanisms.token_sets import NAMES, Side, check_name, sides_of, thirds, token_set
 
 NAMES_OF_THREE = ("red", "green", "blue")
@@ -184,3 +185,15 @@ def test_of_several_views_the_whole_photo_is_meant_and_tiles_alone_are_refused()
                 token_set("strip", pair, *sides)
         else:
             assert token_set("strip", pair, *sides).target.max() < 64
+
+
+def test_each_token_of_an_object_in_a_mirrored_photo_comes_from_its_mirror_image():
+    things = (Object("dog", Box("dog", (0, 0, 45, 30))), Object("cat", Box("cat", (71, 40, 100, 100))))
+    sample = Sample("a", photo(0, size=(100, 100)), "Where?", ("left", "right"), "left", things)
+    (pair,), _ = mirrored_pairs([sample])
+    found = token_set("object", pair, *both(pair, n=10, before=0))
+    moved = [divmod(int(place), 10) for place in found.target], [divmod(int(place), 10) for place in found.source]
+    assert moved[1] == [(row, 9 - col) for row, col in moved[0]] and len(moved[0]) == 3 * 5 + 6 * 3
+    shifted = replace(pair, counterfactual=replace(pair.counterfactual, objects=pair.clean.objects))
+    again = token_set("object", shifted, *both(shifted, n=10, before=0))  # what boxes say there does not matter
+    assert np.array_equal(again.source, found.source)

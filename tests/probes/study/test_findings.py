@@ -36,6 +36,15 @@ def test_a_page_says_why_a_measure_is_missing_once_for_all_its_cells():
     ]
 
 
+def test_what_tools_leave_out_under_other_names_is_told_too_and_counted_as_they_count():
+    lost = pd.DataFrame({"what": ["red", "red", "r2"], "slot": [0, 1, 0], "why": ["a", "a", "b"], "cases": [2, 3, 1]})
+    (section,) = [one for one in findings(lost).sections() if "could not be told" in one.title]
+    assert section.table.to_dict("records") == [
+        {"what": "red", "why": "a", "cases": 5},
+        {"what": "r2", "why": "b", "cases": 1},
+    ]
+
+
 @pytest.mark.parametrize("left_out", [None, MISSING.iloc[:0]])
 def test_a_page_of_which_nothing_is_missing_says_nothing_of_it(left_out):
     assert [one.title for one in findings(left_out).sections()] == [
