@@ -56,6 +56,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "amplify": ("probes", "amplify --dataset shapes --n 24 --alphas 1 8 --seeds 2"),
     "lens": ("probes", f'lens scene.png "{QUESTION}" --words left red'),
     "lens-study": ("probes", "lens --dataset shapes --n 24"),
+    "ids": ("probes", "ids --cells 2 --shuffles 19 --seeds 2"),
     "mechanisms": ("probes", "mechanisms --pairs 4 --tools probe,strip,ablate"),
     "retrain": (
         "probes",

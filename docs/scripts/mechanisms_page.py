@@ -134,7 +134,6 @@ def told_of(found: DualMechanisms) -> str:
             "statement": f"`{row.statement}`",
             "shown": "yes" if row.shown else "no",
             "value": between(row),
-            "p": f"{row.p:.3f}",
             "slots": row.slots or "-",
             "pairs": row.pairs,
         }
