@@ -19,6 +19,7 @@ from adaptvis_page import write_adaptvis
 from architecture_page import write_architecture
 from files_page import write_files
 from limits_page import write_limits
+from mechanisms_page import write_mechanisms
 from nbclient import NotebookClient
 from page_code import pages_with_code, write_page
 from position_page import write_position
@@ -123,6 +124,7 @@ def main() -> None:
     print(write_adaptvis(ROOT / "docs" / "adaptvis.md"))
     print(write_limits(ROOT / "docs" / "limits.md", IMAGES / "limits" / "looking_and_losing.png"))
     print(write_position())
+    print(write_mechanisms())
     print(write_datasets(ROOT / "docs" / "datasets.md"))
     print(write_files(ROOT / "docs" / "files.md"))
     print(draw_readme_picture(IMAGES / "where_it_looks.png"))

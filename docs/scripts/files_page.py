@@ -52,6 +52,12 @@ RUNS: dict[str, tuple[str, str]] = {
     "ablate-swap": ("probes", "ablate --pairs 8 --swap --ordering kept"),
     "knockout": ("probes", "knockout --dataset shapes --n 24"),
     "interchange": ("probes", "interchange --pairs 8 --positions strip"),
+    "probe-study": ("probes", "probe --pairs 4 --sites projector,language"),
+    "amplify": ("probes", "amplify --dataset shapes --n 24 --alphas 1 8 --seeds 2"),
+    "lens": ("probes", f'lens scene.png "{QUESTION}" --words left red'),
+    "lens-study": ("probes", "lens --dataset shapes --n 24"),
+    "ids": ("probes", "ids --cells 2 --shuffles 19 --seeds 2"),
+    "mechanisms": ("probes", "mechanisms --pairs 4 --tools probe,strip,ablate"),
     "retrain": (
         "probes",
         "retrain --arms plain,normalised --seeds 1 --width 32 --heads 2 --tower-steps 2 --steps 4 --scenes 8 "

@@ -271,6 +271,14 @@ OWN: dict[str, dict[str, str]] = {
         "probability": "of all its spellings that are one token",
         "rank": "of its most probable spelling; 1 is the first",
     },
+    "samples": {
+        **_LENS,
+        "kind": "whether the word is that of an `object` of the sample, or a `word` that was named",
+        "tokens": "how many image tokens it is of",
+        "share": "of these tokens, those that say the word among their first ones",
+        "probability": "of the word, mean over these tokens",
+        "reciprocal_rank": "1 over the word's rank, mean over these tokens",
+    },
 }
 """What a column holds in one file alone, by the file's name without ending."""
 

@@ -1,0 +1,65 @@
+"""The page of the mechanisms: what its script measures stands between its marks, and what needs no run holds."""
+
+import importlib
+import re
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def page(repo):
+    return (repo / "docs" / "probes" / "mechanisms.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def maker(repo):
+    """The script of the page."""
+    pytest.importorskip("jinja2")
+    sys.path.insert(0, str(repo / "docs" / "scripts"))
+    try:
+        yield importlib.import_module("mechanisms_page")
+    finally:
+        sys.path.remove(str(repo / "docs" / "scripts"))
+
+
+def block(page, name):
+    (found,) = re.findall(rf"<!-- measured: {name} -->\n(.*?)<!-- end: {name} -->", page, re.DOTALL)
+    return found.strip()
+
+
+def test_every_mark_has_its_end_and_is_filled(page):
+    names = re.findall(r"<!-- measured: (.+) -->", page)
+    assert len(names) == len(set(names)) > 10 and names == re.findall(r"<!-- end: (.+) -->", page)
+    assert not [name for name in names if not block(page, name)]
+
+
+def test_what_needs_no_run_is_on_the_page_as_the_code_has_it(page, maker):
+    for name, fresh in maker.unmeasured_blocks():
+        assert block(page, name) == fresh.strip(), "run docs/scripts/mechanisms_page.py"
+
+
+def test_the_numbers_are_of_the_embedded_weights_and_of_as_many_pairs_as_it_says(page, maker):
+    assert f"weights `{maker.weights()}`" in block(page, "model"), "the embedded model has changed: run `make docs`"
+    assert f"on {maker.PAIRS} pairs" in block(page, "model") and f"on {maker.N} scenes" in block(page, "model")
+    assert f"Of {4 * maker.PAIRS} pairs" in block(page, "interchange")
+
+
+def test_the_planted_models_are_told_apart_on_the_page(page, maker):
+    told = dict(re.findall(r"^\| `(planted-\w+)` \| ([\w ]+) \|", block(page, "planted"), re.MULTILINE))
+    assert told == {
+        "planted-encoder": "vision encoder",
+        "planted-language": "language model",
+        "planted-blind": "neither",
+    }
+
+
+def test_every_picture_of_the_page_is_there_and_small(page, repo):
+    names = re.findall(r"\(\.\./images/mechanisms/([\w-]+\.png)\)", page)
+    folder = repo / "docs" / "images" / "mechanisms"
+    assert len(names) > 6 and set(names) == {path.name for path in folder.iterdir()}
+    assert max((folder / name).stat().st_size for name in names) < 120_000
+
+
+def test_a_slot_that_is_shown_is_spelt_with_its_neighbours(maker):
+    assert maker.runs_of([0, 1, 2, 5, 7, 8]) == "0 to 2, 5, 7 to 8" and maker.runs_of([]) == "none"
