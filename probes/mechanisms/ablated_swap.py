@@ -75,7 +75,8 @@ class AblatedInterchange:
 
     def _edit(self, samples: Sequence[Sample]) -> Intervention:
         photos = [self._photo(sample) for sample in samples]
-        return self.ablation.edits(photos, samples[0].question)[EDITS[self.ordering]]
+        arm = EDITS[self.ordering]
+        return self.ablation.edits(photos, samples[0].question, [arm])[arm]
 
     def _photo(self, sample: Sample) -> OrderedPhoto:
         grid_of = self.ablation.grid_of
