@@ -49,7 +49,8 @@ class LostOrdering:
     def __call__(self, samples: Sequence[Sample]) -> Intervention:
         """The edit of a batch of lines."""
         photos = [self._photo(sample) for sample in samples]
-        return self.ablation.edits(photos, samples[0].question)[EDITS[self.ordering]]
+        arm = EDITS[self.ordering]
+        return self.ablation.edits(photos, samples[0].question, [arm])[arm]
 
     def _photo(self, sample: Sample) -> OrderedPhoto:
         grid_of = self.ablation.vlm.grid_of

@@ -76,11 +76,13 @@ class OrderingAblation:
         Raises:
             InputError: it is not there; the message says why.
         """
-        named = "relation == @relation and arm == @arm and measure == @measure"
-        own = self.measures.query(named)
+        own, out = (
+            table[(table["relation"] == relation) & (table["arm"] == arm) & (table["measure"] == measure)]
+            for table in (self.measures, self.left_out)
+        )
         if len(own):
             return own.iloc[0]
-        why = self.left_out.query(named)["why"].tolist()
+        why = out["why"].tolist()
         raise InputError(f"there is no {measure!r} of {arm!r}, {relation!r}: {why[0] if why else 'no such name'}")
 
     def value(self, measure: str, arm: str, relation: str = ALL) -> float:

@@ -115,20 +115,27 @@ class AblationMeasurement:
             for place in range(len(samples))
         ]
 
-    def edits(self, photos: Sequence[OrderedPhoto], question: str) -> dict[str, Intervention]:
-        """The edit of each arm but `untouched`, for a batch of photos; references run with this question."""
+    def edits(
+        self, photos: Sequence[OrderedPhoto], question: str, arms: Sequence[str] = ARMS[1:]
+    ) -> dict[str, Intervention]:
+        """The edit of each of these arms, for a batch of photos; their references alone run, with this question."""
         from interp.intervene.base import PerSample
 
-        each: dict[str, list[Intervention]] = {arm: [] for arm in ARMS[1:]}
+        each: dict[str, list[Intervention]] = {arm: [] for arm in arms}
         for photo in photos:
-            blank = self._tokens(photo.blank, question)
-            centred, placed = (
-                [self._tokens(one, question) for one in several] for several in (photo.centred, photo.placed)
-            )
-            each[ABLATED].append(without_ordering(photo.items, photo.middle, centred, blank))
-            each[KEPT].append(with_ordering_kept(photo.items, placed, blank))
-            each[RANDOM].append(self._random(photo, blank))
+            needed = {ABLATED: photo.centred, KEPT: photo.placed, RANDOM: ()}
+            references = [photo.blank, *(one for arm in arms for one in needed[arm])]
+            blank, *others = self._tokens(references, question)
+            for arm in arms:
+                own = [others.pop(0) for _ in needed[arm]]
+                each[arm].append(self._edit(arm, photo, own, blank))
         return {arm: PerSample(tuple(own)) for arm, own in each.items()}
+
+    def _edit(self, arm: str, photo: OrderedPhoto, references: Sequence[Tensor], blank: Tensor) -> Intervention:
+        """The edit of one arm, for one photo."""
+        if arm == ABLATED:
+            return without_ordering(photo.items, photo.middle, references, blank)
+        return with_ordering_kept(photo.items, references, blank) if arm == KEPT else self._random(photo, blank)
 
     def _random(self, photo: OrderedPhoto, blank: Tensor) -> Intervention:
         """As many tokens as all items have, among those of no item, made blank; all of these if they are fewer."""
@@ -140,17 +147,22 @@ class AblationMeasurement:
         count = min(sum(map(len, photo.items)), len(others))
         return ReplaceImageTokens(blank, tuple(rng.choice(others, count, replace=False).tolist()))
 
-    def _tokens(self, image: ImageSource, question: str) -> Tensor:
-        """The image tokens of a reference photo, which are the same whatever is asked; the last few are kept."""
+    def _tokens(self, images: Sequence[ImageSource], question: str) -> list[Tensor]:
+        """The image tokens of reference photos, which are the same whatever is asked; the last few are kept."""
         from interp.image.photos import load_image
         from interp.model.features import ImageFeatures
 
-        loaded = load_image(image)
-        key = hashlib.sha256(repr(loaded.size).encode() + loaded.tobytes()).hexdigest()
-        if key not in self.known:
-            inputs = self.vlm.prepare(loaded, question, prompt=self.prompt if self.prompt != "raw" else "chat")
-            (self.known[key],) = ImageFeatures.capture(self.vlm, inputs).tokens()
-        self.known.move_to_end(key)
+        photos = [load_image(image) for image in images]
+        keys = [hashlib.sha256(repr(photo.size).encode() + photo.tobytes()).hexdigest() for photo in photos]
+        found = {key: self.known[key] for key in keys if key in self.known}
+        missing = {key: photo for key, photo in zip(keys, photos, strict=True) if key not in found}
+        if missing:
+            prompt = self.prompt if self.prompt != "raw" else "chat"
+            inputs = self.vlm.prepare(list(missing.values()), [question] * len(missing), prompt=prompt)
+            found |= dict(zip(missing, ImageFeatures.capture(self.vlm, inputs).tokens(), strict=True))
+        for key in keys:
+            self.known[key] = found[key]
+            self.known.move_to_end(key)
         while len(self.known) > KNOWN:
             self.known.popitem(last=False)
-        return self.known[key]
+        return [found[key] for key in keys]

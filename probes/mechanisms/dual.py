@@ -12,6 +12,7 @@ from interp.numeric import listed
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
+from interp.stats.probe_accuracy import held_out
 from probes.mechanisms.pairs import AXES, check_pairs
 from probes.mechanisms.statements import PLACE, state
 from probes.study.run import check_asked, groups_of
@@ -152,7 +153,10 @@ def dual_mechanisms(
     samples = [pair.clean for pair in pairs]
     groups_of(samples)
     _refuse_no_swap(pairs)
+    if "probe" in tools:
+        _refuse_few_groups(pairs, seed)
     check_asked(vlm, [one for pair in pairs for one in (pair.clean, pair.counterfactual)], prompt, progress=progress)
+    _refuse_no_tokens(vlm, pairs, tools, prompt)
     how: dict[str, Any] = {
         "prompt": prompt, "batch": batch, "resume": resume, "progress": progress, "seed": seed, "draws": draws,
         "level": level, "record": record,
@@ -167,7 +171,7 @@ def dual_mechanisms(
     if not found:
         raise RefusedError("; ".join(f"{name}: {why}" for name, why in refused.items()))
     sweeps = {name: found[name] for name in (*SWEEPS, "backup") if name in found}
-    statements, left_out = state(sweeps, found.get("ablate"), seed=seed)
+    statements, left_out = state(sweeps, found.get("ablate"), refused, seed=seed)
     return DualMechanisms(
         statements=statements,
         left_out=left_out,
@@ -227,3 +231,35 @@ def _refuse_no_swap(pairs: Sequence[Pair]) -> None:
             raise InputError(
                 f"pair {pair.id!r} is no line and its reverse under one question: draw pairs of the kind 'reversed'"
             )
+
+
+def _refuse_few_groups(pairs: Sequence[Pair], seed: int) -> None:
+    """Refuse pairs whose groups on one axis are too few for a probe that is trained on some and read on the others."""
+    for axis in dict.fromkeys(pair.axis for pair in pairs):
+        try:
+            held_out(groups_of([pair.clean for pair in pairs if pair.axis == axis]), seed=seed)
+        except InputError as error:
+            raise InputError(f"pairs on the {axis} axis: {error}; or leave out the tool 'probe'") from error
+
+
+def _refuse_no_tokens(vlm: HookedVLM, pairs: Sequence[Pair], tools: Sequence[str], prompt: str) -> None:
+    """Refuse pairs that one of the tools could not patch or ablate, before any of them runs."""
+    from probes.mechanisms.interchange_measurement import InterchangeMeasurement
+    from probes.mechanisms.ordered_photos import photos_of_lines
+
+    if "ablate" in tools or "backup" in tools:
+        photos_of_lines(vlm, [own for pair in pairs for own in (pair.clean, pair.counterfactual)])
+    works = {}
+    for tool in tools:
+        if tool in (*SWEEPS, "backup"):
+            slots = (vlm.cfg.n_layers,)  # refused by no family: what a tool refuses is told of by the tool itself
+            positions = "object" if tool == "backup" else tool
+            works[tool] = InterchangeMeasurement.of(vlm, pairs, positions, slots=slots, prompt=prompt)
+    for pair in pairs if works else ():
+        here, there = next(iter(works.values())).prepared([pair])
+        for tool, work in works.items():
+            try:
+                work.ids_of(pair)
+                work.sets_of([pair], here, there)
+            except InputError as error:
+                raise InputError(f"{error}; or leave out the tool {tool!r}") from error

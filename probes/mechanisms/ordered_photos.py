@@ -11,6 +11,7 @@ import numpy as np
 from interp.errors import InputError
 from interp.objects.sample import Sample
 from interp.reprs import fits_a_cell
+from probes.mechanisms.views import in_order
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -120,7 +121,7 @@ def photo_of_line(sample: Sample, grid: ImageGrid) -> OrderedPhoto:
         raise InputError(f"sample {sample.id!r} has no {missing} in its meta, as lines of items have: see line_pairs")
     meta: Mapping[str, Any] = sample.meta
     boxes = list(meta["boxes"])
-    items = tuple(grid.tokens_in(box) for box in boxes)
+    items = tuple(tuple(in_order(grid, np.array(grid.tokens_in(box))).tolist()) for box in boxes)
     whole, blank = load_image(sample.image), load_image(meta["blank"])
     placed = []
     for box in boxes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from interp.datasets.synthetic.lines import ITEMS, PAPER_GEOMETRIES, LineGeometry
+from interp.datasets.synthetic.lines import AXES, ITEMS, PAPER_GEOMETRIES, LineGeometry
 from interp.errors import InputError, RefusedError, SpatialLensError
 
 if TYPE_CHECKING:
@@ -24,16 +24,17 @@ def geometry_of(vlm: HookedVLM, *, canvas: int | None = None) -> LineGeometry:
     """Where three items lie on a square canvas so that each covers whole image tokens of this model.
 
     What the model makes of a canvas is asked of its grid, for one side after another; nothing is run. Only sides that
-    the image processor leaves as they are count. The paper's own geometries are kept where they hold, and otherwise
-    the canvas has about as many tokens as there: items are then about a sixth of the tokens along a side, two at least
-    where they fit, and as far apart.
+    the image processor leaves as they are count. Of a model that sees a canvas whole and in tiles, which resizes it for
+    one of the two or both, tokens are those of the whole, and each item covers whole tokens of all views. The paper's
+    own geometries are kept where they hold, and otherwise the canvas has about as many tokens as there: items are then
+    about a sixth of the tokens along a side, two at least where they fit, and as far apart.
 
     Args:
         vlm: the hooked model.
         canvas: the side of the canvas in pixels, to choose items and gap for that one alone.
 
     Raises:
-        InputError: a canvas that can not be, or of which the model makes no whole tokens in one view.
+        InputError: a canvas that can not be, or of which the model makes no whole tokens.
         RefusedError: there is none for this family; the message says why.
 
     Example:
@@ -53,7 +54,7 @@ def geometry_of(vlm: HookedVLM, *, canvas: int | None = None) -> LineGeometry:
         reasons = [one for one in tried if isinstance(one, str)]
         raise RefusedError(
             f"no canvas of up to {LARGEST} pixels lets items lie on whole tokens of the family {vlm.family.name}: "
-            f"{_commonest(reasons)}; use a family that takes a photo in one view"
+            f"{_commonest(reasons)}; use another family"
         )
     return min(fitting, key=_rank)
 
@@ -78,7 +79,18 @@ def _laid_out(vlm: HookedVLM, side: int) -> LineGeometry | str:
         grid = vlm.grid_of((side, side))
     except SpatialLensError as error:
         return str(error)
-    return _unfit(grid, side, _token(vlm)) or _geometry(int(grid.rows.max()) + 1, _token(vlm))
+    base = grid.view == 0
+    if not base.any():
+        return "it sees a canvas in tiles alone, without a view of the whole"
+    tokens = int(grid.cols[base].max()) + 1
+    if not base.all() and side % tokens:
+        shown = f"{side} x {side} pixels whole and in tiles, whole in {tokens} x {tokens} tokens"
+        return f"it sees {shown}: of no whole pixels"
+    token = _token(vlm) if base.all() else side // tokens
+    if unfit := _unfit(grid, side, token):
+        return unfit
+    geometry = _geometry(tokens, token)
+    return geometry if base.all() else _cut(grid, geometry) or geometry
 
 
 def _token(vlm: HookedVLM) -> int:
@@ -88,15 +100,25 @@ def _token(vlm: HookedVLM) -> int:
 
 
 def _unfit(grid: ImageGrid, side: int, token: int) -> str:
-    """Why a grid is not made of whole square tokens in one view; nothing where it is."""
-    views = len(np.unique(grid.view))
-    if views > 1:
-        return f"it sees a canvas in {views} views, tiles among them"
-    rows, columns = int(grid.rows.max()) + 1, int(grid.cols.max()) + 1
-    corners = np.stack([grid.cols, grid.rows, grid.cols + 1, grid.rows + 1], axis=1) * token
-    if rows * token != side or columns * token != side or not np.allclose(grid.boxes, corners, atol=1e-6):
+    """Why the view of the whole canvas is not made of whole square tokens; nothing where it is."""
+    base = grid.view == 0
+    lines, columns_of = grid.rows[base], grid.cols[base]
+    rows, columns = int(lines.max()) + 1, int(columns_of.max()) + 1
+    corners = np.stack([columns_of, lines, columns_of + 1, lines + 1], axis=1) * token
+    if rows * token != side or columns * token != side or not np.allclose(grid.boxes[base], corners, atol=1e-6):
         return f"it makes {rows} x {columns} tokens of {side} x {side} pixels, none of {token} pixels: it is resized"
     return "" if line_of(rows) else f"{rows} x {columns} tokens are too few for {ITEMS} items"
+
+
+def _cut(grid: ImageGrid, geometry: LineGeometry) -> str:
+    """Why items do not lie on whole tokens of all tiles, as many each; nothing where they do."""
+    slots = [slot for axis in AXES for slot in geometry.slots(axis)]
+    shares = np.stack([grid.membership(slot) for slot in slots])
+    whole = shares > 1 - 1e-6
+    if (whole != (shares > 1e-6)).any():
+        return "it sees a canvas whole and in tiles, and tokens of tiles are cut by the edges of items"
+    counts = whole[:, grid.view > 0].sum(axis=1)
+    return "" if (counts == counts[0]).all() else "it sees a canvas whole and in tiles, which show items in other parts"
 
 
 def _geometry(tokens: int, patch_px: int) -> LineGeometry:

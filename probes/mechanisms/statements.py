@@ -28,13 +28,18 @@ PLACE = "place"
 
 
 def state(
-    sweeps: Mapping[str, Interchange], ablation: OrderingAblation | None, *, seed: int = 0
+    sweeps: Mapping[str, Interchange],
+    ablation: OrderingAblation | None,
+    refused: Mapping[str, str] | None = None,
+    *,
+    seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The statements of `DualMechanisms`, and those that can not be told and why.
 
     Args:
         sweeps: by token set, and `backup`.
         ablation: accuracy with order removed.
+        refused: by tool, why the model can not be measured by it.
         seed: the seed of the sign flips.
     """
     import pandas as pd
@@ -45,7 +50,8 @@ def state(
         try:
             told.append({"statement": name, **make(sweeps, ablation, seed)})
         except InputError as error:
-            out.append({"measure": name, "why": str(error)})
+            why = next((own for tool, own in (refused or {}).items() if repr(tool) in str(error)), str(error))
+            out.append({"measure": name, "why": why})
     columns = ["statement", "shown", "measure", "value", "low", "high", "p", "slots", "pairs"]
     table = pd.DataFrame(told, columns=columns).astype(dict.fromkeys(("value", "low", "high", "p"), np.float32))
     return table, pd.DataFrame(out, columns=["measure", "why"])
@@ -55,8 +61,9 @@ def _carries(sweeps: Mapping[str, Interchange], ablation: OrderingAblation | Non
     """Strips or the objects in them: of the two, what raises P(place) more, its p-value corrected for both."""
     told = []
     for name in ("strip", "object"):
-        if name in sweeps and len(own := _beyond_control(sweeps, name).query("slot == 0")):
-            told.append((name, own.iloc[0]))
+        if name in sweeps:
+            own = _beyond_control(sweeps, name)
+            told += [(name, row) for _, row in own[own["slot"] == 0].iterrows()]
     if not told:
         raise InputError("neither strips nor objects were swapped at slot 0, where tokens enter the language model")
     name, row = max(told, key=lambda one: one[1]["value"])
@@ -68,7 +75,7 @@ def _is_enough(sweeps: Mapping[str, Interchange], ablation: OrderingAblation | N
     found = _ablated(ablation)
     row = found.row("difference", "removed - kept")
     kept, removed = (found.right[found.arms.index(arm)].astype(float) for arm in (KEPT, ABLATED))
-    turned = {"value": -row["value"], "low": -row["high"], "high": -row["low"]}
+    turned = {"value": 0.0 - row["value"], "low": 0.0 - row["high"], "high": 0.0 - row["low"]}
     p = flip_signs((kept - removed)[:, None], _groups(found), seed=seed).p[0]
     return _told("accuracy with order kept, minus removed", turned, p, "", row["samples"])
 

@@ -15,6 +15,7 @@ from interp.numeric import plain, whole_numbers
 from interp.reprs import fits_a_cell
 from probes.mechanisms.object_words import spans_of
 from probes.mechanisms.pairs import MIRRORED
+from probes.mechanisms.views import by_kind, in_order, middles, thirds, whole_photo
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
@@ -117,8 +118,9 @@ def token_set(
     * `words`: tokens of the question that name the objects, from those that name the same object there.
 
     The first and the last third are round(N/3) of the N rows or columns wide, the middle one what is left (Cui et al.
-    2026, released code). Of photos with several views, all but `all_image` are about the view of the whole photo (view
-    0): tiles stay as they are.
+    2026, released code). A photo that is seen whole and in tiles is patched in both, each view from its like: what
+    stayed in the other would still show the clean photo. Objects, strips and background are looked for in the whole
+    photo's view, and hold what tiles show of the same place; `random_same_size` has as many tokens of each kind.
 
     Args:
         positions: the name, or the positions themselves; see `Positions`.
@@ -148,37 +150,11 @@ def token_set(
     _check_grids(pair, clean.grid, counterfactual.grid)
     if positions == "random_same_size":
         like = token_set(same_size_as, pair, clean, counterfactual, seed=seed)
-        target, source = _random(pair, clean.grid, len(like), seed, base=same_size_as != "all_image")
+        target, source = _random(pair, clean, like, seed)
     else:
         target, source = _IMAGE[positions](pair, clean, counterfactual)
     places = clean.layout.image_positions[target], counterfactual.layout.image_positions[source]
     return _checked(positions, pair, *places)
-
-
-def thirds(grid: ImageGrid, axis: str) -> Int[np.ndarray, " token"]:
-    """Which third along an axis each token of the view of the whole photo is in, 0, 1 or 2; -1 of other views.
-
-    Example:
-        >>> thirds(grid, "horizontal")[:8]  # of 8 columns
-        array([0, 0, 0, 1, 1, 2, 2, 2])
-    """
-    base, lines = _base(grid), grid.cols if axis == "horizontal" else grid.rows
-    many = int(lines[base].max()) + 1
-    width = round(many / 3)
-    found = (lines >= width).astype(int) + (lines >= many - width)
-    return np.where(base, found, -1)
-
-
-def _base(grid: ImageGrid) -> np.ndarray:
-    """Which tokens are of the view of the whole photo, bool [token].
-
-    Raises:
-        RefusedError: there is no such view.
-    """
-    base = grid.view == 0
-    if not base.any():
-        raise RefusedError("this model sees the photo in tiles alone, without a view of the whole: use 'all_image'")
-    return base
 
 
 def _check_grids(pair: Pair, clean: ImageGrid, other: ImageGrid) -> None:
@@ -190,10 +166,10 @@ def _check_grids(pair: Pair, clean: ImageGrid, other: ImageGrid) -> None:
 
 
 def _tokens_of(thing: Object, grid: ImageGrid, pair: Pair) -> Int[np.ndarray, " token"]:
-    """The tokens of the whole photo's view that lie in an object's box by half or more."""
+    """The tokens that lie in an object's box by half or more, those of the whole photo's view first."""
     assert thing.box is not None
-    found = np.flatnonzero((grid.membership(thing.box) >= 0.5 - TOUCHED) & _base(grid))
-    if not len(found):
+    found = in_order(grid, np.flatnonzero(grid.membership(thing.box) >= 0.5 - TOUCHED))
+    if not whole_photo(grid)[found].any():
         raise InputError(
             f"pair {pair.id!r}: no image token lies in the box of {thing.name!r} by half or more: it is too small for "
             "this model's tokens, or was not seen"
@@ -202,11 +178,11 @@ def _tokens_of(thing: Object, grid: ImageGrid, pair: Pair) -> Int[np.ndarray, " 
 
 
 def _mirror_of(tokens: np.ndarray, grid: ImageGrid) -> Int[np.ndarray, " token"]:
-    """The tokens in the same rows, as far from the other side: what shows the same in the mirrored photo."""
-    base = _base(grid)
-    last = int(grid.cols[base].max())
-    at = {(int(grid.rows[token]), int(grid.cols[token])): int(token) for token in np.flatnonzero(base)}
-    return np.array([at[int(grid.rows[token]), last - int(grid.cols[token])] for token in tokens])
+    """The tokens of the same kind of view as far from the other side: what shows the same in the mirrored photo."""
+    x, y = middles(grid)
+    far = np.abs(x[None] - (grid.image_size[0] - x[tokens, None])) + np.abs(y[None] - y[tokens, None])
+    other = (grid.view[None] > 0) != (grid.view[tokens, None] > 0)
+    return np.where(other, np.inf, far).argmin(axis=1)
 
 
 def _moved(pair: Pair, clean: Side, other: Side) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -233,8 +209,12 @@ def _moved(pair: Pair, clean: Side, other: Side) -> list[tuple[str, np.ndarray, 
     return moved
 
 
-def _join(pair: Pair, parts: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of a set, one after another, each checked."""
+def _join(
+    pair: Pair, parts: Sequence[tuple[str, np.ndarray, np.ndarray]], grid: ImageGrid | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of a set, one after another, each checked; those of image tokens by kind of view."""
+    if grid is not None:
+        parts = [own for part in parts for own in by_kind(grid, *part)]
     for name, here, there in parts:
         if len(here) != len(there):
             raise InputError(
@@ -245,21 +225,22 @@ def _join(pair: Pair, parts: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> tu
 
 
 def _object(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
-    return _join(pair, _moved(pair, clean, other))
+    return _join(pair, _moved(pair, clean, other), clean.grid)
 
 
 def _strip(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
-    return _join(pair, _strips(pair, clean, other))
+    return _join(pair, _strips(pair, clean, other), clean.grid)
 
 
 def _strips(pair: Pair, clean: Side, other: Side) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """The thirds that objects have moved between: whose, and the tokens on both sides."""
     which, parts = thirds(clean.grid, pair.axis), []
-    lines = clean.grid.cols if pair.axis == "horizontal" else clean.grid.rows
+    base, lines = whole_photo(clean.grid), clean.grid.cols if pair.axis == "horizontal" else clean.grid.rows
     for name, here, there in _moved(pair, clean, other):
-        ends = [_third_of(lines[own].mean(), which, lines) for own in (here, there)]
+        ends = [_third_of(lines[own[base[own]]].mean(), which[base], lines[base]) for own in (here, there)]
         if ends[0] != ends[1]:
-            parts.append((f"the strip of {name}", np.flatnonzero(which == ends[0]), np.flatnonzero(which == ends[1])))
+            first, last = (in_order(clean.grid, np.flatnonzero(which == end)) for end in ends)
+            parts.append((f"the strip of {name}", first, last))
     if not parts:
         raise InputError(f"pair {pair.id!r}: no object stands in another third along the {pair.axis} axis")
     return parts
@@ -267,8 +248,7 @@ def _strips(pair: Pair, clean: Side, other: Side) -> list[tuple[str, np.ndarray,
 
 def _third_of(line: float, which: np.ndarray, lines: np.ndarray) -> int:
     """The third whose rows or columns the middle of an object is nearest to."""
-    base = which >= 0
-    return int(which[base][np.abs(lines[base] - line).argmin()])
+    return int(which[np.abs(lines - line).argmin()])
 
 
 def _background(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
@@ -280,6 +260,7 @@ def _background(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.nd
             (f"the background of {name}", here[~touched[0][here]], there[~touched[1][there]])
             for name, here, there in strips
         ],
+        clean.grid,
     )
 
 
@@ -291,8 +272,8 @@ def _touched(side: Side) -> np.ndarray:
 
 def _outer_strip(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
     which = thirds(clean.grid, pair.axis)
-    first, last = (np.flatnonzero(which == end) for end in (0, 2))
-    return np.concatenate([first, last]), np.concatenate([last, first])
+    first, last = (in_order(clean.grid, np.flatnonzero(which == end)) for end in (0, 2))
+    return _join(pair, [("the first third", first, last), ("the last third", last, first)], clean.grid)
 
 
 def _all_image(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
@@ -308,13 +289,18 @@ _IMAGE: dict[str, Callable[[Pair, Side, Side], tuple[np.ndarray, np.ndarray]]] =
 }
 
 
-def _random(pair: Pair, grid: ImageGrid, many: int, seed: int, *, base: bool) -> tuple[np.ndarray, np.ndarray]:
-    """So many image tokens, and where each comes from: both drawn."""
-    among = np.flatnonzero(_base(grid)) if base else np.arange(len(grid))
-    if many > len(among):
-        raise InputError(f"pair {pair.id!r}: {many} tokens can not be drawn from {len(among)} image tokens")
-    rng = np.random.default_rng([seed, crc32(pair.id.encode())])
-    return np.sort(rng.choice(among, many, replace=False)), rng.choice(among, many, replace=False)
+def _random(pair: Pair, clean: Side, like: TokenSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """As many image tokens of each kind of view as a set has, and where each comes from: both drawn."""
+    own = np.isin(clean.layout.image_positions, like.target)
+    kinds = [among for tiles in (False, True) if len(among := np.flatnonzero((clean.grid.view > 0) == tiles))]
+    counts = [int(own[among].sum()) for among in kinds]
+    counts[0] += len(like) - sum(counts)  # tokens of the text
+    rng, drawn = np.random.default_rng([seed, crc32(pair.id.encode())]), []
+    for among, many in zip(kinds, counts, strict=True):
+        if many > len(among):
+            raise InputError(f"pair {pair.id!r}: {many} tokens can not be drawn from {len(among)} image tokens")
+        drawn.append((np.sort(rng.choice(among, many, replace=False)), rng.choice(among, many, replace=False)))
+    return tuple(np.concatenate(part) for part in zip(*drawn, strict=True))  # type: ignore[return-value]
 
 
 def _checked(name: str, pair: Pair, target: np.ndarray, source: np.ndarray) -> TokenSet:

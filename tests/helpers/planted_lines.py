@@ -1,8 +1,11 @@
 """Planted models of lines, wrapped, and their scenes as pairs."""
 
+from interp.datasets.synthetic.line_items import squares
 from interp.model.hooked_vlm import HookedVLM
 from interp.planted.lines import COLORS, SIDES, build_line_model, line_scene, line_scenes, reversed_line
+from probes.mechanisms.line_pairs import Setting, line_pairs
 from probes.mechanisms.pairs import Pair
+from probes.mechanisms.scene_geometry import geometry_of
 
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 
@@ -35,3 +38,10 @@ def five_items(side):
 
 def prepared(vlm, samples):
     return vlm.prepare([one.image for one in samples], [one.question for one in samples], prompt="paper")
+
+
+def lines_and_reverse(vlm, n, **options):
+    """Lines of squares in the planted colours and their reverse, with all that ablations need."""
+    rgb = {word: tuple(255 if channel > 0 else 0 for channel in own) for word, own in COLORS.items()}
+    setting = Setting("planted", squares(rgb), "The color of the square {where} the middle square is")
+    return line_pairs(setting, geometry_of(vlm), form="item", n=n, **options)

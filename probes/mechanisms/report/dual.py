@@ -95,7 +95,7 @@ def _named(found: Findings, name: str) -> Findings:
 
 def _statements(found: DualMechanisms) -> Findings:
     figures: Mapping[str, Drawn] = {}
-    if found.sweeps:
+    if any(len(own.differences()) for own in found.sweeps.values() if own.p_control is not None):
         caption = (
             "Means over pairs with intervals that draw whole groups; full dots: p at most 0.05 over all slots "
             "together (sign flips, maxT)."

@@ -44,7 +44,11 @@ from probes.mechanisms.line_pairs import (
 from probes.mechanisms.scene_geometry import geometry_of, line_of
 
 AXES = {"h": "horizontal", "v": "vertical"}
-TILED = ("tiny-idefics3", "tiny-smolvlm", "tiny-llava_next", "tiny-llava_onevision")
+TILED = {
+    "tiny-smolvlm": "2 x 2 tokens are too few for 3 items",
+    "tiny-llava_onevision": "it sees .* whole and in tiles, whole in 4 x 4 tokens: of no whole pixels",
+}
+"""Families that see tiles as well, and why items can not lie on whole tokens of all views."""
 
 
 @cache
@@ -177,8 +181,10 @@ def test_items_lie_exactly_on_whole_tokens_of_the_grid_that_the_model_makes(name
     for axis in ("horizontal", "vertical"):
         line = draw_line(squares()[:3], axis, geometry)
         grid = vlm.prepare(line.image, "Where?", prompt="paper").grids[0]
-        shares = np.stack([grid.membership(box) for box in line.boxes])
-        assert np.isin(shares, (0, 1)).all()
+        every = np.stack([grid.membership(box) for box in line.boxes])
+        assert np.allclose(every, every.round(), atol=1e-6)
+        assert len(set(every.round().sum(axis=1))) == 1, "as many tokens each, those of tiles included"
+        shares = every[:, grid.view == 0].round()
         assert (shares.sum(axis=1) == geometry.item**2).all()
         for share, slot in zip(shares, geometry.slots(axis), strict=True):
             assert np.flatnonzero(share).tolist() == tokens_of(slot, geometry)
@@ -189,8 +195,8 @@ def test_the_embedded_model_has_items_of_two_tokens_one_apart():
 
 
 @pytest.mark.parametrize("name", TILED)
-def test_families_that_always_see_tiles_are_refused_by_name(name):
-    with pytest.raises(RefusedError, match=f"family {model(name).family.name}: it sees a canvas in .* views"):
+def test_tiled_families_without_whole_tokens_in_all_views_are_refused_by_name(name):
+    with pytest.raises(RefusedError, match=f"family {model(name).family.name}: {TILED[name]}"):
         geometry_of(model(name))
 
 

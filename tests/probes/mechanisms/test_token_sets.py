@@ -17,7 +17,8 @@ from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
 from interp.prompt.layout import TokenLayout
 from probes.mechanisms.photo_pairs import mirrored_pairs
-from probes.mechanisms.token_sets import NAMES, Side, read_set, sides_of, thirds, token_set
+from probes.mechanisms.token_sets import NAMES, Side, read_set, sides_of, token_set
+from probes.mechanisms.views import thirds
 
 NAMES_OF_THREE = ("red", "green", "blue")
 
@@ -171,20 +172,36 @@ def with_box(pair, number, xyxy):
     return replace(pair, clean=replace(pair.clean, objects=tuple(objects)))
 
 
-def test_of_several_views_the_whole_photo_is_meant_and_tiles_alone_are_refused():
-    pair = reversed_pair(NAMES_OF_THREE, "left")
+def seen_twice(views):
+    """A pair whose photos are seen twice, by 8 x 8 tokens each time, as views of these numbers."""
     whole = square_grid((32, 32), 8)
     parts = [np.concatenate([own, own]) for own in (whole.boxes, whole.rows, whole.cols)]
-    for views, refused in ((np.repeat([0, 1], 64), False), (np.repeat([1, 2], 64), True)):
-        grid = ImageGrid((32, 32), *parts, views, whole.seen)
-        layout = TokenLayout(("image",) * 128 + ("question",), ("i",) * 128 + ("q",))
-        sides = [Side(sample, layout, grid) for sample in (pair.clean, pair.counterfactual)]
-        assert len(token_set("all_image", pair, *sides)) == 128
-        if refused:
-            with pytest.raises(RefusedError, match="in tiles alone"):
-                token_set("strip", pair, *sides)
-        else:
-            assert token_set("strip", pair, *sides).target.max() < 64
+    grid = ImageGrid((32, 32), *parts, views, whole.seen)
+    layout = TokenLayout(("image",) * 128 + ("question",), ("i",) * 128 + ("q",))
+    pair = reversed_pair(NAMES_OF_THREE, "left")
+    return pair, [Side(sample, layout, grid) for sample in (pair.clean, pair.counterfactual)]
+
+
+@pytest.mark.parametrize("name", ["object", "strip", "background", "outer_strip"])
+def test_of_a_photo_seen_whole_and_in_tiles_a_set_is_patched_in_both_each_from_its_like(name):
+    pair, sides = seen_twice(np.repeat([0, 1], 64))
+    own = token_set(name, pair, *sides)
+    whole = own.target < 64
+    assert (whole == (own.source < 64)).all() and whole.sum() == len(own) / 2
+    there = dict(zip(own.target.tolist(), own.source.tolist(), strict=True))
+    assert all(there[token + 64] == source + 64 for token, source in there.items() if token < 64)
+    control = token_set("random_same_size", pair, *sides, same_size_as=name)
+    assert (control.target < 64).sum() == whole.sum() and len(control) == len(own)
+    assert ((control.source < 64) == (control.target < 64)).all() and len(set(control.target)) == len(own)
+
+
+def test_tiles_alone_have_no_strips_and_are_refused():
+    pair, sides = seen_twice(np.repeat([1, 2], 64))
+    assert len(token_set("all_image", pair, *sides)) == 128
+    assert len(token_set("random_same_size", pair, *sides, same_size_as="all_image")) == 128
+    for name in ("strip", "object", "outer_strip"):
+        with pytest.raises(RefusedError, match="in tiles alone"):
+            token_set(name, pair, *sides)
 
 
 def test_each_token_of_an_object_in_a_mirrored_photo_comes_from_its_mirror_image():
