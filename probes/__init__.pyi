@@ -88,7 +88,6 @@ from probes.position.order_answers import OrderAnswers as OrderAnswers
 from probes.position.order_answers import OrderMeasurement as OrderMeasurement
 from probes.position.order_sensitivity import OrderSensitivity as OrderSensitivity
 from probes.position.order_sensitivity import measure_sensitivity as measure_sensitivity
-from probes.position.report.position import PositionFindings as PositionFindings
 from probes.position.report.position import examine_position as examine_position
 from probes.position.residual_norms import ResidualNorms as ResidualNorms
 from probes.position.residual_norms import residual_norms as residual_norms

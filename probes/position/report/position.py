@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 TITLE = "What the model does with the order of its image tokens"
 
-PositionFindings = ToolFindings
-"""What `examine_position` gives: what all tools found, or why one could not measure."""
-
 
 def _norms(vlm: HookedVLM, samples: Sequence[Sample], **how: Any) -> Findings:
     from probes.position.norms_study import study_norms

@@ -94,12 +94,12 @@ def test_the_command_asks_all_scenes_and_writes_its_page(tmp_path, capsys):
     assert main(["ablate", "--pairs", "1", "--out", str(tmp_path / "a")]) == 0
     assert (tmp_path / "a" / "report.html").exists()
     said = capsys.readouterr().out
-    assert "of 4 questions (chance 50.0%)" in said and "right in" in said
+    assert "of 4 questions (chance 50.0 %)" in said and "right in" in said
     assert main(["ablate", "--pairs", "0", "--out", str(tmp_path / "b")]) == 2
     assert main(["ablate", "--ordering", "kept", "--out", str(tmp_path / "b")]) == 2
 
 
 def test_the_page_says_what_both_runs_have_lost(found):
     page = ablated_swap_findings(found)
-    assert page.sentences[0].startswith("Both runs without the order of their items: ")
+    assert page.sentences[0].startswith("Both runs are without the order of their items. ")
     assert page.summary["ordering"] == "removed" and "few and partly luck" in page.cautions[0] and page.sections()
