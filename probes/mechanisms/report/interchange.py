@@ -38,7 +38,10 @@ CAUTIONS = (
     "counterfactual photo along, and may change the answer by itself. Smaller sets are told apart better.",
     "Only pairs count of which the model gets both sides right: of other photos and questions this says nothing.",
 )
-OF_VIEWS = "Where the model sees a photo in several views, the view of the whole photo was patched, and tiles were not."
+OF_VIEWS = (
+    "Where the model sees a photo whole and in tiles, both are patched, each view from its like: what stayed in the "
+    "other would still show the clean photo. Which of the two the model reads, this does not tell."
+)
 UNCONTROLLED = "There was no control: other tokens might have done the same."
 
 
