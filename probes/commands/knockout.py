@@ -7,6 +7,7 @@ from typing import Any
 
 from interp.cli import add_model_options
 from probes.commands.asking import add_data, asked_data, fitting
+from probes.mechanisms.arms import ARMS
 
 KNOCKOUT = """Knock-out: which way does what is in the image take to the answer?
 
@@ -23,8 +24,6 @@ examples:
 
 def add_knockout(commands: Any) -> None:
     """Add the command `knockout`."""
-    from probes.mechanisms.knockout_measurement import ARMS
-
     parser = commands.add_parser(
         "knockout",
         help="attention cut between image, objects, text and the last token",

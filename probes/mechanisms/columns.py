@@ -221,7 +221,7 @@ OWN: dict[str, dict[str, str]] = {
         "p_counterfactual": "the same after the counterfactual prompt, untouched",
     },
     "amplify": _AMPLIFIED,
-    "held_out": _AMPLIFIED,
+    "held_out": {"measure": _AMPLIFIED["measure"]},
     "paper": {"alpha": "the best one, or `any`"},
     "lens": {
         **_LENS,

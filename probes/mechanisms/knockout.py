@@ -15,7 +15,8 @@ from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Interval
-from probes.mechanisms.knockout_measurement import ARMS, CONTROLS, NO_WINDOW, KnockoutMeasurement
+from probes.mechanisms.arms import ARMS, CONTROLS
+from probes.mechanisms.knockout_measurement import NO_WINDOW, KnockoutMeasurement
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.numeric import listed
+from probes.mechanisms.arms import ARMS, CONTROLS, OBJECT, RANDOM_IMAGE, RANDOM_TEXT
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -25,19 +26,6 @@ if TYPE_CHECKING:
     from interp.objects.sample import Sample
     from interp.prompt.inputs import VLMInputs
     from interp.prompt.layout import TokenLayout
-
-OBJECT = "object->last"
-"""The arm whose keys are those image tokens that the boxes of the sample's objects cover by half or more."""
-
-RANDOM_IMAGE, RANDOM_TEXT = "random image->last", "random text->last"
-"""The controls of `OBJECT`: as many keys, drawn among the other image tokens, or among the text."""
-
-ARMS = (OBJECT, "image->text", "image->last", "text->last")
-"""What is cut, as keys->rows: what flows from the first to the second. Text is what is behind the image, without the
-last prompt token."""
-
-CONTROLS = {OBJECT: (RANDOM_IMAGE, RANDOM_TEXT)}
-"""The controls of an arm, which are measured along with it."""
 
 NO_WINDOW = "none"
 """The window of the model with no edge cut."""

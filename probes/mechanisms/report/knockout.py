@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, percent, points, share
+from probes.mechanisms.arms import CONTROLS, OBJECT
 from probes.mechanisms.knockout import NO_WINDOW, UNTOUCHED
-from probes.mechanisms.knockout_measurement import CONTROLS, OBJECT
 from probes.study.findings import Drawn, Findings
 
 if TYPE_CHECKING:

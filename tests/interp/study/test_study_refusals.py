@@ -175,7 +175,7 @@ def test_that_a_column_keeps_its_kind_across_batches_and_across_a_resume(tmp_pat
     "changes, said",
     [
         ({"samples": []}, "no samples"),
-        ({"samples": iter(SAMPLES)}, "the samples are a list_iterator: give a list"),
+        ({"samples": iter(SAMPLES)}, "the samples are a list_iterator, which can be read but once: give list"),
         ({"batch": 0}, "batch 0"),
         ({"batch": 1.5}, "batch 1.5"),
         ({"flush_seconds": float("nan")}, "nan is no time"),

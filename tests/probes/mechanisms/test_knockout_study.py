@@ -12,15 +12,9 @@ from interp.datasets.reading import read_samples
 from interp.errors import InputError
 from interp.image.boxes import Box
 from probes.__main__ import main
+from probes.mechanisms.arms import ARMS, OBJECT, RANDOM_IMAGE, RANDOM_TEXT
 from probes.mechanisms.knockout import measure_cuts, study_knockout
-from probes.mechanisms.knockout_measurement import (
-    ARMS,
-    OBJECT,
-    RANDOM_IMAGE,
-    RANDOM_TEXT,
-    KnockoutMeasurement,
-    read_windows,
-)
+from probes.mechanisms.knockout_measurement import KnockoutMeasurement, read_windows
 from probes.mechanisms.report.knockout import knockout_findings
 from probes.mechanisms.vocabulary import spelled_ids
 
