@@ -1,10 +1,9 @@
 """The page of the mechanisms: what its script measures stands between its marks, and what needs no run holds."""
 
-import importlib
 import re
-import sys
 
 import pytest
+from measured_page import block, check_marks, script
 
 
 @pytest.fixture(scope="module")
@@ -15,23 +14,12 @@ def page(repo):
 @pytest.fixture(scope="module")
 def maker(repo):
     """The script of the page."""
-    pytest.importorskip("jinja2")
-    sys.path.insert(0, str(repo / "docs" / "scripts"))
-    try:
-        yield importlib.import_module("mechanisms_page")
-    finally:
-        sys.path.remove(str(repo / "docs" / "scripts"))
-
-
-def block(page, name):
-    (found,) = re.findall(rf"<!-- measured: {name} -->\n(.*?)<!-- end: {name} -->", page, re.DOTALL)
-    return found.strip()
+    with script(repo, "mechanisms_page") as module:
+        yield module
 
 
 def test_every_mark_has_its_end_and_is_filled(page):
-    names = re.findall(r"<!-- measured: (.+) -->", page)
-    assert len(names) == len(set(names)) > 10 and names == re.findall(r"<!-- end: (.+) -->", page)
-    assert not [name for name in names if not block(page, name)]
+    check_marks(page)
 
 
 def test_what_needs_no_run_is_on_the_page_as_the_code_has_it(page, maker):

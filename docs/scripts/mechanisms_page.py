@@ -34,6 +34,7 @@ from probes import (
     study_knockout,
 )
 from probes.mechanisms.report.dual import dual_sentences
+from probes.mechanisms.report.interchange import spans
 
 DOCS = Path(__file__).resolve().parent.parent
 PAGE, IMAGES = DOCS / "probes" / "mechanisms.md", DOCS / "images" / "mechanisms"
@@ -199,8 +200,7 @@ def direction_table(sweeps: dict[str, Any]) -> str:
 
 def runs_of(slots: list[int]) -> str:
     """Slots, consecutive ones as first to last."""
-    parts = np.split(np.array(slots, dtype=int), np.flatnonzero(np.diff(slots) > 1) + 1) if slots else []
-    return ", ".join(f"{own[0]}" if len(own) == 1 else f"{own[0]} to {own[-1]}" for own in parts) or "none"
+    return spans(slots, range(max(slots, default=0) + 1)) or "none"
 
 
 def probe_blocks(found: DualMechanisms, images: Path) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from jaxtyping import Float32, Int
 
@@ -25,6 +27,12 @@ def drawn_counts(
         own = np.flatnonzero(strata == stratum)
         counts[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=n)
     return counts
+
+
+def own_draws(seed: int, name: str) -> np.random.Generator:
+    """Draws that depend on the seed and a name alone, so that a sample has its own in every batch."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
 
 
 def check_draws(n: int, level: float, seed: int = 0) -> None:

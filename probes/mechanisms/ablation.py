@@ -17,7 +17,7 @@ from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.mechanisms.ablation_measurement import ABLATED, ARMS, KEPT, RANDOM, UNTOUCHED, AblationMeasurement
-from probes.mechanisms.line_pairs import DIRECTIONS
+from probes.mechanisms.sides import DIRECTIONS
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
 if TYPE_CHECKING:

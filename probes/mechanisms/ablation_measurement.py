@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from interp.errors import InputError
+from interp.stats.draws import own_draws
 from probes.mechanisms.ordered_photos import OrderedPhoto, with_ordering_kept, without_ordering
 from probes.study.run import check_asked, check_model
 
@@ -142,8 +141,7 @@ class AblationMeasurement:
         from interp.intervene.image_replacement import ReplaceImageTokens
 
         others = photo.others(len(blank))
-        digest = hashlib.sha256(photo.sample.id.encode()).digest()
-        rng = np.random.default_rng([self.seed, int.from_bytes(digest[:8], "little")])
+        rng = own_draws(self.seed, photo.sample.id)
         count = min(sum(map(len, photo.items)), len(others))
         return ReplaceImageTokens(blank, tuple(rng.choice(others, count, replace=False).tolist()))
 

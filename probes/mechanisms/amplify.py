@@ -17,7 +17,8 @@ from interp.stats.intervals import DRAWS
 from interp.study.keys import check_ids
 from probes.mechanisms.amplify_answers import PROBE, AmplifyMeasurement
 from probes.mechanisms.amplify_measures import ALL, Judged, measure_amplification
-from probes.mechanisms.wordings import SIDES, axis_of, in_both_orders
+from probes.mechanisms.sides import SIDES
+from probes.mechanisms.wordings import axis_of, in_both_orders
 from probes.study.run import groups_of, measure_samples
 
 if TYPE_CHECKING:

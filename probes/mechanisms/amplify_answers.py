@@ -17,8 +17,9 @@ from interp.intervene.amplification import AmplifyImageTokens, check_width, dige
 from interp.intervene.base import PerSample
 from interp.intervene.image_hooks import refuse_deepstack
 from interp.intervene.image_tokens import check_seeds
+from probes.mechanisms.sides import SIDES
 from probes.mechanisms.vocabulary import plain_word
-from probes.mechanisms.wordings import SIDES, WORDINGS, axis_of, check_words, in_both_orders
+from probes.mechanisms.wordings import WORDINGS, axis_of, check_words, in_both_orders
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:

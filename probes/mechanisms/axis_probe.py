@@ -19,6 +19,7 @@ from interp.stats.probe_accuracy import accuracies, check_shuffles, with_shuffle
 from probes.mechanisms.object_tokens import whole_view
 from probes.mechanisms.probe_sites import choose_sites, read_sites
 from probes.mechanisms.saved_probes import load_probes, save_probes
+from probes.mechanisms.sides import SIDES
 from probes.study.run import ONE_GROUP, check_asked, check_model, groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
 
-SIDES = {"left": ("horizontal", 0), "right": ("horizontal", 1), "above": ("vertical", 0), "below": ("vertical", 1)}
+CLASSES = {side: (axis, place) for axis, sides in SIDES.items() for place, side in enumerate(sides)}
 """By the word for where the first object is: the axis, and the first object's class; the second has the other one."""
 
 NEUTRAL = "Describe the image."
@@ -86,7 +87,7 @@ def load_axis_probes(path: str | Path) -> dict[str, LinearProbe]:
         InputError: the file can not be read, or holds none of both axes.
     """
     found = load_probes(path)
-    axes = {axis for axis, _ in SIDES.values()}
+    axes = set(SIDES)
     if not set(found) <= axes:
         raise InputError(f"{str(path)!r} holds probes of {', '.join(found)}: name a file of axis probes")
     return found
@@ -149,7 +150,7 @@ def axis_probe(
     sides = {sample.id: side_of(sample) for sample in samples}
     tokens, dropped = _tokens(vlm, samples, sides)
     kept = [replace(sample, question=question) for sample in samples if sample.id in tokens]
-    by_axis = {axis: [one for one in kept if sides[one.id][0] == axis] for axis, _ in SIDES.values()}
+    by_axis = {axis: [one for one in kept if sides[one.id][0] == axis] for axis in SIDES}
     groups = {axis: groups_of_axis(axis, own) for axis, own in by_axis.items() if own}
     if not groups:
         raise InputError(f"all {len(samples)} samples were dropped, first {dropped[0][0]!r}: {dropped[0][1]}")
@@ -170,11 +171,11 @@ def side_of(sample: Sample) -> tuple[str, int]:
     Raises:
         InputError: neither its relation nor its answer is a side, or it has no two objects with boxes.
     """
-    found = SIDES.get(sample.relation) or SIDES.get(sample.answer)
+    found = CLASSES.get(sample.relation) or CLASSES.get(sample.answer)
     if found is None:
         raise InputError(
             f"sample {sample.id!r} has the relation {sample.relation!r} and the answer {sample.answer!r}: give "
-            f"{', '.join(SIDES)}"
+            f"{', '.join(CLASSES)}"
         )
     boxes = [thing.box for thing in sample.objects[:2] if thing.box is not None]
     if len(boxes) < 2:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from interp.errors import InputError
-from probes.mechanisms.wordings import SIDES
+from probes.mechanisms.sides import SIDES
 
 TRAINED_ON = "trained_on"
 """The name of the ids in a file."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,6 +11,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.numeric import listed
+from interp.stats.draws import own_draws
 from probes.mechanisms.arms import ARMS, CONTROLS, OBJECT, RANDOM_IMAGE, RANDOM_TEXT
 from probes.study.run import check_asked, check_model
 
@@ -257,9 +257,8 @@ def _drawn(sample: Sample, grid: ImageGrid, seed: int) -> tuple[tuple[int, ...],
 
 
 def _rng(sample: Sample, seed: int, what: str) -> np.random.Generator:
-    """Draws that depend on the seed and the sample's id alone, so that a sample has its own in every batch."""
-    digest = hashlib.sha256(f"{what}\0{sample.id}".encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
+    """The draws of one control for one sample."""
+    return own_draws(seed, f"{what}\0{sample.id}")
 
 
 def _text(layout: TokenLayout) -> np.ndarray:

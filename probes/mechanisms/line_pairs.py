@@ -28,14 +28,12 @@ from interp.objects.sample import Object, Sample
 from interp.prompt.templates import OPTIONS_IN_RELATION, where_in_relation
 from interp.reprs import fits_a_cell
 from probes.mechanisms.pairs import Pair
+from probes.mechanisms.sides import AXIS_OF, DIRECTIONS, OPPOSITE
 from probes.mechanisms.vocabulary import Vocabulary, single_token_words
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
 
-DIRECTIONS = ("left", "right", "above", "below")
-OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
-AXIS_OF = {"left": "horizontal", "right": "horizontal", "above": "vertical", "below": "vertical"}
 PHRASES = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
 
 KINDS = {"reversed": 3, "last": 5}

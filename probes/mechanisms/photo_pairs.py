@@ -17,15 +17,16 @@ from interp.image.photos import load_image
 from interp.objects.sample import Object, Sample
 from interp.prompt.templates import OPTIONS_IN_RELATION, where_in_relation
 from interp.study.keys import check_ids
-from probes.mechanisms.line_pairs import FORMS, ONE_WORD, OPPOSITE
+from probes.mechanisms.line_pairs import FORMS, ONE_WORD
 from probes.mechanisms.pairs import MIRRORED, Pair
+from probes.mechanisms.sides import OPPOSITE, SIDES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from interp.image.photos import ImageSource
 
-SIDES = ("left", "right")
+ACROSS = SIDES["horizontal"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def mirrored_pairs(samples: Sequence[Sample], *, n: int | None = None) -> tuple[
     check_ids(samples)
     left_out = Counter(filter(None, map(_not_mirrored, samples)))
     fitting = [sample for sample in samples if not _not_mirrored(sample)]
-    kept = [[sample for sample in fitting if sample.answer == side] for side in SIDES]
+    kept = [[sample for sample in fitting if sample.answer == side] for side in ACROSS]
     pairs = [_mirrored_pair(sample) for own in kept for sample in own[:n]]
     if not pairs:
         told = "; ".join(f"{count} {why}" for why, count in left_out.items()) or "there are none"
@@ -125,7 +126,7 @@ def stitched_pairs(
     *,
     words: Sequence[str] | None = None,
     form: str = "item",
-    directions: Sequence[str] = SIDES,
+    directions: Sequence[str] = ACROSS,
     n: int = 50,
     seed: int = 0,
 ) -> list[Pair]:
@@ -155,7 +156,7 @@ def stitched_pairs(
         >>> pairs[0].clean.question
         'Reply with one word. The object on the floor to the left of the chair is a(n)'
     """
-    strange = [direction for direction in directions if direction not in SIDES]
+    strange = [direction for direction in directions if direction not in ACROSS]
     if strange or not directions or form not in FORMS:
         raise InputError(f"form={form!r}, directions={tuple(directions)}: use {' or '.join(FORMS)}, and left or right")
     for name, value in {"side": side, "n": n}.items():
@@ -171,7 +172,7 @@ def stitched_pairs(
         )
     pairs = []
     for direction in directions:
-        rng = np.random.default_rng([seed, SIDES.index(direction)])
+        rng = np.random.default_rng([seed, ACROSS.index(direction)])
         for place, drawn in enumerate(rng.permutation(len(every))[:n]):
             reference, x, y = every[drawn]
             name = f"whatsup-reversed-{form}-{direction}-{seed}-{place:04d}"
@@ -250,10 +251,10 @@ def _by_reference(samples: Iterable[Sample], words: Sequence[str] | None) -> dic
     found: dict[str, Photos] = {reference: {} for reference in REFERENCES}
     for sample in samples:
         names = [thing.name for thing in sample.objects]
-        if len(names) == 2 and names[1] in found and sample.answer in SIDES and (words is None or names[0] in words):
+        if len(names) == 2 and names[1] in found and sample.answer in ACROSS and (words is None or names[0] in words):
             found[names[1]].setdefault(names[0], {})[sample.answer] = sample.image
     return {
-        reference: {name: own for name, own in photos.items() if len(own) == len(SIDES)}
+        reference: {name: own for name, own in photos.items() if len(own) == len(ACROSS)}
         for reference, photos in found.items()
     }
 
@@ -262,7 +263,7 @@ def _not_mirrored(sample: Sample) -> str:
     """Why a sample makes no pair; nothing where it does."""
     if len(sample.objects) != 2:
         return f"of {len(sample.objects)} objects"
-    if sample.answer not in SIDES:
+    if sample.answer not in ACROSS:
         return f"answered by {sample.answer!r}, which a mirror does not change"
     return "" if OPPOSITE[sample.answer] in sample.options else "without the other side among the options"
 

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from interp.errors import InputError
 from probes.mechanisms.object_words import spans_of, word_ends
+from probes.mechanisms.sides import OPPOSITE, SIDES
 from probes.mechanisms.vocabulary import spelled_ids
 from probes.study.run import check_asked, check_model
 
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
     from interp.objects.sample import Sample
     from probes.mechanisms.spatial_ids import SpatialIDs
 
-SIDES = {"left": ("right", 0, 1), "right": ("left", 0, -1), "above": ("below", 1, 1), "below": ("above", 1, -1)}
+TURNED = {
+    side: (OPPOSITE[side], axis, way)
+    for axis, sides in enumerate(SIDES.values())
+    for side, way in zip(sides, (1, -1), strict=True)
+}
 """Of each answer, its opposite, the axis, and which way along it the object named first has to be moved to turn it."""
 
 ARMS = ("ids", "random")
@@ -97,16 +102,16 @@ class SteeringMeasurement:
             named = [thing for thing in sample.objects if spans_of(thing.name, sample.question)]
             if len(sample.objects) != 2 or len(named) != 2:
                 raise InputError(f"sample {sample.id!r}: {len(named)} objects are named: ask about two, in their order")
-            if sample.answer not in SIDES:
-                raise InputError(f"sample {sample.id!r} is answered by {sample.answer!r}: use {', '.join(SIDES)}")
-            for word in (sample.answer, SIDES[sample.answer][0]):
+            if sample.answer not in TURNED:
+                raise InputError(f"sample {sample.id!r} is answered by {sample.answer!r}: use {', '.join(TURNED)}")
+            for word in (sample.answer, TURNED[sample.answer][0]):
                 spelled_ids(self.vlm, word)
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
         """The rows of each sample: `arm`, `right`, `untouched`, and by slot `flipped` and `opposite`."""
         rows: dict[str, list[dict[str, Any]]] = {}
         for axis in (0, 1):
-            own = [sample for sample in samples if SIDES[sample.answer][1] == axis]
+            own = [sample for sample in samples if TURNED[sample.answer][1] == axis]
             if own:
                 rows |= self._along(axis, own)
         return [rows[sample.id] for sample in samples]
@@ -119,8 +124,8 @@ class SteeringMeasurement:
 
         inputs = prepare_samples(self.vlm, samples, self.prompt)
         ends = word_ends(self.vlm, inputs, samples)
-        words = [(spelled_ids(self.vlm, one.answer), spelled_ids(self.vlm, SIDES[one.answer][0])) for one in samples]
-        signs = [SIDES[sample.answer][2] for sample in samples]
+        words = [(spelled_ids(self.vlm, one.answer), spelled_ids(self.vlm, TURNED[one.answer][0])) for one in samples]
+        signs = [TURNED[sample.answer][2] for sample in samples]
         towards = tuple((int(own[int(sign < 0)]),) for own, sign in zip(ends, signs, strict=True))
         away = tuple((int(own[int(sign > 0)]),) for own, sign in zip(ends, signs, strict=True))
         with torch.no_grad():

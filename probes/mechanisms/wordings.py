@@ -9,10 +9,8 @@ from typing import Any
 from interp.errors import InputError
 from interp.objects.sample import Sample
 from interp.prompt.templates import is_or_are, list_options, where_in_relation
+from probes.mechanisms.sides import DIRECTIONS, SIDES
 from probes.mechanisms.vocabulary import plain_word
-
-SIDES = {"horizontal": ("left", "right"), "vertical": ("above", "below")}
-"""The two sides of each axis, in the order of the classes of a probe."""
 
 Sides = tuple[str, str]
 
@@ -113,8 +111,7 @@ def check_words(tokenizer: Any) -> None:
     Raises:
         InputError: a side is no single token, in small or capital letters, with or without a space before it.
     """
-    sides = [side for own in SIDES.values() for side in own]
-    if split := [side for side in sides if not _is_one_token(tokenizer, side)]:
+    if split := [side for side in DIRECTIONS if not _is_one_token(tokenizer, side)]:
         raise InputError(
             f"{', '.join(split)}: no single token of this model says so, and answers are read from the first token "
             "alone: use another model"
@@ -133,8 +130,9 @@ def two_sided(samples: Sequence[Sample]) -> list[Sample]:
     Raises:
         InputError: there is none.
     """
-    sides = {side for own in SIDES.values() for side in own}
-    own = [one for one in samples if one.relation in sides and one.answer == one.relation and len(one.objects) == 2]
+    own = [
+        one for one in samples if one.relation in DIRECTIONS and one.answer == one.relation and len(one.objects) == 2
+    ]
     if not own:
         raise InputError(
             f"of {len(samples)} samples none asks where one of two things lies, left, right, above or below: name "
