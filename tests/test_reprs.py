@@ -51,8 +51,8 @@ from interp.reprs import LARGE, LINE, ROWS, fits_a_cell
 from interp.stats.partial import partial_effect
 from interp.stats.probe_accuracy import probe_accuracy
 from interp.stats.sign_flips import flip_signs
-from probes.mechanisms.line_pairs import line_pairs, setting_of
-from probes.mechanisms.token_sets import sides_of, token_set
+from probes.mechanisms.scenes.line_pairs import line_pairs, setting_of
+from probes.mechanisms.tokens.token_sets import sides_of, token_set
 
 KEPT = {
     "what is asked": "Site Benchmark Source ReleasedPrompt Settings RunFacts Prompter OverlapMeasurement "

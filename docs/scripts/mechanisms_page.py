@@ -33,8 +33,8 @@ from probes import (
     steer_ids,
     study_knockout,
 )
-from probes.mechanisms.report.dual import dual_sentences
-from probes.mechanisms.report.interchange import spans
+from probes.mechanisms.dual.report import dual_sentences
+from probes.mechanisms.interchange.report import spans
 
 DOCS = Path(__file__).resolve().parent.parent
 PAGE, IMAGES = DOCS / "probes" / "mechanisms.md", DOCS / "images" / "mechanisms"

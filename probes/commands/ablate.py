@@ -55,8 +55,8 @@ def ablate_command(options: argparse.Namespace) -> int:
 
 
 def _swap(options: argparse.Namespace) -> int:
-    from probes.mechanisms.ablated_swap import swap_under_ablation
-    from probes.mechanisms.report.ablation import ablated_swap_findings
+    from probes.mechanisms.ablation.report import ablated_swap_findings
+    from probes.mechanisms.ablation.swap import swap_under_ablation
     from probes.study.findings import tell_findings
 
     asked = asked_pairs(options, drawn="ablate")
@@ -66,9 +66,9 @@ def _swap(options: argparse.Namespace) -> int:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from probes.mechanisms.ablation import ablate_ordering
-    from probes.mechanisms.ordered_photos import photos_of_lines
-    from probes.mechanisms.report.ablation import ablation_findings
+    from probes.mechanisms.ablation.ordered_photos import photos_of_lines
+    from probes.mechanisms.ablation.ordering import ablate_ordering
+    from probes.mechanisms.ablation.report import ablation_findings
     from probes.study.findings import tell_findings
 
     asked = asked_pairs(options, drawn="ablate")

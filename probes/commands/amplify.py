@@ -74,10 +74,10 @@ def add_amplify(commands: Any) -> None:
 def amplify_command(options: argparse.Namespace) -> int:
     """Run `amplify`."""
     from interp.errors import InputError
-    from probes.mechanisms.amplify import amplify
-    from probes.mechanisms.directions import load_directions, save_directions
-    from probes.mechanisms.report.amplify import amplify_findings
-    from probes.mechanisms.wordings import two_sided
+    from probes.mechanisms.amplify.directions import load_directions, save_directions
+    from probes.mechanisms.amplify.report import amplify_findings
+    from probes.mechanisms.amplify.study import amplify
+    from probes.mechanisms.scenes.wordings import two_sided
     from probes.study.findings import tell_findings
 
     if options.dataset is None:
@@ -110,9 +110,9 @@ def _trained(data: AskedData, samples: list[Sample]) -> tuple[dict[str, Any], tu
     """Directions of an axis probe on one half of the samples, and the ids of these; the others are asked."""
     import numpy as np
 
-    from probes.mechanisms.amplify_measures import halves
-    from probes.mechanisms.axis_probe import axis_probe
-    from probes.mechanisms.wordings import axis_of
+    from probes.mechanisms.amplify.measures import halves
+    from probes.mechanisms.probe.axis import axis_probe
+    from probes.mechanisms.scenes.wordings import axis_of
     from probes.study.run import groups_of
 
     axes = np.array([axis_of(one) for one in samples], dtype=object)

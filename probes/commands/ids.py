@@ -64,12 +64,12 @@ def ids_command(options: argparse.Namespace) -> int:
     from interp.stats.draws import check_seed
     from interp.store.folder import OutputFolder
     from interp.store.guard import refuse_begun, refuse_foreign
-    from probes.mechanisms.id_scenes import id_scenes
-    from probes.mechanisms.mirror_swap import mirror_swap
-    from probes.mechanisms.photo_pairs import mirrored_pairs
-    from probes.mechanisms.report.spatial_ids import id_findings
-    from probes.mechanisms.spatial_ids import spatial_ids
-    from probes.mechanisms.steer_ids import steer_ids
+    from probes.mechanisms.ids.mirror_swap import mirror_swap
+    from probes.mechanisms.ids.report import id_findings
+    from probes.mechanisms.ids.spatial_ids import spatial_ids
+    from probes.mechanisms.ids.steer_ids import steer_ids
+    from probes.mechanisms.scenes.id_scenes import id_scenes
+    from probes.mechanisms.scenes.photo_pairs import mirrored_pairs
     from probes.study.findings import tell_findings
 
     for name in ("batch", "shuffles", "seeds"):

@@ -51,10 +51,10 @@ def add_interchange(commands: Any) -> None:
 
 def interchange_command(options: argparse.Namespace) -> int:
     """Run `interchange`."""
-    from probes.mechanisms.interchange import interchange
-    from probes.mechanisms.interchange_measurement import CONTROL, InterchangeMeasurement, check_hook
-    from probes.mechanisms.report.interchange import interchange_findings
-    from probes.mechanisms.token_sets import read_set
+    from probes.mechanisms.interchange.measurement import CONTROL, InterchangeMeasurement, check_hook
+    from probes.mechanisms.interchange.report import interchange_findings
+    from probes.mechanisms.interchange.sweep import interchange
+    from probes.mechanisms.tokens.token_sets import read_set
     from probes.study.findings import tell_findings
 
     read_set(options.positions)

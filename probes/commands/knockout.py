@@ -7,7 +7,7 @@ from typing import Any
 
 from interp.cli import add_model_options
 from probes.commands.asking import add_data, asked_data, fitting
-from probes.mechanisms.arms import ARMS
+from probes.mechanisms.knockout.arms import ARMS
 
 KNOCKOUT = """Knock-out: which way does what is in the image take to the answer?
 
@@ -48,9 +48,9 @@ def add_knockout(commands: Any) -> None:
 def knockout_command(options: argparse.Namespace) -> int:
     """Run `knockout`."""
     from interp.errors import InputError
-    from probes.mechanisms.knockout import study_knockout
-    from probes.mechanisms.knockout_measurement import KnockoutMeasurement
-    from probes.mechanisms.report.knockout import knockout_findings
+    from probes.mechanisms.knockout.measurement import KnockoutMeasurement
+    from probes.mechanisms.knockout.report import knockout_findings
+    from probes.mechanisms.knockout.study import study_knockout
     from probes.study.findings import tell_findings
 
     if options.dataset is None:

@@ -43,8 +43,8 @@ def lens_command(options: argparse.Namespace) -> int:
 
 def _of_dataset(options: argparse.Namespace) -> int:
     from interp.errors import InputError
-    from probes.mechanisms.image_lens import image_lens
-    from probes.mechanisms.report.lens import lens_findings
+    from probes.mechanisms.lens.report import lens_findings
+    from probes.mechanisms.lens.study import image_lens
     from probes.study.findings import tell_findings
 
     if options.slot is not None:
@@ -60,7 +60,7 @@ def _of_photo(options: argparse.Namespace) -> int:
     from interp.errors import InputError
     from interp.model.record import record
     from interp.plots.style import figure_of
-    from probes.mechanisms.lens_measurement import LensMeasurement
+    from probes.mechanisms.lens.measurement import LensMeasurement
 
     folder, vlm, inputs = asked_photo(options)
     slots = vlm.cfg.n_layers + 1

@@ -40,8 +40,8 @@ def add_mechanisms(commands: Any) -> None:
 def mechanisms_command(options: argparse.Namespace) -> int:
     """Run `mechanisms`."""
     from interp.cli import names
-    from probes.mechanisms.dual import TOOLS, dual_mechanisms, folders_of
-    from probes.mechanisms.report.dual import TITLE, dual_sentences, dual_tools
+    from probes.mechanisms.dual.report import TITLE, dual_sentences, dual_tools
+    from probes.mechanisms.dual.study import TOOLS, dual_mechanisms, folders_of
     from probes.study.tools import check_tools, write_tools
 
     tools = check_tools(names(options.tools), TOOLS) if options.tools else TOOLS

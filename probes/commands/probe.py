@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from interp.objects.sample import Sample
-    from probes.mechanisms.pairs import Pair
+    from probes.mechanisms.scenes.pairs import Pair
 
 PROBE = """Probe: is an object's place in a row or column written into its image tokens, and into the background's too.
 
@@ -61,9 +61,9 @@ def probe_command(options: argparse.Namespace) -> int:
     """Run `probe`; whether pairs are answered rightly does not matter to a probe, so that all are kept."""
     from interp.errors import InputError
     from interp.store.folder import OutputFolder
-    from probes.mechanisms.position_probe import PARTS, position_probe
-    from probes.mechanisms.probe_measurements import ProbeTask
-    from probes.mechanisms.report.position_probe import position_probe_findings
+    from probes.mechanisms.probe.measurements import ProbeTask
+    from probes.mechanisms.probe.position import PARTS, position_probe
+    from probes.mechanisms.probe.report import position_probe_findings
     from probes.study.findings import tell_findings
 
     data = asked_pairs(options, parts=PARTS)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
     from interp.store.folder import OutputFolder
-    from probes.mechanisms.both_right import BothRight
-    from probes.mechanisms.pairs import Pair
+    from probes.mechanisms.scenes.both_right import BothRight
+    from probes.mechanisms.scenes.pairs import Pair
 
 DRAWN = ("known", "squares", "shapes", "objects")
 """Scenes by name; anything else is a folder."""
@@ -89,7 +89,7 @@ def asked_pairs(
 
     Args:
         options: what the command line says.
-        kind: `reversed` or `last`, see `probes.mechanisms.line_pairs.line_pairs`.
+        kind: `reversed` or `last`, see `probes.mechanisms.scenes.line_pairs.line_pairs`.
         parts: the folders inside `--out` that studies are kept in; by default the folder itself.
         drawn: what puts scenes together item by item, so that photos are refused; nothing by default.
 
@@ -125,7 +125,7 @@ def asked_pairs(
     pairs, told = source.pairs(vlm)
     asked = None
     if not options.all_pairs:
-        from probes.mechanisms.both_right import keep_both_right
+        from probes.mechanisms.scenes.both_right import keep_both_right
 
         asked = keep_both_right(vlm, pairs, prompt=options.prompt, batch=options.batch)
         pairs, told = asked.pairs, f"{told}; {asked.describe()}"
@@ -161,7 +161,7 @@ class _Source:
     @classmethod
     def of(cls, name: str, options: argparse.Namespace, kind: str) -> _Source:
         """Read what is named: a setting, thumbnails, or samples with photos."""
-        from probes.mechanisms.line_pairs import setting_of
+        from probes.mechanisms.scenes.line_pairs import setting_of
 
         benchmark = "" if name in DRAWN else _benchmark_in(name)
         if options.folder is not None and name != "objects":
@@ -196,12 +196,12 @@ class _Source:
         """The pairs for a model, and what was drawn and dropped, in words."""
         if self.benchmark == "coco-two":
             return self._mirrored(vlm)
-        from probes.mechanisms.scene_geometry import geometry_of
+        from probes.mechanisms.scenes.geometry import geometry_of
 
         geometry = geometry_of(vlm)
         if self.benchmark:
             return self._stitched(vlm, geometry.size[0])
-        from probes.mechanisms.line_pairs import line_pairs, said_by
+        from probes.mechanisms.scenes.line_pairs import line_pairs, said_by
 
         setting, vocabulary = said_by(vlm, self.setting, form=self.form, after=self._after(vlm))
         pairs = line_pairs(setting, geometry, kind=self.kind, form=self.form, n=self.n, seed=self.seed)
@@ -212,8 +212,8 @@ class _Source:
         return vlm.prepare(_blank(), "Where?", prompt=self.prompt).prompts[0] if self.form == "relation" else None
 
     def _stitched(self, vlm: HookedVLM, side: int) -> tuple[list[Pair], str]:
-        from probes.mechanisms.photo_pairs import stitched_pairs
-        from probes.mechanisms.vocabulary import single_token_words
+        from probes.mechanisms.scenes.photo_pairs import stitched_pairs
+        from probes.mechanisms.scenes.vocabulary import single_token_words
 
         names = dict.fromkeys(sample.objects[0].name for sample in self.samples if sample.objects)
         words = list(names) if self.form == "relation" else None
@@ -225,8 +225,8 @@ class _Source:
         return pairs, f"{PHOTOS[self.benchmark]}, {side} x {side} pixels; {told}"
 
     def _mirrored(self, vlm: HookedVLM) -> tuple[list[Pair], str]:
-        from probes.mechanisms.photo_pairs import mirrored_pairs
-        from probes.mechanisms.vocabulary import single_token_words
+        from probes.mechanisms.scenes.photo_pairs import mirrored_pairs
+        from probes.mechanisms.scenes.vocabulary import single_token_words
 
         single_token_words(vlm, ("left", "right"), after=self._after(vlm))
         pairs, left_out = mirrored_pairs(self.samples, n=self.n)
@@ -263,7 +263,7 @@ def _samples(benchmark: str, folder: str, boxes: str | None) -> list[Sample]:
     if boxes is None:
         return samples
     from interp.objects.label_files import read_coco_boxes
-    from probes.mechanisms.photo_pairs import with_boxes
+    from probes.mechanisms.scenes.photo_pairs import with_boxes
 
     return with_boxes(samples, read_coco_boxes(boxes))
 

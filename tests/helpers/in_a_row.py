@@ -5,7 +5,7 @@ from PIL import Image
 
 from interp.image.boxes import Box
 from interp.objects.sample import Object, Sample
-from probes.mechanisms.pairs import Pair
+from probes.mechanisms.scenes.pairs import Pair
 
 COLOURS = {
     "red": (255, 0, 0),

@@ -8,7 +8,7 @@ from PIL import Image
 
 from interp.image.boxes import Box
 from interp.objects.sample import Object, Sample
-from probes.mechanisms.pairs import Pair
+from probes.mechanisms.scenes.pairs import Pair
 
 WORDS = ("l", "r", "a")
 """Words that a byte-level tokenizer has a token for."""

@@ -3,9 +3,9 @@
 from interp.datasets.synthetic.line_items import squares
 from interp.model.hooked_vlm import HookedVLM
 from interp.planted.lines import COLORS, SIDES, build_line_model, line_scene, line_scenes, reversed_line
-from probes.mechanisms.line_pairs import Setting, line_pairs
-from probes.mechanisms.pairs import Pair
-from probes.mechanisms.scene_geometry import geometry_of
+from probes.mechanisms.scenes.geometry import geometry_of
+from probes.mechanisms.scenes.line_pairs import Setting, line_pairs
+from probes.mechanisms.scenes.pairs import Pair
 
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 

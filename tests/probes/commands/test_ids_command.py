@@ -11,7 +11,7 @@ import pytest
 from interp.commands.columns import meaning_of
 from probes.__main__ import main
 from probes.mechanisms.columns import FILES, NAMES, OWN
-from probes.mechanisms.id_scenes import id_scenes
+from probes.mechanisms.scenes.id_scenes import id_scenes
 
 ASKED = ["ids", "--cells", "2", "--shuffles", "9", "--seeds", "1", "--batch", "24"]
 
@@ -21,7 +21,7 @@ def few_shapes():
     """Two shapes in place of six."""
     with pytest.MonkeyPatch.context() as patch:
         few = partial(id_scenes, ("red circle", "blue square"))
-        patch.setattr("probes.mechanisms.id_scenes.id_scenes", few)
+        patch.setattr("probes.mechanisms.scenes.id_scenes.id_scenes", few)
         yield
 
 

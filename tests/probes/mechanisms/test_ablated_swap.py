@@ -10,13 +10,13 @@ import torch
 from interp import Chain, HookedVLM, Patch, slot_point
 from interp.errors import InputError
 from probes.__main__ import main
-from probes.mechanisms.ablated_swap import swap_under_ablation
-from probes.mechanisms.ablation_measurement import ABLATED, AblationMeasurement
-from probes.mechanisms.interchange_measurement import InterchangeMeasurement, summed
-from probes.mechanisms.line_pairs import line_pairs, setting_of
-from probes.mechanisms.ordered_photos import photo_of_line
-from probes.mechanisms.report.ablation import ablated_swap_findings
-from probes.mechanisms.scene_geometry import geometry_of
+from probes.mechanisms.ablation.measurement import ABLATED, AblationMeasurement
+from probes.mechanisms.ablation.ordered_photos import photo_of_line
+from probes.mechanisms.ablation.report import ablated_swap_findings
+from probes.mechanisms.ablation.swap import swap_under_ablation
+from probes.mechanisms.interchange.measurement import InterchangeMeasurement, summed
+from probes.mechanisms.scenes.geometry import geometry_of
+from probes.mechanisms.scenes.line_pairs import line_pairs, setting_of
 
 
 @pytest.fixture(scope="module")

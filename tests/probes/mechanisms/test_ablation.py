@@ -13,10 +13,10 @@ from interp import HookedVLM, ImageFeatures, Object, Sample
 from interp.errors import InputError, RefusedError
 from interp.image.boxes import Box
 from interp.prompt.inputs import VLMInputs
-from probes.mechanisms.ablation import ablate_ordering, measure_ablation
-from probes.mechanisms.ablation_measurement import ARMS, AblationMeasurement
-from probes.mechanisms.ordered_photos import OrderedPhoto, with_ordering_kept, without_ordering
-from probes.mechanisms.report.ablation import ablation_findings
+from probes.mechanisms.ablation.measurement import ARMS, AblationMeasurement
+from probes.mechanisms.ablation.ordered_photos import OrderedPhoto, with_ordering_kept, without_ordering
+from probes.mechanisms.ablation.ordering import ablate_ordering, measure_ablation
+from probes.mechanisms.ablation.report import ablation_findings
 
 ENTERS = "blocks.0.hook_resid_pre"
 

@@ -22,11 +22,11 @@ from interp.objects.sample import Object, Sample
 from interp.planted.llava import _PLACES, D_MODEL, GAIN, build_planted, planted_scenes
 from probes import amplify, load_directions, save_directions
 from probes.__main__ import main
-from probes.mechanisms.amplify import without_trained
-from probes.mechanisms.amplify_answers import AmplifyMeasurement
+from probes.mechanisms.amplify.answers import AmplifyMeasurement
+from probes.mechanisms.amplify.report import amplify_findings
+from probes.mechanisms.amplify.study import without_trained
 from probes.mechanisms.columns import FILES, NAMES, OWN
-from probes.mechanisms.report.amplify import amplify_findings
-from probes.mechanisms.vocabulary import plain_word
+from probes.mechanisms.scenes.vocabulary import plain_word
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 200}
 RELUCTANCE = 8.0
@@ -110,7 +110,7 @@ def asked_of(vlm, count=3):
 
 @pytest.mark.parametrize("name", SEEING)
 def test_words_are_those_of_whole_passes_of_single_samples_in_every_family(name, monkeypatch):
-    monkeypatch.setattr("probes.mechanisms.amplify_answers.check_words", lambda tokenizer: None)  # some spell by bytes
+    monkeypatch.setattr("probes.mechanisms.amplify.answers.check_words", lambda tokenizer: None)  # some spell by bytes
     vlm = HookedVLM.from_pretrained(name, self_check=False)
     samples, directions = asked_of(vlm)
     work = AmplifyMeasurement.of(vlm, directions, (1.0, 4.0), (5,), prompt="paper")

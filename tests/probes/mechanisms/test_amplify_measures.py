@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interp.errors import InputError
-from probes.mechanisms.amplify_measures import (
+from probes.mechanisms.amplify.measures import (
     Judged,
     as_the_paper_counts,
     gain_of,

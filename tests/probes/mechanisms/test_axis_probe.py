@@ -15,7 +15,7 @@ from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
 from interp.planted.llava import build_planted
 from interp.stats.linear_probe import fit_probe
-from probes.mechanisms.axis_probe import BoxMeans, axis_probe, load_axis_probes, train_items
+from probes.mechanisms.probe.axis import BoxMeans, axis_probe, load_axis_probes, train_items
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 200}
 

@@ -11,22 +11,22 @@ from interchange_pairs import noisy_pair
 from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
 from interp.stats.draws import check_draws
-from probes.mechanisms.ablated_swap import swap_under_ablation
-from probes.mechanisms.ablation import ablate_ordering
-from probes.mechanisms.amplify import amplify
-from probes.mechanisms.axis_probe import axis_probe
-from probes.mechanisms.both_right import keep_both_right
-from probes.mechanisms.dual import dual_mechanisms
-from probes.mechanisms.image_lens import image_lens
-from probes.mechanisms.interchange import interchange
-from probes.mechanisms.interchange_measurement import InterchangeMeasurement
-from probes.mechanisms.knockout import study_knockout
-from probes.mechanisms.mirror_swap import mirror_swap
-from probes.mechanisms.pairs import Pair
-from probes.mechanisms.photo_pairs import mirrored_pairs
-from probes.mechanisms.position_probe import position_probe
-from probes.mechanisms.spatial_ids import spatial_ids
-from probes.mechanisms.steer_ids import steer_ids
+from probes.mechanisms.ablation.ordering import ablate_ordering
+from probes.mechanisms.ablation.swap import swap_under_ablation
+from probes.mechanisms.amplify.study import amplify
+from probes.mechanisms.dual.study import dual_mechanisms
+from probes.mechanisms.ids.mirror_swap import mirror_swap
+from probes.mechanisms.ids.spatial_ids import spatial_ids
+from probes.mechanisms.ids.steer_ids import steer_ids
+from probes.mechanisms.interchange.measurement import InterchangeMeasurement
+from probes.mechanisms.interchange.sweep import interchange
+from probes.mechanisms.knockout.study import study_knockout
+from probes.mechanisms.lens.study import image_lens
+from probes.mechanisms.probe.axis import axis_probe
+from probes.mechanisms.probe.position import position_probe
+from probes.mechanisms.scenes.both_right import keep_both_right
+from probes.mechanisms.scenes.pairs import Pair
+from probes.mechanisms.scenes.photo_pairs import mirrored_pairs
 
 DIRECTIONS = {axis: np.eye(32)[:, :2] for axis in ("horizontal", "vertical")}
 OF_PAIRS = (interchange, swap_under_ablation, mirror_swap, dual_mechanisms, keep_both_right)

@@ -7,9 +7,9 @@ import pytest
 
 from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
-from probes.mechanisms.both_right import BothRight, keep_both_right, says_first
-from probes.mechanisms.line_pairs import line_pairs, setting_of
-from probes.mechanisms.scene_geometry import geometry_of
+from probes.mechanisms.scenes.both_right import BothRight, keep_both_right, says_first
+from probes.mechanisms.scenes.geometry import geometry_of
+from probes.mechanisms.scenes.line_pairs import line_pairs, setting_of
 
 
 @cache

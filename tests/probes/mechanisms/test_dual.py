@@ -10,9 +10,9 @@ from planted_lines import lines_and_reverse, load
 from interp.errors import InputError, RefusedError
 from interp.planted.lines import BUILT_IN
 from interp.store.folder import OutputFolder
-from probes.mechanisms import dual
-from probes.mechanisms.dual import dual_mechanisms, folders_of
-from probes.mechanisms.report.dual import dual_sentences, dual_tools
+from probes.mechanisms.dual import study as dual
+from probes.mechanisms.dual.report import dual_sentences, dual_tools
+from probes.mechanisms.dual.study import dual_mechanisms, folders_of
 from probes.study.tools import write_tools
 
 SWAPS = ("strip", "object", "last", "ablate", "backup")
@@ -99,7 +99,7 @@ def test_statements_whose_tools_were_not_asked_for_are_left_out_by_name():
 
 
 def test_a_tool_that_this_model_refuses_is_named_and_the_others_run(monkeypatch):
-    from probes.mechanisms import ablation
+    from probes.mechanisms.ablation import ordering as ablation
 
     def refuse(*args, **options):
         raise RefusedError("not with this tower")

@@ -7,10 +7,10 @@ import pytest
 
 from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
-from probes.mechanisms.dual import TOOLS, dual_mechanisms
-from probes.mechanisms.line_pairs import line_pairs, setting_of
-from probes.mechanisms.report.dual import dual_sentences, dual_tools
-from probes.mechanisms.scene_geometry import geometry_of
+from probes.mechanisms.dual.report import dual_sentences, dual_tools
+from probes.mechanisms.dual.study import TOOLS, dual_mechanisms
+from probes.mechanisms.scenes.geometry import geometry_of
+from probes.mechanisms.scenes.line_pairs import line_pairs, setting_of
 
 LETTERS = {"left": "l", "right": "r", "above": "a", "below": "b"}
 """Words that a byte-level tokenizer has a token for."""

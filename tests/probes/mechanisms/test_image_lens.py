@@ -18,11 +18,11 @@ from interp.planted.lines import BUILT_IN, N_LAYERS, line_scenes
 from interp.study.prompter import prepare_samples
 from interp.zoo.tiny import build_tiny
 from probes.__main__ import main
-from probes.mechanisms import lens_measurement
 from probes.mechanisms.columns import FILES, NAMES, OWN
-from probes.mechanisms.image_lens import ALL, image_lens
-from probes.mechanisms.lens_measurement import LensMeasurement
-from probes.mechanisms.report.lens import lens_findings
+from probes.mechanisms.lens import measurement as lens_measurement
+from probes.mechanisms.lens.measurement import LensMeasurement
+from probes.mechanisms.lens.report import lens_findings
+from probes.mechanisms.lens.study import ALL, image_lens
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 200}
 FOUR = ("tiny-llava", "tiny-qwen2_5_vl", "tiny-pixtral", "tiny-llava_next", "tiny-paligemma2")

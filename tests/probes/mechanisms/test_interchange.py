@@ -11,7 +11,7 @@ from towers_seen import tower_runs
 from interp.errors import InputError, RefusedError
 from interp.model.hooked_vlm import HookedVLM
 from interp.zoo.tiny import TINY
-from probes.mechanisms.interchange_measurement import InterchangeMeasurement, summed
+from probes.mechanisms.interchange.measurement import InterchangeMeasurement, summed
 
 
 def loaded(name="tiny-llava"):

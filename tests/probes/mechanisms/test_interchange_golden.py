@@ -13,8 +13,8 @@ from made_up import square_grid
 
 from interp.objects.sample import Sample
 from interp.prompt.inputs import VLMInputs
-from probes.mechanisms.interchange_measurement import InterchangeMeasurement
-from probes.mechanisms.pairs import Pair
+from probes.mechanisms.interchange.measurement import InterchangeMeasurement
+from probes.mechanisms.scenes.pairs import Pair
 
 TOLERANCE = 1e-5
 CASES = GOLDEN / "interchange" / "cases.json"

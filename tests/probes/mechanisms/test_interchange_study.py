@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
 from interp.store.folder import OutputFolder
-from probes.mechanisms.interchange import interchange
-from probes.mechanisms.interchange_measurement import InterchangeMeasurement
-from probes.mechanisms.interchange_result import Interchange
-from probes.mechanisms.report.interchange import interchange_findings, spans
+from probes.mechanisms.interchange.measurement import InterchangeMeasurement
+from probes.mechanisms.interchange.report import interchange_findings, spans
+from probes.mechanisms.interchange.result import Interchange
+from probes.mechanisms.interchange.sweep import interchange
 from probes.study.findings import write_findings
 
 SLOTS = (0, 1, 2, 3)

@@ -12,11 +12,11 @@ from interp.datasets.reading import read_samples
 from interp.errors import InputError
 from interp.image.boxes import Box
 from probes.__main__ import main
-from probes.mechanisms.arms import ARMS, OBJECT, RANDOM_IMAGE, RANDOM_TEXT
-from probes.mechanisms.knockout import measure_cuts, study_knockout
-from probes.mechanisms.knockout_measurement import KnockoutMeasurement, read_windows
-from probes.mechanisms.report.knockout import knockout_findings
-from probes.mechanisms.vocabulary import spelled_ids
+from probes.mechanisms.knockout.arms import ARMS, OBJECT, RANDOM_IMAGE, RANDOM_TEXT
+from probes.mechanisms.knockout.measurement import KnockoutMeasurement, read_windows
+from probes.mechanisms.knockout.report import knockout_findings
+from probes.mechanisms.knockout.study import measure_cuts, study_knockout
+from probes.mechanisms.scenes.vocabulary import spelled_ids
 
 WINDOWS = {"first": (0, 1), "all": tuple(range(12))}
 

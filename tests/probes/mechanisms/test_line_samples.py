@@ -6,8 +6,8 @@ import pytest
 from interp.datasets.synthetic.lines import PAPER_GEOMETRIES
 from interp.errors import InputError
 from interp.study.sample_checks import check_samples
-from probes.mechanisms.line_pairs import setting_of
-from probes.mechanisms.line_samples import grid_samples, line_samples
+from probes.mechanisms.scenes.line_pairs import setting_of
+from probes.mechanisms.scenes.line_samples import grid_samples, line_samples
 
 QWEN = PAPER_GEOMETRIES["qwen2vl"]
 

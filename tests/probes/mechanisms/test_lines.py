@@ -32,7 +32,8 @@ from interp.datasets.synthetic.lines import (
 from interp.errors import InputError, RefusedError
 from interp.model.hooked_vlm import HookedVLM
 from interp.zoo.tiny import TINY
-from probes.mechanisms.line_pairs import (
+from probes.mechanisms.scenes.geometry import geometry_of, line_of
+from probes.mechanisms.scenes.line_pairs import (
     AXIS_OF,
     DIRECTIONS,
     KINDS,
@@ -41,7 +42,6 @@ from probes.mechanisms.line_pairs import (
     said_by,
     setting_of,
 )
-from probes.mechanisms.scene_geometry import geometry_of, line_of
 
 AXES = {"h": "horizontal", "v": "vertical"}
 TILED = {

@@ -15,12 +15,12 @@ from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
 from interp.zoo.tiny import build_tiny
-from probes.mechanisms import mirror_measurement
-from probes.mechanisms.mirror_measurement import MirrorMeasurement
-from probes.mechanisms.mirror_swap import mirror_swap
-from probes.mechanisms.pairs import Pair
-from probes.mechanisms.photo_pairs import mirrored_pairs
-from probes.mechanisms.report.spatial_ids import swap_findings
+from probes.mechanisms.ids import mirror_measurement
+from probes.mechanisms.ids.mirror_measurement import MirrorMeasurement
+from probes.mechanisms.ids.mirror_swap import mirror_swap
+from probes.mechanisms.ids.report import swap_findings
+from probes.mechanisms.scenes.pairs import Pair
+from probes.mechanisms.scenes.photo_pairs import mirrored_pairs
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 100, "batch": 4}
 PLACES = ((0, 3), (7, 5), (8, 10), (13, 12), (2, 7), (11, 8))

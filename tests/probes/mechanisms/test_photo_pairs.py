@@ -11,7 +11,7 @@ from interp.datasets.benchmarks.reading import read_dataset
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.objects.sample import Object, Sample
-from probes.mechanisms.photo_pairs import REFERENCES, mirrored_pairs, stitched, stitched_pairs, with_boxes
+from probes.mechanisms.scenes.photo_pairs import REFERENCES, mirrored_pairs, stitched, stitched_pairs, with_boxes
 
 OPTIONS = ("left", "right", "above", "below")
 NAMES = ("mug", "cup", "cap")

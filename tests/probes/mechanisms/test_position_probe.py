@@ -23,12 +23,12 @@ from interp.stats.linear_probe import fit_probe
 from interp.store.folder import OutputFolder
 from probes.__main__ import main
 from probes.mechanisms.columns import FILES, NAMES, OWN
-from probes.mechanisms.object_tokens import object_tokens, strip_weights
-from probes.mechanisms.position_probe import position_probe
-from probes.mechanisms.probe_measurements import Readout, TrainingTokens
-from probes.mechanisms.report.position_probe import position_probe_findings
-from probes.mechanisms.saved_probes import load_probes, save_probes
-from probes.mechanisms.strips import strip_chance
+from probes.mechanisms.probe.measurements import Readout, TrainingTokens
+from probes.mechanisms.probe.position import position_probe
+from probes.mechanisms.probe.report import position_probe_findings
+from probes.mechanisms.probe.saved import load_probes, save_probes
+from probes.mechanisms.probe.strips import strip_chance
+from probes.mechanisms.tokens.object_tokens import object_tokens, strip_weights
 from probes.study.findings import write_findings
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 200}

@@ -13,8 +13,8 @@ from towers_seen import tower_runs
 
 from interp.errors import InputError
 from interp.zoo.tiny import TINY
-from probes.mechanisms.object_tokens import object_tokens
-from probes.mechanisms.probe_sites import all_sites, choose_sites, read_sites
+from probes.mechanisms.probe.sites import all_sites, choose_sites, read_sites
+from probes.mechanisms.tokens.object_tokens import object_tokens
 
 QUESTION = "Where is the mug?"
 

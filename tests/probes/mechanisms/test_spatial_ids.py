@@ -10,11 +10,11 @@ from planted_words import HELD_FROM, everywhere, load
 
 from interp.errors import InputError
 from interp.study.prompter import prepare_samples
-from probes.mechanisms.id_geometry import agreement, cell_of, deviations, fit, id_axes, plane, position_hat, r2
-from probes.mechanisms.id_measurement import IdsMeasurement
-from probes.mechanisms.id_scenes import id_scenes
-from probes.mechanisms.object_words import word_ends
-from probes.mechanisms.spatial_ids import spatial_ids
+from probes.mechanisms.ids.geometry import agreement, cell_of, deviations, fit, id_axes, plane, position_hat, r2
+from probes.mechanisms.ids.measurement import IdsMeasurement
+from probes.mechanisms.ids.spatial_ids import spatial_ids
+from probes.mechanisms.scenes.id_scenes import id_scenes
+from probes.mechanisms.tokens.object_words import word_ends
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 100, "shuffles": 39}
 

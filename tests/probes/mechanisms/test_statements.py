@@ -6,10 +6,10 @@ import pytest
 from scipy.stats import binom
 
 from interp.stats import sign_flips
-from probes.mechanisms.ablation import OrderingAblation, measure_ablation
-from probes.mechanisms.ablation_measurement import ARMS
-from probes.mechanisms.interchange_result import Interchange
-from probes.mechanisms.statements import LEVEL, state
+from probes.mechanisms.ablation.measurement import ARMS
+from probes.mechanisms.ablation.ordering import OrderingAblation, measure_ablation
+from probes.mechanisms.dual.statements import LEVEL, state
+from probes.mechanisms.interchange.result import Interchange
 
 SLOTS, GROUPS, EACH = 4, 10, 2
 """Few groups of few pairs, which are alike inside a group."""
@@ -27,7 +27,7 @@ def fewer_flips():
         return whole(*given, **{**options, "n": 199})
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("probes.mechanisms.statements", "probes.mechanisms.interchange_result"):
+        for module in ("probes.mechanisms.dual.statements", "probes.mechanisms.interchange.result"):
             patch.setattr(f"{module}.flip_signs", fewer)
         yield
 

@@ -8,10 +8,10 @@ from broken_off import break_second
 from planted_words import HELD_FROM, everywhere, load, scene
 
 from interp.errors import InputError
-from probes.mechanisms.report.spatial_ids import id_findings
-from probes.mechanisms.spatial_ids import spatial_ids
-from probes.mechanisms.steer_ids import steer_ids
-from probes.mechanisms.steering_measurement import SteeringMeasurement
+from probes.mechanisms.ids.report import id_findings
+from probes.mechanisms.ids.spatial_ids import spatial_ids
+from probes.mechanisms.ids.steer_ids import steer_ids
+from probes.mechanisms.ids.steering_measurement import SteeringMeasurement
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 100}
 

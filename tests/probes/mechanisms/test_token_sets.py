@@ -16,9 +16,9 @@ from interp.image.grid import ImageGrid
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
 from interp.prompt.layout import TokenLayout
-from probes.mechanisms.photo_pairs import mirrored_pairs
-from probes.mechanisms.token_sets import NAMES, Side, read_set, sides_of, token_set
-from probes.mechanisms.views import thirds
+from probes.mechanisms.scenes.photo_pairs import mirrored_pairs
+from probes.mechanisms.tokens.token_sets import NAMES, Side, read_set, sides_of, token_set
+from probes.mechanisms.tokens.views import thirds
 
 NAMES_OF_THREE = ("red", "green", "blue")
 

@@ -6,10 +6,10 @@ import pytest
 from interp.errors import RefusedError
 from interp.image.grid import View, grid_of_views
 from interp.model.hooked_vlm import HookedVLM
-from probes.mechanisms.line_pairs import line_pairs, setting_of
-from probes.mechanisms.ordered_photos import photos_of_lines
-from probes.mechanisms.scene_geometry import geometry_of
-from probes.mechanisms.views import by_kind, in_order, thirds
+from probes.mechanisms.ablation.ordered_photos import photos_of_lines
+from probes.mechanisms.scenes.geometry import geometry_of
+from probes.mechanisms.scenes.line_pairs import line_pairs, setting_of
+from probes.mechanisms.tokens.views import by_kind, in_order, thirds
 
 
 def lattice(x0, x1, y0, y1, columns, rows, number):

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
-from probes.mechanisms.vocabulary import single_token_words, spelled_ids, spellings
+from probes.mechanisms.scenes.vocabulary import single_token_words, spelled_ids, spellings
 
 WORDS = ("red", "Red", "blue")
 SPELLED = ("red", "Red", " red", " Red", "blue", " blue")

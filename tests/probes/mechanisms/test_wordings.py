@@ -10,8 +10,8 @@ from interp.datasets.synthetic.shapes import shapes
 from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
-from probes.mechanisms.vocabulary import plain_word
-from probes.mechanisms.wordings import axis_of, check_words, in_both_orders, two_sided
+from probes.mechanisms.scenes.vocabulary import plain_word
+from probes.mechanisms.scenes.wordings import axis_of, check_words, in_both_orders, two_sided
 
 
 def item(relation="left", name="dog"):

@@ -1,0 +1,1 @@
+"""Image tokens made larger along directions of a probe."""

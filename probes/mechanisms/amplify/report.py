@@ -1,0 +1,176 @@
+"""What a study of amplification says: in sentences, tables and figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interp.plots.style import figure_of
+from interp.report.numbers import percent, points, share
+from probes.mechanisms.amplify.figure import TITLES
+from probes.mechanisms.amplify.measures import DIFFERENCE, MEASURES, RANDOM
+from probes.study.findings import Drawn, Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.mechanisms.amplify.study import Amplified
+
+CAUTIONS = (
+    "Net is corrected less broken, all items asked again. The paper does not ask right items again and takes the best "
+    "alpha on the items that it reports, so that it can only gain: with no effect it gains, too. Its numbers stand "
+    "beside.",
+    "At each alpha there is an interval, and of many alphas one is soon off by chance. A gain is claimed at "
+    "alphas chosen on other items alone.",
+    "Random directions are as long as the probe's, but image tokens hold less of them, so that as a rule they move "
+    "tokens less: `moved` in answers.csv says how far. The control is of direction and length, not of distance.",
+    "A gain would say that directions of a probe matter to the answer. That there is none does not say that the model "
+    "knows no places, nor that it reads none from the image tokens.",
+    "With options in both orders two blind guesses are right in a quarter of the cases, and a model that always says "
+    "the same side in half of them.",
+)
+
+
+NO_FAILURE = "No item fails untouched, so that the paper's counting has nothing to count."
+
+
+def amplify_findings(found: Amplified) -> Findings:
+    """What a study of amplification says."""
+    return Findings(
+        title="Does amplifying a probe's directions help?",
+        sentences=tuple(_sentences(found)),
+        cautions=CAUTIONS,
+        tables={
+            "amplify": found.measures,
+            "held_out": found.held_out,
+            "chosen": found.chosen,
+            "paper": found.paper,
+            "answers": found.answers,
+            "left_out": found.left_out,
+        },
+        shown=_shown(found),
+        figures={
+            name: Drawn(
+                TITLES[name],
+                figure_of(found.plot(measure=name)),
+                "Bands are intervals over groups, of random directions over seeds, too; dots, the untouched model.",
+            )
+            for name in MEASURES
+            if len(found.measures)
+        },
+        summary={
+            "n": len(found.ids),
+            "dropped": len(found.dropped),
+            "moved": _moved(found),
+            "gain": dict(found.gain),
+            "held_out": found.held_out.to_dict("records"),
+            "chosen": found.chosen.to_dict("records"),
+            "paper": found.paper.to_dict("records"),
+            "left_out": found.left_out.to_dict("records"),
+            "sentence": next(iter(_sentences(found))),
+        },
+        settings=dict(found.settings),
+    )
+
+
+def _sentences(found: Amplified) -> list[str]:
+    told = []
+    if len(found.held_out):
+        told += _of_gain(found)
+    if len(found.measures):
+        told.append(_of_best(found))
+    told.append(_of_paper(found.paper) if len(found.paper) else NO_FAILURE)
+    if found.dropped:
+        told.append(
+            f"{len(found.dropped)} of {len(found.dropped) + len(found.ids)} items were dropped, as a reply of the "
+            "untouched model was on no side of the axis."
+        )
+    return told
+
+
+def _of_gain(found: Amplified) -> list[str]:
+    """What is gained at alphas chosen on other items, and beyond random directions."""
+    by = found.held_out.set_index(["source", "measure"])
+    net, accuracy, random = by.loc[("probe", "net")], by.loc[("probe", "accuracy")], by.loc[(RANDOM, "net")]
+    chosen = found.chosen.query("source == 'probe'")["alpha"]
+    alphas = " and ".join(f"{alpha:g}" for alpha in chosen)
+    claimed = "Amplification helps" if found.gain["over_untouched"] else "No gain by amplification is seen"
+    corrected, broken = by.loc[("probe", "corrected")], by.loc[("probe", "broken")]
+    first = (
+        f"{claimed}: with alpha chosen on one half of the items ({alphas}) and reported on the other, "
+        f"{_points(net)} points net, {_share(corrected)} of {len(found.ids)} items corrected and {_share(broken)} "
+        f"broken; {_share(accuracy)} are right in both orders then, and {_share(_untouched(found))} untouched."
+    )
+    second = f"Random directions of the same length, {len(found.seeds)} seeds, gain {_points(random)} points"
+    if (DIFFERENCE, "net") in by.index:
+        more = by.loc[(DIFFERENCE, "net")]
+        verdict = "the probe's do more" if found.gain["beyond_random"] else "the probe's are not seen to do more"
+        return [first, f"{second}; {verdict}, by {_points(more)} points over one more random direction."]
+    return [first, f"{second}."]
+
+
+def _of_best(found: Amplified) -> str:
+    own = found.measures.query("axis == 'all' and source == 'probe' and measure == 'net'")
+    best = own.loc[own["value"].idxmax()]
+    return (
+        f"The best of {len(own)} alphas is {best['alpha']:g} with {_points(best)} points net; chosen as the best of "
+        "many on these very items, it is better than it would be on others."
+    )
+
+
+def _of_paper(paper: pd.DataFrame) -> str:
+    by = paper.set_index(["source", "rule"])
+    probe, oracle = by.loc[("probe", "probe")], by.loc[("probe", "probe_any")]
+    random = paper[paper["rule"] == RANDOM]["corrected_rate"]
+    return (
+        f"Counted as in the paper, {percent(probe['corrected_rate'])} % of {int(probe['failures'])} failures are "
+        f"corrected at the best alpha ({probe['alpha']}) and {percent(oracle['corrected_rate'])} % at any; along "
+        f"random directions {percent(random.mean())} % at the best of each: right items were not asked again."
+    )
+
+
+def _moved(found: Amplified) -> dict[str, float]:
+    """By what part of their length image tokens move at the largest alpha, by source."""
+    own = found.answers[found.answers["alpha"] == found.answers["alpha"].max()]
+    return {str(name): float(value) for name, value in own.groupby("source")["moved"].mean().items()}
+
+
+def _untouched(found: Amplified) -> pd.Series:
+    return found.measures.query("axis == 'all' and source == 'untouched'").iloc[0]
+
+
+def _points(row: pd.Series) -> str:
+    return points(row["value"], row["low"], row["high"])
+
+
+def _share(row: pd.Series) -> str:
+    return share(row["value"], row["low"], row["high"])
+
+
+def _shown(found: Amplified) -> dict[str, pd.DataFrame]:
+    """The tables of the page, their numbers as text."""
+    import pandas as pd
+
+    shown = {}
+    if len(found.held_out):
+        rows = []
+        for source, own in found.held_out.groupby("source", sort=False):
+            by = own.set_index("measure")
+            forms = {"accuracy": percent, "corrected": percent, "broken": percent, "net": points}
+            if source.startswith(DIFFERENCE):
+                forms = dict.fromkeys(MEASURES, points)
+            cells = {
+                TITLES[name]: form(*(float(by.loc[name, end]) for end in ("value", "low", "high")))
+                if name in by.index
+                else "–"
+                for name, form in forms.items()
+            }
+            rows.append({"directions": source, **cells})
+        shown["At alphas chosen on other items, %"] = pd.DataFrame(rows)
+    if len(found.paper):
+        shown["As the paper counts: right items not asked again"] = found.paper.assign(
+            **{
+                name: found.paper[name].map(percent) for name in ("corrected_rate", "accuracy_before", "accuracy_after")
+            },
+            gain=[_points(row.rename({"gain": "value"})) for _, row in found.paper.iterrows()],
+        ).drop(columns=["low", "high", "samples"])
+    return shown

@@ -1,0 +1,1 @@
+"""The question of the paper, answered in one call."""

@@ -1,0 +1,1 @@
+"""Interchange interventions: activations of one run put into another."""

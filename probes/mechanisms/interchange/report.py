@@ -1,0 +1,214 @@
+"""What a sweep of interchange interventions says: in sentences, tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from interp.plots.style import figure_of
+from interp.report.numbers import decimal, p_value
+from probes.study.findings import Drawn, Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.mechanisms.interchange.result import Interchange
+
+PLACE = "place"
+"""The outcome that says that a place in the row or column was moved."""
+
+MEANT = {
+    "clean": "the right answer of the clean run",
+    PLACE: "what is right if a place in the row or column has moved with the patch",
+    "content": "what is right if that which stood at the place has moved with it",
+}
+"""What it means that the model says an outcome's word."""
+
+SURE = 0.05
+"""Level of the statement over all slots together."""
+
+CAUTIONS = (
+    "A patch that changes the answer shows that what it brought is enough to change it at this slot, and not that the "
+    "model uses it so when nothing is patched, nor that no other tokens carry the same.",
+    "Once the last position has read the tokens, patching them does nothing: that an effect ends at a slot says when "
+    "it was read, and not where it was made.",
+    "The control's tokens are drawn for each pair, and come from random tokens of the counterfactual photo: it has as "
+    "many tokens, but they do not lie together, and may touch an object or none.",
+    "Where the set holds most of the image tokens, as strips do, the control does too: it then brings most of the "
+    "counterfactual photo along, and may change the answer by itself. Smaller sets are told apart better.",
+    "Only pairs count of which the model gets both sides right: of other photos and questions this says nothing.",
+)
+OF_VIEWS = (
+    "Where the model sees a photo whole and in tiles, both are patched, each view from its like: what stayed in the "
+    "other would still show the clean photo. Which of the two the model reads, this does not tell."
+)
+UNCONTROLLED = "There was no control: other tokens might have done the same."
+
+
+def interchange_findings(found: Interchange) -> Findings:
+    """What a sweep says."""
+    means, runs, kept = found.to_dataframe(), found.runs(), found.both_right()
+    tables = {"interchange": means, "runs": runs, "both_right": kept, "left_out": found.left_out}
+    tables["pairs"] = found.by_pair()
+    figures = {}
+    if len(means):
+        caption = (
+            "Lines: mean over pairs kept, bands: one standard deviation over pairs, as in the paper. Dashes: the same "
+            "outcome with as many random image tokens patched."
+        )
+        title = f"What the model says, {unit(found)} by {unit(found)}"
+        figures["interchange"] = Drawn(title, figure_of(found.plot()), caption)
+        for direction in [name for name in dict.fromkeys(means["direction"]) if name != "all"]:
+            drawn = figure_of(found.plot(direction=direction))
+            figures[f"interchange_{_as_name(direction)}"] = Drawn(f"Asked about {direction}", drawn, caption)
+    if found.p_control is not None:
+        tables["beyond_control"] = found.differences()
+        if PLACE in found.outcomes and len(tables["beyond_control"]):
+            figures["beyond_control"] = Drawn(
+                "Beyond the control",
+                figure_of(found.plot_differences()),
+                "Patched minus control, pair by pair, with intervals that draw whole groups. Full dots: differs at the "
+                f"level of {SURE:g} over all {unit(found)}s together (sign flips, maxT).",
+            )
+    if PLACE in found.outcomes:
+        tables["restoration"] = found.restoration()
+    sentences = (main_sentence(found), *_more(found, tables))
+    cautions = (*CAUTIONS, OF_VIEWS, *(() if found.p_control is not None else (UNCONTROLLED,)))
+    return Findings(
+        title="Interchange: which tokens hold what the answer hangs on, and in which layers?",
+        sentences=sentences,
+        cautions=cautions,
+        tables=tables,
+        shown={"Pairs": kept} | ({f"By {unit(found)}": _shown(found, means)} if len(means) else {}),
+        figures=figures,
+        summary={
+            "pairs": len(found.ids),
+            "kept": int(found.kept.sum()),
+            "positions": found.positions,
+            "control": found.control,
+            "hook": found.hook,
+            "slots": list(found.slots),
+            "left_out": found.left_out.to_dict("records"),
+            "sentence": sentences[0],
+        },
+        settings=dict(found.settings),
+    )
+
+
+def main_sentence(found: Interchange) -> str:
+    """What the patch does at the slot at which it does most, in one sentence with intervals."""
+    means = found.to_dataframe()
+    outcome = PLACE if PLACE in found.outcomes else found.outcomes[0]
+    own = means.query("direction == 'all' and outcome == @outcome and set == 'patched'") if len(means) else means
+    if not len(own):
+        why = found.left_out["why"].iloc[0] if len(found.left_out) else "nothing was kept"
+        return (
+            f"Nothing can be told of patching {found.positions!r}: {why} ({found.kept.sum()} of {len(found.ids)} kept)."
+        )
+    most = own.loc[own["value"].idxmax()]
+    text = (
+        f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
+        f"{decimal(most.value, most.low, most.high)} ({unit(found)} {most.slot}, the largest of {len(own)} "
+        f"{unit(found)}s, chosen after the fact; {most.pairs} pairs)"
+    )
+    beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
+    if len(beside):
+        one = beside.iloc[0]
+        text += f", with as many random image tokens patched there {decimal(one.value, one.low, one.high)}"
+    clean = found.runs().query("direction == 'all' and outcome == @outcome and run == 'clean'").iloc[0]
+    return f"{text}, untouched {decimal(clean.value, clean.low, clean.high)}."
+
+
+def unit(found: Interchange) -> str:
+    """What `slot` counts: layer slots, or layers inside."""
+    return "slot" if found.hook == "resid_pre" else "layer"
+
+
+def spans(slots: Sequence[int], every: Sequence[int]) -> str:
+    """Slots as people read them: those next to each other among all as one span.
+
+    Example:
+        >>> spans([0, 1, 2, 5], range(8))
+        '0 to 2, 5'
+    """
+    order = {slot: place for place, slot in enumerate(every)}
+    parts: list[list[int]] = []
+    for slot in slots:
+        if parts and order[slot] == order[parts[-1][-1]] + 1:
+            parts[-1].append(slot)
+        else:
+            parts.append([slot])
+    return ", ".join(f"{own[0]} to {own[-1]}" if len(own) > 1 else f"{own[0]}" for own in parts)
+
+
+def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
+    count = found.both_right().iloc[0]
+    meant = [f"{name!r}, {MEANT[name]}" if name in MEANT else repr(name) for name in found.outcomes]
+    told = [
+        f"{count.kept} of {count.pairs} pairs were kept; the clean side was answered wrongly in {count.clean_wrong}, "
+        f"the counterfactual side in {count.counterfactual_wrong}.",
+        f"Outcomes: {'; '.join(meant)}.",
+    ]
+    apart = tables.get("beyond_control")
+    if apart is not None and len(apart) and PLACE in found.outcomes:
+        own = apart.query("direction == 'all' and outcome == @PLACE", local_dict={"PLACE": PLACE})
+        told += _beyond(found, own)
+    score = tables.get("restoration")
+    if score is not None and len(score):
+        own = score.query("direction == 'all' and set == 'patched'")
+        if len(own):
+            most = own.loc[own["value"].idxmax()]
+            told.append(
+                f"It restores up to {decimal(most.value, most.low, most.high)} of the way from the clean to the "
+                f"counterfactual run ({unit(found)} {most.slot}, chosen from {len(own)}; {most.pairs} pairs)."
+            )
+    return told
+
+
+def _beyond(found: Interchange, own: pd.DataFrame) -> list[str]:
+    """Where the patch raises the outcome of the place beyond its control, and where the control does more."""
+    above, below = (own[(own["p_any"] <= SURE) & (own["value"] * sign > 0)] for sign in (1, -1))
+    if len(above):
+        least, most = above["p_any"].max(), above.loc[above["value"].idxmax()]
+        told = [
+            f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} (p ≤ {p_value(least)}, "
+            f"corrected for all {len(own)} {unit(found)}s), most at {most.slot}, by "
+            f"{decimal(most.value, most.low, most.high)}."
+        ]
+    else:
+        told = [
+            f"At none of {len(own)} {unit(found)}s is it shown to raise {PLACE!r} beyond the control (level {SURE:g} "
+            "over all of them), which does not show that it does not."
+        ]
+    if len(below):
+        told.append(
+            f"At {_slots(found, below['slot'].tolist())} the control raises {PLACE!r} more than it does (level "
+            f"{SURE:g} over all {unit(found)}s)."
+        )
+    return told
+
+
+def _shown(found: Interchange, means: pd.DataFrame) -> pd.DataFrame:
+    """One row per slot: each outcome patched, and the place outcome's control."""
+    import pandas as pd
+
+    rows = []
+    for slot in found.slots:
+        cells: dict[str, object] = {unit(found): slot}
+        own = means[(means["direction"] == "all") & (means["slot"] == slot)]
+        for line in own.itertuples():
+            if line.set == "patched" or line.outcome == PLACE:
+                title = line.outcome if line.set == "patched" else f"{line.outcome}, control"
+                cells[title] = decimal(line.value, line.low, line.high)
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def _slots(found: Interchange, slots: Sequence[int]) -> str:
+    """Slots in a sentence."""
+    return f"{unit(found)}{'s' if len(slots) > 1 else ''} {spans(slots, found.slots)}"
+
+
+def _as_name(text: str) -> str:
+    """A text as a part of a file's name."""
+    return "".join(letter if letter.isalnum() else "-" for letter in text.lower())

@@ -1,0 +1,1 @@
+"""Edges of attention cut, window by window."""

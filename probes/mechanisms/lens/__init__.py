@@ -1,0 +1,1 @@
+"""What image tokens decode to on their way."""

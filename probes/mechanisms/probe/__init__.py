@@ -1,0 +1,1 @@
+"""Linear probes of position on image tokens."""

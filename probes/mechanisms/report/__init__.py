@@ -1,1 +1,0 @@
-"""Reports of the mechanism tools: sentences, tables, figures, and one page."""

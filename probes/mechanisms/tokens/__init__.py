@@ -1,0 +1,1 @@
+"""Which positions of a prompt a name means: objects, strips, background, words of the text."""
