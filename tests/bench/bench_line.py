@@ -80,7 +80,7 @@ WHAT = {
     "last_slot": "interchange at the last position, one slot of a sweep over all, on one prefix / forward",
     "image_sweep": "interchange of a strip of image tokens over L slots, both untouched runs counted / L forwards; "
     "32 layers x 8 heads x 512 wide",
-    "amplification": "amplification at 2 alphas, probe and one random seed, two orders, scored / as many of the "
+    "amplification": "amplification at one alpha, probe and one random seed, two orders, scored / as many of the "
     "language model's own forwards, the tower run once before",
     "rope_memory": f"extra peak memory of RoPE sensitivity over a plain forward, {SMALL}",
     "norms_memory": f"the same of residual norms, {SMALL}",
