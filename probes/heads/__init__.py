@@ -1,0 +1,1 @@
+"""Functional heads: found by several scorers, counted, removed and strengthened, with controls that could say no."""
