@@ -17,6 +17,15 @@ from interp.intervene.amplification import random_directions as random_direction
 from interp.intervene.base import Chain as Chain
 from interp.intervene.base import PerSample as PerSample
 from interp.intervene.base import Untouched as Untouched
+from interp.intervene.head_bias import BiasImageLogits as BiasImageLogits
+from interp.intervene.head_patch import PatchHeads as PatchHeads
+from interp.intervene.head_patch import head_points as head_points
+from interp.intervene.head_patch import recorded_z as recorded_z
+from interp.intervene.head_sets import all_heads as all_heads
+from interp.intervene.head_sets import other_heads as other_heads
+from interp.intervene.head_sets import random_heads as random_heads
+from interp.intervene.head_steer import SteerHeads as SteerHeads
+from interp.intervene.heads import ScaleHeads as ScaleHeads
 from interp.intervene.image_logits import ScaleImageLogits as ScaleImageLogits
 from interp.intervene.image_pooling import PoolImageTokens as PoolImageTokens
 from interp.intervene.image_replacement import ReplaceImageTokens as ReplaceImageTokens
@@ -26,6 +35,7 @@ from interp.intervene.image_tokens import permute_image_tokens as permute_image_
 from interp.intervene.knockout import Knockout as Knockout
 from interp.intervene.patch import Patch as Patch
 from interp.intervene.patch import slot_point as slot_point
+from interp.intervene.redistribution import RedistributeAttention as RedistributeAttention
 from interp.intervene.steer import Steer as Steer
 from interp.layers import PAPER_LAYERS as PAPER_LAYERS
 from interp.layers import layer_windows as layer_windows

@@ -97,6 +97,7 @@ def _named(word: str, layout: TokenLayout) -> tuple[int, ...]:
         "all": there[[kind != "pad" for kind in layout.kinds[: layout.last + 1]]],
         "image": layout.image_positions,
         "after_image": layout.after_image if len(layout.image_positions) else there[:0],
+        "text": layout.positions("bos", "system", "question", "template"),
     }
     return tuple(named[word].tolist())
 

@@ -36,6 +36,7 @@ BARS = {
     "rope_probe": 1.15,
     "one_permutation": 1.02,
     "last_slot": 0.02,
+    "head_masks": 0.01,
     "image_sweep": 0.6,
     "amplification": 1.02,
     "rope_memory": 5.0,
@@ -78,6 +79,7 @@ WHAT = {
     "rope_probe": "RoPE probe, one delta, all layers and heads / plain forward",
     "one_permutation": "one permutation of image tokens / the language model's own forward, the tower run once before",
     "last_slot": "interchange at the last position, one slot of a sweep over all, on one prefix / forward",
+    "head_masks": "one head masked at the last position, of all L x H alone, on one prefix / forward",
     "image_sweep": "interchange of a strip of image tokens over L slots, both untouched runs counted / L forwards; "
     "32 layers x 8 heads x 512 wide",
     "amplification": "amplification at one alpha, probe and one random seed, two orders, scored / as many of the "

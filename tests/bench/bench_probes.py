@@ -11,7 +11,7 @@ from bench_line import MIB, Line, pairwise, peak_bytes
 from bench_models import ASKED, PATTERNS, prepared, random_llava, with_1100_tokens
 from PIL import Image
 
-from interp import HookedVLM, Patch, Prefix, VLMInputs, slot_point
+from interp import HookedVLM, Patch, Prefix, ScaleHeads, VLMInputs, all_heads, slot_point
 from interp.intervene.image_tokens import permute_image_tokens
 from interp.model.features import ImageFeatures
 from interp.objects.sample import Object, Sample
@@ -51,6 +51,7 @@ def probe_times(model: Any, processor: Any, *, pairs: int) -> dict[str, Line]:
         values = {
             "rope_probe": pairwise(rope, lambda: model(**inputs.tensors, use_cache=False), vlm=vlm, pairs=pairs),
             "last_slot": last_slot(vlm, inputs, pairs=pairs),
+            "head_masks": head_masks(vlm, inputs, pairs=pairs),
             "one_permutation": pairwise(permuted, lambda: model(**given, use_cache=False), vlm=vlm, pairs=pairs),
             "amplification": pairwise(amplified, alone, vlm=vlm, pairs=pairs),
         }
@@ -72,6 +73,20 @@ def last_slot(vlm: HookedVLM, inputs: VLMInputs, *, pairs: int) -> list[float]:
         return vlm.model(**inputs.tensors, use_cache=False)
 
     return [ratio / len(slots) for ratio in pairwise(sweep, forward, vlm=vlm, pairs=pairs)]
+
+
+def head_masks(vlm: HookedVLM, inputs: VLMInputs, *, pairs: int) -> list[float]:
+    """One head masked at the last position, of a sweep over every head of every layer on one prefix, over a forward."""
+    masks = [ScaleHeads([head], 0) for head in all_heads(vlm.cfg)]
+    prefix = Prefix(vlm, inputs)
+
+    def sweep() -> object:
+        return prefix.step(masks)
+
+    def forward() -> object:
+        return vlm.model(**inputs.tensors, use_cache=False)
+
+    return [ratio / len(masks) for ratio in pairwise(sweep, forward, vlm=vlm, pairs=pairs)]
 
 
 def sweep_times(*, pairs: int) -> dict[str, Line]:

@@ -94,6 +94,15 @@ def test_a_slot_of_an_interchange_is_a_share_of_one_step_over_all_slots():
     assert shapes.count((vlm.cfg.n_layers + 1, 1)) >= 3  # every slot is a row of one single-token step
 
 
+def test_a_masked_head_is_a_share_of_one_step_over_all_heads_of_all_layers():
+    vlm = tiny.vlm(self_check=False)
+    inputs = asked(vlm, 0)
+    with torch.no_grad(), tiny.passes(vlm) as shapes:
+        values = bench_probes.head_masks(vlm, inputs, pairs=3)
+    assert len(values) == 3 and all(value > 0 for value in values)
+    assert shapes.count((vlm.cfg.n_layers * vlm.cfg.n_heads, 1)) == 4  # of three pairs, and one that is not counted
+
+
 def test_a_sweep_over_image_tokens_runs_each_tower_once_and_each_slot_from_its_block_on():
     vlm = tiny.vlm(self_check=False)
     blocks, ran = vlm.model.model.language_model.layers, []
