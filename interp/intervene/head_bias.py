@@ -131,7 +131,7 @@ def _read_tokens(given: Any) -> tuple[int, ...] | tuple[tuple[int, ...], ...]:
     own = plain(given)
     own = list(own) if hasattr(own, "__iter__") and not isinstance(own, str) else own
     of_each = isinstance(own, list) and own and all(hasattr(one, "__len__") and not isinstance(one, str) for one in own)
-    read = [read_indices(one, "towards") for one in own] if of_each else read_indices(own, "towards")
+    read: Any = [read_indices(one, "towards") for one in own] if of_each else read_indices(own, "towards")
     if read is None:
         raise InputError("towards=None names no image token: give some, such as grid.tokens_in(box)")
-    return tuple(read)  # type: ignore[arg-type]
+    return tuple(read)

@@ -158,7 +158,7 @@ def recorded_rows(
     if missing := [name for name in head_points(own) if name not in cache]:
         raise InputError(f"{', '.join(missing)} was not kept: run with names_filter=head_points(heads)")
     rows = rows_of_each(read_positions(at, words=WORDS), recorded.layouts, "recorded heads, at")
-    places = [[-1] if one == "last" else list(one) for one in rows]
+    places = [[-1] if one == "last" else list(map(int, one)) for one in rows]
     kept = [(_kept(cache[f"blocks.{layer}.attn.hook_z"], head, recorded), head) for layer, head in own]
     return [[_exact(z[sample, one, head]) for z, head in kept] for sample, one in enumerate(places)]
 

@@ -122,10 +122,9 @@ class RedistributeAttention:
             InputError: sinks or positions of another number of samples.
         """
         sinks = list(self.sinks) if isinstance(self.sinks, tuple) else [self.sinks] * samples
-        where, text = (
-            list(own) if own is not None and is_of_each(own) else [own] * samples  # type: ignore[arg-type]
-            for own in (self.positions, self.text_sinks)
-        )
+        where: list[Any] = list(self.positions) if is_of_each(self.positions) else [self.positions] * samples
+        given = self.text_sinks
+        text: list[Any] = list(given) if given is not None and is_of_each(given) else [given] * samples
         if not len(sinks) == len(where) == len(text) == samples:
             raise InputError(
                 f"{self}: sinks of {len(sinks)}, text sinks of {len(text)} and positions of {len(where)} samples for "
