@@ -337,7 +337,7 @@ def _check_names(hooks: Iterable[tuple[str, Any]]) -> None:
         if name.startswith("vision.") or not offered:
             raise HookError(
                 f"{name} is no attention row of the language model: a Prefix step has only those, and the last "
-                "position of what Patch and Steer edit"
+                "position of what Patch, Steer and edits of heads change"
             )
 
 
