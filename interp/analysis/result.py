@@ -303,7 +303,7 @@ def _beside_photo(
     """The photo in its own colours, and maps beside it."""
     panels = new_grid(1 + len(maps), columns=_columns(1 + len(maps)), cell=panel_size(grid, width=3.0))
     photo, boxes = analysis.image, _boxes(analysis)
-    shown = {"boxes": boxes, "titles": titles, "values_are": values_are, "normalisation": normalisation}
+    shown: dict[str, Any] = {"boxes": boxes, "titles": titles, "values_are": values_are, "normalisation": normalisation}
     plot_heatmaps(photo, grid, maps, **shown, axes=list(panels[1:]))
     plot_photo(photo, grid, panels[0], boxes=boxes)
     return figure_of(panels[0])
