@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.analysis.token_maps import TokenMaps, overlap_by_map
+from interp.analysis.token_maps import RELATIVE, TokenMaps, overlap_by_map
 from interp.analysis.vision import best_cosine
 from interp.layers import default_layers, paper_layers
 from interp.maps.trajectory import Trajectory
@@ -267,16 +267,32 @@ def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
 
 
 def draw_token_maps(analysis: Analysis, maps: TokenMaps) -> Figure:
-    """The photo, and maps over the image tokens, head mean, in the layers in which raw attention is shown."""
-    chosen = layer_titles(analysis)
-    weights = [maps.weights[layer, 0] for layer in chosen]
-    of = "" if maps.answer is None else maps.answer.text
-    values_are = _PER_TOKEN[maps.name].format(of=repr(of))
-    titles = [
-        said if np.isfinite(own).all() else f"{said}: nothing"
-        for said, own in zip(chosen.values(), weights, strict=True)
-    ]
-    return _beside_photo(analysis, maps.grid, weights, titles, values_are, maps.normalisation)
+    """The photo, and maps over the image tokens, head mean: in the layers of the heat maps, and in their own best one.
+
+    Titles say how much of the map lies on the objects, per area, over what an even map has there.
+    """
+    lift = None
+    if maps.overlap is not None:
+        lift = maps.overlap.values(BEST_BY, normalisation=maps.normalisation)[:, -1].reshape(len(maps.layers), -1)[:, 0]
+    shown = set(layer_titles(analysis))
+    if lift is not None and not np.isnan(lift).all():
+        shown.add(int(np.nanargmax(lift)))
+    weights = {layer: maps.weights[layer, 0] for layer in sorted(shown)}
+    titles = [_title_of(layer, own, lift) for layer, own in weights.items()]
+    values_are = _PER_TOKEN[maps.name].format(of=repr("" if maps.answer is None else maps.answer.text))
+    shares_are = None if maps.name == RELATIVE else "share of the whole map"
+    return _beside_photo(
+        analysis, maps.grid, [*weights.values()], titles, values_are, shares_are, normalisation=maps.normalisation
+    )
+
+
+def _title_of(layer: int, weights: np.ndarray, lift: np.ndarray | None) -> str:
+    """The title of one map over the image tokens."""
+    if not np.isfinite(weights).all():
+        return f"layer {layer}\nnothing"
+    if lift is None or not np.isfinite(lift[layer]):
+        return f"layer {layer}"
+    return f"layer {layer}\non the objects: {lift[layer]:.1f} times even"
 
 
 def draw_grid(analysis: Analysis) -> Figure:
@@ -298,13 +314,15 @@ def _beside_photo(
     maps: list[np.ndarray],
     titles: list[str],
     values_are: str,
+    shares_are: str | None = None,
+    *,
     normalisation: str = "image",
 ) -> Figure:
     """The photo in its own colours, and maps beside it."""
     panels = new_grid(1 + len(maps), columns=_columns(1 + len(maps)), cell=panel_size(grid, width=3.0))
     photo, boxes = analysis.image, _boxes(analysis)
-    shown: dict[str, Any] = {"boxes": boxes, "titles": titles, "values_are": values_are, "normalisation": normalisation}
-    plot_heatmaps(photo, grid, maps, **shown, axes=list(panels[1:]))
+    shown: dict[str, Any] = {"boxes": boxes, "titles": titles, "values_are": values_are, "shares_are": shares_are}
+    plot_heatmaps(photo, grid, maps, **shown, normalisation=normalisation, axes=list(panels[1:]))
     plot_photo(photo, grid, panels[0], boxes=boxes)
     return figure_of(panels[0])
 

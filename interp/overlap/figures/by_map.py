@@ -47,6 +47,11 @@ def plot_overlap_by_map(table: pd.DataFrame, *, measures: Sequence[str] = ("lift
         even = table[EVEN_COLUMNS[measure]].iloc[0]
         ax.axhline(even, color=INK, linewidth=1.2, linestyle=":", label="an even map")
         shade = layer_axis(ax, layers)
-        tidy(ax, title="Which map lies on the objects", x=name_layers(layers), y=MEASURES[measure])
+        tidy(ax, title="Which map lies on the objects", x=name_layers(layers), y=_of_map(measure))
         legend_below(ax, shade, columns=3)
     return panels
+
+
+def _of_map(measure: str) -> str:
+    """What a measure is called along an axis, of a map that need not be attention."""
+    return MEASURES[measure].replace("even attention", "an even map").replace("attention", "the map")

@@ -1,5 +1,6 @@
 """Maps beside raw attention in an analysis: each is its own tool's, and all lie under the same measures."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from interp.__main__ import main as interp
 from interp.analysis.analyze import analyze
 from interp.analysis.request import ALSO as EVERY
 from interp.analysis.request import AnalyzeRequest
+from interp.analysis.result import draw_token_maps
 from interp.analysis.token_maps import ALSO
 from interp.detect import GivenBoxes
 from interp.errors import InputError, ModelError
@@ -108,6 +110,20 @@ def test_what_is_written_says_of_which_layer_and_image_token_each_number_is(anal
         assert Image.open(tmp_path / f"{name}.png").size[0] > 200
         of = "" if name == "relative" else f" of {maps.answer.text!r}"
         assert f"{name}{of}: maps over 16 image tokens; cosine with the boxes" in analysis.describe()
+
+
+def test_a_figure_says_what_its_numbers_are_and_how_much_of_the_map_lies_on_the_objects(analysis):
+    for name, maps in analysis.also.items():
+        figure = draw_token_maps(analysis, maps)
+        titles = [ax.get_title(loc="left") for ax in figure.axes]
+        lift = maps.overlap.values("lift", normalisation=maps.normalisation).reshape(3, maps.maps.shape[1] + 1, -1)
+        for layer, own in enumerate(lift[:, -1, 0]):
+            wanted = f"layer {layer}\non the objects: {own:.1f} times even"
+            assert (wanted in titles) == (not np.isnan(own)), titles
+        label = next(ax.get_ylabel() for ax in figure.axes if "bar:" in ax.get_ylabel())
+        assert ("attention" in label) == (name != "lens")
+        assert ("share of the whole map" in label) == (name != "relative") and "share of the image's" not in label
+        plt.close(figure)
 
 
 def test_maps_come_in_the_order_asked_for_beside_those_of_the_tower(vlm):
