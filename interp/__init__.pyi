@@ -40,6 +40,8 @@ from interp.intervene.steer import Steer as Steer
 from interp.layers import PAPER_LAYERS as PAPER_LAYERS
 from interp.layers import layer_windows as layer_windows
 from interp.layers import paper_layers as paper_layers
+from interp.maps.answer_lens import answer_lens as answer_lens
+from interp.maps.gradients import answer_gradient as answer_gradient
 from interp.maps.rollout import rollout as rollout
 from interp.maps.rollout import two_stage as two_stage
 from interp.maps.trajectory import Trajectory as Trajectory

@@ -33,6 +33,7 @@ from interp.datasets.benchmarks.check import check_dataset
 from interp.datasets.synthetic.shapes import draw_scene, shapes
 from interp.hooks.shared_keys import KeyValues, SharedKeyValues
 from interp.image.grid import View
+from interp.maps.gradients import answer_gradient
 from interp.maps.tower_attention import tower_attention
 from interp.maps.tower_patches import patches_of
 from interp.maps.trajectory import Trajectory
@@ -61,11 +62,11 @@ KEPT = {
     "IdsMeasurement InterchangeMeasurement KnockoutMeasurement LensMeasurement MirrorMeasurement SteeringMeasurement "
     "LookedFor LostOrdering",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
-    "ConstantNorm Line Item Reference BuiltIn",
+    "ConstantNorm Line Item Reference BuiltIn AnswerToken",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit "
-    "Swept Side WordReader Turn Judged Amplification",
+    "Swept Side WordReader Turn Judged Amplification FurtherMaps",
     "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos PairedDraws Fit",
     "geometry": "Lattice MapsOnRegions ObjectTokens Photo LineGeometry",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest TrainingPlan Budget Scenes",
@@ -134,7 +135,7 @@ def made():
     scenes = shapes(12, kinds=("relation",))
     one = scenes[0]
     boxes = GivenBoxes(tuple(thing.box for thing in one.objects))
-    analysis = analyze(one.image, one.question, model=vlm, detector=boxes, prompt="paper", also=("two-stage",))
+    analysis = analyze(one.image, one.question, model=vlm, detector=boxes, prompt="paper", also=("two-stage", "lens"))
     inputs = vlm.prepare([each.image for each in scenes[:2]], [each.question for each in scenes[:2]])
     _, cache = vlm.run_with_cache(inputs)
     generation, attention = vlm.generate_with_cache(inputs, 2)
@@ -151,6 +152,7 @@ def made():
     rows = [row_of_squares(own, patch=14, n=8) for own in itertools.permutations(("Red", "Green", "Blue"))]
     rows += [row_of_squares(own, patch=14, n=8) for own in itertools.permutations(("Black", "Green", "Blue"))]
     several = [
+        analysis.also["lens"], answer_gradient(vlm, inputs)[0],
         probes.token_norms(vlm, inputs)[0], stream[0], probes.mean_residual_norms(stream),
         vlm, analysis, analysis.trajectory, analysis.overlap, analysis.layout, analysis.grid, analysis.found,
         analysis.found.matches[0], analysis.found.boxes, analysis.also["two-stage"], inputs, cache, generation,

@@ -30,8 +30,8 @@ COLUMNS = (interp_columns, adaptvis_columns, position_columns, mechanisms_column
 RUNS: dict[str, tuple[str, str]] = {
     "analyze": (
         "interp",
-        f'analyze scene.png "{QUESTION}" --detector shapes-detector --tokens all --also two-stage,vision,rollout '
-        "--html --show-grid",
+        f'analyze scene.png "{QUESTION}" --detector shapes-detector --tokens all --also two-stage,vision,rollout,'
+        "gradient,gradient-alone,gradcam,relative,lens --html --show-grid",
     ),
     "overlap": ("interp", "overlap --dataset shapes --n 400 --detector shapes-detector --also two-stage,vision"),
     "answer": ("adaptvis", f'answer scene.png "{QUESTION}"'),

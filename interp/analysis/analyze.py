@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interp.analysis.further import FurtherMaps
 from interp.analysis.request import AnalyzeRequest
 from interp.analysis.result import Analysis
-from interp.analysis.vision import check_tower, further_maps
 from interp.intervene.indices import check_indices
 from interp.layers import default_layers
 from interp.maps.trajectory import trajectory
@@ -51,14 +51,13 @@ def analyze(photo: ImageSource, question: str, *, request: AnalyzeRequest) -> An
     device = "cpu" if request.device in (None, "auto") else str(request.device)
     finder = photo_detector(request.detector, download=request.download, device=device)
     vlm = _load_model(request)
-    n_layers, tokens, also = vlm.cfg.n_layers, request.tokens, request.also
+    n_layers, tokens = vlm.cfg.n_layers, request.tokens
     shown = default_layers(n_layers) if request.layers is None else check_indices(request.layers, n_layers, "layer")
     inputs = vlm.prepare(image, question, prompt=request.prompt)
-    if also:
-        check_tower(vlm, inputs)
+    further = FurtherMaps.checked(vlm, inputs, image, question, request)
     found = None if finder is None else find_objects(image, question, finder)
     rows = "last" if tokens == "first" else "generated"
-    generation, (kept,) = vlm.generate_with_cache(inputs, request.max_new_tokens, query_rows=rows)
+    generation, (kept,) = further.run(lambda: vlm.generate_with_cache(inputs, request.max_new_tokens, query_rows=rows))
     looked = trajectory(
         kept.pattern if tokens == "all" else kept.pattern[:, :, 0],
         kept.layout,
@@ -78,7 +77,7 @@ def analyze(photo: ImageSource, question: str, *, request: AnalyzeRequest) -> An
         trajectory=looked,
         found=found,
         overlap=None if boxes is None else overlap(looked, inputs.grids[0], boxes),
-        also=further_maps(vlm, inputs, looked, also, boxes) if also else {},
+        also=further.maps(looked, boxes, int(generation.tokens[0, 0])),
         settings=record(
             vlm,
             **{**request.recorded(), "layers": shown, "detector": getattr(finder, "name", None)},

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from interp.analysis.vision import ALSO
+from interp.analysis import token_maps, vision
 from interp.errors import InputError
+from interp.overlap.study.request import NEUTRAL_PROMPT
 from interp.study.requests import Request
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from interp.objects.detector import Detector
 
 TOKENS = ("first", "all")
+ALSO = (*vision.ALSO, *token_maps.ALSO)
+"""Further maps: over the patches of the vision tower, see `VisionMaps`, and over the image tokens, see `TokenMaps`."""
 LOADING = {"device": None, "dtype": "auto", "revision": None, "trust_remote_code": False}
 """The fields that say how a model is loaded, and what they are where nothing was said."""
 
@@ -33,8 +36,12 @@ class AnalyzeRequest(Request):
         tokens: `first` measures the row behind the first answer token, `all` those behind every answer token.
         prompt: `chat`, `paper` or `raw`.
         max_new_tokens: length of the answer at most.
-        also: further maps to make, some of `ALSO`: they lie over the patches of the vision tower, see `VisionMaps`, and
-            cost one more run of it.
+        also: further maps to make, some of `ALSO`. Those over the patches of the vision tower cost one more run of it,
+            see `VisionMaps`; those over the image tokens stand beside raw attention under the same measures, and cost
+            about one more run of the language model each, all that are of gradients together one, see `TokenMaps`.
+        answer: the word whose first token `gradient`, `gradient-alone`, `gradcam` and `lens` are of, as it would follow
+            the prompt; by default the first token that the model says.
+        neutral_prompt: what is asked for `relative` beside the question.
         html: make the page to explore, as `interp.page.explore.explore` does, of what is measured here. Where hidden
             states are wide enough to tell sinks by, the prompt runs once more for them.
         out: a folder to save figures and tables in.
@@ -60,6 +67,8 @@ class AnalyzeRequest(Request):
     prompt: str = "chat"
     max_new_tokens: int = 10
     also: Sequence[str] = ()
+    answer: str | None = None
+    neutral_prompt: str = NEUTRAL_PROMPT
     html: bool = False
     out: str | Path | None = None
     download: bool = False
@@ -79,8 +88,26 @@ class AnalyzeRequest(Request):
         self._keep_layers()
         if any(name not in ALSO for name in self.also):
             raise InputError(f"further maps {self.also!r} are not known: give a list of some of {', '.join(ALSO)}")
+        self._check_answer()
         self._keep_whole(max_new_tokens=1)
         self._check_prompt()
         loads = isinstance(self.model, (str, Path))
         if not loads and any(getattr(self, name) != usual for name, usual in LOADING.items()):
             raise InputError("device, dtype and revision are for loading: this model is loaded already, leave them out")
+
+    def _check_answer(self) -> None:
+        """Refuse a word or a neutral prompt that is none, or that no map is made of."""
+        if self.answer is not None and not isinstance(self.answer, str):
+            raise InputError(f"answer={self.answer!r:.60} is no text: give a word")
+        if self.answer is not None and not set(self.also) & set(token_maps.OF_ANSWER):
+            raise InputError(
+                f"answer={self.answer!r} would change nothing: it goes with the further maps "
+                f"{', '.join(token_maps.OF_ANSWER)}"
+            )
+        asked = self.neutral_prompt
+        if not isinstance(asked, str) or not asked.strip():
+            raise InputError(
+                f"neutral_prompt={asked!r:.60}: give a prompt that asks for nothing in particular, as text"
+            )
+        if asked != NEUTRAL_PROMPT and token_maps.RELATIVE not in self.also:
+            raise InputError(f"neutral_prompt={asked!r} would change nothing: it goes with the further map 'relative'")

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.analysis.token_maps import RELATIVE, TokenMaps, overlap_by_map
 from interp.analysis.vision import best_cosine
 from interp.layers import default_layers, paper_layers
 from interp.maps.trajectory import Trajectory
 from interp.overlap.figures.by_layer import plot_overlap_by_layer
+from interp.overlap.figures.by_map import plot_overlap_by_map
 from interp.overlap.overlap import Overlap
 from interp.plots.canvas import panel_size
 from interp.plots.layers import plot_share_by_layer
@@ -24,6 +26,7 @@ from interp.reprs import fits_a_cell
 from interp.store.folder import OutputFolder
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL import Image
@@ -44,7 +47,16 @@ _PER_PATCH = {
     "vision": "attention per patch within the\nvision tower, mean over image tokens",
     "rollout": "attention roll-out per patch over the\nvision tower, mean over image tokens",
 }
-"""What the values of each further map are."""
+"""What the values of each further map over patches are."""
+
+_PER_TOKEN = {
+    "gradient": "attention times what {of}\nwould gain from more of it",
+    "gradient-alone": "what {of} would gain\nfrom attention here",
+    "gradcam": "attention times one gain\nof {of} for each head",
+    "relative": "attention per token",
+    "lens": "probability of {of}\nat the image token",
+}
+"""What the values of each further map over image tokens are."""
 
 
 @fits_a_cell("settings.model question answer confidence image layers trajectory found overlap also page")
@@ -62,7 +74,8 @@ class Analysis:
         found: the objects of the question; None where no detector was given.
         overlap: attention against their boxes; None where there are none.
         settings: the model and everything else that made this result.
-        also: further maps, over the patches of the vision tower, by name; empty where none were asked for.
+        also: further maps by name, over the patches of the vision tower or over the image tokens; empty where none were
+            asked for.
         page: the page to explore; None where none was asked for.
     """
 
@@ -77,7 +90,7 @@ class Analysis:
     found: Found | None
     overlap: Overlap | None
     settings: dict[str, Any]
-    also: Mapping[str, VisionMaps] = field(default_factory=dict)
+    also: Mapping[str, VisionMaps | TokenMaps] = field(default_factory=dict)
     page: ExplorePage | None = None
 
     def describe(self) -> str:
@@ -103,6 +116,18 @@ class Analysis:
         lines += [maps.describe() for maps in self.also.values()]
         return "\n".join(lines)
 
+    @property
+    def token_maps(self) -> dict[str, TokenMaps]:
+        """Those of `also` that lie over the image tokens."""
+        return {name: maps for name, maps in self.also.items() if isinstance(maps, TokenMaps)}
+
+    def overlap_by_map(self) -> pd.DataFrame | None:
+        """Raw attention and the maps over image tokens under the same measures; None without boxes or such maps.
+
+        See `interp.analysis.token_maps.overlap_by_map`.
+        """
+        return overlap_by_map(self.overlap, self.token_maps) if self.overlap is not None and self.token_maps else None
+
     def save(self, out: str | Path | OutputFolder) -> list[Path]:
         """Write figures (PNG), tables (Parquet), `summary.json` and the page, if there is one; returns their paths.
 
@@ -122,6 +147,8 @@ class Analysis:
             written.append(folder.write_table(f"{name}.parquet", maps.to_dataframe()))
             if maps.overlap is not None:
                 written.append(folder.write_table(f"overlap_{name}.parquet", maps.overlap_table()))
+        if (table := self.overlap_by_map()) is not None:
+            written.append(folder.write_table("overlap_by_map.parquet", table))
         for name, figure in draw_analysis(self).items():
             written.append(folder.write_figure(f"{name}.png", figure))
             plt.close(figure)
@@ -176,7 +203,13 @@ def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
         figures["overlap_by_layer"] = figure_of(_say_steps(plot_overlap_by_layer(analysis.overlap), analysis))
     if analysis.trajectory.generated:
         figures["tokens"] = draw_tokens(analysis)
-    return figures | {name: draw_patches(analysis, maps) for name, maps in analysis.also.items()}
+    table = analysis.overlap_by_map()
+    if table is not None and not table["lift"].isna().all():
+        figures["overlap_by_map"] = figure_of(plot_overlap_by_map(table)[0])
+    return figures | {
+        name: draw_token_maps(analysis, maps) if isinstance(maps, TokenMaps) else draw_patches(analysis, maps)
+        for name, maps in analysis.also.items()
+    }
 
 
 def draw_heatmaps(analysis: Analysis) -> Figure:
@@ -233,6 +266,35 @@ def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
     return _beside_photo(analysis, maps.grid, weights, titles, _PER_PATCH[maps.name])
 
 
+def draw_token_maps(analysis: Analysis, maps: TokenMaps) -> Figure:
+    """The photo, and maps over the image tokens, head mean: in the layers of the heat maps, and in their own best one.
+
+    Titles say how much of the map lies on the objects, per area, over what an even map has there.
+    """
+    lift = None
+    if maps.overlap is not None:
+        lift = maps.overlap.values(BEST_BY, normalisation=maps.normalisation)[:, -1].reshape(len(maps.layers), -1)[:, 0]
+    shown = set(layer_titles(analysis))
+    if lift is not None and not np.isnan(lift).all():
+        shown.add(int(np.nanargmax(lift)))
+    weights = {layer: maps.weights[layer, 0] for layer in sorted(shown)}
+    titles = [_title_of(layer, own, lift) for layer, own in weights.items()]
+    values_are = _PER_TOKEN[maps.name].format(of=repr("" if maps.answer is None else maps.answer.text))
+    shares_are = None if maps.name == RELATIVE else "share of the whole map"
+    return _beside_photo(
+        analysis, maps.grid, [*weights.values()], titles, values_are, shares_are, normalisation=maps.normalisation
+    )
+
+
+def _title_of(layer: int, weights: np.ndarray, lift: np.ndarray | None) -> str:
+    """The title of one map over the image tokens."""
+    if not np.isfinite(weights).all():
+        return f"layer {layer}\nnothing"
+    if lift is None or not np.isfinite(lift[layer]):
+        return f"layer {layer}"
+    return f"layer {layer}\non the objects: {lift[layer]:.1f} times even"
+
+
 def draw_grid(analysis: Analysis) -> Figure:
     """Which pixels of the photo each image token saw; tiles beside the view of the whole photo, if there are both."""
     tiles = sorted(set(analysis.grid.view.tolist()) - {0})
@@ -247,12 +309,20 @@ def draw_grid(analysis: Analysis) -> Figure:
 
 
 def _beside_photo(
-    analysis: Analysis, grid: ImageGrid, maps: list[np.ndarray], titles: list[str], values_are: str
+    analysis: Analysis,
+    grid: ImageGrid,
+    maps: list[np.ndarray],
+    titles: list[str],
+    values_are: str,
+    shares_are: str | None = None,
+    *,
+    normalisation: str = "image",
 ) -> Figure:
     """The photo in its own colours, and maps beside it."""
     panels = new_grid(1 + len(maps), columns=_columns(1 + len(maps)), cell=panel_size(grid, width=3.0))
     photo, boxes = analysis.image, _boxes(analysis)
-    plot_heatmaps(photo, grid, maps, boxes=boxes, titles=titles, values_are=values_are, axes=list(panels[1:]))
+    shown: dict[str, Any] = {"boxes": boxes, "titles": titles, "values_are": values_are, "shares_are": shares_are}
+    plot_heatmaps(photo, grid, maps, **shown, normalisation=normalisation, axes=list(panels[1:]))
     plot_photo(photo, grid, panels[0], boxes=boxes)
     return figure_of(panels[0])
 

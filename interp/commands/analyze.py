@@ -22,8 +22,17 @@ if TYPE_CHECKING:
 ANALYZE = """Ask a question about a photo and see where each layer of the model looks.
 
 Writes heat maps, the share of attention by layer, and, with a detector, how well attention and objects agree. --html
-adds one page to look through every layer and head, which needs no network and no other file. --also adds maps over the
-patches of the vision tower, whose own attention moves things before the language model sees them:
+adds one page to look through every layer and head, which needs no network and no other file. --also adds maps. Some lie
+over the image tokens as attention does, and are compared with it and with the objects under the same measures:
+
+  gradient        attention times what the answer's log-probability would gain from more of it (evaluation mode, all
+                  layers and heads from one run)
+  gradient-alone  that gain by itself, whether there is attention or not
+  gradcam         attention times one gain for each head, the mean over the image tokens
+  relative        attention over that under a neutral prompt (--neutral-prompt)
+  lens            how probable the answer's token is at each image token, by the model's own unembedding
+
+Others lie over the patches of the vision tower, whose own attention moves things before the language model sees them:
 
   two-stage  the answer's attention, seen through attention roll-out over the tower
   vision     what the patches of the image tokens look at in each layer of the tower
@@ -37,6 +46,8 @@ examples:
   python -m interp analyze photo.jpg "Where is the dog in relation to the car?" --detector yolo11n.pt --download \\
       --layers 17,18 --model llava-hf/llava-1.5-7b-hf --dtype bfloat16 --device cuda
   python -m interp analyze photo.jpg "Where is the mug in the photo?" --boxes "mug=10,20,50,80" --also two-stage
+  python -m interp analyze photo.jpg "Where is the mug in the photo?" --boxes "mug=10,20,50,80" \\
+      --also gradient,relative,lens --answer left
 """
 
 
@@ -58,7 +69,19 @@ def add_analyze(commands: Any) -> None:
     parser.add_argument(
         "--max-new-tokens", type=int, default=10, help="length of the answer at most (default: %(default)s)"
     )
-    parser.add_argument("--also", default="", help="further maps, some of two-stage,vision,rollout: see above")
+    parser.add_argument(
+        "--also",
+        default="",
+        help="further maps, some of gradient,gradient-alone,gradcam,relative,lens,two-stage,vision,rollout: see above",
+    )
+    parser.add_argument(
+        "--answer", help="the word whose first token gradients and lens are of (default: the first that the model says)"
+    )
+    parser.add_argument(
+        "--neutral-prompt",
+        default=argparse.SUPPRESS,
+        help="what relative asks beside the question (default: to describe the image)",
+    )
     parser.add_argument("--html", action="store_true", help="also write explore.html, a page to look through all of it")
     parser.add_argument("--show-grid", action="store_true", help="also draw which pixels each image token saw")
     parser.add_argument("--out", default="out/analyze", help="folder for the results (default: %(default)s)")

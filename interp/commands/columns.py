@@ -13,6 +13,15 @@ from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.measures import MEASURES
 from interp.overlap.nulls import NULLS
 
+_OF = {
+    "gradient": "attention times what the answer's log-probability would gain from more of it",
+    "gradient-alone": "that gain by itself",
+    "gradcam": "attention times one gain for each head",
+    "relative": "attention over that under a neutral prompt",
+    "lens": "how probable the answer's token is at each image token",
+}
+"""What each further map over the image tokens is."""
+
 FILES: dict[str, dict[str, str]] = {
     "analyze": {
         "summary.json": "the answer, the main numbers, the boxes, and `settings`",
@@ -25,6 +34,11 @@ FILES: dict[str, dict[str, str]] = {
         "overlap_two-stage.parquet": "these maps against the boxes, as `overlap.parquet`",
         "overlap_vision.parquet": "the same, by layer of the tower",
         "overlap_rollout.parquet": "the same, of the last layer that the roll-out goes through",
+        **{
+            f"{name}.parquet": f"{what}; a row per layer, step and image token (`--also`)" for name, what in _OF.items()
+        },
+        **{f"overlap_{name}.parquet": "these maps against the boxes, as `overlap.parquet`" for name in _OF},
+        "overlap_by_map.parquet": "raw attention and these maps under the same measures; a row per map and layer",
         "heatmaps.png": "attention over the photo in the chosen layers",
         "share_by_layer.png": "how much attention the image gets, by layer",
         "overlap_by_layer.png": "cosine with the boxes by layer, beside even attention",
@@ -32,6 +46,8 @@ FILES: dict[str, dict[str, str]] = {
         "two-stage.png": "these maps over the photo",
         "vision.png": "these maps over the photo",
         "rollout.png": "these maps over the photo",
+        **{f"{name}.png": "these maps over the photo" for name in _OF},
+        "overlap_by_map.png": "which map lies on the objects, by layer: lift and AUROC beside raw attention",
         "grid.png": "which pixels each image token saw (`--show-grid`)",
         "explore.html": "a page to look through every layer and head (`--html`)",
     },
@@ -45,6 +61,7 @@ FILES: dict[str, dict[str, str]] = {
         "overlap.parquet": "all measures of the head mean; a row per sample, layer, region and normalisation",
         "overlap_two-stage.parquet": "the same of the rows seen through the vision tower (`--also`)",
         "overlap_vision.parquet": "the same of the tower's own attention (`--also`)",
+        **{f"overlap_{name}.parquet": f"the same of {_OF[name]} (`--also`)" for name in _OF if name != "relative"},
         "samples.parquet": "what was asked and answered, and what was found; a row per sample. Also as CSV",
         "coverage.parquet": "in how many samples the objects were found; a row per relation, `all` first. Also as CSV",
         "agreement.parquet": "the detector against the data set's own boxes; a row per label, all together first. Also "
@@ -79,7 +96,8 @@ NAMES: dict[str, str] = {
     "token": "the text of the token that the step gave",
     "region": "of which boxes: each label, or `first` and `second` object, `union` of all, `first minus second`",
     "normalisation": "what attention was divided by: `image`, `keys`, `no-sinks` or `relative`",
-    "maps": "which maps: `rows` of the language model, `two-stage`, `vision` or `rollout`",
+    "maps": "which maps: `rows` of the language model, `two-stage`, `vision`, `rollout`, or one of `gradient`, "
+    "`gradient-alone`, `gradcam`, `relative` and `lens`",
     "entropy": "of the row over all keys, nats",
     "image_entropy": "of the row inside the image, nats; NaN without weight there",
     "image_entropy_normalised": "the same over that of even attention, 0 to 1",
@@ -88,10 +106,11 @@ NAMES: dict[str, str] = {
     "objects": "how many boxes the region has",
     "objects_seen": "how many of them the model saw any part of",
     "patch": "number of the patch, view after view, row after row",
-    "view": "of the patch: 0 is the whole photo, tiles count from 1",
-    "row": "of the patch in its view",
-    "col": "column of the patch in its view",
-    "weight": "of the patch, head mean; sums to one over patches",
+    "image_token": "number of the image token, in the order of its grid",
+    "view": "of the patch or image token: 0 is the whole photo, tiles count from 1",
+    "row": "of the patch or image token in its view",
+    "col": "column of the patch or image token in its view",
+    "weight": "of the patch or image token, head mean; sums to one over them, and is NaN where nothing is",
     "dataset": "which data set",
     "photo": "path of the photo; empty where it was drawn",
     "question": "as asked, with its options",

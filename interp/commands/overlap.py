@@ -45,7 +45,9 @@ it), no-sinks (sink tokens taken out), relative (over that under a neutral promp
 them, and overlap.parquet has all (default: %(default)s)"""
 
 ALSO = """other maps to measure beside the language model's rows, some of: two-stage (the rows seen through the vision
-tower, over the patches that fed each image token), vision (where the tower itself looks); one more run of the tower"""
+tower, over the patches that fed each image token), vision (where the tower itself looks), gradient (attention times
+what the answer would gain from more of it), gradient-alone, gradcam, lens (how probable the answer is at each image
+token); each costs one more run of the tower or of the model, gradients together one"""
 
 
 def add_overlap(commands: Any) -> None:

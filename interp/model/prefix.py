@@ -164,6 +164,20 @@ class Prefix:
                 ]
         return answers
 
+    def last_row(self, hooks: Sequence[tuple[str, Callable[..., Any]]]) -> Float[Tensor, "batch vocab"]:
+        """Run the last prompt row once under hook functions on it; next-token logits, in the model's own dtype.
+
+        Gradients flow where they are on, from what the functions mark, and through the last row alone: no other row
+        depends on it.
+
+        Raises:
+            HookError: a name that is no attention row of the language model, or hooks are on.
+        """
+        _check_names(hooks)
+        with self.vlm.turn():
+            self._check_ready()
+            return self._last_rows(hooks, list(range(len(self.inputs))), 1)[1]
+
     def _prefill(self, cache: DynamicCache | None) -> Any:
         """The run that is shared: of the whole prompt into `cache` if there is one, else of all tokens but the last."""
         inputs = _without_last(self.inputs) if cache is None else self.inputs
@@ -209,11 +223,21 @@ class Prefix:
         if capture:
             hooks += [(name, RowHook(Keep(kept), "last", reads_only=True)) for name in self.vlm.matching(capture)]
         _check_names(hooks)
-        cache = self._branch(samples, len(interventions))
-        together = partial(repeat, pattern="sample pos -> (times sample) pos", times=len(interventions))
+        with torch.no_grad():
+            cache, logits = self._last_rows(hooks, samples, len(interventions))
+        apart = partial(rearrange, pattern="(times sample) ... -> times sample ...", sample=len(samples))
+        captured = {name: apart(value) for name, value in kept.items()}
+        return cache, Step(apart(logits.float()), captured)
+
+    def _last_rows(
+        self, hooks: Sequence[tuple[Any, Callable[..., Any]]], samples: list[int], times: int
+    ) -> tuple[Any, Float[Tensor, "row vocab"]]:
+        """Run the last prompt row of these samples so many times under hook functions; the cache, and what it says."""
+        cache = self._branch(samples, times)
+        together = partial(repeat, pattern="sample pos -> (times sample) pos", times=times)
         ids, mask = together(self.inputs.input_ids[samples, -1:]), together(self.inputs.attention_mask[samples])
         self.vlm.resume_prompt(self.length)
-        with torch.no_grad(), self.vlm.hooks(hooks), sharing(self.vlm.text_attentions, cache.layers):
+        with self.vlm.hooks(hooks), sharing(self.vlm.text_attentions, cache.layers):
             output = self.vlm.model(
                 input_ids=ids,
                 attention_mask=mask,
@@ -222,9 +246,7 @@ class Prefix:
                 logits_to_keep=1,
                 **self._positions(mask, samples),
             )
-        apart = partial(rearrange, pattern="(times sample) ... -> times sample ...", sample=len(samples))
-        captured = {name: apart(value) for name, value in kept.items()}
-        return cache, Step(apart(output.logits[:, -1].float()), captured)
+        return cache, output.logits[:, -1]
 
     def _hooks(self, interventions: list[Intervention], samples: list[int]) -> list[Hook]:
         """The hooks of every (intervention, sample) pair, as rows of one batch."""

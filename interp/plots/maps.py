@@ -46,6 +46,7 @@ def plot_heatmaps(
     titles: Sequence[str] | None = None,
     normalisation: str = "image",
     values_are: str = PER_TOKEN,
+    shares_are: str | None = None,
     scale: str = "shared",
     columns: int | None = None,
     axes: Sequence[Axes] | None = None,
@@ -64,6 +65,7 @@ def plot_heatmaps(
         normalisation: what the values are shares of, one of `interp.maps.trajectory.NORMALISATIONS`. It names the
             colour bar; nothing is rescaled.
         values_are: the first words of the colour bar, such as `attention per patch` for maps over patches.
+        shares_are: the rest of them, for maps of something else than attention; by default as the normalisation says.
         scale: `shared`, one scale for all maps; or `each`, one for each.
         columns: how many maps stand in a row.
         axes: where to draw, one per map; made if None.
@@ -81,7 +83,7 @@ def plot_heatmaps(
     """
     values = _check_maps(maps, grid)
     photo = canvas(image, grid)
-    label = _label(normalisation, values_are)
+    label = _label(normalisation, values_are, shares_are)
     if scale not in ("shared", "each"):
         raise InputError(f"colour scale {scale!r} is not known: use 'shared' or 'each'")
     panels = _panels(len(values), grid, axes, columns)
@@ -209,11 +211,11 @@ def _check_titles(titles: Sequence[str] | None, n: int) -> list[str]:
     return names
 
 
-def _label(normalisation: str, values_are: str) -> str:
+def _label(normalisation: str, values_are: str, shares_are: str | None = None) -> str:
     """What the colour bar says."""
     if normalisation not in SHARES:
         raise InputError(f"normalisation {normalisation!r} is not known: use one of {', '.join(SHARES)}")
-    return f"{values_are},\n{SHARES[normalisation]}"
+    return f"{values_are},\n{SHARES[normalisation] if shares_are is None else shares_are}"
 
 
 def _tops(values: np.ndarray, scale: str) -> list[float]:

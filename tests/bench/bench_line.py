@@ -39,6 +39,8 @@ BARS = {
     "head_masks": 0.01,
     "image_sweep": 0.6,
     "amplification": 1.02,
+    "gradient_map": 3.2,
+    "gradient_memory": 10.0,
     "rope_memory": 5.0,
     "norms_memory": 5.0,
     "balance_memory": 5.0,
@@ -84,6 +86,8 @@ WHAT = {
     "32 layers x 8 heads x 512 wide",
     "amplification": "amplification at one alpha, probe and one random seed, two orders, scored / as many of the "
     "language model's own forwards, the tower run once before",
+    "gradient_map": "gradient maps, all layers and heads, one answer token / plain forward; with backward it is three",
+    "gradient_memory": f"extra peak memory of these over a plain forward and backward, {SMALL}",
     "rope_memory": f"extra peak memory of RoPE sensitivity over a plain forward, {SMALL}",
     "norms_memory": f"the same of residual norms, {SMALL}",
     "balance_memory": f"the same of cross-modality balance, {SMALL}",

@@ -13,6 +13,7 @@ from PIL import Image
 
 from interp import HookedVLM, Patch, Prefix, ScaleHeads, VLMInputs, all_heads, slot_point
 from interp.intervene.image_tokens import permute_image_tokens
+from interp.maps.gradients import answer_gradient
 from interp.model.features import ImageFeatures
 from interp.objects.sample import Object, Sample
 from probes import (
@@ -49,6 +50,12 @@ def probe_times(model: Any, processor: Any, *, pairs: int) -> dict[str, Line]:
                 model(**given, use_cache=False, logits_to_keep=1)
 
         values = {
+            "gradient_map": pairwise(
+                lambda: answer_gradient(vlm, inputs),
+                lambda: model(**inputs.tensors, use_cache=False),
+                vlm=vlm,
+                pairs=pairs,
+            ),
             "rope_probe": pairwise(rope, lambda: model(**inputs.tensors, use_cache=False), vlm=vlm, pairs=pairs),
             "last_slot": last_slot(vlm, inputs, pairs=pairs),
             "head_masks": head_masks(vlm, inputs, pairs=pairs),
@@ -148,7 +155,9 @@ def probe_memory() -> dict[str, Line]:
             plain = peak_bytes(lambda: vlm.model(**inputs.tensors, use_cache=False), "cpu")
             answer = dict(max_new_tokens=10, min_new_tokens=10, do_sample=False)
             generate = peak_bytes(lambda: vlm.model.generate(**inputs.tensors, **answer), "cpu")
-        lines = {}
+            slope = peak_bytes(lambda: forward_and_backward(vlm.model, inputs), "cpu")
+        maps = peak_bytes(lambda: answer_gradient(vlm, inputs), "cpu")
+        lines = {"gradient_memory": Line.named("gradient_memory", [(maps - slope) / MIB], unit="MiB")}
         for name, probe in PROBES.items():
             own = peak_bytes(lambda probe=probe: probe(vlm, inputs), "cpu")
             extra = own - (generate if name == "shares" else plain)
@@ -156,6 +165,23 @@ def probe_memory() -> dict[str, Line]:
         vlm = HookedVLM.wrap(*random_llava(tokens=1024, device="cpu", dtype=torch.float32, width=256, layers=2))
         worst = max(growth(vlm, probe, with_1100_tokens) for probe in PROBES.values())
     return lines | {"probes_growth": Line.named("probes_growth", [worst / MIB], unit="MiB")}
+
+
+def forward_and_backward(model: Any, inputs: VLMInputs) -> torch.Tensor:
+    """The gradient of the answer's log-probability with respect to the image tokens, weights frozen, without us."""
+    leaves: list[torch.Tensor] = []
+
+    def mark(module: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
+        leaves.append(output.detach().requires_grad_())
+        return leaves[0]
+
+    note = model.model.multi_modal_projector.register_forward_hook(mark)
+    try:
+        with torch.enable_grad():
+            logits = model(**inputs.tensors, use_cache=False, logits_to_keep=1).logits[:, -1].float()
+            return torch.autograd.grad(logits.log_softmax(-1).amax(), leaves)[0]
+    finally:
+        note.remove()
 
 
 def growth(vlm: HookedVLM, probe: Probe, prepare: Callable[[HookedVLM, int], VLMInputs]) -> int:

@@ -1,11 +1,13 @@
-"""What an overlap study's report says of further maps: rows through the vision tower, and the tower's own attention."""
+"""What an overlap study's report says of further maps: through the vision tower, by gradients, and by the lens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from interp.maps.gradients import ALONE, GRADCAM, GRADIENT
 from interp.overlap.report.sentences import association_says, ended, null_says
+from interp.overlap.study.token_maps import LENS
 from interp.overlap.study.vision import TWO_STAGE, VISION
 from interp.report.numbers import p_value
 from interp.report.page import Section
@@ -30,6 +32,26 @@ _FURTHER = {
         "The attention of the patches that image tokens are made of, in the {blocks} blocks of the tower before what "
         "the language model receives. It is the same whatever is asked, so it can go with right answers only by what "
         "the photos are like. Layers are the vision tower's, of {n_layers}; the paper names none of them.",
+    ),
+    GRADIENT: (
+        "Attention times its gradient",
+        "The rows, each weight times what the log-probability of the model's first token would gain from more of it; "
+        "weights that would lower it count as none. Where attention lies on an object and this map does not, the "
+        "object is looked at and not used for that token.",
+    ),
+    ALONE: (
+        "The gradient alone",
+        "What the log-probability of the model's first token would gain from attention, whether there is any or not.",
+    ),
+    GRADCAM: (
+        "Attention of the heads that gain",
+        "The rows, each head times one number: the mean over the image of what the log-probability of the model's "
+        "first token would gain. A head that gains on one side as much as it loses on the other counts as none.",
+    ),
+    LENS: (
+        "What image tokens decode to",
+        "How probable the model's first token is at each image token, by the model's own unembedding. It says what is "
+        "written there and not whether it is read.",
     ),
 }
 """What the sections of further maps are called, and what their maps are."""

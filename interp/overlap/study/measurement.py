@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from interp.overlap.nulls import (
     null_column,
 )
 from interp.overlap.overlap import overlap
+from interp.overlap.study import token_maps, vision
 from interp.overlap.study.roles import Roles, as_text
 from interp.overlap.study.vision import TWO_STAGE, patch_maps
 from interp.study.prompter import Prompter
@@ -71,14 +72,17 @@ class OverlapMeasurement:
         if self.prompter.neutral_prompt:
             neutral = self.prompter.neutral(samples)
         fed: Sequence[TowerAttention | None] = [None] * len(samples)
-        if self.also:
+        if set(self.also) & set(vision.ALSO):
             fed = tower_attention(self.prompter.vlm, inputs, through=None if TWO_STAGE in self.also else 1)
+        tokens = token_maps.token_maps(self.prompter.vlm, inputs, answer.tokens[:, 0].tolist(), self.also)
         judged = _judged(samples, answer)
         return [
             [
                 {
                     **judged[place],
-                    **self._measured(sample, attention[place], inputs.grids[place], neutral[place], fed[place]),
+                    **self._measured(
+                        sample, attention[place], inputs.grids[place], neutral[place], fed[place], tokens[place]
+                    ),
                 }
             ]
             for place, sample in enumerate(samples)
@@ -91,6 +95,7 @@ class OverlapMeasurement:
         grid: ImageGrid,
         neutral: np.ndarray | None,
         fed: TowerAttention | None,
+        tokens: Mapping[str, np.ndarray],
     ) -> dict[str, Any]:
         """What was found in one sample, and how the attention agrees with it."""
         place = self.places[sample.id]
@@ -113,12 +118,15 @@ class OverlapMeasurement:
         found_columns = _found_columns(roles, found, grid)
         whole = found_columns["complete"] and found_columns["visible"]
         columns = self._flat(arrays, roles, whole=whole)
+        further = {name: token_maps.with_mean(own[layers], grid) for name, own in tokens.items()}
         if fed is not None:
             by_normalisation = {name: own for name, (own, _) in zip(self.normalisations, maps, strict=True)}
-            further = patch_maps(fed, by_normalisation, visible_keys=int(looked.visible_keys[0]), also=self.also)
-            for name, seen in further.items():
-                own = seen.measured(roles.boxes) | self._nulls(place, [(one, None) for one in seen.maps], seen.grid)
-                columns |= {f"{name}_{array}": values for array, values in self._flat(own, roles, whole=whole).items()}
+            patches = [name for name in self.also if name in vision.ALSO]
+            further |= patch_maps(fed, by_normalisation, visible_keys=int(looked.visible_keys[0]), also=patches)
+        for name in self.also:
+            seen = further[name]
+            own = seen.measured(roles.boxes) | self._nulls(place, [(one, None) for one in seen.maps], seen.grid)
+            columns |= {f"{name}_{array}": values for array, values in self._flat(own, roles, whole=whole).items()}
         truth = {} if self.truth is None else {"true_boxes": as_text(self.truth[place])}
         return {**found_columns, **truth, **columns}
 

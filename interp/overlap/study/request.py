@@ -12,14 +12,17 @@ from interp.maps.trajectory import NORMALISATIONS
 from interp.model.record import refuse_recorded
 from interp.objects.detector import GROUND_TRUTH
 from interp.overlap.nulls import NULLS
+from interp.overlap.study import token_maps, vision
 from interp.overlap.study.roles import refuse_without_boxes
-from interp.overlap.study.vision import ALSO
 from interp.study.requests import Request, refuse_nothing_to_resume
 from interp.study.sample_checks import check_samples
 
 if TYPE_CHECKING:
     from interp.objects.detector import Detector
     from interp.objects.sample import Sample
+
+ALSO = (*vision.ALSO, *token_maps.ALSO)
+"""Further maps that can be measured: over the patches of the vision tower, and over the image tokens."""
 
 NEUTRAL_PROMPT = "Write a general description of the image."
 """What the neutral pass of `relative` asks, as in Zhang et al. 2025 (arXiv:2502.17422)."""
@@ -44,9 +47,10 @@ class OverlapRequest(Request):
         prompt: prompt style, see `HookedVLM.prepare`.
         max_new_tokens: length of an answer at most.
         neutral_prompt: what the second pass of `relative` asks.
-        also: maps of `interp.overlap.study.vision.ALSO` that are measured beside the rows, by `study.of(name)`:
-            `two-stage`, the rows seen through the vision tower, and `vision`, the tower's own attention. They cost one
-            more run of the tower for each sample.
+        also: maps that are measured beside the rows, by `study.of(name)`: `two-stage`, the rows seen through the vision
+            tower, and `vision`, the tower's own attention, cost one more run of the tower for each sample; `gradient`,
+            `gradient-alone` and `gradcam` together, and `lens`, one more run of the model each. See
+            `interp.overlap.study.vision.ALSO` and `interp.overlap.study.token_maps.ALSO`.
         record: what else the manifest has to say.
         progress: show progress bars.
 

@@ -90,7 +90,7 @@ class OverlapStudy:
         return tuple(dict.fromkeys(self.samples["relation"].astype(str)))
 
     def of(self, maps: str) -> OverlapStudy:
-        """The same study of other maps, `two-stage` or `vision`: its layers, heads and normalisations are theirs.
+        """The same study of other maps, such as `vision` or `lens`: its layers, heads and normalisations are theirs.
 
         Raises:
             InputError: they were not measured.

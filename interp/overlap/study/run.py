@@ -17,6 +17,8 @@ from interp.overlap.nulls import REGIONS, BoxPool
 from interp.overlap.study.measurement import OverlapMeasurement
 from interp.overlap.study.request import OverlapRequest
 from interp.overlap.study.roles import Roles, digest, find_roles, has_boxes
+from interp.overlap.study.token_maps import token_settings
+from interp.overlap.study.vision import ALSO as OVER_PATCHES
 from interp.overlap.study.vision import tower_settings
 from interp.study.prompter import Prompter
 from interp.study.requests import takes
@@ -90,7 +92,9 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
     check_prompts(vlm, samples, prompt, progress=progress)
     if "relative" in normalisations:
         check_prompts(vlm, [replace(samples[0], question=request.neutral_prompt, meta={})], prompt)
-    tower = tower_settings(vlm, prepare_samples(vlm, samples[:1], prompt)) if also else {}
+    axes = token_settings(vlm, also, request.nulls)
+    if set(also) & set(OVER_PATCHES):
+        axes |= tower_settings(vlm, prepare_samples(vlm, samples[:1], prompt))
     looking = loaded(request.detector)
     roles = find_roles(samples, detector=looking, batch=batch, cache=_cache(looking, out), progress=progress)
     neutral = request.neutral_prompt if "relative" in normalisations else None
@@ -122,7 +126,7 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
         "neutral_prompt": neutral,
         "sinks": None if sinks is None else np.flatnonzero(sinks).tolist(),
         "arrays": work.arrays,
-        "also": {maps: tower[maps] for maps in also},
+        "also": {maps: axes[maps] for maps in also},
         "remarks": _remarks(vlm, samples),
     }
     settings = {**recorded, **found, **(request.record or {})}

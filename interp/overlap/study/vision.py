@@ -58,7 +58,7 @@ def tower_settings(vlm: HookedVLM, inputs: VLMInputs) -> dict[str, dict[str, Any
 @fits_a_cell()
 @dataclass(frozen=True, eq=False)
 class PatchMaps:
-    """Maps over the patches of one photo, with the head mean last, in one normalisation after the other.
+    """Maps over the patches (or image tokens) of one photo, head mean last, in one normalisation after the other.
 
     Attributes:
         maps: [layer head+1 patch] each.

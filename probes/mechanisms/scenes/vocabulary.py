@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from interp.model.answer_token import LINE, added_ids, follows_bare
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
-
-LINE = "\n"
-"""What a spelling is set behind when it is cut into tokens, so that a space before it is its own."""
 
 MANY = 7
 """Dropped words that a message names."""
@@ -140,7 +138,7 @@ def _tokens(tokenizer: Any, word: str, after: str | None) -> dict[str, int | Non
     """The token of each spelling that is asked for; None where it is not one."""
     if after is None:
         return {text: _token(tokenizer, text, LINE) for text in spellings(word)}
-    text = word if _open(tokenizer, after) else f" {word}"
+    text = word if follows_bare(tokenizer, after) else f" {word}"
     return {text: _token(tokenizer, text, after)}
 
 
@@ -149,22 +147,14 @@ def _own(found: Mapping[str, int | None]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(token for token in found.values() if token is not None))
 
 
-def _open(tokenizer: Any, prompt: str) -> bool:
-    """Whether a word follows a prompt without a space: behind white space, or a special token."""
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
-    return not prompt or prompt[-1].isspace() or ids[-1] in special
-
-
 def _token(tokenizer: Any, text: str, before: str) -> int | None:
     """The one token that a text adds behind another; None where it adds several, or one that stands for all unknown.
 
     Where the other text's last token would be another for what follows, it counts as a line end.
     """
-    start, whole = (list(tokenizer(part, add_special_tokens=False)["input_ids"]) for part in (before, before + text))
-    if whole[: len(start)] != start:
+    added = added_ids(tokenizer, text, before)
+    if added is None:
         return None if before == LINE else _token(tokenizer, text, LINE)
-    added = whole[len(start) :]
     return added[0] if len(added) == 1 and added[0] != tokenizer.unk_token_id else None
 
 
