@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from interp.errors import InputError
 from interp.image.boxes import Box
 from interp.objects.sample import Object
-from interp.reprs import fits_a_cell
 from interp.store.names import is_text, stays_inside
 from probes.heads.data.names import function_of, own_name
 from probes.heads.data.record import Dropped, Step, SteppedQuestion
@@ -28,7 +27,6 @@ STEP = ("subquestion", "answer", "cognitive_skill", "primary", "options", "objec
 """Fields of a step; the first three are needed."""
 
 
-@fits_a_cell("item field what")
 @dataclass(frozen=True)
 class Problem:
     """Something that keeps an item from being read.
@@ -51,27 +49,22 @@ class Problem:
         return f"item {self.item}{of}: {self.field} {self.what}"
 
 
-@dataclass
 class Reader:
-    """How items are read, and what was found on the way.
+    """How items are read, and what was found on the way: `problems`, what was `dropped`, what was `repaired`."""
 
-    Attributes:
-        file: the file, for ids and problems.
-        vocabulary: whose function names these are.
-        unknown: what a label of an unknown function means, see `UNKNOWN`.
-        root: the folder that paths of images are below.
-        problems: what is wrong so far.
-        dropped: what was left out so far.
-        repaired: what was mended so far.
-    """
+    def __init__(self, file: Path, vocabulary: str, unknown: str, root: Path) -> None:
+        """Nothing is read yet.
 
-    file: Path
-    vocabulary: str
-    unknown: str
-    root: Path
-    problems: list[Problem] = field(default_factory=list)
-    dropped: list[Dropped] = field(default_factory=list)
-    repaired: Counter[str] = field(default_factory=Counter)
+        Args:
+            file: the file, for ids and problems.
+            vocabulary: whose function names these are.
+            unknown: what a label of an unknown function means, see `UNKNOWN`.
+            root: the folder that paths of images are below.
+        """
+        self.file, self.vocabulary, self.unknown, self.root = file, vocabulary, unknown, root
+        self.problems: list[Problem] = []
+        self.dropped: list[Dropped] = []
+        self.repaired: Counter[str] = Counter()
 
     def question(self, number: int, item: Any) -> SteppedQuestion | None:
         """One item as a question; None where it can not be used, which `problems` or `dropped` then tell."""
@@ -180,10 +173,10 @@ class Reader:
                 yield Object(one["name"])
                 continue
             try:
-                corners = tuple(float(corner) for corner in box)
-                if len(corners) != 4 or any(isinstance(corner, (bool, str)) for corner in box):
+                if any(isinstance(corner, (bool, str)) for corner in box):
                     raise ValueError
-                yield Object(one["name"], Box(one["name"], corners))
+                x0, y0, x1, y1 = map(float, box)
+                yield Object(one["name"], Box(one["name"], (x0, y0, x1, y1)))
             except (TypeError, ValueError, InputError):
                 self._bad(number, f"{at}.box", f"is {box!r:.60}: write x0, y0, x1, y1 in pixels, x0 < x1 and y0 < y1")
 

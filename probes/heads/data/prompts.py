@@ -31,7 +31,6 @@ Given = Mapping[str, str] | Callable[[SteppedQuestion, int], str]
 """Answers to earlier steps: by the step's id (`step_id`), or what is called with the question and the step's place."""
 
 
-@fits_a_cell("context main instruction")
 @dataclass(frozen=True)
 class QueryPrompt:
     """How a step is asked.

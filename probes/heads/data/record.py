@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from interp.objects.sample import Object
 from interp.reprs import fits_a_cell
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-@fits_a_cell("subquestion answer functions")
 @dataclass(frozen=True)
 class Step:
     """One step: a question of its own, its answer, and what it takes to answer it.
@@ -75,7 +74,6 @@ class SteppedQuestion:
     group: str = ""
 
 
-@fits_a_cell("id subquestion why")
 @dataclass(frozen=True)
 class Dropped:
     """A label, a step or a whole question that was left out.
@@ -110,7 +108,13 @@ class SteppedQuestions(Sequence[SteppedQuestion]):
         """Count the questions."""
         return len(self.questions)
 
-    def __getitem__(self, place):  # type: ignore[no-untyped-def]
+    @overload
+    def __getitem__(self, place: int) -> SteppedQuestion: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[SteppedQuestion, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> SteppedQuestion | tuple[SteppedQuestion, ...]:
         """One question, or a tuple of some."""
         return self.questions[place]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -93,13 +93,13 @@ def synthetic_steps(
     return [_question(turns, split, seed, index, decide, labels) for index in range(n)]
 
 
-@dataclass
 class _Turns:
     """Whose turn it is: answers come in blocks that hold each once, in an order drawn anew for every block."""
 
-    rng: np.random.Generator
-    waiting: dict[str, list[str]] = field(default_factory=dict)
-    said: Counter[tuple[str, str]] = field(default_factory=Counter)
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.waiting: dict[str, list[str]] = {}
+        self.said: Counter[tuple[str, str]] = Counter()
 
     def next(self, key: str, options: Sequence[str]) -> str:
         """The option whose turn it is."""

@@ -60,17 +60,17 @@ STEPS: Mapping[str, tuple[Wording, ...]] = {
     "high_level": (
         Wording(f"What shape is the {{color}} object? Answer with {_SHAPES}.", trained=True),
         Wording(f"What is the {{color}} object in the photo? Answer with {_SHAPES}."),
-        Wording(f"The object in the photo that is {{color}}: what is it? Answer with {_SHAPES}."),
+        Wording(f"What shape does the {{color}} one in the photo have? Answer with {_SHAPES}."),
     ),
     "math": (
         Wording("How many objects are in the photo? Answer with 2, 3 or 4."),
         Wording("What is the number of objects in the photo? Answer with 2, 3 or 4."),
-        Wording("Count the objects in the photo. What is the count? Answer with one digit."),
+        Wording("Count the shapes in the photo. What is the count? Answer with one digit."),
     ),
     "decision": (
         Wording("What is the answer in the end? {main} Answer with {options}."),
         Wording("Choose: {main} Answer with {options}."),
-        Wording("{main} Answer with {options}."),
+        Wording("{main} Answer with one word."),
     ),
 }
 """What a step asks of the scene, by its function."""
@@ -96,6 +96,10 @@ RECALL: Mapping[str, tuple[str, ...]] = {
         f"What is the opposite of {{cue}}? Answer with {_RELATION}.",
         f"The word that means the reverse of {{cue}} is what? Answer with {_RELATION}.",
     ),
+    "edge": (
+        f"What is the opposite of {{cue}}? Answer with {_PHOTO}.",
+        f"The word that means the reverse of {{cue}} is what? Answer with {_PHOTO}.",
+    ),
     "color": (
         f"What color is {{cue}}, as a rule? Answer with {_COLORS}.",
         f"Most people know the color of {{cue}}. What is it? Answer with {_COLORS}.",
@@ -109,6 +113,7 @@ RECALL: Mapping[str, tuple[str, ...]] = {
 
 CUES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "opposite": {answer: (cue,) for cue, answer in OPPOSITE.items()},
+    "edge": {"left": ("right",), "right": ("left",), "top": ("bottom",), "bottom": ("top",)},
     "color": {
         "red": ("blood", "a ripe tomato", "a stop sign"),
         "green": ("grass", "a leaf in summer", "spinach"),
@@ -134,6 +139,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "math": ("2", "3", "4"),
     "side": OPTIONS_IN_RELATION,
     "opposite": OPTIONS_IN_RELATION,
+    "edge": OPTIONS_IN_PHOTO,
     "color": tuple(COLORS),
     "shape": SHAPES,
 }
