@@ -108,6 +108,15 @@ def test_that_every_function_is_read_back_from_its_title(vocabulary):
         assert function_of(short, vocabulary) in FUNCTIONS
 
 
+def test_that_the_primary_label_is_first_whatever_its_place_in_the_list(tmp_path):
+    step = {"subquestion": "Where?", "answer": "left", "cognitive_skill": ["Math", "High-Level", "Spatial"]}
+    read = read_steps(put(tmp_path, [an_item(generated=[{**step, "primary": "Spatial"}, step], source="VSR")]))
+    assert [one.functions for one in read[0].steps] == [
+        ("spatial", "math", "high_level"),
+        ("math", "high_level", "spatial"),
+    ]
+
+
 def test_that_answers_that_are_numbers_are_read_and_counted(tmp_path):
     step = {"subquestion": "What is 6 to the 4th?", "answer": 1296, "cognitive_skill": "Math Calculation"}
     read = read_steps(put(tmp_path, [an_item(generated=[step, {**step, "answer": 0.5}])]))
