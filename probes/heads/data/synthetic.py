@@ -62,9 +62,12 @@ def synthetic_steps(
 
     * words: every function has two wordings or more and no word of its own that is in all of them, but its words
       taken together still tell it.
-    * answers: each list of options is shared by two functions or more but those of `math` (digits) and of `yes_no`.
-    * place: the decision comes after the relation, so it is late; all others come at any place.
-    * image: `information` and `recall` can be answered without it, all others can not.
+    * answers: every word is an answer of two functions or more but the digits of `math` and the words of `yes_no`; yet
+      not equally often, so that an answer makes some functions likelier than others.
+    * place: the relation comes before the decision, so it is early and the decision late; all others come anywhere.
+    * image: `information` and `recall` can be answered without it and have no boxes, all others can not.
+    * geometry: what lies left of the other has no room on the right of the photo, and so on; the spatial step asks of
+      the one that has.
     * context: with earlier steps shown, the decision follows from the relation and the main question.
 
     Args:
