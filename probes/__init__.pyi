@@ -1,3 +1,16 @@
+from probes.heads.data.annotations import keep_valid as keep_valid
+from probes.heads.data.files import check_steps as check_steps
+from probes.heads.data.files import read_steps as read_steps
+from probes.heads.data.files import write_steps as write_steps
+from probes.heads.data.prompts import QueryPrompt as QueryPrompt
+from probes.heads.data.prompts import step_queries as step_queries
+from probes.heads.data.prompts import step_samples as step_samples
+from probes.heads.data.record import Step as Step
+from probes.heads.data.record import SteppedQuestion as SteppedQuestion
+from probes.heads.data.record import SteppedQuestions as SteppedQuestions
+from probes.heads.data.splits import refuse_leaks as refuse_leaks
+from probes.heads.data.splits import split_by_question as split_by_question
+from probes.heads.data.synthetic import synthetic_steps as synthetic_steps
 from probes.mechanisms.ablation.ordered_photos import OrderedPhoto as OrderedPhoto
 from probes.mechanisms.ablation.ordered_photos import photo_of_line as photo_of_line
 from probes.mechanisms.ablation.ordered_photos import with_ordering_kept as with_ordering_kept

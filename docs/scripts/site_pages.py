@@ -36,8 +36,8 @@ def render_datasets() -> str:
         {
             "name": f"`{one.name}`",
             "what": one.title,
-            "samples": "any number" if one.synthetic else one.n,
-            "answers": ", ".join(one.options) or "by kind of question",
+            "samples": "any number" if one.synthetic else one.n or "not known",
+            "answers": ", ".join(one.options) or ("each row's own" if one.kind == "choices" else "by kind of question"),
             "photos": one.photos,
         }
         for one in every
