@@ -102,9 +102,10 @@ def layer_of(features: HeadFeatures, layer: int) -> Float32[np.ndarray, "item he
         raise InputError(f"layer {layer} has features of shape {own.shape}: {(items, heads, width)} were promised")
     if not np.isfinite(own).all():
         bad = np.any(~np.isfinite(own), axis=2)
+        many, first = int(np.any(bad, axis=1).sum()), int(np.flatnonzero(np.any(bad, axis=0))[0])
         raise InputError(
-            f"features of layer {layer} are not finite in {int(np.any(bad, axis=1).sum())} of {items} items, first in head "
-            f"{int(np.flatnonzero(np.any(bad, axis=0))[0])}: collect them in float32, or leave these items out"
+            f"features of layer {layer} are not finite in {many} of {items} items, first in head {first}: collect them "
+            "in float32, or leave these items out"
         )
     return own
 
