@@ -56,8 +56,8 @@ def scorer_agreement(
     """Hold scorers against each other: Spearman's correlation over heads, and Jaccard's overlap of selected heads.
 
     Two maps that peak in the same layers agree, whichever heads these have; so heads are dealt anew over all layers,
-    and inside layers too. Where both scorers keep draws of groups, intervals are of those and hold what noise takes
-    from an agreement against it; where one does not, they draw whole layers.
+    and inside layers too. Where both scorers keep draws of groups, intervals are of those, which are noisier than
+    the data, so that these lie rather too low than too high; where one does not, they draw whole layers.
 
     Args:
         several: scores of the same model, two or more, of scorers with different names. One that knows no functions is

@@ -17,7 +17,7 @@ from interp.stats.intervals import pivoted, quantiles
 from probes.heads.scores import HeadScores
 from probes.heads.selection.agreement import DEALS, Agreement, as_table, maps_of
 from probes.heads.selection.related import Pair, pearson, permutations
-from probes.heads.selection.sparsity import SHARES, layer_centre, layer_profile, measures_of, sizes_of
+from probes.heads.selection.sparsity import COUNTS, SHARES, layer_centre, layer_profile, measures_of, sizes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,8 @@ def head_layout(
     for place, name in enumerate(scores.functions):
         own, draws = values[place], None if drawn is None else drawn[:, place]
         for measure, of in measures_of(above, top_k).items():
-            told = _sparsity(own, draws, noise, of, (0.0, 1.0) if measure in SHARES else (0.0, float(own.size)), level)
+            bounds = None if measure in COUNTS else (0.0, 1.0 if measure in SHARES else float(own.size))
+            told = _sparsity(own, draws, noise, of, bounds, level)
             rows.append({"function": name, "measure": measure, **told})
         dealt = _dealt(own, deals, [seed, 1])
         told = _row(*_each(layer_centre, own, draws), (len(own) - 1) / 2, layer_centre(dealt), (0, len(own) - 1), level)
@@ -194,7 +195,7 @@ def models_in_common(
             maps = (own, of_draws, _dealt(own, deals, [seed, at]))
             found.append([None if each is None else _resampled(layer_profile(each), parts) for each in maps])
         value, drawn, null = (_together(*pair) for pair in zip(*found, strict=True))
-        told = _row(value, drawn, np.nan, null, (-1, 1), level)
+        told = _row(value, drawn, np.nan, null, None, level)
         del told["even"]
         p = (1 + (null >= value - 1e-9).sum()) / (1 + deals) if np.isfinite(value) else np.nan
         rows.append({"function": name, **told, "p": float(p)})
@@ -222,7 +223,7 @@ def _sparsity(
     draws: Float[np.ndarray, "draw layer head"] | None,
     noise: Float[np.ndarray, "deal cell"],
     of: Callable[[np.ndarray], np.ndarray],
-    bounds: tuple[float, float],
+    bounds: tuple[float, float] | None,
     level: float,
 ) -> dict[str, float]:
     """A measure of sparsity, beside heads that are all alike and noise, both as large as the data on average."""
@@ -237,11 +238,18 @@ def _each(of: Callable[[np.ndarray], np.ndarray], own: np.ndarray, draws: np.nda
 
 
 def _row(
-    value: Any, draws: Any, even: float, random: np.ndarray, bounds: tuple[float, float], level: float
+    value: Any, draws: Any, even: float, random: np.ndarray, bounds: tuple[float, float] | None, level: float
 ) -> dict[str, float]:
-    """A measure, its interval, and what it is of even and of random heads."""
-    ends = np.full(2, np.nan) if draws is None else pivoted(np.asarray(value)[None], draws[:, None], level)[:, 0]
-    low, high = np.clip(ends, *bounds)
+    """A measure, its interval, and what it is of even and of random heads.
+
+    Measures that noise moves have the values between which they lie, and an interval that takes that out; counts and
+    correlations have none, and the quantiles of the draws.
+    """
+    low = high = np.nan
+    if draws is not None and bounds is None:
+        low, high = quantiles(draws[:, None], level)[:, 0]
+    elif draws is not None:
+        low, high = pivoted(np.asarray(value)[None], draws[:, None], level)[:, 0].clip(*bounds)
     random_low, random_high = quantiles(random[:, None], level)[:, 0]
     told = {"value": value, "low": low, "high": high, "even": even, "random": random.mean()}
     return {key: float(own) for key, own in {**told, "random_low": random_low, "random_high": random_high}.items()}

@@ -9,12 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.numeric import ratio
-from interp.stats.intervals import pivoted, quantiles
+from interp.stats.intervals import quantiles
 from interp.stats.pairs import midranks
-
-RANGES = {"pearson": (-1.0, 1.0), "spearman": (-1.0, 1.0), "jaccard": (0.0, 1.0), "shared": (0.0, 1.0)}
-"""The measures of two maps, and the values that each can have. `shared` is the share of the smaller selection that is
-in the larger one too."""
 
 Maps = Float[np.ndarray, "*draw layer head"]
 
@@ -37,15 +33,15 @@ class Pair:
         """A measure, its interval, and what it is when the heads of one map are dealt anew.
 
         Heads are dealt over all layers, and inside layers, which keeps what the layers alone explain. The p-values are
-        one-sided: how often chance gives maps at least so alike. Where draws are known, intervals are of those; where
-        not, they draw whole layers.
+        one-sided: how often chance gives maps at least so alike. Where draws are known, intervals are of those, which
+        are noisier than the data and so rather less alike; where not, they draw whole layers.
         """
         known = np.isfinite(self.first) & np.isfinite(self.second)
         layers = np.nonzero(known)[0]
         first, second, of = self.first[known], self.second[known], MEASURES[measure]
         value = of(first[None], second[None])
         drawn = self._drawn(of, known) if self.drawn is not None else _by_layers(of, first, second, layers, n, seed)
-        low, high = pivoted(value, drawn[:, None], level).clip(*RANGES[measure])[:, 0]
+        low, high = quantiles(drawn[:, None], level)[:, 0]
         out: dict[str, float | str] = {
             "measure": measure,
             "value": float(value[0]),
@@ -112,4 +108,5 @@ MEASURES: dict[str, Callable[..., np.ndarray]] = {
     "jaccard": _jaccard,
     "shared": _shared,
 }
-"""The measures by name: of [draw head] and [draw head], one of which may be a single row."""
+"""The measures by name: of [draw head] and [draw head], one of which may be a single row. `shared` is the share of the
+smaller selection that is in the larger one too."""

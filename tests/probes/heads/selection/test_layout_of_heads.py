@@ -128,6 +128,17 @@ def test_overlap_of_selections_is_drawn_where_scores_are():
     assert row["interval"] == "groups" and row["low"] == row["high"] == row["value"] == 1
 
 
+def test_intervals_of_overlaps_and_counts_hold_what_draws_give():
+    truth = np.zeros((2, 4, 6))
+    truth[0, 1, :3] = truth[1, 2, :3] = 1
+    own = replace(drawn_scores(truth, 0, noise=6.0), functions=("a", "b"))
+    row = rows(functions_in_common(own, "top_k", k=6, deals=50).table, measure="jaccard")
+    assert 0 <= row["low"] <= row["value"] <= row["high"] and row["low"] < row["high"]
+    for name in ("share_above", "elbow_count"):
+        row = rows(head_layout(own, above=1.0, deals=20).measures, function="a", measure=name)
+        assert row["low"] <= row["value"] <= row["high"] and row["low"] < row["high"]
+
+
 def test_models_of_other_shapes_are_held_against_each_other_at_relative_depth():
     def model(layers, heads, seed):
         depth = (np.arange(layers) + 0.5) / layers
