@@ -11,13 +11,22 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
+from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import pivoted, quantiles
 from probes.heads.scores import HeadScores
 from probes.heads.selection.agreement import DEALS, Agreement, as_table, maps_of
 from probes.heads.selection.related import Pair, pearson, permutations
-from probes.heads.selection.sparsity import COUNTS, SHARES, layer_centre, layer_profile, measures_of, sizes_of
+from probes.heads.selection.sparsity import (
+    COUNTS,
+    SHARES,
+    layer_centre,
+    layer_profile,
+    measures_of,
+    share_above,
+    sizes_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +34,10 @@ if TYPE_CHECKING:
 SIZES = ("absolute", "above_null")
 """What is measured of a score: its size, as of importances; or how far it lies above what chance gives, as of
 accuracies, which are never far from one half."""
+
+
+ANY = "any"
+"""What stands for all functions together."""
 
 
 @fits_a_cell("settings", table="measures")
@@ -62,7 +75,8 @@ def head_layout(
     """Measure in how few heads each function lies, and in which layers.
 
     `share_above` a threshold, `gini`, `hoyer`, `effective_heads`, `participation_ratio`, `top_mass` of the largest
-    `top_k`, `elbow_count`, and `layer_centre` with the profile over layers.
+    `top_k`, `elbow_count`, and `layer_centre` with the profile over layers. The row of the function `any` is the share
+    of heads that lie above the threshold for any function.
 
     No measure says anything alone: scores of nothing are not even either. So random heads stand beside the data. Of
     measures of sparsity these are sizes of noise, |N(0, 1)|, of the same mean. Of the layers they are the data's own
@@ -105,6 +119,8 @@ def head_layout(
             profile.append(
                 {"function": name, "layer": layer, **_row(shares[layer], of_layer, 1 / len(own), random, (0, 1), level)}
             )
+    told = _any_above(values, drawn, above, deals=deals, seed=seed, level=level)
+    rows.append({"function": ANY, "measure": "share_above", **told})
     settings = {"sizes": sizes, "above": above, "top_k": top_k, "deals": deals, "seed": seed, "level": level}
     return HeadLayout(as_table(rows), as_table(profile), settings)
 
@@ -113,6 +129,9 @@ def functions_in_common(
     scores: HeadScores, rule: str = "elbow", *, deals: int = DEALS, seed: int = 0, level: float = 0.95, **given: Any
 ) -> Agreement:
     """Hold functions against each other: Pearson's correlation of their maps, and the heads that serve both.
+
+    Beside the pairs stands one row of all functions, `several`: of the heads that serve any, the share that serves two
+    or more; CogVision finds 18 of a hundred.
 
     Args:
         scores: what a scorer gave of two functions or more.
@@ -143,6 +162,7 @@ def functions_in_common(
         for measure, (own, drawn) in maps.items():
             pair = Pair(own[one], own[other], None if drawn is None else (drawn[:, one], drawn[:, other]))
             rows.append({**names, **pair.told(measure, n=deals, seed=seed, level=level)})
+    rows.append({"first": ANY, "second": ANY, **_several(chosen, chosen_drawn, deals=deals, seed=seed, level=level)})
     return Agreement(as_table(rows), {"rule": rule, **given, "deals": deals, "seed": seed, "level": level})
 
 
@@ -216,6 +236,57 @@ def _sizes(
     else:
         found = [np.maximum(own.astype(float) - scores.null, 0) for own in every]
     return found[0], found[1] if len(found) > 1 else None
+
+
+def _any_above(
+    values: Float[np.ndarray, "function layer head"],
+    drawn: Float[np.ndarray, "draw function layer head"] | None,
+    above: float,
+    *,
+    deals: int,
+    seed: int,
+    level: float,
+) -> dict[str, float]:
+    """The share of heads above a threshold for any function, beside even heads and noise as large on average."""
+    found = [share_above(sizes_of(own.max(axis=-3)), above) for own in (values, *([] if drawn is None else [drawn]))]
+    means = values.mean(axis=(1, 2))
+    noise = np.abs(np.random.default_rng([seed, 2]).normal(size=(deals, len(values), values[0].size)))
+    noise *= means[:, None] / noise.mean(axis=2, keepdims=True)
+    draws = None if drawn is None else found[1]
+    return _row(found[0], draws, float((means > above).any()), share_above(noise.max(axis=1), above), None, level)
+
+
+def _several(
+    chosen: Float[np.ndarray, "function layer head"],
+    drawn: Float[np.ndarray, "draw function layer head"] | None,
+    *,
+    deals: int,
+    seed: int,
+    level: float,
+) -> dict[str, float | str]:
+    """The share of the selected heads that serve several functions, and the same with each function's dealt anew."""
+    functions, layers, heads = chosen.shape
+    own = chosen.reshape(functions, -1)
+    value = float(_serve_several(own[None])[0])
+    told: dict[str, float | str] = {"measure": "several", "value": value}
+    ends = np.full(2, np.nan)
+    if drawn is not None:
+        ends = quantiles(_serve_several(drawn.reshape(len(drawn), functions, -1))[:, None], level)[:, 0]
+    told |= {"low": float(ends[0]), "high": float(ends[1]), "interval": "groups", "heads": float(own.shape[1])}
+    cells = np.repeat(np.arange(layers), heads)
+    for place, (name, codes) in enumerate({"random": cells * 0, "within": cells}.items()):
+        dealt = permutations(codes, deals * functions, np.random.default_rng([seed, place]))
+        null = _serve_several(np.take_along_axis(own[None], dealt.reshape(deals, functions, -1), axis=2))
+        low, high = quantiles(null[:, None], level)[:, 0]
+        told |= {name: float(null.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
+        told[f"p_{name}"] = float((1 + (null >= value - 1e-9).sum()) / (1 + deals))
+    return told
+
+
+def _serve_several(chosen: Float[np.ndarray, "draw function cell"]) -> Float[np.ndarray, " draw"]:
+    """Of the heads that are selected for any function, the share that is for two or more."""
+    served = chosen.sum(axis=1)
+    return ratio((served > 1).sum(axis=1), (served > 0).sum(axis=1))
 
 
 def _sparsity(

@@ -128,6 +128,22 @@ def test_overlap_of_selections_is_drawn_where_scores_are():
     assert row["interval"] == "groups" and row["low"] == row["high"] == row["value"] == 1
 
 
+def test_heads_of_several_functions_and_of_any_are_counted():
+    values = np.zeros((3, 4, 5))
+    values[0, 1, :2] = values[1, 1, 1:3] = 5
+    values[2, 3, 3:] = 5
+    scores = made_scores(values, ("a", "b", "c"))
+    several = rows(functions_in_common(scores, "top_k", k=2, deals=400).table, measure="several")
+    assert several["value"] == pytest.approx(1 / 5)  # one of five heads serves two functions
+    # Of 20 heads, two for each of three functions: 3 (1/10)^2 (9/10) + (1/10)^3 serve several, of 1 - (9/10)^3.
+    assert several["random"] == pytest.approx(0.028 / 0.271, abs=0.03) and several["p_random"] > 0.1
+    anywhere = rows(head_layout(scores, above=1.0, deals=50).measures, function="any")
+    assert anywhere["value"] == pytest.approx(5 / 20)
+    drawn = replace(scores, draws=np.repeat(scores.values[None], 8, axis=0))
+    assert rows(functions_in_common(drawn, "top_k", k=2, deals=5).table, measure="several")["low"] == pytest.approx(0.2)
+    assert rows(head_layout(drawn, above=1.0, deals=5).measures, function="any")["high"] == pytest.approx(0.25)
+
+
 def test_intervals_of_overlaps_and_counts_hold_what_draws_give():
     truth = np.zeros((2, 4, 6))
     truth[0, 1, :3] = truth[1, 2, :3] = 1
