@@ -1,3 +1,7 @@
+from probes.heads.activations.collect import collect_heads as collect_heads
+from probes.heads.activations.measurement import HeadMeasurement as HeadMeasurement
+from probes.heads.activations.result import HeadActivations as HeadActivations
+from probes.heads.activations.result import load_head_activations as load_head_activations
 from probes.mechanisms.ablation.ordered_photos import OrderedPhoto as OrderedPhoto
 from probes.mechanisms.ablation.ordered_photos import photo_of_line as photo_of_line
 from probes.mechanisms.ablation.ordered_photos import with_ordering_kept as with_ordering_kept

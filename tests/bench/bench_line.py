@@ -38,11 +38,13 @@ BARS = {
     "last_slot": 0.02,
     "image_sweep": 0.6,
     "amplification": 1.02,
+    "collect_z": 1.10,
     "rope_memory": 5.0,
     "norms_memory": 5.0,
     "balance_memory": 5.0,
     "shares_memory": 5.0,
     "order_memory": 5.0,
+    "collect_memory": 5.0,
     "probes_growth": 0.5,
 }
 """What each line must hold, of whatever shape unless one is named; None is measured and has no bar."""
@@ -82,13 +84,15 @@ WHAT = {
     "32 layers x 8 heads x 512 wide",
     "amplification": "amplification at one alpha, probe and one random seed, two orders, scored / as many of the "
     "language model's own forwards, the tower run once before",
+    "collect_z": "z of all layers and heads at 10 answer tokens, kept while they are said / plain `generate` of them",
     "rope_memory": f"extra peak memory of RoPE sensitivity over a plain forward, {SMALL}",
     "norms_memory": f"the same of residual norms, {SMALL}",
     "balance_memory": f"the same of cross-modality balance, {SMALL}",
     "shares_memory": f"the same of attention shares and entropy over plain `generate`, 10 tokens, {SMALL}",
     "order_memory": f"the same of the photo's features kept and one permutation, {SMALL}",
+    "collect_memory": f"the same of z at 10 answer tokens over plain `generate`, {SMALL}",
     "probes_growth": "memory of 8 samples asked one after the other, results kept, over that of 2: the worst of these "
-    "five, 2 layers x 16 heads x 1,100 tokens, fp32",
+    "six, 2 layers x 16 heads x 1,100 tokens, fp32",
 }
 
 
