@@ -38,11 +38,11 @@ def check_items(items: Sequence[Sample], functions: str) -> None:
             errors.append(
                 InputError(f"item {item.id!r} has no image, and every prompt of these models holds one: give it one")
             )
-        own = _functions(item, functions)
+        own = functions_of(item, functions)
         if not isinstance(own, (list, tuple)) or not all(isinstance(name, str) and name.strip() for name in own):
             errors.append(InputError(f"item {item.id!r} has the functions {own!r:.60}: give a list of names"))
     _refuse(errors, len(items), "have no image or no list of functions")
-    bare = [item.id for item in items if not _functions(item, functions)]
+    bare = [item.id for item in items if not functions_of(item, functions)]
     if bare and len(bare) < len(items):
         raise InputError(
             f"{len(bare)} of {len(items)} items have no function, the first is {bare[0]!r}: label all or none of them"
@@ -107,6 +107,11 @@ def check_lengths(vlm: HookedVLM, items: Sequence[Sample], prompt: str, answer: 
     _refuse(errors, len(items), "are too long for the model")
 
 
+def functions_of(item: Sample, name: str) -> Any:
+    """The functions of an item, as it gives them; of one whose meta can not be read, none."""
+    return item.meta.get(name, ()) if isinstance(item.meta, Mapping) else ()
+
+
 def prompt_texts(vlm: HookedVLM, items: Sequence[Sample], prompt: str) -> list[str]:
     """The prompts as text, with one image placeholder each."""
     wrap = vlm.family.wrapped_image
@@ -122,11 +127,6 @@ def _length(vlm: HookedVLM, item: Sample, size: tuple[int, int], prompt: str) ->
     from PIL import Image
 
     return int(prepare_samples(vlm, [replace(item, image=Image.new("RGB", size))], prompt).input_ids.shape[1])
-
-
-def _functions(item: Sample, name: str) -> Any:
-    """The functions of an item, as it gives them; of one whose meta can not be read, none."""
-    return item.meta.get(name, ()) if isinstance(item.meta, Mapping) else ()
 
 
 def _refuse(errors: Sequence[SpatialLensError], total: int, what: str) -> None:

@@ -16,7 +16,7 @@ from interp.errors import InputError
 from interp.model.forced import answer_tokens
 from interp.numeric import whole_number
 from interp.study.prompter import batches, prepare_samples
-from probes.heads.activations.checks import check_answers, check_items, check_lengths
+from probes.heads.activations.checks import check_answers, check_items, check_lengths, functions_of
 from probes.heads.activations.hearing import HeardAnswers, hear_forced, hear_own
 from probes.heads.activations.positions import ALIGNMENTS, TOKENS, SaidAnswer, choose
 from probes.heads.activations.writes import WRITES, head_writes
@@ -145,7 +145,8 @@ class HeadMeasurement:
         values: Float[np.ndarray, "item layer head width"],
     ) -> list[dict[str, Any]]:
         """Write what the heads of a batch put out; the rows with the shard and the place in it where that stands."""
-        number, kept, told = self.numbers[samples[0].id], [], []
+        kept: list[str] = []
+        number, told = self.numbers[samples[0].id], []
         for sample, row in zip(samples, rows, strict=True):
             told.append({**row, "shard": number, "place": None if row["why"] else len(kept)})
             if not row["why"]:
@@ -191,7 +192,7 @@ class HeadMeasurement:
         chosen = choice.tokens if choice else ()
         row = {
             "group": sample.group or sample.id,
-            "functions": json.dumps(list(map(str, sample.meta.get(FUNCTIONS, ())))),
+            "functions": json.dumps(list(functions_of(sample, FUNCTIONS))),
             "gold": sample.answer,
             "text": said.text.strip(),
             "answer": said.answer,

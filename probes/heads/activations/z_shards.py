@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32
 from interp.errors import InputError, ModelError
 from interp.store.shards import write_synced
 
-STORED = {"float16": np.float16, "float32": np.float32}
+STORED: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": np.float32}
 """By name, what numbers are kept as."""
 
 
