@@ -51,6 +51,7 @@ from interp.reprs import LARGE, LINE, ROWS, fits_a_cell
 from interp.stats.partial import partial_effect
 from interp.stats.probe_accuracy import probe_accuracy
 from interp.stats.sign_flips import flip_signs
+from probes.heads.data.record import SteppedQuestions
 from probes.mechanisms.scenes.line_pairs import line_pairs, setting_of
 from probes.mechanisms.tokens.token_sets import sides_of, token_set
 
@@ -59,9 +60,9 @@ KEPT = {
     "OrderMeasurement NormsMeasurement RopeMeasurement BalanceMeasurement DoseMeasurement Prompt Claim Preset "
     "Place Arm AskedData AskedPairs ProbeTask TrainingTokens Readout BoxMeans AblationMeasurement AmplifyMeasurement "
     "IdsMeasurement InterchangeMeasurement KnockoutMeasurement LensMeasurement MirrorMeasurement SteeringMeasurement "
-    "LookedFor LostOrdering",
+    "LookedFor LostOrdering QueryPrompt",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
-    "ConstantNorm Line Item Reference BuiltIn",
+    "ConstantNorm Line Item Reference BuiltIn Step Dropped",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit "
@@ -127,6 +128,12 @@ def of_mechanisms(vlm, scenes, inputs):
     )  # fmt: skip
 
 
+def of_heads():
+    """Stepped questions, one of them, and what is asked of a step."""
+    questions = probes.synthetic_steps(3)
+    return SteppedQuestions(tuple(questions)), questions[0], probes.step_queries(questions)[0]
+
+
 @pytest.fixture(scope="module")
 def made():
     """An object of every class of results, by the name of its class, from the embedded model and from tiny ones."""
@@ -180,7 +187,7 @@ def made():
         made_up_measures(0), made_up_comparison(), probe_accuracy(scores, truth.astype(int), np.arange(60)),
         placed := probes.position_probe(vlm, rows, sites="projector", progress=False), placed.probes["projector"],
         probes.axis_probe(vlm, scenes, progress=False),
-        *of_mechanisms(vlm, scenes, inputs),
+        *of_mechanisms(vlm, scenes, inputs), *of_heads(),
     ]  # fmt: skip
     several.append(next(one for one in several if hasattr(one, "runs")).runs[0])
     return {type(result).__name__: result for result in several}

@@ -1,7 +1,8 @@
 """Samples to ask about: real data sets' readers, folders of one's own photos, and synthetic scenes."""
 
-from interp.datasets.benchmarks.catalogue import BENCHMARKS, Benchmark, benchmark
+from interp.datasets.benchmarks.catalogue import BENCHMARKS, benchmark
 from interp.datasets.benchmarks.check import Check, check_dataset, list_benchmarks
+from interp.datasets.benchmarks.entry import Benchmark
 from interp.datasets.benchmarks.hub import download_dataset
 from interp.datasets.benchmarks.prompts import compare_prompts, summarize_prompts
 from interp.datasets.benchmarks.reading import read_dataset

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
+from interp.datasets.benchmarks.entry import Benchmark, Source
 from interp.errors import InputError
 from interp.prompt.templates import (
     OPTIONS_CONTROLLED_A,
@@ -19,86 +20,6 @@ from interp.prompt.templates import (
 
 N_SYNTHETIC = 400
 """How many samples `read_dataset` makes of `shapes`, `shapes-a` and `shapes-b` by default."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file that has to be fetched.
-
-    Attributes:
-        file: its path below the folder of the data set.
-        drive: its Google Drive id, for `gdown`.
-        url: its address, where it is not on Google Drive.
-        unpack: the command that unpacks it, in that folder.
-    """
-
-    file: str
-    drive: str = ""
-    url: str = ""
-    unpack: str = ""
-
-    def command(self, folder: str) -> str:
-        """The shell command that fetches and unpacks it."""
-        target = f"{folder}/{self.file}"
-        fetch = f"gdown {self.drive} -O {target}" if self.drive else f"curl -L {self.url} -o {target}"
-        return f"{fetch} && (cd {folder} && {self.unpack})" if self.unpack else fetch
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """One data set, as data.
-
-    Attributes:
-        name: what this toolkit calls it.
-        title: what it is, with its name in the papers.
-        kind: which reader reads it: `controlled`, `captioned`, `statements`, `open`, `scenes` (photos in the file) or
-            `synthetic`.
-        n: number of samples when complete; of a synthetic set, the default.
-        options: the answers; empty where the file itself says them.
-        photos: what the images are.
-        licence: the licence of annotations and images.
-        annotations: names that its file may have.
-        images: the folder of its images.
-        n_objects: objects that a question speaks of; 0 where that differs.
-        digits: length of the names of its images, filled with zeros.
-        subset: which rows of a file that holds several subsets.
-        sources: what has to be fetched.
-        hub: the Hugging Face data set that `--download` reads.
-        hub_part: the split or file of it.
-        text_hub: the one with the released prompts and image ids, and `text_part`, its configuration.
-        prompts: the released prompt file; `prompts_sha256`, its checksum.
-        sha256: checksum of the annotation file, where it is known.
-        labels: how often each answer is right when complete.
-        defects: known defects; rows count from 0.
-    """
-
-    name: str
-    title: str
-    kind: str
-    n: int
-    options: tuple[str, ...]
-    photos: str
-    licence: str
-    annotations: tuple[str, ...] = ()
-    images: str = ""
-    n_objects: int = 2
-    digits: int = 0
-    subset: str = ""
-    sources: tuple[Source, ...] = ()
-    hub: str = ""
-    hub_part: str = ""
-    text_hub: str = ""
-    text_part: str = ""
-    prompts: str = ""
-    prompts_sha256: str = ""
-    sha256: str = ""
-    labels: Mapping[str, int] = field(default_factory=dict)
-    defects: tuple[str, ...] = ()
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether it is drawn on the spot and needs no files."""
-        return self.kind == "synthetic"
 
 
 def benchmark(name: str) -> Benchmark:
@@ -120,6 +41,18 @@ def benchmark(name: str) -> Benchmark:
         raise InputError(f"there is no data set {name!r}: use one of {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
 
+
+_3DSR = "https://huggingface.co/datasets/ccvl/3DSRBench/resolve/main"
+_LEVELS_OF_457 = (
+    ("single", "L1_single", 670, "one object: its colour, shape and size"),
+    ("objects", "L2_objects", 4995, "several objects"),
+    ("2d", "L3_2D_spatial", 0, "where objects lie as the camera sees them"),
+    ("occlusion", "L4_occ", 0, "what hides what"),
+    ("pose", "L4_pose", 0, "where objects face"),
+    ("6d", "L5_6d_spatial", 0, "where objects lie as one of them sees it"),
+    ("collision", "L5_collision", 0, "what would run into what"),
+)
+"""Name, file, number of questions where it is known, and what is asked."""
 
 _WHATSUP = "What'sUp: MIT"
 _COCO = f"{_WHATSUP}; COCO: annotations CC BY 4.0, photos under their Flickr terms"
@@ -352,6 +285,72 @@ def _rows() -> Iterator[Benchmark]:
             "`interp.answers.words`",
         ),
     )
+    for name, part, modality in (
+        ("spatialeval", "vqa", ""),
+        ("spatialeval-vtqa", "vtqa", ", described in words as well"),
+    ):
+        yield Benchmark(
+            name,
+            f"SpatialEval ({part}): maps, mazes, grids and photos{modality}, with options to choose from",
+            "choices",
+            4635,
+            (),
+            "1,635 drawn pictures and photos, in the file itself",
+            "not known here: see the card of the data set",
+            annotations=(f"{part}/test-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
+            n_objects=0,
+            subset="spatialeval",
+            hub="MilaWang/SpatialEval",
+            hub_part=f"{part}/test-00000-of-00001.parquet",
+            defects=(
+                "read by the columns of its card; no copy of the file was at hand",
+                "an older revision of vtqa lies in two files: name one of them with --folder",
+            ),
+        )
+    yield Benchmark(
+        "3dsrbench",
+        "3DSRBench: height, location, orientation and several objects in space, with options to choose from",
+        "choices",
+        0,
+        (),
+        "COCO, some of them mirrored in the TSV files, which hold their pictures",
+        "3DSRBench: CC BY 4.0; COCO: photos under their Flickr terms",
+        annotations=(
+            "3dsrbench_v1-00000-of-00001.parquet",
+            "3dsrbench_v1_vlmevalkit.tsv",
+            "3dsrbench_v1_vlmevalkit_circular.tsv",
+        ),
+        images="coco_images",
+        n_objects=0,
+        subset="3dsrbench",
+        sources=(
+            Source("3dsrbench_v1-00000-of-00001.parquet", url=f"{_3DSR}/3dsrbench_v1-00000-of-00001.parquet"),
+            Source("coco_images.zip", url=f"{_3DSR}/coco_images.zip", unpack="unzip -q coco_images.zip"),
+        ),
+        hub="ccvl/3DSRBench",
+        hub_part="3dsrbench_v1-00000-of-00001.parquet",
+        defects=(
+            "read by the columns that published code reads; no copy of the files was at hand",
+            "the TSV files ask a question several times, mirrored (-flip) and with its options turned: one group each",
+        ),
+    )
+    for name, file, n, title in _LEVELS_OF_457:
+        yield Benchmark(
+            f"spatial457-{name}",
+            f"Spatial457, {title}",
+            "choices",
+            n,
+            (),
+            "999 rendered scenes",
+            "Apache-2.0",
+            annotations=(f"questions/{file}.json", f"{file}.json"),
+            images="images",
+            n_objects=0,
+            subset="spatial457",
+            hub="RyanWW/Spatial457",
+            hub_part=f"questions/{file}.json",
+            defects=("read by the fields of its loader; no copy of the file was at hand",),
+        )
     for name, subset, options, title in (
         ("shapes", "", (), "Drawn scenes: where coloured shapes lie in the picture and to each other"),
         ("shapes-a", "a", OPTIONS_CONTROLLED_A, "Drawn sets of four with the relations of Controlled Images A"),

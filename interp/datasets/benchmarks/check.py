@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interp.datasets.benchmarks.catalogue import BENCHMARKS, Benchmark, benchmark
+from interp.datasets.benchmarks.catalogue import BENCHMARKS, benchmark
+from interp.datasets.benchmarks.entry import Benchmark
 from interp.datasets.benchmarks.reading import place_of, read_place
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
@@ -56,7 +57,7 @@ class Check:
         lines = [f"{self.name} in {self.folder}: {'complete' if self.complete else 'NOT complete'}"]
         if self.annotation is not None:
             lines.append(f"  file      {self.annotation} (checksum: {self.checksum})")
-            lines.append(f"  samples   {self.rows} of {self.expected}")
+            lines.append(f"  samples   {self.rows} of {self.expected or 'an unknown number'}")
             lines.append(f"  photos    {self.images - len(self.missing)} of {self.images}")
         if 0 < len(self.labels) <= 8:
             lines.append(f"  answers   {_counted(self.labels)}")
@@ -121,7 +122,7 @@ def list_benchmarks() -> list[dict[str, object]]:
     ]
 
 
-_OPTIONS = {"open": "relations of the file", "scenes": "none: free answers"}
+_OPTIONS = {"open": "relations of the file", "scenes": "none: free answers", "choices": "each row's own"}
 
 
 def describe_benchmarks() -> str:
@@ -129,7 +130,7 @@ def describe_benchmarks() -> str:
     rows = [("name", "n", "options", "photos", "licence")]
     for one in BENCHMARKS.values():
         options = "/".join(one.options) or _OPTIONS.get(one.kind, "several lists")
-        rows.append((one.name, str(one.n), options, one.photos, one.licence))
+        rows.append((one.name, _number(one), options, one.photos, one.licence))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join("  ".join((*map(str.ljust, row, widths), row[4])) for row in rows)
 
@@ -141,7 +142,7 @@ def describe_benchmark(name: str, folder: str = "data") -> str:
         InputError: there is no such data set.
     """
     one = benchmark(name)
-    lines = [f"{one.name}: {one.title}", f"  samples   {one.n}", f"  photos    {one.photos}"]
+    lines = [f"{one.name}: {one.title}", f"  samples   {_number(one)}", f"  photos    {one.photos}"]
     if one.options:
         lines.append(f"  options   {', '.join(one.options)}")
     if one.labels:
@@ -159,6 +160,12 @@ def how_to_get(one: Benchmark, folder: str) -> list[str]:
             f"  get       the Parquet file of {one.hub} on the Hugging Face Hub; --folder takes its folder or itself"
         ]
     lines = [f"  get       {source.command(folder)}" for source in one.sources]
+    if one.kind == "choices":
+        with_images = f" and the folder {one.images}/" if one.images else ""
+        return lines or [
+            f"  get       {one.hub_part}{with_images} of {one.hub} on the Hugging Face Hub; --folder takes the "
+            "folder that they lie in"
+        ]
     part = one.hub_part if one.hub_part.endswith(".jsonl") else f"{one.hub_part}, with photos"
     lines.append(
         f"  or        python -m interp datasets {one.name} --download --folder {folder}   (Hub: {one.hub}, {part})"
@@ -170,13 +177,18 @@ def how_to_get(one: Benchmark, folder: str) -> list[str]:
 
 def _problems(one: Benchmark, rows: int, photos: int, missing: Sequence[str], labels: Mapping[str, int]) -> list[str]:
     problems = []
-    if rows != one.n:
+    if one.n and rows != one.n:
         problems.append(f"the file gives {rows} samples where {one.n} are published")
     elif one.labels and dict(one.labels) != dict(labels):
         problems.append(f"answers are {_counted(labels)} where {_counted(one.labels)} are published")
     if missing:
         problems.append(f"{len(missing)} of {photos} photos are missing, the first is {missing[0]}")
     return problems
+
+
+def _number(one: Benchmark) -> str:
+    """How many samples there are, in words."""
+    return str(one.n or "not known")
 
 
 def _checksum(path: Path, known: str) -> str:

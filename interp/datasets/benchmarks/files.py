@@ -35,8 +35,9 @@ class Draft:
     """A sample whose image has not been looked for yet.
 
     Attributes:
-        sample: the sample; its `image` means nothing.
-        images: where the image may lie, as paths below the roots, the most likely first.
+        sample: the sample; its `image` means nothing where `images` says where to look.
+        images: where the image may lie, as paths below the roots, the most likely first; none where the sample has its
+            picture already.
     """
 
     sample: Sample
@@ -141,6 +142,9 @@ def attach_images(
     for draft in each_row(drafts, partial(_inside, place)):
         if n is not None and len(samples) + (0 if missing == "skip" else len(absent)) == n:
             break
+        if not draft.images:
+            samples.append(draft.sample)
+            continue
         found = _find(draft.images, place.roots)
         if found is None and missing != "keep":
             absent.append(draft)

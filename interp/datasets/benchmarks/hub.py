@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from interp.datasets.benchmarks.catalogue import Benchmark, benchmark
+from interp.datasets.benchmarks.catalogue import benchmark
+from interp.datasets.benchmarks.entry import Benchmark
 from interp.datasets.benchmarks.whatsup import file_name, parse_caption
 from interp.errors import InputError
 from interp.store.folder import OutputFolder
@@ -50,8 +51,9 @@ def download_dataset(name: str, folder: str | Path = "data", *, revision: str | 
     one = benchmark(name)
     if one.synthetic:
         raise InputError(f"{name} is drawn on the spot: there is nothing to download")
-    if one.kind == "scenes":
-        raise InputError(f"{name} is read from a file of your own: fetch the Parquet file of {one.hub} from the Hub")
+    if one.kind in ("scenes", "choices"):
+        wanted = "the Parquet file" if one.kind == "scenes" else one.hub_part
+        raise InputError(f"{name} is read from a file of your own: fetch {wanted} of {one.hub} from the Hub")
     target = Path(folder).expanduser()
     if (target / one.annotations[0]).exists():
         raise InputError(

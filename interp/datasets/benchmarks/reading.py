@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from interp.datasets.benchmarks import vsr, whatsup
-from interp.datasets.benchmarks.catalogue import BENCHMARKS, Benchmark, benchmark
+from interp.datasets.benchmarks import choices, vsr, whatsup
+from interp.datasets.benchmarks.catalogue import BENCHMARKS, benchmark
+from interp.datasets.benchmarks.entry import Benchmark
 from interp.datasets.benchmarks.files import Draft, Place, attach_images, find_place
 from interp.datasets.benchmarks.two_ds import read_two_ds
 from interp.errors import InputError
@@ -35,9 +36,9 @@ def read_dataset(
         images: another folder to look for images in, before those of `folder`.
 
     Returns:
-        Samples with `image` a path (a picture where the file holds it), `answer` in lower case (as it stands in 2DS),
-        `group` the object pair (Controlled Images), the scene, or the photo, and `meta` with `dataset`, `row` and what
-        the row says.
+        Samples with `image` a path (a picture where the file holds it), `answer` in lower case (as it stands where
+        each row has answers of its own), `group` the object pair (Controlled Images), the scene, or the photo, and
+        `meta` with `dataset`, `row` and what the row says.
 
     Raises:
         InputError: no such data set, folder or file, a row that can not be used, or absent images.
@@ -87,6 +88,8 @@ def drafts(one: Benchmark, path: Path) -> Iterator[Draft]:
         return whatsup.read_captioned(
             path, one.name, one.options, n_objects=one.n_objects, folder=one.images, digits=one.digits
         )
+    if one.kind == "choices":
+        return choices.read_choices(path, one)
     return vsr.read_statements(path, one.name) if one.kind == "statements" else vsr.read_open(path, one.name)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from io import BytesIO
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from interp.datasets.benchmarks.files import bad_row
+from interp.datasets.benchmarks.tables import parquet_rows, picture_in
 from interp.errors import InputError
-from interp.image.photos import load_image
 from interp.objects.refusals import each_row
 from interp.objects.sample import Sample
 
@@ -41,33 +40,15 @@ def read_two_ds(path: Path, dataset: str = "2ds", *, n: int | None = None) -> li
     if n is not None and n < 1:
         raise InputError(f"n={n} samples of {dataset} were asked for: give 1 or more")
     samples: list[Sample] = []
-    for one in each_row(enumerate(_rows(path)), lambda numbered: _entry(path, dataset, *numbered)):
+    for one in each_row(
+        enumerate(parquet_rows(path, COLUMNS, "2DS")), lambda numbered: _entry(path, dataset, *numbered)
+    ):
         samples += one
         if n is not None and len(samples) >= n:
             return samples[:n]
     if not samples:
         raise InputError(f"{str(path)!r} holds no question: fetch the file again")
     return samples
-
-
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The rows of the file, a few at a time."""
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        with ParquetFile(path) as file:
-            there = file.schema_arrow.names
-            absent = [name for name in COLUMNS if name not in there]
-            if absent:
-                raise InputError(
-                    f"{str(path)!r} has the columns {', '.join(there)} and no {', '.join(absent)}, which 2DS has: name "
-                    "its own file"
-                )
-            for batch in file.iter_batches(batch_size=16, columns=list(COLUMNS)):
-                yield from batch.to_pylist()
-    except (ArrowException, OSError) as error:
-        raise InputError(f"{str(path)!r} is no Parquet file that can be read ({error}): fetch it again") from error
 
 
 def _entry(path: Path, dataset: str, row: int, item: Mapping[str, Any]) -> list[Sample]:
@@ -77,7 +58,7 @@ def _entry(path: Path, dataset: str, row: int, item: Mapping[str, Any]) -> list[
         raise bad_row(path, row, f"has entry_id {name!r}, no number or text")
     if not isinstance(category, str) or not category.strip():
         raise bad_row(path, row, f"has test_category {category!r}, no text")
-    image, pairs = _image(path, row, item["image_filename"]), _pairs(path, row, item["qa_pairs"])
+    image, pairs = picture_in(path, row, item, "image_filename"), _pairs(path, row, item["qa_pairs"])
     return [
         Sample(
             id=f"{dataset}-{row:05d}-{place}",
@@ -99,20 +80,6 @@ def _entry(path: Path, dataset: str, row: int, item: Mapping[str, Any]) -> list[
         )
         for place, pair in enumerate(pairs)
     ]
-
-
-def _image(path: Path, row: int, cell: Any) -> Any:
-    """The picture of a row: bytes, or bytes in a field of that name."""
-    from PIL import Image, UnidentifiedImageError
-
-    content = cell.get("bytes") if isinstance(cell, Mapping) else cell
-    if not isinstance(content, bytes):
-        raise bad_row(path, row, f"has {type(content).__name__} and no picture in image_filename")
-    try:
-        with Image.open(BytesIO(content)) as image:
-            return load_image(image)
-    except (UnidentifiedImageError, OSError, InputError) as error:
-        raise bad_row(path, row, f"has a picture that can not be read ({error})") from error
 
 
 def _pairs(path: Path, row: int, cell: Any) -> list[dict[str, str]]:

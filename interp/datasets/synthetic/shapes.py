@@ -147,6 +147,11 @@ def place(rng: np.random.Generator, n_objects: int) -> tuple[SceneObject, ...]:
         raise InputError(f"a scene of {n_objects} objects was asked for: give 1 to {MAX_OBJECTS}")
     colors = [list(COLORS)[i] for i in rng.permutation(len(COLORS))[:n_objects]]
     shapes_ = [SHAPES[i] for i in rng.permutation(len(SHAPES))[:n_objects]]
+    return place_named(rng, colors, shapes_)
+
+
+def place_named(rng: np.random.Generator, colors: Sequence[str], shapes_: Sequence[str]) -> tuple[SceneObject, ...]:
+    """Choose sizes and places of shapes whose colours and forms are given, without drawing them."""
     while True:  # a crowded start can leave no room for the last object: begin again
         objects: list[SceneObject] = []
         for color, shape in zip(colors, shapes_, strict=True):
@@ -154,7 +159,7 @@ def place(rng: np.random.Generator, n_objects: int) -> tuple[SceneObject, ...]:
             if found is None:
                 break
             objects.append(found)
-        if len(objects) == n_objects:
+        if len(objects) == len(colors):
             return tuple(objects)
 
 

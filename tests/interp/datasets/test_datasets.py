@@ -238,7 +238,7 @@ def test_that_the_catalogue_agrees_with_itself_and_with_the_official_split():
         assert one.name == name and one.licence and one.photos
         assert not one.labels or (sum(one.labels.values()) == one.n and set(one.labels) <= set(one.options))
         assert one.synthetic or (one.defects and one.hub and one.annotations)
-        assert one.synthetic or one.sources or one.kind == "scenes"
+        assert one.synthetic or one.sources or one.kind in ("scenes", "choices")
 
 
 def test_that_synthetic_sets_need_no_folder():
