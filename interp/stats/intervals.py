@@ -178,6 +178,18 @@ def quantiles(draws: Float[np.ndarray, " draw *axes"], level: float) -> Float[np
     return ends.reshape(2, *draws.shape[1:])
 
 
+def pivoted(
+    estimate: Float[np.ndarray, "*axes"], draws: Float[np.ndarray, " draw *axes"], level: float
+) -> Float[np.ndarray, " 2 *axes"]:
+    """Both ends of the basic bootstrap interval (Davison and Hinkley 1997, section 5.2.1), 2 estimate - quantiles.
+
+    What noise does to an estimate, a draw does to it once more; so where noise moves a statistic to one side, as it
+    makes sizes more even, this interval lies on the other side of the estimate and may leave it out.
+    """
+    low, high = quantiles(draws, level)
+    return np.stack([2 * estimate - high, 2 * estimate - low])
+
+
 def _t_quantile(level: float, freedom: int) -> float:
     """What a variable of Student's t lies within on both sides of zero, with a probability of `level`."""
     low, high = 0.0, math.pi / 2  # angles whose tangent is t over the root of the degrees of freedom

@@ -68,14 +68,14 @@ def ranks_inside(
         own = np.flatnonzero(strata == stratum)
         n_right = int(right[own].sum())
         if 0 < n_right < len(own):
-            ranks[own] = _midranks(scores[own])
+            ranks[own] = midranks(scores[own])
             least += n_right * (n_right - 1) / 2
             pairs += n_right * (len(own) - n_right)
     return ranks, least, pairs
 
 
-def _midranks(scores: np.ndarray) -> np.ndarray:
-    """Ranks from 0 down each column [sample cell]; equal scores share the mean of theirs."""
+def midranks(scores: np.ndarray) -> np.ndarray:
+    """Ranks from 0 down each column, [sample cell] of [sample cell]; equal scores share the mean of theirs."""
     order = np.argsort(scores, axis=0)
     ordered, place = np.take_along_axis(scores, order, axis=0), np.arange(len(scores))[:, None]
     edge = np.ones((1, scores.shape[1]), dtype=bool)

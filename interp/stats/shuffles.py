@@ -1,4 +1,4 @@
-"""Shuffles: answers dealt anew among the samples, whole groups together, and the farthest of many cells under them."""
+"""Shuffles: labels dealt anew among the samples, whole groups together, and what many cells give under them."""
 
 from __future__ import annotations
 
@@ -49,6 +49,49 @@ def share_beyond(
     """
     nearer = np.searchsorted(np.sort(farthest), distance - 1e-9)
     return np.where(np.isnan(distance), np.nan, (len(farthest) - nearer) / len(farthest))
+
+
+def dealt_rows(
+    units: Int[np.ndarray, " sample"], n: int, rng: np.random.Generator
+) -> Int[np.ndarray, "shuffle sample"]:
+    """Whose labels each sample gets when all that a group is labelled goes to another group of its size.
+
+    Inside a group the labels are dealt among its samples. A group whose size no other has keeps its own.
+
+    Args:
+        units: the code of each sample's group, [sample].
+        n: the number of deals.
+        rng: what draws them.
+    """
+    out = np.empty((n, len(units)), dtype=int)
+    for members in _same_make_up(np.zeros(len(units), dtype=int), units):
+        blocks = members[np.argsort(rng.random((n, len(members))), axis=1)]
+        inside = np.argsort(rng.random((n, *members.shape)), axis=2)
+        out[:, members] = np.take_along_axis(blocks, inside, axis=2)
+    return out
+
+
+def pooled_p(
+    values: Float[np.ndarray, " cell"], drawn: Float[np.ndarray, "shuffle cell"]
+) -> tuple[Float[np.ndarray, " cell"], Float[np.ndarray, " cell"]]:
+    """One-sided p-values of cells that are measured on the same samples, against what shuffles of the labels give.
+
+    The first are uncorrected, (1 + as large ones) / (1 + all), among the shuffled values of all cells: one deal of
+    labels says little of one cell, but of a thousand cells it says what the largest of a thousand look like (Tusher et
+    al. 2001). The second are corrected for all cells by the largest of each shuffle (Westfall and Young 1993, maxT).
+
+    Args:
+        values: the data, [cell]; a cell without a value has none in any shuffle and gets NaN.
+        drawn: the same of each shuffle, [shuffle cell].
+    """
+    known = ~np.isnan(values)
+    pool = np.sort(drawn[:, known].ravel())
+    larger = len(pool) - np.searchsorted(pool, values - 1e-9)
+    p = np.where(known, (1 + larger) / (1 + len(pool)), np.nan)
+    if not known.any():
+        return p, p
+    largest = np.concatenate([[np.nanmax(values)], np.nanmax(drawn[:, known], axis=1)])
+    return p, share_beyond(values, largest)
 
 
 def _same_make_up(strata: np.ndarray, units: np.ndarray) -> list[np.ndarray]:

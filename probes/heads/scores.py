@@ -22,6 +22,9 @@ Head = tuple[int, int]
 EVERY = "all"
 """The function of a scorer that knows none."""
 
+KEPT = 200
+"""Of so many draws of whole groups a scorer keeps what the scores are, so that what is made of them has an interval."""
+
 
 @fits_a_cell("scorer functions values samples")
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,9 @@ class HeadScores:
         high: their upper ends.
         null: what each score would be by chance, by the scorer's own null; None where it has none.
         p: one-sided p-values of each score against that null, uncorrected; None where it has none.
+        p_any: the same corrected for all heads of the function: at most so often does chance alone score any of them as
+            high; None where the scorer has none.
+        draws: the scores in up to `KEPT` draws of whole groups, the same groups for all; None where nothing was drawn.
         left_out: `function` and `why` of functions that can not be scored, and are not in `functions`.
         settings: what made it.
     """
@@ -51,6 +57,8 @@ class HeadScores:
     high: Float32[np.ndarray, "function layer head"] | None = None
     null: Float32[np.ndarray, "function layer head"] | None = None
     p: Float32[np.ndarray, "function layer head"] | None = None
+    p_any: Float32[np.ndarray, "function layer head"] | None = None
+    draws: Float32[np.ndarray, "draw function layer head"] | None = None
     left_out: tuple[Mapping[str, str], ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -79,7 +87,7 @@ class HeadScores:
 
         functions, layers, heads = self.values.shape
         index = np.indices((functions, layers, heads)).reshape(3, -1)
-        told = {name: getattr(self, name) for name in ("low", "high", "null", "p")}
+        told = {name: getattr(self, name) for name in ("low", "high", "null", "p", "p_any")}
         return pd.DataFrame(
             {
                 "scorer": self.scorer,

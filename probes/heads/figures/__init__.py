@@ -1,0 +1,1 @@
+"""Figures of heads: layers down, heads across. They draw what they are given, and compute nothing."""

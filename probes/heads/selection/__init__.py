@@ -1,0 +1,1 @@
+"""Selection: which heads serve a function, how few they are, where they lie, and whether scorers agree on them."""

@@ -1,0 +1,271 @@
+"""Layout: how few heads each function lies in, at which layers, and how much functions and models have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.errors import InputError
+from interp.reprs import fits_a_cell
+from interp.stats.draws import check_draws
+from interp.stats.intervals import pivoted, quantiles
+from probes.heads.scores import HeadScores
+from probes.heads.selection.agreement import DEALS, Agreement, as_table, maps_of
+from probes.heads.selection.related import Pair, pearson, permutations
+from probes.heads.selection.sparsity import SHARES, layer_centre, layer_profile, measures_of, sizes_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIZES = ("absolute", "above_null")
+"""What is measured of a score: its size, as of importances; or how far it lies above what chance gives, as of
+accuracies, which are never far from one half."""
+
+
+@fits_a_cell("settings", table="measures")
+@dataclass(frozen=True, eq=False)
+class HeadLayout:
+    """Sparsity and layers of each function.
+
+    Attributes:
+        measures: a row for each function and `measure`: `value` from `low` to `high`, by draws of groups, NaN where
+            none are known; `even`, what it is where all heads have the same size; and what it is of random heads,
+            `random` from `random_low` to `random_high`.
+        profile: a row for each function and `layer`: the share of all size that lies there, with the same columns.
+        settings: what made it.
+    """
+
+    measures: pd.DataFrame
+    profile: pd.DataFrame
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The measures."""
+        return self.measures
+
+
+def head_layout(
+    scores: HeadScores,
+    *,
+    sizes: str = "absolute",
+    above: float = 0.001,
+    top_k: int = 10,
+    deals: int = DEALS,
+    seed: int = 0,
+    level: float = 0.95,
+) -> HeadLayout:
+    """Measure in how few heads each function lies, and in which layers.
+
+    `share_above` a threshold, `gini`, `hoyer`, `effective_heads`, `participation_ratio`, `top_mass` of the largest
+    `top_k`, `elbow_count`, and `layer_centre` with the profile over layers.
+
+    No measure says anything alone: scores of nothing are not even either. So random heads stand beside the data. Of
+    measures of sparsity these are sizes of noise, |N(0, 1)|, of the same mean. Of the layers they are the data's own
+    sizes, dealt to other heads. Noise makes sizes more even than they are. Intervals take that out where sizes stand
+    out of it, and so may lie beside the value (`interp.stats.intervals.pivoted`); what it makes of heads whose true
+    size is zero no draw can tell, so that with many of these all measures call the scores more even than they are.
+
+    Args:
+        scores: what a scorer gave.
+        sizes: one of `SIZES`.
+        above: the threshold of `share_above`.
+        top_k: how many heads `top_mass` is of.
+        deals: how many random maps are made.
+        seed: their seed.
+        level: nominal coverage.
+
+    Example:
+        >>> head_layout(joint).measures.query("measure == 'gini'")
+
+    Raises:
+        InputError: scores that are missing or have no null, or options that mean nothing.
+    """
+    check_draws(deals, level, seed)
+    values, drawn = _sizes(scores, sizes)
+    noise = np.abs(np.random.default_rng(seed).normal(size=(deals, values[0].size)))
+    noise /= noise.mean(axis=1, keepdims=True)
+    rows, profile = [], []
+    for place, name in enumerate(scores.functions):
+        own, draws = values[place], None if drawn is None else drawn[:, place]
+        for measure, of in measures_of(above, top_k).items():
+            told = _sparsity(own, draws, noise, of, (0.0, 1.0) if measure in SHARES else (0.0, float(own.size)), level)
+            rows.append({"function": name, "measure": measure, **told})
+        dealt = _dealt(own, deals, [seed, 1])
+        told = _row(*_each(layer_centre, own, draws), (len(own) - 1) / 2, layer_centre(dealt), (0, len(own) - 1), level)
+        rows.append({"function": name, "measure": "layer_centre", **told})
+        shares, of_draws = _each(layer_profile, own, draws)
+        for layer, random in enumerate(layer_profile(dealt).T):
+            of_layer = None if of_draws is None else of_draws[:, layer]
+            profile.append(
+                {"function": name, "layer": layer, **_row(shares[layer], of_layer, 1 / len(own), random, (0, 1), level)}
+            )
+    settings = {"sizes": sizes, "above": above, "top_k": top_k, "deals": deals, "seed": seed, "level": level}
+    return HeadLayout(as_table(rows), as_table(profile), settings)
+
+
+def functions_in_common(
+    scores: HeadScores, rule: str = "elbow", *, deals: int = DEALS, seed: int = 0, level: float = 0.95, **given: Any
+) -> Agreement:
+    """Hold functions against each other: Pearson's correlation of their maps, and the heads that serve both.
+
+    Args:
+        scores: what a scorer gave of two functions or more.
+        rule: how heads are selected for `jaccard` and `shared`, see `select_heads`.
+        deals: how often heads are dealt anew.
+        seed: the seed of the deals and draws.
+        level: nominal coverage.
+        given: what the rule needs.
+
+    Example:
+        >>> functions_in_common(joint).table.query("first == 'spatial' and second == 'relational'")
+
+    Raises:
+        InputError: fewer than two functions, or as `select_heads`.
+    """
+    check_draws(deals, level, seed)
+    if len(scores.functions) < 2:
+        raise InputError(f"{scores.scorer} scores {', '.join(scores.functions)} alone: give two functions or more")
+    chosen, chosen_drawn = maps_of(scores, rule, given)
+    maps = {
+        "pearson": (scores.values.astype(float), None if scores.draws is None else scores.draws.astype(float)),
+        "jaccard": (chosen, chosen_drawn),
+        "shared": (chosen, chosen_drawn),
+    }
+    rows = []
+    for one, other in combinations(range(len(scores.functions)), 2):
+        names = {"first": scores.functions[one], "second": scores.functions[other]}
+        for measure, (own, drawn) in maps.items():
+            pair = Pair(own[one], own[other], None if drawn is None else (drawn[:, one], drawn[:, other]))
+            rows.append({**names, **pair.told(measure, n=deals, seed=seed, level=level)})
+    return Agreement(as_table(rows), {"rule": rule, **given, "deals": deals, "seed": seed, "level": level})
+
+
+def models_in_common(
+    first: HeadScores,
+    second: HeadScores,
+    *,
+    sizes: str = "absolute",
+    deals: int = DEALS,
+    seed: int = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Pearson's correlation of two models' layer profiles at relative depth, function by function.
+
+    Layer l of L covers the depth from l / L to (l + 1) / L; the profile of the deeper model is summed up to as many
+    parts as the other has layers. The null deals the heads of both models over all their layers.
+
+    Args:
+        first: the scores of one model.
+        second: those of another, by the same scorer.
+        sizes: one of `SIZES`.
+        deals: how often heads are dealt anew.
+        seed: the seed of the deals.
+        level: nominal coverage.
+
+    Returns:
+        A row for each function that both have: `value` from `low` to `high`, NaN where one keeps no draws; `random`
+        from `random_low` to `random_high`, and one-sided `p`.
+
+    Example:
+        >>> models_in_common(qwen_3b, qwen_7b)
+
+    Raises:
+        InputError: other scorers, no function in common, or fewer than three layers.
+    """
+    check_draws(deals, level, seed)
+    parts = min(first.values.shape[1], second.values.shape[1])
+    names = [name for name in first.functions if name in second.functions]
+    if first.scorer != second.scorer or not names or parts < 3:
+        raise InputError(
+            f"{first.scorer} of {', '.join(first.functions)} and {second.scorer} of {', '.join(second.functions)}, "
+            f"{parts} layers at least: give the same scorer, a function in common, and three layers or more"
+        )
+    both = [(own, *_sizes(own, sizes)) for own in (first, second)]
+    rows = []
+    for name in names:
+        found = []
+        for at, (scores, values, draws) in enumerate(both):
+            own, of_draws = values[scores.place(name)], None if draws is None else draws[:, scores.place(name)]
+            maps = (own, of_draws, _dealt(own, deals, [seed, at]))
+            found.append([None if each is None else _resampled(layer_profile(each), parts) for each in maps])
+        value, drawn, null = (_together(*pair) for pair in zip(*found, strict=True))
+        told = _row(value, drawn, np.nan, null, (-1, 1), level)
+        del told["even"]
+        p = (1 + (null >= value - 1e-9).sum()) / (1 + deals) if np.isfinite(value) else np.nan
+        rows.append({"function": name, **told, "p": float(p)})
+    return as_table(rows)
+
+
+def _sizes(
+    scores: HeadScores, sizes: str
+) -> tuple[Float[np.ndarray, "function layer head"], Float[np.ndarray, "draw function layer head"] | None]:
+    """What is measured of the scores, and of their draws."""
+    if sizes not in SIZES:
+        raise InputError(f"sizes={sizes!r} is not known: use one of {', '.join(SIZES)}")
+    if sizes == "above_null" and scores.null is None:
+        raise InputError(f"{scores.scorer} has no null to be above: use sizes='absolute', or a scorer with a null")
+    every = [scores.values, *([] if scores.draws is None else [scores.draws])]
+    if sizes == "absolute" or scores.null is None:
+        found = [np.abs(own.astype(float)) for own in every]
+    else:
+        found = [np.maximum(own.astype(float) - scores.null, 0) for own in every]
+    return found[0], found[1] if len(found) > 1 else None
+
+
+def _sparsity(
+    own: Float[np.ndarray, "layer head"],
+    draws: Float[np.ndarray, "draw layer head"] | None,
+    noise: Float[np.ndarray, "deal cell"],
+    of: Callable[[np.ndarray], np.ndarray],
+    bounds: tuple[float, float],
+    level: float,
+) -> dict[str, float]:
+    """A measure of sparsity, beside heads that are all alike and noise, both as large as the data on average."""
+    flat = sizes_of(own)
+    even, random = of(np.full_like(flat, flat.mean())), of(noise * flat.mean())
+    return _row(of(flat), None if draws is None else of(sizes_of(draws)), float(even), random, bounds, level)
+
+
+def _each(of: Callable[[np.ndarray], np.ndarray], own: np.ndarray, draws: np.ndarray | None) -> tuple[Any, Any]:
+    """A measure of the data and of draws."""
+    return of(own), None if draws is None else of(draws)
+
+
+def _row(
+    value: Any, draws: Any, even: float, random: np.ndarray, bounds: tuple[float, float], level: float
+) -> dict[str, float]:
+    """A measure, its interval, and what it is of even and of random heads."""
+    ends = np.full(2, np.nan) if draws is None else pivoted(np.asarray(value)[None], draws[:, None], level)[:, 0]
+    low, high = np.clip(ends, *bounds)
+    random_low, random_high = quantiles(random[:, None], level)[:, 0]
+    told = {"value": value, "low": low, "high": high, "even": even, "random": random.mean()}
+    return {key: float(own) for key, own in {**told, "random_low": random_low, "random_high": random_high}.items()}
+
+
+def _dealt(own: Float[np.ndarray, "layer head"], deals: int, seed: list[int]) -> Float[np.ndarray, "deal layer head"]:
+    """The values dealt anew over all layers and heads."""
+    places = permutations(np.zeros(own.size, int), deals, np.random.default_rng(seed))
+    return own.reshape(-1)[places].reshape(deals, *own.shape)
+
+
+def _resampled(profile: Float[np.ndarray, "*draw layer"], parts: int) -> Float[np.ndarray, "*draw part"]:
+    """A profile summed over equal parts of the depth."""
+    layers = profile.shape[-1]
+    edges = np.linspace(0, layers, parts + 1)
+    overlap = np.minimum(edges[1:, None], np.arange(1, layers + 1)) - np.maximum(edges[:-1, None], np.arange(layers))
+    return profile @ overlap.clip(min=0).T
+
+
+def _together(first: np.ndarray | None, second: np.ndarray | None) -> Any:
+    """Pearson's correlation over the last axis of two profiles, draw by draw; None where one is not known."""
+    if first is None or second is None:
+        return None
+    if first.ndim == 1:
+        return pearson(first[None], second[None])[0]
+    count = min(len(first), len(second))
+    return pearson(first[:count], second[:count])
