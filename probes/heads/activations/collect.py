@@ -181,7 +181,7 @@ def _measure_again(work: HeadMeasurement, items: Sequence[Sample], batch: int, f
 def _is_whole(path: Path, ids: Sequence[str], work: HeadMeasurement) -> bool:
     """Whether a shard is there, and holds these items."""
     try:
-        ZShard(path, ids, work.axes, work.store)
+        ZShard(path, dict(enumerate(ids)), work.axes, work.store)
     except InputError:
         return False
     return True

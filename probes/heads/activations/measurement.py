@@ -17,8 +17,9 @@ from interp.model.forced import answer_tokens
 from interp.numeric import whole_number
 from interp.study.prompter import batches, prepare_samples
 from probes.heads.activations.checks import check_answers, check_items, check_lengths, functions_of
+from probes.heads.activations.features import POSITIONS
 from probes.heads.activations.hearing import HeardAnswers, hear_forced, hear_own
-from probes.heads.activations.positions import ALIGNMENTS, TOKENS, SaidAnswer, choose
+from probes.heads.activations.positions import ALIGNMENTS, SaidAnswer, choose
 from probes.heads.activations.writes import WRITES, head_writes
 from probes.heads.activations.z_shards import STORED, HeadAxes, narrowed, write_shard
 from probes.study.run import check_asked, check_model
@@ -82,7 +83,13 @@ class HeadMeasurement:
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
         check_model(self.vlm)
-        known = {"answers": ANSWERS, "tokens": TOKENS, "alignment": ALIGNMENTS, "read": WRITES, "store": tuple(STORED)}
+        known = {
+            "answers": ANSWERS,
+            "tokens": POSITIONS,
+            "alignment": ALIGNMENTS,
+            "read": WRITES,
+            "store": tuple(STORED),
+        }
         for name, own in known.items():
             if getattr(self, name) not in own:
                 raise InputError(f"{name}={getattr(self, name)!r:.60} is not known: use one of {', '.join(own)}")

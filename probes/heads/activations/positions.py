@@ -13,9 +13,6 @@ from jaxtyping import Float
 
 from interp.reprs import fits_a_cell
 
-TOKENS = ("first", "last", "meaning_first", "full", "topk")
-"""Which tokens of an answer; see `choose`."""
-
 ALIGNMENTS = ("at", "predicts")
 """Whether the activation AT a token is meant, or the one from which it is predicted, a position before."""
 
@@ -102,7 +99,7 @@ def choose(
     last: fall-backs of "Cognitive Mirrors" (arXiv 2512.10978), where a language model names the tokens.
 
     Args:
-        tokens: one of `TOKENS`.
+        tokens: one of `probes.heads.activations.features.POSITIONS`.
         said: the answer; it has tokens.
         log_probs: the log-probability of each token that was said.
         k: how many at most, for `topk`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
+from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.numeric import whole_number
@@ -91,7 +92,7 @@ class HeadActivations:
             InputError: there is no such layer or head, or a shard was damaged.
         """
         layer, head = self._inside(layer, "layer", self.axes.layers), self._inside(head, "head", self.axes.heads)
-        return self._gathered([own.head(layer, head) for own in self._shards])
+        return self._gathered(shard.head(layer, head)[rows] for shard, _, rows in self._parts)
 
     def of_layer(self, layer: int) -> Float32[np.ndarray, "item head width"]:
         """What all heads of one layer put out for each item.
@@ -100,7 +101,7 @@ class HeadActivations:
             InputError: there is no such layer, or a shard was damaged.
         """
         layer = self._inside(layer, "layer", self.axes.layers)
-        return self._gathered([own.layer(layer) for own in self._shards])
+        return self._gathered(shard.layer(layer)[rows] for shard, _, rows in self._parts)
 
     def chunks(self) -> Iterator[tuple[Int[np.ndarray, " some"], Float32[np.ndarray, "some layer head width"]]]:
         """All heads of some items at a time: which items, by their place in `ids`, and what their heads put out.
@@ -108,8 +109,32 @@ class HeadActivations:
         Example:
             >>> total = sum(z.sum(0) for _, z in activations.chunks())
         """
-        for places, shard in zip(self._places, self._shards, strict=True):
-            yield places, shard.every(self.axes.layers).astype(np.float32)
+        for shard, places, rows in self._parts:
+            yield places, shard.every(self.axes.layers)[rows].astype(np.float32)
+
+    def select(self, which: ArrayLike) -> HeadActivations:
+        """Those of some items alone, such as the rightly answered ones or those of a split; nothing is copied.
+
+        Args:
+            which: whether each item is taken, or the places of those that are, in their order.
+
+        Example:
+            >>> right = heads.select(heads.correct)
+
+        Raises:
+            InputError: it fits the items not, or none is taken.
+        """
+        given = np.asarray(which)
+        if given.dtype == bool and given.shape == (len(self),):
+            given = np.flatnonzero(given)
+        inside = given.ndim == 1 and given.dtype.kind in "iu" and bool(((given >= 0) & (given < len(self))).all())
+        if not inside or not len(given) or len(np.unique(given)) < len(given):
+            raise InputError(
+                f"{which!r:.60} are no items of {len(self)}: give a truth value for each, or places from 0, each once, "
+                "and at least one"
+            )
+        there = self.items.iloc[given].reset_index(drop=True)
+        return _of_rows(self.folder, there, self.left_out.iloc[:0], self.settings)
 
     def labels(self, functions: tuple[str, ...]) -> Bool[np.ndarray, "item function"]:
         """Which items have each of these functions, as the primary one or beside it."""
@@ -141,36 +166,26 @@ class HeadActivations:
         """
         return self.items
 
-    def _gathered(self, parts: list[np.ndarray]) -> Float32[np.ndarray, " item *axes"]:
+    def _gathered(self, parts: Iterable[np.ndarray]) -> Float32[np.ndarray, " item *axes"]:
         """Parts of the shards, in the order of the items."""
-        found = np.empty((len(self), *parts[0].shape[1:]), np.float32)
-        for places, part in zip(self._places, parts, strict=True):
+        found: np.ndarray | None = None
+        for part, (_, places, _) in zip(parts, self._parts, strict=True):
+            if found is None:
+                found = np.empty((len(self), *part.shape[1:]), np.float32)
             found[places] = part
+        assert found is not None
         return found
 
     @cached_property
-    def _by_shard(self) -> dict[int, Int[np.ndarray, " some"]]:
-        """The places of the items in each shard, as they stand in it."""
-        return {
-            number: own["_place"].to_numpy()
-            for number, own in self.items.assign(_place=np.arange(len(self))).sort_values("place").groupby("shard")
-        }
-
-    @property
-    def _places(self) -> list[Int[np.ndarray, " some"]]:
-        return list(self._by_shard.values())
-
-    @cached_property
-    def _shards(self) -> list[ZShard]:
-        return [
-            ZShard(
-                self.folder / "shards" / shard_name(number),
-                [self.ids[place] for place in places],
-                self.axes,
-                self.settings["store"],
-            )
-            for number, places in self._by_shard.items()
-        ]
+    def _parts(self) -> list[tuple[ZShard, Int[np.ndarray, " some"], Int[np.ndarray, " some"]]]:
+        """Each shard with the items that are in it, by their places here and by their rows there."""
+        found = []
+        for number, own in self.items.groupby("shard"):
+            places, rows = own.index.to_numpy(), own["place"].to_numpy(int)
+            ids = {int(row): self.ids[place] for place, row in zip(places, rows, strict=True)}
+            path = self.folder / "shards" / shard_name(int(number))
+            found.append((ZShard(path, ids, self.axes, self.settings["store"]), places, rows))
+        return found
 
     def _inside(self, value: int, name: str, count: int) -> int:
         number = whole_number(value, name, 0)
@@ -208,21 +223,26 @@ def activations_of(folder: Path, table: pd.DataFrame, settings: Mapping[str, Any
     made = with_lists(table)
     there = made[made["why"].isna()].reset_index(drop=True)
     gone = made.loc[made["why"].notna(), ["id", "why"]].reset_index(drop=True)
+    if there.empty:
+        raise InputError(f"none of the {len(gone)} items in {str(folder)!r} was answered with anything: {gone.why[0]}")
+    return _of_rows(folder, there.drop(columns=["key", "why"]), gone, settings)
+
+
+def _of_rows(folder: Path, rows: pd.DataFrame, gone: pd.DataFrame, settings: Mapping[str, Any]) -> HeadActivations:
+    """The activations of the items of some rows, whose shards are looked at."""
     found = HeadActivations(
         folder=folder,
-        ids=tuple(there["id"]),
-        groups=tuple(there["group"]),
-        answers=tuple(there["answer"]),
-        correct=there["correct"].to_numpy(bool),
-        functions=tuple(map(tuple, there["functions"])),
+        ids=tuple(rows["id"]),
+        groups=tuple(rows["group"]),
+        answers=tuple(rows["answer"]),
+        correct=rows["correct"].to_numpy(bool),
+        functions=tuple(map(tuple, rows["functions"])),
         axes=HeadAxes(*settings["axes"]),
         left_out=gone,
-        items=there.drop(columns=["key", "why"]),
+        items=rows,
         settings=settings,
     )
-    if not len(found):
-        raise InputError(f"none of the {len(gone)} items in {str(folder)!r} was answered with anything: {gone.why[0]}")
-    found._shards  # noqa: B018  each header is looked at
+    found._parts  # noqa: B018  each header is looked at
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,20 +82,28 @@ class ZShard:
         InputError: it is not there, was cut off, or holds something else than these items.
     """
 
-    def __init__(self, path: Path, ids: Sequence[str], axes: HeadAxes, dtype: str) -> None:
-        """Look at the header; no number is read yet."""
-        self.path, self.ids = path, tuple(ids)
-        wanted = [len(self.ids), axes.heads, axes.width]
+    def __init__(self, path: Path, ids: Mapping[int, str], axes: HeadAxes, dtype: str) -> None:
+        """Look at the header; no number is read yet.
+
+        Args:
+            path: the file.
+            ids: by place in it, the items that are looked for.
+            axes: how many numbers each has.
+            dtype: what they are kept as.
+        """
+        self.path = path
         with self._opened() as file:
             names = set(file.keys())
             first = file.get_slice("blocks.0") if "blocks.0" in names else None
             found = (first.get_shape(), first.get_dtype()) if first is not None else ([], "")
             own = json.loads((file.metadata() or {}).get("ids", "[]"))
+        wanted = [len(own), axes.heads, axes.width]
         kept = {"float16": "F16", "float32": "F32"}[dtype]
-        if len(names) != axes.layers or found != (wanted, kept) or own != list(self.ids):
+        right = all(place < len(own) and own[place] == item for place, item in ids.items())
+        if len(names) != axes.layers or found != (wanted, kept) or not right:
             raise InputError(
-                f"{str(path)!r} is not the shard of its study: it holds {len(names)} layers of {found[0]} {found[1]} "
-                f"of {len(own)} items, not {axes.layers} of {wanted} {kept} of {self.ids[0]!r} and so on: {AGAIN}"
+                f"{str(path)!r} is not the shard of its study: it holds {len(names)} layers of {found[0]} {found[1]}, "
+                f"not {axes.layers} of {wanted} {kept} of {next(iter(ids.values()))!r} and so on: {AGAIN}"
             )
 
     def layer(self, layer: int) -> Float[np.ndarray, "item head width"]:

@@ -21,6 +21,7 @@ from interp.store.shards import Shards
 from interp.study.run import run_study
 from probes import HeadMeasurement, collect_heads, load_head_activations
 from probes.heads.activations import z_shards
+from probes.heads.activations.features import layer_of, read_features
 from probes.heads.activations.hearing import hear_forced, hear_own
 from probes.heads.activations.z_shards import HeadAxes, disk_needed
 
@@ -107,6 +108,22 @@ def test_one_head_is_read_without_the_others(tmp_path, monkeypatch):
     for layer, head, said in ((3, 0, "no layer 3"), (0, 4, "no head 4"), (-1, 0, "layer -1"), (0, True, "head True")):
         with pytest.raises(InputError, match=said):
             found.of(layer, head)
+
+
+def test_some_items_are_selected_without_the_others_and_read_by_scorers_as_features(tmp_path):
+    found = collected(tmp_path, answers="reference")
+    chosen = [5, 0, 3]
+    some = found.select(chosen)
+    assert some.ids == ("i5", "i0", "i3") and read_features(some).shape == (3, 3, 4, 8)
+    np.testing.assert_array_equal(layer_of(some, 2), found.of_layer(2)[chosen])
+    np.testing.assert_array_equal(some.of(1, 3), found.of(1, 3)[chosen])
+    parts = {int(place): z for places, own in some.chunks() for place, z in zip(places, own, strict=True)}
+    np.testing.assert_array_equal(np.stack([parts[place] for place in range(3)])[:, 0], found.of_layer(0)[chosen])
+    math = found.select(found.labels(("math",))[:, 0])
+    assert set(math.primary) == {"math"} and math.select([1]).ids == ("i3",)
+    for wrong in ([], [7], [-1], [0, 0], [True, False], [0.5], "all", np.zeros(7, bool)):
+        with pytest.raises(InputError, match="are no items of 7"):
+            found.select(wrong)
 
 
 def same(first, second):

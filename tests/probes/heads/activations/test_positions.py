@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from golden import golden
 
-from probes.heads.activations.positions import SHORT, TOKENS, SaidAnswer, choose
+from probes.heads.activations.features import POSITIONS
+from probes.heads.activations.positions import SHORT, SaidAnswer, choose
 
 
 def said(*pieces):
@@ -85,7 +86,7 @@ def test_the_answer_is_the_value_in_json_and_else_the_whole_text(text, answer):
 
 def test_first_and_last_are_of_all_that_was_said_and_full_of_the_answer_alone():
     answer = said('{"answer"', ': "', "on", " top", '"', "}")
-    places = {name: choose(name, answer, np.zeros(6)).tokens for name in TOKENS}
+    places = {name: choose(name, answer, np.zeros(6)).tokens for name in POSITIONS}
     assert places == {"first": (0,), "last": (5,), "meaning_first": (2,), "full": (2, 3), "topk": (2, 3)}
 
 
