@@ -38,7 +38,7 @@ def answer_tokens(vlm: HookedModel, prompt: str, answer: str) -> tuple[int, ...]
     words = vlm.processor.tokenizer
     if not answer.strip():
         raise InputError(f"the answer {answer!r} is empty, so that it has no token: give a text")
-    special = any(prompt.endswith(token) for token in words.all_special_tokens if token)
+    special = any(prompt.endswith(token.content) for token in words.added_tokens_decoder.values() if token.special)
     text = answer.strip() if special or prompt[-1:].isspace() else f" {answer.strip()}"
     before, whole = (words(each, add_special_tokens=False)["input_ids"] for each in (prompt, prompt + text))
     if whole[: len(before)] == before:
@@ -61,7 +61,10 @@ def with_answers(vlm: HookedModel, inputs: VLMInputs, answers: Sequence[Sequence
         RefusedError: a family of which it can not be said that its answers do not see what comes behind.
     """
     if len(answers) != len(inputs) or not all(len(own) for own in answers):
-        raise InputError(f"{len(answers)} answers of {[len(own) for own in answers]} tokens for {len(inputs)} samples")
+        lengths = ", ".join(str(len(own)) for own in answers)
+        raise InputError(
+            f"{len(answers)} answers of {lengths} tokens for {len(inputs)} samples: give one for each, not empty"
+        )
     prefix = vlm.cfg.two_way == "prompt"
     if prefix and "token_type_ids" not in inputs.tensors:
         raise RefusedError(f"{vlm.family.name} family: its processor does not tell prompts from answers")

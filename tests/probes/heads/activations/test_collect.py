@@ -14,7 +14,7 @@ import tiny
 import torch
 from broken_off import break_second
 
-from interp.errors import InputError, ModelError
+from interp.errors import InputError, ModelError, RefusedError
 from interp.model.forced import answer_tokens, with_answers
 from interp.objects.sample import Sample
 from interp.store.shards import Shards
@@ -238,6 +238,33 @@ def test_writes_of_all_heads_sum_to_what_attention_adds_and_their_norms_are_thos
         own = found.of_layer(layer)[place]
         np.testing.assert_allclose(own.sum(0), cache["attn_out", layer][0, -1].numpy(), atol=1e-5)
         np.testing.assert_allclose(norms.of_layer(layer)[place, :, 0], np.linalg.norm(own, axis=-1), rtol=1e-5)
+
+
+def test_writes_of_a_projection_that_is_no_plain_matrix_are_refused_before_the_first_pass(tmp_path):
+    class Adapted(torch.nn.Linear):
+        pass
+
+    vlm = tiny.vlm(self_check=False)
+    vlm.model.model.language_model.layers[1].self_attn.o_proj.__class__ = Adapted
+    with tiny.passes(vlm) as passes, pytest.raises(RefusedError, match="is a Adapted.*merge the adapter"):
+        collect_heads(vlm, ITEMS, out=tmp_path / "out", read="write", progress=False)
+    assert not passes and not (tmp_path / "out").exists()
+
+
+def test_a_shard_that_is_gone_is_not_made_of_other_answers_than_those_that_were_kept(tmp_path, monkeypatch):
+    collected(tmp_path, answers="reference")
+    shard = tmp_path / "shards" / "z-0002.safetensors"
+    shard.unlink()
+    inner = HeadMeasurement._row
+
+    def other(self, *given):
+        row, states = inner(self, *given)
+        return {**row, "text": "under"}, states
+
+    monkeypatch.setattr(HeadMeasurement, "_row", other)
+    with pytest.raises(InputError, match=r"z-0002.safetensors .* is now answered 'under', not"):
+        collected(tmp_path, answers="reference", resume=True)
+    assert not shard.exists()
 
 
 def test_items_that_are_answered_with_nothing_are_left_out_and_counted(tmp_path, monkeypatch):

@@ -5,8 +5,7 @@ import torch
 from ragged import loaded
 
 from interp.hooks.towers import submodule, text_tower
-from interp.model.forced import answer_tokens, with_answers
-from interp.model.generation import generate_scored
+from interp.model.forced import answer_tokens
 from interp.zoo.tiny import TINY
 from probes.heads.activations.hearing import hear_forced, hear_own
 
@@ -111,19 +110,3 @@ def test_no_pass_is_made_and_no_state_kept_that_is_not_asked_for():
     assert len(predicting.states[0]) == STEPS
     first = hear_own(vlm, inputs, STEPS, only_first=True)
     assert [state is not None for state in first.states[0]] == [True, True, False, False, False]
-
-
-def test_scored_answers_are_the_plain_ones():
-    vlm, inputs = loaded("tiny-qwen2_5_vl")
-    plain, (scored, chances) = vlm.generate(inputs, STEPS), generate_scored(vlm, inputs, STEPS)
-    assert torch.equal(plain.tokens, scored.tokens) and plain.texts == scored.texts
-    assert torch.equal(plain.first_logits, scored.first_logits) and chances.shape == scored.tokens.shape
-
-
-def test_padding_behind_answers_is_seen_by_none_of_their_tokens():
-    vlm, inputs = loaded("tiny-llava", 2)
-    alone = with_answers(vlm, inputs, [[5], [6]])
-    longer = with_answers(vlm, inputs, [[5], [6, 7, 8]])
-    assert longer.layouts[0].kinds[-3:] == ("answer", "pad", "pad") and longer.attention_mask[0, -2:].tolist() == [0, 0]
-    with torch.no_grad():
-        torch.testing.assert_close(vlm(alone).logits[0, -1], vlm(longer).logits[0, -3], atol=1e-5, rtol=1e-4)
