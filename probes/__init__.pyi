@@ -1,6 +1,10 @@
+from probes.heads.activations.collect import collect_heads as collect_heads
 from probes.heads.activations.features import HeadFeatures as HeadFeatures
 from probes.heads.activations.features import head_feature as head_feature
 from probes.heads.activations.features import with_layer_mean as with_layer_mean
+from probes.heads.activations.measurement import HeadMeasurement as HeadMeasurement
+from probes.heads.activations.result import HeadActivations as HeadActivations
+from probes.heads.activations.result import load_head_activations as load_head_activations
 from probes.heads.data.annotations import keep_valid as keep_valid
 from probes.heads.data.files import check_steps as check_steps
 from probes.heads.data.files import read_steps as read_steps

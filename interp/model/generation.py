@@ -102,6 +102,39 @@ def generate(vlm: HookedModel, inputs: VLMInputs, max_new_tokens: int) -> Genera
     return as_generation(vlm, made.sequences[:, prompt:], settings, made.logits[0].float())
 
 
+def generate_scored(
+    vlm: HookedModel, inputs: VLMInputs, max_new_tokens: int
+) -> tuple[Generation, Float[Tensor, "batch step"]]:
+    """Answer greedily as `generate` does, and tell the log-probability of each token, float32; 0 behind an end."""
+    from transformers import LogitsProcessorList
+
+    settings, heard = greedy_settings(vlm, max_new_tokens), _Heard()
+    settings.output_logits = False  # one number of each step is kept in their place
+    prompt, noting = inputs.input_ids.shape[1], LogitsProcessorList([heard])  # type: ignore[list-item]
+    with vlm.turn(), torch.no_grad(), own_settings(vlm.model, settings):
+        made = vlm.model.generate(**inputs.tensors, generation_config=settings, logits_processor=noting)
+    answer = as_generation(vlm, made.sequences[:, prompt:], settings, heard.first)
+    chances = torch.stack(heard.chances, 1)[:, : answer.tokens.shape[1]]
+    steps = torch.arange(chances.shape[1], device=chances.device)
+    lengths = torch.tensor(answer.lengths, device=chances.device)
+    return answer, chances.masked_fill(steps >= lengths[:, None], 0.0)
+
+
+class _Heard:
+    """What a greedy answer is chosen by, noted step by step: the first logits, and the chance of each choice."""
+
+    def __init__(self) -> None:
+        self.first: Tensor
+        self.chances: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        exact = scores.float()
+        if not self.chances:
+            self.first = exact.clone()
+        self.chances.append(exact.amax(-1) - exact.logsumexp(-1))
+        return scores
+
+
 @contextmanager
 def own_settings(model: Any, settings: Any) -> Iterator[None]:
     """Put the checkpoint's settings aside: transformers would fill whatever ours leave open with them."""

@@ -41,11 +41,13 @@ BARS = {
     "amplification": 1.02,
     "gradient_map": 3.2,
     "gradient_memory": 10.0,
+    "collect_z": 1.10,
     "rope_memory": 5.0,
     "norms_memory": 5.0,
     "balance_memory": 5.0,
     "shares_memory": 5.0,
     "order_memory": 5.0,
+    "collect_memory": 5.0,
     "probes_growth": 0.5,
 }
 """What each line must hold, of whatever shape unless one is named; None is measured and has no bar."""
@@ -88,13 +90,15 @@ WHAT = {
     "language model's own forwards, the tower run once before",
     "gradient_map": "gradient maps, all layers and heads, one answer token / plain forward; with backward it is three",
     "gradient_memory": f"extra peak memory of these over a plain forward and backward, {SMALL}",
+    "collect_z": "z of all layers and heads at 10 answer tokens, kept while they are said / plain `generate` of them",
     "rope_memory": f"extra peak memory of RoPE sensitivity over a plain forward, {SMALL}",
     "norms_memory": f"the same of residual norms, {SMALL}",
     "balance_memory": f"the same of cross-modality balance, {SMALL}",
     "shares_memory": f"the same of attention shares and entropy over plain `generate`, 10 tokens, {SMALL}",
     "order_memory": f"the same of the photo's features kept and one permutation, {SMALL}",
+    "collect_memory": f"the same of z at 10 answer tokens over plain `generate`, {SMALL}",
     "probes_growth": "memory of 8 samples asked one after the other, results kept, over that of 2: the worst of these "
-    "five, 2 layers x 16 heads x 1,100 tokens, fp32",
+    "six, 2 layers x 16 heads x 1,100 tokens, fp32",
 }
 
 

@@ -24,13 +24,14 @@ from probes import (
     residual_norms,
     rope_sensitivity,
 )
+from probes.heads.activations.hearing import hear_own
 from probes.position.balance_measurement import measure_attention
 
 Probe = Callable[[HookedVLM, VLMInputs], Any]
 
 
 def probe_times(model: Any, processor: Any, *, pairs: int) -> dict[str, Line]:
-    """The RoPE probe and a slot of an interchange against a plain forward; a permutation against the language model."""
+    """RoPE probe, slot of an interchange and z of answers against plain runs; others against the language model."""
     vlm = HookedVLM.wrap(model, processor)
     inputs = prepared(vlm)
     with torch.no_grad():
@@ -61,8 +62,26 @@ def probe_times(model: Any, processor: Any, *, pairs: int) -> dict[str, Line]:
             "head_masks": head_masks(vlm, inputs, pairs=pairs),
             "one_permutation": pairwise(permuted, lambda: model(**given, use_cache=False), vlm=vlm, pairs=pairs),
             "amplification": pairwise(amplified, alone, vlm=vlm, pairs=pairs),
+            "collect_z": collected(vlm, inputs, pairs=pairs),
         }
     return {name: Line.named(name, own) for name, own in values.items()}
+
+
+def collected(vlm: HookedVLM, inputs: VLMInputs, *, tokens: int = 10, pairs: int) -> list[float]:
+    """What all heads put out at the tokens of an answer, kept while it is said, against saying it."""
+
+    def kept() -> object:
+        return answered(vlm, inputs, tokens)
+
+    def plain() -> object:
+        return vlm.model.generate(**inputs.tensors, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
+
+    return pairwise(kept, plain, vlm=vlm, pairs=pairs)
+
+
+def answered(vlm: HookedVLM, inputs: VLMInputs, tokens: int = 10) -> Any:
+    """What all heads put out at the tokens of an answer, their mean [layer head d_head]."""
+    return hear_own(vlm, inputs, tokens).mean(0, range(1, tokens + 1)).cpu().numpy()
 
 
 def last_slot(vlm: HookedVLM, inputs: VLMInputs, *, pairs: int) -> list[float]:
@@ -160,7 +179,7 @@ def probe_memory() -> dict[str, Line]:
         lines = {"gradient_memory": Line.named("gradient_memory", [(maps - slope) / MIB], unit="MiB")}
         for name, probe in PROBES.items():
             own = peak_bytes(lambda probe=probe: probe(vlm, inputs), "cpu")
-            extra = own - (generate if name == "shares" else plain)
+            extra = own - (generate if name in ("shares", "collect") else plain)
             lines[f"{name}_memory"] = Line.named(f"{name}_memory", [extra / MIB], unit="MiB")
         vlm = HookedVLM.wrap(*random_llava(tokens=1024, device="cpu", dtype=torch.float32, width=256, layers=2))
         worst = max(growth(vlm, probe, with_1100_tokens) for probe in PROBES.values())
@@ -232,5 +251,6 @@ PROBES: dict[str, Probe] = {
     "balance": _balance,
     "shares": lambda vlm, inputs: measure_attention(vlm, inputs, 10),
     "order": _order,
+    "collect": answered,
 }
 """What is asked of one sample, by the name of its line."""

@@ -116,6 +116,15 @@ def test_a_sweep_over_image_tokens_runs_each_tower_once_and_each_slot_from_its_b
     assert len(ran) == 2 * (3 * layers + layers * (layers + 1) // 2) and len(calls) == 2 * 3
 
 
+def test_z_of_answers_is_held_against_plain_answers_of_as_many_tokens():
+    vlm = tiny.vlm(self_check=False)
+    inputs = asked(vlm, 0)
+    with torch.no_grad(), tiny.passes(vlm) as shapes:
+        values = bench_probes.collected(vlm, inputs, tokens=3, pairs=1)
+    assert len(values) == 1 and values[0] > 0
+    assert shapes.count((1, 1)) == 2 * (3 + 2)  # one pass more, as the last token's own state is kept
+
+
 def test_amplification_is_held_against_as_many_forwards_as_it_makes_and_runs_no_tower():
     vlm = tiny.vlm(self_check=False)
     with torch.no_grad():

@@ -1,0 +1,47 @@
+"""Writes: what each head adds to the residual stream, z times its own rows of the output projection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float32
+from torch import nn
+
+from interp.errors import RefusedError
+from interp.hooks.towers import submodule, text_tower
+
+if TYPE_CHECKING:
+    from interp.model.hooked_vlm import HookedVLM
+
+WRITES = ("z", "write", "write_norm")
+"""What is kept of a head: z, before the output projection; what that makes of it; or the length of that."""
+
+
+def head_writes(
+    vlm: HookedVLM, z: Float32[np.ndarray, "item layer head d_head"]
+) -> Float32[np.ndarray, "item layer head d_model"]:
+    """What each head adds to the residual stream; the bias of the projection, which is no head's, is left out.
+
+    In decoders that scale or normalise what attention adds, such as Gemma's, this is before that.
+
+    Raises:
+        RefusedError: the projection is no plain matrix, such as one that is quantised or has an adapter.
+    """
+    tower = text_tower(vlm.model, vlm.family)
+    blocks, made = submodule(vlm.model, tower.blocks), []
+    for layer, block in enumerate(blocks):
+        projection = submodule(block, tower.attention).o_proj
+        if type(projection) is not nn.Linear:
+            raise RefusedError(
+                f"the output projection is a {type(projection).__name__}, whose matrix can not be read head by head: "
+                "keep z (read='z'), or merge the adapter or load the model unquantised"
+            )
+        rows = rearrange(
+            projection.weight.detach().float(), "d_model (head d_head) -> head d_head d_model", head=z.shape[2]
+        )
+        own = torch.from_numpy(z[:, layer]).to(rows.device)
+        made.append(torch.einsum("ihd,hdm->ihm", own, rows).cpu().numpy())
+    return np.stack(made, 1)
