@@ -276,7 +276,7 @@ def _table(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> pd.DataFra
     """A table with these columns, whether it has rows or not."""
     import pandas as pd
 
-    kinds = dict.fromkeys(("value", "low", "high", "std", "p", "p_any"), np.float32)
+    kinds: dict[str, Any] = dict.fromkeys(("value", "low", "high", "std", "p", "p_any"), np.float32)
     kinds |= dict.fromkeys(("slot", "pairs", "groups"), np.int64)
     table = pd.DataFrame(list(rows), columns=list(columns))
     text = pd.Series([""]).dtype  # whatever pandas takes texts for

@@ -48,9 +48,16 @@ def test_words_that_the_model_can_not_say_are_refused_by_name(tmp_path):
         asked_pairs(read(tmp_path, "--scenes", "squares"))
 
 
-def test_a_family_for_which_no_canvas_can_be_drawn_is_refused_by_name(tmp_path):
-    with pytest.raises(RefusedError, match="2 x 2 tokens are too few for 3 items"):
-        asked_pairs(read(tmp_path, "--model", "tiny-smolvlm"))
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("tiny-smolvlm", "2 x 2 tokens are too few for 3 items"),
+        ("tiny-llava_onevision", r"llava_onevision: its tokens show [\d.]+ of \d+ pixels along a side"),
+    ],
+)
+def test_a_family_for_which_no_canvas_can_be_drawn_is_refused_by_name(name, why, tmp_path):
+    with pytest.raises(RefusedError, match=why):
+        asked_pairs(read(tmp_path, "--model", name))
 
 
 @pytest.mark.parametrize(
