@@ -85,9 +85,7 @@ def _laid_out(vlm: HookedVLM, side: int) -> LineGeometry | str:
         return "it sees a canvas in tiles alone, without a view of the whole"
     tokens = int(grid.cols[base].max()) + 1
     if (seen := float(grid.boxes[base].max())) < side - 1e-6:
-        return (
-            f"its tokens show {seen:.3g} of {side} pixels along a side, so that none lies on whole pixels of a canvas"
-        )
+        return f"its tokens show {seen:.3g} of {side} pixels along a side, and do not divide a canvas evenly"
     if not base.all() and side % tokens:
         shown = f"{side} x {side} pixels whole and in tiles, whole in {tokens} x {tokens} tokens"
         return f"it sees {shown}: of no whole pixels"
