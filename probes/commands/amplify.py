@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from interp.cli import add_model_options
-from probes.commands.asking import AskedData, add_data, asked_data
+from probes.commands.asking import AskedData, add_data, asked_data, tell_left_out
 
 if TYPE_CHECKING:
     from interp.objects.sample import Sample
@@ -87,6 +87,9 @@ def amplify_command(options: argparse.Namespace) -> int:
     given = load_directions(options.directions) if options.directions else None
     data = asked_data(options, parts=("", TRAINING))
     samples = two_sided(data.samples)
+    if gone := len(data.samples) - len(samples):
+        why = "as they do not ask on which side of the other one of two things lies"
+        tell_left_out(data.how, gone, f"of {len(data.samples)} samples", why)
     directions, trained_on = given or _trained(data, samples)
     found = amplify(
         data.vlm,

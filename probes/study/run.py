@@ -71,12 +71,45 @@ def measure_samples(
     from interp.study.run import run_study, with_runs
 
     run = run_record()
+    batch = check_how(out=out, resume=resume, batch=batch, progress=progress, record=record)
     work.check(samples, progress=progress)
     settings = record_of(work.vlm, study=study, **work.recorded(), **run)
     refuse_recorded(record, settings)
     settings |= record or {}
     table = run_study(samples, work, out, settings=settings, batch=batch, resume=resume, progress=progress, label=study)
     return table, plain(settings if out is None else with_runs(settings, out))
+
+
+def check_how(*, out: Any, resume: Any, batch: Any, progress: Any, record: Any, parts: Sequence[str] = ("",)) -> int:
+    """Refuse what no study can be run with, see `measure_samples`; the batch as a plain number.
+
+    A tool asks for it first where it runs several studies, so that none of them runs in vain.
+
+    Args:
+        out: as in `measure_samples`, like the others but `parts`.
+        resume: see there.
+        batch: see there.
+        progress: see there.
+        record: see there.
+        parts: the folders inside `out` that its studies are kept in; by default the folder itself.
+
+    Raises:
+        InputError: a folder, a number, a truth value or a record that is none, a folder that can not be written, or one
+            that holds what is not to be gone on with.
+    """
+    from interp.model.record import refuse_recorded
+    from interp.store.folder import OutputFolder
+    from interp.store.guard import holds_study, refuse_begun
+    from interp.study.run import check_running
+
+    refuse_recorded(record, ())
+    batch = check_running(out, batch=batch, resume=resume, progress=progress)
+    if out is not None:
+        folder = OutputFolder(out).path
+        refuse_begun(folder, resume=resume, parts=parts)
+        if "" not in parts and holds_study(folder):
+            raise InputError(f"{str(folder)!r} holds a study of another tool: name another folder")
+    return batch
 
 
 def check_model(vlm: HookedVLM) -> None:

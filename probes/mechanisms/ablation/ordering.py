@@ -57,7 +57,8 @@ class OrderingAblation:
         measures: one row per relation, arm and measure: `relation`, `arm`, `measure`, `value`, `low`, `high`,
             `samples`, `groups`.
         left_out: one row per relation, arm and measure that is missing there: `relation`, `arm`, `measure`, `why`.
-        answers: one row per photo and arm: `id`, `arm`, `text`, `predicted`, `correct`, `confidence` and others.
+        answers: one row per photo and arm: `id`, `arm`, `text`, `predicted` (missing where the text names no option),
+            `correct`, `confidence` and others.
         chance: share of right answers of a blind guess, by relation, where options are listed.
         settings: what made it, and `seed`, `draws` and `level` of the intervals.
     """

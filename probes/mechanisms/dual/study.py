@@ -15,7 +15,7 @@ from interp.stats.intervals import DRAWS
 from interp.stats.probe_accuracy import held_out
 from probes.mechanisms.dual.statements import PLACE, state
 from probes.mechanisms.scenes.pairs import AXES, check_pairs
-from probes.study.run import check_asked, groups_of
+from probes.study.run import check_asked, check_how, check_model, groups_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,13 +149,17 @@ def dual_mechanisms(
     """
     check_draws(draws, level, seed)
     tools = _known(tools)
+    parts = folders_of(tools)
+    check_how(out=out, resume=resume, batch=batch, progress=progress, record=record, parts=parts)
+    check_model(vlm)
     check_pairs(pairs)
     samples = [pair.clean for pair in pairs]
     groups_of(samples)
     _refuse_no_swap(pairs)
     if "probe" in tools:
         _refuse_few_groups(pairs, seed)
-    check_asked(vlm, [one for pair in pairs for one in (pair.clean, pair.counterfactual)], prompt, progress=progress)
+    for side in (samples, [pair.counterfactual for pair in pairs]):
+        check_asked(vlm, side, prompt, progress=progress)
     _refuse_no_tokens(vlm, pairs, tools, prompt)
     how: dict[str, Any] = {
         "prompt": prompt, "batch": batch, "resume": resume, "progress": progress, "seed": seed, "draws": draws,

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from interp.errors import InputError
+from interp.numeric import whole_number
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
@@ -164,10 +165,10 @@ def spatial_ids(
             every cell, numbers that mean nothing, or a folder that can not be used; all before the first pass.
     """
     check_draws(draws, level, seed)
-    if isinstance(shuffles, bool) or not isinstance(shuffles, int) or shuffles < 1:
-        raise InputError(f"shuffles={shuffles!r}: give how many, 1 or more")
+    shuffles = whole_number(shuffles, "shuffles", 1)
     check_ids(samples)
     work = IdsMeasurement.of(vlm, cells=cells, prompt=prompt)
+    cells = work.cells
     objects, missing = work.seen_everywhere(samples)
     if len(objects) < FEWEST_OBJECTS:
         told = "; ".join(f"{name}: {why}" for name, why in list(missing.items())[:5])

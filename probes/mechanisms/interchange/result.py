@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SMALLEST_EFFECT = 0.1
 """A restoration score is of pairs whose two runs differ by so much in the probability of the outcome, or more."""
+
+CELLS = ("value", "low", "high", "std", "pairs", "groups")
+"""What each mean over pairs has: itself, its interval, and what it is of."""
 
 WRONG = "no pair of which the model gets both sides right"
 TOO_CLOSE = f"no pair kept whose runs differ by {SMALLEST_EFFECT} or more in the probability of this outcome"
@@ -98,12 +101,13 @@ class Interchange:
     def to_dataframe(self) -> pd.DataFrame:
         """One row per direction, set, slot and outcome: mean probability with its interval, and std over pairs."""
         parts = [("patched", self.p_patched)] + ([] if self.p_control is None else [("control", self.p_control)])
-        return self._table(
+        rows = (
             {"direction": direction, "set": name, "slot": slot, "outcome": outcome, **cells}
             for direction, own in self._parts()
             for name, values in parts
             for slot, outcome, cells in self._means(values, own)
         )
+        return _table(rows, ("direction", "set", "slot", "outcome", *CELLS))
 
     def by_pair(self) -> pd.DataFrame:
         """One row per pair, set, slot and outcome: the probability after the patch, and without it on both sides."""
@@ -129,12 +133,13 @@ class Interchange:
     def runs(self) -> pd.DataFrame:
         """One row per direction, run (`clean`, `counterfactual`) and outcome, of the runs without a patch."""
         parts = {"clean": self.p_clean, "counterfactual": self.p_counterfactual}
-        return self._table(
+        rows = (
             {"direction": direction, "run": name, "outcome": outcome, **cells}
             for direction, own in self._parts()
             for name, values in parts.items()
             for _, outcome, cells in self._means(values[:, None], own)
         )
+        return _table(rows, ("direction", "run", "outcome", *CELLS))
 
     def differences(self) -> pd.DataFrame:
         """Patched minus control, pair by pair, at every slot: mean, interval, and p-values of sign flips.
@@ -157,7 +162,7 @@ class Interchange:
                 at, step = place % len(self.outcomes), place // len(self.outcomes)
                 p = {"p": tests[at].p[step], "p_any": tests[at].p_any[step]}
                 rows.append({"direction": direction, "slot": slot, "outcome": outcome, **cells, **p})
-        return self._table(rows)
+        return _table(rows, ("direction", "slot", "outcome", *CELLS, "p", "p_any"))
 
     def restoration(self, outcome: str = "place", *, clamp: bool = False) -> pd.DataFrame:
         """How far a patch goes from the clean to the counterfactual run, 0 to 1, at every slot.
@@ -187,7 +192,7 @@ class Interchange:
                 score = score.clip(0, 1) if clamp else score
                 for slot, cells in zip(self.slots, self._cells(score, told), strict=True):
                     rows.append({"direction": direction, "set": name, "slot": slot, "outcome": outcome, **cells})
-        return self._table(rows)
+        return _table(rows, ("direction", "set", "slot", "outcome", *CELLS))
 
     @property
     def left_out(self) -> pd.DataFrame:
@@ -266,14 +271,16 @@ class Interchange:
             ends = {"value": found.estimate[place], "low": found.low[place], "high": found.high[place]}
             yield {**ends, "std": spread, **count}
 
-    def _table(self, rows: Any) -> pd.DataFrame:
-        import pandas as pd
 
-        table = pd.DataFrame(list(rows))
-        if not len(table):
-            return pd.DataFrame(columns=["direction", "set", "slot", "outcome", "value", "low", "high", "p_any"])
-        numbers = [name for name in ("value", "low", "high", "std", "p", "p_any") if name in table]
-        return table.astype(dict.fromkeys(numbers, np.float32))
+def _table(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """A table with these columns, whether it has rows or not."""
+    import pandas as pd
+
+    kinds: dict[str, Any] = dict.fromkeys(("value", "low", "high", "std", "p", "p_any"), np.float32)
+    kinds |= dict.fromkeys(("slot", "pairs", "groups"), np.int64)
+    table = pd.DataFrame(list(rows), columns=list(columns))
+    text = pd.Series([""]).dtype  # whatever pandas takes texts for
+    return table.astype({name: kinds.get(name, text) for name in columns if name in kinds or not len(table)})
 
 
 def _of(table: pd.DataFrame, direction: str) -> pd.DataFrame:

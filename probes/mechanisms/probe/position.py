@@ -22,7 +22,7 @@ from probes.mechanisms.probe.measurements import ProbeTask, Readout, TrainingTok
 from probes.mechanisms.probe.result import Photo, PositionProbe, ReadPhotos, measure_photos
 from probes.mechanisms.probe.strips import strip_chance
 from probes.mechanisms.tokens.object_tokens import ObjectTokens, strip_weights
-from probes.study.run import check_asked, groups_of, measure_samples
+from probes.study.run import check_asked, check_how, groups_of, measure_samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +113,8 @@ def position_probe(
         RefusedError: a vision tower that the family can not show.
     """
     check_draws(draws, level, seed)
+    how: dict[str, Any] = {"resume": resume, "batch": batch, "progress": progress, "record": record}
+    check_how(out=out, parts=PARTS, **how)
     task = ProbeTask.of(vlm, sites=sites, axis=axis, labels=labels, at_least=at_least, prompt=prompt)
     _refuse_options(recipe, blank)
     groups = groups_of(samples)
@@ -122,7 +124,6 @@ def position_probe(
     train, test = ([one for one, out_of in zip(samples, held, strict=True) if out_of == half] for half in (False, True))
     own = [tokens[sample.id] for sample in test]
     check_asked(vlm, samples, prompt, progress=progress)
-    how: dict[str, Any] = {"resume": resume, "batch": batch, "progress": progress, "record": record}
     folders = [None if out is None else Path(out) / part for part in PARTS]
     seen, _ = measure_samples(train, TrainingTokens(task, tokens), "probe-train", out=folders[0], **how)
     labels_train = np.concatenate(_dealt([tokens[sample.id] for sample in train], shuffles, (seed, 0)), axis=1)
@@ -162,7 +163,11 @@ def _refuse_options(recipe: str, blank: tuple[int, int, int] | None) -> None:
         raise InputError(f"recipe={recipe!r} is not known: use one of {', '.join(RECIPES)}")
     if blank is None:
         return
-    if len(blank) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in blank):
+    if (
+        not isinstance(blank, (tuple, list))
+        or len(blank) != 3
+        or not all(isinstance(part, int) and 0 <= part <= 255 for part in blank)
+    ):
         raise InputError(f"blank={blank!r} is no colour: give red, green and blue, each from 0 to 255")
 
 

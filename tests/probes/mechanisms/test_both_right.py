@@ -64,7 +64,7 @@ def test_a_token_is_an_answer_but_for_capitals_and_signs():
 def test_what_can_not_be_asked_is_refused():
     with pytest.raises(InputError, match="no pairs"):
         keep_both_right(shapes_vlm(), [])
-    with pytest.raises(InputError, match="batch=0"):
+    with pytest.raises(InputError, match="batch 0 can not"):
         keep_both_right(shapes_vlm(), known(1), batch=0)
     with pytest.raises(InputError, match="two samples have the id"):
         keep_both_right(shapes_vlm(), known(1) * 2, progress=False)

@@ -107,7 +107,7 @@ def test_what_means_nothing_is_refused_by_name_before_the_first_pass(encoder, mo
     for wrong, said in (
         ({"words": ("leftmost",)}, "leftmost"),
         ({"words": ("red", "red")}, "once"),
-        ({"top": 0}, "top=0"),
+        ({"top": 0}, "top 0 can not"),
         ({"at_least": 0}, "at_least"),
     ):
         with pytest.raises(InputError, match=said):

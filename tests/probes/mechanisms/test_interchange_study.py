@@ -94,6 +94,10 @@ def test_what_can_not_be_told_is_left_out_and_named():
     close = replace(made(), p_counterfactual=made().p_clean)
     assert not len(close.restoration()) and "differ by 0.1" in close.left_out["why"].iloc[0]
     nobody = made(right=[False] * 12)
+    whole = made()
+    for table in ("to_dataframe", "runs", "differences", "restoration", "by_pair", "both_right"):
+        empty, full = (getattr(found, table)() for found in (nobody, whole))
+        assert (empty.dtypes == full.dtypes).all() and list(empty) == list(full), table
     assert not len(nobody.to_dataframe()) and "gets both sides right" in nobody.left_out["why"].iloc[0]
     assert "Nothing can be told" in interchange_findings(nobody).sentences[0]
     few = made(right=[True, False, True, True] + [False] * 8)

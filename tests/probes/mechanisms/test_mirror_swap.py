@@ -6,21 +6,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tiny
+import torch
 from broken_off import break_second
 from PIL import ImageOps
 from planted_words import HELD_FROM, load, scene
 from towers_seen import tower_runs
 
 from interp.errors import InputError
+from interp.intervene.patch import Patch, slot_point
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
+from interp.study.prompter import prepare_samples
 from interp.zoo.tiny import build_tiny
 from probes.mechanisms.ids import mirror_measurement
-from probes.mechanisms.ids.mirror_measurement import MirrorMeasurement
+from probes.mechanisms.ids.mirror_measurement import SETS, MirrorMeasurement
 from probes.mechanisms.ids.mirror_swap import mirror_swap
 from probes.mechanisms.ids.report import swap_findings
 from probes.mechanisms.scenes.pairs import Pair
 from probes.mechanisms.scenes.photo_pairs import mirrored_pairs
+from probes.mechanisms.scenes.vocabulary import spelled_ids
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 100, "batch": 4}
 PLACES = ((0, 3), (7, 5), (8, 10), (13, 12), (2, 7), (11, 8))
@@ -64,6 +68,31 @@ def test_the_tower_runs_once_for_each_photo(relation):
     with tower_runs(relation) as seen:
         MirrorMeasurement.of(relation, pairs, prompt="paper")([pair.clean for pair in pairs])
     assert len(seen) == 2
+
+
+def test_swaps_equal_whole_passes_to_the_bit_and_cost_the_blocks_behind_their_slot(relation):
+    pairs = pairs_of()[:3]
+    work, samples = MirrorMeasurement.of(relation, pairs, prompt="paper"), [pair.clean for pair in pairs]
+    calls = []
+    note = relation.text_attentions[0].register_forward_pre_hook(lambda *of_no_interest: calls.append(1))
+    rows = work(samples)
+    note.remove()
+    assert len(calls) == 2 + len(SETS)  # block 0: both runs, and the swaps at slot 0
+    inputs, others = (
+        prepare_samples(relation, [getattr(pair, side) for pair in pairs], "paper")
+        for side in ("clean", "counterfactual")
+    )
+    points = [slot_point(slot, relation.cfg.n_layers) for slot in range(relation.cfg.n_layers + 1)]
+    with torch.no_grad():
+        _, cache = relation.run_with_cache(others, names_filter=points)
+        for name, places in work._sets(inputs, pairs).items():
+            for slot, point in enumerate(points):
+                patch = Patch.recorded(point, cache, places, others)
+                logits = relation.run_with_hooks(inputs, intervention=patch, logits_to_keep=1).logits[:, -1].float()
+                for place, (own, pair) in enumerate(zip(rows, pairs, strict=True)):
+                    (row,) = [row for row in own if row["tokens"] == name]
+                    ids = list(spelled_ids(relation, pair.clean.answer))
+                    assert row["swapped"][slot] == np.float32(float(logits[place].softmax(-1)[ids].sum())), (name, slot)
 
 
 def test_pairs_that_are_answered_wrong_are_left_out_by_name(relation, found):

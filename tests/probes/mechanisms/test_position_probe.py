@@ -169,7 +169,7 @@ def bare(**changes):
         (
             {"objects": tuple(Object(str(x), Box(str(x), (x, 0, x + 1, 1))) for x in (0, 9))},
             {},
-            "no image token lies in the box of '0' by 50%",
+            "no image token has 50% or more of its area in the box of '0'",
         ),
         ({}, {"axis": "diagonal"}, "axis='diagonal'"),
         ({}, {"labels": "colour"}, "labels='colour'"),

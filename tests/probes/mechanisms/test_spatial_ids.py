@@ -120,8 +120,8 @@ def test_what_means_nothing_is_refused_by_name_before_the_first_pass(relation, m
     monkeypatch.setattr(relation, "forward", lambda *a, **k: pytest.fail("a pass was run"))
     scenes = everywhere()
     for given, wrong, said in (
-        (scenes, {"cells": 1}, "cells=1"),
-        (scenes, {"shuffles": 0}, "shuffles=0"),
+        (scenes, {"cells": 1}, "cells 1 can not"),
+        (scenes, {"shuffles": 0}, "shuffles 0 can not"),
         (scenes[:10], {}, "of 16 cells"),
         ([replace(one, objects=()) for one in scenes], {}, "0 objects"),
         ([*scenes, replace(scenes[0], id="odd", question="Where is it?")], {}, "names no object"),

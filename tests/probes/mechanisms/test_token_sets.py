@@ -99,6 +99,9 @@ def test_what_is_drawn_hangs_on_the_seed_and_the_pair_alone():
     other, *theirs = with_sides(reversed_pair(NAMES_OF_THREE, "left", name="another"), n=8)
     assert not np.array_equal(token_set("random_same_size", other, *theirs).target, drawn[0].target)
     assert all(len(set(own.source.tolist())) == 8 for own in drawn)
+    alike = [with_sides(reversed_pair(NAMES_OF_THREE, "left", name=name), n=8) for name in ("plumless", "buckeroo")]
+    first, second = (token_set("random_same_size", own, *theirs) for own, *theirs in alike)  # of one CRC-32
+    assert not np.array_equal(first.target, second.target)
 
 
 def test_padding_and_prompts_of_different_length_move_positions_of_each_side_by_itself():
