@@ -113,13 +113,13 @@ def _trained(data: AskedData, samples: list[Sample]) -> tuple[dict[str, Any], tu
     """Directions of an axis probe on one half of the samples, and the ids of these; the others are asked."""
     import numpy as np
 
-    from probes.mechanisms.amplify.measures import halves
+    from interp.stats.draws import halves
     from probes.mechanisms.probe.axis import axis_probe
     from probes.mechanisms.scenes.wordings import axis_of
     from probes.study.run import groups_of
 
     axes = np.array([axis_of(one) for one in samples], dtype=object)
-    part = halves(groups_of(samples), axes, data.how["seed"])
+    part = halves(groups_of(samples), axes, seed=data.how["seed"])
     own = [one for one, half in zip(samples, part, strict=True) if half == 0]
     found = axis_probe(data.vlm, own, **{**data.how, "out": data.folder.path / TRAINING})
     return dict(found.weights), tuple(one.id for one in own)

@@ -13,6 +13,7 @@ from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.sign_flips import flip_signs
+from probes.study.parts import ALL, parts_of, rows_of
 from probes.study.run import ONE_GROUP
 
 if TYPE_CHECKING:
@@ -86,8 +87,7 @@ class Interchange:
         import pandas as pd
 
         rows = []
-        for direction in ("all", *dict.fromkeys(self.directions.tolist())):
-            own = np.ones(len(self.kept), bool) if direction == "all" else self.directions == direction
+        for direction, own in parts_of(self.directions, alone=True).items():
             kept = int((own & self.kept).sum())
             wrong = {
                 "clean_wrong": int((own & ~self.right_clean).sum()),
@@ -201,10 +201,10 @@ class Interchange:
 
         rows = []
         told = {direction for direction, _ in self._parts()}
-        for direction in ("all", *dict.fromkeys(self.directions.tolist())):
-            own = self.kept & (np.ones(len(self.kept), bool) if direction == "all" else self.directions == direction)
+        for direction, part in parts_of(self.directions).items():
+            own = self.kept & part
             if direction not in told:
-                rows.append({"direction": direction, "measure": "all", "why": ONE_GROUP if own.any() else WRONG})
+                rows.append({"direction": direction, "measure": ALL, "why": ONE_GROUP if own.any() else WRONG})
             elif "place" in self.outcomes:
                 at = self._outcome("place")
                 far = own & (np.abs((self.p_counterfactual - self.p_clean)[:, at]) >= SMALLEST_EFFECT)
@@ -213,7 +213,7 @@ class Interchange:
                     rows.append({"direction": direction, "measure": "restoration", "why": why})
         if first := self.settings.get("first_slot", 0):
             why = "the model adds features of its own photo to image tokens behind these slots (DeepStack)"
-            rows.append({"direction": "all", "measure": f"slots below {first}", "why": why})
+            rows.append({"direction": ALL, "measure": f"slots below {first}", "why": why})
         return pd.DataFrame(rows, columns=["direction", "measure", "why"])
 
     @property
@@ -223,15 +223,15 @@ class Interchange:
             return "layer slot (0: input of block 0, l: output of block l - 1)"
         return f"layer (0-based), {self.hook}"
 
-    def plot(self, ax: Axes | None = None, *, direction: str = "all", band: str = "std") -> Axes:
+    def plot(self, ax: Axes | None = None, *, direction: str = ALL, band: str = "std") -> Axes:
         """Draw the probability of each outcome over slots, in the paper's form; see `plot_outcomes`."""
         from probes.mechanisms.interchange.figure import plot_outcomes
 
         how: dict[str, Any] = {"outcomes": self.outcomes, "named": self.positions, "slots": self.slot_label}
-        how["asked"] = "" if direction == "all" else direction
+        how["asked"] = "" if direction == ALL else direction
         return plot_outcomes(_of(self.to_dataframe(), direction), ax, **how, band=band)
 
-    def plot_differences(self, ax: Axes | None = None, *, outcome: str = "place", direction: str = "all") -> Axes:
+    def plot_differences(self, ax: Axes | None = None, *, outcome: str = "place", direction: str = ALL) -> Axes:
         """Draw patched minus control over slots; see `plot_beyond_control`."""
         from probes.mechanisms.interchange.figure import plot_beyond_control
 
@@ -245,9 +245,8 @@ class Interchange:
 
     def _parts(self) -> Iterator[tuple[str, Bool[np.ndarray, " pair"]]]:
         """The pairs kept: all, and of each direction; where they lie in two groups or more."""
-        names = list(dict.fromkeys(self.directions.tolist()))
-        for direction in ("all", *(names if len(names) > 1 else ())):
-            own = self.kept & (np.ones(len(self.kept), bool) if direction == "all" else self.directions == direction)
+        for direction, part in parts_of(self.directions).items():
+            own = self.kept & part
             if len(set(self.groups[own])) > 1:
                 yield direction, own
 
@@ -289,8 +288,8 @@ def _of(table: pd.DataFrame, direction: str) -> pd.DataFrame:
     Raises:
         InputError: there are none.
     """
-    found = table[table["direction"] == direction]
-    if not len(found):
+    found = rows_of(table, direction=direction)
+    if found.empty:
         known = ", ".join(dict.fromkeys(table["direction"])) or "none"
         raise InputError(f"direction={direction!r} can not be told (known: {known}): see left_out")
     return found

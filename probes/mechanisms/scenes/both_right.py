@@ -13,6 +13,7 @@ from interp.numeric import read_flag, whole_number
 from interp.reprs import fits_a_cell
 from probes.mechanisms.scenes.pairs import Pair, check_pairs
 from probes.mechanisms.scenes.vocabulary import plain_word
+from probes.study.parts import parts_of
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ class BothRight:
 
         directions = np.array([pair.clean.relation for pair in self.asked], dtype=object)
         both = self.clean & self.counterfactual
+        whole, *each = parts_of(directions, alone=True).items()
         rows = []
-        for name in [*dict.fromkeys(directions), "all"]:
-            own = np.ones(len(both), dtype=bool) if name == "all" else directions == name
+        for name, own in (*each, whole):
             rows.append(
                 {
                     "direction": name,

@@ -23,8 +23,9 @@ from interp.stats.linear_probe import fit_probe
 from interp.store.folder import OutputFolder
 from probes.__main__ import main
 from probes.mechanisms.columns import FILES, NAMES, OWN
-from probes.mechanisms.probe.measurements import Readout, TrainingTokens
-from probes.mechanisms.probe.position import position_probe
+from probes.mechanisms.probe import position
+from probes.mechanisms.probe.measurements import ProbeTask, Readout, TrainingTokens
+from probes.mechanisms.probe.position import _commonest, _dealt, position_probe
 from probes.mechanisms.probe.report import position_probe_findings
 from probes.mechanisms.probe.saved import load_probes, save_probes
 from probes.mechanisms.probe.strips import strip_chance
@@ -280,3 +281,52 @@ def test_figures_show_every_site_and_every_place(planted):
         found.plot_strips("blocks.7")
     with pytest.raises(InputError, match="use one of accuracy"):
         found.value("gain")
+
+
+def test_what_is_read_of_a_photo_is_that_of_loops_each_probe_by_its_own_labels():
+    own = object_tokens(row_of_squares(["Red", "Green", "Blue"]), grid_of(), axis="horizontal")
+    tokens = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
+    labels = own.labels[own.inside]
+    dealt = np.stack([labels, (labels + 1) % 3, (labels + 2) % 3])
+    probes = tuple(fit_probe(tokens[own.inside], row) for row in dealt)
+    row = Readout(None, {}, {"here": probes}, {"one": dealt}, {})._read("here", "one", own, tokens)
+    told = [(row["right"], row["strip"]), *zip(row["control"], row["control_strip"], strict=True)]
+    for probe, wanted, said in zip(probes, dealt, told, strict=True):
+        strip = (probe.probabilities(tokens) * strip_weights(own)).sum()
+        assert said == pytest.approx(((probe.predict(tokens[own.inside]) == wanted).sum(), strip))
+    assert (row["control"] > 8).all() and (probes[1].predict(tokens[own.inside]) == labels).sum() < 4
+
+
+def test_training_tokens_are_those_of_the_whole_photo_where_tiles_come_first():
+    vlm = HookedVLM.from_pretrained("tiny-idefics3", self_check=False)
+    (sample,) = scenes(1, n=8, patch=32)
+    task = ProbeTask.of(vlm, sites="blocks.0", at_least=0.2, prompt="paper")
+    known = task.tokens_of([sample])
+    own = known[sample.id]
+    (rows,) = TrainingTokens(task, known)([sample])
+    inputs = vlm.prepare([sample.image], [sample.question], prompt="paper")
+    _, cache = vlm.run_with_cache(inputs, names_filter="blocks.0.hook_resid_post")
+    at = inputs.layouts[0].image_positions[own.places[own.inside]]
+    assert own.places[0] > 0 and [row["token"] for row in rows] == own.inside.tolist()
+    seen = cache["blocks.0.hook_resid_post"][0, at].detach().numpy()
+    assert np.allclose([row["blocks.0"] for row in rows], seen, atol=1e-5)
+
+
+def test_labels_are_dealt_among_the_objects_of_all_photos_and_the_commonest_class_is_chance():
+    own = object_tokens(row_of_squares(["Red", "Green", "Blue"]), grid_of(), axis="horizontal")
+    dealt = [row for part in _dealt([own] * 4, 5, (0, 0)) for row in part[1:]]
+    assert any(set(np.bincount(row, minlength=3)) != {4} for row in dealt)  # two objects of a photo have one label
+    wide = [Box("a", (0, 0, 8, 8)), Box("b", (12, 0, 24, 8))]
+    uneven = object_tokens(bare(objects=tuple(Object(box.label, box) for box in wide)), grid_of(), axis="horizontal")
+    assert _commonest([uneven]) == pytest.approx(6 / 10) and _commonest([own]) == pytest.approx(1 / 3)
+
+
+def test_maps_are_means_over_photos_and_the_record_says_what_probes_were_trained_on(planted, monkeypatch):
+    vlm, _ = planted
+    seen, chances = [], position._chances
+    monkeypatch.setattr(position, "_chances", lambda *given: seen.append(chances(*given)) or seen[-1])
+    options = {"sites": "projector", "shuffles": 1, **QUIET}
+    found = [position_probe(vlm, scenes(8, patch=14), seed=seed, **options) for seed in (0, 1)]  # split otherwise
+    assert found[0].maps.reshape(3, 64).T == pytest.approx(seen[0].mean(axis=0)[0], abs=1e-6) and len(seen[0]) == 2
+    digests = {own.settings["trained_on"] for own in found}
+    assert len(digests) == 2 and all(digests)
