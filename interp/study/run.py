@@ -17,7 +17,7 @@ from interp.model.provenance import result_of, resumed, runs_of
 from interp.numeric import read_flag, real, whole_number
 from interp.store.folder import OutputFolder, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
-from interp.store.shards import Entry, Shards, entries, join, read_shards, write_synced
+from interp.store.shards import Entry, Shards, entries, join, read_shards, shard_files, write_synced
 from interp.study.keys import check_ids, content_key
 from interp.study.prompter import batches
 
@@ -78,6 +78,34 @@ def run_study(
         ...     return [[{"letters": len(sample.question)}] for sample in batch]
         >>> table = run_study(samples, lengths, "out/lengths", settings={"what": "letters"})
     """
+    how: dict[str, Any] = {"batch": batch, "resume": resume, "progress": progress, "label": label}
+    with kept_study(samples, measure, out, settings=settings, flush_seconds=flush_seconds, **how) as folder:
+        return read_study(folder)[0]
+
+
+@contextmanager
+def kept_study(
+    samples: Sequence[Sample],
+    measure: Callable[[list[Sample]], list[list[dict[str, Any]]]],
+    out: str | Path | None,
+    *,
+    settings: Mapping[str, Any],
+    batch: int = 16,
+    resume: bool = False,
+    progress: bool = True,
+    label: str = "asking",
+    flush_seconds: float = 10.0,
+) -> Iterator[Path]:
+    """Measure as `run_study`, and give the folder that holds all rows, to read of them what is needed at a time.
+
+    The folder is locked, and gone afterwards where `out` is None. What a batch measured stays in memory until it is
+    written: with `flush_seconds=0` that is one batch.
+
+    Example:
+        >>> with kept_study(samples, measure, None, settings={}, flush_seconds=0) as folder:
+        ...     for name in ("projector", "blocks.0"):
+        ...         table, _ = read_study(folder, columns=[name])
+    """
     batch = check_running(out, batch=batch, resume=resume, progress=progress)
     here = _entries(samples)
     _refuse_numbers(samples, flush_seconds)
@@ -93,9 +121,10 @@ def run_study(
                 for places in left:
                     answers = measure([samples[place] for place in places])
                     shards.add(_checked([here[place] for place in places], answers))
+                    del answers
                     shards.flush(after=flush_seconds)
                     bar.update(len(places))
-            return read_study(folder.path)[0]
+            yield folder.path
 
 
 def check_running(out: Any, *, batch: Any, resume: Any, progress: Any) -> int:
@@ -119,19 +148,22 @@ def check_running(out: Any, *, batch: Any, resume: Any, progress: Any) -> int:
     return whole_number(batch, "batch", 1)
 
 
-def read_study(out: str | Path, *, partial: bool = False) -> tuple[pd.DataFrame, dict[str, Any]]:
+def read_study(
+    out: str | Path, *, partial: bool = False, columns: Sequence[str] | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read what `run_study` has stored: its table and its manifest.
 
     Args:
         out: the folder.
         partial: take a study that is not finished too.
+        columns: of what was measured, the columns to read, beside `id` and `key`; all by default.
 
     Raises:
-        InputError: the folder holds no study, a damaged one, or one that is not finished.
+        InputError: the folder holds no study, a damaged one, one that is not finished, or no such column.
     """
     folder = Path(out).expanduser()
     manifest = _read_manifest(folder)
-    tables = read_shards(folder / "shards")
+    tables = read_shards(folder / "shards", columns)
     done = entries(tables)
     missing = manifest["samples"] - len(done)
     if missing and not partial:
@@ -192,7 +224,7 @@ def _begin(folder: OutputFolder, shards: Shards, manifest: Mapping[str, Any], *,
         if len(done) < then["samples"]:
             _write_manifest(folder.path, {**then, "settings": resumed(then["settings"], manifest["settings"])})
         return done
-    if read_shards(shards.path):
+    if shard_files(shards.path):
         raise InputError(f"{str(shards.path)!r} holds shards and no manifest beside it: name another folder")
     _write_manifest(folder.path, manifest)
     return {}

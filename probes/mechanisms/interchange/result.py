@@ -149,20 +149,28 @@ class Interchange:
         Raises:
             InputError: nothing was measured beside the set.
         """
-        if self.p_control is None:
-            raise InputError("there is no control to compare with: measure one, control='random_same_size'")
-        rows = []
-        for direction, own in self._parts():
-            apart = (self.p_patched - self.p_control)[own].astype(np.float64)
-            tests = [
-                flip_signs(apart[..., at], self.groups[own], seed=self.settings["seed"])
-                for at in range(len(self.outcomes))
-            ]
-            for place, (slot, outcome, cells) in enumerate(self._means(self.p_patched - self.p_control, own)):
-                at, step = place % len(self.outcomes), place // len(self.outcomes)
-                p = {"p": tests[at].p[step], "p_any": tests[at].p_any[step]}
-                rows.append({"direction": direction, "slot": slot, "outcome": outcome, **cells, **p})
+        apart = self._beyond_control()
+        rows = (row for direction, own in self._parts() for row in self._tested(apart, {direction: own}, "direction"))
         return _table(rows, ("direction", "slot", "outcome", *CELLS, "p", "p_any"))
+
+    def differences_by(self, labels: Shaped[np.ndarray, " pair"]) -> pd.DataFrame:
+        """Patched minus control of the pairs kept of each label, as `differences`, with `part` for `direction`.
+
+        `p` is of one slot and part; `p_any` is corrected for all slots of all parts together (maxT), so that whichever
+        part stands out is not taken for one that was named before. A part whose pairs lie in one group is left out.
+
+        Args:
+            labels: which part each pair belongs to, such as its axis.
+
+        Raises:
+            InputError: nothing was measured beside the set, or there is not one label for each pair.
+        """
+        apart, named = self._beyond_control(), np.asarray(labels)
+        if named.shape != self.kept.shape:
+            raise InputError(f"labels of shape {named.shape} for {len(self.kept)} pairs: give one for each")
+        parts = {name: self.kept & (named == name) for name in dict.fromkeys(named.tolist())}
+        told = {name: own for name, own in parts.items() if len(set(self.groups[own])) > 1}
+        return _table(self._tested(apart, told, "part"), ("part", "slot", "outcome", *CELLS, "p", "p_any"))
 
     def restoration(self, outcome: str = "place", *, clamp: bool = False) -> pd.DataFrame:
         """How far a patch goes from the clean to the counterfactual run, 0 to 1, at every slot.
@@ -242,6 +250,38 @@ class Interchange:
         if outcome not in self.outcomes:
             raise InputError(f"outcome={outcome!r} was not measured: use one of {', '.join(self.outcomes)}")
         return self.outcomes.index(outcome)
+
+    def _beyond_control(self) -> Float32[np.ndarray, "pair slot outcome"]:
+        """Patched minus control.
+
+        Raises:
+            InputError: nothing was measured beside the set.
+        """
+        if self.p_control is None:
+            raise InputError("there is no control to compare with: measure one, control='random_same_size'")
+        return self.p_patched - self.p_control
+
+    def _tested(
+        self,
+        apart: Float32[np.ndarray, "pair slot outcome"],
+        parts: dict[str, Bool[np.ndarray, " pair"]],
+        column: str,
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of each part, tests corrected for all slots of all of them together.
+
+        A pair is 0 where it is not in a part, which changes neither a sum nor its spread under flips.
+        """
+        some = np.any([np.zeros_like(self.kept), *parts.values()], axis=0)
+        cells = [np.where(own[some, None, None], apart[some].astype(np.float64), 0) for own in parts.values()]
+        tests = [
+            flip_signs(np.hstack([own[..., at] for own in cells]), self.groups[some], seed=self.settings["seed"])
+            for at in range(len(self.outcomes) if parts else 0)
+        ]
+        for number, (name, own) in enumerate(parts.items()):
+            for place, (slot, outcome, told) in enumerate(self._means(apart, own)):
+                at, step = place % len(self.outcomes), number * len(self.slots) + place // len(self.outcomes)
+                p = {"p": tests[at].p[step], "p_any": tests[at].p_any[step]}
+                yield {column: name, "slot": slot, "outcome": outcome, **told, **p}
 
     def _parts(self) -> Iterator[tuple[str, Bool[np.ndarray, " pair"]]]:
         """The pairs kept: all, and of each direction; where they lie in two groups or more."""

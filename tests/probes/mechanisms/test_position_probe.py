@@ -1,10 +1,13 @@
 """Position probes: planted places are found with their controls, studies go on, and what can not be told is refused."""
 
+import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import tiny
 from broken_off import break_second
@@ -21,6 +24,7 @@ from interp.objects.sample import Object, Sample
 from interp.planted.llava import build_planted
 from interp.stats.linear_probe import fit_probe
 from interp.store.folder import OutputFolder
+from interp.study.run import read_study
 from probes.__main__ import main
 from probes.mechanisms.columns import FILES, NAMES, OWN
 from probes.mechanisms.probe import position
@@ -330,3 +334,58 @@ def test_maps_are_means_over_photos_and_the_record_says_what_probes_were_trained
     assert found[0].maps.reshape(3, 64).T == pytest.approx(seen[0].mean(axis=0)[0], abs=1e-6) and len(seen[0]) == 2
     digests = {own.settings["trained_on"] for own in found}
     assert len(digests) == 2 and all(digests)
+
+
+WIDE = 256
+"""How many times as wide training features are made, so that what is held stands out."""
+
+
+def test_no_more_than_one_site_of_training_tokens_is_in_memory(planted, monkeypatch):
+    vlm, _ = planted
+    whole, fit, held, sizes = TrainingTokens.__call__, position._fit_or_count, [], []
+
+    def wide(work, samples):
+        return [
+            [
+                {name: np.tile(own, WIDE) if isinstance(own, np.ndarray) else own for name, own in row.items()}
+                for row in rows
+            ]
+            for rows in whole(work, samples)
+        ]
+
+    def seen(features, *given, **options):
+        if features.shape[1] % WIDE == 0:
+            held.append(tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes())
+            sizes.append(features.nbytes)
+            features = features[:, : features.shape[1] // WIDE]
+        return fit(features, *given, **options)
+
+    monkeypatch.setattr(TrainingTokens, "__call__", wide)
+    monkeypatch.setattr(position, "_fit_or_count", seen)
+    samples = scenes(24, patch=14)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes()
+        found = position_probe(vlm, samples, batch=4, **QUIET)
+    finally:
+        tracemalloc.stop()
+    assert len(held) == len(found.sites) == 6 and sum(sizes) > 5 * max(sizes)
+    assert max(held) - before < 2.5 * max(sizes), (np.array(held) - before) / max(sizes)
+
+
+def test_probes_of_sites_read_one_by_one_are_those_of_all_read_at_once(planted, tmp_path):
+    vlm, _ = planted
+    found = position_probe(vlm, scenes(12, patch=14), batch=3, out=tmp_path, **QUIET)
+    table, _ = read_study(tmp_path / "train")
+    assert len(list((tmp_path / "train" / "shards").glob("*.parquet"))) == 3, "each batch is written as it comes"
+    digest = hashlib.sha256(table["label"].to_numpy(np.int64).tobytes())
+    for name in found.names:
+        features = np.stack(list(table[name]))
+        digest.update(features.tobytes())
+        own = fit_probe(features, table["label"].to_numpy())
+        assert all(np.array_equal(part, own.arrays()[key]) for key, part in found.probes[name].arrays().items())
+    assert found.settings["trained_on"] == digest.hexdigest()
+    kept = read_study(tmp_path / "train", columns=["projector"])[0]
+    assert list(kept) == ["id", "key", "projector"] and all(map(np.array_equal, kept["projector"], table["projector"]))
+    with pytest.raises(InputError, match="has no column 'blocks.9': use some of token, unit, label, vision.blocks.0"):
+        read_study(tmp_path / "train", columns=["blocks.9"])
