@@ -7,6 +7,7 @@ from scipy.stats import binom
 
 from interp.errors import InputError
 from interp.stats import sign_flips
+from interp.stats.clusters import mean_over_groups
 from probes.mechanisms.ablation.measurement import ARMS
 from probes.mechanisms.ablation.ordering import OrderingAblation, measure_ablation
 from probes.mechanisms.dual.evidence import Evidence, UntoldError
@@ -237,7 +238,32 @@ def test_accuracies_are_of_each_axis_alone():
     assert over == {axis: pytest.approx(share - 1 / 3) for axis, share in zip(over, (0.5, 1, 0), strict=True)}
     assert told.loc[("encoder_is_enough", "vertical"), "shown"] and told.loc[("language_adds", "horizontal"), "shown"]
     assert not told.loc[("encoder_is_enough", "horizontal"), "shown"]
+    assert told.loc[("encoder_is_enough", "horizontal"), "p"] == 1 > 0.01 > told.loc[("encoder_is_enough", "all"), "p"]
     assert (told["pairs"] == [count, GROUPS, GROUPS] * 2).all()
+
+
+def test_tests_of_accuracies_on_one_axis_are_corrected_for_both():
+    """By flips of each group, one column after another, of which the farthest is taken."""
+    right = np.random.default_rng(2).random((len(ARMS), GROUPS * EACH)) < 0.7
+    table = stated({}, ablation_of(right, chances=(0.5,)), axes=BOTH)[0].set_index(["statement", "axis"])
+    told = table["p"]
+    groups = np.repeat(np.arange(GROUPS), EACH)
+    signs = np.random.default_rng(0).integers(0, 2, size=(sign_flips.FLIPS, GROUPS)) * 2 - 1
+    removed, kept = (right[ARMS.index(f"ordering {arm}")] * 1.0 for arm in ("removed", "kept"))
+    for statement, values in (("language_adds", removed - 0.5), ("encoder_is_enough", kept - removed)):
+        far = []
+        for place in range(2):
+            own = np.where(np.arange(len(values)) % 2 == place, values, 0)
+            sums = np.array([own[groups == group].sum() for group in range(GROUPS)])
+            far.append(np.abs([sums.sum(), *(signs @ sums)]) / np.sqrt(np.square(sums).sum()))
+            ends = mean_over_groups(values[place::2, None], groups[place::2].astype(str), seed=0, n=60)
+            row = table.loc[(statement, BOTH[place])]
+            assert [row["low"], row["high"]] == pytest.approx([ends.low[0], ends.high[0]], abs=1e-6)
+        largest = np.max(far, axis=0)
+        corrected = [(largest >= one[0] - 1e-9).mean() for one in far]
+        alone = [(one >= one[0] - 1e-9).mean() for one in far]
+        assert [told[statement, axis] for axis in BOTH] == pytest.approx(corrected)
+        assert max(np.subtract(corrected, alone)) > 0.001, "which is not that of each axis alone"
 
 
 @pytest.mark.slow
