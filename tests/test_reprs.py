@@ -59,7 +59,7 @@ KEPT = {
     "OrderMeasurement NormsMeasurement RopeMeasurement BalanceMeasurement DoseMeasurement Prompt Claim Preset "
     "Place Arm AskedData AskedPairs ProbeTask TrainingTokens Readout BoxMeans AblationMeasurement AmplifyMeasurement "
     "IdsMeasurement InterchangeMeasurement KnockoutMeasurement LensMeasurement MirrorMeasurement SteeringMeasurement "
-    "LookedFor LostOrdering",
+    "LookedFor LostOrdering Evidence",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
     "ConstantNorm Line Item Reference BuiltIn",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",

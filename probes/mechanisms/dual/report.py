@@ -27,6 +27,8 @@ CAUTIONS = (
     "Lines of three items on an empty canvas are what this was measured on. Photos hold more, and what a model does "
     "with them may be something else.",
     "A statement that is not shown is not shown to be false: look at its interval, and at how many pairs were left.",
+    "What is shown is a gain, and of a probability one of more than 0.01: a small p beside a number below that shows "
+    "nothing.",
     "Swaps that change an answer show what is enough to change it. What the model uses when nothing is swapped, and "
     "what else would do, is another question.",
     "Random image tokens as many as a strip are most of a photo, so that the control of strips tears the photo apart: "
