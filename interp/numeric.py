@@ -1,4 +1,4 @@
-"""Numbers: division where there may be nothing to divide by, means where values may be missing, and whole ones."""
+"""Numbers: division where there may be nothing to divide by, means where values may be missing, whole ones, flags."""
 
 from __future__ import annotations
 
@@ -49,10 +49,30 @@ def whole_number(value: Any, name: str, least: int | None = None) -> int:
         number = index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool) or (least is not None and number < least):
+    if number is None or isinstance(plain(value), bool) or (least is not None and number < least):
         from_here = "" if least is None else f" from {least} on"
         raise InputError(f"{name} {value!r:.60} can not be used: give a whole number{from_here}")
     return number
+
+
+def read_flag(given: Any, name: str) -> bool:
+    """A truth value; words such as "no", which are true of themselves, are refused.
+
+    Args:
+        given: what was given.
+        name: what it is called in the refusal.
+
+    Raises:
+        InputError: it is none.
+
+    Example:
+        >>> read_flag(np.bool_(True), "resume")
+        True
+    """
+    own = plain(given)
+    if not isinstance(own, bool):
+        raise InputError(f"{name}={given!r:.40} is not understood: give True or False")
+    return own
 
 
 def real(value: Any) -> float:

@@ -61,10 +61,9 @@ KEPT = {
     "OrderMeasurement NormsMeasurement RopeMeasurement BalanceMeasurement DoseMeasurement Prompt Claim Preset "
     "Place Arm AskedData AskedPairs ProbeTask TrainingTokens Readout BoxMeans AblationMeasurement AmplifyMeasurement "
     "IdsMeasurement InterchangeMeasurement KnockoutMeasurement LensMeasurement MirrorMeasurement SteeringMeasurement "
-    "LookedFor LostOrdering QueryPrompt",
+    "LookedFor LostOrdering Evidence QueryPrompt",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
-    "ConstantNorm Line Item Reference BuiltIn AnswerToken",
-    "ConstantNorm Line Item Reference BuiltIn Step Dropped",
+    "ConstantNorm Line Item Reference BuiltIn AnswerToken Step Dropped",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit "

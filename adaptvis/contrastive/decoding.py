@@ -222,6 +222,7 @@ def _answer(
     vlm.check_wrapped()
     settings = greedy_settings(vlm, max_new_tokens)
     with vlm.turn(), torch.no_grad(), own_settings(vlm.model, settings), same_positions(vlm.model):
+        vlm.check_batch(inputs)
         tokens, first = vlm.model.generate(**inputs.tensors, generation_config=settings, custom_generate=decode)
     return as_generation(vlm, tokens, settings, first)
 

@@ -133,6 +133,7 @@ def told_of(found: DualMechanisms) -> str:
     rows = [
         {
             "statement": f"`{row.statement}`",
+            "axis": row.axis,
             "shown": "yes" if row.shown else "no",
             "value": between(row),
             "slots": row.slots or "-",
@@ -140,7 +141,7 @@ def told_of(found: DualMechanisms) -> str:
         }
         for row in found.statements.itertuples()
     ]
-    missing = [f"- `{row.measure}` is left out: {row.why}." for row in found.left_out.itertuples()]
+    missing = [f"- `{row.measure}`, {row.axis}, is left out: {row.why}." for row in found.left_out.itertuples()]
     sentences = [f"{number}. {text}" for number, text in enumerate(dual_sentences(found), 1)]
     return "\n".join([*sentences, "", markdown_table(pd.DataFrame(rows)), "", *missing])
 
@@ -326,7 +327,7 @@ def planted_row(name: str) -> dict[str, Any]:
     setting = Setting("planted", squares(rgb), "The color of the square {where} the middle square is")
     asked = line_pairs(setting, geometry_of(vlm), n=PLANTED_PAIRS)
     found = dual_mechanisms(vlm, asked, **HOW)
-    own = found.statements.set_index("statement")
+    own = found.statements.query("axis == 'all'").set_index("statement")
     cells = {"model": f"`{name}`", "verdict": found.verdict()}
     for statement in ("encoder_carries", "language_adds", "language_builds", "answer_is_read"):
         if statement in own.index:

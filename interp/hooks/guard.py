@@ -12,6 +12,7 @@ from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
 from interp.hooks.attention import SITES
+from interp.hooks.batches import Batch, OfBatch
 from interp.hooks.implementations import Implementations
 from interp.hooks.links import Links, TorchHook
 from interp.hooks.rows import Point, only_reads
@@ -30,6 +31,7 @@ class Guard:
         self.points, self.implementations = points, implementations
         self.turns, self.links = Turns(), Links(model)
         self._listening, self._editing, self._changes = False, False, -1
+        self._batches: list[Batch] = []
         # these run as they stand where the model is compiled, and not in its graph
         self._enter_from_graph = torch.compiler.disable(self._enter)
         self._leave_from_graph = torch.compiler.disable(self.turns.end_pass)
@@ -53,12 +55,19 @@ class Guard:
         self._look()
         return self._editing
 
+    @property
+    def batches(self) -> list[Batch]:
+        """What the functions that are on were made for, each once."""
+        self._look()
+        return self._batches
+
     def _look(self) -> None:
         if Point.changes != self._changes:
             self._changes = Point.changes
             self._listening = any(point.fwd_hooks or point.bwd_hooks for point in self.points)
-            on = (handle.user_hook for point in self.points for handle in point.fwd_hooks)
+            on = [handle.user_hook for point in self.points for handle in point.fwd_hooks]
             self._editing = any(not only_reads(hook) for hook in on)
+            self._batches = list({id(hook.batch): hook.batch for hook in on if isinstance(hook, OfBatch)}.values())
 
     def hearing(self, modules: Sequence[nn.Module], tower: nn.Module) -> list[RemovableHandle]:
         """Refuse a pass of a tower in which an attention that is listened to asks for nothing."""

@@ -100,6 +100,15 @@ class Wiring:
         self.ids = None
         if self._shown_of_image() or (not torch.compiler.is_compiling() and self.guard.editing):
             self.ids = kwargs.get("input_ids", args[0] if args else None)
+            self._check_prompts(kwargs)
+
+    def _check_prompts(self, kwargs: dict[str, Any]) -> None:
+        """Refuse prompts that functions which are on were not made for; what goes on with a cache has no prompt."""
+        cache = cache_in(kwargs)
+        if self.ids is None or torch.compiler.is_compiling() or (cache is not None and cache.get_seq_length()):
+            return
+        for batch in self.guard.batches:
+            batch.check_ids(self.ids, kwargs.get("attention_mask"), self.model.config.image_token_id)
 
     def _forget_ids(self, *of_no_interest: Any) -> None:
         self.ids = None

@@ -138,7 +138,7 @@ class ImageGrid:
 
         Args:
             boxes: one box, or several that count together.
-            at_least: share of a token's own area, above 0 and up to 1.
+            at_least: share of a token's own area, above 0 and up to 1; a lower one takes smaller boxes too.
 
         Example:
             >>> grid.tokens_in((80, 0, 120, 20))  # two tokens of 20 x 20 pixels
@@ -151,7 +151,9 @@ class ImageGrid:
             raise InputError(f"at_least={at_least!r}: give a share of a token's area, above 0 and up to 1")
         found = np.flatnonzero(self.union_membership(_corners(boxes).tolist()) >= at_least - 1e-6)
         if not len(found):
-            raise InputError(f"no image token lies in the boxes by {at_least:.0%}: lower at_least, or widen the boxes")
+            raise InputError(
+                f"no image token has {at_least:.0%} or more of its area in the boxes, so small are they: widen them"
+            )
         return tuple(found.tolist())
 
     def area_share(self, boxes: AnyBox | Boxes | Iterable[AnyBox]) -> float:

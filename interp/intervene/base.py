@@ -174,6 +174,20 @@ def _read_parts(given: Any, what: str) -> tuple[Intervention, ...]:
     return parts
 
 
+def holds_samples(intervention: Intervention, samples: int) -> bool:
+    """Whether what is done with each sample of a batch is its own, as activations of another run are.
+
+    An intervention that does the same with all of them may meet other samples, whose prompts have the same places.
+    """
+    if isinstance(intervention, Chain):
+        return any(holds_samples(part, samples) for part in intervention.parts)
+    if isinstance(intervention, PerSample):
+        first, *others = intervention.parts
+        return any(part is not first and part != first for part in others) or holds_samples(first, 1)
+    own = spread(intervention, samples)
+    return any(each is not intervention for each in own)
+
+
 def spread(intervention: Intervention, samples: int) -> list[Intervention]:
     """The intervention of each sample of a batch.
 

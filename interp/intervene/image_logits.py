@@ -17,8 +17,9 @@ from interp.errors import HookError, InputError
 from interp.hooks.rows import WORDS, QueryRows, RowHook, check_rows, rows_in_pass
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook, PerSample
-from interp.intervene.indices import check_indices, read_flag, read_indices, spell, spell_number
+from interp.intervene.indices import check_indices, read_indices, spell, spell_number
 from interp.intervene.prompts import MadeFor
+from interp.numeric import read_flag
 from interp.prompt.layout import TokenLayout
 
 MODES = ("mul", "add", "temper")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -20,6 +19,7 @@ from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook, Intervention, PerSample
 from interp.intervene.image_hooks import IMAGE_POINT, ImageHook, image_points
 from interp.intervene.indices import spell_number
+from interp.numeric import whole_number
 from interp.prompt.layout import TokenLayout
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class PermuteImageTokens:
 
     def __post_init__(self) -> None:
         """Refuse numbers and names that mean nothing."""
-        object.__setattr__(self, "seed", _whole(self.seed, "seed"))
-        object.__setattr__(self, "parts", tuple(_whole(part, "a part", least=-1) for part in self.parts))
+        object.__setattr__(self, "seed", whole_number(self.seed, "seed", 0))
+        object.__setattr__(self, "parts", tuple(whole_number(part, "a part", -1) for part in self.parts))
         _check_within(self.within)
         if not _movable(np.array(self.parts)):
             raise InputError(f"within={self.within!r}: no two image tokens may change places, so nothing would move")
@@ -241,16 +241,6 @@ def _check_within(within: str) -> None:
         raise InputError(f"within={within!r} is not known: use one of {', '.join(WITHIN)}")
 
 
-def _whole(value: Any, what: str, *, least: int = 0) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise InputError(f"{what} is {value!r}: give a whole number from {least} on")
-    return number
-
-
 def check_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     """Seeds as a tuple of different whole numbers.
 
@@ -258,7 +248,7 @@ def check_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
         InputError: there is none, one is no whole number from 0 on, or one occurs twice.
     """
     try:
-        own = tuple(_whole(seed, "a seed") for seed in seeds)
+        own = tuple(whole_number(seed, "a seed", 0) for seed in seeds)
     except TypeError:
         raise InputError(f"seeds={seeds!r:.60} is no list: give several, such as range(5)") from None
     if not own or len(set(own)) < len(own):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from interp.errors import HookError, InputError
-from interp.numeric import plain, whole_numbers
+from interp.numeric import whole_numbers
 
 
 def read_indices(chosen: Any, what: str) -> tuple[int, ...] | None:
@@ -20,13 +20,6 @@ def read_indices(chosen: Any, what: str) -> tuple[int, ...] | None:
     if not indices:
         raise InputError(f"{what} is empty, so nothing would be edited: name some, or leave it out for all")
     return indices
-
-
-def read_flag(given: Any, what: str) -> bool:
-    """A truth value; words such as "no", which are true of themselves, are refused."""
-    if not isinstance(plain(given), bool):
-        raise InputError(f"{what}={given!r:.40} is not understood: give True or False")
-    return bool(given)
 
 
 def check_indices(chosen: Sequence[int] | None, count: int, what: str) -> tuple[int, ...]:

@@ -15,8 +15,9 @@ from interp.errors import HookError, InputError
 from interp.hooks.rows import QueryRows, RowHook, check_rows
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook, PerSample
-from interp.intervene.indices import check_indices, read_flag, read_indices, spell
+from interp.intervene.indices import check_indices, read_indices, spell
 from interp.intervene.prompts import MadeFor
+from interp.numeric import read_flag
 from interp.prompt.layout import TokenLayout
 
 ROWS = ("last", "text", "image", "after_image", "all", "generated")

@@ -16,9 +16,10 @@ from interp.errors import HookError, InputError
 from interp.hooks.rows import QueryRows
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook
-from interp.intervene.indices import check_indices, read_flag, read_indices, spell
+from interp.intervene.indices import check_indices, read_indices, spell
 from interp.intervene.position_hooks import STREAM, PositionEdit, PositionHook, axes_at, parted
 from interp.intervene.positions import Positions, count, is_of_each, read_positions, rows_of_each, spell_positions
+from interp.numeric import read_flag
 from interp.prompt.layout import TokenLayout
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from interp.errors import HookError, InputError
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook
-from interp.intervene.indices import check_indices, read_flag, read_indices, spell, spell_number
+from interp.intervene.indices import check_indices, read_indices, spell, spell_number
 from interp.intervene.position_hooks import IN_BLOCKS, PositionEdit, PositionHook, axes_at, parted
 from interp.intervene.positions import (
     PROMPT_WORDS,
@@ -26,6 +26,7 @@ from interp.intervene.positions import (
     rows_of_each,
     spell_positions,
 )
+from interp.numeric import read_flag
 from interp.prompt.layout import TokenLayout
 
 UNITS = ("raw", "unit", "sigma")

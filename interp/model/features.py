@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.errors import InputError, RefusedError
+from interp.hooks.batches import Batch, OfBatch
 from interp.hooks.cache import Keep
 from interp.intervene.image_hooks import IMAGE_POINT, Photos, image_points
 from interp.intervene.image_pooling import PoolImageTokens
@@ -134,8 +135,9 @@ class ImageFeatures:
     @contextmanager
     def given(self) -> Iterator[None]:
         """Give the features to all runs of this batch meanwhile, in place of whatever stands at the image tokens."""
+        batch, layouts = Batch(self.inputs, "ImageFeatures", lambda: True), self.inputs.layouts
         each = zip(image_points(self.vlm.cfg), (self.values, *self.deepstack), strict=True)
-        with self.vlm.hooks([(name, _Give(values, self.inputs.layouts)) for name, values in each]):
+        with self.vlm.hooks([(name, OfBatch(_Give(values, layouts), batch)) for name, values in each]):
             yield
 
     @contextmanager

@@ -98,6 +98,7 @@ def generate(vlm: HookedModel, inputs: VLMInputs, max_new_tokens: int) -> Genera
     settings = greedy_settings(vlm, max_new_tokens)
     prompt = inputs.input_ids.shape[1]
     with vlm.turn(), torch.no_grad(), own_settings(vlm.model, settings):
+        vlm.check_batch(inputs)
         made = vlm.model.generate(**inputs.tensors, generation_config=settings)
     return as_generation(vlm, made.sequences[:, prompt:], settings, made.logits[0].float())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from interp.errors import HookError, RefusedError
 from interp.families import CAPABILITIES, family_of
+from interp.hooks.batches import Batch, OfBatch
 from interp.hooks.cache import Keep, VLMCache
 from interp.hooks.links import refuse_compiled
 from interp.hooks.points import ModelPoints, OnePoint, ProjectorPoints, TowerPoints, matching
@@ -20,7 +22,7 @@ from interp.hooks.towers import submodule, vision_tower
 from interp.hooks.wired import WiredModel
 from interp.hooks.wiring import Wiring
 from interp.image.photos import check_image
-from interp.intervene.base import Intervention, check_intervention
+from interp.intervene.base import Intervention, check_intervention, holds_samples
 from interp.prompt.inputs import VLMInputs, prepare
 
 if TYPE_CHECKING:
@@ -93,11 +95,25 @@ class HookedModel(WiredModel):
         """Run the model; returns Hugging Face's output.
 
         Raises:
+            HookError: hooks are on that were made for another batch.
             ModelError: the model was unwrapped.
         """
         with self.turn():
             self.check_ready()
+            self.check_batch(inputs)
             return self.model(**{"use_cache": False, **inputs.tensors, **kwargs})
+
+    def check_batch(self, inputs: VLMInputs) -> None:
+        """Refuse to run a batch under an intervention, or features of photos, that were made for another.
+
+        One that holds nothing for each sample may meet other samples, where image, words and padding are at the same
+        places: what it does there is the same.
+
+        Raises:
+            HookError: something that is on was made for another.
+        """
+        for batch in self._wiring.guard.batches:
+            batch.check(inputs)
 
     def capabilities(self) -> dict[str, str]:
         """What this model can do: by capability `yes`, what one has to know of it, or `no` with the reason."""
@@ -139,7 +155,8 @@ class HookedModel(WiredModel):
             query_rows: rows of logits, scores and pattern that the functions see: `all` unless said otherwise. An
                 intervention has rows of its own.
             intervention: what is edited, after what the functions do.
-            inputs: the batch that will run; an intervention needs it, to know where its image and words are.
+            inputs: the batch that will run; an intervention needs it, to know where its image and words are, and no
+                other is run under it: see `check_batch`.
 
         Example:
             >>> with vlm.hooks(intervention=ScaleImageLogits(0.5), inputs=inputs):
@@ -271,7 +288,8 @@ class HookedModel(WiredModel):
         check_intervention(intervention)
         if inputs is None:
             raise HookError("an intervention has to know where the image and the words are: give inputs=, the batch")
-        return list(intervention.hooks(self.cfg, inputs.layouts))
+        batch = Batch(inputs, f"{intervention!s:.120}", partial(holds_samples, intervention, len(inputs)))
+        return [(name, OfBatch(hook, batch)) for name, hook in intervention.hooks(self.cfg, inputs.layouts)]
 
     def _named_hooks(
         self, names: Names, hook: Callable[..., Any], query_rows: QueryRows | None
@@ -280,7 +298,7 @@ class HookedModel(WiredModel):
         rows = None if query_rows is None else check_rows(query_rows)
         pairs: list[tuple[str, Callable[..., Any]]] = []
         for name in self.matching(names):
-            sees_rows = name.endswith(ROW_POINTS) and not isinstance(hook, RowHook)
+            sees_rows = name.endswith(ROW_POINTS) and not isinstance(hook, (RowHook, OfBatch))
             if sees_rows:
                 check_fits(rows, name)
             pairs.append((name, RowHook(hook, rows) if sees_rows and rows not in (None, "all") else hook))

@@ -29,6 +29,7 @@ from interp.hooks.shared_keys import shared_cache, whole_cache
 from interp.intervene.base import Hook, Intervention, PerSample, check_intervention, spread
 from interp.intervene.position_hooks import DECODED, PositionHook, is_position_point
 from interp.model.generation import Generation, as_generation, end_tokens, greedy_settings
+from interp.numeric import whole_number, whole_numbers
 from interp.prompt.layout import TokenLayout
 from interp.reprs import fits_a_cell
 
@@ -78,7 +79,7 @@ class Prefix:
 
     Raises:
         HookError: hooks are on, which would be baked into the kept keys and values.
-        InputError: a prompt of a single token, or that ends with the image.
+        InputError: a prompt of a single token, or that ends with the image, or a chunk that is none.
         RefusedError: a family whose earlier rows depend on the last one; see `share_prefill`.
     """
 
@@ -93,7 +94,7 @@ class Prefix:
             chunk: the most rows (interventions times samples) in one step, to bound memory.
             features: the `ImageFeatures` of this batch, where they are known: the vision tower is not run then.
         """
-        self.vlm, self.inputs, self.chunk, self._features = vlm, inputs, max(chunk, 1), features
+        self.vlm, self.inputs, self.chunk, self._features = vlm, inputs, whole_number(chunk, "chunk", 1), features
         self.length = inputs.input_ids.shape[1]
         if self.length < 2:
             raise InputError("the prompt has a single token, so there is nothing to share: run it as it is")
@@ -135,9 +136,10 @@ class Prefix:
 
         Raises:
             HookError: an intervention touches earlier rows, a name matches nothing, or hooks are on.
+            InputError: no intervention, one for each of another number of samples, or samples that there are not.
         """
         _check_several(interventions)
-        chosen = list(range(len(self.inputs))) if samples is None else list(samples)
+        chosen = _read_samples(samples, len(self.inputs))
         with self.vlm.turn():
             parts = [step for _, _, step in self._parts(interventions, chosen, capture)]
         captured = {name: torch.cat([part.captured[name] for part in parts]) for name in parts[0].captured}
@@ -320,7 +322,7 @@ class WholePasses:
     ) -> Step:
         """Run the prompts under each intervention; see `Prefix.step`."""
         _check_several(interventions)
-        chosen = list(range(len(self.inputs))) if samples is None else list(samples)
+        chosen = _read_samples(samples, len(self.inputs))
         logits, captured = [], defaultdict(list)
         for intervention in interventions:
             kept: dict[str, Tensor] = {}
@@ -361,6 +363,19 @@ def _check_names(hooks: Iterable[tuple[str, Any]]) -> None:
                 f"{name} is no attention row of the language model: a Prefix step has only those, and the last "
                 "position of what Patch, Steer and edits of heads change"
             )
+
+
+def _read_samples(given: Sequence[int] | None, count: int) -> list[int]:
+    """The chosen samples of a batch; all by default."""
+    if given is None:
+        return list(range(count))
+    try:
+        chosen = list(whole_numbers(given))
+    except TypeError:
+        chosen = []
+    if not chosen or not 0 <= min(chosen) <= max(chosen) < count:
+        raise InputError(f"samples={given!r:.60}: name some of the {count} of the batch, counted from 0")
+    return chosen
 
 
 def _check_several(interventions: Sequence[Intervention]) -> None:

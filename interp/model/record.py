@@ -46,7 +46,9 @@ def refuse_recorded(more: Mapping[str, Any] | None, recorded: Iterable[str]) -> 
     Date and command of the run may be given: a longer function has noted them when it began.
 
     Raises:
-        InputError: there are some.
+        InputError: there are some, or it is no mapping.
     """
+    if more is not None and not isinstance(more, Mapping):
+        raise InputError(f"record={more!r:.60} is no dict: give what else to record, by name")
     if taken := sorted({*(more or ())} & {*recorded} - {*RUN}):
         raise InputError(f"record has {', '.join(taken)}, which the manifest says already: give other names")

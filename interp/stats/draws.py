@@ -1,11 +1,11 @@
-"""Draws: how often each sample is in each draw of a bootstrap, drawn one by one inside strata or in whole groups."""
+"""Draws: how often each sample is in each draw of a bootstrap, one by one or in whole groups; and halves of samples."""
 
 from __future__ import annotations
 
 import hashlib
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, Shaped
 
 from interp.errors import InputError
 from interp.numeric import real
@@ -27,6 +27,21 @@ def drawn_counts(
         own = np.flatnonzero(strata == stratum)
         counts[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=n)
     return counts
+
+
+def halves(
+    groups: Shaped[np.ndarray, " sample"], strata: Shaped[np.ndarray, " sample"], *, seed: int
+) -> Int[np.ndarray, " sample"]:
+    """Which half each sample is in, 0 or 1: whole groups dealt by a seed, alike in the strata of their first samples.
+
+    What is chosen on one half can be reported on the other, and the other way round.
+    """
+    names, first, places = np.unique(groups.astype(str), return_index=True, return_inverse=True)
+    order = np.random.default_rng([seed, 2]).permutation(len(names))
+    order = order[np.argsort(strata[first][order], kind="stable")]
+    part = np.empty(len(names), dtype=int)
+    part[order] = np.arange(len(names)) % 2
+    return part[places]
 
 
 def own_draws(seed: int, name: str) -> np.random.Generator:

@@ -1,9 +1,12 @@
-"""Shuffles: labels dealt anew among the samples, whole groups together, and what many cells give under them."""
+"""Shuffles: labels dealt anew, whole groups together, and p-values of many cells under draws of a null."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+TIE = 1e-9
+"""Statistics as near as this are equal: their floats may have been added in another order."""
 
 
 def shuffled_labels(
@@ -47,7 +50,7 @@ def share_beyond(
         distance: how far out each cell of the data lies, [cell].
         farthest: how far out the farthest cell of each shuffle lies, the data among them, [shuffle].
     """
-    nearer = np.searchsorted(np.sort(farthest), distance - 1e-9)
+    nearer = np.searchsorted(np.sort(farthest), distance - TIE)
     return np.where(np.isnan(distance), np.nan, (len(farthest) - nearer) / len(farthest))
 
 
@@ -92,6 +95,20 @@ def pooled_p(
         return p, p
     largest = np.concatenate([[np.nanmax(values)], np.nanmax(drawn[:, known], axis=1)])
     return p, share_beyond(values, largest)
+
+
+def p_of_draws(
+    drawn: Float[np.ndarray, "row cell"],
+) -> tuple[Float[np.ndarray, " cell"], Float[np.ndarray, " cell"]]:
+    """P-values of each cell by itself, and corrected for all cells together by the farthest of each draw (maxT).
+
+    The data count among the draws, so that a p-value is (1 + draws at least as far out) / (1 + draws), and never 0.
+    Corrected, all that are below a level err together at most at that rate (Westfall and Young 1993).
+
+    Args:
+        drawn: how far out each cell lies, in the data, row 0, and in each draw under the null, [1 + draw, cell].
+    """
+    return (drawn >= drawn[0] - TIE).mean(axis=0), share_beyond(drawn[0], drawn.max(axis=1))
 
 
 def _same_make_up(strata: np.ndarray, units: np.ndarray) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_seed
-from interp.stats.shuffles import share_beyond
+from interp.stats.shuffles import p_of_draws
 
 FLIPS = 4999
 """How often signs are flipped where nothing else is asked for."""
@@ -71,4 +71,4 @@ def flip_signs(
     drawn = np.vstack([sums.sum(axis=0), signs @ sums])
     spread = np.sqrt((sums**2).sum(axis=0))
     far = np.divide(np.abs(drawn), spread, out=np.zeros_like(drawn), where=spread > 0)
-    return SignFlips(p=(far >= far[0] - 1e-9).mean(axis=0), p_any=share_beyond(far[0], far.max(axis=1)), flips=n + 1)
+    return SignFlips(*p_of_draws(far), flips=n + 1)

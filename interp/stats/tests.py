@@ -1,4 +1,4 @@
-"""Tests: McNemar's, shuffled nulls, and corrections for many of them (Holm; Benjamini and Hochberg). numpy only."""
+"""Tests: McNemar's, of signs, shuffled nulls, and corrections for many (Holm; Benjamini and Hochberg). numpy only."""
 
 from __future__ import annotations
 
@@ -81,6 +81,33 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
         ways = ways * (total - count) // (count + 1)
         tail += ways
     return McNemar(only_a, only_b, min(1.0, 2 * tail / 2**total))
+
+
+def sign_test(differences: ArrayLike, groups: ArrayLike) -> float:
+    """The exact two-sided p of a sign test over groups: that a group gains is as likely as that it loses.
+
+    Groups whose differences sum to 0 say nothing. A bootstrap of a few differences other than 0 finds too often that
+    they did not come by chance, and this does not.
+
+    Args:
+        differences: of each sample, [sample].
+        groups: which group each sample belongs to, [sample].
+
+    Example:
+        >>> sign_test([1, 0, 1, 1, 1, 1, 1], ["a", "a", "b", "c", "d", "e", "f"])
+        0.03125
+
+    Raises:
+        InputError: lengths differ, or a difference is not finite.
+    """
+    own, named = np.asarray(differences, dtype=np.float64), np.asarray(groups)
+    if own.ndim != 1 or own.shape != named.shape or not np.isfinite(own).all():
+        raise InputError(
+            f"differences of shape {own.shape} with groups {named.shape}: give finite ones, and a group for each"
+        )
+    _, places = np.unique(named, return_inverse=True)
+    sums = np.bincount(places, weights=own)
+    return mcnemar(sums < 0, sums > 0).p_value
 
 
 def shuffled_null(

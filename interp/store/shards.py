@@ -85,12 +85,14 @@ class Shards:
 
     def load(self) -> dict[int, Entry]:
         """Read what is stored, by place, and go on behind it."""
-        tables = read_shards(self.path)
-        for table in tables.values():
+        tables = {}
+        for path in shard_files(self.path):
+            table = read_shard(path)
             for name in table.column_names:
                 if name not in OWN:
                     self._kinds.setdefault(name, set()).update(_kinds_of(table.column(name)))
-        self._next = 1 + max((_number(path) for path in tables), default=-1)
+            tables[path] = table.select(list(OWN))
+        self._next = 1 + max(map(_number, tables), default=-1)
         return entries(tables)
 
     def add(self, rows: Sequence[tuple[Entry, Mapping[str, Any]]]) -> None:
@@ -150,29 +152,40 @@ def write_synced(folder: Path, name: str, writer: Callable[[BinaryIO], Any]) -> 
             os.close(handle)
 
 
-def read_shards(path: Path) -> dict[Path, pa.Table]:
-    """Read every shard of a folder, in the order of their numbers.
+def shard_files(path: Path) -> list[Path]:
+    """The shards of a folder, in the order of their numbers."""
+    return sorted((found for found in path.glob("part-*.parquet") if _number(found) >= 0), key=_number)
+
+
+def read_shards(path: Path, columns: Sequence[str] | None = None) -> dict[Path, pa.Table]:
+    """Read every shard of a folder, in the order of their numbers; see `read_shard`."""
+    return {file: read_shard(file, columns) for file in shard_files(path)}
+
+
+def read_shard(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one shard: all its columns, or what a study itself writes and these.
 
     Raises:
-        InputError: one can not be read, or is not a shard of a study.
+        InputError: it can not be read, or is not a shard of a study, or has no such column.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    tables = {}
-    for file in sorted((found for found in path.glob("part-*.parquet") if _number(found) >= 0), key=_number):
-        try:
-            with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-                table = parquet.read(use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            why = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-            raise InputError(
-                f"shard {str(file)!r} can not be read ({why}): delete it and resume, which measures again what it held"
-            ) from error
-        if tuple(table.column_names[: len(OWN)]) != OWN:
-            raise InputError(f"{str(file)!r} is no shard, its columns are {table.column_names}: take it away")
-        tables[file] = table
-    return tables
+    try:
+        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+            names = parquet.schema_arrow.names
+            chosen = None if columns is None else [name for name in names if name in {*OWN, *columns}]
+            table = parquet.read(columns=chosen, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        why = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise InputError(
+            f"shard {str(file)!r} can not be read ({why}): delete it and resume, which measures again what it held"
+        ) from error
+    if tuple(names[: len(OWN)]) != OWN:
+        raise InputError(f"{str(file)!r} is no shard, its columns are {names}: take it away")
+    if missing := [name for name in columns or () if name not in names]:
+        raise InputError(f"{str(file)!r} has no column {missing[0]!r}: use some of {', '.join(names[len(OWN) :])}")
+    return table
 
 
 def entries(tables: Mapping[Path, pa.Table]) -> dict[int, Entry]:

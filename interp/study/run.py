@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.model.provenance import result_of, resumed, runs_of
-from interp.numeric import whole_number
+from interp.numeric import read_flag, real, whole_number
 from interp.store.folder import OutputFolder, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
-from interp.store.shards import Entry, Shards, entries, join, read_shards, write_synced
+from interp.store.shards import Entry, Shards, entries, join, read_shards, shard_files, write_synced
 from interp.study.keys import check_ids, content_key
 from interp.study.prompter import batches
 
@@ -77,11 +78,39 @@ def run_study(
         ...     return [[{"letters": len(sample.question)}] for sample in batch]
         >>> table = run_study(samples, lengths, "out/lengths", settings={"what": "letters"})
     """
+    how: dict[str, Any] = {"batch": batch, "resume": resume, "progress": progress, "label": label}
+    with kept_study(samples, measure, out, settings=settings, flush_seconds=flush_seconds, **how) as folder:
+        return read_study(folder)[0]
+
+
+@contextmanager
+def kept_study(
+    samples: Sequence[Sample],
+    measure: Callable[[list[Sample]], list[list[dict[str, Any]]]],
+    out: str | Path | None,
+    *,
+    settings: Mapping[str, Any],
+    batch: int = 16,
+    resume: bool = False,
+    progress: bool = True,
+    label: str = "asking",
+    flush_seconds: float = 10.0,
+) -> Iterator[Path]:
+    """Measure as `run_study`, and give the folder that holds all rows, to read of them what is needed at a time.
+
+    The folder is locked, and gone afterwards where `out` is None. What a batch measured stays in memory until it is
+    written: with `flush_seconds=0` that is one batch.
+
+    Example:
+        >>> with kept_study(samples, measure, None, settings={}, flush_seconds=0) as folder:
+        ...     for name in ("projector", "blocks.0"):
+        ...         table, _ = read_study(folder, columns=[name])
+    """
+    batch = check_running(out, batch=batch, resume=resume, progress=progress)
     here = _entries(samples)
-    batch = whole_number(batch, "batch", 1)
     _refuse_numbers(samples, flush_seconds)
     manifest = _manifest(here, settings, batch)
-    with nullcontext(out) if out is not None else _no_folder(resume) as place:
+    with nullcontext(out) if out is not None else TemporaryDirectory(prefix="study-") as place:
         folder = OutputFolder(place)
         shards = Shards(folder.path / "shards")
         with shards.lock():
@@ -92,24 +121,49 @@ def run_study(
                 for places in left:
                     answers = measure([samples[place] for place in places])
                     shards.add(_checked([here[place] for place in places], answers))
+                    del answers
                     shards.flush(after=flush_seconds)
                     bar.update(len(places))
-            return read_study(folder.path)[0]
+            yield folder.path
 
 
-def read_study(out: str | Path, *, partial: bool = False) -> tuple[pd.DataFrame, dict[str, Any]]:
+def check_running(out: Any, *, batch: Any, resume: Any, progress: Any) -> int:
+    """Refuse what no study can be run with, whatever it measures; the batch as a plain number.
+
+    Args:
+        out: the folder, or None.
+        batch: samples that are measured together.
+        resume: whether to go on with what the folder holds.
+        progress: whether to show a progress bar.
+
+    Raises:
+        InputError: no folder's name, no whole number from 1 on, no truth value, or nothing that could be resumed.
+    """
+    if out is not None and (not isinstance(out, (str, os.PathLike)) or not os.fspath(out)):
+        raise InputError(f"out={out!r:.60} names no folder: give a path, or None to keep nothing")
+    for name, given in (("resume", resume), ("progress", progress)):
+        read_flag(given, name)
+    if out is None and resume:
+        raise InputError("without a folder nothing is kept that could be resumed: name the folder")
+    return whole_number(batch, "batch", 1)
+
+
+def read_study(
+    out: str | Path, *, partial: bool = False, columns: Sequence[str] | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read what `run_study` has stored: its table and its manifest.
 
     Args:
         out: the folder.
         partial: take a study that is not finished too.
+        columns: of what was measured, the columns to read, beside `id` and `key`; all by default.
 
     Raises:
-        InputError: the folder holds no study, a damaged one, or one that is not finished.
+        InputError: the folder holds no study, a damaged one, one that is not finished, or no such column.
     """
     folder = Path(out).expanduser()
     manifest = _read_manifest(folder)
-    tables = read_shards(folder / "shards")
+    tables = read_shards(folder / "shards", columns)
     done = entries(tables)
     missing = manifest["samples"] - len(done)
     if missing and not partial:
@@ -170,7 +224,7 @@ def _begin(folder: OutputFolder, shards: Shards, manifest: Mapping[str, Any], *,
         if len(done) < then["samples"]:
             _write_manifest(folder.path, {**then, "settings": resumed(then["settings"], manifest["settings"])})
         return done
-    if read_shards(shards.path):
+    if shard_files(shards.path):
         raise InputError(f"{str(shards.path)!r} holds shards and no manifest beside it: name another folder")
     _write_manifest(folder.path, manifest)
     return {}
@@ -207,7 +261,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 def _refuse_numbers(samples: Sequence[Sample], flush_seconds: float) -> None:
     if not samples:
         raise InputError("there are no samples to measure: give at least one")
-    if not flush_seconds >= 0:
+    if not real(flush_seconds) >= 0:
         raise InputError(f"flush_seconds {flush_seconds} is no time: give seconds, at least 0")
 
 
@@ -228,15 +282,6 @@ def _checked(batch: Sequence[Entry], answers: Any) -> list[tuple[Entry, Mapping[
         if not rows:
             raise InputError(f"measure gave no row for sample {entry.id!r}: give at least one, with None for no value")
     return [(entry, row) for entry, rows in zip(batch, answers, strict=True) for row in rows]
-
-
-@contextmanager
-def _no_folder(resume: bool) -> Iterator[str]:
-    """A folder that is gone afterwards."""
-    if resume:
-        raise InputError("without a folder nothing is kept that could be resumed: name the folder")
-    with TemporaryDirectory(prefix="study-") as place:
-        yield place
 
 
 def _bar(total: int, done: int, label: str, progress: bool) -> tqdm:

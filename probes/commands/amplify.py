@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from interp.cli import add_model_options
-from probes.commands.asking import AskedData, add_data, asked_data
+from probes.commands.asking import AskedData, add_data, asked_data, tell_left_out
 
 if TYPE_CHECKING:
     from interp.objects.sample import Sample
@@ -87,6 +87,9 @@ def amplify_command(options: argparse.Namespace) -> int:
     given = load_directions(options.directions) if options.directions else None
     data = asked_data(options, parts=("", TRAINING))
     samples = two_sided(data.samples)
+    if gone := len(data.samples) - len(samples):
+        why = "as they do not ask on which side of the other one of two things lies"
+        tell_left_out(data.how, gone, f"of {len(data.samples)} samples", why)
     directions, trained_on = given or _trained(data, samples)
     found = amplify(
         data.vlm,
@@ -110,13 +113,13 @@ def _trained(data: AskedData, samples: list[Sample]) -> tuple[dict[str, Any], tu
     """Directions of an axis probe on one half of the samples, and the ids of these; the others are asked."""
     import numpy as np
 
-    from probes.mechanisms.amplify.measures import halves
+    from interp.stats.draws import halves
     from probes.mechanisms.probe.axis import axis_probe
     from probes.mechanisms.scenes.wordings import axis_of
     from probes.study.run import groups_of
 
     axes = np.array([axis_of(one) for one in samples], dtype=object)
-    part = halves(groups_of(samples), axes, data.how["seed"])
+    part = halves(groups_of(samples), axes, seed=data.how["seed"])
     own = [one for one, half in zip(samples, part, strict=True) if half == 0]
     found = axis_probe(data.vlm, own, **{**data.how, "out": data.folder.path / TRAINING})
     return dict(found.weights), tuple(one.id for one in own)

@@ -112,8 +112,8 @@ def asked_photo(options: argparse.Namespace) -> tuple[OutputFolder, HookedVLM, V
     return folder, vlm, vlm.prepare(image, options.question, prompt=options.prompt, system=system)
 
 
-def fitting(things: Sequence[T], check: Callable[[T], object], what: str) -> list[T]:
-    """The samples or pairs that can be measured; how many others are left out is printed, with the first reason.
+def fitting(things: Sequence[T], check: Callable[[T], object], what: str, how: dict[str, Any]) -> list[T]:
+    """The samples or pairs that can be measured; how many others are left out is told, with the first reason.
 
     Real photos have objects that are smaller than a token; one of them should not keep all others from being asked.
 
@@ -121,6 +121,7 @@ def fitting(things: Sequence[T], check: Callable[[T], object], what: str) -> lis
         things: samples or pairs.
         check: raises an InputError where one can not be measured.
         what: what they are, for the message.
+        how: keywords of what measures them, whose `record` says it under `not_measured`.
 
     Raises:
         InputError: there are some, and none can: the first reason.
@@ -136,8 +137,14 @@ def fitting(things: Sequence[T], check: Callable[[T], object], what: str) -> lis
     if refused and not kept:
         raise refused[0]
     if refused:
-        print(f"{len(refused)} of {len(things)} {what} are left out, such as: {refused[0]}")
+        tell_left_out(how, len(refused), f"of {len(things)} {what}", f"such as: {refused[0]}")
     return kept
+
+
+def tell_left_out(how: dict[str, Any], count: int, of: str, why: str) -> None:
+    """Print how many samples or pairs are left out before anything is measured, and note it in the record."""
+    print(f"{count} {of} are left out, {why}")
+    how["record"] = {**how["record"], "not_measured": {"left_out": count, "what": of, "why": why}}
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,7 +66,7 @@ def interchange_command(options: argparse.Namespace) -> int:
     if asked.photos:
         how_checked = {name: how[name] for name in ("slots", "hook", "control")}
         work = InterchangeMeasurement.of(asked.vlm, pairs, options.positions, prompt=options.prompt, **how_checked)
-        pairs = fitting(pairs, lambda pair: work.check([pair.clean], progress=False), "pairs")
+        pairs = fitting(pairs, lambda pair: work.check([pair.clean], progress=False), "pairs", asked.how)
     found = interchange(asked.vlm, pairs, options.positions, **how, **asked.how)
     tell_findings(asked.folder, interchange_findings(found))
     return 0

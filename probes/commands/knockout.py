@@ -57,7 +57,7 @@ def knockout_command(options: argparse.Namespace) -> int:
         raise InputError("no --dataset is named: give one, such as --dataset shapes")
     data = asked_data(options)
     work = KnockoutMeasurement.of(data.vlm, options.width, arms=options.arms, prompt=options.prompt, seed=options.seed)
-    samples = fitting(data.samples, work.check_objects, "samples")
+    samples = fitting(data.samples, work.check_objects, "samples", data.how)
     found = study_knockout(data.vlm, samples, options.width, arms=options.arms, **data.how)
     tell_findings(data.folder, knockout_findings(found))
     return 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from probes.commands.asking import add_asked, asked_data, asked_photo, is_study
@@ -68,7 +70,7 @@ def _of_photo(options: argparse.Namespace) -> int:
     if not 0 <= slot < slots:
         raise InputError(f"--slot {slot} does not exist: there are {slots}, counted from 0 to {slots - 1}")
     work = LensMeasurement.of(vlm, options.words, top=options.top, prompt=options.prompt)
-    (found,) = work.look(inputs)
+    found = replace(work.look(inputs)[0], sample_id=Path(options.photo).name)
     written = [
         folder.write_table("lens.parquet", found.to_dataframe()),
         folder.write_figure("lens_map.png", figure_of(found.plot_words(options.photo, slot))),

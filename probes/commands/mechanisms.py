@@ -40,7 +40,7 @@ def add_mechanisms(commands: Any) -> None:
 def mechanisms_command(options: argparse.Namespace) -> int:
     """Run `mechanisms`."""
     from interp.cli import names
-    from probes.mechanisms.dual.report import TITLE, dual_sentences, dual_tools
+    from probes.mechanisms.dual.report import TITLE, dual_sentences, dual_tools, untold_lines
     from probes.mechanisms.dual.study import TOOLS, dual_mechanisms, folders_of
     from probes.study.tools import check_tools, write_tools
 
@@ -48,8 +48,9 @@ def mechanisms_command(options: argparse.Namespace) -> int:
     ablated = [name for name in tools if name in ("ablate", "backup")]
     asked = asked_pairs(options, parts=folders_of(tools), drawn=" and ".join(ablated))
     found = dual_mechanisms(asked.vlm, asked.pairs, tools, **asked.how)
-    told = dual_sentences(found)
-    paths = write_tools(asked.folder, dual_tools(found), found.settings, title=TITLE, sentences=told)
-    print("\n".join(told))
+    told, every = dual_sentences(found), dual_tools(found)
+    untold = untold_lines(every)
+    paths = write_tools(asked.folder, every, found.settings, title=TITLE, sentences=told)
+    print("\n".join((*told, *untold)))
     print(f"written to {asked.folder.path}: report.html and {len(paths) - 1} more")
     return 0

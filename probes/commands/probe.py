@@ -72,7 +72,7 @@ def probe_command(options: argparse.Namespace) -> int:
         raise InputError(f"none of the scenes is along the {options.axis} axis: use other scenes, or the other axis")
     if data.photos:
         task = ProbeTask.of(data.vlm, sites=names(options.sites), axis=options.axis, prompt=options.prompt)
-        samples = fitting(samples, lambda sample: task.tokens_of([sample]), "photos")
+        samples = fitting(samples, lambda sample: task.tokens_of([sample]), "photos", data.how)
     found = position_probe(
         data.vlm,
         samples,

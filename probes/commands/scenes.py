@@ -133,6 +133,7 @@ def asked_pairs(
             raise InputError(f"nothing is left to measure: {asked.describe()}; other scenes, or --all-pairs")
     print(told)
     record = {"scenes": name, "form": source.form, "kind": kind, "pairs": options.pairs, "all_pairs": options.all_pairs}
+    record["described"] = told
     how = {
         "out": folder.path,
         "batch": options.batch,

@@ -166,9 +166,12 @@ OWN: dict[str, dict[str, str]] = {
     "answers": {"group": "the group of the sample, which intervals draw whole"},
     "statements": {
         "statement": "which one, see `probes.DualMechanisms`",
+        "axis": "`all` pairs; or those on one axis, where there are pairs on both",
         "shown": "whether its interval and its test leave out that there is nothing",
         "measure": "what is measured",
-        "p": "by sign flips of whole groups, corrected for all slots that the statement is about",
+        "p": "by sign flips of whole groups, corrected for all slots that the statement is about, and of one axis for "
+        "both axes",
+        "slot": "at which slot `value` is; -1 where it is about none",
         "slots": "at which slots it is shown, with commas between; empty where it is about none",
         "pairs": "how many pairs, or samples, it is of",
     },

@@ -18,7 +18,8 @@ from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, quantiles
 from probes.position.dose_answers import KINDS, STATES, UNTOUCHED, Dose, first_kind
 from probes.position.order_sensitivity import MEASURES as OF_ORDER
-from probes.position.order_sensitivity import drawn_measures, not_told, split_by_relation
+from probes.position.order_sensitivity import drawn_measures, not_told
+from probes.study.parts import parts_of
 from probes.study.run import ONE_GROUP
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def measure_doses(
     rows: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
     out: list[dict[str, Any]] = []
-    for name, own in split_by_relation(relations):
+    for name, own in parts_of(relations).items():
         counts = {"samples": int(own.sum()), "groups": len(set(groups[own]))}
         out += [
             {"relation": name, "kind": dose.kind, "dose": dose.value, "measure": measure, "why": why}

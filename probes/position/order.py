@@ -18,8 +18,8 @@ from probes.position.order_sensitivity import (
     count_tokens,
     measure_sensitivity,
     right_in,
-    split_by_relation,
 )
+from probes.study.parts import parts_of
 from probes.study.run import groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -180,5 +180,5 @@ def chance_by_relation(
     chances: Float[np.ndarray, " sample"], relations: Shaped[np.ndarray, " sample"]
 ) -> dict[str, float]:
     """Mean chance over all samples and by relation, where it is known."""
-    means = {name: float(chances[own].mean()) for name, own in split_by_relation(relations)}
+    means = {name: float(chances[own].mean()) for name, own in parts_of(relations).items()}
     return {name: value for name, value in means.items() if np.isfinite(value)}

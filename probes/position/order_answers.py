@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from interp.errors import InputError
+from interp.numeric import listed
 from interp.reprs import fits_a_cell
 from probes.study.finite import refuse_overflow
 from probes.study.run import check_asked, check_model
@@ -118,7 +119,7 @@ class OrderMeasurement:
         check_model(vlm)
         if within not in WITHIN:
             raise InputError(f"within={within!r} is not known: use one of {', '.join(WITHIN)}")
-        pools = tuple(PoolImageTokens(side).side for side in sides)
+        pools = tuple(PoolImageTokens(side).side for side in listed(sides, "sides"))
         if len(set(pools)) < len(pools):
             raise InputError(f"sides={pools}: give each once")
         greedy_settings(vlm, max_new_tokens)

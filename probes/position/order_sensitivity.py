@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from interp.answers.metrics import ALL
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.reprs import fits_a_cell
@@ -17,6 +16,7 @@ from interp.stats.clusters import drawn_sums, group_names, mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, quantiles
 from probes.position.order_answers import ORIGINAL
+from probes.study.parts import ALL, parts_of
 from probes.study.run import ONE_GROUP
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ MEASURES = ("accuracy", "permuted", "drop", "changed", "psi", "psi_corrected", "
 
 NO_ORDER, POSITION_ALONE = "order can not be used", "position alone"
 """Two models to read the index by; see `OrderSensitivity.references`."""
-
-UNNAMED = "(no relation)"
-"""The relation of samples that name none."""
 
 
 @fits_a_cell("samples=original seeds sides measures")
@@ -175,7 +172,7 @@ class OrderSensitivity:
 
     def _relations(self) -> Iterator[tuple[str, Bool[np.ndarray, " sample"]]]:
         first = self.answers[self.answers["order"] == ORIGINAL]
-        yield from split_by_relation(first["relation"].to_numpy(dtype=object))
+        yield from parts_of(first["relation"].to_numpy(dtype=object)).items()
 
 
 def measure_sensitivity(
@@ -213,7 +210,7 @@ def measure_sensitivity(
         raise InputError(f"{len(original)} samples lie in {len(set(groups))} group: give at least two groups")
     rows: list[dict[str, Any]] = []
     out: list[dict[str, str]] = []
-    for name, own in split_by_relation(relations):
+    for name, own in parts_of(relations).items():
         counts = {"relation": name, "samples": int(own.sum()), "groups": len(set(groups[own]))}
         columns = [part[own] for part in (original, permuted, changed, chance)]
         for measure, found in _measured(columns, groups[own], seed, n, level).items():
@@ -243,17 +240,6 @@ def references_of(measures: pd.DataFrame) -> pd.DataFrame:
     shown = pd.concat([measures.iloc[:0].assign(reference=""), *parts])[columns]
     order = {name: place for place, name in enumerate(measures["relation"].unique())}
     return shown.sort_values("relation", key=lambda names: names.map(order), kind="stable", ignore_index=True)
-
-
-def split_by_relation(
-    relations: Shaped[np.ndarray, " sample"],
-) -> Iterator[tuple[str, Bool[np.ndarray, " sample"]]]:
-    """`all`, then each relation where samples name several, with which samples it has."""
-    names = list(dict.fromkeys(relations))
-    yield ALL, np.ones(len(relations), dtype=bool)
-    if len(names) > 1:
-        for name in names:
-            yield name or UNNAMED, relations == name
 
 
 def _measured(

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float32, Float64, Int
 from torch import Tensor
 
 from interp.errors import InputError
+from interp.numeric import read_flag
 from interp.reprs import fits_a_cell
 from probes.position.rope_rows import LayerProbe, TurnedRow
 from probes.position.rotary import Rotary
@@ -142,7 +143,7 @@ def rope_sensitivity(
         RefusedError: a decoder without RoPE in all of its layers.
         ModelError: the logits of a layer are not those of its queries and keys, as where something edits them.
     """
-    delta = check_delta(delta)
+    delta, restrict_to_past = check_delta(delta), read_flag(restrict_to_past, "restrict_to_past")
     if dtype not in DTYPES:
         raise InputError(f"dtype={dtype!r} is not offered: use one of {', '.join(DTYPES)}")
     names = name_samples(inputs, sample_ids)

@@ -63,7 +63,7 @@ NAMES: dict[str, str] = {
     "gold": "the answer that is right",
     "options": "the answers that the question offers",
     "relation": "the relation that is asked about, `all` for all samples",
-    "predicted": "the option that was read from the answer",
+    "predicted": "the option that was read from the answer; missing where it names none",
     "correct": "whether it is the right one, by the strict rule",
     "correct_paper": "the same by the rule of AdaptVis' evaluation: the right answer occurs in the text",
     "parsed": "whether an option could be read",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -64,19 +65,78 @@ def measure_samples(
     Raises:
         InputError: samples that can not be measured, or a folder that can not be used; all before the first pass.
     """
+    from interp.study.run import read_study
+
+    how: dict[str, Any] = {"out": out, "resume": resume, "batch": batch, "progress": progress, "record": record}
+    with measured_samples(samples, work, study, **how) as (folder, settings):
+        return read_study(folder)[0], settings
+
+
+@contextmanager
+def measured_samples(
+    samples: Sequence[Sample],
+    work: Measurement,
+    study: str,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    batch: int = 16,
+    progress: bool = True,
+    record: Mapping[str, Any] | None = None,
+    flush_seconds: float = 10.0,
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Measure as `measure_samples`, and give the folder that holds all rows, see `kept_study`; and the record.
+
+    Raises:
+        InputError: samples that can not be measured, or a folder that can not be used; all before the first pass.
+    """
     from interp.model.provenance import run_record
     from interp.model.record import record as record_of
     from interp.model.record import refuse_recorded
     from interp.store.folder import plain
-    from interp.study.run import run_study, with_runs
+    from interp.study.run import kept_study, with_runs
 
     run = run_record()
+    batch = check_how(out=out, resume=resume, batch=batch, progress=progress, record=record)
     work.check(samples, progress=progress)
     settings = record_of(work.vlm, study=study, **work.recorded(), **run)
     refuse_recorded(record, settings)
     settings |= record or {}
-    table = run_study(samples, work, out, settings=settings, batch=batch, resume=resume, progress=progress, label=study)
-    return table, plain(settings if out is None else with_runs(settings, out))
+    how: dict[str, Any] = {"batch": batch, "resume": resume, "progress": progress, "label": study}
+    with kept_study(samples, work, out, settings=settings, flush_seconds=flush_seconds, **how) as folder:
+        yield folder, plain(settings if out is None else with_runs(settings, folder))
+
+
+def check_how(*, out: Any, resume: Any, batch: Any, progress: Any, record: Any, parts: Sequence[str] = ("",)) -> int:
+    """Refuse what no study can be run with, see `measure_samples`; the batch as a plain number.
+
+    A tool asks for it first where it runs several studies, so that none of them runs in vain.
+
+    Args:
+        out: as in `measure_samples`, like the others but `parts`.
+        resume: see there.
+        batch: see there.
+        progress: see there.
+        record: see there.
+        parts: the folders inside `out` that its studies are kept in; by default the folder itself.
+
+    Raises:
+        InputError: a folder, a number, a truth value or a record that is none, a folder that can not be written, or one
+            that holds what is not to be gone on with.
+    """
+    from interp.model.record import refuse_recorded
+    from interp.store.folder import OutputFolder
+    from interp.store.guard import holds_study, refuse_begun
+    from interp.study.run import check_running
+
+    refuse_recorded(record, ())
+    batch = check_running(out, batch=batch, resume=resume, progress=progress)
+    if out is not None:
+        folder = OutputFolder(out).path
+        refuse_begun(folder, resume=resume, parts=parts)
+        if "" not in parts and holds_study(folder):
+            raise InputError(f"{str(folder)!r} holds a study of another tool: name another folder")
+    return batch
 
 
 def check_model(vlm: HookedVLM) -> None:

@@ -227,7 +227,7 @@ def main() -> int:
     lines |= measure(*random_qwen(), pairs=pairs, side=672, suffix="_qwen")
     lines["capture_memory"] = capture_memory("cpu")
     lines["capture_memory_anyres"] = capture_memory_anyres()
-    lines |= sweep_times(pairs=pairs)
+    lines |= sweep_times(pairs=max(pairs // 3, 3))  # each pair is of many forwards
     lines |= probe_memory()
     if torch.cuda.is_available():
         seven = dict(layers=32, heads=32, width=4096)

@@ -157,7 +157,8 @@ class AblationMeasurement:
         if missing:
             prompt = self.prompt if self.prompt != "raw" else "chat"
             inputs = self.vlm.prepare(list(missing.values()), [question] * len(missing), prompt=prompt)
-            found |= dict(zip(missing, ImageFeatures.capture(self.vlm, inputs).tokens(), strict=True))
+            tokens = ImageFeatures.capture(self.vlm, inputs).tokens()
+            found |= {key: own.clone() for key, own in zip(missing, tokens, strict=True)}  # a part would keep them all
         for key in keys:
             self.known[key] = found[key]
             self.known.move_to_end(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from interp.answers.metrics import ALL
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
@@ -18,6 +17,7 @@ from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.mechanisms.ablation.measurement import ABLATED, ARMS, KEPT, RANDOM, UNTOUCHED, AblationMeasurement
 from probes.mechanisms.scenes.sides import DIRECTIONS
+from probes.study.parts import ALL, parts_of, row_of
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class OrderingAblation:
         measures: one row per relation, arm and measure: `relation`, `arm`, `measure`, `value`, `low`, `high`,
             `samples`, `groups`.
         left_out: one row per relation, arm and measure that is missing there: `relation`, `arm`, `measure`, `why`.
-        answers: one row per photo and arm: `id`, `arm`, `text`, `predicted`, `correct`, `confidence` and others.
+        answers: one row per photo and arm: `id`, `arm`, `text`, `predicted` (missing where the text names no option),
+            `correct`, `confidence` and others.
         chance: share of right answers of a blind guess, by relation, where options are listed.
         settings: what made it, and `seed`, `draws` and `level` of the intervals.
     """
@@ -76,14 +77,7 @@ class OrderingAblation:
         Raises:
             InputError: it is not there; the message says why.
         """
-        own, out = (
-            table[(table["relation"] == relation) & (table["arm"] == arm) & (table["measure"] == measure)]
-            for table in (self.measures, self.left_out)
-        )
-        if len(own):
-            return own.iloc[0]
-        why = out["why"].tolist()
-        raise InputError(f"there is no {measure!r} of {arm!r}, {relation!r}: {why[0] if why else 'no such name'}")
+        return row_of(self.measures, self.left_out, measure=measure, arm=arm, relation=relation)
 
     def value(self, measure: str, arm: str, relation: str = ALL) -> float:
         """One measure; see `row`."""
@@ -167,7 +161,7 @@ def ablate_ordering(
     right = wide.loc[[sample.id for sample in samples], list(ARMS)].to_numpy(dtype=bool).T
     relations = np.array([sample.relation for sample in samples], dtype=object)
     measures, left_out = measure_ablation(right, chances, relations, groups, seed=seed, n=draws, level=level)
-    means = {name: float(chances[own].mean()) for name, own in _by_relation(relations)}
+    means = {name: float(chances[own].mean()) for name, own in parts_of(relations).items()}
     return OrderingAblation(
         right=right,
         arms=ARMS,
@@ -208,7 +202,7 @@ def measure_ablation(
     told |= {("difference", name): of[first] - of[second] for name, (first, second) in DIFFERENCES.items()}
     rows: list[dict[str, Any]] = []
     out: list[dict[str, str]] = []
-    for relation, own in _by_relation(relations):
+    for relation, own in parts_of(relations).items():
         counts = {"samples": int(own.sum()), "groups": len(set(groups[own]))}
         for (measure, arm), values in told.items():
             named = {"relation": relation, "arm": arm, "measure": measure}
@@ -228,15 +222,6 @@ def _untold(values: Float[np.ndarray, " sample"], groups: int) -> str:
     if not np.isfinite(values).all():
         return "chance is not known, as some samples list no options"
     return ONE_GROUP if groups < 2 else ""
-
-
-def _by_relation(relations: Shaped[np.ndarray, " sample"]) -> Iterator[tuple[str, Bool[np.ndarray, " sample"]]]:
-    """`all`, then each relation where samples name several, with which samples it has."""
-    yield ALL, np.ones(len(relations), dtype=bool)
-    names = list(dict.fromkeys(relations))
-    if len(names) > 1:
-        for name in names:
-            yield name or "(no relation)", relations == name
 
 
 def guess_of(sample: Sample) -> float:

@@ -17,6 +17,7 @@ from interp.intervene.amplification import AmplifyImageTokens, check_width, dige
 from interp.intervene.base import PerSample
 from interp.intervene.image_hooks import refuse_deepstack
 from interp.intervene.image_tokens import check_seeds
+from interp.numeric import read_flag
 from probes.mechanisms.scenes.sides import SIDES
 from probes.mechanisms.scenes.vocabulary import plain_word
 from probes.mechanisms.scenes.wordings import WORDINGS, axis_of, check_words, in_both_orders
@@ -81,7 +82,7 @@ class AmplifyMeasurement:
         own = _read(vlm, directions, mode)
         if axes == "both" and len(own) < len(SIDES):
             raise InputError(f"axes='both', and directions are there for {', '.join(own)} alone: give those of both")
-        strengths, drawn = read_alphas(alphas), check_seeds(seeds)
+        strengths, drawn, same_angle = read_alphas(alphas), check_seeds(seeds), read_flag(same_angle, "same_angle")
         check_words(vlm.processor.tokenizer)
         sources = {PROBE: own}
         for seed in drawn:

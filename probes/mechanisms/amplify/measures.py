@@ -10,17 +10,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.errors import InputError
-from interp.stats.draws import check_draws
+from interp.stats.draws import check_draws, halves
 from interp.stats.intervals import DRAWS
 from interp.stats.paired_draws import NUMBERS, PairedDraws
-from interp.stats.tests import mcnemar
+from interp.stats.tests import sign_test
 from probes.mechanisms.amplify.answers import PROBE, UNTOUCHED
+from probes.study.parts import ALL, parts_of
 from probes.study.run import ONE_GROUP
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ALL = "all"
 RANDOM, DIFFERENCE = "random", "probe - random"
 """Random directions as a mean over seeds, and what the probe's do beyond."""
 SAME, DIFFERENCE_SAME = "random, same alphas", "probe - random, same alphas"
@@ -68,8 +68,8 @@ class Judged:
 
     def by_axis(self) -> dict[str, Judged]:
         """All items, then those of each axis where there are several."""
-        names = sorted(set(self.axes))
-        return {ALL: self} | ({name: self.only(self.axes == name) for name in names} if len(names) > 1 else {})
+        whole, *each = parts_of(self.axes).items()
+        return {name: self.only(own) for name, own in (whole, *sorted(each))}
 
 
 def both_orders(right: Bool[np.ndarray, "*axes order"]) -> Bool[np.ndarray, "*axes"]:
@@ -186,18 +186,6 @@ def _counted(
 # at an alpha chosen on other items -----------------------------------------------------------------------------------
 
 
-def halves(
-    groups: Shaped[np.ndarray, " item"], axes: Shaped[np.ndarray, " item"], seed: int
-) -> Int[np.ndarray, " item"]:
-    """Which half each item is in, whole groups dealt by a seed, alike in the axes of their first items."""
-    names, first, places = np.unique(groups.astype(str), return_index=True, return_inverse=True)
-    order = np.random.default_rng([seed, 2]).permutation(len(names))
-    order = order[np.argsort(axes[first][order], kind="stable")]
-    part = np.empty(len(names), dtype=int)
-    part[order] = np.arange(len(names)) % 2
-    return part[places]
-
-
 def best_alpha(net: Float[np.ndarray, " alpha"]) -> int:
     """The place of the largest net gain; of ties, that of the smallest alpha, as the authors choose."""
     return int(np.argmax(net))
@@ -218,7 +206,7 @@ def held_out_measures(
         why = f"{counts['groups']} groups can not be parted: give at least {FEWEST_GROUPS}"
         left_out.append({"table": "held_out", "axis": ALL, "source": "", "measure": "", "why": why})
         return [], [], 1.0
-    part = halves(judged.groups, judged.axes, seed)
+    part = halves(judged.groups, judged.axes, seed=seed)
     before, sources = both_orders(judged.untouched), judged.sources()
     places = {source: _chosen_places(before, right, part) for source, right in sources.items()}
     after = {source: _at_places(right, places[source], part) for source, right in sources.items()}
@@ -246,7 +234,7 @@ def held_out_measures(
         for source, own in places.items()
         for here, place in enumerate(own)
     ]
-    return rows, chosen, _sign_test(_counted(before, after[PROBE], "net"), draws.codes)
+    return rows, chosen, sign_test(_counted(before, after[PROBE], "net"), draws.codes)
 
 
 def _chosen_places(
@@ -262,15 +250,6 @@ def _at_places(
 ) -> Bool[np.ndarray, " item"]:
     """Whether each item is right at the alpha that the other half has chosen."""
     return np.where(part == 0, right[:, places[1]], right[:, places[0]])
-
-
-def _sign_test(net: Float[np.ndarray, " item"], groups: Int[np.ndarray, " item"]) -> float:
-    """The exact p of as many groups gaining, of those that gain or lose, were both as likely.
-
-    A bootstrap of a few changed items finds too often that they did not change by chance, and this does not.
-    """
-    sums = np.bincount(groups, weights=net)
-    return mcnemar(sums < 0, sums > 0).p_value
 
 
 def gain_of(held_out: Sequence[Mapping[str, Any]], p: float, level: float) -> dict[str, bool | float]:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from interp.errors import InputError
+from interp.numeric import listed
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
@@ -230,7 +231,7 @@ def without_trained(
         raise InputError(f"on_trained={on_trained!r} is not known: use one of {', '.join(ON_TRAINED)}")
     if isinstance(trained_on, str):
         raise InputError(f"trained_on={trained_on!r:.60} is one text: give a list of ids or groups")
-    named = set(trained_on)
+    named = set(map(str, listed(trained_on, "trained_on")))
     seen = {one.group for one in samples if one.group and (one.id in named or one.group in named)}
     own = [one.id in named or bool(one.group and one.group in seen) for one in samples]
     kept = [one for one, trained in zip(samples, own, strict=True) if not trained]

@@ -22,37 +22,38 @@ NAMES = {
 """What each sweep is called."""
 
 
-def plot_sweeps(sweeps: Mapping[str, pd.DataFrame], slots: str, ax: Axes | None = None, *, level: float = 0.05) -> Axes:
+def plot_sweeps(
+    sweeps: Mapping[str, pd.DataFrame], slots: str, ax: Axes | None = None, *, level: float = 0.05, of: str = ""
+) -> Axes:
     """Draw P(place) minus the control over slots, a line per token set; full dots where its test holds.
 
     Args:
-        sweeps: by token set, the columns direction, slot, outcome, value, low, high, p_any.
+        sweeps: by token set, a row per slot: slot, value, low, high, p_any.
         slots: what the slots are called.
         ax: where to draw; made if None.
         level: of `p_any`.
+        of: which pairs, if not all.
 
     Raises:
         InputError: nothing to draw.
     """
+    if not sweeps:
+        raise InputError("there is no difference to a control to draw: see left_out of each sweep")
     ax = new_axes(ax, (7.2, 4.2))
-    last = -1
-    for place, (name, table) in enumerate(sweeps.items()):
-        own = table[(table["direction"] == "all") & (table["outcome"] == "place")] if len(table) else table
-        if not len(own):
-            continue
-        own, colour = own.sort_values("slot"), PALETTE[place % len(PALETTE)]
+    last = 0
+    for name, table in sweeps.items():
+        own, colour = table.sort_values("slot"), PALETTE[[*NAMES].index(name) % len(PALETTE)]
         sure = (own["p_any"] <= level).to_numpy()
         dashed = "--" if name == "backup" else "-"
         ax.fill_between(own["slot"], own["low"], own["high"], color=colour, alpha=0.15, linewidth=0)
-        ax.plot(own["slot"], own["value"], color=colour, linewidth=1.6, linestyle=dashed, label=NAMES.get(name, name))
+        ax.plot(own["slot"], own["value"], color=colour, linewidth=1.6, linestyle=dashed, label=NAMES[name])
         for which, face in ((sure, colour), (~sure, "white")):
             ax.scatter(own["slot"][which], own["value"][which], facecolors=face, edgecolors=colour, s=20, zorder=3)
         last = max(last, int(own["slot"].max()))
-    if last < 0:
-        raise InputError("there is no difference to a control to draw: see left_out of each sweep")
     ax.axhline(0, color=INK, linewidth=1, linestyle=":")
     ax.set_xlim(-0.5, last + 0.5)
     integer_ticks(ax.xaxis, last + 1)
-    tidy(ax, title="Which swaps exchange places, beyond random image tokens", x=slots, y="P(place), patched − control")
+    title = f"Which swaps exchange places{of and ', '}{of}, beyond random image tokens"
+    tidy(ax, title=title, x=slots, y="P(place), patched − control")
     legend_below(ax, columns=2)
     return ax

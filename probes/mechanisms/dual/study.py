@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interp.answers.metrics import ALL
 from interp.errors import InputError, RefusedError
 from interp.numeric import listed
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from interp.stats.probe_accuracy import held_out
-from probes.mechanisms.dual.statements import PLACE, state
+from probes.mechanisms.dual.evidence import PLACE, Evidence, UntoldError
+from probes.mechanisms.dual.statements import NAMES, state
 from probes.mechanisms.scenes.pairs import AXES, check_pairs
-from probes.study.run import check_asked, groups_of
+from probes.study.run import check_asked, check_how, check_model, groups_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,13 +55,17 @@ class DualMechanisms:
                             first of these on, the last position has read what the answer hangs on
 
     Attributes:
-        statements: one row per statement that can be told: `statement`, `shown`, `measure`, `value`, `low`, `high`,
-            `p`, `slots`, `pairs`. `shown` is true where the interval, and the test where there is one, leave out that
-            there is nothing; false does not show that there is nothing.
-        left_out: one row per statement that can not be told: `measure` (its name), `why`.
+        statements: one row per statement and axis that can be told: `statement`, `axis`, `shown`, `measure`, `value`,
+            `low`, `high`, `p`, `slot` (of `value`; -1 for none), `slots` (where it is shown), `pairs`. `axis` is `all`,
+            and each axis where pairs have two. `shown` is true where the interval and the test leave out that there is
+            nothing; false does not show that there is nothing. `p` is corrected for all slots that a statement is
+            about, and of one axis for both axes too (maxT), so that what only one axis shows is not owed to looking at
+            two; that over all pairs was named before and is not corrected for them.
+        left_out: one row per statement and axis that can not be told: `measure` (its name), `axis`, `why`.
         probes: by axis, the position probe.
         sweeps: by token set, the interchange; `backup`, that under ablation.
         ablation: accuracy with order removed; None where it was not measured.
+        axis_of: by pair's id, its axis.
         refused: by tool, why this model can not be measured by it.
         settings: what made it.
 
@@ -72,37 +79,87 @@ class DualMechanisms:
     probes: Mapping[str, PositionProbe] = field(repr=False)
     sweeps: Mapping[str, Interchange] = field(repr=False)
     ablation: OrderingAblation | None = field(repr=False)
+    axis_of: Mapping[str, str] = field(repr=False)
     refused: Mapping[str, str]
     settings: Mapping[str, Any]
 
-    def shows(self, statement: str) -> bool | None:
-        """Whether a statement is shown; None where it can not be told."""
-        own = self.statements.query("statement == @statement")
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """What statements are told of: `all`, and each axis where pairs have two."""
+        return self._evidence().axes
+
+    def shows(self, statement: str, axis: str = ALL) -> bool | None:
+        """Whether a statement is shown, of all pairs or those on one axis; None where it can not be told.
+
+        Raises:
+            InputError: there is no such statement or axis.
+        """
+        if statement not in NAMES:
+            raise InputError(f"there is no statement {statement!r}: use one of {', '.join(NAMES)}")
+        self._refuse_other(axis)
+        own = self.statements.query("statement == @statement and axis == @axis")
         return bool(own["shown"].iloc[0]) if len(own) else None
 
-    def verdict(self) -> str:
-        """In one word or two, which mechanism is shown: `vision encoder`, `language model`, `both`, or `neither`.
+    def mechanisms(self, axis: str = ALL) -> dict[str, bool | None]:
+        """Whether each of `vision encoder` and `language model` is shown to find places; None if that can't be told.
 
-        The vision encoder's is shown by `encoder_carries`; the language model's by `language_adds` and
+        The vision encoder's mechanism is shown by `encoder_carries`; the language model's by `language_adds` and
         `language_builds` together, as accuracy alone may come from guessing by content, and a flip alone from pairs
-        that are few. `neither` says that nothing was shown, and not that there is nothing.
+        that are few. Where one of these two is not shown, it is not shown, whether the other can be told or not.
         """
-        encoder = bool(self.shows("encoder_carries"))
-        language = bool(self.shows("language_adds")) and bool(self.shows("language_builds"))
-        return {(True, True): "both", (True, False): "vision encoder", (False, True): "language model"}.get(
-            (encoder, language), "neither"
-        )
+        both = [self.shows(name, axis) for name in ("language_adds", "language_builds")]
+        language = False if False in both else None if None in both else True
+        return {"vision encoder": self.shows("encoder_carries", axis), "language model": language}
+
+    def verdict(self, axis: str = ALL) -> str:
+        """In a word or two, which mechanism is shown, of all pairs or those on one axis; see `mechanisms`.
+
+        `vision encoder`, `language model` or `both`: it is shown, and of the other it is not, or can not be told.
+        `neither`: none is shown, which does not say that there is none. `not told`: none is shown, and of one of them
+        at least it can not be told, see `left_out`.
+        """
+        told = self.mechanisms(axis)
+        shown = [name for name, own in told.items() if own]
+        if shown:
+            return shown[0] if len(shown) == 1 else "both"
+        return "not told" if None in told.values() else "neither"
 
     def to_dataframe(self) -> pd.DataFrame:
         """The statements, numbers as float32 columns."""
         return self.statements.copy()
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw P(place) beyond the control over slots, for every token set that was swapped."""
+    def plot(self, ax: Axes | None = None, *, axis: str = ALL) -> Axes:
+        """Draw P(place) beyond the control over slots, for every token set that was swapped, of all pairs or one axis.
+
+        Raises:
+            InputError: there is nothing to draw, or no such axis.
+        """
         from probes.mechanisms.dual.figure import plot_sweeps
 
-        told = {name: own.differences() for name, own in self.sweeps.items() if own.p_control is not None}
-        return plot_sweeps(told, next(iter(self.sweeps.values())).slot_label, ax)
+        self._refuse_other(axis)
+        labels = {name: own.slot_label for name, own in self.sweeps.items()}
+        of = "" if axis == ALL else f"{axis} axis"
+        return plot_sweeps(self.beyond_control(axis), next(iter(labels.values()), "layer slot"), ax, of=of)
+
+    def beyond_control(self, axis: str = ALL) -> dict[str, pd.DataFrame]:
+        """By token set, P(place) patched minus control at every slot; sets of which that can not be told are missing.
+
+        Raises:
+            InputError: there is no such axis.
+        """
+        self._refuse_other(axis)
+        evidence, told = self._evidence(), {}
+        for name in self.sweeps:
+            with suppress(UntoldError):
+                told[name] = evidence.beyond_control(name, axis)
+        return told
+
+    def _refuse_other(self, axis: str) -> None:
+        if axis not in self.axes:
+            raise InputError(f"axis={axis!r} is not told of by itself: use one of {', '.join(self.axes)}")
+
+    def _evidence(self) -> Evidence:
+        return Evidence(self.sweeps, self.ablation, self.refused, self.axis_of)
 
 
 def dual_mechanisms(
@@ -149,13 +206,17 @@ def dual_mechanisms(
     """
     check_draws(draws, level, seed)
     tools = _known(tools)
+    parts = folders_of(tools)
+    check_how(out=out, resume=resume, batch=batch, progress=progress, record=record, parts=parts)
+    check_model(vlm)
     check_pairs(pairs)
     samples = [pair.clean for pair in pairs]
     groups_of(samples)
     _refuse_no_swap(pairs)
     if "probe" in tools:
         _refuse_few_groups(pairs, seed)
-    check_asked(vlm, [one for pair in pairs for one in (pair.clean, pair.counterfactual)], prompt, progress=progress)
+    for side in (samples, [pair.counterfactual for pair in pairs]):
+        check_asked(vlm, side, prompt, progress=progress)
     _refuse_no_tokens(vlm, pairs, tools, prompt)
     how: dict[str, Any] = {
         "prompt": prompt, "batch": batch, "resume": resume, "progress": progress, "seed": seed, "draws": draws,
@@ -171,13 +232,15 @@ def dual_mechanisms(
     if not found:
         raise RefusedError("; ".join(f"{name}: {why}" for name, why in refused.items()))
     sweeps = {name: found[name] for name in (*SWEEPS, "backup") if name in found}
-    statements, left_out = state(sweeps, found.get("ablate"), refused, seed=seed)
+    axis_of = {pair.id: pair.axis for pair in pairs}
+    statements, left_out = state(Evidence(sweeps, found.get("ablate"), refused, axis_of, seed))
     return DualMechanisms(
         statements=statements,
         left_out=left_out,
         probes={name.removeprefix("probe-"): own for name, own in found.items() if name.startswith("probe-")},
         sweeps=sweeps,
         ablation=found.get("ablate"),
+        axis_of=axis_of,
         refused=refused,
         settings={**next(iter(found.values())).settings, "tools": list(tools), "pairs": len(pairs)},
     )

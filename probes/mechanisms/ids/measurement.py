@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.numeric import whole_number
 from probes.mechanisms.ids.geometry import cell_of
 from probes.mechanisms.tokens.object_words import spans_of, word_ends
 from probes.study.run import check_asked, check_model
@@ -42,9 +43,7 @@ class IdsMeasurement:
             InputError: something does.
         """
         check_model(vlm)
-        if isinstance(cells, bool) or not isinstance(cells, int) or cells < 2:
-            raise InputError(f"cells={cells!r}: give how many lie along a side of the photo, 2 or more")
-        return cls(vlm, cells, prompt)
+        return cls(vlm, whole_number(cells, "cells", 2), prompt)
 
     def recorded(self) -> dict[str, Any]:
         """What the numbers depend on besides the model."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from interp.errors import InputError
-from probes.mechanisms.scenes.pairs import check_pairs
+from interp.stats.draws import own_draws
+from probes.mechanisms.scenes.pairs import check_pairs, refuse_alike
 from probes.mechanisms.scenes.vocabulary import spelled_ids
 from probes.mechanisms.tokens.object_words import name_tokens, spans_of
 from probes.study.run import check_asked, check_model
@@ -34,7 +34,8 @@ the question: the control."""
 class MirrorMeasurement:
     """What is asked of one batch of pairs: each set of tokens, at each slot, as it was in the counterfactual's run.
 
-    It is what `run_study` calls, through samples that stand for the pairs. The vision tower runs once for each photo.
+    It is what `run_study` calls, through samples that stand for the pairs. The vision tower runs once for each photo,
+    and a swap at a slot costs the blocks behind it (`KeptRun`).
     """
 
     vlm: HookedVLM
@@ -81,6 +82,7 @@ class MirrorMeasurement:
             if not any(spans_of(thing.name, here.question) for thing in here.objects):
                 raise InputError(f"pair {pair.id!r}: its question {here.question!r} names none of its objects")
             spelled_ids(self.vlm, here.answer)
+            refuse_alike(pair)
         check_asked(self.vlm, [pair.counterfactual for pair in pairs], self.prompt, progress=progress)
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
@@ -88,7 +90,7 @@ class MirrorMeasurement:
         import torch
 
         from interp.intervene.patch import Patch, slot_point
-        from interp.model.features import ImageFeatures
+        from interp.model.kept_run import KeptRun
         from interp.study.prompter import prepare_samples
 
         pairs = [self.pairs[sample.id] for sample in samples]
@@ -100,18 +102,19 @@ class MirrorMeasurement:
         points = [slot_point(slot, layers) for slot in range(layers + 1)]
         answers = [spelled_ids(self.vlm, pair.clean.answer) for pair in pairs]
         with torch.no_grad():
-            first, features = ImageFeatures.captured(self.vlm, inputs, lambda: self.vlm(inputs, logits_to_keep=1))
-            second, cache = self.vlm.run_with_cache(others, names_filter=points, logits_to_keep=1)
-            clean, mirrored = _chance(first.logits, answers), _chance(second.logits, answers)
+            run = KeptRun.capture(self.vlm, inputs)
+            output, cache = self.vlm.run_with_cache(others, names_filter=points, logits_to_keep=1)
+            second = output.logits[:, -1].float()
+            clean, mirrored = _chance(run.logits, answers), _chance(second, answers)
             theirs = [spelled_ids(self.vlm, pair.counterfactual.answer) for pair in pairs]
-            ends = _right(first.logits, answers) & _right(second.logits, theirs)
+            ends = _right(run.logits, answers) & _right(second, theirs)
             found: dict[str, Any] = {}
             for name, places in self._sets(inputs, pairs).items():
                 swapped = []
-                for point in points:
+                for slot, point in enumerate(points):
                     patch = Patch.recorded(point, cache, places, others)
-                    output = features.forward(intervention=patch, logits_to_keep=1)
-                    swapped.append(_chance(output.logits, answers))
+                    logits = run.onward(slot, patch.hooks(self.vlm.cfg, inputs.layouts))
+                    swapped.append(_chance(logits, answers))
                 found[name] = places, np.stack(swapped, axis=1)
         return [
             [
@@ -143,17 +146,17 @@ class MirrorMeasurement:
         rest = np.setdiff1d(layout.positions("question"), words)
         if len(rest) < len(words):  # a question that is little more than names: the prompt's other tokens, too
             rest = np.setdiff1d(layout.after_image[:-1], words)
-        rng = np.random.default_rng([self.seed, crc32(pair.id.encode())])
+        rng = own_draws(self.seed, pair.id)
         return sorted(rng.choice(rest, size=min(len(rest), len(words)), replace=False).tolist())
 
 
-def _right(logits: Tensor, answers: Sequence[tuple[int, ...]]) -> Bool[np.ndarray, " pair"]:
+def _right(logits: Float[Tensor, "pair vocab"], answers: Sequence[tuple[int, ...]]) -> Bool[np.ndarray, " pair"]:
     """Whether the likeliest token says each answer."""
-    said = logits[:, -1].argmax(-1).tolist()
+    said = logits.argmax(-1).tolist()
     return np.array([token in own for token, own in zip(said, answers, strict=True)])
 
 
-def _chance(logits: Tensor, answers: Sequence[tuple[int, ...]]) -> np.ndarray:
+def _chance(logits: Float[Tensor, "pair vocab"], answers: Sequence[tuple[int, ...]]) -> np.ndarray:
     """The probability of each sample's answer, its spellings summed."""
-    chance = logits[:, -1].float().softmax(-1).cpu()
+    chance = logits.softmax(-1).cpu()
     return np.array([float(own[list(ids)].sum()) for own, ids in zip(chance, answers, strict=True)], dtype=np.float32)

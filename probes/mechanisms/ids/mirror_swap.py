@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
-from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import ratio_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.mechanisms.ids.mirror_measurement import SETS, MirrorMeasurement
+from probes.study.parts import curve_of, gapped, rows_of
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class MirrorSwap:
     """How far each set of tokens, taken from the run of the mirrored photo, moves the answer there, by slot.
 
     Attributes:
-        shift: float32 [set slot], the belief shift of each of `sets`: 0 nothing, 1 all that mirroring does. 0 where
-            `measures` has no row.
+        shift: float32 [set slot], the belief shift of each of `sets`: 0 nothing, 1 all that mirroring does; masked
+            where `measures` has no row.
         sets: their names.
         measures: a row per set (and for `words - other_words`) and slot: `tokens`, `slot`, `value`, `low`, `high`,
             `samples`, `groups`.
@@ -45,7 +45,7 @@ class MirrorSwap:
         settings: the record of what made it.
     """
 
-    shift: Float32[np.ndarray, "set slot"] = field(repr=False)
+    shift: Float32[np.ma.MaskedArray, "set slot"] = field(repr=False)
     sets: tuple[str, ...]
     measures: pd.DataFrame = field(repr=False)
     left_out: pd.DataFrame = field(repr=False)
@@ -58,10 +58,7 @@ class MirrorSwap:
         Raises:
             InputError: it is not told.
         """
-        own = self.measures[self.measures["tokens"] == tokens].drop(columns="tokens").reset_index(drop=True)
-        if own.empty:
-            raise InputError(f"{tokens!r} is not told: `left_out` says why")
-        return own
+        return curve_of(self.measures, tokens=tokens)
 
     def to_dataframe(self) -> pd.DataFrame:
         """All measures, see `measures`."""
@@ -127,12 +124,8 @@ def mirror_swap(
         samples, work, "mirror-swap", out=out, resume=resume, batch=batch, progress=progress, record=record
     )
     measures, left_out = _measures(table, groups, {"seed": seed, "n": draws, "level": level})
-    shift = np.zeros((len(SETS), vlm.cfg.n_layers + 1), dtype=np.float32)
-    for place, name in enumerate(SETS):
-        own = measures[measures["tokens"] == name]
-        shift[place, own["slot"].to_numpy(int)] = own["value"]
     return MirrorSwap(
-        shift=shift,
+        shift=gapped([rows_of(measures, tokens=name) for name in SETS], vlm.cfg.n_layers + 1),
         sets=SETS,
         measures=measures,
         left_out=left_out,
@@ -152,15 +145,20 @@ def _measures(
     kept = table[table["right"].astype(bool)]
     names = np.array([groups[name] for name in kept.loc[kept["tokens"] == SETS[0], "id"]], dtype=object)
     columns = ["tokens", "slot", "value", "low", "high", "samples", "groups"]
+    gone = ["what", "why", "cases"]
     if len(set(names)) < 2:
         left_out.append({"what": "all sets", "why": ONE_GROUP, "cases": len(names)})
-        return pd.DataFrame(columns=columns), pd.DataFrame(left_out, columns=["what", "why", "cases"])
+        return pd.DataFrame(columns=columns), pd.DataFrame(left_out, columns=gone)
     above, below = {}, {}
     for name in SETS:
         own = kept[kept["tokens"] == name]
         swapped = np.stack(list(own["swapped"])).astype(float)
         above[name] = own["clean"].to_numpy(float)[:, None] - swapped
         below[name] = np.broadcast_to((own["clean"] - own["mirrored"]).to_numpy(float)[:, None], swapped.shape)
+    if not below[SETS[0]].mean() > 0:
+        why = "the right answer is not less probable in the mirrored photo, so that there is no shift to be part of"
+        left_out.append({"what": "all sets", "why": why, "cases": len(names)})
+        return pd.DataFrame(columns=columns), pd.DataFrame(left_out, columns=gone)
     above[BEYOND] = above["words"] - above["other_words"]
     parts = []
     for name, own in above.items():
@@ -178,7 +176,7 @@ def _measures(
                 }
             )
         )
-    return pd.concat(parts, ignore_index=True), pd.DataFrame(left_out, columns=["what", "why", "cases"])
+    return pd.concat(parts, ignore_index=True), pd.DataFrame(left_out, columns=gone)
 
 
 def _by_slot(table: pd.DataFrame) -> pd.DataFrame:

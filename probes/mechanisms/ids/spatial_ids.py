@@ -11,12 +11,15 @@ import numpy as np
 from jaxtyping import Float32
 
 from interp.errors import InputError
+from interp.numeric import whole_number
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
+from interp.stats.shared_pattern import shared_pattern
 from interp.study.keys import check_ids
-from probes.mechanisms.ids.geometry import deviations, fit, id_axes, mean_states, moves, plane, position_hat
+from probes.mechanisms.ids.geometry import deviations, id_axes, mean_states, moves, plane, position_hat
 from probes.mechanisms.ids.measurement import IdsMeasurement
+from probes.study.parts import curve_of, rows_of
 from probes.study.run import measure_samples
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class SpatialIDs:
             its own mean over cells.
         axes: float32 [slot axis d_model], horizontal and vertical.
         plane: float32 [slot cell 2], the cells' coordinates along the horizontal axis and along what of the vertical
-            one is at a right angle to it; 0 at slots in `left_out`.
+            one is at a right angle to it; masked at slots in `left_out`.
         measures: a row per slot and measure: `value`, `low`, `high` (draws of objects), `null` and `null_high` (each
             object's cells shuffled), `p`, `objects`. `r2` is that of the rank-3 fit, `agreement` the cosine between an
             object's deviations and the ID of all others.
@@ -57,7 +60,7 @@ class SpatialIDs:
 
     ids: Float32[np.ndarray, "slot cell d_model"] = field(repr=False)
     axes: Float32[np.ndarray, "slot axis d_model"] = field(repr=False)
-    plane: Float32[np.ndarray, "slot cell 2"] = field(repr=False)
+    plane: Float32[np.ma.MaskedArray, "slot cell 2"] = field(repr=False)
     measures: pd.DataFrame = field(repr=False)
     left_out: pd.DataFrame = field(repr=False)
     objects: tuple[str, ...]
@@ -70,10 +73,7 @@ class SpatialIDs:
         Raises:
             InputError: it is told at no slot.
         """
-        own = self.measures[self.measures["measure"] == measure].drop(columns="measure").reset_index(drop=True)
-        if own.empty:
-            raise InputError(f"{measure!r} is not told: `left_out` says why")
-        return own
+        return curve_of(self.measures, measure=measure)
 
     def to_dataframe(self) -> pd.DataFrame:
         """All measures, see `measures`."""
@@ -83,10 +83,9 @@ class SpatialIDs:
         """A row per slot with a plane, and cell: `slot`, `row`, `col`, `across`, `down`."""
         import pandas as pd
 
-        gone = set(self.left_out.loc[self.left_out["what"] == "plane", "slot"])
-        slots = [slot for slot in range(len(self.plane)) if slot not in gone]
-        slot, cell = np.repeat(slots, self.cells**2).astype(int), np.tile(np.arange(self.cells**2), len(slots))
-        across, down = self.plane[slot, cell].T if len(slots) else (np.zeros(0), np.zeros(0))
+        slots = np.flatnonzero(~np.ma.getmaskarray(self.plane).any(axis=(1, 2)))
+        slot, cell = np.repeat(slots, self.cells**2), np.tile(np.arange(self.cells**2), len(slots))
+        across, down = np.ma.getdata(self.plane)[slot, cell].T
         row, col = np.divmod(cell, self.cells)
         return pd.DataFrame({"slot": slot, "row": row, "col": col, "across": across, "down": down})
 
@@ -104,7 +103,7 @@ class SpatialIDs:
         """
         from probes.mechanisms.ids.figure import plot_plane
 
-        gone = self.left_out[(self.left_out["what"] == "plane") & (self.left_out["slot"] == slot)]
+        gone = rows_of(self.left_out, what="plane", slot=slot)
         if len(gone) or not 0 <= slot < len(self.plane):
             raise InputError(
                 f"there is no plane at slot {slot}: {gone['why'].iloc[0] if len(gone) else 'no such slot'}"
@@ -164,10 +163,10 @@ def spatial_ids(
             every cell, numbers that mean nothing, or a folder that can not be used; all before the first pass.
     """
     check_draws(draws, level, seed)
-    if isinstance(shuffles, bool) or not isinstance(shuffles, int) or shuffles < 1:
-        raise InputError(f"shuffles={shuffles!r}: give how many, 1 or more")
+    shuffles = whole_number(shuffles, "shuffles", 1)
     check_ids(samples)
     work = IdsMeasurement.of(vlm, cells=cells, prompt=prompt)
+    cells = work.cells
     objects, missing = work.seen_everywhere(samples)
     if len(objects) < FEWEST_OBJECTS:
         told = "; ".join(f"{name}: {why}" for name, why in list(missing.items())[:5])
@@ -189,7 +188,7 @@ def spatial_ids(
     return SpatialIDs(
         ids=ids.astype(np.float32),
         axes=axes.astype(np.float32),
-        plane=planes.astype(np.float32),
+        plane=planes,
         measures=measures,
         left_out=_table([*gone, *left_out, *flat], ("what", "slot", "why")),
         objects=objects,
@@ -208,7 +207,7 @@ def _measures(
             why = "words are the same wherever their objects lie"
             left_out += [{"what": measure, "slot": slot, "why": why} for measure in ("r2", "agreement")]
             continue
-        found = fit(deviations(own), position_hat(cells), **drawn)
+        found = shared_pattern(deviations(own), position_hat(cells), **drawn)
         rows += [{"slot": slot, "measure": name, **each, "objects": len(own)} for name, each in found.measures.items()]
     columns = ("slot", "measure", "value", "low", "high", "null", "null_high", "p", "objects")
     return _table(rows, columns), left_out
@@ -216,14 +215,15 @@ def _measures(
 
 def _planes(
     states: list[np.ndarray], ids: np.ndarray, axes: np.ndarray
-) -> tuple[Float32[np.ndarray, "slot cell 2"], list[dict[str, Any]]]:
+) -> tuple[Float32[np.ma.MaskedArray, "slot cell 2"], list[dict[str, Any]]]:
+    """The cells in the plane of both axes at every slot, masked where there is none, and why."""
     found, left_out = [], []
     for slot, own in enumerate(states):
         flat = plane(ids[slot], axes[slot]) if moves(own) else None
         if flat is None:
             left_out.append({"what": "plane", "slot": slot, "why": "words do not move along two axes"})
-        found.append(np.zeros((ids.shape[1], 2)) if flat is None else flat)
-    return np.stack(found).astype(np.float32), left_out
+        found.append(np.full((ids.shape[1], 2), np.nan) if flat is None else flat)
+    return np.ma.masked_invalid(np.stack(found).astype(np.float32)), left_out
 
 
 def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
-from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from interp.study.keys import check_ids
 from probes.mechanisms.ids.steering_measurement import ARMS, SteeringMeasurement
+from probes.study.parts import curve_of, gapped, rows_of
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ class IdSteering:
     """What telling words the other side does to answers, by slot, beside random directions of the same length.
 
     Attributes:
-        flipped: float32 [arm slot], share of the right answers that turned to the opposite, by `ids` and `random`; 0
-            where `measures` has no row.
+        flipped: float32 [arm slot], share of the right answers that turned to the opposite, by `ids` and `random`;
+            masked where `measures` has no row.
         measures: a row per arm (and for `ids - random`), measure and slot: `value`, `low`, `high`, `samples`, `groups`.
             `flipped` is that share, `opposite` the mean probability of the opposite word.
         left_out: what can not be told, in how many cases, and why: `what`, `why`, `cases`.
         settings: the record of what made it.
     """
 
-    flipped: Float32[np.ndarray, "arm slot"] = field(repr=False)
+    flipped: Float32[np.ma.MaskedArray, "arm slot"] = field(repr=False)
     measures: pd.DataFrame = field(repr=False)
     left_out: pd.DataFrame = field(repr=False)
     settings: dict[str, Any] = field(repr=False)
@@ -56,10 +56,7 @@ class IdSteering:
         Raises:
             InputError: it is not told.
         """
-        own = self.measures[(self.measures["arm"] == arm) & (self.measures["measure"] == measure)]
-        if own.empty:
-            raise InputError(f"{measure!r} of {arm!r} is not told: `left_out` says why")
-        return own.drop(columns=["arm", "measure"]).reset_index(drop=True)
+        return curve_of(self.measures, measure=measure, arm=arm)
 
     def to_dataframe(self) -> pd.DataFrame:
         """All measures, see `measures`."""
@@ -133,12 +130,9 @@ def steer_ids(
         samples, work, "steer-ids", out=out, resume=resume, batch=batch, progress=progress, record=record
     )
     measures, left_out = _measures(table, groups, work.slots, {"seed": seed, "n": draws, "level": level})
-    flipped = np.zeros((len(ARMS), vlm.cfg.n_layers + 1), dtype=np.float32)
-    for place, arm in enumerate(ARMS):
-        own = measures[(measures["arm"] == arm) & (measures["measure"] == "flipped")]
-        flipped[place, own["slot"].to_numpy(int)] = own["value"]
+    curves = [rows_of(measures, measure="flipped", arm=arm) for arm in ARMS]
     return IdSteering(
-        flipped=flipped,
+        flipped=gapped(curves, vlm.cfg.n_layers + 1),
         measures=measures,
         left_out=left_out,
         settings={**settings, "seed": seed, "draws": draws, "level": level},

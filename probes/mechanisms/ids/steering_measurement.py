@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from interp.errors import InputError
+from interp.numeric import real
 from probes.mechanisms.scenes.sides import OPPOSITE, SIDES
 from probes.mechanisms.scenes.vocabulary import spelled_ids
 from probes.mechanisms.tokens.object_words import spans_of, word_ends
@@ -74,7 +75,7 @@ class SteeringMeasurement:
                 f"the IDs are of {found.ids.shape[0]} slots x {found.ids.shape[2]}, and the model has "
                 f"{vlm.cfg.n_layers + 1} x {vlm.cfg.d_model}: give those of this model"
             )
-        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < 1e6:
+        if not 0 < real(scale) < 1e6:
             raise InputError(f"scale={scale!r}: give how many times the IDs' mean length, above 0")
         told = tuple(sorted({int(slot) for slot in found.measures["slot"]}))
         if not told:

@@ -19,7 +19,7 @@ from interp.model.kept_run import KeptRun
 from interp.model.prefix import Prefix
 from interp.numeric import listed, whole_numbers
 from probes.mechanisms.scenes.both_right import says_first
-from probes.mechanisms.scenes.pairs import check_pairs
+from probes.mechanisms.scenes.pairs import check_pairs, refuse_alike
 from probes.mechanisms.scenes.vocabulary import spelled_ids
 from probes.mechanisms.tokens.token_sets import IMAGE_SETS, Positions, TokenSet, read_set, sides_of, token_set
 from probes.study.run import check_asked, check_model
@@ -136,8 +136,8 @@ class InterchangeMeasurement:
         """Refuse pairs that can not be asked or patched, before the first pass.
 
         Raises:
-            InputError: a photo that can not be read, a prompt or a token set that can not be made, or a word that is
-                no token of this model.
+            InputError: a photo that can not be read, a prompt or a token set that can not be made, a word that is no
+                token of this model, or a pair whose sides are alike.
         """
         from tqdm import tqdm
 
@@ -147,6 +147,7 @@ class InterchangeMeasurement:
         for pair in tqdm(pairs, desc="looking for tokens", unit="pair", disable=not progress):
             self.ids_of(pair)
             self.sets_of([pair], *self.prepared([pair]))
+            refuse_alike(pair)
             for side in (pair.clean, pair.counterfactual):
                 if self.under is not None:
                     self.under.check(side)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.sign_flips import flip_signs
+from probes.study.parts import ALL, parts_of, rows_of
 from probes.study.run import ONE_GROUP
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 SMALLEST_EFFECT = 0.1
 """A restoration score is of pairs whose two runs differ by so much in the probability of the outcome, or more."""
+
+CELLS = ("value", "low", "high", "std", "pairs", "groups")
+"""What each mean over pairs has: itself, its interval, and what it is of."""
 
 WRONG = "no pair of which the model gets both sides right"
 TOO_CLOSE = f"no pair kept whose runs differ by {SMALLEST_EFFECT} or more in the probability of this outcome"
@@ -83,8 +87,7 @@ class Interchange:
         import pandas as pd
 
         rows = []
-        for direction in ("all", *dict.fromkeys(self.directions.tolist())):
-            own = np.ones(len(self.kept), bool) if direction == "all" else self.directions == direction
+        for direction, own in parts_of(self.directions, alone=True).items():
             kept = int((own & self.kept).sum())
             wrong = {
                 "clean_wrong": int((own & ~self.right_clean).sum()),
@@ -98,12 +101,13 @@ class Interchange:
     def to_dataframe(self) -> pd.DataFrame:
         """One row per direction, set, slot and outcome: mean probability with its interval, and std over pairs."""
         parts = [("patched", self.p_patched)] + ([] if self.p_control is None else [("control", self.p_control)])
-        return self._table(
+        rows = (
             {"direction": direction, "set": name, "slot": slot, "outcome": outcome, **cells}
             for direction, own in self._parts()
             for name, values in parts
             for slot, outcome, cells in self._means(values, own)
         )
+        return _table(rows, ("direction", "set", "slot", "outcome", *CELLS))
 
     def by_pair(self) -> pd.DataFrame:
         """One row per pair, set, slot and outcome: the probability after the patch, and without it on both sides."""
@@ -129,12 +133,13 @@ class Interchange:
     def runs(self) -> pd.DataFrame:
         """One row per direction, run (`clean`, `counterfactual`) and outcome, of the runs without a patch."""
         parts = {"clean": self.p_clean, "counterfactual": self.p_counterfactual}
-        return self._table(
+        rows = (
             {"direction": direction, "run": name, "outcome": outcome, **cells}
             for direction, own in self._parts()
             for name, values in parts.items()
             for _, outcome, cells in self._means(values[:, None], own)
         )
+        return _table(rows, ("direction", "run", "outcome", *CELLS))
 
     def differences(self) -> pd.DataFrame:
         """Patched minus control, pair by pair, at every slot: mean, interval, and p-values of sign flips.
@@ -144,20 +149,28 @@ class Interchange:
         Raises:
             InputError: nothing was measured beside the set.
         """
-        if self.p_control is None:
-            raise InputError("there is no control to compare with: measure one, control='random_same_size'")
-        rows = []
-        for direction, own in self._parts():
-            apart = (self.p_patched - self.p_control)[own].astype(np.float64)
-            tests = [
-                flip_signs(apart[..., at], self.groups[own], seed=self.settings["seed"])
-                for at in range(len(self.outcomes))
-            ]
-            for place, (slot, outcome, cells) in enumerate(self._means(self.p_patched - self.p_control, own)):
-                at, step = place % len(self.outcomes), place // len(self.outcomes)
-                p = {"p": tests[at].p[step], "p_any": tests[at].p_any[step]}
-                rows.append({"direction": direction, "slot": slot, "outcome": outcome, **cells, **p})
-        return self._table(rows)
+        apart = self._beyond_control()
+        rows = (row for direction, own in self._parts() for row in self._tested(apart, {direction: own}, "direction"))
+        return _table(rows, ("direction", "slot", "outcome", *CELLS, "p", "p_any"))
+
+    def differences_by(self, labels: Shaped[np.ndarray, " pair"]) -> pd.DataFrame:
+        """Patched minus control of the pairs kept of each label, as `differences`, with `part` for `direction`.
+
+        `p` is of one slot and part; `p_any` is corrected for all slots of all parts together (maxT), so that whichever
+        part stands out is not taken for one that was named before. A part whose pairs lie in one group is left out.
+
+        Args:
+            labels: which part each pair belongs to, such as its axis.
+
+        Raises:
+            InputError: nothing was measured beside the set, or there is not one label for each pair.
+        """
+        apart, named = self._beyond_control(), np.asarray(labels)
+        if named.shape != self.kept.shape:
+            raise InputError(f"labels of shape {named.shape} for {len(self.kept)} pairs: give one for each")
+        parts = {name: self.kept & (named == name) for name in dict.fromkeys(named.tolist())}
+        told = {name: own for name, own in parts.items() if len(set(self.groups[own])) > 1}
+        return _table(self._tested(apart, told, "part"), ("part", "slot", "outcome", *CELLS, "p", "p_any"))
 
     def restoration(self, outcome: str = "place", *, clamp: bool = False) -> pd.DataFrame:
         """How far a patch goes from the clean to the counterfactual run, 0 to 1, at every slot.
@@ -187,7 +200,7 @@ class Interchange:
                 score = score.clip(0, 1) if clamp else score
                 for slot, cells in zip(self.slots, self._cells(score, told), strict=True):
                     rows.append({"direction": direction, "set": name, "slot": slot, "outcome": outcome, **cells})
-        return self._table(rows)
+        return _table(rows, ("direction", "set", "slot", "outcome", *CELLS))
 
     @property
     def left_out(self) -> pd.DataFrame:
@@ -196,10 +209,10 @@ class Interchange:
 
         rows = []
         told = {direction for direction, _ in self._parts()}
-        for direction in ("all", *dict.fromkeys(self.directions.tolist())):
-            own = self.kept & (np.ones(len(self.kept), bool) if direction == "all" else self.directions == direction)
+        for direction, part in parts_of(self.directions).items():
+            own = self.kept & part
             if direction not in told:
-                rows.append({"direction": direction, "measure": "all", "why": ONE_GROUP if own.any() else WRONG})
+                rows.append({"direction": direction, "measure": ALL, "why": ONE_GROUP if own.any() else WRONG})
             elif "place" in self.outcomes:
                 at = self._outcome("place")
                 far = own & (np.abs((self.p_counterfactual - self.p_clean)[:, at]) >= SMALLEST_EFFECT)
@@ -208,7 +221,7 @@ class Interchange:
                     rows.append({"direction": direction, "measure": "restoration", "why": why})
         if first := self.settings.get("first_slot", 0):
             why = "the model adds features of its own photo to image tokens behind these slots (DeepStack)"
-            rows.append({"direction": "all", "measure": f"slots below {first}", "why": why})
+            rows.append({"direction": ALL, "measure": f"slots below {first}", "why": why})
         return pd.DataFrame(rows, columns=["direction", "measure", "why"])
 
     @property
@@ -218,15 +231,15 @@ class Interchange:
             return "layer slot (0: input of block 0, l: output of block l - 1)"
         return f"layer (0-based), {self.hook}"
 
-    def plot(self, ax: Axes | None = None, *, direction: str = "all", band: str = "std") -> Axes:
+    def plot(self, ax: Axes | None = None, *, direction: str = ALL, band: str = "std") -> Axes:
         """Draw the probability of each outcome over slots, in the paper's form; see `plot_outcomes`."""
         from probes.mechanisms.interchange.figure import plot_outcomes
 
         how: dict[str, Any] = {"outcomes": self.outcomes, "named": self.positions, "slots": self.slot_label}
-        how["asked"] = "" if direction == "all" else direction
+        how["asked"] = "" if direction == ALL else direction
         return plot_outcomes(_of(self.to_dataframe(), direction), ax, **how, band=band)
 
-    def plot_differences(self, ax: Axes | None = None, *, outcome: str = "place", direction: str = "all") -> Axes:
+    def plot_differences(self, ax: Axes | None = None, *, outcome: str = "place", direction: str = ALL) -> Axes:
         """Draw patched minus control over slots; see `plot_beyond_control`."""
         from probes.mechanisms.interchange.figure import plot_beyond_control
 
@@ -238,11 +251,42 @@ class Interchange:
             raise InputError(f"outcome={outcome!r} was not measured: use one of {', '.join(self.outcomes)}")
         return self.outcomes.index(outcome)
 
+    def _beyond_control(self) -> Float32[np.ndarray, "pair slot outcome"]:
+        """Patched minus control.
+
+        Raises:
+            InputError: nothing was measured beside the set.
+        """
+        if self.p_control is None:
+            raise InputError("there is no control to compare with: measure one, control='random_same_size'")
+        return self.p_patched - self.p_control
+
+    def _tested(
+        self,
+        apart: Float32[np.ndarray, "pair slot outcome"],
+        parts: dict[str, Bool[np.ndarray, " pair"]],
+        column: str,
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of each part, tests corrected for all slots of all of them together.
+
+        A pair is 0 where it is not in a part, which changes neither a sum nor its spread under flips.
+        """
+        some = np.any([np.zeros_like(self.kept), *parts.values()], axis=0)
+        cells = [np.where(own[some, None, None], apart[some].astype(np.float64), 0) for own in parts.values()]
+        tests = [
+            flip_signs(np.hstack([own[..., at] for own in cells]), self.groups[some], seed=self.settings["seed"])
+            for at in range(len(self.outcomes) if parts else 0)
+        ]
+        for number, (name, own) in enumerate(parts.items()):
+            for place, (slot, outcome, told) in enumerate(self._means(apart, own)):
+                at, step = place % len(self.outcomes), number * len(self.slots) + place // len(self.outcomes)
+                p = {"p": tests[at].p[step], "p_any": tests[at].p_any[step]}
+                yield {column: name, "slot": slot, "outcome": outcome, **told, **p}
+
     def _parts(self) -> Iterator[tuple[str, Bool[np.ndarray, " pair"]]]:
         """The pairs kept: all, and of each direction; where they lie in two groups or more."""
-        names = list(dict.fromkeys(self.directions.tolist()))
-        for direction in ("all", *(names if len(names) > 1 else ())):
-            own = self.kept & (np.ones(len(self.kept), bool) if direction == "all" else self.directions == direction)
+        for direction, part in parts_of(self.directions).items():
+            own = self.kept & part
             if len(set(self.groups[own])) > 1:
                 yield direction, own
 
@@ -266,14 +310,16 @@ class Interchange:
             ends = {"value": found.estimate[place], "low": found.low[place], "high": found.high[place]}
             yield {**ends, "std": spread, **count}
 
-    def _table(self, rows: Any) -> pd.DataFrame:
-        import pandas as pd
 
-        table = pd.DataFrame(list(rows))
-        if not len(table):
-            return pd.DataFrame(columns=["direction", "set", "slot", "outcome", "value", "low", "high", "p_any"])
-        numbers = [name for name in ("value", "low", "high", "std", "p", "p_any") if name in table]
-        return table.astype(dict.fromkeys(numbers, np.float32))
+def _table(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """A table with these columns, whether it has rows or not."""
+    import pandas as pd
+
+    kinds: dict[str, Any] = dict.fromkeys(("value", "low", "high", "std", "p", "p_any"), np.float32)
+    kinds |= dict.fromkeys(("slot", "pairs", "groups"), np.int64)
+    table = pd.DataFrame(list(rows), columns=list(columns))
+    text = pd.Series([""]).dtype  # whatever pandas takes texts for
+    return table.astype({name: kinds.get(name, text) for name in columns if name in kinds or not len(table)})
 
 
 def _of(table: pd.DataFrame, direction: str) -> pd.DataFrame:
@@ -282,8 +328,8 @@ def _of(table: pd.DataFrame, direction: str) -> pd.DataFrame:
     Raises:
         InputError: there are none.
     """
-    found = table[table["direction"] == direction]
-    if not len(found):
+    found = rows_of(table, direction=direction)
+    if found.empty:
         known = ", ".join(dict.fromkeys(table["direction"])) or "none"
         raise InputError(f"direction={direction!r} can not be told (known: {known}): see left_out")
     return found

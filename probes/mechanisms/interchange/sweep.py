@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from einops import rearrange
 
+from interp.numeric import read_flag
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.mechanisms.interchange.measurement import CONTROL, InterchangeMeasurement
@@ -110,6 +111,7 @@ def sweep(
     Raises:
         InputError: pairs that can not be measured, or a folder that can not be used; all before the first pass.
     """
+    keep_wrong = read_flag(keep_wrong, "keep_wrong")
     pairs = list(work.pairs.values())
     samples = [pair.as_sample() for pair in pairs]
     groups = groups_of(samples)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Interval
 from probes.mechanisms.knockout.arms import ARMS, CONTROLS
 from probes.mechanisms.knockout.measurement import NO_WINDOW, KnockoutMeasurement
+from probes.study.parts import row_of, rows_of
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -80,11 +80,7 @@ class KnockoutStudy:
         Raises:
             InputError: it is not there; the message says why.
         """
-        own = self.measures.query("arm == @arm and window == @window and measure == @measure")
-        if len(own):
-            return own.iloc[0]
-        why = self.left_out.query("arm == @arm and measure == @measure")["why"].tolist()
-        raise InputError(f"there is no {measure!r} of {arm!r} in {window!r}: {why[0] if why else 'no such name'}")
+        return row_of(self.measures, self.left_out, measure=measure, arm=arm, window=window)
 
     def value(self, measure: str, arm: str, window: str) -> float:
         """One measure; see `row`."""
@@ -92,7 +88,7 @@ class KnockoutStudy:
 
     def tells(self, measure: str, arm: str) -> bool:
         """Whether a measure of an arm is there."""
-        return bool(len(self.measures.query("arm == @arm and measure == @measure")))
+        return bool(len(rows_of(self.measures, measure=measure, arm=arm)))
 
     def to_dataframe(self) -> pd.DataFrame:
         """The measures: one row per arm, window and measure, numbers as float32 columns."""

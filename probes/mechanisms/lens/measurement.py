@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError, ModelError
-from interp.numeric import listed, real
+from interp.numeric import listed, real, whole_number
 from probes.mechanisms.lens.photo import PhotoLens
 from probes.mechanisms.lens.rows import LookedFor, rows_of
 from probes.mechanisms.scenes.vocabulary import spelled_ids
@@ -99,7 +99,8 @@ class LensMeasurement:
             spelled_ids(vlm, word)
         if len({word.lower() for word in named}) < len(named):
             raise InputError(f"words={named}: name each once")
-        if isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= vlm.cfg.d_vocab:
+        top = whole_number(top, "top", 1)
+        if top > vlm.cfg.d_vocab:
             raise InputError(
                 f"top={top!r}: give how many words of each patch are kept, 1 to {vlm.cfg.d_vocab}, all that there are"
             )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
@@ -18,6 +17,7 @@ from interp.stats.intervals import DRAWS
 from interp.study.keys import check_ids
 from probes.mechanisms.lens.measurement import LensMeasurement
 from probes.mechanisms.lens.rows import MEASURES, OBJECT, OTHER, OUTSIDE, SHARE
+from probes.study.parts import curve_of, rows_of
 from probes.study.run import ONE_GROUP, groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -65,11 +65,7 @@ class ImageLens:
         Raises:
             InputError: it is not told.
         """
-        table = self.measures
-        own = table[(table["measure"] == measure) & (table["where"] == where) & (table["what"] == what)]
-        if own.empty:
-            raise InputError(f"{measure} of {what!r} at {where!r} is not told: `left_out` says why")
-        return own.drop(columns=["what", "where", "measure"]).reset_index(drop=True)
+        return curve_of(self.measures, measure=measure, where=where, what=what)
 
     def to_dataframe(self) -> pd.DataFrame:
         """All measures, see `measures`."""
@@ -79,7 +75,7 @@ class ImageLens:
         """Draw a measure of the objects' words by slot: at their tokens, outside, and at other objects'."""
         from probes.mechanisms.lens.figure import plot_lens
 
-        return plot_lens(self.measures[self.measures["what"] == ALL], measure, self.top, ax)
+        return plot_lens(rows_of(self.measures, what=ALL), measure, self.top, ax)
 
 
 def image_lens(
@@ -145,9 +141,8 @@ def image_lens(
     )
     drawn = {"seed": seed, "n": draws, "level": level}
     measures, left_out = _measures(table, groups, drawn)
-    of_objects = (measures["what"] == ALL) & (measures["where"] == OBJECT) & (measures["measure"] == SHARE)
     return ImageLens(
-        share=measures.loc[of_objects, "value"].to_numpy(np.float32),
+        share=rows_of(measures, what=ALL, where=OBJECT, measure=SHARE)["value"].to_numpy(np.float32),
         measures=measures,
         left_out=left_out,
         samples=_by_slot(table),

@@ -18,11 +18,12 @@ from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from interp.stats.linear_probe import RECIPES, LinearProbe, check_features, fit_probes, prior_probe, varies
 from interp.stats.probe_accuracy import TEST_SHARE, check_shuffles, held_out, with_shuffled
+from interp.study.run import read_study
 from probes.mechanisms.probe.measurements import ProbeTask, Readout, TrainingTokens, features_of_blank
 from probes.mechanisms.probe.result import Photo, PositionProbe, ReadPhotos, measure_photos
 from probes.mechanisms.probe.strips import strip_chance
 from probes.mechanisms.tokens.object_tokens import ObjectTokens, strip_weights
-from probes.study.run import check_asked, groups_of, measure_samples
+from probes.study.run import check_asked, check_how, groups_of, measure_samples, measured_samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,9 +75,9 @@ def position_probe(
     objects. Lines of background dealt anew tell how large a strip score gets by chance.
 
     Every photo is seen once: a share of the groups trains, and their object tokens are kept; the others are held out,
-    and of them only what probes say is kept. `out` holds the two as studies of their own. Training holds its object
-    tokens at all sites at once, in float32: 1,000 of them at 60 sites of 4,096 features take 1 GB. Name fewer sites
-    where that is too much.
+    and of them only what probes say is kept. `out` holds the two as studies of their own. Training tokens are written
+    batch by batch, to `out` or to a temporary folder, and read one site at a time: one batch at all sites, or all
+    photos at one, is the most that is in memory. On disk 1,000 tokens at 60 sites of 4,096 features take 1 GB.
 
     Args:
         vlm: the model.
@@ -113,6 +114,8 @@ def position_probe(
         RefusedError: a vision tower that the family can not show.
     """
     check_draws(draws, level, seed)
+    how: dict[str, Any] = {"resume": resume, "batch": batch, "progress": progress, "record": record}
+    check_how(out=out, parts=PARTS, **how)
     task = ProbeTask.of(vlm, sites=sites, axis=axis, labels=labels, at_least=at_least, prompt=prompt)
     _refuse_options(recipe, blank)
     groups = groups_of(samples)
@@ -122,12 +125,13 @@ def position_probe(
     train, test = ([one for one, out_of in zip(samples, held, strict=True) if out_of == half] for half in (False, True))
     own = [tokens[sample.id] for sample in test]
     check_asked(vlm, samples, prompt, progress=progress)
-    how: dict[str, Any] = {"resume": resume, "batch": batch, "progress": progress, "record": record}
     folders = [None if out is None else Path(out) / part for part in PARTS]
-    seen, _ = measure_samples(train, TrainingTokens(task, tokens), "probe-train", out=folders[0], **how)
     labels_train = np.concatenate(_dealt([tokens[sample.id] for sample in train], shuffles, (seed, 0)), axis=1)
-    probes = {name: _fit(seen[name], labels_train, name, recipe=recipe, seed=seed) for name in task.names}
-    trained = {"recipe": recipe, "shuffles": shuffles, "probe_seed": seed, "trained_on": _digest(seen, task)}
+    learn = TrainingTokens(task, tokens)
+    with measured_samples(train, learn, "probe-train", out=folders[0], flush_seconds=0, **how) as (folder, _):
+        seen = read_study(folder, columns=["token", "label"])[0]
+        probes, digest = _fit_sites(folder, task.names, labels_train, recipe=recipe, seed=seed)
+    trained = {"recipe": recipe, "shuffles": shuffles, "probe_seed": seed, "trained_on": digest}
     shuffled = dict(zip((sample.id for sample in test), _dealt(own, shuffles, (seed, 1)), strict=True))
     work = Readout(task, tokens, probes, shuffled, trained)
     read, settings = measure_samples(test, work, "probe-test", out=folders[1], **how)
@@ -162,7 +166,11 @@ def _refuse_options(recipe: str, blank: tuple[int, int, int] | None) -> None:
         raise InputError(f"recipe={recipe!r} is not known: use one of {', '.join(RECIPES)}")
     if blank is None:
         return
-    if len(blank) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in blank):
+    if (
+        not isinstance(blank, (tuple, list))
+        or len(blank) != 3
+        or not all(isinstance(part, int) and 0 <= part <= 255 for part in blank)
+    ):
         raise InputError(f"blank={blank!r} is no colour: give red, green and blue, each from 0 to 255")
 
 
@@ -185,11 +193,19 @@ def _dealt(
     return np.split(every, np.cumsum([len(places) for places in inside])[:-1], axis=1)
 
 
-def _fit(
-    features: pd.Series, labels: Int[np.ndarray, "probe token"], site: str, *, recipe: str, seed: int
-) -> tuple[LinearProbe, ...]:
-    """The probe of a site, and those of shuffled labels."""
-    return _fit_or_count(np.stack(list(features)), labels, site, recipe=recipe, seed=seed)
+def _fit_sites(
+    folder: Path, sites: Sequence[str], labels: Int[np.ndarray, "probe token"], *, recipe: str, seed: int
+) -> tuple[dict[str, tuple[LinearProbe, ...]], str]:
+    """By site, the probe and those of shuffled labels, one site in memory at a time.
+
+    And a digest of all that they were trained on, so that probes of other features are never mixed with these.
+    """
+    probes, digest = {}, hashlib.sha256(labels[0].astype(np.int64).tobytes())
+    for name in sites:
+        features = np.stack(list(read_study(folder, columns=[name])[0][name]))
+        digest.update(features.tobytes())
+        probes[name] = _fit_or_count(features, labels, name, recipe=recipe, seed=seed)
+    return probes, digest.hexdigest()
 
 
 def _fit_or_count(
@@ -205,14 +221,6 @@ def _fit_or_count(
     if varies(own).any():
         return fit_probes(own, labels, recipe=recipe, n_classes=classes, seed=seed)
     return tuple(prior_probe(each, own.shape[1], classes, recipe) for each in labels)
-
-
-def _digest(seen: pd.DataFrame, task: ProbeTask) -> str:
-    """Of all that was trained on, so that probes of other features are never mixed with these."""
-    digest = hashlib.sha256(seen["label"].to_numpy(dtype=np.int64).tobytes())
-    for name in task.names:
-        digest.update(np.stack(list(seen[name])).tobytes())
-    return digest.hexdigest()
 
 
 def _read_nothing(

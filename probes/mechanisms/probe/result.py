@@ -14,6 +14,7 @@ from interp.reprs import fits_a_cell
 from interp.stats.clusters import ratio_over_groups
 from interp.stats.linear_probe import LinearProbe
 from probes.mechanisms.probe.sites import Site
+from probes.study.parts import row_of, rows_of
 from probes.study.run import ONE_GROUP
 
 if TYPE_CHECKING:
@@ -131,12 +132,7 @@ class PositionProbe:
 
     def row(self, measure: str, site: str = "projector") -> pd.Series:
         """A measure at a site with its interval; see `value`."""
-        found = self.measures.query("measure == @measure and site == @site")
-        if not len(found):
-            why = self.left_out.query("measure == @measure and site == @site")["why"].tolist()
-            known = f"use one of {', '.join(self.measures['measure'].unique())}, at {', '.join(self.names)}"
-            raise InputError(f"there is no {measure!r} at {site!r}: {why[0] if why else known}")
-        return found.iloc[0]
+        return row_of(self.measures, self.left_out, measure=measure, site=site)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,7 +144,7 @@ class PositionProbe:
 
         `p_corrected` is of all sites together: below a level, all that are err at most at that rate.
         """
-        told = self.measures.query("measure == 'strip'").reset_index(drop=True)
+        told = rows_of(self.measures, measure="strip").reset_index(drop=True)
         p_values = self.p_values[[self.names.index(name) for name in told["site"]]]
         own = told[["site", "part", "layer"]].assign(strip=told["value"])
         return own.assign(p_value=p_values[:, 0], p_corrected=p_values[:, 1])

@@ -9,6 +9,7 @@ from einops import einsum
 from jaxtyping import Float, Int
 
 from interp.errors import InputError
+from interp.stats.shuffles import p_of_draws
 from probes.mechanisms.tokens.object_tokens import ObjectTokens
 
 DEALS = 999
@@ -27,9 +28,8 @@ def strip_chance(
     A score can be far from 0 in every photo and mean nothing: where a tower adds to each place something of its own,
     the same in all photos, the probe is right about the places that it was trained on, and says whatever it says of the
     others. So whole columns (or rows) of background are dealt anew among the places of columns, the same in all photos,
-    while the strips stay; the p-value is (1 + deals with a score at least as large) / (1 + deals). Where neighbouring
-    columns are alike, dealing them is not all that chance could do: the p-value is then too small. Corrected for all
-    sites together, it counts deals whose largest score of any site is at least as large (Westfall and Young 1993).
+    while the strips stay; p-values count the deals with a score at least as large, see `p_of_draws`. Where neighbouring
+    columns are alike, dealing them is not all that chance could do: the p-value is then too small.
 
     Args:
         probabilities: of each class, over the background and the objects.
@@ -44,12 +44,8 @@ def strip_chance(
     sums, counts, strips = _by_line(probabilities, tokens, lines)
     rng = np.random.default_rng(seed)
     orders = np.stack([np.arange(lines), *(rng.permutation(lines) for _ in range(deals))])
-    scores = np.stack([_scores(sums[:, site], counts, strips, orders) for site in range(sums.shape[1])])
-    at_least = [
-        (dealt >= scores[:, :1] - 1e-12).sum(axis=1) for dealt in (scores[:, 1:], scores[:, 1:].max(axis=0)[None])
-    ]
-    alone, together = ((1 + own) / (1 + deals) for own in at_least)
-    return scores[:, 0], alone, together
+    scores = np.stack([_scores(sums[:, site], counts, strips, orders) for site in range(sums.shape[1])], axis=1)
+    return scores[0], *p_of_draws(scores)
 
 
 def _by_line(

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool
 
-from interp.errors import InputError
+from interp.numeric import read_flag, whole_number
 from interp.reprs import fits_a_cell
 from probes.mechanisms.scenes.pairs import Pair, check_pairs
 from probes.mechanisms.scenes.vocabulary import plain_word
+from probes.study.parts import parts_of
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ class BothRight:
 
         directions = np.array([pair.clean.relation for pair in self.asked], dtype=object)
         both = self.clean & self.counterfactual
+        whole, *each = parts_of(directions, alone=True).items()
         rows = []
-        for name in [*dict.fromkeys(directions), "all"]:
-            own = np.ones(len(both), dtype=bool) if name == "all" else directions == name
+        for name, own in (*each, whole):
             rows.append(
                 {
                     "direction": name,
@@ -111,10 +112,10 @@ def keep_both_right(
     """
     check_model(vlm)
     check_pairs(pairs)
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise InputError(f"batch={batch!r}: give a whole number of 1 or more")
+    batch, progress = whole_number(batch, "batch", 1), read_flag(progress, "progress")
     samples = [sample for pair in pairs for sample in (pair.clean, pair.counterfactual)]
-    check_asked(vlm, samples, prompt, progress=progress)
+    for side in (samples[0::2], samples[1::2]):  # the two of a pair may have one id
+        check_asked(vlm, side, prompt, progress=progress)
     right = _right(vlm, samples, prompt, batch, progress)
     return BothRight(tuple(pairs), right[0::2], right[1::2])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +84,8 @@ def _laid_out(vlm: HookedVLM, side: int) -> LineGeometry | str:
     if not base.any():
         return "it sees a canvas in tiles alone, without a view of the whole"
     tokens = int(grid.cols[base].max()) + 1
+    if (seen := float(grid.boxes[base].max())) < side - 1e-6:
+        return f"its tokens show {seen:.3g} of {side} pixels along a side, and do not divide a canvas evenly"
     if not base.all() and side % tokens:
         shown = f"{side} x {side} pixels whole and in tiles, whole in {tokens} x {tokens} tokens"
         return f"it sees {shown}: of no whole pixels"
@@ -140,5 +143,6 @@ def _sides(vlm: HookedVLM) -> range:
 
 
 def _commonest(reasons: list[str]) -> str:
-    """The reason that most sides were unfit for."""
-    return max(dict.fromkeys(reasons), key=reasons.count)
+    """The reason that most sides were unfit for, whatever numbers it names; as the first of them tells it."""
+    kinds = [re.sub(r"[\d.]+", "#", one) for one in reasons]
+    return reasons[kinds.index(max(dict.fromkeys(kinds), key=kinds.count))]

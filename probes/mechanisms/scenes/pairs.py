@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from interp.errors import InputError
+from interp.image.photos import load_image
 from interp.objects.sample import Sample
 from interp.reprs import fits_a_cell
 from interp.study.keys import check_ids, content_key
@@ -72,6 +73,18 @@ class Pair:
         """The clean sample, with all else that makes the pair in its `meta`: what a study knows it again by."""
         more = {"counterfactual": content_key(self.counterfactual), "axis": self.axis}
         return replace(self.clean, meta={**self.clean.meta, **more, "outcomes": str(dict(self.outcomes))})
+
+
+def refuse_alike(pair: Pair) -> None:
+    """Refuse a pair of which both sides ask one question about one photo: nothing of one would be new to the other.
+
+    Raises:
+        InputError: it is one.
+    """
+    here, there = pair.clean, pair.counterfactual
+    photos = [load_image(side.image) for side in (here, there)] if here.question == there.question else []
+    if photos and photos[0].size == photos[1].size and photos[0].tobytes() == photos[1].tobytes():
+        raise InputError(f"pair {pair.id!r} asks one question about one photo on both sides: give it a counterfactual")
 
 
 def check_pairs(pairs: Sequence[Pair]) -> None:

@@ -96,8 +96,8 @@ def object_tokens(
     for number, box in enumerate(boxes):
         if not (units == number).any():
             raise InputError(
-                f"sample {sample.id!r}: no image token lies in the box of {box.label!r} by {at_least:.0%}: lower "
-                "at_least, or leave the sample out"
+                f"sample {sample.id!r}: no image token has {at_least:.0%} or more of its area in the box of "
+                f"{box.label!r}, which is too small or covered by another: leave the sample out, or give a wider box"
             )
     return ObjectTokens(
         grid=whole,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 from jaxtyping import Int
@@ -13,6 +12,7 @@ from jaxtyping import Int
 from interp.errors import InputError, RefusedError
 from interp.numeric import plain, whole_numbers
 from interp.reprs import fits_a_cell
+from interp.stats.draws import own_draws
 from probes.mechanisms.scenes.pairs import MIRRORED
 from probes.mechanisms.tokens.object_words import spans_of
 from probes.mechanisms.tokens.views import by_kind, in_order, middles, thirds, whole_photo
@@ -215,6 +215,8 @@ def _join(
     """The parts of a set, one after another, each checked; those of image tokens by kind of view."""
     if grid is not None:
         parts = [own for part in parts for own in by_kind(grid, *part)]
+    if not parts:
+        raise InputError(f"pair {pair.id!r}: objects leave nothing of this set free, so it is empty: name another")
     for name, here, there in parts:
         if len(here) != len(there):
             raise InputError(
@@ -295,7 +297,7 @@ def _random(pair: Pair, clean: Side, like: TokenSet, seed: int) -> tuple[np.ndar
     kinds = [among for tiles in (False, True) if len(among := np.flatnonzero((clean.grid.view > 0) == tiles))]
     counts = [int(own[among].sum()) for among in kinds]
     counts[0] += len(like) - sum(counts)  # tokens of the text
-    rng, drawn = np.random.default_rng([seed, crc32(pair.id.encode())]), []
+    rng, drawn = own_draws(seed, pair.id), []
     for among, many in zip(kinds, counts, strict=True):
         if many > len(among):
             raise InputError(f"pair {pair.id!r}: {many} tokens can not be drawn from {len(among)} image tokens")

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interp.numeric import listed
 from probes.study.findings import Findings
-from probes.study.run import check_asked, groups_of
+from probes.study.run import check_asked, check_how, check_model, groups_of
 from probes.study.tools import ToolFindings, check_tools, run_tools
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ def examine_position(
         InputError: a tool that is not known, or samples that can not be asked; before the first pass.
         RefusedError: a model that none of the tools can measure.
     """
-    tools = check_tools(tools, tuple(TOOLS))
+    tools = check_tools(listed(tools, "tools"), tuple(TOOLS))
+    check_how(out=out, resume=resume, batch=batch, progress=progress, record=record, parts=tools)
+    check_model(vlm)
     groups_of(samples)
     check_asked(vlm, samples, prompt, progress=progress)
     asked = {"prompt": prompt, "progress": progress, "batch": batch, "resume": resume, "seed": seed, "record": record}

@@ -201,9 +201,9 @@ def test_a_shared_prefill_is_refused_by_name():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda grid: permute_image_tokens(grid, -1), "seed is -1"),
-        (lambda grid: permute_image_tokens(grid, 0.5), "seed is 0.5"),
-        (lambda grid: permute_image_tokens(grid, True), "seed is True"),
+        (lambda grid: permute_image_tokens(grid, -1), "seed -1 can not"),
+        (lambda grid: permute_image_tokens(grid, 0.5), "seed 0.5 can not"),
+        (lambda grid: permute_image_tokens(grid, True), "seed True can not"),
         (lambda grid: permute_image_tokens(grid, 0, within="tiles"), "within='tiles' is not known"),
         (lambda grid: permute_image_tokens(grid, 0, within="boxes"), "boxes of each photo"),
         (lambda grid: permute_image_tokens(grid, 0, boxes=[(0, 0, 9, 9)]), "alone"),

@@ -70,3 +70,17 @@ def test_hooks_in_front_of_the_slot_and_slots_that_are_not_there_are_refused_and
         run.onward(1, [("blocks.1.hook_resid_pre", breaks)])
     with torch.no_grad():
         assert torch.equal(vlm(inputs, logits_to_keep=1).logits[:, -1].float(), run.logits)
+
+
+def test_a_hook_that_edits_in_place_leaves_what_was_kept_and_points_behind_the_blocks_are_reached():
+    vlm, inputs = loaded("tiny-llava", 2)
+    run = KeptRun.capture(vlm, inputs, [1])
+    kept = run.stream[1].clone()
+
+    def zeroed(tensor, *, hook):
+        return tensor.zero_()
+
+    assert not torch.equal(run.onward(1, [("blocks.1.hook_resid_pre", zeroed)]), run.logits)
+    assert torch.equal(run.stream[1], kept) and torch.equal(run.onward(1), run.logits)
+    for name in ("ln_final.hook_normalized", "blocks.2.hook_resid_post"):
+        assert not torch.equal(run.onward(1, [(name, shifted)]), run.logits)

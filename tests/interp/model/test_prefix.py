@@ -10,7 +10,7 @@ from interp.errors import HookError, InputError, ModelError
 from interp.hooks.rows import RowHook
 from interp.intervene.base import PerSample, Untouched
 from interp.intervene.image_logits import ScaleImageLogits
-from interp.model.prefix import Prefix
+from interp.model.prefix import Prefix, WholePasses
 
 MANY = [
     Untouched(),
@@ -245,6 +245,13 @@ def test_what_can_not_be_shared_is_refused():
             attempt()
     with pytest.raises(InputError, match="one each"):
         prefix.step([PerSample((Untouched(),) * 5)])
+    for samples in ([2], [-1], [], [True], "0", 1, [0.5]):
+        for runs in (prefix, WholePasses(vlm, inputs)):
+            with pytest.raises(InputError, match="name some of the 2 of the batch"):
+                runs.step([Untouched()], samples=samples)
+    for chunk in (0, "6", True):
+        with pytest.raises(InputError, match="chunk .* can not be used"):
+            Prefix(vlm, inputs, chunk=chunk)
     with pytest.raises(HookError, match="layer"):
         prefix.step([ScaleImageLogits(0.5, layers=(3,))])
     with pytest.raises(InputError, match="ends with the image"):

@@ -19,7 +19,7 @@ from interp.stats.draws import drawn_counts
 from interp.stats.intervals import bootstrap, students_t, wilson
 from interp.stats.logistic import fit_logistic
 from interp.stats.pairs import weighted_wins
-from interp.stats.tests import benjamini_hochberg, holm, mcnemar
+from interp.stats.tests import benjamini_hochberg, holm, mcnemar, sign_test
 
 RNG = np.random.default_rng(0)
 
@@ -36,6 +36,22 @@ def test_benjamini_hochberg_is_that_of_scipy():
     for digits in (1, 2, 12):
         p = np.concatenate([[0.0, 1.0], np.round(RNG.random(40), digits)])
         assert benjamini_hochberg(p) == pytest.approx(stats.false_discovery_control(p), abs=1e-12)
+
+
+def test_the_sign_test_over_groups_is_the_binomial_test_of_scipy():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        groups = rng.integers(0, 12, size=40)
+        values = rng.integers(-1, 2, size=40).astype(float)
+        sums = [values[groups == group].sum() for group in set(groups.tolist())]
+        gained, lost = sum(own > 0 for own in sums), sum(own < 0 for own in sums)
+        wanted = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+        assert sign_test(values, groups) == pytest.approx(wanted)
+        assert sign_test(values, np.array([f"photo {own}" for own in groups], dtype=object)) == pytest.approx(wanted)
+    assert sign_test([1.0, -1.0], ["a", "a"]) == 1  # no group gains or loses
+    for wrong in (([1.0], ["a", "b"]), ([np.nan], ["a"])):
+        with pytest.raises(InputError, match="give finite ones"):
+            sign_test(*wrong)
 
 
 def test_mcnemar_is_the_binomial_test_of_scipy():

@@ -27,9 +27,11 @@ def test_the_embedded_model_is_asked_for_relations_of_what_it_knows(tmp_path, ca
         "kind": "reversed",
         "pairs": 1,
         "all_pairs": False,
+        "described": asked.scenes,
     }
     assert (asked.how["batch"], asked.how["seed"], asked.how["resume"]) == (4, 3, False)
     said = capsys.readouterr().out
+    assert "both answers are right in 4 of 4 pairs" in asked.scenes
     assert "on 8 x 8 tokens of 14 pixels" in said and "both answers are right in 4 of 4 pairs" in said
 
 
@@ -46,9 +48,16 @@ def test_words_that_the_model_can_not_say_are_refused_by_name(tmp_path):
         asked_pairs(read(tmp_path, "--scenes", "squares"))
 
 
-def test_a_family_for_which_no_canvas_can_be_drawn_is_refused_by_name(tmp_path):
-    with pytest.raises(RefusedError, match="2 x 2 tokens are too few for 3 items"):
-        asked_pairs(read(tmp_path, "--model", "tiny-smolvlm"))
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("tiny-smolvlm", "2 x 2 tokens are too few for 3 items"),
+        ("tiny-llava_onevision", r"llava_onevision: its tokens show [\d.]+ of \d+ pixels along a side"),
+    ],
+)
+def test_a_family_for_which_no_canvas_can_be_drawn_is_refused_by_name(name, why, tmp_path):
+    with pytest.raises(RefusedError, match=why):
+        asked_pairs(read(tmp_path, "--model", name))
 
 
 @pytest.mark.parametrize(
@@ -125,8 +134,12 @@ def test_what_can_not_be_measured_is_left_out_with_its_reason_and_refused_if_not
         if number > 1:
             raise InputError(f"{number} is too small")
 
-    assert fitting([0, 2, 1, 3], check, "photos") == [0, 1]
+    how = {"record": {"scenes": "folder"}}
+    assert fitting([0, 1], check, "photos", how) == [0, 1] and how == {"record": {"scenes": "folder"}}
+    assert fitting([0, 2, 1, 3], check, "photos", how) == [0, 1]
+    told = {"left_out": 2, "what": "of 4 photos", "why": "such as: 2 is too small"}
+    assert how == {"record": {"scenes": "folder", "not_measured": told}}
     assert capsys.readouterr().out == "2 of 4 photos are left out, such as: 2 is too small\n"
-    assert fitting([0, 1], check, "photos") == [0, 1] and not capsys.readouterr().out
+    assert fitting([0, 1], check, "photos", how) == [0, 1] and not capsys.readouterr().out
     with pytest.raises(InputError, match="5 is too small"):
-        fitting([5, 6], check, "photos")
+        fitting([5, 6], check, "photos", how)

@@ -1,6 +1,7 @@
 """Ordering ablation: against recorded values, a loop over tokens, and a model that is told what to answer."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from interp import HookedVLM, ImageFeatures, Object, Sample
 from interp.errors import InputError, RefusedError
 from interp.image.boxes import Box
 from interp.prompt.inputs import VLMInputs
+from interp.stats.clusters import mean_over_groups
 from probes.mechanisms.ablation.measurement import ARMS, AblationMeasurement
 from probes.mechanisms.ablation.ordered_photos import OrderedPhoto, with_ordering_kept, without_ordering
-from probes.mechanisms.ablation.ordering import ablate_ordering, measure_ablation
+from probes.mechanisms.ablation.ordering import ablate_ordering, guess_of, measure_ablation
 from probes.mechanisms.ablation.report import ablation_findings
 
 ENTERS = "blocks.0.hook_resid_pre"
@@ -221,3 +223,44 @@ def grids(vlm, one):
         return vlm.family.grid(image.size, vlm.processor, vlm.model.config)
 
     return of(Image.new("RGB", (SIDE, SIDE))), of
+
+
+def test_random_tokens_are_as_many_as_items_have_and_each_photo_has_its_own(vlm, photos):
+    work = AblationMeasurement.of(vlm, photos)
+    drawn = [
+        work.edits([one], one.sample.question, ["random tokens"])["random tokens"].parts[0].slots for one in photos
+    ]
+    assert [len(own) for own in drawn] == [12] * 4 and len(set(drawn)) == 4
+    other = AblationMeasurement.of(vlm, photos, seed=1).edits(photos[:1], "Where?", ["random tokens"])
+    assert other["random tokens"].parts[0].slots != drawn[0]
+
+
+def test_references_are_known_again_by_their_pixels_and_their_size(vlm, photos):
+    work = AblationMeasurement.of(vlm, photos)
+    tall, wide = (Image.new("RGB", size, (255, 255, 255)) for size in ((56, 112), (112, 56)))
+    work._tokens([tall, wide, tall.copy()], "Where?")
+    assert len(work.known) == 2
+    one = photos[0]
+    assert replace(one, blank=drawn(("red", (0, 0)))).as_sample().meta != one.as_sample().meta
+
+
+def test_intervals_draw_groups_and_a_guess_knows_the_axis_of_a_side_or_the_options():
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(6), 7)
+    right = np.stack([np.repeat(rng.random(6) < 0.5, 7) for _ in range(4)])  # alike inside a group
+    shown, _ = measure_ablation(right, np.full(42, 0.5), np.full(42, "left", dtype=object), groups, seed=3, n=200)
+    row = shown.query("measure == 'accuracy' and arm == 'ordering kept'").iloc[0]
+    wanted = mean_over_groups(right[2].astype(float)[:, None], groups, seed=3, n=200)
+    assert (row["low"], row["high"]) == pytest.approx((wanted.low[0], wanted.high[0])) and row["groups"] == 6
+    sample = photo(0, ("red", "green", "blue")).sample
+    named = replace(sample, answer="red", options=("red", "green", "blue"))
+    assert guess_of(sample) == 0.5 and guess_of(named) == 1 / 3 and np.isnan(guess_of(replace(named, options=())))
+
+
+def test_answers_stay_with_their_photos_in_whatever_order_these_come(vlm, photos):
+    rows = {}
+    for own in (photos, photos[::-1]):
+        found = ablate_ordering(vlm, own, batch=4, progress=False, draws=10)
+        correct = found.answers.set_index(["arm", "id"])["correct"]
+        rows = [[correct[arm, one.sample.id] for one in own] for arm in ARMS]
+        assert found.right.tolist() == rows

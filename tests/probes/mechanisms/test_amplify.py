@@ -22,9 +22,9 @@ from interp.objects.sample import Object, Sample
 from interp.planted.llava import _PLACES, D_MODEL, GAIN, build_planted, planted_scenes
 from probes import amplify, load_directions, save_directions
 from probes.__main__ import main
-from probes.mechanisms.amplify.answers import AmplifyMeasurement
+from probes.mechanisms.amplify.answers import AmplifyMeasurement, read_alphas
 from probes.mechanisms.amplify.report import amplify_findings
-from probes.mechanisms.amplify.study import without_trained
+from probes.mechanisms.amplify.study import judge, without_trained
 from probes.mechanisms.columns import FILES, NAMES, OWN
 from probes.mechanisms.scenes.vocabulary import plain_word
 
@@ -342,3 +342,41 @@ def test_files_that_hold_no_directions_and_lines_that_ask_nothing_are_refused(tm
     assert "no data set is named" in capsys.readouterr().err
     assert main(f"amplify --directions {file} --dataset shapes --seeds 0".split()) != 0
     assert "at least 1 random direction" in capsys.readouterr().err
+
+
+def test_row_breaks_do_not_count_among_the_tokens_that_move_and_a_negative_alpha_moves_them_too(monkeypatch):
+    monkeypatch.setattr("probes.mechanisms.amplify.answers.check_words", lambda tokenizer: None)
+    vlm = HookedVLM.from_pretrained("tiny-llava_next", self_check=False)
+    samples, directions = asked_of(vlm)
+    work = AmplifyMeasurement.of(vlm, directions, (-2.0, 2.0), (0,), prompt="paper")
+    rows = work(samples)[0]
+    inputs = vlm.prepare(samples[0].image, "Where is the mug?", prompt="paper")
+    tokens = vlm.run_with_cache(inputs, names_filter=IMAGE_POINT)[1][IMAGE_POINT]
+    (layout,), edit = inputs.layouts, AmplifyImageTokens(directions["horizontal"], 2.0)
+    own = tokens[np.isin(layout.placeholders, layout.image_positions)]
+    assert len(own) < len(tokens)
+    share = ((edit._amplified(own) - own).norm(dim=-1) / own.norm(dim=-1)).mean().item()
+    assert [row["moved"] for row in rows[1:3]] == pytest.approx([share, share], rel=1e-4)
+
+
+def test_answers_are_judged_at_their_own_seed_and_alpha_and_items_off_their_axis_dropped():
+    samples = [replace(one, answer="left", relation="left") for one in scenes(4)[:3]]
+    sources = [
+        ("untouched", 0.0),
+        *((name, alpha) for name in ("probe", "random 0", "random 1") for alpha in (1, 2, 3)),
+    ]
+    right = np.random.default_rng(0).random((3, len(sources), 2)) < 0.5
+    rows = [
+        {"id": one.id, "source": source, "alpha": alpha, "first": words[0], "second": words[1]}
+        for one, said in zip(samples, np.where(right, "left", "right"), strict=True)
+        for (source, alpha), words in zip(sources, said, strict=True)
+    ]
+    rows[len(sources)]["second"] = "above"  # of the second item, untouched
+    alphas, seeds = (1.0, 2.0, 3.0), (0, 1)
+    found, kept = judge(pd.DataFrame(rows), samples, np.array(list("abc"), dtype=object), alphas, seeds)
+    assert kept.tolist() == [True, False, True] and found.groups.tolist() == ["a", "c"]
+    own = right[[0, 2]]
+    assert np.array_equal(found.untouched, own[:, 0]) and np.array_equal(found.probe, own[:, 1:4])
+    for seed, alpha in np.ndindex(2, 3):
+        assert np.array_equal(found.random[:, seed, alpha], own[:, 4 + 3 * seed + alpha])
+    assert read_alphas((3, 1)) == (1.0, 3.0)

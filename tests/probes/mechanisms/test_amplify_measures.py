@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from interp.errors import InputError
+from interp.stats.draws import halves
 from probes.mechanisms.amplify.measures import (
     Judged,
     as_the_paper_counts,
     gain_of,
-    halves,
     held_out_measures,
     measure_amplification,
 )
@@ -99,12 +99,9 @@ def test_of_ties_for_the_best_alpha_the_smallest_is_taken():
     assert set(found.chosen["alpha"]) == {1.0} and set(found.paper["alpha"]) == {"1", "any"}
 
 
-def test_alpha_is_chosen_on_one_half_and_reported_on_the_other_and_groups_stay_whole():
+def test_alpha_is_chosen_on_one_half_and_reported_on_the_other():
     judged = made_up(np.random.default_rng(4), 60, correct=0.5)
-    part = halves(judged.groups, judged.axes, 0)
-    assert abs(part.mean() - 0.5) < 0.1 and not np.array_equal(part, halves(judged.groups, judged.axes, 1))
-    for name in set(judged.groups):
-        assert len(set(part[judged.groups == name])) == 1
+    part = halves(judged.groups, judged.axes, seed=0)
     found = measure_amplification(judged, n=50)
     net = judged.probe.all(-1).astype(int) - judged.untouched.all(-1)[:, None]
     told = []
@@ -112,6 +109,8 @@ def test_alpha_is_chosen_on_one_half_and_reported_on_the_other_and_groups_stay_w
         place = int(np.argmax(net[part == here].mean(0)))
         own = found.chosen.query("source == 'probe' and chosen_on == @here + 1").iloc[0]
         assert own["alpha"] == judged.alphas[place] and own["reported_on"] == 2 - here
+        assert own["net_chosen_on"] == pytest.approx(net[part == here, place].mean())
+        assert own["samples"] == (part != here).sum()
         told += net[part != here, place].tolist()
     assert line(found.held_out, "probe")["value"] == pytest.approx(np.mean(told))
 
@@ -160,3 +159,34 @@ def test_one_seed_has_no_difference_one_group_no_interval_three_no_halves_and_no
     assert found.paper.empty and "nothing to correct" in " ".join(found.left_out["why"])
     with pytest.raises(InputError, match="no item to measure"):
         measure_amplification(judged.only(np.zeros(20, dtype=bool)))
+
+
+def test_a_gain_needs_the_sign_test_too_and_both_differences_to_random_directions():
+    def rows(probe, difference, same):
+        lows = {"probe": probe, "probe - random": difference, "probe - random, same alphas": same}
+        return [{"source": source, "measure": "net", "low": low} for source, low in lows.items()]
+
+    for lows, p, over, beyond in (
+        ((0.1, 0.1, 0.1), 0.01, True, True),
+        ((0.1, 0.1, 0.1), 0.06, False, True),
+        ((0.0, 0.1, 0.1), 0.01, False, True),
+        ((0.1, 0.1, 0.0), 0.01, True, False),
+        ((0.1, -0.1, 0.1), 0.01, True, False),
+    ):
+        assert gain_of(rows(*lows), p, 0.95) == {"over_untouched": over, "beyond_random": beyond, "p": p}
+
+
+def test_random_directions_at_the_probe_s_alphas_are_told_beside_those_at_their_own():
+    judged = made_up(np.random.default_rng(6), 60, correct=0.5)
+    held = measure_amplification(judged, n=20)
+    part, net = (
+        halves(judged.groups, judged.axes, seed=0),
+        judged.random.all(-1) - judged.untouched.all(-1)[:, None, None] * 1,
+    )
+    place = {alpha: at for at, alpha in enumerate(judged.alphas)}
+    chosen = held.chosen.query("source == 'probe'").set_index("reported_on")["alpha"]
+    same = np.concatenate([net[part == half - 1, :, place[chosen[half]]] for half in (1, 2)]).mean()
+    assert line(held.held_out, "random, same alphas")["value"] == pytest.approx(same)
+    beyond = line(held.held_out, "probe")["value"] - same
+    assert line(held.held_out, "probe - random, same alphas")["value"] == pytest.approx(beyond)
+    assert line(held.held_out, "random")["value"] != pytest.approx(same)

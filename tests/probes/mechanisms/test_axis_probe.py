@@ -11,11 +11,12 @@ from towers_seen import tower_runs
 
 from interp.errors import InputError
 from interp.image.boxes import Box
+from interp.image.grid import View, grid_of_views
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
 from interp.planted.llava import build_planted
 from interp.stats.linear_probe import fit_probe
-from probes.mechanisms.probe.axis import BoxMeans, axis_probe, load_axis_probes, train_items
+from probes.mechanisms.probe.axis import BoxMeans, axis_probe, box_tokens, load_axis_probes, train_items
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 200}
 
@@ -69,6 +70,8 @@ def test_sides_that_tokens_tell_are_read_along_both_axes_and_kept(vlm, tmp_path)
     assert found.left_out["why"].str.contains("one group").sum() >= 3  # one of 20 groups is held out
     assert {axis: own.shape for axis, own in found.weights.items()} == {"horizontal": (64, 2), "vertical": (64, 2)}
     assert len(found.trained_on) == 38
+    counts = found.measures.set_index(["axis", "measure"])[["samples", "groups"]]
+    assert counts.loc[("horizontal", "train_accuracy")].tolist() == [19, 19]
     again = load_axis_probes(found.save(tmp_path / "axes.safetensors"))
     assert np.array_equal(again["vertical"].weights, found.weights["vertical"])
 
@@ -112,3 +115,12 @@ def test_what_has_no_side_is_refused_before_the_first_pass(vlm):
             with pytest.raises(InputError, match=says):
                 axis_probe(vlm, given, **{**QUIET, **options})
     assert not calls
+
+
+def test_a_token_that_a_box_touches_counts_and_one_that_it_only_meets_does_not():
+    edges = np.arange(0.0, 33, 4)
+    grid = grid_of_views((32, 32), [View(edges, edges)])
+    things = tuple(Object(name, Box(name, xyxy)) for name, xyxy in (("mug", (0, 0, 5, 4)), ("cap", (16, 4, 20, 9))))
+    sample = Sample("one", tiny.photo(0, (32, 32)), "Where?", (), "left", things, relation="left")
+    (first, second), why = box_tokens(sample, grid)
+    assert first.tolist() == [0, 1] and second.tolist() == [12, 20] and not why

@@ -1,7 +1,7 @@
 """What is no list of pairs, samples, words, arms or positions is refused by name, by every tool, before a pass."""
 
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 
 import numpy as np
 import pytest
@@ -9,7 +9,9 @@ import torch
 from interchange_pairs import noisy_pair
 
 from interp.errors import InputError
+from interp.image.boxes import Box
 from interp.model.hooked_vlm import HookedVLM
+from interp.objects.sample import Object
 from interp.stats.draws import check_draws
 from probes.mechanisms.ablation.ordering import ablate_ordering
 from probes.mechanisms.ablation.swap import swap_under_ablation
@@ -107,6 +109,35 @@ def test_what_is_no_slot_is_refused(vlm, given):
 def test_a_position_that_is_named_twice_is_called_so(vlm):
     with pytest.raises(InputError, match="positions name one of its clean prompt twice"):
         interchange(vlm, [noisy_pair(0), noisy_pair(1)], (-1, -1), progress=False)
+
+
+def test_pairs_that_are_one_question_about_one_photo_are_refused(vlm):
+    asked = [replace(noisy_pair(number), counterfactual=noisy_pair(number).clean) for number in (0, 1)]
+    named = [
+        replace(pair, clean=replace(pair.clean, question="Where is the mug?"), counterfactual=replace(pair.clean,
+        question="Where is the mug?")) for pair in asked
+    ]  # fmt: skip
+    for tool in (
+        *(partial(interchange, positions=name) for name in ("last", "all_image", "outer_strip")),
+        mirror_swap,
+    ):
+        with pytest.raises(InputError, match="'pair 0' asks one question about one photo on both sides"):
+            tool(vlm, pairs=named, progress=False)
+    other = [replace(pair, counterfactual=replace(pair.counterfactual, question="Where is it not?")) for pair in asked]
+    InterchangeMeasurement.of(vlm, other, "last").check([pair.clean for pair in other], progress=False)
+
+
+def test_objects_that_leave_no_background_are_named(vlm):
+    whole = Box("mug", (0, 0, 48, 96)), Box("dog", (48, 0, 96, 96))
+    pairs = []
+    for pair in (noisy_pair(0), noisy_pair(1)):
+        things = [tuple(map(Object, ("mug", "dog"), own)) for own in (whole, whole[::-1])]
+        sides = (
+            replace(side, objects=own) for side, own in zip((pair.clean, pair.counterfactual), things, strict=True)
+        )
+        pairs.append(replace(pair, **dict(zip(("clean", "counterfactual"), sides, strict=True))))
+    with pytest.raises(InputError, match="pair 'pair 0': .* empty"):
+        interchange(vlm, pairs, "background", progress=False)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,9 @@ def test_kept_pairs_are_told_by_direction_and_few_are_named():
     )
     row = found.to_dataframe().iloc[1]
     assert (row.clean_right, row.counterfactual_right, row.both_right) == (12, 3, 3)
-    assert row.low < 0.25 < row.high
+    assert row.both_right_share == 0.25 and row.low < 0.25 < row.high
+    ten = BothRight(pairs, clean, np.arange(24) % 12 < 10)
+    assert "fewer" not in ten.describe() and "10 of 12 below" in ten.describe()
 
 
 def test_a_token_is_an_answer_but_for_capitals_and_signs():
@@ -64,7 +66,7 @@ def test_a_token_is_an_answer_but_for_capitals_and_signs():
 def test_what_can_not_be_asked_is_refused():
     with pytest.raises(InputError, match="no pairs"):
         keep_both_right(shapes_vlm(), [])
-    with pytest.raises(InputError, match="batch=0"):
+    with pytest.raises(InputError, match="batch 0 can not"):
         keep_both_right(shapes_vlm(), known(1), batch=0)
     with pytest.raises(InputError, match="two samples have the id"):
         keep_both_right(shapes_vlm(), known(1) * 2, progress=False)

@@ -1,7 +1,9 @@
-"""Dual mechanisms: planted models are told apart with the right slots, the blind one is neither; bad input is named."""
+"""Dual mechanisms: planted models are told apart with the right slots, the blind one is not; bad input is named."""
 
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 import tiny
 from matplotlib.axes import Axes
@@ -38,8 +40,8 @@ def blind():
     return of("planted-blind", ("object", "last", "ablate", "backup"))
 
 
-def row(found, statement):
-    (own,) = found.statements.query("statement == @statement").to_dict("records")
+def row(found, statement, axis="all"):
+    (own,) = found.statements.query("statement == @statement and axis == @axis").to_dict("records")
     return own
 
 
@@ -55,6 +57,10 @@ def test_a_model_whose_tower_writes_the_order_is_told_as_such(encoder):
     assert encoder.shows("language_adds") is False and encoder.shows("language_builds") is None
     why = encoder.left_out.query("measure == 'language_builds'")["why"].iloc[0]
     assert "both sides right" in why, "without the tower's order it gets no pair right, which is said"
+    assert encoder.axes == ("all", "horizontal", "vertical")
+    for axis in encoder.axes[1:]:
+        own = row(encoder, "encoder_carries", axis)
+        assert own["value"] > 0.9 and own["pairs"] == carries["pairs"] // 2 and own["p"] > carries["p"]
 
 
 def test_a_model_whose_language_model_makes_the_order_is_told_with_the_slots_at_which_it_does(language):
@@ -73,11 +79,15 @@ def test_where_the_last_position_has_read_the_answer_is_told_of_both(encoder, la
         assert row(found, "answer_is_read")["value"] > 0.9
 
 
-def test_a_model_that_sees_nothing_has_neither_and_says_why(blind):
-    assert blind.verdict() == "neither" and not blind.statements["shown"].any()
+def test_of_a_model_that_sees_nothing_it_is_said_that_nothing_can_be_told_and_why(blind):
+    assert blind.verdict() == "not told" and not blind.statements["shown"].any()
+    assert blind.mechanisms() == {"vision encoder": None, "language model": False}
     assert set(blind.left_out["measure"]) == {"encoder_carries", "language_builds", "answer_is_read"}
-    assert "neither the vision encoder nor the language model" in dual_sentences(blind)[0]
-    assert "can not be told" in dual_sentences(blind)[1]
+    told = dual_sentences(blind)
+    assert "the language model is not shown to find where things are; of the vision encoder it can not be" in told[0]
+    assert (
+        told[1].startswith("It can not be told whether order is in the image tokens") and "both sides right" in told[1]
+    )
 
 
 def test_the_page_says_each_statement_and_keeps_each_tool(tmp_path, encoder):
@@ -92,8 +102,10 @@ def test_the_page_says_each_statement_and_keeps_each_tool(tmp_path, encoder):
 
 def test_statements_whose_tools_were_not_asked_for_are_left_out_by_name():
     found = of("planted-encoder", ("object",))
-    assert found.statements["statement"].tolist() == ["encoder_carries"]
+    assert found.statements["statement"].unique().tolist() == ["encoder_carries"]
     assert "'ablate' was not measured" in found.left_out["why"].tolist()
+    assert found.mechanisms() == {"vision encoder": True, "language model": None}
+    assert "is shown to find where things are; of the language model it can not be told" in dual_sentences(found)[0]
     assert found.verdict() == "vision encoder" and found.ablation is None
     assert folders_of(("probe", "strip"))[-1] == "strip" and "probe-vertical/test" in folders_of(("probe",))
 
@@ -108,6 +120,7 @@ def test_a_tool_that_this_model_refuses_is_named_and_the_others_run(monkeypatch)
     found = of("planted-encoder", ("object", "ablate"))
     assert found.refused == {"ablate": "not with this tower"} and found.shows("encoder_carries")
     assert "not with this tower" in dual_tools(found).refused["ablate"]
+    assert dual_sentences(found)[6:] == ("'ablate' was not measured: not with this tower.",)
     with pytest.raises(RefusedError, match="ablate: not with this tower"):
         of("planted-encoder", ("ablate",))
 
@@ -136,3 +149,49 @@ def test_every_tool_has_a_folder(monkeypatch, tmp_path):
     with pytest.raises(Exception, match="."):
         of("planted-encoder", ("strip",), out=tmp_path)
     assert seen == [tmp_path / "strip"]
+
+
+@pytest.mark.parametrize(
+    ("carries", "adds", "builds", "verdict"),
+    [
+        (True, True, True, "both"),
+        (True, True, False, "vision encoder"),
+        (True, None, True, "vision encoder"),
+        (True, False, None, "vision encoder"),
+        (False, True, True, "language model"),
+        (None, True, True, "language model"),
+        (False, False, True, "neither"),
+        (False, True, False, "neither"),
+        (False, False, None, "neither"),
+        (False, None, False, "neither"),
+        (False, None, True, "not told"),
+        (False, True, None, "not told"),
+        (None, False, False, "not told"),
+        (None, None, None, "not told"),
+    ],
+)
+def test_a_verdict_needs_each_statement_that_it_rests_on(encoder, carries, adds, builds, verdict):
+    shown = {"encoder_carries": carries, "language_adds": adds, "language_builds": builds}
+    rows = [{"statement": name, "axis": "vertical", "shown": own} for name, own in shown.items() if own is not None]
+    found = replace(encoder, statements=pd.DataFrame(rows, columns=["statement", "axis", "shown"]))
+    assert found.verdict("vertical") == verdict and found.verdict() == "not told" == found.verdict("horizontal")
+
+
+def test_other_statements_and_axes_are_refused_by_name(encoder):
+    with pytest.raises(InputError, match="no statement 'encoder': use one of encoder_carries"):
+        encoder.shows("encoder")
+    for ask in (encoder.verdict, encoder.beyond_control, lambda axis: encoder.plot(axis=axis)):
+        with pytest.raises(InputError, match="axis='diagonal' .* use one of all, horizontal, vertical"):
+            ask("diagonal")
+    alone = replace(encoder, axis_of=dict.fromkeys(encoder.axis_of, "vertical"))
+    assert alone.axes == ("all",)
+    with pytest.raises(InputError, match="use one of all"):
+        alone.shows("encoder_carries", "vertical")
+
+
+def test_each_axis_is_drawn_by_itself(encoder):
+    lines = {axis: encoder.plot(axis=axis).get_lines()[0].get_ydata() for axis in encoder.axes}
+    assert np.allclose((lines["horizontal"] + lines["vertical"]) / 2, lines["all"], atol=1e-5)
+    assert "vertical axis" in encoder.plot(axis="vertical").get_title(loc="left")
+    figures = dual_tools(encoder).found["statements"].figures
+    assert list(figures) == ["sweeps", "sweeps_horizontal", "sweeps_vertical"]

@@ -57,7 +57,7 @@ def test_all_tools_run_on_a_family_and_the_page_says_why_random_weights_show_not
     assert not found.refused and set(found.sweeps) == set(tools) - {"probe", "ablate"}
     assert set(found.probes) == {"horizontal", "vertical"} and found.ablation is not None
     assert (
-        found.verdict() == "neither" and "no pair of which the model gets both sides right" in dual_sentences(found)[1]
+        found.verdict() == "not told" and "no pair of which the model gets both sides right" in dual_sentences(found)[1]
     )
     swapped, ablated = (found.sweeps[key] for key in ("object", "backup"))
     assert np.abs(swapped.p_patched[:, 0] - swapped.p_clean).max() > 1e-6, "a swap at slot 0 does something"

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,16 +13,19 @@ from broken_off import break_second
 from planted_lines import load
 
 from interp.errors import InputError, ModelError
+from interp.image.boxes import Box
+from interp.image.grid import View, grid_of_views
 from interp.model.hooked_vlm import HookedVLM
-from interp.objects.sample import Object
+from interp.objects.sample import Object, Sample
 from interp.planted.lines import BUILT_IN, N_LAYERS, line_scenes
 from interp.study.prompter import prepare_samples
 from interp.zoo.tiny import build_tiny
 from probes.__main__ import main
 from probes.mechanisms.columns import FILES, NAMES, OWN
 from probes.mechanisms.lens import measurement as lens_measurement
-from probes.mechanisms.lens.measurement import LensMeasurement
+from probes.mechanisms.lens.measurement import LensMeasurement, WordReader
 from probes.mechanisms.lens.report import lens_findings
+from probes.mechanisms.lens.rows import LookedFor, rows_of
 from probes.mechanisms.lens.study import ALL, image_lens
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 200}
@@ -41,6 +45,7 @@ def found(encoder):
 def test_squares_say_their_word_from_the_planted_slot_on_and_nothing_else_does(found):
     there = np.arange(N_LAYERS + 1) >= BUILT_IN["planted-encoder"].named_from
     assert found.share[there] == pytest.approx(1)
+    assert (found.curve()["samples"] == 6).all(), "of each sample several objects"
     for where in ("outside", "other"):
         assert found.curve("probability", where)["value"].to_numpy()[there] == pytest.approx(0, abs=0.25)
     own = found.curve("probability", "object")["value"].to_numpy()
@@ -107,7 +112,7 @@ def test_what_means_nothing_is_refused_by_name_before_the_first_pass(encoder, mo
     for wrong, said in (
         ({"words": ("leftmost",)}, "leftmost"),
         ({"words": ("red", "red")}, "once"),
-        ({"top": 0}, "top=0"),
+        ({"top": 0}, "top 0 can not"),
         ({"at_least": 0}, "at_least"),
     ):
         with pytest.raises(InputError, match=said):
@@ -182,3 +187,49 @@ def test_the_command_writes_the_files_that_are_declared(tmp_path, capsys):
     assert declared <= there and there - declared <= {"shards", *(name.replace("parquet", "csv") for name in declared)}
     assert set(pd.read_parquet(tmp_path / "many" / "lens.parquet")) <= {*OWN["lens"], *NAMES}
     assert main([*study, "--resume", "--slot", "3"]) != 0
+
+
+WORDS = ("red", "square", "circle", "blue")
+BOXES = {"red square": (0, 0, 16, 8), "red circle": (12, 0, 24, 8), "blue square": (0, 16, 8, 24)}
+
+
+def test_rows_are_those_of_loops_over_overlapping_objects_that_share_words():
+    edges, rng = np.arange(0.0, 33, 4), np.random.default_rng(0)
+    grid = grid_of_views((32, 32), [View(edges, edges)])
+    seen = SimpleNamespace(
+        grid=grid, words=WORDS, rank=rng.integers(1, 6, (2, 64, 4)), probability=rng.random((2, 64, 4))
+    )
+    things = tuple(Object(name, Box(name, xyxy)) for name, xyxy in BOXES.items())
+    sample = Sample("one", tiny.photo(0, (32, 32)), "Where?", (), "left", things)
+    rows = rows_of(LookedFor(("blue",), lambda name: tuple(name.split()), 2, 0.5), seen, sample)
+    at = {name: {t for t in range(64) if grid.membership(Box(name, xyxy))[t] >= 0.5} for name, xyxy in BOXES.items()}
+    assert at["red square"] & at["red circle"]
+    own = {"red square": ("red", "square"), "red circle": ("circle",), "blue square": ("blue",)}
+    outside, found = set(range(64)) - set.union(*at.values()), 0
+    for row in rows:
+        words = own.get(row["what"], (row["what"],))
+        if row["kind"] == "left out":
+            assert (row["what"], row["where"]) == ("red square", "other") and "another name" in row["why"]
+            continue
+        others = [at[name] for name in BOXES if name != row["what"] and not set(name.split()) & set(words)]
+        tokens = {
+            "object": at.get(row["what"], set.union(*at.values())),
+            "outside": outside,
+            "other": set.union(set(), *others) - at.get(row["what"], set()),
+            "image": set(range(64)),
+        }[row["where"]]
+        columns, found = [WORDS.index(word) for word in words], found + 1
+        for slot in (0, 1):
+            ranks = [min(seen.rank[slot, token, word] for word in columns) for token in sorted(tokens)]
+            chances = [max(seen.probability[slot, token, word] for word in columns) for token in sorted(tokens)]
+            assert row["share"][slot] == pytest.approx(np.mean([rank <= 2 for rank in ranks]))
+            assert row["reciprocal_rank"][slot] == pytest.approx(np.mean([1 / rank for rank in ranks]))
+            assert row["probability"][slot] == pytest.approx(np.mean(chances)) and row["tokens"] == len(tokens)
+    assert found == 11 and len(rows) == 12
+
+
+def test_a_word_of_several_spellings_is_as_probable_as_all_and_ranks_as_its_best():
+    logits = torch.tensor([[0.4, 0.3, 0.2, 0.1]]).log()
+    found = WordReader(lambda rows: rows, 2, ((1, 3), (2,)))(logits)
+    assert found["probability"][0] == pytest.approx([0.4, 0.2]) and found["rank"][0].tolist() == [2, 3]
+    assert found["ids"][0].tolist() == [0, 1]

@@ -11,6 +11,7 @@ from towers_seen import tower_runs
 from interp.errors import InputError, RefusedError
 from interp.model.hooked_vlm import HookedVLM
 from interp.zoo.tiny import TINY
+from probes.mechanisms.interchange import measurement
 from probes.mechanisms.interchange.measurement import InterchangeMeasurement, summed
 
 
@@ -182,3 +183,38 @@ def test_what_can_not_be_measured_is_refused_before_the_first_pass():
     refused("so the set is empty", [replace(pair, counterfactual=pair.clean) for pair in pairs], "object")
     refused("neither question names any", positions="words")
     refused("prompts of", [pairs[0], longer(pairs[1], "Where?")], [3])
+
+
+def test_each_side_is_right_by_its_own_answer_and_the_control_is_as_large_and_drawn_by_the_seed(monkeypatch):
+    vlm, pairs = loaded(), [noisy_pair(0), noisy_pair(1)]
+    monkeypatch.setattr(measurement, "_said", lambda vlm, logits: "r")  # the counterfactual's answer
+    found, rows = measured(vlm, pairs, "strip")
+    for own in rows:
+        assert all(row["counterfactual_right"] and not row["clean_right"] for row in own)
+        assert len({row["tokens"] for row in own}) == 1 and own[0]["tokens"] > 1
+    _, rows = measured(vlm, pairs, "last")
+    assert {row["tokens"] for own in rows for row in own} == {1}
+    other, _ = measured(vlm, pairs, "strip", seed=1)
+    assert np.array_equal(other["patched"], found["patched"]) and not np.array_equal(other["control"], found["control"])
+
+
+def test_a_sweep_of_some_slots_starts_from_the_same_clean_run():
+    vlm, pairs = loaded(), [noisy_pair(0), longer(noisy_pair(1), "Where, if anywhere, is it?")]
+    whole, rows = measured(vlm, pairs, "last", control=None)
+    some, again = measured(vlm, pairs, "last", control=None, slots=[2, 3])
+    assert np.allclose(column(again, "p_clean"), column(rows, "p_clean"), atol=1e-7)
+    assert np.allclose(some["patched"], whole["patched"][..., 2:], atol=1e-7)
+
+
+def test_behind_the_last_block_the_last_position_alone_says_something():
+    vlm, pairs = loaded(), [noisy_pair(0), noisy_pair(1)]
+    for positions in ((-1,), (-1, -3), (-3,)):
+        found, rows = measured(vlm, pairs, positions, control=None, slots=[vlm.cfg.n_layers])
+        assert np.array_equal(found["patched"], naive(vlm, pairs, positions, control=None, slots=[3])["patched"])
+        wanted = column(rows, "p_counterfactual" if -1 in positions else "p_clean")
+        assert np.allclose(found["patched"][..., 0], wanted, atol=1e-7)
+
+
+def test_the_probability_of_a_word_is_the_sum_of_those_of_its_tokens():
+    chances = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])
+    assert summed(chances.log(), [(0, 2), (3,)]) == pytest.approx(np.array([[0.4, 0.4], [0.6, 0.1]]))

@@ -72,6 +72,7 @@ def test_means_intervals_and_deviations_are_those_of_the_pairs_kept():
 def test_what_a_patch_does_beyond_its_control_is_told_over_all_slots_together():
     own = made().differences().query("direction == 'all' and outcome == 'place'")
     assert (own["p_any"] <= 0.05).tolist() == [True, True, True, False]
+    assert own["p"].iloc[3] < own["p_any"].iloc[3]  # which looks at all four slots
     assert np.allclose(own["value"], [0.8, 0.8, 0.8, 0.0], atol=0.02) and (own["p"] <= own["p_any"]).all()
     nothing = [made(effect=0, seed=seed).differences() for seed in range(20)]
     alarms = [(own.query("direction == 'all' and outcome == 'place'")["p_any"] <= 0.05).any() for own in nothing]
@@ -94,6 +95,10 @@ def test_what_can_not_be_told_is_left_out_and_named():
     close = replace(made(), p_counterfactual=made().p_clean)
     assert not len(close.restoration()) and "differ by 0.1" in close.left_out["why"].iloc[0]
     nobody = made(right=[False] * 12)
+    whole = made()
+    for table in ("to_dataframe", "runs", "differences", "restoration", "by_pair", "both_right"):
+        empty, full = (getattr(found, table)() for found in (nobody, whole))
+        assert (empty.dtypes == full.dtypes).all() and list(empty) == list(full), table
     assert not len(nobody.to_dataframe()) and "gets both sides right" in nobody.left_out["why"].iloc[0]
     assert "Nothing can be told" in interchange_findings(nobody).sentences[0]
     few = made(right=[True, False, True, True] + [False] * 8)
@@ -161,3 +166,23 @@ def test_a_study_that_was_broken_off_goes_on_and_equals_one_that_was_not(tmp_pat
     with pytest.raises(InputError):
         interchange(vlm, pairs, "object", **how, out=tmp_path / "broken", resume=True)
     assert isinstance(whole.to_dataframe(), pd.DataFrame)
+
+
+def test_rows_of_pairs_hold_what_was_measured_of_each_and_restoration_is_told_of_every_outcome():
+    found = made(pairs=5, right=[True, True, False, True, True])
+    found = replace(found, p_clean=found.p_clean + np.float32(0.01) * np.arange(10, dtype=np.float32).reshape(5, 2))
+    table = found.by_pair()
+    for pair, slot, outcome in np.ndindex(5, 4, 2):
+        for name, values in (("patched", found.p_patched), ("control", found.p_control)):
+            row = line(table, id=str(pair), set=name, slot=SLOTS[slot], outcome=found.outcomes[outcome])
+            assert row.p == values[pair, slot, outcome] and row.p_clean == found.p_clean[pair, outcome]
+            assert row.p_counterfactual == found.p_counterfactual[pair, outcome]
+            assert (row.direction, row.group, row.kept) == (found.directions[pair], pair, pair != 2)
+    score = made(effect=0.85).restoration("clean").query("direction == 'all' and set == 'patched'")
+    assert np.allclose(score["value"], [1, 1, 1, 0], atol=0.02)
+
+
+def test_of_one_direction_all_pairs_are_told_and_nothing_is_left_out():
+    found = made(directions=("left",))
+    assert set(found.to_dataframe()["direction"]) == {"all"} and found.left_out.empty
+    assert found.both_right()["direction"].tolist() == ["all", "left"]

@@ -13,7 +13,7 @@ from interp.errors import InputError
 from interp.image.boxes import Box
 from probes.__main__ import main
 from probes.mechanisms.knockout.arms import ARMS, OBJECT, RANDOM_IMAGE, RANDOM_TEXT
-from probes.mechanisms.knockout.measurement import KnockoutMeasurement, read_windows
+from probes.mechanisms.knockout.measurement import KnockoutMeasurement, _tell, read_windows
 from probes.mechanisms.knockout.report import knockout_findings
 from probes.mechanisms.knockout.study import measure_cuts, study_knockout
 from probes.mechanisms.scenes.vocabulary import spelled_ids
@@ -28,7 +28,8 @@ def vlm():
 
 @pytest.fixture(scope="module")
 def samples():
-    return read_samples("shapes", None, n=4)
+    first, *others = read_samples("shapes", None, n=4)
+    return [replace(first, answer=next(one for one in first.options if one != first.answer)), *others]  # one is wrong
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +66,13 @@ def test_each_arm_is_a_pass_with_these_edges_cut(vlm, samples, found):
         for control in (RANDOM_IMAGE, RANDOM_TEXT):
             assert found.tokens[found.arms.index(control), place] <= len(own)
         assert found.tokens[0, place] == found.tokens[1, place] == len(own)
+        words = inputs.layouts[0].last - inputs.layouts[0].image_positions[-1] - 1
+        assert found.tokens[found.arms.index("text->last"), place] == words
 
 
 def test_effects_are_relative_changes_of_what_is_right(found):
     frame = found.by_sample()
+    assert 0 < found.right.mean() < 1
     for arm in found.arms:
         for window in found.windows:
             own = frame.query("arm == @arm and window == @window")
@@ -97,6 +101,14 @@ def test_random_tokens_are_no_object_tokens_and_the_same_in_every_batch(vlm, sam
         (layout,) = single.layouts
         words = [len(layout) + key for key in cuts[RANDOM_TEXT][0].parts[place].keys]
         assert set(words) <= set(range(layout.image_positions[-1] + 1, layout.last))
+    again = [replace(samples[0], id=f"the same {number}") for number in range(4)]
+    same = vlm.prepare([one.image for one in again], [one.question for one in again])
+    drawn = work._cuts(same, again)
+    assert (
+        len({part.keys for part in drawn[RANDOM_TEXT][0].parts})
+        > 1
+        < len({part.image_tokens for part in drawn[RANDOM_IMAGE][0].parts})
+    )
     other = KnockoutMeasurement.of(vlm, WINDOWS, arms=OBJECT, seed=4)._cuts(whole, samples)
     assert other[RANDOM_IMAGE][0] != cuts[RANDOM_IMAGE][0]
 
@@ -169,6 +181,8 @@ def test_measures_are_those_of_a_loop_and_what_can_not_be_told_is_named():
     row = shown.query("arm == @OBJECT and window == 'b' and measure == 'beyond_random_text'").iloc[0]
     assert row.value == pytest.approx((effects[OBJECT] - effects[RANDOM_TEXT])[right, 1].mean(), abs=1e-5)
     assert row.samples == right.sum() and row.low < row.value < row.high
+    row = shown.query("arm == @OBJECT and window == 'b' and measure == 'accuracy'").iloc[0]
+    assert row.value == pytest.approx(cut[0, 1].mean()) and row.samples == 30  # also of those that are wrong untouched
     nobody = {arm: np.full((30, 2), np.nan) for arm in effects}
     shown, left_out = measure_cuts(nobody, np.zeros(30, bool), cut, ["a", "b"], groups, n=10)
     assert set(shown["measure"]) == {"accuracy", "accuracy_change"} and "nothing to lose" in left_out["why"].iloc[0]
@@ -221,3 +235,9 @@ def test_the_command_leaves_out_samples_whose_objects_hold_no_token(tmp_path, ca
         "1 of 3 samples are left out, such as: sample 'shapes-test-0-00000': no image token" in capsys.readouterr().out
     )
     assert main(["knockout"]) == 2
+
+
+def test_an_answer_is_as_probable_as_its_spellings_together():
+    ((probability, right),) = _tell(torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log(), [(0, 2)])
+    assert probability == pytest.approx(0.4) and not right
+    assert _tell(torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log(), [(0, 3)])[0][1]

@@ -46,7 +46,7 @@ from probes.mechanisms.scenes.line_pairs import (
 AXES = {"h": "horizontal", "v": "vertical"}
 TILED = {
     "tiny-smolvlm": "2 x 2 tokens are too few for 3 items",
-    "tiny-llava_onevision": "it sees .* whole and in tiles, whole in 4 x 4 tokens: of no whole pixels",
+    "tiny-llava_onevision": "its tokens show .* pixels along a side, and do not divide a canvas evenly",
 }
 """Families that see tiles as well, and why items can not lie on whole tokens of all views."""
 

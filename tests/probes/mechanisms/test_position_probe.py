@@ -1,10 +1,13 @@
 """Position probes: planted places are found with their controls, studies go on, and what can not be told is refused."""
 
+import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import tiny
 from broken_off import break_second
@@ -21,10 +24,12 @@ from interp.objects.sample import Object, Sample
 from interp.planted.llava import build_planted
 from interp.stats.linear_probe import fit_probe
 from interp.store.folder import OutputFolder
+from interp.study.run import read_study
 from probes.__main__ import main
 from probes.mechanisms.columns import FILES, NAMES, OWN
-from probes.mechanisms.probe.measurements import Readout, TrainingTokens
-from probes.mechanisms.probe.position import position_probe
+from probes.mechanisms.probe import position
+from probes.mechanisms.probe.measurements import ProbeTask, Readout, TrainingTokens
+from probes.mechanisms.probe.position import _commonest, _dealt, position_probe
 from probes.mechanisms.probe.report import position_probe_findings
 from probes.mechanisms.probe.saved import load_probes, save_probes
 from probes.mechanisms.probe.strips import strip_chance
@@ -169,7 +174,7 @@ def bare(**changes):
         (
             {"objects": tuple(Object(str(x), Box(str(x), (x, 0, x + 1, 1))) for x in (0, 9))},
             {},
-            "no image token lies in the box of '0' by 50%",
+            "no image token has 50% or more of its area in the box of '0'",
         ),
         ({}, {"axis": "diagonal"}, "axis='diagonal'"),
         ({}, {"labels": "colour"}, "labels='colour'"),
@@ -280,3 +285,107 @@ def test_figures_show_every_site_and_every_place(planted):
         found.plot_strips("blocks.7")
     with pytest.raises(InputError, match="use one of accuracy"):
         found.value("gain")
+
+
+def test_what_is_read_of_a_photo_is_that_of_loops_each_probe_by_its_own_labels():
+    own = object_tokens(row_of_squares(["Red", "Green", "Blue"]), grid_of(), axis="horizontal")
+    tokens = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
+    labels = own.labels[own.inside]
+    dealt = np.stack([labels, (labels + 1) % 3, (labels + 2) % 3])
+    probes = tuple(fit_probe(tokens[own.inside], row) for row in dealt)
+    row = Readout(None, {}, {"here": probes}, {"one": dealt}, {})._read("here", "one", own, tokens)
+    told = [(row["right"], row["strip"]), *zip(row["control"], row["control_strip"], strict=True)]
+    for probe, wanted, said in zip(probes, dealt, told, strict=True):
+        strip = (probe.probabilities(tokens) * strip_weights(own)).sum()
+        assert said == pytest.approx(((probe.predict(tokens[own.inside]) == wanted).sum(), strip))
+    assert (row["control"] > 8).all() and (probes[1].predict(tokens[own.inside]) == labels).sum() < 4
+
+
+def test_training_tokens_are_those_of_the_whole_photo_where_tiles_come_first():
+    vlm = HookedVLM.from_pretrained("tiny-idefics3", self_check=False)
+    (sample,) = scenes(1, n=8, patch=32)
+    task = ProbeTask.of(vlm, sites="blocks.0", at_least=0.2, prompt="paper")
+    known = task.tokens_of([sample])
+    own = known[sample.id]
+    (rows,) = TrainingTokens(task, known)([sample])
+    inputs = vlm.prepare([sample.image], [sample.question], prompt="paper")
+    _, cache = vlm.run_with_cache(inputs, names_filter="blocks.0.hook_resid_post")
+    at = inputs.layouts[0].image_positions[own.places[own.inside]]
+    assert own.places[0] > 0 and [row["token"] for row in rows] == own.inside.tolist()
+    seen = cache["blocks.0.hook_resid_post"][0, at].detach().numpy()
+    assert np.allclose([row["blocks.0"] for row in rows], seen, atol=1e-5)
+
+
+def test_labels_are_dealt_among_the_objects_of_all_photos_and_the_commonest_class_is_chance():
+    own = object_tokens(row_of_squares(["Red", "Green", "Blue"]), grid_of(), axis="horizontal")
+    dealt = [row for part in _dealt([own] * 4, 5, (0, 0)) for row in part[1:]]
+    assert any(set(np.bincount(row, minlength=3)) != {4} for row in dealt)  # two objects of a photo have one label
+    wide = [Box("a", (0, 0, 8, 8)), Box("b", (12, 0, 24, 8))]
+    uneven = object_tokens(bare(objects=tuple(Object(box.label, box) for box in wide)), grid_of(), axis="horizontal")
+    assert _commonest([uneven]) == pytest.approx(6 / 10) and _commonest([own]) == pytest.approx(1 / 3)
+
+
+def test_maps_are_means_over_photos_and_the_record_says_what_probes_were_trained_on(planted, monkeypatch):
+    vlm, _ = planted
+    seen, chances = [], position._chances
+    monkeypatch.setattr(position, "_chances", lambda *given: seen.append(chances(*given)) or seen[-1])
+    options = {"sites": "projector", "shuffles": 1, **QUIET}
+    found = [position_probe(vlm, scenes(8, patch=14), seed=seed, **options) for seed in (0, 1)]  # split otherwise
+    assert found[0].maps.reshape(3, 64).T == pytest.approx(seen[0].mean(axis=0)[0], abs=1e-6) and len(seen[0]) == 2
+    digests = {own.settings["trained_on"] for own in found}
+    assert len(digests) == 2 and all(digests)
+
+
+WIDE = 256
+"""How many times as wide training features are made, so that what is held stands out."""
+
+
+def test_no_more_than_one_site_of_training_tokens_is_in_memory(planted, monkeypatch):
+    vlm, _ = planted
+    whole, fit, held, sizes = TrainingTokens.__call__, position._fit_or_count, [], []
+
+    def wide(work, samples):
+        return [
+            [
+                {name: np.tile(own, WIDE) if isinstance(own, np.ndarray) else own for name, own in row.items()}
+                for row in rows
+            ]
+            for rows in whole(work, samples)
+        ]
+
+    def seen(features, *given, **options):
+        if features.shape[1] % WIDE == 0:
+            held.append(tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes())
+            sizes.append(features.nbytes)
+            features = features[:, : features.shape[1] // WIDE]
+        return fit(features, *given, **options)
+
+    monkeypatch.setattr(TrainingTokens, "__call__", wide)
+    monkeypatch.setattr(position, "_fit_or_count", seen)
+    samples = scenes(24, patch=14)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes()
+        found = position_probe(vlm, samples, batch=4, **QUIET)
+    finally:
+        tracemalloc.stop()
+    assert len(held) == len(found.sites) == 6 and sum(sizes) > 5 * max(sizes)
+    assert max(held) - before < 2.5 * max(sizes), (np.array(held) - before) / max(sizes)
+
+
+def test_probes_of_sites_read_one_by_one_are_those_of_all_read_at_once(planted, tmp_path):
+    vlm, _ = planted
+    found = position_probe(vlm, scenes(12, patch=14), batch=3, out=tmp_path, **QUIET)
+    table, _ = read_study(tmp_path / "train")
+    assert len(list((tmp_path / "train" / "shards").glob("*.parquet"))) == 3, "each batch is written as it comes"
+    digest = hashlib.sha256(table["label"].to_numpy(np.int64).tobytes())
+    for name in found.names:
+        features = np.stack(list(table[name]))
+        digest.update(features.tobytes())
+        own = fit_probe(features, table["label"].to_numpy())
+        assert all(np.array_equal(part, own.arrays()[key]) for key, part in found.probes[name].arrays().items())
+    assert found.settings["trained_on"] == digest.hexdigest()
+    kept = read_study(tmp_path / "train", columns=["projector"])[0]
+    assert list(kept) == ["id", "key", "projector"] and all(map(np.array_equal, kept["projector"], table["projector"]))
+    with pytest.raises(InputError, match="has no column 'blocks.9': use some of token, unit, label, vision.blocks.0"):
+        read_study(tmp_path / "train", columns=["blocks.9"])

@@ -12,6 +12,8 @@ from rows_of_squares import recorded_vlm, row_of_squares
 from towers_seen import tower_runs
 
 from interp.errors import InputError
+from interp.maps.tower_patches import patches_of
+from interp.model.hooked_vlm import HookedVLM
 from interp.zoo.tiny import TINY
 from probes.mechanisms.probe.sites import all_sites, choose_sites, read_sites
 from probes.mechanisms.tokens.object_tokens import object_tokens
@@ -104,3 +106,15 @@ def test_the_recorded_projector_tokens_and_object_tokens_are_found(axis):
     own = object_tokens(scenes[0], inputs.grids[0], axis=axis)
     assert sorted(own.inside) == sorted(case[f"{axis}.obj_idx"])
     assert own.labels[case[f"{axis}.obj_idx"]].tolist() == case[f"{axis}.labels_per_image"].tolist()
+
+
+def test_means_of_patches_are_taken_in_float32_whatever_the_model_s_type():
+    vlm = HookedVLM.from_pretrained("tiny-qwen2_vl", dtype="bfloat16", self_check=False)
+    inputs = vlm.prepare([tiny.photo(0, (96, 64))], [QUESTION], prompt="paper")
+    found = read(vlm, inputs, choose_sites(vlm, "vision.blocks.0"))["vision.blocks.0"][0]
+    with torch.no_grad():
+        _, cache = vlm.run_with_cache(inputs, names_filter="vision.blocks.0.hook_resid_post")
+    (own,) = (patches_of(vlm, grid) for grid in inputs.grids)
+    flat = cache["vision.blocks.0.hook_resid_post"].flatten(0, 1).float().numpy()
+    wanted = (flat[own.places[own.sources]] * own.shares[..., None]).sum(axis=1)
+    assert own.sources.shape[1] == 4 and np.abs(found - wanted).max() < 1e-6 * np.abs(wanted).max()

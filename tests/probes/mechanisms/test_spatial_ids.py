@@ -10,9 +10,9 @@ from planted_words import HELD_FROM, everywhere, load
 
 from interp.errors import InputError
 from interp.study.prompter import prepare_samples
-from probes.mechanisms.ids.geometry import agreement, cell_of, deviations, fit, id_axes, plane, position_hat, r2
+from probes.mechanisms.ids.geometry import cell_of, deviations, id_axes, moves, plane, position_hat
 from probes.mechanisms.ids.measurement import IdsMeasurement
-from probes.mechanisms.ids.spatial_ids import spatial_ids
+from probes.mechanisms.ids.spatial_ids import _planes, spatial_ids
 from probes.mechanisms.scenes.id_scenes import id_scenes
 from probes.mechanisms.tokens.object_words import word_ends
 
@@ -29,12 +29,12 @@ def found(relation):
     return spatial_ids(relation, everywhere(), **QUIET)
 
 
-def made_up(rng, *, objects=5, cells=4, width=24, noise=0.1, place=True):
+def made_up(rng, *, objects=5, cells=4, width=24, noise=0.1):
     """Words that hold their object, its column and its row, each along a direction of its own."""
     directions = rng.normal(size=(2, width))
     row, col = (axis.ravel() for axis in np.indices((cells, cells)))
     own = rng.normal(size=(objects, 1, width)) * 5 + noise * rng.normal(size=(objects, cells * cells, width))
-    return own + (np.stack([col, row], 1) @ directions)[None] if place else own, directions
+    return own + (np.stack([col, row], 1) @ directions)[None], directions
 
 
 def test_words_hold_the_column_from_the_planted_slot_on_and_nothing_before(found):
@@ -58,36 +58,28 @@ def test_the_axes_are_those_of_a_naive_loop():
     assert id_axes(ids, 3) == pytest.approx(np.stack([np.mean(across, 0), np.mean(down, 0)]))
 
 
-def test_the_fit_is_that_of_least_squares_and_the_plane_is_the_grid():
-    rng = np.random.default_rng(1)
-    states, directions = made_up(rng)
+def test_the_position_code_is_column_row_and_their_product_each_without_its_mean():
+    row, col = (axis.ravel() for axis in np.indices((3, 3)))
+    code = np.stack([col, row, col * row, np.ones(9)], axis=1)
+    explained = code @ np.linalg.pinv(code)
+    assert position_hat(3) == pytest.approx(explained - 1 / 9)
+
+
+def test_deviations_are_from_each_object_s_own_mean_and_the_plane_is_the_grid():
+    states, directions = made_up(np.random.default_rng(1))
     own = deviations(states)
+    assert own[2] == pytest.approx(states[2] - states[2].mean(axis=0))
     row, col = (axis.ravel() - 1.5 for axis in np.indices((4, 4)))
-    code = np.stack([col, row, col * row, np.ones(16)], 1)
     ids = own.mean(0)
-    left = ids - code @ np.linalg.lstsq(code, ids, rcond=None)[0]
-    assert r2(own, position_hat(4)) == pytest.approx(1 - (left**2).sum() / (ids**2).sum())
     flat = plane(ids, id_axes(ids, 4))
     slant = directions[0] @ directions[1] / (directions[0] @ directions[0])  # of the rows along the columns' direction
     assert np.corrcoef(flat[:, 0], col + row * slant)[0, 1] > 0.99
     assert np.corrcoef(flat[:, 1], row)[0, 1] > 0.99
 
 
-def test_a_place_is_told_from_none_and_p_values_of_none_are_even():
-    settings = {"n": 50, "level": 0.95, "shuffles": 19}
-    held, _ = made_up(np.random.default_rng(2))
-    assert fit(deviations(held), position_hat(4), seed=0, **settings).measures["r2"]["p"] == 0.05
-    p = []
-    for seed in range(60):
-        none, _ = made_up(np.random.default_rng(seed), place=False, width=6)
-        p.append(fit(deviations(none), position_hat(4), seed=seed, **settings).measures["r2"]["p"])
-    assert abs(np.mean(p) - 0.525) < 0.12 and np.mean(np.array(p) <= 0.1) < 0.25
-
-
-def test_agreement_is_each_object_s_with_all_others():
-    own = deviations(made_up(np.random.default_rng(3))[0])
-    first = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(own[0], own[1:].mean(0), strict=True)]
-    assert agreement(own)[0] == pytest.approx(np.mean(first))
+def test_of_words_that_do_not_move_along_two_axes_no_plane_is_told(found):
+    assert found.plane.mask.all() and np.isnan(found.plane.data).all()
+    assert found.plane_to_dataframe().empty and set(found.left_out.query("what == 'plane'")["slot"]) == set(range(5))
 
 
 def test_words_end_where_their_last_token_is_also_in_a_padded_batch(relation):
@@ -120,8 +112,8 @@ def test_what_means_nothing_is_refused_by_name_before_the_first_pass(relation, m
     monkeypatch.setattr(relation, "forward", lambda *a, **k: pytest.fail("a pass was run"))
     scenes = everywhere()
     for given, wrong, said in (
-        (scenes, {"cells": 1}, "cells=1"),
-        (scenes, {"shuffles": 0}, "shuffles=0"),
+        (scenes, {"cells": 1}, "cells 1 can not"),
+        (scenes, {"shuffles": 0}, "shuffles 0 can not"),
         (scenes[:10], {}, "of 16 cells"),
         ([replace(one, objects=()) for one in scenes], {}, "0 objects"),
         ([*scenes, replace(scenes[0], id="odd", question="Where is it?")], {}, "names no object"),
@@ -146,3 +138,33 @@ def test_a_study_that_was_broken_off_goes_on_to_the_same_numbers(relation, found
 def test_figures_are_drawn(found):
     assert len(found.plot().lines) == 3
     assert found.plot(measure="agreement").get_ylabel()
+
+
+def test_an_object_without_a_box_moves_no_other_one_s_state(relation):
+    whole = everywhere()[:2]
+    first = whole[0].objects[0]
+    some = [replace(whole[0], objects=(replace(first, box=None), *whole[0].objects[1:])), whole[1]]
+    work = IdsMeasurement.of(relation, prompt="paper")
+    rows, fewer = ([row for own in work(given) for row in own] for given in (whole, some))
+    kept = [row for row in rows if not (row["object"] == first.name and row["cell"] == rows[0]["cell"])]
+    assert len(kept) == len(fewer) < len(rows)
+    for row, other in zip(kept, fewer, strict=True):
+        assert row["object"] == other["object"] and np.array_equal(row["state"], other["state"])
+
+
+def test_the_plane_is_told_cell_by_cell_and_not_where_there_is_none(found):
+    flat = np.arange(5 * 16 * 2, dtype=np.float32).reshape(5, 16, 2)
+    flat[:3] = np.nan
+    table = replace(found, plane=np.ma.masked_invalid(flat)).plane_to_dataframe()
+    assert table["slot"].tolist() == [3] * 16 + [4] * 16
+    for row in table.itertuples():
+        assert (row.across, row.down) == tuple(flat[row.slot, 4 * row.row + row.col])
+
+
+def test_words_that_move_by_rounding_alone_have_no_plane():
+    rng = np.random.default_rng(0)
+    still = 100 + 1e-6 * rng.normal(size=(3, 16, 8))
+    ids = deviations(still).mean(0)
+    assert plane(ids, id_axes(ids, 4)) is not None and not moves(still)
+    flat, left_out = _planes([still], ids[None], id_axes(ids, 4)[None])
+    assert flat.mask.all() and [row["slot"] for row in left_out] == [0]

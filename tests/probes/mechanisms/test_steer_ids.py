@@ -41,7 +41,10 @@ def test_all_answers_turn_where_words_are_read_and_none_behind(found):
     told = found.curve()
     assert list(told["slot"]) == list(range(HELD_FROM, 5))
     assert told["value"].to_numpy() == pytest.approx([1, 0, 0])
-    assert found.flipped[0] == pytest.approx([0, 0, 1, 0, 0])
+    assert found.flipped.mask.tolist() == [[True] * HELD_FROM + [False] * 3] * 2  # at these slots there is no direction
+    assert np.isnan(found.flipped.data[:, :HELD_FROM]).all() and found.flipped[0].compressed() == pytest.approx(
+        [1, 0, 0]
+    )
     beyond = found.curve("ids - random")
     assert beyond["value"].iloc[0] > 0.5 and beyond["low"].iloc[0] > 0.3
     assert found.curve("random")["value"].iloc[1:].to_numpy() == pytest.approx(0)
@@ -95,3 +98,17 @@ def test_the_page_tells_ids_and_steering_with_their_controls(ids, found):
     assert "with each object's cells shuffled" in told.sentences[0] and "random directions" in told.sentences[-1]
     assert set(told.figures) == {"r2", "agreement", "steering"} and "steering" in told.tables
     assert len(told.shown["By slot"]) == 3
+
+
+def test_random_directions_are_added_as_long_as_those_of_ids_and_anew_at_each_slot(relation, ids, monkeypatch):
+    added, steered = [], SteeringMeasurement._steered
+    monkeypatch.setattr(SteeringMeasurement, "_steered", lambda *given: added.append(given[2:4]) or steered(*given))
+    SteeringMeasurement.of(relation, ids, seeds=(0, 1), prompt="paper")(scenes()[:2])
+    by_slot = {}
+    for direction, slot in added:
+        by_slot.setdefault(slot, []).append(direction)
+    assert len(by_slot) == 3 and {len(own) for own in by_slot.values()} == {3}
+    for own in by_slot.values():
+        assert np.linalg.norm(own, axis=1) == pytest.approx(np.linalg.norm(own[0]), rel=1e-5)
+    units = [own[1] / np.linalg.norm(own[1]) for own in by_slot.values()]
+    assert np.abs(np.triu(np.stack(units) @ np.stack(units).T, 1)).max() < 0.9

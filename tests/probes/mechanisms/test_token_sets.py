@@ -89,6 +89,7 @@ def test_strips_are_object_and_background_and_all_sets_keep_their_size():
     assert np.array_equal(*lines)  # what was in a row comes from this row
     assert np.array_equal(found["all_image"].target, found["all_image"].source)
     assert len(token_set("random_same_size", pair, *sides, same_size_as="strip")) == 48
+    assert len(token_set("random_same_size", pair, *sides, same_size_as="last")) == 1  # of the image, as of the text
 
 
 def test_what_is_drawn_hangs_on_the_seed_and_the_pair_alone():
@@ -96,9 +97,13 @@ def test_what_is_drawn_hangs_on_the_seed_and_the_pair_alone():
     drawn = [token_set("random_same_size", pair, *sides, seed=seed) for seed in (0, 0, 1)]
     assert np.array_equal(drawn[0].target, drawn[1].target) and np.array_equal(drawn[0].source, drawn[1].source)
     assert not np.array_equal(drawn[0].target, drawn[2].target)
+    assert not np.array_equal(drawn[0].source, drawn[2].source)
     other, *theirs = with_sides(reversed_pair(NAMES_OF_THREE, "left", name="another"), n=8)
     assert not np.array_equal(token_set("random_same_size", other, *theirs).target, drawn[0].target)
     assert all(len(set(own.source.tolist())) == 8 for own in drawn)
+    alike = [with_sides(reversed_pair(NAMES_OF_THREE, "left", name=name), n=8) for name in ("plumless", "buckeroo")]
+    first, second = (token_set("random_same_size", own, *theirs) for own, *theirs in alike)  # of one CRC-32
+    assert not np.array_equal(first.target, second.target)
 
 
 def test_padding_and_prompts_of_different_length_move_positions_of_each_side_by_itself():
@@ -214,3 +219,25 @@ def test_each_token_of_an_object_in_a_mirrored_photo_comes_from_its_mirror_image
     shifted = replace(pair, counterfactual=replace(pair.counterfactual, objects=pair.clean.objects))
     again = token_set("object", shifted, *both(shifted, n=10, before=0))  # what boxes say there does not matter
     assert np.array_equal(again.source, found.source)
+
+
+def test_background_is_what_no_object_of_its_own_photo_touches():
+    pair = reversed_pair(NAMES_OF_THREE, "left")
+    lower = tuple(
+        replace(thing, box=replace(thing.box, xyxy=tuple(np.add(thing.box.xyxy, (0, 8, 0, 8)).tolist())))
+        for thing in pair.counterfactual.objects
+    )
+    pair = replace(pair, counterfactual=replace(pair.counterfactual, objects=lower))
+    sides = both(pair, n=8, before=0)
+    own = token_set("background", pair, *sides)
+    for tokens, side in ((own.target, sides[0]), (own.source, sides[1])):
+        boxes = [thing.box for thing in side.sample.objects]
+        assert side.grid.union_membership(boxes)[tokens].max() == 0 and len(set(tokens.tolist())) == 40
+
+
+def test_of_a_mirrored_photo_seen_twice_each_view_comes_from_its_like():
+    things = (Object("dog", Box("dog", (0, 0, 8, 8))), Object("cat", Box("cat", (20, 20, 32, 32))))
+    (pair,), _ = mirrored_pairs([Sample("a", photo(0, size=(32, 32)), "Where?", ("left", "right"), "left", things)])
+    _, sides = seen_twice(np.repeat([0, 1], 64))
+    own = token_set("object", pair, *(replace(side, sample=pair.clean) for side in sides))
+    assert ((own.target < 64) == (own.source < 64)).all() and len(own) == 2 * (4 + 9)

@@ -83,6 +83,8 @@ def test_after_a_prompt_the_spelling_that_follows_it_is_enough():
     assert single_token_words(vlm, ["red"], after="assistant\n", at_least=1).words == ("red",)
     with pytest.raises(InputError, match="' red' is not one token"):
         single_token_words(vlm, ["red"], after="ASSISTANT:", at_least=1)
+    vlm.processor.tokenizer.add_special_tokens({"additional_special_tokens": ["<say>"]})
+    assert single_token_words(vlm, ["red"], after="ASSISTANT:<say>", at_least=1).words == ("red",)
 
 
 def test_the_embedded_model_says_its_words_in_one_spelling_and_stands_for_unknown_ones_by_none():

@@ -19,12 +19,12 @@ from probes.position.order_sensitivity import (
     MEASURES,
     NO_ORDER,
     POSITION_ALONE,
-    UNNAMED,
     OrderSensitivity,
     drawn_measures,
     measure_sensitivity,
     references_of,
 )
+from probes.study.parts import UNNAMED
 
 RNG = np.random.default_rng(0)
 N = 60

@@ -18,9 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-from interp.study.run import run_study
 from probes.__main__ import main
 from probes.position.norms_study import NormsMeasurement
+from probes.study.run import measured_samples
 
 folder, batches, inner = Path(sys.argv[1]), [], NormsMeasurement.__call__
 
@@ -35,7 +35,7 @@ def held(self, samples):
     return inner(self, samples)
 
 
-run_study.__kwdefaults__["flush_seconds"] = 0.0
+measured_samples.__wrapped__.__kwdefaults__["flush_seconds"] = 0.0
 NormsMeasurement.__call__ = held
 sys.exit(main(sys.argv[2:]))
 '''
