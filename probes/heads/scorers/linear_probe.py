@@ -53,7 +53,8 @@ def linear_probe(
     Probes of one head and all functions share their sums of products, and five folds are sums less those of one fold:
     the recipe `ridge` is the least squares of labels on standardised features, in closed form, with its threshold in
     the middle between the classes (Fisher's discriminant). `logistic` is scikit-learn's logistic regression with C = 1,
-    which orders heads alike and takes a hundred times as long.
+    which orders heads alike, but fits each function of each deal by itself: where 1,024 heads take a minute, it takes
+    hours, so ask it for few shuffles.
 
     - `one_vs_rest`: each function against all other items, by balanced accuracy; an item may be of several functions.
     - `cogvision` (arXiv 2512.10300): rightly answered items of the function against as many rightly answered others,

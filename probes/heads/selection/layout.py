@@ -279,7 +279,7 @@ def _several(
         null = _serve_several(np.take_along_axis(own[None], dealt.reshape(deals, functions, -1), axis=2))
         low, high = quantiles(null[:, None], level)[:, 0]
         told |= {name: float(null.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
-        told[f"p_{name}"] = float((1 + (null >= value - 1e-9).sum()) / (1 + deals))
+        told[f"p_{name}"] = float((1 + (null >= value - 1e-9).sum()) / (1 + deals)) if np.isfinite(value) else np.nan
     return told
 
 

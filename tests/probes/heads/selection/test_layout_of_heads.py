@@ -137,6 +137,8 @@ def test_heads_of_several_functions_and_of_any_are_counted():
     assert several["value"] == pytest.approx(1 / 5)  # one of five heads serves two functions
     # Of 20 heads, two for each of three functions: 3 (1/10)^2 (9/10) + (1/10)^3 serve several, of 1 - (9/10)^3.
     assert several["random"] == pytest.approx(0.028 / 0.271, abs=0.03) and several["p_random"] > 0.1
+    nobody = functions_in_common(replace(scores, p=np.ones_like(scores.values)), "fdr", deals=5).table
+    assert nobody.query("measure != 'pearson'")[["value", "p_random", "p_within"]].isna().all(axis=None)
     anywhere = rows(head_layout(scores, above=1.0, deals=50).measures, function="any")
     assert anywhere["value"] == pytest.approx(5 / 20)
     drawn = replace(scores, draws=np.repeat(scores.values[None], 8, axis=0))
