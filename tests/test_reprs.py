@@ -69,6 +69,9 @@ KEPT = {
     "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit "
     "Swept Side WordReader Turn Judged Amplification FurtherMaps",
     "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos PairedDraws Fit",
+    "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit Batch "
+    "Swept Side WordReader Turn Judged Amplification",
+    "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos PairedDraws SharedPattern",
     "geometry": "Lattice MapsOnRegions ObjectTokens Photo LineGeometry",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest TrainingPlan Budget Scenes",
     "an installation": "Part",

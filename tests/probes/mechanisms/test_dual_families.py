@@ -70,7 +70,7 @@ def test_what_a_family_refuses_is_named_and_all_else_is_measured():
     found = dual_mechanisms(vlm, lettered(vlm), ("object", "last", "ablate", "backup"), progress=False, draws=20)
     assert set(found.refused) == {"ablate", "backup"} and all("DeepStack" in why for why in found.refused.values())
     assert set(found.sweeps) == {"object", "last"}
-    why = found.left_out.set_index("measure")["why"]
+    why = found.left_out.query("axis == 'all'").set_index("measure")["why"]
     assert "DeepStack" in why["language_adds"] and "DeepStack" in why["language_builds"]
     assert "both sides right" in why["encoder_carries"]
 
