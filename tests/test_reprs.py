@@ -66,11 +66,8 @@ KEPT = {
     "ConstantNorm Line Item Reference BuiltIn AnswerToken Step Dropped",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
-    "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit "
-    "Swept Side WordReader Turn Judged Amplification FurtherMaps",
-    "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos PairedDraws Fit",
     "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit Batch "
-    "Swept Side WordReader Turn Judged Amplification",
+    "Swept Side WordReader Turn Judged Amplification FurtherMaps",
     "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos PairedDraws SharedPattern",
     "geometry": "Lattice MapsOnRegions ObjectTokens Photo LineGeometry",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest TrainingPlan Budget Scenes",

@@ -132,4 +132,4 @@ def test_amplification_is_held_against_as_many_forwards_as_it_makes_and_runs_no_
         run, forwards = amplification(vlm, features)
         with tower_runs(vlm) as calls, tiny.passes(vlm) as shapes:
             (rows,) = run()
-    assert not calls and len(shapes) == forwards and len(rows) == 5
+    assert not calls and len(shapes) == forwards and len(rows) == 3
