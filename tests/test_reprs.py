@@ -7,6 +7,7 @@ import itertools
 import pkgutil
 import re
 from html.parser import HTMLParser
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 import tiny
 import torch
 from made_up_models import made_up_comparison, made_up_measures
+from planted_heads import FUNCTIONS, planted
 from rows_of_squares import row_of_squares
 
 import adaptvis
@@ -52,6 +54,8 @@ from interp.reprs import LARGE, LINE, ROWS, fits_a_cell
 from interp.stats.partial import partial_effect
 from interp.stats.probe_accuracy import probe_accuracy
 from interp.stats.sign_flips import flip_signs
+from probes.heads.activations.hearing import hear_own
+from probes.heads.activations.positions import SaidAnswer
 from probes.heads.data.record import SteppedQuestions
 from probes.mechanisms.scenes.line_pairs import line_pairs, setting_of
 from probes.mechanisms.tokens.token_sets import sides_of, token_set
@@ -61,14 +65,14 @@ KEPT = {
     "OrderMeasurement NormsMeasurement RopeMeasurement BalanceMeasurement DoseMeasurement Prompt Claim Preset "
     "Place Arm AskedData AskedPairs ProbeTask TrainingTokens Readout BoxMeans AblationMeasurement AmplifyMeasurement "
     "IdsMeasurement InterchangeMeasurement KnockoutMeasurement LensMeasurement MirrorMeasurement SteeringMeasurement "
-    "LookedFor LostOrdering Evidence QueryPrompt",
+    "LookedFor LostOrdering Evidence QueryPrompt HeadMeasurement",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
     "ConstantNorm Line Item Reference BuiltIn AnswerToken Step Dropped",
     "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit Batch "
     "Swept Side WordReader Turn Judged Amplification FurtherMaps",
-    "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos PairedDraws SharedPattern",
+    "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos PairedDraws SharedPattern FoldProbes Items Parts",
     "geometry": "Lattice MapsOnRegions ObjectTokens Photo LineGeometry",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest TrainingPlan Budget Scenes",
     "an installation": "Part",
@@ -129,10 +133,24 @@ def of_mechanisms(vlm, scenes, inputs):
     )  # fmt: skip
 
 
-def of_heads():
-    """Stepped questions, one of them, and what is asked of a step."""
+def of_heads(vlm, inputs):
+    """Stepped questions, what is asked of a step and said, and a result of every tool of functional heads."""
     questions = probes.synthetic_steps(3)
-    return SteppedQuestions(tuple(questions)), questions[0], probes.step_queries(questions)[0]
+    quick = {"functions": FUNCTIONS, "shuffles": 3, "draws": 60, "progress": False}
+    linear = probes.linear_probe(*planted([("math", 1, 2)]), **quick)
+    joint = probes.joint_network(*planted([("math", 1, 2)]), epochs=1, batch=8, **quick)
+    said = SaidAnswer.of([1, 2, 3], lambda ids: "on the left"[: 3 * len(ids) + 2])
+    sample = Sample("one", inputs.images[0], "Where is it?", ("left", "right"), "left", meta={"functions": ["spatial"]})
+    with TemporaryDirectory() as folder:
+        how = {"answers": "reference", "tokens": "full", "progress": False}
+        collected = probes.collect_heads(vlm, [sample], out=folder, **how)
+        check(collected)
+        probes_of = probes.select_heads(linear, "math", "top_k", k=2)
+        return (
+            SteppedQuestions(tuple(questions)), questions[0], probes.step_queries(questions)[0], said, collected,
+            hear_own(vlm, inputs, 2), linear, joint, probes_of, probes.head_layout(linear, top_k=2, deals=20),
+            probes.scorer_agreement([linear, joint], deals=20),
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +207,7 @@ def made():
         made_up_measures(0), made_up_comparison(), probe_accuracy(scores, truth.astype(int), np.arange(60)),
         placed := probes.position_probe(vlm, rows, sites="projector", progress=False), placed.probes["projector"],
         probes.axis_probe(vlm, scenes, progress=False),
-        *of_mechanisms(vlm, scenes, inputs), *of_heads(),
+        *of_mechanisms(vlm, scenes, inputs), *of_heads(vlm, inputs),
     ]  # fmt: skip
     several.append(next(one for one in several if hasattr(one, "runs")).runs[0])
     return {type(result).__name__: result for result in several}
