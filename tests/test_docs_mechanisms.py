@@ -38,7 +38,7 @@ def test_the_planted_models_are_told_apart_on_the_page(page, maker):
     assert told == {
         "planted-encoder": "vision encoder",
         "planted-language": "language model",
-        "planted-blind": "neither",
+        "planted-blind": "not told",
     }
 
 

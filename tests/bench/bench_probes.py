@@ -208,6 +208,7 @@ def growth(vlm: HookedVLM, probe: Probe, prepare: Callable[[HookedVLM, int], VLM
 
     Counted are the peak of live tensors, and the arrays of the results.
     """
+    probe(vlm, prepare(vlm, 0))  # what a first run makes, or frees of an earlier one, is of neither
     needed = []
     for samples in (2, 8):
         results: list[Any] = []
