@@ -22,7 +22,7 @@ JOBS = {
     BenchmarkRequest: evaluate_dataset,
 }
 COMMANDS = {
-    AnalyzeRequest: ("interp", "analyze", ["photo.png", "Where?"], {"out", "sample_id"}),
+    AnalyzeRequest: ("interp", "analyze", ["photo.png", "Where?"], {"neutral_prompt", "out", "sample_id"}),
     OverlapRequest: (
         "interp",
         "overlap",

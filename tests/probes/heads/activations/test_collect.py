@@ -18,12 +18,12 @@ from interp.errors import InputError, ModelError, RefusedError
 from interp.model.forced import answer_tokens, with_answers
 from interp.objects.sample import Sample
 from interp.store.shards import Shards
-from interp.study.run import run_study
 from probes import HeadMeasurement, collect_heads, load_head_activations
 from probes.heads.activations import z_shards
 from probes.heads.activations.features import layer_of, read_features
 from probes.heads.activations.hearing import hear_forced, hear_own
 from probes.heads.activations.z_shards import HeadAxes, disk_needed
+from probes.study.run import measured_samples
 
 QUESTIONS = (*tiny.QUESTIONS, "Where is the red dog in relation to the mug?")
 
@@ -151,7 +151,7 @@ def test_a_run_that_is_broken_off_goes_on_to_the_very_same_numbers(tmp_path, mon
 @pytest.mark.parametrize("die", ["z-0001", "part-00001", "manifest"])
 def test_a_process_that_is_killed_while_it_writes_is_gone_on_with_to_the_bit(tmp_path, monkeypatch, die):
     whole = collected(tmp_path / "whole")
-    monkeypatch.setitem(run_study.__kwdefaults__, "flush_seconds", 0.0)
+    monkeypatch.setitem(measured_samples.__wrapped__.__kwdefaults__, "flush_seconds", 0.0)
     child = os.fork()
     if not child:
         rename = os.replace
