@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.errors import InputError, RefusedError
+from interp.model.answer_token import added_ids
 from interp.prompt.layout import TokenLayout
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ def answer_tokens(vlm: HookedModel, prompt: str, answer: str) -> tuple[int, ...]
         raise InputError(f"the answer {answer!r} is empty, so that it has no token: give a text")
     special = any(prompt.endswith(token.content) for token in words.added_tokens_decoder.values() if token.special)
     text = answer.strip() if special or prompt[-1:].isspace() else f" {answer.strip()}"
-    before, whole = (words(each, add_special_tokens=False)["input_ids"] for each in (prompt, prompt + text))
-    if whole[: len(before)] == before:
-        return tuple(whole[len(before) :])
-    return tuple(words(text, add_special_tokens=False)["input_ids"])  # its first letters melt with the prompt's last
+    added = added_ids(words, text, prompt)
+    if added is None:  # its first letters melt with the prompt's last
+        added = words(text, add_special_tokens=False)["input_ids"]
+    return tuple(added)
 
 
 def with_answers(vlm: HookedModel, inputs: VLMInputs, answers: Sequence[Sequence[int]]) -> VLMInputs:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-Head = tuple[int, int]
-"""Layer and query head, both 0-based."""
-
 EVERY = "all"
 """The function of a scorer that knows none."""
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool
 
+from interp.intervene.head_sets import Head
 from interp.reprs import fits_a_cell
-from probes.heads.scores import Head
 
 if TYPE_CHECKING:
     import pandas as pd
