@@ -38,15 +38,15 @@ STUDY = "head looks"
 
 
 class LookScorer(Protocol):
-    """A scorer that looks at the last row.
+    """A scorer that looks at the last row."""
 
-    Attributes:
-        names: of the scores that it gives.
-        needs_boxes: whether it says nothing of samples without boxes.
-    """
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the scores that it gives."""
 
-    names: tuple[str, ...]
-    needs_boxes: bool
+    @property
+    def needs_boxes(self) -> bool:
+        """Whether it says nothing of samples without boxes."""
 
     def recorded(self) -> dict[str, Any]:
         """Its options."""

@@ -52,5 +52,5 @@ class Gaze:
         there = np.isfinite(own["gaze"]).any(axis=(1, 2))
         objects = int((own["gaze_of_object"][there, 0, 0] > 0).sum())
         told = {"another object": objects, "moved box": int(there.sum()) - objects}
-        given = {"null": own["gaze_other"], "drawn": own["gaze_drawn"]}
+        given: dict[str, Any] = {"null": own["gaze_other"], "drawn": own["gaze_drawn"]}
         return {"gaze": found.scores("gaze", own["gaze"], **given, control=told)}
