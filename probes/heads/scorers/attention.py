@@ -22,7 +22,7 @@ from probes.heads.scorers.gaze import Gaze
 from probes.heads.scorers.hit_rate import HitRate
 from probes.heads.scorers.image_mass import ImageMass, SpatialEntropy
 from probes.heads.scorers.items import LEAST
-from probes.heads.scorers.looks import Look, OnBoxes, boxes_of
+from probes.heads.scorers.looks import Look, OnBoxes, asked_of, boxes_of
 from probes.heads.scorers.measured import MeasuredHeads, as_row, measure_heads
 from probes.heads.scorers.pointing import Overlap, Pointing
 from probes.heads.scorers.sampled import FLIPS, Drawing
@@ -45,8 +45,8 @@ class LookScorer(Protocol):
         """The names of the scores that it gives."""
 
     @property
-    def needs_boxes(self) -> bool:
-        """Whether it says nothing of samples without boxes."""
+    def needs(self) -> str:
+        """What samples need so that it says something of them: `boxes`, the `asked box`, or nothing."""
 
     def recorded(self) -> dict[str, Any]:
         """Its options."""
@@ -215,13 +215,18 @@ class LookMeasurement:
             InputError: some can not be asked, or they are too few.
         """
         check_asked(self.vlm, samples, self.prompt, progress=progress)
-        needing = [name for scorer in self.scorers if scorer.needs_boxes for name in scorer.names]
-        boxed = sum(bool(boxes_of(sample)) for sample in samples)
-        if needing and boxed < LEAST:
-            raise InputError(
-                f"{', '.join(needing)} need boxes, and {boxed} of {len(samples)} samples have any: give objects with "
-                f"boxes to {LEAST} or more, or leave these scorers out"
-            )
+        boxed = {
+            "": len(samples),
+            "boxes": sum(bool(boxes_of(sample)) for sample in samples),
+            "asked box": sum(bool(asked_of(sample)) for sample in samples),
+        }
+        for scorer in self.scorers:
+            if (count := boxed[scorer.needs]) < min(LEAST, len(samples)):
+                what = {"boxes": "any box", "asked box": "a box of their first object"}[scorer.needs]
+                raise InputError(
+                    f"{scorer.names[0]}: {count} of {len(samples)} samples have {what}: give objects with boxes to "
+                    f"{LEAST} or more, or leave this scorer out"
+                )
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
         """One row for each sample: the numbers of all scorers."""

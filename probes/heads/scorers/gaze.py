@@ -28,7 +28,7 @@ class Gaze:
     """
 
     names = ("gaze",)
-    needs_boxes = True
+    needs = "asked box"
 
     def recorded(self) -> dict[str, Any]:
         """Nothing."""

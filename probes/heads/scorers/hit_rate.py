@@ -42,7 +42,7 @@ class HitRate:
     by: str = "top"
 
     names = ("hit_rate",)
-    needs_boxes = True
+    needs = "asked box"
 
     def __post_init__(self) -> None:
         """Refuse what is no hit."""

@@ -14,30 +14,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Bool, Float, Float32, Int, Shaped
+from jaxtyping import Float32
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.image.photos import check_image
 from interp.numeric import read_flag, whole_number
-from interp.stats.clusters import drawn_sums
-from interp.stats.intervals import DRAWS, quantiles
-from interp.stats.scores import codes_of
-from interp.stats.shuffles import dealt_rows, pooled_p
+from interp.stats.intervals import DRAWS
 from interp.study.prompter import prepare_samples
 from probes.heads.activations.writes import output_rows
 from probes.heads.activations.z_rows import z_at
-from probes.heads.scorers.items import LEAST
 from probes.heads.scorers.measured import flat_heads
+from probes.heads.scorers.placed_words import PlacedWords, place_scores
 from probes.heads.scorers.sampled import Drawing, Labels
-from probes.heads.scores import KEPT, HeadScores
 from probes.study.object_words import spans_of, word_ends
 from probes.study.run import check_asked, check_model, measure_samples
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Object, Sample
+    from probes.heads.scores import HeadScores
 
 STUDY = "head id writes"
 """What the study is called in its record."""
@@ -46,8 +42,6 @@ AXES = ("h", "v")
 """The axes that writes are projected on: across, and down."""
 
 Axes = Float32[np.ndarray, "layer axis d_model"]
-Projected = Float[np.ndarray, "word axis cell"]
-Places = Float[np.ndarray, "word 2"]
 
 
 def id_write_scores(
@@ -75,7 +69,8 @@ def id_write_scores(
     left of R^2 is the null; p-values pool the heads that write anything along the axes, see
     `interp.stats.shuffles.pooled_p`. Intervals draw whole groups; like every R^2 they lie higher in draws.
 
-    Axes that were fitted on these very samples make heads look better: fit them on others.
+    Axes that were fitted on these very samples make heads look better: fit them on others. In decoders that scale or
+    normalise what attention adds, such as Gemma's, a write is what it is before that.
 
     Args:
         vlm: the model.
@@ -113,10 +108,10 @@ def id_write_scores(
     work = IdWriteMeasurement.of(vlm, axes, prompt=prompt)
     how: dict[str, Any] = {"out": out, "resume": resume, "batch": batch, "progress": progress, "record": record}
     table, settings = measure_samples(samples, work, STUDY, **how)
-    words = _Words.of(table, samples, labels)
+    words = PlacedWords.of(table, samples, labels, AXES)
     words = words.beyond_objects() if by_object else words
     options = {"by_object": by_object, "shuffles": shuffles, **drawing.recorded(), "study": dict(settings)}
-    return _scores(words, labels, (vlm.cfg.n_layers, vlm.cfg.n_heads), drawing, shuffles, options)
+    return place_scores(words, labels, (vlm.cfg.n_layers, vlm.cfg.n_heads), drawing, shuffles, options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +155,10 @@ class IdWriteMeasurement:
             InputError: some can not or do not.
         """
         check_asked(self.vlm, samples, self.prompt, progress=progress)
-        if without := [sample for sample in samples if not any(map(_is_read(sample), sample.objects))]:
+        if without := [sample for sample in samples if not _named(sample)]:
             raise InputError(
                 f"{len(without)} of {len(samples)} samples name no object that has a box, the first is "
-                f"{without[0].id!r}: {without[0].question!r:.120}: name objects in the question and give them boxes, or "
+                f"{without[0].id!r}: {without[0].question!r:.120}: name objects in the question, give them boxes, or "
                 "leave these samples out"
             )
 
@@ -172,7 +167,11 @@ class IdWriteMeasurement:
         inputs = prepare_samples(self.vlm, samples, self.prompt)
         ends = word_ends(self.vlm, inputs, samples)
         read = [
-            [(thing, int(end)) for thing, end in zip(sample.objects, own, strict=True) if end >= 0 and thing.box]
+            [
+                (thing, int(end))
+                for thing, end in zip(sample.objects, own, strict=True)
+                if end >= 0 and thing.box is not None
+            ]
             for sample, own in zip(samples, ends, strict=True)
         ]
         z = z_at(self.vlm, inputs, [[end for _, end in own] for own in read])
@@ -196,9 +195,9 @@ class IdWriteMeasurement:
         return rows
 
 
-def _is_read(sample: Sample) -> Any:
-    """Whether an object of a sample has a box, and the question names it."""
-    return lambda thing: thing.box is not None and bool(spans_of(thing.name, sample.question))
+def _named(sample: Sample) -> bool:
+    """Whether a question names an object that has a box."""
+    return any(one.box is not None and spans_of(one.name, sample.question) for one in sample.objects)
 
 
 def _read_axes(given: ArrayLike, n_layers: int, d_model: int) -> Axes:
@@ -216,148 +215,3 @@ def _read_axes(given: ArrayLike, n_layers: int, d_model: int) -> Axes:
     if not np.isfinite(own).all(axis=(1, 2)).any():
         raise InputError("no layer has axes that are all finite: give axes of one layer at least")
     return np.ascontiguousarray(own)
-
-
-@dataclass(frozen=True, eq=False)
-class _Words:
-    """Words of objects: what heads wrote there, and where the objects lie.
-
-    Attributes:
-        sample: the place of each word's sample.
-        name: the object's name.
-        written: [word axis cell], a cell being a head of a layer.
-        places: (x, y) [word 2].
-        groups: the group of each word's sample.
-    """
-
-    sample: Int[np.ndarray, " word"]
-    name: Shaped[np.ndarray, " word"]
-    written: Projected
-    places: Places
-    groups: Shaped[np.ndarray, " word"]
-
-    @classmethod
-    def of(cls, table: pd.DataFrame, samples: Sequence[Sample], labels: Labels) -> _Words:
-        """The rows of a study, less the mean over all words."""
-        number = {sample.id: place for place, sample in enumerate(samples)}
-        sample = table["id"].map(number).to_numpy(dtype=int)
-        written = np.stack([np.stack(list(table[name])) for name in AXES], axis=1).astype(np.float64)
-        places = table[["x", "y"]].to_numpy(dtype=np.float64)
-        return cls(sample, table["object"].to_numpy(dtype=object), written, places, labels.groups[sample])
-
-    def beyond_objects(self) -> _Words:
-        """Each word less the mean over the words of its object; without objects that are named once."""
-        codes = pd.factorize(self.name)[0]
-        counts = np.bincount(codes)
-        written, places = (_less_means(own, codes, counts) for own in (self.written, self.places))
-        kept = counts[codes] > 1
-        return _Words(self.sample[kept], self.name[kept], written[kept], places[kept], self.groups[kept])
-
-    def some(self, kept: Bool[np.ndarray, " word"]) -> _Words:
-        """Some of the words, less their mean."""
-        written, places = self.written[kept], self.places[kept]
-        return _Words(
-            self.sample[kept], self.name[kept], written - written.mean(0), places - places.mean(0), self.groups[kept]
-        )
-
-
-def _less_means(values: np.ndarray, codes: Int[np.ndarray, " word"], counts: Int[np.ndarray, " object"]) -> np.ndarray:
-    sums = np.zeros((len(counts), *values.shape[1:]))
-    np.add.at(sums, codes, values)
-    return values - (sums / counts.reshape(-1, *[1] * (values.ndim - 1)))[codes]
-
-
-def _scores(
-    words: _Words, labels: Labels, axes: tuple[int, int], drawing: Drawing, shuffles: int, options: Mapping[str, Any]
-) -> HeadScores:
-    """The scores of all functions that enough words are of."""
-    told, found, sizes = {}, [], []
-    for place, name in enumerate(labels.functions):
-        kept = labels.table[words.sample, place]
-        groups = len(set(words.groups[kept]))
-        if kept.sum() < LEAST or groups < 2:
-            told[name] = f"{int(kept.sum())} words in {groups} groups: at least {LEAST} in two groups are needed"
-            continue
-        found.append(_of_words(words.some(kept), drawing, shuffles))
-        sizes.append((name, len(set(words.sample[kept].tolist())), groups))
-    if not found:
-        raise InputError(
-            "no function can be scored: " + "; ".join(f"{name}: {why}" for name, why in told.items()) + " (by_object "
-            "leaves out objects that are named once)"
-        )
-
-    def made(name: str) -> Float32[np.ndarray, "function layer head"]:
-        return np.stack([one[name].reshape(axes) for one in found]).astype(np.float32)
-
-    return HeadScores(
-        scorer="id_write",
-        functions=tuple(name for name, _, _ in sizes),
-        values=made("value"),
-        samples=tuple(count for _, count, _ in sizes),
-        groups=tuple(count for _, _, count in sizes),
-        low=made("low"),
-        high=made("high"),
-        null=made("null"),
-        p=made("p"),
-        p_any=made("p_any"),
-        draws=np.stack([one["drawn"].reshape(-1, *axes) for one in found], axis=1).astype(np.float32),
-        left_out=tuple({"function": name, "why": why} for name, why in told.items()),
-        settings=options,
-    )
-
-
-def _of_words(words: _Words, drawing: Drawing, shuffles: int) -> dict[str, Float[np.ndarray, ...]]:
-    """R^2 of each head, its interval, and what it is where places are dealt anew."""
-    x, y = words.written, words.places
-    products = [x[:, 0] ** 2, x[:, 0] * x[:, 1], x[:, 1] ** 2]
-    mixed = [x[:, axis] * y[:, [side]] for axis in range(2) for side in range(2)]
-    sizes = np.broadcast_to((y**2).sum(axis=1, keepdims=True), (len(y), 1))
-    value = explained(*(own.sum(axis=0) for own in (*products, *mixed, sizes)))
-    sums = drawn_sums([*products, *mixed, sizes], words.groups, seed=drawing.seed, n=drawing.draws)
-    drawn = explained(*sums)
-    low, high = quantiles(drawn, drawing.level)
-    codes, _ = codes_of(words.groups, len(y), "groups")
-    dealt = dealt_rows(codes, shuffles, np.random.default_rng([drawing.seed, 5]))
-    whole = [own.sum(axis=0) for own in products]
-    null = np.stack(
-        [
-            explained(*whole, *(x[:, axis].T @ y[own, side] for axis in range(2) for side in range(2)), sizes.sum(0))
-            for own in dealt
-        ]
-    )
-    writes = (whole[0] + whole[2] > 0) & np.isfinite(value)
-    p, p_any = pooled_p(np.where(writes, value, np.nan), np.where(writes, null, np.nan))
-    still = np.isfinite(value) & ~writes
-    return {
-        "value": value,
-        "low": low,
-        "high": high,
-        "drawn": drawn[:KEPT],
-        "null": null.mean(axis=0),
-        "p": np.where(still, 1.0, p),
-        "p_any": np.where(still, 1.0, p_any),
-    }
-
-
-def explained(
-    hh: Float[np.ndarray, "*axes"],
-    hv: Float[np.ndarray, "*axes"],
-    vv: Float[np.ndarray, "*axes"],
-    hx: Float[np.ndarray, "*axes"],
-    hy: Float[np.ndarray, "*axes"],
-    vx: Float[np.ndarray, "*axes"],
-    vy: Float[np.ndarray, "*axes"],
-    size: Float[np.ndarray, ...],
-) -> Float[np.ndarray, "*axes"]:
-    """R^2 of x and y together from h and v, from sums of their products; 0 where neither varies, NaN where they are.
-
-    Where h and v say the same, one of them alone.
-    """
-    det = hh * vv - hv**2
-    two = vv * (hx**2 + hy**2) - 2 * hv * (hx * vx + hy * vy) + hh * (vx**2 + vy**2)
-    alone, larger = np.where(hh >= vv, hx**2 + hy**2, vx**2 + vy**2), np.maximum(hh, vv)
-    plane = det > 1e-9 * hh * vv
-    one = np.divide(alone, larger, out=np.zeros_like(det), where=larger > 0)
-    both = np.divide(two, det, out=one, where=plane)
-    r2 = np.divide(both, size, out=np.full_like(both, np.nan), where=size > 0)
-    return np.where(np.isnan(det), np.nan, r2)

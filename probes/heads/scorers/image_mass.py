@@ -35,7 +35,7 @@ class ImageMass:
     """How much of the last row's attention lies on the image, S_img; by chance, the image's share of what it sees."""
 
     names = ("image_mass",)
-    needs_boxes = False
+    needs = ""
 
     def recorded(self) -> dict[str, Any]:
         """Nothing."""
@@ -70,7 +70,7 @@ class SpatialEntropy:
     lowest: int = LOWEST
 
     names = ("spatial_entropy", "selection_frequency")
-    needs_boxes = False
+    needs = ""
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""

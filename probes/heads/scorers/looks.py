@@ -53,7 +53,7 @@ class Look:
     @property
     def asked(self) -> list[Box]:
         """The box of the first object, which is the one that is asked about; none where it has none."""
-        return boxes_of(self.sample)[:1] if self.sample.objects and self.sample.objects[0].box is not None else []
+        return asked_of(self.sample)
 
     @cached_property
     def every(self) -> list[Box]:
@@ -112,3 +112,9 @@ class Look:
 def boxes_of(sample: Sample) -> list[Box]:
     """The boxes of what a sample speaks of, in its order."""
     return [item.box for item in sample.objects if item.box is not None]
+
+
+def asked_of(sample: Sample) -> list[Box]:
+    """The box of a sample's first object, which is the one that is asked about; none where it has none."""
+    first = sample.objects[0].box if sample.objects else None
+    return [] if first is None else [first]

@@ -32,7 +32,7 @@ class Overlap:
     measure_by: str = "auroc"
 
     names = ("overlap",)
-    needs_boxes = True
+    needs = "boxes"
 
     def __post_init__(self) -> None:
         """Refuse what is no measure."""
@@ -63,7 +63,7 @@ class Pointing:
     """
 
     names = ("pointing",)
-    needs_boxes = True
+    needs = "boxes"
 
     def recorded(self) -> dict[str, Any]:
         """Nothing."""

@@ -199,7 +199,7 @@ def sampled_scores(
 
 def _of_function(
     values: PerHead, labels: Labels, place: int, null: PerHead | None, drawn: PerHead | None, how: Drawing
-) -> dict[str, Float[np.ndarray, ...]]:
+) -> dict[str, np.ndarray]:
     """What is said of each head, laid flat, from the samples of one function."""
     own = labels.table[:, place]
     flat = np.where(own[:, None], values.reshape(len(values), -1).astype(np.float64), np.nan)
