@@ -34,8 +34,8 @@ from probes.heads.scorers.joint_network import JointScores as JointScores
 from probes.heads.scorers.joint_network import joint_network as joint_network
 from probes.heads.scorers.linear_probe import linear_probe as linear_probe
 from probes.heads.scorers.network import JointNetwork as JointNetwork
-from probes.heads.scorers.pointing import Overlap as Overlap
-from probes.heads.scorers.pointing import Pointing as Pointing
+from probes.heads.scorers.pointing import BoxOverlap as BoxOverlap
+from probes.heads.scorers.pointing import BoxPointing as BoxPointing
 from probes.heads.scores import HeadScores as HeadScores
 from probes.heads.selection.agreement import Agreement as Agreement
 from probes.heads.selection.agreement import scorer_agreement as scorer_agreement

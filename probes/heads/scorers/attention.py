@@ -24,7 +24,7 @@ from probes.heads.scorers.image_mass import ImageMass, SpatialEntropy
 from probes.heads.scorers.items import LEAST
 from probes.heads.scorers.looks import Look, OnBoxes, asked_of, boxes_of
 from probes.heads.scorers.measured import MeasuredHeads, as_row, measure_heads
-from probes.heads.scorers.pointing import Overlap, Pointing
+from probes.heads.scorers.pointing import BoxOverlap, BoxPointing
 from probes.heads.scorers.sampled import FLIPS, Drawing
 from probes.study.run import check_asked, check_model, groups_of
 
@@ -61,8 +61,8 @@ class LookScorer(Protocol):
 SCORERS: Mapping[str, type[Any]] = {
     "image_mass": ImageMass,
     "spatial_entropy": SpatialEntropy,
-    "overlap": Overlap,
-    "pointing": Pointing,
+    "overlap": BoxOverlap,
+    "pointing": BoxPointing,
     "gaze": Gaze,
     "hit_rate": HitRate,
 }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Overlap:
+class BoxOverlap:
     """A measure of each head's map on the boxes of all objects of the sample together.
 
     By chance: the same boxes at random places of the part that the model saw, their sizes kept.
@@ -56,10 +56,10 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Pointing:
+class BoxPointing:
     """How often the image token with most of a head's weight lies on a box of any object of the sample.
 
-    By chance: the same boxes at random places, as of `Overlap`.
+    By chance: the same boxes at random places, as of `BoxOverlap`.
     """
 
     names = ("pointing",)

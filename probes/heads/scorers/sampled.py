@@ -34,7 +34,7 @@ ROUNDING = 1e-6
 LABELS = "functions"
 """Where the `meta` of a sample lists its functions."""
 
-PerHead = Float32[np.ndarray, "sample layer head"]
+PerHead = Float[np.ndarray, "sample layer head"]
 
 
 @dataclass(frozen=True)
