@@ -50,7 +50,7 @@ def test_a_sample_s_deals_are_the_same_in_every_batch():
     work = GradientMeasurement(vlm, deals=2)
     together, alone = work(samples), [work([sample])[0] for sample in samples]
     for (one,), (other,) in zip(together, alone, strict=True):
-        np.testing.assert_allclose(one["gradient_drawn"], other["gradient_drawn"], rtol=1e-3, atol=1e-7)
+        np.testing.assert_allclose(one["gradient_drawn"], other["gradient_drawn"], rtol=1e-3, atol=1e-6)
 
 
 def test_the_model_s_own_answer_can_be_asked_about():

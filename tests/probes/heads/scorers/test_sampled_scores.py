@@ -1,4 +1,4 @@
-"""Scores from samples are means by function, drawn by whole groups, and null models hardly ever have a head selected."""
+"""Scores of samples are means by function, drawn by whole groups, and of null models hardly any head is selected."""
 
 from dataclasses import replace
 
