@@ -39,6 +39,9 @@ DISTANCES = ("distance", "relative", "cosine")
 """How far apart two outputs are: the length of their difference; that over the mean of their lengths, 0 where both are
 nothing; and one less the cosine between them, NaN where one is nothing."""
 
+NOTHING = 1e-9
+"""An output that is shorter than this part of the longest is nothing."""
+
 
 def divergence_scores(
     vlm: HookedVLM,
@@ -162,9 +165,11 @@ def distances(
     first, second = one.astype(np.float64), other.astype(np.float64)
     apart = np.linalg.norm(first - second, axis=-1)
     lengths = np.stack([np.linalg.norm(own, axis=-1) for own in (first, second)])
+    there = lengths > NOTHING * lengths.max(initial=0.0)
     mean, both = lengths.mean(axis=0), lengths.prod(axis=0)
-    cosine = np.divide((first * second).sum(axis=-1), both, out=np.full_like(apart, np.nan), where=both > 0)
-    relative = np.divide(apart, mean, out=np.zeros_like(apart), where=mean > 0)
+    product, unknown = (first * second).sum(axis=-1), np.full_like(apart, np.nan)
+    cosine = np.divide(product, both, out=unknown, where=there.all(axis=0))
+    relative = np.divide(apart, mean, out=np.zeros_like(apart), where=there.any(axis=0))
     return {"distance": apart, "relative": relative, "cosine": 1 - cosine}
 
 

@@ -43,6 +43,8 @@ def test_distances_are_what_they_are_called():
     np.testing.assert_allclose(own["relative"], [0, np.sqrt(2), 0, 2])
     np.testing.assert_allclose(own["cosine"], [0, 1, np.nan, np.nan], atol=1e-12)
     np.testing.assert_allclose(distances(7 * one, 7 * other)["relative"], own["relative"])
+    other[2] = 1e-20  # beside the others it is nothing
+    np.testing.assert_array_equal(distances(one, other)["relative"][2], 0)
 
 
 def test_numbers_are_those_of_three_runs():
@@ -75,9 +77,11 @@ def test_z_is_read_at_each_sample_s_own_places():
     np.testing.assert_allclose(last_z(vlm, inputs)[0], found[0][:, 0], atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "blanks", [("grey", "grey"), ("grey", "#808080"), ("grey",), ("grey", "no colour"), "grey", (1, 2)]
-)
+SAME = (("grey", "grey"), ("grey", "#808080"))
+NONE = (("grey",), ("grey", "no colour"), "grey", (1, 2))
+
+
+@pytest.mark.parametrize("blanks", [*SAME, *NONE])
 def test_blanks_that_are_no_two_colours_are_refused(blanks):
     with pytest.raises(InputError, match="give two different ones"):
         DivergenceMeasurement(planted_vlm(), blanks)

@@ -54,16 +54,19 @@ def test_scorers_run_on_every_family(name):
     looks = LookMeasurement(vlm, read_scorers(tuple(SCORERS)), moves=2, **ASKED)
     (row,) = measured(looks, sample)
     assert all(own.shape == (cells,) for own in row.values())
-    for column in ("image_mass", "gaze", "hit_rate", "overlap", "pointing", "entropy"):
-        assert np.isfinite(row[column]).all(), column
-    assert (row["image_mass"] > 0).all() and (row["gaze"] <= row["image_mass"] + 1e-6).all()
+    there = row["image_mass"] > 0  # a layer may see no further back than the question
+    assert there.any() and (row["gaze"] <= row["image_mass"] + 1e-6).all()
+    for column in ("gaze", "hit_rate", "overlap", "pointing", "entropy"):
+        assert np.isfinite(row[column][there]).all(), column
     (row,) = measured(GradientMeasurement(vlm, **ASKED), sample)
     assert row["gradient"].shape == (cells,) and (row["gradient"] >= 0).all() and row["gradient"].max() > 0
     (row,) = measured(DivergenceMeasurement(vlm, **ASKED), sample)
-    assert row["distance"].shape == (cells,) and (row["distance"] > 0).all() and np.isfinite(row["cosine"]).all()
+    moved = row["distance"] > 0
+    assert moved.shape == (cells,) and moved.any() and np.isfinite(row["cosine"][moved]).all()
     (row,) = measured(AblationMeasurement(vlm, **ASKED), sample)
     assert row["drop"].shape == (cells,) and np.abs(row["drop"]).max() > 0 and 0 < row["p"] < 1
     own = np.random.default_rng(0).normal(size=(vlm.cfg.n_layers + 1, 2, vlm.cfg.d_model))
     rows = measured(IdWriteMeasurement.of(vlm, own, **ASKED), sample)
     assert [row["object"] for row in rows] == ["mug"] and rows[0]["h"].shape == (cells,)
-    assert (rows[0]["h"] != 0).all() and (rows[0]["v"] != 0).all()
+    for axis in "hv":
+        assert np.isfinite(rows[0][axis]).all() and rows[0][axis].all()
