@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from jaxtyping import Bool
+from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.image.boxes import Box
+from interp.image.photos import check_image
 from interp.maps.trajectory import trajectory
 from interp.numeric import listed, whole_number
 from interp.stats.draws import check_seed
@@ -22,7 +25,7 @@ from probes.heads.scorers.gaze import Gaze
 from probes.heads.scorers.hit_rate import HitRate
 from probes.heads.scorers.image_mass import ImageMass, SpatialEntropy
 from probes.heads.scorers.items import LEAST
-from probes.heads.scorers.looks import Look, OnBoxes, asked_of, boxes_of
+from probes.heads.scorers.looks import HeadLook, OnBoxes, asked_of, boxes_of
 from probes.heads.scorers.measured import MeasuredHeads, as_row, measure_heads
 from probes.heads.scorers.pointing import BoxOverlap, BoxPointing
 from probes.heads.scorers.sampled import FLIPS, Drawing
@@ -51,7 +54,7 @@ class LookScorer(Protocol):
     def recorded(self) -> dict[str, Any]:
         """Its options."""
 
-    def measure(self, look: Look) -> dict[str, OnBoxes]:
+    def measure(self, look: HeadLook) -> dict[str, OnBoxes]:
         """Numbers of every head in one sample, by names that no other scorer has."""
 
     def scores(self, found: MeasuredHeads) -> dict[str, HeadScores]:
@@ -75,6 +78,7 @@ def attention_scores(
     scorers: str | Sequence[str | LookScorer] = tuple(SCORERS),
     *,
     others: Mapping[str, Sequence[Box]] | None = None,
+    sinks: ArrayLike | None = None,
     moves: int = 8,
     prompt: str = "chat",
     seed: int = 0,
@@ -97,6 +101,8 @@ def attention_scores(
         scorers: names of `SCORERS`, or scorers with options of their own, such as `HitRate(by="half")`.
         others: by id, boxes of objects that are in the photo and not asked about, the control of `gaze`; by default,
             a sample's objects behind the first.
+        sinks: bool [token], image tokens that are left out, such as `mass_sinks` gives, from all but the image mass;
+            all photos need as many image tokens. By default none.
         moves: how often boxes are moved for the null.
         prompt: prompt style.
         seed: the seed of all draws.
@@ -122,7 +128,7 @@ def attention_scores(
     """
     drawing = Drawing(seed, draws, level, flips)
     chosen = read_scorers(scorers)
-    work = LookMeasurement.of(vlm, samples, chosen, others=others, moves=moves, prompt=prompt, seed=seed)
+    work = LookMeasurement.of(vlm, samples, chosen, others=others, sinks=sinks, moves=moves, prompt=prompt, seed=seed)
     how: dict[str, Any] = {"out": out, "resume": resume, "batch": batch, "progress": progress, "record": record}
     found = measure_heads(samples, work, STUDY, drawing=drawing, **how)
     return {name: scores for scorer in chosen for name, scores in scorer.scores(found).items()}
@@ -160,6 +166,7 @@ class LookMeasurement:
         seed: the seed of what is drawn.
         numbers: by id of a sample, the number of its group.
         others: by id, boxes of what is not asked about.
+        sinks: image tokens that are left out.
     """
 
     vlm: HookedVLM
@@ -169,6 +176,7 @@ class LookMeasurement:
     seed: int = 0
     numbers: Mapping[str, int] = field(default_factory=dict, repr=False)
     others: Mapping[str, Sequence[Box]] = field(default_factory=dict, repr=False)
+    sinks: Bool[np.ndarray, " token"] | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -178,6 +186,7 @@ class LookMeasurement:
         scorers: tuple[LookScorer, ...],
         *,
         others: Mapping[str, Sequence[Box]] | None = None,
+        sinks: ArrayLike | None = None,
         moves: int = 8,
         prompt: str = "chat",
         seed: int = 0,
@@ -185,7 +194,7 @@ class LookMeasurement:
         """The measurement of some samples.
 
         Raises:
-            InputError: no model, no moves, or boxes of what is no sample.
+            InputError: no model, no moves, boxes of what is no sample, or sinks that are no truth values.
         """
         check_model(vlm)
         check_seed(seed)
@@ -199,14 +208,17 @@ class LookMeasurement:
         boxes = {name: tuple(own) for name, own in given.items()}
         if wrong := [name for name, own in boxes.items() if not all(isinstance(box, Box) for box in own)]:
             raise InputError(f"others of {wrong[0]!r} are {boxes[wrong[0]]!r:.60}: give a list of Box")
-        return cls(vlm, scorers, prompt, whole_number(moves, "moves", 1), int(seed), numbers, boxes)
+        left_out = None if sinks is None else _read_sinks(sinks)
+        return cls(vlm, scorers, prompt, whole_number(moves, "moves", 1), int(seed), numbers, boxes, left_out)
 
     def recorded(self) -> dict[str, Any]:
         """What the numbers depend on besides the model and the samples."""
         options = {name: scorer.recorded() for scorer in self.scorers for name in scorer.names[:1]}
         said = json.dumps([[name, [box.xyxy for box in own]] for name, own in sorted(self.others.items())])
         others = hashlib.sha256(said.encode()).hexdigest() if self.others else ""
-        return {"scorers": options, "prompt": self.prompt, "moves": self.moves, "seed": self.seed, "others": others}
+        sinks = [] if self.sinks is None else np.flatnonzero(self.sinks).tolist()
+        drawn = {"moves": self.moves, "seed": self.seed}
+        return {"scorers": options, "prompt": self.prompt, **drawn, "others": others, "sinks": sinks}
 
     def check(self, samples: Sequence[Sample], *, progress: bool = True) -> None:
         """Refuse samples that can not be asked, or too few with boxes where a scorer needs such.
@@ -215,6 +227,13 @@ class LookMeasurement:
             InputError: some can not be asked, or they are too few.
         """
         check_asked(self.vlm, samples, self.prompt, progress=progress)
+        if self.sinks is not None:
+            counts = {len(self.vlm.grid_of(size)) for size in {check_image(sample.image) for sample in samples}}
+            if counts != {len(self.sinks)}:
+                raise InputError(
+                    f"sinks are of {len(self.sinks)} image tokens, and photos of these samples have "
+                    f"{', '.join(map(str, sorted(counts)))}: give sinks of the same grid, or photos of one size"
+                )
         boxed = {
             "": len(samples),
             "boxes": sum(bool(boxes_of(sample)) for sample in samples),
@@ -240,7 +259,7 @@ class LookMeasurement:
         found = []
         for sample, own, layout, grid in zip(samples, rows, inputs.layouts, inputs.grids, strict=True):
             looked = trajectory(own, layout, grid, sample_id=sample.id)
-            look = Look(
+            look = HeadLook(
                 sample=sample,
                 maps=looked.image_attention[:, :, 0],
                 even=float(looked.token_share("image")),
@@ -249,6 +268,17 @@ class LookMeasurement:
                 draws=self.moves,
                 seed=self.seed,
                 others=self.others.get(sample.id, ()),
+                sinks=self.sinks,
             )
             found.append([as_row({name: own for scorer in self.scorers for name, own in scorer.measure(look).items()})])
         return found
+
+
+def _read_sinks(given: ArrayLike) -> Bool[np.ndarray, " token"]:
+    """Which image tokens are left out."""
+    own = np.asarray(given)
+    if own.ndim != 1 or own.dtype != bool or own.all():
+        raise InputError(
+            f"sinks have shape {own.shape} and type {own.dtype}: give one truth value for each image token, not all true"
+        )
+    return own

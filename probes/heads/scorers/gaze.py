@@ -14,7 +14,7 @@ import numpy as np
 from interp.numeric import mean_of_known
 
 if TYPE_CHECKING:
-    from probes.heads.scorers.looks import Look, OnBoxes
+    from probes.heads.scorers.looks import HeadLook, OnBoxes
     from probes.heads.scorers.measured import MeasuredHeads
     from probes.heads.scores import HeadScores
 
@@ -34,7 +34,7 @@ class Gaze:
         """Nothing."""
         return {}
 
-    def measure(self, look: Look) -> dict[str, OnBoxes]:
+    def measure(self, look: HeadLook) -> dict[str, OnBoxes]:
         """`gaze`, what the control has, one draw of it, and 1 where that is another object."""
         own, seen = look.on("mass", "asked"), look.regions["other"].objects_seen
         if seen:

@@ -15,8 +15,7 @@ from interp.errors import InputError
 from interp.numeric import mean_of_known, ratio
 
 if TYPE_CHECKING:
-    from interp.image.grid import ImageGrid
-    from probes.heads.scorers.looks import Look, OnBoxes
+    from probes.heads.scorers.looks import HeadLook, OnBoxes
     from probes.heads.scorers.measured import MeasuredHeads
     from probes.heads.scores import HeadScores
 
@@ -53,29 +52,22 @@ class HitRate:
         """Its options."""
         return {"by": self.by}
 
-    def measure(self, look: Look) -> dict[str, OnBoxes]:
+    def measure(self, look: HeadLook) -> dict[str, OnBoxes]:
         """`hit_rate` of this sample, its mean over drawn boxes, and that of the first draw."""
         drawn = np.stack([self._hits(look, f"asked {draw}") for draw in range(look.draws)])
         own = self._hits(look, "asked")
         return {"hit_rate": own, "hit_rate_moved": mean_of_known(drawn), "hit_rate_drawn": drawn[0]}
 
-    def _hits(self, look: Look, name: str) -> OnBoxes:
-        region = look.regions[name]
-        if not region.objects_seen:
+    def _hits(self, look: HeadLook, name: str) -> OnBoxes:
+        if not look.regions[name].objects_seen:
             return look.nothing
         if self.by == "top":
             return ratio(look.on("hit", name), look.target_share(name))
-        mass = ratio(look.on("mass", name), look.image_share)
-        return np.where(np.isnan(mass), np.nan, mass > 0.5) / _area(look.grid, region.mask)
+        mass = ratio(look.on("mass", name), look.kept_share)
+        return ratio(np.where(np.isnan(mass), np.nan, mass > 0.5), look.area_share(name))
 
     def scores(self, found: MeasuredHeads) -> dict[str, HeadScores]:
         """The mean over samples whose object the model saw."""
         own = found.columns
         given: dict[str, Any] = {"null": own["hit_rate_moved"], "drawn": own["hit_rate_drawn"], **self.recorded()}
         return {"hit_rate": found.scores("hit_rate", own["hit_rate"], **given)}
-
-
-def _area(grid: ImageGrid, mask: np.ndarray) -> float:
-    """The share of the tokens' area that a mask covers."""
-    areas = (grid.boxes[:, 2:] - grid.boxes[:, :2]).prod(axis=1)
-    return float(areas @ mask / areas.sum())

@@ -21,7 +21,7 @@ from probes.heads.scorers.elbow import elbow
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
-    from probes.heads.scorers.looks import Look, OnBoxes
+    from probes.heads.scorers.looks import HeadLook, OnBoxes
     from probes.heads.scorers.measured import MeasuredHeads
     from probes.heads.scorers.sampled import PerHead
     from probes.heads.scores import HeadScores
@@ -41,7 +41,7 @@ class ImageMass:
         """Nothing."""
         return {}
 
-    def measure(self, look: Look) -> dict[str, OnBoxes]:
+    def measure(self, look: HeadLook) -> dict[str, OnBoxes]:
         """`image_mass`, and what even attention has."""
         return {"image_mass": look.image_share, "image_mass_even": np.full_like(look.image_share, look.even)}
 
@@ -82,11 +82,13 @@ class SpatialEntropy:
         """Its options."""
         return {"weigh_by": self.weigh_by, "lowest": self.lowest}
 
-    def measure(self, look: Look) -> dict[str, OnBoxes]:
+    def measure(self, look: HeadLook) -> dict[str, OnBoxes]:
         """`entropy` of the maps, of the same at shuffled tokens, the share of the image, and whether they are flat."""
-        order = own_draws(look.seed, look.sample.id).permutation(look.maps.shape[-1])
+        order, places = np.arange(look.maps.shape[-1]), np.flatnonzero(look.kept)
+        order[places] = own_draws(look.seed, look.sample.id).permutation(places)
         both = np.stack([look.maps, look.maps[..., order]])
-        own, shuffled = measure_maps(both, look.grid, weigh_by=self.weigh_by)["spatial_entropy"]
+        kept = np.broadcast_to(look.kept, both.shape)
+        own, shuffled = measure_maps(both, look.grid, kept=kept, weigh_by=self.weigh_by)["spatial_entropy"]
         low = fills_bottom_row(look.maps, look.grid)
         return {"entropy": own, "entropy_shuffled": shuffled, "entropy_mass": look.image_share, "entropy_flagged": low}
 

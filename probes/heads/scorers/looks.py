@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from interp.overlap.measures import measure_regions
 from interp.overlap.nulls import moved_boxes
@@ -26,7 +26,7 @@ OnBoxes = Float[np.ndarray, "layer head"]
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class HeadLook:
     """The last row of one sample over its image tokens, and the boxes of what it asks about.
 
     Attributes:
@@ -39,6 +39,7 @@ class Look:
         draws: how often boxes are drawn.
         seed: the seed of what is drawn.
         others: boxes of objects that are not asked about; those of the sample's further objects where none are given.
+        sinks: image tokens that draw attention whatever is asked, which count in nothing but `image_share`.
     """
 
     sample: Sample
@@ -49,6 +50,17 @@ class Look:
     draws: int = 8
     seed: int = 0
     others: Sequence[Box] = ()
+    sinks: Bool[np.ndarray, " token"] | None = None
+
+    @cached_property
+    def kept(self) -> Bool[np.ndarray, " token"]:
+        """The image tokens that are no sinks."""
+        return np.ones(self.maps.shape[-1], dtype=bool) if self.sinks is None else ~self.sinks
+
+    @cached_property
+    def kept_share(self) -> OnBoxes:
+        """What each head puts on these together."""
+        return self.maps[..., self.kept].sum(axis=-1, dtype=np.float64)
 
     @property
     def asked(self) -> list[Box]:
@@ -88,7 +100,8 @@ class Look:
     @cached_property
     def measures(self) -> dict[str, dict[str, OnBoxes]]:
         """Each of `MEASURED` of the maps on each region; NaN where there is no box, or the model saw none of it."""
-        found = measure_regions(self.maps, list(self.regions.values()), self.grid, measures=MEASURED)
+        kept = np.broadcast_to(self.kept, self.maps.shape)
+        found = measure_regions(self.maps, list(self.regions.values()), self.grid, measures=MEASURED, kept=kept)
         return {name: dict(zip(self.regions, own, strict=True)) for name, own in found.items()}
 
     def on(self, measure: str, name: str) -> OnBoxes:
@@ -101,7 +114,12 @@ class Look:
 
     def target_share(self, name: str) -> float:
         """The share of the tokens whose pointing at counts as a hit of a region: what pointing at random hits."""
-        return float(self.regions[name].target.mean())
+        return float(self.regions[name].target[self.kept].mean())
+
+    def area_share(self, name: str) -> float:
+        """The share of the tokens' area that a region covers."""
+        areas = (self.grid.boxes[:, 2:] - self.grid.boxes[:, :2]).prod(axis=1) * self.kept
+        return float(areas @ self.regions[name].mask / areas.sum())
 
     @property
     def nothing(self) -> OnBoxes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from interp.errors import InputError, SpatialLensError
+from interp.errors import InputError
 from interp.model.answer_token import answer_token
 from interp.objects.refusals import all_of
 from probes.heads.activations.checks import prompt_texts
@@ -123,11 +123,11 @@ def check_gold(vlm: HookedVLM, samples: Sequence[Sample], prompt: str) -> None:
         InputError: there are such; it names the first and tells how many there are.
     """
     check_model(vlm)
-    errors: list[SpatialLensError] = []
+    errors: list[InputError] = []
     for sample, text in zip(samples, prompt_texts(vlm, samples, prompt), strict=True):
         try:
             answer_token(vlm, text, sample.answer)
         except InputError as error:
             errors.append(InputError(f"sample {sample.id!r}: {error}"))
     if errors:
-        raise all_of(errors, f"of {len(samples)} samples have such an answer; nothing was asked yet")  # type: ignore[arg-type]
+        raise all_of(errors, f"of {len(samples)} samples have such an answer; nothing was asked yet")

@@ -10,7 +10,7 @@ from interp.numeric import mean_of_known, ratio
 from interp.overlap.nulls import NULL_MEASURES
 
 if TYPE_CHECKING:
-    from probes.heads.scorers.looks import Look, OnBoxes
+    from probes.heads.scorers.looks import HeadLook, OnBoxes
     from probes.heads.scorers.measured import MeasuredHeads
     from probes.heads.scores import HeadScores
 
@@ -43,11 +43,11 @@ class BoxOverlap:
         """Its options."""
         return {"measure_by": self.measure_by}
 
-    def measure(self, look: Look) -> dict[str, OnBoxes]:
+    def measure(self, look: HeadLook) -> dict[str, OnBoxes]:
         """`overlap`, its mean over drawn boxes, and that of the first draw."""
         own, drawn = look.on(self.measure_by, "every"), look.drawn(self.measure_by, "every")
         if self.measure_by == "mass":
-            own, drawn = ratio(own, look.image_share), ratio(drawn, look.image_share)
+            own, drawn = ratio(own, look.kept_share), ratio(drawn, look.kept_share)
         return {"overlap": own, "overlap_moved": mean_of_known(drawn), "overlap_drawn": drawn[0]}
 
     def scores(self, found: MeasuredHeads) -> dict[str, HeadScores]:
@@ -69,7 +69,7 @@ class BoxPointing:
         """Nothing."""
         return {}
 
-    def measure(self, look: Look) -> dict[str, OnBoxes]:
+    def measure(self, look: HeadLook) -> dict[str, OnBoxes]:
         """`pointing`, its mean over drawn boxes, and that of the first draw."""
         drawn = look.drawn("hit", "every")
         own = look.on("hit", "every")

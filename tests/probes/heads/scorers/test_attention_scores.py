@@ -13,7 +13,8 @@ from made_up import square_grid
 from interp.errors import InputError
 from interp.image.boxes import Box
 from interp.objects.sample import Object, Sample
-from interp.planted.llava import OBJECT_HEAD, SINK_HEAD
+from interp.planted.build import GRID
+from interp.planted.llava import OBJECT_HEAD, SINK, SINK_HEAD
 from probes.heads.scorers.attention import SCORERS, LookMeasurement, attention_scores, read_scorers
 from probes.heads.scorers.gaze import Gaze
 from probes.heads.scorers.hit_rate import HitRate
@@ -140,6 +141,19 @@ def test_samples_without_boxes_do_not_count_where_boxes_are_needed():
     assert "0 of its 12 samples" in found["pointing"].left_out[0]["why"]
 
 
+def test_sinks_are_left_out_of_all_but_the_image_mass():
+    sinks = np.zeros(64, dtype=bool)
+    sinks[GRID * SINK[0] + SINK[1]] = True
+    own = ("image_mass", SpatialEntropy(lowest=1), "gaze", "hit_rate")
+    found = attention_scores(planted_vlm(), scenes(), own, sinks=sinks, **FAST)
+    for name in ("image_mass", "gaze"):
+        np.testing.assert_allclose(found[name].of()[OBJECT_HEAD], 1, atol=1e-3)
+    assert found["image_mass"].of()[SINK_HEAD] == pytest.approx(1, abs=1e-3)
+    assert found["hit_rate"].of()[OBJECT_HEAD] == pytest.approx(63 / 4, rel=1e-3)
+    assert found["selection_frequency"].of()[OBJECT_HEAD] == 1
+    assert np.isnan(found["spatial_entropy"].of()[SINK_HEAD])  # what is left of it is the same everywhere
+
+
 # --- parts
 
 
@@ -210,6 +224,9 @@ def test_what_can_not_be_scored_is_refused_before_the_model_runs():
         (samples, {"others": {"nobody": []}}, "boxes of 'nobody', which is no sample"),
         (samples, {"others": {samples[0].id: [(0, 0, 1, 1)]}}, "give a list of Box"),
         (samples, {"moves": 0}, "moves 0"),
+        (samples, {"sinks": np.zeros(63, dtype=bool)}, "sinks are of 63 image tokens, and photos .* have 64"),
+        (samples, {"sinks": np.zeros(64)}, "one truth value for each image token"),
+        (samples, {"sinks": np.ones(64, dtype=bool)}, "not all true"),
         ([], {}, "no samples"),
     ]
     with tiny.passes(vlm) as shapes:
