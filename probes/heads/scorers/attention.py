@@ -279,6 +279,7 @@ def _read_sinks(given: ArrayLike) -> Bool[np.ndarray, " token"]:
     own = np.asarray(given)
     if own.ndim != 1 or own.dtype != bool or own.all():
         raise InputError(
-            f"sinks have shape {own.shape} and type {own.dtype}: give one truth value for each image token, not all true"
+            f"sinks have shape {own.shape} and type {own.dtype}: give one truth value for each image token, not all "
+            "true"
         )
     return own

@@ -87,7 +87,7 @@ class SpatialEntropy:
         order, places = np.arange(look.maps.shape[-1]), np.flatnonzero(look.kept)
         order[places] = own_draws(look.seed, look.sample.id).permutation(places)
         both = np.stack([look.maps, look.maps[..., order]])
-        kept = np.broadcast_to(look.kept, both.shape)
+        kept = None if look.sinks is None else np.broadcast_to(look.kept, both.shape)
         own, shuffled = measure_maps(both, look.grid, kept=kept, weigh_by=self.weigh_by)["spatial_entropy"]
         low = fills_bottom_row(look.maps, look.grid)
         return {"entropy": own, "entropy_shuffled": shuffled, "entropy_mass": look.image_share, "entropy_flagged": low}

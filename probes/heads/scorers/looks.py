@@ -100,7 +100,7 @@ class HeadLook:
     @cached_property
     def measures(self) -> dict[str, dict[str, OnBoxes]]:
         """Each of `MEASURED` of the maps on each region; NaN where there is no box, or the model saw none of it."""
-        kept = np.broadcast_to(self.kept, self.maps.shape)
+        kept = None if self.sinks is None else np.broadcast_to(self.kept, self.maps.shape)
         found = measure_regions(self.maps, list(self.regions.values()), self.grid, measures=MEASURED, kept=kept)
         return {name: dict(zip(self.regions, own, strict=True)) for name, own in found.items()}
 
