@@ -34,6 +34,5 @@ def test_a_word_behind_a_word_has_its_space_and_one_for_each_sample_its_own_prom
     found = answer_tokens(vlm, inputs, ["left", "below"])
     assert [one.text for one in found] == ["left", "below"]
     assert [one.pieces for one in found] == [("left",), ("below",)]
-    assert [answer_token(vlm, text, word) for text, word in zip(inputs.prompts, ("left", "below"), strict=True)] == [
-        *found
-    ]
+    pairs = zip(inputs.prompts, ("left", "below"), strict=True)
+    assert tuple(answer_token(vlm, text, word) for text, word in pairs) == found
