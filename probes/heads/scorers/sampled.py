@@ -221,10 +221,16 @@ def _chances(
     groups: Shaped[np.ndarray, " sample"],
     how: Drawing,
 ) -> tuple[Float[np.ndarray, " cell"], Float[np.ndarray, " cell"]]:
-    """One-sided p-values, see `sampled_scores`; a number that is missing on either side says nothing."""
+    """One-sided p-values, see `sampled_scores`; a number that is missing on either side says nothing.
+
+    Heads of which no number differs from chance have p = 1, and are not pooled: they would make others look rarer.
+    """
     both = np.isfinite(values) & np.isfinite(drawn)
     more = np.where(both, values - drawn, 0.0)
     largest = max(float(np.abs(one[both]).max(initial=0.0)) for one in (values, drawn))
     more[np.abs(more) <= ROUNDING * largest] = 0.0
     far = flipped(more, groups, seed=how.seed, n=how.flips)
-    return pooled_p(np.where(both.any(axis=0), far[0], np.nan), far[1:])
+    moving = more.any(axis=0)
+    still = both.any(axis=0) & ~moving
+    p, p_any = pooled_p(np.where(moving, far[0], np.nan), far[1:])
+    return np.where(still, 1.0, p), np.where(still, 1.0, p_any)

@@ -87,8 +87,18 @@ def test_p_values_are_one_sided_and_rounding_is_no_difference():
     found = sampled_scores("made", values, Labels.of(samples_of([("math",)] * 40)), null=drawn, drawing=FAST)
     (p,), (p_any,) = found.p[0], found.p_any[0]
     assert p[0] < 0.02 and p_any[0] <= 0.02 and p[1] > 0.95
-    assert p[2] > 0.3 and p[3] > 0.3
+    assert p[2] == p[3] == p_any[2] == p_any[3] == 1
     np.testing.assert_allclose(found.null[0], drawn.mean(0), rtol=1e-5)
+
+
+def test_heads_that_never_differ_do_not_make_others_look_rare():
+    values = np.random.default_rng(0).normal(size=(40, 1, 3)).astype(np.float32)
+    few = Labels.of(samples_of([("math",)] * 40))
+    alone = sampled_scores("made", values, few, null=np.zeros_like(values), drawing=FAST)
+    many = np.concatenate([values, np.zeros((40, 5, 3), np.float32)], axis=1)
+    beside = sampled_scores("made", many, few, null=np.zeros_like(many), drawing=FAST)
+    np.testing.assert_allclose(beside.p[:, :1], alone.p)
+    assert (beside.p[:, 1:] == 1).all()
 
 
 def test_a_number_that_is_missing_says_nothing_and_a_head_without_any_has_no_p():
