@@ -12,9 +12,13 @@ from made_up import square_grid
 
 from interp.errors import InputError
 from interp.image.boxes import Box
+from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
 from interp.planted.build import GRID
 from interp.planted.llava import OBJECT_HEAD, SINK, SINK_HEAD
+from probes.heads.data.prompts import step_samples
+from probes.heads.data.synthetic import synthetic_steps
+from probes.heads.functions import FUNCTIONS
 from probes.heads.scorers.attention import SCORERS, LookMeasurement, attention_scores, read_scorers
 from probes.heads.scorers.gaze import Gaze
 from probes.heads.scorers.hit_rate import HitRate
@@ -27,6 +31,7 @@ from probes.heads.scorers.image_mass import (
     fills_bottom_row,
     lowest_entropies,
 )
+from probes.heads.scorers.items import LEAST
 from probes.heads.scorers.pointing import BoxOverlap
 
 
@@ -139,6 +144,16 @@ def test_samples_without_boxes_do_not_count_where_boxes_are_needed():
     assert found["image_mass"].functions == ("spatial", "recall")
     assert found["pointing"].functions == ("spatial",) and found["pointing"].samples == (12,)
     assert "0 of its 12 samples" in found["pointing"].left_out[0]["why"]
+
+
+def test_steps_are_scored_function_by_function_and_those_of_text_alone_have_no_boxes():
+    vlm = HookedVLM.from_pretrained("tiny-llava", self_check=False)
+    samples = step_samples(synthetic_steps(LEAST))
+    found = attention_scores(vlm, samples, ("image_mass", "pointing"), draws=20, flips=20, progress=False)
+    assert found["image_mass"].functions == FUNCTIONS
+    seen = tuple(name for name in FUNCTIONS if name not in ("information", "recall"))
+    assert found["pointing"].functions == seen and found["pointing"].groups == (LEAST,) * len(seen)
+    assert {one["function"] for one in found["pointing"].left_out} == {"information", "recall"}
 
 
 def test_sinks_are_left_out_of_all_but_the_image_mass():
