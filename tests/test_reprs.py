@@ -79,6 +79,9 @@ KEPT = {
     "an installation": "Part",
     "a page": "Findings Drawn",
     "hook points": "ModelPoints",
+    "scorers of heads that need the model": "Drawing Labels MeasuredHeads HeadLook PlacedWords ImageMass "
+    "SpatialEntropy BoxOverlap BoxPointing Gaze HitRate LookMeasurement GradientMeasurement DivergenceMeasurement "
+    "IdWriteMeasurement",
 }
 """Public dataclasses that keep the repr of dataclasses, and why."""
 

@@ -57,12 +57,25 @@ def answer_tokens(
     each = [given] * len(inputs) if isinstance(given, (str, int)) else listed(given, "answer")
     if len(each) != len(inputs):
         raise InputError(f"{len(each)} answers for {len(inputs)} samples: give one for each, or one for all")
+    return tuple(answer_token(vlm, prompt, one) for one, prompt in zip(each, inputs.prompts, strict=True))
+
+
+def answer_token(vlm: HookedModel, prompt: str, answer: str | int) -> AnswerToken:
+    """The token by which the answer to one prompt begins; see `answer_tokens`.
+
+    Args:
+        vlm: the model.
+        prompt: the prompt as text, as in `VLMInputs.prompts`.
+        answer: a word, or the number of a token.
+
+    Raises:
+        InputError: see `answer_tokens`.
+    """
+    if not isinstance(answer, str):
+        return _of_number(vlm, answer)
     written = vlm.family.written
-    prompts = [text if written is None else written(text, vlm.processor) for text in inputs.prompts]
-    return tuple(
-        _of_word(vlm.processor.tokenizer, one, prompt) if isinstance(one, str) else _of_number(vlm, one)
-        for one, prompt in zip(each, prompts, strict=True)
-    )
+    text = prompt if written is None else written(prompt, vlm.processor)
+    return _of_word(vlm.processor.tokenizer, answer, text)
 
 
 def token_of(vlm: HookedModel, number: int) -> AnswerToken:

@@ -55,6 +55,26 @@ def flip_signs(
     Raises:
         InputError: lengths differ, a difference is not finite, fewer than two groups, no flip, or no seed.
     """
+    return SignFlips(*p_of_draws(np.abs(flipped(differences, groups, seed=seed, n=n))), flips=n + 1)
+
+
+def flipped(
+    differences: ArrayLike, groups: Shaped[np.ndarray, " sample"], *, seed: int, n: int = FLIPS
+) -> Float[np.ndarray, "row cell"]:
+    """How far the mean of paired differences lies from zero, in the data, row 0, and under each flip of `flip_signs`.
+
+    That is the sum over groups over its root mean square under flips; 0 where nothing differs. One-sided tests take it
+    as it is, and `flip_signs` its size.
+
+    Args:
+        differences: [sample cell], none missing.
+        groups: which group each sample belongs to, [sample].
+        seed: the seed of the flips.
+        n: how many flips.
+
+    Raises:
+        InputError: see `flip_signs`.
+    """
     own, named = np.asarray(differences, dtype=np.float64), np.asarray(groups)
     check_seed(seed)
     if own.ndim != 2 or named.shape != (len(own),) or not np.isfinite(own).all() or n < 1:
@@ -70,5 +90,4 @@ def flip_signs(
     signs = np.random.default_rng(seed).integers(0, 2, size=(n, len(names))) * 2 - 1
     drawn = np.vstack([sums.sum(axis=0), signs @ sums])
     spread = np.sqrt((sums**2).sum(axis=0))
-    far = np.divide(np.abs(drawn), spread, out=np.zeros_like(drawn), where=spread > 0)
-    return SignFlips(*p_of_draws(far), flips=n + 1)
+    return np.divide(drawn, spread, out=np.zeros_like(drawn), where=spread > 0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float32
-from torch import nn
+from torch import Tensor, nn
 
 from interp.errors import RefusedError
 from interp.hooks.towers import submodule, text_tower
@@ -30,18 +31,26 @@ def head_writes(
     Raises:
         RefusedError: the projection is no plain matrix, such as one that is quantised or has an adapter.
     """
+    made = []
+    for layer, rows in enumerate(output_rows(vlm)):
+        own = torch.from_numpy(z[:, layer]).to(rows.device)
+        made.append(torch.einsum("ihd,hdm->ihm", own, rows).cpu().numpy())
+    return np.stack(made, 1)
+
+
+def output_rows(vlm: HookedVLM) -> Iterator[Float32[Tensor, "head d_head d_model"]]:
+    """Layer by layer, the rows of the output projection that belong to each query head.
+
+    Raises:
+        RefusedError: see `head_writes`.
+    """
     tower = text_tower(vlm.model, vlm.family)
-    blocks, made = submodule(vlm.model, tower.blocks), []
-    for layer, block in enumerate(blocks):
+    for block in submodule(vlm.model, tower.blocks):
         projection = submodule(block, tower.attention).o_proj
         if type(projection) is not nn.Linear:
             raise RefusedError(
                 f"the output projection is a {type(projection).__name__}, whose matrix can not be read head by head: "
                 "keep z (read='z'), or merge the adapter or load the model unquantised"
             )
-        rows = rearrange(
-            projection.weight.detach().float(), "d_model (head d_head) -> head d_head d_model", head=z.shape[2]
-        )
-        own = torch.from_numpy(z[:, layer]).to(rows.device)
-        made.append(torch.einsum("ihd,hdm->ihm", own, rows).cpu().numpy())
-    return np.stack(made, 1)
+        weight = projection.weight.detach().float()
+        yield rearrange(weight, "d_model (head d_head) -> head d_head d_model", head=vlm.cfg.n_heads)

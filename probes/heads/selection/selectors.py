@@ -12,11 +12,9 @@ from jaxtyping import Bool, Float
 from interp.errors import InputError
 from interp.numeric import real, whole_number
 from interp.stats.tests import benjamini_hochberg_where_defined
+from probes.heads.scorers.elbow import elbow as elbow
 from probes.heads.scores import HeadScores
 from probes.heads.selection.head_set import HeadSet
-
-STRAIGHT = 1e-9
-"""A curve that lies off its chord by less than this part of its range, or by rounding, is straight: it has no elbow."""
 
 
 def select_heads(scores: HeadScores, function: str | None = None, rule: str = "elbow", **given: Any) -> HeadSet:
@@ -69,23 +67,6 @@ def select_heads(scores: HeadScores, function: str | None = None, rule: str = "e
 def select_all(scores: HeadScores, rule: str = "elbow", **given: Any) -> tuple[HeadSet, ...]:
     """The heads of every function, in the order of the scores; see `select_heads`."""
     return tuple(select_heads(scores, function, rule, **given) for function in scores.functions)
-
-
-def elbow(values: Float[np.ndarray, " *axes"]) -> int:
-    """How many values stand before the elbow of their sizes: the point farthest from the chord, itself not counted.
-
-    Sizes are sorted from the largest; the chord joins the first and the last. On a straight line there is none: 0.
-
-    Example:
-        >>> elbow(np.array([10, 8, 2, 1, 0.5, 0.25, 0.1, 0]))
-        2
-    """
-    sizes = -np.sort(-np.abs(values[~np.isnan(values)].ravel().astype(np.float64)))
-    if len(sizes) < 3:
-        return 0
-    gap = np.abs(sizes - np.linspace(sizes[0], sizes[-1], len(sizes)))
-    rounding = 2 * np.finfo(values.dtype).eps * sizes[0] if values.dtype.kind == "f" else 0.0
-    return 0 if gap.max() <= max(STRAIGHT * (sizes[0] - sizes[-1]), rounding) else int(gap.argmax())
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.numeric import ratio, whole_number
-from probes.heads.selection.selectors import elbow
+from probes.heads.scorers.elbow import elbow
 
 SHARES, COUNTS = ("gini", "hoyer", "top_mass"), ("share_above", "elbow_count")
 """The measures that lie between 0 and 1, and those that count heads beyond a point; the others are numbers of heads."""

@@ -13,7 +13,7 @@ from interp.errors import InputError
 from interp.stats.draws import own_draws
 from probes.mechanisms.scenes.pairs import check_pairs, refuse_alike
 from probes.mechanisms.scenes.vocabulary import spelled_ids
-from probes.mechanisms.tokens.object_words import name_tokens, spans_of
+from probes.study.object_words import name_tokens, spans_of
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from interp.errors import InputError
 from interp.numeric import real
 from probes.mechanisms.scenes.sides import OPPOSITE, SIDES
 from probes.mechanisms.scenes.vocabulary import spelled_ids
-from probes.mechanisms.tokens.object_words import spans_of, word_ends
+from probes.study.object_words import spans_of, word_ends
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:

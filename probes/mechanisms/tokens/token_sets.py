@@ -14,8 +14,8 @@ from interp.numeric import plain, whole_numbers
 from interp.reprs import fits_a_cell
 from interp.stats.draws import own_draws
 from probes.mechanisms.scenes.pairs import MIRRORED
-from probes.mechanisms.tokens.object_words import spans_of
 from probes.mechanisms.tokens.views import by_kind, in_order, middles, thirds, whole_photo
+from probes.study.object_words import spans_of
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 import tiny
 
-from interp.model.answer_token import answer_tokens
+from interp.model.answer_token import answer_token, answer_tokens
 from interp.model.hooked_vlm import HookedVLM
 from interp.zoo.tiny import TINY
 
@@ -34,3 +34,5 @@ def test_a_word_behind_a_word_has_its_space_and_one_for_each_sample_its_own_prom
     found = answer_tokens(vlm, inputs, ["left", "below"])
     assert [one.text for one in found] == ["left", "below"]
     assert [one.pieces for one in found] == [("left",), ("below",)]
+    pairs = zip(inputs.prompts, ("left", "below"), strict=True)
+    assert tuple(answer_token(vlm, text, word) for text, word in pairs) == found

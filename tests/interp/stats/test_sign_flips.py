@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from interp.errors import InputError
-from interp.stats.sign_flips import flip_signs
+from interp.stats.sign_flips import flip_signs, flipped
 
 
 def test_p_values_near_those_of_all_flips_listed_one_by_one():
@@ -20,6 +20,19 @@ def test_p_values_near_those_of_all_flips_listed_one_by_one():
     assert np.abs(found.p - (far >= own - 1e-9).mean(axis=0)).max() < 0.015
     assert np.abs(found.p_any - (far.max(axis=1)[:, None] >= own - 1e-9).mean(axis=0)).max() < 0.015
     assert (found.p_any >= found.p - 1e-12).all()
+
+
+def test_how_far_a_mean_lies_keeps_its_sign_and_its_size_is_what_both_sides_are_tested_by():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(6), 2)
+    values = rng.normal([1.0, -1.0, 0.0], 1, (12, 3))
+    values[:, 2] = 0
+    far = flipped(values, groups, seed=3, n=50)
+    sums = values.reshape(6, 2, 3).sum(axis=1)
+    assert far.shape == (51, 3) and (far[:, 2] == 0).all()
+    np.testing.assert_allclose(far[0, :2], (sums.sum(axis=0) / np.sqrt((sums**2).sum(axis=0) + 1e-300))[:2])
+    two_sided = flip_signs(values, groups, seed=3, n=50).p
+    np.testing.assert_allclose(two_sided, (np.abs(far) >= np.abs(far[0]) - 1e-9).mean(axis=0))
 
 
 def test_any_of_many_places_errs_at_most_at_the_stated_rate_where_none_differs():

@@ -14,7 +14,7 @@ from probes.mechanisms.ids.geometry import cell_of, deviations, id_axes, moves, 
 from probes.mechanisms.ids.measurement import IdsMeasurement
 from probes.mechanisms.ids.spatial_ids import _planes, spatial_ids
 from probes.mechanisms.scenes.id_scenes import id_scenes
-from probes.mechanisms.tokens.object_words import word_ends
+from probes.study.object_words import word_ends
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 100, "shuffles": 39}
 

@@ -9,9 +9,9 @@ from golden import golden
 from planted_heads import FUNCTIONS, planted
 
 from interp.errors import InputError
+from probes.heads.scorers.elbow import elbow
 from probes.heads.scorers.joint_network import joint_network
 from probes.heads.scorers.network import SHARED, JointNetwork, importance, predicted, train_network
-from probes.heads.selection.selectors import elbow
 
 FAST = {"functions": FUNCTIONS, "epochs": 3, "batch": 8, "rate": 1e-3, "shuffles": 3, "draws": 60, "progress": False}
 CARRIERS = (("spatial", 1, 2), ("math", 0, 1))
