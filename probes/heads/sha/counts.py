@@ -121,9 +121,14 @@ def count_heads(
     counts = np.array([len(one) for one in sets])
     codes, _ = codes_of(groups, len(labels), "groups")
     dealt = dealt_rows(codes, deals, np.random.default_rng([seed, 3]))
-    call: _Call = lambda names, table: scorer(features, table, groups, functions=names, draws=1, **how)  # noqa: E731
-    select = lambda found, name: len(select_heads(found, name, rule, **own))  # noqa: E731
-    null = _null(call, select, labels, dealt, scores.functions, tuple(functions), together=scorer is linear_probe)
+
+    def again(names: tuple[str, ...], table: np.ndarray) -> HeadScores:
+        return scorer(features, table, groups, functions=names, draws=1, **how)
+
+    def selected(found: HeadScores, name: str) -> int:
+        return len(select_heads(found, name, rule, **own))
+
+    null = _null(again, selected, labels, dealt, scores.functions, tuple(functions), together=scorer is linear_probe)
     return HeadCounts(scores, sets, counts, _drawn(scores, sets, rule, own), null)
 
 
@@ -134,15 +139,16 @@ def check_rule(rule: str) -> None:
         InputError: it is one.
     """
     if rule not in RULES or rule in FIXED:
-        why = "selects so many heads as it is told, so that their number tells nothing" if rule in RULES else "is not known"
+        why = (
+            "is not known"
+            if rule not in RULES
+            else "selects as many heads as it is told, and their number says nothing"
+        )
         raise InputError(f"rule={rule!r} {why}: use one of {', '.join(name for name in RULES if name not in FIXED)}")
 
 
-_Call = Callable[[tuple[str, ...], np.ndarray], "HeadScores"]
-
-
 def _null(
-    call: _Call,
+    call: Callable[[tuple[str, ...], np.ndarray], HeadScores],
     select: Callable[[HeadScores, str], int],
     labels: Bool[np.ndarray, "item function"],
     dealt: Int[np.ndarray, "deal item"],

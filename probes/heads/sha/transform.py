@@ -229,7 +229,9 @@ def area_of(box: Box, size: tuple[int, int]) -> Area:
     x0, y0, x1, y1 = box.xyxy
     area = max(math.floor(x0), 0), max(math.floor(y0), 0), min(math.ceil(x1), size[0]), min(math.ceil(y1), size[1])
     if area[0] >= area[2] or area[1] >= area[3]:
-        raise InputError(f"box {box.label!r} has no pixel in the photo of {size[0]} x {size[1]}: give corners inside it")
+        raise InputError(
+            f"box {box.label!r} has no pixel in the photo of {size[0]} x {size[1]}: give corners inside it"
+        )
     return area
 
 
