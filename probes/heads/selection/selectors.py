@@ -71,6 +71,15 @@ def select_all(scores: HeadScores, rule: str = "elbow", **given: Any) -> tuple[H
     return tuple(select_heads(scores, function, rule, **given) for function in scores.functions)
 
 
+def check_selection(rule: str, **given: Any) -> None:
+    """Refuse a rule that does not exist, and options that it lacks or does not have, before anything is scored.
+
+    Raises:
+        InputError: as `select_heads`.
+    """
+    _options(rule, given)
+
+
 def elbow(values: Float[np.ndarray, " *axes"]) -> int:
     """How many values stand before the elbow of their sizes: the point farthest from the chord, itself not counted.
 

@@ -15,7 +15,7 @@ from interp.stats.scores import codes_of
 from interp.stats.shuffles import dealt_rows
 from probes.heads.scorers.linear_probe import linear_probe
 from probes.heads.selection.agreement import maps_of
-from probes.heads.selection.selectors import RULES, select_heads
+from probes.heads.selection.selectors import RULES, check_selection, select_heads
 
 if TYPE_CHECKING:
     from probes.heads.activations.features import HeadFeatures
@@ -113,7 +113,7 @@ def count_heads(
     Example:
         >>> count_heads(heads, heads.labels(FUNCTIONS), heads.groups, functions=FUNCTIONS).told("spatial", 0.95)
     """
-    check_rule(rule)
+    check_rule(rule, given)
     own, more = dict(given or {}), dict(options or {})
     how: dict[str, Any] = {"seed": seed, "level": level, "progress": progress, **more}
     scores = scorer(features, labels, groups, functions=tuple(functions), draws=draws, **how)
@@ -132,19 +132,16 @@ def count_heads(
     return HeadCounts(scores, sets, counts, _drawn(scores, sets, rule, own), null)
 
 
-def check_rule(rule: str) -> None:
-    """Refuse a rule that does not exist, or whose number is fixed.
+def check_rule(rule: str, given: Mapping[str, Any] | None = None) -> None:
+    """Refuse a rule that does not exist, whose number is fixed, or that is not given what it needs.
 
     Raises:
         InputError: it is one.
     """
     if rule not in RULES or rule in FIXED:
-        why = (
-            "is not known"
-            if rule not in RULES
-            else "selects as many heads as it is told, and their number says nothing"
-        )
+        why = "selects as many heads as it is told, and never more" if rule in RULES else "is not known"
         raise InputError(f"rule={rule!r} {why}: use one of {', '.join(name for name in RULES if name not in FIXED)}")
+    check_selection(rule, **dict(given or {}))
 
 
 def _null(

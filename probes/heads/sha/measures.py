@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float
 
 from interp.stats.clusters import mean_over_groups
 from interp.stats.sign_flips import flip_signs
+from probes.heads.activations.checks import functions_of
+from probes.heads.activations.measurement import FUNCTIONS
 from probes.heads.sha.arms import BOTH, ELSEWHERE, ORIGINAL
 from probes.study.parts import ALL
 from probes.study.run import ONE_GROUP
@@ -32,7 +34,7 @@ LEFT_OUT = ("table", "arm", "function", "why")
 
 
 def answers_of(found: Mapping[str, HeadActivations], items: Sequence[Sample]) -> pd.DataFrame:
-    """A row for each item and arm: `id`, `arm`, `group`, `functions`, `gold`, `answer`, `predicted`, `correct`, `parsed`.
+    """A row for each item and arm: what was asked, what was answered, and whether that is right.
 
     What was answered with nothing is wrong, and names no option.
     """
@@ -48,7 +50,7 @@ def answers_of(found: Mapping[str, HeadActivations], items: Sequence[Sample]) ->
                     "id": item.id,
                     "arm": arm,
                     "group": item.group or item.id,
-                    "functions": "+".join(map(str, item.meta.get("functions", ()))),  # type: ignore[call-overload]
+                    "functions": "+".join(map(str, functions_of(item, FUNCTIONS))),
                     "gold": item.answer,
                     "answer": "" if row is None else row.answer,
                     "predicted": "" if row is None or pd.isna(row.predicted) else str(row.predicted),

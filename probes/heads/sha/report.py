@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
+import numpy as np
 
 from interp.plots.style import figure_of
 from interp.report.numbers import NOTHING, decimal, p_value, percent, points, share
@@ -15,6 +15,7 @@ from probes.study.parts import ALL, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from probes.heads.sha.result import ShaStudy
 
@@ -135,9 +136,7 @@ def _shown_how(found: ShaStudy) -> str:
         "in_place": "The masked copy stands in the place of the photo",
         "beside": "The masked copy stands beside the photo, both as one photo of twice the width",
     }
-    who = {"data set": "of the data set", "given": "given by hand"}.get(
-        source["source"], f"of {source.get('detector')}"
-    )
+    who = {"data set": "of the data set", "given": "given by hand"}.get(source["source"], "of a detector")
     return (
         f"Boxes are {who}, {given[view['boxes']]}{', with names' if view['names'] else ''}; objects are filled with "
         f"{tuple(view['fill'])}. {copy[view['placement']]}: a prompt of this library holds one photo, for every family."
@@ -154,10 +153,8 @@ def _spatial(found: ShaStudy, *, heads: bool = False) -> list[str]:
     return [name for name in SPATIAL if name in set(table["function"])]
 
 
-def _cells(found: ShaStudy) -> plt.Figure:
+def _cells(found: ShaStudy) -> Figure:
     """The heads of one function, an arm a map, framed where selected."""
-    import numpy as np
-
     from probes.heads.figures.cells import plot_functions
 
     names = [name for name in SPATIAL if all(name in own.scores.functions for own in found.counts.values())]

@@ -27,8 +27,8 @@ class ShaStudy:
         answers: a row for each item and arm.
         accuracy: a row for each arm, function (`all` for all items) and measure: `value` from `low` to `high`, by draws
             of whole groups.
-        against_original: a row for each arm, `baseline` (the original, or the control), function and measure: the paired
-            difference, its interval, `p` by sign flips of whole groups, and `p_any`, corrected for the arms.
+        against_original: a row for each arm, `baseline` (the original, or the control), function and measure: the
+            paired difference, its interval, `p` by sign flips of whole groups, and `p_any`, corrected for the arms.
         heads: a row for each arm and function: how many heads are selected, its interval, of how many; `null`, the mean
             number with labels dealt anew, `null_high`, the upper end of that, and `p`, how often it is as large.
         heads_against_original: the same of the difference to the original, with the same draws and deals in both.

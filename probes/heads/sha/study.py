@@ -81,8 +81,8 @@ def study_sha(
 
     Args:
         vlm: the model.
-        items: questions with their answers, each with an id of its own, such as `step_samples` gives. `meta["functions"]`
-            lists what each takes; where no item has any, answers alone are told.
+        items: questions with their answers, each with an id of its own, such as `step_samples` gives.
+            `meta["functions"]` lists what each takes; where no item has any, answers alone are told.
         out: the folder that keeps it all.
         boxes: by id, the boxes of its photo; a detector; or None for those that the items of the same photo carry.
         view: how boxes and masks are shown.
@@ -114,7 +114,7 @@ def study_sha(
             are too long with boxes in them, or a folder that can not be used; all before the first pass.
     """
     check_draws(draws, level, seed)
-    check_rule(rule)
+    check_rule(rule, given)
     whole_number(deals, "deals", 1)
     view, arms = view or ShaView(), (*ARMS, ELSEWHERE) if control else ARMS
     if prompt == "raw" and view.told:

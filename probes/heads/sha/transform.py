@@ -143,8 +143,9 @@ class ShaView:
         """The question of an arm: where boxes are told, a sentence stands before it.
 
         Example:
-            >>> ShaView().question("Where is the mug?", [Box("mug", (10, 20, 50, 80))], (90, 100), "bbox")
-            'In the image of 90 x 100 pixels, mug is at [10, 20, 50, 80] (left, top, right, bottom).\\nWhere is the mug?'
+            >>> print(ShaView().question("Where is it?", [Box("mug", (10, 20, 50, 80))], (90, 100), "bbox"))
+            In the image of 90 x 100 pixels, mug is at [10, 20, 50, 80] (left, top, right, bottom).
+            Where is it?
         """
         if _arm(arm) not in BOXED or not self.told:
             return question
