@@ -136,10 +136,11 @@ def compare_heads(
     if not heads and not models:
         raise InputError(f"nothing can be compared: {out[0]['first']} and {out[0]['second']}: {out[0]['why']}")
     known = [_weights(own) for own in every.values()]
+    nothing = [pd.DataFrame(columns=list(columns)) for columns in (AGREEMENT, MODELS)]
     return ComparedHeads(
         names=tuple(every),
-        agreement=pd.concat(heads, ignore_index=True)[list(AGREEMENT)] if heads else pd.DataFrame(columns=list(AGREEMENT)),
-        models=pd.concat(models, ignore_index=True)[list(MODELS)] if models else pd.DataFrame(columns=list(MODELS)),
+        agreement=pd.concat(heads, ignore_index=True)[list(AGREEMENT)] if heads else nothing[0],
+        models=pd.concat(models, ignore_index=True)[list(MODELS)] if models else nothing[1],
         left_out=pd.DataFrame(out, columns=["table", "first", "second", "why"]),
         settings={
             "study": "compared heads", "scores": list(every), "rule": rule, "given": dict(given or {}), **how,
@@ -181,14 +182,15 @@ def _sentences(found: ComparedHeads) -> list[str]:
         known = rows[rows["value"].notna()]
         if len(known):
             told.append(
-                f"{first} and {second}: {measure} of {decimal(float(known['value'].mean()))} on average over {len(known)} "
-                f"functions, {decimal(float(known['random'].mean()))} with heads dealt anew and "
+                f"{first} and {second}: {measure} of {decimal(float(known['value'].mean()))} on average over "
+                f"{len(known)} functions, {decimal(float(known['random'].mean()))} with heads dealt anew and "
                 f"{decimal(float(known['within'].mean()))} with heads dealt inside layers."
             )
     for one in found.models.itertuples():
         told.append(
             f"{one.first} and {one.second}, {one.function}: layers at relative depth correlate by "
-            f"{decimal(one.value, one.low, one.high)}, {decimal(one.random)} with heads dealt anew (p = {p_value(one.p)})."
+            f"{decimal(one.value, one.low, one.high)}, {decimal(one.random)} with heads dealt anew "
+            f"(p = {p_value(one.p)})."
         )
     return told or ["Nothing that was compared has a value: the scores do not vary, or no head is selected."]
 

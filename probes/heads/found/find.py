@@ -91,7 +91,7 @@ class FoundHeads:
         return self.sets[name][self.scores[name].place(function)]
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A row for each scorer, function and head: `value`, its interval, null and p-values, and whether `selected`."""
+        """A row for each scorer, function and head: `value`, interval, null and p-values, and whether `selected`."""
         import pandas as pd
 
         parts = []
@@ -107,7 +107,7 @@ class FoundHeads:
         return pd.concat([one.to_dataframe() for own in self.sets.values() for one in own], ignore_index=True)
 
     def left_out(self) -> pd.DataFrame:
-        """What can not be told: `scorer`, `function`, `why`; functions without scores, and rules that no head passes."""
+        """What can not be told, by scorer and function, and why: functions without scores, rules that no head passes."""
         import pandas as pd
 
         rows = [
@@ -174,8 +174,8 @@ def find_heads(
     check_selection(rule, **selecting)
     if "level" in selecting:
         raise InputError(
-            f"level={selecting['level']!r:.40} of a rule can not be given here, where `level` is that of intervals: select "
-            "from the scores by probes.select_heads(scores, function, rule, level=...)"
+            f"level={selecting['level']!r:.40} of a rule can not be given here, where `level` is that of intervals: "
+            "select from the scores by probes.select_heads(scores, function, rule, level=...)"
         )
     chosen = functions_of_items(heads, functions)
     used = _labelled(heads, chosen)
@@ -236,8 +236,8 @@ def functions_of_items(heads: HeadActivations, wanted: Sequence[str] | None = No
             counts[name] = counts.get(name, 0) + 1
     if not counts:
         raise InputError(
-            f"none of the {len(heads)} items in {str(heads.folder)!r} is labelled with a function: collect steps, or give "
-            "functions={id: [...]} to collect_heads"
+            f"none of the {len(heads)} items in {str(heads.folder)!r} is labelled with a function: collect steps, or "
+            "give functions={id: [...]} to collect_heads"
         )
     if wanted is None:
         return (*(name for name in FUNCTIONS if name in counts), *(name for name in counts if name not in FUNCTIONS))

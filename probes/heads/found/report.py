@@ -131,8 +131,8 @@ def _agreement_told(found: FoundHeads) -> list[str]:
             clear = int((known["p_random"] < 0.05).sum())
             told.append(
                 f"{first} and {second} agree by {measure} with {decimal(float(known['value'].mean()))} on average over "
-                f"{len(known)} functions, and {decimal(float(known['random'].mean()))} with heads dealt anew; in {clear} "
-                "functions more than that by an uncorrected p below 0.05."
+                f"{len(known)} functions, and {decimal(float(known['random'].mean()))} with heads dealt anew; "
+                f"in {clear} functions more than that by an uncorrected p below 0.05."
             )
     return told
 
