@@ -107,7 +107,7 @@ class FoundHeads:
         return pd.concat([one.to_dataframe() for own in self.sets.values() for one in own], ignore_index=True)
 
     def left_out(self) -> pd.DataFrame:
-        """What can not be told, by scorer and function, and why: functions without scores, rules that no head passes."""
+        """What can not be told, by scorer and function, and why: no scores, or no head that passes the rule."""
         import pandas as pd
 
         rows = [

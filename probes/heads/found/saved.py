@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
 import numpy as np
 
 from interp.errors import InputError
 from interp.store.folder import OutputFolder, plain
+from interp.store.guard import MANIFEST, refuse_begun, refuse_foreign
 from probes.heads.scores import HeadScores
 
 FORMAT = 1
@@ -85,9 +84,20 @@ def load_scores(path: str | Path) -> HeadScores:
         raise
 
 
-def saved_settings(path: Path) -> dict[str, Any] | None:
-    """What saved scores were made with; None where there is no such file, or it can not be read."""
-    try:
-        return dict(load_scores(path).settings)
-    except InputError:
-        return None
+def begin_folder(folder: OutputFolder, study: str, *, resume: bool) -> None:
+    """Begin a folder of results that no model is asked for, or go on with one.
+
+    Raises:
+        InputError: it holds a study and is not to be gone on with, holds another study, or files of something else.
+    """
+    refuse_begun(folder.path, resume=resume)
+    refuse_foreign(folder.path)
+    there = folder.path / MANIFEST
+    if there.is_file():
+        try:
+            then = json.loads(there.read_text(encoding="utf-8")).get("study")
+        except (OSError, ValueError, AttributeError):
+            then = None
+        if then != study:
+            raise InputError(f"{str(folder.path)!r} holds another study, and not {study}: name another folder")
+    folder.write_json(MANIFEST, {"study": study})
