@@ -21,6 +21,9 @@ from probes.study.findings import Findings
 if TYPE_CHECKING:
     import pandas as pd
 
+STUDY = "compared heads"
+"""What a manifest says that such a folder holds."""
+
 CAUTIONS = (
     "Scorers agree where they find the same heads, for whatever reason: two that read the same confound agree as well.",
     "Maps that peak in the same layers agree whichever heads these have: the null that deals heads inside layers has "
@@ -143,7 +146,7 @@ def compare_heads(
         models=pd.concat(models, ignore_index=True)[list(MODELS)] if models else nothing[1],
         left_out=pd.DataFrame(out, columns=["table", "first", "second", "why"]),
         settings={
-            "study": "compared heads", "scores": list(every), "rule": rule, "given": dict(given or {}), **how,
+            "study": STUDY, "scores": list(every), "rule": rule, "given": dict(given or {}), **how,
             "models_told_apart_by": "weights" if all(known) else "shape",
         },
     )  # fmt: skip

@@ -165,19 +165,8 @@ def find_heads(
         >>> found.of("spatial").heads
     """
     check_draws(draws, level, seed)
-    names = listed(scorers, "scorers")
-    unknown = [name for name in names if name not in SCORERS]
-    if unknown or not names or len(set(names)) < len(names):
-        told = ", ".join(map(str, names)) or "none"
-        raise InputError(f"scorers are {told}: name some of {', '.join(SCORERS)}, each once")
     selecting = dict(given or {})
-    check_selection(rule, **selecting)
-    if "level" in selecting:
-        raise InputError(
-            f"level={selecting['level']!r:.40} of a rule can not be given here, where `level` is that of intervals: "
-            "select from the scores by probes.select_heads(scores, function, rule, level=...)"
-        )
-    chosen = functions_of_items(heads, functions)
+    names, chosen = check_found(heads, scorers, rule, selecting, functions)
     used = _labelled(heads, chosen)
     common: dict[str, Any] = {"seed": seed, "draws": draws, "level": level}
     scores: dict[str, HeadScores] = {}
@@ -222,6 +211,32 @@ def find_heads(
             **common, "deals": deals,
         },
     )  # fmt: skip
+
+
+def check_found(
+    heads: HeadActivations,
+    scorers: Sequence[str] | str,
+    rule: str,
+    given: Mapping[str, Any],
+    functions: Sequence[str] | None,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The scorers and functions that are asked for, see `find_heads`; refuses what can be refused before any is scored.
+
+    Raises:
+        InputError: a scorer, rule or function that does not exist, or items without functions.
+    """
+    names = listed(scorers, "scorers")
+    unknown = [name for name in names if name not in SCORERS]
+    if unknown or not names or len(set(names)) < len(names):
+        told = ", ".join(map(str, names)) or "none"
+        raise InputError(f"scorers are {told}: name some of {', '.join(SCORERS)}, each once")
+    check_selection(rule, **given)
+    if "level" in given:
+        raise InputError(
+            f"level={given['level']!r:.40} of a rule can not be given here, where `level` is that of intervals: "
+            "select from the scores by probes.select_heads(scores, function, rule, level=...)"
+        )
+    return names, functions_of_items(heads, functions)
 
 
 def functions_of_items(heads: HeadActivations, wanted: Sequence[str] | None = None) -> tuple[str, ...]:

@@ -136,7 +136,7 @@ def _shown_how(found: ShaStudy) -> str:
         "in_place": "The masked copy stands in the place of the photo",
         "beside": "The masked copy stands beside the photo, both as one photo of twice the width",
     }
-    who = {"data set": "of the data set", "given": "given by hand"}.get(source["source"], "of a detector")
+    who = {"data set": "of the data set", "given": "given by hand"}.get(source["source"], f"of {source['source']}")
     return (
         f"Boxes are {who}, {given[view['boxes']]}{', with names' if view['names'] else ''}; objects are filled with "
         f"{tuple(view['fill'])}. {copy[view['placement']]}: a prompt of this library holds one photo, for every family."

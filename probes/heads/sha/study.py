@@ -47,6 +47,7 @@ def study_sha(
     *,
     out: str | Path,
     boxes: Given | Detector | None = None,
+    source: str | None = None,
     view: ShaView | None = None,
     control: bool = True,
     scorer: Scorer = linear_probe,
@@ -85,6 +86,7 @@ def study_sha(
             `meta["functions"]` lists what each takes; where no item has any, answers alone are told.
         out: the folder that keeps it all.
         boxes: by id, the boxes of its photo; a detector; or None for those that the items of the same photo carry.
+        source: who found boxes that are given by id, for the record.
         view: how boxes and masks are shown.
         control: whether `elsewhere` is asked too.
         scorer: what scores heads, from features, labels and main questions.
@@ -122,7 +124,7 @@ def study_sha(
     batch = check_how(out=out, resume=resume, batch=batch, progress=progress, record=record, parts=arms)
     check_items(items, LABELS)
     groups_of(items)
-    source, there = _boxes(items, boxes, batch, progress)
+    who, there = _boxes(items, boxes, source, batch, progress)
     refuse_unshown(items, there, view, ARMS)
     moved = moved_by_item(items, there, seed=seed) if control else {}
     refuse_unshown(items, moved, view, (BOTH,) if control else ())
@@ -132,13 +134,13 @@ def study_sha(
     work.check(items, progress=progress)
     for arm in arms:
         check_lengths(vlm, list(_blank(items, by_arm[arm], view, arm)), prompt, work.max_new_tokens)
-    told = {**(record or {}), "sha": view.recorded(), "boxes": source, "sha_seed": int(seed)}
+    told = {**(record or {}), "sha": view.recorded(), "boxes": who, "sha_seed": int(seed)}
     place, found = Path(out).expanduser(), {}
     for arm in arms:
         shown = list(_shown(items, by_arm[arm], view, arm, place))
         how: dict[str, Any] = {**heard, "batch": batch, "resume": resume, "progress": progress}
         found[arm] = collect_heads(vlm, shown, out=place / arm, **how, record={**told, "arm": arm})
-    asked = {"view": view.recorded(), "boxes": source, "control": control}
+    asked = {"view": view.recorded(), "boxes": who, "control": control}
     if control:
         asked["control_overlap"] = float(np.mean([*_overlaps(items, there, moved)]))
     answers = answers_of(found, items)
@@ -171,19 +173,19 @@ def study_sha(
 
 
 def _boxes(
-    items: Sequence[Sample], given: Given | Detector | None, batch: int, progress: bool
+    items: Sequence[Sample], given: Given | Detector | None, source: str | None, batch: int, progress: bool
 ) -> tuple[dict[str, Any], Given]:
     """Where boxes come from, for the record, and the boxes."""
     if given is None:
         return {"source": "data set"}, known_boxes(items)
     if isinstance(given, Mapping):
-        return {"source": "given"}, given
+        return {"source": source or "given"}, given
     if not hasattr(given, "detect") and not hasattr(given, "for_sample"):
         raise InputError(
             f"boxes are a {type(given).__name__}: give them by id, a detector, or None for the samples' own"
         )
     settings = getattr(given, "settings", None)
-    told = {"source": "detector", "detector": given.name, "detector_settings": dict(settings) if settings else {}}
+    told = {"source": given.name, "detector_settings": dict(settings) if settings else {}}
     return told, detected_boxes(items, given, batch=batch, progress=progress)
 
 
