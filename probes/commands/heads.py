@@ -11,7 +11,7 @@ from probes.commands.heads_edit import add_mask, add_steer
 from probes.commands.heads_find import add_compare, add_find
 from probes.commands.heads_sha import add_sha
 
-HEADS = """Functional heads: which attention heads serve which step of a spatial question, and does the answer hang on them?
+HEADS = """Functional heads: which attention heads serve which step of a spatial question, and do answers hang on them?
 
 The tools of "Attention in Space". Questions are taken apart into steps, each labelled with one or more of eight
 functions: spatial and relational; low_level and high_level (what things look like, what they are); information, recall,

@@ -15,6 +15,9 @@ RULES = ("elbow", "top_k", "top_percent", "threshold", "fdr", "max_t")
 NEEDS = {"top_k": ("top", "k"), "top_percent": ("percent", "percent"), "threshold": ("above", "above")}
 """By rule, the option that it needs, and what the rule calls that."""
 
+PERCENT = 10.0
+"""Of a hundred heads, those that top_percent takes where nothing else is asked for, as CogVision does."""
+
 FIND = """Find: which heads serve which function, from activations that were collected. No model is loaded.
 
 Scorers give every head a number for every function:
@@ -54,7 +57,7 @@ def add_rule(parser: Any, *, rule: str) -> None:
     """Add how heads are selected."""
     parser.add_argument("--rule", choices=RULES, default=rule, help="how heads are selected (default: %(default)s)")
     parser.add_argument("--top", type=int, metavar="K", help="of top_k, how many heads")
-    parser.add_argument("--percent", type=float, help="of top_percent, how many of a hundred heads")
+    parser.add_argument("--percent", type=float, help="of top_percent, how many of a hundred heads (default: 10)")
     parser.add_argument("--above", type=float, metavar="SCORE", help="of threshold, the score")
 
 
@@ -64,6 +67,8 @@ def rule_of(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: it is missing, or an option is given that the rule does not have.
     """
+    if options.rule == "top_percent" and options.percent is None:
+        return {"percent": PERCENT}
     for rule, (option, _) in NEEDS.items():
         given = getattr(options, option)
         if given is None and rule == options.rule:
@@ -187,8 +192,6 @@ def compare_command(options: argparse.Namespace) -> int:
     from probes.heads.found.saved import begin_folder
     from probes.study.findings import tell_findings
 
-    if options.rule == "top_percent" and options.percent is None:
-        options.percent = 10.0
     given = rule_of(options)
     every = read_scores_of(options.found)
     folder = OutputFolder(options.out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.cli import add_model_options, load, note_domain, note_random_weights
@@ -153,7 +154,8 @@ def read_items(options: argparse.Namespace, *, split: str = "train") -> tuple[li
     prompt = BARE if context == "bare" else QueryPrompt(context=context)
     if options.prompt == "raw":
         raise InputError("--prompt raw: steps hold no image placeholder, use chat or paper")
-    items = step_samples(questions, prompt, image=options.image)
+    placeholder = None if options.image is None else Path(options.image).expanduser()
+    items = step_samples(questions, prompt, image=placeholder)
     if options.steps is not None:
         print(f"{len(questions)} main questions, {len(items)} steps")
     return items, {**told, "context": context}

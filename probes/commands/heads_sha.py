@@ -10,7 +10,7 @@ from probes.commands.heads_find import add_rule, rule_of
 from probes.commands.heads_items import add_items, add_tokens, asked_items
 from probes.heads.sha.arms import ARMS, BOXES, ELSEWHERE, PLACEMENTS
 
-SHA = """SHA, activating latent spatial heads: boxes around objects, and the objects hidden. Do answers improve, and why?
+SHA = """SHA, activating latent spatial heads: boxes around objects, and the objects hidden. Do answers improve?
 
 Every question is asked in four arms: as it is, with boxes, with its objects filled with grey, and with both ("Attention
 in Space"). A fifth, the control, has as many boxes and masks of the same sizes where no object is. Told are accuracy

@@ -12,7 +12,7 @@ from interp.errors import InputError
 from interp.report.numbers import decimal, p_value
 from interp.reprs import fits_a_cell
 from probes.heads.found.report import shown_agreement
-from probes.heads.found.saved import load_scores
+from probes.heads.found.saved import load_all_scores
 from probes.heads.scores import HeadScores
 from probes.heads.selection.agreement import scorer_agreement
 from probes.heads.selection.layout import models_in_common
@@ -71,14 +71,11 @@ def read_scores_of(folders: Sequence[str | Path]) -> dict[str, HeadScores]:
     """
     found: dict[str, HeadScores] = {}
     for place in map(Path, folders):
-        files = sorted((place.expanduser() / "scores").glob("*.npz"))
-        if not files:
-            raise InputError(f"{str(place)!r} holds no scores of heads: name folders that `heads find` has written")
-        for file in files:
-            name = f"{place.name}/{file.stem}"
+        for scorer, own in load_all_scores(place).items():
+            name = f"{place.name}/{scorer}"
             if name in found:
                 raise InputError(f"two folders are called {place.name!r}: rename one, as results go by these names")
-            found[name] = load_scores(file)
+            found[name] = own
     if len(found) < 2:
         raise InputError(f"{', '.join(found)} are the only scores: name folders with two or more of them")
     return found

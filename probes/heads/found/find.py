@@ -177,8 +177,17 @@ def find_heads(
         kept = _kept(place, asked, resume)
         if kept is None:
             own = _score(name, used, chosen, {**common, **more, "progress": progress})
+            main = sorted(set(used.groups))
             weights = (heads.settings.get("weights") or {}).get("sha256", "")
-            kept = replace(own, settings={**plain(dict(own.settings)), "asked": asked, "weights_sha256": weights})
+            kept = replace(
+                own,
+                settings={
+                    **plain(dict(own.settings)),
+                    "asked": asked,
+                    "weights_sha256": weights,
+                    "main_questions": main,
+                },
+            )
             if place is not None:
                 save_scores(kept, place)
         elif tell is not None:

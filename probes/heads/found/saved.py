@@ -85,6 +85,23 @@ def load_scores(path: str | Path) -> HeadScores:
         raise
 
 
+def load_all_scores(folder: str | Path) -> dict[str, HeadScores]:
+    """All scores in a folder of `heads find`, by scorer, in the order in which the scorers were named.
+
+    Raises:
+        InputError: it holds none, or one that can not be read.
+    """
+    place = Path(folder).expanduser()
+    found = {file.stem: load_scores(file) for file in sorted((place / "scores").glob("*.npz"))}
+    if not found:
+        raise InputError(f"{str(folder)!r} holds no scores of heads: name a folder that `heads find` has written")
+    try:
+        order = json.loads((place / "summary.json").read_text(encoding="utf-8"))["settings"]["scorers"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return found
+    return {name: found[name] for name in [*(one for one in order if one in found), *found]}
+
+
 def begin_folder(folder: OutputFolder, study: str, *, resume: bool) -> None:
     """Begin a folder of results that no model is asked for, or go on with one.
 
