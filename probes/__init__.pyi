@@ -20,6 +20,13 @@ from probes.heads.data.splits import split_by_question as split_by_question
 from probes.heads.data.synthetic import synthetic_steps as synthetic_steps
 from probes.heads.figures.cells import plot_cells as plot_cells
 from probes.heads.figures.cells import plot_functions as plot_functions
+from probes.heads.found.compare import ComparedHeads as ComparedHeads
+from probes.heads.found.compare import compare_heads as compare_heads
+from probes.heads.found.compare import read_scores_of as read_scores_of
+from probes.heads.found.find import FoundHeads as FoundHeads
+from probes.heads.found.find import find_heads as find_heads
+from probes.heads.found.saved import load_scores as load_scores
+from probes.heads.found.saved import save_scores as save_scores
 from probes.heads.functions import FUNCTIONS as FUNCTIONS
 from probes.heads.scorers.joint_network import JointScores as JointScores
 from probes.heads.scorers.joint_network import joint_network as joint_network
@@ -35,6 +42,12 @@ from probes.heads.selection.layout import head_layout as head_layout
 from probes.heads.selection.layout import models_in_common as models_in_common
 from probes.heads.selection.selectors import select_all as select_all
 from probes.heads.selection.selectors import select_heads as select_heads
+from probes.heads.sha.boxes import known_boxes as known_boxes
+from probes.heads.sha.counts import HeadCounts as HeadCounts
+from probes.heads.sha.counts import count_heads as count_heads
+from probes.heads.sha.result import ShaStudy as ShaStudy
+from probes.heads.sha.study import study_sha as study_sha
+from probes.heads.sha.transform import ShaView as ShaView
 from probes.mechanisms.ablation.ordered_photos import OrderedPhoto as OrderedPhoto
 from probes.mechanisms.ablation.ordered_photos import photo_of_line as photo_of_line
 from probes.mechanisms.ablation.ordered_photos import with_ordering_kept as with_ordering_kept
