@@ -7,7 +7,7 @@ from planted_heads import FUNCTIONS, planted
 from interp.errors import InputError
 from probes import count_heads, linear_probe, select_heads
 
-HOW = {"functions": FUNCTIONS, "options": {"shuffles": 10}, "draws": 60, "progress": False}
+HOW = {"functions": FUNCTIONS, "options": {"shuffles": 20}, "draws": 60, "progress": False}
 
 
 def counted(carriers, rule="fdr", deals=5, **more):

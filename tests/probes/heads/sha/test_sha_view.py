@@ -1,4 +1,4 @@
-"""What SHA shows: every pixel and word of every arm by hand, ids and boxes kept, and what can not be shown is refused."""
+"""What SHA shows: every pixel and word of every arm by hand, ids and boxes kept; what can not be shown is refused."""
 
 from dataclasses import replace
 from itertools import product
