@@ -104,7 +104,8 @@ class FoundHeads:
         """A row for each head that is selected, the strongest of each set first."""
         import pandas as pd
 
-        return pd.concat([one.to_dataframe() for own in self.sets.values() for one in own], ignore_index=True)
+        every = [one.to_dataframe() for own in self.sets.values() for one in own]
+        return pd.concat([one for one in every if len(one)] or every[:1], ignore_index=True)
 
     def left_out(self) -> pd.DataFrame:
         """What can not be told, by scorer and function, and why: no scores, or no head that passes the rule."""

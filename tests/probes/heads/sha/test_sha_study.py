@@ -1,4 +1,4 @@
-"""SHA over items: each arm is what its own photos and questions give, tests are paired, and runs go on or are refused."""
+"""SHA over items: each arm is what its own photos and questions give, tests are paired, runs go on or are refused."""
 
 from dataclasses import replace
 from functools import cache
