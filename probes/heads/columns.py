@@ -83,7 +83,9 @@ FILES: dict[str, dict[str, str]] = {
 _FUNCTION = {"function": "which of the eight functions, or `all` items; `any` of layouts is all functions together"}
 _SCORED = _FUNCTION | {"scorer": "what heads were scored by"}
 
-_ANSWERED = {
+_GROUP = {"group": "what belongs together, such as a main question; intervals draw it whole"}
+
+_ANSWERED = _GROUP | {
     "functions": "what it takes to answer, the primary function first",
     "answer": "the part of what was said that is the answer",
 }
@@ -256,6 +258,7 @@ OWN: dict[str, dict[str, str]] = {
         "random_most": "the most of them",
     },
     "samples": _SET
+    | _GROUP
     | {
         "edits": "whether the arm edits anything in this question's batch",
         "log_prob": "of the right answer, forced",

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from fnmatch import fnmatch
+from html import unescape
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ def check_told(place, command):
     for path in place.glob("*.parquet"):
         table = pd.read_parquet(path)
         assert [column for column in table if meaning_of(column, path.stem, (NAMES, OWN)) is None] == [], path.stem
-    page = (place / "report.html").read_text()
+    page = unescape((place / "report.html").read_text())
     assert "What this does not show" in page
     assert json.loads((place / "summary.json").read_text())["sentence"] in page
 
