@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.errors import InputError
+from interp.reprs import fits_a_cell
 from interp.stats.intervals import DRAWS, quantiles
 from interp.stats.scores import codes_of
 from interp.stats.shuffles import dealt_rows
@@ -32,6 +33,11 @@ BY_CHANCE = ("fdr", "max_t")
 """Rules that ask a null, which draws of a bootstrap do not have."""
 
 
+TOGETHER = 4
+"""Deals of labels that linear probes read together: a table of them all would not fit into memory."""
+
+
+@fits_a_cell("scores.functions heads scores.scorer")
 @dataclass(frozen=True, eq=False)
 class HeadCounts:
     """How many heads are selected for each function.
@@ -156,20 +162,20 @@ def _null(
 ) -> Float[np.ndarray, "deal function"]:
     """How many heads are selected under each deal of the labels.
 
-    Linear probes read each function by itself, so that all deals are columns of one table and the features are read
-    but once; other scorers are asked deal by deal.
+    Linear probes read each function by itself, so that several deals are columns of one table and the features are read
+    but once for them; other scorers are asked deal by deal.
     """
     out = np.full((len(dealt), len(wanted)), np.nan)
     named = {(deal, name): f"{name}\0{deal}" for deal in range(len(dealt)) for name in functions}
-    if together:
-        found = call(tuple(named.values()), np.concatenate([labels[rows] for rows in dealt], axis=1))
-        every = [found] * len(dealt)
-    else:
-        every = [call(tuple(named[deal, name] for name in functions), labels[rows]) for deal, rows in enumerate(dealt)]
-    for deal, found in enumerate(every):
-        for place, name in enumerate(wanted):
-            if (own := named[deal, name]) in found.functions:
-                out[deal, place] = select(found, own)
+    several = TOGETHER if together else 1
+    for start in range(0, len(dealt), several):
+        deals = range(start, min(start + several, len(dealt)))
+        names = tuple(named[deal, name] for deal in deals for name in functions)
+        found = call(names, np.concatenate([labels[dealt[deal]] for deal in deals], axis=1))
+        for deal in deals:
+            for place, name in enumerate(wanted):
+                if (own := named[deal, name]) in found.functions:
+                    out[deal, place] = select(found, own)
     return out
 
 

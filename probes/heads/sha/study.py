@@ -121,6 +121,10 @@ def study_sha(
     view, arms = view or ShaView(), (*ARMS, ELSEWHERE) if control else ARMS
     if prompt == "raw" and view.told:
         raise InputError("prompt='raw' makes the question the whole prompt, before which no box can be told: draw them")
+    if prompt == "paper" and view.told and any("paper_prompt" in item.meta for item in items):
+        raise InputError(
+            "prompt='paper' asks these items word for word as released, with no box told: draw boxes, or chat"
+        )
     batch = check_how(out=out, resume=resume, batch=batch, progress=progress, record=record, parts=arms)
     check_items(items, LABELS)
     groups_of(items)
@@ -128,19 +132,26 @@ def study_sha(
     refuse_unshown(items, there, view, ARMS)
     moved = moved_by_item(items, there, seed=seed) if control else {}
     refuse_unshown(items, moved, view, (BOTH,) if control else ())
-    heard = {"tokens": tokens, "k": k, "alignment": alignment, "max_new_tokens": max_new_tokens, "prompt": prompt}
+    heard: dict[str, Any] = {
+        "tokens": tokens,
+        "k": k,
+        "alignment": alignment,
+        "max_new_tokens": max_new_tokens,
+        "prompt": prompt,
+    }
     by_arm = {arm: moved if arm == ELSEWHERE else there for arm in arms}
     work = HeadMeasurement.of(vlm, items, batch=batch, **heard)
     work.check(items, progress=progress)
     for arm in arms:
         check_lengths(vlm, list(_blank(items, by_arm[arm], view, arm)), prompt, work.max_new_tokens)
     told = {**(record or {}), "sha": view.recorded(), "boxes": who, "sha_seed": int(seed)}
-    place, found = Path(out).expanduser(), {}
+    place = Path(out).expanduser()
+    found: dict[str, HeadActivations] = {}
     for arm in arms:
         shown = list(_shown(items, by_arm[arm], view, arm, place))
         how: dict[str, Any] = {**heard, "batch": batch, "resume": resume, "progress": progress}
         found[arm] = collect_heads(vlm, shown, out=place / arm, **how, record={**told, "arm": arm})
-    asked = {"view": view.recorded(), "boxes": who, "control": control}
+    asked: dict[str, Any] = {"view": view.recorded(), "boxes": who, "control": control}
     if control:
         asked["control_overlap"] = float(np.mean([*_overlaps(items, there, moved)]))
     answers = answers_of(found, items)
