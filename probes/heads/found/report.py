@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -149,12 +150,11 @@ def _every(found: FoundHeads, what: str) -> pd.DataFrame:
     return _with_scorer({name: getattr(own, what) for name, own in found.layout.items()})
 
 
-def _with_scorer(tables: dict[str, pd.DataFrame] | object) -> pd.DataFrame:
+def _with_scorer(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Tables of several scorers as one."""
     import pandas as pd
 
-    parts = dict(tables)  # type: ignore[call-overload]
-    made = [own.assign(scorer=name) for name, own in parts.items()]
+    made = [own.assign(scorer=name) for name, own in tables.items()]
     whole = pd.concat(made, ignore_index=True)
     return whole[["scorer", *(name for name in whole if name != "scorer")]]
 

@@ -121,12 +121,12 @@ def study_sha(
     view, arms = view or ShaView(), (*ARMS, ELSEWHERE) if control else ARMS
     if prompt == "raw" and view.told:
         raise InputError("prompt='raw' makes the question the whole prompt, before which no box can be told: draw them")
+    batch = check_how(out=out, resume=resume, batch=batch, progress=progress, record=record, parts=arms)
+    check_items(items, LABELS)
     if prompt == "paper" and view.told and any("paper_prompt" in item.meta for item in items):
         raise InputError(
             "prompt='paper' asks these items word for word as released, with no box told: draw boxes, or chat"
         )
-    batch = check_how(out=out, resume=resume, batch=batch, progress=progress, record=record, parts=arms)
-    check_items(items, LABELS)
     groups_of(items)
     who, there = _boxes(items, boxes, source, batch, progress)
     refuse_unshown(items, there, view, ARMS)
