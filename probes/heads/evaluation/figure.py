@@ -8,7 +8,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, SHADE, legend_below, new_axes, tidy
-from probes.heads.evaluation.arms import COUNT, FACTOR, LAYERS, LOWEST, OTHER, TESTED, UNTOUCHED
+from probes.heads.evaluation.arms import COUNT, DRAWN, FACTOR, LOWEST, OTHER, TESTED, UNTOUCHED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ def plot_sets(arms: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ends = [[row["accuracy"] - row["accuracy_low"]], [row["accuracy_high"] - row["accuracy"]]]
         ax.bar(place, row["accuracy"], 2 * WIDE, color=PALETTE[0], alpha=0.85, label=_once("edited", named), zorder=2)
         ax.errorbar(place, row["accuracy"], np.clip(ends, 0, None), color=INK, capsize=3, linewidth=1.2, zorder=4)
-        drawn = own[own["role"].isin(("random", LAYERS, "directions", "regions"))]["accuracy"]
+        drawn = own[own["role"].isin(DRAWN)]["accuracy"]
         if len(drawn):
             span = max(float(drawn.max() - drawn.min()), 0.006)  # so that draws that are all alike can be seen
             label = _once("random controls, least to most", named)
