@@ -158,7 +158,7 @@ class HeadEvaluationMeasurement:
                         "text": own.text,
                         "predicted": own.predicted,
                         "correct": bool(own.correct),
-                        "parsed": bool(own.parsed),
+                        "parsed": bool(own.parsed if own.options else own.text),  # open questions have no option
                         "confidence": sure,
                     }
                     if is_asked

@@ -29,7 +29,7 @@ LARGEST = 700.0
 TELLS = {
     "accuracy": "share of answers that are right by the strict rule",
     "accuracy_change": "that less the share untouched, of the same samples",
-    "parse_failures": "share of answers that name no option",
+    "parse_failures": "share of answers that name no option; to open questions, that are empty",
     "parse_failures_change": "that less the share untouched",
     "confidence": "largest probability of the first token, mean over samples",
     "confidence_change": "that less the untouched one",
