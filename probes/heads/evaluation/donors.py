@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interp.answers.scoring import score
 from interp.errors import InputError
-from interp.intervene.amplification import random_directions
+from interp.intervene.amplification import SHORTEST, random_directions
 from interp.intervene.base import Intervention, Untouched
 from interp.intervene.head_patch import head_points, recorded_z
 from interp.intervene.head_steer import SteerHeads
@@ -63,7 +63,7 @@ class Donors:
     def moving(self, heads: Sequence[Head]) -> tuple[Head, ...]:
         """Heads whose mean over right answers is not the one over wrong answers, so that there is a way to steer."""
         right, wrong = self._sides(heads)
-        there = (right.double().mean(0) - wrong.double().mean(0)).float().any(-1)
+        there = (right.double().mean(0) - wrong.double().mean(0)).norm(dim=-1) >= SHORTEST
         return tuple(one for one, moves in zip(heads, there.tolist(), strict=True) if moves)
 
     def steering(
