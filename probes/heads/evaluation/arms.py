@@ -12,7 +12,6 @@ from interp.errors import InputError
 from interp.intervene.head_sets import check_heads, random_heads, read_heads
 from interp.intervene.indices import spell_number
 from interp.numeric import listed, whole_number
-from interp.reprs import fits_a_cell
 from probes.heads.selection.head_set import HeadSet
 
 if TYPE_CHECKING:
@@ -49,7 +48,6 @@ COUNT, FACTOR = "count", "factor"
 """What a dose is of: the number of heads, or how strongly they are edited."""
 
 
-@fits_a_cell("name role heads factor")
 @dataclass(frozen=True)
 class Arm:
     """One head set, edited in one way.
@@ -73,7 +71,6 @@ class Arm:
     draw: int | None = None
 
 
-@fits_a_cell("sets controls counts factors draws seed")
 @dataclass(frozen=True)
 class ArmPlan:
     """What arms are asked for.

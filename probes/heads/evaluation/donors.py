@@ -17,7 +17,6 @@ from interp.intervene.amplification import SHORTEST, random_directions
 from interp.intervene.base import Intervention, Untouched
 from interp.intervene.head_patch import head_points, recorded_z
 from interp.intervene.head_steer import SteerHeads
-from interp.reprs import fits_a_cell
 from interp.stats.draws import own_draws
 from interp.study.keys import photo_keys
 from interp.study.prompter import batches, prepare_samples
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from probes.heads.scores import Head
 
 
-@fits_a_cell("heads z right")
 @dataclass(frozen=True, eq=False)
 class Donors:
     """What heads mixed in front of their output projection over training samples, untouched.

@@ -17,7 +17,6 @@ from interp.intervene.head_patch import PatchHeads
 from interp.intervene.head_steer import UNITS
 from interp.intervene.heads import ScaleHeads
 from interp.intervene.redistribution import RedistributeAttention
-from interp.reprs import fits_a_cell
 from interp.stats.draws import own_draws
 from probes.heads.evaluation.arms import DIRECTIONS, LAYERS, LOWEST, OTHER, RANDOM, REGIONS
 
@@ -47,7 +46,6 @@ CONTROLS_OF = dict.fromkeys(EDITS, SETS) | {"steer": (*SETS, DIRECTIONS), "bias"
 """The controls that there are of each edit."""
 
 
-@fits_a_cell("edit positions scope unit")
 @dataclass(frozen=True, eq=False)
 class HeadEdit:
     """What is done with heads.

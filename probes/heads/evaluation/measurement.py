@@ -15,7 +15,6 @@ from interp.model.features import ImageFeatures
 from interp.model.forced import answer_tokens
 from interp.model.prefix import Prefix
 from interp.numeric import read_flag, whole_number
-from interp.reprs import fits_a_cell
 from interp.study.prompter import prepare_samples
 from probes.heads.activations.checks import check_answers, check_lengths
 from probes.heads.evaluation.donors import judged
@@ -39,7 +38,6 @@ NO_LIMIT = 10**9
 """Of the tokens of a text that is only read; whether it fits the model is checked beside it."""
 
 
-@fits_a_cell("vlm.origin.model edit arms prompt")
 @dataclass(frozen=True, eq=False)
 class HeadEvaluationMeasurement:
     """What is measured of each batch under each arm.

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from interp.answers.metrics import NONE, answer_distribution, guessing
-from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups, ratio_over_groups
 from interp.stats.sign_flips import flip_signs
 from interp.stats.tests import holm
@@ -39,7 +38,6 @@ TELLS = {
 """What is measured of every arm; of tested sets also `beyond_CONTROL`, accuracy less the mean over that control."""
 
 
-@fits_a_cell("task samples arms")
 @dataclass(frozen=True, eq=False)
 class TaskAnswers:
     """What one task was answered under every arm.
@@ -54,7 +52,7 @@ class TaskAnswers:
     task: str
     table: pd.DataFrame = field(repr=False)
     groups: Shaped[np.ndarray, " sample"]
-    values: Mapping[str, Float[np.ndarray, "sample arm"]]
+    values: Mapping[str, Float[np.ndarray, "sample arm"]] = field(repr=False)
 
     @classmethod
     def of(cls, table: pd.DataFrame, task: str, arms: int, groups: Shaped[np.ndarray, " sample"]) -> TaskAnswers:
@@ -65,7 +63,6 @@ class TaskAnswers:
         return cls(task, own, groups, values)
 
 
-@fits_a_cell("edit direction seed draws level alpha margin")
 @dataclass(frozen=True)
 class Told:
     """How answers are told: which way they should go, and how sure that has to be.

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from interp.reprs import fits_a_cell
 from interp.stats.intervals import students_t
 from probes.heads.evaluation.arms import FEWEST
 
@@ -34,7 +33,6 @@ RATIO = 2.0
 """So many times the perplexity of what the control task expects means broken."""
 
 
-@fits_a_cell("effect p p_random")
 @dataclass(frozen=True)
 class Evidence:
     """What is known of one tested set.
