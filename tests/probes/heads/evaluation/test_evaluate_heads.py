@@ -169,6 +169,21 @@ def test_without_a_control_task_nothing_is_called_causal():
     assert {"control_accuracy_change", "perplexity", "beyond_lowest"} <= set(found.left_out["measure"])
 
 
+def test_texts_are_read_and_not_asked():
+    texts = [
+        replace(one, id=f"text-{place}", question="Describe the photo.", options=(), answer=answer, relation="")
+        for place, (one, answer) in enumerate(zip(where(2), ("red square at left", "circle"), strict=True))
+    ]
+    found = evaluate_heads(two_tasks(), where(8), SPATIAL, texts=texts, **REMOVED)
+    rows = found.by_sample().query("task == 'texts'")
+    assert rows["text"].isna().all() and rows["correct"].isna().all() and set(rows["tokens"]) == {4, 1}
+    for arm, own in rows.groupby("arm"):
+        wanted = np.exp(-own["log_prob"].sum() / 5)
+        assert found.value("perplexity", arm, "texts") == pytest.approx(wanted)
+    assert not found.tells("accuracy", "heads", "texts") and found.tells("accuracy", "heads")
+    assert found.arm()["perplexity_ratio"] == found.value("perplexity_ratio", "heads", "texts")
+
+
 def test_scores_name_the_lowest_heads_and_a_set_of_heads_names_itself():
     values = np.random.default_rng(0).random((2, 4, 4)).astype(np.float32)
     values[:, 3, 3], values[:, 3, 2], values[1, 0, 3] = -1.0, -0.5, -2.0
