@@ -140,7 +140,8 @@ class ArmPlan:
             if len(rest) < len(heads):
                 return [], f"{len(rest)} other heads have a score, and the set has {len(heads)}"
             return [Arm(f"{name}, {role}", role, name, tuple(rest[: len(heads)]), self.factor)], ""
-        arms, shared = [], []
+        arms: list[Arm] = []
+        shared: list[str] = []
         for other, given in (self.others or {}).items():
             rest = [one for one in given if one not in heads][: len(heads)]
             if rest:

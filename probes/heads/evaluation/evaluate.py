@@ -106,7 +106,7 @@ def evaluate_heads(
         scores: scores that the lowest heads are told by; of the function that a set is named by, or the only one.
         others: heads of other functions, by name.
         control: questions of a task that these heads should not serve, at least two groups.
-        texts: samples whose answers are texts that are only read: their perplexity is measured.
+        texts: samples whose answers are texts that are only read, at least two groups: their perplexity is measured.
         doses: numbers of heads, from the strongest on, of a dose curve.
         factors: strengths of a dose curve.
         train: training samples, which `mean`, `resample` and `steer` are made of; none of them may be tested.

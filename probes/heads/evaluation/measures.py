@@ -205,8 +205,8 @@ def _verdicts(arms: Sequence[Arm], table: pd.DataFrame, main: TaskAnswers, told:
     for place in places:
         drawn = {role: own for role, own in controls_of(arms, place).items() if role in DRAWN}
         against = [right[:, place] - right[:, own].mean(axis=1) for own in drawn.values()]
-        tested = flip_signs(np.stack(against, axis=1), main.groups, seed=told.seed).p if against else []
-        p_random.append(max([float(table["p"].iloc[place]), *map(float, tested)]))
+        ps = flip_signs(np.stack(against, axis=1), main.groups, seed=told.seed).p.tolist() if against else []
+        p_random.append(max([float(table["p"].iloc[place]), *ps]))
         random.append({role: effects[own].tolist() for role, own in drawn.items()})
     corrected, corrected_random = holm(table["p"].iloc[places].to_numpy(dtype=np.float64)), holm(p_random)
     found = []
