@@ -22,7 +22,7 @@ from probes.heads.scores import HeadScores
 from probes.heads.selection.head_set import HeadSet
 from probes.study.findings import write_findings
 
-QUIET = {"progress": False, "prompt": "paper", "draws": 100, "max_new_tokens": 1, "batch": 8}
+QUIET = {"progress": False, "prompt": "paper", "draws": 100, "max_new_tokens": 1, "batch": 40}
 REMOVED = {**QUIET, "factor": 0.0}
 IDLE = ((3, 2), (3, 3))
 """Heads that do nothing."""
