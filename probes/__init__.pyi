@@ -18,6 +18,9 @@ from probes.heads.data.record import SteppedQuestions as SteppedQuestions
 from probes.heads.data.splits import refuse_leaks as refuse_leaks
 from probes.heads.data.splits import split_by_question as split_by_question
 from probes.heads.data.synthetic import synthetic_steps as synthetic_steps
+from probes.heads.evaluation.evaluate import evaluate_heads as evaluate_heads
+from probes.heads.evaluation.measurement import HeadEvaluationMeasurement as HeadEvaluationMeasurement
+from probes.heads.evaluation.result import HeadEvaluation as HeadEvaluation
 from probes.heads.figures.cells import plot_cells as plot_cells
 from probes.heads.figures.cells import plot_functions as plot_functions
 from probes.heads.found.compare import ComparedHeads as ComparedHeads

@@ -11,8 +11,8 @@ import numpy as np
 
 from interp.errors import HookError, InputError
 from interp.hooks.shape import ModelShape
-from interp.intervene.indices import read_flag, spell
-from interp.numeric import plain, whole_numbers
+from interp.intervene.indices import spell
+from interp.numeric import plain, read_flag, whole_numbers
 
 Head = tuple[int, int]
 """Layer and query head, both 0-based; where several heads share keys and values, each is one of its own."""

@@ -319,7 +319,7 @@ def _row(
     low = high = np.nan
     if draws is not None and bounds is None:
         low, high = quantiles(draws[:, None], level)[:, 0]
-    elif draws is not None:
+    elif draws is not None and bounds is not None:
         low, high = pivoted(np.asarray(value)[None], draws[:, None], level)[:, 0].clip(*bounds)
     random_low, random_high = quantiles(random[:, None], level)[:, 0]
     told = {"value": value, "low": low, "high": high, "even": even, "random": random.mean()}
