@@ -98,7 +98,8 @@ def sha_command(options: argparse.Namespace) -> int:
         placement=options.placement,
     )
     asked = asked_items(options, (*ARMS, ELSEWHERE))
-    boxes, source = known_boxes(asked.items), None
+    boxes = known_boxes(asked.items)
+    source: str | None = None
     if options.detector is not None:
         device = "cpu" if options.device in (None, "auto") else options.device
         detector = loaded(options.detector, download=options.download, device=device)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_value, percent
 from interp.report.tables import records
 from probes.heads.figures.cells import plot_functions
@@ -143,7 +144,7 @@ def _figure(found: FoundHeads, name: str) -> Figure:
     scores = found.scores[name]
     marked = np.stack([one.mask() for one in found.sets[name]])
     axes = plot_functions(scores.values, scores.functions, marked=marked, titles=TITLES, label=name)
-    return axes[0].figure
+    return figure_of(axes[0])
 
 
 def _every(found: FoundHeads, what: str) -> pd.DataFrame:

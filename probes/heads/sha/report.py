@@ -164,7 +164,7 @@ def _cells(found: ShaStudy) -> Figure:
     marked = np.stack([one.sets[one.scores.place(name)].mask() for one in own.values()])
     titles = {arm: f"{name}, {TITLES[arm]}" for arm in own}
     axes = plot_functions(values, list(own), marked=marked, titles=titles, label=found.settings["scorer"], columns=3)
-    return axes[0].figure
+    return figure_of(axes[0])
 
 
 def _shown_answers(found: ShaStudy) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool
 from PIL import Image, ImageDraw, ImageFont
 
 from interp.errors import InputError
@@ -236,7 +237,7 @@ def area_of(box: Box, size: tuple[int, int]) -> Area:
     return area
 
 
-def hidden(boxes: Sequence[Box], size: tuple[int, int]) -> np.ndarray:
+def hidden(boxes: Sequence[Box], size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
     """Which pixels lie in any box, bool [height width]."""
     out = np.zeros((size[1], size[0]), dtype=bool)
     for box in boxes:
