@@ -9,6 +9,7 @@ from interp.cli import Parser, run
 from probes.commands.ablate import add_ablate
 from probes.commands.amplify import add_amplify
 from probes.commands.balance import add_balance
+from probes.commands.heads import add_heads
 from probes.commands.ids import add_ids
 from probes.commands.interchange import add_interchange
 from probes.commands.knockout import add_knockout
@@ -44,13 +45,14 @@ def add_commands(commands: Any) -> None:
     add_amplify(commands)
     add_lens(commands)
     add_ids(commands)
+    add_heads(commands)
 
 
 def add_probes(commands: Any) -> None:
     """Add the command `probes`, whose own commands these are: what `spatial-lens` takes."""
     parser = commands.add_parser(
         "probes",
-        help="diagnostic tools: norms, balance, rope, order, position; interchange, probe, ablate, mechanisms; more",
+        help="diagnostic tools: norms, balance, rope, order, position; interchange, probe, mechanisms; heads; more",
         description=WHAT,
     )
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True))

@@ -82,6 +82,8 @@ KEPT = {
     "scorers of heads that need the model": "Drawing Labels MeasuredHeads HeadLook PlacedWords ImageMass "
     "SpatialEntropy BoxOverlap BoxPointing Gaze HitRate LookMeasurement GradientMeasurement DivergenceMeasurement "
     "IdWriteMeasurement",
+    "edited heads": "ArmPlan HeadEdit HeadEvaluationMeasurement Donors TaskAnswers Told",
+    "heads over items": "AskedItems ShaView",
 }
 """Public dataclasses that keep the repr of dataclasses, and why."""
 

@@ -69,6 +69,15 @@ def select_all(scores: HeadScores, rule: str = "elbow", **given: Any) -> tuple[H
     return tuple(select_heads(scores, function, rule, **given) for function in scores.functions)
 
 
+def check_selection(rule: str, **given: Any) -> None:
+    """Refuse a rule that does not exist, and options that it lacks or does not have, before anything is scored.
+
+    Raises:
+        InputError: as `select_heads`.
+    """
+    _options(rule, given)
+
+
 @dataclass(frozen=True)
 class _Asked:
     """One function's scores and the options of a rule."""

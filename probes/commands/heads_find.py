@@ -1,0 +1,201 @@
+"""The commands `python -m probes heads find` and `heads compare`: heads from collected activations, without a model."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from interp.cli import add_debug_option, names
+from interp.errors import InputError
+
+SCORERS = "linear_probe, joint_network"
+RULES = ("elbow", "top_k", "top_percent", "threshold", "fdr", "max_t")
+"""Rules by name, see `probes.select_heads`."""
+
+NEEDS = {"top_k": ("top", "k"), "top_percent": ("percent", "percent"), "threshold": ("above", "above")}
+"""By rule, the option that it needs, and what the rule calls that."""
+
+PERCENT = 10.0
+"""Of a hundred heads, those that top_percent takes where nothing else is asked for, as CogVision does."""
+
+FIND = """Find: which heads serve which function, from activations that were collected. No model is loaded.
+
+Scorers give every head a number for every function:
+  linear_probe    how well a linear probe of the head tells the function's questions from others, main questions held
+                  out, beside labels dealt anew
+  joint_network   one network on all heads at once, each head by gradient times activation ("Attention in Space"); takes
+                  minutes to hours, as it is trained again with dealt labels for its null
+
+A rule selects heads:
+  fdr         those that chance does not score as high, with 5 of a hundred wrong on average (needs a null)
+  max_t       those so high that chance scores any head as high in 5 of a hundred cases (needs a null)
+  elbow       before the elbow of the sorted scores, as the paper has it; of noise, it finds heads as well
+  top_k       the highest, with --top;  top_percent, with --percent;  threshold, with --above
+
+Told are the heads of each function, how few they are and in which layers, beside heads in random places; what functions
+have in common; and, of several scorers, how far they agree. One figure has all functions by layer, heads as cells.
+
+examples:
+  python -m probes heads find out/heads --out out/heads-found
+  python -m probes heads find out/heads --scorers linear_probe,joint_network --epochs 5 --out out/heads-both
+  python -m probes heads find out/heads --variant cogvision --rule top_percent --percent 10 --out out/heads-cogvision
+"""
+
+COMPARE = """Compare: how far scorers agree about the heads of one model, and models about the layers of one function.
+
+Takes folders that `heads find` has written. Scores of the same weights are held head against head: Spearman's
+correlation and the overlap of selected heads, beside heads dealt anew over all layers and inside layers. Scores by one
+scorer of different weights are held against each other by layer, at relative depth.
+
+examples:
+  python -m probes heads compare out/found-probe out/found-network --out out/heads-compared
+  python -m probes heads compare out/found-3b out/found-7b --rule top_percent --percent 5
+"""
+
+
+def add_rule(parser: Any, *, rule: str) -> None:
+    """Add how heads are selected."""
+    parser.add_argument("--rule", choices=RULES, default=rule, help="how heads are selected (default: %(default)s)")
+    parser.add_argument("--top", type=int, metavar="K", help="of top_k, how many heads")
+    parser.add_argument("--percent", type=float, help="of top_percent, how many of a hundred heads (default: 10)")
+    parser.add_argument("--above", type=float, metavar="SCORE", help="of threshold, the score")
+
+
+def rule_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What the rule needs, by the rule's own names.
+
+    Raises:
+        InputError: it is missing, or an option is given that the rule does not have.
+    """
+    if options.rule == "top_percent" and options.percent is None:
+        return {"percent": PERCENT}
+    for rule, (option, _) in NEEDS.items():
+        given = getattr(options, option)
+        if given is None and rule == options.rule:
+            raise InputError(f"--rule {rule} needs --{option}: give it")
+        if given is not None and rule != options.rule:
+            raise InputError(f"--{option} is about --rule {rule}, and --rule {options.rule} is asked: leave it out")
+    needed = NEEDS.get(options.rule)
+    return {} if needed is None else {needed[1]: getattr(options, needed[0])}
+
+
+def add_find(commands: Any) -> None:
+    """Add the command `heads find`."""
+    parser = commands.add_parser(
+        "find",
+        help="heads scored and selected from collected activations, function by function",
+        description=FIND,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("activations", metavar="FOLDER", help="a folder that `heads collect` has written")
+    parser.add_argument(
+        "--scorers", default="linear_probe", help=f"with commas between, some of {SCORERS} (default: %(default)s)"
+    )
+    parser.add_argument("--functions", metavar="NAMES", help="only these functions, with commas between (default: all)")
+    add_rule(parser, rule="fdr")
+    probe = parser.add_argument_group("linear_probe")
+    probe.add_argument(
+        "--variant", choices=("one_vs_rest", "cogvision"), default="one_vs_rest",
+        help="told from all others, or, as CogVision has it, from as many rightly answered ones (default: %(default)s)",
+    )  # fmt: skip
+    probe.add_argument(
+        "--recipe", choices=("ridge", "logistic"), default="ridge",
+        help="least squares, or logistic regression, which takes a hundred times as long (default: %(default)s)",
+    )  # fmt: skip
+    probe.add_argument("--layer-mean", action="store_true", help="read the mean of the layer's heads beside each head")
+    probe.add_argument(
+        "--shuffles", type=int, default=50, help="how often labels are dealt anew, for the null (default: %(default)s)"
+    )
+    network = parser.add_argument_group("joint_network")
+    network.add_argument("--loss", choices=("ce", "bce"), default="ce", help="one function an item, or several")
+    network.add_argument("--epochs", type=int, help="how often every item is seen (default: the paper's)")
+    network.add_argument(
+        "--network-shuffles", type=int, default=5, help="networks of dealt labels (default: %(default)s)"
+    )
+    _add_run(parser, out="out/heads-found")
+    parser.set_defaults(command=find_command)
+
+
+def add_compare(commands: Any) -> None:
+    """Add the command `heads compare`."""
+    parser = commands.add_parser(
+        "compare",
+        help="how far scorers of one model, or models by one scorer, agree",
+        description=COMPARE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("found", nargs="+", metavar="FOLDER", help="folders that `heads find` has written")
+    add_rule(parser, rule="top_percent")
+    _add_run(parser, out="out/heads-compared")
+    parser.set_defaults(command=compare_command)
+
+
+def _add_run(parser: argparse.ArgumentParser, *, out: str) -> None:
+    """Add the draws and the folder for results."""
+    parser.add_argument("--deals", type=int, default=1000, help="how often heads are dealt anew (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of all draws (default: %(default)s)")
+    parser.add_argument("--resume", action="store_true", help="go on with what lies in --out")
+    parser.add_argument("--out", default=out, help="folder for the results (default: %(default)s)")
+    add_debug_option(parser)
+
+
+def find_command(options: argparse.Namespace) -> int:
+    """Run `heads find`."""
+    from interp.store.folder import OutputFolder
+    from probes.heads.activations.result import load_head_activations
+    from probes.heads.found.find import STUDY, check_found, find_heads
+    from probes.heads.found.report import found_findings
+    from probes.heads.found.saved import begin_folder
+    from probes.study.findings import tell_findings
+
+    given, scorers = rule_of(options), names(options.scorers)
+    functions = None if options.functions is None else names(options.functions)
+    heads = load_head_activations(options.activations)
+    check_found(heads, scorers, options.rule, given, functions)
+    folder = OutputFolder(options.out)
+    begin_folder(folder, STUDY, resume=options.resume)
+    found = find_heads(
+        heads,
+        scorers,
+        rule=options.rule,
+        given=given,
+        options=_scorer_options(options),
+        functions=functions,
+        out=folder.path,
+        resume=options.resume,
+        seed=options.seed,
+        deals=options.deals,
+        tell=print,
+    )
+    tell_findings(folder, found_findings(found))
+    return 0
+
+
+def _scorer_options(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What each scorer is given."""
+    probe = {
+        "variant": options.variant,
+        "recipe": options.recipe,
+        "context": options.layer_mean,
+        "shuffles": options.shuffles,
+    }
+    network = {"loss": options.loss, "shuffles": options.network_shuffles}
+    if options.epochs is not None:
+        network["epochs"] = options.epochs
+    return {"linear_probe": probe, "joint_network": network}
+
+
+def compare_command(options: argparse.Namespace) -> int:
+    """Run `heads compare`."""
+    from interp.store.folder import OutputFolder
+    from probes.heads.found.compare import STUDY, compare_heads, compared_findings, read_scores_of
+    from probes.heads.found.saved import begin_folder
+    from probes.study.findings import tell_findings
+
+    given = rule_of(options)
+    every = read_scores_of(options.found)
+    folder = OutputFolder(options.out)
+    found = compare_heads(every, rule=options.rule, given=given, deals=options.deals, seed=options.seed)
+    begin_folder(folder, STUDY, resume=options.resume)
+    tell_findings(folder, compared_findings(found))
+    return 0

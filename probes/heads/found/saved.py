@@ -1,0 +1,121 @@
+"""Saved scores: what a scorer gave, as a file that another command or another day can read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from interp.errors import InputError
+from interp.store.folder import OutputFolder, plain
+from interp.store.guard import MANIFEST, refuse_begun, refuse_foreign
+from probes.heads.scores import HeadScores
+
+FORMAT = 1
+"""Of such a file; another number can not be read."""
+
+TABLES = ("values", "low", "high", "null", "p", "p_any", "draws")
+"""Arrays of scores, all but the first of which may be missing."""
+
+
+def save_scores(scores: HeadScores, path: str | Path) -> Path:
+    """Write scores to a file that ends in `.npz`; what a scorer has beside them, such as its network, is left out.
+
+    Raises:
+        InputError: the name ends otherwise, or the file can not be written.
+
+    Example:
+        >>> save_scores(linear_probe(z, labels, groups), "out/scores/linear_probe.npz")
+    """
+    target = Path(path).expanduser()
+    if target.suffix != ".npz":
+        raise InputError(f"{str(path)!r} is no name of scores: end it in .npz")
+    about = {
+        "format": FORMAT,
+        "scorer": scores.scorer,
+        "functions": list(scores.functions),
+        "samples": list(scores.samples),
+        "groups": list(scores.groups),
+        "left_out": [dict(one) for one in scores.left_out],
+        "settings": plain(dict(scores.settings)),
+    }
+    tables = {name: own for name in TABLES if (own := getattr(scores, name)) is not None}
+    text = np.array(json.dumps(about, ensure_ascii=False))
+
+    def write(place: Path) -> None:
+        with place.open("wb") as file:
+            np.savez_compressed(file, about=text, **tables)
+
+    return OutputFolder(target.parent).write(target.name, write)
+
+
+def load_scores(path: str | Path) -> HeadScores:
+    """Read scores that `save_scores` has written.
+
+    Raises:
+        InputError: there is no such file, or it holds something else.
+
+    Example:
+        >>> load_scores("out/heads-found/scores/linear_probe.npz").functions
+        ('spatial', 'relational', 'math')
+    """
+    place = Path(path).expanduser()
+    try:
+        with np.load(place, allow_pickle=False) as kept:
+            about = json.loads(str(kept["about"]))
+            tables = {name: kept[name] for name in TABLES if name in kept.files}
+        if about["format"] != FORMAT or tables["values"].ndim != 3:
+            raise ValueError(f"format {about['format']}")
+        return HeadScores(
+            scorer=about["scorer"],
+            functions=tuple(about["functions"]),
+            samples=tuple(about["samples"]),
+            groups=tuple(about["groups"]),
+            left_out=tuple(about["left_out"]),
+            settings=about["settings"],
+            **tables,
+        )
+    except OSError as error:
+        why = error.strerror or "it is damaged"
+        raise InputError(f"scores {str(path)!r} can not be read ({why}): name a file of `heads find`") from error
+    except Exception as error:
+        if isinstance(error, (KeyError, ValueError, TypeError, EOFError)) or type(error).__name__ == "BadZipFile":
+            raise InputError(f"{str(path)!r} holds no scores of heads: name a file of `heads find`") from error
+        raise
+
+
+def load_all_scores(folder: str | Path) -> dict[str, HeadScores]:
+    """All scores in a folder of `heads find`, by scorer, in the order in which the scorers were named.
+
+    Raises:
+        InputError: it holds none, or one that can not be read.
+    """
+    place = Path(folder).expanduser()
+    found = {file.stem: load_scores(file) for file in sorted((place / "scores").glob("*.npz"))}
+    if not found:
+        raise InputError(f"{str(folder)!r} holds no scores of heads: name a folder that `heads find` has written")
+    try:
+        order = json.loads((place / "summary.json").read_text(encoding="utf-8"))["settings"]["scorers"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return found
+    return {name: found[name] for name in [*(one for one in order if one in found), *found]}
+
+
+def begin_folder(folder: OutputFolder, study: str, *, resume: bool) -> None:
+    """Begin a folder of results that no model is asked for, or go on with one.
+
+    Raises:
+        InputError: it holds a study and is not to be gone on with, holds another study, or files of something else.
+    """
+    refuse_begun(folder.path, resume=resume)
+    refuse_foreign(folder.path)
+    there = folder.path / MANIFEST
+    if there.is_file():
+        try:
+            then = json.loads(there.read_text(encoding="utf-8")).get("study")
+        except (OSError, ValueError, AttributeError):
+            then = None
+        if then != study:
+            raise InputError(f"{str(folder.path)!r} holds another study, and not {study}: name another folder")
+    folder.write_json(MANIFEST, {"study": study})

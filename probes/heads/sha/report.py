@@ -1,0 +1,205 @@
+"""What SHA says: in sentences, tables and figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interp.plots.style import figure_of
+from interp.report.numbers import NOTHING, decimal, p_value, percent, points, share
+from probes.heads.functions import SPATIAL
+from probes.heads.sha.arms import BOTH, ELSEWHERE, ORIGINAL, TITLES
+from probes.study.findings import Drawn, Findings
+from probes.study.parts import ALL, rows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from probes.heads.sha.result import ShaStudy
+
+CAUTIONS = (
+    "Neither code nor data of the paper are published: fill, frames, words and the place of the masked copy are ours, "
+    "as the settings name them, and another choice may do otherwise.",
+    "A box tells where an object is. Better answers with boxes may come of that being told, and of no head that lay "
+    "idle; more heads that a probe can read do not have to be heads that the answer hangs on.",
+    "A mask hides what questions of colour, shape and number ask about: what answers to these lose is no measure of "
+    "how the model works.",
+    "Pictures with boxes and grey are pictures that the model may never have been shown. The control has as many of "
+    "both where no object is; it covers some of the objects where a photo has no other room, see `control_overlap`.",
+    "The number of heads is that of one scorer and one selector at one size of data. A probe reads whatever tells the "
+    "functions apart, words of the question among it; its null deals the labels of main questions anew.",
+    "Intervals of a number of heads come of draws, which are noisier than the data, and so lie rather high.",
+)
+
+
+def sha_findings(found: ShaStudy) -> Findings:
+    """What a study of SHA says."""
+    sentences = tuple(_sentences(found))
+    figures = {
+        "accuracy": Drawn(
+            "Accuracy by arm",
+            figure_of(found.plot()),
+            "Share of right answers by function, with intervals that draw whole groups.",
+        )
+    }
+    if len(found.heads):
+        figures["heads"] = Drawn(
+            "Heads by arm",
+            figure_of(found.plot_heads()),
+            "Heads that are selected for each function; dotted: their mean number with labels dealt anew.",
+        )
+        figures["cells"] = Drawn("Which heads", _cells(found), "The heads of each arm, those that are selected framed.")
+    return Findings(
+        title="Do boxes and hidden objects activate spatial heads?",
+        sentences=sentences,
+        cautions=CAUTIONS,
+        tables={
+            "accuracy": found.accuracy,
+            "against_original": found.against_original,
+            "heads": found.heads,
+            "heads_against_original": found.heads_against_original,
+            "sha_answers": found.answers,
+            "left_out": found.left_out,
+        },
+        shown={"Answers": _shown_answers(found), "Heads": _shown_heads(found)},
+        figures=figures,
+        summary={
+            "n": int((found.answers["arm"] == ORIGINAL).sum()),
+            "arms": list(found.arms),
+            "accuracy": found.accuracy.to_dict("records"),
+            "against_original": found.against_original.to_dict("records"),
+            "heads": found.heads.to_dict("records"),
+            "heads_against_original": found.heads_against_original.to_dict("records"),
+            "left_out": found.left_out.to_dict("records"),
+            "sentence": sentences[0],
+        },
+        settings=dict(found.settings),
+    )
+
+
+def _sentences(found: ShaStudy) -> list[str]:
+    told = [_answers_told(found, ALL), *(_answers_told(found, name) for name in _spatial(found))]
+    told += [_against_control(found, name) for name in (ALL, *_spatial(found)) if ELSEWHERE in found.arms]
+    told += [_heads_told(found, name) for name in _spatial(found, heads=True)]
+    if not len(found.heads):
+        why = rows_of(found.left_out, table="heads")
+        told.append(f"Heads can not be counted: {why['why'].iloc[0] if len(why) else 'no function has any'}.")
+    return [*(one for one in told if one), _shown_how(found)]
+
+
+def _answers_told(found: ShaStudy, function: str) -> str:
+    """Accuracy with boxes and masks, beside that without, and what cannot be read."""
+    own = rows_of(found.accuracy, measure="accuracy", function=function)
+    if own.empty:
+        return ""
+    first, last = found.share("accuracy", ORIGINAL, function), found.share("accuracy", BOTH, function)
+    gap, lost = (found.against(measure, BOTH, function) for measure in ("accuracy", "parse_failures"))
+    what = "of all questions" if function == ALL else f"of questions of the function {function}"
+    return (
+        f"With {TITLES[BOTH]}, {share(last.value, last.low, last.high)} {what} are answered rightly, and "
+        f"{share(first.value, first.low, first.high)} as they are: {points(gap.value, gap.low, gap.high)} points "
+        f"(p = {p_value(gap.p_any)}, corrected for {len(found.arms) - 1} arms; {gap.samples} questions in {gap.groups} "
+        f"groups). Answers that name no option change by {points(lost.value, lost.low, lost.high)} points."
+    )
+
+
+def _against_control(found: ShaStudy, function: str) -> str:
+    if rows_of(found.against_original, baseline=ELSEWHERE, function=function).empty:
+        return ""
+    gap = found.against("accuracy", BOTH, function, baseline=ELSEWHERE)
+    what = "all questions" if function == ALL else f"questions of the function {function}"
+    return (
+        f"Against as many boxes and masks where no object is: {points(gap.value, gap.low, gap.high)} points of "
+        f"accuracy over {what} (p = {p_value(gap.p)})."
+    )
+
+
+def _heads_told(found: ShaStudy, function: str) -> str:
+    first, last = found.found(ORIGINAL, function), found.found(BOTH, function)
+    more = rows_of(found.heads_against_original, arm=BOTH, function=function).iloc[0]
+    return (
+        f"{function.capitalize()}: {found.settings['scorer']} and {found.settings['rule']} select {int(last.value)} of "
+        f"{int(last.of)} heads with {TITLES[BOTH]}, and {int(first.value)} without: "
+        f"{decimal(more.value, more.low, more.high, digits=0, signed=True)}. With labels dealt anew they select "
+        f"{decimal(last.null, digits=1)} and {decimal(first.null, digits=1)} (p = {p_value(last.p)} and "
+        f"{p_value(first.p)})."
+    )
+
+
+def _shown_how(found: ShaStudy) -> str:
+    """Which of the choices that the paper leaves open were taken."""
+    view, source = found.settings["view"], found.settings["boxes"]
+    given = {"drawn": "drawn", "text": "written before the question", "both": "drawn and written before the question"}
+    copy = {
+        "in_place": "The masked copy stands in the place of the photo",
+        "beside": "The masked copy stands beside the photo, both as one photo of twice the width",
+    }
+    who = {"data set": "of the data set", "given": "given by hand"}.get(source["source"], f"of {source['source']}")
+    return (
+        f"Boxes are {who}, {given[view['boxes']]}{', with names' if view['names'] else ''}; objects are filled with "
+        f"{tuple(view['fill'])}. {copy[view['placement']]}: a prompt of this library holds one photo, for every family."
+    )
+
+
+def _spatial(found: ShaStudy, *, heads: bool = False) -> list[str]:
+    """The spatial functions that are told of."""
+    table = found.heads if heads else found.accuracy
+    if heads:
+        table = table[table["arm"].isin([ORIGINAL, BOTH])]
+        both = table.groupby("function")["arm"].nunique()
+        return [name for name in SPATIAL if both.get(name, 0) == 2]
+    return [name for name in SPATIAL if name in set(table["function"])]
+
+
+def _cells(found: ShaStudy) -> Figure:
+    """The heads of one function, an arm a map, framed where selected."""
+    from probes.heads.figures.cells import plot_functions
+
+    names = [name for name in SPATIAL if all(name in own.scores.functions for own in found.counts.values())]
+    name = names[0] if names else found.counts[ORIGINAL].scores.functions[0]
+    own = {arm: one for arm, one in found.counts.items() if name in one.scores.functions}
+    values = np.stack([one.scores.of(name) for one in own.values()])
+    marked = np.stack([one.sets[one.scores.place(name)].mask() for one in own.values()])
+    titles = {arm: f"{name}, {TITLES[arm]}" for arm in own}
+    axes = plot_functions(values, list(own), marked=marked, titles=titles, label=found.settings["scorer"], columns=3)
+    return figure_of(axes[0])
+
+
+def _shown_answers(found: ShaStudy) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for one in rows_of(found.accuracy, measure="accuracy").itertuples():
+        lost = found.share("parse_failures", one.arm, one.function)
+        gap = None if one.arm == ORIGINAL else found.against("accuracy", one.arm, one.function)
+        rows.append(
+            {
+                "function": one.function,
+                "arm": TITLES[one.arm],
+                "right, %": percent(one.value, one.low, one.high),
+                "against original, points": NOTHING if gap is None else points(gap.value, gap.low, gap.high),
+                "p, corrected for arms": NOTHING if gap is None else p_value(gap.p_any),
+                "no option, %": percent(lost.value, lost.low, lost.high),
+                "questions": one.samples,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _shown_heads(found: ShaStudy) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [
+        {
+            "function": one.function,
+            "arm": TITLES[one.arm],
+            "heads": decimal(one.value, one.low, one.high, digits=0),
+            "of": f"{one.of:.0f}",
+            "with labels dealt anew, up to": f"{decimal(one.null, digits=1)}, {decimal(one.null_high, digits=0)}",
+            "p": p_value(one.p),
+        }
+        for one in found.heads.sort_values("function", kind="stable").itertuples()
+    ]
+    return pd.DataFrame(rows, columns=["function", "arm", "heads", "of", "with labels dealt anew, up to", "p"])

@@ -1,0 +1,56 @@
+"""A planted model with two tasks: where a square lies, by two heads, and what colour it has, by a third one."""
+
+from dataclasses import replace
+from functools import cache
+
+import torch
+
+from interp.model.hooked_vlm import HookedVLM
+from interp.planted.llava import _PLACES, FETCH_HEAD, OBJECT_HEAD, build_planted, planted_scenes
+from interp.planted.parts import SCALE, STRENGTH, Part, look_at_bos, set_head
+
+SPATIAL = (OBJECT_HEAD, FETCH_HEAD)
+"""The heads that answer where a square lies, the one that looks at it first."""
+
+COLOUR_HEAD = (3, 1)
+"""The last row looks at the word "color", and answers "red", whatever is asked."""
+
+
+@cache
+def two_tasks():
+    """The planted object model, which says "red" as well where it is asked for a color. Its answers have one token."""
+    model, processor = build_planted("planted-object")
+    words = processor.tokenizer
+    embed, unembed = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    asked, red = (words.convert_tokens_to_ids(word) for word in ("color", "red"))
+    with torch.no_grad():
+        embed[asked, _PLACES["cue_read"]] = 1.0
+        unembed[red] = 0.0
+        unembed[red, _PLACES["one"]] = -5.0 / SCALE
+        unembed[red, _PLACES["hash"]] = 10.0
+        looks = (("last", "cue_read", STRENGTH), *look_at_bos(0.5))
+        set_head(model, Part(COLOUR_HEAD, looks, (("cue_read", "hash", 1.0),)), _PLACES)
+    return HookedVLM.wrap(model, processor, self_check=False)
+
+
+def where(count, *, seed=0, name="where"):
+    """As many scenes of each answer, asked where the square lies."""
+    drawn = planted_scenes("planted-object", 8 * count, seed=seed)
+    sides = {side: [one for one in drawn if one.answer == side][: count // 2] for side in ("left", "right")}
+    both = [one for pair in zip(sides["left"], sides["right"], strict=True) for one in pair]
+    return [replace(one, id=f"{name}-{place}") for place, one in enumerate(both)]
+
+
+def colours(count, *, seed=5):
+    """Scenes that are asked for a colour, which is always red."""
+    question = "What color is the square? Answer with red or green."
+    return [
+        replace(one, id=f"colour-{place}", question=question, options=("red", "green"), answer="red", relation="red")
+        for place, one in enumerate(planted_scenes("planted-object", count, seed=seed))
+    ]
+
+
+def apart(train, samples):
+    """Those training samples that ask something of their photos that no sample asks of the same one."""
+    tested = {(one.question, one.image.tobytes()) for one in samples}
+    return [one for one in train if (one.question, one.image.tobytes()) not in tested]

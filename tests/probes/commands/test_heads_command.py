@@ -1,0 +1,198 @@
+"""The commands `heads ...`: from drawn steps to found heads and SHA; files are told of, bad options refused early."""
+
+import json
+import subprocess
+import sys
+from fnmatch import fnmatch
+from html import unescape
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from interp.commands.columns import meaning_of
+from probes import load_head_activations, synthetic_steps, write_steps
+from probes.__main__ import build_parser, main
+from probes.commands.heads_find import RULES
+from probes.commands.heads_items import CONTEXTS
+from probes.heads.columns import FILES, NAMES, OWN
+from probes.heads.data import prompts
+from probes.heads.found.find import SCORERS
+from probes.heads.selection import selectors
+
+SMALL = ["--n", "10", "--batch", "16", "--max-new-tokens", "2"]
+COMMANDS = ("collect", "find", "compare", "mask", "steer", "sha")
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory):
+    place = tmp_path_factory.mktemp("heads") / "collected"
+    assert main(["heads", "collect", *SMALL, "--out", str(place)]) == 0
+    return place
+
+
+@pytest.fixture(scope="module")
+def found(collected, tmp_path_factory):
+    place = tmp_path_factory.mktemp("heads") / "found"
+    assert main(["heads", "find", str(collected), "--shuffles", "5", "--deals", "20", "--out", str(place)]) == 0
+    return place
+
+
+def check_told(place, command):
+    """Every file and column that a command wrote is told of."""
+    told = [*FILES[command], *(name.replace(".parquet", ".csv") for name in FILES[command])]
+    written = [str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()]
+    assert [name for name in written if not any(fnmatch(name, known) for known in told)] == []
+    for path in place.glob("*.parquet"):
+        table = pd.read_parquet(path)
+        assert [column for column in table if meaning_of(column, path.stem, (NAMES, OWN)) is None] == [], path.stem
+    page = unescape((place / "report.html").read_text())
+    assert "What this does not show" in page
+    assert json.loads((place / "summary.json").read_text())["sentence"] in page
+
+
+def test_steps_are_collected_and_every_file_and_column_is_told_of(collected):
+    check_told(collected, "heads-collect")
+    heads = load_head_activations(collected)
+    assert len(heads) == 80 and set(heads.primary) == {
+        "spatial", "relational", "low_level", "high_level", "information", "recall", "math", "decision",
+    }  # fmt: skip
+    assert heads.settings["questions"] == {"drawn": 10, "split": "train", "context": "bare"}
+    functions = pd.read_parquet(collected / "functions.parquet").set_index("function")
+    assert functions.loc["all", "items"] == 80
+    right = np.array([own == ("spatial",) for own in heads.functions])
+    assert functions.loc["spatial", "accuracy"] == pytest.approx(heads.correct[right].mean())
+
+
+def test_heads_are_found_without_a_model_and_every_file_and_column_is_told_of(collected, tmp_path, monkeypatch):
+    monkeypatch.setattr("interp.cli.load", lambda options: pytest.fail("a model was loaded"))
+    out = tmp_path / "out"
+    asked = [str(collected), "--shuffles", "5", "--deals", "20", "--rule", "top_percent", "--out", str(out)]
+    assert main(["heads", "find", *asked]) == 0
+    check_told(out, "heads-find")
+    selected = pd.read_parquet(out / "selected.parquet")
+    cells = len(pd.read_parquet(out / "scores.parquet").query("function == 'spatial'"))
+    assert (selected.groupby("function").size() == max(1, cells // 10)).all()  # ten of a hundred
+
+
+def test_find_goes_on_with_what_it_scored(collected, found, tmp_path, capsys, monkeypatch):
+    asked = ["heads", "find", str(collected), "--shuffles", "5", "--deals", "20", "--out", str(found)]
+    assert main(asked) == 2 and "--resume" in capsys.readouterr().err
+    monkeypatch.setattr("probes.heads.found.find._score", lambda *given: pytest.fail("scored again"))
+    assert main([*asked, "--resume"]) == 0
+    assert "are taken" in capsys.readouterr().out
+    assert main([*asked, "--resume", "--seed", "1"]) == 2 and "made otherwise" in capsys.readouterr().err
+
+
+def test_folders_are_compared(collected, found, tmp_path):
+    other, out = tmp_path / "other", tmp_path / "out"
+    asked = ["--shuffles", "5", "--deals", "20", "--layer-mean", "--out", str(other)]
+    assert main(["heads", "find", str(collected), *asked]) == 0
+    assert main(["heads", "compare", str(found), str(other), "--deals", "20", "--out", str(out)]) == 0
+    check_told(out, "heads-compare")
+    table = pd.read_parquet(out / "agreement.parquet")
+    assert set(table["first"]) == {"found/linear_probe"} and set(table["second"]) == {"other/linear_probe"}
+
+
+def test_sha_asks_four_arms_and_a_control_and_every_file_and_column_is_told_of(tmp_path):
+    out = tmp_path / "out"
+    counted = ["--shuffles", "3", "--deals", "2", "--rule", "elbow"]
+    assert main(["heads", "sha", *SMALL, *counted, "--out", str(out)]) == 0
+    check_told(out, "heads-sha")
+    arms = pd.read_parquet(out / "accuracy.parquet")["arm"]
+    assert set(arms) == {"original", "bbox", "mask", "bbox_mask", "elsewhere"}
+    settings = json.loads((out / "summary.json").read_text())["settings"]
+    assert settings["view"]["boxes"] == "drawn" and settings["boxes"] == {"source": "data set"}
+
+
+@pytest.mark.parametrize(("command", "edit"), (("mask", "scale"), ("steer", "gain")))
+def test_heads_that_were_found_are_edited_beside_their_controls(command, edit, found, tmp_path):
+    pytest.importorskip("probes.heads.evaluation")
+    out = tmp_path / "out"
+    asked = [str(found), "--function", "spatial", "--edit", edit, *SMALL, "--out", str(out)]
+    assert main(["heads", command, *asked]) == 0
+    check_told(out, f"heads-{command}")
+    arms = pd.read_parquet(out / "arms.parquet")
+    assert {"untouched", "tested", "random", "lowest"} <= set(arms["role"])
+
+
+def test_steps_of_a_file_are_asked_with_their_context(tmp_path):
+    write_steps(synthetic_steps(2), tmp_path / "steps.json")
+    out = tmp_path / "out"
+    asked = ["--steps", str(tmp_path / "steps.json"), "--context", "all", "--max-new-tokens", "1", "--out", str(out)]
+    assert main(["heads", "collect", *asked]) == 0
+    heads = load_head_activations(out)
+    assert len(heads) == 16 and heads.settings["questions"]["context"] == "all"
+
+
+NO_MODEL = "probes.commands.heads_items.load"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    (
+        (["collect", "--n", "0"], "--n 0"),
+        (["collect", "--steps", "a.json", "--dataset", "shapes"], "--steps is about steps"),
+        (["collect", "--dataset", "shapes", "--context", "bare"], "--context is about steps"),
+        (["collect", "--folder", "data"], "name --dataset"),
+        (["collect", "--images", "photos"], "--images is about --steps"),
+        (["collect", "--steps", "no-such.json"], "no-such.json"),
+        (["collect", "--prompt", "raw"], "--prompt raw"),
+        (["find", "no-such-folder"], "no-such-folder"),
+        (["find", "FOUND", "--rule", "top_k"], "needs --top"),
+        (["find", "FOUND", "--percent", "5"], "is about --rule top_percent"),
+        (["compare", "no-such-folder", "no-other"], "holds no scores"),
+        (["sha", "--rule", "top_percent"], "as many heads as it is told"),
+        (["sha", "--fill", "grey"], "--fill 'grey'"),
+        (["sha", "--boxes", "text", "--labels"], "draws none"),
+        (["sha", "--download"], "--download is about"),
+    ),
+)
+def test_bad_options_are_refused_before_a_model_is_loaded(asked, said, found, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(NO_MODEL, lambda options: pytest.fail("a model was loaded"))
+    out = tmp_path / "out"
+    asked = [str(found) if word == "FOUND" else word for word in asked]
+    assert main(["heads", *asked, "--out", str(out)]) == 2
+    assert said in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    (
+        (["mask"], "neither a folder nor --heads"),
+        (["mask", "FOUND", "--heads", "0.1"], "both a folder and --heads"),
+        (["mask", "--heads", "0-1"], "'0-1' is no list of heads"),
+        (["mask", "FOUND", "--function", "gaze"], "no scores of 'gaze'"),
+        (["mask", "FOUND", "--scorer", "joint_network"], "no scorer 'joint_network'"),
+        (["mask", "FOUND", "--split", "train", "--n", "5"], "40 of 40 questions"),
+        (["steer", "FOUND", "--control", "gaze"], "--control gaze"),
+    ),
+)
+def test_heads_that_can_not_be_edited_are_refused_before_a_model_is_loaded(
+    asked, said, found, tmp_path, capsys, monkeypatch
+):
+    pytest.importorskip("probes.heads.evaluation")
+    monkeypatch.setattr(NO_MODEL, lambda options: pytest.fail("a model was loaded"))
+    asked = [str(found) if word == "FOUND" else word for word in asked]
+    assert main(["heads", *asked, "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_options_name_what_the_library_has():
+    assert set(RULES) == set(selectors.RULES) and CONTEXTS == (*prompts.CONTEXTS, "bare")
+    help_of = build_parser()._subparsers._group_actions[0].choices["heads"]
+    own = help_of._subparsers._group_actions[0].choices
+    assert tuple(own) == COMMANDS and all("examples:" in parser.description for parser in own.values())
+    assert all(name in own["find"].description for name in (*SCORERS, *RULES))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_with_examples_and_loads_nothing_heavy(command):
+    code = (
+        "import sys\nfrom probes.__main__ import main\n"
+        f"try:\n    main(['heads', {command!r}, '--help'])\n"
+        "except SystemExit:\n    pass\nprint('loaded', *sorted({'numpy', 'torch', 'pandas'} & {*sys.modules}))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "examples:" in shown and f"python -m probes heads {command}" in shown
+    assert shown.splitlines()[-1] == "loaded"
