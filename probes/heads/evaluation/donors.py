@@ -22,9 +22,9 @@ from interp.study.keys import photo_keys
 from interp.study.prompter import batches, prepare_samples
 
 if TYPE_CHECKING:
+    from interp.intervene.head_sets import Head
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
-    from probes.heads.scores import Head
 
 
 @dataclass(frozen=True, eq=False)
