@@ -44,6 +44,8 @@ def content_key(sample: Sample, known: dict[Path, str] | None = None) -> str:
 def check_ids(samples: Sequence[Sample]) -> None:
     """Refuse what is no list, what is no `Sample`, an id that is no text, and an id that occurs twice.
 
+    A class whose objects can be made samples says how in its `AS_SAMPLES`.
+
     Raises:
         InputError: there are some.
     """
@@ -53,7 +55,8 @@ def check_ids(samples: Sequence[Sample]) -> None:
         )
     for place, sample in enumerate(samples):
         if not isinstance(sample, Sample):
-            raise InputError(f"sample {place + 1} of {len(samples)} is a {type(sample).__name__}: give a Sample")
+            how = getattr(type(sample), "AS_SAMPLES", "a Sample")
+            raise InputError(f"sample {place + 1} of {len(samples)} is a {type(sample).__name__}: give {how}")
         if not isinstance(sample.id, str):
             raise InputError(f"a sample has the id {sample.id!r}, which is no text: give each an id of its own")
     double = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]

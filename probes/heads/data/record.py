@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, ClassVar, overload
 
 from interp.objects.sample import Object
 from interp.reprs import fits_a_cell
@@ -62,6 +62,8 @@ class SteppedQuestion:
         >>> [step.primary for step in synthetic_steps(1)[0].steps][:3]
         ['information', 'recall', 'math']
     """
+
+    AS_SAMPLES: ClassVar[str] = "probes.step_samples(questions), a sample for each step"
 
     id: str
     source: str

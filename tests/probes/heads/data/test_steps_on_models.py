@@ -5,7 +5,7 @@ from PIL import Image
 
 from interp import HookedVLM
 from interp.errors import InputError
-from probes import Step, SteppedQuestion, step_queries, step_samples, synthetic_steps
+from probes import Step, SteppedQuestion, collect_heads, step_queries, step_samples, synthetic_steps
 from probes.heads.functions import FUNCTIONS
 from probes.study.run import check_asked, measure_samples
 
@@ -59,3 +59,9 @@ def test_that_no_family_is_asked_without_an_image():
         vlm.prepare(None, text)
     with pytest.raises(InputError, match="0 images instead of one"):
         vlm.prepare(Image.new("RGB", (8, 8)), text, prompt="raw")
+
+
+def test_questions_in_the_place_of_samples_are_refused_with_what_makes_samples_of_them(tmp_path):
+    vlm = HookedVLM.from_pretrained("shapes-vlm", self_check=False)
+    with pytest.raises(InputError, match=r"is a SteppedQuestion: give probes\.step_samples\(questions\)"):
+        collect_heads(vlm, synthetic_steps(2), out=tmp_path / "z", progress=False)
