@@ -84,7 +84,7 @@ def train_network(
         InputError: no such loss, or `ce` and an item of several functions or of none.
     """
     check_loss(loss, labels)
-    steps = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay, fused=True)  # one pass over the weights a step
+    steps = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay, fused=True)
     targets = torch.from_numpy(labels.argmax(axis=1)) if loss == "ce" else torch.from_numpy(labels.astype(np.float32))
     apart = nn.CrossEntropyLoss() if loss == "ce" else nn.BCEWithLogitsLoss()
     parts = [np.arange(place, min(place + batch, len(labels))) for place in range(0, len(labels), batch)]
