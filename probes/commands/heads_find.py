@@ -1,14 +1,33 @@
-"""The commands `python -m probes heads find` and `heads compare`: heads from collected activations, without a model."""
+"""The commands `python -m probes heads find` and `heads compare`: heads scored and selected, and scores compared."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interp.cli import add_debug_option, names
 from interp.errors import InputError
+from interp.zoo import EMBEDDED
+from probes.commands.heads_items import add_items, asked_items
 
-SCORERS = "linear_probe, joint_network"
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.store.folder import OutputFolder
+
+BY_NUMBERS = ("linear_probe", "joint_network")
+"""Scorers that read collected activations; all others ask the model."""
+
+ASKED = {"model": EMBEDDED[0], "unknown": "refuse", "prompt": "chat", "batch": 16, "dtype": "auto"}
+"""Options that are about questions and the model, where they are not None by default, and what they are then."""
+
+OF_MODEL = (
+    "steps", "dataset", "folder", "images", "n", "split", "context", "names", "unknown", "image", "batch", "model",
+    "device", "dtype", "revision", "prompt",
+)  # fmt: skip
+"""Options that mean something for scorers that ask the model alone."""
+
 RULES = ("elbow", "top_k", "top_percent", "threshold", "fdr", "max_t")
 """Rules by name, see `probes.select_heads`."""
 
@@ -18,13 +37,26 @@ NEEDS = {"top_k": ("top", "k"), "top_percent": ("percent", "percent"), "threshol
 PERCENT = 10.0
 """Of a hundred heads, those that top_percent takes where nothing else is asked for, as CogVision does."""
 
-FIND = """Find: which heads serve which function, from activations that were collected. No model is loaded.
+FIND = """Find: which heads serve which function, by one scorer or several, and how far these agree.
 
-Scorers give every head a number for every function:
-  linear_probe    how well a linear probe of the head tells the function's questions from others, main questions held
-                  out, beside labels dealt anew
-  joint_network   one network on all heads at once, each head by gradient times activation ("Attention in Space"); takes
-                  minutes to hours, as it is trained again with dealt labels for its null
+Scorers give every head a number for every function. From activations that `heads collect` has kept (FOLDER):
+  linear_probe         how well a linear probe of the head tells the function's questions from others, main questions
+                       held out, beside labels dealt anew
+  joint_network        one network on all heads at once, each head by gradient times activation ("Attention in Space");
+                       minutes to hours, as it is trained again with dealt labels for its null
+From the model, which is asked the questions anew (the options of `heads collect`), at the last token of the prompt:
+  image_mass           what the head puts on the image, beside attention that is even
+  spatial_entropy      how concentrated its look at the image is, sign changed, beside the same weights elsewhere
+  selection_frequency  how often it is among the most concentrated heads, beside heads dealt anew
+  overlap, pointing    how well its look agrees with boxes, how often its peak lies in one; beside moved boxes
+  gaze                 what it puts on the object that is asked about, beside the other objects
+  hit_rate             how often it finds that object, over how likely that is, beside moved boxes
+  gradient             gradient times attention for the right answer, beside weights dealt to other image tokens
+  ablation             what the right answer loses without the head; ablation_positive, ablation_negative: losses where
+                       the answer is right, gains where it is wrong, beside the other sign
+  divergence           how far its output moves without the photo, beside another colour of blank photo;
+                       divergence_relative and divergence_cosine, whatever its size
+  id_write             how well what it writes at an object's name tells where the object lies, beside places dealt anew
 
 A rule selects heads:
   fdr         those that chance does not score as high, with 5 of a hundred wrong on average (needs a null)
@@ -37,7 +69,8 @@ have in common; and, of several scorers, how far they agree. One figure has all 
 
 examples:
   python -m probes heads find out/heads --out out/heads-found
-  python -m probes heads find out/heads --scorers linear_probe,joint_network --epochs 5 --out out/heads-both
+  python -m probes heads find --scorers gaze,gradient,ablation --n 50 --out out/heads-looks
+  python -m probes heads find out/heads --scorers linear_probe,ablation --n 200 --out out/heads-agree
   python -m probes heads find out/heads --variant cogvision --rule top_percent --percent 10 --out out/heads-cogvision
 """
 
@@ -83,14 +116,18 @@ def add_find(commands: Any) -> None:
     """Add the command `heads find`."""
     parser = commands.add_parser(
         "find",
-        help="heads scored and selected from collected activations, function by function",
+        help="heads scored and selected, function by function, from activations or by asking the model",
         description=FIND,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("activations", metavar="FOLDER", help="a folder that `heads collect` has written")
     parser.add_argument(
-        "--scorers", default="linear_probe", help=f"with commas between, some of {SCORERS} (default: %(default)s)"
-    )
+        "activations", nargs="?", metavar="FOLDER",
+        help="a folder that `heads collect` has written, for linear_probe and joint_network",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scorers", default="linear_probe", metavar="NAMES",
+        help="some of those above, with commas between (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--functions", metavar="NAMES", help="only these functions, with commas between (default: all)")
     add_rule(parser, rule="fdr")
     probe = parser.add_argument_group("linear_probe")
@@ -112,7 +149,8 @@ def add_find(commands: Any) -> None:
     network.add_argument(
         "--network-shuffles", type=int, default=5, help="networks of dealt labels (default: %(default)s)"
     )
-    _add_run(parser, out="out/heads-found")
+    _add_deals(parser)
+    add_items(parser, out="out/heads-found")
     parser.set_defaults(command=find_command)
 
 
@@ -132,11 +170,15 @@ def add_compare(commands: Any) -> None:
 
 def _add_run(parser: argparse.ArgumentParser, *, out: str) -> None:
     """Add the draws and the folder for results."""
-    parser.add_argument("--deals", type=int, default=1000, help="how often heads are dealt anew (default: %(default)s)")
+    _add_deals(parser)
     parser.add_argument("--seed", type=int, default=0, help="of all draws (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on with what lies in --out")
     parser.add_argument("--out", default=out, help="folder for the results (default: %(default)s)")
     add_debug_option(parser)
+
+
+def _add_deals(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--deals", type=int, default=1000, help="how often heads are dealt anew (default: %(default)s)")
 
 
 def find_command(options: argparse.Namespace) -> int:
@@ -150,10 +192,21 @@ def find_command(options: argparse.Namespace) -> int:
 
     given, scorers = rule_of(options), names(options.scorers)
     functions = None if options.functions is None else names(options.functions)
-    heads = load_head_activations(options.activations)
-    check_found(heads, scorers, options.rule, given, functions)
+    heads = None if options.activations is None else load_head_activations(options.activations)
+    asked = None
+    if any(name not in BY_NUMBERS for name in scorers):
+        asked = asked_items(options)
+    else:
+        _refuse_asking(options, scorers)
+    check_found(heads, scorers, options.rule, given, functions, None if asked is None else asked.items)
     folder = OutputFolder(options.out)
     begin_folder(folder, STUDY, resume=options.resume)
+    model: dict[str, Any] = {}
+    if asked is not None:
+        vlm = asked.vlm()
+        model = {"vlm": vlm, "items": asked.items, "prompt": options.prompt, "batch": options.batch}
+        if "id_write" in scorers:
+            model["axes"] = _axes(vlm, options, folder)
     found = find_heads(
         heads,
         scorers,
@@ -166,9 +219,34 @@ def find_command(options: argparse.Namespace) -> int:
         seed=options.seed,
         deals=options.deals,
         tell=print,
+        **model,
     )
     tell_findings(folder, found_findings(found))
     return 0
+
+
+def _refuse_asking(options: argparse.Namespace, scorers: Sequence[str]) -> None:
+    """Refuse options about questions and the model, where no scorer asks any.
+
+    Raises:
+        InputError: there are some.
+    """
+    given = [name for name in OF_MODEL if getattr(options, name) != ASKED.get(name)]
+    if options.trust_remote_code:
+        given.append("trust_remote_code")
+    if given:
+        told = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"{told} is about scorers that ask the model, and {', '.join(scorers)} do not: leave it out")
+
+
+def _axes(vlm: HookedVLM, options: argparse.Namespace, folder: OutputFolder) -> Any:
+    """Axes of the stream at objects' names, of scenes that are drawn for it."""
+    from probes.mechanisms.ids.spatial_ids import spatial_ids
+    from probes.mechanisms.scenes.id_scenes import id_scenes
+
+    out = folder.path / "measured" / "axes"
+    how: dict[str, Any] = {"batch": options.batch, "prompt": options.prompt, "resume": options.resume}
+    return spatial_ids(vlm, id_scenes(seed=options.seed), seed=options.seed, out=out, **how).axes
 
 
 def _scorer_options(options: argparse.Namespace) -> dict[str, dict[str, Any]]:

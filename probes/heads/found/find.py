@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
-from interp.numeric import listed
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from interp.store.folder import plain
+from probes.heads.found.asked import BY_NUMBERS, activations_digest, asked_digest, check_found, restricted
+from probes.heads.found.asked import SCORERS as SCORERS
+from probes.heads.found.by_model import AskedModel, check_by_model, folder_of, score_by_model, studies_of
 from probes.heads.found.saved import load_scores, save_scores
-from probes.heads.functions import FUNCTIONS
 from probes.heads.scorers.joint_network import joint_network
 from probes.heads.scorers.linear_probe import linear_probe
 from probes.heads.scores import HeadScores
 from probes.heads.selection.agreement import scorer_agreement
 from probes.heads.selection.layout import HeadLayout, functions_in_common, head_layout
-from probes.heads.selection.selectors import check_selection, select_all
+from probes.heads.selection.selectors import select_all
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
     from probes.heads.activations.result import HeadActivations
     from probes.heads.selection.head_set import HeadSet
 
 STUDY = "found heads"
 """What a manifest says that such a folder holds."""
-
-SCORERS = ("linear_probe", "joint_network")
-"""Scorers that need collected activations alone, and no model."""
 
 Told = Callable[[str], None]
 
@@ -48,10 +48,12 @@ class FoundHeads:
         scores: of every scorer, by its name.
         sets: the heads that are selected, by scorer, a set for each of its functions.
         rule: what selected them.
-        layout: by scorer, how few heads each function lies in, and in which layers.
+        layout: by scorer, how few heads each function lies in, and in which layers; not of scorers that have no number
+            of some head.
         in_common: by scorer, what functions have in common; only of those with two functions or more.
         agreement: how far scorers agree, a row for each function, pair and measure; None of a single scorer.
-        activations: the folder of the activations; empty where they were given otherwise.
+        activations: the folder of the activations; empty where there are none.
+        untold: what else can not be told, by `table`, `scorer`, `function` and `why`.
         settings: what made it.
     """
 
@@ -62,6 +64,7 @@ class FoundHeads:
     in_common: Mapping[str, pd.DataFrame] = field(repr=False)
     agreement: pd.DataFrame | None = field(repr=False)
     activations: str
+    untold: tuple[Mapping[str, str], ...] = field(repr=False)
     settings: Mapping[str, Any] = field(repr=False)
 
     @property
@@ -119,17 +122,22 @@ class FoundHeads:
             for one in own
             if not len(one)
         ]
-        return pd.DataFrame(rows, columns=["table", "scorer", "function", "why"])
+        return pd.DataFrame([*rows, *self.untold], columns=["table", "scorer", "function", "why"])
 
 
 def find_heads(
-    heads: HeadActivations,
+    heads: HeadActivations | None,
     scorers: Sequence[str] | str = "linear_probe",
     *,
     rule: str = "fdr",
     given: Mapping[str, Any] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     functions: Sequence[str] | None = None,
+    vlm: HookedVLM | None = None,
+    items: Sequence[Sample] | None = None,
+    prompt: str = "chat",
+    batch: int = 16,
+    axes: ArrayLike | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     seed: int = 0,
@@ -142,12 +150,17 @@ def find_heads(
     """Score every head for every function by each scorer, and select those that serve one.
 
     Args:
-        heads: what heads put out, see `collect_heads`.
-        scorers: some of `SCORERS`.
+        heads: what heads put out, see `collect_heads`; None where no scorer needs it.
+        scorers: some of `SCORERS`; all but linear_probe and joint_network ask the model.
         rule: how heads are selected, see `probes.select_heads`.
         given: what the rule needs.
         options: by scorer, more for it, such as `{"linear_probe": {"variant": "cogvision"}}`.
         functions: some of those that items are labelled with; all by default.
+        vlm: the model, where a scorer asks one.
+        items: what it is asked; with `heads`, the items that these were collected from.
+        prompt: prompt style of these.
+        batch: items that are asked together.
+        axes: of `id_write`, fitted on other scenes, such as `spatial_ids(vlm, id_scenes()).axes`.
         out: a folder that keeps each scorer's scores as soon as they are there.
         resume: take scores that are kept there, if they were made in the same way.
         seed: of scorers, deals and draws.
@@ -158,55 +171,49 @@ def find_heads(
         tell: called with a line for each scorer whose kept scores are taken.
 
     Raises:
-        InputError: items without functions, a scorer, function or rule that does not exist, a rule that asks for a null
-            of a scorer without one, or kept scores that were made otherwise.
+        InputError: items without functions, a scorer, function or rule that does not exist, a scorer without what it
+            needs, items or a model that are not those of the activations, a rule that asks for a null of a scorer
+            without one, or kept scores that were made otherwise.
 
     Example:
         >>> found = find_heads(load_head_activations("out/heads"), rule="fdr")
         >>> found.of("spatial").heads
+        >>> find_heads(None, ("gaze", "ablation"), vlm=vlm, items=step_samples(synthetic_steps(50))).agreement
     """
     check_draws(draws, level, seed)
-    selecting = dict(given or {})
-    names, chosen = check_found(heads, scorers, rule, selecting, functions)
-    used = _labelled(heads, chosen)
+    selecting, more = dict(given or {}), dict(options or {})
+    names, chosen = check_found(heads, scorers, rule, selecting, functions, items)
     common: dict[str, Any] = {"seed": seed, "draws": draws, "level": level}
-    scores: dict[str, HeadScores] = {}
-    for name in names:
-        more = dict((options or {}).get(name, {}))
-        asked = plain({"of": activations_digest(used), "functions": list(chosen), **common, **more})
-        place = None if out is None else Path(out).expanduser() / "scores" / f"{name}.npz"
-        kept = _kept(place, asked, resume)
-        if kept is None:
-            own = _score(name, used, chosen, {**common, **more, "progress": progress})
-            main = sorted(set(used.groups))
-            weights = (heads.settings.get("weights") or {}).get("sha256", "")
-            kept = replace(
-                own,
-                settings={
-                    **plain(dict(own.settings)),
-                    "asked": asked,
-                    "weights_sha256": weights,
-                    "main_questions": main,
-                },
-            )
-            if place is not None:
-                save_scores(kept, place)
-        elif tell is not None:
-            tell(f"{name}: scores in {str(place)!r} are taken")
-        scores[name] = kept
+    run = _Run(chosen, common, more, out, resume, progress, tell)
+    asked = _asked_model(vlm, items, prompt, batch, axes, chosen)
+    if asked is not None:
+        if heads is not None:
+            heads.refuse_other(asked.vlm)
+        check_by_model(asked, names, more, seed=seed)
+    used = None if heads is None else _labelled(heads, chosen)
+    made: dict[str, HeadScores] = {}
+    if asked is not None:
+        made |= run.by_model(asked, names)
+    if used is not None:
+        made |= run.by_numbers(used, [name for name in names if name in BY_NUMBERS])
+    scores = {name: made[name] for name in names if made[name].functions}
+    untold = [{"table": "scores", "scorer": name, **one} for name in names for one in _gone(made[name])]
+    if not scores:
+        raise InputError(
+            f"no function can be scored: {untold[0]['scorer']}, {untold[0]['function']}: {untold[0]['why']}"
+        )
     sets = {name: select_all(own, rule, **selecting) for name, own in scores.items()}
     drawing: dict[str, Any] = {"deals": deals, "seed": seed, "level": level}
-    layout = {name: head_layout(own, sizes=_sizes(own), top_k=_top(own), **drawing) for name, own in scores.items()}
+    layout = _layouts(scores, drawing, untold)
     shared = {
         name: functions_in_common(own, rule, **drawing, **selecting).table
         for name, own in scores.items()
         if len(own.functions) > 1
     }
-    agreement = None
-    if len(scores) > 1:
-        agreement = scorer_agreement(list(scores.values()), rule, **drawing, **selecting).table
-    settings = dict(heads.settings)
-    settings = {name: own for name, own in settings.items() if name not in ("study", "axes")}
+    agreement = _agreement(scores, rule, {**drawing, **selecting}, untold)
+    first = dict(heads.settings) if heads is not None else dict(next(iter(scores.values())).settings["study"])
+    settings = {name: own for name, own in first.items() if name not in ("study", "axes", "scorers")}
+    folder = "" if heads is None else str(heads.folder)
     return FoundHeads(
         scores=scores,
         sets=sets,
@@ -214,73 +221,136 @@ def find_heads(
         layout=layout,
         in_common=shared,
         agreement=agreement,
-        activations=str(heads.folder),
+        activations=folder,
+        untold=tuple(untold),
         settings={
-            **settings, "study": STUDY, "activations": str(heads.folder), "scorers": list(names), "rule": rule,
-            "given": selecting, "options": plain(dict(options or {})), "functions": list(chosen), "items": len(used),
-            **common, "deals": deals,
+            **settings, "study": STUDY, "activations": folder, "scorers": list(names), "rule": rule,
+            "given": selecting, "options": plain(more), "functions": list(chosen),
+            "items": len(asked.items if used is None and asked is not None else used or ()), **common, "deals": deals,
         },
     )  # fmt: skip
 
 
-def check_found(
-    heads: HeadActivations,
-    scorers: Sequence[str] | str,
-    rule: str,
-    given: Mapping[str, Any],
-    functions: Sequence[str] | None,
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The scorers and functions that are asked for, see `find_heads`; refuses what can be refused before any is scored.
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """How all scorers are run."""
+
+    functions: tuple[str, ...]
+    common: dict[str, Any]
+    options: Mapping[str, Mapping[str, Any]]
+    out: str | Path | None
+    resume: bool
+    progress: bool
+    tell: Told | None
+
+    def by_numbers(self, heads: HeadActivations, names: Sequence[str]) -> dict[str, HeadScores]:
+        """Scores of scorers that read activations."""
+        found = {}
+        of, weights = activations_digest(heads), (heads.settings.get("weights") or {}).get("sha256", "")
+        for name in names:
+            own, asked = dict(self.options.get(name, {})), self._asked(name, of)
+            kept = self._kept(name, asked)
+            if kept is None:
+                made = _score(name, heads, self.functions, {**self.common, **own, "progress": self.progress})
+                kept = self._keep(name, made, asked, weights, heads.groups)
+            found[name] = kept
+        return found
+
+    def by_model(self, asked: AskedModel, names: Sequence[str]) -> dict[str, HeadScores]:
+        """Scores of scorers that ask the model, which runs once for those of a study."""
+        from interp.model.provenance import weights_record
+
+        found: dict[str, HeadScores] = {}
+        of, weights = asked_digest(asked), weights_record(asked.vlm)["sha256"]
+        groups = [item.group or item.id for item in asked.items]
+        for study, own in studies_of(names).items():
+            wanted = {name: self._asked(name, of) for name in own}
+            kept = {name: self._kept(name, wanted[name]) for name in own}
+            if any(one is None for one in kept.values()):
+                how: dict[str, Any] = {**self.common, "resume": self.resume, "progress": self.progress}
+                made = score_by_model(asked, study, own, self.options, out=folder_of(self.out, study), **how)
+                kept = {name: self._keep(name, made[name], wanted[name], weights, groups) for name in own}
+            found |= {name: one for name, one in kept.items() if one is not None}
+        return found
+
+    def _asked(self, name: str, of: str) -> dict[str, Any]:
+        """What scores are known again by."""
+        return plain({"of": of, "functions": list(self.functions), **self.common, **self.options.get(name, {})})
+
+    def _place(self, name: str) -> Path | None:
+        return None if self.out is None else Path(self.out).expanduser() / "scores" / f"{name}.npz"
+
+    def _kept(self, name: str, asked: Mapping[str, Any]) -> HeadScores | None:
+        place = self._place(name)
+        found = _kept(place, asked, self.resume)
+        if found is not None and self.tell is not None:
+            self.tell(f"{name}: scores in {str(place)!r} are taken")
+        return found
+
+    def _keep(
+        self, name: str, made: HeadScores, asked: Mapping[str, Any], weights: str, groups: Sequence[str]
+    ) -> HeadScores:
+        """Scores with what made them, kept where there is a folder."""
+        told = {"asked": asked, "weights_sha256": weights, "main_questions": sorted(set(groups))}
+        found = replace(made, settings={**plain(dict(made.settings)), **told})
+        place = self._place(name)
+        if place is not None:
+            save_scores(found, place)
+        return found
+
+
+def _asked_model(
+    vlm: HookedVLM | None,
+    items: Sequence[Sample] | None,
+    prompt: str,
+    batch: int,
+    axes: ArrayLike | None,
+    functions: Sequence[str],
+) -> AskedModel | None:
+    """What a model is asked; None where no scorer asks one.
 
     Raises:
-        InputError: a scorer, rule or function that does not exist, or items without functions.
+        InputError: a model without items, or items without a model.
     """
-    names = listed(scorers, "scorers")
-    unknown = [name for name in names if name not in SCORERS]
-    if unknown or not names or len(set(names)) < len(names):
-        told = ", ".join(map(str, names)) or "none"
-        raise InputError(f"scorers are {told}: name some of {', '.join(SCORERS)}, each once")
-    check_selection(rule, **given)
-    if "level" in given:
-        raise InputError(
-            f"level={given['level']!r:.40} of a rule can not be given here, where `level` is that of intervals: "
-            "select from the scores by probes.select_heads(scores, function, rule, level=...)"
-        )
-    return names, functions_of_items(heads, functions)
+    if (vlm is None) != (items is None):
+        raise InputError("a model and its questions go together: give vlm=... and items=...")
+    if vlm is None or items is None:
+        return None
+    return restricted(AskedModel(vlm, items, prompt, batch, axes), functions)
 
 
-def functions_of_items(heads: HeadActivations, wanted: Sequence[str] | None = None) -> tuple[str, ...]:
-    """The functions that items are labelled with, the eight first and in their order; or those of them that are wanted.
-
-    Raises:
-        InputError: there are none, or one that is wanted is not among them; it counts what there is.
-    """
-    counts: dict[str, int] = {}
-    for own in heads.functions:
-        for name in own:
-            counts[name] = counts.get(name, 0) + 1
-    if not counts:
-        raise InputError(
-            f"none of the {len(heads)} items in {str(heads.folder)!r} is labelled with a function: collect steps, or "
-            "give functions={id: [...]} to collect_heads"
-        )
-    if wanted is None:
-        return (*(name for name in FUNCTIONS if name in counts), *(name for name in counts if name not in FUNCTIONS))
-    names = listed(wanted, "functions")
-    if strange := [name for name in names if name not in counts]:
-        there = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise InputError(f"no item is labelled {strange[0]!r:.40}: there are {there}")
-    return tuple(dict.fromkeys(names))
+def _gone(scores: HeadScores) -> list[Mapping[str, str]]:
+    """Why a scorer scores no function at all; nothing where it scores some."""
+    return [] if scores.functions else [dict(one) for one in scores.left_out]
 
 
-def activations_digest(heads: HeadActivations) -> str:
-    """By what activations are known again: their items, labels and answers, and how they were collected."""
-    keep = ("weights", "answers", "tokens", "k", "alignment", "read", "store", "max_new_tokens", "prompt", "axes")
-    content = [
-        [heads.ids, heads.groups, heads.answers, heads.functions, heads.correct.tolist()],
-        {name: heads.settings.get(name) for name in keep},
-    ]
-    return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
+def _layouts(
+    scores: Mapping[str, HeadScores], drawing: dict[str, Any], untold: list[dict[str, str]]
+) -> dict[str, HeadLayout]:
+    """How few heads each function lies in, of every scorer that has a number of every head."""
+    found = {}
+    for name, own in scores.items():
+        try:
+            found[name] = head_layout(own, sizes=_sizes(own), top_k=_top(own), **drawing)
+        except InputError as error:
+            untold.append({"table": "layout", "scorer": name, "function": "all", "why": str(error)})
+    return found
+
+
+def _agreement(
+    scores: Mapping[str, HeadScores], rule: str, how: dict[str, Any], untold: list[dict[str, str]]
+) -> pd.DataFrame | None:
+    """How far scorers agree, of every pair that has a function in common."""
+    import pandas as pd
+
+    found = []
+    for one, other in combinations(scores, 2):
+        try:
+            found.append(scorer_agreement([scores[one], scores[other]], rule, **how).table)
+        except InputError as error:
+            pair = {"scorer": f"{one}, {other}", "function": "all"}
+            untold.append({"table": "agreement", **pair, "why": str(error)})
+    return pd.concat(found, ignore_index=True) if found else None
 
 
 def _labelled(heads: HeadActivations, functions: Sequence[str]) -> HeadActivations:
@@ -318,8 +388,8 @@ def _kept(place: Path | None, asked: Mapping[str, Any], resume: bool) -> HeadSco
 
 
 def _sizes(scores: HeadScores) -> str:
-    """Accuracies are measured above what chance gives, importances by their size."""
-    return "above_null" if scores.scorer == "linear_probe" and scores.null is not None else "absolute"
+    """Importances are measured by their size, all else above what chance gives."""
+    return "absolute" if scores.scorer == "joint_network" or scores.null is None else "above_null"
 
 
 def _top(scores: HeadScores) -> int:

@@ -11,6 +11,8 @@ from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_value, percent
 from interp.report.tables import records
 from probes.heads.figures.cells import plot_functions
+from probes.heads.found.asked import BY_NUMBERS
+from probes.heads.found.by_model import LOOKING
 from probes.heads.functions import TITLES
 from probes.study.findings import Drawn, Findings
 
@@ -20,15 +22,64 @@ if TYPE_CHECKING:
 
     from probes.heads.found.find import FoundHeads
 
-CAUTIONS = (
+PROBED = (
     "A probe that reads a function from a head shows that the head's output tells such questions from others. It does "
     "not show that the model uses it: remove the heads, beside as many random ones (heads mask).",
     "Questions of different functions have different words and answers. A probe may read these in the place of the "
     "function; its null deals the labels of main questions anew, and so keeps words apart from labels, not from it.",
+)
+
+LOOKED = (
+    "Where a head looks does not show that the answer uses what it sees there, and scores of a function are of its "
+    "questions alone: a head that looks at objects in all questions is found for every function.",
+)
+
+CAUTIONED = {
+    "image_mass": "Attention has no reason to be even: that a head puts more on the image than that says little.",
+    "selection_frequency": "Where nearly all heads that look at the image are concentrated, few stand out.",
+    "gradient": "A gradient tells what a little more attention would change, and not what its loss would.",
+    "ablation": "Heads are removed one by one, at the last position: of heads that stand in for each other none is "
+    "missed, and what a head does at other positions is not seen.",
+    "divergence": "What divergence is held against is a control and no draw of chance: a head is found where the photo "
+    "moves it more than a change of colour does.",
+    "id_write": "Axes are of drawn scenes: where the model does not place objects along them, no head writes a place.",
+}
+"""By scorer, what it does not show."""
+
+SHARED = (
+    "Scorers that look at the same attention share numbers (what lies on an object lies on the image), and so agree in "
+    "part whatever the heads do.",
+)
+
+COUNTED = (
     "The number of heads hangs on the rule and on how many items there are: with more of them, smaller differences "
     "stand out of the null.",
     "Measures of sparsity say little alone: sizes of noise are not even either, and stand beside them.",
 )
+
+NULLS = {
+    "linear_probe": "with labels dealt anew",
+    "joint_network": "with labels dealt anew",
+    "image_mass": "where attention is even",
+    "spatial_entropy": "with the same weights elsewhere",
+    "selection_frequency": "where heads are alike",
+    "overlap": "on moved boxes",
+    "pointing": "on moved boxes",
+    "gaze": "on what is not asked about",
+    "hit_rate": "on moved boxes",
+    "gradient": "with weights dealt to other image tokens",
+    "ablation": "of a head that gains as often as it loses",
+    "ablation_positive": "gained in the same questions",
+    "ablation_negative": "lost in the same questions",
+    "divergence": "between two blank photos",
+    "divergence_relative": "between two blank photos",
+    "divergence_cosine": "between two blank photos",
+    "id_write": "with places dealt anew",
+}
+"""By scorer, what its null is."""
+
+FEW = 3
+"""Pairs of scorers that sentences tell each of; of more, the table tells."""
 
 MEASURES = ("share_above", "gini", "effective_heads", "elbow_count", "layer_centre")
 """The measures of sparsity and layers that the page shows; the table has all."""
@@ -48,10 +99,10 @@ def found_findings(found: FoundHeads) -> Findings:
     tables = {
         "scores": found.to_dataframe(),
         "selected": found.selected(),
-        "layout": _every(found, "measures"),
-        "profile": _every(found, "profile"),
         "left_out": found.left_out(),
     }
+    if found.layout:
+        tables |= {"layout": _every(found, "measures"), "profile": _every(found, "profile")}
     if found.in_common:
         tables["in_common"] = _with_scorer(found.in_common)
     if found.agreement is not None:
@@ -59,7 +110,7 @@ def found_findings(found: FoundHeads) -> Findings:
     return Findings(
         title="Which heads serve which function?",
         sentences=sentences,
-        cautions=CAUTIONS,
+        cautions=_cautions(found),
         tables=tables,
         shown=_shown(found),
         figures=figures,
@@ -70,7 +121,7 @@ def found_findings(found: FoundHeads) -> Findings:
                 for name, own in found.sets.items()
             },
             "rule": found.rule,
-            "layout": records(tables["layout"]),
+            "layout": records(tables["layout"]) if found.layout else [],
             "left_out": records(tables["left_out"]),
             "sentence": sentences[0],
         },
@@ -78,36 +129,46 @@ def found_findings(found: FoundHeads) -> Findings:
     )
 
 
+def _cautions(found: FoundHeads) -> tuple[str, ...]:
+    """What the scorers that were asked do not show."""
+    names = found.scorers
+    looking = [name for name in names if name in LOOKING]
+    probed = PROBED if any(name in BY_NUMBERS for name in names) else ()
+    own = [told for kind, told in CAUTIONED.items() if any(name.startswith(kind) for name in names)]
+    return (*probed, *(LOOKED if looking else ()), *own, *(SHARED if len(looking) > 1 else ()), *COUNTED)
+
+
 def _sentences(found: FoundHeads) -> list[str]:
     told = [_selected_told(found, name) for name in found.scorers]
     first = found.scorers[0]
+    by = f" by {first}" if len(found.scorers) > 1 else ""
     for one in found.sets[first]:
-        if len(one):
-            scores = found.scores[first]
-            layer, head = one.heads[0]
-            place = (scores.place(one.function), layer, head)
-            ends = [float(own[place]) for own in (scores.values, scores.low, scores.high) if own is not None]
-            null = (
-                ""
-                if scores.null is None
-                else f", {decimal(float(scores.null[place]), digits=3)} with labels dealt anew"
-            )
-            told.append(
-                f"{TITLES.get(one.function, one.function)}: {len(one)} heads; the strongest is head {head} of layer "
-                f"{layer} with {decimal(*ends, digits=3)}{null}. It was chosen after looking, and is told too strong."
-            )
-    told += [
-        f"{TITLES.get(one.function, one.function)} by {name}: no head, as {one.why}."
-        for name, own in found.sets.items()
-        for one in own
-        if not len(one)
+        if not len(one):
+            told.append(f"{TITLES.get(one.function, one.function)} by {first}: no head, as {one.why}.")
+            continue
+        scores = found.scores[first]
+        layer, head = one.heads[0]
+        place = (scores.place(one.function), layer, head)
+        ends = [float(own[place]) for own in (scores.values, scores.low, scores.high) if own is not None]
+        null = "" if scores.null is None else f", {decimal(float(scores.null[place]), digits=3)} {NULLS[first]}"
+        count = f"{len(one)} head{'' if len(one) == 1 else 's'}"
+        told.append(
+            f"{TITLES.get(one.function, one.function)}{by}: {count}; the strongest is head {head} of layer {layer} "
+            f"with {decimal(*ends, digits=3)}{null}. It was chosen after looking, and is told too strong."
+        )
+    return told + _unscored_told(found) + _agreement_told(found)
+
+
+def _unscored_told(found: FoundHeads) -> list[str]:
+    """Functions that scorers do not score, those of one reason together."""
+    table = found.left_out()
+    why: dict[tuple[str, str], list[str]] = {}
+    for one in table[table["table"] == "scores"].itertuples():
+        why.setdefault((one.scorer, one.why), []).append(TITLES.get(one.function, one.function))
+    return [
+        f"{', '.join(functions)} {'is' if len(functions) == 1 else 'are'} not scored by {scorer}: {told}."
+        for (scorer, told), functions in why.items()
     ]
-    told += [
-        f"{TITLES.get(one['function'], one['function'])} is not scored by {name}: {one['why']}."
-        for name, own in found.scores.items()
-        for one in own.left_out
-    ]
-    return told + _agreement_told(found)
 
 
 def _selected_told(found: FoundHeads, name: str) -> str:
@@ -116,6 +177,8 @@ def _selected_told(found: FoundHeads, name: str) -> str:
     counts = ", ".join(f"{one.function} {len(one)}" for one in own)
     of = scores.values[0].size
     masks = np.stack([one.mask() for one in own])
+    if len(own) == 1:
+        return f"Of {of} heads, {name} and {own[0].rule} select {len(own[0])} ({counts})."
     any_of, several = int(masks.any(axis=0).sum()), int((masks.sum(axis=0) > 1).sum())
     return (
         f"Of {of} heads, {name} and {own[0].rule} select {any_of} for any function ({counts}); {several} of them serve "
@@ -124,19 +187,28 @@ def _selected_told(found: FoundHeads, name: str) -> str:
 
 
 def _agreement_told(found: FoundHeads) -> list[str]:
+    """How far each pair agrees; of many pairs, which agree most and least."""
     if found.agreement is None:
         return []
-    told = []
+    every = []
     for (first, second, measure), rows in found.agreement.groupby(["first", "second", "measure"], sort=False):
         known = rows[rows["value"].notna()]
         if len(known):
             clear = int((known["p_random"] < 0.05).sum())
-            told.append(
-                f"{first} and {second} agree by {measure} with {decimal(float(known['value'].mean()))} on average over "
-                f"{len(known)} functions, and {decimal(float(known['random'].mean()))} with heads dealt anew; "
-                f"in {clear} functions more than that by an uncorrected p below 0.05."
+            value = float(known["value"].mean())
+            sentence = (
+                f"{first} and {second} agree by {measure} with {decimal(value)} on average over {len(known)} "
+                f"functions, {decimal(float(known['random'].mean()))} with heads dealt anew and "
+                f"{decimal(float(known['within'].mean()))} with heads dealt inside layers; in {clear} of them more "
+                "than heads dealt anew by an uncorrected p below 0.05."
             )
-    return told
+            every.append((measure, value, sentence))
+    if len({tuple(pair) for pair in found.agreement[["first", "second"]].to_numpy()}) <= FEW:
+        return [sentence for _, _, sentence in every]
+    ranked = sorted((own for own in every if own[0] == "spearman"), key=lambda own: -own[1])
+    if len(ranked) < 2:
+        return []
+    return [f"Of {len(ranked)} pairs of scorers these agree most and least: {ranked[0][2]}", ranked[-1][2]]
 
 
 def _figure(found: FoundHeads, name: str) -> Figure:
@@ -161,7 +233,9 @@ def _with_scorer(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _shown(found: FoundHeads) -> dict[str, pd.DataFrame]:
-    shown = {"Heads of each function": _shown_sets(found), "How few heads, and where": _shown_layout(found)}
+    shown = {"Heads of each function": _shown_sets(found)}
+    if found.layout:
+        shown["How few heads, and where"] = _shown_layout(found)
     if found.agreement is not None:
         shown["How far scorers agree"] = shown_agreement(found.agreement)
     for name, table in found.in_common.items():

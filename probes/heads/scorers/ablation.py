@@ -62,7 +62,7 @@ def ablation_scores(
     Heads are ablated at the last prompt position, where the prompt is shared by all passes, see
     `interp.model.prefix.Prefix`. Three scores, after V-SEAM (EMNLP 2025, arXiv 2509.14837), who ablate all positions:
 
-    * `ablation_drop`: p - p without the head, mean over all samples; its null is 0.
+    * `ablation`: p - p without the head, mean over all samples; its null is 0.
     * `ablation_positive`: the mean of what p loses, gains counted as 0, over samples that are answered rightly; its
       null is what p gains in the same samples.
     * `ablation_negative`: the mean of what p gains, losses counted as 0, over samples that are answered wrongly: heads
@@ -93,7 +93,7 @@ def ablation_scores(
             first pass.
 
     Example:
-        >>> ablation_scores(vlm, samples)["ablation_drop"].of("relational").argmax()
+        >>> ablation_scores(vlm, samples)["ablation"].of("relational").argmax()
     """
     drawing = Drawing(seed, draws, level, flips)
     work = AblationMeasurement(vlm, instead, prompt)
@@ -108,7 +108,7 @@ def ablation_scores(
         return found.scores(name, np.where(own, values, np.nan), **given)
 
     return {
-        "ablation_drop": found.scores("ablation_drop", drop, null=np.zeros_like(drop), instead=instead),
+        "ablation": found.scores("ablation", drop, null=np.zeros_like(drop), instead=instead),
         "ablation_positive": side("ablation_positive", loss, gain, right),
         "ablation_negative": side("ablation_negative", gain, loss, ~right),
     }

@@ -85,7 +85,7 @@ def gradient_scores(
     found = measure_heads(samples, work, STUDY, drawing=drawing, **how)
     own = found.columns
     given: dict[str, Any] = {"null": own["gradient_dealt"], "drawn": own["gradient_drawn"], "answer": answer}
-    return found.scores("gradient_attention", own["gradient"], **given)
+    return found.scores("gradient", own["gradient"], **given)
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ class IdWriteMeasurement:
             InputError: some can not or do not.
         """
         check_asked(self.vlm, samples, self.prompt, progress=progress)
-        if without := [sample for sample in samples if not _named(sample)]:
+        if without := [sample for sample in samples if not names_placed(sample)]:
             raise InputError(
                 f"{len(without)} of {len(samples)} samples name no object that has a box, the first is "
                 f"{without[0].id!r}: {without[0].question!r:.120}: name objects in the question, give them boxes, or "
@@ -195,7 +195,7 @@ class IdWriteMeasurement:
         return rows
 
 
-def _named(sample: Sample) -> bool:
+def names_placed(sample: Sample) -> bool:
     """Whether a question names an object that has a box."""
     return any(one.box is not None and spans_of(one.name, sample.question) for one in sample.objects)
 

@@ -160,12 +160,13 @@ def _of_words(words: PlacedWords, drawing: Drawing, shuffles: int) -> dict[str, 
     codes, _ = codes_of(words.groups, len(y), "groups")
     dealt = dealt_rows(codes, shuffles, np.random.default_rng([drawing.seed, 5]))
     whole = [own.sum(axis=0) for own in products]
-    null = np.stack(
-        [
-            explained(*whole, *(x[:, axis].T @ y[own, side] for axis in range(2) for side in range(2)), sizes.sum(0))
-            for own in dealt
-        ]
-    )
+
+    def by_chance(order: Int[np.ndarray, " word"]) -> Float[np.ndarray, " cell"]:
+        dealt_places = y[order]
+        crossed = [x[:, axis].T @ dealt_places[:, side] for axis in range(2) for side in range(2)]
+        return explained(*[*whole, *crossed, sizes.sum(axis=0)])
+
+    null = np.stack([by_chance(order) for order in dealt])
     writes = moves & np.isfinite(value)
     p, p_any = pooled_p(np.where(writes, value, np.nan), np.where(writes, null, np.nan))
     still = np.isfinite(value) & ~writes

@@ -151,7 +151,8 @@ def test_what_can_not_be_compared_is_refused(found, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     (
-        ({"scorers": "gaze"}, "scorers are gaze"),
+        ({"scorers": "gazes"}, "scorers are gazes"),
+        ({"scorers": "gaze"}, "gaze asks a model, and there is none"),
         ({"scorers": ("linear_probe", "linear_probe")}, "each once"),
         ({"rule": "best"}, "rule='best'"),
         ({"rule": "top_k"}, "needs k"),

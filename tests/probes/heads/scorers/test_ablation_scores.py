@@ -26,7 +26,7 @@ def found():
 
 
 def test_the_heads_that_the_answer_needs_are_first():
-    drop = found()["ablation_drop"]
+    drop = found()["ablation"]
     assert set(ranked(drop.of())[:2]) == NEEDED
     rest = drop.of().copy()
     for head in NEEDED:
@@ -50,7 +50,7 @@ def test_losses_count_where_the_answer_is_right_and_gains_where_it_is_wrong():
 def test_the_null_of_losses_is_what_the_same_samples_gain():
     own = found()
     both = own["ablation_positive"].of() - own["ablation_positive"].null[0]
-    np.testing.assert_allclose(both, own["ablation_drop"].of(), atol=1e-6)  # as all are answered rightly
+    np.testing.assert_allclose(both, own["ablation"].of(), atol=1e-6)  # as all are answered rightly
 
 
 def asked(vlm, count=3):

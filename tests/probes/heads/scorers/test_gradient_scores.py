@@ -23,7 +23,7 @@ def test_the_head_that_the_answer_hangs_on_is_first_and_the_one_that_only_looks_
     own = found()
     assert ranked(own.of())[0] == OBJECT_HEAD
     assert own.of()[SINK_HEAD] == 0 and own.of()[OBJECT_HEAD] > own.null[0][OBJECT_HEAD] > 0
-    assert own.scorer == "gradient_attention" and own.samples == (24,) and own.groups == (12,)
+    assert own.scorer == "gradient" and own.samples == (24,) and own.groups == (12,)
     assert own.low[0][OBJECT_HEAD] <= own.of()[OBJECT_HEAD] <= own.high[0][OBJECT_HEAD]
 
 

@@ -5,15 +5,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from interp.errors import InputError
 from interp.image.boxes import Box
 from interp.image.photos import load_image
-from interp.model.answer_token import answer_token
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
+from interp.prompt.templates import paper_prompt
 from interp.proof.samples import QUESTIONS, SIZES, noise
 from interp.zoo.tiny import TINY, build_tiny
-from probes.heads.activations.checks import prompt_texts
 from probes.heads.scorers.ablation import AblationMeasurement
 from probes.heads.scorers.attention import SCORERS, LookMeasurement, read_scorers
 from probes.heads.scorers.divergence import DivergenceMeasurement
@@ -28,18 +26,11 @@ def family(name):
     return HookedVLM.wrap(*build_tiny(name), self_check=False)
 
 
-def asked(vlm):
-    """One question, with an answer that the family's tokenizer knows."""
+def asked():
+    """One question whose prompt ends a line: these tokenizers cut words into letters, and a space is none of them."""
     box = Box("mug", (40, 30, 120, 100))
-    made = Sample("s", load_image(noise(SIZES[0])), QUESTIONS[1], (), "left", (Object("mug", box),))
-    (text,) = prompt_texts(vlm, [made], "paper")
-    for word in ("left", "a", "the", "mug", "photo", "1"):
-        try:
-            answer_token(vlm, text, word)
-        except InputError:
-            continue
-        return Sample("s", made.image, made.question, (), word, made.objects)
-    pytest.fail("no word is known")
+    own = {"paper_prompt": f"{paper_prompt(QUESTIONS[1])}\n"}
+    return Sample("s", load_image(noise(SIZES[0])), QUESTIONS[1], (), "left", (Object("mug", box),), meta=own)
 
 
 def measured(work, sample):
@@ -50,7 +41,7 @@ def measured(work, sample):
 @pytest.mark.parametrize("name", TINY)
 def test_scorers_run_on_every_family(name):
     vlm = family(name)
-    sample, cells = asked(vlm), vlm.cfg.n_layers * vlm.cfg.n_heads
+    sample, cells = asked(), vlm.cfg.n_layers * vlm.cfg.n_heads
     looks = LookMeasurement(vlm, read_scorers(tuple(SCORERS)), moves=2, **ASKED)
     (row,) = measured(looks, sample)
     assert all(own.shape == (cells,) for own in row.values())
