@@ -21,6 +21,7 @@ from interp.overlap.measures import MEASURES
 from interp.overlap.nulls import NULLS
 from interp.overlap.report.write import tables_of
 from interp.overlap.study.examine import BESIDE
+from probes.heads import columns as heads_columns
 from probes.mechanisms import columns as mechanisms_columns
 from probes.position import columns as position_columns
 
@@ -29,6 +30,7 @@ COLUMNS = {
     "adaptvis": adaptvis_columns,
     "position": position_columns,
     "mechanisms": mechanisms_columns,
+    "heads": heads_columns,
 }
 SMALL = {
     "overlap": (
@@ -83,6 +85,7 @@ def tables(maker, written):
     answers = pd.DataFrame({"id": list("ab"), "gold": ["yes", "no"], "predicted": "yes"})
     scores = yes_no_scores(answers.assign(correct=True, correct_paper=True), n=10)
     yield "evaluate", "yes_no", scores.rename(columns={"rule": "scorer"})
+    yield "heads-compare", "models", maker.models_of(written["heads-find"])
     demo = ["sample", "layer", "head", "share_image", "share_bos", "image_entropy", "cosine", "mass", "lift", "hit"]
     yield "demo", "attention", pd.DataFrame(columns=[*demo, "area_share", "cosine_even"])
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +21,15 @@ from adaptvis.paper.published import compare_with_published
 from adaptvis.report import columns as adaptvis_columns
 from interp.commands import columns as interp_columns
 from interp.commands.columns import SETTINGS, Told, meaning_of
+from probes.heads import columns as heads_columns
+from probes.heads.found.compare import compare_heads
+from probes.heads.found.saved import load_all_scores
 from probes.mechanisms import columns as mechanisms_columns
 from probes.position import columns as position_columns
 
 QUESTION = "Where is the purple cross in relation to the red circle?"
 PACKAGES: dict[str, Any] = {"interp": interp, "adaptvis": adaptvis, "probes": probes}
-COLUMNS = (interp_columns, adaptvis_columns, position_columns, mechanisms_columns)
+COLUMNS = (interp_columns, adaptvis_columns, position_columns, mechanisms_columns, heads_columns)
 RUNS: dict[str, tuple[str, str]] = {
     "analyze": (
         "interp",
@@ -63,8 +66,18 @@ RUNS: dict[str, tuple[str, str]] = {
         "retrain --arms plain,normalised --seeds 1 --width 32 --heads 2 --tower-steps 2 --steps 4 --scenes 8 "
         "--probes 8",
     ),
+    "heads-collect": ("probes", "heads collect --n 12 --max-new-tokens 4"),
+    "heads-find": (
+        "probes",
+        "heads find out/heads-collect --scorers linear_probe,joint_network --shuffles 5 --network-shuffles 2 "
+        "--epochs 2 --deals 50",
+    ),
+    "heads-compare": ("probes", "heads compare out/heads-find --deals 50"),
+    "heads-mask": ("probes", "heads mask out/heads-find --n 12 --doses 1 2 --factors 0,0.5 --max-new-tokens 4"),
+    "heads-steer": ("probes", "heads steer out/heads-find --n 12 --edit gain --factors 1.5,2 --max-new-tokens 4"),
+    "heads-sha": ("probes", "heads sha --n 12 --shuffles 5 --deals 2 --max-new-tokens 4"),
 }
-"""The commands that are run, and their packages; `--out` is added."""
+"""The commands that are run, in this order, and their packages; `--out` is added."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +156,18 @@ def tables_of(command: str, folder: Path) -> list[Table]:
     if command == "evaluate":  # of the embedded model nothing is published
         rows = compare_with_published(198 / 330, 330, "controlled-a", "llava-1.5", "baseline").rows
         found["published"] = Table(("published.csv",), describe(rows, "published", command))
+    if command == "heads-compare":  # the embedded model is the only one
+        found["models"] = Table(
+            ("models.parquet",), describe(models_of(folder.parent / "heads-find"), "models", command)
+        )
     return list(found.values())
+
+
+def models_of(found: Path) -> pd.DataFrame:
+    """Two models compared by one scorer: the embedded one, and one with the same scores that is said to be another."""
+    own = load_all_scores(found)["linear_probe"]
+    other = replace(own, settings={**own.settings, "weights_sha256": "another model's"})
+    return compare_heads({"found-one/linear_probe": own, "found-other/linear_probe": other}, deals=50).models
 
 
 def describe(table: pd.DataFrame, stem: str, command: str) -> pd.DataFrame:

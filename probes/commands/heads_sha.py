@@ -17,6 +17,8 @@ in Space"). A fifth, the control, has as many boxes and masks of the same sizes 
 and unreadable answers by arm and function, held against the original item by item; and, by function, how many heads a
 linear probe and a rule find in each arm, beside labels dealt anew.
 
+Rules that always select as many heads (top_k, top_percent) are refused, as their number can not rise.
+
 boxes, one of:
   nothing named    those that the questions carry; all questions of a photo are shown the same
   --detector NAME  shapes-detector, a YOLO .pt file, an .onnx file, or a model of transformers

@@ -61,7 +61,7 @@ FILES: dict[str, dict[str, str]] = {
         "accuracy.parquet": "a row per arm, function and measure",
         "against_original.parquet": "a row per arm, baseline, function and measure: paired differences",
         "heads.parquet": "a row per arm and function: how many heads are selected",
-        "heads_against_original.parquet": "a row per arm and function: how many more than in the original",
+        "heads_against_original.parquet": "a row per arm, baseline and function: how many more heads",
         "sha_answers.parquet": "a row per question and arm",
         "left_out.parquet": "a row per table, arm and function that can not be told",
         "accuracy.png": "accuracy by function and arm",
@@ -193,7 +193,8 @@ OWN: dict[str, dict[str, str]] = {
     "heads": _COUNTED | {"value": "how many heads are selected"},
     "heads_against_original": {name: what for name, what in _COUNTED.items() if name != "of"}
     | {
-        "value": "how many more than in the original",
+        "baseline": "what it is held against: `original`, or `elsewhere`",
+        "value": "how many more than in the baseline",
         "null": "the mean difference with labels dealt anew, the same deals in both",
         "p": "how often dealt labels differ as much, one-sided",
     },

@@ -66,7 +66,7 @@ class Findings:
     def sections(self) -> list[Section]:
         """The parts of the page: what was found, figures, tables, and what it does not show."""
         return [
-            Section("What was found", self.sentences[1:]),
+            *([Section("What was found", self.sentences[1:])] if len(self.sentences) > 1 else []),
             *(Section(one.title, figure=one.figure, caption=one.caption) for one in self.figures.values()),
             *(Section(title, table=table) for title, table in self.shown.items()),
             *self._untold(),

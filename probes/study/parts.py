@@ -34,7 +34,7 @@ def parts_of(names: Shaped[np.ndarray, " sample"], *, alone: bool = False) -> di
     return parts | ({name or UNNAMED: names == name for name in every} if alone or len(every) > 1 else {})
 
 
-def rows_of(table: pd.DataFrame, **named: Any) -> pd.DataFrame:
+def rows_of(table: pd.DataFrame, /, **named: Any) -> pd.DataFrame:
     """The rows that have these values in these columns."""
     own = np.ones(len(table), dtype=bool)
     for column, value in named.items():
@@ -42,7 +42,7 @@ def rows_of(table: pd.DataFrame, **named: Any) -> pd.DataFrame:
     return table[own]
 
 
-def row_of(table: pd.DataFrame, left_out: pd.DataFrame, **named: Any) -> pd.Series:
+def row_of(table: pd.DataFrame, left_out: pd.DataFrame, /, **named: Any) -> pd.Series:
     """The row of a table that has these values.
 
     Args:

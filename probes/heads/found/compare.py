@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from interp.errors import InputError
 from interp.report.numbers import decimal, p_value
 from interp.reprs import fits_a_cell
+from interp.stats.tests import holm
 from probes.heads.found.report import shown_agreement
 from probes.heads.found.saved import load_all_scores
 from probes.heads.scores import HeadScores
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 STUDY = "compared heads"
 """What a manifest says that such a folder holds."""
+
+ALPHA = 0.05
+"""Of the tests that sentences count."""
 
 CAUTIONS = (
     "Scorers agree where they find the same heads, for whatever reason: two that read the same confound agree as well.",
@@ -181,10 +185,13 @@ def _sentences(found: ComparedHeads) -> list[str]:
     for (first, second, measure), rows in found.agreement.groupby(["first", "second", "measure"], sort=False):
         known = rows[rows["value"].notna()]
         if len(known):
+            own, random, within = (known[name].astype(float) for name in ("value", "random", "within"))
+            beyond = int((holm(known["p_within"].dropna().to_numpy(float)) <= ALPHA).sum())
             told.append(
-                f"{first} and {second}: {measure} of {decimal(float(known['value'].mean()))} on average over "
-                f"{len(known)} functions, {decimal(float(known['random'].mean()))} with heads dealt anew and "
-                f"{decimal(float(known['within'].mean()))} with heads dealt inside layers."
+                f"{first} and {second}: {measure} of {decimal(own.mean())} on average over {_functions(len(known))} "
+                f"({decimal(own.min())} to {decimal(own.max())}), {decimal(random.mean())} with heads dealt anew and "
+                f"{decimal(within.mean())} with heads dealt inside layers; more than the latter in {beyond} of them "
+                f"(p <= {ALPHA:g}, corrected for {len(known)} by Holm)."
             )
     for one in found.models.itertuples():
         told.append(
@@ -193,6 +200,10 @@ def _sentences(found: ComparedHeads) -> list[str]:
             f"(p = {p_value(one.p)})."
         )
     return told or ["Nothing that was compared has a value: the scores do not vary, or no head is selected."]
+
+
+def _functions(count: int) -> str:
+    return f"{count} function{'s' * (count != 1)}"
 
 
 def _shown_models(table: pd.DataFrame) -> pd.DataFrame:

@@ -135,7 +135,8 @@ def _threshold(asked: _Asked) -> Selected:
     if not np.isfinite(above):
         raise InputError(f"above={asked.options['above']!r} is no threshold: give a number")
     largest = np.nanmax(asked.values) if asked.known else np.nan
-    return asked.values > above, f"no score lies above {above:g}; the largest is {largest:.4g}"
+    passed = asked.values > np.float32(above)  # as exact as scores are: 0.6 does not lie above 0.6
+    return passed, f"no score lies above {above:g}; the largest is {largest:.4g}"
 
 
 def _fdr(asked: _Asked) -> Selected:
@@ -152,7 +153,8 @@ def _below(p: Float[np.ndarray, " head"], asked: _Asked, how: str) -> Selected:
     if not 0 < level < 1:
         raise InputError(f"level={asked.options['level']!r}: give a number between 0 and 1, such as 0.05")
     least = np.nanmin(p) if (~np.isnan(p)).any() else np.nan
-    return p <= level, f"no p-value, {how} for {asked.known} heads, is {level:g} or less; the least is {least:.3g}"
+    passed = p.astype(np.float32) <= np.float32(level)  # as exact as p-values are kept: 1 of 20 is 0.05
+    return passed, f"no p-value, {how} for {asked.known} heads, is {level:g} or less; the least is {least:.3g}"
 
 
 def _of_null(asked: _Asked, name: str) -> Float[np.ndarray, " head"]:

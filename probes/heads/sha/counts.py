@@ -159,8 +159,8 @@ def _null(
     functions: tuple[str, ...],
     *,
     together: bool,
-) -> Float[np.ndarray, "deal function"]:
-    """How many heads are selected under each deal of the labels.
+) -> Float[np.ndarray, "deal scored"]:
+    """How many heads are selected under each deal of the labels, of the functions whose number is wanted.
 
     Linear probes read each function by itself, so that several deals are columns of one table and the features are read
     but once for them; other scorers are asked deal by deal.

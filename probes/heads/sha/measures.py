@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ MEASURES = ("accuracy", "parse_failures")
 ACCURACY = ("arm", "function", "measure", "value", "low", "high", "samples", "groups")
 AGAINST = ("arm", "baseline", "function", "measure", "value", "low", "high", "p", "p_any", "samples", "groups")
 HEADS = ("arm", "function", "value", "low", "high", "of", "null", "null_high", "p", "deals", "samples", "groups")
-MORE = ("arm", "function", "value", "low", "high", "null", "null_high", "p", "deals", "samples", "groups")
+MORE = ("arm", "baseline", "function", "value", "low", "high", "null", "null_high", "p", "deals", "samples", "groups")
 LEFT_OUT = ("table", "arm", "function", "why")
 
 
@@ -106,7 +106,7 @@ def measure_answers(
 def measure_heads(
     counts: Mapping[str, HeadCounts], level: float, why: str
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The number of heads by arm; how many more than in the original; and what is left out, and why.
+    """The number of heads by arm; how many more than in the original or the control; and what is left out, and why.
 
     Args:
         counts: by arm; none where they could not be counted.
@@ -122,9 +122,10 @@ def measure_heads(
         for place, function in enumerate(own.scores.functions):
             sizes = {"samples": own.scores.samples[place], "groups": own.scores.groups[place]}
             rows.append({"arm": arm, "function": function, **own.told(function, level), **sizes})
-            if arm != ORIGINAL and function in counts[ORIGINAL].scores.functions:
-                told = own.told_against(counts[ORIGINAL], function, level)
-                more.append({"arm": arm, "function": function, **told, **sizes})
+            for baseline in _baselines(arm, counts):
+                if function in counts[baseline].scores.functions:
+                    told = own.told_against(counts[baseline], function, level)
+                    more.append({"arm": arm, "baseline": baseline, "function": function, **told, **sizes})
         out += [{"table": "heads", "arm": arm, **one} for one in own.scores.left_out]
     return (
         _numbers(pd.DataFrame(rows, columns=list(HEADS))),
@@ -146,6 +147,11 @@ def _held_against(arms: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     yield ORIGINAL, [arm for arm in arms if arm != ORIGINAL]
     if ELSEWHERE in arms:
         yield ELSEWHERE, [BOTH]
+
+
+def _baselines(arm: str, arms: Collection[str]) -> list[str]:
+    """What an arm is held against."""
+    return [baseline for baseline, others in _held_against(list(arms)) if arm in others]
 
 
 def _told(

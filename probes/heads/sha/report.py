@@ -118,14 +118,21 @@ def _against_control(found: ShaStudy, function: str) -> str:
 
 def _heads_told(found: ShaStudy, function: str) -> str:
     first, last = found.found(ORIGINAL, function), found.found(BOTH, function)
-    more = rows_of(found.heads_against_original, arm=BOTH, function=function).iloc[0]
+    more = rows_of(found.heads_against_original, arm=BOTH, function=function).set_index("baseline")
+    beside = ""
+    if ELSEWHERE in more.index:
+        beside = f" Against as many boxes and masks where no object is: {_more(more.loc[ELSEWHERE])} heads."
     return (
         f"{function.capitalize()}: {found.settings['scorer']} and {found.settings['rule']} select {int(last.value)} of "
         f"{int(last.of)} heads with {TITLES[BOTH]}, and {int(first.value)} without: "
-        f"{decimal(more.value, more.low, more.high, digits=0, signed=True)}. With labels dealt anew they select "
-        f"{decimal(last.null, digits=1)} and {decimal(first.null, digits=1)} (p = {p_value(last.p)} and "
-        f"{p_value(first.p)})."
+        f"{_more(more.loc[ORIGINAL])}, one-sided. With labels dealt anew they select {decimal(last.null, digits=1)} "
+        f"and {decimal(first.null, digits=1)} (p = {p_value(last.p)} and {p_value(first.p)}).{beside}"
     )
+
+
+def _more(row: pd.Series) -> str:
+    """How many heads more, and how often dealt labels differ as much."""
+    return f"{decimal(row.value, row.low, row.high, digits=0, signed=True)} (p = {p_value(row.p)})"
 
 
 def _shown_how(found: ShaStudy) -> str:

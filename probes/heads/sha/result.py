@@ -31,7 +31,8 @@ class ShaStudy:
             paired difference, its interval, `p` by sign flips of whole groups, and `p_any`, corrected for the arms.
         heads: a row for each arm and function: how many heads are selected, its interval, of how many; `null`, the mean
             number with labels dealt anew, `null_high`, the upper end of that, and `p`, how often it is as large.
-        heads_against_original: the same of the difference to the original, with the same draws and deals in both.
+        heads_against_original: the same of the difference to `baseline`, the original or the control, with the same
+            draws and deals in both.
         left_out: what can not be told: `table`, `arm`, `function`, `why`.
         counts: by arm, the scores and selections; none where heads could not be counted.
         boxes: by id, the boxes that were shown.

@@ -105,7 +105,7 @@ class ShaView:
             sample,
             image=self.photo(sample.image, boxes, arm) if image is None else image,
             question=self.question(sample.question, boxes, size, arm),
-            meta={**sample.meta, "sha": {"arm": arm, "boxes": told, **self.recorded()}},
+            meta={**sample.meta, "sha": {"arm": arm, "shown": told, **self.recorded()}},
         )
 
     def photo(self, image: ImageSource, boxes: Sequence[Box], arm: str) -> Image.Image:

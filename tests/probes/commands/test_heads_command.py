@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from fnmatch import fnmatch
 from html import unescape
 
@@ -11,13 +12,14 @@ import pandas as pd
 import pytest
 
 from interp.commands.columns import meaning_of
-from probes import load_head_activations, synthetic_steps, write_steps
+from probes import load_head_activations, save_scores, synthetic_steps, write_steps
 from probes.__main__ import build_parser, main
 from probes.commands.heads_find import RULES
 from probes.commands.heads_items import CONTEXTS
 from probes.heads.columns import FILES, NAMES, OWN
 from probes.heads.data import prompts
 from probes.heads.found.find import SCORERS
+from probes.heads.found.saved import load_all_scores
 from probes.heads.selection import selectors
 
 SMALL = ["--n", "10", "--batch", "16", "--max-new-tokens", "2"]
@@ -95,10 +97,17 @@ def test_folders_are_compared(collected, found, tmp_path):
 
 
 def test_sha_asks_four_arms_and_a_control_and_every_file_and_column_is_told_of(tmp_path):
-    out = tmp_path / "out"
+    out, steps = tmp_path / "out", tmp_path / "steps.json"
+    two = [
+        replace(one, steps=tuple(step for step in one.steps if step.primary in ("spatial", "low_level")))
+        for one in synthetic_steps(10)
+    ]
+    write_steps(two, steps)
     counted = ["--shuffles", "3", "--deals", "2", "--rule", "elbow"]
-    assert main(["heads", "sha", *SMALL, *counted, "--out", str(out)]) == 0
+    asked = ["--steps", str(steps), "--batch", "20", "--max-new-tokens", "1"]
+    assert main(["heads", "sha", *asked, *counted, "--out", str(out)]) == 0
     check_told(out, "heads-sha")
+    assert set(pd.read_parquet(out / "heads.parquet")["function"]) == {"spatial", "low_level"}
     arms = pd.read_parquet(out / "accuracy.parquet")["arm"]
     assert set(arms) == {"original", "bbox", "mask", "bbox_mask", "elsewhere"}
     settings = json.loads((out / "summary.json").read_text())["settings"]
@@ -109,11 +118,22 @@ def test_sha_asks_four_arms_and_a_control_and_every_file_and_column_is_told_of(t
 def test_heads_that_were_found_are_edited_beside_their_controls(command, edit, found, tmp_path):
     pytest.importorskip("probes.heads.evaluation")
     out = tmp_path / "out"
-    asked = [str(found), "--function", "spatial", "--edit", edit, *SMALL, "--out", str(out)]
+    asked = [str(found), "--edit", edit, "--control", "recall", "--n", "3", "--max-new-tokens", "1", "--out", str(out)]
     assert main(["heads", command, *asked]) == 0
     check_told(out, f"heads-{command}")
     arms = pd.read_parquet(out / "arms.parquet")
     assert {"untouched", "tested", "random", "lowest"} <= set(arms["role"])
+
+
+def test_heads_that_were_found_in_another_model_are_refused_before_the_first_pass(found, tmp_path, capsys, monkeypatch):
+    for name, own in load_all_scores(found).items():
+        other = replace(own, settings={**own.settings, "weights_sha256": "0123456789ab"})
+        save_scores(other, tmp_path / "found" / "scores" / f"{name}.npz")
+    monkeypatch.setattr("probes.heads.evaluation.evaluate.evaluate_heads", lambda *given, **more: pytest.fail("asked"))
+    out = tmp_path / "out"
+    assert main(["heads", "mask", str(tmp_path / "found"), "--n", "2", "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "weights 0123456789..." in said and "find heads in this one" in said and not out.exists()
 
 
 def test_steps_of_a_file_are_asked_with_their_context(tmp_path):

@@ -64,8 +64,7 @@ def test_percents_are_of_all_heads_rounded_down_and_one_at_least(percent, count)
 
 def test_a_threshold_is_strict_and_an_empty_set_says_what_the_largest_is():
     scores = made_scores(SQUARE)
-    above = float(np.float32(0.8))
-    assert select_heads(scores, rule="threshold", above=above).heads == ((0, 1),)
+    assert select_heads(scores, rule="threshold", above=0.8).heads == ((0, 1),)
     none = select_heads(scores, rule="threshold", above=2)
     assert len(none) == 0 and none.why == "no score lies above 2; the largest is 0.9"
 

@@ -106,7 +106,8 @@ def test_id_answer_options_objects_and_group_stay_and_the_arm_is_recorded(arm):
     if arm == ORIGINAL:
         assert shown is sample
     else:
-        assert shown.meta["sha"]["arm"] == arm and shown.meta["sha"]["boxes"][0] == ["mug", 5.0, 6.0, 12.0, 11.0]
+        assert shown.meta["sha"]["arm"] == arm and shown.meta["sha"]["shown"][0] == ["mug", 5.0, 6.0, 12.0, 11.0]
+        assert shown.meta["sha"]["boxes"] == "both"
         assert shown.meta["sha"]["placement"] == "in_place" and shown.meta["sha"]["fill"] == [128, 128, 128]
 
 
