@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 MARK = PALETTE[1]
 """The colour of the frame of a selected head."""
+
+LETTERS = 9.5
+"""Letters of a title that fit into an inch; longer titles are broken."""
 
 
 def plot_cells(
@@ -95,7 +99,7 @@ def plot_functions(
     for place, (ax, name) in enumerate(zip(axes, functions, strict=True)):
         drawn = ax.imshow(every[place], origin="upper", aspect="auto", interpolation="nearest", **_colours(every))
         _frame(ax, None if marked is None else marked[place])
-        called = name if titles is None else titles.get(name, name)
+        called = fill(name if titles is None else titles.get(name, name), int(_across(every.shape[2]) * LETTERS))
         many = "" if marked is None else f"\n{int(marked[place].sum())} of {marked[place].size} heads"
         ax.set_title(f"{called}{many}", fontsize=TITLE - 1, loc="left", color=INK)
         integer_ticks(ax.xaxis, every.shape[2])
@@ -115,11 +119,16 @@ def _grid(shape: tuple[int, ...], columns: int) -> np.ndarray:
     functions, layers, heads = shape
     across = min(columns, functions)
     rows = -(-functions // across)
-    size = (1.2 + across * min(0.9 + 0.09 * heads, 3.2), 0.4 + rows * min(1.1 + 0.09 * layers, 4.0))
+    size = (1.2 + across * _across(heads), 0.4 + rows * min(1.5 + 0.09 * layers, 4.0))
     axes = plt.subplots(rows, across, figsize=size, layout="compressed", squeeze=False)[1].ravel()
     for ax in axes[functions:]:
         ax.remove()
     return axes[:functions]
+
+
+def _across(heads: int) -> float:
+    """How wide the map of a function is, in inches."""
+    return min(max(0.9 + 0.09 * heads, 1.6), 3.2)
 
 
 def _name_outer(axes: np.ndarray, across: int) -> None:

@@ -15,7 +15,7 @@ from interp.store.folder import plain
 from probes.heads.activations.checks import functions_of
 from probes.heads.found.by_model import BY_MODEL, AskedModel
 from probes.heads.functions import FUNCTIONS
-from probes.heads.scorers.sampled import LABELS
+from probes.heads.scorers.sampled import LABELS, Labels
 from probes.heads.scores import EVERY
 from probes.heads.selection.selectors import check_selection
 
@@ -66,20 +66,22 @@ def check_found(
         raise InputError(f"{', '.join(names)} need no model and no questions: leave them out")
     if heads is not None and items is not None:
         _refuse_other_items(heads, items)
-    return names, _functions(heads, items, functions)
+    chosen = _functions(heads, items, functions)
+    if items is not None:
+        Labels.of(restricted(items, chosen)).refuse_few()
+    return names, chosen
 
 
-def restricted(asked: AskedModel, functions: Sequence[str]) -> AskedModel:
+def restricted(items: Sequence[Sample], functions: Sequence[str]) -> list[Sample]:
     """The items of any of these functions, labelled with these alone."""
     if tuple(functions) == (EVERY,):
-        return asked
-    each = [[name for name in functions_of(item, LABELS) if name in functions] for item in asked.items]
-    kept = [
+        return list(items)
+    each = [[name for name in functions_of(item, LABELS) if name in functions] for item in items]
+    return [
         item if list(functions_of(item, LABELS)) == own else replace(item, meta={**item.meta, LABELS: own})
-        for item, own in zip(asked.items, each, strict=True)
+        for item, own in zip(items, each, strict=True)
         if own
     ]
-    return replace(asked, items=kept)
 
 
 def activations_digest(heads: HeadActivations) -> str:

@@ -199,9 +199,8 @@ def find_heads(
     scores = {name: made[name] for name in names if made[name].functions}
     untold = [{"table": "scores", "scorer": name, **one} for name in names for one in _gone(made[name])]
     if not scores:
-        raise InputError(
-            f"no function can be scored: {untold[0]['scorer']}, {untold[0]['function']}: {untold[0]['why']}"
-        )
+        told = "; ".join(f"{one['function']} by {one['scorer']}: {one['why']}" for one in untold)
+        raise InputError(f"no function can be scored: {told}")
     sets = {name: select_all(own, rule, **selecting) for name, own in scores.items()}
     drawing: dict[str, Any] = {"deals": deals, "seed": seed, "level": level}
     layout = _layouts(scores, drawing, untold)
@@ -316,7 +315,7 @@ def _asked_model(
         raise InputError("a model and its questions go together: give vlm=... and items=...")
     if vlm is None or items is None:
         return None
-    return restricted(AskedModel(vlm, items, prompt, batch, axes), functions)
+    return AskedModel(vlm, restricted(items, functions), prompt, batch, axes)
 
 
 def _gone(scores: HeadScores) -> list[Mapping[str, str]]:
