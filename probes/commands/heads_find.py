@@ -266,14 +266,17 @@ def _scorer_options(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
 def compare_command(options: argparse.Namespace) -> int:
     """Run `heads compare`."""
     from interp.store.folder import OutputFolder
+    from interp.store.guard import refuse_begun
     from probes.heads.found.compare import STUDY, compare_heads, compared_findings, read_scores_of
-    from probes.heads.found.saved import begin_folder
+    from probes.heads.found.saved import begin_folder, digests_of
     from probes.study.findings import tell_findings
 
     given = rule_of(options)
     every = read_scores_of(options.found)
     folder = OutputFolder(options.out)
-    found = compare_heads(every, rule=options.rule, given=given, deals=options.deals, seed=options.seed)
-    begin_folder(folder, STUDY, resume=options.resume)
+    how = {"rule": options.rule, "given": given, "deals": options.deals, "seed": options.seed}
+    refuse_begun(folder.path, resume=options.resume)
+    found = compare_heads(every, **how)
+    begin_folder(folder, STUDY, resume=options.resume, asked={"scores": digests_of(every), **how})
     tell_findings(folder, compared_findings(found))
     return 0

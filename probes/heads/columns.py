@@ -48,7 +48,7 @@ FILES: dict[str, dict[str, str]] = {
     },
     "heads-compare": {
         "summary.json": "what was compared, the rows of both tables, what is left out, the main sentence, `settings`",
-        "manifest.json": "that the folder holds compared heads",
+        "manifest.json": "that the folder holds compared heads, and what of",
         "agreement.parquet": "a row per function, pair of scores of one model, and measure",
         "models.parquet": "a row per function and pair of models, by one scorer",
         "left_out.parquet": "a row per pair that can not be compared",

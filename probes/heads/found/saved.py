@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,20 +105,36 @@ def load_all_scores(folder: str | Path) -> dict[str, HeadScores]:
     return {name: found[name] for name in [*(one for one in order if one in found), *found]}
 
 
-def begin_folder(folder: OutputFolder, study: str, *, resume: bool) -> None:
+def begin_folder(folder: OutputFolder, study: str, *, resume: bool, asked: Mapping[str, Any] | None = None) -> None:
     """Begin a folder of results that no model is asked for, or go on with one.
 
+    Args:
+        folder: the folder.
+        study: what it is to hold.
+        resume: go on with what it holds.
+        asked: what results hang on, which is to be the same when they are gone on with.
+
     Raises:
-        InputError: it holds a study and is not to be gone on with, holds another study, or files of something else.
+        InputError: it holds a study and is not to be gone on with, holds another study or one that was asked for
+            otherwise, or files of something else.
     """
+    wanted = {"study": study, **plain(dict(asked or {}))}
     refuse_begun(folder.path, resume=resume)
     refuse_foreign(folder.path)
     there = folder.path / MANIFEST
     if there.is_file():
         try:
-            then = json.loads(there.read_text(encoding="utf-8")).get("study")
-        except (OSError, ValueError, AttributeError):
-            then = None
-        if then != study:
+            then = dict(json.loads(there.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            then = {}
+        if then.get("study") != study:
             raise InputError(f"{str(folder.path)!r} holds another study, and not {study}: name another folder")
-    folder.write_json(MANIFEST, {"study": study})
+        if differ := [name for name in {**then, **wanted} if then.get(name) != wanted.get(name)]:
+            told = "; ".join(f"{name}: was {then.get(name)!r:.60}, now {wanted.get(name)!r:.60}" for name in differ)
+            raise InputError(f"{str(folder.path)!r} was begun otherwise ({told}): name another folder")
+    folder.write_json(MANIFEST, wanted)
+
+
+def digests_of(every: Mapping[str, HeadScores]) -> dict[str, str]:
+    """By name, what scores are known again by: their numbers."""
+    return {name: hashlib.sha256(own.values.tobytes()).hexdigest() for name, own in every.items()}

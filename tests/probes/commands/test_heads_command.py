@@ -86,13 +86,19 @@ def test_find_goes_on_with_what_it_scored(collected, found, tmp_path, capsys, mo
     assert main([*asked, "--resume", "--seed", "1"]) == 2 and "made otherwise" in capsys.readouterr().err
 
 
-def test_folders_are_compared(collected, found, tmp_path):
+def test_folders_are_compared_and_not_otherwise_in_the_same_folder(collected, found, tmp_path, capsys):
     other, out = tmp_path / "other", tmp_path / "out"
     asked = ["--shuffles", "5", "--deals", "20", "--layer-mean", "--out", str(other)]
     assert main(["heads", "find", str(collected), *asked]) == 0
     assert main(["heads", "compare", str(found), str(other), "--deals", "20", "--out", str(out)]) == 0
     check_told(out, "heads-compare")
     table = pd.read_parquet(out / "agreement.parquet")
+    again = ["heads", "compare", str(found), str(other), "--deals", "20", "--out", str(out), "--resume"]
+    assert main(again) == 0
+    capsys.readouterr()
+    for more, said in ((["--rule", "elbow"], "rule: was 'top_percent', now 'elbow'"), (["--seed", "1"], "seed: was 0")):
+        assert main([*again, *more]) == 2 and said in capsys.readouterr().err
+    assert main([*again[:3], str(found), *again[4:]]) == 2 and "two folders are called" in capsys.readouterr().err
     assert set(table["first"]) == {"found/linear_probe"} and set(table["second"]) == {"other/linear_probe"}
 
 

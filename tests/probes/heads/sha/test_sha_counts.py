@@ -6,6 +6,8 @@ from planted_heads import FUNCTIONS, planted
 
 from interp.errors import InputError
 from probes import count_heads, linear_probe, select_heads
+from probes.heads.sha.arms import ARMS, BOTH, BOX, ELSEWHERE, MASK, ORIGINAL
+from probes.heads.sha.measures import measure_heads
 
 HOW = {"functions": FUNCTIONS, "options": {"shuffles": 20}, "draws": 60, "progress": False}
 
@@ -74,3 +76,18 @@ def test_the_selection_is_that_of_select_heads():
     found = counted([("relational", 1, 1)])
     for own in found.sets:
         assert own.heads == select_heads(found.scores, own.function, "fdr").heads
+
+
+def test_planted_heads_that_boxes_wake_are_counted_in_that_arm_alone_and_held_against_original_and_control():
+    idle, awake = [("spatial", 0, 1)], [("spatial", 0, 1), ("spatial", 1, 0), ("spatial", 1, 2)]
+    counts = {arm: counted(awake if arm == BOTH else idle, "max_t", deals=19) for arm in (*ARMS, ELSEWHERE)}
+    heads, more, left_out = measure_heads(counts, 0.95, "")
+    spatial = heads.query("function == 'spatial'").set_index("arm")
+    assert spatial["value"].to_dict() == {ORIGINAL: 1, BOX: 1, MASK: 1, BOTH: 3, ELSEWHERE: 1}
+    assert (spatial["p"] <= 0.101).all() and (spatial["null"] < 0.5).all() and (spatial["of"] == 6).all()
+    for baseline in (ORIGINAL, ELSEWHERE):
+        (row,) = more.query(f"arm == '{BOTH}' and baseline == '{baseline}' and function == 'spatial'").itertuples()
+        assert row.value == 2 and row.low > 0 and row.p == pytest.approx(1 / 20)
+    others = more[(more["arm"] != BOTH) & (more["function"] == "spatial")]
+    assert set(others["arm"]) == {BOX, MASK, ELSEWHERE} and (others[["value", "low", "high"]] == 0).all(axis=None)
+    assert (others["p"] == 1).all() and left_out.empty

@@ -93,7 +93,8 @@ def test_heads_are_counted_in_every_arm_and_held_against_the_original(asked):
     for row in found.heads.itertuples():
         own = found.counts[row.arm]
         assert row.value == len(own.sets[own.scores.place(row.function)]) and row.of == 12
-    assert ORIGINAL not in set(found.heads_against_original["arm"])
+    more = found.heads_against_original
+    assert ORIGINAL not in set(more["arm"]) and set(more.query("baseline == 'elsewhere'")["arm"]) == {BOTH}
     assert set(found.left_out["function"]) == {"recall"} and found.left_out["why"].str.contains("at least 10").all()
     with pytest.raises(InputError, match="at least 10"):
         found.found(BOTH, "recall")
