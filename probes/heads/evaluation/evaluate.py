@@ -138,8 +138,9 @@ def evaluate_heads(
 
     Raises:
         InputError: samples, heads, settings or controls that mean nothing or lack what they need, samples that leak
-            from train, or a folder that can not be used; all before the first pass. Training samples that are all
-            answered right, or all wrong, before the first pass of what is tested.
+            from train, or a folder that can not be used; all before the first pass. Before the first pass of what is
+            tested, and after those of training samples: a folder that holds another study, where it is to be gone on
+            with, and training samples that are all answered right, or all wrong.
         HookError: a head that the model does not have.
     """
     check_model(vlm)
