@@ -1,4 +1,4 @@
-"""A planted model with two tasks: where a square lies, by two heads, and what colour it has, by a third one."""
+"""Planted models with two tasks: where a square lies, and what colour it has, by a head of its own."""
 
 from dataclasses import replace
 from functools import cache
@@ -7,7 +7,7 @@ import torch
 
 from interp.model.hooked_vlm import HookedVLM
 from interp.planted.llava import _PLACES, FETCH_HEAD, OBJECT_HEAD, build_planted, planted_scenes
-from interp.planted.parts import SCALE, STRENGTH, Part, look_at_bos, set_head
+from interp.planted.parts import D_HEAD, N_HEADS, SCALE, STRENGTH, Part, look_at_bos, set_head
 
 SPATIAL = (OBJECT_HEAD, FETCH_HEAD)
 """The heads that answer where a square lies, the one that looks at it first."""
@@ -16,21 +16,50 @@ COLOUR_HEAD = (3, 1)
 """The last row looks at the word "color", and answers "red", whatever is asked."""
 
 
+JUNK = "Describe"
+"""What the fragile model says once any head is gone."""
+
+_OWN = {**_PLACES, "color_asked": len(_PLACES), "alive": len(_PLACES) + 1}
+"""The places of the residual stream, with two that no planted part uses."""
+
+
 @cache
-def two_tasks():
-    """The planted object model, which says "red" as well where it is asked for a color. Its answers have one token."""
-    model, processor = build_planted("planted-object")
+def two_tasks(name="planted-object"):
+    """A planted model, which says "red" as well where it is asked for a color. Its answers have one token."""
+    return HookedVLM.wrap(*_built(name), self_check=False)
+
+
+@cache
+def fragile():
+    """The same model, in which every head says that it is there; where one does not, all answers are `JUNK`."""
+    model, processor = _built("planted-object")
+    layers, junk = model.model.language_model.layers, processor.tokenizer.convert_tokens_to_ids(JUNK)
+    with torch.no_grad():
+        for layer in layers:
+            for head in range(N_HEADS):
+                row = (head + 1) * D_HEAD - 1
+                layer.self_attn.v_proj.weight[row, _OWN["one"]] = 1 / SCALE
+                layer.self_attn.o_proj.weight[_OWN["alive"], row] = 1.0
+        unembed = model.get_output_embeddings().weight
+        unembed[junk] = 0.0
+        unembed[junk, _OWN["one"]] = 100.0 * (N_HEADS * len(layers) - 0.5) / SCALE
+        unembed[junk, _OWN["alive"]] = -100.0
+    return HookedVLM.wrap(model, processor, self_check=False)
+
+
+def _built(name):
+    model, processor = build_planted(name)
     words = processor.tokenizer
     embed, unembed = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     asked, red = (words.convert_tokens_to_ids(word) for word in ("color", "red"))
     with torch.no_grad():
-        embed[asked, _PLACES["cue_read"]] = 1.0
+        embed[asked, _OWN["color_asked"]] = 1.0
         unembed[red] = 0.0
-        unembed[red, _PLACES["one"]] = -5.0 / SCALE
-        unembed[red, _PLACES["hash"]] = 10.0
-        looks = (("last", "cue_read", STRENGTH), *look_at_bos(0.5))
-        set_head(model, Part(COLOUR_HEAD, looks, (("cue_read", "hash", 1.0),)), _PLACES)
-    return HookedVLM.wrap(model, processor, self_check=False)
+        unembed[red, _OWN["one"]] = -5.0 / SCALE
+        unembed[red, _OWN["hash"]] = 10.0
+        looks = (("last", "color_asked", STRENGTH), *look_at_bos(0.5))
+        set_head(model, Part(COLOUR_HEAD, looks, (("color_asked", "hash", 1.0),)), _OWN)
+    return model, processor
 
 
 def where(count, *, seed=0, name="where"):

@@ -16,7 +16,8 @@ from probes.heads.selection.head_set import HeadSet
 
 if TYPE_CHECKING:
     from interp.hooks.shape import ModelShape
-    from probes.heads.scores import Head, HeadScores
+    from interp.intervene.head_sets import Head
+    from probes.heads.scores import HeadScores
 
 UNTOUCHED, TESTED = "untouched", "tested"
 """The role of the model as it is, and of a set that is asked about."""

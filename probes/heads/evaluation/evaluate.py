@@ -40,12 +40,15 @@ from probes.heads.evaluation.verdicts import MARGIN
 from probes.study.run import check_asked, check_how, check_model, groups_of, measure_samples
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from jaxtyping import Shaped
 
     from interp.hooks.shape import ModelShape
+    from interp.intervene.head_sets import Head
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
-    from probes.heads.scores import Head, HeadScores
+    from probes.heads.scores import HeadScores
 
 
 def evaluate_heads(
@@ -135,8 +138,9 @@ def evaluate_heads(
 
     Raises:
         InputError: samples, heads, settings or controls that mean nothing or lack what they need, samples that leak
-            from train, or a folder that can not be used; all before the first pass. Training samples that are all
-            answered right, or all wrong, before the first pass of what is tested.
+            from train, or a folder that can not be used; all before the first pass. Before the first pass of what is
+            tested, and after those of training samples: a folder that holds another study, where it is to be gone on
+            with, and training samples that are all answered right, or all wrong.
         HookError: a head that the model does not have.
     """
     check_model(vlm)
@@ -147,7 +151,7 @@ def evaluate_heads(
     told = Told(EDITS[edit], int(seed), int(draws), float(level), *_levels(alpha, margin))
     planned, out_of = plan.arms(vlm.cfg)
     tasks = _tasks(samples, control, texts)
-    groups = {task: groups_of(own) for task, own in tasks.items()}
+    groups = {task: _groups(task, own) for task, own in tasks.items()}
     every = [sample for own in tasks.values() for sample in own]
     named = {sample.id: task for task, own in tasks.items() for sample in own}
     check_ids(every)
@@ -269,6 +273,18 @@ def _tasks(samples: Any, control: Any, texts: Any) -> dict[str, Sequence[Sample]
         if not isinstance(own, Sequence):
             raise InputError(f"the {task} samples are a {type(own).__name__}: give list(...) of them")
     return {task: own for task, own in given.items() if len(own) or task == MAIN}
+
+
+def _groups(task: str, samples: Sequence[Sample]) -> Shaped[np.ndarray, " sample"]:
+    """The groups of a task's samples.
+
+    Raises:
+        InputError: see `groups_of`; it names the task.
+    """
+    try:
+        return groups_of(samples)
+    except InputError as error:
+        raise InputError(f"of the {task} task: {error}") from error
 
 
 def _check_train(

@@ -104,6 +104,8 @@ def plot_doses(
         )  # fmt: skip
     if untouched is not None:
         ax.axhline(untouched, color=INK, linewidth=1, linestyle=":", label="untouched")
+    if dose == COUNT:
+        ax.set_xticks(sorted({int(one) for one in own["at"]}))
     ax.set_ylim(-0.02, 1.04)
     ax.yaxis.set_major_formatter("{x:.0%}")
     title, label = DOSES[dose]

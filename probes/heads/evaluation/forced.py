@@ -16,24 +16,35 @@ from interp.model.forced import said_chances, with_answers
 
 if TYPE_CHECKING:
     from interp.model.features import ImageFeatures
+    from interp.model.prefix import Prefix
     from interp.prompt.layout import TokenLayout
 
 
 def forced_chances(
-    features: ImageFeatures, answers: Sequence[Sequence[int]], edits: Sequence[Intervention]
+    features: ImageFeatures,
+    answers: Sequence[Sequence[int]],
+    edits: Sequence[Intervention],
+    *,
+    prefix: Prefix | None = None,
 ) -> Iterator[list[Float[Tensor, " token"]]]:
-    """The log-probability of each token of given answers, sample by sample, under each edit: a pass each.
+    """The log-probability of each token of given answers, sample by sample, under each edit.
+
+    Where all answers have a single token, the last row of the prompt says it all; else it takes a pass for each edit.
 
     Args:
         features: the batch and its photos; the tower is not run again.
         answers: the tokens of each sample's answer, see `answer_tokens`.
         edits: edits of heads as they are written for prompts; their scope holds for the answers' tokens as it would
             while these are decoded.
+        prefix: the shared prefill of the batch, where no edit touches earlier rows.
 
     Raises:
         InputError: not one answer for each sample, or an empty one.
         RefusedError: a family whose answers can not be told from its prompts.
     """
+    if prefix is not None and all(len(own) == 1 for own in answers):
+        yield from (said_chances(own[:, None], answers) for own in prefix.step(edits).logits)
+        return
     layouts = features.inputs.layouts
     whole = replace(features, inputs=with_answers(features.vlm, features.inputs, answers))
     length = max(map(len, answers)) + 1

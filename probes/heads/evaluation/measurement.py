@@ -116,8 +116,10 @@ class HeadEvaluationMeasurement:
         features = ImageFeatures.capture(self.vlm, prepare_samples(self.vlm, samples, self.prompt))
         edits = self.edits(samples, features.inputs)
         done = [Untouched(), *edits.values()]  # an arm that edits nothing is the untouched one, and is not run again
-        said = self._said(features, samples, done)
-        known = self._known(features, samples, done)
+        shares = self.edit.alone and "prefix" not in self.vlm.family.refusals
+        prefix = Prefix(self.vlm, features.inputs, features=features) if shares else None
+        said = self._said(features, prefix, samples, done)
+        known = self._known(features, prefix, samples, done)
         place = {name: number for number, name in enumerate(edits, start=1)}
         return [
             [
@@ -139,7 +141,11 @@ class HeadEvaluationMeasurement:
         return {name: edit for name, edit in every.items() if edit.hooks(self.vlm.cfg, inputs.layouts)}
 
     def _said(
-        self, features: ImageFeatures, samples: Sequence[Sample], edits: Sequence[Intervention]
+        self,
+        features: ImageFeatures,
+        prefix: Prefix | None,
+        samples: Sequence[Sample],
+        edits: Sequence[Intervention],
     ) -> list[list[dict[str, Any]]]:
         """What each sample is answered under each edit, and whether that is right; texts are not asked."""
         nothing = dict.fromkeys(("text", "predicted", "correct", "parsed", "confidence"))
@@ -147,7 +153,7 @@ class HeadEvaluationMeasurement:
         if not any(asked):
             return [[nothing] * len(samples)] * len(edits)
         found = []
-        for answer in self._answers(features, edits):
+        for answer in self._answers(features, prefix, edits):
             refuse_unsaid(answer, [sample.id for sample in samples])
             told = judged(samples, answer.texts)
             found.append(
@@ -166,14 +172,20 @@ class HeadEvaluationMeasurement:
             )
         return found
 
-    def _answers(self, features: ImageFeatures, edits: Sequence[Intervention]) -> list[Generation]:
+    def _answers(
+        self, features: ImageFeatures, prefix: Prefix | None, edits: Sequence[Intervention]
+    ) -> list[Generation]:
         """Greedy answers under each edit: from one prefill where no row before the last one is edited."""
-        if self.edit.alone and "prefix" not in self.vlm.family.refusals:
-            return Prefix(self.vlm, features.inputs, features=features).generate(edits, self.max_new_tokens)
+        if prefix is not None:
+            return prefix.generate(edits, self.max_new_tokens)
         return [features.generate(self.max_new_tokens, intervention=edit) for edit in edits]
 
     def _known(
-        self, features: ImageFeatures, samples: Sequence[Sample], edits: Sequence[Intervention]
+        self,
+        features: ImageFeatures,
+        prefix: Prefix | None,
+        samples: Sequence[Sample],
+        edits: Sequence[Intervention],
     ) -> list[list[dict[str, Any]]]:
         """The log-probability of each right answer under each edit, its tokens summed, and how many these are."""
         if not self.perplexity:
@@ -181,7 +193,7 @@ class HeadEvaluationMeasurement:
         each = zip(features.inputs.prompts, samples, strict=True)
         answers = [answer_tokens(self.vlm, prompt, sample.answer) for prompt, sample in each]
         found = []
-        for chances in forced_chances(features, answers, edits):
+        for chances in forced_chances(features, answers, edits, prefix=prefix):
             sums = [float(own.double().sum()) for own in chances]
             for sample, one in zip(samples, sums, strict=True):
                 refuse_overflow(np.array([one]), sample.id, "log-probabilities")

@@ -193,12 +193,29 @@ def table_of_arms(
         }  # fmt: skip
         rows.append(row)
     table = pd.DataFrame(rows)
-    judged = table.join(pd.DataFrame(_verdicts(arms, table, main, told), index=whole_sets(arms)))
+    above = {task: _beats_guessing(by, own, arms[0]) for task, own in tasks.items() if task != TEXTS}
+    judged = table.join(pd.DataFrame(_verdicts(arms, table, main, told, above), index=whole_sets(arms)))
     return judged.fillna({"verdict": "", "why": ""})
 
 
-def _verdicts(arms: Sequence[Arm], table: pd.DataFrame, main: TaskAnswers, told: Told) -> dict[str, list[Any]]:
-    """Of each tested set: p corrected for all of them, the verdict, and why."""
+def _beats_guessing(by: pd.DataFrame, own: TaskAnswers, untouched: Arm) -> bool:
+    """Whether a task is answered better than by a guess, by its interval; open questions can not be guessed."""
+    chance = guessing(_of_arm(own, untouched.name))["chance"]
+    return bool(by.loc[(own.task, "accuracy", untouched.name), "low"] > np.nan_to_num(chance))
+
+
+def _verdicts(
+    arms: Sequence[Arm], table: pd.DataFrame, main: TaskAnswers, told: Told, above: Mapping[str, bool]
+) -> dict[str, list[Any]]:
+    """Of each tested set: p corrected for all of them, the verdict, and why.
+
+    Args:
+        arms: the arms.
+        table: their rows.
+        main: what the main task was answered.
+        told: how that is told.
+        above: by task, whether it is answered better than by a guess, untouched.
+    """
     places, right = whole_sets(arms), main.values["correct"]
     effects = told.direction * table["accuracy_change"].to_numpy(dtype=np.float64)
     p_random, random = [], []
@@ -215,8 +232,10 @@ def _verdicts(arms: Sequence[Arm], table: pd.DataFrame, main: TaskAnswers, told:
         evidence = Evidence(
             edits=bool(row["edits"]), effect=float(effects[place]),
             p=float(corrected[number]), p_random=float(corrected_random[number]), random=random[number],
-            below_chance=bool(row["below_chance"]), parse_change=float(row["parse_failures_change"]),
+            below_chance=bool(row["below_chance"]), was_below=bool(table["below_chance"].iloc[0]),
+            parse_change=float(row["parse_failures_change"]),
             control_loss=_known(-row["control_accuracy_change"]), perplexity_ratio=_known(row["perplexity_ratio"]),
+            could_fall=told.direction > 0 or above[MAIN], control_could_fall=above.get(CONTROL, True),
         )  # fmt: skip
         found.append(judge(evidence, alpha=told.alpha, sets=len(places), margin=told.margin))
     return {

@@ -29,6 +29,9 @@ DONE = {
 }
 """What was done with heads, as it stands in a sentence."""
 
+HUGE = 1e4
+"""A ratio from which on its size alone is told."""
+
 CAUTIONS = (
     f"Accuracy below chance: {BELOW_CHANCE}. A model that has lost what it knows guesses; one that is right less often "
     "than a guess does something else.",
@@ -93,13 +96,20 @@ def _sentences(found: HeadEvaluation) -> list[str]:
     for name in found.sets:
         row = found.arm(name)
         told.append(
-            f"{name}: {row['corrected']} answers are corrected and {row['broken']} broken, net {row['net']:+d}; "
+            f"{name!r}: answers corrected {row['corrected']}, broken {row['broken']}, net {row['net']:+d}; "
             f"{_ends(row, 'parse_failures')} can not be read ({_change(row, 'parse_failures_change')} points); "
-            f"{row['leans_to']!r} is said {points(row['lean'])} points more often than it is right."
+            f"{_leans(row)}."
         )
         told += _against(found, name)
         told += _unrelated(found, name)
     return told
+
+
+def _leans(row: Any) -> str:
+    """Which answer is said too often, if any is."""
+    if not row["lean"] > 0:
+        return "no answer is said more often than it is right"
+    return f"{row['leans_to']!r} is said {percent(row['lean'])} points more often than it is right"
 
 
 def _verdict(found: HeadEvaluation, name: str) -> str:
@@ -110,7 +120,7 @@ def _verdict(found: HeadEvaluation, name: str) -> str:
     some = f", of which {row['edited']} can be," if row["edited"] < row["heads"] else ""
     says = "" if row["verdict"] == CAUSAL else f" ({row['why']})"
     return (
-        f"With the {heads} of {name}{some} {done}, accuracy changes by {_change(row, 'accuracy_change')} points to "
+        f"With the {heads} of {name!r}{some} {done}, accuracy changes by {_change(row, 'accuracy_change')} points to "
         f"{_ends(row, 'accuracy')} (p {p_value(row['p_holm'])}, corrected for {len(found.sets)}): "
         f"{row['verdict']}{says}."
     )
@@ -124,9 +134,10 @@ def _against(found: HeadEvaluation, name: str) -> list[str]:
             row = found.row(f"beyond_{control}", name)
             own = found.arms[(found.arms["of"] == name) & (found.arms["role"] == control) & (found.arms["dose"] == "")]
             drawn = f"mean of {len(own)} draws" if control in DRAWN else "mean" if len(own) > 1 else "one set"
+            change = own["accuracy_change"]
             told.append(
-                f"{name} against {what} ({drawn}): {points(row['value'], row['low'], row['high'])} points; these alone "
-                f"change accuracy by {points(own['accuracy_change'].min())} to {points(own['accuracy_change'].max())}."
+                f"{name!r} against {what} ({drawn}): {points(row['value'], row['low'], row['high'])} points; these "
+                f"alone change accuracy by {points(change.min())} to {points(change.max())}."
             )
     return told
 
@@ -137,14 +148,14 @@ def _unrelated(found: HeadEvaluation, name: str) -> list[str]:
     if found.tells("accuracy_change", name, CONTROL):
         row = found.row("accuracy_change", name, CONTROL)
         told.append(
-            f"{name}: the control task changes by {points(row['value'], row['low'], row['high'])} points "
+            f"{name!r}: the control task changes by {points(row['value'], row['low'], row['high'])} points "
             f"({row['samples']} samples)."
         )
     for task, what in (("main", "right answers"), (CONTROL, "the control task's answers"), ("texts", "other texts")):
         if found.tells("perplexity_ratio", name, task):
             row = found.row("perplexity_ratio", name, task)
             told.append(
-                f"{name}: the perplexity of {what} is {decimal(row['value'], row['low'], row['high'])} times as large."
+                f"{name!r}: the perplexity of {what} is {_times(row['value'], row['low'], row['high'])} times as large."
             )
     return told
 
@@ -182,7 +193,7 @@ def _shown(found: HeadEvaluation) -> pd.DataFrame:
                 "below chance": "yes" if row["below_chance"] else "no",
                 "not read, %": percent(row["parse_failures"]),
                 "control task, points": _change(row, "control_accuracy_change"),
-                "perplexity": decimal(row["perplexity_ratio"]),
+                "perplexity, times": _times(row["perplexity_ratio"]),
                 "confidence": decimal(row["confidence"]),
                 "verdict": row["verdict"],
             }
@@ -199,6 +210,13 @@ def _meanings(found: HeadEvaluation) -> pd.DataFrame:
 
 def _ends(row: Any, measure: str) -> str:
     return share(row[measure], row[f"{measure}_low"], row[f"{measure}_high"])
+
+
+def _times(value: float, *ends: float) -> str:
+    """A ratio; of one that is out of all proportion, its size."""
+    if not value < HUGE:
+        return f"{value:.2g}" if np.isfinite(value) else decimal(value)
+    return decimal(value, *ends)
 
 
 def _change(row: Any, measure: str) -> str:

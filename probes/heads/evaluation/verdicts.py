@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,6 +26,8 @@ VERDICTS = {
 
 BELOW_CHANCE = "below chance means broken, not causal"
 
+AT_CHANCE = "untouched, the answers are no better than a guess, so that there is nothing to take away"
+
 MARGIN = 0.05
 """More parse failures, or less accuracy in the control task, by so much of all samples, mean broken."""
 
@@ -44,8 +46,11 @@ class Evidence:
         p_random: the largest p against untouched and against each random control, corrected likewise.
         random: by random control, the effect of each draw.
         below_chance: whether its accuracy is below chance, by its interval.
+        was_below: whether it is so before the edit as well.
         parse_change: change of the share of answers that can not be read.
         control_loss: how much accuracy the control task loses; None where there is none.
+        could_fall: whether the answers are better than a guess before heads are removed.
+        control_could_fall: whether those of the control task are, untouched.
         perplexity_ratio: of what the control task and texts expect, over untouched; None where it is not measured.
     """
 
@@ -55,8 +60,11 @@ class Evidence:
     p_random: float
     random: Mapping[str, Sequence[float]] = field(default_factory=dict)
     below_chance: bool = False
+    was_below: bool = False
     parse_change: float = 0.0
     control_loss: float | None = None
+    could_fall: bool = True
+    control_could_fall: bool = True
     perplexity_ratio: float | None = None
 
 
@@ -66,8 +74,9 @@ def judge(given: Evidence, *, alpha: float = 0.05, sets: int = 1, margin: float 
     `causal` asks for all of: an effect the right way with p below alpha against untouched and against the mean of each
     random control, corrected for all tested sets; an effect beyond that of every random draw, and beyond what Student's
     prediction leaves a further draw (one-sided, alpha over the sets); answers that can be read; a control task that
-    holds. If the set is one more draw like the random ones, it is the first of k + 1 by chance at most once in k + 1
-    times; and where draws are normally distributed, at most in alpha of all studies.
+    could fall and holds. If the set is one more draw like the random ones, it is the first of k + 1 by chance at most
+    once in k + 1 times; and where draws are normally distributed, at most in alpha of all studies. A control of which
+    there are fewer draws than `FEWEST`, because there are no more, can say no, and needs another one beside it.
 
     Args:
         given: what is known of it.
@@ -78,24 +87,29 @@ def judge(given: Evidence, *, alpha: float = 0.05, sets: int = 1, margin: float 
     if not given.edits:
         return NOTHING, VERDICTS[NOTHING]
     if not (given.effect > 0 and given.p < alpha):
-        found = f"{100 * given.effect:+.1f} points the way that they should, with corrected p {given.p:.2g}"
-        return NO_EFFECT, "; ".join([found, *broken_by(given, margin=margin)])
+        points = round(100 * given.effect, 1) + 0.0  # no minus before a zero
+        found = f"{points:+.1f} points the way that they should, with corrected p {given.p:.2g}"
+        floor = [] if given.could_fall else [AT_CHANCE]
+        own = replace(given, below_chance=given.below_chance and not given.was_below)
+        return NO_EFFECT, "; ".join([found, *floor, *broken_by(own, margin=margin)])
     if broken := broken_by(given, margin=margin):
         return BROKEN, "; ".join(broken)
     if not given.random:
         return UNCHECKED, "there is no random control"
     for name, draws in given.random.items():
-        if len(draws) < FEWEST:
-            return UNCHECKED, f"{name}: {len(draws)} different draws, and {FEWEST} are needed"
         above = sum(draw >= given.effect for draw in draws)
         if above:
             return NOT_BEYOND, f"{name}: {above} of {len(draws)} draws change as much"
-        if given.effect <= (bound := beyond(draws, alpha / sets)):
+        if len(draws) >= FEWEST and given.effect <= (bound := beyond(draws, alpha / sets)):
             return NOT_BEYOND, f"{name}: a further draw may reach {100 * bound:.1f} points"
+    if (most := max(map(len, given.random.values()))) < FEWEST:
+        return UNCHECKED, f"{most} different draws of a random control, and {FEWEST} are needed"
     if not given.p_random < alpha:
         return NOT_BEYOND, f"corrected p {given.p_random:.2g} against the mean of the draws"
     if given.control_loss is None:
         return UNCHECKED, "no control task was given"
+    if not given.control_could_fall:
+        return UNCHECKED, "untouched, the control task is answered no better than by a guess, so that it can not fall"
     return CAUSAL, VERDICTS[CAUSAL]
 
 

@@ -13,6 +13,7 @@ from interp.intervene.heads import ScaleHeads
 from interp.intervene.redistribution import RedistributeAttention
 from interp.model.features import ImageFeatures
 from interp.model.generation import generate_scored
+from interp.model.prefix import Prefix
 from probes.heads.evaluation.arms import ArmPlan, distinct_sets, lowest_heads, read_sets
 from probes.heads.evaluation.forced import forced_chances
 from probes.heads.scores import HeadScores
@@ -52,6 +53,23 @@ def test_biased_and_redistributed_attention_force_answers_as_they_generate_them(
     check_forced(vlm, inputs, BiasImageLogits(HEADS, ((0, 1), (2,)), 30.0))
     sinks = np.arange(len(inputs.layouts[0].image_positions)) < 3
     check_forced(vlm, inputs, Chain((RedistributeAttention(sinks, 0.0, heads=HEADS), ScaleHeads(HEADS, 20.0))))
+
+
+@pytest.mark.parametrize("scope", ["prompt", "decode", "both"])
+def test_answers_of_one_token_are_told_by_the_last_row_of_the_prompt(scope):
+    vlm, inputs = loaded("tiny-llava", 3)
+    features = ImageFeatures.capture(vlm, inputs)
+    edits = [Untouched(), ScaleHeads(HEADS, 20.0, scope=scope), BiasImageLogits(HEADS, ((0, 1), (2,), (3,)), 30.0)]
+    answers = [(9,), (12,), (20,)]
+    passes = list(forced_chances(features, answers, edits))
+    shared = list(forced_chances(features, answers, edits, prefix=Prefix(vlm, inputs, features=features)))
+    for own, wanted in zip(shared, passes, strict=True):
+        torch.testing.assert_close(torch.cat(own), torch.cat(wanted), rtol=1e-3, atol=2e-4)
+    several = [(9, 10), (12,), (20,)]
+    torch.testing.assert_close(
+        [list(one) for one in forced_chances(features, several, edits, prefix=Prefix(vlm, inputs, features=features))],
+        [list(one) for one in forced_chances(features, several, edits)],
+    )
 
 
 def plan(**changes):

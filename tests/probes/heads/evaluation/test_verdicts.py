@@ -20,6 +20,16 @@ def test_a_set_that_every_control_speaks_for_is_causal():
     assert judge(replace(CLEAR, perplexity_ratio=1.2, parse_change=0.04))[0] == "causal"
 
 
+def test_a_layer_with_few_other_heads_can_say_no_and_need_not_be_drawn_five_times():
+    assert judge(replace(CLEAR, random={"random": DRAWS, "same_layers": (0.02, 0.01)}))[0] == "causal"
+
+
+def test_what_was_below_chance_before_is_not_broken_by_an_edit_without_effect():
+    below = replace(CLEAR, effect=0.0, below_chance=True)
+    assert BELOW_CHANCE in judge(below)[1] and BELOW_CHANCE not in judge(replace(below, was_below=True))[1]
+    assert judge(replace(CLEAR, below_chance=True, was_below=True))[0] == "broken"
+
+
 @pytest.mark.parametrize(
     ("change", "verdict", "why"),
     [
@@ -31,7 +41,8 @@ def test_a_set_that_every_control_speaks_for_is_causal():
         ({"control_loss": 0.3}, "broken", "the control task loses 30.0 points"),
         ({"perplexity_ratio": 3.0}, "broken", "3 times"),
         ({"random": {}}, "unchecked", "no random control"),
-        ({"random": {"random": DRAWS[:4]}}, "unchecked", "4 different draws, and 5 are needed"),
+        ({"random": {"random": DRAWS[:4]}}, "unchecked", "4 different draws of a random control, and 5 are needed"),
+        ({"random": {"random": DRAWS, "same_layers": (0.0, 0.4)}}, "not beyond random", "same_layers: 1 of 2"),
         (
             {"random": {"random": DRAWS, "same_layers": (0.0, 0.4, 0.1, 0.0, 0.0)}},
             "not beyond random",
@@ -40,6 +51,9 @@ def test_a_set_that_every_control_speaks_for_is_causal():
         ({"random": {"random": (0.3, -0.3, 0.2, -0.2, 0.0)}}, "not beyond random", "a further draw may reach"),
         ({"p_random": 0.2}, "not beyond random", "0.2 against the mean"),
         ({"control_loss": None}, "unchecked", "no control task"),
+        ({"control_could_fall": False}, "unchecked", "so that it can not fall"),
+        ({"effect": -0.0, "could_fall": False}, "no effect", "+0.0 points the way that they should, with corrected p"),
+        ({"effect": 0.0, "could_fall": False}, "no effect", "there is nothing to take away"),
     ],
 )
 def test_each_control_can_say_no(change, verdict, why):
