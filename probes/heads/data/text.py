@@ -12,6 +12,7 @@ from interp.prompt.templates import OPTIONS_OF_STATEMENT
 from probes.heads.data.files import FORMS
 from probes.heads.data.record import Step, SteppedQuestion
 from probes.heads.data.text_wording import (
+    ASKED_FOR,
     DIGITS,
     KNOWN,
     MAIN,
@@ -55,6 +56,8 @@ def text_steps(n: int = 48, *, seed: int = 0, form: str = "cogqa") -> list[Stepp
     Answers of each function are names, things, digits, and yes or no, equally often, each drawn independently of the
     others; a function is told by no kind of answer. Each of these has two wordings; where there is a choice of two, as
     of names, neither place in the text is more often right.
+
+    Models of images and text are asked them behind a placeholder, see `step_samples`.
 
     What confounds remain, and a probe may read in the place of a function: words, which taken together tell a function
     (a step of math has digits, one of syntax quotes a sentence); place, as a decision comes late; that some need the
@@ -101,7 +104,7 @@ def _question(turns: Turns, name: str, *, with_options: bool) -> SteppedQuestion
         step_words = {**_words(turns, story, function, own, turned=function != "decision"), "main": main}
         text, said = _drawn(turns, STEPS[function][own])
         steps[function] = Step(
-            text.format(**step_words),
+            f"{text} {ASKED_FOR[own]}".format(**step_words),
             said.format(**step_words, answer=right),
             (function,),
             _options(own, words) if with_options else (),

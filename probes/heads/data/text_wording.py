@@ -55,11 +55,11 @@ STEPS: Mapping[str, Mapping[str, tuple[tuple[str, str], ...]]] = {
     "recall": {
         "name": (
             ("Of the names {first} and {second}, which one do {sort}s have?", "{p}"),
-            ("What is a usual name of a {sort}, {first} or {second}?", "{p}"),
+            ("Which of the two names is a usual one of a {sort}?", "{p}"),
         ),
         "thing": (
-            ("Which of these belong to the {group}, {one} or {two}?", "{x}"),
-            ("As anyone knows, what are {group}: {one} or {two}?", "{x}"),
+            ("Which of these belong to the {group}?", "{x}"),
+            ("As anyone knows, which of these are {group}?", "{x}"),
         ),
         "number": (("How many {known}?", "{n}"), ("As anyone knows, how many {known}?", "{n}")),
         "yes": (("Do {x} belong to the {group}?", "yes"), ("Is {p} a usual name of a {sort}?", "yes")),
@@ -103,7 +103,7 @@ STEPS: Mapping[str, Mapping[str, tuple[tuple[str, str], ...]]] = {
     "inference": {
         "name": (
             ("Suppose {q} loses everything. Who still has things?", "{p}"),
-            ("Someone needs {x}. Who can help, {first} or {second}?", "{p}"),
+            ("Someone needs {x}. Who can help?", "{p}"),
         ),
         "thing": (
             ("Suppose all {y} get lost. What is left?", "{x}"),
@@ -163,6 +163,15 @@ STEPS: Mapping[str, Mapping[str, tuple[tuple[str, str], ...]]] = {
     },
 }
 """What a step asks, and its answer, by function and kind."""
+
+ASKED_FOR = {
+    "name": "Answer with {first} or {second}.",
+    "thing": "Answer with {one} or {two}.",
+    "number": "Answer with one digit.",
+    "yes": "Answer with yes or no.",
+    "no": "Answer with yes or no.",
+}
+"""How a step ends, by kind; small models answer with whole sentences else."""
 
 KNOWN = {
     "2": ("wheels does a bicycle have", "legs does a hen have"),

@@ -8,8 +8,10 @@ import pytest
 
 from interp.errors import InputError
 from probes import check_steps, read_steps, split_by_question, step_queries, step_samples, text_steps, write_steps
+from probes.heads.data.names import function_of, title_of
 from probes.heads.data.text import KINDS, TEXT_FUNCTIONS
 from probes.heads.data.text_wording import KNOWN, MEANT, PEOPLE, THINGS, WORDS
+from probes.heads.functions import TITLES
 
 N = 80
 MEMBERS = {thing: group for group, things in THINGS.items() for thing in things}
@@ -49,10 +51,10 @@ def solved(text, bought):
         ),
         r"Is it (\w+) who bought (\w+), by the text\?": lambda who, what: said(owner[what] == who),
         r"Does the text say that there are (\d) (\w+)\?": lambda number, what: said(count[what] == int(number)),
-        r"Of the names \w+ and \w+, which one do (\w+)s have\?|What is a usual name of a (\w+), .*\?": (
+        r"Of the names \w+ and \w+, which one do (\w+)s have\?|Which of the two names .* of a (\w+)\?": (
             lambda *sort: next(name for name in bought if SORTS[name] == one_of(sort))
         ),
-        r"Which of these belong to the (\w+), .*\?|As anyone knows, what are (\w+): .*\?": (
+        r"Which of these belong to the (\w+)\?|As anyone knows, which of these are (\w+)\?": (
             lambda *group: next(thing for thing in count if MEMBERS[thing] == one_of(group))
         ),
         r"Do (\w+) belong to the (\w+)\?": lambda what, group: said(MEMBERS[what] == group),
@@ -68,7 +70,7 @@ def solved(text, bought):
         r'Is the noun "(\w+)" in the plural\?': lambda noun: said(noun.endswith("s")),
         r'Is "(\w+)" the subject in "(\w+) saw \w+"\?': lambda who, subject: said(who == subject),
         r"Suppose (\w+) loses everything. Who still has things\?": lambda who: other(bought, who),
-        r"Someone needs (\w+). Who can help, .*\?": lambda what: owner[what],
+        r"Someone needs (\w+). Who can help\?": lambda what: owner[what],
         r"Suppose all (\w+) get lost. What is left\?": lambda what: other(count, what),
         r"Suppose (\w+) goes away with .*": lambda who: bought[other(bought, who)][1],
         r"Each of the (\w+) is put .*|Every one of the (\w+) cost .*": lambda *what: str(count[one_of(what)]),
@@ -126,7 +128,9 @@ def test_that_answers_are_those_of_rules_that_read_the_text_again(made):
         bought, asked = told(one), one.question.split(". ")[-1]
         assert solved(asked, bought) == one.answer, one.question
         for step in one.steps:
-            text = re.sub(r"^(What is the answer in the end\?|Decide\.) ", "", step.subquestion)
+            text, end = re.fullmatch(r"(.*) Answer with (.*)\.", step.subquestion).groups()
+            text = re.sub(r"^(What is the answer in the end\?|Decide\.) ", "", text)
+            assert end in (" or ".join(step.options), "one digit")
             found = solved(text, bought)
             assert found in (None, step.answer), (one.question, step.subquestion)
             known[step.primary] += found is not None
@@ -199,3 +203,10 @@ def test_that_they_are_asked_under_a_placeholder_image_or_refused():
 def test_that_what_makes_no_questions_is_refused(given, message):
     with pytest.raises(InputError, match=message):
         text_steps(**{"n": 2, **given})
+
+
+def test_that_pages_and_figures_call_the_functions_of_text_by_their_names():
+    assert all(TITLES[name][0].isupper() for name in TEXT_FUNCTIONS)
+    assert {function_of(TITLES[name], "cogqa") for name in TEXT_FUNCTIONS} == set(TEXT_FUNCTIONS)
+    assert title_of("semantic") == "semantic"  # a file of CogVSR's vocabulary would read the title as `information`
+    assert function_of("Semantic Understanding", "cogvision") == "information"
