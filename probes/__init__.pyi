@@ -18,6 +18,7 @@ from probes.heads.data.record import SteppedQuestions as SteppedQuestions
 from probes.heads.data.splits import refuse_leaks as refuse_leaks
 from probes.heads.data.splits import split_by_question as split_by_question
 from probes.heads.data.synthetic import synthetic_steps as synthetic_steps
+from probes.heads.data.text import text_steps as text_steps
 from probes.heads.evaluation.evaluate import evaluate_heads as evaluate_heads
 from probes.heads.evaluation.measurement import HeadEvaluationMeasurement as HeadEvaluationMeasurement
 from probes.heads.evaluation.result import HeadEvaluation as HeadEvaluation

@@ -1,9 +1,20 @@
-"""Functions: the eight cognitive functions of a step of a spatial question, and the names that files give to them."""
+"""Functions: the eight cognitive functions of a step of a spatial question, those of text, and the names of all."""
 
 from __future__ import annotations
 
 FUNCTIONS = ("spatial", "relational", "low_level", "high_level", "information", "recall", "math", "decision")
 """Short names, in the order of "Attention in Space" (arXiv 2603.20662): two spatial, two visual, and four others."""
+
+OWN_TITLES = {
+    "retrieval": "Retrieval",
+    "semantic": "Semantic Understanding",
+    "syntactic": "Syntactic Understanding",
+    "inference": "Inference",
+    "logical": "Logical Reasoning",
+    "vision_recall": "Vision Knowledge Recall",
+    "language_recall": "Language Knowledge Recall",
+}
+"""Functions of "Cognitive Mirrors" (text) and of "CogVision" that are none of the eight, and what files call them."""
 
 TITLES = {
     "spatial": "Spatial Perception",
@@ -14,8 +25,9 @@ TITLES = {
     "recall": "Knowledge Recall",
     "math": "Math Reasoning",
     "decision": "Decision-Making",
+    **OWN_TITLES,
 }
-"""The names that the paper gives to them."""
+"""The names that the paper gives to the eight, and those of the others."""
 
 SPATIAL = ("spatial", "relational")
 """The functions that the paper calls spatial."""

@@ -11,21 +11,10 @@ import re
 from collections.abc import Mapping
 
 from interp.errors import InputError
-from probes.heads.functions import TITLES
+from probes.heads.functions import FUNCTIONS, OWN_TITLES, TITLES
 
 VOCABULARIES = ("cogvsr", "cogqa", "cogvision")
 """Whose names a file uses: "Attention in Space", "Cognitive Mirrors" (text), "CogVision"."""
-
-OWN_TITLES = {
-    "retrieval": "Retrieval",
-    "semantic": "Semantic Understanding",
-    "syntactic": "Syntactic Understanding",
-    "inference": "Inference",
-    "logical": "Logical Reasoning",
-    "vision_recall": "Vision Knowledge Recall",
-    "language_recall": "Language Knowledge Recall",
-}
-"""Functions of the other two vocabularies that are none of the eight, and what files call them."""
 
 _LEFT_AS_THEY_ARE = {"semantic": "semantic"}
 """What would be read back as another function by its title."""
@@ -88,7 +77,7 @@ def function_of(label: str, vocabulary: str = "cogvsr") -> str | None:
 def title_of(function: str, vocabulary: str = "cogvsr") -> str:
     """What a file calls a function; one that is not known keeps its name."""
     own = _COGQA_TITLES if vocabulary == "cogqa" else _LEFT_AS_THEY_ARE
-    return own.get(function) or TITLES.get(function) or OWN_TITLES.get(function, function)
+    return own.get(function) or TITLES.get(function, function)
 
 
 def own_name(label: str) -> str:
@@ -105,7 +94,7 @@ def _table(*parts: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     return {label: name for part in parts for name, labels in part.items() for label in labels}
 
 
-_EIGHT = {**{_plain(title): name for name, title in TITLES.items()}, **_table(_SHORT)}
+_EIGHT = {**{_plain(TITLES[name]): name for name in FUNCTIONS}, **_table(_SHORT)}
 _OTHERS = {_plain(title): name for name, title in OWN_TITLES.items() if name != "semantic"}
 _KNOWN = {
     "cogqa": {**_EIGHT, **_OTHERS, **_table(_COGQA)},

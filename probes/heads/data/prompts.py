@@ -205,7 +205,8 @@ def step_samples(
         given: answers to earlier steps.
         place: only the step at this place of each question.
         image: what questions of text alone are shown, as every prompt holds an image; `meta["image_of"]` then says
-            `placeholder`.
+            `placeholder`. Its tokens stand in the prompt and are attended to like any others, so that what is measured
+            is a question of text behind an image, not one without; ask behind two images to see how much that matters.
 
     Raises:
         InputError: a question has several images, or none and `image` is not given; it tells how many.
@@ -254,6 +255,6 @@ def _image_told(name: str, images: int) -> str:
     if images:
         return f"{name} has {images} images, and a prompt takes one: stitch them into one, or leave the question out"
     return (
-        f"{name} is text alone, and a prompt of these models holds one image: pass image= to show one to all of them, "
-        "or ask a text model with the texts of step_queries"
+        f"{name} is text alone, and a prompt of these models holds one image: pass image= (--image) to show one to all "
+        "of them, or ask a text model with the texts of step_queries"
     )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from interp.datasets.synthetic.shapes import (
     COLORS,
@@ -23,6 +20,7 @@ from interp.errors import InputError
 from interp.objects.sample import Object
 from interp.prompt.templates import OPTIONS_IN_PHOTO, OPTIONS_IN_RELATION, OPTIONS_OF_STATEMENT, list_options
 from probes.heads.data.record import Step, SteppedQuestion
+from probes.heads.data.turns import Turns
 from probes.heads.data.wording import CUES, INFORMATION, MAIN, OF, OPPOSITE, OPTIONS, RECALL, SIDES, STEPS
 from probes.heads.functions import FUNCTIONS
 
@@ -92,39 +90,8 @@ def synthetic_steps(
         raise InputError(f"decide={decide!r} is not known: use {', '.join(MAIN)}")
     if labels not in ("one", "several"):
         raise InputError(f"labels={labels!r} is not known: use one, several")
-    turns = _Turns(scene_rng(split, seed, 0, family=(_TURNS,)))
+    turns = Turns(scene_rng(split, seed, 0, family=(_TURNS,)))
     return [_question(turns, split, seed, index, decide, labels) for index in range(n)]
-
-
-class _Turns:
-    """Whose turn it is: answers come in blocks that hold each once, in an order drawn anew for every block."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.waiting: dict[str, list[str]] = {}
-        self.said: Counter[tuple[str, str]] = Counter()
-
-    def next(self, key: str, options: Sequence[str]) -> str:
-        """The option whose turn it is."""
-        block = self.waiting.setdefault(key, [])
-        if not block:
-            block += [options[place] for place in self.rng.permutation(len(options))]
-        return block.pop()
-
-    def least(self, key: str, candidates: Sequence[str]) -> str:
-        """The candidate that was chosen least often so far; among equals it is drawn."""
-        fewest = min(self.said[key, one] for one in candidates)
-        chosen = self.any([one for one in candidates if self.said[key, one] == fewest])
-        self.said[key, chosen] += 1
-        return chosen
-
-    def any(self, options: Sequence[str]) -> str:
-        """An option, drawn."""
-        return options[int(self.rng.integers(len(options)))]
-
-    def shuffled(self, options: Sequence[str]) -> list[str]:
-        """All options in an order that is drawn."""
-        return [options[place] for place in self.rng.permutation(len(options))]
 
 
 @dataclass(frozen=True)
@@ -153,7 +120,7 @@ class _Plan:
         )
 
 
-def _plan(turns: _Turns) -> _Plan:
+def _plan(turns: Turns) -> _Plan:
     relation = turns.next("relational", OPTIONS_IN_RELATION)
     holds = turns.next(f"holds {relation}", OPTIONS_OF_STATEMENT) == "yes"
     wanted = turns.next("decision", SHAPES)
@@ -174,13 +141,13 @@ def _plan(turns: _Turns) -> _Plan:
     )
 
 
-def _placed(turns: _Turns, relation: str, place: str) -> int:
+def _placed(turns: Turns, relation: str, place: str) -> int:
     """Which of the two is asked for: the one that lies left of the other has no room on the right of the photo."""
     side = {"top": "above", "bottom": "below"}.get(place, place)
     return {relation: 0, OPPOSITE[relation]: 1}.get(side, int(turns.any("01")))
 
 
-def _question(turns: _Turns, split: str, seed: int, index: int, decide: str, labels: str) -> SteppedQuestion:
+def _question(turns: Turns, split: str, seed: int, index: int, decide: str, labels: str) -> SteppedQuestion:
     plan, rng = _plan(turns), scene_rng(split, seed, index, family=(_SCENES,))
     while not plan.fits(objects := place_named(rng, plan.colors, plan.shapes)):
         pass
@@ -204,7 +171,7 @@ def _question(turns: _Turns, split: str, seed: int, index: int, decide: str, lab
     )
 
 
-def _order(turns: _Turns) -> list[str]:
+def _order(turns: Turns) -> list[str]:
     """The functions in an order that is drawn, but that the decision comes after the relation."""
     order = turns.shuffled(FUNCTIONS)
     early, late = sorted((order.index("relational"), order.index("decision")))
@@ -213,7 +180,7 @@ def _order(turns: _Turns) -> list[str]:
 
 
 def _steps(
-    turns: _Turns,
+    turns: Turns,
     plan: _Plan,
     objects: Sequence[SceneObject],
     main: str,
@@ -257,7 +224,7 @@ def _steps(
     yield _recall(turns)
 
 
-def _information(turns: _Turns, plan: _Plan, first: SceneObject, second: SceneObject, main: str) -> Step:
+def _information(turns: Turns, plan: _Plan, first: SceneObject, second: SceneObject, main: str) -> Step:
     """What the main question's words say."""
     kind = turns.next(f"information of {plan.side}", list(INFORMATION))
     named = {"color": [first.color, second.color], "shape": [first.shape, second.shape], "side": [plan.side]}[kind]
@@ -269,14 +236,14 @@ def _place(named: Sequence[str], answer: str) -> str:
     return ("first", "second")[named.index(answer)]
 
 
-def _recall(turns: _Turns) -> Step:
+def _recall(turns: Turns) -> Step:
     """What is commonly known."""
     kind = turns.next("recall", list(RECALL))
     answer = turns.next(f"recall {kind}", OPTIONS[kind])
     return _text_step(turns, "recall", kind, RECALL[kind], answer, cue=turns.any(CUES[kind][answer]))
 
 
-def _text_step(turns: _Turns, function: str, kind: str, wordings: Sequence[str], answer: str, **words: str) -> Step:
+def _text_step(turns: Turns, function: str, kind: str, wordings: Sequence[str], answer: str, **words: str) -> Step:
     """A step that needs no image."""
     template = int(turns.any("01"))
     meta = {"kind": f"{function} {kind}", "template": template, "trained_form": False}
