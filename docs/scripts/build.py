@@ -18,6 +18,7 @@ import nbformat
 from adaptvis_page import write_adaptvis
 from architecture_page import write_architecture
 from files_page import write_files
+from heads_page import write_heads
 from limits_page import write_limits
 from mechanisms_page import write_mechanisms
 from nbclient import NotebookClient
@@ -125,6 +126,7 @@ def main() -> None:
     print(write_limits(ROOT / "docs" / "limits.md", IMAGES / "limits" / "looking_and_losing.png"))
     print(write_position())
     print(write_mechanisms())
+    print(write_heads())
     print(write_datasets(ROOT / "docs" / "datasets.md"))
     print(write_files(ROOT / "docs" / "files.md"))
     print(draw_readme_picture(IMAGES / "where_it_looks.png"))

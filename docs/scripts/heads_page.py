@@ -23,6 +23,7 @@ from probes import (
     evaluate_heads,
     find_heads,
     id_scenes,
+    select_heads,
     spatial_ids,
     step_samples,
     study_sha,
@@ -41,8 +42,8 @@ QUESTIONS, SHA_QUESTIONS = 100, 40
 N, N_TRAIN, N_CONTROL, SEED = 120, 64, 80, 7
 """Scenes that heads are scored on, selected for, and tested on; training scenes; questions of the control task."""
 DRAWS, DEALS = 1000, 1000
-LARGEST = 8
-"""How many heads are removed at most."""
+TESTED = (("ablation", 2), ("ablation", 8), ("id_write", 8), ("hit_rate", 8), ("gradient", 8))
+"""Scorers whose strongest heads are edited, and how many of them."""
 MEASURES = ("share_above", "gini", "effective_heads", "top_mass", "layer_centre")
 
 
@@ -249,16 +250,15 @@ def edit_blocks(vlm: HookedVLM, found: FoundHeads, images: Path) -> Iterator[tup
     """Heads removed and strengthened, beside their controls."""
     tested = relation_scenes(N, split="test")
     control = shapes(N_CONTROL, split="test", seed=SEED + 1, kinds=("color",))
-    sets = {name: found.of("relational", name).heads[:LARGEST] for name in ("gaze", "gradient", "ablation_drop")}
-    sets = {name: heads for name, heads in sets.items() if heads}
+    sets = {f"{name}, {k}": select_heads(found.scores[name], "relational", "top_k", k=k) for name, k in TESTED}
     how: dict[str, Any] = {"control": control, "progress": False, "draws": DRAWS}
     removed = evaluate_heads(
-        vlm, tested, sets, factor=0.0, scores=found.scores["gradient"], doses=(1, 2, 4, LARGEST), **how
+        vlm, tested, sets, factor=0.0, scores=found.scores["ablation"], doses=(1, 2, 4, 8), **how
     )
     yield "removed", arms_table(removed)
     draw(removed.plot(), images / "removed.png")
     draw(removed.plot_doses(), images / "doses.png")
-    gained = evaluate_heads(vlm, tested, sets, edit="gain", scores=found.scores["gradient"], **how)
+    gained = evaluate_heads(vlm, tested, sets, edit="gain", scores=found.scores["ablation"], **how)
     yield "gained", arms_table(gained)
 
 
