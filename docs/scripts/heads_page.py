@@ -7,14 +7,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from adaptvis_page import markdown_table, weights
+from heads_text import text_numbers
 from position_page import draw, put
 
 from interp import HookedVLM, Sample
 from interp.datasets.synthetic.shapes import shapes
-from interp.plots.style import figure_of
+from interp.errors import ModelError
+from interp.plots.style import DIVERGING, figure_of
+from interp.zoo.smollm import smollm_file
 from probes import (
     FoundHeads,
     HeadEvaluation,
@@ -67,14 +71,19 @@ def measured_blocks(images: Path) -> Iterator[tuple[str, str]]:
         yield from look_blocks(found, images)
         yield from edit_blocks(vlm, found, images)
         yield from sha_blocks(vlm, Path(folder), images)
+        told = text_blocks(Path(folder))
+    if told is None:
+        print("SmolLM2's weights are not installed: the blocks of the page that need them are left as they are")
+    else:
+        yield from told.items()
 
 
 def describe(vlm: HookedVLM) -> str:
     """What was measured, on what."""
     return (
         f"Numbers and figures are of `shapes-vlm` (weights `{weights()}`, float32), an embedded model of "
-        f"{vlm.cfg.n_layers} layers of {vlm.cfg.n_heads} heads that was trained on drawn scenes of two shapes. Intervals "
-        f"are of 95 % ({DRAWS} draws of whole groups)."
+        f"{vlm.cfg.n_layers} layers of {vlm.cfg.n_heads} heads that was trained on drawn scenes of two shapes. "
+        f"Intervals are of 95 % ({DRAWS} draws of whole groups)."
     )
 
 
@@ -225,10 +234,6 @@ def look_blocks(found: FoundHeads, images: Path) -> Iterator[tuple[str, str]]:
 
 def agreement_map(found: FoundHeads) -> Any:
     """Spearman's correlation of each pair of scorers as a map."""
-    import matplotlib.pyplot as plt
-
-    from interp.plots.style import DIVERGING
-
     assert found.agreement is not None
     names = list(found.scores)
     values = np.eye(len(names))
@@ -252,9 +257,7 @@ def edit_blocks(vlm: HookedVLM, found: FoundHeads, images: Path) -> Iterator[tup
     control = shapes(N_CONTROL, split="test", seed=SEED + 1, kinds=("color",))
     sets = {f"{name}, {k}": select_heads(found.scores[name], "relational", "top_k", k=k) for name, k in TESTED}
     how: dict[str, Any] = {"control": control, "progress": False, "draws": DRAWS}
-    removed = evaluate_heads(
-        vlm, tested, sets, factor=0.0, scores=found.scores["ablation"], doses=(1, 2, 4, 8), **how
-    )
+    removed = evaluate_heads(vlm, tested, sets, factor=0.0, scores=found.scores["ablation"], doses=(1, 2, 4, 8), **how)
     yield "removed", arms_table(removed)
     draw(removed.plot(), images / "removed.png")
     draw(removed.plot_doses(), images / "doses.png")
@@ -308,3 +311,80 @@ def sha_blocks(vlm: HookedVLM, folder: Path, images: Path) -> Iterator[tuple[str
                 }
             )
     yield "sha", markdown_table(pd.DataFrame(rows))
+
+
+# text alone -------------------------------------------------------------------------------------------------------
+
+
+def text_blocks(folder: Path) -> dict[str, str] | None:
+    """The same on a real language model, and text alone; None where its weights are not installed."""
+    try:
+        smollm_file()
+    except ModelError:
+        return None
+    found = text_numbers(folder / "text")
+    rows = []
+    for name, own in found["answers"].items():
+        best, gini = found["scores"]["linear_probe"][name], found["sparsity"]["linear_probe"][name]["gini"]
+        rows.append(
+            {
+                "function": f"`{name}`",
+                "questions": own["items"],
+                "right": f"{own['right']:.2f}",
+                "by guessing": f"{own['guessed']:.2f}",
+                "heads": found["selected"]["linear_probe"]["fdr"][name],
+                "best head": f"{best['layer']}.{best['head']}: {best['values']:.2f} "
+                f"[{best['low']:.2f}, {best['high']:.2f}]",
+                "its null": f"{best['null']:.2f}",
+                "Gini": "{:.2f} (random {:.2f})".format(
+                    *(found["sparsity"]["linear_probe"][name]["gini"][at] for at in (0, 3))
+                ),
+            }
+        )
+    right, dealt = found["joint_accuracy"]
+    agreed = found["agreement"]["spearman"]
+    network = (
+        f"The joint network names the function of a held-out question in {right:.2f} of all cases, networks of dealt "
+        f"labels in {dealt:.2f}; the order of heads by it and by single probes goes together by {agreed[0]:.2f} (Spearman, "
+        f"mean over functions; heads dealt anew {agreed[1]:.2f}, inside layers {agreed[2]:.2f})."
+    )
+    return {
+        "text": f"{markdown_table(pd.DataFrame(rows))}\n\n{network}",
+        "text removed": text_removed(found["masked"]),
+        "placeholder": placeholder_told(found["placeholder"]),
+    }
+
+
+def text_removed(found: dict[str, Any]) -> str:
+    """What removing heads of one text function does, beside its controls."""
+    rows = [
+        {
+            "arm": arm["arm"],
+            "right": f"{arm['accuracy']:.2f}",
+            "change": f"{arm['accuracy_change']:+.2f}" if arm["accuracy_change"] is not None else "-",
+            "unreadable": f"{arm['parse_failures']:.2f}",
+            "control task": f"{arm['control_accuracy_change']:+.2f}"
+            if arm.get("control_accuracy_change") is not None
+            else "-",
+        }
+        for arm in found["arms"]
+    ]
+    return f"{markdown_table(pd.DataFrame(rows))}\n\nVerdict: {found['verdict']}. {found['why'].capitalize()}."
+
+
+def placeholder_told(found: dict[str, Any]) -> str:
+    """What the image that stands where none is needed changes."""
+    rows = [
+        {
+            "in place of a grey image": {"noise": "an image of noise", "no_image": "no image at all"}[name],
+            "z moves by": f"{found[name]['z_moved']:.2f}",
+            "scores move by, mean": f"{found[name]['score_change_mean']:.3f}",
+            "at most": f"{found[name]['score_change_most']:.2f}",
+            "Spearman": f"{found[name]['agreement']['spearman'][0]:.2f}",
+        }
+        for name in ("noise", "no_image")
+    ]
+    return (
+        f"{markdown_table(pd.DataFrame(rows))}\n\nFrom one question to another z moves by "
+        f"{found['other_item']['z_moved']:.2f}; intervals of scores are {found['interval_width_mean']:.2f} wide."
+    )
