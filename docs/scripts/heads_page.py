@@ -336,17 +336,15 @@ def text_blocks(folder: Path) -> dict[str, str] | None:
                 "best head": f"{best['layer']}.{best['head']}: {best['values']:.2f} "
                 f"[{best['low']:.2f}, {best['high']:.2f}]",
                 "its null": f"{best['null']:.2f}",
-                "Gini": "{:.2f} (random {:.2f})".format(
-                    *(found["sparsity"]["linear_probe"][name]["gini"][at] for at in (0, 3))
-                ),
+                "Gini": f"{gini[0]:.2f} (random {gini[3]:.2f})",
             }
         )
     right, dealt = found["joint_accuracy"]
     agreed = found["agreement"]["spearman"]
     network = (
         f"The joint network names the function of a held-out question in {right:.2f} of all cases, networks of dealt "
-        f"labels in {dealt:.2f}; the order of heads by it and by single probes goes together by {agreed[0]:.2f} (Spearman, "
-        f"mean over functions; heads dealt anew {agreed[1]:.2f}, inside layers {agreed[2]:.2f})."
+        f"labels in {dealt:.2f}; the order of heads by it and by single probes goes together by {agreed[0]:.2f} "
+        f"(Spearman, mean over functions; heads dealt anew {agreed[1]:.2f}, inside layers {agreed[2]:.2f})."
     )
     return {
         "text": f"{markdown_table(pd.DataFrame(rows))}\n\n{network}",
