@@ -278,8 +278,10 @@ def test_what_is_told_can_be_written_drawn_and_looked_up(found, tmp_path):
 def test_dose_curves_are_drawn(dosed):
     assert {"sets", "dose_count", "dose_factor"} == set(evaluation_findings(dosed).figures)
     axes = dosed.plot_doses(dose="factor")
-    line = next(own for own in axes.get_lines() if own.get_label() == "spatial: random sets")
-    assert line.get_xydata().tolist() == [[0.0, 1.0], [0.5, 1.0], [1.0, 1.0]]
+    lines = {own.get_label(): own.get_xydata() for own in axes.get_lines()}
+    for name in ("spatial", "colour"):
+        np.testing.assert_allclose(lines[f"{name}: random sets"], [[0, 1], [0.5, 1], [1, 1]], atol=0.01)
+    assert (lines["spatial: random sets"][:, 0] < lines["colour: random sets"][:, 0]).all()  # none hides another
     plt.close("all")
 
 
