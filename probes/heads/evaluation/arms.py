@@ -159,8 +159,8 @@ class ArmPlan:
         for count in self.counts:
             if count < len(heads):  # the whole set is there already
                 yield Arm(f"{name}, {count} heads", TESTED, name, heads[:count], self.factor, COUNT)
-                for i, one in enumerate(mixed):
-                    part = tuple(sorted(one[:count]))
+                for i, own in enumerate(mixed):
+                    part = tuple(sorted(own[:count]))
                     yield Arm(f"{name}, {count} heads, {RANDOM} {i}", RANDOM, name, part, self.factor, COUNT, i)
         for factor in self.factors:
             if factor != self.factor:

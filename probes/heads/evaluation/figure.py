@@ -20,6 +20,9 @@ BAND = "#9a9a9a"
 WIDE = 0.34
 """Half the width of the band of a set, in places of the axis."""
 
+APART = 0.015
+"""How far curves stand apart, as a share of the axis."""
+
 MARKS = {LOWEST: ("v", "lowest scores"), OTHER: ("s", "heads of other functions")}
 """Mark and name of controls of which there are no draws."""
 
@@ -92,14 +95,16 @@ def plot_doses(
         asked = "doses=(1, 2, 4)" if dose == COUNT else "factors=(0, 0.25, 0.5)"
         raise InputError(f"there is no dose curve over the {dose}: ask for one with {asked}")
     ax = new_axes(ax, (5.6, 4.0))
+    apart = APART * float(own["at"].max() - own["at"].min())
     for number, (name, curve) in enumerate(own.groupby("of", sort=False)):
         colour = PALETTE[number % len(PALETTE)]
-        known = curve[curve["sets"] > 0]
-        ax.fill_between(known["at"], known["random_least"], known["random_most"], color=colour, alpha=0.15, linewidth=0)
-        ax.plot(known["at"], known["random"], "--", color=colour, linewidth=1.2, label=f"{name}: random sets")
+        at = curve["at"] + (number - (own["of"].nunique() - 1) / 2) * apart  # so that none hides another
+        known, at_known = curve[curve["sets"] > 0], at[curve["sets"] > 0]
+        ax.fill_between(at_known, known["random_least"], known["random_most"], color=colour, alpha=0.15, linewidth=0)
+        ax.plot(at_known, known["random"], "--", color=colour, linewidth=1.2, label=f"{name}: random sets")
         ends = np.stack([curve["accuracy"] - curve["accuracy_low"], curve["accuracy_high"] - curve["accuracy"]])
         ax.errorbar(
-            curve["at"], curve["accuracy"], ends.clip(min=0), fmt="o-", ms=4, capsize=2, linewidth=1.8, color=colour,
+            at, curve["accuracy"], ends.clip(min=0), fmt="o-", ms=4, capsize=2, linewidth=1.8, color=colour,
             label=str(name),
         )  # fmt: skip
     if untouched is not None:

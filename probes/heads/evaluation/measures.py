@@ -282,7 +282,14 @@ def dose_curves(arms: Sequence[Arm], table: pd.DataFrame) -> pd.DataFrame:
                     }
                 )  # fmt: skip
     names = ("of dose at arm accuracy accuracy_low accuracy_high sets random random_least random_most").split()
-    return pd.DataFrame(rows, columns=names).sort_values(["of", "dose", "at"], kind="stable", ignore_index=True)
+    sets = [arms[place].of for place in whole_sets(arms)]  # in their own order, as everywhere else
+    curves = pd.DataFrame(rows, columns=names)
+    order = curves["of"].map(sets.index)
+    return (
+        curves.assign(order=order)
+        .sort_values(["order", "dose", "at"], kind="stable", ignore_index=True)
+        .drop(columns="order")
+    )
 
 
 def _beside(arm: Arm, point: Arm) -> bool:

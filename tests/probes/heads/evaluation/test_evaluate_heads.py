@@ -38,7 +38,8 @@ def found():
 
 @pytest.fixture(scope="module")
 def dosed():
-    return evaluate_heads(two_tasks(), where(8), {"spatial": SPATIAL}, doses=(1, 2), factors=(0.5, 1.0), **REMOVED)
+    sets = {"spatial": SPATIAL, "colour": (COLOUR_HEAD,)}
+    return evaluate_heads(two_tasks(), where(8), sets, controls=(RANDOM,), doses=(1, 2), factors=(0.5, 1.0), **REMOVED)
 
 
 def test_taking_the_planted_heads_away_destroys_the_answer_and_random_ones_do_not(found):
@@ -241,6 +242,7 @@ def test_scores_name_the_lowest_heads_and_a_set_of_heads_names_itself():
 
 
 def test_dose_curves_go_over_heads_and_factors_with_random_sets_beside_each_point(dosed):
+    assert list(dict.fromkeys(dosed.doses["of"])) == ["spatial", "colour"]  # as they were named
     own = dosed.doses.query("of == 'spatial'")
     count, factor = own[own["dose"] == "count"], own[own["dose"] == "factor"]
     assert count["at"].tolist() == [1, 2] and factor["at"].tolist() == [0.0, 0.5, 1.0]
@@ -276,8 +278,10 @@ def test_what_is_told_can_be_written_drawn_and_looked_up(found, tmp_path):
 def test_dose_curves_are_drawn(dosed):
     assert {"sets", "dose_count", "dose_factor"} == set(evaluation_findings(dosed).figures)
     axes = dosed.plot_doses(dose="factor")
-    line = next(own for own in axes.get_lines() if own.get_label() == "spatial: random sets")
-    assert line.get_xydata().tolist() == [[0.0, 1.0], [0.5, 1.0], [1.0, 1.0]]
+    lines = {own.get_label(): own.get_xydata() for own in axes.get_lines()}
+    for name in ("spatial", "colour"):
+        np.testing.assert_allclose(lines[f"{name}: random sets"], [[0, 1], [0.5, 1], [1, 1]], atol=0.01)
+    assert (lines["spatial: random sets"][:, 0] < lines["colour: random sets"][:, 0]).all()  # none hides another
     plt.close("all")
 
 
