@@ -149,9 +149,12 @@ def _shown_how(found: ShaStudy) -> str:
         "beside": "The masked copy stands beside the photo, both as one photo of twice the width",
     }
     who = {"data set": "of the data set", "given": "given by hand"}.get(source["source"], f"of {source['source']}")
+    covered = found.settings.get("control_overlap")
+    control = "" if covered is None else f" Of the objects, the control hides {percent(covered)} % all the same."
     return (
         f"Boxes are {who}, {given[view['boxes']]}{', with names' if view['names'] else ''}; objects are filled with "
         f"{tuple(view['fill'])}. {copy[view['placement']]}: a prompt of this library holds one photo, for every family."
+        f"{control}"
     )
 
 
