@@ -73,9 +73,9 @@ RUNS: dict[str, tuple[str, str]] = {
         "--epochs 2 --deals 50",
     ),
     "heads-compare": ("probes", "heads compare out/heads-find --deals 50"),
-    "heads-mask": ("probes", "heads mask out/heads-find --n 12 --doses 1 2 --factors 0,0.5 --max-new-tokens 4"),
-    "heads-steer": ("probes", "heads steer out/heads-find --n 12 --edit gain --factors 1.5,2 --max-new-tokens 4"),
-    "heads-sha": ("probes", "heads sha --n 12 --shuffles 5 --deals 2 --max-new-tokens 4"),
+    "heads-mask": ("probes", "heads mask out/heads-find --n 4 --control recall --doses 1 2 --max-new-tokens 4"),
+    "heads-steer": ("probes", "heads steer out/heads-find --n 4 --control recall --edit gain --factors 1.5,2"),
+    "heads-sha": ("probes", "heads sha --n 10 --shuffles 5 --deals 2 --max-new-tokens 4"),
 }
 """The commands that are run, in this order, and their packages; `--out` is added."""
 

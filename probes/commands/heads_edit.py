@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 from interp.cli import floats, names
@@ -114,6 +114,8 @@ def edit_command(options: argparse.Namespace) -> int:
 
     functions = names(options.function) if options.function else ("spatial",)
     sets, others, scores = _sets(options, functions)
+    strengths = floats(options.factors) if options.factors else ()
+    _refuse_early(options, sets, strengths)
     asked = asked_items(options, split="test")
     items = list(asked.items) if options.seen or scores is None else _unseen(asked.items, scores)
     train, items = _train(options, items)
@@ -121,7 +123,6 @@ def edit_command(options: argparse.Namespace) -> int:
     vlm = asked.vlm()
     if scores is not None:
         _refuse_other(scores, vlm, options.found)
-    strengths = floats(options.factors) if options.factors else ()
     chosen = ("factor", "scope", "positions", "sets", "doses", "max_new_tokens", "seed")
     found = evaluate_heads(
         vlm,
@@ -138,6 +139,24 @@ def edit_command(options: argparse.Namespace) -> int:
     )
     tell_findings(asked.folder, evaluation_findings(found))
     return 0
+
+
+def _refuse_early(options: argparse.Namespace, sets: Mapping[str, Sized], strengths: Sequence[float]) -> None:
+    """Refuse numbers that mean nothing, before questions are drawn and a model is loaded.
+
+    Raises:
+        InputError: a strength that the edit does not have, doses of more heads than any set has, too few draws.
+    """
+    from probes.heads.evaluation.arms import FEWEST, read_counts
+    from probes.heads.evaluation.edits import read_factor
+
+    for factor in (options.factor, *strengths):
+        read_factor(options.edit, factor)
+    most = max(map(len, sets.values()))
+    if many := [count for count in read_counts(options.doses) if count > most]:
+        raise InputError(f"--doses {many[0]} is more heads than any set has, {most} at most: give smaller ones")
+    if options.sets < FEWEST:
+        raise InputError(f"--sets {options.sets}: give {FEWEST} draws of each random control or more")
 
 
 def _recorded(asked: AskedItems, options: argparse.Namespace, functions: Sequence[str]) -> dict[str, Any]:

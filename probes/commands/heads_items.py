@@ -117,10 +117,10 @@ def asked_items(options: argparse.Namespace, parts: Sequence[str] = ("",), *, sp
     from interp.store.folder import OutputFolder
     from interp.store.guard import refuse_begun, refuse_foreign
 
-    for name in ("n", "batch"):
-        given = getattr(options, name)
+    for name in ("n", "batch", "k", "max_new_tokens", "deals", "shuffles"):
+        given = getattr(options, name, None)
         if given is not None and given < 1:
-            raise InputError(f"--{name} {given}: give at least 1")
+            raise InputError(f"--{name.replace('_', '-')} {given}: give at least 1")
     check_seed(options.seed)
     folder = OutputFolder(options.out)
     refuse_begun(folder.path, resume=options.resume, parts=parts)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.numeric import whole_number
 from interp.reprs import fits_a_cell
+from interp.store.guard import MANIFEST
 from probes.heads.activations.z_shards import HeadAxes, ZShard, shard_name
 
 if TYPE_CHECKING:
@@ -207,11 +208,26 @@ def load_head_activations(folder: str | Path) -> HeadActivations:
     from interp.study.run import read_study
 
     place = Path(folder).expanduser()
+    _refuse_results(place)
     table, manifest = read_study(place)
     settings = manifest["settings"]
     if settings.get("study") != STUDY:
         raise InputError(f"{str(place)!r} holds {settings.get('study', 'another study')}, not {STUDY}: name another")
     return activations_of(place, table, settings)
+
+
+def _refuse_results(folder: Path) -> None:
+    """Refuse a folder of what was found in activations, which is none of activations.
+
+    Raises:
+        InputError: it is one.
+    """
+    try:
+        study = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("study")
+    except (OSError, ValueError, AttributeError):
+        return
+    if study:
+        raise InputError(f"{str(folder)!r} holds {study}, not {STUDY}: name a folder that `heads collect` has written")
 
 
 def activations_of(folder: Path, table: pd.DataFrame, settings: Mapping[str, Any]) -> HeadActivations:

@@ -193,7 +193,7 @@ def _drawn(
     most = np.nanmax(scores.values.reshape(len(sets), -1), axis=1)
     passed = [
         draws >= cut if np.isfinite(cut) else draws > top
-        for draws, cut, top in zip(np.moveaxis(scores.draws, 1, 0), np.float32(cuts), most, strict=True)
+        for draws, cut, top in zip(np.moveaxis(scores.draws, 1, 0), np.array(cuts, dtype=np.float32), most, strict=True)
     ]
     return np.stack([own.sum(axis=(1, 2)) for own in passed], axis=1).astype(float)
 

@@ -30,6 +30,9 @@ CAUTIONS = (
     "both where no object is; it covers some of the objects where a photo has no other room, see `control_overlap`.",
     "The number of heads is that of one scorer and one selector at one size of data. A probe reads whatever tells the "
     "functions apart, words of the question among it; its null deals the labels of main questions anew.",
+    "Where objects are hidden, photos differ less from each other, so that the words of a question are more of what a "
+    "head can carry: a rise with masks may be that, and no head that looks for places. The control has no arm of masks "
+    "alone.",
     "Intervals of a number of heads come of draws, which are noisier than the data, and so lie rather high.",
 )
 
@@ -50,7 +53,9 @@ def sha_findings(found: ShaStudy) -> Findings:
             figure_of(found.plot_heads()),
             "Heads that are selected for each function; dotted: their mean number with labels dealt anew.",
         )
-        figures["cells"] = Drawn("Which heads", _cells(found), "The heads of each arm, those that are selected framed.")
+        name = _of_cells(found)
+        told = f"The heads of the function {name} in each arm, those that are selected framed."
+        figures["cells"] = Drawn("Which heads", _cells(found, name), told)
     return Findings(
         title="Do boxes and hidden objects activate spatial heads?",
         sentences=sentences,
@@ -144,9 +149,12 @@ def _shown_how(found: ShaStudy) -> str:
         "beside": "The masked copy stands beside the photo, both as one photo of twice the width",
     }
     who = {"data set": "of the data set", "given": "given by hand"}.get(source["source"], f"of {source['source']}")
+    covered = found.settings.get("control_overlap")
+    control = "" if covered is None else f" Of the objects, the control hides {percent(covered)} % all the same."
     return (
         f"Boxes are {who}, {given[view['boxes']]}{', with names' if view['names'] else ''}; objects are filled with "
         f"{tuple(view['fill'])}. {copy[view['placement']]}: a prompt of this library holds one photo, for every family."
+        f"{control}"
     )
 
 
@@ -160,16 +168,20 @@ def _spatial(found: ShaStudy, *, heads: bool = False) -> list[str]:
     return [name for name in SPATIAL if name in set(table["function"])]
 
 
-def _cells(found: ShaStudy) -> Figure:
+def _of_cells(found: ShaStudy) -> str:
+    """The function whose heads are drawn: a spatial one, where all arms have it."""
+    names = [name for name in SPATIAL if all(name in own.scores.functions for own in found.counts.values())]
+    return names[0] if names else found.counts[ORIGINAL].scores.functions[0]
+
+
+def _cells(found: ShaStudy, name: str) -> Figure:
     """The heads of one function, an arm a map, framed where selected."""
     from probes.heads.figures.cells import plot_functions
 
-    names = [name for name in SPATIAL if all(name in own.scores.functions for own in found.counts.values())]
-    name = names[0] if names else found.counts[ORIGINAL].scores.functions[0]
     own = {arm: one for arm, one in found.counts.items() if name in one.scores.functions}
     values = np.stack([one.scores.of(name) for one in own.values()])
     marked = np.stack([one.sets[one.scores.place(name)].mask() for one in own.values()])
-    titles = {arm: f"{name}, {TITLES[arm]}" for arm in own}
+    titles = {arm: TITLES[arm].replace(" ", "\n") for arm in own}
     axes = plot_functions(values, list(own), marked=marked, titles=titles, label=found.settings["scorer"], columns=3)
     return figure_of(axes[0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +86,9 @@ class ShaView:
         """All of it, in JSON's own types."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
-    def sample(self, sample: Sample, boxes: Sequence[Box], arm: str, *, image: ImageSource | None = None) -> Sample:
+    def sample(
+        self, sample: Sample, boxes: Sequence[Box], arm: str, *, image: Image.Image | Path | None = None
+    ) -> Sample:
         """A sample as an arm shows it; id, options, answer, objects, relation and group stay.
 
         Args:

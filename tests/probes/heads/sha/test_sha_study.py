@@ -104,6 +104,8 @@ def test_the_page_says_how_boxes_were_shown_and_every_table_is_told_of(asked):
     _, found = asked
     told = sha_findings(found)
     assert "one photo" in told.sentences[-1] and "in the place of the photo" in told.sentences[-1]
+    covered = found.settings["control_overlap"]
+    assert f"the control hides {100 * covered:.1f} % all the same" in told.sentences[-1] and 0 <= covered < 1
     assert "of the data set" in told.sentences[-1] and "[" in told.sentences[0]
     for name, table in told.tables.items():
         assert f"{name}.parquet" in FILES["heads-sha"], name
