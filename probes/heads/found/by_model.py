@@ -194,6 +194,8 @@ def _with_unnamed(scores: HeadScores, items: Sequence[Sample]) -> HeadScores:
     return replace(scores, left_out=(*scores.left_out, *gone), settings=settings)
 
 
-def folder_of(out: str | Path | None, study: str) -> Path | None:
-    """Where a study keeps what it measured."""
-    return None if out is None else Path(out).expanduser() / "measured" / study
+def folder_of(out: str | Path | None, study: str, names: Sequence[str]) -> Path | None:
+    """Where a study keeps what it measured; of looks, which measures what its scorers need and no more, by these."""
+    if out is None:
+        return None
+    return Path(out).expanduser() / "measured" / ("-".join([study, *names]) if study == "looks" else study)

@@ -36,6 +36,8 @@ LOOKED = (
 
 CAUTIONED = {
     "image_mass": "Attention has no reason to be even: that a head puts more on the image than that says little.",
+    "gaze": "Gaze holds a question's first object against its others: where a question asks about several, a head that "
+    "looks at all of them is not found by it.",
     "selection_frequency": "Where nearly all heads that look at the image are concentrated, few stand out.",
     "gradient": "A gradient tells what a little more attention would change, and not what its loss would.",
     "ablation": "Heads are removed one by one, at the last position: of heads that stand in for each other none is "
