@@ -41,7 +41,7 @@ FILES: dict[str, dict[str, str]] = {
         "left_out.parquet": "a row per function that is not scored, and per selection without a head",
         "functions_*.png": "all functions by layer, heads as cells, by one scorer",
         "scores/*.npz": "the scores of one scorer with their draws; `heads compare` and `heads mask` read them",
-        "measured/*/manifest.json": "how the model was asked: `looks`, `gradient` and so on, and `axes`",
+        "measured/*/manifest.json": "how the model was asked: `looks-...`, `gradient` and so on, and `axes`",
         "measured/*/shards/*.parquet": "what was measured of every head in every question",
         "measured/*/shards/.lock": STUDY["shards/.lock"],
         "report.html": STUDY["report.html"],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from probes.heads.activations.checks import functions_of
 from probes.heads.scorers.ablation import AblationMeasurement, ablation_scores
 from probes.heads.scorers.attention import SCORERS as LOOKS
 from probes.heads.scorers.attention import LookMeasurement, LookScorer, attention_scores
@@ -185,7 +186,7 @@ def _axes(asked: AskedModel) -> ArrayLike:
 
 def _with_unnamed(scores: HeadScores, items: Sequence[Sample]) -> HeadScores:
     """Scores that also tell of functions of which no question names an object with a box."""
-    every = dict.fromkeys(name for item in items for name in item.meta.get(LABELS, ()))
+    every = dict.fromkeys(name for item in items for name in functions_of(item, LABELS))
     told = {*scores.functions, *(one["function"] for one in scores.left_out)}
     why = "none of its questions names an object that has a box"
     gone = tuple({"function": name, "why": why} for name in every if name not in told)
@@ -194,6 +195,8 @@ def _with_unnamed(scores: HeadScores, items: Sequence[Sample]) -> HeadScores:
     return replace(scores, left_out=(*scores.left_out, *gone), settings=settings)
 
 
-def folder_of(out: str | Path | None, study: str) -> Path | None:
-    """Where a study keeps what it measured."""
-    return None if out is None else Path(out).expanduser() / "measured" / study
+def folder_of(out: str | Path | None, study: str, names: Sequence[str]) -> Path | None:
+    """Where a study keeps what it measured; of looks, which measures what its scorers need and no more, by these."""
+    if out is None:
+        return None
+    return Path(out).expanduser() / "measured" / ("-".join([study, *names]) if study == "looks" else study)

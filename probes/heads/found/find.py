@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from interp.store.folder import plain
+from probes.heads.found.across import agreement, layouts
 from probes.heads.found.asked import BY_NUMBERS, activations_digest, asked_digest, check_found, restricted
 from probes.heads.found.asked import SCORERS as SCORERS
 from probes.heads.found.by_model import AskedModel, check_by_model, folder_of, score_by_model, studies_of
@@ -20,8 +20,7 @@ from probes.heads.found.saved import load_scores, save_scores
 from probes.heads.scorers.joint_network import joint_network
 from probes.heads.scorers.linear_probe import linear_probe
 from probes.heads.scores import HeadScores
-from probes.heads.selection.agreement import scorer_agreement
-from probes.heads.selection.layout import HeadLayout, functions_in_common, head_layout
+from probes.heads.selection.layout import HeadLayout, functions_in_common
 from probes.heads.selection.selectors import select_all
 
 if TYPE_CHECKING:
@@ -203,13 +202,13 @@ def find_heads(
         raise InputError(f"no function can be scored: {told}")
     sets = {name: select_all(own, rule, **selecting) for name, own in scores.items()}
     drawing: dict[str, Any] = {"deals": deals, "seed": seed, "level": level}
-    layout = _layouts(scores, drawing, untold)
+    layout = layouts(scores, drawing, untold)
     shared = {
         name: functions_in_common(own, rule, **drawing, **selecting).table
         for name, own in scores.items()
         if len(own.functions) > 1
     }
-    agreement = _agreement(scores, rule, {**drawing, **selecting}, untold)
+    agree = agreement(scores, rule, {**drawing, **selecting}, untold)
     first = dict(heads.settings) if heads is not None else dict(next(iter(scores.values())).settings["study"])
     settings = {name: own for name, own in first.items() if name not in ("study", "axes", "scorers")}
     folder = "" if heads is None else str(heads.folder)
@@ -219,7 +218,7 @@ def find_heads(
         rule=next(iter(sets.values()))[0].rule,
         layout=layout,
         in_common=shared,
-        agreement=agreement,
+        agreement=agree,
         activations=folder,
         untold=tuple(untold),
         settings={
@@ -265,10 +264,14 @@ class _Run:
         for study, own in studies_of(names).items():
             wanted = {name: self._asked(name, of) for name in own}
             kept = {name: self._kept(name, wanted[name]) for name in own}
-            if any(one is None for one in kept.values()):
+            missing = [name for name in own if kept[name] is None]
+            if missing:
                 how: dict[str, Any] = {**self.common, "resume": self.resume, "progress": self.progress}
-                made = score_by_model(asked, study, own, self.options, out=folder_of(self.out, study), **how)
-                kept = {name: self._keep(name, made[name], wanted[name], weights, groups) for name in own}
+                made = score_by_model(
+                    asked, study, missing, self.options, out=folder_of(self.out, study, missing), **how
+                )
+                for name in missing:
+                    kept[name] = self._keep(name, made[name], wanted[name], weights, groups)
             found |= {name: one for name, one in kept.items() if one is not None}
         return found
 
@@ -323,35 +326,6 @@ def _gone(scores: HeadScores) -> list[Mapping[str, str]]:
     return [] if scores.functions else [dict(one) for one in scores.left_out]
 
 
-def _layouts(
-    scores: Mapping[str, HeadScores], drawing: dict[str, Any], untold: list[dict[str, str]]
-) -> dict[str, HeadLayout]:
-    """How few heads each function lies in, of every scorer that has a number of every head."""
-    found = {}
-    for name, own in scores.items():
-        try:
-            found[name] = head_layout(own, sizes=_sizes(own), top_k=_top(own), **drawing)
-        except InputError as error:
-            untold.append({"table": "layout", "scorer": name, "function": "all", "why": str(error)})
-    return found
-
-
-def _agreement(
-    scores: Mapping[str, HeadScores], rule: str, how: dict[str, Any], untold: list[dict[str, str]]
-) -> pd.DataFrame | None:
-    """How far scorers agree, of every pair that has a function in common."""
-    import pandas as pd
-
-    found = []
-    for one, other in combinations(scores, 2):
-        try:
-            found.append(scorer_agreement([scores[one], scores[other]], rule, **how).table)
-        except InputError as error:
-            pair = {"scorer": f"{one}, {other}", "function": "all"}
-            untold.append({"table": "agreement", **pair, "why": str(error)})
-    return pd.concat(found, ignore_index=True) if found else None
-
-
 def _labelled(heads: HeadActivations, functions: Sequence[str]) -> HeadActivations:
     """The items of any of these functions."""
     some = heads.labels(tuple(functions)).any(axis=1)
@@ -381,16 +355,11 @@ def _kept(place: Path | None, asked: Mapping[str, Any], resume: bool) -> HeadSco
     then = found.settings.get("asked", {})
     if then != asked:
         differ = [name for name in {**then, **asked} if then.get(name) != asked.get(name)]
-        told = "; ".join(f"{name}: was {then.get(name)!r:.40}, now {asked.get(name)!r:.40}" for name in differ)
+        told = "; ".join(
+            "of other questions, weights or options of these"
+            if name == "of"
+            else f"{name}: was {then.get(name)!r:.40}, now {asked.get(name)!r:.40}"
+            for name in differ
+        )
         raise InputError(f"{str(place)!r} was made otherwise ({told}): go on as it was begun, or name another folder")
     return found
-
-
-def _sizes(scores: HeadScores) -> str:
-    """Importances are measured by their size, all else above what chance gives."""
-    return "absolute" if scores.scorer == "joint_network" or scores.null is None else "above_null"
-
-
-def _top(scores: HeadScores) -> int:
-    """Of how many heads `top_mass` is: ten, or all where there are fewer."""
-    return min(10, scores.values[0].size)

@@ -14,6 +14,7 @@ from probes.heads.figures.cells import plot_functions
 from probes.heads.found.asked import BY_NUMBERS
 from probes.heads.found.by_model import LOOKING
 from probes.heads.functions import TITLES
+from probes.heads.scores import EVERY
 from probes.study.findings import Drawn, Findings
 
 if TYPE_CHECKING:
@@ -36,8 +37,12 @@ LOOKED = (
 
 CAUTIONED = {
     "image_mass": "Attention has no reason to be even: that a head puts more on the image than that says little.",
+    "gaze": "Gaze holds a question's first object against its others: where a question asks about several, a head that "
+    "looks at all of them is not found by it.",
     "selection_frequency": "Where nearly all heads that look at the image are concentrated, few stand out.",
-    "gradient": "A gradient tells what a little more attention would change, and not what its loss would.",
+    "gradient": "A gradient tells what a little more attention would change, and not what its loss would. Its null "
+    "deals weights over the whole photo: a head that prefers some places, and an answer that gains at the same places, "
+    "are found whatever the photo shows there, and more often than the level says.",
     "ablation": "Heads are removed one by one, at the last position: of heads that stand in for each other none is "
     "missed, and what a head does at other positions is not seen.",
     "divergence": "What divergence is held against is a control and no draw of chance: a head is found where the photo "
@@ -129,6 +134,11 @@ def found_findings(found: FoundHeads) -> Findings:
     )
 
 
+def called(function: str) -> str:
+    """What sentences and tables call a function."""
+    return "All questions" if function == EVERY else TITLES.get(function, function)
+
+
 def _cautions(found: FoundHeads) -> tuple[str, ...]:
     """What the scorers that were asked do not show."""
     names = found.scorers
@@ -144,7 +154,7 @@ def _sentences(found: FoundHeads) -> list[str]:
     by = f" by {first}" if len(found.scorers) > 1 else ""
     for one in found.sets[first]:
         if not len(one):
-            told.append(f"{TITLES.get(one.function, one.function)} by {first}: no head, as {one.why}.")
+            told.append(f"{called(one.function)} by {first}: no head, as {one.why}.")
             continue
         scores = found.scores[first]
         layer, head = one.heads[0]
@@ -153,7 +163,7 @@ def _sentences(found: FoundHeads) -> list[str]:
         null = "" if scores.null is None else f", {decimal(float(scores.null[place]), digits=3)} {NULLS[first]}"
         count = f"{len(one)} head{'' if len(one) == 1 else 's'}"
         told.append(
-            f"{TITLES.get(one.function, one.function)}{by}: {count}; the strongest is head {head} of layer {layer} "
+            f"{called(one.function)}{by}: {count}; the strongest is head {head} of layer {layer} "
             f"with {decimal(*ends, digits=3)}{null}. It was chosen after looking, and is told too strong."
         )
     return told + _unscored_told(found) + _agreement_told(found)
@@ -164,7 +174,7 @@ def _unscored_told(found: FoundHeads) -> list[str]:
     table = found.left_out()
     why: dict[tuple[str, str], list[str]] = {}
     for one in table[table["table"] == "scores"].itertuples():
-        why.setdefault((one.scorer, one.why), []).append(TITLES.get(one.function, one.function))
+        why.setdefault((one.scorer, one.why), []).append(called(one.function))
     return [
         f"{', '.join(functions)} {'is' if len(functions) == 1 else 'are'} not scored by {scorer}: {told}."
         for (scorer, told), functions in why.items()
@@ -174,11 +184,11 @@ def _unscored_told(found: FoundHeads) -> list[str]:
 def _selected_told(found: FoundHeads, name: str) -> str:
     """How many heads each function has, and how many serve several."""
     own, scores = found.sets[name], found.scores[name]
-    counts = ", ".join(f"{one.function} {len(one)}" for one in own)
     of = scores.values[0].size
     masks = np.stack([one.mask() for one in own])
     if len(own) == 1:
-        return f"Of {of} heads, {name} and {own[0].rule} select {len(own[0])} ({counts})."
+        return f"Of {of} heads, {name} and {own[0].rule} select {len(own[0])}: {called(own[0].function)}."
+    counts = ", ".join(f"{one.function} {len(one)}" for one in own)
     any_of, several = int(masks.any(axis=0).sum()), int((masks.sum(axis=0) > 1).sum())
     return (
         f"Of {of} heads, {name} and {own[0].rule} select {any_of} for any function ({counts}); {several} of them serve "
@@ -196,9 +206,10 @@ def _agreement_told(found: FoundHeads) -> list[str]:
         if len(known):
             clear = int((known["p_random"] < 0.05).sum())
             value = float(known["value"].mean())
+            over = f"{len(known)} function{'' if len(known) == 1 else 's'}"
             sentence = (
-                f"{first} and {second} agree by {measure} with {decimal(value)} on average over {len(known)} "
-                f"functions, {decimal(float(known['random'].mean()))} with heads dealt anew and "
+                f"{first} and {second} agree by {measure} with {decimal(value)} on average over {over}, "
+                f"{decimal(float(known['random'].mean()))} with heads dealt anew and "
                 f"{decimal(float(known['within'].mean()))} with heads dealt inside layers; in {clear} of them more "
                 "than heads dealt anew by an uncorrected p below 0.05."
             )
@@ -215,7 +226,8 @@ def _figure(found: FoundHeads, name: str) -> Figure:
     """Functions by layer with heads as cells."""
     scores = found.scores[name]
     marked = np.stack([one.mask() for one in found.sets[name]])
-    axes = plot_functions(scores.values, scores.functions, marked=marked, titles=TITLES, label=name)
+    titles = {one: called(one) for one in scores.functions}
+    axes = plot_functions(scores.values, scores.functions, marked=marked, titles=titles, label=name)
     return figure_of(axes[0])
 
 
@@ -251,7 +263,7 @@ def _shown_sets(found: FoundHeads) -> pd.DataFrame:
     rows = [
         {
             "scorer": name,
-            "function": TITLES.get(one.function, one.function),
+            "function": called(one.function),
             "heads": len(one),
             "items": found.scores[name].samples[found.scores[name].place(one.function)],
             "the strongest (layer.head)": ", ".join(f"{layer}.{head}" for layer, head in one.heads[:10]) or one.why,

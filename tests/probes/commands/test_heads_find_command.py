@@ -61,6 +61,12 @@ def test_what_does_not_fit_the_activations_is_refused_before_a_model_is_loaded(
     assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+def test_another_model_than_that_of_the_activations_is_refused(collected, tmp_path, capsys):
+    given = ["--scorers", "linear_probe,gaze", "--n", "10", "--model", "tiny-llava", "--context", "bare"]
+    assert main(["heads", "find", str(collected), *given, "--out", str(tmp_path / "out")]) == 2
+    assert "collect them from this model" in capsys.readouterr().err
+
+
 def test_too_few_questions_are_refused_before_a_model_is_loaded(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("probes.commands.heads_items.load", lambda options: pytest.fail("a model was loaded"))
     assert main(["heads", "find", "--out", str(tmp_path / "out")]) == 2
