@@ -255,7 +255,7 @@ def edit_blocks(vlm: HookedVLM, found: FoundHeads, images: Path) -> Iterator[tup
     """Heads removed and strengthened, beside their controls."""
     tested = relation_scenes(N, split="test")
     control = shapes(N_CONTROL, split="test", seed=SEED + 1, kinds=("color",))
-    sets = {f"{name}, {k}": select_heads(found.scores[name], "relational", "top_k", k=k) for name, k in TESTED}
+    sets = {f"{k} of {name}": select_heads(found.scores[name], "relational", "top_k", k=k) for name, k in TESTED}
     how: dict[str, Any] = {"control": control, "progress": False, "draws": DRAWS}
     removed = evaluate_heads(vlm, tested, sets, factor=0.0, scores=found.scores["ablation"], doses=(1, 2, 4, 8), **how)
     yield "removed", arms_table(removed)
@@ -274,8 +274,7 @@ def arms_table(found: HeadEvaluation) -> str:
         random = controls[controls["role"].astype(str).str.contains("random")]["accuracy_change"]
         rows.append(
             {
-                "heads of": f"`{name}`",
-                "heads": int(arm["heads"]),
+                "strongest heads": name,
                 "accuracy": f"{arm['accuracy']:.2f}",
                 "change": f"{arm['accuracy_change']:+.2f}",
                 "random sets": f"{random.min():+.2f} to {random.max():+.2f}" if len(random) else "-",
