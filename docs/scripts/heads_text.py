@@ -38,7 +38,7 @@ from probes import (
 from probes.heads.data.prompts import QueryPrompt
 from probes.heads.data.text import TEXT_FUNCTIONS, text_steps
 
-QUESTIONS = 24
+QUESTIONS = 12
 """Main questions; each has one step of every function."""
 
 ASKED = QueryPrompt(context="none")
