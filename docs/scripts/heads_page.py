@@ -204,7 +204,8 @@ def look_blocks(found: FoundHeads, images: Path) -> Iterator[tuple[str, str]]:
     rows = []
     for name, scores in found.scores.items():
         (chosen,) = found.sets[name]
-        layer, head = np.unravel_index(int(np.nanargmax(scores.values[0])), scores.values[0].shape)
+        most = np.unravel_index(int(np.nanargmax(scores.values[0])), scores.values[0].shape)
+        layer, head = chosen.heads[0] if len(chosen) else most
         at = (0, layer, head)
         rows.append(
             {
