@@ -35,6 +35,7 @@ from probes import (
 )
 from probes.mechanisms.dual.report import dual_sentences
 from probes.mechanisms.interchange.report import spans
+from probes.mechanisms.interchange.shown import raised
 
 DOCS = Path(__file__).resolve().parent.parent
 PAGE, IMAGES = DOCS / "probes" / "mechanisms.md", DOCS / "images" / "mechanisms"
@@ -169,7 +170,7 @@ def peak_table(sweeps: dict[str, Any]) -> str:
         table = own.to_dataframe().query("direction == 'all' and outcome == 'place'")
         at_first = {part: table.query("set == @part and slot == 0").iloc[0] for part in ("patched", "control")}
         first, best = told.query("slot == 0").iloc[0], told.sort_values("value").iloc[-1]
-        shown = told[(told["p_any"] <= 0.05) & (told["low"] > 0)]["slot"].tolist()
+        shown = told[raised(told)]["slot"].tolist()
         rows.append(
             {
                 "tokens": f"`{name}`",
@@ -177,7 +178,7 @@ def peak_table(sweeps: dict[str, Any]) -> str:
                 "control": between(at_first["control"]),
                 "minus control": between(first, sign="+"),
                 "furthest": f"slot {best['slot']}: {between(best, sign='+')}",
-                "slots with p at most 0.05": runs_of(shown),
+                "slots at which it is shown": runs_of(shown),
                 "pairs": int(first["pairs"]),
             }
         )

@@ -6,9 +6,11 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from interp.cli import add_model_options
-from probes.commands.asking import AskedData, add_data, asked_data, tell_left_out
+from probes.commands.asking import AskedData, add_data, asked_data, fitting, tell_left_out
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from interp.objects.sample import Sample
 
 TRAINING = "axis-probe"
@@ -74,6 +76,7 @@ def add_amplify(commands: Any) -> None:
 def amplify_command(options: argparse.Namespace) -> int:
     """Run `amplify`."""
     from interp.errors import InputError
+    from probes.mechanisms.amplify.answers import read_alphas, read_plan
     from probes.mechanisms.amplify.directions import load_directions, save_directions
     from probes.mechanisms.amplify.report import amplify_findings
     from probes.mechanisms.amplify.study import amplify
@@ -84,13 +87,16 @@ def amplify_command(options: argparse.Namespace) -> int:
         raise InputError("no data set is named: give --dataset NAME")
     if options.seeds < 1:
         raise InputError(f"--seeds {options.seeds}: give at least 1 random direction")
+    read_alphas(options.alphas)
     given = load_directions(options.directions) if options.directions else None
     data = asked_data(options, parts=("", TRAINING))
+    read_plan(data.vlm, options.alphas, range(options.seeds), axes=options.axes, wording=options.wording)
     samples = two_sided(data.samples)
     if gone := len(data.samples) - len(samples):
         why = "as they do not ask on which side of the other one of two things lies"
         tell_left_out(data.how, gone, f"of {len(data.samples)} samples", why)
-    directions, trained_on = given or _trained(data, samples)
+    directions, trained_on = given or _trained(data, samples, options.axes)
+    samples = _with_directions(data.how, samples, directions)
     found = amplify(
         data.vlm,
         samples,
@@ -109,17 +115,52 @@ def amplify_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _trained(data: AskedData, samples: list[Sample]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Directions of an axis probe on one half of the samples, and the ids of these; the others are asked."""
+def _trained(data: AskedData, samples: list[Sample], axes: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Directions of an axis probe on one half of the samples, and the ids of these; the others are asked.
+
+    Raises:
+        InputError: directions of both axes are asked for, and one half does not give them; before the first pass.
+    """
     import numpy as np
 
+    from interp.errors import InputError
     from interp.stats.draws import halves
-    from probes.mechanisms.probe.axis import axis_probe
+    from probes.mechanisms.probe.axis import axis_probe, box_tokens, side_of
+    from probes.mechanisms.scenes.sides import SIDES
     from probes.mechanisms.scenes.wordings import axis_of
     from probes.study.run import groups_of
 
-    axes = np.array([axis_of(one) for one in samples], dtype=object)
-    part = halves(groups_of(samples), axes, seed=data.how["seed"])
-    own = [one for one, half in zip(samples, part, strict=True) if half == 0]
+    each = np.array([axis_of(one) for one in samples], dtype=object)
+    part = halves(groups_of(samples), each, seed=data.how["seed"])
+    half = [one for one, at in zip(samples, part, strict=True) if at == 0]
+    groups_of([one for one, at in zip(samples, part, strict=True) if at == 1])
+    own = fitting(half, side_of, "samples to train directions on", data.how)
+    if axes == "both":
+        read = {axis_of(one) for one in own if not box_tokens(one, data.vlm.grid_of(one.image))[1]}
+        if missing := sorted(set(SIDES) - read):
+            raise InputError(
+                f"--axes both: none of the {len(own)} samples to train directions on shows the {missing[0]} axis: "
+                "leave --axes out, give --directions of both, or ask more samples"
+            )
     found = axis_probe(data.vlm, own, **{**data.how, "out": data.folder.path / TRAINING})
-    return dict(found.weights), tuple(one.id for one in own)
+    return dict(found.weights), tuple(one.id for one in half)
+
+
+def _with_directions(how: dict[str, Any], samples: list[Sample], directions: Mapping[str, Any]) -> list[Sample]:
+    """The samples on whose axis there are directions; how many others are left out is told.
+
+    Raises:
+        InputError: there is none.
+    """
+    from interp.errors import InputError
+    from probes.mechanisms.scenes.wordings import axis_of
+
+    kept = [one for one in samples if axis_of(one) in directions]
+    if not kept:
+        asked = " and ".join(sorted({axis_of(one) for one in samples}))
+        raise InputError(f"directions are there for the {' and '.join(directions)} axis, and {asked} is asked about")
+    if gone := len(samples) - len(kept):
+        tell_left_out(
+            how, gone, f"of {len(samples)} samples", f"as directions are for the {next(iter(directions))} axis alone"
+        )
+    return kept

@@ -144,7 +144,8 @@ def fitting(things: Sequence[T], check: Callable[[T], object], what: str, how: d
 def tell_left_out(how: dict[str, Any], count: int, of: str, why: str) -> None:
     """Print how many samples or pairs are left out before anything is measured, and note it in the record."""
     print(f"{count} {of} are left out, {why}")
-    how["record"] = {**how["record"], "not_measured": {"left_out": count, "what": of, "why": why}}
+    told = how["record"].get("not_measured", [])
+    how["record"] = {**how["record"], "not_measured": [*told, {"left_out": count, "what": of, "why": why}]}
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,7 @@ def add_interchange(commands: Any) -> None:
 
 def interchange_command(options: argparse.Namespace) -> int:
     """Run `interchange`."""
-    from probes.mechanisms.interchange.measurement import CONTROL, InterchangeMeasurement, check_hook
+    from probes.mechanisms.interchange.measurement import CONTROL, InterchangeMeasurement, check_hook, read_slots
     from probes.mechanisms.interchange.report import interchange_findings
     from probes.mechanisms.interchange.sweep import interchange
     from probes.mechanisms.tokens.token_sets import read_set
@@ -59,8 +59,12 @@ def interchange_command(options: argparse.Namespace) -> int:
 
     read_set(options.positions)
     check_hook(options.hook)
-    asked = asked_pairs(options, kind="last" if options.positions == "last" else "reversed")
     control = None if options.no_control or options.positions == CONTROL else CONTROL
+    asked = asked_pairs(
+        options,
+        kind="last" if options.positions == "last" else "reversed",
+        check=lambda vlm: read_slots(vlm, options.slots, options.hook, sets=(options.positions, control)),
+    )
     how = {"slots": options.slots, "hook": options.hook, "control": control, "keep_wrong": options.all_pairs}
     pairs = asked.pairs
     if asked.photos:

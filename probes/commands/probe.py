@@ -64,20 +64,22 @@ def probe_command(options: argparse.Namespace) -> int:
     from probes.mechanisms.probe.measurements import ProbeTask
     from probes.mechanisms.probe.position import PARTS, position_probe
     from probes.mechanisms.probe.report import position_probe_findings
+    from probes.mechanisms.probe.sites import choose_sites
     from probes.study.findings import tell_findings
 
-    data = asked_pairs(options, parts=PARTS)
+    sites = names(options.sites)
+    data = asked_pairs(options, parts=PARTS, check=lambda vlm: choose_sites(vlm, sites))
     samples = scenes_of(data.pairs, options.axis)
     if not samples:
         raise InputError(f"none of the scenes is along the {options.axis} axis: use other scenes, or the other axis")
     if data.photos:
-        task = ProbeTask.of(data.vlm, sites=names(options.sites), axis=options.axis, prompt=options.prompt)
+        task = ProbeTask.of(data.vlm, sites=sites, axis=options.axis, prompt=options.prompt)
         samples = fitting(samples, lambda sample: task.tokens_of([sample]), "photos", data.how)
     found = position_probe(
         data.vlm,
         samples,
         axis=options.axis,
-        sites=names(options.sites),
+        sites=sites,
         recipe=options.recipe,
         shuffles=options.shuffles,
         **data.how,

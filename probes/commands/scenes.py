@@ -11,6 +11,8 @@ from interp.cli import add_model_options, load, note_domain, note_random_weights
 from interp.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
     from interp.store.folder import OutputFolder
@@ -83,7 +85,12 @@ class AskedPairs:
 
 
 def asked_pairs(
-    options: argparse.Namespace, *, kind: str = "reversed", parts: tuple[str, ...] = ("",), drawn: str = ""
+    options: argparse.Namespace,
+    *,
+    kind: str = "reversed",
+    parts: tuple[str, ...] = ("",),
+    drawn: str = "",
+    check: Callable[[HookedVLM], object] | None = None,
 ) -> AskedPairs:
     """The folder, the model and the pairs; what can be refused without the model is refused before it is loaded.
 
@@ -92,6 +99,7 @@ def asked_pairs(
         kind: `reversed` or `last`, see `probes.mechanisms.scenes.line_pairs.line_pairs`.
         parts: the folders inside `--out` that studies are kept in; by default the folder itself.
         drawn: what puts scenes together item by item, so that photos are refused; nothing by default.
+        check: refuses options that the model can not serve, before it is asked; none by default.
 
     Raises:
         InputError: options that do not fit, a folder that holds something else, photos that can not be read, words of
@@ -122,6 +130,8 @@ def asked_pairs(
         note_domain(options.model)
     note_random_weights(options.model)
     vlm = load(options)
+    if check is not None:
+        check(vlm)
     pairs, told = source.pairs(vlm)
     asked = None
     if not options.all_pairs:

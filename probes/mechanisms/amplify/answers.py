@@ -74,16 +74,10 @@ class AmplifyMeasurement:
             InputError: something does.
             RefusedError: a model with DeepStack.
         """
-        check_model(vlm)
-        refuse_deepstack(vlm.cfg, "amplify")
-        for name, value, known in (("axes", axes, AXES), ("wording", wording, tuple(WORDINGS))):
-            if value not in known:
-                raise InputError(f"{name}={value!r} is not known: use one of {', '.join(known)}")
+        strengths, drawn, same_angle = read_plan(vlm, alphas, seeds, axes=axes, wording=wording, same_angle=same_angle)
         own = _read(vlm, directions, mode)
         if axes == "both" and len(own) < len(SIDES):
             raise InputError(f"axes='both', and directions are there for {', '.join(own)} alone: give those of both")
-        strengths, drawn, same_angle = read_alphas(alphas), check_seeds(seeds), read_flag(same_angle, "same_angle")
-        check_words(vlm.processor.tokenizer)
         sources = {PROBE: own}
         for seed in drawn:
             sources[f"random {seed}"] = {
@@ -166,6 +160,31 @@ class AmplifyMeasurement:
         """The likeliest next token of each prompt, in plain letters."""
         decode = self.vlm.processor.tokenizer.decode
         return [plain_word(decode([token])) for token in logits[:, -1].argmax(-1).tolist()]
+
+
+def read_plan(
+    vlm: HookedVLM,
+    alphas: Iterable[float],
+    seeds: Iterable[int],
+    *,
+    axes: str = "query",
+    wording: str = "where_in_relation",
+    same_angle: bool = True,
+) -> tuple[tuple[float, ...], tuple[int, ...], bool]:
+    """Alphas, seeds and whether angles are kept, as far as they need no directions: before any are trained.
+
+    Raises:
+        InputError: one of them means nothing, or a side is several tokens of this model.
+        RefusedError: a model with DeepStack.
+    """
+    check_model(vlm)
+    refuse_deepstack(vlm.cfg, "amplify")
+    for name, value, known in (("axes", axes, AXES), ("wording", wording, tuple(WORDINGS))):
+        if value not in known:
+            raise InputError(f"{name}={value!r} is not known: use one of {', '.join(known)}")
+    own = read_alphas(alphas), check_seeds(seeds), read_flag(same_angle, "same_angle")
+    check_words(vlm.processor.tokenizer)
+    return own
 
 
 def read_alphas(alphas: Iterable[float]) -> tuple[float, ...]:

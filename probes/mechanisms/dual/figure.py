@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, integer_ticks, legend_below, new_axes, tidy
+from probes.mechanisms.interchange.shown import lowered, raised
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,16 +23,13 @@ NAMES = {
 """What each sweep is called."""
 
 
-def plot_sweeps(
-    sweeps: Mapping[str, pd.DataFrame], slots: str, ax: Axes | None = None, *, level: float = 0.05, of: str = ""
-) -> Axes:
-    """Draw P(place) minus the control over slots, a line per token set; full dots where its test holds.
+def plot_sweeps(sweeps: Mapping[str, pd.DataFrame], slots: str, ax: Axes | None = None, *, of: str = "") -> Axes:
+    """Draw P(place) minus the control over slots, a line per token set; full dots where a change is shown.
 
     Args:
         sweeps: by token set, a row per slot: slot, value, low, high, p_any.
         slots: what the slots are called.
         ax: where to draw; made if None.
-        level: of `p_any`.
         of: which pairs, if not all.
 
     Raises:
@@ -43,7 +41,7 @@ def plot_sweeps(
     last = 0
     for name, table in sweeps.items():
         own, colour = table.sort_values("slot"), PALETTE[[*NAMES].index(name) % len(PALETTE)]
-        sure = (own["p_any"] <= level).to_numpy()
+        sure = raised(own) | lowered(own)
         dashed = "--" if name == "backup" else "-"
         ax.fill_between(own["slot"], own["low"], own["high"], color=colour, alpha=0.15, linewidth=0)
         ax.plot(own["slot"], own["value"], color=colour, linewidth=1.6, linestyle=dashed, label=NAMES[name])

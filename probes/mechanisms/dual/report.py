@@ -11,7 +11,9 @@ from interp.answers.metrics import ALL
 from interp.plots.style import figure_of
 from interp.report.numbers import NOTHING, decimal, p_value, points
 from probes.mechanisms.ablation.report import ablation_findings
+from probes.mechanisms.dual.statements import why_not
 from probes.mechanisms.interchange.report import interchange_findings, spans
+from probes.mechanisms.interchange.shown import LEAST, SURE
 from probes.mechanisms.probe.report import position_probe_findings
 from probes.study.findings import Drawn, Findings
 from probes.study.tools import ToolFindings
@@ -27,8 +29,8 @@ CAUTIONS = (
     "Lines of three items on an empty canvas are what this was measured on. Photos hold more, and what a model does "
     "with them may be something else.",
     "A statement that is not shown is not shown to be false: look at its interval, and at how many pairs were left.",
-    "What is shown is a gain, and of a probability one of more than 0.01: a small p beside a number below that shows "
-    "nothing.",
+    f"What is shown is a gain, and of a probability one of more than {LEAST:g}: a small p beside a number below that "
+    "shows nothing.",
     "Swaps that change an answer show what is enough to change it. What the model uses when nothing is swapped, and "
     "what else would do, is another question.",
     "Random image tokens as many as a strip are most of a photo, so that the control of strips tears the photo apart: "
@@ -131,7 +133,9 @@ def _number(found: DualMechanisms, row: pd.Series) -> str:
     number = f"{points(*ends)} points" if of_accuracy else decimal(*ends)
     p = p_value(row["p"])
     test = f"p {'' if p[0] == '<' else '= '}{p}"
-    return f"{number}{_where(found, row)} ({test}, {row['pairs']} {'questions' if of_accuracy else 'pairs'})"
+    why = why_not(row)
+    count = f"{row['pairs']} {'questions' if of_accuracy else 'pairs'}"
+    return f"{number}{_where(found, row)} ({test}, {count}{why and '; '}{why})"
 
 
 def _where(found: DualMechanisms, row: pd.Series) -> str:
@@ -169,8 +173,8 @@ def _named(found: Findings, name: str) -> Findings:
 
 def _statements(found: DualMechanisms) -> Findings:
     caption = (
-        "Means over pairs with intervals that draw whole groups; full dots: p at most 0.05 over all slots together, "
-        "and of one axis over both axes (sign flips, maxT)."
+        f"Means over pairs with intervals that draw whole groups; full dots: an interval beyond {LEAST:g}, and p at "
+        f"most {SURE:g} over all slots together, of one axis over both axes (sign flips, maxT)."
     )
     figures = {}
     for axis in found.axes:

@@ -9,15 +9,13 @@ import numpy as np
 
 from interp.stats.tests import holm
 from probes.mechanisms.dual.evidence import ORDER, OVER_CHANCE, Evidence, UntoldError
+from probes.mechanisms.interchange.shown import LEAST, SURE, raised
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVEL = 0.05
+LEVEL = SURE
 """Error rate of each statement, all slots that it is about together; and again of both its axes together."""
-
-LEAST = 0.01
-"""Changes of a probability up to this are taken for none: sign flips find any that has one sign, however small."""
 
 NOWHERE = -1
 """The slot of a number that is about none."""
@@ -58,7 +56,7 @@ def _carries(evidence: Evidence, axis: str) -> dict[str, Any]:
         )
     corrected = holm([row["p_any"] for _, row in told])
     (name, row), p = max(zip(told, corrected, strict=True), key=lambda one: one[0][1]["value"])
-    return _told(f"P(place), {name}s swapped at slot 0, minus control", row, p, [0], least=LEAST)
+    return _told(f"P(place), {name}s swapped at slot 0, minus control", row, p, [0])
 
 
 def _is_enough(evidence: Evidence, axis: str) -> dict[str, Any]:
@@ -77,20 +75,20 @@ def _builds(evidence: Evidence, axis: str) -> dict[str, Any]:
     later = own[own["slot"] > 0]
     if not len(later):
         raise UntoldError("nothing was swapped without order behind slot 0")
-    shown = later[_holds(later)]
+    shown = later[raised(later)]
     row = (shown if len(shown) else later).sort_values("value").iloc[-1]
-    at_once = own[(own["slot"] == 0) & _holds(own)]
+    at_once = own[(own["slot"] == 0) & raised(own)]
     measure = "P(place), objects swapped without order, minus control"
-    told = _told(measure, row, row["p_any"], shown["slot"], least=LEAST)
+    told = _told(measure, row, row["p_any"], shown["slot"])
     return {**told, "shown": told["shown"] and not len(at_once)}
 
 
 def _is_read(evidence: Evidence, axis: str) -> dict[str, Any]:
     own = evidence.beyond_control("last", axis)
-    shown = own[_holds(own)].sort_values("slot")
+    shown = own[raised(own)].sort_values("slot")
     row = (shown if len(shown) else own.sort_values("value", ascending=False)).iloc[0]
     measure = "P(place), last position patched, minus control"
-    return _told(measure, row, row["p_any"], shown["slot"], least=LEAST)
+    return _told(measure, row, row["p_any"], shown["slot"])
 
 
 _STATEMENTS = {
@@ -117,17 +115,28 @@ def _at_first(own: pd.DataFrame, name: str) -> pd.Series:
     return row.iloc[0]
 
 
-def _holds(own: pd.DataFrame) -> pd.Series:
-    """At which slots a change is shown, all slots taken together."""
-    return (own["p_any"] <= LEVEL) & (own["low"] > LEAST)
+def why_not(row: Mapping[str, Any] | pd.Series) -> str:
+    """Why a statement is not shown although its p-value is small; nothing where it is shown, or its p-value is not.
+
+    Sign flips are two-sided, and find any change that has one sign, however small.
+    """
+    if row["shown"] or not row["p"] <= LEVEL:
+        return ""
+    if row["high"] < 0:
+        return "what the test finds lies below 0"
+    least = _least_of(row["measure"])
+    return f"not clearly above {least:g}" if row["low"] <= least else ""
 
 
-def _told(
-    measure: str, row: Mapping[str, Any] | pd.Series, p: float, slots: Any = (), *, least: float = 0.0
-) -> dict[str, Any]:
-    """A statement; shown where its interval lies above `least` and its test holds."""
+def _least_of(measure: str) -> float:
+    """What of a measure counts as none."""
+    return LEAST if measure.startswith("P(") else 0.0
+
+
+def _told(measure: str, row: Mapping[str, Any] | pd.Series, p: float, slots: Any = ()) -> dict[str, Any]:
+    """A statement; shown where its interval lies above what counts as none, and its test holds."""
     ends = {end: float(row[end]) for end in ("value", "low", "high")}
-    shown = ends["low"] > least and float(p) <= LEVEL
+    shown = ends["low"] > _least_of(measure) and float(p) <= LEVEL
     where = {"slot": int(row.get("slot", NOWHERE)), "slots": ",".join(map(str, slots))}
     count = row["pairs"] if "pairs" in row else row["samples"]
     return {"shown": shown, "measure": measure, **ends, "p": float(p), **where, "pairs": int(count)}

@@ -9,6 +9,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, integer_ticks, legend_below, line_colours, new_axes, tidy
+from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,16 +68,15 @@ def plot_outcomes(
 
 
 def plot_beyond_control(
-    table: pd.DataFrame, ax: Axes | None = None, *, outcome: str = "place", slots: str = "slot", level: float = 0.05
+    table: pd.DataFrame, ax: Axes | None = None, *, outcome: str = "place", slots: str = "slot"
 ) -> Axes:
-    """Draw patched minus control over slots with intervals; full dots where it holds over all slots together.
+    """Draw patched minus control over slots with intervals; full dots where a change is shown.
 
     Args:
         table: the columns slot, outcome, value, low, high, p_any; of one direction.
         ax: where to draw; made if None.
         outcome: which.
         slots: what the slots are called.
-        level: of `p_any`.
 
     Raises:
         InputError: nothing to draw.
@@ -85,12 +85,12 @@ def plot_beyond_control(
     if not len(own):
         raise InputError(f"there is no difference of {outcome!r} to draw: see left_out")
     ax = new_axes(ax, (6.4, 3.4))
-    colour, sure = PALETTE[0], (own["p_any"] <= level).to_numpy()
+    colour, sure = PALETTE[0], raised(own) | lowered(own)
     ax.fill_between(own["slot"], own["low"], own["high"], color=colour, alpha=0.2, linewidth=0)
     ax.plot(own["slot"], own["value"], color=colour, linewidth=1.6)
     dots: dict[str, Any] = {"edgecolors": colour, "s": 22, "zorder": 3}
     for which, face, label in (
-        (sure, colour, f"differs, p ≤ {level:g} over all together"),
+        (sure, colour, f"differs by more than {LEAST:g}, p ≤ {SURE:g} over all together"),
         (~sure, "white", "not shown to differ"),
     ):
         ax.scatter(own["slot"][which], own["value"][which], facecolors=face, label=label, **dots)

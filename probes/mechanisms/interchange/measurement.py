@@ -110,7 +110,7 @@ class InterchangeMeasurement:
         check_hook(hook)
         _check_pairs(pairs)
         known = {pair.id: pair for pair in pairs}
-        chosen = _read_slots(vlm, slots, hook, image=_image(positions) or _image(control))
+        chosen = read_slots(vlm, slots, hook, sets=(positions, control))
         return cls(vlm, known, positions, control, chosen, hook, prompt, seed, under)
 
     @property
@@ -358,8 +358,16 @@ def _check_pairs(pairs: Sequence[Pair]) -> None:
         raise InputError(f"pairs have other outcomes, {sorted(every)}: measure those with the same together")
 
 
-def _read_slots(vlm: HookedVLM, slots: Iterable[int] | None, hook: str, *, image: bool) -> tuple[int, ...]:
-    """The slots in order; all that can be patched by default."""
+def read_slots(
+    vlm: HookedVLM, slots: Iterable[int] | None, hook: str, *, sets: Iterable[Positions | None]
+) -> tuple[int, ...]:
+    """The slots of a patch of these sets in order; all that can be patched by default.
+
+    Raises:
+        InputError: slots that do not exist.
+        RefusedError: a patch that the model would add features of the photo to (DeepStack).
+    """
+    image = any(map(_image, sets))
     last = vlm.cfg.n_layers if hook == "resid_pre" else vlm.cfg.n_layers - 1
     # what lies in front of these is patched under features of the photo that are added behind it
     first = vlm.cfg.n_deepstack if image and hook in STREAM else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_value
+from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
 from probes.study.findings import Drawn, Findings
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ MEANT = {
     "content": "what is right if that which stood at the place has moved with it",
 }
 """What it means that the model says an outcome's word."""
-
-SURE = 0.05
-"""Level of the statement over all slots together."""
 
 CAUTIONS = (
     "A patch that changes the answer shows that what it brought is enough to change it at this slot, and not that the "
@@ -67,8 +65,8 @@ def interchange_findings(found: Interchange) -> Findings:
             figures["beyond_control"] = Drawn(
                 "Beyond the control",
                 figure_of(found.plot_differences()),
-                "Patched minus control, pair by pair, with intervals that draw whole groups. Full dots: differs at the "
-                f"level of {SURE:g} over all {unit(found)}s together (sign flips, maxT).",
+                "Patched minus control, pair by pair, with intervals that draw whole groups. Full dots: differs by "
+                f"more than {LEAST:g}, at the level of {SURE:g} over all {unit(found)}s together (sign flips, maxT).",
             )
     if PLACE in found.outcomes:
         tables["restoration"] = found.restoration()
@@ -167,7 +165,7 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
 
 def _beyond(found: Interchange, own: pd.DataFrame) -> list[str]:
     """Where the patch raises the outcome of the place beyond its control, and where the control does more."""
-    above, below = (own[(own["p_any"] <= SURE) & (own["value"] * sign > 0)] for sign in (1, -1))
+    above, below = own[raised(own)], own[lowered(own)]
     if len(above):
         least, most = above["p_any"].max(), above.loc[above["value"].idxmax()]
         told = [
@@ -177,8 +175,8 @@ def _beyond(found: Interchange, own: pd.DataFrame) -> list[str]:
         ]
     else:
         told = [
-            f"At none of {len(own)} {unit(found)}s is it shown to raise {PLACE!r} beyond the control (level {SURE:g} "
-            "over all of them), which does not show that it does not."
+            f"At none of {len(own)} {unit(found)}s is it shown to raise {PLACE!r} beyond the control by more than "
+            f"{LEAST:g} (level {SURE:g} over all of them), which does not show that it does not."
         ]
     if len(below):
         told.append(

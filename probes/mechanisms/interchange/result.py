@@ -144,7 +144,8 @@ class Interchange:
     def differences(self) -> pd.DataFrame:
         """Patched minus control, pair by pair, at every slot: mean, interval, and p-values of sign flips.
 
-        `p` is of one slot; `p_any` is corrected for all slots of one direction and outcome (maxT).
+        `p` is of one slot; `p_any` is corrected for all slots of one direction and outcome (maxT). A change is told
+        of where its interval leaves out all up to 0.01, too: sign flips find any that has one sign, however small.
 
         Raises:
             InputError: nothing was measured beside the set.

@@ -106,13 +106,18 @@ def _in_all(found: KnockoutStudy, arm: str, window: str) -> str:
 def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
     every = found.measures
     own = every[(every["measure"] == measure) & (every["arm"] == OBJECT)]
-    most = own.loc[own["value"].idxmin()]
-    clear = int((own["high"] < 0).sum())
+    clear = own[own["high"] < 0]
+    if not len(clear):
+        return (
+            f"In none of {len(own)} windows does {OBJECT} cost more than {control} by an interval that leaves out 0, "
+            "which does not show that it costs no more."
+        )
+    most = clear.loc[clear["value"].idxmin()]
     effect = decimal(most.value, most.low, most.high, digits=1, signed=True)
+    which = f"most of these in {_named(most.window)}, by" if len(clear) > 1 else f"{_named(most.window)}, by"
     return (
-        f"{OBJECT} costs more than {control} in {clear} of {len(own)} windows by intervals that leave out 0; most in "
-        f"{_named(most.window)}, by {effect} points of the effect, which is "
-        " chosen from all of them."
+        f"{OBJECT} costs more than {control} in {len(clear)} of {len(own)} windows by intervals that leave out 0; "
+        f"{which} {effect} points of the effect, chosen from all of them."
     )
 
 

@@ -138,8 +138,25 @@ def test_what_can_not_be_measured_is_left_out_with_its_reason_and_refused_if_not
     assert fitting([0, 1], check, "photos", how) == [0, 1] and how == {"record": {"scenes": "folder"}}
     assert fitting([0, 2, 1, 3], check, "photos", how) == [0, 1]
     told = {"left_out": 2, "what": "of 4 photos", "why": "such as: 2 is too small"}
-    assert how == {"record": {"scenes": "folder", "not_measured": told}}
+    assert how == {"record": {"scenes": "folder", "not_measured": [told]}}
     assert capsys.readouterr().out == "2 of 4 photos are left out, such as: 2 is too small\n"
     assert fitting([0, 1], check, "photos", how) == [0, 1] and not capsys.readouterr().out
+    assert fitting([0, 2], check, "probes", how) == [0]
+    assert [row["what"] for row in how["record"]["not_measured"]] == ["of 4 photos", "of 2 probes"]
     with pytest.raises(InputError, match="5 is too small"):
         fitting([5, 6], check, "photos", how)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("interchange --slots 0 99", r"slots=\[0, 99\] of resid_pre"),
+        ("interchange --positions last --hook z --slots 12", "from 0 to 11"),
+        ("probe --sites blocks.99", "blocks.99"),
+    ],
+)
+def test_what_this_model_does_not_have_is_refused_before_it_is_asked(line, why, tmp_path, monkeypatch):
+    monkeypatch.setattr("probes.commands.scenes._Source.pairs", lambda *given: pytest.fail("pairs were drawn"))
+    options = build_parser().parse_args([*line.split(), "--out", str(tmp_path / "out")])
+    with pytest.raises(InputError, match=why):
+        options.command(options)

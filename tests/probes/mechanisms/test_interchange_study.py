@@ -81,6 +81,21 @@ def test_what_a_patch_does_beyond_its_control_is_told_over_all_slots_together():
         made(control=False).differences()
 
 
+def test_a_change_that_is_nil_is_said_and_drawn_as_none_however_small_its_p_is():
+    found = made()
+    for size, said in ((0.001, False), (0.2, True)):
+        for sign, told in ((1, "It raises 'place' beyond"), (-1, "the control raises 'place' more")):
+            far = replace(found, p_patched=found.p_control + np.float32(sign * size))
+            own = far.differences().query("direction == 'all' and outcome == 'place'")
+            assert (own["p_any"] <= 0.05).all()
+            assert any(told in one for one in interchange_findings(far).sentences) == said
+            full = far.plot_differences().collections[1]  # behind the band
+            assert len(full.get_offsets()) == (len(own) if said else 0)
+    page = interchange_findings(replace(found, p_patched=found.p_control + np.float32(0.001)))
+    assert any("by more than 0.01" in one for one in page.sentences)
+    assert "more than 0.01" in page.figures["beyond_control"].caption
+
+
 def test_restoration_is_the_share_of_the_way_and_clamped_on_request():
     found = made(effect=0.9)
     score = found.restoration().query("direction == 'all' and set == 'patched'")

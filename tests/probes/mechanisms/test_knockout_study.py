@@ -215,6 +215,29 @@ def test_the_page_says_that_the_largest_was_chosen_and_what_a_cut_does_not_show(
     assert set(page.tables) == {"knockout", "cuts", "left_out"} and len(page.sections()) > 3
 
 
+def test_of_windows_the_one_that_costs_most_is_taken_among_those_whose_intervals_leave_out_nothing(found):
+    measures = found.measures.copy()
+    own = measures.index[measures["measure"] == "beyond_random_text"]
+    windows = measures.loc[own, "window"].tolist()
+
+    def put(rows, ends):
+        for row, numbers in zip(rows, ends, strict=True):
+            for name, number in zip(("value", "low", "high"), numbers, strict=True):
+                measures.loc[row, name] = number
+
+    put(own, [(-9.0, -20, 1)] + [(-1.0, -3, 2)] * (len(own) - 1))
+
+    def told():
+        page = knockout_findings(replace(found, measures=measures))
+        assert not any("  " in one for one in page.sentences)
+        (sentence,) = [one for one in page.sentences if "random text" in one and "cost" in one]
+        return sentence
+
+    assert f"In none of {len(windows)} windows" in told() and "-9.0" not in told()
+    put(own[1:2], [(-4.0, -6, -2)])
+    assert f"in 1 of {len(windows)} windows" in told() and "by -4.0 [-6.0, -2.0] points" in told()
+
+
 def test_the_command_writes_its_page(tmp_path, capsys):
     line = ["knockout", "--dataset", "shapes", "--n", "4", "--arms", "image->last", "--out", str(tmp_path / "k")]
     assert main(line) == 0
