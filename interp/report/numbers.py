@@ -1,4 +1,4 @@
-"""Numbers as people read them: percent, points, decimals, p-values."""
+"""Numbers as people read them: percent, points, decimals, p-values. What rounds to nothing has no minus sign."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def percent(value: float, low: float | None = None, high: float | None = None) -
         >>> percent(0.84, 0.701, 0.923)
         '84.0 [70.1, 92.3]'
     """
-    return _ended(value, low, high, "{:.1f}", 100)
+    return _ended(value, low, high, "{:z.1f}", 100)
 
 
 def share(value: float, low: float, high: float) -> str:
@@ -25,7 +25,7 @@ def share(value: float, low: float, high: float) -> str:
         >>> share(0.84, 0.701, 0.923)
         '84.0 % [70.1, 92.3]'
     """
-    return _ended(value, low, high, "{:.1f}", 100, unit=" %")
+    return _ended(value, low, high, "{:z.1f}", 100, unit=" %")
 
 
 def points(value: float, low: float | None = None, high: float | None = None) -> str:
@@ -35,7 +35,7 @@ def points(value: float, low: float | None = None, high: float | None = None) ->
         >>> points(0.017)
         '+1.7'
     """
-    return _ended(value, low, high, "{:+.1f}", 100)
+    return _ended(value, low, high, "{:+z.1f}", 100)
 
 
 def decimal(
@@ -47,7 +47,7 @@ def decimal(
         >>> decimal(0.5, 0.25, 0.75), decimal(0.1, digits=3, signed=True)
         ('0.50 [0.25, 0.75]', '+0.100')
     """
-    return _ended(value, low, high, f"{{:{'+' if signed else ''}.{digits}f}}", 1)
+    return _ended(value, low, high, f"{{:{'+' if signed else ''}z.{digits}f}}", 1)
 
 
 def significant(

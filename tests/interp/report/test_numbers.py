@@ -30,3 +30,10 @@ def test_that_decimals_have_the_digits_and_the_sign_that_are_asked_for():
 
 def test_that_a_p_value_has_as_many_digits_as_mean_something():
     assert [p_value(p) for p in (0.00001, 0.0312, 1.0, NAN)] == ["<0.0001", "0.031", "1", NOTHING]
+
+
+@pytest.mark.parametrize("write, wanted", [(percent, "0.0"), (points, "+0.0"), (decimal, "0.00")])
+def test_that_what_rounds_to_nothing_has_no_minus_sign(write, wanted):
+    assert write(-1e-5, -2e-5, 1e-5) == f"{wanted} [{wanted}, {wanted}]"
+    assert decimal(-1e-5, signed=True, digits=3) == "+0.000"
+    assert decimal(-0.01, digits=2) == "-0.01"
