@@ -200,7 +200,9 @@ def find_command(options: argparse.Namespace) -> int:
         _refuse_asking(options, scorers)
     check_found(heads, scorers, options.rule, given, functions, None if asked is None else asked.items)
     folder = OutputFolder(options.out)
-    begin_folder(folder, STUDY, resume=options.resume)
+    told = {"scorers": list(scorers), "rule": options.rule, "given": given, "functions": functions}
+    told |= {"deals": options.deals, "seed": options.seed}
+    begin_folder(folder, STUDY, resume=options.resume, asked=told)
     model: dict[str, Any] = {}
     if asked is not None:
         vlm = asked.vlm()

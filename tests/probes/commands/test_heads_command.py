@@ -83,7 +83,21 @@ def test_find_goes_on_with_what_it_scored(collected, found, tmp_path, capsys, mo
     monkeypatch.setattr("probes.heads.found.find._score", lambda *given: pytest.fail("scored again"))
     assert main([*asked, "--resume"]) == 0
     assert "are taken" in capsys.readouterr().out
-    assert main([*asked, "--resume", "--seed", "1"]) == 2 and "made otherwise" in capsys.readouterr().err
+
+
+def test_find_replaces_no_results_by_such_that_were_asked_for_otherwise(collected, found, capsys):
+    again = ["heads", "find", str(collected), "--shuffles", "5", "--deals", "20", "--out", str(found), "--resume"]
+    before = {path: path.read_bytes() for path in found.rglob("*") if path.is_file()}
+    for more, said in (
+        (["--rule", "elbow"], "rule: was 'fdr', now 'elbow'"),
+        (["--deals", "21"], "deals: was 20, now 21"),
+        (["--seed", "1"], "seed: was 0, now 1"),
+        (["--functions", "spatial"], "functions: was None, now ['spatial']"),
+        (["--scorers", "joint_network"], "scorers: was ['linear_probe'], now ['joint_network']"),
+    ):
+        assert main([*again, *more]) == 2 and said in capsys.readouterr().err
+    assert main([*again, "--shuffles", "6"]) == 2 and "made otherwise" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in found.rglob("*") if path.is_file()} == before
 
 
 def test_folders_are_compared_and_not_otherwise_in_the_same_folder(collected, found, tmp_path, capsys):
