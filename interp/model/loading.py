@@ -122,7 +122,7 @@ def resolve(name: str) -> str:
     """The path of an embedded model, or the name itself.
 
     Raises:
-        ModelError: the name is empty, or a path that does not exist.
+        ModelError: the name is empty, a path that does not exist, or none of the hub, whose names have an owner.
     """
     from interp.zoo import EMBEDDED, embedded_path
 
@@ -137,7 +137,24 @@ def resolve(name: str) -> str:
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
     if not name or (looks_local and not path.expanduser().is_dir()):
         raise ModelError(f"no model folder {name!r}: give a folder, a hub name, or one of {', '.join(EMBEDDED)}")
-    return str(path.expanduser()) if path.expanduser().is_dir() else name
+    if path.expanduser().is_dir():
+        return str(path.expanduser())
+    if "/" not in name:
+        raise ModelError(f"no model {name!r}: {_unowned(name)}")
+    return name
+
+
+def _unowned(name: str) -> str:
+    """What to give in place of a name without an owner, which the hub has no model of."""
+    from interp.zoo import EMBEDDED
+
+    if name.startswith("planted-"):
+        return (
+            "planted models are made in Python, by interp.planted.lines.build_line_model or "
+            "interp.planted.llava.build_planted, and hooked by HookedVLM.wrap; name a folder, a hub model as "
+            f"OWNER/NAME, or one of {', '.join(EMBEDDED)}"
+        )
+    return f"give a folder that is there, a hub model as OWNER/NAME, or one of {', '.join(EMBEDDED)}"
 
 
 def read_dtype(dtype: Any) -> Any:

@@ -135,7 +135,9 @@ def fitting(things: Sequence[T], check: Callable[[T], object], what: str, how: d
         else:
             kept.append(one)
     if refused and not kept:
-        raise refused[0]
+        if len(refused) == 1:
+            raise refused[0]
+        raise InputError(f"none of {len(refused)} {what} can be measured, first {refused[0]}") from refused[0]
     if refused:
         tell_left_out(how, len(refused), f"of {len(things)} {what}", f"such as: {refused[0]}")
     return kept

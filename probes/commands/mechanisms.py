@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from probes.commands.asking import fitting
 from probes.commands.scenes import add_scenes, asked_pairs
 
 MECHANISMS = """Mechanisms: does the vision encoder find where things are, or the language model?
@@ -41,13 +42,16 @@ def mechanisms_command(options: argparse.Namespace) -> int:
     """Run `mechanisms`."""
     from interp.cli import names
     from probes.mechanisms.dual.report import TITLE, dual_sentences, dual_tools, untold_lines
-    from probes.mechanisms.dual.study import TOOLS, dual_mechanisms, folders_of
+    from probes.mechanisms.dual.study import TOOLS, check_tokens, dual_mechanisms, folders_of
     from probes.study.tools import check_tools, write_tools
 
     tools = check_tools(names(options.tools), TOOLS) if options.tools else TOOLS
     ablated = [name for name in tools if name in ("ablate", "backup")]
-    asked = asked_pairs(options, parts=folders_of(tools), drawn=" and ".join(ablated))
-    found = dual_mechanisms(asked.vlm, asked.pairs, tools, **asked.how)
+    asked = asked_pairs(options, parts=folders_of(tools), drawn=" and ".join(ablated), says=tools != ("probe",))
+    pairs = asked.pairs
+    if asked.photos:
+        pairs = fitting(pairs, lambda pair: check_tokens(asked.vlm, [pair], tools, options.prompt), "pairs", asked.how)
+    found = dual_mechanisms(asked.vlm, pairs, tools, **asked.how)
     told, every = dual_sentences(found), dual_tools(found)
     untold = untold_lines(every)
     paths = write_tools(asked.folder, every, found.settings, title=TITLE, sentences=told)

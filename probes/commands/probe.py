@@ -68,7 +68,7 @@ def probe_command(options: argparse.Namespace) -> int:
     from probes.study.findings import tell_findings
 
     sites = names(options.sites)
-    data = asked_pairs(options, parts=PARTS, check=lambda vlm: choose_sites(vlm, sites))
+    data = asked_pairs(options, parts=PARTS, check=lambda vlm: choose_sites(vlm, sites), says=False)
     samples = scenes_of(data.pairs, options.axis)
     if not samples:
         raise InputError(f"none of the scenes is along the {options.axis} axis: use other scenes, or the other axis")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from interp.store.folder import OutputFolder
     from probes.mechanisms.scenes.both_right import BothRight
     from probes.mechanisms.scenes.pairs import Pair
+    from probes.mechanisms.scenes.vocabulary import Vocabulary
 
 DRAWN = ("known", "squares", "shapes", "objects")
 """Scenes by name; anything else is a folder."""
@@ -91,6 +92,7 @@ def asked_pairs(
     parts: tuple[str, ...] = ("",),
     drawn: str = "",
     check: Callable[[HookedVLM], object] | None = None,
+    says: bool = True,
 ) -> AskedPairs:
     """The folder, the model and the pairs; what can be refused without the model is refused before it is loaded.
 
@@ -100,6 +102,7 @@ def asked_pairs(
         parts: the folders inside `--out` that studies are kept in; by default the folder itself.
         drawn: what puts scenes together item by item, so that photos are refused; nothing by default.
         check: refuses options that the model can not serve, before it is asked; none by default.
+        says: whether answers are read, so that their words have to be one token each.
 
     Raises:
         InputError: options that do not fit, a folder that holds something else, photos that can not be read, words of
@@ -132,7 +135,7 @@ def asked_pairs(
     vlm = load(options)
     if check is not None:
         check(vlm)
-    pairs, told = source.pairs(vlm)
+    pairs, told = source.pairs(vlm, says=says)
     asked = None
     if not options.all_pairs:
         from probes.mechanisms.scenes.both_right import keep_both_right
@@ -203,43 +206,78 @@ class _Source:
         except InputError as error:
             raise InputError(f"{error}; or name a folder that holds {_looked_for()}") from error
 
-    def pairs(self, vlm: HookedVLM) -> tuple[list[Pair], str]:
-        """The pairs for a model, and what was drawn and dropped, in words."""
+    def pairs(self, vlm: HookedVLM, *, says: bool = True) -> tuple[list[Pair], str]:
+        """The pairs for a model, and what was drawn and dropped, in words.
+
+        Raises:
+            InputError: answers are read, and their words are several tokens; or scenes that can not be drawn.
+        """
+        if not says:
+            return self._drawn(vlm, None)
+        try:
+            vocabulary = self._vocabulary(vlm)
+        except InputError as error:
+            if self.form == "item" and self._speaks_of_sides(vlm):
+                raise InputError(f"{error}; or ask for relations with --form relation") from error
+            raise
+        return self._drawn(vlm, vocabulary)
+
+    def _vocabulary(self, vlm: HookedVLM) -> Vocabulary | None:
+        """The words of answers that are one token for a model; None where each pair is looked at by itself."""
+        from probes.mechanisms.scenes.line_pairs import said_by
+        from probes.mechanisms.scenes.vocabulary import single_token_words
+
         if self.benchmark == "coco-two":
-            return self._mirrored(vlm)
+            return single_token_words(vlm, ("left", "right"), after=self._after(vlm))
+        if self.benchmark:
+            return single_token_words(vlm, self._named()) if self.form == "item" else None
+        return said_by(vlm, self.setting, form=self.form, after=self._after(vlm))[1]
+
+    def _speaks_of_sides(self, vlm: HookedVLM) -> bool:
+        """Whether the same scenes can be asked for relations."""
+        try:
+            replace(self, form="relation")._vocabulary(vlm)
+        except InputError:
+            return False
+        return True
+
+    def _named(self) -> list[str]:
+        """The objects that photos name first."""
+        return list(dict.fromkeys(sample.objects[0].name for sample in self.samples if sample.objects))
+
+    def _drawn(self, vlm: HookedVLM, vocabulary: Vocabulary | None) -> tuple[list[Pair], str]:
+        """The pairs, of the words that are kept where answers are read; and what they are."""
+        if self.benchmark == "coco-two":
+            return self._mirrored()
         from probes.mechanisms.scenes.geometry import geometry_of
 
         geometry = geometry_of(vlm)
         if self.benchmark:
-            return self._stitched(vlm, geometry.size[0])
-        from probes.mechanisms.scenes.line_pairs import line_pairs, said_by
+            return self._stitched(vocabulary, geometry.size[0])
+        from probes.mechanisms.scenes.line_pairs import line_pairs
 
-        setting, vocabulary = said_by(vlm, self.setting, form=self.form, after=self._after(vlm))
+        kept = vocabulary is not None and self.form == "item"
+        setting = self.setting.only(vocabulary.words) if kept else self.setting
         pairs = line_pairs(setting, geometry, kind=self.kind, form=self.form, n=self.n, seed=self.seed)
-        return pairs, f"{setting.name}: {geometry.describe()}; {vocabulary.describe()}"
+        told = f"{setting.name}: {geometry.describe()}"
+        return pairs, told if vocabulary is None else f"{told}; {vocabulary.describe()}"
 
     def _after(self, vlm: HookedVLM) -> str | None:
         """The embedded model knows each word in one spelling, so that the paper's rule would drop them all."""
         return vlm.prepare(_blank(), "Where?", prompt=self.prompt).prompts[0] if self.form == "relation" else None
 
-    def _stitched(self, vlm: HookedVLM, side: int) -> tuple[list[Pair], str]:
+    def _stitched(self, vocabulary: Vocabulary | None, side: int) -> tuple[list[Pair], str]:
         from probes.mechanisms.scenes.photo_pairs import stitched_pairs
-        from probes.mechanisms.scenes.vocabulary import single_token_words
 
-        names = dict.fromkeys(sample.objects[0].name for sample in self.samples if sample.objects)
-        words = list(names) if self.form == "relation" else None
-        told = f"{len(names)} objects"
-        if words is None:
-            vocabulary = single_token_words(vlm, names)
+        words, told = self._named(), f"{len(self._named())} objects"
+        if vocabulary is not None and self.form == "item":
             words, told = list(vocabulary.words), vocabulary.describe()
         pairs = stitched_pairs(self.samples, side, words=words, form=self.form, n=self.n, seed=self.seed)
         return pairs, f"{PHOTOS[self.benchmark]}, {side} x {side} pixels; {told}"
 
-    def _mirrored(self, vlm: HookedVLM) -> tuple[list[Pair], str]:
+    def _mirrored(self) -> tuple[list[Pair], str]:
         from probes.mechanisms.scenes.photo_pairs import mirrored_pairs
-        from probes.mechanisms.scenes.vocabulary import single_token_words
 
-        single_token_words(vlm, ("left", "right"), after=self._after(vlm))
         pairs, left_out = mirrored_pairs(self.samples, n=self.n)
         told = "".join(f"; {count} left out: {why}" for why, count in left_out.items())
         return pairs, f"{PHOTOS[self.benchmark]}: {len(pairs)} pairs{told}"

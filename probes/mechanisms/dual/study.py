@@ -217,7 +217,7 @@ def dual_mechanisms(
         _refuse_few_groups(pairs, seed)
     for side in (samples, [pair.counterfactual for pair in pairs]):
         check_asked(vlm, side, prompt, progress=progress)
-    _refuse_no_tokens(vlm, pairs, tools, prompt)
+    check_tokens(vlm, pairs, tools, prompt)
     how: dict[str, Any] = {
         "prompt": prompt, "batch": batch, "resume": resume, "progress": progress, "seed": seed, "draws": draws,
         "level": level, "record": record,
@@ -305,8 +305,12 @@ def _refuse_few_groups(pairs: Sequence[Pair], seed: int) -> None:
             raise InputError(f"pairs on the {axis} axis: {error}; or leave out the tool 'probe'") from error
 
 
-def _refuse_no_tokens(vlm: HookedVLM, pairs: Sequence[Pair], tools: Sequence[str], prompt: str) -> None:
-    """Refuse pairs that one of the tools could not patch or ablate, before any of them runs."""
+def check_tokens(vlm: HookedVLM, pairs: Sequence[Pair], tools: Sequence[str], prompt: str) -> None:
+    """Refuse pairs that one of the tools could not patch or ablate, before any of them runs.
+
+    Raises:
+        InputError: there is one.
+    """
     from probes.mechanisms.ablation.ordered_photos import photos_of_lines
     from probes.mechanisms.interchange.measurement import InterchangeMeasurement
 

@@ -74,7 +74,15 @@ def single_token_words(
     dropped = {word: _why(own) for word, own in found.items() if None in own.values()}
     kept = Vocabulary(tuple(ids), ids, dropped)
     if len(kept.words) < at_least:
-        raise InputError(f"{kept.describe()}: give more words that are one token for this model, {at_least} at least")
+        rule = (
+            "each of a word's four spellings, in which an answer may begin,"
+            if after is None
+            else "the spelling that follows the prompt"
+        )
+        raise InputError(
+            f"{kept.describe()}; {rule} has to be one token: give more words that are one token for this model, "
+            f"{at_least} at least"
+        )
     return kept
 
 

@@ -219,9 +219,14 @@ def _join(
         raise InputError(f"pair {pair.id!r}: objects leave nothing of this set free, so it is empty: name another")
     for name, here, there in parts:
         if len(here) != len(there):
+            advice = (
+                "name it by as many tokens in both questions, or use a set of image tokens"
+                if grid is None
+                else "use 'outer_strip', which takes the outer thirds whatever stands there"
+            )
             raise InputError(
                 f"pair {pair.id!r}: {name} has {len(here)} tokens in the clean prompt and {len(there)} in the "
-                "counterfactual: each needs one to come from, so let it have as many in both, or use 'outer_strip'"
+                f"counterfactual, and each needs one to come from: {advice}"
             )
     return tuple(np.concatenate([part[side] for part in parts]) for side in (1, 2))  # type: ignore[return-value]
 

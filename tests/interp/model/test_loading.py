@@ -29,6 +29,8 @@ from interp.families import family_of
 from interp.hooks.attention import SITES
 from interp.model.hooked_vlm import HookedVLM
 from interp.model.loading import PLACE, load_model, read_dtype, split_options
+from interp.planted.lines import build_line_model
+from interp.planted.llava import build_planted
 
 pytestmark = pytest.mark.compat
 
@@ -244,6 +246,15 @@ def test_names_that_stand_for_nothing_are_refused(tmp_path):
         assert "no model folder" in refused(name)
     for name in ("no-such-owner/no-such-model", "no-such-model", "what is this", "a//b"):
         assert "shapes-vlm" in refused(name)
+
+
+def test_a_name_without_an_owner_is_no_name_of_the_hub_and_is_not_looked_for_there(monkeypatch):
+    monkeypatch.setattr(
+        "transformers.AutoConfig.from_pretrained", lambda *given, **how: pytest.fail("the hub was asked")
+    )
+    assert "OWNER/NAME" in refused("no-such-model") and "shapes-vlm" in refused("no-such-model")
+    for name, made_by in (("planted-encoder", build_line_model), ("planted-object", build_planted)):
+        assert f"{made_by.__module__}.{made_by.__name__}" in refused(name)
 
 
 def test_a_model_that_reads_no_images_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -43,9 +44,42 @@ def test_all_pairs_are_kept_where_that_is_asked(tmp_path):
     assert len(asked.pairs) == 8 and asked.asked is None and asked.pairs[0].clean.meta["kind"] == "last"
 
 
-def test_words_that_the_model_can_not_say_are_refused_by_name(tmp_path):
-    with pytest.raises(InputError, match="0 of 7 words are kept; dropped: Red"):
+def test_words_that_the_model_can_not_say_are_refused_by_name_with_what_works(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="0 of 7 words are kept; dropped: Red.*four spellings.*--form relation"):
         asked_pairs(read(tmp_path, "--scenes", "squares"))
+    assert asked_pairs(read(tmp_path, "--scenes", "squares", "--form", "relation", "--pairs", "1", "--all-pairs")).pairs
+    monkeypatch.setattr("probes.mechanisms.scenes.line_pairs.DIRECTIONS", ("left", "right", "sideways", "below"))
+    with pytest.raises(InputError, match="four spellings") as told:
+        asked_pairs(read(tmp_path, "--scenes", "squares"))
+    assert "--form" not in str(told.value), "no advice that does not work"
+
+
+def test_where_no_answer_is_read_no_word_has_to_be_one_token(tmp_path):
+    asked = asked_pairs(read(tmp_path, "--scenes", "squares", "--pairs", "2", "--all-pairs"), says=False)
+    assert len(asked.pairs) == 8 and "words are kept" not in asked.scenes
+    options = build_parser().parse_args(["probe", "--scenes", "squares", "--pairs", "3", "--sites", "projector"])
+    options.out, options.shuffles = str(tmp_path / "probe"), 1
+    assert options.command(options) == 0
+
+
+def test_pairs_of_photos_that_a_tool_can_not_patch_are_left_out_of_all_of_them(tmp_path, monkeypatch, capsys):
+    known = asked_pairs(read(tmp_path, "--pairs", "1", "--all-pairs"))
+    measured = []
+
+    def check(vlm, pairs, *given):
+        if pairs[0].clean.relation == "left":
+            raise InputError("cup has 3 tokens and 2")
+
+    def measure(vlm, pairs, tools, **how):
+        measured.extend(pairs)
+        raise InputError(str(how["record"]["not_measured"]))
+
+    monkeypatch.setattr("probes.commands.mechanisms.asked_pairs", lambda *given, **how: replace(known, photos=True))
+    monkeypatch.setattr("probes.mechanisms.dual.study.check_tokens", check)
+    monkeypatch.setattr("probes.mechanisms.dual.study.dual_mechanisms", measure)
+    assert main(["mechanisms", "--tools", "object,last", "--out", str(tmp_path / "out")]) == 2
+    assert [pair.clean.relation for pair in measured] == ["right", "above", "below"]
+    assert "1 of 4 pairs are left out, such as: cup has 3 tokens and 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -143,7 +177,7 @@ def test_what_can_not_be_measured_is_left_out_with_its_reason_and_refused_if_not
     assert fitting([0, 1], check, "photos", how) == [0, 1] and not capsys.readouterr().out
     assert fitting([0, 2], check, "probes", how) == [0]
     assert [row["what"] for row in how["record"]["not_measured"]] == ["of 4 photos", "of 2 probes"]
-    with pytest.raises(InputError, match="5 is too small"):
+    with pytest.raises(InputError, match="none of 2 photos can be measured, first 5 is too small"):
         fitting([5, 6], check, "photos", how)
 
 
