@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+WORDY = 40
+"""Letters of a cell beyond which its column is read as sentences: from the left, and broken where the page ends."""
+
+NO_NAMES = ("nan", "inf", "None")
+"""Letters that are numbers, or none."""
+
+
 @fits_a_cell()
 @dataclass(frozen=True)
 class Section:
@@ -49,8 +56,7 @@ def render_report(title: str, lead: str, sections: Sequence[Section], settings: 
             "text": part.text,
             "figure": None if part.figure is None else _as_data_url(part.figure),
             "caption": part.caption,
-            "columns": [] if part.table is None else [str(column) for column in part.table.columns],
-            "rows": [] if part.table is None else part.table.astype(str).to_numpy().tolist(),
+            **_as_text(part.table),
         }
         for part in sections
     ]
@@ -77,6 +83,22 @@ def write_report(
     for figure in figures.values():
         plt.close(figure)
     return paths
+
+
+def _as_text(table: pd.DataFrame | None) -> dict[str, Any]:
+    """Columns and rows as text, and how each column is set."""
+    if table is None:
+        return {"columns": [], "rows": [], "kinds": []}
+    rows = table.astype(str).to_numpy().tolist()
+    kinds = [_kind(cells) for cells in zip(*rows, strict=True)]
+    return {"columns": [str(column) for column in table.columns], "rows": rows, "kinds": kinds}
+
+
+def _kind(cells: Sequence[str]) -> str:
+    """Whether a column holds sentences, names, or numbers, which have no kind of their own."""
+    if max(map(len, cells)) > WORDY:
+        return "words"
+    return "name" if any(cell[:1].isalpha() and cell not in NO_NAMES for cell in cells) else ""
 
 
 def _as_data_url(figure: Figure) -> str:

@@ -78,6 +78,10 @@ class OutputFolder:
         return self.write(name, lambda path: figure.savefig(path, dpi=dpi, bbox_inches="tight"))
 
 
+TOLD = 5
+"""Records of a list that a report tells one by one; of more it tells how many."""
+
+
 def in_words(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings as a report shows them."""
     return {name: _as_text(value) for name, value in plain(settings).items()}
@@ -88,6 +92,9 @@ def _as_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_as_text(item)}" for name, item in value.items())
     if isinstance(value, list):
+        records = [item for item in value if isinstance(item, dict)]
+        if len(records) > TOLD:
+            return f"{len(value)}, each with {', '.join(records[0])}"
         return ", ".join(map(_as_text, value))
     if isinstance(value, bool):
         return "yes" if value else "no"

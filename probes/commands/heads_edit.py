@@ -40,7 +40,8 @@ MASK = f"""Mask: the answers without heads that were found. Does the model need 
 {ABOUT}
 examples:
   python -m probes heads mask out/heads-found --function spatial --out out/masked
-  python -m probes heads mask out/heads-found --function spatial,relational --edit mean --doses 1 2 5 10
+  python -m probes heads mask out/heads-found --function spatial,relational --edit mean --rule top_k --top 10 \\
+      --doses 1 2 5 10
   python -m probes heads mask --heads 3.4,7.1 --function spatial --out out/masked-by-hand
 """
 
@@ -154,7 +155,10 @@ def _refuse_early(options: argparse.Namespace, sets: Mapping[str, Sized], streng
         read_factor(options.edit, factor)
     most = max(map(len, sets.values()))
     if many := [count for count in read_counts(options.doses) if count > most]:
-        raise InputError(f"--doses {many[0]} is more heads than any set has, {most} at most: give smaller ones")
+        raise InputError(
+            f"--doses {many[0]} is more heads than any set has, {most} at most: give smaller ones, or a "
+            "set of more heads"
+        )
     if options.sets < FEWEST:
         raise InputError(f"--sets {options.sets}: give {FEWEST} draws of each random control or more")
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MARK = PALETTE[1]
 """The colour of the frame of a selected head."""
 
+INSIDE = 0.8
+"""How large the frame of a cell is, in cells."""
+
 LETTERS = 9.5
 """Letters of a title that fit into an inch; longer titles are broken."""
 
@@ -145,11 +148,10 @@ def _name_outer(axes: np.ndarray, across: int) -> None:
 
 
 def _frame(ax: Axes, marked: Bool[np.ndarray, "layer head"] | None) -> None:
-    """Frame the marked cells."""
+    """Frame the marked cells, each inside itself: frames on edges would seem to frame what lies between them."""
     for layer, head in np.argwhere(marked) if marked is not None else ():
-        ax.add_patch(
-            Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, edgecolor=MARK, linewidth=1.2, clip_on=False)
-        )
+        corner = (head - INSIDE / 2, layer - INSIDE / 2)
+        ax.add_patch(Rectangle(corner, INSIDE, INSIDE, fill=False, edgecolor=MARK, linewidth=1.2))
 
 
 def _colours(values: np.ndarray) -> dict[str, Any]:

@@ -86,8 +86,8 @@ NULLS = {
 FEW = 3
 """Pairs of scorers that sentences tell each of; of more, the table tells."""
 
-MEASURES = ("share_above", "gini", "effective_heads", "elbow_count", "layer_centre")
-"""The measures of sparsity and layers that the page shows; the table has all."""
+MEASURES = {"share_above": 3, "gini": 3, "effective_heads": 1, "elbow_count": 1, "layer_centre": 2}
+"""The measures of sparsity and layers that the page shows, with their decimals; the table has all."""
 
 
 def found_findings(found: FoundHeads) -> Findings:
@@ -282,9 +282,9 @@ def _shown_layout(found: FoundHeads) -> pd.DataFrame:
             "scorer": name,
             "function": one.function,
             "measure": one.measure,
-            "value": decimal(one.value, one.low, one.high, digits=3),
-            "all heads alike": decimal(one.even, digits=3),
-            "random heads": decimal(one.random, one.random_low, one.random_high, digits=3),
+            "value": decimal(one.value, one.low, one.high, digits=MEASURES[one.measure]),
+            "all heads alike": decimal(one.even, digits=MEASURES[one.measure]),
+            "random heads": decimal(one.random, one.random_low, one.random_high, digits=MEASURES[one.measure]),
         }
         for name, own in found.layout.items()
         for one in own.measures.itertuples()

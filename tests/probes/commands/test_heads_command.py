@@ -209,7 +209,7 @@ def test_bad_options_are_refused_before_a_model_is_loaded(asked, said, found, tm
         (["mask", "--heads", "0-1"], "'0-1' is no list of heads"),
         (["mask", "FOUND", "--factor", "2"], "does not make heads smaller"),
         (["steer", "FOUND", "--edit", "gain", "--factors", "2,0.5"], "does not make heads stronger"),
-        (["mask", "FOUND", "--doses", "99"], "--doses 99 is more heads than any set has"),
+        (["mask", "FOUND", "--doses", "99"], "at most: give smaller ones, or a set of more heads"),
         (["mask", "FOUND", "--sets", "2"], "--sets 2"),
         (["mask", "FOUND", "--function", "gaze"], "no scores of 'gaze'"),
         (["mask", "FOUND", "--scorer", "joint_network"], "no scorer 'joint_network'"),

@@ -11,9 +11,8 @@ VALUES = np.arange(24).reshape(2, 3, 4) / 10
 
 
 def frames(ax):
-    return sorted(
-        (round(one.get_y() + 0.5), round(one.get_x() + 0.5)) for one in ax.patches if isinstance(one, Rectangle)
-    )
+    drawn = [one.get_bbox() for one in ax.patches if isinstance(one, Rectangle)]
+    return sorted((round((one.y0 + one.y1) / 2), round((one.x0 + one.x1) / 2)) for one in drawn)
 
 
 def test_cells_are_the_values_and_frames_the_marked_heads():
@@ -24,6 +23,13 @@ def test_cells_are_the_values_and_frames_the_marked_heads():
     assert ax.get_xlabel() == "head (0-based)" and ax.get_ylabel() == "layer (0-based)"
     assert ax.figure.axes[1].get_ylabel() == "accuracy"
     assert plot_cells(VALUES[0], ax) is ax
+
+
+def test_an_unmarked_head_among_marked_ones_is_in_no_frame():
+    marked = np.ones((3, 3), bool)
+    marked[1, 1] = False
+    around = [one.get_bbox() for one in plot_cells(np.eye(3), marked=marked).patches]
+    assert all(one.x1 < 0.5 or one.x0 > 1.5 or one.y1 < 0.5 or one.y0 > 1.5 for one in around)
 
 
 def test_values_on_both_sides_of_zero_have_white_at_zero():

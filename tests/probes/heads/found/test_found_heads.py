@@ -101,6 +101,12 @@ def test_every_file_and_column_of_the_page_is_told_of(found, tmp_path):
     assert (tmp_path / "functions_linear_probe.png").is_file() and (tmp_path / "functions_joint_network.png").is_file()
 
 
+def test_numbers_of_heads_have_no_more_decimals_than_they_can_mean(found):
+    table = found_findings(found[1]).shown["How few heads, and where"].set_index("measure")
+    assert {len(one.partition(".")[2]) for one in table.loc["effective_heads", "all heads alike"]} == {1}
+    assert {len(one.partition(".")[2]) for one in table.loc["gini", "all heads alike"]} == {3}
+
+
 def test_scores_of_noise_select_no_head_and_the_page_says_so():
     found = find_heads(planted_activations(), options=SHORT, rule="max_t", **QUIET)
     assert sum(found.counts.values()) <= 1

@@ -1,0 +1,32 @@
+"""The page of a report: what is long is broken or counted, so that the page stays as wide as a screen."""
+
+import pandas as pd
+
+from interp.report.page import Section, render_report
+
+WHY = "these two scorers are not of one model, so that their heads can not be held against each other"
+
+
+def test_that_columns_of_sentences_are_broken_and_those_of_numbers_are_not():
+    table = pd.DataFrame({"value": ["0.25 [0.12, 0.50]", "1"], "why": [WHY, ""]})
+    page = render_report("a title", "a lead", [Section("Told", table=table)], {})
+    assert f'<td class="words">{WHY}</td>' in page and '<th scope="col" class="words">why</th>' in page
+    assert "<td>0.25 [0.12, 0.50]</td>" in page and '<th scope="col">value</th>' in page
+
+
+def test_that_columns_of_names_are_set_from_the_left_and_those_of_numbers_are_not():
+    table = pd.DataFrame({"arm": ["1 head", "all"], "value": ["nan", "-0.25"], "p": ["<0.0001", "–"]})
+    page = render_report("a title", "a lead", [Section("Told", table=table)], {})
+    assert '<td class="name">1 head</td><td>nan</td><td>&lt;0.0001</td>' in page
+    assert '<th scope="col" class="name">arm</th><th scope="col">value</th>' in page
+
+
+def test_that_a_long_list_of_records_is_counted():
+    arms = [{"name": f"random {place}", "heads": [[place, 0]]} for place in range(30)]
+    page = render_report("a title", "a lead", [], {"arms": arms, "resumed": arms[:2]})
+    assert "<dt>arms</dt><dd>30, each with name, heads</dd>" in page and "random 29" not in page
+    assert "<dt>resumed</dt><dd>name random 0, heads 0, 0, name random 1, heads 1, 0</dd>" in page
+
+
+def test_that_an_empty_table_is_left_out():
+    assert "<table>" not in render_report("", "", [Section("Told", table=pd.DataFrame({"why": []}))], {})
