@@ -111,6 +111,8 @@ def sha_command(options: argparse.Namespace) -> int:
         asked.items, lambda item: refuse_unshown([item], {item.id: boxes[item.id]}, view, ARMS), "questions", asked.how
     )
     chosen = ("tokens", "k", "alignment", "max_new_tokens", "deals", "seed")
+    counted = {"rule": options.rule, "given": given, "deals": options.deals, "shuffles": options.shuffles}
+    record = {**asked.how["record"], "counted": counted}  # other results than these do not take their place
     found = study_sha(
         asked.vlm(),
         items,
@@ -122,7 +124,7 @@ def sha_command(options: argparse.Namespace) -> int:
         given=given,
         options={"shuffles": options.shuffles},
         **{name: getattr(options, name) for name in chosen},
-        **asked.how,
+        **{**asked.how, "record": record},
     )
     tell_findings(asked.folder, sha_findings(found))
     return 0

@@ -116,7 +116,7 @@ def test_folders_are_compared_and_not_otherwise_in_the_same_folder(collected, fo
     assert set(table["first"]) == {"found/linear_probe"} and set(table["second"]) == {"other/linear_probe"}
 
 
-def test_sha_asks_four_arms_and_a_control_and_every_file_and_column_is_told_of(tmp_path):
+def test_sha_asks_four_arms_and_a_control_and_every_file_and_column_is_told_of(tmp_path, capsys):
     out, steps = tmp_path / "out", tmp_path / "steps.json"
     two = [
         replace(one, steps=tuple(step for step in one.steps if step.primary in ("spatial", "low_level")))
@@ -132,6 +132,10 @@ def test_sha_asks_four_arms_and_a_control_and_every_file_and_column_is_told_of(t
     assert set(arms) == {"original", "bbox", "mask", "bbox_mask", "elsewhere"}
     settings = json.loads((out / "summary.json").read_text())["settings"]
     assert settings["view"]["boxes"] == "drawn" and settings["boxes"] == {"source": "data set"}
+    page = (out / "report.html").read_bytes()
+    for more, said in ((["--rule", "fdr"], "rule: was 'elbow', now 'fdr'"), (["--deals", "3"], "deals: was 2, now 3")):
+        assert main(["heads", "sha", *asked, *counted, *more, "--out", str(out), "--resume"]) == 2
+        assert said in capsys.readouterr().err and (out / "report.html").read_bytes() == page
 
 
 @pytest.mark.parametrize(("command", "edit"), (("mask", "scale"), ("steer", "gain")))
