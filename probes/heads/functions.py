@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 FUNCTIONS = ("spatial", "relational", "low_level", "high_level", "information", "recall", "math", "decision")
 """Short names, in the order of "Attention in Space" (arXiv 2603.20662): two spatial, two visual, and four others."""
 
@@ -31,3 +33,9 @@ TITLES = {
 
 SPATIAL = ("spatial", "relational")
 """The functions that the paper calls spatial."""
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once: the eight functions first and in their order, and all others behind them as they come."""
+    there = dict.fromkeys(names)
+    return (*(name for name in FUNCTIONS if name in there), *(name for name in there if name not in FUNCTIONS))

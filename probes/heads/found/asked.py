@@ -14,7 +14,7 @@ from interp.numeric import listed
 from interp.store.folder import plain
 from probes.heads.activations.checks import functions_of
 from probes.heads.found.by_model import BY_MODEL, AskedModel
-from probes.heads.functions import FUNCTIONS
+from probes.heads.functions import in_order
 from probes.heads.scorers.sampled import LABELS, Labels
 from probes.heads.scores import EVERY
 from probes.heads.selection.selectors import check_selection
@@ -136,7 +136,7 @@ def _functions(
     if not counts:
         raise InputError(f"none of the {len(each)} {where} is labelled with a function: {how}")
     if wanted is None:
-        return (*(name for name in FUNCTIONS if name in counts), *(name for name in counts if name not in FUNCTIONS))
+        return in_order(counts)
     names = listed(wanted, "functions")
     if strange := [name for name in names if name not in counts]:
         there = ", ".join(f"{name} {count}" for name, count in counts.items())

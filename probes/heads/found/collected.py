@@ -10,7 +10,7 @@ import numpy as np
 from interp.report.numbers import percent, share
 from interp.stats.clusters import mean_over_groups
 from interp.stats.intervals import DRAWS
-from probes.heads.functions import FUNCTIONS, TITLES
+from probes.heads.functions import TITLES, in_order
 from probes.heads.scorers.items import LEAST
 from probes.study.findings import Findings
 from probes.study.parts import ALL
@@ -66,8 +66,7 @@ def functions_table(
     """
     import pandas as pd
 
-    seen = dict.fromkeys(name for own in heads.functions for name in own)
-    names = (*(name for name in FUNCTIONS if name in seen), *(name for name in seen if name not in FUNCTIONS))
+    names = in_order(name for own in heads.functions for name in own)
     groups, right = np.array(heads.groups, dtype=object), heads.correct.astype(float)
     parsed = heads.items["parsed"].to_numpy(bool)
     parts = {ALL: np.ones(len(heads), bool)} | {name: heads.labels((name,))[:, 0] for name in names}

@@ -17,7 +17,7 @@ from interp.stats.intervals import DRAWS, quantiles
 from interp.stats.shuffles import pooled_p
 from interp.stats.sign_flips import flipped
 from probes.heads.activations.checks import functions_of
-from probes.heads.functions import FUNCTIONS
+from probes.heads.functions import in_order
 from probes.heads.scorers.items import LEAST
 from probes.heads.scores import EVERY, KEPT, HeadScores
 from probes.study.run import groups_of
@@ -100,8 +100,7 @@ class Labels:
             raise InputError(
                 f"{len(bare)} of {len(samples)} samples have no function, the first is {bare[0]!r}: label all or none"
             )
-        named = dict.fromkeys(name for own in each for name in own)
-        functions = (*(name for name in FUNCTIONS if name in named), *(name for name in named if name not in FUNCTIONS))
+        functions = in_order(name for own in each for name in own)
         table = np.array([[name in own for name in functions] for own in each])
         return cls(functions, table, groups)
 

@@ -12,6 +12,7 @@ from interp.stats.clusters import mean_over_groups
 from interp.stats.sign_flips import flip_signs
 from probes.heads.activations.checks import functions_of
 from probes.heads.activations.measurement import FUNCTIONS
+from probes.heads.functions import in_order
 from probes.heads.sha.arms import BOTH, ELSEWHERE, ORIGINAL
 from probes.study.parts import ALL
 from probes.study.run import ONE_GROUP
@@ -137,7 +138,7 @@ def measure_heads(
 def _parts(functions: pd.Series) -> dict[str, Bool[np.ndarray, " item"]]:
     """All items, and those of each function; an item of several is in each."""
     each = [cell.split("+") if cell else [] for cell in functions]
-    names = dict.fromkeys(name for own in each for name in own)
+    names = in_order(name for own in each for name in own)
     parts = {ALL: np.ones(len(each), dtype=bool)}
     return parts | {name: np.array([name in own for own in each], dtype=bool) for name in names}
 

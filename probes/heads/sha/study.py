@@ -23,7 +23,7 @@ from probes.heads.activations.checks import check_items, check_lengths
 from probes.heads.activations.collect import collect_heads
 from probes.heads.activations.measurement import FUNCTIONS as LABELS
 from probes.heads.activations.measurement import HeadMeasurement
-from probes.heads.functions import FUNCTIONS
+from probes.heads.functions import in_order
 from probes.heads.scorers.linear_probe import linear_probe
 from probes.heads.sha.arms import ARMS, BOTH, BOXED, ELSEWHERE, MASKED, ORIGINAL
 from probes.heads.sha.boxes import Given, detected_boxes, known_boxes, moved_by_item, refuse_unshown
@@ -246,8 +246,7 @@ def _counts(
     rows = {arm: [place for place, name in enumerate(own.ids) if name in common] for arm, own in found.items()}
     if not rows[ORIGINAL] or not all(first.functions[place] for place in rows[ORIGINAL]):
         return {}, "items are labelled with no function, or none was answered in every arm"
-    seen = {name for place in rows[ORIGINAL] for name in first.functions[place]}
-    names = (*(name for name in FUNCTIONS if name in seen), *sorted(seen - {*FUNCTIONS}))
+    names = in_order(name for place in rows[ORIGINAL] for name in first.functions[place])
     try:
         return {arm: count(own.select(rows[arm]), names) for arm, own in found.items()}, ""
     except InputError as error:

@@ -5,6 +5,7 @@ import pytest
 from head_scores import made_scores
 
 from interp.errors import InputError
+from probes.heads.functions import FUNCTIONS, in_order
 
 VALUES = np.arange(12).reshape(2, 2, 3) / 10
 
@@ -37,3 +38,8 @@ def test_scores_fit_a_cell_and_are_drawn():
     ax = scores.plot(function="math")
     assert "made_up, math" in ax.get_title(loc="left")
     np.testing.assert_allclose(ax.images[0].get_array(), VALUES[1], rtol=1e-6)
+
+
+def test_the_eight_functions_come_first_and_in_their_order_whatever_comes_first_in_the_data():
+    assert in_order(["own", "math", "spatial", "math", "logical"]) == ("spatial", "math", "own", "logical")
+    assert in_order(reversed(FUNCTIONS)) == FUNCTIONS
