@@ -88,7 +88,7 @@ def overlap_command(options: argparse.Namespace) -> int:
 
     request = request_of(options)
     folder = OutputFolder(options.out)
-    refuse_begun(folder.path, resume=options.resume)
+    refuse_begun(folder.path, resume=options.resume, option="--resume")
     refuse_foreign(folder.path)
     samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
     request.check(samples)

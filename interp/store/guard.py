@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,14 @@ def refuse_foreign(folder: Path, parts: Sequence[str] = ("",)) -> None:
         parts: the folders inside it that studies are kept in; by default the folder itself.
 
     Raises:
-        InputError: it has files, and none of them is a study's manifest.
+        InputError: it has files, and none of them is a study's manifest; a study of something else is named.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not any(holds_study(folder / part) for part in parts):
-        raise InputError(f"{str(folder)!r} holds files that are no study's: name a new or an empty folder with --out")
+    if not folder.is_dir() or not any(folder.iterdir()) or any(holds_study(folder / part) for part in parts):
+        return
+    held = "files that are no study's"
+    if begun := sorted(path for deep in ("", "*/", "*/*/") for path in folder.glob(f"{deep}{MANIFEST}")):
+        held = f"a study of another command{_begun_by(begun[0])}"
+    raise InputError(f"{str(folder)!r} holds {held}: name a new or an empty folder with --out")
 
 
 def refuse_other(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -77,6 +82,15 @@ def refuse_other(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) 
 def holds_study(folder: Path) -> bool:
     """Whether a study was begun in a folder."""
     return (folder / MANIFEST).exists()
+
+
+def _begun_by(manifest: Path) -> str:
+    """By which command a study was begun, as far as its manifest can say."""
+    try:
+        command = json.loads(manifest.read_text(encoding="utf-8"))["settings"]["command"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    return f" ({' '.join(str(command).split())[:120]})"
 
 
 def _brief(value: Any) -> str:

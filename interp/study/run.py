@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
-from interp.model.provenance import result_of, resumed, runs_of
+from interp.model.provenance import FROM_PYTHON, result_of, resumed, run_record, runs_of
 from interp.numeric import read_flag, real, whole_number
 from interp.store.folder import OutputFolder, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
@@ -305,7 +305,12 @@ def _kept(shards: Shards, *, announced: bool) -> Iterator[None]:
             folder = str(shards.path.parent)
             changed = ", with the same samples (others make another study, for another folder)"
             error.add_note(
-                f"{folder!r} keeps what was measured: go on with resume=True (--resume)"
+                f"{folder!r} keeps what was measured: go on with {_option()}"
                 f"{changed if isinstance(error, InputError) else ''}"
             )
         raise
+
+
+def _option() -> str:
+    """How to go on with a study: by the command line that runs now, or from Python and either."""
+    return "resume=True (--resume)" if run_record()["command"] == FROM_PYTHON else "--resume"

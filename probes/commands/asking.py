@@ -178,7 +178,7 @@ def asked_data(options: argparse.Namespace, parts: Sequence[str] = ("",)) -> Ask
     from interp.store.guard import refuse_begun, refuse_foreign
 
     folder = OutputFolder(options.out)
-    refuse_begun(folder.path, resume=options.resume, parts=parts)
+    refuse_begun(folder.path, resume=options.resume, parts=parts, option="--resume")
     refuse_foreign(folder.path, parts)
     check_seed(options.seed)
     samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)

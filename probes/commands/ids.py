@@ -82,7 +82,7 @@ def ids_command(options: argparse.Namespace) -> int:
     check_seed(options.seed)
     scenes, others = (id_scenes(cells=options.cells, seed=options.seed + more) for more in (0, 1))
     folder = OutputFolder(options.out)
-    refuse_begun(folder.path, resume=options.resume, parts=PARTS)
+    refuse_begun(folder.path, resume=options.resume, parts=PARTS, option="--resume")
     refuse_foreign(folder.path, PARTS)
     note_random_weights(options.model)
     vlm = load(options)

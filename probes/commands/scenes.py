@@ -121,7 +121,7 @@ def asked_pairs(
     check_seed(options.seed)
     name = options.scenes or ("known" if options.model == "shapes-vlm" else "squares")
     folder = OutputFolder(options.out)
-    refuse_begun(folder.path, resume=options.resume, parts=parts)
+    refuse_begun(folder.path, resume=options.resume, parts=parts, option="--resume")
     refuse_foreign(folder.path, parts)
     source = _Source.of(name, options, kind)
     if drawn and source.benchmark:

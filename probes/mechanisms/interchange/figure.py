@@ -27,7 +27,7 @@ def plot_outcomes(
     band: str = "std",
     title: str = "",
 ) -> Axes:
-    """Draw the probability of each outcome over slots: a line per outcome with its band, and dashes for the control.
+    """Draw the probability of each outcome over slots: a line per outcome with its band, and dashes for a control.
 
     Args:
         table: the columns set (`patched`, `control`), slot, outcome, value, low, high, std; of one direction.
@@ -56,7 +56,8 @@ def plot_outcomes(
         beside = table[(table["outcome"] == name) & (table["set"] == "control")].sort_values("slot")
         if len(beside):
             ax.plot(beside["slot"], beside["value"], color=colour, linewidth=1.2, linestyle="--", label="_")
-    ax.plot([], [], color=INK, linewidth=1.2, linestyle="--", label="control, same outcome")
+    if "control" in set(table["set"]):
+        ax.plot([], [], color=INK, linewidth=1.2, linestyle="--", label="control, same outcome")
     ax.set_ylim(-0.03, 1.03)
     _by_slot(ax, table)
     bands = "1 std over pairs" if band == "std" else "interval"

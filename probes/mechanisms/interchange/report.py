@@ -50,10 +50,9 @@ def interchange_findings(found: Interchange) -> Findings:
     tables["pairs"] = found.by_pair()
     figures = {}
     if len(means):
-        caption = (
-            "Lines: mean over pairs kept, bands: one standard deviation over pairs, as in the paper. Dashes: the same "
-            "outcome with as many random image tokens patched."
-        )
+        caption = "Lines: mean over pairs kept, bands: one standard deviation over pairs, as in the paper."
+        if found.p_control is not None:
+            caption += " Dashes: the same outcome with as many random image tokens patched."
         title = f"What the model says, {unit(found)} by {unit(found)}"
         figures["interchange"] = Drawn(title, figure_of(found.plot()), caption)
         for direction in [name for name in dict.fromkeys(means["direction"]) if name != "all"]:

@@ -34,6 +34,20 @@ def test_that_files_of_something_else_are_left_alone(tmp_path):
     refuse_foreign(tmp_path)
 
 
+@pytest.mark.parametrize("part", ("", "train", "probe-horizontal/train"))
+def test_that_a_study_of_another_command_is_named(tmp_path, part):
+    (tmp_path / "study" / part).mkdir(parents=True)
+    manifest = tmp_path / "study" / part / MANIFEST
+    for text, said in (
+        ('{"settings": {"command": "python -m probes interchange --pairs 6"}}', r"command \(python -m probes interch"),
+        ("{", "a study of another command: name a new"),
+        ("[]", "a study of another command: name a new"),
+    ):
+        manifest.write_text(text)
+        with pytest.raises(InputError, match=said):
+            refuse_foreign(tmp_path / "study", ("test",))
+
+
 def test_that_another_study_is_refused_with_each_difference():
     refuse_other(Path("out"), THEN, dict(THEN))
     now = {**THEN, "digest": "b" * 64, "settings": {"model": "one", "versions": {"torch": "3"}}}

@@ -149,6 +149,10 @@ def test_sentences_say_what_was_chosen_from_many_and_figures_can_be_drawn(tmp_pa
         "runs.parquet",
     } <= {path.name for path in paths}
     bare = interchange_findings(made(control=False))
+    for page, drawn in ((told, True), (bare, False)):
+        own = page.figures["interchange"]
+        labels = [text.get_text() for text in own.figure.axes[0].get_legend().get_texts()]
+        assert ("Dashes" in own.caption) == ("control, same outcome" in labels) == drawn
     assert "There was no control" in bare.cautions[-1] and "beyond_control" not in bare.tables
     assert "is it shown to raise" in " ".join(interchange_findings(made(effect=0)).sentences)
     less = made(effect=-0.04)  # the control does more
