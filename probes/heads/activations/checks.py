@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, SpatialLensError
 from interp.image.photos import check_image
-from interp.model.forced import answer_tokens
+from interp.model.forced import forced_tokens
 from interp.objects.refusals import all_of
 from interp.prompt.inputs import make_prompt
 from interp.study.keys import check_ids
@@ -66,7 +66,7 @@ def check_answers(
         if not said.strip():
             errors.append(InputError(f"item {item.id!r}: its answer {said!r} is empty: give the text to force"))
             continue
-        length = len(answer_tokens(vlm, text, said))
+        length = len(forced_tokens(vlm, text, said))
         longest = max(longest, length)
         if length > most:
             errors.append(

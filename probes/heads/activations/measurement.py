@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32
 
 from interp.answers.scoring import score
 from interp.errors import InputError
-from interp.model.forced import answer_tokens
+from interp.model.forced import forced_tokens
 from interp.numeric import whole_number
 from interp.study.prompter import batches, prepare_samples
 from probes.heads.activations.checks import check_answers, check_items, check_lengths, functions_of
@@ -187,7 +187,7 @@ class HeadMeasurement:
             return hear_own(self.vlm, inputs, self.max_new_tokens, **options)
         texts = map(self.said_of, samples)
         return hear_forced(
-            self.vlm, inputs, [answer_tokens(self.vlm, *own) for own in zip(inputs.prompts, texts, strict=True)]
+            self.vlm, inputs, [forced_tokens(self.vlm, *own) for own in zip(inputs.prompts, texts, strict=True)]
         )
 
     def _row(
