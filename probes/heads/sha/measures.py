@@ -103,7 +103,7 @@ def measure_answers(
     return _table(shares, ACCURACY), _table(differences, AGAINST), pd.DataFrame(out, columns=list(LEFT_OUT))
 
 
-def measure_heads(
+def measure_counts(
     counts: Mapping[str, HeadCounts], level: float, why: str
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The number of heads by arm; how many more than in the original or the control; and what is left out, and why.

@@ -28,7 +28,7 @@ from probes.heads.scorers.linear_probe import linear_probe
 from probes.heads.sha.arms import ARMS, BOTH, BOXED, ELSEWHERE, MASKED, ORIGINAL
 from probes.heads.sha.boxes import Given, detected_boxes, known_boxes, moved_by_item, refuse_unshown
 from probes.heads.sha.counts import HeadCounts, Scorer, check_rule, count_heads
-from probes.heads.sha.measures import answers_of, measure_answers, measure_heads
+from probes.heads.sha.measures import answers_of, measure_answers, measure_counts
 from probes.heads.sha.result import ShaStudy
 from probes.heads.sha.transform import ShaView, overlap_of
 from probes.study.run import check_how, groups_of
@@ -165,7 +165,7 @@ def study_sha(
             deals=deals, seed=seed, draws=draws, level=level, progress=progress,
         ),
     )  # fmt: skip
-    heads, more_heads, left_out = measure_heads(counts, level, why)
+    heads, more_heads, left_out = measure_counts(counts, level, why)
     settings = dict(found[ORIGINAL].settings)
     settings = {name: own for name, own in settings.items() if name not in ("arm", "study", "sha", "sha_seed", "boxes")}
     return ShaStudy(
