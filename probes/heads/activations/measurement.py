@@ -33,9 +33,7 @@ ANSWERS = ("own", "reference", "given")
 """Whose answers are heard: the model's own, greedy; the right ones; or such as an item's `meta["answer"]` has."""
 
 GIVEN = "given_answer"
-"""Where an item's `meta` has the answer that is forced, and where it has its functions."""
-
-FUNCTIONS = "functions"
+"""Where an item's `meta` has the answer that is forced."""
 
 NOTHING = "the model said nothing"
 """Why an item has no activations."""
@@ -122,7 +120,7 @@ class HeadMeasurement:
                 model, functions that are no list of names, an answer to force that is empty or too long.
             RefusedError: an output projection that can not be read, where its writes are asked for.
         """
-        check_items(samples, FUNCTIONS)
+        check_items(samples)
         check_asked(self.vlm, samples, self.prompt, progress=progress)
         if self.read != "z":
             head_writes(self.vlm, np.zeros((1, *self._z_axes), np.float32))
@@ -199,7 +197,7 @@ class HeadMeasurement:
         chosen = choice.tokens if choice else ()
         row = {
             "group": sample.group or sample.id,
-            "functions": json.dumps(list(functions_of(sample, FUNCTIONS))),
+            "functions": json.dumps(list(functions_of(sample))),
             "gold": sample.answer,
             "text": said.text.strip(),
             "answer": said.answer,

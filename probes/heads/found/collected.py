@@ -10,7 +10,8 @@ import numpy as np
 from interp.report.numbers import percent, share
 from interp.stats.clusters import mean_over_groups
 from interp.stats.intervals import DRAWS
-from probes.heads.functions import FUNCTIONS, TITLES
+from probes.heads.activations.result import LISTS
+from probes.heads.functions import TITLES, in_order
 from probes.heads.scorers.items import LEAST
 from probes.study.findings import Findings
 from probes.study.parts import ALL
@@ -27,9 +28,6 @@ CAUTIONS = (
     "model does where it is wrong may differ from what it does where it is right.",
     "Whether an answer is right is told by the strict rule: it names the right option and no other.",
 )
-
-LISTS = ("functions", "tokens", "log_probs", "chosen")
-"""Columns that the table of items has as JSON."""
 
 
 def collected_findings(heads: HeadActivations, *, seed: int = 0, draws: int = DRAWS, level: float = 0.95) -> Findings:
@@ -66,8 +64,7 @@ def functions_table(
     """
     import pandas as pd
 
-    seen = dict.fromkeys(name for own in heads.functions for name in own)
-    names = (*(name for name in FUNCTIONS if name in seen), *(name for name in seen if name not in FUNCTIONS))
+    names = in_order(name for own in heads.functions for name in own)
     groups, right = np.array(heads.groups, dtype=object), heads.correct.astype(float)
     parsed = heads.items["parsed"].to_numpy(bool)
     parts = {ALL: np.ones(len(heads), bool)} | {name: heads.labels((name,))[:, 0] for name in names}

@@ -17,7 +17,7 @@ from interp.stats.intervals import DRAWS, quantiles
 from interp.stats.shuffles import pooled_p
 from interp.stats.sign_flips import flipped
 from probes.heads.activations.checks import functions_of
-from probes.heads.functions import FUNCTIONS
+from probes.heads.functions import in_order
 from probes.heads.scorers.items import LEAST
 from probes.heads.scores import EVERY, KEPT, HeadScores
 from probes.study.run import groups_of
@@ -30,9 +30,6 @@ FLIPS = 999
 
 ROUNDING = 1e-6
 """Differences smaller than this part of the largest number are rounding, and count as none."""
-
-LABELS = "functions"
-"""Where the `meta` of a sample lists its functions."""
 
 PerHead = Float[np.ndarray, "sample layer head"]
 
@@ -71,7 +68,7 @@ class Labels:
     """Which functions samples are of, and what is drawn together.
 
     Attributes:
-        functions: their names: those of `FUNCTIONS` first, in their order; `("all",)` of samples that name none.
+        functions: their names: in the order of `in_order`; `("all",)` of samples that name none.
         table: whether each sample is of each function.
         groups: the group of each sample.
     """
@@ -90,7 +87,7 @@ class Labels:
         groups = groups_of(samples)
         each = []
         for sample in samples:
-            own = functions_of(sample, LABELS)
+            own = functions_of(sample)
             if not isinstance(own, (list, tuple)) or not all(isinstance(name, str) and name.strip() for name in own):
                 raise InputError(f"sample {sample.id!r} has the functions {own!r:.60}: give a list of names")
             each.append(tuple(own))
@@ -100,8 +97,7 @@ class Labels:
             raise InputError(
                 f"{len(bare)} of {len(samples)} samples have no function, the first is {bare[0]!r}: label all or none"
             )
-        named = dict.fromkeys(name for own in each for name in own)
-        functions = (*(name for name in FUNCTIONS if name in named), *(name for name in named if name not in FUNCTIONS))
+        functions = in_order(name for own in each for name in own)
         table = np.array([[name in own for name in functions] for own in each])
         return cls(functions, table, groups)
 

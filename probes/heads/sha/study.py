@@ -21,9 +21,8 @@ from interp.store.folder import OutputFolder
 from interp.study.keys import photo_keys
 from probes.heads.activations.checks import check_items, check_lengths
 from probes.heads.activations.collect import collect_heads
-from probes.heads.activations.measurement import FUNCTIONS as LABELS
 from probes.heads.activations.measurement import HeadMeasurement
-from probes.heads.functions import FUNCTIONS
+from probes.heads.functions import in_order
 from probes.heads.scorers.linear_probe import linear_probe
 from probes.heads.sha.arms import ARMS, BOTH, BOXED, ELSEWHERE, MASKED, ORIGINAL
 from probes.heads.sha.boxes import Given, detected_boxes, known_boxes, moved_by_item, refuse_unshown
@@ -122,7 +121,7 @@ def study_sha(
     if prompt == "raw" and view.told:
         raise InputError("prompt='raw' makes the question the whole prompt, before which no box can be told: draw them")
     batch = check_how(out=out, resume=resume, batch=batch, progress=progress, record=record, parts=arms)
-    check_items(items, LABELS)
+    check_items(items)
     if prompt == "paper" and view.told and any("paper_prompt" in item.meta for item in items):
         raise InputError(
             "prompt='paper' asks these items word for word as released, with no box told: draw boxes, or chat"
@@ -246,8 +245,7 @@ def _counts(
     rows = {arm: [place for place, name in enumerate(own.ids) if name in common] for arm, own in found.items()}
     if not rows[ORIGINAL] or not all(first.functions[place] for place in rows[ORIGINAL]):
         return {}, "items are labelled with no function, or none was answered in every arm"
-    seen = {name for place in rows[ORIGINAL] for name in first.functions[place]}
-    names = (*(name for name in FUNCTIONS if name in seen), *sorted(seen - {*FUNCTIONS}))
+    names = in_order(name for place in rows[ORIGINAL] for name in first.functions[place])
     try:
         return {arm: count(own.select(rows[arm]), names) for arm, own in found.items()}, ""
     except InputError as error:
