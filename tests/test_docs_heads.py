@@ -1,6 +1,8 @@
 """The page of functional heads: what its script measures stands between its marks, and what needs no run holds."""
 
 import re
+from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 from measured_page import block, check_marks, script
@@ -41,3 +43,15 @@ def test_every_picture_of_the_page_is_there_and_small(page, repo):
     folder = repo / "docs" / "images" / "heads"
     assert len(names) > 4 and set(names) == {path.name for path in folder.iterdir()}
     assert max((folder / name).stat().st_size for name in names) < 120_000
+
+
+def test_what_docstrings_refer_to_is_on_the_api_page_and_there(repo):
+    pages = "".join(path.read_text(encoding="utf-8") for path in (repo / "docs" / "api").glob("*.md"))
+    documented = set(re.findall(r"^::: (\S+)$", pages, re.MULTILINE))
+    sources = [path.read_text(encoding="utf-8") for path in (repo / "probes" / "heads").rglob("*.py")]
+    named = {name for text in sources for name in re.findall(r"`(probes\.heads\.[\w.]+)`", text)}
+    assert len(named) > 5
+    for name in named:
+        home = name if find_spec(name.rpartition(".")[0]).submodule_search_locations else name.rpartition(".")[0]
+        assert home in documented, f"{name} is on no page of docs/api"
+        assert home == name or hasattr(import_module(home), name.rpartition(".")[2]), f"there is no {name}"

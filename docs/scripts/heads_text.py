@@ -20,7 +20,7 @@ from jaxtyping import Float, Float32
 from PIL import Image
 
 from interp import HookedVLM, Sample
-from interp.model.forced import answer_tokens
+from interp.model.forced import forced_tokens
 from interp.zoo import smollm
 from interp.zoo.smollm import build_smollm
 from probes import (
@@ -189,7 +189,7 @@ def z_without_image(
         for item, chosen in zip(items, forced.to_dataframe()["chosen"], strict=True):
             (prompt,) = vlm.prepare(item.image, item.question).prompts
             ids = vlm.processor.tokenizer(prompt.replace(f"{smollm.IMAGE_TOKEN}\n", ""))["input_ids"]
-            answer = answer_tokens(vlm, prompt, item.answer)
+            answer = forced_tokens(vlm, prompt, item.answer)
             with vlm.paused(), torch.no_grad():
                 vlm.model.model(input_ids=torch.tensor([[*ids, *answer]]), use_cache=False)
             rows = [len(ids) + place for place in chosen]

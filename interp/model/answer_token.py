@@ -71,17 +71,30 @@ def answer_token(vlm: HookedModel, prompt: str, answer: str | int) -> AnswerToke
     Raises:
         InputError: see `answer_tokens`.
     """
-    if not isinstance(answer, str):
-        return _of_number(vlm, answer)
-    written = vlm.family.written
-    text = prompt if written is None else written(prompt, vlm.processor)
-    return _of_word(vlm.processor.tokenizer, answer, text)
+    return _of_word(vlm, answer, prompt) if isinstance(answer, str) else _of_number(vlm, answer)
 
 
 def token_of(vlm: HookedModel, number: int) -> AnswerToken:
     """A token by its number, whatever it says."""
     text = str(vlm.processor.tokenizer.decode([number]))
     return AnswerToken(number, text, (text,))
+
+
+def following_ids(vlm: HookedModel, prompt: str, text: str) -> list[int]:
+    """The tokens by which a text follows a prompt: behind a space, unless that ends in white space or a special token.
+
+    Where the prompt's last token would be another for what follows, the text counts as following a line end.
+
+    Args:
+        vlm: the model.
+        prompt: the prompt as text, as in `VLMInputs.prompts`; what the processor adds to it counts as its own.
+        text: what follows.
+    """
+    tokenizer, written = vlm.processor.tokenizer, vlm.family.written
+    before = prompt if written is None else written(prompt, vlm.processor)
+    own = text if follows_bare(tokenizer, before) else f" {text}"
+    added = added_ids(tokenizer, own, before)
+    return (added_ids(tokenizer, own, LINE) or []) if added is None else added
 
 
 def follows_bare(tokenizer: Any, prompt: str) -> bool:
@@ -103,12 +116,10 @@ def _of_number(vlm: HookedModel, number: Any) -> AnswerToken:
     return token_of(vlm, number)
 
 
-def _of_word(tokenizer: Any, word: str, prompt: str) -> AnswerToken:
+def _of_word(vlm: HookedModel, word: str, prompt: str) -> AnswerToken:
     if not word.strip() or word != word.strip():
         raise InputError(f"answer {word!r} is no word: give text without space around it")
-    text = word if follows_bare(tokenizer, prompt) else f" {word}"
-    ids = added_ids(tokenizer, text, prompt)
-    ids = added_ids(tokenizer, text, LINE) if ids is None else ids
+    ids, tokenizer = following_ids(vlm, prompt, word), vlm.processor.tokenizer
     if not ids or tokenizer.unk_token_id in ids:
         raise InputError(f"answer {word!r} is not known to the tokenizer of this model: use another word")
     pieces = tuple(str(tokenizer.decode([number])) for number in ids)

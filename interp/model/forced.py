@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.errors import InputError, RefusedError
-from interp.model.answer_token import added_ids
+from interp.model.answer_token import following_ids
 from interp.prompt.layout import TokenLayout
 
 if TYPE_CHECKING:
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from interp.prompt.inputs import VLMInputs
 
 
-def answer_tokens(vlm: HookedModel, prompt: str, answer: str) -> tuple[int, ...]:
-    """The tokens by which a text goes on as the answer to a prompt.
-
-    It stands behind a space where the prompt ends in neither white space nor a special token, as answers of models do.
+def forced_tokens(vlm: HookedModel, prompt: str, answer: str) -> tuple[int, ...]:
+    """All tokens by which a text goes on as the answer to a prompt, as `answer_token` has the first of them.
 
     Args:
         vlm: the model.
@@ -30,21 +28,15 @@ def answer_tokens(vlm: HookedModel, prompt: str, answer: str) -> tuple[int, ...]
         answer: what is answered; white space around it is left out.
 
     Example:
-        >>> answer_tokens(vlm, inputs.prompts[0], "left")
+        >>> forced_tokens(vlm, inputs.prompts[0], "left")
         (27,)
 
     Raises:
         InputError: the answer is empty.
     """
-    words = vlm.processor.tokenizer
     if not answer.strip():
         raise InputError(f"the answer {answer!r} is empty, so that it has no token: give a text")
-    special = any(prompt.endswith(token.content) for token in words.added_tokens_decoder.values() if token.special)
-    text = answer.strip() if special or prompt[-1:].isspace() else f" {answer.strip()}"
-    added = added_ids(words, text, prompt)
-    if added is None:  # its first letters melt with the prompt's last
-        added = words(text, add_special_tokens=False)["input_ids"]
-    return tuple(added)
+    return tuple(following_ids(vlm, prompt, answer.strip()))
 
 
 def with_answers(vlm: HookedModel, inputs: VLMInputs, answers: Sequence[Sequence[int]]) -> VLMInputs:
@@ -55,7 +47,7 @@ def with_answers(vlm: HookedModel, inputs: VLMInputs, answers: Sequence[Sequence
     Args:
         vlm: the model.
         inputs: the batch.
-        answers: the tokens of each sample's answer, see `answer_tokens`.
+        answers: the tokens of each sample's answer, see `forced_tokens`.
 
     Raises:
         InputError: not one answer for each sample, or an empty one.

@@ -283,7 +283,9 @@ def _is_of(item: Sample, functions: Sequence[str]) -> bool:
 
 
 def _functions(item: Sample) -> tuple[str, ...]:
-    own = item.meta.get("functions", ())
+    from probes.heads.activations.checks import functions_of
+
+    own = functions_of(item)
     return tuple(own) if isinstance(own, (list, tuple)) else ()
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+LABELS = "functions"
+"""Where the `meta` of a sample lists its functions."""
+
 FUNCTIONS = ("spatial", "relational", "low_level", "high_level", "information", "recall", "math", "decision")
 """Short names, in the order of "Attention in Space" (arXiv 2603.20662): two spatial, two visual, and four others."""
 
@@ -36,6 +39,11 @@ SPATIAL = ("spatial", "relational")
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once: the eight functions first and in their order, and all others behind them as they come."""
-    there = dict.fromkeys(names)
-    return (*(name for name in FUNCTIONS if name in there), *(name for name in there if name not in FUNCTIONS))
+    """Names of functions, each once: the eight first and in their order, then others as they come.
+
+    Example:
+        >>> in_order(["logical", "math", "spatial", "math"])
+        ('spatial', 'math', 'logical')
+    """
+    seen = dict.fromkeys(names)
+    return (*(name for name in FUNCTIONS if name in seen), *(name for name in seen if name not in FUNCTIONS))

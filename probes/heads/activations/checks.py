@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, SpatialLensError
 from interp.image.photos import check_image
-from interp.model.forced import answer_tokens
+from interp.model.forced import forced_tokens
 from interp.objects.refusals import all_of
 from interp.prompt.inputs import make_prompt
 from interp.study.keys import check_ids
 from interp.study.prompter import prepare_samples, questions_of
+from probes.heads.functions import LABELS
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
 
 
-def check_items(items: Sequence[Sample], functions: str) -> None:
+def check_items(items: Sequence[Sample]) -> None:
     """Refuse what is no list of items, items without a photo, and functions that are no list of names.
 
     Args:
-        items: what is to be collected.
-        functions: under which name an item's `meta` has its functions.
+        items: what is to be collected; `meta["functions"]` of each lists its functions.
 
     Raises:
         InputError: there are such; it names the first and tells how many there are.
@@ -38,11 +38,11 @@ def check_items(items: Sequence[Sample], functions: str) -> None:
             errors.append(
                 InputError(f"item {item.id!r} has no image, and every prompt of these models holds one: give it one")
             )
-        own = functions_of(item, functions)
+        own = functions_of(item)
         if not isinstance(own, (list, tuple)) or not all(isinstance(name, str) and name.strip() for name in own):
             errors.append(InputError(f"item {item.id!r} has the functions {own!r:.60}: give a list of names"))
     _refuse(errors, len(items), "have no image or no list of functions")
-    bare = [item.id for item in items if not functions_of(item, functions)]
+    bare = [item.id for item in items if not functions_of(item)]
     if bare and len(bare) < len(items):
         raise InputError(
             f"{len(bare)} of {len(items)} items have no function, the first is {bare[0]!r}: label all or none of them"
@@ -66,7 +66,7 @@ def check_answers(
         if not said.strip():
             errors.append(InputError(f"item {item.id!r}: its answer {said!r} is empty: give the text to force"))
             continue
-        length = len(answer_tokens(vlm, text, said))
+        length = len(forced_tokens(vlm, text, said))
         longest = max(longest, length)
         if length > most:
             errors.append(
@@ -107,9 +107,9 @@ def check_lengths(vlm: HookedVLM, items: Sequence[Sample], prompt: str, answer: 
     _refuse(errors, len(items), "are too long for the model")
 
 
-def functions_of(item: Sample, name: str) -> Any:
+def functions_of(item: Sample) -> Any:
     """The functions of an item, as it gives them; of one whose meta can not be read, none."""
-    return item.meta.get(name, ()) if isinstance(item.meta, Mapping) else ()
+    return item.meta.get(LABELS, ()) if isinstance(item.meta, Mapping) else ()
 
 
 def prompt_texts(vlm: HookedVLM, items: Sequence[Sample], prompt: str) -> list[str]:

@@ -15,9 +15,10 @@ from interp.store.shards import Shards
 from interp.study.keys import check_ids
 from interp.study.prompter import batches
 from interp.study.run import read_study
-from probes.heads.activations.measurement import FUNCTIONS, GIVEN, HeadMeasurement
+from probes.heads.activations.measurement import GIVEN, HeadMeasurement
 from probes.heads.activations.result import STUDY, HeadActivations, activations_of, with_lists
 from probes.heads.activations.z_shards import ZShard, disk_needed, in_bytes, refuse_small_disk, shard_name
+from probes.heads.functions import LABELS
 from probes.study.run import measure_samples
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _labelled(
         InputError: a name that is no item's, or an item without a name.
     """
     made = list(items)
-    for what, name, given in (("functions", FUNCTIONS, functions), ("answers", GIVEN, answers)):
+    for what, name, given in (("functions", LABELS, functions), ("answers", GIVEN, answers)):
         if given is None:
             continue
         if not isinstance(given, Mapping):

@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32
 
 from interp.answers.scoring import score
 from interp.errors import InputError
-from interp.model.forced import answer_tokens
+from interp.model.forced import forced_tokens
 from interp.numeric import whole_number
 from interp.study.prompter import batches, prepare_samples
 from probes.heads.activations.checks import check_answers, check_items, check_lengths, functions_of
@@ -33,9 +33,7 @@ ANSWERS = ("own", "reference", "given")
 """Whose answers are heard: the model's own, greedy; the right ones; or such as an item's `meta["answer"]` has."""
 
 GIVEN = "given_answer"
-"""Where an item's `meta` has the answer that is forced, and where it has its functions."""
-
-FUNCTIONS = "functions"
+"""Where an item's `meta` has the answer that is forced."""
 
 NOTHING = "the model said nothing"
 """Why an item has no activations."""
@@ -122,7 +120,7 @@ class HeadMeasurement:
                 model, functions that are no list of names, an answer to force that is empty or too long.
             RefusedError: an output projection that can not be read, where its writes are asked for.
         """
-        check_items(samples, FUNCTIONS)
+        check_items(samples)
         check_asked(self.vlm, samples, self.prompt, progress=progress)
         if self.read != "z":
             head_writes(self.vlm, np.zeros((1, *self._z_axes), np.float32))
@@ -187,7 +185,7 @@ class HeadMeasurement:
             return hear_own(self.vlm, inputs, self.max_new_tokens, **options)
         texts = map(self.said_of, samples)
         return hear_forced(
-            self.vlm, inputs, [answer_tokens(self.vlm, *own) for own in zip(inputs.prompts, texts, strict=True)]
+            self.vlm, inputs, [forced_tokens(self.vlm, *own) for own in zip(inputs.prompts, texts, strict=True)]
         )
 
     def _row(
@@ -199,7 +197,7 @@ class HeadMeasurement:
         chosen = choice.tokens if choice else ()
         row = {
             "group": sample.group or sample.id,
-            "functions": json.dumps(list(functions_of(sample, FUNCTIONS))),
+            "functions": json.dumps(list(functions_of(sample))),
             "gold": sample.answer,
             "text": said.text.strip(),
             "answer": said.answer,

@@ -28,7 +28,7 @@ STUDY = "head activations"
 """What a manifest says that such a folder holds."""
 
 LISTS = ("functions", "tokens", "log_probs", "chosen")
-"""Columns that are kept as lists in JSON."""
+"""Columns of items that are lists, which tables on the disk have as JSON."""
 
 
 @fits_a_cell("folder ids axes correct parse_failures left_out")

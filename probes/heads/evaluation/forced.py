@@ -33,7 +33,7 @@ def forced_chances(
 
     Args:
         features: the batch and its photos; the tower is not run again.
-        answers: the tokens of each sample's answer, see `answer_tokens`.
+        answers: the tokens of each sample's answer, see `forced_tokens`.
         edits: edits of heads as they are written for prompts; their scope holds for the answers' tokens as it would
             while these are decoded.
         prefix: the shared prefill of the batch, where no edit touches earlier rows.

@@ -12,7 +12,7 @@ import numpy as np
 from interp.errors import InputError
 from interp.intervene.base import Intervention, Untouched
 from interp.model.features import ImageFeatures
-from interp.model.forced import answer_tokens
+from interp.model.forced import forced_tokens
 from interp.model.prefix import Prefix
 from interp.numeric import read_flag, whole_number
 from interp.study.prompter import prepare_samples
@@ -191,7 +191,7 @@ class HeadEvaluationMeasurement:
         if not self.perplexity:
             return [[{"log_prob": None, "tokens": None}] * len(samples)] * len(edits)
         each = zip(features.inputs.prompts, samples, strict=True)
-        answers = [answer_tokens(self.vlm, prompt, sample.answer) for prompt, sample in each]
+        answers = [forced_tokens(self.vlm, prompt, sample.answer) for prompt, sample in each]
         found = []
         for chances in forced_chances(features, answers, edits, prefix=prefix):
             sums = [float(own.double().sum()) for own in chances]

@@ -14,8 +14,8 @@ from interp.numeric import listed
 from interp.store.folder import plain
 from probes.heads.activations.checks import functions_of
 from probes.heads.found.by_model import BY_MODEL, AskedModel
-from probes.heads.functions import in_order
-from probes.heads.scorers.sampled import LABELS, Labels
+from probes.heads.functions import LABELS, in_order
+from probes.heads.scorers.sampled import Labels
 from probes.heads.scores import EVERY
 from probes.heads.selection.selectors import check_selection
 
@@ -76,9 +76,9 @@ def restricted(items: Sequence[Sample], functions: Sequence[str]) -> list[Sample
     """The items of any of these functions, labelled with these alone."""
     if tuple(functions) == (EVERY,):
         return list(items)
-    each = [[name for name in functions_of(item, LABELS) if name in functions] for item in items]
+    each = [[name for name in functions_of(item) if name in functions] for item in items]
     return [
-        item if list(functions_of(item, LABELS)) == own else replace(item, meta={**item.meta, LABELS: own})
+        item if list(functions_of(item)) == own else replace(item, meta={**item.meta, LABELS: own})
         for item, own in zip(items, each, strict=True)
         if own
     ]
@@ -128,7 +128,7 @@ def _functions(
         where, how = f"items in {str(heads.folder)!r}", "collect steps, or give functions={id: [...]} to collect_heads"
     else:
         assert items is not None
-        each = [functions_of(item, LABELS) for item in items]
+        each = [functions_of(item) for item in items]
         where, how = "questions", "leave the functions out, or ask steps"
     counts = Counter(name for own in each for name in own)
     if not counts and heads is None and wanted is None:
@@ -150,7 +150,7 @@ def _refuse_other_items(heads: HeadActivations, items: Sequence[Sample]) -> None
     Raises:
         InputError: some are missing on one side, or labelled otherwise; it counts them.
     """
-    own = {item.id: tuple(functions_of(item, LABELS)) for item in items}
+    own = {item.id: tuple(functions_of(item)) for item in items}
     then = dict(zip(heads.ids, heads.functions, strict=True))
     unanswered = set(heads.left_out["id"])
     more = [name for name in own if name not in then and name not in unanswered]

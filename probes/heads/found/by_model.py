@@ -16,7 +16,7 @@ from probes.heads.scorers.attention import LookMeasurement, LookScorer, attentio
 from probes.heads.scorers.divergence import DivergenceMeasurement, divergence_scores
 from probes.heads.scorers.gradient import GradientMeasurement, gradient_scores
 from probes.heads.scorers.id_write import IdWriteMeasurement, id_write_scores, names_placed
-from probes.heads.scorers.sampled import LABELS, Labels
+from probes.heads.scorers.sampled import Labels
 from probes.study.run import check_model
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _axes(asked: AskedModel) -> ArrayLike:
 
 def _with_unnamed(scores: HeadScores, items: Sequence[Sample]) -> HeadScores:
     """Scores that also tell of functions of which no question names an object with a box."""
-    every = dict.fromkeys(name for item in items for name in functions_of(item, LABELS))
+    every = dict.fromkeys(name for item in items for name in functions_of(item))
     told = {*scores.functions, *(one["function"] for one in scores.left_out)}
     why = "none of its questions names an object that has a box"
     gone = tuple({"function": name, "why": why} for name in every if name not in told)

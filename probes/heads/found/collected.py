@@ -10,6 +10,7 @@ import numpy as np
 from interp.report.numbers import percent, share
 from interp.stats.clusters import mean_over_groups
 from interp.stats.intervals import DRAWS
+from probes.heads.activations.result import LISTS
 from probes.heads.functions import TITLES, in_order
 from probes.heads.scorers.items import LEAST
 from probes.study.findings import Findings
@@ -27,9 +28,6 @@ CAUTIONS = (
     "model does where it is wrong may differ from what it does where it is right.",
     "Whether an answer is right is told by the strict rule: it names the right option and no other.",
 )
-
-LISTS = ("functions", "tokens", "log_probs", "chosen")
-"""Columns that the table of items has as JSON."""
 
 
 def collected_findings(heads: HeadActivations, *, seed: int = 0, draws: int = DRAWS, level: float = 0.95) -> Findings:
@@ -93,8 +91,8 @@ def _sentences(heads: HeadActivations, table: pd.DataFrame) -> list[str]:
     layers, across, width = heads.axes
     told = [
         f"{len(heads)} items, {layers} layers of {across} heads, {width} numbers each; "
-        f"{share(every.accuracy, every.low, every.high)} of the answers are right, and "
-        f"{percent(every.parse_failures)} % name none of their options."
+        f"{share(every.accuracy, every.low, every.high)} of the answers are right, and {every.parse_failures:.1%} name "
+        "none of their options."
     ]
     if len(heads.left_out):
         told.append(f"{len(heads.left_out)} items have no activations: {heads.left_out['why'].iloc[0]}.")

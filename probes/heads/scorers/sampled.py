@@ -31,9 +31,6 @@ FLIPS = 999
 ROUNDING = 1e-6
 """Differences smaller than this part of the largest number are rounding, and count as none."""
 
-LABELS = "functions"
-"""Where the `meta` of a sample lists its functions."""
-
 PerHead = Float[np.ndarray, "sample layer head"]
 
 
@@ -71,7 +68,7 @@ class Labels:
     """Which functions samples are of, and what is drawn together.
 
     Attributes:
-        functions: their names: those of `FUNCTIONS` first, in their order; `("all",)` of samples that name none.
+        functions: their names: in the order of `in_order`; `("all",)` of samples that name none.
         table: whether each sample is of each function.
         groups: the group of each sample.
     """
@@ -90,7 +87,7 @@ class Labels:
         groups = groups_of(samples)
         each = []
         for sample in samples:
-            own = functions_of(sample, LABELS)
+            own = functions_of(sample)
             if not isinstance(own, (list, tuple)) or not all(isinstance(name, str) and name.strip() for name in own):
                 raise InputError(f"sample {sample.id!r} has the functions {own!r:.60}: give a list of names")
             each.append(tuple(own))

@@ -71,7 +71,7 @@ def top_mass(sizes: Sizes, k: int) -> Float[np.ndarray, "*axes"]:
 
 
 def elbow_count(sizes: Sizes) -> Float[np.ndarray, "*axes"]:
-    """How many heads stand before the elbow, see `probes.heads.selection.selectors.elbow`."""
+    """How many heads stand before the elbow, see `probes.heads.scorers.elbow.elbow`."""
     return np.apply_along_axis(elbow, -1, sizes).astype(np.float64)
 
 

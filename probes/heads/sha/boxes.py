@@ -13,7 +13,7 @@ from interp.objects.refusals import all_of
 from interp.stats.draws import own_draws
 from interp.study.keys import photo_keys
 from probes.heads.sha.arms import ARMS, ELSEWHERE, ORIGINAL
-from probes.heads.sha.transform import ShaView, moved_boxes
+from probes.heads.sha.transform import ShaView, boxes_elsewhere
 
 if TYPE_CHECKING:
     from interp.objects.detector import Detector
@@ -51,12 +51,12 @@ def detected_boxes(
 
 
 def moved_by_item(items: Sequence[Sample], boxes: Given, *, seed: int) -> dict[str, tuple[Box, ...]]:
-    """By id, boxes of the same sizes elsewhere in the photo, the same for all items of a photo; see `moved_boxes`."""
+    """By id, `boxes_elsewhere` of the photo, the same for all items of a photo."""
     made: dict[str, tuple[Box, ...]] = {}
     out = {}
     for item, key in zip(items, photo_keys(items), strict=True):
         if key not in made:
-            made[key] = moved_boxes(boxes[item.id], upright_size(item.image), own_draws(seed, f"elsewhere\0{key}"))
+            made[key] = boxes_elsewhere(boxes[item.id], upright_size(item.image), own_draws(seed, f"elsewhere\0{key}"))
         out[item.id] = made[key]
     return out
 

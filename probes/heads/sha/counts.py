@@ -61,7 +61,12 @@ class HeadCounts:
         place = self.scores.place(function)
         count, of = int(self.heads[place]), self.scores.values[place].size
         drawn = None if self.drawn is None else self.drawn[:, place]
-        return {"value": float(count), **_ends(drawn, level), "of": float(of), **_beside(self.null[:, place], count)}
+        return {
+            "value": float(count),
+            **_ends(drawn, level),
+            "of": float(of),
+            **_beside(self.null[:, place], count, level),
+        }
 
     def told_against(self, other: HeadCounts, function: str, level: float) -> dict[str, float]:
         """How many more these are than those of another arm: same draws of groups in both, same deals of labels."""
@@ -71,7 +76,7 @@ class HeadCounts:
         if self.drawn is not None and other.drawn is not None:
             drawn = self.drawn[:, here] - other.drawn[:, there]
         null = self.null[:, here] - other.null[:, there]
-        return {"value": float(more), **_ends(drawn, level), **_beside(null, more)}
+        return {"value": float(more), **_ends(drawn, level), **_beside(null, more, level)}
 
 
 def count_heads(
@@ -203,7 +208,7 @@ def _ends(drawn: Float[np.ndarray, " draw"] | None, level: float) -> dict[str, f
     return {"low": float(low), "high": float(high)}
 
 
-def _beside(null: Float[np.ndarray, " deal"], value: int) -> dict[str, float]:
+def _beside(null: Float[np.ndarray, " deal"], value: int, level: float) -> dict[str, float]:
     """What deals give, and how often they give as much: one-sided, the data as one of them."""
     known = null[~np.isnan(null)]
     if not len(known):
@@ -211,7 +216,7 @@ def _beside(null: Float[np.ndarray, " deal"], value: int) -> dict[str, float]:
     p = (1 + int((known >= value).sum())) / (1 + len(known))
     return {
         "null": float(known.mean()),
-        "null_high": float(np.quantile(known, 0.975)),
+        "null_high": _ends(known, level)["high"],
         "p": float(p),
         "deals": float(len(known)),
     }

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float
 from interp.stats.clusters import mean_over_groups
 from interp.stats.sign_flips import flip_signs
 from probes.heads.activations.checks import functions_of
-from probes.heads.activations.measurement import FUNCTIONS
 from probes.heads.functions import in_order
 from probes.heads.sha.arms import BOTH, ELSEWHERE, ORIGINAL
 from probes.study.parts import ALL
@@ -51,7 +50,7 @@ def answers_of(found: Mapping[str, HeadActivations], items: Sequence[Sample]) ->
                     "id": item.id,
                     "arm": arm,
                     "group": item.group or item.id,
-                    "functions": "+".join(map(str, functions_of(item, FUNCTIONS))),
+                    "functions": "+".join(map(str, functions_of(item))),
                     "gold": item.answer,
                     "answer": "" if row is None else row.answer,
                     "predicted": "" if row is None or pd.isna(row.predicted) else str(row.predicted),
@@ -104,7 +103,7 @@ def measure_answers(
     return _table(shares, ACCURACY), _table(differences, AGAINST), pd.DataFrame(out, columns=list(LEFT_OUT))
 
 
-def measure_heads(
+def measure_counts(
     counts: Mapping[str, HeadCounts], level: float, why: str
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The number of heads by arm; how many more than in the original or the control; and what is left out, and why.

@@ -21,14 +21,13 @@ from interp.store.folder import OutputFolder
 from interp.study.keys import photo_keys
 from probes.heads.activations.checks import check_items, check_lengths
 from probes.heads.activations.collect import collect_heads
-from probes.heads.activations.measurement import FUNCTIONS as LABELS
 from probes.heads.activations.measurement import HeadMeasurement
 from probes.heads.functions import in_order
 from probes.heads.scorers.linear_probe import linear_probe
 from probes.heads.sha.arms import ARMS, BOTH, BOXED, ELSEWHERE, MASKED, ORIGINAL
 from probes.heads.sha.boxes import Given, detected_boxes, known_boxes, moved_by_item, refuse_unshown
 from probes.heads.sha.counts import HeadCounts, Scorer, check_rule, count_heads
-from probes.heads.sha.measures import answers_of, measure_answers, measure_heads
+from probes.heads.sha.measures import answers_of, measure_answers, measure_counts
 from probes.heads.sha.result import ShaStudy
 from probes.heads.sha.transform import ShaView, overlap_of
 from probes.study.run import check_how, groups_of
@@ -122,7 +121,7 @@ def study_sha(
     if prompt == "raw" and view.told:
         raise InputError("prompt='raw' makes the question the whole prompt, before which no box can be told: draw them")
     batch = check_how(out=out, resume=resume, batch=batch, progress=progress, record=record, parts=arms)
-    check_items(items, LABELS)
+    check_items(items)
     if prompt == "paper" and view.told and any("paper_prompt" in item.meta for item in items):
         raise InputError(
             "prompt='paper' asks these items word for word as released, with no box told: draw boxes, or chat"
@@ -165,7 +164,7 @@ def study_sha(
             deals=deals, seed=seed, draws=draws, level=level, progress=progress,
         ),
     )  # fmt: skip
-    heads, more_heads, left_out = measure_heads(counts, level, why)
+    heads, more_heads, left_out = measure_counts(counts, level, why)
     settings = dict(found[ORIGINAL].settings)
     settings = {name: own for name, own in settings.items() if name not in ("arm", "study", "sha", "sha_seed", "boxes")}
     return ShaStudy(

@@ -249,7 +249,7 @@ def hidden(boxes: Sequence[Box], size: tuple[int, int]) -> Bool[np.ndarray, "hei
     return out
 
 
-def moved_boxes(
+def boxes_elsewhere(
     boxes: Sequence[Box], size: tuple[int, int], rng: np.random.Generator, *, tries: int = 200
 ) -> tuple[Box, ...]:
     """As many boxes of the same sizes and names, at places that are drawn; of the draws, where they hide least objects.

@@ -6,8 +6,9 @@ import torch
 from ragged import loaded
 
 from interp.errors import InputError, RefusedError
-from interp.model.forced import answer_tokens, said_chances, with_answers
+from interp.model.forced import forced_tokens, said_chances, with_answers
 from interp.model.generation import generate_scored
+from interp.zoo.tiny import TINY
 
 
 @pytest.mark.parametrize(
@@ -23,12 +24,24 @@ from interp.model.generation import generate_scored
 def test_an_answer_goes_on_where_its_prompt_ends(prompt, answer, pieces):
     vlm, _ = loaded("tiny-qwen2_5_vl", 1)
     words = vlm.processor.tokenizer
-    assert words.decode(answer_tokens(vlm, prompt, answer)) == pieces
+    assert words.decode(forced_tokens(vlm, prompt, answer)) == pieces
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_an_answer_goes_on_where_the_text_that_the_model_is_given_ends(name):
+    vlm, _ = loaded(name, 1)  # of bytes, so that a space would be a token
+    words, written = vlm.processor.tokenizer, vlm.family.written or (lambda text, _: text)
+    for end in ("?\n", "? ASSISTANT:"):
+        prompt = f"{vlm.family.wrapped_image.format(vlm.processor.image_token)}Where is the mug{end}"
+        before = written(prompt, vlm.processor)
+        text = "left" if before.endswith("\n") else " left"
+        whole = words(before + text, add_special_tokens=False)["input_ids"]
+        assert forced_tokens(vlm, prompt, "left") == tuple(whole[-len(text) :])
 
 
 def test_an_answer_of_nothing_is_refused():
     with pytest.raises(InputError, match="the answer ' ' is empty"):
-        answer_tokens(tiny.vlm(self_check=False), "ASSISTANT:", " ")
+        forced_tokens(tiny.vlm(self_check=False), "ASSISTANT:", " ")
 
 
 def test_padding_behind_answers_is_seen_by_none_of_their_tokens():

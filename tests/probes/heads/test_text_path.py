@@ -9,7 +9,7 @@ from PIL import Image
 
 from interp import HookedVLM
 from interp.errors import ModelError
-from interp.model.forced import answer_tokens
+from interp.model.forced import forced_tokens
 from interp.zoo import smollm
 from interp.zoo.tiny import build_tiny
 from probes import (
@@ -122,7 +122,7 @@ def test_z_of_smollm_is_that_of_hooks_of_torch_on_the_same_tokens(smol, tmp_path
     try:
         for place, item in enumerate(items):
             inputs = smol.prepare(item.image, item.question)
-            answer = answer_tokens(smol, inputs.prompts[0], item.answer)
+            answer = forced_tokens(smol, inputs.prompts[0], item.answer)
             ids = torch.tensor([[*inputs.input_ids[0].tolist(), *answer]])
             with smol.paused(), torch.no_grad():
                 smol.model(input_ids=ids, pixel_values=inputs.tensors["pixel_values"], use_cache=False)

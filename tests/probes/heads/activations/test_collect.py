@@ -15,7 +15,7 @@ import torch
 from broken_off import break_second
 
 from interp.errors import InputError, ModelError, RefusedError
-from interp.model.forced import answer_tokens, with_answers
+from interp.model.forced import forced_tokens, with_answers
 from interp.objects.sample import Sample
 from interp.store.shards import Shards
 from probes import HeadMeasurement, collect_heads, load_head_activations
@@ -230,7 +230,7 @@ def test_writes_of_all_heads_sum_to_what_attention_adds_and_their_norms_are_thos
     item = ITEMS[1]
     inputs = model().prepare(item.image, item.question)
     place = found.ids.index(item.id)
-    forced = with_answers(model(), inputs, [answer_tokens(model(), inputs.prompts[0], item.answer)])
+    forced = with_answers(model(), inputs, [forced_tokens(model(), inputs.prompts[0], item.answer)])
     names = [f"blocks.{layer}.hook_attn_out" for layer in range(3)]
     with torch.no_grad():
         _, cache = model().run_with_cache(forced, names_filter=names)

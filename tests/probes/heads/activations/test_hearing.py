@@ -5,7 +5,7 @@ import torch
 from ragged import loaded
 
 from interp.hooks.towers import submodule, text_tower
-from interp.model.forced import answer_tokens
+from interp.model.forced import forced_tokens
 from interp.zoo.tiny import TINY
 from probes.heads.activations.hearing import hear_forced, hear_own
 
@@ -68,7 +68,7 @@ def test_forcing_is_one_pass_and_equals_hooks_by_hand_on_prompts_alone_with_thei
     vlm, _ = loaded("tiny-llava")
     _, inputs = loaded("tiny-llava", 2)
     answers = [
-        answer_tokens(vlm, prompt, text) for prompt, text in zip(inputs.prompts, ("left", "on top"), strict=True)
+        forced_tokens(vlm, prompt, text) for prompt, text in zip(inputs.prompts, ("left", "on top"), strict=True)
     ]
     heard = hear_forced(vlm, inputs, answers)
     for sample, own in enumerate(answers):

@@ -7,7 +7,7 @@ from planted_heads import FUNCTIONS, planted
 from interp.errors import InputError
 from probes import count_heads, linear_probe, select_heads
 from probes.heads.sha.arms import ARMS, BOTH, BOX, ELSEWHERE, MASK, ORIGINAL
-from probes.heads.sha.measures import measure_heads
+from probes.heads.sha.measures import measure_counts
 
 HOW = {"functions": FUNCTIONS, "options": {"shuffles": 20}, "draws": 60, "progress": False}
 
@@ -49,6 +49,14 @@ def test_a_number_in_draws_is_that_of_the_rule_in_each_draw():
         np.testing.assert_array_equal(fdr.drawn[:, place], naive)
 
 
+def test_the_upper_end_of_what_dealt_labels_give_is_that_of_the_level():
+    features, labels, groups = planted([("spatial", 0, 1)])
+    found = count_heads(features, labels, groups, rule="threshold", given={"above": 0.5}, deals=7, **HOW)
+    ends = {level: found.told("spatial", level)["null_high"] for level in (0.5, 0.95)}
+    assert ends == pytest.approx({level: np.quantile(found.null[:, 0], (1 + level) / 2) for level in ends})
+    assert ends[0.5] < ends[0.95]
+
+
 def test_more_heads_in_one_arm_than_in_another_are_told_with_the_same_draws_and_deals():
     less, more = counted([("spatial", 0, 1)]), counted([("spatial", 0, 1), ("spatial", 1, 0), ("spatial", 1, 2)])
     told = more.told_against(less, "spatial", 0.95)
@@ -81,7 +89,7 @@ def test_the_selection_is_that_of_select_heads():
 def test_planted_heads_that_boxes_wake_are_counted_in_that_arm_alone_and_held_against_original_and_control():
     idle, awake = [("spatial", 0, 1)], [("spatial", 0, 1), ("spatial", 1, 0), ("spatial", 1, 2)]
     counts = {arm: counted(awake if arm == BOTH else idle, "max_t", deals=19) for arm in (*ARMS, ELSEWHERE)}
-    heads, more, left_out = measure_heads(counts, 0.95, "")
+    heads, more, left_out = measure_counts(counts, 0.95, "")
     spatial = heads.query("function == 'spatial'").set_index("arm")
     assert spatial["value"].to_dict() == {ORIGINAL: 1, BOX: 1, MASK: 1, BOTH: 3, ELSEWHERE: 1}
     assert (spatial["p"] <= 0.101).all() and (spatial["null"] < 0.5).all() and (spatial["of"] == 6).all()

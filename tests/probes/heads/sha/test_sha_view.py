@@ -13,7 +13,7 @@ from interp.objects.sample import Object, Sample
 from probes import ShaView, known_boxes, step_samples, synthetic_steps
 from probes.heads.sha.arms import ARMS, BOTH, BOX, ELSEWHERE, MASK, ORIGINAL
 from probes.heads.sha.boxes import moved_by_item, refuse_unshown
-from probes.heads.sha.transform import hidden, moved_boxes, overlap_of
+from probes.heads.sha.transform import boxes_elsewhere, hidden, overlap_of
 
 SIZE = (40, 30)  # width, height
 BOXES = (Box("mug", (5.0, 6.0, 12.0, 11.0)), Box("red dog", (20.4, 15.2, 29.6, 30.0)))
@@ -124,12 +124,12 @@ def test_all_questions_of_a_photo_are_shown_the_same_boxes():
 
 def test_the_control_has_the_same_sizes_and_hides_no_object_where_there_is_room():
     boxes = (Box("a", (2.0, 2.0, 10.0, 9.0)), Box("b", (60.0, 50.0, 71.5, 70.0)))
-    moved = moved_boxes(boxes, (112, 112), np.random.default_rng(3))
+    moved = boxes_elsewhere(boxes, (112, 112), np.random.default_rng(3))
     sizes = [(box.xyxy[2] - box.xyxy[0], box.xyxy[3] - box.xyxy[1]) for box in moved]
     assert sizes == [(8, 7), (12, 20)] and [box.label for box in moved] == ["a", "b"]
     assert overlap_of(moved, boxes, (112, 112)) == 0 and hidden(moved, (112, 112)).sum() == 8 * 7 + 12 * 20
     full = (Box("a", (0.0, 0.0, 100.0, 112.0)),)
-    assert 0 < overlap_of(moved_boxes(full, (112, 112), np.random.default_rng(0)), full, (112, 112)) <= 1
+    assert 0 < overlap_of(boxes_elsewhere(full, (112, 112), np.random.default_rng(0)), full, (112, 112)) <= 1
 
 
 def test_the_control_is_the_same_for_all_questions_of_a_photo_and_hangs_on_the_seed_alone():
