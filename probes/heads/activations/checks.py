@@ -52,7 +52,9 @@ def check_items(items: Sequence[Sample]) -> None:
 def check_answers(
     vlm: HookedVLM, items: Sequence[Sample], said_of: Callable[[Sample], str], prompt: str, most: int
 ) -> int:
-    """Refuse answers that can not be forced: such as are missing, empty, or longer than `most` tokens.
+    """Refuse answers that can not be forced: missing, empty, longer than `most` tokens, or with special tokens in them.
+
+    A special token is no word: it ends an answer, or stands where an image goes.
 
     Returns:
         The number of tokens of the longest.
@@ -61,13 +63,23 @@ def check_answers(
         InputError: there are such; it names the first and tells how many there are.
     """
     errors, longest = [], 0
+    words = vlm.processor.tokenizer
+    special = {own: token.content for own, token in words.added_tokens_decoder.items() if token.special}
+    special |= {vlm.model.config.image_token_id: vlm.processor.image_token}
     for item, text in zip(items, prompt_texts(vlm, items, prompt), strict=True):
         said = said_of(item)
         if not said.strip():
             errors.append(InputError(f"item {item.id!r}: its answer {said!r} is empty: give the text to force"))
             continue
-        length = len(forced_tokens(vlm, text, said))
+        tokens = forced_tokens(vlm, text, said)
+        length = len(tokens)
         longest = max(longest, length)
+        if held := [special[token] for token in tokens if token in special]:
+            errors.append(
+                InputError(
+                    f"item {item.id!r}: its answer {said!r:.60} holds the special token {held[0]!r}: leave it out"
+                )
+            )
         if length > most:
             errors.append(
                 InputError(

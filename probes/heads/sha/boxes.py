@@ -51,13 +51,17 @@ def detected_boxes(
 
 
 def moved_by_item(items: Sequence[Sample], boxes: Given, *, seed: int) -> dict[str, tuple[Box, ...]]:
-    """By id, `boxes_elsewhere` of the photo, the same for all items of a photo."""
-    made: dict[str, tuple[Box, ...]] = {}
+    """By id, boxes of the same sizes elsewhere in the photo; see `boxes_elsewhere`.
+
+    They are the same for all items of a photo that have the same boxes.
+    """
+    made: dict[tuple[str, tuple[Box, ...]], tuple[Box, ...]] = {}
     out = {}
     for item, key in zip(items, photo_keys(items), strict=True):
-        if key not in made:
-            made[key] = boxes_elsewhere(boxes[item.id], upright_size(item.image), own_draws(seed, f"elsewhere\0{key}"))
-        out[item.id] = made[key]
+        own = key, tuple(boxes[item.id])
+        if own not in made:
+            made[own] = boxes_elsewhere(own[1], upright_size(item.image), own_draws(seed, f"elsewhere\0{key}"))
+        out[item.id] = made[own]
     return out
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -300,6 +301,9 @@ def refusals():
         {"answers": {item.id: "" for item in ITEMS}},
         r"7 of 7 items have answers.*'i0': its answer '' is empty",
     )
+    for held in (model().processor.image_token, model().processor.tokenizer.eos_token):
+        told = rf"7 of 7 items have answers.*'i0'.* holds the special token '{re.escape(held)}'"
+        yield ITEMS, {"answers": {item.id: f"on {held}" for item in ITEMS}}, told
     yield ITEMS, {"answers": "given"}, "give them by id"
     yield ITEMS, {"answers": "mine"}, "answers='mine' is not known: use one of own, reference, given"
     yield ITEMS, {"tokens": "middle"}, "tokens='middle' is not known: use one of first, last"

@@ -159,6 +159,20 @@ def test_what_can_not_be_shown_is_refused_by_name_with_counts(boxes, view, said)
         refuse_unshown(items, dict.fromkeys("abc", BOXES), FRAMES)
 
 
+def size(box):
+    x0, y0, x1, y1 = box.xyxy
+    return box.label, x1 - x0, y1 - y0
+
+
+def test_boxes_that_items_of_a_photo_do_not_share_are_moved_each_in_their_own_size():
+    items = [Sample(name, photo(), "Where?", ("left", "right"), "left") for name in "abc"]
+    own = {"a": (Box("mug", (1, 1, 5, 4)),), "b": (Box("mug", (1, 1, 9, 3)), Box("cup", (0, 6, 2, 8)))}
+    moved = moved_by_item(items, own | {"c": own["a"]}, seed=0)
+    for name, boxes in own.items():
+        assert [size(box) for box in moved[name]] == [size(box) for box in boxes]
+    assert moved["c"] == moved["a"]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     (
