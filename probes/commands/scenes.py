@@ -130,7 +130,7 @@ def asked_pairs(
             f"one of {', '.join(DRAWN)}, or a folder of thumbnails"
         )
     if name != "known":
-        note_domain(options.model)
+        note_domain(options.model, f"drawn {name}" if name in ("squares", "shapes") else "photos")
     note_random_weights(options.model)
     vlm = load(options)
     if check is not None:
