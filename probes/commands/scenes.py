@@ -256,8 +256,9 @@ class _Source:
             return self._stitched(vocabulary, geometry.size[0])
         from probes.mechanisms.scenes.line_pairs import line_pairs
 
-        kept = vocabulary is not None and self.form == "item"
-        setting = self.setting.only(vocabulary.words) if kept else self.setting
+        setting = self.setting
+        if vocabulary is not None and self.form == "item":
+            setting = setting.only(vocabulary.words)
         pairs = line_pairs(setting, geometry, kind=self.kind, form=self.form, n=self.n, seed=self.seed)
         told = f"{setting.name}: {geometry.describe()}"
         return pairs, told if vocabulary is None else f"{told}; {vocabulary.describe()}"
