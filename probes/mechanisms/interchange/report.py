@@ -57,7 +57,7 @@ def interchange_findings(found: Interchange) -> Findings:
         figures["interchange"] = Drawn(title, figure_of(found.plot()), caption)
         for direction in [name for name in dict.fromkeys(means["direction"]) if name != "all"]:
             drawn = figure_of(found.plot(direction=direction))
-            figures[f"interchange_{_as_name(direction)}"] = Drawn(f"Asked about {direction}", drawn, caption)
+            figures[f"interchange_{_as_name(direction)}"] = Drawn(f"Asked: {direction}", drawn, caption)
     if found.p_control is not None:
         tables["beyond_control"] = found.differences()
         if PLACE in found.outcomes and len(tables["beyond_control"]):
