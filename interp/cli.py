@@ -84,12 +84,12 @@ def note_random_weights(model: str) -> None:
         print(f"note: {model} has random weights, so its answers and maps mean nothing", file=sys.stderr)
 
 
-def note_domain(model: str) -> None:
-    """Say on standard error that the embedded model knows no photos."""
+def note_domain(model: str, what: str = "photos") -> None:
+    """Say on standard error that the embedded model knows no photos, or nothing else that it is asked about."""
     if model in EMBEDDED:
         print(
-            f"note: {model} knows drawn scenes of coloured shapes alone, so what it answers about a photo, and where "
-            "it looks, means nothing: for photos, name a model of your own with --model",
+            f"note: {model} knows drawn scenes of its own coloured shapes alone, so what it answers about {what}, and "
+            f"where it looks, means nothing: for {what}, name a model of your own with --model",
             file=sys.stderr,
         )
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them: percent, points, decimals, p-values. What rounds to nothing has no minus sign."""
+"""Numbers as people read them: percent, points, decimals, p-values, counts of things; no minus sign before nothing."""
 
 from __future__ import annotations
 
@@ -75,6 +75,26 @@ def p_value(value: float) -> str:
         ('<0.0001', '0.031')
     """
     return NOTHING if value != value else "<0.0001" if value < 0.0001 else f"{value:.2g}"
+
+
+def counted(count: int, noun: str) -> str:
+    """So many things, with the noun's plural where they are not one.
+
+    Example:
+        >>> counted(1, "seed"), counted(3, "seed")
+        ('1 seed', '3 seeds')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def agree(count: int, one: str, several: str) -> str:
+    """The form of a verb that goes with a count.
+
+    Example:
+        >>> f"1 of 4 items {agree(1, 'is', 'are')} left out"
+        '1 of 4 items is left out'
+    """
+    return one if count == 1 else several
 
 
 def _ended(value: float, low: float | None, high: float | None, form: str, factor: float, *, unit: str = "") -> str:

@@ -145,7 +145,9 @@ def fitting(things: Sequence[T], check: Callable[[T], object], what: str, how: d
 
 def tell_left_out(how: dict[str, Any], count: int, of: str, why: str) -> None:
     """Print how many samples or pairs are left out before anything is measured, and note it in the record."""
-    print(f"{count} {of} are left out, {why}")
+    from interp.report.numbers import agree
+
+    print(f"{count} {of} {agree(count, 'is', 'are')} left out, {why}")
     told = how["record"].get("not_measured", [])
     how["record"] = {**how["record"], "not_measured": [*told, {"left_out": count, "what": of, "why": why}]}
 

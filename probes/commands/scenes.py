@@ -130,7 +130,7 @@ def asked_pairs(
             f"one of {', '.join(DRAWN)}, or a folder of thumbnails"
         )
     if name != "known":
-        note_domain(options.model)
+        note_domain(options.model, f"drawn {name}" if name in ("squares", "shapes") else "photos")
     note_random_weights(options.model)
     vlm = load(options)
     if check is not None:
@@ -256,8 +256,9 @@ class _Source:
             return self._stitched(vocabulary, geometry.size[0])
         from probes.mechanisms.scenes.line_pairs import line_pairs
 
-        kept = vocabulary is not None and self.form == "item"
-        setting = self.setting.only(vocabulary.words) if kept else self.setting
+        setting = self.setting
+        if vocabulary is not None and self.form == "item":
+            setting = setting.only(vocabulary.words)
         pairs = line_pairs(setting, geometry, kind=self.kind, form=self.form, n=self.n, seed=self.seed)
         told = f"{setting.name}: {geometry.describe()}"
         return pairs, told if vocabulary is None else f"{told}; {vocabulary.describe()}"

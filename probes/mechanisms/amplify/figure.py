@@ -43,7 +43,10 @@ def plot_amplified(measures: pd.DataFrame, ax: Axes | None = None, *, measure: s
     ax = new_axes(ax, (5.6, 4.0))
     for source, (colour, mark, label) in SOURCES.items():
         own = table[table["source"] == source].sort_values("alpha")
-        ax.fill_between(own["alpha"], own["low"], own["high"], color=colour, alpha=0.13, linewidth=0)
+        ax.fill_between(
+            own["alpha"], own["low"], own["high"], color=colour, alpha=0.1, linewidth=0, label=f"interval, {label}"
+        )
+        ax.plot(own["alpha"], own["low"], own["alpha"], own["high"], color=colour, linewidth=0.6, alpha=0.6)
         ax.plot(own["alpha"], own["value"], color=colour, marker=mark, ms=4, linewidth=1.8, label=label)
     level = table.loc[table["source"] == "untouched", "value"]
     ax.axhline(float(level.iloc[0]) if len(level) else 0.0, color=INK, linewidth=1, linestyle=":", label="untouched")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import percent, points, share
+from interp.report.numbers import agree, counted, percent, points, share
 from probes.mechanisms.amplify.figure import TITLES
 from probes.mechanisms.amplify.measures import DIFFERENCE, MEASURES, RANDOM
 from probes.study.findings import Drawn, Findings
@@ -73,16 +73,15 @@ def amplify_findings(found: Amplified) -> Findings:
 
 
 def _sentences(found: Amplified) -> list[str]:
-    told = []
-    if len(found.held_out):
-        told += _of_gain(found)
+    told = _of_gain(found) if len(found.held_out) else [_of_no_choice(found)]
     if len(found.measures):
         told.append(_of_best(found))
     told.append(_of_paper(found.paper) if len(found.paper) else NO_FAILURE)
     if found.dropped:
+        gone = len(found.dropped)
         told.append(
-            f"{len(found.dropped)} of {len(found.dropped) + len(found.ids)} items were dropped, as a reply of the "
-            "untouched model was on no side of the axis."
+            f"{gone} of {counted(gone + len(found.ids), 'item')} {agree(gone, 'was', 'were')} dropped, as a reply of "
+            "the untouched model was on no side of the axis."
         )
     return told
 
@@ -100,7 +99,7 @@ def _of_gain(found: Amplified) -> list[str]:
         f"{_points(net)} points net, {_share(corrected)} of {len(found.ids)} items corrected and {_share(broken)} "
         f"broken; {_share(accuracy)} are right in both orders then, and {_share(_untouched(found))} untouched."
     )
-    second = f"Random directions of the same length, {len(found.seeds)} seeds, gain {_points(random)} points"
+    second = f"Random directions of the same length, {counted(len(found.seeds), 'seed')}, gain {_points(random)} points"
     if (DIFFERENCE, "net") in by.index:
         more = by.loc[(DIFFERENCE, "net")]
         verdict = "the probe's do more" if found.gain["beyond_random"] else "the probe's are not seen to do more"
@@ -108,13 +107,28 @@ def _of_gain(found: Amplified) -> list[str]:
     return [first, f"{second}."]
 
 
-def _of_best(found: Amplified) -> str:
-    own = found.measures.query("axis == 'all' and source == 'probe' and measure == 'net'")
-    best = own.loc[own["value"].idxmax()]
+def _of_no_choice(found: Amplified) -> str:
+    """Why no gain can be claimed or denied."""
+    why = found.left_out.query("table == 'held_out'")["why"].iloc[0]
     return (
-        f"The best of {len(own)} alphas is {best['alpha']:g} with {_points(best)} points net; chosen as the best of "
-        "many on these very items, it is better than it would be on others."
+        f"Whether amplification helps can not be told from {counted(len(found.ids), 'item')}: for alphas chosen on one "
+        f"half and reported on the other, {why}."
     )
+
+
+def _of_best(found: Amplified) -> str:
+    """The best and the worst of the alphas, as they come out on the items that they are chosen on."""
+    own = found.measures.query("axis == 'all' and source == 'probe' and measure == 'net'")
+    best, worst = (own.loc[place] for place in (own["value"].idxmax(), own["value"].idxmin()))
+    if len(own) == 1:
+        return f"At alpha {best['alpha']:g}, the only one, it is {_points(best)} points net."
+    told = (
+        f"The best of {len(own)} alphas is {best['alpha']:g} with {_points(best)} points net; chosen as the best of "
+        "many on these very items, it is better than it would be on others"
+    )
+    if worst["value"] < best["value"]:
+        told += f". The worst is {worst['alpha']:g} with {_points(worst)}"
+    return f"{told}."
 
 
 def _of_paper(paper: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ from interp.plots.style import figure_of
 from interp.report.numbers import NOTHING, decimal, p_value, points
 from probes.mechanisms.ablation.report import ablation_findings
 from probes.mechanisms.dual.statements import why_not
+from probes.mechanisms.dual.study import LINES, PHOTOS
 from probes.mechanisms.interchange.report import interchange_findings, spans
 from probes.mechanisms.interchange.shown import LEAST, SURE
 from probes.mechanisms.probe.report import position_probe_findings
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 
 TITLE = "Vision encoder or language model: which finds where things are?"
 
+MEASURED_ON = {
+    LINES: "Lines of three items on an empty canvas are what this was measured on. Photos hold more, and what a model "
+    "does with them may be something else.",
+    PHOTOS: "Pairs of photos are what this was measured on, with what else is in them. What a model does with other "
+    "photos, or with nothing but the items, may be something else.",
+}
 CAUTIONS = (
-    "Lines of three items on an empty canvas are what this was measured on. Photos hold more, and what a model does "
-    "with them may be something else.",
     "A statement that is not shown is not shown to be false: look at its interval, and at how many pairs were left.",
     f"What is shown is a gain, and of a probability one of more than {LEAST:g}: a small p beside a number below that "
     "shows nothing.",
@@ -94,7 +99,12 @@ def _verdict(found: DualMechanisms) -> str:
         known = f"{of[True][0]} is" if of[True] else f"{of[False][0]} is not"
         text = f"{known} shown to find where things are; of {of[None][0]} it can not be told"
     by_axis = "; ".join(f"{axis} axis, {found.verdict(axis)}" for axis in found.axes[1:])
-    return f"In these lines, {text}.{by_axis and f' By axis: {by_axis}.'}"
+    return f"In these {_pairs_of(found)}, {text}.{by_axis and f' By axis: {by_axis}.'}"
+
+
+def _pairs_of(found: DualMechanisms) -> str:
+    """What the pairs are: `LINES` or `PHOTOS`."""
+    return str(found.settings.get("pairs_of", LINES))
 
 
 def _sentence(found: DualMechanisms, name: str) -> str:
@@ -185,7 +195,7 @@ def _statements(found: DualMechanisms) -> Findings:
     return Findings(
         title="What is shown",
         sentences=sentences,
-        cautions=(*CAUTIONS, *((OF_AXES,) if len(found.axes) > 1 else ())),
+        cautions=(MEASURED_ON[_pairs_of(found)], *CAUTIONS, *((OF_AXES,) if len(found.axes) > 1 else ())),
         tables={"statements": found.statements, "left_out": found.left_out},
         shown={"Statements": _as_text(found.statements)},
         figures=figures,

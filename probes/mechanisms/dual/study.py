@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from interp.model.hooked_vlm import HookedVLM
+    from interp.objects.sample import Sample
     from probes.mechanisms.ablation.ordering import OrderingAblation
     from probes.mechanisms.interchange.result import Interchange
     from probes.mechanisms.probe.position import PositionProbe
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 SWEEPS = ("strip", "object", "background", "last")
 """The token sets that are patched from the counterfactual run, slot by slot."""
+
+LINES, PHOTOS = "lines", "photos"
+"""What pairs are made of."""
 
 TOOLS = ("probe", *SWEEPS, "ablate", "backup")
 """What is measured, in order; `probe` once for each axis that pairs have, `backup` is the swap under ablation."""
@@ -242,8 +246,18 @@ def dual_mechanisms(
         ablation=found.get("ablate"),
         axis_of=axis_of,
         refused=refused,
-        settings={**next(iter(found.values())).settings, "tools": list(tools), "pairs": len(pairs)},
+        settings={
+            **next(iter(found.values())).settings,
+            "tools": list(tools),
+            "pairs": len(pairs),
+            "pairs_of": _pairs_of(samples),
+        },
     )
+
+
+def _pairs_of(samples: Sequence[Sample]) -> str:
+    """What pairs are made of, as their samples say."""
+    return LINES if all("geometry" in sample.meta for sample in samples) else PHOTOS
 
 
 def _runs(

@@ -61,8 +61,8 @@ def plot_outcomes(
     ax.set_ylim(-0.03, 1.03)
     _by_slot(ax, table)
     bands = "1 std over pairs" if band == "std" else "interval"
-    which = f", asked about {asked}" if asked else ""
-    usual = f"Patched at {named or 'tokens'}{which}: probability of each outcome, bands {bands}"
+    which = f", asked: {asked}" if asked else ""
+    usual = f"Patched at {named or 'tokens'}{which} (bands: {bands})"
     tidy(ax, title=title or usual, x=slots, y="probability at the last position")
     legend_below(ax, columns=3)
     return ax

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, p_value
+from interp.report.numbers import agree, counted, decimal, p_value
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
 from probes.study.findings import Drawn, Findings
 
@@ -57,7 +57,7 @@ def interchange_findings(found: Interchange) -> Findings:
         figures["interchange"] = Drawn(title, figure_of(found.plot()), caption)
         for direction in [name for name in dict.fromkeys(means["direction"]) if name != "all"]:
             drawn = figure_of(found.plot(direction=direction))
-            figures[f"interchange_{_as_name(direction)}"] = Drawn(f"Asked about {direction}", drawn, caption)
+            figures[f"interchange_{_as_name(direction)}"] = Drawn(f"Asked: {direction}", drawn, caption)
     if found.p_control is not None:
         tables["beyond_control"] = found.differences()
         if PLACE in found.outcomes and len(tables["beyond_control"]):
@@ -142,8 +142,8 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
     count = found.both_right().iloc[0]
     meant = [f"{name!r}, {MEANT[name]}" if name in MEANT else repr(name) for name in found.outcomes]
     told = [
-        f"{count.kept} of {count.pairs} pairs were kept; the clean side was answered wrongly in {count.clean_wrong}, "
-        f"the counterfactual side in {count.counterfactual_wrong}.",
+        f"{count.kept} of {counted(count.pairs, 'pair')} {agree(count.kept, 'was', 'were')} kept; the clean side was "
+        f"answered wrongly in {count.clean_wrong}, the counterfactual side in {count.counterfactual_wrong}.",
         f"Outcomes: {'; '.join(meant)}.",
     ]
     apart = tables.get("beyond_control")

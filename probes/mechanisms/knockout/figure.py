@@ -52,14 +52,15 @@ def plot_windows(
         ax.plot(x[: len(line)], rows.loc[line, "value"], style, lw=1.4, color=colours[arm])
     if measure == "accuracy":
         for row in own[own["arm"] == "untouched"].itertuples():
-            ax.axhspan(row.low, row.high, color=INK, alpha=0.08, lw=0)
+            ax.axhspan(row.low, row.high, color=INK, alpha=0.08, lw=0, label="nothing cut, interval")
             ax.axhline(row.value, color=INK, lw=1, ls=":", label="nothing cut")
         ax.set_ylim(-0.04, 1.04)
         ax.yaxis.set_major_formatter("{x:.0%}")
     else:
         ax.axhline(0, color=INK, lw=1, ls=":")
     title, label = TITLES[measure]
-    tidy(ax, title=title, x="layers in which the edges are cut (0-based)", y=label)
+    named = all(name.replace("-", "").isalpha() for name in windows)
+    tidy(ax, title=title, x=f"layers in which the edges are cut{'' if named else ' (0-based)'}", y=label)
     _name_windows(ax, places)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=TICK, frameon=False, labelcolor=INK)
     return ax

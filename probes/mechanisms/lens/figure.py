@@ -74,7 +74,7 @@ def plot_lens(measures: pd.DataFrame, measure: str, top: int, ax: Axes | None = 
         ax.plot(slots, rows["value"], color=colour, linestyle=style, linewidth=1.8, marker="o", ms=3, label=label)
     integer_ticks(ax.xaxis, int(own["slot"].max()) + 1)
     ax.set_ylim(bottom=0)
-    tidy(ax, title="What image tokens say under the unembedding, bands over groups", x=SLOT, y=named[measure])
+    tidy(ax, title=f"Under the unembedding: {named[measure]}", x=SLOT, y=named[measure])
     legend_below(ax, columns=1)
     return ax
 

@@ -37,8 +37,8 @@ TITLES = {
     "strip_beyond_position": "difference",
 }
 FORMS = {"accuracy": percent, "position": percent, "control": percent, "selectivity": points}
-MANY = 4
-"""Sites that a sentence names."""
+MANY, FEW = 6, 4
+"""Up to so many sites a sentence names them all, and of more so many."""
 
 LEVEL = 0.05
 
@@ -122,10 +122,11 @@ def _more(found: PositionProbe) -> list[str]:
         told.append(_strip_sentence(found, strips, site))
     if len(strips) > 1:
         holds = strips[strips["p_corrected"] <= LEVEL]
-        some = ", among them " if len(holds) > MANY else ", " if len(holds) else ""
+        named = holds["site"].tolist() if len(holds) <= MANY else holds["site"].head(FEW).tolist()
+        some = ", among them " if len(holds) > len(named) else ", " if len(holds) else ""
         told.append(
             f"Corrected for all of them, the strip score is beyond what lines dealt anew give at {len(holds)} of "
-            f"{len(strips)} sites{some}{', '.join(holds['site'].head(MANY))}."
+            f"{len(strips)} sites{some}{', '.join(named)}."
         )
     own = found.measures.query("measure == 'accuracy'")
     if len(own) > 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.model.answer_token import LINE, added_ids, follows_bare
+from interp.report.numbers import agree, counted
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -37,10 +38,11 @@ class Vocabulary:
 
         Example:
             >>> single_token_words(vlm, ["red", "crimson"], after="ASSISTANT:", at_least=1).describe()
-            "1 of 2 words are kept; dropped: crimson (' crimson' is not one token)"
+            "1 of 2 words is kept; dropped: crimson (' crimson' is not one token)"
         """
         whole = len(self.words) + len(self.dropped)
-        said = f"{len(self.words)} of {whole} words are kept"
+        kept = len(self.words)
+        said = f"{kept} of {counted(whole, 'word')} {agree(kept, 'is', 'are')} kept"
         lost = "; ".join(f"{word} ({why})" for word, why in list(self.dropped.items())[:MANY])
         more = f"; and {len(self.dropped) - MANY} more" if len(self.dropped) > MANY else ""
         return f"{said}; dropped: {lost}{more}" if lost else said

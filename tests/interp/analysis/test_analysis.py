@@ -111,7 +111,10 @@ def test_the_embedded_model_says_that_it_knows_no_photos(capsys):
     from interp.cli import note_domain
 
     note_domain("shapes-vlm")
-    assert "drawn scenes" in capsys.readouterr().err
+    assert "about photos" in capsys.readouterr().err
+    note_domain("shapes-vlm", "drawn squares")
+    told = capsys.readouterr().err
+    assert "drawn squares" in told and "photo" not in told
     note_domain("llava-hf/llava-1.5-7b-hf")
     assert not capsys.readouterr().err
 

@@ -79,7 +79,7 @@ def test_pairs_of_photos_that_a_tool_can_not_patch_are_left_out_of_all_of_them(t
     monkeypatch.setattr("probes.mechanisms.dual.study.dual_mechanisms", measure)
     assert main(["mechanisms", "--tools", "object,last", "--out", str(tmp_path / "out")]) == 2
     assert [pair.clean.relation for pair in measured] == ["right", "above", "below"]
-    assert "1 of 4 pairs are left out, such as: cup has 3 tokens and 2" in capsys.readouterr().out
+    assert "1 of 4 pairs is left out, such as: cup has 3 tokens and 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,18 @@ def test_the_other_axis_does_not_help_both_help_too_and_adding_what_all_tokens_s
     assert np.array_equal(added.probe[:, 0], added.untouched)
 
 
+def test_of_few_items_it_is_said_that_no_gain_can_be_told_what_the_worst_alpha_does_and_in_plain_english():
+    found = amplify(reluctant(), scenes(3), {"horizontal": ACROSS}, alphas=(0.5, -3.0), seeds=(0,), **QUIET)
+    gone = replace(found, dropped=("one",))
+    told = amplify_findings(gone).sentences
+    assert told[0].startswith("Whether amplification helps can not be told from 3 items") and "3 groups" in told[0]
+    assert "The best of 2 alphas is 0.5" in told[1] and "The worst is -3 with" in told[1]
+    assert "1 of 4 items was dropped" in told[-1]
+    few = amplify(reluctant(), scenes(8), {"horizontal": ACROSS}, alphas=(0.5,), seeds=(0,), **QUIET)
+    assert "1 seed, gain" in " ".join(amplify_findings(few).sentences)
+    assert "At alpha 0.5, the only one" in " ".join(amplify_findings(few).sentences)
+
+
 def test_the_tower_runs_once_a_photo_whatever_is_asked_of_it():
     with tower_runs(reluctant()) as calls:
         amplify(reluctant(), scenes(8), {"horizontal": ACROSS}, alphas=(1, 2), batch=4, **QUIET)
@@ -323,26 +335,6 @@ def test_without_directions_an_axis_probe_is_trained_on_one_half_and_the_other_i
     told = [name.replace(".parquet", "") for name in FILES["amplify"]]
     assert all(any(fnmatch(name, f"{one}*") for one in told) for name in written), written
     assert main(f"{line} --resume".split()) == 0
-
-
-def test_samples_of_an_axis_without_directions_are_left_out_and_counted(tmp_path, capsys):
-    file = save_directions(tmp_path / "axes.npz", {"horizontal": np.ones((128, 2))}, [])
-    line = f"amplify --dataset shapes --n 16 --directions {file} --alphas 1 --seeds 1 --out {tmp_path / 'out'}"
-    assert main(line.split()) == 0
-    told = capsys.readouterr().out
-    answers = pd.read_parquet(tmp_path / "out" / "answers.parquet")
-    gone = 8 - answers["id"].nunique()  # of 16, half ask about two things
-    assert f"{gone} of 8 samples are left out, as directions are for the horizontal axis alone" in told
-    kept = json.loads((tmp_path / "out" / "summary.json").read_text())["settings"]["not_measured"]
-    assert [row["left_out"] for row in kept] == [8, gone] and 0 < gone < 8
-
-
-@pytest.mark.parametrize("asked", ("--alphas 0", "--alphas 1 1", "--axes both --n 4", "--model tiny-qwen3_vl"))
-def test_no_directions_are_trained_for_what_is_refused(asked, tmp_path, monkeypatch):
-    monkeypatch.setattr("probes.mechanisms.probe.axis.axis_probe", lambda *given, **how: pytest.fail("was trained"))
-    monkeypatch.setattr("probes.mechanisms.probe.axis.box_tokens", lambda *given: ((), "they are not seen"))
-    assert main(f"amplify --dataset shapes --n 16 --out {tmp_path / 'out'} {asked}".split()) == 2
-    assert not list((tmp_path / "out").rglob("manifest.json"))
 
 
 def test_files_that_hold_no_directions_and_lines_that_ask_nothing_are_refused(tmp_path, capsys):

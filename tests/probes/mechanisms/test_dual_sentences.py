@@ -1,6 +1,7 @@
 """Sentences of the dual mechanisms: over made-up results, contradictory and missing ones too, each says its numbers."""
 
 import re
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from interp.report.numbers import decimal, p_value, points
-from probes.mechanisms.dual.report import SAID, dual_sentences
+from probes.mechanisms.dual.report import SAID, _statements, dual_sentences
 from probes.mechanisms.dual.statements import COLUMNS, NAMES
 from probes.mechanisms.dual.study import DualMechanisms
 from probes.mechanisms.interchange.report import spans
@@ -152,3 +153,14 @@ def test_the_first_sentence_says_of_both_mechanisms_what_the_verdict_says():
             denied = f"the {name} is not shown to find" in first or f"and the {name} is not." in first
             assert denied == (own is False), first
     assert len(seen) == 9, "all that can be was seen"
+
+
+def test_what_was_measured_on_photos_is_not_said_of_lines(monkeypatch):
+    monkeypatch.setattr(DualMechanisms, "beyond_control", lambda self, axis: {})
+    found = made_up(3)
+    photos = replace(found, settings={"pairs_of": "photos"})
+    assert dual_sentences(found)[0].startswith("In these lines, ")
+    assert dual_sentences(photos)[0].startswith("In these photos, ")
+    for own, said in ((found, "Lines of three items"), (photos, "Pairs of photos are what")):
+        cautions = _statements(own).cautions
+        assert cautions[0].startswith(said) and "empty canvas" not in " ".join(cautions[1:])

@@ -130,7 +130,7 @@ def test_sentences_say_what_was_chosen_from_many_and_figures_can_be_drawn(tmp_pa
     assert "beyond the control at slots 0 to 2" in " ".join(told.sentences)
     assert "12 of 12 pairs were kept" in told.sentences[1]
     assert "most at " in " ".join(told.sentences) and "'place', what is right if" in told.sentences[2]
-    assert "asked about left" in found.plot(direction="left").get_title("left") and "asked" not in told.title
+    assert "asked: left" in found.plot(direction="left").get_title("left") and "asked" not in told.title
     inside = interchange_findings(replace(found, hook="attn_out"))
     assert "(layer 0, the largest of 4 layers" in inside.sentences[0] and "at layers 0 to 2" in " ".join(
         inside.sentences

@@ -1,8 +1,10 @@
 """Probe sites: each image token is read where it is, in every layer of every family, in the language model's order."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 import torch
@@ -15,6 +17,7 @@ from interp.errors import InputError
 from interp.maps.tower_patches import patches_of
 from interp.model.hooked_vlm import HookedVLM
 from interp.zoo.tiny import TINY
+from probes.mechanisms.probe.report import _more
 from probes.mechanisms.probe.sites import all_sites, choose_sites, read_sites
 from probes.mechanisms.tokens.object_tokens import object_tokens
 
@@ -118,3 +121,13 @@ def test_means_of_patches_are_taken_in_float32_whatever_the_model_s_type():
     flat = cache["vision.blocks.0.hook_resid_post"].flatten(0, 1).float().numpy()
     wanted = (flat[own.places[own.sources]] * own.shares[..., None]).sum(axis=1)
     assert own.sources.shape[1] == 4 and np.abs(found - wanted).max() < 1e-6 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize(("count", "named"), ((0, 0), (5, 5), (6, 6), (7, 4)))
+def test_a_sentence_names_all_sites_where_they_are_few(count, named):
+    sites = [f"blocks.{place}" for place in range(9)]
+    strips = pd.DataFrame({"site": sites, "p_corrected": [0.01] * count + [0.5] * (9 - count)})
+    nothing = pd.DataFrame({"site": [], "measure": [], "value": []})
+    (sentence,) = _more(SimpleNamespace(strips=lambda: strips, names=["projector"], measures=nothing))
+    assert f"at {count} of 9 sites" in sentence and sentence.count("blocks.") == named
+    assert ("among them" in sentence) == (named < count)

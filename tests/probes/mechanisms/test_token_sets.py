@@ -164,7 +164,7 @@ def test_what_can_not_be_patched_is_refused_by_name():
         token_set("object", still, here, here)
     with pytest.raises(InputError, match="'red' by half or more"):
         token_set("object", with_box(pair, 0, (0, 0, 1, 1)), here, there)
-    with pytest.raises(InputError, match="red has 8 tokens in the clean prompt and 4"):
+    with pytest.raises(InputError, match="red has 8 tokens in the clean prompt and 4 in .*: use 'outer_strip'"):
         token_set("object", with_box(pair, 0, (0, 12, 16, 20)), here, there)
     with pytest.raises(InputError, match="two objects share tokens"):
         token_set("object", with_box(pair, 1, pair.clean.objects[0].box.xyxy), here, there)

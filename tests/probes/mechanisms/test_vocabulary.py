@@ -98,7 +98,7 @@ def test_the_embedded_model_says_its_words_in_one_spelling_and_stands_for_unknow
 
 
 def test_too_few_words_are_refused_with_the_reason_for_each():
-    with pytest.raises(InputError, match="0 of 1 words are kept; dropped: left .*'Left'.* give more words"):
+    with pytest.raises(InputError, match="0 of 1 word are kept; dropped: left .*'Left'.* give more words"):
         single_token_words(shapes_vlm(), ["left"])
 
 
