@@ -255,7 +255,7 @@ def test_the_command_leaves_out_samples_whose_objects_hold_no_token(tmp_path, ca
     line = ["knockout", "--dataset", "shapes", "--width", "12", "--arms", "object->last"]
     assert main([*line, "--out", str(tmp_path / "k")]) == 0
     assert (
-        "1 of 3 samples are left out, such as: sample 'shapes-test-0-00000': no image token" in capsys.readouterr().out
+        "1 of 3 samples is left out, such as: sample 'shapes-test-0-00000': no image token" in capsys.readouterr().out
     )
     assert main(["knockout"]) == 2
 
