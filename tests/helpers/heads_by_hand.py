@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import tiny
 import torch
 from torch import Tensor
 
@@ -73,6 +74,37 @@ def answered(model: Any, inputs: Any, steps: int = 4, **more: Any) -> tuple[Tens
     own = {"max_new_tokens": steps, "min_new_tokens": steps, "do_sample": False, **more}
     made = model.generate(**inputs.tensors, **own, return_dict_in_generate=True, output_logits=True)
     return made.sequences[:, inputs.input_ids.shape[1] :], torch.stack(made.logits, 1)
+
+
+def check_scope(vlm: Any, inputs: Any, edit: Any, point: str, by_loops: Callable[..., Tensor], scope: str) -> None:
+    """Assert that an edit decodes what loops over its rows decode, greedily and with beams, in the passes of its scope.
+
+    Args:
+        vlm: the model.
+        inputs: a batch.
+        edit: the edit, with that scope, of heads of all layers.
+        point: of a layer, the hook point that the loops edit, such as `attn.hook_pattern`.
+        by_loops: a hook function that edits it.
+        scope: `prompt`, `decode` or `both`.
+    """
+    untouched = answered(vlm.model, inputs)[1]
+    for more in ({}, {"num_beams": 2}):
+        with vlm.intervene(edit, inputs):
+            tokens, logits = answered(vlm.model, inputs, **more)
+        with vlm.hooks([(f"blocks.{layer}.{point}", by_loops) for layer in range(vlm.cfg.n_layers)]):
+            wanted_tokens, wanted = answered(vlm.model, inputs, **more)
+        assert torch.equal(tokens, wanted_tokens)
+        torch.testing.assert_close(logits, wanted, rtol=0, atol=2 * tiny.rounding(vlm))
+        if not more:
+            assert torch.equal(logits[:, 0], untouched[:, 0]) is (scope == "decode")
+            assert not torch.allclose(logits, untouched, atol=1e-4)
+
+
+def named_rows(now: Any, rows: int, prompt: int, scope: str) -> list[int]:
+    """Of the rows of a pass, those that the last position of a prompt and a scope name; `now` is the hook's pass."""
+    every = {row: now.offset + row for row in range(rows)}
+    decoded = [row for row, at in every.items() if at >= prompt and scope != "prompt"]
+    return decoded + [row for row, at in every.items() if at == prompt - 1 and scope != "decode"]
 
 
 def under(vlm: Any, inputs: Any, intervention: Any) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import tiny
 import torch
-from heads_by_hand import answered, under, with_biased_masks
+from heads_by_hand import check_scope, named_rows, under, with_biased_masks
 from ragged import loaded
 
 from interp import BiasImageLogits, Chain, HookedVLM, PerSample, Prefix, ScaleHeads, ScaleImageLogits, Untouched
@@ -74,34 +74,16 @@ def test_a_large_bias_leaves_the_chosen_tokens_and_what_is_no_image_as_it_was_am
 def test_a_scope_is_the_passes_that_it_names_also_for_beams(scope):
     vlm, inputs = loaded("tiny-llava", 2)
     edit = BiasImageLogits([(layer, head) for layer in range(3) for head in range(4)], TOKENS, 30, scope=scope)
-    prompt, length = inputs.input_ids.shape[1], []
 
     def biased(logits, hook):
-        start = length[-1] if length else 0
-        rows = logits.shape[2]
-        if hook.name.startswith("blocks.2"):
-            length.append(start + rows)
-        for row in range(rows):
-            decoded = start + row >= prompt
-            if (scope != "prompt") if decoded else (start + row == prompt - 1 and scope != "decode"):
-                for sample in range(len(logits)):
-                    own = sample // (len(logits) // 2)
-                    for token, key in enumerate(inputs.layouts[own].image_positions):
-                        logits[sample, :, row, key] += 30 if token in TOKENS[own] else -30
+        for row in named_rows(hook.now, logits.shape[2], inputs.input_ids.shape[1], scope):
+            for sample in range(len(logits)):
+                own = sample // (len(logits) // 2)
+                for token, key in enumerate(inputs.layouts[own].image_positions):
+                    logits[sample, :, row, key] += 30 if token in TOKENS[own] else -30
         return logits
 
-    untouched = answered(vlm.model, inputs)[1]
-    for more in ({}, {"num_beams": 2}):
-        with vlm.intervene(edit, inputs):
-            tokens, logits = answered(vlm.model, inputs, **more)
-        length.clear()
-        with vlm.hooks([(f"blocks.{layer}.attn.hook_attn_logits", biased) for layer in range(3)]):
-            wanted_tokens, wanted = answered(vlm.model, inputs, **more)
-        assert torch.equal(tokens, wanted_tokens)
-        torch.testing.assert_close(logits, wanted, rtol=0, atol=2 * tiny.rounding(vlm))
-        if not more:
-            assert torch.equal(logits[:, 0], untouched[:, 0]) is (scope == "decode")
-            assert not torch.allclose(logits, untouched, atol=1e-4)
+    check_scope(vlm, inputs, edit, "attn.hook_attn_logits", biased, scope)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

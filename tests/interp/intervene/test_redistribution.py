@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from heads_by_hand import answered, head_by_head, heads_by_hand, under
+from heads_by_hand import check_scope, head_by_head, heads_by_hand, named_rows, under
 from ragged import loaded
 
 from interp import Chain, HookedVLM, PerSample, Prefix, RedistributeAttention, ScaleHeads, Untouched
 from interp.errors import HookError, InputError
-from interp.hooks.rows import Pass
 from interp.hooks.shape import ModelShape
 from interp.intervene.redistribution import image_centric, redistributed
 from interp.prompt.layout import TokenLayout
@@ -162,14 +161,10 @@ def test_a_scope_is_the_passes_that_it_names_also_for_beams(scope):
     sinks = [~own for own in sinks_of(inputs)]
     heads = [(layer, head) for layer in range(3) for head in range(4)]
     edit = RedistributeAttention(sinks, 0, heads=heads, scope=scope)
-    prompt = inputs.input_ids.shape[1]
 
-    def hook_function(pattern, hook):
-        new, now = pattern.clone(), hook.now
-        for row in range(pattern.shape[2]):
-            at = now.offset + row
-            if (scope == "prompt") if at >= prompt else (at != prompt - 1 or scope == "decode"):
-                continue
+    def redistributed_by_loops(pattern, hook):
+        new = pattern.clone()
+        for row in named_rows(hook.now, pattern.shape[2], inputs.input_ids.shape[1], scope):
             for sample in range(len(pattern)):
                 own = sample // (len(pattern) // 2)
                 for head in range(4):
@@ -177,18 +172,7 @@ def test_a_scope_is_the_passes_that_it_names_also_for_beams(scope):
                     new[sample, head, row] = torch.tensor(naive(pattern[sample, head, row].tolist(), *keys, 0))
         return new
 
-    assert Pass().offset == 0
-    untouched = answered(vlm.model, inputs)[1]
-    for more in ({}, {"num_beams": 2}):
-        with vlm.intervene(edit, inputs):
-            tokens, logits = answered(vlm.model, inputs, **more)
-        with vlm.hooks([(f"blocks.{layer}.attn.hook_pattern", hook_function) for layer in range(3)]):
-            wanted_tokens, wanted = answered(vlm.model, inputs, **more)
-        assert torch.equal(tokens, wanted_tokens)
-        torch.testing.assert_close(logits, wanted, rtol=0, atol=2 * tiny.rounding(vlm))
-        if not more:
-            assert torch.equal(logits[:, 0], untouched[:, 0]) is (scope == "decode")
-            assert not torch.allclose(logits, untouched, atol=1e-5)
+    check_scope(vlm, inputs, edit, "attn.hook_pattern", redistributed_by_loops, scope)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
