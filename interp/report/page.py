@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 WORDY = 40
 """Letters of a cell beyond which its column is read as sentences: from the left, and broken where the page ends."""
 
+MANY = 8
+"""Columns beyond which a table is set in small letters, and its cells may be broken."""
+
 NO_NAMES = ("nan", "inf", "None")
 """Letters that are numbers, or none."""
 
@@ -88,10 +91,16 @@ def write_report(
 def _as_text(table: pd.DataFrame | None) -> dict[str, Any]:
     """Columns and rows as text, and how each column is set."""
     if table is None:
-        return {"columns": [], "rows": [], "kinds": []}
+        return {"columns": [], "rows": [], "kinds": [], "wide": False}
     rows = table.astype(str).to_numpy().tolist()
     kinds = [_kind(cells) for cells in zip(*rows, strict=True)]
-    return {"columns": [str(column) for column in table.columns], "rows": rows, "kinds": kinds}
+    wide = len(table.columns) > MANY
+    if wide:  # cells are broken, but no interval between its ends
+        rows = [
+            [cell if kind else cell.replace(", ", ",\u00a0") for cell, kind in zip(row, kinds, strict=True)]
+            for row in rows
+        ]
+    return {"columns": [str(column) for column in table.columns], "rows": rows, "kinds": kinds, "wide": wide}
 
 
 def _kind(cells: Sequence[str]) -> str:

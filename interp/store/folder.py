@@ -89,6 +89,8 @@ def in_words(settings: Mapping[str, Any]) -> dict[str, str]:
 
 def _as_text(value: Any) -> str:
     """A setting as it is to be read."""
+    if value in (None, "", [], {}):
+        return "none"
     if isinstance(value, dict):
         return ", ".join(f"{name} {_as_text(item)}" for name, item in value.items())
     if isinstance(value, list):
@@ -98,7 +100,7 @@ def _as_text(value: Any) -> str:
         return ", ".join(map(_as_text, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "none" if value is None else str(value)
+    return str(value)
 
 
 def plain(value: Any) -> Any:

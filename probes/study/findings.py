@@ -25,7 +25,7 @@ OF_EXTREMES = (
 """What has to be said beside a sentence that names an extreme."""
 
 
-UNTOLD = ("table", "measure", "what", "where")
+UNTOLD = ("table", "measure", "what", "where", "scorer", "function", "first", "second")
 """Columns of `left_out` that name what could not be told; each tool has its own of them."""
 
 
@@ -80,7 +80,8 @@ class Findings:
             return []
         counted = "cases" if "cases" in left_out else "cells"
         named = [name for name in UNTOLD if name in left_out]
-        parts = left_out.assign(**{counted: left_out.get(counted, 1)}).groupby([*named, "why"], sort=False)
+        known = left_out.assign(**{counted: left_out.get(counted, 1)}).fillna(dict.fromkeys(named, ""))
+        parts = known.groupby([*named, "why"], sort=False)
         told = parts[counted].sum().reset_index()
         return [Section("What could not be told, and why", table=told)]
 

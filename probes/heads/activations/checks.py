@@ -84,7 +84,7 @@ def check_answers(
             errors.append(
                 InputError(
                     f"item {item.id!r}: its answer {said!r:.60} has {length} tokens, and an answer may have {most}: "
-                    "shorten it, or allow more with max_new_tokens"
+                    "shorten it, or allow more with max_new_tokens (--max-new-tokens)"
                 )
             )
     _refuse(errors, len(items), "have answers that can not be forced")
@@ -113,7 +113,7 @@ def check_lengths(vlm: HookedVLM, items: Sequence[Sample], prompt: str, answer: 
             errors.append(
                 InputError(
                     f"item {item.id!r}: prompt and answer have {length} positions, and the model takes {most}: shorten "
-                    "the question, show a smaller photo, or lower max_new_tokens"
+                    "the question, show a smaller photo, or lower max_new_tokens (--max-new-tokens)"
                 )
             )
     _refuse(errors, len(items), "are too long for the model")

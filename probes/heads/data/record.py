@@ -60,7 +60,7 @@ class SteppedQuestion:
 
     Example:
         >>> [step.primary for step in synthetic_steps(1)[0].steps][:3]
-        ['information', 'recall', 'math']
+        ['information', 'relational', 'spatial']
     """
 
     AS_SAMPLES: ClassVar[str] = "probes.step_samples(questions), a sample for each step"

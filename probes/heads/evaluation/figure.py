@@ -23,8 +23,8 @@ WIDE = 0.34
 APART = 0.015
 """How far curves stand apart, as a share of the axis."""
 
-MARKS = {LOWEST: ("v", "lowest scores"), OTHER: ("s", "heads of other functions")}
-"""Mark and name of controls of which there are no draws."""
+MARKS = {LOWEST: ("v", "lowest scores", -1), OTHER: ("s", "heads of other functions", 1)}
+"""Mark, name and side of the bar of controls of which there are no draws."""
 
 DOSES = {
     COUNT: ("Accuracy by number of edited heads", "heads, strongest first"),
@@ -60,10 +60,10 @@ def plot_sets(arms: pd.DataFrame, ax: Axes | None = None) -> Axes:
             ax.bar(
                 place, span, 2 * WIDE + 0.12, bottom=float(drawn.min()), color=BAND, alpha=0.6, label=label, zorder=3
             )
-        for role, (mark, what) in MARKS.items():
+        for role, (mark, what, side) in MARKS.items():
             there = own[own["role"] == role]["accuracy"]
             if len(there):
-                x = np.full(len(there), place + WIDE - 0.06)
+                x = np.full(len(there), place + side * (WIDE - 0.06))
                 ax.plot(x, there, mark, ms=6, color=PALETTE[1], label=_once(what, named), zorder=5)
     ax.set_xticks(range(len(tested)), [f"{row['arm']}\n{row['verdict']}" for _, row in tested.iterrows()])
     ax.set_xlim(-0.7, len(tested) - 0.3)

@@ -116,6 +116,9 @@ def compare_heads(
     """
     import pandas as pd
 
+    from interp.model.provenance import run_record
+
+    begun = run_record()
     if len(every) < 2:
         raise InputError(f"{', '.join(every) or 'no scores'} can not be compared: give two or more")
     how: dict[str, Any] = {"deals": deals, "seed": seed, "level": level}
@@ -147,7 +150,7 @@ def compare_heads(
         models=pd.concat(models, ignore_index=True)[list(MODELS)] if models else nothing[1],
         left_out=pd.DataFrame(out, columns=["table", "first", "second", "why"]),
         settings={
-            "study": STUDY, "scores": list(every), "rule": rule, "given": dict(given or {}), **how,
+            **begun, "study": STUDY, "scores": list(every), "rule": rule, "given": dict(given or {}), **how,
             "models_told_apart_by": "weights" if all(known) else "shape",
         },
     )  # fmt: skip

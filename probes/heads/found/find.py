@@ -179,6 +179,9 @@ def find_heads(
         >>> found.of("spatial").heads
         >>> find_heads(None, ("gaze", "ablation"), vlm=vlm, items=step_samples(synthetic_steps(50))).agreement
     """
+    from interp.model.provenance import RUN, result_of, run_record
+
+    begun = run_record()
     check_draws(draws, level, seed)
     selecting, more = dict(given or {}), dict(options or {})
     names, chosen = check_found(heads, scorers, rule, selecting, functions, items)
@@ -212,6 +215,8 @@ def find_heads(
     first = dict(heads.settings) if heads is not None else dict(next(iter(scores.values())).settings["study"])
     settings = {name: own for name, own in first.items() if name not in ("study", "axes", "scorers")}
     folder = "" if heads is None else str(heads.folder)
+    if heads is not None:  # the record is of activations, which another command may have collected
+        settings = {**begun, **result_of(settings), "collected": {name: first[name] for name in RUN if name in first}}
     return FoundHeads(
         scores=scores,
         sets=sets,

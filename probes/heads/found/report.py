@@ -139,6 +139,11 @@ def called(function: str) -> str:
     return "All questions" if function == EVERY else TITLES.get(function, function)
 
 
+def _inside(function: str) -> str:
+    """What a function is called inside a sentence."""
+    return called(function) if function in TITLES else called(function).lower()
+
+
 def _cautions(found: FoundHeads) -> tuple[str, ...]:
     """What the scorers that were asked do not show."""
     names = found.scorers
@@ -187,7 +192,7 @@ def _selected_told(found: FoundHeads, name: str) -> str:
     of = scores.values[0].size
     masks = np.stack([one.mask() for one in own])
     if len(own) == 1:
-        return f"Of {of} heads, {name} and {own[0].rule} select {len(own[0])}: {called(own[0].function)}."
+        return f"Of {of} heads, {name} and {own[0].rule} select {len(own[0])} for {_inside(own[0].function)}."
     counts = ", ".join(f"{one.function} {len(one)}" for one in own)
     any_of, several = int(masks.any(axis=0).sum()), int((masks.sum(axis=0) > 1).sum())
     return (
@@ -206,12 +211,14 @@ def _agreement_told(found: FoundHeads) -> list[str]:
         if len(known):
             clear = int((known["p_random"] < 0.05).sum())
             value = float(known["value"].mean())
-            over = f"{len(known)} function{'' if len(known) == 1 else 's'}"
+            over, seen = f" on average over {len(known)} functions", f"in {clear} of them more"
+            if len(known) == 1:
+                over, seen = f" for {_inside(known['function'].iloc[0])}", "more" if clear else "not more"
             sentence = (
-                f"{first} and {second} agree by {measure} with {decimal(value)} on average over {over}, "
+                f"{first} and {second} agree by {measure} with {decimal(value)}{over}, "
                 f"{decimal(float(known['random'].mean()))} with heads dealt anew and "
-                f"{decimal(float(known['within'].mean()))} with heads dealt inside layers; in {clear} of them more "
-                "than heads dealt anew by an uncorrected p below 0.05."
+                f"{decimal(float(known['within'].mean()))} with heads dealt inside layers; {seen} than heads dealt "
+                "anew by an uncorrected p below 0.05."
             )
             every.append((measure, value, sentence))
     if len({tuple(pair) for pair in found.agreement[["first", "second"]].to_numpy()}) <= FEW:

@@ -21,11 +21,24 @@ def test_that_columns_of_names_are_set_from_the_left_and_those_of_numbers_are_no
     assert '<th scope="col" class="name">arm</th><th scope="col">value</th>' in page
 
 
+def test_that_cells_of_a_table_of_many_columns_may_be_broken():
+    many = pd.DataFrame({f"column {place}": ["0.25 [0.12, 0.50]"] for place in range(9)})
+    page = render_report("", "", [Section("Told", table=many)], {})
+    assert '<table class="wide">' in page and "<td>0.25 [0.12,\u00a00.50]</td>" in page  # not inside an interval
+    assert '<table class="wide">' not in render_report("", "", [Section("Told", table=many.iloc[:, :8])], {})
+
+
 def test_that_a_long_list_of_records_is_counted():
     arms = [{"name": f"random {place}", "heads": [[place, 0]]} for place in range(30)]
     page = render_report("a title", "a lead", [], {"arms": arms, "resumed": arms[:2]})
     assert "<dt>arms</dt><dd>30, each with name, heads</dd>" in page and "random 29" not in page
     assert "<dt>resumed</dt><dd>name random 0, heads 0, 0, name random 1, heads 1, 0</dd>" in page
+
+
+def test_that_an_empty_setting_is_told_as_none():
+    page = render_report("", "", [], {"sinks": "", "given": {}, "others": [], "seed": 0, "labels": False})
+    for name, text in {"sinks": "none", "given": "none", "others": "none", "seed": "0", "labels": "no"}.items():
+        assert f"<dt>{name}</dt><dd>{text}</dd>" in page
 
 
 def test_that_an_empty_table_is_left_out():

@@ -105,6 +105,10 @@ def test_folders_are_compared_and_not_otherwise_in_the_same_folder(collected, fo
     asked = ["--shuffles", "5", "--deals", "20", "--layer-mean", "--out", str(other)]
     assert main(["heads", "find", str(collected), *asked]) == 0
     assert main(["heads", "compare", str(found), str(other), "--deals", "20", "--out", str(out)]) == 0
+    for place, command in ((found, "find"), (out, "compare")):  # each page tells its own command, and its data's
+        made = json.loads((place / "summary.json").read_text())["settings"]
+        assert made["command"].startswith(f"python -m probes heads {command} ") and made["begun"]
+        assert command == "compare" or "heads collect" in made["collected"]["command"]
     check_told(out, "heads-compare")
     table = pd.read_parquet(out / "agreement.parquet")
     again = ["heads", "compare", str(found), str(other), "--deals", "20", "--out", str(out), "--resume"]

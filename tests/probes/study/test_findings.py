@@ -45,6 +45,14 @@ def test_what_tools_leave_out_under_other_names_is_told_too_and_counted_as_they_
     ]
 
 
+def test_a_page_says_whose_score_of_which_function_is_missing():
+    lost = pd.DataFrame(
+        {"table": ["selected"] * 3, "scorer": ["gaze", "overlap", None], "function": "math", "why": "a"}
+    )
+    (section,) = [one for one in findings(lost).sections() if "could not be told" in one.title]
+    assert section.table["scorer"].tolist() == ["gaze", "overlap", ""] and set(section.table["function"]) == {"math"}
+
+
 @pytest.mark.parametrize("left_out", [None, MISSING.iloc[:0]])
 def test_a_page_of_which_nothing_is_missing_says_nothing_of_it(left_out):
     assert [one.title for one in findings(left_out).sections()] == [
