@@ -356,7 +356,10 @@ def _kept(place: Path | None, asked: Mapping[str, Any], resume: bool) -> HeadSco
     """
     if place is None or not resume or not place.is_file():
         return None
-    found = load_scores(place)
+    try:
+        found = load_scores(place)
+    except InputError as error:
+        raise InputError(f"scores in {str(place)!r} are damaged: delete that file, and they are made again") from error
     then = found.settings.get("asked", {})
     if then != asked:
         differ = [name for name in {**then, **asked} if then.get(name) != asked.get(name)]

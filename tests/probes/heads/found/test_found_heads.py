@@ -89,6 +89,16 @@ def test_kept_scores_are_taken_and_not_made_again_and_others_are_refused(heads, 
         find_heads(other, both, **how)
 
 
+def test_kept_scores_that_are_damaged_are_made_again_once_they_are_deleted(heads, tmp_path):
+    how = {"options": SHORT, "out": tmp_path, "resume": True, **QUIET}
+    whole, kept = find_heads(heads, **how), tmp_path / "scores" / "linear_probe.npz"
+    kept.write_bytes(kept.read_bytes()[:500])
+    with pytest.raises(InputError, match="delete that file"):
+        find_heads(heads, **how)
+    kept.unlink()
+    assert find_heads(heads, **how).sets == whole.sets and kept.is_file()
+
+
 def test_every_file_and_column_of_the_page_is_told_of(found, tmp_path):
     _, told = found
     write_findings(OutputFolder(tmp_path), found_findings(told))
