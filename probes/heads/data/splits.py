@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,11 +144,3 @@ def _picture(image: Image.Image | Path) -> str:
     if isinstance(image, Path):
         return str(image)
     return hashlib.sha256(f"{image.mode}{image.size}".encode() + image.tobytes()).hexdigest()
-
-
-def count_splits(questions: Iterable[SteppedQuestion]) -> Mapping[str, int]:
-    """How many questions are in each split; those in none are under the empty name."""
-    counted: dict[str, int] = {}
-    for one in questions:
-        counted[one.split] = counted.get(one.split, 0) + 1
-    return counted
