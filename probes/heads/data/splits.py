@@ -80,7 +80,7 @@ def of_split(questions: Iterable[SteppedQuestion], split: str) -> tuple[SteppedQ
         there = sorted({one.split for one in given} - {""})
         raise InputError(
             f"none of {len(given)} questions is in the split {split!r}: "
-            + (f"there are {', '.join(there)}" if there else "make splits with split_by_question")
+            + (f"there are {', '.join(there)}" if there else "make splits with split_by_question, or ask all of them")
         )
     return found
 
