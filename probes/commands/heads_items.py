@@ -183,11 +183,10 @@ def _questions(options: argparse.Namespace, split: str) -> tuple[list[Any], dict
         chosen, count = options.split or split, options.n or options.drawn
         return synthetic_steps(count, split=chosen, seed=options.seed), {"drawn": count, "split": chosen}
     from probes.heads.data.files import read_steps
+    from probes.heads.data.splits import of_split
 
     read = read_steps(options.steps, images=options.images, names=options.names, unknown=options.unknown)
     print(read.describe())
-    questions = [one for one in read if options.split is None or one.split == options.split]
-    if not questions:
-        raise InputError(f"{options.steps!r} has no questions of the split {options.split!r}: leave --split out")
+    questions = read if options.split is None else of_split(read, options.split)
     told = {"steps": str(options.steps), "split": options.split, "described": read.describe()}
-    return questions[: options.n], told
+    return list(questions[: options.n]), told

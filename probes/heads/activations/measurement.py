@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from interp.answers.scoring import score
 from interp.errors import InputError
 from interp.model.forced import forced_tokens
 from interp.numeric import whole_number
@@ -19,6 +18,7 @@ from interp.study.prompter import batches, prepare_samples
 from probes.heads.activations.checks import check_answers, check_items, check_lengths, functions_of
 from probes.heads.activations.features import POSITIONS
 from probes.heads.activations.hearing import HeardAnswers, hear_forced, hear_own
+from probes.heads.activations.judged import judged
 from probes.heads.activations.positions import ALIGNMENTS, SaidAnswer, choose
 from probes.heads.activations.writes import WRITES, head_writes
 from probes.heads.activations.z_shards import STORED, HeadAxes, narrowed, write_shard
@@ -167,10 +167,10 @@ class HeadMeasurement:
         inputs = prepare_samples(self.vlm, samples, self.prompt)
         heard = self.hear(inputs, samples)
         said = [SaidAnswer.of(own, self._decode) for own in heard.tokens]
-        judged = _judged(samples, said)
+        told = judged(samples, [own.answer for own in said])
         rows, found = [], []
         for place, sample in enumerate(samples):
-            row, states = self._row(sample, said[place], heard, place, judged[place])
+            row, states = self._row(sample, said[place], heard, place, told[place])
             rows.append(row)
             if states:
                 found.append(heard.mean(place, states).cpu().numpy())
@@ -189,11 +189,11 @@ class HeadMeasurement:
         )
 
     def _row(
-        self, sample: Sample, said: SaidAnswer, heard: HeardAnswers, place: int, judged: Mapping[str, Any]
+        self, sample: Sample, said: SaidAnswer, heard: HeardAnswers, place: int, right: Mapping[str, Any]
     ) -> tuple[dict[str, Any], list[int]]:
         """What is told of an item, and the states that its activations are the mean of."""
         chances, spoke = heard.log_probs[place], bool(said.span)
-        choice = choose(self.tokens, said, chances, k=self.k, right=judged["correct"]) if spoke else None
+        choice = choose(self.tokens, said, chances, k=self.k, right=right["correct"]) if spoke else None
         chosen = choice.tokens if choice else ()
         row = {
             "group": sample.group or sample.id,
@@ -201,7 +201,7 @@ class HeadMeasurement:
             "gold": sample.answer,
             "text": said.text.strip(),
             "answer": said.answer,
-            **judged,
+            **right,
             "finished": heard.finished[place],
             "tokens": json.dumps([said.text[start:end] for start, end in said.pieces]),
             "log_probs": json.dumps([float(own) for own in chances]),
@@ -229,25 +229,3 @@ class HeadMeasurement:
     def _z_axes(self) -> HeadAxes:
         shape = self.vlm.cfg
         return HeadAxes(shape.n_layers, shape.n_heads, shape.d_head)
-
-
-def _judged(samples: Sequence[Sample], said: Sequence[SaidAnswer]) -> list[dict[str, Any]]:
-    """Whether each answer is right by the strict rule, what was read from it, and whether anything could be."""
-    import pandas as pd
-
-    table = pd.DataFrame(
-        {
-            "text": [own.answer for own in said],
-            "gold": [sample.answer for sample in samples],
-            "options": [list(sample.options) for sample in samples],
-        }
-    )
-    scored = score(table)
-    return [
-        {
-            "predicted": None if pd.isna(row.predicted) else str(row.predicted),
-            "correct": bool(row.correct),
-            "parsed": bool(row.parsed) if sample.options else bool(row.text.strip()),
-        }
-        for sample, row in zip(samples, scored.itertuples(), strict=True)
-    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +80,7 @@ def of_split(questions: Iterable[SteppedQuestion], split: str) -> tuple[SteppedQ
         there = sorted({one.split for one in given} - {""})
         raise InputError(
             f"none of {len(given)} questions is in the split {split!r}: "
-            + (f"there are {', '.join(there)}" if there else "make splits with split_by_question")
+            + (f"there are {', '.join(there)}" if there else "make splits with split_by_question, or ask all of them")
         )
     return found
 
@@ -144,11 +144,3 @@ def _picture(image: Image.Image | Path) -> str:
     if isinstance(image, Path):
         return str(image)
     return hashlib.sha256(f"{image.mode}{image.size}".encode() + image.tobytes()).hexdigest()
-
-
-def count_splits(questions: Iterable[SteppedQuestion]) -> Mapping[str, int]:
-    """How many questions are in each split; those in none are under the empty name."""
-    counted: dict[str, int] = {}
-    for one in questions:
-        counted[one.split] = counted.get(one.split, 0) + 1
-    return counted

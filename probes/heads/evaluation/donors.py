@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.answers.scoring import score
 from interp.errors import InputError
 from interp.intervene.amplification import SHORTEST, random_directions
 from interp.intervene.base import Intervention, Untouched
@@ -20,6 +19,7 @@ from interp.intervene.head_steer import SteerHeads
 from interp.stats.draws import own_draws
 from interp.study.keys import photo_keys
 from interp.study.prompter import batches, prepare_samples
+from probes.heads.activations.judged import judged
 
 if TYPE_CHECKING:
     from interp.intervene.head_sets import Head
@@ -137,24 +137,8 @@ def collect_donors(
             _, cache = vlm.run_with_cache(inputs, names_filter=head_points(own), logits_to_keep=1)
         z[places] = recorded_z(own, cache, inputs, at=positions).float().cpu()
         if answers:
-            right[places] = judged(asked, vlm.generate(inputs, max_new_tokens).texts)["correct"].to_numpy(dtype=bool)
+            right[places] = [own["correct"] for own in judged(asked, vlm.generate(inputs, max_new_tokens).texts)]
     return Donors(own, z, right if answers else None)
-
-
-def judged(samples: Sequence[Sample], texts: Sequence[str]) -> Any:
-    """Answers of samples, judged by the strict rule and the paper's, see `score`."""
-    import pandas as pd
-
-    return score(
-        pd.DataFrame(
-            {
-                "id": [sample.id for sample in samples],
-                "text": list(texts),
-                "gold": [sample.answer for sample in samples],
-                "options": [tuple(sample.options) for sample in samples],
-            }
-        )
-    )
 
 
 def refuse_shared(train: Sequence[Sample], samples: Sequence[Sample]) -> None:

@@ -17,7 +17,7 @@ from interp.model.prefix import Prefix
 from interp.numeric import read_flag, whole_number
 from interp.study.prompter import prepare_samples
 from probes.heads.activations.checks import check_answers, check_lengths
-from probes.heads.evaluation.donors import judged
+from probes.heads.activations.judged import judged
 from probes.heads.evaluation.edits import check_boxes
 from probes.heads.evaluation.forced import forced_chances
 from probes.study.finite import refuse_overflow, refuse_unsaid
@@ -155,21 +155,9 @@ class HeadEvaluationMeasurement:
         found = []
         for answer in self._answers(features, prefix, edits):
             refuse_unsaid(answer, [sample.id for sample in samples])
-            told = judged(samples, answer.texts)
-            found.append(
-                [
-                    {
-                        "text": own.text,
-                        "predicted": own.predicted,
-                        "correct": bool(own.correct),
-                        "parsed": bool(own.parsed if own.options else own.text),  # open questions have no option
-                        "confidence": sure,
-                    }
-                    if is_asked
-                    else nothing
-                    for own, sure, is_asked in zip(told.itertuples(), answer.confidence, asked, strict=True)
-                ]
-            )
+            each = zip(answer.texts, judged(samples, answer.texts), answer.confidence, asked, strict=True)
+            rows = [{"text": text, **told, "confidence": sure} if ask else nothing for text, told, sure, ask in each]
+            found.append(rows)
         return found
 
     def _answers(

@@ -253,3 +253,10 @@ def test_help_teaches_with_examples_and_loads_nothing_heavy(command):
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "examples:" in shown and f"python -m probes heads {command}" in shown
     assert shown.splitlines()[-1] == "loaded"
+
+
+def test_a_split_that_a_file_lacks_is_refused_with_those_that_it_has(tmp_path, capsys):
+    write_steps(synthetic_steps(3), tmp_path / "steps.json")
+    asked = ["heads", "collect", "--steps", str(tmp_path / "steps.json"), "--out", str(tmp_path / "z")]
+    assert main([*asked, "--split", "test"]) == 2
+    assert "none of 3 questions is in the split 'test': there are train" in capsys.readouterr().err
