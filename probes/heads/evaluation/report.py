@@ -193,7 +193,7 @@ def _shown(found: HeadEvaluation) -> pd.DataFrame:
                 "below chance": "yes" if row["below_chance"] else "no",
                 "not read, %": percent(row["parse_failures"]),
                 "control task, points": _change(row, "control_accuracy_change"),
-                "perplexity, times": _times(row["perplexity_ratio"]),
+                "perplexity of control and texts, times": _times(row["perplexity_ratio"]),
                 "confidence": decimal(row["confidence"]),
                 "verdict": row["verdict"],
             }

@@ -233,6 +233,9 @@ def test_scores_name_the_lowest_heads_and_a_set_of_heads_names_itself():
     scores = HeadScores("made_up", ("spatial", "math"), values, (10, 10), (5, 5))
     spatial = HeadSet("spatial", "made_up", "top_k, k=2", SPATIAL, shape=(4, 4))
     found = evaluate_heads(two_tasks(), where(8), spatial, scores=scores, perplexity=False, **REMOVED)
+    (lowest,) = (line for line in found.plot().lines if line.get_marker() == "v")
+    assert (lowest.get_xdata() < 0).all()  # left of the bar's middle, as other functions stand on its right
+    plt.close("all")
     assert found.settings["arms"][-1] == {
         "name": "spatial, lowest", "role": "lowest", "of": "spatial", "heads": [[3, 3], [3, 2]], "factor": 0.0,
         "dose": "", "draw": None,
@@ -267,6 +270,7 @@ def test_what_is_told_can_be_written_drawn_and_looked_up(found, tmp_path):
     assert [label.get_text() for label in axes.get_xticklabels()] == [
         "spatial\ncausal", "idle\nno effect", "both\nbroken",
     ]  # fmt: skip
+    assert "perplexity of control and texts, times" in findings.shown["Sets and their controls"]
     plt.close("all")
     with pytest.raises(InputError, match="there is no arm 'math'"):
         found.arm("math")
