@@ -126,13 +126,13 @@ def _story(turns: Turns) -> Mapping[str, tuple[str, str]]:
     """Two people, what each bought and how many; the first of each is who bought more."""
     sorts = turns.shuffled(tuple(PEOPLE))
     groups = turns.shuffled(tuple(THINGS))[:2]
-    low, high = turns.next("numbers", PAIRS)
+    pair = turns.next("numbers", PAIRS)
     return {
         "people": (turns.any(PEOPLE[sorts[0]]), turns.any(PEOPLE[sorts[1]])),
         "sorts": (sorts[0], sorts[1]),
         "things": (turns.any(tuple(THINGS[groups[0]])), turns.any(tuple(THINGS[groups[1]]))),
         "groups": (groups[0], groups[1]),
-        "numbers": (high, low),
+        "numbers": (pair[1], pair[0]),
         "named": ("0", "1") if turns.next("named", "01") == "0" else ("1", "0"),
     }
 
