@@ -65,11 +65,13 @@ def test_scorers_run_on_every_family(name):
         assert np.isfinite(rows[0][axis]).all() and rows[0][axis].all()
 
 
-@pytest.mark.parametrize("work", (AblationMeasurement, DivergenceMeasurement))
-def test_a_model_that_overflows_is_refused_by_the_name_of_the_question(work):
+def test_a_model_that_overflows_is_refused_by_the_name_of_the_question():
     vlm = HookedVLM.wrap(*build_tiny("tiny-qwen2_5_vl"), self_check=False)
     values = [own for name, own in vlm.model.named_parameters() if name.endswith("v_proj.weight")][-1]
     with torch.no_grad():
         values.fill_(torch.inf)
-    with pytest.raises(ModelError, match="sample 's': .* infinite or NaN"):
-        measured(work(vlm, **ASKED), asked())
+    axes = np.ones((vlm.cfg.n_layers + 1, 2, vlm.cfg.d_model))
+    every = (AblationMeasurement, DivergenceMeasurement, lambda vlm, **how: IdWriteMeasurement.of(vlm, axes, **how))
+    for work in every:
+        with pytest.raises(ModelError, match="sample 's': .* infinite or NaN"):
+            measured(work(vlm, **ASKED), asked())
