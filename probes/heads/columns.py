@@ -31,7 +31,7 @@ FILES: dict[str, dict[str, str]] = {
     | STUDY,
     "heads-find": {
         "summary.json": "the selected heads, sparsity and layers, what is left out, the main sentence, and `settings`",
-        "manifest.json": "that the folder holds found heads, and how they were asked for",
+        "manifest.json": "that the folder holds found heads",
         "scores.parquet": "a row per scorer, function and head",
         "selected.parquet": "a row per head that is selected, the strongest of each set first",
         "layout.parquet": "a row per scorer, function and measure of sparsity or layers",

@@ -23,6 +23,7 @@ from interp.study.prompter import prepare_samples
 from probes.heads.activations.z_rows import last_z
 from probes.heads.scorers.measured import as_row, check_gold, measure_heads
 from probes.heads.scorers.sampled import FLIPS, Drawing
+from probes.study.finite import refuse_overflow
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -153,10 +154,16 @@ class AblationMeasurement:
         check_gold(self.vlm, samples, self.prompt)
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
-        """One row for each sample: `drop`, the probability `p` of the right answer, and whether it is `right`."""
+        """One row for each sample: `drop`, the probability `p` of the right answer, and whether it is `right`.
+
+        Raises:
+            ModelError: probabilities that are not finite.
+        """
         inputs = prepare_samples(self.vlm, samples, self.prompt)
         gold = [one.id for one in answer_tokens(self.vlm, inputs, [sample.answer for sample in samples])]
         chances, says = self._chances(inputs, gold)
+        for sample, own in zip(samples, chances.T, strict=True):
+            refuse_overflow(own, sample.id, "probabilities")
         axes = (self.vlm.cfg.n_layers, self.vlm.cfg.n_heads)
         drops = (chances[0] - chances[1:]).T.reshape(len(samples), *axes)
         return [

@@ -22,6 +22,7 @@ from interp.study.prompter import prepare_samples
 from probes.heads.activations.z_rows import last_z
 from probes.heads.scorers.measured import as_row, measure_heads
 from probes.heads.scorers.sampled import FLIPS, Drawing
+from probes.study.finite import refuse_overflow
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -147,7 +148,11 @@ class DivergenceMeasurement:
         check_asked(self.vlm, samples, self.prompt, progress=progress)
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
-        """One row for each sample: each of `DISTANCES`, and the same between the two blanks, such as `cosine_blank`."""
+        """One row for each sample: each of `DISTANCES`, and the same between the two blanks, such as `cosine_blank`.
+
+        Raises:
+            ModelError: activations that are not finite.
+        """
         seen = self._z(samples)
         first, second = (self._z([_blanked(sample, color) for sample in samples]) for color in self.blanks)
         own, null = distances(seen, first), distances(first, second)
@@ -155,7 +160,10 @@ class DivergenceMeasurement:
         return [[as_row({name: values[place] for name, values in columns.items()})] for place in range(len(samples))]
 
     def _z(self, samples: Sequence[Sample]) -> Float32[np.ndarray, "sample layer head d_head"]:
-        return last_z(self.vlm, prepare_samples(self.vlm, samples, self.prompt))
+        found = last_z(self.vlm, prepare_samples(self.vlm, samples, self.prompt))
+        for sample, own in zip(samples, found, strict=True):
+            refuse_overflow(own, sample.id, "activations")
+        return found
 
 
 def distances(

@@ -27,6 +27,7 @@ from probes.heads.activations.z_rows import z_at
 from probes.heads.scorers.measured import flat_heads
 from probes.heads.scorers.placed_words import PlacedWords, place_scores
 from probes.heads.scorers.sampled import Drawing, Labels
+from probes.study.finite import refuse_overflow
 from probes.study.object_words import spans_of, word_ends
 from probes.study.run import check_asked, check_model, measure_samples
 
@@ -163,7 +164,11 @@ class IdWriteMeasurement:
             )
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
-        """The rows of each sample, one for each object: `object`, its place `x` and `y` in the photo, `h` and `v`."""
+        """The rows of each sample, one for each object: `object`, its place `x` and `y` in the photo, `h` and `v`.
+
+        Raises:
+            ModelError: activations that are not finite.
+        """
         inputs = prepare_samples(self.vlm, samples, self.prompt)
         ends = word_ends(self.vlm, inputs, samples)
         read = [
@@ -175,6 +180,8 @@ class IdWriteMeasurement:
             for sample, own in zip(samples, ends, strict=True)
         ]
         z = z_at(self.vlm, inputs, [[end for _, end in own] for own in read])
+        for sample, own in zip(samples, z, strict=True):
+            refuse_overflow(own, sample.id, "activations")
         return [list(self._rows(*each)) for each in zip(samples, read, z, strict=True)]
 
     def _rows(

@@ -4,7 +4,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
+from interp.errors import ModelError
 from interp.image.boxes import Box
 from interp.image.photos import load_image
 from interp.model.hooked_vlm import HookedVLM
@@ -61,3 +63,15 @@ def test_scorers_run_on_every_family(name):
     assert [row["object"] for row in rows] == ["mug"] and rows[0]["h"].shape == (cells,)
     for axis in "hv":
         assert np.isfinite(rows[0][axis]).all() and rows[0][axis].all()
+
+
+def test_a_model_that_overflows_is_refused_by_the_name_of_the_question():
+    vlm = HookedVLM.wrap(*build_tiny("tiny-qwen2_5_vl"), self_check=False)
+    values = [own for name, own in vlm.model.named_parameters() if name.endswith("v_proj.weight")][-1]
+    with torch.no_grad():
+        values.fill_(torch.inf)
+    axes = np.ones((vlm.cfg.n_layers + 1, 2, vlm.cfg.d_model))
+    every = (AblationMeasurement, DivergenceMeasurement, lambda vlm, **how: IdWriteMeasurement.of(vlm, axes, **how))
+    for work in every:
+        with pytest.raises(ModelError, match="sample 's': .* infinite or NaN"):
+            measured(work(vlm, **ASKED), asked())
