@@ -307,7 +307,7 @@ def sha_blocks(vlm: HookedVLM, folder: Path, images: Path) -> Iterator[tuple[str
                     "function": f"`{name}`",
                     "right": f"{share['value']:.2f} [{share['low']:.2f}, {share['high']:.2f}]",
                     "heads": f"{count['value']:.0f} [{count['low']:.0f}, {count['high']:.0f}]",
-                    "dealt labels": f"{count['null']:.1f}, at most {count['null_high']:.0f}",
+                    "dealt labels": f"{count['null']:.1f}, up to {count['null_high']:.0f}",
                 }
             )
     yield "sha", markdown_table(pd.DataFrame(rows))
