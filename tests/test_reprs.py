@@ -15,6 +15,7 @@ import pytest
 import tiny
 import torch
 from made_up_models import made_up_comparison, made_up_measures
+from planted_activations import planted_activations
 from planted_heads import FUNCTIONS, planted
 from rows_of_squares import row_of_squares
 
@@ -56,6 +57,7 @@ from interp.stats.probe_accuracy import probe_accuracy
 from interp.stats.sign_flips import flip_signs
 from probes.heads.activations.hearing import hear_own
 from probes.heads.activations.positions import SaidAnswer
+from probes.heads.data.prompts import BARE
 from probes.heads.data.record import SteppedQuestions
 from probes.mechanisms.scenes.line_pairs import line_pairs, setting_of
 from probes.mechanisms.tokens.token_sets import sides_of, token_set
@@ -83,7 +85,7 @@ KEPT = {
     "SpatialEntropy BoxOverlap BoxPointing Gaze HitRate LookMeasurement GradientMeasurement DivergenceMeasurement "
     "IdWriteMeasurement",
     "edited heads": "ArmPlan HeadEdit HeadEvaluationMeasurement Donors TaskAnswers Told",
-    "heads over items": "AskedItems ShaView",
+    "heads over items": "AskedItems AskedModel ShaView",
 }
 """Public dataclasses that keep the repr of dataclasses, and why."""
 
@@ -139,7 +141,7 @@ def of_mechanisms(vlm, scenes, inputs):
     )  # fmt: skip
 
 
-def of_heads(vlm, inputs):
+def of_heads(vlm, scenes, inputs):
     """Stepped questions, what is asked of a step and said, and a result of every tool of functional heads."""
     questions = probes.synthetic_steps(3)
     quick = {"functions": FUNCTIONS, "shuffles": 3, "draws": 60, "progress": False}
@@ -152,10 +154,18 @@ def of_heads(vlm, inputs):
         collected = probes.collect_heads(vlm, [sample], out=folder, **how)
         check(collected)
         probes_of = probes.select_heads(linear, "math", "top_k", k=2)
+        asked = probes.step_samples(questions, BARE)
+        few = {"draws": 60, "deals": 2, "options": {"shuffles": 3}, "progress": False}
+        sha = probes.study_sha(vlm, asked, out=f"{folder}/sha", view=probes.ShaView("drawn"), rule="elbow", **few)
+        dealt = planted_activations([("math", 1, 2)])
         return (
             SteppedQuestions(tuple(questions)), questions[0], probes.step_queries(questions)[0], said, collected,
             hear_own(vlm, inputs, 2), linear, joint, probes_of, probes.head_layout(linear, top_k=2, deals=20),
-            probes.scorer_agreement([linear, joint], deals=20),
+            probes.scorer_agreement([linear, joint], deals=20), sha,
+            probes.count_heads(*planted([("math", 1, 2)]), functions=FUNCTIONS, rule="elbow", deals=2, progress=False),
+            probes.find_heads(dealt, options={"linear_probe": {"shuffles": 3}}, draws=60, deals=20, progress=False),
+            probes.compare_heads({"one": linear, "other": joint}, deals=20),
+            probes.evaluate_heads(vlm, scenes[:4], [(1, 2)], factor=0.0, draws=60, progress=False),
         )  # fmt: skip
 
 
@@ -213,7 +223,7 @@ def made():
         made_up_measures(0), made_up_comparison(), probe_accuracy(scores, truth.astype(int), np.arange(60)),
         placed := probes.position_probe(vlm, rows, sites="projector", progress=False), placed.probes["projector"],
         probes.axis_probe(vlm, scenes, progress=False),
-        *of_mechanisms(vlm, scenes, inputs), *of_heads(vlm, inputs),
+        *of_mechanisms(vlm, scenes, inputs), *of_heads(vlm, scenes, inputs),
     ]  # fmt: skip
     several.append(next(one for one in several if hasattr(one, "runs")).runs[0])
     return {type(result).__name__: result for result in several}
