@@ -19,6 +19,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "helpers"), str(ROOT)]
 
+from bench_heads import head_lines  # noqa: E402
 from bench_line import BARS as BARS  # noqa: E402
 from bench_line import MIB, SHAPES, WHAT, Line, pairwise, peak_bytes, timed  # noqa: E402
 from bench_models import (  # noqa: E402
@@ -201,7 +202,7 @@ def as_markdown(lines: dict[str, Line], machine: str) -> str:
         verdict = {True: "holds", False: "**over**", None: "no bar" if line.bar is None else "too noisy to say"}[
             line.ok
         ]
-        unit = " MiB" if line.unit == "MiB" else ""
+        unit = "" if line.unit == "ratio" else f" {line.unit}"
         bar = "" if line.bar is None else f"{line.bar:g}{unit}"
         middle, low, high = (
             f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.5f}" for value in (line.ratio, line.low, line.high)
@@ -229,6 +230,7 @@ def main() -> int:
     lines["capture_memory_anyres"] = capture_memory_anyres()
     lines |= sweep_times(pairs=max(pairs // 3, 3))  # each pair is of many forwards
     lines |= probe_memory()
+    lines |= head_lines()
     if torch.cuda.is_available():
         seven = dict(layers=32, heads=32, width=4096)
         model, processor = random_llava(tokens=576, device="cuda", dtype=torch.bfloat16, **seven)

@@ -49,6 +49,10 @@ BARS = {
     "order_memory": 5.0,
     "collect_memory": 5.0,
     "probes_growth": 0.5,
+    "linear_probes": 10.0,
+    "linear_probes_memory": 2048.0,
+    "heads_path": 20.0,
+    "heads_path_memory": None,
 }
 """What each line must hold, of whatever shape unless one is named; None is measured and has no bar."""
 
@@ -99,6 +103,11 @@ WHAT = {
     "collect_memory": f"the same of z at 10 answer tokens over plain `generate`, {SMALL}",
     "probes_growth": "memory of 8 samples asked one after the other, results kept, over that of 2: the worst of these "
     "six, 2 layers x 16 heads x 1,100 tokens, fp32",
+    "linear_probes": "linear probes of 1,024 heads of 128 numbers, 8 functions, 4,000 made-up items, with their null",
+    "linear_probes_memory": "peak memory of that whole process",
+    "heads_path": "functional heads on the embedded model: 40 main questions of 8 steps collected, heads found by "
+    "every scorer, removed and strengthened beside all controls, SHA in five arms",
+    "heads_path_memory": "peak memory of that whole process, libraries and model counted",
 }
 
 

@@ -1,10 +1,12 @@
 """The benchmarks: every line has its bar in one place, and nothing but our own words reaches the terminal."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import bench
+import bench_heads
 import bench_probes
 import numpy as np
 import pytest
@@ -133,3 +135,16 @@ def test_amplification_is_held_against_as_many_forwards_as_it_makes_and_runs_no_
         with tower_runs(vlm) as calls, tiny.passes(vlm) as shapes:
             (rows,) = run()
     assert not calls and len(shapes) == forwards and len(rows) == 3
+
+
+def test_probes_that_are_timed_are_of_all_heads_and_functions_and_find_nothing_in_noise():
+    found = bench_heads.probes_of_many(items=160, layers=2, heads=3, width=4)
+    assert found.values.shape == (8, 2, 3) and abs(found.values.mean() - 0.5) < 0.1
+
+
+def test_a_run_says_its_minutes_and_its_memory(monkeypatch, capsys):
+    monkeypatch.setitem(bench_heads.RUNS, "probes", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["bench_heads.py", "probes"])
+    bench_heads.main()
+    told = json.loads(capsys.readouterr().out)
+    assert 0 <= told["minutes"] < 1 and told["mib"] > 10
