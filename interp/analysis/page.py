@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp.image.boxes import Boxes
-from interp.page.data import BEFORE, Exploration, Run, with_head_mean
+from interp.page.data import BEFORE, Exploration, FurtherMap, Run, with_head_mean
+from interp.page.further import RELATIVE, further_map, relative_map
 from interp.page.gather import roles_of
 from interp.page.page import render_page
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool
 
     from interp.analysis.result import Analysis
+    from interp.analysis.token_maps import TokenMaps
     from interp.page.page import ExplorePage
     from interp.prompt.layout import TokenLayout
 
@@ -53,5 +55,13 @@ def draw_page(
         neutral=None,
         neutral_prompt=None,
         settings=analysis.settings,
+        further=tuple(_further(maps) for maps in analysis.token_maps.values()),
     )
     return render_page(shown)
+
+
+def _further(maps: TokenMaps) -> FurtherMap:
+    """A map that is not raw attention, as the page has it: of the first token of the answer."""
+    if maps.name == RELATIVE:
+        return relative_map(maps.maps[:, :, 0], maps.weights[:, 0])
+    return further_map(maps.name, maps.maps[:, :, 0], "" if maps.answer is None else maps.answer.text)

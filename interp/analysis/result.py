@@ -17,6 +17,7 @@ from interp.maps.trajectory import Trajectory
 from interp.overlap.figures.by_layer import plot_overlap_by_layer
 from interp.overlap.figures.by_map import plot_overlap_by_map
 from interp.overlap.overlap import Overlap
+from interp.page.further import VALUES_ARE
 from interp.plots.canvas import panel_size
 from interp.plots.layers import plot_share_by_layer
 from interp.plots.maps import PER_TOKEN, plot_heatmaps, plot_photo
@@ -49,13 +50,7 @@ _PER_PATCH = {
 }
 """What the values of each further map over patches are."""
 
-_PER_TOKEN = {
-    "gradient": "attention times what {of}\nwould gain from more of it",
-    "gradient-alone": "what {of} would gain\nfrom attention here",
-    "gradcam": "attention times one gain\nof {of} for each head",
-    "relative": "attention per token",
-    "lens": "probability of {of}\nat the image token",
-}
+_PER_TOKEN = {**VALUES_ARE, RELATIVE: PER_TOKEN}
 """What the values of each further map over image tokens are."""
 
 

@@ -18,6 +18,18 @@ const LINES = [
   },
 ].filter((line) => line.key === "share" || page.boxes.length);
 
+// The runs that are drawn; of a map that is not raw attention, its own agreement beside the untouched run's shares.
+function chartRuns(state) {
+  const own = further.get(state.run);
+  return own ? [{ ...runs.get("before"), cosine: own.cosine, mass: own.mass }] : [...runs.values()];
+}
+
+// The lines that are drawn; a map without heads has no share of a head's attention beside it.
+function chartLines(state) {
+  const own = further.get(state.run);
+  return own && !own.heads ? LINES.filter((line) => line.key !== "share") : LINES;
+}
+
 function lineValues(run, line, state) {
   const at = (layer) =>
     line.key === "share"
@@ -44,8 +56,9 @@ function layerAt(clientX) {
 function drawChart(state, headName) {
   const chart = document.getElementById("chart");
   CHART.width = Math.max(300, Math.round(chart.getBoundingClientRect().width)); // so that its letters keep their size
-  const drawn = [...runs.values()].flatMap((run) =>
-    LINES.map((line) => ({ run, line, values: lineValues(run, line, state), even: evenValues(line, state) })),
+  drawLegend(state);
+  const drawn = chartRuns(state).flatMap((run) =>
+    chartLines(state).map((line) => ({ run, line, values: lineValues(run, line, state), even: evenValues(line, state) })),
   );
   const every = drawn.flatMap(({ values, even }) => [...values, ...even]).filter(Number.isFinite);
   const high = [0.1, 0.25, 0.5, 1].find((end) => Math.max(...every) <= end) || Math.max(...every);
@@ -59,10 +72,11 @@ function drawChart(state, headName) {
     const value = values[state.layer];
     if (Number.isFinite(value)) chart.append(shape("circle", { cx: x, cy: y(value), r: 4.5, class: `dot ${line.key}` }));
   }
-  const said = drawn.map((each) => sayLine(each, state)).join("; ");
+  const nothing = "no boxes were given to compare this map with";
+  const said = drawn.map((each) => sayLine(each, state)).join("; ") || nothing;
   chart.setAttribute("aria-label", `By layer, ${headName}: ${said}.`);
   const here = drawn.map(({ run, line, values }) => `${nameLine(run, line)}: ${line.write(values[state.layer])}`);
-  document.getElementById("chart-said").textContent = `Layer ${state.layer}, ${headName}: ${here.join("; ")}`;
+  document.getElementById("chart-said").textContent = `Layer ${state.layer}, ${headName}: ${here.join("; ") || nothing}`;
 }
 
 function nameLine(run, line) {
@@ -118,11 +132,12 @@ function curve(run, line, values, y) {
   return [shape("polyline", { points, class: `curve ${kind}` }), ...dots];
 }
 
-function drawLegend() {
+function drawLegend(state) {
   const legend = document.getElementById("legend");
+  legend.replaceChildren();
   const sample = (kind) => shape("svg", { viewBox: "0 0 26 10", class: "sample", "aria-hidden": "true" }, shape("line", { x1: 0, x2: 26, y1: 5, y2: 5, class: kind }));
-  for (const line of LINES) {
-    for (const run of runs.values()) {
+  for (const line of chartLines(state)) {
+    for (const run of chartRuns(state)) {
       legend.append(element("li", {}, sample(`curve ${line.key} ${run.name}`), nameLine(run, line)));
     }
     legend.append(element("li", {}, sample(`even ${line.key}`), line.evenName));

@@ -12,7 +12,7 @@ from einops import rearrange
 
 from interp.layers import paper_layers
 from interp.maps.trajectory import PARTS
-from interp.page.data import LABELS, Exploration, Run
+from interp.page.data import LABELS, Exploration, FurtherMap, Run
 from interp.page.packing import DIGITS, FLOOR, pack, to_blob
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def page_content(exploration: Exploration) -> dict[str, Any]:
         "neutral": neutral,
         "colours": {"run": to_blob(colour_table(SEQUENTIAL)), "difference": to_blob(colour_table(DIVERGING))},
     }
+    if exploration.further:
+        content["further"] = [_further(exploration, each, bits) for each in exploration.further]
     content["photo"]["source"] = photo_url(exploration.image.crop(frame), _room(content))
     return content
 
@@ -152,10 +154,21 @@ def _maps(weights: np.ndarray, bits: int, *, floor: float = FLOOR) -> dict[str, 
     return {"mean": mean.to_json(), "heads": heads.to_json()}
 
 
+def _further(exploration: Exploration, each: FurtherMap, bits: int) -> dict[str, Any]:
+    """A map that is not raw attention: packed as attention is, and how it agrees with the boxes, as shares of one."""
+    agreement = exploration.agreement(each.shares.astype(np.float64), "image")
+    shape = exploration.runs[0].weights.shape[:2]  # of a map without heads, each head has the numbers of the one map
+    numbers = {"total": each.totals, **agreement}
+    maps = _maps(each.values, bits) if each.has_heads else {**_maps(each.values, bits), "heads": None}
+    blobs = {name: to_blob(np.broadcast_to(one, shape).astype(np.float32)) for name, one in numbers.items()}
+    return {"name": each.name, "label": each.label, **maps, **blobs}
+
+
 def _bits(exploration: Exploration) -> int:
     """Two bytes a weight where the page stays small, one where it does not."""
     kept = len(exploration.runs) + (exploration.neutral is not None)
-    return 16 if 2 * kept * exploration.runs[0].weights.size <= MOST_FINE else 8
+    weights = kept * exploration.runs[0].weights.size + sum(each.values.size for each in exploration.further)
+    return 16 if 2 * weights <= MOST_FINE else 8
 
 
 def _name_view(number: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError
-from interp.maps.trajectory import RELATIVE_FLOOR
+from interp.maps.trajectory import RELATIVE_FLOOR, normalise
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -53,6 +53,38 @@ class Run:
     shares: Float32[np.ndarray, "layer head_and_mean part"]
 
 
+@fits_a_cell()
+@dataclass(frozen=True, eq=False)
+class FurtherMap:
+    """A map over the image tokens that is not raw attention, of the untouched run and the answer's first token.
+
+    Attributes:
+        name: such as `gradient`; see `interp.analysis.token_maps.TokenMaps`.
+        label: what a value of it is, in words, once each map sums to one.
+        values: none negative, float32 [layer head+1 token]; the last head is the head mean. Of `lens`, which has no
+            heads, that one alone.
+    """
+
+    name: str
+    label: str
+    values: Float32[np.ndarray, "layer head_and_mean token"]
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether there is a map for each head."""
+        return self.values.shape[1] > 1
+
+    @property
+    def totals(self) -> Float[np.ndarray, "layer head_and_mean"]:
+        """What each map sums to: by this it is divided; 0 where there is nothing."""
+        return self.values.sum(axis=-1, dtype=np.float64)
+
+    @property
+    def shares(self) -> Float32[np.ndarray, "layer head_and_mean token"]:
+        """The maps as shares of one; NaN where there is nothing."""
+        return normalise(self.values, "image")
+
+
 @fits_a_cell("question runs boxes missing image")
 @dataclass(frozen=True, eq=False)
 class Exploration:
@@ -72,6 +104,7 @@ class Exploration:
         neutral: the untouched run of the neutral prompt, softmax weights like those of a run; None without.
         neutral_prompt: what was asked there.
         settings: the model and everything else that made this result.
+        further: maps that are not raw attention, of the untouched run.
     """
 
     image: Image.Image
@@ -87,6 +120,7 @@ class Exploration:
     neutral: Float32[np.ndarray, "layer head_and_mean token"] | None
     neutral_prompt: str | None
     settings: dict[str, Any]
+    further: tuple[FurtherMap, ...] = ()
 
     @property
     def n_layers(self) -> int:

@@ -87,11 +87,11 @@ function drawBar(state) {
   const even = evenOf(state.norm, "token", state.layer, state.head);
   if (low === 0 && even < high) ticks.append(tick((100 * even) / high, "even", "tick even"));
   const what = state.run === DIFFERENCE ? "after − before, " : "";
-  const alike = runs.size > 1 && state.run !== DIFFERENCE ? ", before and after alike" : "";
+  const alike = runs.size > 1 && runs.has(state.run) ? ", before and after alike" : "";
   const seen = { all: "; each pixel: the mean over the views that show it" }[state.view] || `; ${NAMES.view[state.view]} alone`;
   const views = page.views.length > 1 ? seen : "";
-  const label = normalisations.get(state.norm).label;
-  const name = `${what}${label} (${state.norm}); ${SCALES[state.scale]}${alike}${views}`;
+  const { label, name: norm } = normalisations.get(state.norm);
+  const name = `${what}${label} (${norm}); ${SCALES[state.scale]}${alike}${views}`;
   document.getElementById("bar-name").textContent = name;
   canvas.setAttribute("aria-label", `Colour bar from ${percent(low)} to ${percent(high)}: ${name}`);
 }

@@ -2,7 +2,8 @@
 
 const PAPER = page.paper.layers;
 const CHOICES = {
-  norm: [...normalisations.keys()],
+  map: [ATTENTION, ...[...further.values()].map((each) => each.name)],
+  norm: page.normalisations.map((each) => each.name),
   scale: Object.keys(SCALES),
   run: kinds,
   view: [ALL_VIEWS, ...page.views.map((view) => String(view.number))],
@@ -12,14 +13,15 @@ const NAMES = {
   view: { all: "mean of the views", ...Object.fromEntries(page.views.map((view) => [view.number, view.name])) },
   run: { difference: "after − before" },
 };
-const START = { layer: PAPER[0], head: MEAN, norm: "image", scale: "own", run: "before", view: ALL_VIEWS, token: null };
+const START = { map: ATTENTION, layer: PAPER[0], head: MEAN, norm: "image", scale: "own", run: "before", view: ALL_VIEWS, token: null };
 const KEYS = {
   ArrowLeft: () => change({ layer: Math.max(0, state.layer - 1) }),
   ArrowRight: () => change({ layer: Math.min(LAYERS - 1, state.layer + 1) }),
-  ArrowUp: () => change({ head: previousHead(state.head) }),
-  ArrowDown: () => change({ head: nextHead(state.head) }),
-  n: () => change({ norm: next("norm") }),
-  b: () => (runs.size > 1 ? change({ run: next("run") }) : notice("There is one run only: give explore an intervention for a second.")),
+  ArrowUp: () => (hasHeads() ? change({ head: previousHead(state.head) }) : notice(sayFurther())),
+  ArrowDown: () => (hasHeads() ? change({ head: nextHead(state.head) }) : notice(sayFurther())),
+  m: () => (further.size ? change({ map: next("map") }) : notice("This page has no maps but raw attention.")),
+  n: () => (isFurther() ? notice(sayFurther()) : change({ norm: next("norm") })),
+  b: () => (isFurther() ? notice(sayFurther()) : runs.size > 1 ? change({ run: next("run") }) : notice("There is one run only: give explore an intervention for a second.")),
   s: () => change({ scale: next("scale") }),
   v: () => (page.views.length > 1 ? change({ view: next("view") }) : notice("This model sees the photo in one view only.")),
   Escape: () => change(state.token === null ? { head: MEAN } : { token: null }),
@@ -46,6 +48,7 @@ function next(name) {
 }
 
 function nameHead(head) {
+  if (!hasHeads()) return "no heads";
   return head === MEAN ? "head mean" : `head ${head}`;
 }
 
@@ -83,6 +86,7 @@ function writeLink() {
     const shown = { ...state, head: state.head === MEAN ? "mean" : state.head };
     if (state.token === null) delete shown.token;
     if (page.views.length < 2) delete shown.view;
+    if (!further.size) delete shown.map;
     history.replaceState(null, "", `#${new URLSearchParams(shown)}`);
   }, 250); // browsers refuse many changes in a short time
 }
@@ -118,20 +122,24 @@ function readLink() {
 // What is shown --------------------------------------------------------------------------------------------------
 
 function draw() {
-  const values = drawMap(state, large);
-  drawBar(state);
+  const now = seen();
+  const values = drawMap(now, large);
+  drawBar(now);
   drawToken();
   drawHeads();
-  drawChart(state, nameHead(state.head));
+  drawChart(now, nameHead(now.head));
+  drawSource();
   slider.value = state.layer;
   const paper = PAPER.includes(state.layer) ? ", the paper's" : "";
   document.getElementById("layer-said").textContent = `${state.layer} (0 to ${LAYERS - 1})${paper}`;
   slider.setAttribute("aria-valuetext", `layer ${state.layer}${paper}`);
-  const title = `Layer ${state.layer}, ${nameHead(state.head)}, ${NAMES.run[state.run] || state.run}`;
-  document.getElementById("map-title").textContent = runs.size > 1 ? title : `Layer ${state.layer}, ${nameHead(state.head)}`;
-  document.getElementById("heads-title").textContent = `Heads of layer ${state.layer}`;
+  const place = `Layer ${state.layer}, ${nameHead(now.head)}`;
+  const title = isFurther() ? `${place}, ${state.map}` : `${place}, ${NAMES.run[state.run] || state.run}`;
+  document.getElementById("map-title").textContent = isFurther() || runs.size > 1 ? title : place;
+  document.getElementById("heads-title").textContent = hasHeads() ? `Heads of layer ${state.layer}` : `Layer ${state.layer}, which has no heads here`;
   for (const button of document.querySelectorAll("button[data-choice]")) {
     button.setAttribute("aria-pressed", String(state[button.dataset.choice] === button.value));
+    button.disabled = isFurther() && ["norm", "run"].includes(button.dataset.choice);
   }
   const chosen = document.getElementById("view");
   if (chosen) chosen.value = state.view;
@@ -147,10 +155,17 @@ function shown(values) {
 }
 
 function describe(values) {
-  const run = runs.get(state.run) || runs.get("before");
-  const { label } = normalisations.get(state.norm);
-  if (values.every(Number.isNaN)) return `This map is undefined: there is nothing to take the ${label} of.`;
+  const now = seen();
+  const run = sources.get(now.run) || runs.get("before");
+  const { label } = normalisations.get(now.norm);
+  if (values.every(Number.isNaN)) {
+    return `This map is undefined: ${isFurther() ? "it is 0 at every token." : `there is nothing to take the ${label} of.`}`;
+  }
   const top = strongest(values, 1)[0];
+  const even = evenOf(now.norm, "token", now.layer, now.head);
+  const strong = `The strongest token, ${nameToken(top)}, has ${percent(values[top])}, ${times(values[top] / even)} even.`;
+  const most = values[top] > 0 ? strong : `Every token has ${percent(0)}.`;
+  if (isFurther()) return `${most}${describeBoxes(run)}`;
   if (state.run === DIFFERENCE) {
     const changed = shown(values).filter((value) => value !== 0).length;
     const where = state.view === ALL_VIEWS ? "" : ` of ${nameView(Number(state.view))}`;
@@ -160,20 +175,18 @@ function describe(values) {
   const parts = page.parts.map((part) => [part, shareOf(run, part, state.layer, state.head)]).filter(([, share]) => share >= 0.0005);
   parts.sort((one, other) => other[1] - one[1]);
   const where = parts.map(([part, share]) => `${part.replace("_", " ")} ${percent(share)}`).join(", ");
-  const even = evenOf(state.norm, "token", state.layer, state.head);
-  const strong = `The strongest token, ${nameToken(top)}, has ${percent(values[top])}, ${times(values[top] / even)} even.`;
-  const most = values[top] > 0 ? strong : `Every token has ${percent(0)}.`;
   return `This row looks at: ${where}. ${most}${describeBoxes(run)}`;
 }
 
 function describeBoxes(run) {
   if (!page.boxes.length) return " No boxes were given.";
-  const mass = run.mass[state.norm][cell(state.layer, state.head)];
+  const { norm, layer, head } = seen();
+  const mass = run.mass[norm][cell(layer, head)];
   if (!Number.isFinite(mass)) return " No box lies in what the model saw.";
-  const even = (key) => evenOf(state.norm, key, state.layer, state.head);
-  const cosine = run.cosine[state.norm][cell(state.layer, state.head)];
-  const alike = `even attention: ${percent(even("mass"))}, ${decimal(even("cosine"))}`;
-  return ` In the boxes: ${percent(mass)} (${state.norm}), cosine ${decimal(cosine)} (${alike}).`;
+  const even = (key) => evenOf(norm, key, layer, head);
+  const cosine = run.cosine[norm][cell(layer, head)];
+  const alike = `${isFurther() ? "an even map" : "even attention"}: ${percent(even("mass"))}, ${decimal(even("cosine"))}`;
+  return ` In the boxes: ${percent(mass)} (${normalisations.get(norm).name}), cosine ${decimal(cosine)} (${alike}).`;
 }
 
 function strongest(values, count) {
@@ -200,7 +213,7 @@ function sayInside(token) {
 // What one token has: the one that is pointed at, or else the one that is held.
 function drawToken() {
   const token = pointed ?? state.token;
-  drawMarks(state, token);
+  drawMarks(seen(), token);
   const readout = document.getElementById("token");
   readout.classList.toggle("empty", token === null);
   document.getElementById("token-hint").hidden = token !== null;
@@ -214,9 +227,9 @@ function drawToken() {
   pixels.dataset.value = box;
   document.getElementById("token-inside").textContent = sayInside(token);
   document.getElementById("token-others").textContent = sayOthers(token);
-  const compared = runs.size > 1 ? [...runs.keys(), DIFFERENCE] : [...runs.keys()];
-  const head = compared.map((kind) => element("th", { scope: "col" }, runs.size > 1 ? NAMES.run[kind] || kind : "this map"));
-  document.getElementById("token-runs").replaceChildren(element("th", { scope: "col" }, nameHead(state.head)), ...head);
+  const compared = isFurther() ? [seen().run] : kinds;
+  const head = compared.map((kind) => element("th", { scope: "col" }, compared.length > 1 ? NAMES.run[kind] || kind : "this map"));
+  document.getElementById("token-runs").replaceChildren(element("th", { scope: "col" }, nameHead(seen().head)), ...head);
   document.getElementById("token-rows").replaceChildren(...tokenRows(token, compared));
 }
 
@@ -224,47 +237,54 @@ function drawToken() {
 function sayOthers(token) {
   const [x0, y0, x1, y1] = boxOf(token);
   const others = tokensAt((x0 + x1) / 2, (y0 + y1) / 2, ALL_VIEWS).filter((other) => other !== token);
-  const values = layerMaps(state.run, state.norm, state.layer)[state.head];
+  const now = seen();
+  const values = layerMaps(now.run, now.norm, now.layer)[now.head];
   const said = others.map((other) => `${nameToken(other)} (${percent(values[other])})`);
   return said.length ? `Its middle is also seen by ${said.join(", ")}.` : "";
 }
 
 function tokenRows(token, compared) {
-  const valueIn = (kind, norm) => layerMaps(kind, norm, state.layer)[state.head][token];
+  const { norm: own, layer, head } = seen();
+  const valueIn = (kind, norm) => layerMaps(kind, norm, layer)[head][token];
   const row = (name, key, read, write) => {
     const cells = compared.map((kind) => element("td", { "data-value": read(kind), "data-key": `${key} ${kind}` }, write(read(kind))));
     return element("tr", {}, element("th", { scope: "row" }, name), ...cells);
   };
-  const rows = [
+  const rows = isFurther() ? [] : [
     row("share of the image's attention", "image", (kind) => valueIn(kind, "image"), percent),
     row("softmax weight", "keys", (kind) => valueIn(kind, "keys"), percent),
   ];
-  const { label } = normalisations.get(state.norm);
-  const even = evenOf(state.norm, "token", state.layer, state.head);
-  if (!["image", "keys"].includes(state.norm)) {
-    const taken = state.norm === "no-sinks" && isSink(state.layer, state.head, token);
-    rows.push(row(label, state.norm, (kind) => valueIn(kind, state.norm), taken ? () => "taken out" : percent));
+  const { label, name } = normalisations.get(own);
+  const even = evenOf(own, "token", layer, head);
+  if (!["image", "keys"].includes(own)) {
+    const taken = own === "no-sinks" && isSink(layer, head, token);
+    rows.push(row(label, name, (kind) => valueIn(kind, own), taken ? () => "taken out" : percent));
   }
-  const ratio = (kind) => (kind === DIFFERENCE ? "" : valueIn(kind, state.norm) / even);
-  rows.push(row(`over even attention (${state.norm})`, "times", ratio, (value) => (value === "" ? "" : times(value))));
+  const ratio = (kind) => (kind === DIFFERENCE ? "" : valueIn(kind, own) / even);
+  rows.push(row(isFurther() ? "over an even map" : `over even attention (${name})`, "times", ratio, (value) => (value === "" ? "" : times(value))));
   return rows;
 }
 
 function drawHeads() {
-  const values = layerMaps(state.run, state.norm, state.layer);
+  const now = seen();
+  const values = layerMaps(now.run, now.norm, now.layer);
   heads.childNodes.forEach((button, place) => {
     const head = place === 0 ? MEAN : place - 1;
-    paint(button.querySelector("canvas"), little, values[head], scaleOf(state, head));
-    const isUndefined = values[head].every(Number.isNaN);
-    const most = percent(isUndefined ? NaN : largest(shown(values[head])));
-    button.querySelector(".most").textContent = isUndefined ? most : `max ${state.run === DIFFERENCE ? "± " : ""}${most}`;
-    const chosen = head === state.head;
+    const chosen = head === now.head;
     button.setAttribute("aria-selected", String(chosen));
     button.tabIndex = chosen ? 0 : -1;
-    const run = runs.get(state.run) || runs.get("after");
+    button.hidden = head !== MEAN && !hasHeads();
+    if (button.hidden) return;
+    paint(button.querySelector("canvas"), little, values[head], scaleOf(now, head));
+    button.querySelector(".which").textContent = nameHead(head);
+    const isUndefined = values[head].every(Number.isNaN);
+    const most = percent(isUndefined ? NaN : largest(shown(values[head])));
+    button.querySelector(".most").textContent = isUndefined ? most : `max ${now.run === DIFFERENCE ? "± " : ""}${most}`;
+    const run = isFurther() ? runs.get("before") : runs.get(state.run) || runs.get("after");
     const share = percent(shareOf(run, "image", state.layer, head));
-    button.setAttribute("aria-label", `${nameHead(head)}: largest value ${most}, ${share} of its attention on the image`);
-    button.title = `${nameHead(head)}: ${share} of its attention on the image`;
+    const attention = hasHeads() ? `${share} of its attention on the image` : "one map for the layer";
+    button.setAttribute("aria-label", `${nameHead(head)}: largest value ${most}, ${attention}`);
+    button.title = `${nameHead(head)}: ${attention}`;
   });
 }
 
@@ -286,6 +306,7 @@ function makeControls() {
   makeChoice("scale");
   if (kinds.length > 1) makeChoice("run");
   else document.getElementById("run").parentElement.remove();
+  makeSource();
   const views = document.getElementById("view");
   if (page.views.length > 1) {
     views.append(...CHOICES.view.map((option) => element("option", { value: option }, NAMES.view[option])));
@@ -336,8 +357,7 @@ function makeChart() {
   const follow = (event) => event.buttons === 1 && layerAt(event.clientX) !== state.layer && change({ layer: layerAt(event.clientX) });
   chart.addEventListener("pointerdown", follow);
   chart.addEventListener("pointermove", follow);
-  drawLegend();
-  new ResizeObserver(() => drawChart(state, nameHead(state.head))).observe(chart);
+  new ResizeObserver(() => drawChart(seen(), nameHead(seen().head))).observe(chart);
 }
 
 function onKey(event) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ def explore(
     sinks: Bool[np.ndarray, "... token"] | None = None,
     prompt: str = "chat",
     max_new_tokens: int = 10,
+    also: Sequence[str] = (),
     download: bool = False,
     out: str | Path | None = None,
 ) -> ExplorePage:
@@ -42,8 +43,8 @@ def explore(
 
     The page shows the attention of the last prompt row, whose output is the first answer token, over the image tokens.
     It needs no network and no other file; a link such as `explore.html#layer=17&head=3&norm=keys` opens it there. With
-    a model of 32 layers x 32 heads x 576 image tokens it has less than 3 MB, whatever is asked for; weights are rounded
-    to keep it so, and the page says how far.
+    a model of 32 layers x 32 heads x 576 image tokens it has less than 3 MB, and with further maps more; weights are
+    rounded to keep it so, and the page says how far.
 
     Args:
         vlm: the model.
@@ -59,6 +60,10 @@ def explore(
             `interp.maps.sinks.mass_sinks`; by default those that the hidden state tells, where it is wide enough.
         prompt: `chat`, `paper` or `raw`; for the neutral prompt too.
         max_new_tokens: length of the answer at most.
+        also: further maps over the image tokens to choose from in the page, some of `gradient`, `gradient-alone`,
+            `gradcam` and `lens`, of the untouched run and the first token that it says; see
+            `interp.analysis.token_maps.TokenMaps`. They cost about one more run of the language model each, all that
+            are of gradients together one.
         download: whether the detector's published weights may be fetched.
         out: an HTML file to write the page to.
 
@@ -82,6 +87,7 @@ def explore(
         sinks=sinks,
         prompt=prompt,
         max_new_tokens=max_new_tokens,
+        also=also,
         download=download,
     )
     page = render_page(gathered)

@@ -14,9 +14,13 @@ from interp.image.boxes import Box, Boxes
 from interp.maps.hidden_sinks import untouched_sinks
 from interp.maps.sinks import sinks_per_head
 from interp.maps.trajectory import trajectory
+from interp.model.answer_token import token_of
+from interp.model.frozen import refuse_quantised
 from interp.model.record import record
 from interp.objects.sample import ROLES
-from interp.page.data import AFTER, BEFORE, Exploration, Run, with_head_mean
+from interp.overlap.study.token_maps import ALSO, BY_GRADIENT, token_maps
+from interp.page.data import AFTER, BEFORE, Exploration, FurtherMap, Run, with_head_mean
+from interp.page.further import RELATIVE, further_map
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -41,6 +45,7 @@ def gather(
     sinks: Bool[np.ndarray, "... token"] | None,
     prompt: str,
     max_new_tokens: int,
+    also: Sequence[str],
     download: bool,
 ) -> Exploration:
     """Ask the question, once untouched and once under the intervention, and keep where the last prompt row looks.
@@ -50,7 +55,7 @@ def gather(
     """
     from interp.image.photos import load_image
 
-    image = load_image(photo)
+    image, also = load_image(photo), _check_also(vlm, also)
     _check_neutral(neutral, question)
     if intervention is not None and not hasattr(intervention, "hooks"):
         raise InputError(f"intervention {intervention!r} is none: give one such as ScaleImageLogits(0.5)")
@@ -59,10 +64,11 @@ def gather(
     if sinks is not None:
         sinks = sinks_per_head(sinks, (vlm.cfg.n_layers, vlm.cfg.n_heads, len(inputs.grids[0])))
     objects, words, missing, source = _objects(image, question, photo_detector(detector, download=download), boxes)
-    runs = [_run(vlm, inputs, None, max_new_tokens)]
+    untouched, said = _run(vlm, inputs, None, max_new_tokens)
+    runs = [untouched]
     if intervention is not None:
-        runs.append(_run(vlm, inputs, intervention, max_new_tokens))
-    taken_out, said = (sinks, "Sinks were given.") if sinks is not None else untouched_sinks(vlm, inputs)
+        runs.append(_run(vlm, inputs, intervention, max_new_tokens)[0])
+    taken_out, sinks_said = (sinks, "Sinks were given.") if sinks is not None else untouched_sinks(vlm, inputs)
     return Exploration(
         image=image,
         question=question,
@@ -73,8 +79,8 @@ def gather(
         missing=missing,
         runs=tuple(runs),
         sinks=taken_out,
-        sinks_said=said,
-        neutral=None if asked is None else _run(vlm, asked, None, 1).weights,
+        sinks_said=sinks_said,
+        neutral=None if asked is None else _run(vlm, asked, None, 1)[0].weights,
         neutral_prompt=neutral,
         settings=record(
             vlm,
@@ -83,15 +89,17 @@ def gather(
             boxes=source,
             intervention=None if intervention is None else str(intervention),
             neutral=neutral,
+            **({"also": also} if also else {}),
         ),
+        further=_further(vlm, inputs, said, also),
     )
 
 
-def _run(vlm: HookedVLM, inputs: VLMInputs, intervention: Intervention | None, max_new_tokens: int) -> Run:
-    """Answer, and measure the row behind the first token of the answer."""
+def _run(vlm: HookedVLM, inputs: VLMInputs, intervention: Intervention | None, max_new_tokens: int) -> tuple[Run, int]:
+    """Answer, and measure the row behind the first token of the answer; that token's number too."""
     generation, (kept,) = vlm.generate_with_cache(inputs, max_new_tokens, query_rows="last", intervention=intervention)
     looked = trajectory(kept.pattern[:, :, 0], inputs.layouts[0], inputs.grids[0])
-    return Run(
+    run = Run(
         name=BEFORE if intervention is None else AFTER,
         change="untouched" if intervention is None else str(intervention),
         answer=generation.texts[0],
@@ -99,6 +107,34 @@ def _run(vlm: HookedVLM, inputs: VLMInputs, intervention: Intervention | None, m
         weights=with_head_mean(looked.image_attention[:, :, 0]),
         shares=with_head_mean(looked.shares[:, :, 0]),
     )
+    return run, int(generation.tokens[0, 0])
+
+
+def _check_also(vlm: HookedVLM, also: Sequence[str]) -> tuple[str, ...]:
+    """The further maps that are asked for, each once.
+
+    Raises:
+        InputError: a map that is not known.
+        ModelError: gradients of a model with quantised weights.
+    """
+    names = (also,) if isinstance(also, str) else tuple(dict.fromkeys(also))
+    if RELATIVE in names:
+        raise InputError(
+            "also='relative': here it is a normalisation, give a prompt to compare with: neutral='Describe the image.'"
+        )
+    if unknown := [name for name in names if name not in ALSO]:
+        raise InputError(f"further maps {unknown!r} are not known: give a list of some of {', '.join(ALSO)}")
+    if set(names) & set(BY_GRADIENT):
+        refuse_quantised(vlm, "a gradient map")
+    return names
+
+
+def _further(vlm: HookedVLM, inputs: VLMInputs, said: int, also: Sequence[str]) -> tuple[FurtherMap, ...]:
+    """Maps that are not raw attention, of the token that the untouched run said first."""
+    if not also:
+        return ()
+    (made,) = token_maps(vlm, inputs, [said], also)
+    return tuple(further_map(name, made[name], token_of(vlm, said).text) for name in also)
 
 
 def _objects(

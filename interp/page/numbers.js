@@ -20,6 +20,11 @@ const normalisations = new Map(page.normalisations.map((each) => [each.name, rea
 const runs = new Map(page.runs.map((run) => [run.name, readRun(run)]));
 const neutral = page.neutral && readMaps(page.neutral);
 const colours = { run: readArray(page.colours.run), difference: readArray(page.colours.difference) };
+const ATTENTION = "attention";
+// Maps that are not raw attention: each is like one more run, in a normalisation of its own under the same key.
+const further = new Map((page.further || []).map((each) => [furtherKey(each.name), readFurther(each)]));
+const sources = new Map([...runs, ...further]);
+for (const [key, { name, label }] of further) normalisations.set(key, { ...normalisations.get("image"), name, label });
 const kinds = [...runs.keys(), ...(runs.size > 1 ? [DIFFERENCE] : [])];
 
 // Base85: five digits make four bytes, the highest first; of the last group as many digits are left out as bytes.
@@ -57,6 +62,16 @@ function readRun(run) {
     cosine: each(run.cosine),
     mass: each(run.mass),
   };
+}
+
+function furtherKey(name) {
+  return `map ${name}`;
+}
+
+function readFurther(each) {
+  const key = furtherKey(each.name);
+  const [total, cosine, mass] = [each.total, each.cosine, each.mass].map((blob) => ({ [key]: readArray(blob) }));
+  return { name: each.name, label: each.label, ...readMaps(each), totals: total, cosine, mass };
 }
 
 function readNormalisation(each) {
@@ -132,7 +147,10 @@ function difference(norm, layer, head) {
 }
 
 function valuesOf(kind, norm, layer, head) {
-  return kind === DIFFERENCE ? difference(norm, layer, head) : normalised(runs.get(kind), norm, layer, head);
+  if (kind === DIFFERENCE) return difference(norm, layer, head);
+  const source = sources.get(kind);
+  if (head !== MEAN && !source.heads) return new Float64Array(TOKENS).fill(NaN); // a map without heads
+  return normalised(source, norm, layer, head);
 }
 
 const kept = new Map();
@@ -158,7 +176,7 @@ const tops = new Map();
 
 // The largest value of each map of a layer, of both runs alike, so that before and after have one scale.
 function layerTops(kind, norm, layer) {
-  const group = kind === DIFFERENCE ? [DIFFERENCE] : [...runs.keys()];
+  const group = runs.has(kind) ? [...runs.keys()] : [kind];
   const key = `${group} ${norm} ${layer}`;
   if (!tops.has(key)) {
     const maps = group.map((each) => layerMaps(each, norm, layer));

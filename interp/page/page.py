@@ -19,7 +19,7 @@ from interp.page.data import LABELS, Exploration
 from interp.store.folder import OutputFolder, in_words
 
 FRAME_HEIGHT = 940  # pixels, in a notebook
-SCRIPTS = ("numbers.js", "drawing.js", "chart.js", "explore.js")
+SCRIPTS = ("numbers.js", "drawing.js", "chart.js", "further.js", "explore.js")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -130,8 +130,8 @@ def _say_unchanged(exploration: Exploration) -> str:
 
 def _say_rounding(content: dict[str, Any]) -> str:
     """How far the page's weights are from the captured ones."""
-    sources = [*content["runs"], *([content["neutral"]] if content["neutral"] else [])]
-    heads = max(source["heads"]["bound"] for source in sources)
+    sources = [*content["runs"], *([content["neutral"]] if content["neutral"] else []), *content.get("further", [])]
+    heads = max(source["heads"]["bound"] for source in sources if source["heads"])
     mean = max(source[part]["bound"] for source in sources for part in ("mean", "bare") if source.get(part))
     steps = {part: content["runs"][0][part]["steps"] for part in ("heads", "mean")}
     said = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 from made_up import layout_of, softmax_rows, square_grid
@@ -13,6 +14,7 @@ from PIL import Image
 from interp import Box, Boxes
 from interp.maps.trajectory import trajectory
 from interp.page.data import Exploration, Run, with_head_mean
+from interp.page.further import further_map, relative_map
 from interp.page.packing import FLOOR, PackedMaps
 
 QUESTION = "Where is the mug in relation to the table? Answer with left, right, above or below."
@@ -64,6 +66,21 @@ def made_up(
 def random_sinks(*shape: int) -> np.ndarray:
     """A tenth of the tokens of each head, others in each."""
     return np.random.default_rng(7).random(shape) < 0.1
+
+
+def with_further(exploration: Exploration, answer: str = "left") -> Exploration:
+    """The same with maps that are not raw attention: of heads, relative, and without heads; one of them is nothing."""
+    random = np.random.default_rng(5)
+    shape = (exploration.n_layers, exploration.n_heads, len(exploration.grid))
+    gradient = 0.02 * random.random(shape) ** 4
+    gradient[1, 2] = 0
+    shares = random.dirichlet(np.ones(shape[-1]), size=(shape[0], shape[1] + 1))
+    made = (
+        further_map("gradient", gradient, answer),
+        relative_map(shares[:, :-1], shares[:, -1]),
+        further_map("lens", random.random((shape[0], 1, shape[2])) ** 3, answer),
+    )
+    return replace(exploration, further=made)
 
 
 def content_of(html: str) -> dict:

@@ -11,6 +11,8 @@ from made_up import softmax_rows
 from made_up_explore import BOXES, QUESTION, assert_within, content_of, from_blob, from_json, made_up, weights_of
 
 from interp import Box, GivenBoxes, HookedVLM, ScaleImageLogits, Untouched
+from interp.analysis.analyze import analyze
+from interp.analysis.token_maps import ALSO
 from interp.errors import InputError, SpatialLensError
 from interp.maps.trajectory import NORMALISATIONS, PARTS, normalise, trajectory
 from interp.overlap.overlap import overlap
@@ -288,3 +290,72 @@ def test_relative_without_a_neutral_prompt_is_refused():
         found.maps(found.runs[0], "relative")
     with pytest.raises(InputError, match="image, keys"):
         found.maps(found.runs[0], "louder")
+
+
+# --- maps that are not raw attention
+
+
+@pytest.fixture(scope="module", params=["first", "all"])
+def analysis(vlm, request):
+    """An analysis with every map over the image tokens, and its page."""
+    boxes = GivenBoxes.parse("mug=5,5,25,25; table=30,20,70,55")
+    settings = {"detector": boxes, "html": True, "max_new_tokens": 3, "tokens": request.param}
+    return analyze(tiny.photo(), QUESTION, model=vlm, also=ALSO, **settings)
+
+
+def test_the_page_holds_the_further_maps_of_the_analysis(analysis):
+    packed = content_of(analysis.page.html)["further"]
+    assert [each["name"] for each in packed] == list(ALSO)
+    for each in packed:
+        maps = analysis.also[each["name"]]
+        mean = from_json(each["mean"])
+        total = from_blob(each["total"])
+        wanted = maps.weights[:, 0].astype(np.float64)
+        assert_within(mean.unpack() / total[:, -1:], wanted, mean.bound + 1e-5)
+        if each["name"] == "lens":
+            assert each["heads"] is None
+            assert_within(mean.unpack(), maps.maps[:, 0, 0].astype(np.float64), mean.bound + 1e-6)
+            continue
+        heads, true = from_json(each["heads"]), np.nan_to_num(maps.maps[:, :, 0].astype(np.float64))
+        assert heads.steps == mean.steps == 65535
+        assert_within(heads.unpack(), true, heads.bound + 1e-6)
+        np.testing.assert_allclose(total[:, :-1], true.sum(-1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("measure", ["cosine", "mass"])
+def test_further_maps_agree_with_the_boxes_as_in_the_analysis(analysis, measure):
+    for each in content_of(analysis.page.html)["further"]:
+        maps = analysis.also[each["name"]]
+        wanted = maps.overlap.values(measure, normalisation=maps.normalisation)
+        wanted = wanted.reshape(*wanted.shape[:2], -1)[..., 0]
+        wanted = wanted[:, -1:] if each["name"] == "lens" else wanted
+        found = from_blob(each[measure])
+        np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), rtol=1e-5)
+
+
+def test_explore_makes_the_further_maps_that_an_analysis_has(vlm, analysis):
+    names = ("lens", "gradient-alone")
+    page = explore(vlm, tiny.photo(), QUESTION, also=names, intervention=ScaleImageLogits(0.5), max_new_tokens=1)
+    assert [each.name for each in page.exploration.further] == list(names)
+    assert page.exploration.settings["also"] == names
+    for found in page.exploration.further:
+        (wanted,) = [each for each in analysis.page.exploration.further if each.name == found.name]
+        np.testing.assert_allclose(found.values, wanted.values, rtol=1e-3, atol=1e-7)
+        assert found.label == wanted.label and found.label.startswith("share of the whole map: ")
+
+
+def test_a_page_without_further_maps_says_nothing_of_them(vlm):
+    page = explore(vlm, tiny.photo(), QUESTION, max_new_tokens=1)
+    assert "further" not in content_of(page.html) and "also" not in page.exploration.settings
+    body = page.html[page.html.index("<body>") : page.html.index('<script type="application/json"')]
+    assert 'id="source"' not in body and "raw attention" not in body
+
+
+@pytest.mark.parametrize(
+    "also, says",
+    [(["saliency"], "gradient, gradient-alone, gradcam, lens"), (["relative"], "neutral="), (["rollout"], "not known")],
+)
+def test_a_further_map_that_the_page_can_not_make_is_refused_before_the_model_runs(vlm, monkeypatch, also, says):
+    monkeypatch.setattr(type(vlm), "generate_with_cache", None)
+    with pytest.raises(InputError, match=re.escape(says)):
+        explore(vlm, tiny.photo(), QUESTION, also=also)
