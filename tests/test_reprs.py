@@ -49,6 +49,7 @@ from interp.overlap.study.roles import find_roles
 from interp.overlap.study.run import study_overlap
 from interp.overlap.study.vision import PatchMaps
 from interp.page.explore import explore
+from interp.page.further import further_map
 from interp.plots.gallery import Look
 from interp.report.page import Section
 from interp.reprs import LARGE, LINE, ROWS, fits_a_cell
@@ -226,6 +227,7 @@ def made():
         *of_mechanisms(vlm, scenes, inputs), *of_heads(vlm, scenes, inputs),
     ]  # fmt: skip
     several.append(next(one for one in several if hasattr(one, "runs")).runs[0])
+    several.append(further_map("lens", np.ones((3, 1, 16)), "left"))
     return {type(result).__name__: result for result in several}
 
 
