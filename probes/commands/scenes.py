@@ -13,6 +13,7 @@ from interp.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interp.datasets.synthetic.lines import LineGeometry
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
     from interp.store.folder import OutputFolder
@@ -214,6 +215,8 @@ class _Source:
         """
         if not says:
             return self._drawn(vlm, None)
+        if not self.benchmark:
+            self._geometry(vlm)  # without a canvas no words would help
         try:
             vocabulary = self._vocabulary(vlm)
         except InputError as error:
@@ -249,9 +252,7 @@ class _Source:
         """The pairs, of the words that are kept where answers are read; and what they are."""
         if self.benchmark == "coco-two":
             return self._mirrored()
-        from probes.mechanisms.scenes.geometry import geometry_of
-
-        geometry = geometry_of(vlm)
+        geometry = self._geometry(vlm)
         if self.benchmark:
             return self._stitched(vocabulary, geometry.size[0])
         from probes.mechanisms.scenes.line_pairs import line_pairs
@@ -262,6 +263,12 @@ class _Source:
         pairs = line_pairs(setting, geometry, kind=self.kind, form=self.form, n=self.n, seed=self.seed)
         told = f"{setting.name}: {geometry.describe()}"
         return pairs, told if vocabulary is None else f"{told}; {vocabulary.describe()}"
+
+    @staticmethod
+    def _geometry(vlm: HookedVLM) -> LineGeometry:
+        from probes.mechanisms.scenes.geometry import geometry_of
+
+        return geometry_of(vlm)
 
     def _after(self, vlm: HookedVLM) -> str | None:
         """The embedded model knows each word in one spelling, so that the paper's rule would drop them all."""
