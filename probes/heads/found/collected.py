@@ -91,8 +91,8 @@ def _sentences(heads: HeadActivations, table: pd.DataFrame) -> list[str]:
     layers, across, width = heads.axes
     told = [
         f"{len(heads)} items, {layers} layers of {across} heads, {width} numbers each; "
-        f"{share(every.accuracy, every.low, every.high)} of the answers are right, and {every.parse_failures:.1%} name "
-        "none of their options."
+        f"{share(every.accuracy, every.low, every.high)} of the answers are right, and "
+        f"{percent(every.parse_failures)} % name none of their options."
     ]
     if len(heads.left_out):
         told.append(f"{len(heads.left_out)} items have no activations: {heads.left_out['why'].iloc[0]}.")
