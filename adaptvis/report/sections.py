@@ -12,7 +12,7 @@ from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changes_someth
 from adaptvis.report.measures import SHORT, frequent
 from interp.answers.calibration import CONFIDENCES
 from interp.answers.metrics import ALL, NONE
-from interp.report.numbers import NOTHING, decimal, p_value, percent, points
+from interp.report.numbers import NOTHING, counted, decimal, p_value, percent, points
 from interp.report.page import Section
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def lead(evaluation: Evaluation, run: RunFacts) -> str:
     lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")
     base = lines.loc["baseline"]
     start = (
-        f"{base.n} question{'' if base.n == 1 else 's'}{f' of {run.dataset}' if run.dataset else ''}"
+        f"{counted(base.n, 'question')}{f' of {run.dataset}' if run.dataset else ''}"
         f"{f', answered by {run.model}' if run.model else ''}. Right by the strict rule: "
         f"baseline {percent(base.accuracy, base.low, base.high)} %"
     )

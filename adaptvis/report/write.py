@@ -13,6 +13,7 @@ from adaptvis.report.measures import SHORT, EvaluationMeasures, measure_evaluati
 from adaptvis.report.sections import RunFacts, lead, sections
 from adaptvis.report.tables import main_table
 from interp.answers.metrics import answer_distribution
+from interp.report.numbers import counted
 from interp.report.page import write_report
 from interp.report.tables import records, write_csv
 
@@ -165,7 +166,7 @@ def _telling(
 def _tell(folder: OutputFolder, evaluation: Evaluation, measured: EvaluationMeasures, paths: Sequence[Path]) -> None:
     """The main numbers and where things lie, on the screen."""
     n = len(evaluation.rows("baseline"))
-    print(f"{n} sample{'' if n == 1 else 's'}; right answers in percent, gains in points, intervals of 95 %")
+    print(f"{counted(n, 'sample')}; right answers in percent, gains in points, intervals of 95 %")
     shown = ["policy", "strict %", "gain, strict", "p, strict", "p Holm, strict", "paper's rule %"]
     print(main_table(evaluation, measured)[shown].to_string(index=False))
     how = "given" if evaluation.validation is None else "chosen on the validation part, where they can be"

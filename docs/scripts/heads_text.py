@@ -33,6 +33,7 @@ from probes import (
     linear_probe,
     scorer_agreement,
     select_all,
+    select_heads,
     step_samples,
 )
 from probes.heads.data.prompts import QueryPrompt
@@ -206,8 +207,7 @@ def masked(vlm: HookedVLM, scores: HeadScores, questions: int, image: Image.Imag
     made = text_steps(questions, seed=SEED_OF_TEST, form="cogvsr")
     every = step_samples(made, ASKED, image=image)
     tested, held = ([item for item in every if item.relation == name] for name in (MASKED, CONTROL))
-    order = np.argsort(-scores.of(MASKED), axis=None, kind="stable")[:HEADS]
-    heads = [(int(place) // vlm.cfg.n_heads, int(place) % vlm.cfg.n_heads) for place in order]
+    heads = select_heads(scores, MASKED, "top_k", k=HEADS)
     found = evaluate_heads(vlm, tested, {MASKED: heads}, scores=scores, control=held, max_new_tokens=8, progress=False)
     columns = ["arm", "role", "accuracy", "accuracy_change", "parse_failures", "chance", "control_accuracy_change", "p"]
     table = found.arms[[name for name in columns if name in found.arms]]
@@ -215,7 +215,7 @@ def masked(vlm: HookedVLM, scores: HeadScores, questions: int, image: Image.Imag
     return {
         "function": MASKED,
         "control": CONTROL,
-        "heads": heads,
+        "heads": list(heads),
         "items": len(tested),
         "arms": json.loads(table.to_json(orient="records")),
         "perplexity_ratio": dict(zip(ratios["arm"], ratios["value"], strict=True)),

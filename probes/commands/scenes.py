@@ -213,17 +213,18 @@ class _Source:
         Raises:
             InputError: answers are read, and their words are several tokens; or scenes that can not be drawn.
         """
+        from probes.mechanisms.scenes.geometry import geometry_of
+
+        geometry = None if self.benchmark else geometry_of(vlm)  # without a canvas no words would help
         if not says:
-            return self._drawn(vlm, None)
-        if not self.benchmark:
-            self._geometry(vlm)  # without a canvas no words would help
+            return self._made(vlm, None, geometry)
         try:
             vocabulary = self._vocabulary(vlm)
         except InputError as error:
             if self.form == "item" and self._speaks_of_sides(vlm):
                 raise InputError(f"{error}; or ask for relations with --form relation") from error
             raise
-        return self._drawn(vlm, vocabulary)
+        return self._made(vlm, vocabulary, geometry)
 
     def _vocabulary(self, vlm: HookedVLM) -> Vocabulary | None:
         """The words of answers that are one token for a model; None where each pair is looked at by itself."""
@@ -248,27 +249,23 @@ class _Source:
         """The objects that photos name first."""
         return list(dict.fromkeys(sample.objects[0].name for sample in self.samples if sample.objects))
 
-    def _drawn(self, vlm: HookedVLM, vocabulary: Vocabulary | None) -> tuple[list[Pair], str]:
-        """The pairs, of the words that are kept where answers are read; and what they are."""
+    def _made(
+        self, vlm: HookedVLM, vocabulary: Vocabulary | None, geometry: LineGeometry | None
+    ) -> tuple[list[Pair], str]:
+        """The pairs, of the words that are kept where answers are read; and what they are. Photos have no geometry."""
         if self.benchmark == "coco-two":
             return self._mirrored()
-        geometry = self._geometry(vlm)
-        if self.benchmark:
-            return self._stitched(vocabulary, geometry.size[0])
+        from probes.mechanisms.scenes.geometry import geometry_of
         from probes.mechanisms.scenes.line_pairs import line_pairs
 
+        if geometry is None:
+            return self._stitched(vocabulary, geometry_of(vlm).size[0])
         setting = self.setting
         if vocabulary is not None and self.form == "item":
             setting = setting.only(vocabulary.words)
         pairs = line_pairs(setting, geometry, kind=self.kind, form=self.form, n=self.n, seed=self.seed)
         told = f"{setting.name}: {geometry.describe()}"
         return pairs, told if vocabulary is None else f"{told}; {vocabulary.describe()}"
-
-    @staticmethod
-    def _geometry(vlm: HookedVLM) -> LineGeometry:
-        from probes.mechanisms.scenes.geometry import geometry_of
-
-        return geometry_of(vlm)
 
     def _after(self, vlm: HookedVLM) -> str | None:
         """The embedded model knows each word in one spelling, so that the paper's rule would drop them all."""

@@ -19,7 +19,7 @@ from interp.overlap.report.sentences import (
     null_says,
     partial_says,
 )
-from interp.report.numbers import NOTHING, p_value, share
+from interp.report.numbers import NOTHING, counted, p_value, share
 from interp.report.page import Section
 from interp.stats.intervals import wilson
 
@@ -63,7 +63,7 @@ class Photos:
 def lead(study: OverlapStudy, analysis: OverlapAnalysis) -> str:
     """The main result in one paragraph."""
     n, dataset = len(study.samples), _dataset(study)
-    asked = f"{n} question{'' if n == 1 else 's'}{f' of {dataset}' if dataset else ''}"
+    asked = f"{counted(n, 'question')}{f' of {dataset}' if dataset else ''}"
     by = study.settings.get("model", "a model")
     said = association_says(analysis.within, "inside relations", analysis.measure)
     return f"{asked}, answered by {by}; right: {_share(analysis.accuracy)}. {said}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, p_value, percent, points, share
+from interp.report.numbers import counted, decimal, p_value, percent, points, share
 from probes.heads.evaluation.arms import CONTROLS, COUNT, DRAWN, FACTOR, UNTOUCHED
 from probes.heads.evaluation.measurement import CONTROL
 from probes.heads.evaluation.verdicts import BELOW_CHANCE, CAUSAL, VERDICTS
@@ -116,7 +116,7 @@ def _verdict(found: HeadEvaluation, name: str) -> str:
     """The verdict on a set, with its change and what stands against it."""
     row = found.arm(name)
     done = DONE[found.edit].format(factor=f"{row['factor']:g}")
-    heads = f"{row['heads']} head{'s' if row['heads'] != 1 else ''}"
+    heads = counted(row["heads"], "head")
     some = f", of which {row['edited']} can be," if row["edited"] < row["heads"] else ""
     says = "" if row["verdict"] == CAUSAL else f" ({row['why']})"
     return (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
-from interp.report.numbers import decimal, p_value
+from interp.report.numbers import counted, decimal, p_value
 from interp.reprs import fits_a_cell
 from interp.stats.tests import holm
 from probes.heads.found.report import shown_agreement
@@ -191,7 +191,8 @@ def _sentences(found: ComparedHeads) -> list[str]:
             own, random, within = (known[name].astype(float) for name in ("value", "random", "within"))
             beyond = int((holm(known["p_within"].dropna().to_numpy(float)) <= ALPHA).sum())
             told.append(
-                f"{first} and {second}: {measure} of {decimal(own.mean())} on average over {_functions(len(known))} "
+                f"{first} and {second}: {measure} of {decimal(own.mean())} on average over "
+                f"{counted(len(known), 'function')} "
                 f"({decimal(own.min())} to {decimal(own.max())}), {decimal(random.mean())} with heads dealt anew and "
                 f"{decimal(within.mean())} with heads dealt inside layers; more than the latter in {beyond} of them "
                 f"(p <= {ALPHA:g}, corrected for {len(known)} by Holm)."
@@ -203,10 +204,6 @@ def _sentences(found: ComparedHeads) -> list[str]:
             f"(p = {p_value(one.p)})."
         )
     return told or ["Nothing that was compared has a value: the scores do not vary, or no head is selected."]
-
-
-def _functions(count: int) -> str:
-    return f"{count} function{'s' * (count != 1)}"
 
 
 def _shown_models(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, p_value, percent
+from interp.report.numbers import counted, decimal, p_value, percent
 from interp.report.tables import records
 from probes.heads.figures.cells import plot_functions
 from probes.heads.found.asked import BY_NUMBERS
@@ -166,7 +166,7 @@ def _sentences(found: FoundHeads) -> list[str]:
         place = (scores.place(one.function), layer, head)
         ends = [float(own[place]) for own in (scores.values, scores.low, scores.high) if own is not None]
         null = "" if scores.null is None else f", {decimal(float(scores.null[place]), digits=3)} {NULLS[first]}"
-        count = f"{len(one)} head{'' if len(one) == 1 else 's'}"
+        count = counted(len(one), "head")
         told.append(
             f"{called(one.function)}{by}: {count}; the strongest is head {head} of layer {layer} "
             f"with {decimal(*ends, digits=3)}{null}. It was chosen after looking, and is told too strong."

@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-from browser import Browser, find_browser
 from exploring import place_of, readout, state
 from made_up_explore import HOSTILE, made_up, with_further
 
@@ -12,16 +11,6 @@ from interp.page.content import colour_table
 from interp.page.page import render_page
 
 LAYERS, HEADS, SIDE = 8, 3, 6
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    path = find_browser()
-    if path is None:
-        pytest.skip("needs a Chromium, and none of chromium, chromium-browser, google-chrome is here")
-    found = Browser(path, tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")
