@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add --model, --device, --dtype, --revision, --trust-remote-code, --prompt and --debug."""
+    """Add --model, --device, --dtype, --revision, --trust-remote-code, --processor, --prompt and --debug."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model", default=EMBEDDED[0], help="hub name, folder, or embedded model (default: %(default)s)"
@@ -40,6 +40,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: the checkpoint's)")
     group.add_argument("--revision", default=None, help="revision of the model on the hub")
     add_trust_option(group)
+    add_processor_option(group)
     group.add_argument(
         "--prompt",
         choices=("chat", "paper", "raw"),
@@ -60,6 +61,42 @@ def add_trust_option(parser: Any) -> None:
     )
 
 
+def add_processor_option(parser: Any) -> None:
+    """Add --processor, which `load` reads."""
+    parser.add_argument(
+        "--processor",
+        dest="processor_options",
+        metavar="KEY=VALUE",
+        action=_Setting,
+        help="a setting of the model's processor, such as max_pixels=50176, do_image_splitting=false or "
+        'size={"longest_edge":512}; may be given several times',
+    )
+
+
+class _Setting(argparse.Action):
+    """Keeps `KEY=VALUE` by name, values as JSON has them, or else as text."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        """Add one."""
+        name, mark, value = values.partition("=")
+        if not mark or not name.strip():
+            parser.error(f"argument {option}: {values!r} is not KEY=VALUE, such as max_pixels=50176")
+        kept = {**(getattr(namespace, self.dest) or {})}
+        if name.strip() in kept:
+            parser.error(f"argument {option}: {name.strip()} is given twice")
+        setattr(namespace, self.dest, {**kept, name.strip(): _value(value)})
+
+
+def _value(text: str) -> Any:
+    """A value as JSON has it, True and False too, or the text itself."""
+    import json
+
+    try:
+        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except (ValueError, RecursionError):
+        return text
+
+
 def add_debug_option(parser: argparse.ArgumentParser) -> None:
     """Add --debug, which `run` reads."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -75,6 +112,7 @@ def load(options: argparse.Namespace) -> HookedVLM:
         device_map=options.device,
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
+        processor_options=options.processor_options,
     )
 
 

@@ -54,3 +54,15 @@ def image_settings(processor: Any) -> Mapping[str, Any]:
     if own is None:
         own = getattr(getattr(processor, "valid_processor_kwargs", None), "_defaults", {}).get("images_kwargs", {})
     return own
+
+
+def own_image_options(images: Any) -> set[str]:
+    """The options of an image processor that not every one takes.
+
+    Told by the class, beside those of all classes; in versions that do not tell, there are none but its attributes.
+    """
+    from transformers import processing_utils
+
+    told = getattr(getattr(images, "valid_kwargs", None), "__annotations__", {})
+    of_all = getattr(getattr(processing_utils, "ImagesKwargs", None), "__annotations__", {})
+    return set(told) - set(of_all)

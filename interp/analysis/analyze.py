@@ -103,6 +103,7 @@ def _load_model(request: AnalyzeRequest) -> HookedVLM:
         dtype=request.dtype,
         revision=request.revision,
         trust_remote_code=request.trust_remote_code,
+        processor_options=request.processor_options,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 TOKENS = ("first", "all")
 ALSO = (*vision.ALSO, *token_maps.ALSO)
 """Further maps: over the patches of the vision tower, see `VisionMaps`, and over the image tokens, see `TokenMaps`."""
-LOADING = {"device": None, "dtype": "auto", "revision": None, "trust_remote_code": False}
+LOADING = {
+    "device": None,
+    "dtype": "auto",
+    "revision": None,
+    "trust_remote_code": False,
+    "processor_options": None,
+}
 """The fields that say how a model is loaded, and what they are where nothing was said."""
 
 
@@ -50,6 +56,7 @@ class AnalyzeRequest(Request):
         dtype: its type.
         revision: its revision on the hub.
         trust_remote_code: whether code that comes with it may run.
+        processor_options: settings of its processor by name, such as `max_pixels`.
         sample_id: what tables call this photo; by default the name of its file, without the ending.
 
     Example:
@@ -76,6 +83,7 @@ class AnalyzeRequest(Request):
     dtype: Any = "auto"
     revision: str | None = None
     trust_remote_code: bool = False
+    processor_options: Mapping[str, Any] | None = None
     sample_id: str | None = None
 
     UNRECORDED: ClassVar[frozenset[str]] = frozenset({"model", *LOADING, "html", "out", "download", "sample_id"})
@@ -93,7 +101,10 @@ class AnalyzeRequest(Request):
         self._check_prompt()
         loads = isinstance(self.model, (str, Path))
         if not loads and any(getattr(self, name) != usual for name, usual in LOADING.items()):
-            raise InputError("device, dtype and revision are for loading: this model is loaded already, leave them out")
+            raise InputError(
+                "device, dtype, revision and processor_options are for loading: this model is loaded already, leave "
+                "them out"
+            )
 
     def _check_answer(self) -> None:
         """Refuse a word or a neutral prompt that is none, or that no map is made of."""

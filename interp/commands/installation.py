@@ -28,6 +28,7 @@ DISTRIBUTION = "spatial-lens"
 EXTRAS = {
     "yolo": "YOLO detectors, shapes-detector among them",
     "onnx": "detectors in .onnx files",
+    "peft": "folders of adapters, such as LoRA, as models",
     "smollm": "a real language model to test on, interp.zoo.smollm",
     "interactive": "the notebooks, in Jupyter",
     "docs": "the docs site: make docs",

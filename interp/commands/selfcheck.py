@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from interp.cli import add_debug_option, add_trust_option, load, names
+from interp.cli import add_debug_option, add_processor_option, add_trust_option, load, names
 from interp.zoo.tiny import TINY
 
 SELFCHECK = """Prove on a model what this toolkit claims of it.
@@ -42,6 +42,7 @@ def add_selfcheck(commands: Any) -> None:
     parser.add_argument("--dtype", default="float32", help="float32, or another to see how far off it is")
     parser.add_argument("--revision", default=None, help="revision of the model on the hub")
     add_trust_option(parser)
+    add_processor_option(parser)
     add_debug_option(parser)
     parser.set_defaults(command=selfcheck_command)
 

@@ -22,11 +22,6 @@ def flaw(folder: Path) -> str:
         "it has no config.json: give the folder that the model's save_pretrained wrote"
     """
     weights = sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_"))
-    if (folder / ADAPTER).is_file() and not ((folder / CONFIG).is_file() and weights):
-        return (
-            "it holds an adapter alone: load its base model with transformers and the adapter with peft, merge them "
-            "with merge_and_unload, and give the model to HookedVLM.wrap"
-        )
     if not (folder / CONFIG).is_file():
         return f"it has no {CONFIG}: give the folder that the model's save_pretrained wrote"
     return _broken_json(folder) or _unknown_kind(folder) or _weights(folder, weights) or _no_processor(folder) or _WHOLE

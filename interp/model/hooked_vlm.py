@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from interp.model.adapters import inside
 from interp.model.hooked import HookedModel, Names
 from interp.reprs import fits_a_cell
 
@@ -62,7 +63,7 @@ class HookedVLM(HookedModel):
 
     def __init__(self, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> None:
         """Hook a loaded model; see `wrap`."""
-        super().__init__(model, processor)
+        super().__init__(inside(model), processor)
         if self_check:
             self._check_self()
 
@@ -75,6 +76,7 @@ class HookedVLM(HookedModel):
         device_map: Any = None,
         revision: str | None = None,
         self_check: bool = True,
+        processor_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> HookedVLM:
         """Load a model by hub name, local path, or the name of an embedded one, and hook it.
@@ -82,27 +84,41 @@ class HookedVLM(HookedModel):
         Parameters are frozen: gradients flow from wherever a hook asks for them.
 
         Args:
-            name: such as `llava-hf/llava-1.5-7b-hf`, `./my-llava` or `shapes-vlm`.
+            name: such as `llava-hf/llava-1.5-7b-hf`, `./my-llava` or `shapes-vlm`; also the folder of an adapter that
+                peft saved.
             dtype: a torch dtype or its name; `auto` is the checkpoint's own.
             device_map: where the model goes, as transformers understands it.
             revision: a branch, tag or commit on the hub.
             self_check: prove on load that hooks see and change what they should; see `interp.model.selfcheck`.
+            processor_options: settings of the processor by name, such as `max_pixels` or `do_image_splitting`; they go
+                into the record of every result.
             **kwargs: options for loading: see `interp.model.loading.load_model`; `trust_remote_code=True` lets a
             checkpoint's own code run.
 
         Raises:
             ModelError: it can not be loaded, is of an unknown family, or fails its self-check.
+            InputError: the processor has no such option.
         """
         from interp.model.loading import load_model
 
-        model, processor = load_model(name, dtype=dtype, device_map=device_map, revision=revision, **kwargs)
+        options = {"processor_options": processor_options, **kwargs}
+        model, processor = load_model(name, dtype=dtype, device_map=device_map, revision=revision, **options)
         hooked = cls(model, processor, self_check=self_check)
         hooked.origin = {"model": str(name), "revision": revision}
+        if processor_options:
+            hooked.origin["processor"] = dict(processor_options)
         return hooked
 
     @classmethod
     def wrap(cls, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> HookedVLM:
-        """Hook a model that is already loaded (quantised, fine-tuned, LoRA); undone by `unwrap`."""
+        """Hook a model that is already loaded (quantised, fine-tuned, LoRA); undone by `unwrap`.
+
+        Of a `PeftModel` the model in it is hooked, its adapters in its layers: they are as active as they are in yours.
+
+        Raises:
+            ModelError: it is of an unknown family, fails its self-check, is compiled, or its adapter works outside of
+                its layers.
+        """
         return cls(model, processor, self_check=self_check)
 
     # generation -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,10 @@ import torch
 
 from interp.errors import InputError, ModelError, SpatialLensError
 from interp.families import all_families
-from interp.model.broken import flaw
+from interp.model.adapters import holds_adapter, load_adapter
+from interp.model.broken import PROCESSOR, flaw
+from interp.model.places import may_be_a_folder, not_a_folder, resolve, stays_here
+from interp.model.processor_options import with_options
 from interp.model.provenance import note_loaded
 from interp.store.checkpoint import PLACE, own_code, refuse_foreign_shards, split_options, unasked
 from interp.zoo.tiny import PREFIX as TINY_PREFIX
@@ -33,31 +37,85 @@ AS_THEY_ARE = {
 
 
 def load_model(
-    name: str | Path, *, dtype: Any = "auto", device_map: Any = None, trust_remote_code: bool = False, **kwargs: Any
+    name: str | Path,
+    *,
+    dtype: Any = "auto",
+    device_map: Any = None,
+    trust_remote_code: bool = False,
+    processor_options: Mapping[str, Any] | None = None,
+    **kwargs: Any,
 ) -> tuple[PreTrainedModel, Any]:
     """Load a model (safetensors only) and its processor, ready to run: in eval mode, parameters frozen.
 
+    A folder that peft saved an adapter in is loaded as its base model with the adapter in its layers. The base model
+    has to be on this machine, unless `local_files_only=False` is said.
+
     Args:
-        name: hub name, folder, or embedded name.
+        name: hub name, folder, or embedded name. `hf://OWNER/NAME` is one of the hub, whatever lies here.
         dtype: a torch dtype or its name.
         device_map: where the model goes, as transformers understands it.
         trust_remote_code: whether Python code that comes with the checkpoint, such as its processor's, may run; it is
             refused by default. A model of a type that transformers does not know is refused in any case.
+        processor_options: settings of the processor by name, such as `max_pixels` or `do_image_splitting`.
         **kwargs: options for transformers' `from_pretrained`: what is in `PLACE` reaches configuration, weights and
             processor, the rest the weights alone.
 
     Raises:
         ModelError: nothing of that name, files that are broken or do not fit, or a model that is no VLM.
-        InputError: an unknown dtype, or a device that is not there.
+        InputError: an unknown dtype, a device that is not there, or an option that the processor does not have.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-
     name = str(name)
     if str(device_map).startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {str(device_map)!r} is asked for and there is no CUDA device here: use cpu or auto")
+    how = {"dtype": dtype, "device_map": device_map}
     if name.startswith(TINY_PREFIX):
-        return _tiny(name, dtype, device_map, **kwargs)
-    place = resolve(name)
+        model, processor = _tiny(name, **how, **kwargs)
+    else:
+        place = resolve(name)
+        folder = Path(place, kwargs.get("subfolder") or "")
+        own_files = stays_here(name, place, trust_remote_code=trust_remote_code)
+        options = {**({"local_files_only": True} if own_files else {}), **kwargs}
+        load = _adapted if holds_adapter(folder) else _whole
+        model, processor = load(name, place, trust_remote_code=trust_remote_code, **how, **options)
+    return model, with_options(processor, processor_options)
+
+
+def _adapted(
+    name: str, place: str, *, dtype: Any, device_map: Any, trust_remote_code: bool, **kwargs: Any
+) -> tuple[PreTrainedModel, Any]:
+    """The model that an adapter belongs to, with the adapter in it; the processor of the adapter, where it has one."""
+    from transformers import AutoProcessor
+
+    folder = Path(place, kwargs.pop("subfolder", None) or "")
+    kwargs.pop("revision", None)  # of the adapter, whose files are here
+
+    def load_base(base: str, revision: str | None) -> tuple[Any, Any]:
+        options = {"local_files_only": True, **kwargs, "revision": revision}
+        return load_model(base, dtype=dtype, device_map=device_map, trust_remote_code=trust_remote_code, **options)
+
+    model, processor = load_adapter(folder, load_base)
+    if any((folder / file).is_file() for file in PROCESSOR):
+        try:
+            with unasked():
+                processor = AutoProcessor.from_pretrained(
+                    str(folder), trust_remote_code=trust_remote_code, local_files_only=True
+                )
+        except Exception as error:
+            raise ModelError(own_code(name, error, helps=True) or _why(name, folder, error)) from error
+    note_loaded(model, None)
+    return model, processor
+
+
+def _whole(
+    name: str, place: str, *, dtype: Any, device_map: Any, trust_remote_code: bool, **kwargs: Any
+) -> tuple[PreTrainedModel, Any]:
+    """Model and processor of a whole checkpoint.
+
+    Raises:
+        ModelError: as `load_model` says.
+    """
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
     shared, own = split_options(kwargs, trust_remote_code=trust_remote_code)
     config = None
     try:
@@ -118,45 +176,6 @@ def _where(dtype: Any, device_map: Any) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def resolve(name: str) -> str:
-    """The path of an embedded model, or the name itself.
-
-    Raises:
-        ModelError: the name is empty, a path that does not exist, or none of the hub, whose names have an owner.
-    """
-    from interp.zoo import EMBEDDED, embedded_path
-
-    if name in EMBEDDED:
-        if not (embedded_path(name) / "model.safetensors").is_file():
-            raise ModelError(
-                f"the weights of {name!r} are not in this installation: make them with "
-                f"'python -m interp.training.vlm.train --out {embedded_path(name)}', or name another model with --model"
-            )
-        return str(embedded_path(name))
-    path = Path(name)
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if not name or (looks_local and not path.expanduser().is_dir()):
-        raise ModelError(f"no model folder {name!r}: give a folder, a hub name, or one of {', '.join(EMBEDDED)}")
-    if path.expanduser().is_dir():
-        return str(path.expanduser())
-    if "/" not in name:
-        raise ModelError(f"no model {name!r}: {_unowned(name)}")
-    return name
-
-
-def _unowned(name: str) -> str:
-    """What to give in place of a name without an owner, which the hub has no model of."""
-    from interp.zoo import EMBEDDED
-
-    if name.startswith("planted-"):
-        return (
-            "planted models are made in Python, by interp.planted.lines.build_line_model or "
-            "interp.planted.llava.build_planted, and hooked by HookedVLM.wrap; name a folder, a hub model as "
-            f"OWNER/NAME, or one of {', '.join(EMBEDDED)}"
-        )
-    return f"give a folder that is there, a hub model as OWNER/NAME, or one of {', '.join(EMBEDDED)}"
-
-
 def read_dtype(dtype: Any) -> Any:
     """A torch dtype from its name: `auto`, `float32`, `bfloat16`, `float16`.
 
@@ -196,5 +215,7 @@ def _why(name: str, folder: Path, error: Exception) -> str:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if folder.is_dir():
         return f"model {name!r} could not be loaded ({type(error).__name__}: {first[:120]}): {flaw(folder)}"
+    if may_be_a_folder(name):
+        return f"model {name!r} could not be loaded: {not_a_folder(name)}"
     hint = f"give a local folder, a hub name that can be reached, or one of {', '.join(EMBEDDED)}"
     return f"model {name!r} could not be loaded ({type(error).__name__}: {first[:200]}): {hint}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from interp.model.adapters import adapters_in
 from interp.model.provenance import RUN, run_record, weights_record
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def record(vlm: HookedModel, **settings: Any) -> dict[str, Any]:
         "revision": None,
         **vlm.origin,
         "weights": weights_record(vlm),
+        **({"adapters": adapters} if (adapters := adapters_in(vlm.model)) else {}),
         "family": vlm.family.name,
         "n_layers": vlm.cfg.n_layers,
         "n_heads": vlm.cfg.n_heads,

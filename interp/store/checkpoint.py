@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def refuse_foreign_shards(place: str, config: Any, shared: Mapping[str, Any], *,
         files = set(json.loads(Path(found).read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{str(found)!r} is no index of weights ({error!r}): give whole files") from error
-    strange = sorted(str(file) for file in files if not _is_shard(file))
+    strange = sorted(str(file) for file in files if not _is_shard(file)) or _led_away(Path(found).parent, files)
     if strange:
         raise ModelError(
             f"the index of weights {Path(found).name!r} of {place!r} names {strange[0]!r}: only safetensors files "
@@ -69,6 +69,14 @@ def refuse_foreign_shards(place: str, config: Any, shared: Mapping[str, Any], *,
 
 def _is_shard(file: Any) -> bool:
     return isinstance(file, str) and is_plain_name(file) and file.endswith(".safetensors")
+
+
+def _led_away(folder: Path, files: Iterable[str]) -> list[str]:
+    """The files that are links out of their folder, and where they lead; those of the hub's cache lead to its blobs."""
+    home = folder.resolve()
+    roots = [home, home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [home]
+    ends = {file: (folder / file).resolve() for file in files}
+    return sorted(f"{file}, a link to {end}" for file, end in ends.items() if not any(map(end.is_relative_to, roots)))
 
 
 def own_code(name: str, error: Exception, *, helps: bool) -> str | None:

@@ -51,8 +51,11 @@ def build_smollm(*, seed: int = 0) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlavaForConditionalGeneration
 
     file = smollm_file()
-    language = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    words = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, padding_side="left")
+    language = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=torch.float32, trust_remote_code=False
+    )
+    own = {"gguf_file": file.name, "padding_side": "left", "trust_remote_code": False}
+    words = AutoTokenizer.from_pretrained(file.parent, **own)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration(_config(language.config))

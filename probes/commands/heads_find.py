@@ -236,6 +236,8 @@ def _refuse_asking(options: argparse.Namespace, scorers: Sequence[str]) -> None:
     given = [name for name in OF_MODEL if getattr(options, name) != ASKED.get(name)]
     if options.trust_remote_code:
         given.append("trust_remote_code")
+    if options.processor_options:
+        given.append("processor")
     if given:
         told = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(f"{told} is about scorers that ask the model, and {', '.join(scorers)} do not: leave it out")

@@ -219,11 +219,12 @@ def load_normalized(folder: str | Path, *, dtype: Any = "auto") -> tuple[PreTrai
     settings = _read_settings(path)
     try:
         with unasked():
-            refuse_foreign_shards(str(path), AutoConfig.from_pretrained(path), {})
+            here: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+            refuse_foreign_shards(str(path), AutoConfig.from_pretrained(path, **here), {})
             model, report = AutoModelForImageTextToText.from_pretrained(
-                path, dtype=read_dtype(dtype), use_safetensors=True, output_loading_info=True
+                path, dtype=read_dtype(dtype), use_safetensors=True, output_loading_info=True, **here
             )
-            processor = AutoProcessor.from_pretrained(path)
+            processor = AutoProcessor.from_pretrained(path, **here)
     except (OSError, ValueError) as error:
         raise ModelError(f"{str(path)!r} could not be loaded ({str(error)[:200]}): save it again") from error
     absent = sorted(name for name in report["missing_keys"] if _PART not in name)

@@ -124,8 +124,9 @@ def load_arm(name: str, folder: Path) -> tuple[Any, Any]:
         raise ModelError(f"no trained model lies in {str(folder)!r}: train it with python -m probes retrain")
     if name == "normalised":
         return load_normalized(folder, dtype="float32")
-    model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
-    return model, AutoProcessor.from_pretrained(folder)
+    model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    return model.eval().requires_grad_(False), processor
 
 
 @torch.no_grad()

@@ -123,11 +123,6 @@ def pickle_weights(folder):
     (folder / "pytorch_model.bin").write_bytes(b"")
 
 
-def leave_an_adapter(folder):
-    remove(folder, "config.json", "model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "x"}))
-
-
 def lose_a_shard(folder):
     index = {"weight_map": dict.fromkeys(load_file(folder / "model.safetensors"), "model-2.safetensors")}
     (folder / "model.safetensors").rename(folder / "model-1.safetensors")
@@ -144,7 +139,6 @@ FLAWS = [
     (lambda folder: remove(folder, "model.safetensors"), "has no weights"),
     (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 99), "model.safetensors are broken or cut off"),
     (pickle_weights, "in pytorch_model.bin, which is not read as it can run code: convert them to safetensors"),
-    (leave_an_adapter, "an adapter alone: load its base model"),
     (lose_a_shard, "its weights model-2.safetensors, which"),
     (lambda folder: remove(folder, "processor", "preprocessor"), "has no processor"),
     (lambda folder: remove(folder, "processor", "preprocessor", "token", "chat"), "has no processor"),
@@ -189,6 +183,10 @@ def test_an_index_of_weights_names_safetensors_files_beside_it_alone(folder, sha
     load_model(folder)
     index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, shard)}))
     assert "only safetensors files beside it are read" in refused(folder)
+    (folder.parent / "elsewhere.safetensors").write_bytes((folder / "part.safetensors").read_bytes())
+    (folder / "link.safetensors").symlink_to(folder.parent / "elsewhere.safetensors")
+    index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, "link.safetensors")}))
+    assert "link.safetensors, a link to " in refused(folder)
     index.write_text("[]")
     assert "is no index of weights" in refused(folder)
 
@@ -227,6 +225,17 @@ def test_a_model_in_another_cache_loads_whole(saved, tmp_path, monkeypatch):
     model, processor = load_model("some-lab/tiny-vlm", cache_dir=tmp_path, local_files_only=True)
     assert model.config.model_type == "llava" and processor.image_token == "<image>"
     assert "could not be loaded" in refused("some-lab/tiny-vlm", local_files_only=True)
+
+
+def test_shards_in_the_hubs_cache_are_links_to_its_blobs_and_load(saved, tmp_path):
+    place = tmp_path / "models--some-lab--tiny-vlm" / "snapshots" / ("0" * 40)
+    shutil.copytree(saved, place)
+    (place.parents[1] / "blobs").mkdir()
+    (place / "model.safetensors").rename(place.parents[1] / "blobs" / "b10b")
+    (place / "part.safetensors").symlink_to("../../blobs/b10b")
+    names = dict.fromkeys(load_file(place / "part.safetensors"), "part.safetensors")
+    (place / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    assert load_model(place)[0].config.model_type == "llava"
 
 
 def test_options_are_split_into_those_of_all_files_and_those_of_the_weights():
