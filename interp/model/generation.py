@@ -162,7 +162,7 @@ def same_positions(model: Any) -> Iterator[None]:
 
 def as_generation(vlm: HookedModel, tokens: Tensor, settings: Any, first_logits: Tensor) -> Generation:
     """Texts and lengths of generated ids [batch step]."""
-    lengths = tuple(_length(row, end_tokens(settings)) for row in tokens.tolist())
+    lengths = tuple(generated_length(row, end_tokens(settings)) for row in tokens.tolist())
     texts = tuple(
         vlm.processor.tokenizer.decode(row[:length], skip_special_tokens=True).strip()
         for row, length in zip(tokens.tolist(), lengths, strict=True)
@@ -225,6 +225,6 @@ def _of_sample(
     return GeneratedAttention(pattern, tokens, inputs.layouts[sample].extended(tokens[: steps - 1]))
 
 
-def _length(row: list[int], ends: list[int]) -> int:
+def generated_length(row: list[int], ends: list[int]) -> int:
     """Tokens up to and with the first end token."""
     return next((place + 1 for place, token in enumerate(row) if token in ends), len(row))

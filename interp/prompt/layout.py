@@ -78,8 +78,9 @@ class TokenLayout:
 
     @property
     def after_image(self) -> Int[np.ndarray, " position"]:
-        """Positions of the prompt behind the last image token: the rows that see the whole image."""
-        return np.arange(self.image_positions[-1] + 1, self.last + 1)
+        """Positions of the prompt behind the last image token: the rows that see the whole image; none without one."""
+        first = self.image_positions[-1] + 1 if len(self.image_positions) else self.last + 1
+        return np.arange(first, self.last + 1)
 
     @property
     def last(self) -> int:

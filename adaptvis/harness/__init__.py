@@ -1,0 +1,1 @@
+"""Harnesses: policies and interventions asked by evaluation suites of others."""

@@ -1,0 +1,126 @@
+"""Answers to a harness: greedy answers up to a stop, and likelihoods of continuations, under a policy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from adaptvis.harness.requests import Asked, read_continuation, read_generation
+from adaptvis.harness.settings import Always
+from adaptvis.policy.answering import of_policy
+from adaptvis.policy.policies import Baseline, Policy, ScalingVis
+from interp.errors import InputError, SpatialLensError
+from interp.intervene.base import Intervention, PerSample
+from interp.model.forced import forced_tokens
+from interp.model.guided import generate_until, score_answers
+from interp.prompt.words_alone import prepare_words
+
+if TYPE_CHECKING:
+    from interp.model.hooked_vlm import HookedVLM
+    from interp.prompt.inputs import VLMInputs
+
+
+class Answers:
+    """A model under a policy, that answers requests of a harness, each with one photo or none.
+
+    Attributes:
+        vlm: the model.
+        policy: which intervention each sample gets.
+        prompt: the style of the prompts; without a photo `chat` stands for `paper` too.
+        batch: samples that run together.
+        name: model, policy and all that answers depend on, as text.
+    """
+
+    def __init__(self, vlm: HookedVLM, policy: Policy, *, prompt: str = "chat", batch: int = 1) -> None:
+        """Keep what answers."""
+        from interp.model.record import record
+
+        self.vlm, self.policy, self.prompt, self.batch = vlm, policy, prompt, batch
+        said = record(vlm)
+        told = {name: said.get(name) for name in ("model", "revision", "processor", "adapters", "dtype")}
+        parts = (*told.values(), said["weights"]["sha256"], policy, getattr(policy, "confidence", ""), prompt)
+        self.name = "spatial-lens | " + " | ".join(map(str, parts))
+
+    def generate_until(self, requests: Sequence[tuple[Any, ...]], tasks: Mapping[str, Any]) -> list[str]:
+        """Greedy answers; all requests are read before the first is asked.
+
+        Args:
+            requests: context, settings of the generation, `doc_to_visual`, document, task and split of each.
+            tasks: documents by task and split.
+
+        Raises:
+            InputError: settings that are not greedy decoding, or that are not known; more than one photo, or none that
+                can be read; naming task and document.
+        """
+        asked = [read_generation(request, tasks, self.vlm.processor.image_token) for request in requests]
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for place, one in enumerate(asked):
+            groups[one.photo is None, one.stops, one.max_new_tokens].append(place)
+        answers = [""] * len(asked)
+        for places in self._batches(groups.values()):
+            own = [asked[place] for place in places]
+            inputs, intervention = self._ready(own)
+            how = {"max_new_tokens": own[0].max_new_tokens, "intervention": intervention}
+            for place, text in zip(places, generate_until(self.vlm, inputs, own[0].stops, **how), strict=True):
+                answers[place] = text
+        return answers
+
+    def loglikelihood(self, requests: Sequence[tuple[Any, ...]], tasks: Mapping[str, Any]) -> list[tuple[float, bool]]:
+        """The log-probability of each continuation in nats, and whether it is what the model would say greedily.
+
+        A continuation is read as the answer to its context, white space around it left out: as the model would say it.
+        Of an empty one the probability is one.
+
+        Args:
+            requests: context, continuation (a text, or a function of the document), `doc_to_visual`, document, task
+                and split of each.
+            tasks: documents by task and split.
+
+        Raises:
+            InputError: see `generate_until`.
+        """
+        asked = [read_continuation(request, tasks, self.vlm.processor.image_token) for request in requests]
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for place, one in enumerate(asked):
+            if one.continuation.strip():
+                groups[one.photo is None].append(place)
+        found = [(0.0, True)] * len(asked)
+        for places in self._batches(groups.values()):
+            own = [asked[place] for place in places]
+            inputs, intervention = self._ready(own)
+            tokens = [
+                forced_tokens(self.vlm, prompt, one.continuation)
+                for prompt, one in zip(inputs.prompts, own, strict=True)
+            ]
+            chances, greedy = score_answers(self.vlm, inputs, tokens, intervention=intervention)
+            for place, own_chances, best in zip(places, chances, greedy, strict=True):
+                found[place] = float(own_chances.double().sum()), best
+        return found
+
+    def _batches(self, groups: Any) -> list[list[int]]:
+        return [places[start : start + self.batch] for places in groups for start in range(0, len(places), self.batch)]
+
+    def _ready(self, asked: Sequence[Asked]) -> tuple[VLMInputs, Intervention]:
+        """A batch, and what its samples are answered under."""
+        photos, texts = [one.photo() for one in asked if one.photo is not None], [one.text for one in asked]
+        try:
+            if photos:
+                inputs = self.vlm.prepare(photos, texts, prompt=self.prompt)
+            else:
+                style = "raw" if self.prompt == "raw" else "chat"
+                inputs = prepare_words(self.vlm.model, self.vlm.processor, texts, prompt=style)
+                inputs = inputs.to(self.vlm.device, self.vlm.dtype)
+        except SpatialLensError as error:
+            raise InputError(f"{', '.join(one.where for one in asked)}: {error}") from error
+        return inputs, PerSample(tuple(self.policy.choose(sure) for sure in self._confidences(inputs)))
+
+    def _confidences(self, inputs: VLMInputs) -> list[float]:
+        """What the policy goes by; of one that goes by nothing no run is needed."""
+        if isinstance(self.policy, (Baseline, ScalingVis, Always)):
+            return [1.0] * len(inputs)
+        with torch.no_grad():
+            logits = self.vlm(inputs, logits_to_keep=1).logits[:, -1].float()
+        return of_policy(self.policy, self.vlm.processor.tokenizer, logits, [()] * len(inputs))
