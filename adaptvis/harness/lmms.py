@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from adaptvis.harness.answers import Answers
+from adaptvis.harness.likelihoods import as_taken, choice_sign
 from adaptvis.harness.settings import read_settings
 from interp.errors import InputError
 
@@ -79,9 +80,16 @@ class _Answering:
             self.cache_hook.add_partial("generate_until", (args[0], args[1]), answer)
         return answers
 
-    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        """Log-probabilities of continuations in nats, and whether each is the greedy one."""
-        return self._own.loglikelihood([request.args for request in requests], self.task_dict)
+    def loglikelihood(self, requests: list[Any]) -> list[Any]:
+        """Log-probabilities of continuations in nats, and whether each is the greedy one.
+
+        Of a task's choices they are given as lmms-eval picks among them: where it takes the least number for the best,
+        as losses.
+        """
+        asked = [request.args for request in requests]
+        signs = [1.0 if callable(args[1]) else choice_sign() for args in asked]
+        found = self._own.loglikelihood(asked, self.task_dict)
+        return [as_taken(sign * value, greedy) for sign, (value, greedy) in zip(signs, found, strict=True)]
 
     def generate_until_multi_round(self, requests: list[Any]) -> list[str]:
         """Not offered.

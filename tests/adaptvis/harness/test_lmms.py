@@ -1,6 +1,7 @@
-"""The model that lmms-eval finds is of its own kind and answers a task in its format; a stand-in holds its place too."""
+"""The model that lmms-eval finds is of its kind and answers a task in its format; a stand-in holds its place too."""
 
 import importlib
+import inspect
 import sys
 import tomllib
 from dataclasses import dataclass, field
@@ -10,11 +11,35 @@ import pytest
 
 from adaptvis import AdaptVis, answer_batch
 from adaptvis.harness import lmms
+from adaptvis.harness.likelihoods import as_taken, choice_sign
 from interp import HookedVLM
 from interp.datasets.synthetic.shapes import shapes
 from interp.errors import InputError
 
 SCENES = shapes(4, seed=1, kinds=("relation",))
+
+
+def picks(best):
+    """A task of lmms-eval's kind that picks the choice with the largest number, or the least."""
+
+    class ConfigurableTask:
+        def process_results(self, doc, results, full_docs=None):
+            numbers, _ = zip(*results, strict=True)
+            return {"acc": 1.0 if numbers.index(best(numbers)) == self.doc_to_target(doc) else 0.0}
+
+    return ConfigurableTask
+
+
+@dataclass
+class GenerationResult:
+    """What a model may give in place of a text."""
+
+    text: object
+
+
+def as_text(output):
+    """What lmms-eval makes of an output: a text of all that it does not know."""
+    return (output.text if isinstance(output, GenerationResult) else str(output)), None
 
 
 class BaseModel:
@@ -66,10 +91,15 @@ def there():
     return True
 
 
+def forget():
+    lmms._spatial_lens.cache_clear()
+    choice_sign.cache_clear()
+
+
 @pytest.fixture(params=["stand-in", "lmms-eval"])
 def harness(request, monkeypatch):
     """The parts of lmms-eval: its own, or our stand-ins."""
-    lmms._spatial_lens.cache_clear()
+    forget()
     if request.param == "lmms-eval":
         if not there():
             pytest.skip("lmms-eval is not installed: pip install lmms-eval")
@@ -79,6 +109,7 @@ def harness(request, monkeypatch):
             "lmms_eval.api": {},
             "lmms_eval.api.model": {"lmms": BaseModel},
             "lmms_eval.api.instance": {"Instance": Instance},
+            "lmms_eval.api.task": {"ConfigurableTask": picks(max)},
             "lmms_eval.models": {},
             "lmms_eval.models.registry_v2": {"ModelManifest": ModelManifest},
         }
@@ -87,7 +118,7 @@ def harness(request, monkeypatch):
             vars(module).update(held)
             monkeypatch.setitem(sys.modules, name, module)
     yield request.param
-    lmms._spatial_lens.cache_clear()
+    forget()
 
 
 def instances(kind, arguments):
@@ -137,12 +168,56 @@ def test_a_task_is_answered_and_scored_under_the_policy_of_its_arguments(harness
     inputs = vlm.prepare([scene.image for scene in SCENES], [scene.question for scene in SCENES], prompt="paper")
     wanted = answer_batch(vlm, inputs, AdaptVis(0.3, 1.8, 0.9), max_new_tokens=3)
     assert said == [answer.text for answer in wanted] and [given[2] for given in kept] == said
-    scored = model.loglikelihood(instances("loglikelihood", [of(place, said[place]) for place in range(4)]))
+    targets = [of(place, lambda document, own=said[place]: own) for place in range(4)]
+    scored = [getattr(one, "text", one) for one in model.loglikelihood(instances("loglikelihood", targets))]
     assert all(value <= 0 and greedy for value, greedy in scored)
     assert model.batch_size == 2 and "AdaptVis(alpha_unsure=0.3" in model.pretrained
     model.clean()
     with pytest.raises(InputError, match="put away"):
         model.generate_until(instances("generate_until", asked))
+
+
+@pytest.mark.parametrize("best", [max, min])
+def test_the_likeliest_choice_is_the_one_that_the_harness_picks(harness, best, monkeypatch):
+    if harness == "stand-in":
+        monkeypatch.setattr(sys.modules["lmms_eval.api.task"], "ConfigurableTask", picks(best))
+    model = lmms.SpatialLens(model="shapes-vlm", dtype="float32", prompt="paper")
+    model.task_dict = {"scenes": {"test": SCENES}}
+    (said,) = model.generate_until(instances("generate_until", [of(0, {"max_new_tokens": 3})]))
+    words = [word for word in SCENES[0].options if word != said.lower()][:2] + [said]
+    task = importlib.import_module("lmms_eval.api.task").ConfigurableTask
+    results = [
+        getattr(one, "text", one)
+        for one in model.loglikelihood(instances("loglikelihood", [of(0, f" {word}") for word in words]))
+    ]
+    own = SimpleNamespace(
+        OUTPUT_TYPE="multiple_choice",
+        config=SimpleNamespace(process_results=None),
+        doc_to_choice=lambda document: words,
+        doc_to_target=lambda document: 2,
+        multiple_input=0,
+        multiple_target=0,
+        _metric_fn_list={"acc": None},
+    )
+    assert inspect.unwrap(task.process_results)(own, {}, results)["acc"] == 1.0
+
+
+def test_a_pair_reaches_a_task_that_would_be_given_its_text(harness, monkeypatch):
+    if harness == "stand-in":
+        assert as_taken(-1.5, True) == (-1.5, True)
+        module = sys.modules["lmms_eval.api.instance"]
+        monkeypatch.setattr(module, "GenerationResult", GenerationResult, raising=False)
+        monkeypatch.setattr(module, "unwrap_generation_output", as_text, raising=False)
+    unwrap = importlib.import_module("lmms_eval.api.instance").unwrap_generation_output
+    assert unwrap(as_taken(-1.5, True))[0] == (-1.5, True)
+
+
+def test_choices_are_refused_where_it_can_not_be_told_how_they_are_picked(harness, monkeypatch):
+    if harness != "stand-in":
+        pytest.skip("it can be told")
+    monkeypatch.delattr(sys.modules["lmms_eval.api.task"], "ConfigurableTask")
+    with pytest.raises(InputError, match="can not be told"):
+        lmms.SpatialLens(model="tiny-llava").loglikelihood(instances("loglikelihood", [of(0, " left")]))
 
 
 def test_what_it_does_not_offer_is_refused(harness, monkeypatch):
@@ -155,7 +230,7 @@ def test_what_it_does_not_offer_is_refused(harness, monkeypatch):
 
 
 def test_without_the_harness_the_module_is_there_and_its_class_says_what_to_install(monkeypatch):
-    lmms._spatial_lens.cache_clear()
+    forget()
     for name in ("lmms_eval", "lmms_eval.api", "lmms_eval.api.model"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match="pip install lmms-eval"):
