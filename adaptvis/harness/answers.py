@@ -63,8 +63,9 @@ class Answers:
         for places in self._batches(groups.values()):
             own = [asked[place] for place in places]
             inputs, intervention = self._ready(own)
-            how = {"max_new_tokens": own[0].max_new_tokens, "intervention": intervention}
-            for place, text in zip(places, generate_until(self.vlm, inputs, own[0].stops, **how), strict=True):
+            most, stops = own[0].max_new_tokens, own[0].stops
+            texts = generate_until(self.vlm, inputs, stops, max_new_tokens=most, intervention=intervention)
+            for place, text in zip(places, texts, strict=True):
                 answers[place] = text
         return answers
 

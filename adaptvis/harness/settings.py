@@ -106,7 +106,8 @@ def _policy(given: Mapping[str, Any]) -> Policy:
     places = {name: _places(numbers_given.pop(name)) for name in ("layers", "heads") if name in numbers_given}
     if strange := sorted(set(numbers_given) - set(TAKES[named])) + (sorted(places) if named == "baseline" else []):
         raise InputError(f"policy {named} does not take {', '.join(strange)}: leave it out, or name another policy")
-    return Settings(**{**numbers_given, **places}).scaling_policy(named)
+    numbers_given.update(places)
+    return Settings(**numbers_given).scaling_policy(named)
 
 
 def _number(name: str, given: Any) -> Any:

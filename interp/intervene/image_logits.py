@@ -87,12 +87,14 @@ class ScaleImageLogits:
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
         """One hook a layer on `hook_attn_logits`; with `temper` on `hook_attn_scores`, as only what is seen has mass.
 
+        None where no prompt has an image.
+
         Raises:
             HookError: a layer or head that the model does not have, or an image token that a photo does not have.
         """
         layers = check_indices(self.layers, shape.n_layers, "layer")
         heads = check_indices(self.heads, shape.n_heads, "head")
-        if self.changes_nothing:
+        if self.changes_nothing or not any(len(layout.image_positions) for layout in layouts):
             return []
         prompt = [self._prompt_rows(layout) for layout in layouts]
         if len(set(prompt)) > 1:  # of a ragged batch, whose images end at different positions

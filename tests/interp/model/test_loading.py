@@ -227,6 +227,12 @@ def test_a_model_in_another_cache_loads_whole(saved, tmp_path, monkeypatch):
     assert "could not be loaded" in refused("some-lab/tiny-vlm", local_files_only=True)
 
 
+def test_a_model_in_a_subfolder_loads_whole(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "checkpoints" / "last")
+    model, processor = load_model(tmp_path, subfolder="checkpoints/last")
+    assert model.config.model_type == "llava" and processor.image_token == "<image>"
+
+
 def test_shards_in_the_hubs_cache_are_links_to_its_blobs_and_load(saved, tmp_path):
     place = tmp_path / "models--some-lab--tiny-vlm" / "snapshots" / ("0" * 40)
     shutil.copytree(saved, place)
