@@ -116,7 +116,21 @@ class Answers:
                 inputs = inputs.to(self.vlm.device, self.vlm.dtype)
         except SpatialLensError as error:
             raise InputError(f"{', '.join(one.where for one in asked)}: {error}") from error
-        return inputs, PerSample(tuple(self.policy.choose(sure) for sure in self._confidences(inputs)))
+        chosen = PerSample(tuple(self.policy.choose(sure) for sure in self._confidences(inputs)))
+        if not photos:
+            self._refuse_without_image(chosen, inputs, asked)
+        return inputs, chosen
+
+    def _refuse_without_image(self, chosen: Intervention, inputs: VLMInputs, asked: Sequence[Asked]) -> None:
+        """Refuse an intervention on an image that is not there, and can not be left out."""
+        try:
+            chosen.hooks(self.vlm.cfg, inputs.layouts)
+        except Exception as error:
+            why = " ".join(str(error).split())[:160]
+            raise InputError(
+                f"{', '.join(one.where for one in asked)}: {self.policy} can not be applied to a question without a "
+                f"photo ({type(error).__name__}: {why}): choose tasks of photos"
+            ) from error
 
     def _confidences(self, inputs: VLMInputs) -> list[float]:
         """What the policy goes by; of one that goes by nothing no run is needed."""

@@ -10,7 +10,7 @@ import torch
 from adaptvis import AdaptVis, Baseline, ScalingVis, answer_batch
 from adaptvis.harness.answers import Answers
 from adaptvis.harness.settings import Always, read_settings
-from interp import HookedVLM, Prefix, ScaleHeads, ScaleImageLogits
+from interp import HookedVLM, Knockout, Prefix, ScaleHeads, ScaleImageLogits
 from interp.datasets.synthetic.shapes import shapes
 from interp.errors import InputError
 from interp.model.forced import forced_tokens
@@ -143,6 +143,13 @@ def test_a_question_without_a_photo_is_answered_from_its_words(vlm, policy):
         assert words.decode(own, skip_special_tokens=True).strip() == text
     asked = [(one[0], "left", None, *one[3:]) for one in requests]
     assert all(value < 0 for value, _ in answers.loglikelihood(asked, tasks))
+
+
+def test_an_edit_of_an_image_that_is_not_there_is_refused_with_the_document(vlm):
+    requests, tasks = task(photos=lambda document: None, max_new_tokens=1)
+    for edit in (Knockout(), Knockout(rows="after_image"), ScaleHeads(((2, 1),), 0, positions="image")):
+        with pytest.raises(InputError, match="document 0 of scenes.* without a photo"):
+            Answers(vlm, Always(edit), prompt="raw").generate_until(requests, tasks)
 
 
 def refused(vlm, requests, tasks, monkeypatch):
