@@ -103,7 +103,9 @@ def _policy(given: Mapping[str, Any]) -> Policy:
         return named
     if named not in TAKES:
         raise InputError(f"policy {named!r} is not known here: use one of {', '.join(TAKES)}")
-    places = {name: _places(numbers_given.pop(name)) for name in ("layers", "heads") if name in numbers_given}
+    places: dict[str, Any] = {
+        name: _places(numbers_given.pop(name)) for name in ("layers", "heads") if name in numbers_given
+    }
     if strange := sorted(set(numbers_given) - set(TAKES[named])) + (sorted(places) if named == "baseline" else []):
         raise InputError(f"policy {named} does not take {', '.join(strange)}: leave it out, or name another policy")
     numbers_given.update(places)
