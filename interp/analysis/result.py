@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from interp.plots.style import INK, TITLE, figure_of, new_grid
 from interp.plots.tokens import plot_token_grid
 from interp.reprs import fits_a_cell
 from interp.store.folder import OutputFolder
+from interp.store.parsing import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,10 +131,20 @@ class Analysis:
         Raises:
             InputError: the folder can not be written.
         """
-        import matplotlib.pyplot as plt
-
         folder = out if isinstance(out, OutputFolder) else OutputFolder(out)
         earlier = _files_of(folder.path / SUMMARY)
+        with folder.as_one():
+            written = self._write(folder)
+            names = [path.name for path in written]
+            written.append(folder.write_json(SUMMARY, {**self.summary(), "files": names}))
+        for stale in earlier - set(names):
+            (folder.path / stale).unlink(missing_ok=True)
+        return written
+
+    def _write(self, folder: OutputFolder) -> list[Path]:
+        """Write all files but the summary."""
+        import matplotlib.pyplot as plt
+
         written = [folder.write_table("trajectory.parquet", self.trajectory.to_dataframe())]
         if self.overlap is not None:
             written.append(folder.write_table("overlap.parquet", self.overlap.to_dataframe()))
@@ -149,10 +159,7 @@ class Analysis:
             plt.close(figure)
         if self.page is not None:
             written.append(folder.write_text("explore.html", self.page.html))
-        names = [path.name for path in written]
-        for stale in earlier - set(names):
-            (folder.path / stale).unlink(missing_ok=True)
-        return [*written, folder.write_json(SUMMARY, {**self.summary(), "files": names})]
+        return written
 
     def summary(self) -> dict[str, Any]:
         """The result as plain data."""
@@ -182,7 +189,7 @@ class Analysis:
 def _files_of(summary: Path) -> set[str]:
     """What an earlier analysis says that it wrote, names only; nothing where there is none."""
     try:
-        listed = json.loads(summary.read_text(encoding="utf-8")).get("files", [])
+        listed = parse_json(summary.read_text(encoding="utf-8")).get("files", [])
     except (OSError, ValueError, AttributeError):
         return set()
     return {name for name in listed if isinstance(name, str) and name == Path(name).name}

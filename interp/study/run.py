@@ -17,6 +17,8 @@ from interp.model.provenance import FROM_PYTHON, result_of, resumed, run_record,
 from interp.numeric import read_flag, real, whole_number
 from interp.store.folder import OutputFolder, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 from interp.store.shards import Entry, Shards, entries, join, read_shards, shard_files, write_synced
 from interp.study.keys import check_ids, content_key
 from interp.study.prompter import batches
@@ -161,7 +163,7 @@ def read_study(
     Raises:
         InputError: the folder holds no study, a damaged one, one that is not finished, or no such column.
     """
-    folder = Path(out).expanduser()
+    folder = given_path(out)
     manifest = _read_manifest(folder)
     tables = read_shards(folder / "shards", columns)
     done = entries(tables)
@@ -243,7 +245,7 @@ def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
         found = manifest["format"]
         if found == FORMAT and not {"samples", "digest", "batch", "settings"} <= set(manifest):
             raise KeyError("a part is missing")
