@@ -47,6 +47,7 @@ class _Clean:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._lost: OSError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -59,11 +60,14 @@ class _Clean:
             encoding = getattr(self._stream, "encoding", None) or "utf-8"
             self._stream.write(clean.encode(encoding, "backslashreplace").decode(encoding))
         except OSError as error:
-            raise _lost(error) from error
+            self._lost = _lost(error)
+            raise self._lost from error
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what was written."""
+        """Hand on what was written; a text that could not be, which argparse lets pass, is told here at the latest."""
+        if self._lost is not None:
+            raise self._lost
         try:
             self._stream.flush()
         except OSError as error:

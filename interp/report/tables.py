@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,10 @@ def write_csv(folder: OutputFolder, name: str, table: pd.DataFrame) -> Path:
     for place, kind in enumerate(plain.dtypes):
         if not pd_types.is_numeric_dtype(kind):
             plain.isetitem(place, plain.iloc[:, place].map(as_text))
-    return folder.write(f"{name}.csv", lambda path: plain.to_csv(path, index=False))
+    texts = plain.select_dtypes(exclude="number")
+    broken = any("\r" in str(cell) for name in texts.columns for cell in texts[name])  # csv quotes line feeds alone
+    quoting = csv.QUOTE_NONNUMERIC if broken else csv.QUOTE_MINIMAL
+    return folder.write(f"{name}.csv", lambda path: plain.to_csv(path, index=False, quoting=quoting))
 
 
 def as_text(cell: Any) -> Any:

@@ -55,6 +55,8 @@ class OutputFolder:
             if self._aside is None:
                 os.replace(aside, target)
             else:
+                if earlier := self._aside.get(target):
+                    earlier.unlink()
                 self._aside[target] = aside
         except OSError as error:
             raise _unwritten(target, error) from error
