@@ -22,6 +22,7 @@ from interp.plots.layers import plot_share_by_layer
 from interp.plots.maps import PER_TOKEN, plot_heatmaps, plot_photo
 from interp.plots.style import INK, TITLE, figure_of, new_grid
 from interp.plots.tokens import plot_token_grid
+from interp.plots.written import as_written
 from interp.reprs import fits_a_cell
 from interp.store.folder import OutputFolder
 from interp.store.parsing import parse_json
@@ -214,6 +215,7 @@ def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
     }
 
 
+@as_written
 def draw_heatmaps(analysis: Analysis) -> Figure:
     """The photo, and the first answer token's attention over it, head mean, one map per chosen layer."""
     shown = layer_titles(analysis)
@@ -247,6 +249,7 @@ def _density(analysis: Analysis) -> np.ndarray | None:
     return None if np.isnan(lift).all() else lift
 
 
+@as_written
 def draw_tokens(analysis: Analysis) -> Figure:
     """One map per answer token, head mean of the first of the paper's layers."""
     layer = paper_layers(analysis.trajectory.n_layers)[0]
@@ -256,6 +259,7 @@ def draw_tokens(analysis: Analysis) -> Figure:
     return figure_of(panels[0])
 
 
+@as_written
 def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
     """The photo, and maps over the patches of the vision tower, head mean: the chosen layers, or some of the tower."""
     last = maps.layers[-1]
@@ -268,6 +272,7 @@ def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
     return _beside_photo(analysis, maps.grid, weights, titles, _PER_PATCH[maps.name])
 
 
+@as_written
 def draw_token_maps(analysis: Analysis, maps: TokenMaps) -> Figure:
     """The photo, and maps over the image tokens, head mean: in the layers of the heat maps, and in their own best one.
 
@@ -297,6 +302,7 @@ def _title_of(layer: int, weights: np.ndarray, lift: np.ndarray | None) -> str:
     return f"layer {layer}\non the objects: {lift[layer]:.1f} times even"
 
 
+@as_written
 def draw_grid(analysis: Analysis) -> Figure:
     """Which pixels of the photo each image token saw; tiles beside the view of the whole photo, if there are both."""
     tiles = sorted(set(analysis.grid.view.tolist()) - {0})
