@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,6 +12,7 @@ from adaptvis.policy.policies import Policy, is_policy
 from interp.cli import numbers
 from interp.errors import InputError
 from interp.intervene.base import Intervention, check_intervention
+from interp.store.parsing import parse_json
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
@@ -86,7 +86,7 @@ def _model(given: Mapping[str, Any]) -> HookedVLM:
     options = said.pop("processor", None)
     if isinstance(options, str):
         try:
-            options = json.loads(options)
+            options = parse_json(options)
         except ValueError as error:
             raise InputError(f'processor={options!r:.80} is no JSON, such as {{"max_pixels": 50176}}') from error
     return HookedVLM.from_pretrained(str(name), device_map=said.pop("device", None), processor_options=options, **said)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from transformers import PreTrainedModel
 
 from interp.errors import ModelError
 from interp.model.broken import ADAPTER, CONFIG, PROCESSOR, TOKENIZER
+from interp.store.parsing import parse_json
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -84,7 +84,7 @@ def base_name(folder: Path) -> tuple[str, str | None]:
         ModelError: it names none, or its weights are not in safetensors.
     """
     try:
-        told = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+        told = parse_json((folder / ADAPTER).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"the {ADAPTER} of {str(folder)!r} can not be read ({error}): get that file anew") from error
     base = told.get("base_model_name_or_path") if isinstance(told, dict) else None

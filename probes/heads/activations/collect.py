@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.numeric import whole_number
+from interp.store.names import given_path
 from interp.store.shards import Shards
 from interp.study.keys import check_ids
 from interp.study.prompter import batches
@@ -97,7 +98,7 @@ def collect_heads(
         raise InputError("answers='given' names no answers: give them by id, as answers={id: text, ...}")
     own = _labelled(items, functions, None if isinstance(answers, str) else answers)
     batch = whole_number(batch, "batch", 1)
-    folder = Path(out).expanduser()
+    folder = given_path(out)
     settings: dict[str, Any] = {"answers": kind, "tokens": tokens, "k": k, "alignment": alignment, "read": read}
     settings |= {"store": store, "max_new_tokens": max_new_tokens, "prompt": prompt, "folder": folder / "shards"}
     work = HeadMeasurement.of(vlm, own, batch=batch, **settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +16,8 @@ from interp.errors import InputError
 from interp.numeric import whole_number
 from interp.reprs import fits_a_cell
 from interp.store.guard import MANIFEST
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 from probes.heads.activations.z_shards import HeadAxes, ZShard, shard_name
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def load_head_activations(folder: str | Path) -> HeadActivations:
     """
     from interp.study.run import read_study
 
-    place = Path(folder).expanduser()
+    place = given_path(folder)
     _refuse_results(place)
     table, manifest = read_study(place)
     settings = manifest["settings"]
@@ -223,7 +224,7 @@ def _refuse_results(folder: Path) -> None:
         InputError: it is one.
     """
     try:
-        study = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("study")
+        study = parse_json((folder / MANIFEST).read_text(encoding="utf-8")).get("study")
     except (OSError, ValueError, AttributeError):
         return
     if study:
@@ -264,4 +265,4 @@ def _of_rows(folder: Path, rows: pd.DataFrame, gone: pd.DataFrame, settings: Map
 
 def with_lists(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of a study with the lists in them as tuples."""
-    return table.assign(**{name: [tuple(json.loads(cell)) for cell in table[name]] for name in LISTS})
+    return table.assign(**{name: [tuple(parse_json(cell)) for cell in table[name]] for name in LISTS})

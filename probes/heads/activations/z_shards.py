@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from interp.errors import InputError, ModelError
+from interp.store.parsing import parse_json
 from interp.store.shards import write_synced
 
 STORED: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": np.float32}
@@ -96,7 +97,7 @@ class ZShard:
             names = set(file.keys())
             first = file.get_slice("blocks.0") if "blocks.0" in names else None
             found = (first.get_shape(), first.get_dtype()) if first is not None else ([], "")
-            own = json.loads((file.metadata() or {}).get("ids", "[]"))
+            own = parse_json((file.metadata() or {}).get("ids", "[]"))
         wanted = [len(own), axes.heads, axes.width]
         kept = {"float16": "F16", "float32": "F32"}[dtype]
         right = all(place < len(own) and own[place] == item for place, item in ids.items())

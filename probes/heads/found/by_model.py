@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from interp.store.names import given_path
 from probes.heads.activations.checks import functions_of
 from probes.heads.scorers.ablation import AblationMeasurement, ablation_scores
 from probes.heads.scorers.attention import SCORERS as LOOKS
@@ -199,4 +200,4 @@ def folder_of(out: str | Path | None, study: str, names: Sequence[str]) -> Path 
     """Where a study keeps what it measured; of looks, which measures what its scorers need and no more, by these."""
     if out is None:
         return None
-    return Path(out).expanduser() / "measured" / ("-".join([study, *names]) if study == "looks" else study)
+    return given_path(out) / "measured" / ("-".join([study, *names]) if study == "looks" else study)

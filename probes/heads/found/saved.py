@@ -13,6 +13,8 @@ import numpy as np
 from interp.errors import InputError
 from interp.store.folder import OutputFolder, plain
 from interp.store.guard import MANIFEST, refuse_begun, refuse_foreign
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 from probes.heads.scores import HeadScores
 
 FORMAT = 1
@@ -31,7 +33,7 @@ def save_scores(scores: HeadScores, path: str | Path) -> Path:
     Example:
         >>> save_scores(linear_probe(z, labels, groups), "out/scores/linear_probe.npz")
     """
-    target = Path(path).expanduser()
+    target = given_path(path)
     if target.suffix != ".npz":
         raise InputError(f"{str(path)!r} is no name of scores: end it in .npz")
     about = {
@@ -63,10 +65,10 @@ def load_scores(path: str | Path) -> HeadScores:
         >>> load_scores("out/heads-found/scores/linear_probe.npz").functions
         ('spatial', 'relational', 'math')
     """
-    place = Path(path).expanduser()
+    place = given_path(path)
     try:
         with np.load(place, allow_pickle=False) as kept:
-            about = json.loads(str(kept["about"]))
+            about = parse_json(str(kept["about"]))
             tables = {name: kept[name] for name in TABLES if name in kept.files}
         if about["format"] != FORMAT or tables["values"].ndim != 3:
             raise ValueError(f"format {about['format']}")
@@ -94,12 +96,12 @@ def load_all_scores(folder: str | Path) -> dict[str, HeadScores]:
     Raises:
         InputError: it holds none, or one that can not be read.
     """
-    place = Path(folder).expanduser()
+    place = given_path(folder)
     found = {file.stem: load_scores(file) for file in sorted((place / "scores").glob("*.npz"))}
     if not found:
         raise InputError(f"{str(folder)!r} holds no scores of heads: name a folder that `heads find` has written")
     try:
-        order = json.loads((place / "summary.json").read_text(encoding="utf-8"))["settings"]["scorers"]
+        order = parse_json((place / "summary.json").read_text(encoding="utf-8"))["settings"]["scorers"]
     except (OSError, ValueError, KeyError, TypeError):
         return found
     return {name: found[name] for name in [*(one for one in order if one in found), *found]}
@@ -124,7 +126,7 @@ def begin_folder(folder: OutputFolder, study: str, *, resume: bool, asked: Mappi
     there = folder.path / MANIFEST
     if there.is_file():
         try:
-            then = dict(json.loads(there.read_text(encoding="utf-8")))
+            then = dict(parse_json(there.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             then = {}
         if then.get("study") != study:
