@@ -77,11 +77,15 @@ def holds_adapter(folder: Path) -> bool:
     return True
 
 
+ELSEWHERE = ("megatron_config", "adapters", "prompt_tuning_init_state_dict_path", "tokenizer_kwargs")
+"""Entries of an adapter's configuration by which peft would import or load more than its folder holds."""
+
+
 def base_name(folder: Path) -> tuple[str, str | None]:
     """The name of the model that an adapter was trained on, as its folder has it, and its revision on the hub.
 
     Raises:
-        ModelError: it names none, or its weights are not in safetensors.
+        ModelError: it names none, its weights are not in safetensors, or it would load more than its folder holds.
     """
     try:
         told = parse_json((folder / ADAPTER).read_text(encoding="utf-8"))
@@ -97,6 +101,11 @@ def base_name(folder: Path) -> tuple[str, str | None]:
         raise ModelError(
             f"the adapter {str(folder)!r} has no {WEIGHTS}, and weights of other kinds are not read as they can run "
             "code: save it with peft's save_pretrained, which writes it"
+        )
+    if more := [name for name in ELSEWHERE if told.get(name)]:
+        raise ModelError(
+            f"the {ADAPTER} of {str(folder)!r} has {more[0]}, by which peft would load more than the folder holds: "
+            "merge the adapter with merge_and_unload where you trust it, and name the folder of the merged model"
         )
     beside = folder / base
     revision = told.get("revision")

@@ -206,6 +206,9 @@ FLAWS = {
     "can not be read": lambda folder: (folder / "adapter_config.json").write_text("{"),
     "does not fit its base model ": lambda folder: change(folder, target_modules=["no_such_proj"]),
     "does not fit its base model  ": lambda folder: change(folder, r=8),
+    "has megatron_config": lambda folder: change(folder, megatron_config={"a": 1}, megatron_core="this_module_runs"),
+    "has tokenizer_kwargs": lambda folder: change(folder, tokenizer_kwargs={"trust_remote_code": True}),
+    "has adapters": lambda folder: change(folder, peft_type="XLORA", adapters={"a": "/somewhere"}),
     "has an adapter itself": lambda folder: change(
         folder, base_model_name_or_path=str(shutil.copytree(folder, folder.parent / "under"))
     ),
