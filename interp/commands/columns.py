@@ -221,6 +221,8 @@ SETTINGS: dict[str, str] = {
     "resumed": "when, and by which command, it was gone on with; where it was",
     "model": "its name, as it was loaded",
     "revision": "on the hub, as asked",
+    "processor": "settings of the processor that were given; where there were some",
+    "adapters": "adapters of peft that were on, each with the scales that its layers gave it; where there were some",
     "weights": "`sha256`, of what it was taken (`hashed`), and the `commit` on the hub where there is one",
     "family": "of the model, see docs/families.md",
     "n_layers": "of the language model",
