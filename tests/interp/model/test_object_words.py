@@ -1,11 +1,12 @@
 """Object words are the very tokens that name objects in a question, whoever cuts it; what names none is refused."""
 
+import numpy as np
 import pytest
 import torch
 from pieces import piece_vlm
 from PIL import Image
 
-from interp import HookedVLM, InputError, PatchHeads, ScaleHeads, SteerHeads, object_words
+from interp import HookedVLM, InputError, PatchHeads, RedistributeAttention, ScaleHeads, SteerHeads, object_words
 from interp.intervene.head_bias import BiasImageLogits
 from interp.model.object_words import spans_of
 from interp.objects.sample import Object, Sample
@@ -112,6 +113,7 @@ def test_an_edit_at_object_words_is_that_at_the_same_numbers_and_of_strength_zer
                 ScaleHeads(heads, 1.0, positions=places),
                 SteerHeads(heads, torch.ones(2, vlm.cfg.d_head), alpha=0.0, positions=places),
                 BiasImageLogits(heads, (0, 1), 0.0, positions=places),
+                RedistributeAttention(_sinks(inputs), 1.0, heads=heads, positions=places),
             ):
                 with vlm.intervene(nothing, inputs):
                     assert torch.equal(vlm(inputs).logits, plain), str(nothing)
@@ -121,6 +123,10 @@ def test_an_edit_at_object_words_is_that_at_the_same_numbers_and_of_strength_zer
         for sample, own in enumerate(places):
             rest = [place for place in range(before.shape[1]) if place not in own]
             assert not after[sample, list(own), 1].any() and torch.equal(after[sample, rest], before[sample, rest])
+
+
+def _sinks(inputs):
+    return tuple(np.arange(len(layout.image_positions)) < 2 for layout in inputs.layouts)
 
 
 def test_a_batch_whose_questions_name_nothing_is_refused_by_name_with_counts(embedded):

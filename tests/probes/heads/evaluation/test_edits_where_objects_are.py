@@ -61,13 +61,11 @@ def test_heads_are_removed_at_object_words_as_by_hand_and_ragged_batches_are_sam
     assert np.abs(own["log_prob"].to_numpy() - before).max() > 1e-3
 
 
-@pytest.mark.parametrize("edit", ["mean", "resample", "gain", "bias"])
+@pytest.mark.parametrize("edit", ["mean", "resample", "gain", "bias", "redistribute"])
 def test_other_edits_meet_the_words_too(llava, edit):
-    how = (
-        {"train": ragged("train", 40)}
-        if edit in ("mean", "resample")
-        else {"factor": {"gain": 9.0, "bias": 30.0}[edit]}
-    )
+    sinks = np.arange(len(llava.grid_of(ragged()[0].image))) < 8
+    strong = {"gain": {"factor": 9.0}, "bias": {"factor": 30.0}, "redistribute": {"factor": 0.0, "sinks": sinks}}
+    how = strong.get(edit, {"train": ragged("train", 40)})
     rows = {}
     for positions in ("objects", "all"):
         found = evaluate_heads(llava, ragged(), HEADS, edit, positions=positions, scope="prompt", **how, **QUIET)
