@@ -169,6 +169,7 @@ def _in_front(sample: Sample) -> InputError:
 
 def _in_question(name: str, text: str, question: str) -> list[tuple[int, int]]:
     """Where the question in a prompt has a name, in characters of the prompt."""
+    question = question if question in text else question.strip()  # which chat templates may have done
     start = max(text.rfind(question), 0)
     end = start + len(question) if question in text else len(text)
     return [span for span in spans_of(name, text[:end]) if span[0] >= start]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from interp import HookedVLM, InputError, PatchHeads, RedistributeAttention, ScaleHeads, SteerHeads, object_words
 from interp.intervene.head_bias import BiasImageLogits
-from interp.model.object_words import spans_of
+from interp.model.object_words import spans_of, tokens_of_names
 from interp.objects.sample import Object, Sample
 
 LONG = "Where is the red mug in relation to the table?"
@@ -94,6 +94,16 @@ def test_processors_that_add_words_of_their_own_are_followed():
 )
 def test_a_name_counts_as_whole_words_and_in_scripts_without_spaces_wherever_it_stands(name, question, told):
     assert [question[start:end] for start, end in spans_of(name, question)] == told
+
+
+def test_only_the_question_is_searched_also_where_a_template_has_stripped_it():
+    text, cut = (
+        "SYSTEM: a mug <image> Where is the mug? ANSWER: mug",
+        lambda text, **options: {"offset_mapping": [(place, place + 1) for place in range(len(text))]},
+    )
+    for question in ("Where is the mug?", "  Where is the mug?\n"):
+        (own,) = tokens_of_names(["mug"], text, question, tokenizer=cut, length=len(text))
+        assert own == [list(range(text.index("mug?"), text.index("?")))]
 
 
 def test_names_that_overlap_or_come_twice_give_each_token_once(bytewise):
