@@ -10,6 +10,7 @@ from interp import HookedVLM, InputError, PatchHeads, RedistributeAttention, Sca
 from interp.intervene.head_bias import BiasImageLogits
 from interp.model.object_words import spans_of, tokens_of_names
 from interp.objects.sample import Object, Sample
+from interp.zoo.tiny import TINY
 
 LONG = "Where is the red mug in relation to the table?"
 PHOTO = Image.new("RGB", (112, 112), "red")
@@ -67,6 +68,18 @@ def test_positions_are_those_worked_out_by_hand_where_pieces_hold_the_space_befo
         end - 2,
         end - 1,
     )  # ▁red ▁mug, padded to the longer one
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_of_every_family_the_tokens_spell_the_names_also_in_a_padded_batch(name):
+    vlm = HookedVLM.from_pretrained(name, self_check=False)
+    samples = [asked(f"{LONG} Answer with left or right.", "red mug", "table"), asked("Is a Table left?", "table")]
+    places, inputs = found(vlm, *samples)
+    spelled = [
+        vlm.processor.tokenizer.decode(inputs.input_ids[row, list(own)]).replace(" ", "")
+        for row, own in enumerate(places)
+    ]
+    assert spelled == ["redmugtable", "Table"]
 
 
 def test_processors_that_add_words_of_their_own_are_followed():
