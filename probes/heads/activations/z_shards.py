@@ -19,6 +19,10 @@ STORED: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": n
 """By name, what numbers are kept as."""
 
 
+TOLD = "items_and_digests"
+"""The entry of a shard's header that says as JSON which items it has, and the digest of each layer."""
+
+
 class HeadAxes(NamedTuple):
     """How many numbers one item has: layers, heads, and the width of what each head gives."""
 
@@ -75,8 +79,8 @@ def write_shard(
     from safetensors.numpy import save
 
     layers = {f"blocks.{layer}": np.ascontiguousarray(values[:, layer]) for layer in range(values.shape[1])}
-    told = {"ids": json.dumps(list(ids)), "sha256": json.dumps([_digest(own) for own in layers.values()])}
-    content = save(layers, told)
+    told = json.dumps({"ids": list(ids), "sha256": [_digest(own) for own in layers.values()]})
+    content = save(layers, {TOLD: told})  # one entry, as several are written in no order
     write_synced(folder, shard_name(number), lambda file: file.write(content))
     return _known_by(told)
 
@@ -85,9 +89,9 @@ def _digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
-def _known_by(told: Mapping[str, str]) -> str:
+def _known_by(told: str) -> str:
     """The digest of what the header of a shard says of its items and layers."""
-    return hashlib.sha256(f"{told.get('ids')}\n{told.get('sha256')}".encode()).hexdigest()
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 class ZShard:
@@ -113,10 +117,10 @@ class ZShard:
             names = set(file.keys())
             first = file.get_slice("blocks.0") if "blocks.0" in names else None
             found = (first.get_shape(), first.get_dtype()) if first is not None else ([], "")
-            told = file.metadata() or {}
+            told = (file.metadata() or {}).get(TOLD, "")
         if _known_by(told) != known_by:
             raise InputError(f"{str(path)!r} is not the shard of its study, which wrote another: {AGAIN}")
-        own, self._digests = json.loads(told["ids"]), json.loads(told["sha256"])
+        own, self._digests = (json.loads(told)[name] for name in ("ids", "sha256"))
         wanted = [len(own), axes.heads, axes.width]
         kept = {"float16": "F16", "float32": "F32"}[dtype]
         right = all(place < len(own) and own[place] == item for place, item in ids.items())
