@@ -124,7 +124,7 @@ class ZShard:
         wanted = [len(own), axes.heads, axes.width]
         kept = {"float16": "F16", "float32": "F32"}[dtype]
         right = all(place < len(own) and own[place] == item for place, item in ids.items())
-        if len(names) != axes.layers or found != (wanted, kept) or not right:
+        if names != {f"blocks.{layer}" for layer in range(axes.layers)} or found != (wanted, kept) or not right:
             raise InputError(
                 f"{str(path)!r} is not the shard of its study: it holds {len(names)} layers of {found[0]} {found[1]}, "
                 f"not {axes.layers} of {wanted} {kept} of {next(iter(ids.values()))!r} and so on: {AGAIN}"

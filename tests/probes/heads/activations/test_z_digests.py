@@ -64,6 +64,19 @@ def test_one_flipped_bit_in_any_layer_is_refused_by_name_whoever_reads_it(copied
         layer_of(read_features(found.select([2, 0, 1, 3])), 2)
 
 
+def test_no_flipped_bit_of_the_header_is_read_as_other_numbers_or_ends_in_another_error(copied):
+    path = copied / "shards" / "z-0001.safetensors"
+    content = path.read_bytes()
+    named = [content.index(b"blocks.1") + 7, content.index(b"F32"), content.index(b"items_and")]
+    for place in [*range(0, 8 + int.from_bytes(content[:8], "little"), 9), *named]:
+        flip(path, place)
+        with pytest.raises(InputError, match="z-0001.*delete it and collect again"):
+            found = load_head_activations(copied)
+            for layer in range(3):
+                found.of_layer(layer)
+        path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     "change",
     [
