@@ -87,17 +87,17 @@ def gradient_scores(
     how: dict[str, Any] = {"out": out, "resume": resume, "batch": batch, "progress": progress, "record": record}
     partners = work.partners
     assert partners is not None
-    measured = measure_heads([samples[place] for place in partners.order], work, STUDY, drawing=drawing, **how)
-    back, alone = np.argsort(partners.order), ~partners.there
-    own, elsewhere = (measured.columns[name][back] for name in ("gradient", "gradient_elsewhere"))
-    own[alone] = np.nan
-    found = replace(measured, samples=samples, labels=partners.labels, table=measured.table.iloc[back])
-    return found.scores("gradient", own, null=elsewhere, answer=answer, without_partner=int(alone.sum()))
+    found = replace(measure_heads(samples, work, STUDY, drawing=drawing, **how), labels=partners.labels)
+    own = np.where(partners.there[:, None, None], found.columns["gradient"], np.nan)
+    given: dict[str, Any] = {"answer": answer, "without_partner": int((~partners.there).sum())}
+    return found.scores("gradient", own, null=found.columns["gradient_elsewhere"], **given)
 
 
 @dataclass(frozen=True)
 class GradientMeasurement:
     """What is measured of each batch: gradient times attention of every head, and the same with the partners' gradient.
+
+    Partners that are not in the batch are asked with it, so that numbers hang on no batch and no map is kept.
 
     Attributes:
         vlm: the model.

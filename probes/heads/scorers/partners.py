@@ -71,11 +71,6 @@ class Partners:
         return self.places != np.arange(len(self.places))
 
     @property
-    def order(self) -> Int[np.ndarray, " sample"]:
-        """The places of all samples, partners one behind the other."""
-        return np.lexsort((np.arange(len(self.places)), np.minimum(self.places, np.arange(len(self.places)))))
-
-    @property
     def labels(self) -> Labels:
         """The labels of the samples, in which pairs of groups change their sign together."""
         return replace(Labels.of(self.samples), pairs=self.pairs)
