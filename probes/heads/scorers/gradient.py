@@ -56,8 +56,8 @@ def gradient_scores(
     this photo agrees with the gain in this photo. Samples of which no other is such a partner count in nothing.
 
     That is more than chance, and less than use: a head that likes red, of an answer that gains by red, agrees in every
-    photo. In models with random weights such likings meet by accident, and the more often the more is asked:
-    docs/probes/heads.md has numbers.
+    photo. In models with random weights such likings meet by accident: of these, one in nine has a head selected at
+    0.05 (docs/probes/heads.md).
 
     Args:
         vlm: the model.
