@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from interp.errors import RefusedError
+from interp.hooks.exact import exactly
 from interp.hooks.towers import submodule, text_tower
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def head_writes(
     made = []
     for layer, rows in enumerate(output_rows(vlm)):
         own = torch.from_numpy(z[:, layer]).to(rows.device)
-        made.append(torch.einsum("ihd,hdm->ihm", own, rows).cpu().numpy())
+        with exactly(own):
+            made.append(torch.einsum("ihd,hdm->ihm", own, rows).cpu().numpy())
     return np.stack(made, 1)
 
 
