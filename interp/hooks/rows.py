@@ -13,6 +13,7 @@ from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
 from interp.numeric import whole_numbers
+from interp.options import known_options
 
 QueryRows = str | Sequence[int]
 """`"last"` (the last prompt row), `"all"`, `"decoded"` (every row after the prompt), `"generated"` (the last prompt row
@@ -221,6 +222,7 @@ class RowHook:
     `reads_only` promises that the function neither edits nor wants gradients: the model's own output then stays.
     """
 
+    @known_options()
     def __init__(self, function: Callable[..., Any], query_rows: QueryRows, *, reads_only: bool = False) -> None:
         """Remember the function and its rows."""
         self.function = function

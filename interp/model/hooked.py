@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
+from interp.compat import call_options, named_cache
 from interp.errors import HookError, RefusedError
 from interp.families import CAPABILITIES, family_of
 from interp.hooks.batches import Batch, OfBatch
@@ -23,6 +24,7 @@ from interp.hooks.wired import WiredModel
 from interp.hooks.wiring import Wiring
 from interp.image.photos import check_image
 from interp.intervene.base import Intervention, check_intervention, holds_samples
+from interp.options import RUN, called, known_options, named_in, refuse_unknown
 from interp.prompt.inputs import VLMInputs, prepare
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class HookedModel(WiredModel):
         self.wrapped = True
         self.self_checked = False
 
+    @known_options()
     def prepare(
         self,
         images: ImageSource | Sequence[ImageSource],
@@ -94,14 +97,22 @@ class HookedModel(WiredModel):
     def forward(self, inputs: VLMInputs, **kwargs: Any) -> Any:
         """Run the model; returns Hugging Face's output.
 
+        Args:
+            inputs: what `prepare` gave.
+            **kwargs: what else Hugging Face's `forward` takes, such as `labels` or `logits_to_keep`; None says nothing,
+                and leaves what `inputs` hold.
+
         Raises:
+            OptionError: a keyword that neither takes.
             HookError: hooks are on that were made for another batch.
             ModelError: the model was unwrapped.
         """
+        passed = self._passed_on(kwargs, self.forward)
         with self.turn():
             self.check_ready()
             self.check_batch(inputs)
-            return self.model(**{"use_cache": False, **inputs.tensors, **kwargs})
+            more = {name: value for name, value in passed.items() if value is not None or name not in inputs.tensors}
+            return self.model(**{"use_cache": False, **inputs.tensors, **more})
 
     def check_batch(self, inputs: VLMInputs) -> None:
         """Refuse to run a batch under an intervention, or features of photos, that were made for another.
@@ -132,6 +143,7 @@ class HookedModel(WiredModel):
 
     # hooks ------------------------------------------------------------------------------------------------------
 
+    @known_options()
     @contextmanager
     def hooks(  # type: ignore[override]
         self,
@@ -175,6 +187,7 @@ class HookedModel(WiredModel):
             with super().hooks(forward, backward, reset_hooks_end, clear_contexts):
                 yield self
 
+    @known_options()
     def intervene(self, intervention: Intervention, inputs: VLMInputs) -> Any:
         """Context manager: keep an intervention on for runs of `inputs`."""
         return self.hooks(intervention=intervention, inputs=inputs)
@@ -191,7 +204,8 @@ class HookedModel(WiredModel):
         clear_contexts: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Run the model once under hook functions and an intervention; see `hooks`."""
+        """Run the model once under hook functions and an intervention; see `hooks` and `forward`."""
+        kwargs = self._passed_on(kwargs, self.run_with_hooks)
         under: dict[str, Any] = {"query_rows": query_rows, "intervention": intervention, "inputs": inputs}
         with self.hooks(fwd_hooks, bwd_hooks, reset_hooks_end, clear_contexts, **under):
             return self(inputs, **kwargs)
@@ -219,17 +233,16 @@ class HookedModel(WiredModel):
             remove_batch_dim: drop the batch axis of a batch of one.
             fwd_hooks: other hook functions to run under; they see what they see in `hooks`.
             intervention: an intervention to run under, too; what is kept is what it leaves.
-            **kwargs: passed on to the model; `pos_slice` of TransformerLens is spelled `query_rows` here.
+            **kwargs: passed on to the model, see `forward`; TransformerLens's `pos_slice` is spelled `query_rows` here.
 
         Returns:
             Hugging Face's output, and a `VLMCache` by hook name.
 
         Raises:
-            HookError: a name that matches nothing, vision rows that are not named, or an option that does not hold.
+            HookError: a name that matches nothing, or vision rows that are not named.
+            OptionError: a keyword that neither this nor the model takes.
         """
-        for option, instead in (("pos_slice", "use query_rows"), ("incl_bwd", "use hooks(bwd_hooks=...)")):
-            if kwargs.pop(option, None) is not None:
-                raise HookError(f"{option} is not offered by HookedVLM.run_with_cache: {instead}")
+        kwargs = self._passed_on(kwargs, self.run_with_cache)
         if remove_batch_dim and len(inputs) != 1:
             raise HookError(f"remove_batch_dim needs a batch of one, not of {len(inputs)}")
         kept: dict[str, Tensor] = {}
@@ -265,6 +278,7 @@ class HookedModel(WiredModel):
             for own, function in self._named_hooks(name, hook, query_rows):
                 super().add_hook(own, function, *args, **kwargs)
 
+    @known_options()
     def add_perma_hook(  # type: ignore[override]
         self, name: Names, hook: Callable[..., Any], dir: str = "fwd", *, query_rows: QueryRows | None = None
     ) -> None:
@@ -282,6 +296,20 @@ class HookedModel(WiredModel):
     add_caching_hooks = cache_all = cache_some = get_caching_hooks
 
     # helpers ----------------------------------------------------------------------------------------------------
+
+    def _passed_on(self, given: dict[str, Any], method: Callable[..., Any]) -> dict[str, Any]:
+        """What a method was given for the model's call; defaults of TransformerLens, which say nothing, are left out.
+
+        Raises:
+            OptionError: some of it is known to nobody, so that transformers would drop it.
+        """
+        if not given:
+            return given
+        passed = RUN.without_defaults(given)
+        language = submodule(self.model, self.family.language)
+        known = call_options(self.model, self.model.base_model, language)
+        refuse_unknown(passed, {*known, *named_in(method), *named_in(self.forward)}, of=called(method), lens=RUN)
+        return named_cache(passed, self.model)
 
     def _hooks_of(self, intervention: Intervention, inputs: VLMInputs | None) -> list[tuple[str, Callable[..., Any]]]:
         """The hook functions of an intervention, for one batch."""
