@@ -205,7 +205,8 @@ def _refuse_option(error: Exception, given: Iterable[str]) -> None:
 
     said = str(error) if isinstance(error, TypeError) else ""
     unknown = [option for option in given if f"keyword argument '{option}'" in said]
-    refuse_unknown(unknown, {*OPTIONS, *named_in(PreTrainedModel.from_pretrained)[1:]} - {*unknown}, of="from_pretrained")
+    known = {*OPTIONS, *named_in(PreTrainedModel.from_pretrained)[1:]}
+    refuse_unknown(unknown, known - {*unknown}, of="from_pretrained")
 
 
 def _why(name: str, folder: Path, error: Exception) -> str:
