@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformer_lens import ActivationCache
 
 from interp.errors import HookError
+from interp.hooks.rows import QueryRows
 from interp.hooks.shape import ModelShape
+from interp.prompt.layout import TokenLayout
 from interp.reprs import fits_a_cell
 
 _REFUSED = dict.fromkeys(
@@ -40,12 +43,33 @@ class _Captured:
     hook_dict: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Capture:
+    """What a cache was captured of, and how.
+
+    Attributes:
+        query_rows: the rows of logits, scores and pattern that were asked for.
+        positions: the positions of the padded prompt that these are in the language model, in the order of their row
+            axis; none where no such row was computed.
+        layouts: what each position of each sample is.
+        settings: model, family, dtype, device, attention, intervention, and whether the model passed its self-check.
+    """
+
+    query_rows: QueryRows
+    positions: tuple[int, ...]
+    layouts: tuple[TokenLayout, ...]
+    settings: dict[str, Any]
+
+
 @fits_a_cell("cache_dict", table="cache_dict")
 class VLMCache(ActivationCache):
     """Captured activations by hook name, or by shorthand and layer.
 
-    It holds no model, so that it can be copied, pickled and saved: `torch.save(cache, path)`, and to load it
-    `torch.load(path)`, after `import interp.hooks.cache`.
+    It holds no model, so that it can be copied, pickled and saved: `cache.save("x.safetensors")`, and to load it
+    `interp.load_cache`; or `torch.save(cache, path)`, and `torch.load(path)` after `import interp.hooks.cache`.
+
+    Attributes:
+        capture: which rows these are of which prompts, and the settings of the run; None where it was made by hand.
 
     Example:
         >>> output, cache = vlm.run_with_cache(inputs, names_filter="blocks.6.attn.hook_pattern")
@@ -53,9 +77,17 @@ class VLMCache(ActivationCache):
         torch.Size([1, 8, 1, 93])
     """
 
-    def __init__(self, cache_dict: dict[str, torch.Tensor], model: Any, has_batch_dim: bool = True) -> None:
+    def __init__(
+        self,
+        cache_dict: dict[str, torch.Tensor],
+        model: Any,
+        has_batch_dim: bool = True,
+        *,
+        capture: Capture | None = None,
+    ) -> None:
         """Keep tensors by hook name, and of their model its shape and hook names."""
         super().__init__(cache_dict, _Captured(model.cfg, tuple(model.hook_dict)), has_batch_dim)
+        self.capture = capture
 
     def __getitem__(self, key: Any) -> torch.Tensor:
         """Look up a hook name, or (shorthand, layer).
@@ -80,6 +112,16 @@ class VLMCache(ActivationCache):
             raise HookError(f"cache.{name} does not hold for a VLM: {_REFUSED[name]}")
         return super().__getattribute__(name)
 
+    def save(self, path: str | Path) -> Path:
+        """Write everything to a safetensors file, which nothing of is run when it is read; see `load_cache`.
+
+        Raises:
+            InputError: another ending than `.safetensors`, a tensor without values, or a file that can not be written.
+        """
+        from interp.hooks.cache_file import write_cache
+
+        return write_cache(self, path)
+
 
 class Keep:
     """A hook function that keeps a copy of what it sees, and never edits."""
@@ -96,4 +138,4 @@ class Keep:
 
 
 # torch.load makes nothing but what is known to be data: these are.
-torch.serialization.add_safe_globals([VLMCache, _Captured, ModelShape])
+torch.serialization.add_safe_globals([VLMCache, _Captured, Capture, ModelShape, TokenLayout])

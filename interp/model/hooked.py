@@ -24,6 +24,7 @@ from interp.hooks.wired import WiredModel
 from interp.hooks.wiring import Wiring
 from interp.image.photos import check_image
 from interp.intervene.base import Intervention, check_intervention, holds_samples
+from interp.model.capture import capture_of
 from interp.options import RUN, called, known_options, named_in, refuse_unknown
 from interp.prompt.inputs import VLMInputs, prepare
 
@@ -257,7 +258,7 @@ class HookedModel(WiredModel):
         edits = [] if intervention is None else self._hooks_of(intervention, inputs)
         with self.hooks([*fwd_hooks, *edits, *saving]):
             output = self(inputs, **kwargs)
-        cache = VLMCache(kept, self)
+        cache = VLMCache(kept, self, capture=capture_of(self, kept, inputs, rows, intervention))
         return output, cache.remove_batch_dim(1) if remove_batch_dim else cache  # type: ignore[return-value]
 
     def matching(self, names: Names) -> list[str]:
