@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformer_lens import ActivationCache
 
-from interp.errors import HookError
-from interp.hooks.rows import QueryRows
+from interp.errors import HookError, InputError, SpatialLensError
+from interp.hooks.rows import QueryRows, check_rows
 from interp.hooks.shape import ModelShape
+from interp.hooks.tensor_file import read_tensors, write_tensors
 from interp.prompt.layout import TokenLayout
 from interp.reprs import fits_a_cell
 
@@ -113,14 +114,61 @@ class VLMCache(ActivationCache):
         return super().__getattribute__(name)
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to a safetensors file, which nothing of is run when it is read; see `load_cache`.
+        """Write everything to a safetensors file, nothing of which is run when it is read; see `load_cache`.
 
         Raises:
             InputError: another ending than `.safetensors`, a tensor without values, or a file that can not be written.
         """
-        from interp.hooks.cache_file import write_cache
+        capture = self.capture and {
+            "query_rows": self.capture.query_rows,
+            "positions": self.capture.positions,
+            "layouts": [{"kinds": own.kinds, "tokens": own.tokens} for own in self.capture.layouts],
+            "settings": self.capture.settings,
+        }
+        said = {
+            "names": list(self),  # in their order, since the format has its own
+            "has_batch_dim": self.has_batch_dim,
+            "shape": asdict(self.model.cfg),
+            "hook_names": self.model.hook_dict,
+            "capture": capture,
+        }
+        return write_tensors(path, self.cache_dict, said)
 
-        return write_cache(self, path)
+
+def load_cache(path: str | Path, *, device: torch.device | str = "cpu") -> VLMCache:
+    """Read a cache that `VLMCache.save` wrote. Nothing in the file is run.
+
+    Args:
+        path: the file.
+        device: where the tensors go.
+
+    Example:
+        >>> cache.save("mug.safetensors")
+        >>> load_cache("mug.safetensors")["pattern", 6].shape
+        torch.Size([1, 8, 1, 93])
+
+    Raises:
+        InputError: there is no such file, it is damaged, or is of something else.
+    """
+    tensors, said = read_tensors(path, device)
+    try:
+        return _made(tensors, said)
+    except (ValueError, TypeError, KeyError, AttributeError, SpatialLensError) as error:
+        raise InputError(f"what {str(path)!r} says of itself is damaged ({error!r:.120}): save it again") from error
+
+
+def _made(tensors: dict[str, torch.Tensor], said: dict[str, Any]) -> VLMCache:
+    """The cache that is made of tensors and what was said of them."""
+    if sorted(said["names"]) != sorted(tensors):
+        raise InputError("it names other tensors than it holds")
+    capture = said["capture"]
+    if capture is not None:
+        layouts = tuple(TokenLayout(tuple(one["kinds"]), tuple(one["tokens"])) for one in capture["layouts"])
+        rows, positions = check_rows(capture["query_rows"]), tuple(map(int, capture["positions"]))
+        capture = Capture(rows, positions, layouts, dict(capture["settings"]))
+    model = _Captured(ModelShape(**said["shape"]), tuple(said["hook_names"]))
+    ordered = {name: tensors[name] for name in said["names"]}
+    return VLMCache(ordered, model, bool(said["has_batch_dim"]), capture=capture)
 
 
 class Keep:

@@ -14,17 +14,16 @@ from interp.compat import call_options, named_cache
 from interp.errors import HookError, RefusedError
 from interp.families import CAPABILITIES, family_of
 from interp.hooks.batches import Batch, OfBatch
-from interp.hooks.cache import Keep, VLMCache
+from interp.hooks.cache import Capture, Keep, VLMCache
 from interp.hooks.links import refuse_compiled
 from interp.hooks.points import ModelPoints, OnePoint, ProjectorPoints, TowerPoints, matching
-from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_rows, fits
+from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_rows, fits, rows_in_pass
 from interp.hooks.shape import ModelShape
 from interp.hooks.towers import submodule, vision_tower
 from interp.hooks.wired import WiredModel
 from interp.hooks.wiring import Wiring
 from interp.image.photos import check_image
 from interp.intervene.base import Intervention, check_intervention, holds_samples
-from interp.model.capture import capture_of
 from interp.options import RUN, called, known_options, named_in, refuse_unknown
 from interp.prompt.inputs import VLMInputs, prepare
 
@@ -258,7 +257,7 @@ class HookedModel(WiredModel):
         edits = [] if intervention is None else self._hooks_of(intervention, inputs)
         with self.hooks([*fwd_hooks, *edits, *saving]):
             output = self(inputs, **kwargs)
-        cache = VLMCache(kept, self, capture=capture_of(self, kept, inputs, rows, intervention))
+        cache = VLMCache(kept, self, capture=self._capture(list(kept), inputs, rows, intervention))
         return output, cache.remove_batch_dim(1) if remove_batch_dim else cache  # type: ignore[return-value]
 
     def matching(self, names: Names) -> list[str]:
@@ -311,6 +310,14 @@ class HookedModel(WiredModel):
         known = call_options(self.model, self.model.base_model, language)
         refuse_unknown(passed, {*known, *named_in(method), *named_in(self.forward)}, of=called(method), lens=RUN)
         return named_cache(passed, self.model)
+
+    def _capture(self, kept: list[str], inputs: VLMInputs, rows: QueryRows, edit: Intervention | None) -> Capture:
+        """What a cache of these names is of, captured in the pass that has just ended."""
+        of_rows = [name for name in kept if name.endswith(ROW_POINTS) and not name.startswith("vision.")]
+        points: list[Any] = [self.hook_dict[name] for name in of_rows[:1]]
+        positions = [point.now.offset + row for point in points for row in rows_in_pass(rows, point.now)]
+        settings = {"family": self.family.name, "intervention": None if edit is None else str(edit)}
+        return Capture(rows, tuple(positions), inputs.layouts, {**self.loaded_by, **self.arithmetic, **settings})
 
     def _hooks_of(self, intervention: Intervention, inputs: VLMInputs | None) -> list[tuple[str, Callable[..., Any]]]:
         """The hook functions of an intervention, for one batch."""

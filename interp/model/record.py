@@ -23,31 +23,15 @@ def record(vlm: HookedModel, **settings: Any) -> dict[str, Any]:
     packages = ("spatial-lens", "torch", "transformers", "transformer-lens")
     return {
         **run_record(),
-        **loaded_by(vlm),
+        **vlm.loaded_by,
         "weights": weights_record(vlm),
         "family": vlm.family.name,
         "n_layers": vlm.cfg.n_layers,
         "n_heads": vlm.cfg.n_heads,
-        **arithmetic(vlm),
+        **vlm.arithmetic,
         "decoding": "greedy",
         **settings,
         "versions": {name: version(name) for name in packages},
-    }
-
-
-def loaded_by(vlm: HookedModel) -> dict[str, Any]:
-    """What the model was loaded by."""
-    name = getattr(vlm.model, "name_or_path", "") or type(vlm.model).__name__
-    return {"model": name, "revision": None, **vlm.origin}
-
-
-def arithmetic(vlm: HookedModel) -> dict[str, Any]:
-    """How it computes."""
-    return {
-        "dtype": str(vlm.dtype).removeprefix("torch."),
-        "device": str(vlm.device),
-        "attention": sorted(set(vlm.implementations)),
-        "self_check": vlm.self_checked,
     }
 
 

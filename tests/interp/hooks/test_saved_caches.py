@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from interp import InputError, ScaleImageLogits, load_cache
 from interp.hooks.cache import VLMCache
-from interp.hooks.cache_file import KEY
+from interp.hooks.tensor_file import KEY
 from interp.zoo.tiny import TINY
 
 PATTERN = "blocks.1.attn.hook_pattern"
@@ -65,13 +65,10 @@ def test_a_cache_comes_back_with_names_rows_positions_and_settings(asked, way, o
     assert all(torch.equal(again[name], value) and again[name].dtype == value.dtype for name, value in cache.items())
     assert again.capture == cache.capture and again.model.cfg == vlm.cfg
     assert again.capture.layouts == inputs.layouts
-    assert all(
-        (one.image_positions == own.image_positions).all()
-        for one, own in zip(again.capture.layouts, inputs.layouts, strict=True)
-    )
-    assert again.capture.settings["intervention"] == (
-        str(options["intervention"]) if "intervention" in options else None
-    )
+    for one, own in zip(again.capture.layouts, inputs.layouts, strict=True):
+        assert (one.image_positions == own.image_positions).all()
+    edit = options.get("intervention")
+    assert again.capture.settings["intervention"] == (None if edit is None else str(edit))
     assert again.capture.settings["dtype"] == "float32" and again.capture.settings["family"] == "llava"
 
 
