@@ -1,4 +1,4 @@
-"""Tensor files: tensors by name in a safetensors file, with what is said of them; nothing of it is run when it is read."""
+"""Tensor files: tensors by name in a safetensors file, with what is said of them; reading one runs nothing."""
 
 from __future__ import annotations
 
