@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from inspect import Parameter, signature
 from typing import Any, get_args
@@ -55,6 +56,36 @@ def named_cache(given: Mapping[str, Any], model: Any) -> dict[str, Any]:
     """The keywords of a call with the cache under the name that this model's `forward` takes it by."""
     known = cache_name(model)
     return {known if name in CACHE_NAMES else name: value for name, value in given.items()}
+
+
+def place_of(module: Any) -> Any:
+    """The device on which a module computes, where its weights wait elsewhere meanwhile; None where they do not.
+
+    accelerate brings weights from the main memory or the disk for each call, and leaves a hook that says whereto.
+    """
+    import torch
+
+    if not any(weight.is_meta for weight in module.parameters(recurse=False)):
+        return None
+    hooks, place = [getattr(module, "_hf_hook", None)], None
+    while hooks and place is None:
+        own = hooks.pop()
+        place = getattr(own, "execution_device", None)
+        hooks += getattr(own, "hooks", ())
+    return None if place is None else torch.device(place)
+
+
+@contextmanager
+def at_hand(module: Any) -> Iterator[None]:
+    """Have a module's own weights where it computes, for a while; where they are in any case, nothing happens."""
+    waits = place_of(module) is not None
+    if waits:
+        module._hf_hook.pre_forward(module)
+    try:
+        yield
+    finally:
+        if waits:
+            module._hf_hook.post_forward(module, None)
 
 
 DEEPSTACK_NAMES = ("visual_pos_masks", "deepstack_visual_embeds")

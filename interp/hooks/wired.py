@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformer_lens import HookedRootModule
 
+from interp.compat import place_of
 from interp.errors import ModelError
 from interp.hooks.links import HOW_TO_COPY
 
@@ -98,8 +99,9 @@ class WiredModel(HookedRootModule):
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go."""
-        return self.model.get_input_embeddings().weight.device
+        """Where inputs go, also to a model whose weights are offloaded to the main memory or the disk."""
+        words = self.model.get_input_embeddings()
+        return place_of(words) or words.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
