@@ -76,6 +76,19 @@ def check_fits(rows: QueryRows | None, name: str) -> None:
         raise HookError(f"{name}: name the rows of the vision tower, such as query_rows='all' or [0, 5]")
 
 
+def check_has_rows(name: str | None) -> None:
+    """Refuse to choose rows at a hook point that shows whole tensors.
+
+    Raises:
+        HookError: it is such a one.
+    """
+    if not str(name).endswith(ROW_POINTS):
+        raise HookError(
+            f"{name} shows no attention rows, so that a RowHook has none to choose there: give the function itself, "
+            f"and let it index positions, or put it on a hook point that ends with {', '.join(ROW_POINTS)}"
+        )
+
+
 def rows_in_pass(rows: QueryRows, now: Pass) -> range | list[int]:
     """Local indices, inside the rows of this pass, of the rows asked for, in the order asked; empty when none are here.
 
@@ -232,7 +245,13 @@ class RowHook:
     def __call__(
         self, tensor: Float[torch.Tensor, "batch head row key"], *, hook: RowHookPoint
     ) -> Float[torch.Tensor, "batch head row key"] | None:
-        """Call the function on its own rows of `tensor` [batch head row key]."""
+        """Call the function on its own rows of `tensor` [batch head row key].
+
+        Raises:
+            HookError: the point shows no rows.
+        """
+        if not isinstance(hook, RowHookPoint):
+            check_has_rows(hook.name)
         wanted = rows_in_pass(self.query_rows, hook.now)
         if not wanted:
             return None

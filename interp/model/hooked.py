@@ -17,13 +17,13 @@ from interp.hooks.batches import Batch, OfBatch
 from interp.hooks.cache import Capture, Keep, VLMCache
 from interp.hooks.links import refuse_compiled
 from interp.hooks.points import ModelPoints, OnePoint, ProjectorPoints, TowerPoints, matching
-from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_rows, fits, rows_in_pass
+from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_has_rows, check_rows, fits, rows_in_pass
 from interp.hooks.shape import ModelShape
 from interp.hooks.towers import submodule, vision_tower
 from interp.hooks.wired import WiredModel
 from interp.hooks.wiring import Wiring
 from interp.image.photos import check_image
-from interp.intervene.base import Intervention, check_intervention, holds_samples
+from interp.intervene.base import Intervention, check_intervention, holds_samples, hooks_of
 from interp.options import RUN, called, known_options, named_in, refuse_unknown
 from interp.prompt.inputs import VLMInputs, prepare
 
@@ -325,7 +325,7 @@ class HookedModel(WiredModel):
         if inputs is None:
             raise HookError("an intervention has to know where the image and the words are: give inputs=, the batch")
         batch = Batch(inputs, f"{intervention!s:.120}", partial(holds_samples, intervention, len(inputs)))
-        return [(name, OfBatch(hook, batch)) for name, hook in intervention.hooks(self.cfg, inputs.layouts)]
+        return [(name, OfBatch(hook, batch)) for name, hook in hooks_of(intervention, self.cfg, inputs.layouts)]
 
     def _named_hooks(
         self, names: Names, hook: Callable[..., Any], query_rows: QueryRows | None
@@ -333,7 +333,13 @@ class HookedModel(WiredModel):
         """A hook function under each name that it matches, shown only its rows where rows matter."""
         rows = None if query_rows is None else check_rows(query_rows)
         pairs: list[tuple[str, Callable[..., Any]]] = []
+        if not callable(hook):
+            raise HookError(f"{hook!r:.80} is no function: give one that is called as function(tensor, hook=point)")
+        own = hook.function if isinstance(hook, OfBatch) else hook
         for name in self.matching(names):
+            if isinstance(own, RowHook):
+                check_has_rows(name)
+                check_fits(own.query_rows, name)
             sees_rows = name.endswith(ROW_POINTS) and not isinstance(hook, (RowHook, OfBatch))
             if sees_rows:
                 check_fits(rows, name)

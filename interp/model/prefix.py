@@ -26,7 +26,7 @@ from interp.hooks.attention import sharing
 from interp.hooks.cache import Keep
 from interp.hooks.rows import ROW_POINTS, RowHook
 from interp.hooks.shared_keys import shared_cache, whole_cache
-from interp.intervene.base import Hook, Intervention, PerSample, check_intervention, spread
+from interp.intervene.base import Hook, Intervention, PerSample, check_intervention, hooks_of, spread
 from interp.intervene.position_hooks import DECODED, PositionHook, is_position_point
 from interp.model.generation import Generation, as_generation, end_tokens, greedy_settings
 from interp.numeric import whole_number, whole_numbers
@@ -332,7 +332,7 @@ class WholePasses:
         for intervention in interventions:
             kept: dict[str, Tensor] = {}
             keep = RowHook(Keep(kept), "last", reads_only=True)
-            hooks = intervention.hooks(self.vlm.cfg, self.inputs.layouts)
+            hooks = hooks_of(intervention, self.vlm.cfg, self.inputs.layouts)
             saving = [(name, keep) for name in (self.vlm.matching(capture) if capture else ())]
             with torch.no_grad(), self.vlm.hooks([*hooks, *saving]):
                 logits.append(self.vlm(self.inputs, logits_to_keep=1).logits[chosen, -1].float())
