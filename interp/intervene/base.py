@@ -184,7 +184,7 @@ def _refuse_plain(intervention: Intervention, name: str) -> NoReturn:
     rows = "give RowHook(function, 'last') in its place, or " if name.endswith(ROW_POINTS) else ""
     raise HookError(
         f"{intervention}: its function on {name} is a plain one, which sees all samples and positions, while a Prefix "
-        f"or PerSample has to know its own: {rows}run the intervention alone, with vlm.intervene(...) on the whole prompt"
+        f"or PerSample has to know its own: {rows}run the intervention alone with vlm.intervene(...), on whole prompts"
     )
 
 
