@@ -272,7 +272,9 @@ class HookedModel(WiredModel):
         Raises:
             HookError: a name that matches nothing, or vision rows that are not named.
             ModelError: the model was unwrapped.
+            OptionError: a keyword that TransformerLens's `add_hook` does not have either.
         """
+        refuse_unknown(kwargs, {*named_in(super().add_hook), "query_rows"}, of="add_hook")
         with self.turn():
             self.check_ready(adding=True)
             for own, function in self._named_hooks(name, hook, query_rows):
