@@ -128,7 +128,7 @@ class VLMCache(ActivationCache):
         said = {
             "names": list(self),  # in their order, since the format has its own
             "has_batch_dim": self.has_batch_dim,
-            "shape": asdict(self.model.cfg),
+            "shape": {name: own for name, own in asdict(self.model.cfg).items() if isinstance(own, (int, str))},
             "hook_names": self.model.hook_dict,
             "capture": capture,
         }
