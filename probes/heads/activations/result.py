@@ -186,7 +186,8 @@ class HeadActivations:
             places, rows = own.index.to_numpy(), own["place"].to_numpy(int)
             ids = {int(row): self.ids[place] for place, row in zip(places, rows, strict=True)}
             path = self.folder / "shards" / shard_name(int(number))
-            found.append((ZShard(path, ids, self.axes, self.settings["store"]), places, rows))
+            known_by = own["shard_sha256"].iloc[0]
+            found.append((ZShard(path, ids, self.axes, self.settings["store"], known_by), places, rows))
         return found
 
     def _inside(self, value: int, name: str, count: int) -> int:
@@ -200,7 +201,8 @@ def load_head_activations(folder: str | Path) -> HeadActivations:
     """Read what `collect_heads` has kept; numbers of heads are read when they are asked for.
 
     Raises:
-        InputError: the folder holds no such study, one that is not finished, or shards that are gone or damaged.
+        InputError: the folder holds no such study, one that is not finished, or shards that are gone or damaged. Of
+            numbers that were damaged, it is when they are read.
 
     Example:
         >>> load_head_activations("out/heads").of(5, 3).shape  # item d_head
@@ -235,14 +237,28 @@ def activations_of(folder: Path, table: pd.DataFrame, settings: Mapping[str, Any
     """The activations of a finished study, from its rows; its shards are looked at.
 
     Raises:
-        InputError: a shard is gone or damaged.
+        InputError: a shard is gone or damaged, or rows that know no digests of shards.
     """
+    refuse_undigested(folder, table)
     made = with_lists(table)
     there = made[made["why"].isna()].reset_index(drop=True)
     gone = made.loc[made["why"].notna(), ["id", "why"]].reset_index(drop=True)
     if there.empty:
         raise InputError(f"none of the {len(gone)} items in {str(folder)!r} was answered with anything: {gone.why[0]}")
     return _of_rows(folder, there.drop(columns=["key", "why"]), gone, settings)
+
+
+def refuse_undigested(folder: Path, table: pd.DataFrame) -> None:
+    """Refuse rows that do not know what their shards are known again by.
+
+    Raises:
+        InputError: an earlier version has written them.
+    """
+    if "shard_sha256" not in table:
+        raise InputError(
+            f"{str(folder)!r} was collected without digests, so that damage of its numbers would not be seen: collect "
+            "anew in another folder"
+        )
 
 
 def _of_rows(folder: Path, rows: pd.DataFrame, gone: pd.DataFrame, settings: Mapping[str, Any]) -> HeadActivations:

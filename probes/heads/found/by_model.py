@@ -53,7 +53,6 @@ SCORE: Mapping[str, Callable[..., Any]] = {
     ID_WRITE: id_write_scores,
 }
 WORK: Mapping[str, Callable[..., Measurement]] = {
-    "gradient": GradientMeasurement,
     "ablation": AblationMeasurement,
     "divergence": DivergenceMeasurement,
 }
@@ -139,6 +138,9 @@ def _work(
     if study == "looks":
         return LookMeasurement.of(asked.vlm, items, _looking(names, options), prompt=asked.prompt, seed=seed)
     merged = _merged(study, names, options)
+    if study == "gradient":
+        given = {name: merged[name] for name in merged if name == "answer"}
+        return GradientMeasurement.of(asked.vlm, items, prompt=asked.prompt, seed=seed, **given)
     if study == ID_WRITE:
         return IdWriteMeasurement.of(asked.vlm, _axes(asked), prompt=asked.prompt)
     made = WORK[study]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.store.folder import OutputFolder, plain
-from interp.store.guard import MANIFEST, refuse_begun, refuse_foreign
+from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_foreign
 from interp.store.names import given_path
 from interp.store.parsing import parse_json
 from probes.heads.scores import HeadScores
@@ -135,6 +137,28 @@ def begin_folder(folder: OutputFolder, study: str, *, resume: bool, asked: Mappi
             told = "; ".join(f"{name}: was {then.get(name)!r:.60}, now {wanted.get(name)!r:.60}" for name in differ)
             raise InputError(f"{str(folder.path)!r} was begun otherwise ({told}): name another folder")
     folder.write_json(MANIFEST, wanted)
+
+
+@contextmanager
+def begun_folder(
+    folder: OutputFolder, study: str, *, resume: bool, asked: Mapping[str, Any] | None = None
+) -> Iterator[None]:
+    """Begin a folder as `begin_folder` does; where nothing came to be kept before an error, it is as it was before.
+
+    Raises:
+        InputError: see `begin_folder`.
+    """
+    new, fresh = not folder.path.exists(), not holds_study(folder.path)
+    begin_folder(folder, study, resume=resume, asked=asked)
+    try:
+        yield
+    except BaseException:
+        files = [path for path in folder.path.rglob("*") if path.is_file()]
+        if fresh and files == [folder.path / MANIFEST]:
+            files[0].unlink()
+            if new:
+                shutil.rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 def digests_of(every: Mapping[str, HeadScores]) -> dict[str, str]:
