@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,18 @@ def with_gradients(vlm: HookedModel, goal: Goal, options: Mapping[str, Any]) -> 
     refuse_quantised(vlm, "incl_bwd")
     with frozen(vlm.model):
         yield lambda output: _goal(goal, output).backward()
+
+
+def check_gradients(names: Iterable[str], kept: Mapping[str, Tensor]) -> None:
+    """Refuse points to which nothing went back.
+
+    Raises:
+        HookError: there is such a point.
+    """
+    if missing := [name for name in names if f"{name}_grad" not in kept]:
+        raise HookError(
+            f"{missing[0]} has no gradient: the goal of incl_bwd does not follow from it, so do not name it"
+        )
 
 
 def _goal(goal: Goal, output: Any) -> Tensor:

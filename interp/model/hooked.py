@@ -23,7 +23,7 @@ from interp.hooks.towers import submodule, text_tower, vision_tower
 from interp.hooks.wiring import Wiring
 from interp.image.photos import check_image
 from interp.intervene.base import Intervention, check_intervention, holds_samples
-from interp.model.backward import Goal, with_gradients
+from interp.model.backward import Goal, check_gradients, with_gradients
 from interp.model.stopping import Stop, Stopped, last_point, reached
 from interp.model.tokens import WORDS_ALONE, Promptable, TokenModel
 from interp.model.weights import WeightModel
@@ -269,6 +269,8 @@ class HookedModel(TokenModel, WeightModel):
         with with_gradients(self, incl_bwd, kwargs) as go_back, self.hooks([*fwd_hooks, *edits, *keep], back):
             output = self(given, stop_at_layer=stop_at_layer, **kwargs)
             go_back(output)
+        if incl_bwd and names_filter is not None:
+            check_gradients(names, kept)
         cache = VLMCache(kept, self)
         return output, cache.remove_batch_dim(1) if remove_batch_dim else cache  # type: ignore[return-value]
 

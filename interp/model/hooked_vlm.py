@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from interp.image.photos import ImageSource
     from interp.intervene.base import Intervention
     from interp.model.generation import GeneratedAttention, Generation
+    from interp.model.tokens import Promptable
     from interp.prompt.inputs import VLMInputs
 
 
@@ -109,7 +110,7 @@ class HookedVLM(HookedModel):
 
     def generate(
         self,
-        inputs: VLMInputs,
+        inputs: Promptable,
         max_new_tokens: int = 10,
         *,
         intervention: Intervention | None = None,
@@ -119,8 +120,9 @@ class HookedVLM(HookedModel):
         """Answer greedily, under an intervention or hook functions if given; see `interp.model.generation.generate`."""
         from interp.model.generation import generate
 
-        with self.hooks(fwd_hooks, query_rows=query_rows, intervention=intervention, inputs=inputs):
-            return generate(self, inputs, max_new_tokens)
+        given = self.inputs_of(inputs)
+        with self.hooks(fwd_hooks, query_rows=query_rows, intervention=intervention, inputs=given):
+            return generate(self, given, max_new_tokens)
 
     def generate_with_cache(
         self,

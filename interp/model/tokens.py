@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from interp.errors import InputError
+from interp.errors import InputError, RefusedError
 from interp.hooks.wired import WiredModel
 from interp.prompt.inputs import VLMInputs
 from interp.prompt.layout import TokenLayout
@@ -105,6 +105,7 @@ class TokenModel(WiredModel):
         Raises:
             InputError: it is none of these, holds an image token without its photo, or ids that the model does not
                 know.
+            RefusedError: the family reads no prompts without a photo.
         """
         if hasattr(given, "tensors"):
             return given  # type: ignore[no-any-return]
@@ -113,7 +114,12 @@ class TokenModel(WiredModel):
         )
         if not of_words and not isinstance(given, Tensor):
             raise InputError(
-                f"a {type(given).__name__} can not be run: give what vlm.prepare(photo, question) gave, a text, or ids"
+                f"{type(given).__name__} is nothing to run: give what vlm.prepare(photo, question) gave, a text, or ids"
+            )
+        if self.cfg.two_way == "prompt":
+            raise RefusedError(
+                "words without a photo are not offered for this model, which reads the whole prompt both ways by what "
+                "its processor marks: give what vlm.prepare(photo, question) gave"
             )
         ids = self.to_tokens(given) if of_words else self._checked(given)
         image = int((ids == self.model.config.image_token_id).sum())
