@@ -59,7 +59,9 @@ def check_gradients(names: Iterable[str], kept: Mapping[str, Tensor]) -> None:
 
 def _goal(goal: Goal, output: Any) -> Tensor:
     wanted = output.loss if goal is True else goal(output)  # type: ignore[operator]
-    if not isinstance(wanted, torch.Tensor) or wanted.numel() != 1 or not wanted.requires_grad:
+    if isinstance(wanted, torch.Tensor) and wanted.numel() == 1 and not wanted.requires_grad:
+        raise HookError("the goal of incl_bwd follows from none of the points: name points that it is computed from")
+    if not isinstance(wanted, torch.Tensor) or wanted.numel() != 1:
         what = f"{list(wanted.shape)}" if isinstance(wanted, torch.Tensor) else type(wanted).__name__
         raise HookError(
             f"incl_bwd goes back from one number that follows from the output, and this is {what}: give a function "

@@ -95,7 +95,9 @@ def test_every_point_shows_what_torch_hooks_on_the_modules_see(name):
 
     def same(point, wanted):
         got = ours[point].double()
-        torch.testing.assert_close(got, wanted.double().reshape(got.shape), rtol=1e-5, atol=2e-5, msg=lambda m: point + m)
+        torch.testing.assert_close(
+            got, wanted.double().reshape(got.shape), rtol=1e-5, atol=2e-5, msg=lambda m: point + m
+        )
 
     same("hook_embed", seen["embed"][1])
     compared = {"hook_embed"}
@@ -107,7 +109,10 @@ def test_every_point_shows_what_torch_hooks_on_the_modules_see(name):
             points = {f"{part}.hook_scale": scale, f"{part}.hook_normalized": normalized, f"{part}.hook_out": output}
             bias = getattr(modules[key], "bias", None)
             torch.testing.assert_close(
-                (normalized * gain_of(modules[key]) + (0 if bias is None else bias)).float(), output, rtol=1e-4, atol=1e-4
+                (normalized * gain_of(modules[key]) + (0 if bias is None else bias)).float(),
+                output,
+                rtol=1e-4,
+                atol=1e-4,
             )
         elif part in ("gate", "ungated"):
             points = {"mlp.hook_pre": output}
@@ -141,7 +146,9 @@ def bend(tensor):
 def test_an_edit_does_what_a_torch_hook_on_the_module_does(name, tower):
     vlm, inputs = loaded(name)
     block, here = towers(vlm)[tower][0], f"{tower}blocks.0."
-    second = ("post_attention_layernorm",) if not tower and name not in ("tiny-gemma3", "tiny-paligemma2") else SECOND_NORMS
+    second = (
+        ("post_attention_layernorm",) if not tower and name not in ("tiny-gemma3", "tiny-paligemma2") else SECOND_NORMS
+    )
     gate, fused = found(block, GATES) or found(block, UNGATED), found(block, ("gate_up_proj",))
 
     def halves(at, module, args, output):
