@@ -17,7 +17,7 @@ from interp.errors import HookError
 from interp.families import Family, Tower
 from interp.hooks.links import TorchHook
 from interp.hooks.norms import show_norm
-from interp.hooks.points import BlockPoints, LatePoint, ModelPoints
+from interp.hooks.points import LatePoint, ModelPoints
 from interp.hooks.rows import show, show_packed, visit
 from interp.hooks.towers import submodule
 
@@ -117,7 +117,7 @@ class _Wanted:
     why: str = ""
 
 
-def _parts_of_block(tower: Tower, at: str, block: nn.Module, points: BlockPoints) -> Iterator[_Wanted]:
+def _parts_of_block(tower: Tower, at: str, block: nn.Module, points: Any) -> Iterator[_Wanted]:
     for name, path in (("ln1", tower.attention_norm), ("ln2", tower.mlp_norm)):
         owner = getattr(points, name)
         part = _norm_part(f"{at}.{path}", owner) if _has(block, path) else None

@@ -13,14 +13,14 @@ from interp.errors import HookError
 from interp.model.frozen import frozen, refuse_quantised
 
 if TYPE_CHECKING:
-    from interp.model.hooked import HookedModel
+    from interp.hooks.wired import WiredModel
 
 Goal = bool | Callable[[Any], Tensor]
 """Where gradients come from: a function of the output that gives one number, or True for the loss of `labels=`."""
 
 
 @contextmanager
-def with_gradients(vlm: HookedModel, goal: Goal, options: Mapping[str, Any]) -> Iterator[Callable[[Any], None]]:
+def with_gradients(vlm: WiredModel, goal: Goal, options: Mapping[str, Any]) -> Iterator[Callable[[Any], None]]:
     """Hand out what goes back from an output; weights are frozen and the model is in evaluation meanwhile.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor
 from interp.errors import HookError
 
 if TYPE_CHECKING:
-    from interp.model.hooked import HookedModel
+    from interp.hooks.wired import WiredModel
 
 
 class Stopped(Exception):
@@ -37,7 +37,7 @@ class Stop:
         raise Stopped(tensor)
 
 
-def last_point(vlm: HookedModel, stop_at_layer: Any) -> str:
+def last_point(vlm: WiredModel, stop_at_layer: Any) -> str:
     """The hook point at which a pass ends that computes the blocks before `stop_at_layer` and no others.
 
     Args:
