@@ -88,6 +88,16 @@ def at_hand(module: Any) -> Iterator[None]:
             module._hf_hook.post_forward(module, None)
 
 
+def norm_epsilon(module: Any) -> float | None:
+    """What a norm adds to the mean square, under the names that classes of transformers and torch give it.
+
+    Returns:
+        None where it is the smallest step of its dtype, as torch has it.
+    """
+    names = ("variance_epsilon", "eps", "epsilon")
+    return next((float(getattr(module, name)) for name in names if getattr(module, name, None) is not None), None)
+
+
 DEEPSTACK_NAMES = ("visual_pos_masks", "deepstack_visual_embeds")
 """Under which names a language model with DeepStack is told where features of the photo go between its first blocks, as
 a mask [batch pos], and these features, a tensor [place d_model] for each block."""

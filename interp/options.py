@@ -26,13 +26,12 @@ class Lens(dict[str, tuple[tuple[Any, ...], str]]):
 ROWS = "use query_rows"
 RUN = Lens(
     pos_slice=((None,), ROWS),
-    incl_bwd=((False, None), "use hooks(bwd_hooks=...)"),
+    incl_bwd=((False, None), "run_with_cache keeps gradients, hooks(bwd_hooks=...) shows them"),
     return_cache_object=((True,), "cache.cache_dict is the plain dict"),
     reset_hooks_end=((True,), "use hooks(reset_hooks_end=False), or add_hook"),
     clear_contexts=((False,), "use hooks(clear_contexts=True)"),
     return_type=(("logits",), "the output is Hugging Face's: take output.logits, or output.loss with labels="),
     loss_per_token=((False,), "take output.logits"),
-    stop_at_layer=((None,), "name the layer's hook_resid_pre in names_filter; the model runs to its end"),
     start_at_layer=((None,), "edit the layer's hook_resid_pre by fwd_hooks"),
     prepend_bos=((None,), "prepare(..., prompt='raw') runs a prompt as it is written"),
     padding_side=((None, "left"), "batches are padded on the left"),

@@ -70,9 +70,7 @@ def test_a_misspelled_option_is_refused_with_the_one_that_was_meant(asked, meant
 
 ELSEWHERE = {
     "pos_slice": (-1, "query_rows"),
-    "incl_bwd": (True, "bwd_hooks"),
     "return_cache_object": (False, "cache_dict"),
-    "stop_at_layer": (1, "names_filter"),
     "start_at_layer": (1, "fwd_hooks"),
     "return_type": ("loss", "output.loss"),
     "loss_per_token": (True, "output.logits"),

@@ -47,6 +47,11 @@ class Tower:
             where they are fused.
         attention_out: what is added to the residual stream after attention, where that is not the attention itself.
         mlp_out: what is added to it after the MLP, where that is not the MLP itself.
+        attention_norm: the norm before attention.
+        output: what makes of the heads' mixed values what attention adds, as a path from the attention.
+        mlp_in: what the MLP's activation is applied to, then, where it is gated, what that is multiplied with, as paths
+            from the MLP; a single one where they are fused, or where it is not gated.
+        mlp_down: what makes of the MLP's neurons what it adds, as a path from the MLP.
         gains: attributes of a block, parameters or numbers, that scale what attention and MLP add, where it does so.
         specials: names of the tokens before the patches in the sequence of the tower.
         order: where each patch stands behind those; None for row after row.
@@ -59,6 +64,10 @@ class Tower:
     projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
     attention_out: str = ""
     mlp_out: str = ""
+    attention_norm: str = "input_layernorm"
+    output: str = "o_proj"
+    mlp_in: tuple[str, ...] = ("gate_proj", "up_proj")
+    mlp_down: str = "down_proj"
     gains: tuple[str, str] | None = None
     specials: tuple[str, ...] = ()
     order: PatchOrder | None = None

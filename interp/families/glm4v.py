@@ -27,7 +27,12 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
 GLM4V = Family(
     name="glm4v",
     model_types=("glm4v",),
-    text=Tower("model.language_model.layers", attention_out="post_self_attn_layernorm", mlp_out="post_mlp_layernorm"),
+    text=Tower(
+        "model.language_model.layers",
+        attention_out="post_self_attn_layernorm",
+        mlp_out="post_mlp_layernorm",
+        mlp_in=("gate_up_proj",),
+    ),
     vision={"glm4v_vision": PACKED},
     grid=grid,
     wrapped_image="<|begin_of_image|>{}<|end_of_image|>",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import ModelError
-from interp.families import VIEWS_REMARK, Family, Tower
+from interp.families import VIEWS_REMARK, Family, Tower, llava
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid, View
@@ -105,7 +106,7 @@ def token_side(tile: int, patch: int, shuffled: int) -> int:
     return patch * shuffled
 
 
-ENCODER = Tower("model.vision_model.encoder.layers", mlp_norm="layer_norm2")
+ENCODER = replace(llava.ENCODER, blocks="model.vision_model.encoder.layers")
 """The vision tower, a SigLIP inside of the model."""
 
 IDEFICS3 = Family(

@@ -67,6 +67,10 @@ ENCODER = Tower(
     "model.vision_tower.encoder.layer",
     attention="attention",
     mlp_norm="layernorm_after",
+    attention_norm="layernorm_before",
+    output="projection_layer",
+    mlp_in=("fc1",),
+    mlp_down="fc2",
     gains=("lambda_1", "lambda_2"),
     specials=("class",),
 )

@@ -55,7 +55,14 @@ def llava_grid(image_size: tuple[int, int], image_processor: Any, *, patch_size:
     return grid_of_views((width, height), [View.of_axes(x, y, (patch_size, patch_size))])
 
 
-ENCODER = Tower("model.vision_tower.encoder.layers", mlp_norm="layer_norm2")
+ENCODER = Tower(
+    "model.vision_tower.encoder.layers",
+    mlp_norm="layer_norm2",
+    attention_norm="layer_norm1",
+    output="out_proj",
+    mlp_in=("fc1",),
+    mlp_down="fc2",
+)
 """The vision towers of CLIP and SigLIP, as transformers lays them out."""
 
 CLIP = replace(ENCODER, specials=("class",))

@@ -65,7 +65,13 @@ def _resized(image_size: tuple[int, int], size: dict[str, int], step: int) -> tu
     return -(-width // step) * step, -(-height // step) * step
 
 
-PIXTRAL = Tower("model.vision_tower.transformer.layers", attention="attention", mlp="feed_forward", mlp_norm="ffn_norm")
+PIXTRAL = Tower(
+    "model.vision_tower.transformer.layers",
+    attention="attention",
+    mlp="feed_forward",
+    mlp_norm="ffn_norm",
+    attention_norm="attention_norm",
+)
 """Pixtral's vision tower: the patches of all photos of a batch in one sequence."""
 
 MISTRAL3 = Family(

@@ -131,7 +131,15 @@ def _of_patches(blocks: Int[np.ndarray, " block"], across: int, side: int) -> In
     return rearrange(places, "(down right) (row col) -> (down row right col)", right=across, row=side)
 
 
-PACKED = Tower("model.visual.blocks", attention="attn", mlp_norm="norm2", projections=("qkv",), order=block_order)
+PACKED = Tower(
+    "model.visual.blocks",
+    attention="attn",
+    mlp_norm="norm2",
+    attention_norm="norm1",
+    output="proj",
+    projections=("qkv",),
+    order=block_order,
+)
 """A vision tower that takes the patches of all photos as one sequence, with queries, keys and values fused."""
 
 WINDOWED = replace(PACKED, order=window_order)
@@ -144,15 +152,21 @@ DEEPSTACK_REMARK = {
     "projector.hook_out; projector.deepstack.{k}.hook_out shows what is added behind layer k"
 }
 
+_TOWERS = {
+    "qwen2_vl": replace(PACKED, mlp_in=("fc1",), mlp_down="fc2"),
+    "qwen2_5_vl": WINDOWED,
+    "qwen3_vl": replace(PACKED, mlp_in=("linear_fc1",), mlp_down="linear_fc2"),
+}
+
 FAMILIES = tuple(
     Family(
         name=kind,
         model_types=(kind,),
-        vision={f"{kind}_vision": WINDOWED if kind == "qwen2_5_vl" else PACKED},
+        vision={f"{kind}_vision": tower},
         grid=grid,
         wrapped_image="<|vision_start|>{}<|vision_end|>",
         remarks={**PACKED_REMARK, **(DEEPSTACK_REMARK if kind == "qwen3_vl" else {})},
         merged=merge_size,
     )
-    for kind in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+    for kind, tower in _TOWERS.items()
 )

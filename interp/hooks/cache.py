@@ -36,6 +36,10 @@ _REFUSED = dict.fromkeys(
 ) | {"apply_slice_to_batch_dim": "projector.hook_out has no batch axis: index the tensors themselves"}
 
 
+_PARTS = {"a": "attn", "attn": "attn", "m": "mlp", "mlp": "mlp"}
+"""Parts of a block, as TransformerLens lets one spell them."""
+
+
 @dataclass(frozen=True)
 class _Captured:
     """What a cache has to know of the model that it was captured from, under the names that TransformerLens uses."""
@@ -98,14 +102,20 @@ class VLMCache(ActivationCache):
         """
         name = key
         if isinstance(key, tuple):
-            short, layer = key[0], key[1]
-            layer = layer + self.model.cfg.n_layers if layer < 0 else layer
-            part = "attn." if f"blocks.{layer}.attn.hook_{short}" in self.model.hook_dict else ""
-            name = f"blocks.{layer}.{part}hook_{short}"
+            name = self._spelled_out(*key)
         if name not in self.cache_dict:
             captured = ", ".join(list(self.cache_dict)[:4]) + (", ..." if len(self.cache_dict) > 4 else "")
             raise HookError(f"{name!r} was not captured (captured: {captured}): name it in names_filter")
         return self.cache_dict[name]
+
+    def _spelled_out(self, short: str, layer: int, part: str | None = None) -> str:
+        """The hook name that a shorthand stands for, such as ("pattern", 6), ("pre", 6) or ("normalized", 6, "ln1")."""
+        layer = layer + self.model.cfg.n_layers if layer < 0 else layer
+        stem = short.removesuffix("_grad")
+        parts = ("", "attn.", "mlp.") if part is None else (f"{_PARTS.get(part, part)}.",)
+        names = [f"blocks.{layer}.{own}hook_{stem}" for own in parts]
+        found = next((name for name in names if name in self.model.hook_dict), names[0])
+        return f"{found}{short[len(stem) :]}"
 
     def __getattribute__(self, name: str) -> Any:
         """Refuse, by name and with the reason, methods whose result would be wrong."""
@@ -176,13 +186,15 @@ class Keep:
 
     reads_only = True
 
-    def __init__(self, kept: dict[str, torch.Tensor], device: torch.device | str | None = None) -> None:
-        """Keep into `kept`, by hook name, on `device`."""
-        self.kept, self.device = kept, device
+    def __init__(
+        self, kept: dict[str, torch.Tensor], device: torch.device | str | None = None, suffix: str = ""
+    ) -> None:
+        """Keep into `kept`, by hook name and suffix, on `device`."""
+        self.kept, self.device, self.suffix = kept, device, suffix
 
     def __call__(self, tensor: torch.Tensor, *, hook: Any) -> None:
         """Keep one tensor."""
-        self.kept[hook.name] = tensor.detach().to(self.device, copy=True)
+        self.kept[f"{hook.name}{self.suffix}"] = tensor.detach().to(self.device, copy=True)
 
 
 # torch.load makes nothing but what is known to be data: these are.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from torch import nn
 from transformer_lens.hook_points import HookPoint
@@ -21,7 +22,74 @@ class BlockPoints(nn.Module):
         super().__init__()
         self.hook_resid_pre, self.hook_resid_mid, self.hook_resid_post = PassPoint(), PassPoint(), PassPoint()
         self.hook_attn_out, self.hook_mlp_out = PassPoint(), PassPoint()
-        self.attn = AttentionPoints()
+        self.ln1, self.attn, self.ln2, self.mlp = NormPoints(), AttentionPoints(), NormPoints(), MLPPoints()
+
+
+class LatePoint(PassPoint):
+    """A hook point whose torch hook is on the model only while somebody listens."""
+
+    def __init__(self) -> None:
+        """Start joined to nothing."""
+        super().__init__()
+        self.join: Follows | None = None
+
+    def add_hook(self, *args: Any, **kwargs: Any) -> Any:
+        """Put a function on; see TransformerLens."""
+        handle = super().add_hook(*args, **kwargs)
+        self._follow()
+        return handle
+
+    def remove_hooks(self, *args: Any, **kwargs: Any) -> None:
+        """Take functions off; see TransformerLens."""
+        super().remove_hooks(*args, **kwargs)
+        self._follow()
+
+    def register_forward_hook(self, *args: Any, **kwargs: Any) -> Any:
+        """Put a torch hook on."""
+        handle = super().register_forward_hook(*args, **kwargs)
+        self._follow()
+        return handle
+
+    def register_forward_pre_hook(self, *args: Any, **kwargs: Any) -> Any:
+        """Put a torch hook on."""
+        handle = super().register_forward_pre_hook(*args, **kwargs)
+        self._follow()
+        return handle
+
+    def register_full_backward_hook(self, *args: Any, **kwargs: Any) -> Any:
+        """Put a torch hook on."""
+        handle = super().register_full_backward_hook(*args, **kwargs)
+        self._follow()
+        return handle
+
+    def _follow(self) -> None:
+        if self.join is not None:
+            self.join.follow()
+
+
+class Follows(Protocol):
+    """What has to know that somebody began to listen, or that nobody does any more."""
+
+    def follow(self) -> None:
+        """Look who listens."""
+
+
+class NormPoints(nn.Module):
+    """The hook points of a norm: what it divides by, its input divided, and that with gain and bias."""
+
+    def __init__(self) -> None:
+        """Make the points."""
+        super().__init__()
+        self.hook_scale, self.hook_normalized, self.hook_out = LatePoint(), LatePoint(), LatePoint()
+
+
+class MLPPoints(nn.Module):
+    """The hook points of an MLP: its neurons before the activation, the factor of gated ones, and after both."""
+
+    def __init__(self) -> None:
+        """Make the points."""
+        super().__init__()
+        self.hook_pre, self.hook_pre_linear, self.hook_post = LatePoint(), LatePoint(), LatePoint()
 
 
 class TowerPoints(nn.Module):
@@ -64,6 +132,7 @@ class ModelPoints:
         vision: the blocks of the vision tower.
         projector: the image tokens as the language model receives them.
         deepstack: the features of the photo that are added at its tokens behind each of the first blocks, if any.
+        embed: the embeddings of the prompt's ids; the photo is put in their place afterwards.
         final_norm: the language model's last norm.
         unembed: the logits.
     """
@@ -72,14 +141,16 @@ class ModelPoints:
     vision: nn.ModuleList
     projector: PassPoint
     deepstack: tuple[PassPoint, ...]
-    final_norm: PassPoint
+    embed: LatePoint
+    final_norm: NormPoints
     unembed: PassPoint
 
     def follow(self, now: Pass) -> None:
         """Let the points of the language model know the pass that it is in: an object that is kept up to date."""
-        inside = [point for point in self.blocks.modules() if isinstance(point, PassPoint)]
-        for point in (*inside, *self.image, self.final_norm, self.unembed):
-            point.now = now
+        inside = [*self.blocks.modules(), *self.final_norm.modules()]
+        for point in (*inside, *self.image, self.embed, self.unembed):
+            if isinstance(point, PassPoint):
+                point.now = now
 
     @property
     def image(self) -> tuple[PassPoint, ...]:
@@ -89,14 +160,21 @@ class ModelPoints:
     @property
     def every(self) -> list[HookPoint]:
         """All of them."""
-        inside = [point for tower in (self.blocks, self.vision) for point in tower.modules()]
-        return [point for point in inside if isinstance(point, HookPoint)] + [
-            *self.image, self.final_norm, self.unembed
-        ]  # fmt: skip
+        inside = [point for part in (self.blocks, self.vision, self.final_norm) for point in part.modules()]
+        return [point for point in inside if isinstance(point, HookPoint)] + [*self.image, self.embed, self.unembed]
 
 
-def matching(known: Iterable[str], names: str | Iterable[str] | Callable[[str], bool]) -> list[str]:
+def matching(
+    known: Iterable[str],
+    names: str | Iterable[str] | Callable[[str], bool],
+    unserved: Mapping[str, str] | None = None,
+) -> list[str]:
     """The hook names that a name, several of them or a filter stand for.
+
+    Args:
+        known: the names of all hook points.
+        names: what is asked for.
+        unserved: names of points that other models have, with the reason why this one has none.
 
     Raises:
         HookError: one of them matches nothing; a name that does not exist is told with the nearest ones.
@@ -108,6 +186,8 @@ def matching(known: Iterable[str], names: str | Iterable[str] | Callable[[str], 
         return found
     wanted, every = [names] if isinstance(names, str) else list(names), list(known)
     for name in wanted:
+        if unserved and name in unserved:
+            raise HookError(f"{name} is not offered for this model: {unserved[name]}")
         _check_name(every, name)
     if not wanted:
         raise HookError("no hook point is named: list(vlm.hook_dict) has all names")
@@ -132,6 +212,7 @@ class AttentionPoints(nn.Module):
         self.hook_attn_logits, self.hook_attn_scores = RowHookPoint(), RowHookPoint()
         self.hook_pattern = RowHookPoint()
         self.hook_z = PassPoint()
+        self.hook_result = LatePoint()
 
     @property
     def on_rows(self) -> tuple[RowHookPoint, ...]:

@@ -193,6 +193,17 @@ class Point(HookPoint):
 
     changes = 0
 
+    def layer(self) -> int:
+        """The 0-based block that it is in, of the language model or of the vision tower.
+
+        Raises:
+            HookError: it is in none.
+        """
+        behind = f".{self.name}".rpartition(".blocks.")[2] if ".blocks." in f".{self.name}" else ""
+        if not behind:
+            raise HookError(f"{self.name} is in no block")
+        return int(behind.partition(".")[0])
+
     def add_hook(self, *args: Any, **kwargs: Any) -> Any:
         """Put a function on; see TransformerLens."""
         Point.changes += 1
@@ -316,6 +327,15 @@ def show(point: HookPoint, tensor: torch.Tensor) -> torch.Tensor:
         given = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
         raise HookError(f"a hook on {point.name} returned {given}: return None or a tensor of {tuple(tensor.shape)}")
     return result.to(tensor)  # the same object where dtype and device agree
+
+
+def show_packed(point: HookPoint, tensor: torch.Tensor, *, axes: int = 3) -> torch.Tensor:
+    """Show a tensor of so many axes, a packed one as a batch of one; return what goes on in its place.
+
+    Raises:
+        HookError: see `show`.
+    """
+    return show(point, tensor) if tensor.ndim == axes else show(point, tensor[None])[0]
 
 
 def only_reads(hook: Any) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,8 @@ class ModelShape:
         d_vocab: tokens it can say.
         n_deepstack: layers after which features of the photo are added at its tokens, beside what the projector gave;
             these pass `projector.deepstack.{k}.hook_out`.
+        d_mlp: neurons of an MLP; n_ctx: positions that it was made for; act_fn: the MLP's activation by its name.
+        device: where inputs go.
         two_way: which rows see keys behind them, too: `prompt`, all of its rows; `image`, image tokens those of their
             own run; empty where every row sees what is before it alone.
     """
@@ -27,6 +32,15 @@ class ModelShape:
     d_vocab: int
     n_deepstack: int = 0
     two_way: str = ""
+    d_mlp: int = 0
+    n_ctx: int = 0
+    act_fn: str = ""
+    device: torch.device = field(default=torch.device("cpu"), compare=False)
+
+    @cached_property
+    def n_key_value_heads(self) -> int:
+        """Key and value heads, as TransformerLens spells them."""
+        return self.n_kv_heads
 
     @classmethod
     def of(cls, model: Any) -> ModelShape:
@@ -42,6 +56,9 @@ class ModelShape:
             d_vocab=text.vocab_size,
             n_deepstack=len(getattr(model.config.vision_config, "deepstack_visual_indexes", None) or ()),
             two_way=_TWO_WAY.get(model.config.model_type, ""),
+            d_mlp=getattr(text, "intermediate_size", 0),
+            n_ctx=getattr(text, "max_position_embeddings", 0),
+            act_fn=str(getattr(text, "hidden_act", None) or getattr(text, "hidden_activation", "")),
         )
 
 

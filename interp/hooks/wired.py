@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -17,6 +18,7 @@ from interp.hooks.links import HOW_TO_COPY
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from interp.hooks.shape import ModelShape
     from interp.hooks.wiring import Wiring
 
 
@@ -34,6 +36,8 @@ class WiredModel(HookedRootModule):
     origin: dict[str, Any]
     wrapped: bool
     self_checked: bool
+    mod_dict: dict[str, nn.Module]
+    _shape: ModelShape
     _wiring: Wiring
 
     def unwrap(self) -> PreTrainedModel:
@@ -128,10 +132,42 @@ class WiredModel(HookedRootModule):
         """The model's parameters: the hook points beside it have none."""
         return self.model.named_parameters(*args, **kwargs)
 
+    @property
+    def cfg(self) -> ModelShape:
+        """The shape of the model, and the device that it is on now."""
+        device = self.device
+        if self._shape.device != device:
+            self._shape = replace(self._shape, device=device)
+        return self._shape
+
+    @property
+    def training(self) -> bool:
+        """Whether the model is in training: it is loaded in evaluation, and `wrap` leaves it as it was."""
+        model = self.__dict__.get("model")
+        return model is not None and model.training
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        """Nothing of its own: hook points do the same in both; see `train`."""
+
+    def setup(self) -> None:
+        """Name all hook points; see TransformerLens. They are in evaluation, whatever the model is in."""
+        super().setup()
+        for module in self.mod_dict.values():
+            module.training = False
+
     def train(self, mode: bool = True) -> Self:
         """Set the model to training or evaluation, as `eval()` does too."""
         self.model.train(mode)
-        return super().train(mode)
+        return self
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's weights by name: the hook points beside it have none."""
+        return self.model.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Load weights into the model."""
+        return self.model.load_state_dict(*args, **kwargs)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         """What `to`, `half`, `cuda` and the like are made of: they move the model."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,9 @@ from interp.hooks.attention import SITES
 from interp.hooks.guard import Guard
 from interp.hooks.implementations import Implementations
 from interp.hooks.links import Links, TorchHook
+from interp.hooks.parts import Join, Part
 from interp.hooks.points import ModelPoints
-from interp.hooks.rows import Pass, PassPoint, copies, show, visit
+from interp.hooks.rows import Pass, PassPoint, copies, show_packed, visit
 from interp.hooks.towers import submodule, text_tower, vision_tower
 from interp.hooks.turns import OUTERMOST
 
@@ -33,9 +34,10 @@ class Wiring:
         now: the pass that the language model is in, or was in last.
     """
 
-    def __init__(self, model: PreTrainedModel, family: Family, points: ModelPoints) -> None:
-        """Remember the model and its points; nothing is attached yet."""
+    def __init__(self, model: PreTrainedModel, family: Family, points: ModelPoints, parts: Sequence[Part] = ()) -> None:
+        """Remember the model, its points, and its parts with points that are joined late; nothing is attached yet."""
         self.model, self.family, self.points, self.now = model, family, points, Pass()
+        self.parts, self.joins = parts, list[Join]()
         points.follow(self.now)
         self.handles: list[RemovableHandle] = []
         self.ids: Tensor | None = None
@@ -60,9 +62,9 @@ class Wiring:
             self.handles += self.guard.doors("vision", encoder)
             self._attach_tower(tower, self.points.vision, follows_pass=False)
             self.handles += self.guard.hearing(self.implementations.modules[len(self.points.blocks) :], encoder)
-            ends = {self.family.final_norm: self.points.final_norm, self.family.unembed: self.points.unembed}
-            for path, point in ends.items():
-                self._keep(self._part(path).register_forward_hook(TorchHook(_show_output, point)))
+            unembed = self._part(self.family.unembed)
+            self._keep(unembed.register_forward_hook(TorchHook(_show_output, self.points.unembed)))
+            self.joins = [Join(part, self._part(part.path)) for part in self.parts]
             self.implementations.take()
         except BaseException:
             self.detach()
@@ -72,7 +74,9 @@ class Wiring:
         """Take everything off: afterwards the model is what it was, or what it was changed to since."""
         for handle in self.handles:
             handle.remove()
-        self.handles = []
+        for join in self.joins:
+            join.remove()
+        self.handles, self.joins = [], []
         self.implementations.give_back()
 
     @property
@@ -230,11 +234,6 @@ def _join_windows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
     return args, {**kwargs, "cu_seqlens": edges[[0, -1]]}
 
 
-def _show(point: HookPoint, tensor: Tensor, *, axes: int = 3) -> Tensor:
-    """Show a tensor of so many axes, a packed one as a batch of one; return what goes on in its place."""
-    return show(point, tensor) if tensor.ndim == axes else show(point, tensor[None])[0]
-
-
 def _show_output(
     point: HookPoint, module: nn.Module, args: Any, output: Any, gain: Callable[[], Any] | None = None
 ) -> Any:
@@ -242,7 +241,7 @@ def _show_output(
     if not point.has_hooks():
         return None
     first = output[0] if isinstance(output, tuple) else output
-    shown = _show(point, first) if gain is None else _show_scaled(point, first, gain())
+    shown = show_packed(point, first) if gain is None else _show_scaled(point, first, gain())
     return (shown, *output[1:]) if isinstance(output, tuple) else shown
 
 
@@ -265,8 +264,8 @@ def _show_input(point: HookPoint, module: nn.Module, args: tuple[Any, ...], kwar
     if not point.has_hooks():
         return None
     if args:
-        return (_show(point, args[0]), *args[1:]), kwargs
-    return args, {**kwargs, "hidden_states": _show(point, kwargs["hidden_states"])}
+        return (show_packed(point, args[0]), *args[1:]), kwargs
+    return args, {**kwargs, "hidden_states": show_packed(point, kwargs["hidden_states"])}
 
 
 def _show_residual(point: HookPoint, module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -284,7 +283,7 @@ def _show_heads(points: tuple[HookPoint, ...], width: int, module: nn.Module, ar
     if not any(point.has_hooks() for point in points):
         return None
     parts = rearrange(output, "... (part head d_head) -> part ... head d_head", part=len(points), d_head=width)
-    shown = [_show(point, part, axes=4) for point, part in zip(points, parts, strict=True)]
+    shown = [show_packed(point, part, axes=4) for point, part in zip(points, parts, strict=True)]
     if len(shown) == 1:  # no copy
         return rearrange(shown[0], "... head d_head -> ... (head d_head)")
     return rearrange(shown, "part ... head d_head -> ... (part head d_head)")

@@ -25,7 +25,8 @@ STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post")
 ADDED = ("hook_attn_out", "hook_mlp_out")
 QUERY_HEADS = ("attn.hook_q", "attn.hook_rot_q", "attn.hook_z")
 KEY_HEADS = ("attn.hook_k", "attn.hook_v")
-FINAL = "ln_final.hook_normalized"
+FINAL = ("ln_final.hook_normalized", "ln_final.hook_out")
+"""The last norm's input without its length, and that times the gain, which the unembedding reads."""
 
 IN_BLOCKS = (*STREAM, *ADDED, *QUERY_HEADS, *KEY_HEADS)
 """Points of a block that show one activation for each position, and keep what is written there."""
@@ -115,7 +116,7 @@ def axes_at(name: str, shape: ModelShape) -> tuple[int, ...]:
 def is_position_point(name: str) -> bool:
     """Whether a hook point shows one activation for each position of the language model, and keeps what is written."""
     found = _BLOCK.fullmatch(name)
-    return name == FINAL or (found is not None and found[2] in IN_BLOCKS)
+    return name in FINAL or (found is not None and found[2] in IN_BLOCKS)
 
 
 def parted(name: Any) -> tuple[str, int | None]:
@@ -128,13 +129,13 @@ def parted(name: Any) -> tuple[str, int | None]:
     Raises:
         HookError: it shows no activation for each position of the language model, or one that can not be edited so.
     """
-    if name == FINAL:
-        return FINAL, None
+    if name in FINAL:
+        return name, None
     found = _BLOCK.fullmatch(name) if isinstance(name, str) else None
     if found is None or not is_position_point(name):
         kept_as = ": edit hook_k, which the cache keeps" if str(name).endswith("hook_rot_k") else ""
         raise HookError(
             f"{name!r:.80} shows no activation for each position of the language model{kept_as}: use "
-            f"blocks.L.POINT with one of {', '.join(IN_BLOCKS)}, or {FINAL}"
+            f"blocks.L.POINT with one of {', '.join(IN_BLOCKS)}, or {FINAL[-1]}"
         )
     return found[2], int(found[1])

@@ -13,7 +13,7 @@ from interp.errors import ModelError
 if TYPE_CHECKING:
     from torch import nn
 
-    from interp.model.hooked import HookedModel
+    from interp.hooks.wired import WiredModel
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
                 weight.requires_grad_(True)
 
 
-def refuse_quantised(vlm: HookedModel, what: str) -> None:
+def refuse_quantised(vlm: WiredModel, what: str) -> None:
     """Refuse a model with quantised weights, whose kernels need not give gradients, or rounded ones.
 
     Raises:

@@ -16,14 +16,18 @@ from interp.families import CAPABILITIES, family_of
 from interp.hooks.batches import Batch, OfBatch
 from interp.hooks.cache import Capture, Keep, VLMCache
 from interp.hooks.links import refuse_compiled
-from interp.hooks.points import ModelPoints, OnePoint, ProjectorPoints, TowerPoints, matching
+from interp.hooks.parts import find_parts
+from interp.hooks.points import LatePoint, ModelPoints, NormPoints, OnePoint, ProjectorPoints, TowerPoints, matching
 from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_has_rows, check_rows, fits, rows_in_pass
 from interp.hooks.shape import ModelShape
-from interp.hooks.towers import submodule, vision_tower
-from interp.hooks.wired import WiredModel
+from interp.hooks.towers import submodule, text_tower, vision_tower
 from interp.hooks.wiring import Wiring
 from interp.image.photos import check_image
 from interp.intervene.base import Intervention, check_intervention, holds_samples, hooks_of
+from interp.model.backward import Goal, check_gradients, with_gradients
+from interp.model.stopping import Stop, Stopped, last_point, reached
+from interp.model.tokens import WORDS_ALONE, Promptable, TokenModel
+from interp.model.weights import WeightModel
 from interp.options import RUN, called, known_options, named_in, refuse_unknown
 from interp.prompt.inputs import VLMInputs, prepare
 
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 Names = str | Sequence[str] | Callable[[str], bool]
 
 
-class HookedModel(WiredModel):
+class HookedModel(TokenModel, WeightModel):
     """A vision-language model, its processor, and TransformerLens hook points on both of its towers.
 
     Runs untouched code unless somebody listens: an unhooked run is bit-equal to plain Hugging Face. `HookedVLM` is
@@ -51,23 +55,25 @@ class HookedModel(WiredModel):
         object.__setattr__(self, "model", model)  # outside the module tree, so that setup() renames nothing in it
         self.processor = processor
         self.origin: dict[str, Any] = {}  # the name and revision it was loaded by
-        self.cfg = ModelShape.of(model)
+        self._shape = shape = ModelShape.of(model)
         tower = vision_tower(model, self.family)
-        self.blocks = TowerPoints(self.cfg.n_layers).blocks
+        self.blocks = TowerPoints(shape.n_layers).blocks
         self.vision = TowerPoints(len(submodule(model, tower.blocks)))
-        self.projector = ProjectorPoints(self.cfg.n_deepstack)
-        self.ln_final = OnePoint("hook_normalized")
-        self.unembed = OnePoint("hook_out")
-        self.setup()
+        self.projector = ProjectorPoints(shape.n_deepstack)
+        self.hook_embed, self.ln_final, self.unembed = LatePoint(), NormPoints(), OnePoint("hook_out")
         points = ModelPoints(
             blocks=self.blocks,
             vision=self.vision.blocks,
             projector=self.projector.hook_out,
             deepstack=tuple(point.hook_out for point in self.projector.deepstack),  # type: ignore[misc]
-            final_norm=self.ln_final.hook_normalized,  # type: ignore[arg-type]
+            embed=self.hook_embed,
+            final_norm=self.ln_final,
             unembed=self.unembed.hook_out,  # type: ignore[arg-type]
         )
-        self._wiring = Wiring(model, self.family, points)
+        parts = find_parts(model, self.family, (text_tower(model, self.family), tower), points)
+        self.unserved = parts.unserved
+        self.setup()
+        self._wiring = Wiring(model, self.family, points, parts.joined)
         self._wiring.attach()
         self.wrapped = True
         self.self_checked = False
@@ -94,25 +100,36 @@ class HookedModel(WiredModel):
         size = photo if isinstance(photo, tuple) else check_image(photo)
         return self.family.grid(size, self.processor, self.model.config)
 
-    def forward(self, inputs: VLMInputs, **kwargs: Any) -> Any:
+    def forward(self, inputs: Promptable, *, stop_at_layer: int | None = None, **kwargs: Any) -> Any:
         """Run the model; returns Hugging Face's output.
 
         Args:
-            inputs: what `prepare` gave.
+            inputs: what `prepare` gave; a text, several, or ids are a prompt without a photo.
+            stop_at_layer: a block, 0-based: the residual stream that it is given [batch pos d_model] is returned, and
+                neither it nor what is behind it is computed. With the number of blocks it is what leaves the last one.
             **kwargs: what else Hugging Face's `forward` takes, such as `labels` or `logits_to_keep`; None says nothing,
                 and leaves what `inputs` hold.
 
         Raises:
             OptionError: a keyword that neither takes.
-            HookError: hooks are on that were made for another batch.
+            HookError: hooks are on that were made for another batch, or there is no such block.
+            InputError: something else than a prompt.
             ModelError: the model was unwrapped.
         """
         passed = self._passed_on(kwargs, self.forward)
+        given = self.inputs_of(inputs)
         with self.turn():
             self.check_ready()
-            self.check_batch(inputs)
-            more = {name: value for name, value in passed.items() if value is not None or name not in inputs.tensors}
-            return self.model(**{"use_cache": False, **inputs.tensors, **more})
+            self.check_batch(given)
+            more = {name: value for name, value in passed.items() if value is not None or name not in given.tensors}
+            tensors = {"use_cache": False, **given.tensors, **more}
+            if stop_at_layer is None:
+                return self.model(**tensors)
+            with self.hooks([(last_point(self, stop_at_layer), Stop())]):
+                try:
+                    return self.model(**tensors)
+                except Stopped as stopped:
+                    return stopped.stream
 
     def check_batch(self, inputs: VLMInputs) -> None:
         """Refuse to run a batch under an intervention, or features of photos, that were made for another.
@@ -194,10 +211,10 @@ class HookedModel(WiredModel):
 
     def run_with_hooks(  # type: ignore[override]
         self,
-        inputs: VLMInputs,
-        *,
+        inputs: Promptable,
         fwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
         bwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
+        *,
         query_rows: QueryRows | None = None,
         intervention: Intervention | None = None,
         reset_hooks_end: bool = True,
@@ -206,33 +223,40 @@ class HookedModel(WiredModel):
     ) -> Any:
         """Run the model once under hook functions and an intervention; see `hooks` and `forward`."""
         kwargs = self._passed_on(kwargs, self.run_with_hooks)
-        under: dict[str, Any] = {"query_rows": query_rows, "intervention": intervention, "inputs": inputs}
+        given = self.inputs_of(inputs)
+        under: dict[str, Any] = {"query_rows": query_rows, "intervention": intervention, "inputs": given}
         with self.hooks(fwd_hooks, bwd_hooks, reset_hooks_end, clear_contexts, **under):
-            return self(inputs, **kwargs)
+            return self(given, **kwargs)
 
     def run_with_cache(  # type: ignore[override]
         self,
-        inputs: VLMInputs,
-        *,
+        inputs: Promptable,
         names_filter: Names | None = None,
+        *,
         query_rows: QueryRows | None = None,
         device: torch.device | str | None = None,
         remove_batch_dim: bool = False,
         fwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
         intervention: Intervention | None = None,
+        incl_bwd: Goal = False,
+        stop_at_layer: int | None = None,
         **kwargs: Any,
     ) -> tuple[Any, VLMCache]:
         """Run the model and keep activations; the model's output is the same as without.
 
         Args:
-            inputs: what `prepare` gave.
+            inputs: what `prepare` gave; a text, several, or ids are a prompt without a photo.
             names_filter: hook names, a list of them, or a filter; everything by default, but for the vision tower's
-                attention rows, which are kept only when named together with `query_rows`.
+                attention rows, which are kept only when named together with `query_rows`, and `hook_result`, which is
+                computed when it is named.
             query_rows: rows of logits, scores and pattern to keep; the last prompt row by default.
             device: where the kept tensors go.
             remove_batch_dim: drop the batch axis of a batch of one.
             fwd_hooks: other hook functions to run under; they see what they see in `hooks`.
             intervention: an intervention to run under, too; what is kept is what it leaves.
+            incl_bwd: keep gradients, too, by names that end in `_grad`: of the number that this function makes of the
+                output, or with True of the loss that the model computes with `labels=`. Weights get none.
+            stop_at_layer: end before this block, as in `forward`; what is behind it can not be named.
             **kwargs: passed on to the model, see `forward`; TransformerLens's `pos_slice` is spelled `query_rows` here.
 
         Returns:
@@ -243,26 +267,26 @@ class HookedModel(WiredModel):
             OptionError: a keyword that neither this nor the model takes.
         """
         kwargs = self._passed_on(kwargs, self.run_with_cache)
-        if remove_batch_dim and len(inputs) != 1:
-            raise HookError(f"remove_batch_dim needs a batch of one, not of {len(inputs)}")
+        given = self.inputs_of(inputs)
+        if remove_batch_dim and len(given) != 1:
+            raise HookError(f"remove_batch_dim needs a batch of one, not of {len(given)}")
         kept: dict[str, Tensor] = {}
         rows = "last" if query_rows is None else check_rows(query_rows)
-        if names_filter is None:
-            names_filter = [name for name in self.hook_dict if fits(rows, name)]
-        keep = RowHook(Keep(kept, device), rows, reads_only=True)
-        saving: list[tuple[str, Callable[..., Any]]] = []
-        for name in self.matching(names_filter):
-            check_fits(rows, name)
-            saving.append((name, keep if name.endswith(ROW_POINTS) else Keep(kept, device)))
-        edits = [] if intervention is None else self._hooks_of(intervention, inputs)
-        with self.hooks([*fwd_hooks, *edits, *saving]):
-            output = self(inputs, **kwargs)
-        cache = VLMCache(kept, self, capture=self._capture(list(kept), inputs, rows, intervention))
+        names = self._names_to_keep(names_filter, rows, stop_at_layer)
+        keep = [(name, self._keeps(name, Keep(kept, device), rows, reads_only=True)) for name in names]
+        back = [(name, self._keeps(name, Keep(kept, device, "_grad"), rows)) for name in names if incl_bwd]
+        edits = [] if intervention is None else self._hooks_of(intervention, given)
+        with with_gradients(self, incl_bwd, kwargs) as go_back, self.hooks([*fwd_hooks, *edits, *keep], back):
+            output = self(given, stop_at_layer=stop_at_layer, **kwargs)
+            go_back(output)
+        if incl_bwd and names_filter is not None:
+            check_gradients(names, kept)
+        cache = VLMCache(kept, self, capture=self._capture(list(kept), given, rows, intervention))
         return output, cache.remove_batch_dim(1) if remove_batch_dim else cache  # type: ignore[return-value]
 
     def matching(self, names: Names) -> list[str]:
         """The hook names that a name, a list of names or a filter stands for; see `interp.hooks.points.matching`."""
-        return matching(self.hook_dict, names)
+        return matching(self.hook_dict, names, self.unserved)
 
     def add_hook(  # type: ignore[override]
         self, name: Names, hook: Callable[..., Any], *args: Any, query_rows: QueryRows | None = None, **kwargs: Any
@@ -321,11 +345,31 @@ class HookedModel(WiredModel):
         settings = {"family": self.family.name, "intervention": None if edit is None else str(edit)}
         return Capture(rows, tuple(positions), inputs.layouts, {**self.loaded_by, **self.arithmetic, **settings})
 
+    def _names_to_keep(self, names_filter: Names | None, rows: QueryRows, stop_at_layer: int | None) -> list[str]:
+        """The hook points that a run is to keep, all of which it reaches."""
+        known = list(self.hook_dict)
+        there = known if stop_at_layer is None else reached(known, last_point(self, stop_at_layer))
+        if names_filter is None:
+            return [name for name in there if fits(rows, name) and not name.endswith("hook_result")]
+        names = self.matching(names_filter)
+        for name in names:
+            check_fits(rows, name)
+        if behind := [name for name in names if name not in there]:
+            raise HookError(f"{behind[0]} is not reached with stop_at_layer={stop_at_layer}: name points before it")
+        return names
+
+    @staticmethod
+    def _keeps(name: str, keep: Keep, rows: QueryRows, *, reads_only: bool = False) -> Callable[..., Any]:
+        """The function that keeps what a hook point shows, of attention the rows that are asked for."""
+        return RowHook(keep, rows, reads_only=reads_only) if name.endswith(ROW_POINTS) else keep
+
     def _hooks_of(self, intervention: Intervention, inputs: VLMInputs | None) -> list[tuple[str, Callable[..., Any]]]:
         """The hook functions of an intervention, for one batch."""
         check_intervention(intervention)
         if inputs is None:
             raise HookError("an intervention has to know where the image and the words are: give inputs=, the batch")
+        if inputs.style == WORDS_ALONE:
+            raise HookError("an intervention needs prompts with a photo, as vlm.prepare makes them: use hook functions")
         batch = Batch(inputs, f"{intervention!s:.120}", partial(holds_samples, intervention, len(inputs)))
         return [(name, OfBatch(hook, batch)) for name, hook in hooks_of(intervention, self.cfg, inputs.layouts)]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from interp.image.photos import ImageSource
     from interp.intervene.base import Intervention
     from interp.model.generation import GeneratedAttention, Generation
+    from interp.model.tokens import Promptable
     from interp.prompt.inputs import VLMInputs
 
 
@@ -42,16 +43,27 @@ class HookedVLM(HookedModel):
         │   ├── hook_attn_logits        batch head row key: scaled q.k before the mask
         │   ├── hook_attn_scores        batch head row key: after the mask, before the softmax
         │   ├── hook_pattern            batch head row key: after the softmax
-        │   └── hook_z                  batch pos head d_head: before the output projection
+        │   ├── hook_z                  batch pos head d_head: before the output projection
+        │   └── hook_result             batch pos head d_model: what each head adds; kept where it is named
         ├── hook_attn_out               batch pos d_model: what attention adds
         ├── hook_resid_mid              batch pos d_model
+        ├── ln1, ln2                    the norms before attention and before the MLP
+        │   ├── hook_scale              batch pos 1: what they divide by
+        │   ├── hook_normalized         batch pos d_model: before the gain
+        │   └── hook_out                batch pos d_model: with gain and bias, as it is read
+        ├── mlp
+        │   ├── hook_pre                batch pos d_mlp: before the activation
+        │   ├── hook_pre_linear         batch pos d_mlp: what gated MLPs multiply that with
+        │   └── hook_post               batch pos d_mlp: before the output projection
         ├── hook_mlp_out                batch pos d_model: what the MLP adds
         └── hook_resid_post             batch pos d_model: what leaves the block
         vision.blocks.{l}. ...          vision tower: the same names; rows of attention have to be named
         projector.hook_out              image_token d_model: what the language model receives
         projector.deepstack.{k}.hook_out
                                         image_token d_model: what is added to it behind block k (DeepStack alone)
-        ln_final.hook_normalized        batch pos d_model
+        hook_embed                      batch pos d_model: of the ids; the photo is put in later
+        ln_final.hook_scale, hook_normalized, hook_out
+                                        as in ln1: the unembedding reads hook_out
         unembed.hook_out                batch pos d_vocab
 
     Example:
@@ -129,7 +141,7 @@ class HookedVLM(HookedModel):
     @known_options(ANSWERS)
     def generate(
         self,
-        inputs: VLMInputs,
+        inputs: Promptable,
         max_new_tokens: int = 10,
         *,
         intervention: Intervention | None = None,
@@ -139,8 +151,9 @@ class HookedVLM(HookedModel):
         """Answer greedily, under an intervention or hook functions if given; see `interp.model.generation.generate`."""
         from interp.model.generation import generate
 
-        with self.hooks(fwd_hooks, query_rows=query_rows, intervention=intervention, inputs=inputs):
-            return generate(self, inputs, max_new_tokens)
+        given = self.inputs_of(inputs)
+        with self.hooks(fwd_hooks, query_rows=query_rows, intervention=intervention, inputs=given):
+            return generate(self, given, max_new_tokens)
 
     @known_options(ANSWERS)
     def generate_with_cache(

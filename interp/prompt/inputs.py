@@ -54,6 +54,16 @@ class VLMInputs:
         return len(self.prompts)
 
     @property
+    def shape(self) -> torch.Size:
+        """(batch, pos): those of the ids, as clients of TransformerLens ask for."""
+        return self.input_ids.shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.input_ids.device
+
+    @property
     def input_ids(self) -> Int[torch.Tensor, "batch pos"]:
         """Token ids [batch pos]."""
         return self.tensors["input_ids"]

@@ -102,7 +102,7 @@ CLAIMS = (
     ),
     Claim(
         "bridge",
-        "residual streams and patterns are those of TransformerLens's bridge",
+        "all tensors of a name that TransformerLens's bridge has too are those that it shows",
         "bridge.bridged",
         TOLERANCE,
         "streams",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from interp.prompt.inputs import VLMInputs
     from interp.prompt.layout import TokenLayout
 
-FINAL = "ln_final.hook_normalized"
+FINAL = "ln_final.hook_out"
 """The hook point after the final norm; what passes there is no depth of the residual stream."""
 
 CONVENTIONS = ("stream", "paper")
@@ -52,7 +52,7 @@ class ResidualNorms:
         groups: those of `probes.position.stream_norms.GROUPS` that the prompt has.
         tokens: int64 [group], how many positions each has.
         norms: float32 [depth group], mean over the group's positions.
-        normalized: float32 [group], the same after the final norm (`ln_final.hook_normalized`).
+        normalized: float32 [group], the same after the final norm (`ln_final.hook_out`).
 
     Example:
         >>> found.of("image").shape, found.image_over_text().shape  # 12 blocks

@@ -32,7 +32,7 @@ NAMES: dict[str, str] = {
     "convention": "what the last depth is, and a ratio over zero: `stream`, what leaves the last block, and none; "
     "`paper`, what leaves the final norm, and 1",
     "depth": "0 to L of L blocks: what enters block `depth`, and at L what leaves the last block or the final norm",
-    "point": "the hook point at which the norm is taken; `ln_final.hook_normalized` is after the final norm",
+    "point": "the hook point at which the norm is taken; `ln_final.hook_out` is after the final norm",
     "rms": "the norm over the root of the stream's width",
     "ratio": "mean norm of the image over that of the words",
     "axis": "along which axis the image keys were moved, or `all`",

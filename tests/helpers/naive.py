@@ -97,8 +97,8 @@ def _written_out(model: Any, at: Callable[[str, Tensor], Tensor], visible: Tenso
     inner = model.model
     text, vision = inner.language_model.layers, inner.vision_tower.encoder.layers
     ends = {"projector.hook_out": inner.multi_modal_projector, "unembed.hook_out": model.lm_head}
-    ends["ln_final.hook_normalized"] = inner.language_model.norm
-    changed = [*text, *vision, *ends.values()]
+    ends["hook_embed"], norm = inner.language_model.embed_tokens, inner.language_model.norm
+    changed = [*text, *vision, *ends.values(), norm]
     try:
         for layer, block in enumerate(text):
             block.forward = _text_block(block, _below(at, f"blocks.{layer}."), visible)
@@ -106,6 +106,7 @@ def _written_out(model: Any, at: Callable[[str, Tensor], Tensor], visible: Tenso
             block.forward = _vision_block(block, _below(at, f"vision.blocks.{layer}."))
         for name, module in ends.items():
             module.forward = _end(module.forward, name, at)
+        norm.forward = _norm(norm, _below(at, "ln_final."))
         yield
     finally:
         for module in changed:
@@ -125,6 +126,37 @@ def _end(forward: Callable[..., Tensor], name: str, at: Callable[[str, Tensor], 
     return run
 
 
+def _norm(norm: Any, at: Callable[[str, Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    forward = norm.forward
+
+    def run(hidden: Tensor) -> Tensor:
+        exact = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+        centred = exact - exact.mean(-1, keepdim=True) if isinstance(norm, torch.nn.LayerNorm) else exact
+        epsilon = norm.eps if isinstance(norm, torch.nn.LayerNorm) else norm.variance_epsilon
+        scale = (centred.pow(2).mean(-1, keepdim=True) + epsilon).sqrt()
+        edited = at("hook_normalized", centred / at("hook_scale", scale))
+        return at("hook_out", forward(hidden) + ((edited - centred / scale) * norm.weight).to(hidden.dtype))
+
+    return run
+
+
+def _mixed(out: Any, z: Tensor, at: Callable[[str, Tensor], Tensor]) -> Tensor:
+    """What attention adds: the sum of what each head adds, and the bias."""
+    width = z.shape[-1]
+    parts = [z[..., head, :] @ out.weight[:, head * width : (head + 1) * width].T for head in range(z.shape[-2])]
+    own = torch.stack(parts, -2)
+    return out(z.flatten(2)) + (at("attn.hook_result", own) - own).sum(-2)
+
+
+def _gated(mlp: Any, hidden: Tensor, at: Callable[[str, Tensor], Tensor]) -> Tensor:
+    gate, linear = at("mlp.hook_pre", mlp.gate_proj(hidden)), at("mlp.hook_pre_linear", mlp.up_proj(hidden))
+    return mlp.down_proj(at("mlp.hook_post", mlp.act_fn(gate) * linear))
+
+
+def _ungated(mlp: Any, hidden: Tensor, at: Callable[[str, Tensor], Tensor]) -> Tensor:
+    return mlp.fc2(at("mlp.hook_post", mlp.activation_fn(at("mlp.hook_pre", mlp.fc1(hidden)))))
+
+
 def _heads(attention: Any, hidden: Tensor, at: Callable[[str, Tensor], Tensor]) -> list[Tensor]:
     width = attention.head_dim
     made = {name: getattr(attention, f"{name}_proj")(hidden) for name in "qkv"}
@@ -140,12 +172,14 @@ def _text_block(block: Any, at: Callable[[str, Tensor], Tensor], visible: Tensor
     def forward(hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], **_: Any) -> Tensor:
         attention = block.self_attn
         before = at("hook_resid_pre", hidden_states)
-        q, k, v = _heads(attention, block.input_layernorm(before), at)
+        q, k, v = _heads(attention, _norm(block.input_layernorm, _below(at, "ln1."))(before), at)
         q = at("attn.hook_rot_q", _rotate(q, *position_embeddings))
         k = at("attn.hook_rot_k", _rotate(k, *position_embeddings))
         z = at("attn.hook_z", attend(q, k, v, visible=visible, at=at).to(q.dtype))
-        middle = at("hook_resid_mid", before + at("hook_attn_out", attention.o_proj(z.flatten(2))))
-        after = at("hook_mlp_out", block.mlp(block.post_attention_layernorm(middle)))
+        middle = at("hook_resid_mid", before + at("hook_attn_out", _mixed(attention.o_proj, z, at)))
+        after = at(
+            "hook_mlp_out", _gated(block.mlp, _norm(block.post_attention_layernorm, _below(at, "ln2."))(middle), at)
+        )
         return at("hook_resid_post", middle + after)
 
     return forward
@@ -155,11 +189,11 @@ def _vision_block(block: Any, at: Callable[[str, Tensor], Tensor]) -> Callable[.
     def forward(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
         attention = block.self_attn
         before = at("hook_resid_pre", hidden_states)
-        q, k, v = _heads(attention, block.layer_norm1(before), at)
+        q, k, v = _heads(attention, _norm(block.layer_norm1, _below(at, "ln1."))(before), at)
         q, k = at("attn.hook_rot_q", q), at("attn.hook_rot_k", k)
         z = at("attn.hook_z", attend(q, k, v, visible=None, at=at).to(q.dtype))
-        middle = at("hook_resid_mid", before + at("hook_attn_out", attention.out_proj(z.flatten(2))))
-        after = at("hook_mlp_out", block.mlp(block.layer_norm2(middle)))
+        middle = at("hook_resid_mid", before + at("hook_attn_out", _mixed(attention.out_proj, z, at)))
+        after = at("hook_mlp_out", _ungated(block.mlp, _norm(block.layer_norm2, _below(at, "ln2."))(middle), at))
         return at("hook_resid_post", middle + after)
 
     return forward

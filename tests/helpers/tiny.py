@@ -124,6 +124,9 @@ def model(
                 weight.normal_(0, 0.5)
             elif weight.ndim > 1:
                 weight.normal_(0, 0.2)
+        for name, gain in built.named_parameters():  # which trained models do not have at one
+            if gain.ndim == 1 and "norm" in name and name.endswith("weight"):
+                gain.uniform_(0.5, 1.1)
         built.lm_head.weight[[2, 3, 4]] = 0.0  # so that it never says end, padding or image of itself
     built.generation_config.eos_token_id = 2
     built.generation_config.pad_token_id = 3

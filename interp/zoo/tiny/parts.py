@@ -110,7 +110,8 @@ def chat_template(
 def enliven(model: Any, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Any:
     """Draw weights with which attention is uneven, and an unembedding that never says a special token.
 
-    Norms and biases stay as they are. The model is returned in eval mode, without gradients, in fp32.
+    Gains of norms differ from one, as trained ones do, and biases stay as they are. The model is returned in eval mode,
+    without gradients, in fp32.
     """
     generator = torch.Generator().manual_seed(seed)
     mute = sorted(tokenizer.get_added_vocab().values())
@@ -119,6 +120,9 @@ def enliven(model: Any, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Any
             attends = any(part in name for part in ("q_proj", "k_proj", "qkv"))
             if weight.ndim > 1 or "newline" in name:
                 weight.normal_(0, 0.25 if attends else 0.15, generator=generator)
+        for name, gain in model.named_parameters():  # some norms keep theirs less one, so something is added
+            if gain.ndim == 1 and name.endswith("weight"):
+                gain += torch.empty_like(gain).uniform_(-0.4, 0.3, generator=generator)
         unembed = model.get_output_embeddings().weight
         if unembed is model.get_input_embeddings().weight:
             raise ValueError("untie the embeddings of a tiny model, so that it can be kept from saying image tokens")

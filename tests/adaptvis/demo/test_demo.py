@@ -78,7 +78,7 @@ def test_the_named_alpha_is_the_one_that_turns_most_answers_to_another_option(ra
         pairs = zip(table[table["alpha"] == alpha].itertuples(), ran[1], strict=True)
         base = table[table["setting"] == UNTOUCHED].set_index("id")["text"]
         counts[alpha] = sum(flips(base[row.id], row.text, sample.options) for row, sample in pairs)
-    assert max(counts.values()) > 0 and ran[4].flips.alpha == max(counts, key=counts.get)
+    assert max(counts.values()) > 0 and counts[ran[4].flips.alpha] == max(counts.values())
     assert len(ran[4].flips.answers) == counts[ran[4].flips.alpha]
 
 

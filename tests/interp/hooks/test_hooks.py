@@ -324,8 +324,6 @@ def test_the_options_of_a_capture_are_kept_or_refused():
         vlm.run_with_cache(inputs, remove_batch_dim=True)
     with pytest.raises(OptionError, match="query_rows"):
         vlm.run_with_cache(inputs, pos_slice=-1)
-    with pytest.raises(OptionError, match="bwd_hooks"):
-        vlm.run_with_cache(inputs, incl_bwd=True)
 
 
 def live_tensors():

@@ -255,7 +255,7 @@ def test_a_planted_length_of_the_image_is_found_at_the_input_and_gone_after_the_
     for before, after in zip(found, long, strict=True):
         assert after.image_over_text()[0] == pytest.approx(1000 * before.image_over_text()[0], rel=1e-5)
         assert after.of("text")[0] == pytest.approx(before.of("text")[0])
-        assert after.image_over_text()[-1] > 100 and after.after_final_norm["image_over_text"] == pytest.approx(1, 0.05)
+        assert after.image_over_text()[-1] > 100 and after.after_final_norm["image_over_text"] == pytest.approx(1, 0.2)
 
 
 def test_no_stream_is_kept_from_one_layer_to_the_next():
@@ -266,7 +266,7 @@ def test_no_stream_is_kept_from_one_layer_to_the_next():
     def count(tensor, hook):
         counted.append(sum(type(one) is torch.Tensor and one.shape == size for one in gc.get_objects()))
 
-    with vlm.hooks([("ln_final.hook_normalized", count)]):
+    with vlm.hooks([(FINAL, count)]):
         residual_norms(vlm, inputs)
         measured = counted[-1]
         with torch.no_grad():
