@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from interp.errors import InputError, SpatialLensError
+from interp.image.boxes import refuse_fractions
 from interp.image.photos import check_image
 from interp.objects.refusals import all_of
 from interp.objects.sample import Object, Sample
@@ -37,7 +38,7 @@ def check_samples(samples: Sequence[Sample], *, progress: bool = True) -> None:
     Raises:
         InputError: two samples have one id, or a sample has no id, no question, no answer, options that are empty,
             double or without the answer, anything of another type than `Sample` says, a photo that can not be read, or
-            a box outside it. The message names the first few and tells how many there are.
+            a box outside it or in fractions of it. The message names the first few and tells how many there are.
 
     Example:
         >>> check_samples(read_folder("holiday"))
@@ -120,6 +121,7 @@ def _are(things: object, kind: type) -> bool:
 def _refuse_outside(box: Any, size: tuple[int, int]) -> None:
     from interp.objects.given import clip_box  # here, as it imports samples
 
+    refuse_fractions([box])
     clip_box(box, size)
 
 

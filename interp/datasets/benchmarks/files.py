@@ -12,7 +12,7 @@ from typing import Any
 from interp.errors import InputError
 from interp.objects.refusals import each_row
 from interp.objects.sample import Sample
-from interp.store.names import stays_inside
+from interp.store.names import file_of, stays_inside
 
 MISSING = ("refuse", "skip", "keep")
 
@@ -177,7 +177,7 @@ def _absent(name: str, absent: Sequence[Draft], total: int, place: Place) -> Inp
 
 
 def _find(images: Sequence[str], roots: Sequence[Path]) -> Path | None:
-    return next((path for root in roots for image in images if (path := root / image).is_file()), None)
+    return next((path for root in roots for image in images if (path := file_of(root, image)) is not None), None)
 
 
 def _distinct(paths: Iterable[Path]) -> tuple[Path, ...]:
