@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, SpatialLensError
 from interp.model.provenance import running
+from interp.objects.refusals import leaving_out
 from interp.quiet import quiet_libraries
 from interp.zoo import EMBEDDED
 from interp.zoo.tiny import PREFIX
@@ -63,6 +65,16 @@ def add_trust_option(parser: Any) -> None:
 def add_debug_option(parser: argparse.ArgumentParser) -> None:
     """Add --debug, which `run` reads."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_skip_option(group: Any) -> None:
+    """Add --skip-bad, which `run` reads."""
+    group.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="go on without rows that can not be asked, such as a photo that can not be read; manifest and report tell "
+        "which (default: refuse before the first pass)",
+    )
 
 
 def load(options: argparse.Namespace) -> HookedVLM:
@@ -137,7 +149,7 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
         return 0
     quiet_libraries()
     try:
-        with running(parser.prog, sys.argv[1:] if arguments is None else arguments):
+        with running(parser.prog, sys.argv[1:] if arguments is None else arguments), _skipping(options):
             return command(options) or 0
     except SpatialLensError as error:
         if getattr(options, "debug", False):
@@ -150,6 +162,11 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _skipping(options: argparse.Namespace) -> AbstractContextManager[object]:
+    """What is done with bad rows while a command runs that knows --skip-bad."""
+    return leaving_out(options.skip_bad) if hasattr(options, "skip_bad") else nullcontext()
 
 
 def _notes(error: BaseException) -> list[str]:

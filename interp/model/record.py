@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.model.provenance import RUN, run_record, weights_record
+from interp.objects.refusals import skipped
 
 if TYPE_CHECKING:
     from interp.model.hooked import HookedModel
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 def record(vlm: HookedModel, **settings: Any) -> dict[str, Any]:
     """What a result has to say of the run that made it: date, command, model, weights, kernel, versions, settings.
 
+    Rows of a data set that were left out are told as `skipped`, see `interp.objects.refusals.leaving_out`.
     See `interp.model.provenance` for the first of these. What is among `settings` replaces them, such as a date and a
     command that were noted when a long function began.
     """
@@ -35,6 +37,7 @@ def record(vlm: HookedModel, **settings: Any) -> dict[str, Any]:
         "attention": sorted(set(vlm.implementations)),
         "self_check": vlm.self_checked,
         "decoding": "greedy",
+        **skipped(),
         **settings,
         "versions": {name: version(name) for name in packages},
     }

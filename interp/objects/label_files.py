@@ -13,6 +13,7 @@ from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.image.photos import upright_size
 from interp.objects.given import boxes_within, read_yolo_labels
+from interp.objects.refusals import each_row
 from interp.store.names import file_of, stays_inside
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
@@ -45,8 +46,8 @@ def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> di
             that of the file.
 
     Returns:
-        For each photo, by its `file_name` (with `images`, by its path in that folder, as it is spelled there), its boxes
-        in pixels, cut at its edge; photos without objects have none.
+        For each photo, by its `file_name` (with `images`, by its path in that folder, as it is spelled there), its
+        boxes in pixels, cut at its edge; photos without objects have none.
 
     Raises:
         InputError: the file can not be read or is of another form, a category has no name, an annotation is none (the
@@ -121,12 +122,13 @@ def read_yolo_folder(
             "give both folders of one data set"
         )
     _tell_strays(texts, set(labelled.values()), [path for path in inside if path not in labelled])
-    return {
-        path.as_posix(): read_yolo_labels(labelled[path], upright_size(photos / path), names)
-        if path in labelled
-        else Boxes(source="data set")
-        for path in inside
-    }
+
+    def read(path: Path) -> tuple[str, Boxes]:
+        if path not in labelled:
+            return path.as_posix(), Boxes(source="data set")
+        return path.as_posix(), read_yolo_labels(labelled[path], upright_size(photos / path), names)
+
+    return dict(each_row(inside, read))
 
 
 def _tell_strays(texts: Path, used: set[Path], unlabelled: Sequence[Path]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import InputError
-from interp.objects.refusals import each_row
+from interp.objects.refusals import each_row, is_left_out
 from interp.objects.sample import Sample
 from interp.store.names import file_of, stays_inside
 
@@ -146,6 +146,8 @@ def attach_images(
             samples.append(draft.sample)
             continue
         found = _find(draft.images, place.roots)
+        if found is None and missing == "refuse" and is_left_out(*_why_absent(draft)):
+            continue
         if found is None and missing != "keep":
             absent.append(draft)
         else:
@@ -174,6 +176,11 @@ def _absent(name: str, absent: Sequence[Draft], total: int, place: Place) -> Inp
         f"{place.annotation.name}, {first.images[0]!r}, which is not under {str(place.roots[0])!r}: fetch the images "
         f"(`python -m interp datasets {name}` says from where), name their folder with images=...{others}"
     )
+
+
+def _why_absent(draft: Draft) -> tuple[str, str, object]:
+    """What there is to say of a sample whose image is left out: why, its id and its row."""
+    return f"its image {draft.images[0]!r} is absent: fetch it", draft.sample.id, draft.sample.meta["row"]
 
 
 def _find(images: Sequence[str], roots: Sequence[Path]) -> Path | None:
