@@ -141,7 +141,7 @@ def floats(text: str) -> tuple[float, ...]:
 
 
 def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
-    """Parse, run the chosen command, and turn our errors into one line and exit code 2."""
+    """Parse, run the chosen command, and turn every error into one line and exit code 2."""
     options = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int | None] | None = getattr(options, "command", None)
     if command is None:
@@ -162,6 +162,13 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:  # what nobody foresaw is one line, too
+        if getattr(options, "debug", False):
+            raise
+        why = " ".join(str(error).split())[:400]
+        said = f"{type(error).__name__}{f': {why}' if why else ''}; what this comes of is told by --debug"
+        print(f"error: {' '.join((said, *_notes(error)))}", file=sys.stderr)
+        return 2
 
 
 def _skipping(options: argparse.Namespace) -> AbstractContextManager[object]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from interp.store.guard import holds_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +54,11 @@ class OutputFolder:
             os.chmod(aside, 0o644)
             os.replace(aside, target)
         except OSError as error:
-            raise InputError(
-                f"{str(target)!r} can not be written ({error.strerror}): free the disk or change --out"
-            ) from error
+            why = error.strerror or " ".join(str(error).split())
+            refused = InputError(f"{str(target)!r} can not be written ({why}): free the disk or change --out")
+            if any(holds_study(place) for place in (self.path, *self.path.glob("*/"))):
+                refused.add_note("; what was measured is kept: once there is room, go on with --resume")
+            raise refused from error
         finally:
             with suppress(OSError):
                 os.unlink(aside)
