@@ -36,6 +36,6 @@ def refuse_placeholders(question: str, processor: Any, *, raw: bool = False) -> 
             words.setdefault(word, "image")
     held = sorted((word for word, kind in words.items() if word in question and not (raw and kind == "image")), key=len)
     if held:
-        kind = words[held[-1]]
-        way = "leave it out" if raw or kind != "image" else "leave it out, or use prompt='raw'"
-        raise InputError(f"the question holds the {kind} placeholder {held[-1]!r}: {way}")
+        stands_for = words[held[-1]]
+        way = "leave it out" if raw or stands_for != "image" else "leave it out, or use prompt='raw'"
+        raise InputError(f"the question holds the {stands_for} placeholder {held[-1]!r}: {way}")
