@@ -47,6 +47,7 @@ from interp.maps.rollout import two_stage as two_stage
 from interp.maps.trajectory import Trajectory as Trajectory
 from interp.model.features import ImageFeatures as ImageFeatures
 from interp.model.hooked_vlm import HookedVLM as HookedVLM
+from interp.model.object_words import object_words as object_words
 from interp.model.prefix import Prefix as Prefix
 from interp.objects.detector import Detector as Detector
 from interp.objects.given import GivenBoxes as GivenBoxes

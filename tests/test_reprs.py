@@ -84,7 +84,7 @@ KEPT = {
     "hook points": "ModelPoints",
     "scorers of heads that need the model": "Drawing Labels MeasuredHeads HeadLook PlacedWords ImageMass "
     "SpatialEntropy BoxOverlap BoxPointing Gaze HitRate LookMeasurement GradientMeasurement DivergenceMeasurement "
-    "IdWriteMeasurement",
+    "IdWriteMeasurement Partners",
     "edited heads": "ArmPlan HeadEdit HeadEvaluationMeasurement Donors TaskAnswers Told",
     "heads over items": "AskedItems AskedModel ShaView",
 }

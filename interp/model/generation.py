@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.errors import HookError, InputError
+from interp.errors import HookError, InputError, ModelError
 from interp.hooks.rows import QueryRows, RowHook
 from interp.prompt.layout import TokenLayout
 from interp.reprs import fits_a_cell
@@ -20,6 +20,10 @@ from interp.reprs import fits_a_cell
 if TYPE_CHECKING:
     from interp.model.hooked import HookedModel
     from interp.prompt.inputs import VLMInputs
+
+
+NO_PAD, IDS_END = -1, 2**31
+"""What some checkpoints write for no padding, and a number above all ids."""
 
 
 @fits_a_cell("texts tokens first_logits")
@@ -67,15 +71,13 @@ def greedy_settings(vlm: HookedModel, max_new_tokens: int) -> Any:
 
     Raises:
         InputError: not a positive number of tokens.
+        ModelError: the checkpoint's generation settings name ids of an end or of padding that are no ids of tokens.
     """
     from transformers import GenerationConfig
 
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise InputError(f"max_new_tokens={max_new_tokens!r}: give a whole number from 1 on")
-    own = vlm.model.generation_config
-    eos = own.eos_token_id if own.eos_token_id is not None else vlm.processor.tokenizer.eos_token_id
-    first_eos = eos[0] if isinstance(eos, list) else eos
-    pad = next((i for i in (own.pad_token_id, vlm.processor.tokenizer.pad_token_id, first_eos) if i is not None), None)
+    eos, pad = _special_ids(vlm)
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
         do_sample=False,
@@ -85,6 +87,21 @@ def greedy_settings(vlm: HookedModel, max_new_tokens: int) -> Any:
         return_dict_in_generate=True,
         output_logits=True,
     )
+
+
+def _special_ids(vlm: HookedModel) -> tuple[list[int] | int | None, int | None]:
+    """The ids that end an answer and that fill a batch: the checkpoint's own, or the tokenizer's."""
+    own, words = vlm.model.generation_config, vlm.processor.tokenizer
+    eos = words.eos_token_id if own.eos_token_id is None else own.eos_token_id
+    ends = list(eos) if isinstance(eos, (list, tuple)) else [] if eos is None else [eos]
+    pads = [one for one in (own.pad_token_id, words.pad_token_id, *ends) if one is not None and one != NO_PAD]
+    for name, ids in (("eos_token_id", ends), ("pad_token_id", pads[:1])):
+        if wrong := [one for one in ids if type(one) is not int or not 0 <= one < IDS_END]:
+            raise ModelError(
+                f"the generation settings of this model have {name} {wrong[0]!r:.60}, which is no id of a token: mend "
+                "its generation_config.json, or vlm.model.generation_config"
+            )
+    return eos, next(iter(pads), None)
 
 
 def end_tokens(settings: Any) -> list[int]:

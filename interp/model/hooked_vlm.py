@@ -63,6 +63,7 @@ class HookedVLM(HookedModel):
     def __init__(self, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> None:
         """Hook a loaded model; see `wrap`."""
         super().__init__(model, processor)
+        self._check_endings()
         if self_check:
             self._check_self()
 
@@ -147,6 +148,16 @@ class HookedVLM(HookedModel):
         from interp import explore  # the facade: the page stands on this class
 
         return explore(self, photo, question, **settings)
+
+    def _check_endings(self) -> None:
+        """Refuse generation settings by which no answer can end, before anything is asked."""
+        from interp.model.generation import greedy_settings
+
+        try:
+            greedy_settings(self, 1)
+        except BaseException:
+            self.unwrap()
+            raise
 
     def _check_self(self) -> None:
         from interp.model.selfcheck import check_on_load

@@ -1,4 +1,4 @@
-"""Whatever goes wrong, a command ends in one line and exit code 2, and says once what a full disk keeps."""
+"""Whatever goes wrong, a command ends in one line and no traceback, and says once what a full disk keeps."""
 
 import errno
 import os
@@ -22,17 +22,16 @@ def photo(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error, said",
+    "error, said, code",
     [
-        (ValueError("a\nb"), "ValueError: a b; "),
-        (MemoryError(), "MemoryError; "),
-        (RecursionError("maximum recursion depth exceeded"), "RecursionError: maximum recursion depth"),
-        (RuntimeError("x" * 5000), "RuntimeError: " + "x" * 400 + "; "),
-        (OSError(errno.ENOSPC, "No space left on device"), "OSError: [Errno 28] No space left on device; "),
-        (KeyError("size"), "KeyError: 'size'; "),
+        (ValueError("a\nb"), "unexpected ValueError: a b; ", 1),
+        (RecursionError("maximum recursion depth exceeded"), "unexpected RecursionError: maximum recursion depth", 1),
+        (RuntimeError("x" * 5000), "unexpected RuntimeError: xxx", 1),
+        (KeyError("size"), "unexpected KeyError: 'size'; ", 1),
+        (MemoryError(), "memory ran out: ", 2),
     ],
 )
-def test_what_nobody_foresaw_is_one_line(monkeypatch, capsys, photo, error, said):
+def test_what_nobody_foresaw_is_one_line(monkeypatch, capsys, photo, error, said, code):
     error.add_note("'out' keeps what was measured: go on with --resume")
 
     def breaks(options):
@@ -40,9 +39,10 @@ def test_what_nobody_foresaw_is_one_line(monkeypatch, capsys, photo, error, said
 
     monkeypatch.setattr(overlap_command, "load", breaks)
     asked = ["overlap", "--dataset", "shapes", "--n", "4", "--out", os.path.dirname(photo) + "/out"]
-    assert main(asked) == 2
+    assert main(asked) == code
     line = capsys.readouterr().err
-    assert line.startswith(f"error: {said}") and line.count("\n") == 1 and line.rstrip().endswith("go on with --resume")
+    assert line.startswith(f"error: {said}") and line.count("\n") == 1 and len(line) < 600
+    assert line.rstrip().endswith("go on with --resume")
     with pytest.raises(type(error)):
         main([*asked, "--debug"])
 
