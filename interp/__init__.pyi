@@ -6,8 +6,10 @@ from interp.errors import DetectorError as DetectorError
 from interp.errors import HookError as HookError
 from interp.errors import InputError as InputError
 from interp.errors import ModelError as ModelError
+from interp.errors import OptionError as OptionError
 from interp.errors import RefusedError as RefusedError
 from interp.errors import SpatialLensError as SpatialLensError
+from interp.hooks.cache import load_cache as load_cache
 from interp.image.boxes import Box as Box
 from interp.image.boxes import Boxes as Boxes
 from interp.image.grid import ImageGrid as ImageGrid

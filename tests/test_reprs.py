@@ -71,7 +71,7 @@ KEPT = {
     "LookedFor LostOrdering Evidence QueryPrompt HeadMeasurement",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
     "ConstantNorm Line Item Reference BuiltIn AnswerToken Step Dropped",
-    "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
+    "data of a family or of the model": "Tower Family ModelShape Capture Lanes Axis Letterbox OptionTokens",
     "inside of a function": "LeftOut Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit Batch "
     "Swept Side WordReader Turn Judged Amplification FurtherMaps",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp.model.hooked import HookedModel, Names
+from interp.options import ANSWERS, known_options
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -102,12 +103,14 @@ class HookedVLM(HookedModel):
         return hooked
 
     @classmethod
+    @known_options()
     def wrap(cls, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> HookedVLM:
         """Hook a model that is already loaded (quantised, fine-tuned, LoRA); undone by `unwrap`."""
         return cls(model, processor, self_check=self_check)
 
     # generation -------------------------------------------------------------------------------------------------
 
+    @known_options(ANSWERS)
     def generate(
         self,
         inputs: VLMInputs,
@@ -123,6 +126,7 @@ class HookedVLM(HookedModel):
         with self.hooks(fwd_hooks, query_rows=query_rows, intervention=intervention, inputs=inputs):
             return generate(self, inputs, max_new_tokens)
 
+    @known_options(ANSWERS)
     def generate_with_cache(
         self,
         inputs: VLMInputs,
