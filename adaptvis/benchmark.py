@@ -21,7 +21,7 @@ from interp.layers import paper_layers
 from interp.model.provenance import run_record
 from interp.store.guard import refuse_begun
 from interp.study.requests import Request, refuse_nothing_to_resume, takes
-from interp.study.sample_checks import check_samples
+from interp.study.sample_checks import askable, check_samples
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
@@ -166,12 +166,17 @@ def evaluate_dataset(
     how = request.how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
     samples = read_dataset(dataset, request.folder, n=request.n, missing=request.missing, images=request.images)
     test, validation = split(samples, how, part), split(samples, how, "val") if request.select else None
+    test = askable(test, progress=request.progress)
+    validation = None if validation is None else askable(validation, progress=request.progress)
     check_samples([*test, *(validation or ())], progress=request.progress)
     if out is not None:
         refuse_begun(out, resume=request.resume, parts=FOLDERS, what="an evaluation", option="--resume")
     from interp.model.hooked_vlm import HookedVLM  # here, as it is slow to import and what is refused needs none of it
 
     model = vlm if isinstance(vlm, HookedVLM) else vlm()
+    asks: dict[str, Any] = {"prompt": asked.prompt, "progress": request.progress}
+    test = askable(test, model, **asks)
+    validation = None if validation is None else askable(validation, model, **asks)
     check_indices(asked.settings.layers, model.cfg.n_layers, "layer")
     check_indices(asked.settings.heads, model.cfg.n_heads, "head")
     windows = layer_windows(model.cfg.n_layers) if request.ablations else ()

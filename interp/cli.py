@@ -8,11 +8,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, SpatialLensError
 from interp.model.provenance import running
+from interp.objects.refusals import leaving_out
 from interp.quiet import StreamError, clean_streams, quiet_libraries
 from interp.zoo import EMBEDDED
 from interp.zoo.tiny import PREFIX
@@ -107,6 +108,16 @@ def _value(text: str) -> Any:
 def add_debug_option(parser: argparse.ArgumentParser) -> None:
     """Add --debug, which `run` reads."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_skip_option(group: Any) -> None:
+    """Add --skip-bad, which `run` reads."""
+    group.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="go on without rows that can not be asked, such as a photo that can not be read; manifest and report tell "
+        "which (default: refuse before the first pass)",
+    )
 
 
 def load(options: argparse.Namespace) -> HookedVLM:
@@ -207,7 +218,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
         return 0
     quiet_libraries()
     try:
-        with running(parser.prog, sys.argv[1:] if arguments is None else arguments):
+        with running(parser.prog, sys.argv[1:] if arguments is None else arguments), _skipping(options):
             return command(options) or 0
     except KeyboardInterrupt as error:
         print(f"stopped; {' '.join(_notes(error))}".rstrip("; "), file=sys.stderr)
@@ -224,6 +235,11 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
             f"unexpected {said:.300}; this is a fault of ours: run again with --debug, and report it", *_notes(error)
         )
         return 1
+
+
+def _skipping(options: argparse.Namespace) -> AbstractContextManager[object]:
+    """What is done with bad rows while a command runs that knows --skip-bad."""
+    return leaving_out(options.skip_bad) if hasattr(options, "skip_bad") else nullcontext()
 
 
 def _refused(*said: str) -> int:

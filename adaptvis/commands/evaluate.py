@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from adaptvis.commands.options import NUMBERS, TAKES, add_policy_numbers, given_numbers, given_places, note_caveats
-from interp.cli import add_model_options, floats, load, names, note_random_weights
+from interp.cli import add_model_options, add_skip_option, floats, load, names, note_random_weights
 from interp.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def add_evaluate(commands: Any) -> None:
     data.add_argument("--images", help="another folder to look for photos in")
     data.add_argument("--n", type=int, help="only the first so many samples")
     data.add_argument("--missing", choices=("refuse", "skip"), default="refuse", help="absent photos (default: refuse)")
+    add_skip_option(data)
     data.add_argument(
         "--split", choices=("official", "by-pair"), help="the paper's rows, or whole pairs (default: the paper's)"
     )

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from interp.cli import add_model_options, load, names, note_random_weights, numbers
+from interp.cli import add_model_options, add_skip_option, load, names, note_random_weights, numbers
 
 if TYPE_CHECKING:
     from interp.overlap.study.request import OverlapRequest
@@ -58,6 +58,7 @@ def add_overlap(commands: Any) -> None:
     data.add_argument("--folder", help="where the files of a benchmark lie")
     data.add_argument("--images", help="another folder to look for a benchmark's photos in")
     data.add_argument("--n", type=int, help="only the first so many samples")
+    add_skip_option(data)
     look = one.add_argument_group("objects")
     look.add_argument("--detector", default="ground-truth", help="who looks for the objects (default: %(default)s)")
     look.add_argument("--download", action="store_true", help="let --detector fetch published weights")
@@ -85,17 +86,19 @@ def overlap_command(options: argparse.Namespace) -> int:
     from interp.overlap.study.run import study_overlap
     from interp.store.folder import OutputFolder
     from interp.store.guard import refuse_begun, refuse_foreign
+    from interp.study.sample_checks import askable
 
     request = request_of(options)
     folder = OutputFolder(options.out)
     refuse_begun(folder.path, resume=options.resume, option="--resume")
     refuse_foreign(folder.path)
-    samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
+    samples = askable(read_samples(options.dataset, options.folder, n=options.n, images=options.images))
     request.check(samples)
     device = "cpu" if options.device in (None, "auto") else options.device
     looking = loaded(request.detector, download=options.download, device=device)
     note_random_weights(options.model)
     vlm = load(options)
+    samples = askable(samples, vlm, prompt=options.prompt)
     study = study_overlap(vlm, samples, request=replace(request, detector=looking, out=folder.path))
     found = examine_overlap(study, normalisation=study.normalisations[0], seed=options.seed)
     whole = study.coverage().iloc[0]

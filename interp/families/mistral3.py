@@ -27,8 +27,9 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
         414
     """
     from interp.image.grid import View, grid_of_views
-    from interp.image.resizing import Axis, check_steps, filter_radius
+    from interp.image.resizing import Axis, check_patch_size, check_steps, filter_radius
 
+    check_patch_size(processor, config)
     images = processor.image_processor
     check_steps(images, "PixtralImageProcessor")
     if getattr(images, "do_center_crop", None):
@@ -47,6 +48,22 @@ def grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
         radius = filter_radius(images)
         x, y = x.resized(width, radius), y.resized(height, radius)
     return grid_of_views(image_size, [View.of_axes(x, y, (token, token))])
+
+
+def merged_grid(image_size: tuple[int, int], processor: Any, config: Any) -> ImageGrid:
+    """The same for Mistral-3, whose projector takes the tokens of a photo apart from each other.
+
+    Raises:
+        InputError: also a photo that becomes one image token, of which the projector makes none.
+    """
+    found = grid(image_size, processor, config)
+    if len(found) == 1:
+        (width, height), side = image_size, processor.patch_size * processor.spatial_merge_size
+        raise InputError(
+            f"the photo of {width} x {height} pixels becomes a single image token, which Mistral-3 of transformers can "
+            f"not take: enlarge it until a side has more than {side} pixels"
+        )
+    return found
 
 
 def _resized(image_size: tuple[int, int], size: dict[str, int], step: int) -> tuple[int, int]:
@@ -78,7 +95,7 @@ MISTRAL3 = Family(
     name="mistral3",
     model_types=("mistral3",),
     vision={"pixtral": PIXTRAL},
-    grid=grid,
+    grid=merged_grid,
     remarks={"vision": "the patches of all photos of a batch are one sequence"},
     merged=lambda config: config.spatial_merge_size,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -28,7 +29,7 @@ class Box:
     def __post_init__(self) -> None:
         """Refuse corners that are not finite or not in order."""
         x0, y0, x1, y1 = self.xyxy
-        if not np.isfinite(self.xyxy).all() or x1 <= x0 or y1 <= y0:
+        if not all(map(math.isfinite, self.xyxy)) or x1 <= x0 or y1 <= y0:
             raise InputError(
                 f"box of {self.label!r} has corners {self.xyxy}: give x0 < x1 and y0 < y1 in pixels of the image"
             )
@@ -96,4 +97,18 @@ def refuse_outside(boxes: Iterable[Box], size: tuple[int, int]) -> None:
             raise InputError(
                 f"box {box.label!r} has corners {tuple(round(corner) for corner in box.xyxy)}, and the photo has "
                 f"{width} x {height} pixels: give x0, y0, x1, y1 inside it"
+            )
+
+
+def refuse_fractions(boxes: Iterable[Box]) -> None:
+    """Refuse boxes that lie in the first pixel of the photo, as they are fractions of its sides.
+
+    Raises:
+        InputError: one does; the message names it.
+    """
+    for box in boxes:
+        if 0 <= min(box.xyxy) and max(box.xyxy) <= 1:
+            raise InputError(
+                f"box {box.label!r} has corners {', '.join(f'{corner:g}' for corner in box.xyxy)}, which are fractions "
+                "of the photo or lie in its first pixel: give pixels, so multiply x by its width and y by its height"
             )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,10 +23,12 @@ FORMATS = (
 )
 """Formats of pixels that are read, by Pillow's names and whatever the file is called; others may start programs."""
 
-MAX_PIXELS = 150_000_000
-"""Largest photo that is read, in pixels. Pillow itself refuses a little above it, as a decompression bomb."""
+MAX_PIXELS = 100_000_000
+"""Largest photo that is read, in pixels. Pillow itself refuses some way above it, as a decompression bomb."""
 
 _T = TypeVar("_T")
+
+_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]+:/{1,2}[^/\\]|file:/|data:[a-z]+/)", re.IGNORECASE)
 
 
 def load_image(source: ImageSource) -> Image.Image:
@@ -32,7 +36,8 @@ def load_image(source: ImageSource) -> Image.Image:
 
     * Grey, palette, CMYK and other colour modes become RGB.
     * Transparency is laid over white, as a page would show it.
-    * 16-bit grey is scaled so that 65,535 is white; grey in floats so that 1.0 is white.
+    * 16-bit grey is scaled so that 65,535 is white; grey in floats so that 1.0 is white. Grey of 32 bits is 16-bit grey
+      that was given more room, or eight-bit grey where nothing is above 255.
     * The EXIF orientation is applied, so boxes and pixels mean what a viewer shows. An orientation that can not be read
       counts as none.
     * Of an animation, the first frame (of one already opened, the current frame).
@@ -91,6 +96,16 @@ def check_image(source: ImageSource) -> tuple[int, int]:
     return load_image(source).size
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is the address of something, such as a page, rather than a path.
+
+    Example:
+        >>> is_address("https://example.org/mug.jpg"), is_address("photos/mug.jpg"), is_address("C:/mug.jpg")
+        (True, False, False)
+    """
+    return _ADDRESS.match(text) is not None
+
+
 def _taken(source: ImageSource, take: Callable[[Image.Image, str], _T]) -> _T:
     """What `take` makes of a source as an image and of what messages call it."""
     with warnings.catch_warnings():
@@ -100,17 +115,21 @@ def _taken(source: ImageSource, take: Callable[[Image.Image, str], _T]) -> _T:
         if isinstance(source, np.ndarray):
             return take(_image_of_array(source), f"the array of shape {source.shape}")
         if isinstance(source, (str, os.PathLike)):
+            if is_address(os.fspath(source)):
+                raise InputError(
+                    f"{os.fspath(source)!r:.200} is an address, not a file: download the photo and give its path"
+                )
             return _read(Path(source), take)
     raise InputError(f"an image was given as {type(source).__name__}: give a path, a PIL image or a numpy array")
 
 
 def _read(path: Path, take: Callable[[Image.Image, str], _T]) -> _T:
     """Open the file and give it to `take`."""
-    if str(path).startswith(("http:/", "https:/")):
-        raise InputError(f"{str(path)!r} is an address, not a file: download the photo and give its path")
     try:
         if path.is_dir():
             raise InputError(f"{str(path)!r} is a folder: give the path of one photo")
+        if not S_ISREG(path.stat().st_mode):  # reading from a pipe may wait for ever, from a device never end
+            raise InputError(f"{str(path)!r} is a pipe or a device: save the photo as a file and give its path")
         with Image.open(path, formats=_formats_here()) as image:
             return take(image, repr(str(path)))
     except FileNotFoundError:
@@ -137,6 +156,9 @@ def _of_known_format(image: Image.Image) -> Image.Image:
         raise InputError(f"the image given is of format {image.format}, which is not read: convert it to RGB first")
     return image
 
+
+_SIXTEEN_BITS = frozenset({"PNG", "PPM", "JPEG2000"})
+"""Formats whose grey of 16 bits Pillow gives in 32, so that a dark photo has small numbers there too."""
 
 _ADVICE = "give a whole file of a common format such as JPEG or PNG"
 
@@ -201,7 +223,7 @@ def _rotate(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_grey_of_numbers(np.asarray(image), image.mode)).convert("RGB")
+        return Image.fromarray(_grey_of_numbers(np.asarray(image), image.mode, image.format)).convert("RGB")
     if image.has_transparency_data:
         layered = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         page = Image.new("RGB", image.size, "white")
@@ -210,10 +232,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _grey_of_numbers(values: np.ndarray, mode: str) -> np.ndarray:
+def _grey_of_numbers(values: np.ndarray, mode: str, form: str | None) -> np.ndarray:
     """Grey of more than eight bits as uint8: Pillow would cut it off at 255 and show a white page."""
     white = 1.0 if mode.startswith("F") else 65535.0
     low, high = float(values.min()), float(values.max())
+    if mode == "I" and form not in _SIXTEEN_BITS and 0.0 <= low <= high <= 255.0:
+        return values.astype(np.uint8)
     if not 0.0 <= low <= high <= white:
         raise InputError(
             f"a grey image of mode {mode} holds values from {low:g} to {high:g} where 0 to {white:g} is "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from inspect import isfunction
+from inspect import isfunction, signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,6 +118,23 @@ def processor_setting(processor: Any, name: str) -> Any:
     """What a processor tells its image processor of a setting, or else that one's own."""
     over = image_settings(processor).get(name)
     return getattr(processor.image_processor, name) if over is None else over
+
+
+def check_patch_size(processor: Any, config: Any) -> None:
+    """Refuse a processor that counts image tokens by a `patch_size` that it has not, as those of old checkpoints.
+
+    Raises:
+        ModelError: it is absent or no whole number; the message says which the model has.
+    """
+    if "patch_size" not in signature(type(processor).__init__).parameters:
+        return
+    given = getattr(processor, "patch_size", None)
+    if not isinstance(given, int) or given < 1:
+        own = getattr(config.vision_config, "patch_size", "that of the model")
+        raise ModelError(
+            f"the processor's patch_size is {given!r}, by which it counts image tokens: set processor.patch_size = "
+            f'{own}, or write "patch_size": {own} into the processor_config.json of the model\'s folder'
+        )
 
 
 def check_steps(image_processor: Any, *known: str) -> None:

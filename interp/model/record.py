@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from interp.errors import InputError
 from interp.model.adapters import adapters_in
 from interp.model.provenance import RUN, run_record, weights_record
+from interp.objects.refusals import skipped
 
 if TYPE_CHECKING:
     from interp.model.hooked import HookedModel
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 def record(vlm: HookedModel, **settings: Any) -> dict[str, Any]:
     """What a result has to say of the run that made it: date, command, model, weights, kernel, versions, settings.
 
+    Rows of a data set that were left out are told as `skipped`, see `interp.objects.refusals.leaving_out`.
     See `interp.model.provenance` for the first of these. What is among `settings` replaces them, such as a date and a
     command that were noted when a long function began.
     """
@@ -32,6 +34,7 @@ def record(vlm: HookedModel, **settings: Any) -> dict[str, Any]:
         "n_heads": vlm.cfg.n_heads,
         **vlm.arithmetic,
         "decoding": "greedy",
+        **skipped(),
         **settings,
         "versions": {name: version(name) for name in packages},
     }

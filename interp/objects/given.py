@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from interp.errors import DetectorError, InputError
-from interp.image.boxes import Box, Boxes
+from interp.image.boxes import Box, Boxes, refuse_fractions
 from interp.image.photos import ImageSource, load_image, upright_size
 from interp.objects.words import labels_for
-from interp.store.names import stays_inside
+from interp.store.names import spelled, stays_inside
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,11 +48,13 @@ class GivenBoxes:
                 by default those of the boxes.
 
         Raises:
-            InputError: there are no boxes, or the label of one is not among `labels`.
+            InputError: there are no boxes, they are fractions, or the label of one is not among `labels`.
         """
         items = tuple(boxes)
         if not items and labels is None:
             raise InputError("no boxes were given: give at least one, such as 'mug=10,20,50,80'")
+        if labels is None:
+            refuse_fractions(items)
         self.name = name or (boxes.source if isinstance(boxes, Boxes) else "given")
         self.boxes = Boxes(items, source=self.name)
         self.labels = tuple(dict.fromkeys(self.boxes.labels if labels is None else labels))
@@ -68,7 +70,7 @@ class GivenBoxes:
             text: the boxes in one string, or a string for each.
 
         Raises:
-            InputError: a part that does not read so, or corners out of order.
+            InputError: a part that does not read so, corners out of order, or fractions of the photo.
         """
         parts = [part for line in ([text] if isinstance(text, str) else text) for part in re.split(r"[;\n]", line)]
         return cls([_parse_box(part) for part in parts if part.strip()], name="by hand")
@@ -148,7 +150,7 @@ class GroundTruth:
         self._digests: dict[Path, str] = {}
         self._by_name: dict[str, list[str]] = {}
         for path in self._boxes:
-            self._by_name.setdefault(PurePosixPath(path).name, []).append(path)
+            self._by_name.setdefault(PurePosixPath(spelled(path)).name, []).append(path)
 
     def for_sample(self, sample: Sample) -> GivenBoxes:
         """Give the boxes of one sample's photo, or of its objects where no label files were given; there may be none.
@@ -187,7 +189,8 @@ class GroundTruth:
 
     def _path_of(self, image: Path) -> str:
         """The longest path inside the data set that a photo's path ends with."""
-        found = [path for path in self._by_name.get(image.name, []) if _ends_with(image, path)]
+        shown = PurePosixPath(spelled(image.as_posix()))
+        found = [path for path in self._by_name.get(shown.name, []) if _ends_with(shown, spelled(path))]
         if not found:
             raise InputError(
                 f"{self.name} has no photo that {str(image)!r} ends with, only {len(self._boxes)} others: give the "
@@ -204,7 +207,8 @@ class GroundTruth:
 def read_yolo_labels(path: str | Path, image_size: tuple[int, int], names: Sequence[str] | Mapping[int, str]) -> Boxes:
     """Read a label file in YOLO's format: a line per box with class number, centre x, centre y, width, height.
 
-    Boxes of no width or height are left out, as in `read_coco_boxes`.
+    A sixth number is the box's confidence. More are the corners of a polygon, x and y of each, which becomes the box
+    around it. Boxes of no width or height are left out, as in `read_coco_boxes`.
 
     Args:
         path: the text file; an empty one means that the image has no boxes.
@@ -218,7 +222,7 @@ def read_yolo_labels(path: str | Path, image_size: tuple[int, int], names: Seque
         InputError: the file can not be read, or a line does not read so (the message names the line).
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"label file {path} can not be read ({error}): give a text file of YOLO labels") from error
     table = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
@@ -248,7 +252,11 @@ def clip_box(box: Box, image_size: tuple[int, int]) -> Box:
 
 
 def boxes_within(
-    label: str, corners: tuple[float, float, float, float], image_size: tuple[int, int], where: str
+    label: str,
+    corners: tuple[float, float, float, float],
+    image_size: tuple[int, int],
+    where: str,
+    confidence: float = 1.0,
 ) -> list[Box]:
     """One box of a label file as a list, cut at the edge of its image; an empty list where it has no width or height.
 
@@ -259,7 +267,7 @@ def boxes_within(
     if all(map(math.isfinite, corners)) and (x0 == x1 or y0 == y1):
         return []
     try:
-        return [clip_box(Box(label, corners), image_size)]
+        return [clip_box(Box(label, corners, confidence), image_size)]
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 
@@ -269,7 +277,7 @@ def _boxes_of(sample: Sample) -> list[Box]:
     return [Box(item.name, item.box.xyxy, item.box.confidence) for item in sample.objects if item.box is not None]
 
 
-def _ends_with(image: Path, path: str) -> bool:
+def _ends_with(image: PurePosixPath, path: str) -> bool:
     parts = PurePosixPath(path).parts
     return image.parts[-len(parts) :] == parts
 
@@ -290,14 +298,36 @@ def _parse_box(text: str) -> Box:
 
 
 def _boxes_of_fractions(parts: Sequence[str], size: tuple[int, int], names: Mapping[int, str], where: str) -> list[Box]:
+    """The box of one line of a label file; none where it has no width or height."""
     try:
-        number, (x, y, width, height) = int(parts[0]), (float(part) for part in parts[1:])
+        number, *values = map(float, parts)
+        if not number.is_integer():
+            raise ValueError
+        corners, confidence = _corners_of(values)
     except ValueError as error:
-        raise InputError(f"{where}: {' '.join(parts)[:60]!r} is not 'class x y width height'") from error
+        raise InputError(
+            f"{where}: {' '.join(parts)[:60]!r} is not 'class x y width height', with a confidence or without, nor "
+            "'class x1 y1 x2 y2 x3 y3 ...', a polygon"
+        ) from error
     if number not in names:
-        raise InputError(f"{where}: class {number} has no name; {len(names)} names were given")
-    if not all(math.isfinite(value) and 0 <= value <= 1 for value in (x, y, width, height)):
-        raise InputError(f"{where}: {' '.join(parts)!r} must be fractions of the image between 0 and 1")
+        raise InputError(f"{where}: class {int(number)} has no name; {len(names)} names were given")
+    if not all(0 <= value <= 1 for value in values):
+        raise InputError(f"{where}: {' '.join(parts)[:60]!r} must be fractions of the image between 0 and 1")
     across, down = size
-    corners = (x - width / 2) * across, (y - height / 2) * down, (x + width / 2) * across, (y + height / 2) * down
-    return boxes_within(names[number], corners, size, where)
+    x0, y0, x1, y1 = corners
+    return boxes_within(names[int(number)], (x0 * across, y0 * down, x1 * across, y1 * down), size, where, confidence)
+
+
+def _corners_of(values: Sequence[float]) -> tuple[tuple[float, float, float, float], float]:
+    """Corners of a box in fractions, and its confidence: of a middle, a width and a height, or around a polygon.
+
+    Raises:
+        ValueError: so many numbers are neither.
+    """
+    if len(values) in (4, 5):
+        x, y, width, height, *confidence = values
+        return (x - width / 2, y - height / 2, x + width / 2, y + height / 2), (*confidence, 1.0)[0]
+    if len(values) < 6 or len(values) % 2:
+        raise ValueError
+    across, down = values[::2], values[1::2]
+    return (min(across), min(down), max(across), max(down)), 1.0

@@ -13,7 +13,8 @@ from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.image.photos import upright_size
 from interp.objects.given import boxes_within, read_yolo_labels
-from interp.store.names import stays_inside
+from interp.objects.refusals import each_row
+from interp.store.names import file_of, stays_inside
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 
@@ -45,7 +46,8 @@ def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> di
             that of the file.
 
     Returns:
-        For each photo, by its `file_name`, its boxes in pixels, cut at its edge; photos without objects have none.
+        For each photo, by its `file_name` (with `images`, by its path in that folder, as it is spelled there), its
+        boxes in pixels, cut at its edge; photos without objects have none.
 
     Raises:
         InputError: the file can not be read or is of another form, a category has no name, an annotation is none (the
@@ -76,10 +78,14 @@ def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> di
             f"{str(path)!r} is no COCO instances file ({type(error).__name__}: {error}): give a JSON file with images, "
             "annotations with boxes, and categories, whose ids belong together"
         ) from error
+    if every := [box for some in boxes.values() for box in some]:
+        _refuse_all_fractions(path, every)
     found = {name: Boxes(tuple(boxes[number]), source="data set") for number, (name, _) in photos.items()}
     if images is None:
         return found
-    return {name: found[name] for name in _present(Path(images).expanduser(), dict(photos.values()))}
+    folder = Path(images).expanduser()
+    there = _present(folder, dict(photos.values()))
+    return {path.relative_to(folder).as_posix(): found[name] for name, path in there.items()}
 
 
 def read_yolo_folder(
@@ -108,20 +114,21 @@ def read_yolo_folder(
     """
     photos, texts = Path(images).expanduser(), Path(labels).expanduser()
     inside = [path.relative_to(photos) for path in sorted(photos.rglob("*")) if path.suffix.lower() in PHOTO_SUFFIXES]
-    labelled = {path: texts / path.with_suffix(".txt") for path in inside}
-    labelled = {path: text for path, text in labelled.items() if text.is_file()}
+    labels_of = {path: file_of(texts, path.with_suffix(".txt").as_posix()) for path in inside}
+    labelled = {path: text for path, text in labels_of.items() if text is not None}
     if not labelled:
         raise InputError(
             f"none of the {len(inside)} photos in {str(images)!r} has a label file in {str(labels)!r}: "
             "give both folders of one data set"
         )
     _tell_strays(texts, set(labelled.values()), [path for path in inside if path not in labelled])
-    return {
-        path.as_posix(): read_yolo_labels(labelled[path], upright_size(photos / path), names)
-        if path in labelled
-        else Boxes(source="data set")
-        for path in inside
-    }
+
+    def read(path: Path) -> tuple[str, Boxes]:
+        if path not in labelled:
+            return path.as_posix(), Boxes(source="data set")
+        return path.as_posix(), read_yolo_labels(labelled[path], upright_size(photos / path), names)
+
+    return dict(each_row(inside, read))
 
 
 def _tell_strays(texts: Path, used: set[Path], unlabelled: Sequence[Path]) -> None:
@@ -178,16 +185,26 @@ def _boxes_of(where: str, bbox: Any, label: str, photo: tuple[str, tuple[int, in
     return boxes_within(label, (x, y, x + width, y + height), size, f"{where}, {name}")
 
 
+def _refuse_all_fractions(path: str | Path, boxes: Sequence[Box]) -> None:
+    """Refuse a file whose boxes all lie in the first pixel; of many, one alone may really be so small."""
+    if all(max(box.xyxy) <= 1 for box in boxes):
+        raise InputError(
+            f"the boxes of {str(path)!r} all lie in the first pixel of their photos, so they are fractions: give x, y, "
+            "width and height in pixels"
+        )
+
+
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.expanduser().read_text(encoding="utf-8"))
+        return json.loads(path.expanduser().read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} can not be read as JSON ({error}): give a COCO instances file") from error
 
 
-def _present(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> list[str]:
-    """The photos that lie in a folder; refuses one that has another size than its boxes were drawn in.
+def _present(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Path]:
+    """The photos that lie in a folder, by the names that they have in the file.
 
+    One that has another size than its boxes were drawn in is refused.
     A name that leads out of the folder is refused, whether anything lies there or not.
     """
     outside = [name for name in sizes if not stays_inside(name)]
@@ -196,14 +213,17 @@ def _present(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> list[str]:
             f"{len(outside)} of {len(sizes)} photos of the file lie outside {str(folder)!r}, such as {outside[0]!r}: "
             "write their names from that folder on"
         )
-    there = [name for name in sizes if (folder / name).is_file()]
+    there = {name: path for name in sizes if (path := file_of(folder, name)) is not None}
     if not there:
         raise InputError(f"none of the {len(sizes)} photos of the file lies in {str(folder)!r}: give their folder")
-    for name in there:
-        size = upright_size(folder / name)
+    if len(set(there.values())) < len(there):
+        path, _ = Counter(there.values()).most_common(1)[0]
+        raise InputError(f"two images of the file are the photo {str(path)!r}: give it once, with all of its boxes")
+    for name, path in there.items():
+        size = upright_size(path)
         if size != tuple(sizes[name]):
             raise InputError(
-                f"{str(folder / name)!r} is {size[0]} x {size[1]} pixels upright and its boxes were drawn in "
+                f"{str(path)!r} is {size[0]} x {size[1]} pixels upright and its boxes were drawn in "
                 f"{sizes[name][0]} x {sizes[name][1]}: give the photos that belong to the boxes"
             )
     return there

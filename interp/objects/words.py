@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from interp.errors import DetectorError, InputError
 from interp.image.boxes import Boxes
 from interp.image.photos import ImageSource, load_image
+from interp.objects.scripts import verbatim, words_of
 from interp.objects.synonyms import broader, known_names, meanings, singular
 from interp.reprs import fits_a_cell
 
@@ -139,7 +141,7 @@ def objects_asked(question: str, labels: Sequence[str] = ()) -> tuple[str, ...]:
 
     The templates "Where is the X in relation to the Y?", "Where is the X in the photo?" and "Where is the X?" are read
     as they stand; any other question is searched for the given labels and the names of the synonym table, longest
-    first.
+    first. A label that stands in it word for word is found in any script, also where no spaces are written.
 
     Args:
         question: the question, with or without its list of options.
@@ -150,6 +152,8 @@ def objects_asked(question: str, labels: Sequence[str] = ()) -> tuple[str, ...]:
         ('mug', 'table')
         >>> objects_asked("Is there a dog on the red sofa?")
         ('dog', 'sofa')
+        >>> objects_asked("猫在狗的哪一边？", ["狗", "猫"])
+        ('猫', '狗')
     """
     for template in _TEMPLATES:
         found = template.search(question)
@@ -211,7 +215,8 @@ def _is_head_of(word: str, name: str) -> bool:
 
 def _scan(question: str, labels: Sequence[str]) -> tuple[str, ...]:
     """Find known names in free text, the longest first; what one name covers is not searched again."""
-    tokens = re.findall(r"[a-z0-9']+", _OPTIONS.sub("", question.lower()))
+    text = normalize("NFC", _OPTIONS.sub("", question).lower())
+    tokens = words_of(text)
     names = {label: _normal(label) for label in labels}
     targets = set(names.values())
     table = known_names()
@@ -219,15 +224,22 @@ def _scan(question: str, labels: Sequence[str]) -> tuple[str, ...]:
     heads = {name.split(" ")[-1] for name in targets - _NOT_THEIR_HEAD}
     modifiers = {part for name in targets for part in name.split(" ")[:-1]}
     found: list[tuple[int, str]] = []
-    free = [True] * len(tokens)
-    for length in range(min(_LONGEST, len(tokens)), 0, -1):
-        for start in range(len(tokens) - length + 1):
-            span = tokens[start : start + length]
+    free = [True] * len(text)
+    longest = max([_LONGEST, *(len(name.split(" ")) for name in targets)])
+    for length in range(min(longest, len(tokens)), 0, -1):
+        for first in range(len(tokens) - length + 1):
+            span = [text[start:end] for start, end in tokens[first : first + length]]
+            start, end = tokens[first][0], tokens[first + length - 1][1]
             name = singular(" ".join(span))
             is_any = length == 2 and span[0] in modifiers and singular(span[1]) in _ANYTHING
-            if all(free[start : start + length]) and (name in known or is_any or (length == 1 and name in heads)):
+            if all(free[start:end]) and (name in known or is_any or (length == 1 and name in heads)):
                 found.append((start, " ".join(span)))
-                free[start : start + length] = [False] * length
+                free[start:end] = [False] * (end - start)
+    for name in sorted({normalize("NFC", label.strip().lower()) for label in labels} - {""}, key=len, reverse=True):
+        for start, end in verbatim(name, text):
+            if all(free[start:end]):
+                found.append((start, name))
+                free[start:end] = [False] * (end - start)
     return tuple(dict.fromkeys(name for _, name in sorted(found)))
 
 
@@ -243,7 +255,7 @@ _OPTIONS = re.compile(r"\banswer with\b.*", re.IGNORECASE | re.DOTALL)
 _ARTICLES = re.compile(r"^(?:(?:the|a|an|this|that|these|those|my|your|his|her|their|our|some)\s+)+", re.IGNORECASE)
 _ANYTHING = ("object", "thing", "shape", "item", "one")
 _NOT_THEIR_HEAD = frozenset({"hot dog", "teddy bear", "toilet paper", "toilet roll"})  # a hot dog is not a dog
-_LONGEST = 4  # words in a name
+_LONGEST = 4  # words in a name of the table
 
 
 def _without_article(name: str) -> str:
@@ -251,7 +263,7 @@ def _without_article(name: str) -> str:
 
 
 def _normal(name: str) -> str:
-    words = re.sub(r"[\s_-]+", " ", _without_article(name)).strip().lower()
+    words = normalize("NFC", re.sub(r"[\s_-]+", " ", _without_article(name)).strip().lower())
     return singular(words)
 
 

@@ -15,7 +15,9 @@ from PIL import Image
 from interp.errors import InputError, ModelError, RefusedError
 from interp.families import family_of
 from interp.image.photos import ImageSource, load_image
+from interp.image.resizing import check_patch_size
 from interp.prompt.layout import TokenLayout, find_kinds
+from interp.prompt.placeholders import refuse_placeholders
 from interp.prompt.system import check_found, check_system, in_chat, without_system
 from interp.prompt.templates import paper_prompt
 from interp.reprs import fits_a_cell
@@ -119,6 +121,7 @@ def prepare(
         raise InputError(f"{len(sources)} images for {len(texts)} questions: give one image for each, or one for all")
     photos = [load_image(source) for source in sources]
     family = family_of(model)
+    check_patch_size(processor, model.config)
     wrap = family.wrapped_image
     prompts = [make_prompt(text, processor, prompt, wrapped_image=wrap, system=system) for text in texts]
     # before the processor runs, as this refuses a photo whose enlargement would fill the memory
@@ -156,12 +159,9 @@ def make_prompt(
         )
     if not is_text(question):
         raise InputError(f"the question {question!r:.120} holds broken letters: write it in UTF-8")
+    refuse_placeholders(question, processor, raw=style == "raw")
     if style == "raw":
         text = question
-    elif processor.image_token in question:
-        raise InputError(
-            f"the question holds the image placeholder {processor.image_token!r}: leave it out, or use prompt='raw'"
-        )
     elif style == "paper":
         text = paper_prompt(question).replace("<image>", wrapped_image.format(processor.image_token))
     elif getattr(processor, "chat_template", None) is None:
@@ -206,14 +206,21 @@ def _tokenize(model: Any, processor: Any, photos: list[Image.Image], prompts: li
     """Run the processor, padding on the left; keep what the model's forward takes."""
     if len(prompts) > 1 and processor.tokenizer.pad_token is None:
         raise ModelError("this tokenizer has no padding token: run one sample at a time, or set tokenizer.pad_token")
-    batch = processor(
-        images=[[photo] for photo in photos],
-        text=prompts,
-        return_tensors="pt",
-        padding=len(prompts) > 1,
-        padding_side="left",
-        add_special_tokens=not _starts_with_bos(processor.tokenizer, prompts[0]),
-    )
+    try:
+        batch = processor(
+            images=[[photo] for photo in photos],
+            text=prompts,
+            return_tensors="pt",
+            padding=len(prompts) > 1,
+            padding_side="left",
+            add_special_tokens=not _starts_with_bos(processor.tokenizer, prompts[0]),
+        )
+    except Exception as error:  # what a processor stumbles over, a setting or a word, it says in many ways
+        why = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"the processor can not make inputs of photo and prompt ({type(error).__name__}: {why}): its settings do "
+            "not fit the model, or the prompt holds a word that it does not take for one"
+        ) from error
     taken = signature(model.forward).parameters.keys() - {"labels"}
     return {name: value for name, value in batch.items() if isinstance(value, torch.Tensor) and name in taken}
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interp.objects.refusals import tell_skipped
 from interp.reprs import fits_a_cell
 from interp.store.folder import OutputFolder, in_words
 
@@ -76,11 +77,14 @@ def write_report(
 ) -> list[Path]:
     """Write every figure as PNG and `report.html`, the page of them all; the figures are closed.
 
+    What was left out of the data set is told at the top.
+
     Raises:
         InputError: a file can not be written.
     """
     import matplotlib.pyplot as plt
 
+    lead = " ".join(filter(None, (lead, tell_skipped(settings.get("skipped", ())))))
     paths = [folder.write_figure(f"{name}.png", figure) for name, figure in figures.items()]
     paths.append(folder.write_text("report.html", render_report(title, lead, sections, settings)))
     for figure in figures.values():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from interp.store.guard import holds_study
 from interp.store.names import given_path
 
 if TYPE_CHECKING:
@@ -110,7 +111,12 @@ class OutputFolder:
 
 
 def _unwritten(target: Path, error: OSError) -> InputError:
-    return InputError(f"{str(target)!r} can not be written ({error.strerror}): free the disk or change --out")
+    """A file that can not be written; where it was to lie beside a study, what was measured is kept, which is said."""
+    why = error.strerror or " ".join(str(error).split())
+    refused = InputError(f"{str(target)!r} can not be written ({why}): free the disk or change --out")
+    if any(holds_study(place) for place in (target.parent, *target.parent.glob("*/"))):
+        refused.add_note("; what was measured is kept: once there is room, go on with --resume")
+    return refused
 
 
 TOLD = 5

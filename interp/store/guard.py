@@ -13,6 +13,9 @@ from interp.store.parsing import parse_json
 MANIFEST = "manifest.json"
 """The file that says which study a folder holds."""
 
+LOCK = ".lock"
+"""The file that a process holds locked while it writes. It stays: were it removed, another could lock a new one."""
+
 
 def refuse_begun(
     out: str | Path,
@@ -49,12 +52,17 @@ def refuse_foreign(folder: Path, parts: Sequence[str] = ("",)) -> None:
     Raises:
         InputError: it has files, and none of them is a study's manifest; a study of something else is named.
     """
-    if not folder.is_dir() or not any(folder.iterdir()) or any(holds_study(folder / part) for part in parts):
+    if not _holds_files(folder) or any(holds_study(folder / part) for part in parts):
         return
     held = "files that are no study's"
     if begun := sorted(path for deep in ("", "*/", "*/*/") for path in folder.glob(f"{deep}{MANIFEST}")):
         held = f"a study of another command{_begun_by(begun[0])}"
     raise InputError(f"{str(folder)!r} holds {held}: name a new or an empty folder with --out")
+
+
+def _holds_files(folder: Path) -> bool:
+    """Whether there is a folder with any file in it, but for the lock of a study of which nothing could be written."""
+    return any(path.name != LOCK for path in folder.rglob("*") if not path.is_dir())
 
 
 def refuse_other(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

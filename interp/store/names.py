@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
+from unicodedata import normalize
 
 from interp.errors import InputError
 
@@ -60,6 +61,34 @@ def stays_inside(path: str) -> bool:
     leaves = any(one.anchor or ".." in one.parts or not one.parts for one in both)
     long = any(len(part.encode("utf-8", "surrogatepass")) > _LONGEST for part in both[0].parts)
     return not (leaves or long or _CONTROL.search(path))
+
+
+def spelled(path: str) -> str:
+    r"""A path in the one spelling by which two are compared: slashes between parts, letters composed with their marks.
+
+    Example:
+        >>> spelled("photos\\mug.jpg"), len("e\u0301.jpg"), len(spelled("e\u0301.jpg"))
+        ('photos/mug.jpg', 6, 5)
+    """
+    return normalize("NFC", path.replace("\\", "/"))
+
+
+def file_of(folder: Path, name: str) -> Path | None:
+    """The file of a folder that a name from a table means; None where there is none.
+
+    As it is written, else with the separators of Windows as slashes, else with letters and their marks composed, or
+    apart, as other systems write them.
+    """
+    slashes = name.replace("\\", "/")
+    forms = (name, slashes, normalize("NFC", slashes), normalize("NFD", slashes))
+    return next((path for path in (folder / form for form in dict.fromkeys(forms)) if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds what no name may
+        return False
 
 
 def is_text(text: str) -> bool:

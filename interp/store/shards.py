@@ -15,6 +15,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.store.folder import OutputFolder
+from interp.store.guard import LOCK
 from interp.store.seals import check_seal, sealed
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 OWN = ("id", "key", "_place")
 """Columns that a study itself writes: the sample's id, its content key, its place in the list of samples."""
-
-LOCK = ".lock"
-"""The file that the writing process holds locked. It stays: were it removed, another process could lock a new one."""
 
 EXACT = 2**53
 """The whole numbers up to here, which a column that also holds fractions keeps exactly."""
@@ -127,6 +125,11 @@ class Shards:
             columns[name] = pa.array([value for _, value in found], _arrow_type(name, kinds[name], rows[0][0]))
         self._pending.append(pa.table(columns))
         self._kinds = kinds
+
+    @property
+    def unwritten(self) -> int:
+        """How many samples were taken since the last flush."""
+        return sum(len(set(table.column("_place").to_pylist())) for table in self._pending)
 
     def flush(self, *, after: float = 0.0) -> None:
         """Write what was taken since the last flush as one more shard, if that was `after` seconds ago or longer."""

@@ -282,18 +282,32 @@ def _kept(shards: Shards, *, announced: bool) -> Iterator[None]:
         yield
         shards.flush()
     except BaseException as error:
-        try:
-            shards.flush()
-        except Exception as second:
-            error.add_note(f"what was measured since the last writing is lost: {second}")
+        full = _flush_again(shards, error)
         if announced and shards.is_there():
-            folder = str(shards.path.parent)
-            changed = ", with the same samples (others make another study, for another folder)"
-            error.add_note(
-                f"{folder!r} keeps what was measured: go on with {_option()}"
-                f"{changed if isinstance(error, InputError) else ''}"
-            )
+            error.add_note(_what_is_kept(shards, full=full, samples=isinstance(error, InputError) and not full))
         raise
+
+
+def _flush_again(shards: Shards, error: BaseException) -> bool:
+    """Write what was taken, behind an error; whether that can not be done, which is said where it is not the error."""
+    try:
+        shards.flush()
+    except Exception as second:
+        if str(second) != str(error):
+            error.add_note(f"then {second};")
+        return True
+    return False
+
+
+def _what_is_kept(shards: Shards, *, full: bool, samples: bool) -> str:
+    """What of a study that broke off is kept, what is not, and how to go on with it."""
+    folder = str(shards.path.parent)
+    lost = f"the {shards.unwritten} samples since the last writing" if shards.unwritten else ""
+    kept = f"{folder!r} keeps what was measured{f' before, and not {lost}' if lost else ''}"
+    if not shard_files(shards.path):
+        kept = f"{folder!r} keeps no sample yet"
+    changed = ", with the same samples (others make another study, for another folder)" if samples else ""
+    return f"{kept}: {'once there is room, ' if full else ''}go on with {_option()}{changed}"
 
 
 def _option() -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from interp.errors import InputError, SpatialLensError
+from interp.image.boxes import refuse_fractions
 from interp.image.photos import check_image
-from interp.objects.refusals import all_of
+from interp.objects.refusals import is_left_out, leaves_out, refused_rows, skipped, tell_skipped
 from interp.objects.sample import Object, Sample
 from interp.store.names import is_text
 from interp.study.keys import check_ids
@@ -37,14 +38,12 @@ def check_samples(samples: Sequence[Sample], *, progress: bool = True) -> None:
     Raises:
         InputError: two samples have one id, or a sample has no id, no question, no answer, options that are empty,
             double or without the answer, anything of another type than `Sample` says, a photo that can not be read, or
-            a box outside it. The message names the first few and tells how many there are.
+            a box outside it or in fractions of it. The message names the first few and tells how many there are.
 
     Example:
         >>> check_samples(read_folder("holiday"))
     """
-    check_ids(samples)
-    looked_at = _bar(samples, "looking at samples", "sample", progress)
-    _refuse(samples, [(sample, error) for sample in looked_at for error in _wrong(sample)])
+    _refuse(samples, _unusable(samples, progress))
 
 
 def check_prompts(
@@ -68,6 +67,56 @@ def check_prompts(
         >>> check_prompts(vlm, read_folder("holiday"), "paper")
     """
     _refuse(samples, [*_unaskable(vlm, samples, prompt, system, progress), *_unfit(vlm, samples)])
+
+
+def askable(
+    samples: Sequence[Sample],
+    vlm: HookedVLM | None = None,
+    *,
+    prompt: str = "chat",
+    system: str | None = None,
+    progress: bool = True,
+) -> list[Sample]:
+    """The samples that can be asked; others are left out where `leaving_out` is on, else nothing is done.
+
+    With a model, when all is known, what was left out until now is printed.
+
+    Args:
+        samples: what is to be asked.
+        vlm: the model; without one, only what needs none is looked at, see `check_samples`.
+        prompt: prompt style, see `HookedVLM.prepare`.
+        system: system prompt, see there.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: none can be asked, or what is wrong is about the model or the way of asking, see `check_prompts`.
+    """
+    if not leaves_out():
+        return list(samples)
+    bad = _unusable(samples, progress)
+    good = _without(samples, bad)
+    if vlm is not None and good:
+        bad += [*_unaskable(vlm, good, prompt, system, progress), *_unfit(vlm, good)]
+    kept = _without(samples, bad)
+    if not kept:
+        _refuse(samples, bad)
+    for name, (row, why) in _reasons(bad).items():
+        is_left_out("; ".join(why), name, row)
+    if vlm is not None and (told := tell_skipped(skipped().get("skipped", ()))):
+        print(told)
+    return kept
+
+
+def _without(samples: Sequence[Sample], bad: Sequence[tuple[Sample, SpatialLensError]]) -> list[Sample]:
+    out = {sample.id for sample, _ in bad}
+    return [sample for sample in samples if sample.id not in out]
+
+
+def _unusable(samples: Sequence[Sample], progress: bool) -> list[tuple[Sample, SpatialLensError]]:
+    """The samples that no model could be asked, each with what is wrong with it."""
+    check_ids(samples)
+    looked_at = _bar(samples, "looking at samples", "sample", progress)
+    return [(sample, error) for sample in looked_at for error in _wrong(sample)]
 
 
 def _wrong(sample: Sample) -> Iterator[InputError]:
@@ -120,6 +169,7 @@ def _are(things: object, kind: type) -> bool:
 def _refuse_outside(box: Any, size: tuple[int, int]) -> None:
     from interp.objects.given import clip_box  # here, as it imports samples
 
+    refuse_fractions([box])
     clip_box(box, size)
 
 
@@ -213,21 +263,25 @@ def _refuse(samples: Sequence[Sample], bad: Sequence[tuple[Sample, SpatialLensEr
     """Refuse, once for all, samples that something is wrong with."""
     if not bad:
         return
-    reasons: dict[str, list[str]] = {}
-    for sample, error in bad:
-        reasons.setdefault(sample.id, []).append(str(error))
+    reasons = _reasons(bad)
     first = bad[0][1]
     alike = len(reasons) == len(samples) and len({str(error) for _, error in bad}) == 1
     if alike and (len(samples) > 1 or not isinstance(first, InputError)):
         raise first  # which is about the model, or the way of asking
-    rows = {sample.id: _row_of(sample) for sample, _ in bad}
-    errors = [InputError(f"sample {name!r}{rows[name]}: {'; '.join(why)}") for name, why in reasons.items()]
-    raise all_of(errors, f"of {len(samples)} samples can not be asked; nothing was asked yet")
+    errors = [
+        InputError(f"sample {name!r}{'' if row is None else f' (row {row})'}: {'; '.join(why)}")
+        for name, (row, why) in reasons.items()
+    ]
+    raise refused_rows(errors, f"of {len(samples)} samples can not be asked; nothing was asked yet")
 
 
-def _row_of(sample: Sample) -> str:
-    """Which row of its file a sample is, where it says so."""
-    return f" (row {sample.meta['row']})" if isinstance(sample.meta, Mapping) and "row" in sample.meta else ""
+def _reasons(bad: Sequence[tuple[Sample, SpatialLensError]]) -> dict[str, tuple[Any, list[str]]]:
+    """By the id of a sample, which row of its file it is, where it says so, and what is wrong with it."""
+    reasons: dict[str, tuple[Any, list[str]]] = {}
+    for sample, error in bad:
+        row = sample.meta.get("row") if isinstance(sample.meta, Mapping) else None
+        reasons.setdefault(sample.id, (row, []))[1].append(str(error))
+    return reasons
 
 
 def _bar(items: Sequence[_Item], label: str, unit: str, progress: bool) -> Iterable[_Item]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from interp.cli import add_model_options, load, note_domain, note_random_weights
+from interp.cli import add_model_options, add_skip_option, load, note_domain, note_random_weights
 from interp.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ T = TypeVar("T")
 DATA = """a benchmark (python -m interp datasets lists them; shapes and 2ds-style are drawn and need no files), or a
 folder of your own photos"""
 
-OF_DATA = {"folder": None, "images": None, "n": None, "batch": 16, "seed": 0, "resume": False}
+OF_DATA = {"folder": None, "images": None, "n": None, "batch": 16, "seed": 0, "resume": False, "skip_bad": False}
 """Options that mean something for a data set alone, and what they are where nobody gives them."""
 
 
@@ -65,6 +65,7 @@ def add_data(group: Any, *, n: int | None = None) -> None:
     group.add_argument("--images", help="another folder to look for a benchmark's photos in")
     few = "all" if n is None else str(n)
     group.add_argument("--n", type=int, default=n, help=f"only the first so many samples (default: {few})")
+    add_skip_option(group)
     group.add_argument(
         "--batch", type=int, default=OF_DATA["batch"], help="samples that share one pass (default: %(default)s)"
     )
@@ -85,7 +86,7 @@ def is_study(options: argparse.Namespace) -> bool:
     if options.photo is None or options.question is None:
         missing = "no photo and no --dataset is named" if options.photo is None else "no question is asked"
         raise InputError(f'{missing}: give PHOTO "question", or --dataset NAME')
-    given = [f"--{name}" for name, usual in OF_DATA.items() if getattr(options, name) != usual]
+    given = [f"--{name.replace('_', '-')}" for name, usual in OF_DATA.items() if getattr(options, name) != usual]
     if given:
         raise InputError(f"{', '.join(given)} is about a data set, and one photo is asked: name --dataset, or leave it")
     return False
@@ -178,12 +179,13 @@ def asked_data(options: argparse.Namespace, parts: Sequence[str] = ("",)) -> Ask
     from interp.stats.draws import check_seed
     from interp.store.folder import OutputFolder
     from interp.store.guard import refuse_begun, refuse_foreign
+    from interp.study.sample_checks import askable
 
     folder = OutputFolder(options.out)
     refuse_begun(folder.path, resume=options.resume, parts=parts, option="--resume")
     refuse_foreign(folder.path, parts)
     check_seed(options.seed)
-    samples = read_samples(options.dataset, options.folder, n=options.n, images=options.images)
+    samples = askable(read_samples(options.dataset, options.folder, n=options.n, images=options.images))
     if options.dataset not in BENCHMARKS or not BENCHMARKS[options.dataset].synthetic:
         note_domain(options.model)
     note_random_weights(options.model)
@@ -195,4 +197,6 @@ def asked_data(options: argparse.Namespace, parts: Sequence[str] = ("",)) -> Ask
         "prompt": options.prompt,
         "record": {"dataset": options.dataset},
     }
-    return AskedData(folder, load(options), samples, how)
+    vlm = load(options)
+    samples = askable(samples, vlm, prompt=options.prompt, system=getattr(options, "system", None))
+    return AskedData(folder, vlm, samples, how)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from interp.cli import add_model_options, load, note_domain, note_random_weights
+from interp.cli import add_model_options, add_skip_option, load, note_domain, note_random_weights
 from interp.errors import InputError
 from interp.store.names import given_path
 from interp.zoo import EMBEDDED
@@ -59,6 +59,7 @@ def add_items(parser: argparse.ArgumentParser, *, out: str, n: int = N) -> None:
     group.add_argument("--batch", type=int, default=16, help="items that share one pass (default: %(default)s)")
     group.add_argument("--seed", type=int, default=0, help="of all draws (default: %(default)s)")
     group.add_argument("--resume", action="store_true", help="go on with what lies in --out")
+    add_skip_option(group)
     parser.add_argument("--out", default=out, help="folder for the results (default: %(default)s)")
     parser.set_defaults(drawn=n)
     add_model_options(parser)
@@ -90,9 +91,12 @@ class AskedItems:
     how: dict[str, Any]
     """Keywords of every function that measures items: folder, batch, resume, prompt, and what to record."""
     options: argparse.Namespace
+    loaded: HookedVLM | None = None
 
     def vlm(self) -> HookedVLM:
         """The model."""
+        if self.loaded is not None:
+            return self.loaded
         from interp.datasets.benchmarks.catalogue import BENCHMARKS
 
         name = self.options.dataset
@@ -116,6 +120,7 @@ def asked_items(options: argparse.Namespace, parts: Sequence[str] = ("",), *, sp
     from interp.stats.draws import check_seed
     from interp.store.folder import OutputFolder
     from interp.store.guard import refuse_begun, refuse_foreign
+    from interp.study.sample_checks import askable
 
     for name in ("n", "batch", "k", "max_new_tokens", "deals", "shuffles"):
         given = getattr(options, name, None)
@@ -134,7 +139,11 @@ def asked_items(options: argparse.Namespace, parts: Sequence[str] = ("",), *, sp
         "prompt": options.prompt,
         "record": record,
     }
-    return AskedItems(folder, items, how, options)
+    asked = AskedItems(folder, items, how, options)
+    if not options.skip_bad:
+        return asked
+    vlm = asked.vlm()  # which knows what can be asked
+    return replace(asked, items=askable(items, vlm, prompt=options.prompt), loaded=vlm)
 
 
 def read_items(options: argparse.Namespace, *, split: str = "train") -> tuple[list[Sample], dict[str, Any]]:

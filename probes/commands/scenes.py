@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from interp.cli import add_model_options, load, note_domain, note_random_weights
+from interp.cli import add_model_options, add_skip_option, load, note_domain, note_random_weights
 from interp.errors import InputError
 from interp.store.names import given_path
 
@@ -65,6 +65,7 @@ def add_scenes(parser: argparse.ArgumentParser, *, out: str, sorts: bool = True)
     group.add_argument("--batch", type=int, default=16, help="samples that share one pass (default: %(default)s)")
     group.add_argument("--seed", type=int, default=0, help="of the draws and of the bootstrap (default: %(default)s)")
     group.add_argument("--resume", action="store_true", help="go on with what lies in --out")
+    add_skip_option(group)
     parser.add_argument("--out", default=out, help="folder for the results (default: %(default)s)")
     add_model_options(parser)
 
@@ -312,8 +313,11 @@ def _looked_for() -> str:
 
 def _samples(benchmark: str, folder: str, boxes: str | None) -> list[Sample]:
     from interp.datasets.benchmarks.reading import read_dataset
+    from interp.objects.refusals import skipped, tell_skipped
+    from interp.study.sample_checks import askable
 
-    samples = read_dataset(benchmark, folder)
+    samples = askable(read_dataset(benchmark, folder))
+    print(tell_skipped(skipped().get("skipped", ())), end="\n" if skipped() else "")
     if boxes is None:
         return samples
     from interp.objects.label_files import read_coco_boxes

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import InputError
-from interp.objects.refusals import each_row
+from interp.objects.refusals import each_row, is_left_out
 from interp.objects.sample import Sample
-from interp.store.names import given_path, stays_inside
+from interp.store.names import file_of, given_path, stays_inside
 from interp.store.parsing import parse_json
 
 MISSING = ("refuse", "skip", "keep")
@@ -146,6 +146,8 @@ def attach_images(
             samples.append(draft.sample)
             continue
         found = _find(draft.images, place.roots)
+        if found is None and missing == "refuse" and is_left_out(*_why_absent(draft)):
+            continue
         if found is None and missing != "keep":
             absent.append(draft)
         else:
@@ -176,8 +178,13 @@ def _absent(name: str, absent: Sequence[Draft], total: int, place: Place) -> Inp
     )
 
 
+def _why_absent(draft: Draft) -> tuple[str, str, object]:
+    """What there is to say of a sample whose image is left out: why, its id and its row."""
+    return f"its image {draft.images[0]!r} is absent: fetch it", draft.sample.id, draft.sample.meta["row"]
+
+
 def _find(images: Sequence[str], roots: Sequence[Path]) -> Path | None:
-    return next((path for root in roots for image in images if (path := root / image).is_file()), None)
+    return next((path for root in roots for image in images if (path := file_of(root, image)) is not None), None)
 
 
 def _distinct(paths: Iterable[Path]) -> tuple[Path, ...]:

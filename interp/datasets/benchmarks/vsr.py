@@ -47,10 +47,10 @@ def read_open(path: Path, dataset: str = "vsr-open") -> Iterator[Draft]:
         InputError: a row that is not as described.
     """
     rows = read_lines(path)
-    names = list(each_row(enumerate(rows), lambda numbered: _check(path, *numbered)))
-    options = tuple(sorted({item["relation"] for item in rows}))
+    names = dict(each_row(enumerate(rows), lambda numbered: (numbered[0], _check(path, *numbered))))
+    options = tuple(sorted({rows[row]["relation"] for row in names}))
     for row, item in enumerate(rows):
-        if item["label"] == 1:
+        if row in names and item["label"] == 1:
             question = where_in_own_words(*names[row])
             yield Draft(_sample(dataset, row, item, names[row], question, options, item["relation"]), _images(item))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,11 +16,11 @@ from interp.answers.scoring import read_options
 from interp.datasets.own.labels import PhotoBoxes, located, photo_folder, read_photo_boxes
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
-from interp.image.photos import upright_size
+from interp.image.photos import is_address, upright_size
 from interp.objects.refusals import each_row
 from interp.objects.sample import Object, Sample
 from interp.prompt.templates import OPTIONS_IN_PHOTO, OPTIONS_IN_RELATION, where_in_photo, where_in_relation
-from interp.store.names import given_path, stays_inside
+from interp.store.names import file_of, given_path, stays_inside
 
 QUESTIONS = "questions.csv"
 NEEDED = ("image", "question", "answer")
@@ -250,7 +251,9 @@ def _sample(place: Path, row: _Row, known: PhotoBoxes | None) -> Sample:
 def _photo(place: Path, row: _Row) -> Path:
     """The photo of a row, which lies below the folder, by whichever path the row names it."""
     name = row.cells["image"]
-    found = next((path for path in (place / name, place / "images" / name) if _is_file(path)), None)
+    if is_address(name):
+        raise row.bad(f"names the photo {name!r:.120}, which is an address: download it, and name its file")
+    found = file_of(place, name) or file_of(place / "images", name)
     if found is None:
         raise row.bad(
             f"names the photo {name!r:.120}, which is neither in {str(place)!r} nor in its images/: put it there"
@@ -258,13 +261,6 @@ def _photo(place: Path, row: _Row) -> Path:
     if not stays_inside(name) and not located(found).is_relative_to(place.resolve()):
         raise row.bad(f"names the photo {name!r}, which lies outside {str(place)!r}: put it into that folder")
     return found
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long
-        return False
 
 
 def _known_boxes(row: _Row, photo: Path, known: PhotoBoxes | None) -> Boxes:
@@ -343,7 +339,8 @@ def _made_questions(place: Path, known: Mapping[Path, Boxes]) -> list[Sample]:
 
 def _made_question(name: str, inside: str, photo: Path, boxes: Boxes) -> Sample | None:
     """A question about the clear pair whose smaller box is the largest, else about the largest box off the centre."""
-    alone = sorted((box for box in boxes if boxes.labels.count(box.label) == 1), key=lambda box: box.label)
+    times = Counter(boxes.labels)
+    alone = sorted((box for box in boxes if times[box.label] == 1), key=lambda box: box.label)
     pairs = [pair for pair in combinations(alone, 2) if relation_of(*pair) is not None]
     if pairs:
         first, second = max(pairs, key=lambda pair: min(box.area for box in pair))

@@ -28,7 +28,8 @@ def sources(tmp_path_factory):
     grey = np.asarray(SCENE.image.convert("L")).astype(np.uint16) * 257
     Image.fromarray(clear).save(folder / "clear.png")
     Image.fromarray(grey).save(folder / "grey.png")
-    opened = {name: Image.open(folder / name) for name in ("phone.jpg", "clear.png", "grey.png")}
+    Image.fromarray(np.asarray(SCENE.image.convert("L")).astype(np.int32)).save(folder / "wide.tiff")
+    opened = {name: Image.open(folder / name) for name in ("phone.jpg", "clear.png", "grey.png", "wide.tiff")}
     return {**opened, "path": folder / "phone.jpg", "string": str(folder / "clear.png"), "array": pixels}
 
 
@@ -36,7 +37,7 @@ def red(folder):
     return OnnxDetector(red_finder(folder / "red.onnx", "ultralytics", metadata=ULTRALYTICS))
 
 
-KINDS = ("phone.jpg", "clear.png", "grey.png", "path", "string", "array")
+KINDS = ("phone.jpg", "clear.png", "grey.png", "wide.tiff", "path", "string", "array")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -162,8 +162,9 @@ def test_all_bad_rows_are_told_at_once_and_none_is_passed_over():
         made = []
         with pytest.raises(InputError, match=f"^{says}"):
             made += each_row(rows, make)
-    found = all_of([InputError(f"<{number}>") for number in range(7)], "of 9 rows are bad")
-    assert str(found) == "7 of 9 rows are bad: <0>; <1>; <2>; and 4 more"
+    found = all_of([InputError(f"<{number}>") for number in range(23)], "of 99 rows are bad")
+    named = "; ".join(f"<{number}>" for number in range(20))
+    assert str(found) == f"23 of 99 rows are bad: {named}; and 3 more"
 
 
 def test_readers_tell_all_bad_rows(tmp_path):

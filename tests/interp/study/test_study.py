@@ -216,7 +216,11 @@ def test_that_a_full_disk_is_one_clear_error_and_loses_only_what_was_not_written
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match=r"part-00004.parquet' can not be written \(No space left") as raised:
         study(tmp_path, flush_seconds=0.0)
-    assert "is lost: " in raised.value.__notes__[0] and "resume=True" in raised.value.__notes__[1]
+    (note,) = raised.value.__notes__
+    assert note == (
+        f"{str(tmp_path)!r} keeps what was measured before, and not the {len(whole[1][4])} samples since the last "
+        "writing: once there is room, go on with resume=True (--resume)"
+    )
     monkeypatch.undo()
     assert kept(tmp_path) == {name for batch in whole[1][:4] for name in batch}
     same(study(tmp_path, resume=True), whole[0])
