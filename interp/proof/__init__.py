@@ -93,6 +93,8 @@ CLAIMS = (
     Claim("generate", "tokens under hooks are those of Hugging Face's generate", "runs.generated", 0.0),
     Claim("prefix", "a step on a shared prefill is the whole edited run", "runs.prefixed", TOLERANCE),
     Claim("batch", "a ragged batch of four is four single runs", "runs.ragged", TOLERANCE),
+    Claim("caches", "edits are the same with any cache, in chunks, with guesses, in turns", "caches.ways", TOLERANCE),
+    Claim("batches", "edits of beams and returned sequences are those of single runs", "caches.copies", TOLERANCE),
     Claim(
         "boxes",
         "with the tower's blocks silent, image tokens see the pixels of their boxes and no others",
