@@ -70,9 +70,19 @@ class Passes:
             rows: ids [batch pos] or embeddings [batch pos d_model].
             cache: what they go on with, if anything.
             listening: whether anybody wants to know.
+
+        Raises:
+            HookError: somebody does, and the cache does not say how much it holds.
         """
         now = self.now
         now.length = rows.shape[1]
+        if cache is not None and not hasattr(cache, "get_seq_length"):
+            if listening:
+                raise HookError(
+                    f"hooks are on, but a {type(cache).__name__} does not say which positions a pass holds: use another "
+                    "cache, and not cache_implementation='paged' or generate_batch"
+                )
+            return
         now.offset = 0 if cache is None else int(cache.get_seq_length())
         if torch.compiler.is_compiling():  # and nobody listens, or the pass would have been refused
             now.prompt = now.prompt if now.offset else now.length
@@ -142,18 +152,20 @@ class Passes:
             note(cache, known)
 
 
-def check_parts(now: Pass, two_way: str) -> None:
+def check_parts(now: Pass, two_way: str, cache: Any) -> None:
     """Refuse parts of a prompt where its rows see keys behind them, too: these would hide some of them.
 
     Args:
         now: the pass.
         two_way: see `ModelShape.two_way`.
+        cache: what the pass goes on with; without one, each pass has all of an answer behind the prompt.
 
     Raises:
         HookError: the model would say something else than of the prompt as a whole.
     """
     end = now.offset + now.length
-    if two_way and (end < now.prompt or (two_way == "prompt" and now.offset < now.prompt < end)):
+    guesses = two_way == "prompt" and cache is not None and now.offset < now.prompt < end
+    if two_way and (end < now.prompt or guesses):
         raise HookError(
             f"in this model rows see keys behind them, so that a pass from {now.offset} to {end} says something else "
             f"than one of the prompt's {now.prompt} positions: leave out prefill_chunk_size, prompt_lookup_num_tokens "

@@ -136,7 +136,7 @@ class Wiring:
         self.passes.begin(rows, cache, listening=not compiled and self.guard.listening)
         if compiled or not self.guard.listening:
             return None
-        check_parts(self.now, self.two_way)
+        check_parts(self.now, self.two_way, cache)
         if self.guard.editing:
             self.passes.compare(rows, self.ids, cache, frozenset(batch.number for batch in self.guard.batches))
             self._check_prompts()

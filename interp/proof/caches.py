@@ -72,8 +72,7 @@ def copies(vlm: HookedVLM) -> tuple[float, str]:
 
 def _made(vlm: HookedVLM, inputs: VLMInputs, *, edit: Any = None, **way: Any) -> Any:
     """What transformers' own generate says, under an intervention or not."""
-    settings = greedy_settings(vlm, NEW_TOKENS)
-    settings.update(min_new_tokens=NEW_TOKENS, output_scores=True, **way)
+    settings = greedy_settings(vlm, NEW_TOKENS, min_new_tokens=NEW_TOKENS, output_scores=True, **way)
     with vlm.hooks(intervention=edit, inputs=inputs), torch.no_grad(), own_settings(vlm.model, settings):
         return vlm.model.generate(**inputs.tensors, generation_config=settings)
 
@@ -86,11 +85,10 @@ def _offered(vlm: HookedVLM, inputs: VLMInputs, way: Mapping[str, Any]) -> bool:
     """Whether transformers itself runs a prompt of this model in such a way."""
     try:
         with vlm.paused():
-            settings = greedy_settings(vlm, 1)
-            settings.update(**way)
+            settings = greedy_settings(vlm, 1, **way)
             with torch.no_grad(), own_settings(vlm.model, settings):
                 vlm.model.generate(**inputs.tensors, generation_config=settings)
-    except (ValueError, TypeError, NotImplementedError):
+    except (ValueError, TypeError, AttributeError, NotImplementedError):
         return False
     return True
 
