@@ -19,7 +19,7 @@ from interp.hooks.rows import Pass, copies
 _NOTE = "_spatial_lens_prompt"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Note:
     """What a cache holds.
 
@@ -29,6 +29,7 @@ class Note:
         batch: how many rows it has.
         copies: see `Pass.copies`.
         under: numbers of the batches whose functions were on all the while that the prompt was computed.
+        ids: what it begins with [batch pos], if known.
     """
 
     prompt: int
@@ -36,6 +37,7 @@ class Note:
     batch: int = 0
     copies: frozenset[int] = frozenset({1})
     under: frozenset[int] = frozenset()
+    ids: Tensor | None = None
 
 
 def note(cache: Any, known: Note) -> None:
@@ -57,17 +59,19 @@ class Passes:
         self.before: Note | None = None
         self._generating = Generating(model)
         self._left: Note | None = None
+        self._ids: Tensor | None = None
 
     @property
     def under(self) -> frozenset[int]:
         """Numbers of the batches whose functions were on all the while that the cache was filled."""
         return frozenset() if self.before is None else self.before.under
 
-    def begin(self, rows: Tensor, cache: Any, *, listening: bool) -> None:
+    def begin(self, rows: Tensor, ids: Tensor | None, cache: Any, *, listening: bool) -> None:
         """Say which rows are about to be computed, and after how many cached ones.
 
         Args:
             rows: ids [batch pos] or embeddings [batch pos d_model].
+            ids: ids of the same positions, if they are known.
             cache: what they go on with, if anything.
             listening: whether anybody wants to know.
 
@@ -79,8 +83,8 @@ class Passes:
         if cache is not None and not hasattr(cache, "get_seq_length"):
             if listening:
                 raise HookError(
-                    f"hooks are on, but a {type(cache).__name__} does not say which positions a pass holds: use another "
-                    "cache, and not cache_implementation='paged' or generate_batch"
+                    f"hooks are on, but a {type(cache).__name__} does not say which positions a pass holds: use "
+                    "another cache, and not cache_implementation='paged' or generate_batch"
                 )
             return
         now.offset = 0 if cache is None else int(cache.get_seq_length())
@@ -88,6 +92,7 @@ class Passes:
             now.prompt = now.prompt if now.offset else now.length
             return
         self.before = getattr(cache, _NOTE, None) if now.offset else None
+        self._ids = ids if not now.offset else None if self.before is None else self.before.ids
         asked = listening or now.offset == 0 or now.length > 1
         now.prompt = self._prompt(self._generating.prompt() if asked else None)
         now.earlier = self._earlier()
@@ -97,7 +102,7 @@ class Passes:
                 now.copies = known.copies
                 return
             under = known.under
-        self._note(cache, Note(now.prompt, now.earlier, len(rows), now.copies, under))
+        self._note(cache, Note(now.prompt, now.earlier, len(rows), now.copies, under, self._ids))
 
     def compare(self, rows: Tensor, ids: Tensor | None, cache: Any, under: frozenset[int]) -> None:
         """Note of a prompt what functions are on, and which rows are copies of each other, as later ones are too.
@@ -120,7 +125,7 @@ class Passes:
         if same is not None and same != {1}:
             given = (rows,) if ids is None or ids.shape != rows.shape[:2] else (ids, rows)
             now.copies = same & copies(*(each[:, :there] for each in given))
-        self._note(cache, Note(now.prompt, now.earlier, len(rows), now.copies, under))
+        self._note(cache, Note(now.prompt, now.earlier, len(rows), now.copies, under, self._ids))
 
     def end(self, output: Any) -> None:
         """Note what the cache holds that a pass has made, if it made one."""

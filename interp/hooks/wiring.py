@@ -102,12 +102,14 @@ class Wiring:
         return found
 
     def _note_ids(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Note the ids that the model is given, while somebody has to know them."""
-        self.ids = self.mask = None
-        if self._shown_of_image() or (not torch.compiler.is_compiling() and self.guard.editing):
-            self.ids, self.mask = kwargs.get("input_ids", args[0] if args else None), kwargs.get("attention_mask")
+        """Note the ids that the model is given, and look at them where somebody edits."""
+        if torch.compiler.is_compiling():
+            self.ids = self.mask = None
+            return
+        self.ids, self.mask = kwargs.get("input_ids", args[0] if args else None), kwargs.get("attention_mask")
+        if self.guard.editing and self.ids is not None:
             cache = cache_in(kwargs)
-            if self.ids is not None and (cache is None or not cache.get_seq_length()):
+            if cache is None or not cache.get_seq_length():
                 self._check_ids(self.ids.shape[1], 0)
 
     def _check_ids(self, prompt: int, offset: int) -> None:
@@ -119,8 +121,13 @@ class Wiring:
     def _check_prompts(self) -> None:
         """Refuse prompts that functions which are on were not made for, or that a cache holds without their edits."""
         now = self.now
-        if (now.offset, now.length) != (0, now.prompt):  # else they were looked at before the vision tower ran
+        whole = not now.offset and now.length == now.prompt  # which was looked at before the vision tower ran
+        if now.offset < now.prompt and not whole:
             self._check_ids(now.prompt, now.offset)
+        if (before := self.passes.before) is not None and before.ids is not None:
+            for batch in self.guard.batches:
+                if batch.number not in before.under and batch.length in (now.prompt, *now.earlier):
+                    batch.check_ids(before.ids, None, self.model.config.image_token_id)
         if now.offset:
             check_reached(self.guard.bound, now, self.passes.under)
 
@@ -133,7 +140,7 @@ class Wiring:
         rows: Any = kwargs.get("input_ids", args[0] if args else None) if embedded is None else embedded
         cache = cache_in(kwargs)
         compiled = torch.compiler.is_compiling()
-        self.passes.begin(rows, cache, listening=not compiled and self.guard.listening)
+        self.passes.begin(rows, self.ids, cache, listening=not compiled and self.guard.listening)
         if compiled or not self.guard.listening:
             return None
         check_parts(self.now, self.two_way, cache)

@@ -10,6 +10,7 @@ from interp.compat import cache_in, cache_name
 from interp.errors import HookError
 from interp.intervene.image_logits import ScaleImageLogits
 from interp.intervene.image_tokens import ScaleImageNorms
+from interp.intervene.patch import Patch
 from interp.model.features import ImageFeatures
 from interp.model.hooked_vlm import HookedVLM
 
@@ -180,3 +181,15 @@ def test_features_of_photos_stay_on_over_two_turns(vlm, first):
     plain = turn(vlm, MORE, begun(vlm, first))[0]
     with features.under() as blind:
         close(turn(vlm, MORE, begun(vlm, blind))[0], plain)
+
+
+def test_a_cache_of_another_prompt_is_told_from_that_of_the_same_length(vlm, first):
+    """What an intervention holds of each sample is of its own prompts alone, whatever ran before."""
+    other = vlm.prepare(tiny.photo(), "Where is the cup?", prompt="paper")
+    assert other.input_ids.shape == first.input_ids.shape and not torch.equal(other.input_ids, first.input_ids)
+    patch = Patch("blocks.0.hook_resid_pre", "last", torch.zeros(1, vlm.cfg.d_model))
+    for ids in (MORE, ONE):
+        with pytest.raises(HookError, match="other prompts"), vlm.intervene(patch, first):
+            turn(vlm, ids, begun(vlm, other))
+    with vlm.intervene(patch, first):
+        turn(vlm, MORE, begun(vlm, first))
