@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from interp.compat import Generating
+from interp.compat import Generating, cache_name
 from interp.errors import HookError
 from interp.intervene.base import PerSample
 from interp.intervene.heads import ScaleHeads
@@ -177,3 +177,17 @@ def test_generate_inside_of_generate_is_asked_for_the_outer_prompt():
     assert other.generate(ids, lambda: model.generate(ids[:, :3])) == 3
     assert model.generate(ids, attention_mask=torch.ones(1, 11)) == 11
     assert model.generate(inputs_embeds=torch.zeros(1, 5, 2)) == 5
+
+
+def test_steps_by_hand_and_steps_with_an_assistant_are_edited_as_those_of_generate(asked):
+    vlm, inputs = asked
+    assistant = HookedVLM.from_pretrained(f"tiny-{vlm.family.name}", dtype="float32", self_check=False).unwrap()
+    with torch.no_grad(), vlm.intervene(EDITS["generated"], inputs):
+        wanted = torch.stack(made(vlm, inputs).logits)
+        close(torch.stack(made(vlm, inputs, assistant_model=assistant).logits), wanted)
+        logits, cache, *_ = vlm.model(**inputs.tensors, use_cache=True, return_dict=False)
+        got = [logits[:, -1]]
+        for _ in range(4):
+            told = {"input_ids": got[-1].argmax(-1)[:, None], cache_name(vlm.model): cache}
+            got.append(vlm.model(**told, use_cache=True, return_dict=False)[0][:, -1])
+    close(torch.stack(got), wanted)

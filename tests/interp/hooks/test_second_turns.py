@@ -193,3 +193,15 @@ def test_a_cache_of_another_prompt_is_told_from_that_of_the_same_length(vlm, fir
             turn(vlm, ids, begun(vlm, other))
     with vlm.intervene(patch, first):
         turn(vlm, MORE, begun(vlm, first))
+
+
+def test_an_intervention_made_for_both_turns_edits_the_second_as_one_pass_of_both(vlm, first):
+    tensors = {name: own[:, :-3] if own.shape == first.input_ids.shape else own for name, own in first.tensors.items()}
+    cache = cache_in(vlm.model(**tensors, use_cache=True))
+    for edit in (LAST, ScaleImageLogits(-50, mode="add", rows=(-3, -1))):
+        with vlm.intervene(edit, first):
+            wanted = vlm(first).logits[:, -3:]
+            close(turn(vlm, first.input_ids[:, -3:], copy.deepcopy(cache))[0], wanted)
+        assert not torch.allclose(wanted, vlm(first).logits[:, -3:], atol=1e-3)
+    with pytest.raises(HookError, match="not on when it was filled"), vlm.intervene(AFTER, first):
+        turn(vlm, first.input_ids[:, -3:], copy.deepcopy(cache))
