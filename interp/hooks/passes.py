@@ -92,12 +92,16 @@ class Passes:
             now.prompt = now.prompt if now.offset else now.length
             return
         self.before = getattr(cache, _NOTE, None) if now.offset else None
-        self._ids = ids if not now.offset else None if self.before is None else self.before.ids
+        known = self.before
+        if known and not listening and now.length == 1 and known.prompt <= now.offset and known.batch == len(rows):
+            now.prompt, now.earlier, now.copies = known.prompt, known.earlier, known.copies
+            return
         asked = listening or now.offset == 0 or now.length > 1
+        self._ids = ids if not now.offset else None if known is None else known.ids
         now.prompt = self._prompt(self._generating.prompt() if asked else None)
         now.earlier = self._earlier()
         now.copies, under = frozenset({1}), frozenset[int]()
-        if (known := self.before) is not None and now.offset >= now.prompt:  # an answer, of what is known already
+        if known is not None and now.offset >= now.prompt:  # an answer, of what is known already
             if known.prompt == now.prompt and known.batch == len(rows):
                 now.copies = known.copies
                 return
