@@ -6,8 +6,10 @@ from interp.errors import DetectorError as DetectorError
 from interp.errors import HookError as HookError
 from interp.errors import InputError as InputError
 from interp.errors import ModelError as ModelError
+from interp.errors import OptionError as OptionError
 from interp.errors import RefusedError as RefusedError
 from interp.errors import SpatialLensError as SpatialLensError
+from interp.hooks.cache import load_cache as load_cache
 from interp.image.boxes import Box as Box
 from interp.image.boxes import Boxes as Boxes
 from interp.image.grid import ImageGrid as ImageGrid
@@ -47,6 +49,7 @@ from interp.maps.rollout import two_stage as two_stage
 from interp.maps.trajectory import Trajectory as Trajectory
 from interp.model.features import ImageFeatures as ImageFeatures
 from interp.model.hooked_vlm import HookedVLM as HookedVLM
+from interp.model.object_words import object_words as object_words
 from interp.model.prefix import Prefix as Prefix
 from interp.objects.detector import Detector as Detector
 from interp.objects.given import GivenBoxes as GivenBoxes

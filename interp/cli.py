@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, SpatialLensError
 from interp.model.provenance import running
-from interp.quiet import quiet_libraries
+from interp.quiet import StreamError, clean_streams, quiet_libraries
 from interp.zoo import EMBEDDED
 from interp.zoo.tiny import PREFIX
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
+
+
+MOST = 4096
+"""Numbers that a list of layers or heads may hold: more than any model has."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -104,10 +111,13 @@ def numbers(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or len(first + last) > 8:
-            raise InputError(f"{text!r} is no list of numbers: write 17,18 or 4-7")
-        found += range(int(first), int(last if dash else first) + 1)
+            raise InputError(f"{text!r:.80} is no list of numbers: write 17,18 or 4-7")
+        own = range(int(first), int(last if dash else first) + 1)
+        if len(found) + len(own) > MOST:
+            raise InputError(f"{text!r:.80} names over {MOST} numbers, more than any model has: write 17,18 or 4-7")
+        found += own
     if not found:
-        raise InputError(f"{text!r} names nothing: write 17,18 or 4-7")
+        raise InputError(f"{text!r:.80} names nothing: write 17,18 or 4-7")
     return tuple(found)
 
 
@@ -129,7 +139,29 @@ def floats(text: str) -> tuple[float, ...]:
 
 
 def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
-    """Parse, run the chosen command, and turn our errors into one line and exit code 2."""
+    """Parse, run the chosen command, and turn what goes wrong into one line and an exit code.
+
+    Returns:
+        2 for what we refuse and what the machine lacks (memory, room on a disk); 128 and the signal's number where one
+        stopped us (130 for Ctrl-C); 1 where our reader went away or we are wrong ourselves; or the command's own.
+    """
+    with clean_streams(), _stopped_by_signals():
+        try:
+            try:
+                return _run(parser, arguments)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:  # the reader of our output went away
+            _say_no_more()
+            return 1
+        except StreamError as error:
+            _say_no_more()
+            return _refused(
+                f"standard output can not be written ({error.strerror}): free the disk, or send it elsewhere"
+            )
+
+
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int | None] | None = getattr(options, "command", None)
     if command is None:
@@ -139,17 +171,59 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
     try:
         with running(parser.prog, sys.argv[1:] if arguments is None else arguments):
             return command(options) or 0
-    except SpatialLensError as error:
-        if getattr(options, "debug", False):
-            raise
-        print(f"error: {' '.join(' '.join((str(error), *_notes(error))).split())}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt as error:
         print(f"stopped; {' '.join(_notes(error))}".rstrip("; "), file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output went away
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + getattr(error, "signal", signal.SIGINT)
+    except Exception as error:
+        if getattr(options, "debug", False) or isinstance(error, (StreamError, BrokenPipeError)):
+            raise
+        if isinstance(error, SpatialLensError):
+            return _refused(str(error), *_notes(error))
+        if isinstance(error, MemoryError):
+            return _refused("memory ran out: use a smaller --batch, a smaller photo or a smaller model", *_notes(error))
+        said = f"{type(error).__name__}: {error}"
+        _refused(
+            f"unexpected {said:.300}; this is a fault of ours: run again with --debug, and report it", *_notes(error)
+        )
         return 1
+
+
+def _refused(*said: str) -> int:
+    """Say on one line what is wrong; the exit code."""
+    print(f"error: {' '.join(' '.join(said).split())}", file=sys.stderr)
+    return 2
+
+
+def _say_no_more() -> None:
+    """Let what is still to be written to standard output go nowhere, now and when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Stopped(KeyboardInterrupt):
+    """A signal asks us to end: what was measured is written, as it is after Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.signal = number
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end us as Ctrl-C does, where nobody has said otherwise (as `nohup` does)."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise _Stopped(number)
+
+    here = threading.current_thread() is threading.main_thread()
+    known = (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))  # some systems have one of them
+    ours = [one for one in known if here and one is not None and signal.getsignal(one) is signal.SIG_DFL]
+    for one in ours:
+        signal.signal(one, stop)
+    try:
+        yield
+    finally:
+        for one in ours:
+            signal.signal(one, signal.SIG_DFL)
 
 
 def _notes(error: BaseException) -> list[str]:

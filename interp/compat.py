@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from inspect import signature, unwrap
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from inspect import Parameter, signature, unwrap
+from typing import Any, get_args
 
 CACHE_NAMES = ("cache", "past_key_values")
 """What transformers calls the keys and values of earlier positions, in calls and outputs: from 5.24 on, and before."""
@@ -24,6 +26,67 @@ def cache_name(model: Any) -> str:
 def cache_in(given: Mapping[str, Any]) -> Any:
     """The cache among the arguments of a call or the fields of an output, by either name; None where there is none."""
     return next((given[name] for name in CACHE_NAMES if name in given and given[name] is not None), None)
+
+
+def call_options(*modules: Any) -> frozenset[str]:
+    """The keywords that a model's `forward` reads, asked of its signature and those of parts that it hands on to.
+
+    Behind `**kwargs` are the fields of the class that they are annotated with; what nobody reads, transformers drops
+    without a word. The cache goes by all of its names: see `named_cache`.
+
+    Args:
+        *modules: the model, and the parts.
+    """
+    own = frozenset[str]().union(*(_read_by(getattr(each.forward, "__func__", each.forward)) for each in modules))
+    return own | {*CACHE_NAMES} if own & {*CACHE_NAMES} else own
+
+
+_OF_DECORATORS = frozenset({"return_dict", "output_attentions", "output_hidden_states"})
+"""Keywords that transformers' decorators take before a `forward` sees them."""
+
+
+@lru_cache(maxsize=256)
+def _read_by(forward: Callable[..., Any]) -> frozenset[str]:
+    parameters = signature(forward).parameters.values()
+    own = {one.name for one in parameters if one.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)}
+    typed = [kind for one in parameters if one.kind is Parameter.VAR_KEYWORD for kind in get_args(one.annotation)]
+    return frozenset(own.union(_OF_DECORATORS, *(getattr(kind, "__annotations__", ()) for kind in typed)) - {"self"})
+
+
+def named_cache(given: Mapping[str, Any], model: Any) -> dict[str, Any]:
+    """The keywords of a call with the cache under the name that this model's `forward` takes it by."""
+    known = cache_name(model)
+    return {known if name in CACHE_NAMES else name: value for name, value in given.items()}
+
+
+def place_of(module: Any) -> Any:
+    """The device on which a module computes, where its weights wait elsewhere meanwhile; None where they do not.
+
+    accelerate brings weights from the main memory or the disk for each call, and leaves a hook that says whereto.
+    """
+    import torch
+
+    if not any(weight.is_meta for weight in module.parameters(recurse=False)):
+        return None
+    hooks, place = [getattr(module, "_hf_hook", None)], None
+    while hooks and place is None:
+        own = hooks.pop()
+        place = getattr(own, "execution_device", None)
+        hooks += getattr(own, "hooks", ())
+    return None if place is None else torch.device(place)
+
+
+@contextmanager
+def at_hand(module: Any) -> Iterator[None]:
+    """Have a module's own weights where it computes, for a while; where they are in any case, nothing happens."""
+    waits = place_of(module) is not None
+    if waits:
+        module._hf_hook.pre_forward(module)
+    try:
+        yield
+    finally:
+        if waits:
+            module._hf_hook.post_forward(module, None)
 
 
 DEEPSTACK_NAMES = ("visual_pos_masks", "deepstack_visual_embeds")

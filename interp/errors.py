@@ -2,6 +2,7 @@
 
     SpatialLensError            something asked of the toolkit can not be done
     ├── InputError              a photo, question, number, path or file that can not be used
+    │   └── OptionError (TypeError)    a keyword that a function does not have
     ├── ModelError              a model that can not be loaded, is of no known family, or failed its self-check
     │   └── RefusedError        what this family of models can not do; whatever else it does holds
     ├── HookError (KeyError)    a hook point, layer, head or query row that does not exist, or an edit not served
@@ -21,6 +22,10 @@ class SpatialLensError(Exception):
 
 class InputError(SpatialLensError):
     """A photo, question, number or path that can not be used."""
+
+
+class OptionError(InputError, TypeError):
+    """A keyword that a function does not have; the nearest of those that it has are named."""
 
 
 class ModelError(SpatialLensError):

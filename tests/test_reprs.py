@@ -71,7 +71,7 @@ KEPT = {
     "LookedFor LostOrdering Evidence QueryPrompt HeadMeasurement",
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
     "ConstantNorm Line Item Reference BuiltIn AnswerToken Step Dropped",
-    "data of a family or of the model": "Tower Family ModelShape Lanes Axis Letterbox OptionTokens",
+    "data of a family or of the model": "Tower Family ModelShape Capture Lanes Axis Letterbox OptionTokens",
     "inside of a function": "Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit Batch "
     "Swept Side WordReader Turn Judged Amplification FurtherMaps",
@@ -84,7 +84,7 @@ KEPT = {
     "hook points": "ModelPoints",
     "scorers of heads that need the model": "Drawing Labels MeasuredHeads HeadLook PlacedWords ImageMass "
     "SpatialEntropy BoxOverlap BoxPointing Gaze HitRate LookMeasurement GradientMeasurement DivergenceMeasurement "
-    "IdWriteMeasurement",
+    "IdWriteMeasurement Partners",
     "edited heads": "ArmPlan HeadEdit HeadEvaluationMeasurement Donors TaskAnswers Told",
     "heads over items": "AskedItems AskedModel ShaView",
 }

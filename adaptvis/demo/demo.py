@@ -78,18 +78,19 @@ def write(
 
     summary = {**summarise_demo(evaluation, looked), **change.summary()}
     figures = draw_figures(vlm, evaluation, looked, change, prompt=settings["prompt"])
-    folder.write_table("results.parquet", evaluation.answers)
-    folder.write_table("attention.parquet", pd.concat([_attention_rows(one) for one in looked], ignore_index=True))
-    for name, figure in figures.items():
-        folder.write_figure(f"{name}.png", figure)
-    folder.write_json("summary.json", {**summary, "settings": settings})
     page = render_report(
         "Where does it look, and what changes its mind?",
         lead(evaluation, looked, summary, change),
         sections(evaluation, looked, summary, change, figures),
         settings,
     )
-    folder.write_text("report.html", page)
+    with folder.as_one():
+        folder.write_table("results.parquet", evaluation.answers)
+        folder.write_table("attention.parquet", pd.concat([_attention_rows(one) for one in looked], ignore_index=True))
+        for name, figure in figures.items():
+            folder.write_figure(f"{name}.png", figure)
+        folder.write_json("summary.json", {**summary, "settings": settings})
+        folder.write_text("report.html", page)
     for figure in figures.values():
         plt.close(figure)
     print(tell(evaluation, change))

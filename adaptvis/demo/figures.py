@@ -19,6 +19,7 @@ from interp.plots.flips import plot_flips_by_layer, plot_one_flip
 from interp.plots.layers import plot_share_by_layer
 from interp.plots.maps import plot_heatmaps, plot_photo
 from interp.plots.style import figure_of, in_short, new_grid
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +70,7 @@ def best_layer(looked: Sequence[SceneAttention]) -> tuple[int, float]:
     return int(density.argmax()), float(density.max())
 
 
+@as_written
 def draw_dose(change: Change) -> Figure:
     """Accuracy and share of changed answers against alpha, by relation, beside the matched control."""
     import pandas as pd
@@ -80,6 +82,7 @@ def draw_dose(change: Change) -> Figure:
     return figure_of(left)
 
 
+@as_written
 def draw_scenes(looked: Sequence[SceneAttention], untouched: pd.DataFrame) -> Figure:
     """Some scenes, wrong answers among them, at the paper's layers and the one with most on the objects.
 
@@ -120,6 +123,7 @@ def telling_flip(flips: Flips, evaluation: Evaluation, looked: Sequence[SceneAtt
     return max(found or flipped, key=lambda one: float(sure[one.sample.id]))
 
 
+@as_written
 def draw_flip(
     vlm: HookedVLM, flips: Flips, one: SceneAttention, looked: Sequence[SceneAttention], *, prompt: str
 ) -> Figure:
@@ -138,6 +142,7 @@ def draw_flip(
     )
 
 
+@as_written
 def draw_layers(flips: Flips, one: SceneAttention) -> Figure:
     """Which layers carry the change, over the scenes that flip and in one of them."""
     import matplotlib.pyplot as plt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,8 @@ from typing import Any
 from adaptvis.report.columns import FILES
 from interp.errors import InputError
 from interp.store.folder import plain
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 
 REPORT = tuple(name for name in FILES["evaluate"] if "/" not in name)
 """The files that make up a report."""
@@ -42,7 +43,7 @@ def keep_earlier(out: str | Path, policies: Policies) -> Path | None:
         >>> keep_earlier("out/evaluate", policies_of(evaluation))
         PosixPath('out/evaluate/earlier-threshold=0.4')
     """
-    folder = Path(out).expanduser()
+    folder = given_path(out)
     then, now = _policies_in(folder), plain(policies)
     if then is None or _settings(then) == _settings(now):
         return None
@@ -108,7 +109,7 @@ def _policies_in(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["policies"]
+        found = parse_json(path.read_text(encoding="utf-8"))["policies"]
         _settings(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

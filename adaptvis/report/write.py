@@ -65,19 +65,20 @@ def write_evaluation(
     seed = int(settings.get("seed", 0) or 0)
     measured = measure_evaluation(evaluation, dataset=run.dataset, model=run.model, pairs=pairs, seed=seed)
     answers = _distribution(evaluation)
-    paths = _write_tables(folder, evaluation, measured, answers)
-    paths.append(folder.write_json("summary.json", summary_of(evaluation, measured, answers, run)))
     figures = draw_evaluation(evaluation, measured)
     change, telling = _telling(vlm, evaluation, samples, str(settings.get("prompt", "paper")))
     figures |= {} if change is None else {"before_after": change}
-    paths += write_report(
-        folder,
-        f"Evaluation{f' on {run.dataset}' if run.dataset else ''}",
-        lead(evaluation, run),
-        sections(evaluation, measured, figures, run, change=telling),
-        figures,
-        settings,
-    )
+    with folder.as_one():
+        paths = _write_tables(folder, evaluation, measured, answers)
+        paths.append(folder.write_json("summary.json", summary_of(evaluation, measured, answers, run)))
+        paths += write_report(
+            folder,
+            f"Evaluation{f' on {run.dataset}' if run.dataset else ''}",
+            lead(evaluation, run),
+            sections(evaluation, measured, figures, run, change=telling),
+            figures,
+            settings,
+        )
     _tell(folder, evaluation, measured, paths)
     return paths
 

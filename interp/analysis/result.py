@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,10 @@ from interp.plots.layers import plot_share_by_layer
 from interp.plots.maps import PER_TOKEN, plot_heatmaps, plot_photo
 from interp.plots.style import INK, TITLE, figure_of, new_grid
 from interp.plots.tokens import plot_token_grid
+from interp.plots.written import as_written
 from interp.reprs import fits_a_cell
 from interp.store.folder import OutputFolder
+from interp.store.parsing import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,10 +132,20 @@ class Analysis:
         Raises:
             InputError: the folder can not be written.
         """
-        import matplotlib.pyplot as plt
-
         folder = out if isinstance(out, OutputFolder) else OutputFolder(out)
         earlier = _files_of(folder.path / SUMMARY)
+        with folder.as_one():
+            written = self._write(folder)
+            names = [path.name for path in written]
+            written.append(folder.write_json(SUMMARY, {**self.summary(), "files": names}))
+        for stale in earlier - set(names):
+            (folder.path / stale).unlink(missing_ok=True)
+        return written
+
+    def _write(self, folder: OutputFolder) -> list[Path]:
+        """Write all files but the summary."""
+        import matplotlib.pyplot as plt
+
         written = [folder.write_table("trajectory.parquet", self.trajectory.to_dataframe())]
         if self.overlap is not None:
             written.append(folder.write_table("overlap.parquet", self.overlap.to_dataframe()))
@@ -149,10 +160,7 @@ class Analysis:
             plt.close(figure)
         if self.page is not None:
             written.append(folder.write_text("explore.html", self.page.html))
-        names = [path.name for path in written]
-        for stale in earlier - set(names):
-            (folder.path / stale).unlink(missing_ok=True)
-        return [*written, folder.write_json(SUMMARY, {**self.summary(), "files": names})]
+        return written
 
     def summary(self) -> dict[str, Any]:
         """The result as plain data."""
@@ -182,7 +190,7 @@ class Analysis:
 def _files_of(summary: Path) -> set[str]:
     """What an earlier analysis says that it wrote, names only; nothing where there is none."""
     try:
-        listed = json.loads(summary.read_text(encoding="utf-8")).get("files", [])
+        listed = parse_json(summary.read_text(encoding="utf-8")).get("files", [])
     except (OSError, ValueError, AttributeError):
         return set()
     return {name for name in listed if isinstance(name, str) and name == Path(name).name}
@@ -207,6 +215,7 @@ def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
     }
 
 
+@as_written
 def draw_heatmaps(analysis: Analysis) -> Figure:
     """The photo, and the first answer token's attention over it, head mean, one map per chosen layer."""
     shown = layer_titles(analysis)
@@ -240,6 +249,7 @@ def _density(analysis: Analysis) -> np.ndarray | None:
     return None if np.isnan(lift).all() else lift
 
 
+@as_written
 def draw_tokens(analysis: Analysis) -> Figure:
     """One map per answer token, head mean of the first of the paper's layers."""
     layer = paper_layers(analysis.trajectory.n_layers)[0]
@@ -249,6 +259,7 @@ def draw_tokens(analysis: Analysis) -> Figure:
     return figure_of(panels[0])
 
 
+@as_written
 def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
     """The photo, and maps over the patches of the vision tower, head mean: the chosen layers, or some of the tower."""
     last = maps.layers[-1]
@@ -261,6 +272,7 @@ def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
     return _beside_photo(analysis, maps.grid, weights, titles, _PER_PATCH[maps.name])
 
 
+@as_written
 def draw_token_maps(analysis: Analysis, maps: TokenMaps) -> Figure:
     """The photo, and maps over the image tokens, head mean: in the layers of the heat maps, and in their own best one.
 
@@ -290,6 +302,7 @@ def _title_of(layer: int, weights: np.ndarray, lift: np.ndarray | None) -> str:
     return f"layer {layer}\non the objects: {lift[layer]:.1f} times even"
 
 
+@as_written
 def draw_grid(analysis: Analysis) -> Figure:
     """Which pixels of the photo each image token saw; tiles beside the view of the whole photo, if there are both."""
     tiles = sorted(set(analysis.grid.view.tolist()) - {0})

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import json
 import os
 import platform
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from interp.model.versions import LIBRARIES, proved_versions, public
+from interp.store.parsing import parse_json
 from interp.zoo import EMBEDDED, EMBEDDED_DETECTORS, embedded_path
 
 DISTRIBUTION = "spatial-lens"
@@ -255,11 +255,11 @@ def _cut_off(path: Path) -> str:
     """What is wrong with a file of a model, empty where nothing is; weights are to be as long as their header says."""
     try:
         if path.suffix == ".json":
-            json.loads(path.read_text(encoding="utf-8"))
+            parse_json(path.read_text(encoding="utf-8"))
         if path.suffix == ".safetensors":
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
-                header = json.loads(file.read(min(length, path.stat().st_size)))
+                header = parse_json(file.read(min(length, path.stat().st_size)))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
             if path.stat().st_size != 8 + length + max(ends):
                 return f"{path.name} is cut off"

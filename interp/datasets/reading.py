@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp.errors import InputError
+from interp.store.names import given_path
 
 if TYPE_CHECKING:
     from interp.objects.sample import Sample
@@ -29,7 +30,7 @@ def read_samples(
 
     if dataset in BENCHMARKS:
         return read_dataset(dataset, folder, n=n, images=images)
-    if not Path(dataset).expanduser().is_dir():
+    if not given_path(dataset).is_dir():
         raise InputError(f"{dataset!r} is no folder of photos and no data set: name one of {', '.join(BENCHMARKS)}")
     if folder is not None or images is not None:
         raise InputError("--folder and --images say where a benchmark lies: leave them out for a folder of photos")

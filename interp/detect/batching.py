@@ -15,6 +15,7 @@ from interp.image.boxes import Box, Boxes
 from interp.image.photos import ImageSource, load_image
 from interp.objects.words import Found, Match, match_words, objects_asked
 from interp.store.folder import OutputFolder, plain
+from interp.store.parsing import parse_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -195,7 +196,7 @@ class _KeptBoxes:
 def _read_kept(path: Path, key: str) -> Boxes | None:
     """The boxes of a file of the cache; None where it is absent, or is not what was written."""
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
+        entry = parse_json(path.read_text(encoding="utf-8"))
         content = {name: entry[name] for name in ("about", "source", "boxes")}
         if entry["format"] != FORMAT or entry["sha256"] != _digest(content) or _digest(content["about"]) != key:
             raise ValueError("its digest is another")

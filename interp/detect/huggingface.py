@@ -23,6 +23,8 @@ from interp.detect.common import (
 from interp.errors import DetectorError, InputError
 from interp.image.boxes import Boxes
 from interp.image.photos import ImageSource, load_image
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -85,7 +87,7 @@ class TransformersDetector:
             where = checked_device(device or "cpu")
             self._model, self._processor = _load(str(model), revision, download)
             self._model.to(where)
-            self.name = Path(model).name if Path(model).expanduser().is_dir() else str(model)
+            self.name = Path(model).name if given_path(model).is_dir() else str(model)
         else:
             if processor is None or (device, revision, download) != (None, None, False) or model.training:
                 raise InputError(
@@ -150,7 +152,7 @@ class TransformersDetector:
         digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
         digest.update(getattr(self._processor, "image_processor", self._processor).to_json_string().encode())
         if self._takes_words:
-            tokens = json.loads(self._processor.tokenizer.backend_tokenizer.to_str())
+            tokens = parse_json(self._processor.tokenizer.backend_tokenizer.to_str())
             tokens.update(padding=None, truncation=None)  # which a call changes
             digest.update(json.dumps(tokens, sort_keys=True).encode())
         for name, tensor in sorted(self._model.state_dict().items()):
@@ -255,7 +257,7 @@ def _load(name: str, revision: str | None, download: bool) -> tuple[Any, Any]:
 
     from interp.store.checkpoint import own_code, refuse_foreign_shards, split_options, unasked
 
-    folder = Path(name).expanduser()
+    folder = given_path(name)
     place = str(folder) if folder.is_dir() else name
     options, _ = split_options({"revision": revision, "local_files_only": not download or folder.is_dir()})
     try:

@@ -11,6 +11,7 @@ from interp.detect.yolo.detector import YoloDetector
 from interp.errors import InputError
 from interp.objects.detector import GROUND_TRUTH, Detector
 from interp.objects.given import GroundTruth
+from interp.store.names import given_path
 
 
 def photo_detector(
@@ -66,7 +67,7 @@ def load_detector(
         ('red circle', 'red square')
     """
     options: dict[str, Any] = {"device": device} | ({} if confidence is None else {"confidence": confidence})
-    path = Path(name).expanduser()
+    path = given_path(name)
     if str(name) == GROUND_TRUTH:
         if confidence is not None:
             raise InputError(f"{GROUND_TRUTH} has no confidence: leave it out, or name a detector")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformer_lens import ActivationCache
 
-from interp.errors import HookError
+from interp.errors import HookError, InputError, SpatialLensError
+from interp.hooks.rows import QueryRows, check_rows
 from interp.hooks.shape import ModelShape
+from interp.hooks.tensor_file import read_tensors, write_tensors
+from interp.prompt.layout import TokenLayout
 from interp.reprs import fits_a_cell
 
 _REFUSED = dict.fromkeys(
@@ -40,12 +44,33 @@ class _Captured:
     hook_dict: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Capture:
+    """What a cache was captured of, and how.
+
+    Attributes:
+        query_rows: the rows of logits, scores and pattern that were asked for.
+        positions: the positions of the padded prompt that these are in the language model, in the order of their row
+            axis; none where no such row was computed.
+        layouts: what each position of each sample is.
+        settings: model, family, dtype, device, attention, intervention, and whether the model passed its self-check.
+    """
+
+    query_rows: QueryRows
+    positions: tuple[int, ...]
+    layouts: tuple[TokenLayout, ...]
+    settings: dict[str, Any]
+
+
 @fits_a_cell("cache_dict", table="cache_dict")
 class VLMCache(ActivationCache):
     """Captured activations by hook name, or by shorthand and layer.
 
-    It holds no model, so that it can be copied, pickled and saved: `torch.save(cache, path)`, and to load it
-    `torch.load(path)`, after `import interp.hooks.cache`.
+    It holds no model, so that it can be copied, pickled and saved: `cache.save("x.safetensors")`, and to load it
+    `interp.load_cache`; or `torch.save(cache, path)`, and `torch.load(path)` after `import interp.hooks.cache`.
+
+    Attributes:
+        capture: which rows these are of which prompts, and the settings of the run; None where it was made by hand.
 
     Example:
         >>> output, cache = vlm.run_with_cache(inputs, names_filter="blocks.6.attn.hook_pattern")
@@ -53,9 +78,17 @@ class VLMCache(ActivationCache):
         torch.Size([1, 8, 1, 93])
     """
 
-    def __init__(self, cache_dict: dict[str, torch.Tensor], model: Any, has_batch_dim: bool = True) -> None:
+    def __init__(
+        self,
+        cache_dict: dict[str, torch.Tensor],
+        model: Any,
+        has_batch_dim: bool = True,
+        *,
+        capture: Capture | None = None,
+    ) -> None:
         """Keep tensors by hook name, and of their model its shape and hook names."""
         super().__init__(cache_dict, _Captured(model.cfg, tuple(model.hook_dict)), has_batch_dim)
+        self.capture = capture
 
     def __getitem__(self, key: Any) -> torch.Tensor:
         """Look up a hook name, or (shorthand, layer).
@@ -80,6 +113,63 @@ class VLMCache(ActivationCache):
             raise HookError(f"cache.{name} does not hold for a VLM: {_REFUSED[name]}")
         return super().__getattribute__(name)
 
+    def save(self, path: str | Path) -> Path:
+        """Write everything to a safetensors file, nothing of which is run when it is read; see `load_cache`.
+
+        Raises:
+            InputError: another ending than `.safetensors`, a tensor without values, or a file that can not be written.
+        """
+        capture = self.capture and {
+            "query_rows": self.capture.query_rows,
+            "positions": self.capture.positions,
+            "layouts": [{"kinds": own.kinds, "tokens": own.tokens} for own in self.capture.layouts],
+            "settings": self.capture.settings,
+        }
+        said = {
+            "names": list(self),  # in their order, since the format has its own
+            "has_batch_dim": self.has_batch_dim,
+            "shape": {name: own for name, own in asdict(self.model.cfg).items() if isinstance(own, (int, str))},
+            "hook_names": self.model.hook_dict,
+            "capture": capture,
+        }
+        return write_tensors(path, self.cache_dict, said)
+
+
+def load_cache(path: str | Path, *, device: torch.device | str = "cpu") -> VLMCache:
+    """Read a cache that `VLMCache.save` wrote. Nothing in the file is run.
+
+    Args:
+        path: the file.
+        device: where the tensors go.
+
+    Example:
+        >>> cache.save("mug.safetensors")
+        >>> load_cache("mug.safetensors")["pattern", 6].shape
+        torch.Size([1, 8, 1, 93])
+
+    Raises:
+        InputError: there is no such file, it is damaged, or is of something else.
+    """
+    tensors, said = read_tensors(path, device)
+    try:
+        return _made(tensors, said)
+    except (ValueError, TypeError, KeyError, AttributeError, SpatialLensError) as error:
+        raise InputError(f"what {str(path)!r} says of itself is damaged ({error!r:.120}): save it again") from error
+
+
+def _made(tensors: dict[str, torch.Tensor], said: dict[str, Any]) -> VLMCache:
+    """The cache that is made of tensors and what was said of them."""
+    if sorted(said["names"]) != sorted(tensors):
+        raise InputError("it names other tensors than it holds")
+    capture = said["capture"]
+    if capture is not None:
+        layouts = tuple(TokenLayout(tuple(one["kinds"]), tuple(one["tokens"])) for one in capture["layouts"])
+        rows, positions = check_rows(capture["query_rows"]), tuple(map(int, capture["positions"]))
+        capture = Capture(rows, positions, layouts, dict(capture["settings"]))
+    model = _Captured(ModelShape(**said["shape"]), tuple(said["hook_names"]))
+    ordered = {name: tensors[name] for name in said["names"]}
+    return VLMCache(ordered, model, bool(said["has_batch_dim"]), capture=capture)
+
 
 class Keep:
     """A hook function that keeps a copy of what it sees, and never edits."""
@@ -96,4 +186,4 @@ class Keep:
 
 
 # torch.load makes nothing but what is known to be data: these are.
-torch.serialization.add_safe_globals([VLMCache, _Captured, ModelShape])
+torch.serialization.add_safe_globals([VLMCache, _Captured, Capture, ModelShape, TokenLayout])

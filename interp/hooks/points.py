@@ -10,6 +10,7 @@ from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
 from interp.hooks.rows import Pass, PassPoint, RowHookPoint
+from interp.options import nearest
 
 
 class BlockPoints(nn.Module):
@@ -115,11 +116,8 @@ def matching(known: Iterable[str], names: str | Iterable[str] | Callable[[str], 
 
 def _check_name(names: list[str], name: str) -> None:
     """Refuse a hook name that does not exist."""
-    from difflib import get_close_matches
-
     if name not in names:
-        near = get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else "list(vlm.hook_dict) has all names"
+        hint = nearest(name, names) or "list(vlm.hook_dict) has all names"
         raise HookError(f"no hook point is named {name!r}: {hint}")
 
 

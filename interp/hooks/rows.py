@@ -13,6 +13,7 @@ from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
 from interp.numeric import whole_numbers
+from interp.options import known_options
 
 QueryRows = str | Sequence[int]
 """`"last"` (the last prompt row), `"all"`, `"decoded"` (every row after the prompt), `"generated"` (the last prompt row
@@ -74,6 +75,19 @@ def check_fits(rows: QueryRows | None, name: str) -> None:
     """
     if not fits(rows, name):
         raise HookError(f"{name}: name the rows of the vision tower, such as query_rows='all' or [0, 5]")
+
+
+def check_has_rows(name: str | None) -> None:
+    """Refuse to choose rows at a hook point that shows whole tensors.
+
+    Raises:
+        HookError: it is such a one.
+    """
+    if not str(name).endswith(ROW_POINTS):
+        raise HookError(
+            f"{name} shows no attention rows, so that a RowHook has none to choose there: give the function itself, "
+            f"and let it index positions, or put it on a hook point that ends with {', '.join(ROW_POINTS)}"
+        )
 
 
 def rows_in_pass(rows: QueryRows, now: Pass) -> range | list[int]:
@@ -221,6 +235,7 @@ class RowHook:
     `reads_only` promises that the function neither edits nor wants gradients: the model's own output then stays.
     """
 
+    @known_options()
     def __init__(self, function: Callable[..., Any], query_rows: QueryRows, *, reads_only: bool = False) -> None:
         """Remember the function and its rows."""
         self.function = function
@@ -230,7 +245,13 @@ class RowHook:
     def __call__(
         self, tensor: Float[torch.Tensor, "batch head row key"], *, hook: RowHookPoint
     ) -> Float[torch.Tensor, "batch head row key"] | None:
-        """Call the function on its own rows of `tensor` [batch head row key]."""
+        """Call the function on its own rows of `tensor` [batch head row key].
+
+        Raises:
+            HookError: the point shows no rows.
+        """
+        if not isinstance(hook, RowHookPoint):
+            check_has_rows(hook.name)
         wanted = rows_in_pass(self.query_rows, hook.now)
         if not wanted:
             return None

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from interp.hooks.exact import exactly
 from interp.reprs import fits_a_cell
 
 
@@ -36,11 +37,13 @@ class KeyValues:
     def dots(self, query: Float[Tensor, "batch head row d_head"]) -> Float[Tensor, "batch head row key"]:
         """Dot products with every key, in at least fp32; key heads laid out as `repeat_interleave` would."""
         exact = torch.promote_types(query.dtype, torch.float32)
-        return self._by_head(self._by_kv_head(query.to(exact)) @ self.key.to(exact).mT, query.shape[2])
+        with exactly(query):
+            return self._by_head(self._by_kv_head(query.to(exact)) @ self.key.to(exact).mT, query.shape[2])
 
     def mix(self, pattern: Float[Tensor, "batch head row key"]) -> Float[Tensor, "batch head row d_head"]:
         """The values, mixed by a pattern, in its dtype."""
-        return self._by_head(self._by_kv_head(pattern) @ self.value.to(pattern.dtype), pattern.shape[2])
+        with exactly(pattern):
+            return self._by_head(self._by_kv_head(pattern) @ self.value.to(pattern.dtype), pattern.shape[2])
 
     def _by_kv_head(self, rows: Tensor) -> Tensor:
         """All rows of the query heads that a key head serves, one after the other."""

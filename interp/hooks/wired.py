@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformer_lens import HookedRootModule
 
+from interp.compat import place_of
 from interp.errors import ModelError
 from interp.hooks.links import HOW_TO_COPY
 from interp.hooks.passes import Note, note
@@ -25,11 +26,15 @@ class WiredModel(HookedRootModule):
 
     Attributes:
         model: Hugging Face's model, outside the module tree of the hook points.
+        origin: the name and revision that it was loaded by.
         wrapped: whether the wiring is on.
+        self_checked: whether it passed its self-check.
     """
 
     model: PreTrainedModel
+    origin: dict[str, Any]
     wrapped: bool
+    self_checked: bool
     _wiring: Wiring
 
     def unwrap(self) -> PreTrainedModel:
@@ -95,13 +100,30 @@ class WiredModel(HookedRootModule):
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go."""
-        return self.model.get_input_embeddings().weight.device
+        """Where inputs go, also to a model whose weights are offloaded to the main memory or the disk."""
+        words = self.model.get_input_embeddings()
+        return place_of(words) or words.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The model's floating-point type."""
         return self.model.dtype
+
+    @property
+    def loaded_by(self) -> dict[str, Any]:
+        """The name and revision that the model was loaded by, for results."""
+        name = getattr(self.model, "name_or_path", "") or type(self.model).__name__
+        return {"model": name, "revision": None, **self.origin}
+
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        """How the model computes, for results."""
+        return {
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "attention": sorted(set(self.implementations)),
+            "self_check": self.self_checked,
+        }
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
         """The model's parameters: the hook points beside it have none."""

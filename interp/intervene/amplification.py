@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.errors import HookError, InputError
+from interp.hooks.exact import exactly
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook
 from interp.intervene.image_hooks import IMAGE_POINT, ImageHook, refuse_deepstack
@@ -96,7 +97,8 @@ class AmplifyImageTokens:
         squares = columns.square().sum(0)
         if self.mode == "additive":
             return (columns / squares.sqrt()).sum(1).expand_as(exact)
-        return (exact @ columns / (squares + SMALL)) @ columns.T
+        with exactly(exact):
+            return (exact @ columns / (squares + SMALL)) @ columns.T
 
     def _amplified(self, tokens: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
         edited = (tokens + self.alpha * self.change(tokens)).to(tokens.dtype)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.errors import InputError
-from interp.hooks.rows import QueryRows, RowHook, copies_of_each
+from interp.errors import HookError, InputError
+from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, copies_of_each
 from interp.hooks.shape import ModelShape
 from interp.intervene.image_hooks import Edit, ImageHook
 from interp.intervene.position_hooks import PositionEdit, PositionHook
@@ -70,7 +70,7 @@ class Chain:
 
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
         """The hooks of all parts, first to last."""
-        return [hook for part in self.parts for hook in part.hooks(shape, layouts)]
+        return [hook for part in self.parts for hook in hooks_of(part, shape, layouts)]
 
     def __str__(self) -> str:
         """Name all parts, in order."""
@@ -103,11 +103,13 @@ class PerSample:
         positions: dict[str, list[list[PositionEdit]]] = defaultdict(lambda: [[] for _ in layouts])
         for sample, (part, layout) in enumerate(zip(self.parts, layouts, strict=True)):
             before: dict[str, int] = defaultdict(int)  # so that no sample's hooks at one point change their order
-            for name, hook in part.hooks(shape, [layout]):
+            for name, hook in hooks_of(part, shape, [layout]):
                 if isinstance(hook, ImageHook):
                     photos[name][sample].extend(hook.edits[0])
                 elif isinstance(hook, PositionHook):
                     positions[name][sample].extend(hook.edits[0])
+                elif not isinstance(hook, RowHook):
+                    _refuse_plain(part, name)
                 else:
                     named[before[name], name, hook.query_rows][sample] = hook
                     before[name] += 1
@@ -159,6 +161,31 @@ def check_intervention(given: Any, where: str = "") -> None:
         raise InputError(f"{whose}{given.__name__} is a class: give one that was made, such as {given.__name__}(...)")
     if not hasattr(given, "hooks"):
         raise InputError(f"{whose}{given!r:.80} is no intervention: give one, such as Untouched()")
+
+
+def hooks_of(intervention: Intervention, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
+    """What an intervention's own `hooks` gives for one batch, looked at.
+
+    Raises:
+        InputError: no list of hook names and functions.
+    """
+    found = intervention.hooks(shape, layouts)
+    pairs = list(found) if isinstance(found, (list, tuple)) else [None]
+    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 and callable(pair[1]) for pair in pairs):
+        raise InputError(
+            f"{intervention!s:.80}: its hooks(...) gave {found!r:.80}: give a list of pairs, each a hook name and a "
+            "function of (tensor, hook), and an empty list for no change"
+        )
+    return pairs
+
+
+def _refuse_plain(intervention: Intervention, name: str) -> NoReturn:
+    """Refuse a plain function where rows of several samples or interventions meet in one batch."""
+    rows = "give RowHook(function, 'last') in its place, or " if name.endswith(ROW_POINTS) else ""
+    raise HookError(
+        f"{intervention}: its function on {name} is a plain one, which sees all samples and positions, while a Prefix "
+        f"or PerSample has to know its own: {rows}run the intervention alone with vlm.intervene(...), on whole prompts"
+    )
 
 
 def _read_parts(given: Any, what: str) -> tuple[Intervention, ...]:

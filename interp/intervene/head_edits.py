@@ -33,6 +33,9 @@ WORDS = (*PROMPT_WORDS, "text")
 MOST = 1e30
 """The largest number that activations are made larger by: float32 and bfloat16 still hold the result."""
 
+OBJECTS = "objects"
+"""The words that name objects: no layout knows them, so that edits take the positions that `object_words` finds."""
+
 Change = Callable[[Float[Tensor, "row head d_head"]], Float[Tensor, "row head d_head"]]
 """What becomes of the z of the chosen heads of one layer, in at least float32, in the order they were given in."""
 
@@ -43,15 +46,29 @@ def read_scope(positions: Any, scope: Any) -> Positions:
     Raises:
         InputError: one of them is not known, or positions are chosen where no position of the prompt is edited.
     """
+    if isinstance(positions, str) and positions == OBJECTS:
+        raise InputError(
+            f"positions={positions!r}: an edit does not know which words name objects: give "
+            "positions=object_words(vlm, inputs, samples), the positions of each sample of the batch"
+        )
+    read = read_positions(positions, words=WORDS)
+    check_scope(read, scope)
+    return read
+
+
+def check_scope(positions: Positions, scope: Any) -> None:
+    """Refuse a scope that is not known, and positions that it edits nothing at.
+
+    Raises:
+        InputError: see above.
+    """
     if not isinstance(scope, str) or scope not in SCOPES:
         raise InputError(f"scope={scope!r:.40} is not known: use one of {', '.join(SCOPES)}")
-    read = read_positions(positions, words=WORDS)
-    if scope == "decode" and read not in ("last", "all"):
+    if scope == "decode" and positions not in ("last", "all"):
         raise InputError(
             f"positions={positions!r:.40} are of the prompt, of which scope='decode' edits nothing: leave them out, or "
             "use scope='both' or 'prompt'"
         )
-    return read
 
 
 def rows_in_scope(positions: Positions, scope: str, layouts: Sequence[TokenLayout], what: str) -> list[list[QueryRows]]:

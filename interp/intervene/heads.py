@@ -40,7 +40,7 @@ class ScaleHeads:
         factor: one for all heads, or one for each in their order; 1 changes nothing.
         positions: where, in the padded prompt: `last`, `all`, `image`, `after_image`, `text` (all but the image, its
             markers and padding), positions that all samples share (negative ones count from the end), such as those of
-            a word, or a list of them for each sample.
+            a word, or a list of them for each sample, such as `object_words` finds.
         scope: `prompt`, the chosen positions of the prompt; `decode`, each token that is decoded; or `both`.
 
     Example:

@@ -154,6 +154,8 @@ class Rollout:
 
 def _rolled(vlm: HookedVLM, tensors: dict[str, Tensor], patches: Patches, depth: int) -> Rollout:
     """The roll-out of one photo, a product that grows while the tower runs."""
+    from interp.hooks.exact import exactly
+
     product: list[Tensor] = []
 
     def visit(pattern: Tensor, *, hook: Any) -> None:
@@ -161,7 +163,8 @@ def _rolled(vlm: HookedVLM, tensors: dict[str, Tensor], patches: Patches, depth:
         step = pattern.mean(1)
         step.diagonal(dim1=1, dim2=2).add_(1)
         step /= step.sum(-1, keepdim=True)
-        product[:] = [step @ product[0].to(step) if product else step]
+        with exactly(step):
+            product[:] = [step @ product[0].to(step) if product else step]
 
     run_tower(vlm, tensors, dict.fromkeys(range(depth), visit))
     whole, specials = _in_tokens(product[0], patches)

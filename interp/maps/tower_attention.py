@@ -74,9 +74,13 @@ def _of_tokens(pattern: Tensor, patches: Patches) -> Float[np.ndarray, "head pat
     """One layer's pattern [view head place place] as the mean over image tokens, [head patch]."""
     import torch
 
+    from interp.hooks.exact import exactly
+
     views = repeat(np.arange(len(patches.views)), "view -> (view patch)", patch=patches.per_view)
     counts = np.bincount(patches.sources.ravel(), patches.shares.ravel(), minlength=len(patches.grid))
     queries = np.zeros((len(patches.views), patches.length))
     queries[views, patches.places] = counts / len(patches.sources)
-    rows = einsum(torch.as_tensor(queries).to(pattern), pattern, "view query, view head query key -> head view key")
+    mean = torch.as_tensor(queries).to(pattern)
+    with exactly(pattern):
+        rows = einsum(mean, pattern, "view query, view head query key -> head view key")
     return rows.float().cpu().numpy()[:, views, patches.places]

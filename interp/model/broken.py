@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from interp.store.parsing import parse_json
 
 CONFIG, ADAPTER, INDEX = "config.json", "adapter_config.json", "model.safetensors.index.json"
 
@@ -38,7 +39,7 @@ _WHOLE = "the files that a model needs are there, so mend what this error says"
 def _broken_json(folder: Path) -> str:
     for path in sorted(folder.glob("*.json")):
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             return f"its {path.name} can not be read as JSON ({error}): get that file anew"
         if path.name == CONFIG and not (isinstance(found, dict) and isinstance(found.get("model_type"), str)):
@@ -49,7 +50,7 @@ def _broken_json(folder: Path) -> str:
 def _unknown_kind(folder: Path) -> str:
     from transformers import CONFIG_MAPPING
 
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
     if config["model_type"] in CONFIG_MAPPING or "auto_map" in config:
         return ""
     return (
@@ -85,7 +86,7 @@ def _weights(folder: Path, weights: list[Path]) -> str:
 def _named(folder: Path) -> set[str]:
     """The files that an index of weights names, which is known to be a good one."""
     path = folder / INDEX
-    return set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()) if path.is_file() else set()
+    return set(parse_json(path.read_text(encoding="utf-8"))["weight_map"].values()) if path.is_file() else set()
 
 
 def _no_processor(folder: Path) -> str:

@@ -13,14 +13,19 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.errors import HookError, InputError
+from interp.errors import HookError, InputError, ModelError
 from interp.hooks.rows import QueryRows, RowHook
+from interp.options import ANSWERS, refuse_unknown
 from interp.prompt.layout import TokenLayout
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     from interp.model.hooked import HookedModel
     from interp.prompt.inputs import VLMInputs
+
+
+NO_PAD, IDS_END = -1, 2**31
+"""What some checkpoints write for no padding, and a number above all ids."""
 
 
 @fits_a_cell("texts tokens first_logits")
@@ -68,6 +73,9 @@ class GeneratedAttention:
 OURS = ("max_new_tokens", "max_length", "eos_token_id", "pad_token_id", "return_dict_in_generate", "output_logits")
 """Settings of transformers' generate that can not be chosen with the others."""
 
+BESIDE = ("intervention", "fwd_hooks", "query_rows")
+"""What `vlm.generate` takes beside settings."""
+
 
 def greedy_settings(vlm: HookedModel, max_new_tokens: int, **chosen: Any) -> Any:
     """Plain greedy decoding, whatever the checkpoint's own settings say of sampling and penalties.
@@ -78,20 +86,19 @@ def greedy_settings(vlm: HookedModel, max_new_tokens: int, **chosen: Any) -> Any
         **chosen: settings of transformers' `GenerationConfig` that are to be others, such as `num_beams=3`.
 
     Raises:
-        InputError: not a positive number of tokens, or settings that there are not, or not together.
+        InputError: not a positive number of tokens, or settings that do not go together.
+        OptionError: a setting that there is not.
+        ModelError: the checkpoint's generation settings name ids of an end or of padding that are no ids of tokens.
     """
     from transformers import GenerationConfig
 
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise InputError(f"max_new_tokens={max_new_tokens!r}: give a whole number from 1 on")
-    own = vlm.model.generation_config
-    eos = own.eos_token_id if own.eos_token_id is not None else vlm.processor.tokenizer.eos_token_id
-    first_eos = eos[0] if isinstance(eos, list) else eos
-    pad = next((i for i in (own.pad_token_id, vlm.processor.tokenizer.pad_token_id, first_eos) if i is not None), None)
+    eos, pad = _special_ids(vlm)
     ours = {"eos_token_id": eos, "pad_token_id": pad, "return_dict_in_generate": True, "output_logits": True}
     known = [name for name in vars(GenerationConfig()) if not name.startswith("_") and name not in OURS]
-    if unknown := sorted(set(chosen) - set(known)):
-        raise InputError(f"generate takes no {', '.join(unknown)}: give settings of transformers' GenerationConfig")
+    chosen = ANSWERS.without_defaults(chosen)
+    refuse_unknown(chosen, [*known, *BESIDE], of="generate", lens=ANSWERS)
     try:
         settings = GenerationConfig(
             max_new_tokens=max_new_tokens, **ours, **{"do_sample": False, "num_beams": 1, **chosen}
@@ -101,6 +108,21 @@ def greedy_settings(vlm: HookedModel, max_new_tokens: int, **chosen: Any) -> Any
         why = " ".join(str(error).split())
         raise InputError(f"these settings of generate are refused by transformers: {why:.300}") from error
     return settings
+
+
+def _special_ids(vlm: HookedModel) -> tuple[list[int] | int | None, int | None]:
+    """The ids that end an answer and that fill a batch: the checkpoint's own, or the tokenizer's."""
+    own, words = vlm.model.generation_config, vlm.processor.tokenizer
+    eos = words.eos_token_id if own.eos_token_id is None else own.eos_token_id
+    ends = list(eos) if isinstance(eos, (list, tuple)) else [] if eos is None else [eos]
+    pads = [one for one in (own.pad_token_id, words.pad_token_id, *ends) if one is not None and one != NO_PAD]
+    for name, ids in (("eos_token_id", ends), ("pad_token_id", pads[:1])):
+        if wrong := [one for one in ids if type(one) is not int or not 0 <= one < IDS_END]:
+            raise ModelError(
+                f"the generation settings of this model have {name} {wrong[0]!r:.60}, which is no id of a token: mend "
+                "its generation_config.json, or vlm.model.generation_config"
+            )
+    return eos, next(iter(pads), None)
 
 
 def end_tokens(settings: Any) -> list[int]:

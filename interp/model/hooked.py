@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
+from interp.compat import call_options, named_cache
 from interp.errors import HookError, RefusedError
 from interp.families import CAPABILITIES, family_of
 from interp.hooks.batches import Batch, OfBatch
-from interp.hooks.cache import Keep, VLMCache
+from interp.hooks.cache import Capture, Keep, VLMCache
 from interp.hooks.links import refuse_compiled
 from interp.hooks.points import ModelPoints, OnePoint, ProjectorPoints, TowerPoints, matching
-from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_rows, fits
+from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_has_rows, check_rows, fits, rows_in_pass
 from interp.hooks.shape import ModelShape
 from interp.hooks.towers import submodule, vision_tower
 from interp.hooks.wired import WiredModel
 from interp.hooks.wiring import Wiring
 from interp.image.photos import check_image
-from interp.intervene.base import Intervention, check_intervention, holds_samples
+from interp.intervene.base import Intervention, check_intervention, holds_samples, hooks_of
+from interp.options import RUN, called, known_options, named_in, refuse_unknown
 from interp.prompt.inputs import VLMInputs, prepare
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class HookedModel(WiredModel):
         self.wrapped = True
         self.self_checked = False
 
+    @known_options()
     def prepare(
         self,
         images: ImageSource | Sequence[ImageSource],
@@ -94,14 +97,22 @@ class HookedModel(WiredModel):
     def forward(self, inputs: VLMInputs, **kwargs: Any) -> Any:
         """Run the model; returns Hugging Face's output.
 
+        Args:
+            inputs: what `prepare` gave.
+            **kwargs: what else Hugging Face's `forward` takes, such as `labels` or `logits_to_keep`; None says nothing,
+                and leaves what `inputs` hold.
+
         Raises:
+            OptionError: a keyword that neither takes.
             HookError: hooks are on that were made for another batch.
             ModelError: the model was unwrapped.
         """
+        passed = self._passed_on(kwargs, self.forward)
         with self.turn():
             self.check_ready()
             self.check_batch(inputs)
-            return self.model(**{"use_cache": False, **inputs.tensors, **kwargs})
+            more = {name: value for name, value in passed.items() if value is not None or name not in inputs.tensors}
+            return self.model(**{"use_cache": False, **inputs.tensors, **more})
 
     def check_batch(self, inputs: VLMInputs) -> None:
         """Refuse to run a batch under an intervention, or features of photos, that were made for another.
@@ -132,6 +143,7 @@ class HookedModel(WiredModel):
 
     # hooks ------------------------------------------------------------------------------------------------------
 
+    @known_options()
     @contextmanager
     def hooks(  # type: ignore[override]
         self,
@@ -175,6 +187,7 @@ class HookedModel(WiredModel):
             with super().hooks(forward, backward, reset_hooks_end, clear_contexts):
                 yield self
 
+    @known_options()
     def intervene(self, intervention: Intervention, inputs: VLMInputs) -> Any:
         """Context manager: keep an intervention on for runs of `inputs`."""
         return self.hooks(intervention=intervention, inputs=inputs)
@@ -191,7 +204,8 @@ class HookedModel(WiredModel):
         clear_contexts: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Run the model once under hook functions and an intervention; see `hooks`."""
+        """Run the model once under hook functions and an intervention; see `hooks` and `forward`."""
+        kwargs = self._passed_on(kwargs, self.run_with_hooks)
         under: dict[str, Any] = {"query_rows": query_rows, "intervention": intervention, "inputs": inputs}
         with self.hooks(fwd_hooks, bwd_hooks, reset_hooks_end, clear_contexts, **under):
             return self(inputs, **kwargs)
@@ -219,17 +233,16 @@ class HookedModel(WiredModel):
             remove_batch_dim: drop the batch axis of a batch of one.
             fwd_hooks: other hook functions to run under; they see what they see in `hooks`.
             intervention: an intervention to run under, too; what is kept is what it leaves.
-            **kwargs: passed on to the model; `pos_slice` of TransformerLens is spelled `query_rows` here.
+            **kwargs: passed on to the model, see `forward`; TransformerLens's `pos_slice` is spelled `query_rows` here.
 
         Returns:
             Hugging Face's output, and a `VLMCache` by hook name.
 
         Raises:
-            HookError: a name that matches nothing, vision rows that are not named, or an option that does not hold.
+            HookError: a name that matches nothing, or vision rows that are not named.
+            OptionError: a keyword that neither this nor the model takes.
         """
-        for option, instead in (("pos_slice", "use query_rows"), ("incl_bwd", "use hooks(bwd_hooks=...)")):
-            if kwargs.pop(option, None) is not None:
-                raise HookError(f"{option} is not offered by HookedVLM.run_with_cache: {instead}")
+        kwargs = self._passed_on(kwargs, self.run_with_cache)
         if remove_batch_dim and len(inputs) != 1:
             raise HookError(f"remove_batch_dim needs a batch of one, not of {len(inputs)}")
         kept: dict[str, Tensor] = {}
@@ -244,7 +257,7 @@ class HookedModel(WiredModel):
         edits = [] if intervention is None else self._hooks_of(intervention, inputs)
         with self.hooks([*fwd_hooks, *edits, *saving]):
             output = self(inputs, **kwargs)
-        cache = VLMCache(kept, self)
+        cache = VLMCache(kept, self, capture=self._capture(list(kept), inputs, rows, intervention))
         return output, cache.remove_batch_dim(1) if remove_batch_dim else cache  # type: ignore[return-value]
 
     def matching(self, names: Names) -> list[str]:
@@ -259,12 +272,15 @@ class HookedModel(WiredModel):
         Raises:
             HookError: a name that matches nothing, or vision rows that are not named.
             ModelError: the model was unwrapped.
+            OptionError: a keyword that TransformerLens's `add_hook` does not have either.
         """
+        refuse_unknown(kwargs, {*named_in(super().add_hook), "query_rows"}, of="add_hook")
         with self.turn():
             self.check_ready(adding=True)
             for own, function in self._named_hooks(name, hook, query_rows):
                 super().add_hook(own, function, *args, **kwargs)
 
+    @known_options()
     def add_perma_hook(  # type: ignore[override]
         self, name: Names, hook: Callable[..., Any], dir: str = "fwd", *, query_rows: QueryRows | None = None
     ) -> None:
@@ -283,13 +299,35 @@ class HookedModel(WiredModel):
 
     # helpers ----------------------------------------------------------------------------------------------------
 
+    def _passed_on(self, given: dict[str, Any], method: Callable[..., Any]) -> dict[str, Any]:
+        """What a method was given for the model's call; defaults of TransformerLens, which say nothing, are left out.
+
+        Raises:
+            OptionError: some of it is known to nobody, so that transformers would drop it.
+        """
+        if not given:
+            return given
+        passed = RUN.without_defaults(given)
+        language = submodule(self.model, self.family.language)
+        known = call_options(self.model, self.model.base_model, language)
+        refuse_unknown(passed, {*known, *named_in(method), *named_in(self.forward)}, of=called(method), lens=RUN)
+        return named_cache(passed, self.model)
+
+    def _capture(self, kept: list[str], inputs: VLMInputs, rows: QueryRows, edit: Intervention | None) -> Capture:
+        """What a cache of these names is of, captured in the pass that has just ended."""
+        of_rows = [name for name in kept if name.endswith(ROW_POINTS) and not name.startswith("vision.")]
+        points: list[Any] = [self.hook_dict[name] for name in of_rows[:1]]
+        positions = [point.now.offset + row for point in points for row in rows_in_pass(rows, point.now)]
+        settings = {"family": self.family.name, "intervention": None if edit is None else str(edit)}
+        return Capture(rows, tuple(positions), inputs.layouts, {**self.loaded_by, **self.arithmetic, **settings})
+
     def _hooks_of(self, intervention: Intervention, inputs: VLMInputs | None) -> list[tuple[str, Callable[..., Any]]]:
         """The hook functions of an intervention, for one batch."""
         check_intervention(intervention)
         if inputs is None:
             raise HookError("an intervention has to know where the image and the words are: give inputs=, the batch")
         batch = Batch(inputs, f"{intervention!s:.120}", partial(holds_samples, intervention, len(inputs)))
-        return [(name, OfBatch(hook, batch)) for name, hook in intervention.hooks(self.cfg, inputs.layouts)]
+        return [(name, OfBatch(hook, batch)) for name, hook in hooks_of(intervention, self.cfg, inputs.layouts)]
 
     def _named_hooks(
         self, names: Names, hook: Callable[..., Any], query_rows: QueryRows | None
@@ -297,7 +335,13 @@ class HookedModel(WiredModel):
         """A hook function under each name that it matches, shown only its rows where rows matter."""
         rows = None if query_rows is None else check_rows(query_rows)
         pairs: list[tuple[str, Callable[..., Any]]] = []
+        if not callable(hook):
+            raise HookError(f"{hook!r:.80} is no function: give one that is called as function(tensor, hook=point)")
+        own = hook.function if isinstance(hook, OfBatch) else hook
         for name in self.matching(names):
+            if isinstance(own, RowHook):
+                check_has_rows(name)
+                check_fits(own.query_rows, name)
             sees_rows = name.endswith(ROW_POINTS) and not isinstance(hook, (RowHook, OfBatch))
             if sees_rows:
                 check_fits(rows, name)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp.model.hooked import HookedModel, Names
+from interp.options import ANSWERS, known_options
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class HookedVLM(HookedModel):
     def __init__(self, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> None:
         """Hook a loaded model; see `wrap`."""
         super().__init__(model, processor)
+        self._check_endings()
         if self_check:
             self._check_self()
 
@@ -101,6 +103,7 @@ class HookedVLM(HookedModel):
         return hooked
 
     @classmethod
+    @known_options()
     def wrap(cls, model: PreTrainedModel, processor: Any, *, self_check: bool = True) -> HookedVLM:
         """Hook a model that is already loaded (quantised, fine-tuned, LoRA); undone by `unwrap`."""
         return cls(model, processor, self_check=self_check)
@@ -131,6 +134,7 @@ class HookedVLM(HookedModel):
         with self.hooks(fwd_hooks, query_rows=query_rows, intervention=intervention, inputs=inputs):
             return generate(self, inputs, max_new_tokens, **chosen)
 
+    @known_options(ANSWERS)
     def generate_with_cache(
         self,
         inputs: VLMInputs,
@@ -156,6 +160,16 @@ class HookedVLM(HookedModel):
         from interp import explore  # the facade: the page stands on this class
 
         return explore(self, photo, question, **settings)
+
+    def _check_endings(self) -> None:
+        """Refuse generation settings by which no answer can end, before anything is asked."""
+        from interp.model.generation import greedy_settings
+
+        try:
+            greedy_settings(self, 1)
+        except BaseException:
+            self.unwrap()
+            raise
 
     def _check_self(self) -> None:
         from interp.model.selfcheck import check_on_load

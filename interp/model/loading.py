@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from interp.errors import InputError, ModelError, SpatialLensError
 from interp.families import all_families
 from interp.model.broken import flaw
 from interp.model.provenance import note_loaded
+from interp.options import named_in, nearest, refuse_unknown
 from interp.store.checkpoint import PLACE, own_code, refuse_foreign_shards, split_options, unasked
 from interp.zoo.tiny import PREFIX as TINY_PREFIX
 from interp.zoo.tiny import build_tiny
@@ -32,6 +34,10 @@ AS_THEY_ARE = {
 """What says how weights are loaded and run, and leaves them as the files have them."""
 
 
+OPTIONS = {"dtype", "device_map", "self_check", "trust_remote_code", "quantization_config", *PLACE, *AS_THEY_ARE}
+"""What can be said to `from_pretrained`, to name the nearest where something else is."""
+
+
 def load_model(
     name: str | Path, *, dtype: Any = "auto", device_map: Any = None, trust_remote_code: bool = False, **kwargs: Any
 ) -> tuple[PreTrainedModel, Any]:
@@ -49,6 +55,7 @@ def load_model(
     Raises:
         ModelError: nothing of that name, files that are broken or do not fit, or a model that is no VLM.
         InputError: an unknown dtype, or a device that is not there.
+        OptionError: an option that neither this function nor transformers has.
     """
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
@@ -80,6 +87,7 @@ def load_model(
     except SpatialLensError:
         raise
     except Exception as error:
+        _refuse_option(error, kwargs)
         folder = Path(place, kwargs.get("subfolder") or "")
         raise ModelError(own_code(name, error, helps=config is not None) or _why(name, folder, error)) from error
     unfit = sorted(report["missing_keys"]) + [
@@ -104,8 +112,10 @@ def _tiny(name: str, dtype: Any, device_map: Any, **options: Any) -> tuple[PreTr
     """
     said = sorted(option for option, value in options.items() if value is not None)
     if said or not isinstance(device_map, (str, torch.device, int, type(None))):
+        hint = ", ".join(filter(None, (nearest(own, ("dtype", "device_map", "self_check")) for own in said)))
         raise InputError(
             f"{name} is made in memory and takes a dtype and one device, not {', '.join(said) or device_map}"
+            + (f": {hint}" if hint else "")
         )
     model, processor = build_tiny(name)
     return model.to(**_where(dtype, device_map)), processor
@@ -187,6 +197,16 @@ def _refuse_kind(name: str, config: Any) -> None:
             f"{name!r} holds a {config.model_type!r} model, whose class is of the checkpoint's own code, and no family "
             f"is known for it: use a model of one of the types {', '.join(known)}"
         )
+
+
+def _refuse_option(error: Exception, given: Iterable[str]) -> None:
+    """Refuse one of the options that were given, where that is what transformers did."""
+    from transformers import PreTrainedModel
+
+    said = str(error) if isinstance(error, TypeError) else ""
+    unknown = [option for option in given if f"keyword argument '{option}'" in said]
+    known = {*OPTIONS, *named_in(PreTrainedModel.from_pretrained)[1:]}
+    refuse_unknown(unknown, known - {*unknown}, of="from_pretrained")
 
 
 def _why(name: str, folder: Path, error: Exception) -> str:

@@ -26,10 +26,11 @@ from interp.hooks.attention import sharing
 from interp.hooks.cache import Keep
 from interp.hooks.rows import ROW_POINTS, RowHook
 from interp.hooks.shared_keys import shared_cache, whole_cache
-from interp.intervene.base import Hook, Intervention, PerSample, check_intervention, spread
+from interp.intervene.base import Hook, Intervention, PerSample, check_intervention, hooks_of, spread
 from interp.intervene.position_hooks import DECODED, PositionHook, is_position_point
 from interp.model.generation import Generation, as_generation, end_tokens, greedy_settings
 from interp.numeric import whole_number, whole_numbers
+from interp.options import ANSWERS, known_options
 from interp.prompt.layout import TokenLayout
 from interp.reprs import fits_a_cell
 
@@ -83,6 +84,7 @@ class Prefix:
         RefusedError: a family whose earlier rows depend on the last one; see `share_prefill`.
     """
 
+    @known_options()
     def __init__(
         self, vlm: HookedModel, inputs: VLMInputs, *, chunk: int = 64, features: KnownPhotos | None = None
     ) -> None:
@@ -120,6 +122,7 @@ class Prefix:
         self._cache = cache_in(output)
         self._said = None if cache is None else output.logits[:, -1].float()
 
+    @known_options()
     def step(
         self,
         interventions: Sequence[Intervention],
@@ -145,6 +148,7 @@ class Prefix:
         captured = {name: torch.cat([part.captured[name] for part in parts]) for name in parts[0].captured}
         return Step(torch.cat([part.logits for part in parts]), captured)
 
+    @known_options(ANSWERS)
     def generate(self, interventions: Sequence[Intervention], max_new_tokens: int = 10) -> list[Generation]:
         """Answer greedily under each intervention; one `Generation` per intervention.
 
@@ -313,6 +317,7 @@ class WholePasses:
         """Keep the batch; nothing is run yet."""
         self.vlm, self.inputs = vlm, inputs
 
+    @known_options()
     def step(
         self,
         interventions: Sequence[Intervention],
@@ -327,7 +332,7 @@ class WholePasses:
         for intervention in interventions:
             kept: dict[str, Tensor] = {}
             keep = RowHook(Keep(kept), "last", reads_only=True)
-            hooks = intervention.hooks(self.vlm.cfg, self.inputs.layouts)
+            hooks = hooks_of(intervention, self.vlm.cfg, self.inputs.layouts)
             saving = [(name, keep) for name in (self.vlm.matching(capture) if capture else ())]
             with torch.no_grad(), self.vlm.hooks([*hooks, *saving]):
                 logits.append(self.vlm(self.inputs, logits_to_keep=1).logits[chosen, -1].float())
@@ -335,12 +340,14 @@ class WholePasses:
                 captured[name].append(value[chosen])
         return Step(torch.stack(logits), {name: torch.stack(values) for name, values in captured.items()})
 
+    @known_options(ANSWERS)
     def generate(self, interventions: Sequence[Intervention], max_new_tokens: int = 10) -> list[Generation]:
         """Answer greedily under each intervention; see `Prefix.generate`."""
         _check_several(interventions)
         return [self.vlm.generate(self.inputs, max_new_tokens, intervention=each) for each in interventions]
 
 
+@known_options()
 def share_prefill(vlm: HookedModel, inputs: VLMInputs, *, chunk: int = 64) -> Prefix | WholePasses:
     """A `Prefix`, or whole passes where the family refuses one: the same numbers, at the price of a run each."""
     return WholePasses(vlm, inputs) if "prefix" in vlm.family.refusals else Prefix(vlm, inputs, chunk=chunk)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from weakref import ReferenceType, WeakKeyDictionary, ref
+
+from interp.store.parsing import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -172,7 +173,7 @@ def _files(place: str, model: PreTrainedModel) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file() or not index.is_file():
         return [path for path in (folder / "model.safetensors",) if path.is_file()]
-    names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    names = set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values())
     return sorted(folder / name for name in names)
 
 

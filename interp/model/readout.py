@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.compat import place_of
 from interp.hooks.towers import submodule
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def readout(
     final_norm, unembed = submodule(vlm.model, vlm.family.final_norm), submodule(vlm.model, vlm.family.unembed)
     cap = getattr(vlm.model.config.get_text_config(), "final_logit_softcapping", None)
 
-    device = next(unembed.parameters()).device
+    device = place_of(unembed) or next(unembed.parameters()).device
 
     def read(rows: Tensor) -> Tensor:
         rows = rows.to(device)

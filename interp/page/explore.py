@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interp.options import known_options
 from interp.page.data import Exploration
 from interp.page.gather import gather
 from interp.page.page import ExplorePage, page_file, render_page
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Exploration", "ExplorePage", "explore", "render_page"]
 
 
+@known_options()
 def explore(
     vlm: HookedVLM,
     photo: ImageSource,

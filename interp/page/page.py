@@ -17,6 +17,7 @@ from interp.maps.trajectory import RELATIVE_FLOOR
 from interp.page.content import page_content
 from interp.page.data import LABELS, Exploration
 from interp.store.folder import OutputFolder, in_words
+from interp.store.names import given_path
 
 FRAME_HEIGHT = 940  # pixels, in a notebook
 SCRIPTS = ("numbers.js", "drawing.js", "chart.js", "further.js", "explore.js")
@@ -67,7 +68,7 @@ def page_file(path: str | Path) -> tuple[OutputFolder, str]:
     Raises:
         InputError: the name does not end in .html, it is a folder, or its folder can not be written.
     """
-    place = Path(path).expanduser()
+    place = given_path(path)
     if place.suffix.lower() not in (".html", ".htm") or place.is_dir():
         raise InputError(f"the page can not be written to {str(path)!r}: name a file such as 'explore.html'")
     return OutputFolder(place.parent), place.name

@@ -11,6 +11,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from interp.datasets.synthetic.shapes import SIDE
 from interp.planted.build import IMAGE_TOKENS, PATCH, build_tokenizer, token_ids
+from interp.zoo.seeded import seeded
 
 Head = tuple[int, int]
 """(layer, head), 0-based."""
@@ -92,7 +93,8 @@ def blank_model(layers: int, rope: Mapping[str, Any] = STILL) -> LlavaForConditi
         tie_word_embeddings=False,
         **token_ids(words),
     )
-    model = LlavaForConditionalGeneration(config)
+    with seeded(0):  # of which nothing is left below
+        model = LlavaForConditionalGeneration(config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" not in name:

@@ -9,6 +9,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, TICK, legend_below, line_colours, new_axes, tidy
+from interp.plots.written import as_written
 from interp.stats.intervals import wilson
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ CONTROL = "amount of attention alone"
 CONTROLLED = "#7a7a7a"
 
 
+@as_written
 def plot_accuracy_by_alpha(
     table: pd.DataFrame,
     ax: Axes | None = None,
@@ -72,6 +74,7 @@ def plot_accuracy_by_alpha(
     return ax
 
 
+@as_written
 def plot_changed_by_alpha(
     table: pd.DataFrame, ax: Axes | None = None, *, level: float = 0.95, control: pd.DataFrame | None = None
 ) -> Axes:
@@ -100,6 +103,7 @@ def plot_changed_by_alpha(
     return ax
 
 
+@as_written
 def plot_accuracy_by_threshold(
     table: pd.DataFrame,
     alpha_unsure: float,

@@ -21,6 +21,7 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
+from interp.plots.written import as_written
 from interp.stats.intervals import Interval
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _MARKS = (("o", INK), ("s", PALETTE[0]), ("^", PALETTE[2]), ("v", PALETTE[1]), (
 _GREYS = {OTHER: "#9a9a9a", NONE: "#d0d0d0"}
 
 
+@as_written
 def plot_answers_by_alpha(table: pd.DataFrame, ax: Axes | None = None, *, x: str = "alpha") -> Axes:
     """Draw which answers are given at each alpha, as stacked shares, beside the shares that are right (`gold`).
 
@@ -79,6 +81,7 @@ def plot_answers_by_alpha(table: pd.DataFrame, ax: Axes | None = None, *, x: str
     return ax
 
 
+@as_written
 def plot_confidence_by_relation(
     table: pd.DataFrame, ax: Axes | None = None, *, relations: Sequence[str] | None = None, level: float = 0.95
 ) -> Axes:
@@ -120,6 +123,7 @@ def plot_confidence_by_relation(
     return ax
 
 
+@as_written
 def plot_gains(
     table: pd.DataFrame,
     ax: Axes | None = None,
@@ -168,6 +172,7 @@ def plot_gains(
     return ax
 
 
+@as_written
 def plot_reliability(table: pd.DataFrame, ax: Axes | None = None, *, level: float = 0.95) -> Axes:
     """Draw accuracy against confidence: on the diagonal, confidence says how often an answer is right.
 
@@ -201,6 +206,7 @@ def plot_reliability(table: pd.DataFrame, ax: Axes | None = None, *, level: floa
     return ax
 
 
+@as_written
 def plot_confusion(matrix: pd.DataFrame, ax: Axes | None = None, *, title: str = "") -> Axes:
     """Draw how often each right answer (down) was answered with what (across): counts, and shares of the row as colour.
 

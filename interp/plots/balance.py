@@ -9,11 +9,13 @@ from jaxtyping import Float
 
 from interp.errors import InputError
 from interp.plots.style import SEQUENTIAL, heads_map
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@as_written
 def plot_balance(values: Float[np.ndarray, "layer head"], ax: Axes | None = None) -> Axes:
     """Draw balance per layer and head on the fixed scale from 0 (words) to 1 (image); NaN stays white.
 

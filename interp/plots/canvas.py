@@ -15,6 +15,7 @@ from matplotlib.text import Text
 
 from interp.errors import InputError
 from interp.plots.style import INK, TICK, cut_short
+from interp.plots.written import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -173,6 +174,8 @@ class _Name(Text):
         style: dict[str, Any] = {"color": "white", "fontsize": TICK - 1, "path_effects": _HALO, "parse_math": False}
         self._whole, self._corners, self._before = " ".join(label.split()), corners, before
         super().__init__(*corners[:2], self._whole, **style)
+        write_text(self)
+        self._whole = self.get_text()
         self.set_in_layout(False)  # it stays on the axes, wherever these come to lie
 
     def draw(self, renderer: RendererBase) -> None:

@@ -21,6 +21,7 @@ from interp.plots.maps import LABELS
 from interp.plots.overlay import colour_bar, lay_over
 from interp.plots.path import HEADING, check_objects, mass_by_layer, name_object, plot_masses, shares_of
 from interp.plots.style import INK, TITLE, headline
+from interp.plots.written import write_out
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -119,6 +120,7 @@ class PathFilm:
         self._cursor, hatches = right.axvline(0, color=INK, linewidth=1.4), len(left.patches)
         if heading := headline(title, question, answer, 90):
             self.figure.suptitle(heading, fontsize=TITLE, color=INK, parse_math=False)
+        write_out(self.figure)
         self._say(0)
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")  # nothing may move from frame to frame

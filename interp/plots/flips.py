@@ -21,6 +21,7 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,7 @@ SAME, OTHER = PALETTE[1], PALETTE[4]
 _STYLES = ("--", "-.", ":")
 
 
+@as_written
 def plot_flips_by_layer(
     table: pd.DataFrame, ax: Axes | None = None, *, references: Mapping[str, Interval] | None = None
 ) -> Axes:
@@ -69,6 +71,7 @@ def plot_flips_by_layer(
     return ax
 
 
+@as_written
 def plot_one_flip(
     answers: Mapping[str, Sequence[str]], before: str, after: str, ax: Axes | None = None, *, title: str = ""
 ) -> Axes:

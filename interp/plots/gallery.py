@@ -16,6 +16,7 @@ from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
 from interp.plots.maps import LABELS, ONE_SCALE
 from interp.plots.overlay import colour_bar, lay_over
 from interp.plots.style import INK, TICK, TITLE, cut_short, figure_of, in_short, new_grid
+from interp.plots.written import as_written, write_out
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def choose_cases(samples: pd.DataFrame, overlap: Float[np.ndarray, " sample"], *
     return cases
 
 
+@as_written
 def plot_gallery(
     cases: Sequence[Case],
     looks: Mapping[str, Look],
@@ -166,6 +168,7 @@ def plot_gallery(
     colour_bar(drawn, list(panels), label, scale=ONE_SCALE.format(len(cases)), fraction=0.04)
     said = f"{rule} Overlap: {measure}, layer {layer} (0-based), head mean. Sure: probability of the first token."
     figure.supxlabel(textwrap.fill(said, _characters(figure)), fontsize=TICK, color=INK, x=0.01, ha="left")
+    write_out(figure)
     figure.draw_without_rendering()
     for ax, look, photo in zip(panels, shown, photos, strict=True):
         draw_boxes(ax, photo, look.boxes)

@@ -21,12 +21,14 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 
+@as_written
 def plot_share_by_layer(
     trajectories: Trajectory | Sequence[Trajectory] | pd.DataFrame,
     ax: Axes | None = None,

@@ -13,6 +13,7 @@ from interp.errors import InputError
 from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.overlay import colour_bar, lay_over
 from interp.plots.style import DIVERGING, INK, TITLE, new_axes, new_grid
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +38,7 @@ ONE_SCALE = "one scale for these {} maps"
 _SUM_TO_ONE = ("image", "relative")  # over all tokens, so that it is known what an even map has
 
 
+@as_written
 def plot_heatmaps(
     image: Image.Image,
     grid: ImageGrid,
@@ -104,6 +106,7 @@ def plot_heatmaps(
     return panels
 
 
+@as_written
 def plot_photo(
     image: Image.Image, grid: ImageGrid, ax: Axes | None = None, *, boxes: Iterable[Box] = (), title: str = "the photo"
 ) -> Axes:
@@ -130,6 +133,7 @@ def plot_photo(
     return ax
 
 
+@as_written
 def plot_before_after(
     image: Image.Image,
     grid: ImageGrid,

@@ -32,6 +32,7 @@ from interp.plots.style import (
     legend_below,
     tidy,
 )
+from interp.plots.written import as_written, write_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,6 +88,7 @@ def mass_by_layer(
     return shares_of(maps, grid).astype(np.float64) @ mask, float(mask.mean())
 
 
+@as_written
 def plot_attention_path(
     image: Image.Image,
     grid: ImageGrid,
@@ -135,6 +137,7 @@ def plot_attention_path(
     note = "line: centroid of the image's attention, head mean"
     left.set_xlabel(f"{note}\n{left.get_xlabel()}".strip(), fontsize=TICK, color=INK)
     plot_masses(grid, shares, objects, right)
+    write_out(figure_of(left))
     figure_of(left).draw_without_rendering()
     draw_boxes(left, photo, [box for boxes in objects.values() for box in boxes])
     return np.array([left, right], dtype=object)

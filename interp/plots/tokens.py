@@ -14,6 +14,7 @@ from matplotlib.collections import PolyCollection
 from interp.errors import InputError
 from interp.plots.canvas import canvas, panel_size
 from interp.plots.style import INK, TICK, line_colours, new_axes
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
 
 
+@as_written
 def plot_token_grid(
     image: Image.Image, grid: ImageGrid, ax: Axes | None = None, *, views: Sequence[int] | None = None
 ) -> Axes:

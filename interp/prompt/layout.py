@@ -44,6 +44,10 @@ class TokenLayout:
                 f"layout has kinds {unknown} or lengths that differ: use one of {', '.join(KINDS)} per token"
             )
 
+    def __getstate__(self) -> dict[str, tuple[str, ...]]:
+        """What is copied and saved: the fields alone, without what was read from them."""
+        return {"kinds": self.kinds, "tokens": self.tokens}
+
     def __len__(self) -> int:
         """Count the positions, padding included."""
         return len(self.kinds)

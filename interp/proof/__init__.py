@@ -2,7 +2,7 @@
 
 Each claim compares the hooked model with something simpler: the model without hooks, the family's own eager
 attention, a few lines of naive attention, Hugging Face's `generate`, whole runs instead of steps, single runs instead
-of a batch, pixels that were changed, TransformerLens's own bridge.
+of a batch, one thread instead of two, pixels that were changed, TransformerLens's own bridge.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ CLAIMS = (
     Claim("edit", "edited logits do what they do in naive attention", "attention.edited_logits", TOLERANCE),
     Claim("generate", "tokens under hooks are those of Hugging Face's generate", "runs.generated", 0.0),
     Claim("prefix", "a step on a shared prefill is the whole edited run", "runs.prefixed", TOLERANCE),
+    Claim("threads", "two threads get what each gets alone, while one edits", "threads.shared", TOLERANCE),
     Claim("batch", "a ragged batch of four is four single runs", "runs.ragged", TOLERANCE),
     Claim("caches", "edits are the same with any cache, in chunks, with guesses, in turns", "caches.ways", TOLERANCE),
     Claim("batches", "edits of beams and returned sequences are those of single runs", "caches.copies", TOLERANCE),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from interp.errors import ModelError
 from interp.store.names import is_plain_name
+from interp.store.parsing import parse_json
 
 PLACE = (
     "revision",
@@ -56,7 +56,7 @@ def refuse_foreign_shards(place: str, config: Any, shared: Mapping[str, Any], *,
     if found is None:
         return
     try:
-        files = set(json.loads(Path(found).read_text(encoding="utf-8"))["weight_map"].values())
+        files = set(parse_json(Path(found).read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{str(found)!r} is no index of weights ({error!r}): give whole files") from error
     strange = sorted(str(file) for file in files if not _is_shard(file))

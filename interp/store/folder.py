@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from interp.store.names import given_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +33,8 @@ class OutputFolder:
         Raises:
             InputError: it can not be made or written to.
         """
-        self.path = Path(path).expanduser()
+        self.path = given_path(path)
+        self._aside: dict[Path, Path] | None = None
         try:
             there = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
             with tempfile.NamedTemporaryFile(dir=there, prefix=".probe-"):
@@ -44,22 +47,50 @@ class OutputFolder:
     def write(self, name: str, writer: Callable[[Path], Any]) -> Path:
         """Let `writer` write a file aside, then move it into place: nobody ever sees half of it."""
         target = self.path / name
-        aside = ""
+        aside = self.path / f".part-{secrets.token_hex(8)}{target.suffix}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle, aside = tempfile.mkstemp(dir=self.path, prefix=".part-", suffix=target.suffix)
-            os.close(handle)
-            writer(Path(aside))
-            os.chmod(aside, 0o644)
-            os.replace(aside, target)
+            os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # less what the user's umask takes
+            writer(aside)
+            if self._aside is None:
+                os.replace(aside, target)
+            else:
+                if earlier := self._aside.get(target):
+                    earlier.unlink()
+                self._aside[target] = aside
         except OSError as error:
-            raise InputError(
-                f"{str(target)!r} can not be written ({error.strerror}): free the disk or change --out"
-            ) from error
+            raise _unwritten(target, error) from error
         finally:
-            with suppress(OSError):
-                os.unlink(aside)
+            if self._aside is None or self._aside.get(target) != aside:
+                with suppress(OSError):
+                    os.unlink(aside)
         return target
+
+    @contextmanager
+    def as_one(self) -> Iterator[None]:
+        """Keep files that are written inside aside until all are there, so that no folder holds parts of two runs.
+
+        Where something fails, none of them appears, and what the folder held before stays as it was.
+
+        Raises:
+            InputError: a file can not be moved into place.
+        """
+        if self._aside is not None:
+            yield
+            return
+        self._aside = {}
+        try:
+            yield
+            for target, aside in self._aside.items():
+                try:
+                    os.replace(aside, target)
+                except OSError as error:
+                    raise _unwritten(target, error) from error
+        finally:
+            for aside in self._aside.values():
+                with suppress(OSError):
+                    os.unlink(aside)
+            self._aside = None
 
     def write_text(self, name: str, text: str) -> Path:
         """Write UTF-8 text."""
@@ -76,6 +107,10 @@ class OutputFolder:
     def write_figure(self, name: str, figure: Figure, *, dpi: int = 150) -> Path:
         """Write a figure as PNG."""
         return self.write(name, lambda path: figure.savefig(path, dpi=dpi, bbox_inches="tight"))
+
+
+def _unwritten(target: Path, error: OSError) -> InputError:
+    return InputError(f"{str(target)!r} can not be written ({error.strerror}): free the disk or change --out")
 
 
 TOLD = 5

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from interp.errors import InputError
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 
 MANIFEST = "manifest.json"
 """The file that says which study a folder holds."""
@@ -33,7 +34,7 @@ def refuse_begun(
     Raises:
         InputError: it holds a study, and `resume` is not set.
     """
-    folder = Path(out).expanduser()
+    folder = given_path(out)
     if not resume and any(holds_study(folder / part) for part in parts):
         raise InputError(f"{str(folder)!r} holds {what}: go on with it by {option}, or name another folder")
 
@@ -87,7 +88,7 @@ def holds_study(folder: Path) -> bool:
 def _begun_by(manifest: Path) -> str:
     """By which command a study was begun, as far as its manifest can say."""
     try:
-        command = json.loads(manifest.read_text(encoding="utf-8"))["settings"]["command"]
+        command = parse_json(manifest.read_text(encoding="utf-8"))["settings"]["command"]
     except (OSError, ValueError, LookupError, TypeError):
         return ""
     return f" ({' '.join(str(command).split())[:120]})"

@@ -1,14 +1,42 @@
-"""Names and texts from files: whether a name is that of a file beside them and leads nowhere else, a text is text."""
+"""Names and texts from files and users: paths as given, names that lead nowhere else, texts that can be written."""
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from interp.errors import InputError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SEPARATORS = re.compile(r"[/\\:]")
 _LONGEST = 255
 """Of a file name on common systems, in bytes."""
+
+
+def given_path(path: Any) -> Path:
+    """A path as a user gives it, with `~` and `~name` as the home folders that they stand for.
+
+    Example:
+        >>> given_path("~/photos").is_absolute()
+        True
+
+    Raises:
+        InputError: no path, an empty one, one that no system can hold, or the home of a user who is not there.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InputError(f"{path!r:.60} is no path: name a file or a folder")
+    try:
+        found = Path(path).expanduser()
+    except RuntimeError:
+        user = Path(path).parts[0]
+        raise InputError(
+            f"{str(path)!r}: there is no user {user[1:]!r} here: write out the path that {user} means"
+        ) from None
+    if "\0" in str(found):
+        raise InputError(f"{str(path)!r} holds what no path can: name another file or folder")
+    return found
 
 
 def is_plain_name(name: str) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.store.folder import OutputFolder
+from interp.store.seals import check_seal, sealed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,11 +55,14 @@ class Shards:
 
     Args:
         path: the folder; `lock` makes it.
+        study: the seal of the study, see `interp.store.seals`; none is needed to hold the lock alone.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, study: str = "") -> None:
         """Begin with nothing pending."""
         self.path = path
+        self.study = study
+        self._locked: int | None = None
         self._kinds: dict[str, set[str]] = {}
         self._pending: list[pa.Table] = []
         self._next = 0
@@ -75,19 +79,27 @@ class Shards:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{str(self.path)!r} can not be made ({error.strerror}): name another folder") from error
-        handle = _take(self.path)
+        handle = self._locked = _take(self.path)
         try:
             for left in self.path.glob(".part-*"):  # what a killed process was writing
                 left.unlink(missing_ok=True)
             yield
         finally:
+            self._locked = None
             os.close(handle)
+
+    def is_there(self) -> bool:
+        """Whether the folder is still the one that was locked: nobody has deleted it, or put another in its place."""
+        try:
+            return self._locked is None or os.path.samestat(os.fstat(self._locked), os.stat(self.path / LOCK))
+        except OSError:
+            return False
 
     def load(self) -> dict[int, Entry]:
         """Read what is stored, by place, and go on behind it."""
         tables = {}
         for path in shard_files(self.path):
-            table = read_shard(path)
+            table = read_shard(path, self.study)
             for name in table.column_names:
                 if name not in OWN:
                     self._kinds.setdefault(name, set()).update(_kinds_of(table.column(name)))
@@ -123,7 +135,11 @@ class Shards:
 
         if not self._pending or time.monotonic() - self._since < after:
             return
-        table = pa.concat_tables(self._pending, promote_options="permissive")
+        if not self.is_there():
+            raise InputError(
+                f"{str(self.path.parent)!r} was deleted, moved or replaced while it was written to: begin anew"
+            )
+        table = sealed(pa.concat_tables(self._pending, promote_options="permissive"), self.study)
         name = f"part-{self._next:05d}.parquet"
         write_synced(self.path, name, lambda file: pq.write_table(table, file, write_page_checksum=True))
         # In one statement, so that an interrupt leaves all of it done or none: the same shard is then written again.
@@ -157,16 +173,16 @@ def shard_files(path: Path) -> list[Path]:
     return sorted((found for found in path.glob("part-*.parquet") if _number(found) >= 0), key=_number)
 
 
-def read_shards(path: Path, columns: Sequence[str] | None = None) -> dict[Path, pa.Table]:
+def read_shards(path: Path, study: str, columns: Sequence[str] | None = None) -> dict[Path, pa.Table]:
     """Read every shard of a folder, in the order of their numbers; see `read_shard`."""
-    return {file: read_shard(file, columns) for file in shard_files(path)}
+    return {file: read_shard(file, study, columns) for file in shard_files(path)}
 
 
-def read_shard(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one shard: all its columns, or what a study itself writes and these.
+def read_shard(file: Path, study: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one shard of a study: all its columns, or what a study itself writes and these.
 
     Raises:
-        InputError: it can not be read, or is not a shard of a study, or has no such column.
+        InputError: it can not be read, is not a shard of this study or was changed, or has no such column.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -183,6 +199,7 @@ def read_shard(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
         ) from error
     if tuple(names[: len(OWN)]) != OWN:
         raise InputError(f"{str(file)!r} is no shard, its columns are {names}: take it away")
+    check_seal(file, table, names, study)
     if missing := [name for name in columns or () if name not in names]:
         raise InputError(f"{str(file)!r} has no column {missing[0]!r}: use some of {', '.join(names[len(OWN) :])}")
     return table
@@ -235,7 +252,7 @@ def _take(path: Path) -> int:
     from filelock import lock_descriptor
 
     try:
-        handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)  # a file, as network disks lock no folder
+        handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)  # a file, as network disks lock no folder
         try:
             taken = lock_descriptor(handle, blocking=False)
         except BaseException:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, ParamSpec, Protocol, Self, TypeVar, overload
 
 from interp.errors import InputError
 from interp.numeric import whole_number
+from interp.options import called, named_in, refuse_unknown
 from interp.prompt.inputs import PROMPTS
 
 First = TypeVar("First", contravariant=True)
@@ -154,12 +155,16 @@ def takes(kind: Callable[Options, Kind]) -> Taker[Kind, Options]:
 
     Raises:
         InputError: when the job is called: a request of another kind, or one with keywords beside it.
+        OptionError: likewise, a keyword that is no field.
     """
     wanted: Any = kind
 
     def decorate(body: Any) -> Any:
+        known = [*named_in(body), *(one.name for one in fields(wanted))]
+
         @wraps(body)
         def job(*args: Any, request: Any = None, **options: Any) -> Any:
+            refuse_unknown(options, known, of=called(body))
             given = {one.name: options.pop(one.name) for one in fields(wanted) if one.name in options}
             if request is None:
                 request = wanted(**given)

@@ -17,6 +17,9 @@ from interp.model.provenance import FROM_PYTHON, result_of, resumed, run_record,
 from interp.numeric import read_flag, real, whole_number
 from interp.store.folder import OutputFolder, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
+from interp.store.seals import study_seal
 from interp.store.shards import Entry, Shards, entries, join, read_shards, shard_files, write_synced
 from interp.study.keys import check_ids, content_key
 from interp.study.prompter import batches
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from interp.objects.sample import Sample
 
-FORMAT = 1
+FORMAT = 2
 """Of the folder that a study is kept in; another number can not be read."""
 
 
@@ -112,11 +115,10 @@ def kept_study(
     manifest = _manifest(here, settings, batch)
     with nullcontext(out) if out is not None else TemporaryDirectory(prefix="study-") as place:
         folder = OutputFolder(place)
-        shards = Shards(folder.path / "shards")
+        shards = Shards(folder.path / "shards", study_seal(_of_numbers(manifest)))
         with shards.lock():
             done = _begin(folder, shards, manifest, resume=resume)
-            _refuse_strangers(folder.path, done, here)
-            left = list(_left(batches(samples, batch), set(done), folder.path))
+            left = [places for places in batches(samples, batch) if places[0] not in done]
             with _bar(len(here), len(done), label, progress) as bar, _kept(shards, announced=out is not None):
                 for places in left:
                     answers = measure([samples[place] for place in places])
@@ -161,9 +163,9 @@ def read_study(
     Raises:
         InputError: the folder holds no study, a damaged one, one that is not finished, or no such column.
     """
-    folder = Path(out).expanduser()
+    folder = given_path(out)
     manifest = _read_manifest(folder)
-    tables = read_shards(folder / "shards", columns)
+    tables = read_shards(folder / "shards", study_seal(_of_numbers(manifest)), columns)
     done = entries(tables)
     missing = manifest["samples"] - len(done)
     if missing and not partial:
@@ -171,8 +173,6 @@ def read_study(
             f"{str(folder)!r} holds {len(done)} of {manifest['samples']} samples: resume it, "
             "or read what there is with partial=True"
         )
-    if not missing and _digest(done[place] for place in sorted(done)) != manifest["digest"]:
-        raise InputError(f"the shards in {str(folder)!r} are not those of its manifest: take away what was put there")
     return join(tables), manifest
 
 
@@ -186,16 +186,6 @@ def _entries(samples: Sequence[Sample]) -> list[Entry]:
     check_ids(samples)
     known: dict[Path, str] = {}
     return [Entry(place, sample.id, content_key(sample, known)) for place, sample in enumerate(samples)]
-
-
-def _left(batches: Iterable[list[int]], done: set[int], folder: Path) -> Iterator[list[int]]:
-    """The batches that are not stored."""
-    for places in batches:
-        stored = done & set(places)
-        if stored and stored != set(places):
-            raise InputError(f"the shards in {str(folder)!r} hold a part of a batch: they were changed, begin anew")
-        if not stored:
-            yield places
 
 
 def _manifest(here: Sequence[Entry], settings: Mapping[str, Any], batch: int) -> dict[str, Any]:
@@ -231,8 +221,9 @@ def _begin(folder: OutputFolder, shards: Shards, manifest: Mapping[str, Any], *,
 
 
 def _of_numbers(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest with those settings alone that the numbers depend on."""
-    return {**manifest, "settings": result_of(manifest["settings"])}
+    """Of a manifest what the numbers depend on."""
+    parts = {name: manifest[name] for name in ("format", "samples", "digest", "batch")}
+    return {**parts, "settings": result_of(manifest["settings"])}
 
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -243,7 +234,7 @@ def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
         found = manifest["format"]
         if found == FORMAT and not {"samples", "digest", "batch", "settings"} <= set(manifest):
             raise KeyError("a part is missing")
@@ -263,12 +254,6 @@ def _refuse_numbers(samples: Sequence[Sample], flush_seconds: float) -> None:
         raise InputError("there are no samples to measure: give at least one")
     if not real(flush_seconds) >= 0:
         raise InputError(f"flush_seconds {flush_seconds} is no time: give seconds, at least 0")
-
-
-def _refuse_strangers(folder: Path, done: Mapping[int, Entry], here: Sequence[Entry]) -> None:
-    for place, entry in done.items():
-        if not 0 <= place < len(here) or here[place] != entry:
-            raise InputError(f"{str(folder)!r} holds {entry.id!r} of another study among its shards: begin anew")
 
 
 def _checked(batch: Sequence[Entry], answers: Any) -> list[tuple[Entry, Mapping[str, Any]]]:
@@ -301,7 +286,7 @@ def _kept(shards: Shards, *, announced: bool) -> Iterator[None]:
             shards.flush()
         except Exception as second:
             error.add_note(f"what was measured since the last writing is lost: {second}")
-        if announced:
+        if announced and shards.is_there():
             folder = str(shards.path.parent)
             changed = ", with the same samples (others make another study, for another folder)"
             error.add_note(

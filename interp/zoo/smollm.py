@@ -50,11 +50,12 @@ def build_smollm(*, seed: int = 0) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlavaForConditionalGeneration
 
+    from interp.zoo.seeded import seeded
+
     file = smollm_file()
     language = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
     words = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, padding_side="left")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = LlavaForConditionalGeneration(_config(language.config))
         model.model.language_model.load_state_dict(language.model.state_dict(), strict=True)
         words.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})

@@ -33,7 +33,9 @@ heads of other functions. Told are accuracy, unreadable answers, perplexity, and
 answers change beyond every random draw, can still be read, and the control task holds. Below chance means broken, not
 causal.
 
-Questions that heads were found on are refused, as they look stronger there; drawn ones are of the split test.
+Questions that heads were found on are refused, as they look stronger there; drawn ones are of the split test. With
+--positions objects, questions that name none of their objects word for word are refused, and left out of the control
+task, counted.
 """
 
 MASK = f"""Mask: the answers without heads that were found. Does the model need them, and for this alone?
@@ -48,7 +50,8 @@ examples:
 STEER = f"""Steer: the answers with heads that were found strengthened. Are more of them right?
 {ABOUT}
 Steering moves heads from wrong to right answers of training items, alpha times that difference; gain makes them larger;
-bias turns them towards the boxes of the question's objects.
+bias turns them towards the boxes of the question's objects, and leaves out, counted, questions without a box that fills
+half an image token.
 
 examples:
   python -m probes heads steer out/heads-found --function spatial --out out/steered
@@ -94,8 +97,8 @@ def _add(commands: Any, name: str, short: str, about: str, edits: Sequence[str])
         "--scope", choices=("prompt", "decode", "both"), default="both", help="which passes (default: both)"
     )
     how.add_argument(
-        "--positions", choices=("last", "all", "text", "image"), default="last",
-        help="where in the prompt (default: %(default)s)",
+        "--positions", choices=("last", "all", "text", "image", "objects"), default="last",
+        help="where in the prompt; objects: the words of each question that name its objects (default: %(default)s)",
     )  # fmt: skip
     how.add_argument("--control", metavar="NAMES", help="functions of the control task (default: those not spatial)")
     how.add_argument("--sets", type=int, default=5, help="draws of each random control (default: %(default)s)")
@@ -124,6 +127,7 @@ def edit_command(options: argparse.Namespace) -> int:
     vlm = asked.vlm()
     if scores is not None:
         _refuse_other(scores, vlm, options.found)
+    tested, control, gone = _usable(options, vlm, tested, control)
     chosen = ("factor", "scope", "positions", "sets", "doses", "max_new_tokens", "seed")
     found = evaluate_heads(
         vlm,
@@ -136,7 +140,7 @@ def edit_command(options: argparse.Namespace) -> int:
         train=[item for item in train if _is_of(item, functions)],
         factors=strengths,
         **{name: getattr(options, name) for name in chosen},
-        **_recorded(asked, options, functions),
+        **_recorded(asked, options, functions, gone),
     )
     tell_findings(asked.folder, evaluation_findings(found))
     return 0
@@ -163,10 +167,13 @@ def _refuse_early(options: argparse.Namespace, sets: Mapping[str, Sized], streng
         raise InputError(f"--sets {options.sets}: give {FEWEST} draws of each random control or more")
 
 
-def _recorded(asked: AskedItems, options: argparse.Namespace, functions: Sequence[str]) -> dict[str, Any]:
-    """How the data set is asked, and what is recorded of where heads come from."""
+def _recorded(
+    asked: AskedItems, options: argparse.Namespace, functions: Sequence[str], gone: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
+    """How the data set is asked, and what is recorded of where heads come from and which questions are left out."""
     came = {"found": options.found, "by_hand": options.heads, "functions": list(functions), "rule": options.rule}
-    return {**asked.how, "record": {**asked.how["record"], "heads_of": came}}
+    more = {"heads_of": came, **({"questions_left_out": gone} if gone else {})}
+    return {**asked.how, "record": {**asked.how["record"], **more}}
 
 
 def _sets(
@@ -271,9 +278,35 @@ def _tasks(
     control = [item for item in items if _functions(item) and set(_functions(item)) <= wanted]
     if options.control and not control:
         raise InputError(f"--control {options.control}: no question is of these functions alone, and not tested")
-    if options.edit == "bias":
-        control = [item for item in control if any(thing.box is not None for thing in item.objects)]
     return tested, control
+
+
+def _usable(
+    options: argparse.Namespace, vlm: HookedVLM, tested: list[Sample], control: list[Sample]
+) -> tuple[list[Sample], list[Sample], dict[str, dict[str, str]]]:
+    """Questions that the edit can be made on; and by task, those that are left out, with the reason of each.
+
+    Raises:
+        InputError: no question is left of those that are tested, or of a control task that was asked for.
+    """
+    from interp.model.object_words import spans_of
+    from probes.heads.evaluation.edits import no_region
+
+    gone: dict[str, dict[str, str]] = {}
+    kept = {}
+    for task, own in (("tested", tested), ("control", control)):
+        out = {item.id: why for item in own if options.edit == "bias" and (why := no_region(vlm, item))}
+        if options.positions == "objects" and task == "control":
+            nameless = [one for one in own if not any(spans_of(thing.name, one.question) for thing in one.objects)]
+            out |= {item.id: "its question names no object" for item in nameless}
+        kept[task] = [item for item in own if item.id not in out]
+        if out:
+            first, gone[task] = next(iter(out)), out
+            told = f"{len(out)} of {len(own)} {task} questions are left out, the first is {first!r}: {out[first]}"
+            if not kept[task] and (task == "tested" or options.control):
+                raise InputError(f"no {task} question is left: {told}")
+            print(told)
+    return kept["tested"], kept["control"], gone
 
 
 def _is_of(item: Sample, functions: Sequence[str]) -> bool:

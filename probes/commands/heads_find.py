@@ -187,7 +187,7 @@ def find_command(options: argparse.Namespace) -> int:
     from probes.heads.activations.result import load_head_activations
     from probes.heads.found.find import STUDY, check_found, find_heads
     from probes.heads.found.report import found_findings
-    from probes.heads.found.saved import begin_folder
+    from probes.heads.found.saved import begun_folder
     from probes.study.findings import tell_findings
 
     given, scorers = rule_of(options), names(options.scorers)
@@ -202,27 +202,27 @@ def find_command(options: argparse.Namespace) -> int:
     folder = OutputFolder(options.out)
     told = {"scorers": list(scorers), "rule": options.rule, "given": given, "functions": functions}
     told |= {"deals": options.deals, "seed": options.seed}
-    begin_folder(folder, STUDY, resume=options.resume, asked=told)
-    model: dict[str, Any] = {}
-    if asked is not None:
-        vlm = asked.vlm()
-        model = {"vlm": vlm, "items": asked.items, "prompt": options.prompt, "batch": options.batch}
-        if "id_write" in scorers:
-            model["axes"] = _axes(vlm, options, folder)
-    found = find_heads(
-        heads,
-        scorers,
-        rule=options.rule,
-        given=given,
-        options=_scorer_options(options),
-        functions=functions,
-        out=folder.path,
-        resume=options.resume,
-        seed=options.seed,
-        deals=options.deals,
-        tell=print,
-        **model,
-    )
+    with begun_folder(folder, STUDY, resume=options.resume, asked=told):
+        model: dict[str, Any] = {}
+        if asked is not None:
+            vlm = asked.vlm()
+            model = {"vlm": vlm, "items": asked.items, "prompt": options.prompt, "batch": options.batch}
+            if "id_write" in scorers:
+                model["axes"] = _axes(vlm, options, folder)
+        found = find_heads(
+            heads,
+            scorers,
+            rule=options.rule,
+            given=given,
+            options=_scorer_options(options),
+            functions=functions,
+            out=folder.path,
+            resume=options.resume,
+            seed=options.seed,
+            deals=options.deals,
+            tell=print,
+            **model,
+        )
     tell_findings(folder, found_findings(found))
     return 0
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.cli import add_model_options, load, note_domain, note_random_weights
 from interp.errors import InputError
+from interp.store.names import given_path
 from interp.zoo import EMBEDDED
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def read_items(options: argparse.Namespace, *, split: str = "train") -> tuple[li
     prompt = BARE if context == "bare" else QueryPrompt(context=context)
     if options.prompt == "raw":
         raise InputError("--prompt raw: steps hold no image placeholder, use chat or paper")
-    placeholder = None if options.image is None else Path(options.image).expanduser()
+    placeholder = None if options.image is None else given_path(options.image)
     items = step_samples(questions, prompt, image=placeholder)
     if options.steps is not None:
         print(f"{len(questions)} main questions, {len(items)} steps")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.cli import add_model_options, load, note_domain, note_random_weights
 from interp.errors import InputError
+from interp.store.names import given_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -296,7 +296,7 @@ def _benchmark_in(name: str) -> str:
     """
     from interp.datasets.benchmarks.catalogue import BENCHMARKS
 
-    place = Path(name).expanduser()
+    place = given_path(name)
     if not place.is_dir():
         raise InputError(f"--scenes {name!r} is no folder, and none of {', '.join(DRAWN)}: use one of them")
     found = [one for one in PHOTOS if any((place / file).is_file() for file in BENCHMARKS[one].annotations)]

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from interp.errors import InputError, ModelError
 from interp.model.loading import read_dtype
 from interp.store.checkpoint import refuse_foreign_shards, unasked
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -193,7 +195,7 @@ def save_normalized(model: PreTrainedModel, folder: str | Path) -> Path:
         raise ModelError(
             f"{type(model).__name__} has no normalising projector: put one in with with_normalized_projector(model)"
         )
-    path = Path(folder).expanduser()
+    path = given_path(folder)
     model.save_pretrained(path)
     layers = list(model.config.vision_feature_layer) if isinstance(projector, MultilayerProjector) else None
     (path / FILE).write_text(json.dumps(asdict(_Settings(layers)), indent=2) + "\n", encoding="utf-8")
@@ -215,7 +217,7 @@ def load_normalized(folder: str | Path, *, dtype: Any = "auto") -> tuple[PreTrai
     """
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
-    path = Path(folder).expanduser()
+    path = given_path(folder)
     settings = _read_settings(path)
     try:
         with unasked():
@@ -257,7 +259,7 @@ def _read_settings(path: Path) -> _Settings:
             f"{str(path)!r} holds no {FILE}: load it with HookedVLM.from_pretrained, or name another folder"
         )
     try:
-        settings = _Settings(**json.loads(file.read_text(encoding="utf-8")))
+        settings = _Settings(**parse_json(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ModelError(f"{str(file)!r} is no file of save_normalized ({error}): save the model again") from error
     if settings != _Settings(settings.layers):

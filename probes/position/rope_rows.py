@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from interp.errors import ModelError
+from interp.hooks.exact import exactly
 from interp.hooks.rows import RowHook
 from interp.hooks.shared_keys import KeyValues
 from probes.study.finite import OVERFLOW
@@ -102,7 +103,9 @@ def logits_and_change(
     back = (turn.T - torch.eye(len(turn), dtype=turn.dtype)).to(query.device, exact)  # a small turn loses no digits
     row = query.to(exact)
     keys = rearrange(key, "batch key kv_head d_head -> batch kv_head key d_head")
-    both = KeyValues(keys, keys).dots(torch.stack([row, row @ back], dim=2)) * scaling
+    with exactly(row):
+        turned = row @ back
+    both = KeyValues(keys, keys).dots(torch.stack([row, turned], dim=2)) * scaling
     logits, change = both.unbind(2)
     if softcap is None:
         return logits, change

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from interp.compat import at_hand
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from probes.position.stream_norms import GROUPS, Kept, l2_norms, name_samples, norms_at
@@ -127,9 +128,10 @@ def token_norms_in(kept: Kept, vlm: HookedVLM, inputs: VLMInputs, names: Sequenc
     of_image = placeholders.cpu().numpy()
     paper = np.empty_like(kept[RECEIVED])
     paper[of_image] = kept.get(PROJECTOR, 0)
-    table = vlm.model.get_input_embeddings().weight
-    words = inputs.input_ids[~placeholders].to(table.device)
-    paper[~of_image] = l2_norms(table[words]).cpu().numpy()
+    embedding = vlm.model.get_input_embeddings()
+    with at_hand(embedding):
+        words = inputs.input_ids[~placeholders].to(embedding.weight.device)
+        paper[~of_image] = l2_norms(embedding.weight[words]).cpu().numpy()
     return tuple(
         _of_sample(name, layout, received, own)
         for name, layout, received, own in zip(names, inputs.layouts, kept[RECEIVED], paper, strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 from interp.datasets.synthetic.shapes import KINDS
 from interp.errors import InputError
 from interp.plots.style import PALETTE, integer_ticks, legend_below, new_axes, new_grid, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ PLACES = ("relation", "photo")
 """The kinds of questions whose answers depend on places."""
 
 
+@as_written
 def plot_comparison(measures: pd.DataFrame, arms: Sequence[str], axes: Any = None) -> np.ndarray:
     """Draw four panels; bars and bands are intervals of the bootstrap, small dots are single models.
 
@@ -46,6 +48,7 @@ def plot_comparison(measures: pd.DataFrame, arms: Sequence[str], axes: Any = Non
     return axes
 
 
+@as_written
 def plot_training(
     training: pd.DataFrame, arms: Sequence[str], ax: Axes | None = None, *, measure: str = "right_relation"
 ) -> Axes:

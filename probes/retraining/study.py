@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.store.folder import OutputFolder
+from interp.store.names import given_path
 from probes.retraining.arms import load_arm
 from probes.retraining.comparison import ArmComparison, compare_arms
 from probes.retraining.measure import ModelMeasures, Scenes, measure_model
@@ -52,7 +53,7 @@ def retrain(
     scenes.check()
     train_all(plan, out, workers=workers, progress=progress)
     measures = measure_all(plan, scenes, out, workers=workers, progress=progress)
-    records = {model: _record(Path(out).expanduser(), model) for model in plan.models()}
+    records = {model: _record(given_path(out), model) for model in plan.models()}
     return compare_arms(
         measures, {model: one["log"] for model, one in records.items()}, settings=_settings(scenes, records)
     )
@@ -66,7 +67,7 @@ def read_comparison(out: str | Path) -> ArmComparison:
     """
     import pandas as pd
 
-    folder = Path(out).expanduser()
+    folder = given_path(out)
     names = ("comparison.parquet", "training.parquet", "summary.json")
     if absent := [name for name in names if not (folder / name).is_file()]:
         raise InputError(

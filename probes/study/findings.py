@@ -92,10 +92,11 @@ def write_findings(folder: OutputFolder, found: Findings) -> list[Path]:
     Raises:
         InputError: a file can not be written.
     """
-    paths = write_tables(folder, found)
-    paths.append(folder.write_json("summary.json", {**found.summary, "settings": found.settings}))
     figures = {name: one.figure for name, one in found.figures.items()}
-    paths += write_report(folder, found.title, found.sentences[0], found.sections(), figures, found.settings)
+    with folder.as_one():
+        paths = write_tables(folder, found)
+        paths.append(folder.write_json("summary.json", {**found.summary, "settings": found.settings}))
+        paths += write_report(folder, found.title, found.sentences[0], found.sections(), figures, found.settings)
     return paths
 
 

@@ -19,6 +19,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "helpers"), str(ROOT)]
 
+from bench_collect import many_lines  # noqa: E402
 from bench_heads import head_lines  # noqa: E402
 from bench_line import BARS as BARS  # noqa: E402
 from bench_line import MIB, SHAPES, WHAT, Line, pairwise, peak_bytes, timed  # noqa: E402
@@ -231,6 +232,7 @@ def main() -> int:
     lines |= sweep_times(pairs=max(pairs // 3, 3))  # each pair is of many forwards
     lines |= probe_memory()
     lines |= head_lines()
+    lines |= many_lines()
     if torch.cuda.is_available():
         seven = dict(layers=32, heads=32, width=4096)
         model, processor = random_llava(tokens=576, device="cuda", dtype=torch.bfloat16, **seven)

@@ -51,6 +51,8 @@ BARS = {
     "probes_growth": 0.5,
     "linear_probes": 10.0,
     "linear_probes_memory": 2048.0,
+    "many_heads": None,
+    "many_heads_memory": 2048.0,
     "heads_path": 20.0,
     "heads_path_memory": None,
 }
@@ -105,6 +107,9 @@ WHAT = {
     "six, 2 layers x 16 heads x 1,100 tokens, fp32",
     "linear_probes": "linear probes of 1,024 heads of 128 numbers, 8 functions, 4,000 made-up items, with their null",
     "linear_probes_memory": "peak memory of that whole process",
+    "many_heads": "4,000 subquestions collected from 1,024 heads of 4 numbers, killed in the middle and gone on with "
+    "to the bit, and linear probes of all",
+    "many_heads_memory": "peak memory of collecting or of the probes, beside that of model, questions and libraries",
     "heads_path": "functional heads on the embedded model: 40 main questions of 8 steps collected, heads found by "
     "every scorer, removed and strengthened beside all controls, SHA in five arms",
     "heads_path_memory": "peak memory of that whole process, libraries and model counted",

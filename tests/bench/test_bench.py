@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import bench
+import bench_collect
 import bench_heads
 import bench_probes
 import numpy as np
@@ -17,6 +18,7 @@ from towers_seen import tower_runs
 
 from interp.intervene.image_tokens import permute_image_tokens
 from interp.model.features import ImageFeatures
+from probes import load_head_activations
 
 HERE = Path(__file__).resolve().parent
 
@@ -148,3 +150,17 @@ def test_a_run_says_its_minutes_and_its_memory(monkeypatch, capsys):
     bench_heads.main()
     told = json.loads(capsys.readouterr().out)
     assert 0 <= told["minutes"] < 1 and told["mib"] > 10
+
+
+def test_collecting_from_many_heads_goes_on_and_is_held_to_the_bit(tmp_path, monkeypatch, capsys):
+    for name, small in {"ITEMS": 80, "LAYERS": 2, "HEADS": 3}.items():
+        monkeypatch.setattr(bench_collect, name, small)
+    folder = tmp_path / "z"
+    for run in ("collect", "find", "collect", "compare"):
+        bench_collect.RUNS[run](folder)
+    assert all(0 <= json.loads(line)["mib"] < 2048 for line in capsys.readouterr().out.splitlines())
+    heads = load_head_activations(folder)
+    assert heads.shape == (80, 2, 3, 4)
+    monkeypatch.setattr(type(heads), "chunks", lambda heads: [(np.arange(80), np.zeros((80, 2, 3, 4), np.float32))])
+    with pytest.raises(AssertionError):
+        bench_collect.compare_many(folder)

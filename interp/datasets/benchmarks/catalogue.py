@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from interp.datasets.benchmarks.entry import Benchmark, Source
 from interp.errors import InputError
@@ -17,6 +16,7 @@ from interp.prompt.templates import (
     SIX_OPTIONS_IN_PHOTO,
     SIX_OPTIONS_IN_RELATION,
 )
+from interp.store.names import given_path
 
 N_SYNTHETIC = 400
 """How many samples `read_dataset` makes of `shapes`, `shapes-a` and `shapes-b` by default."""
@@ -32,7 +32,7 @@ def benchmark(name: str) -> Benchmark:
         >>> benchmark("controlled-a").n
         412
     """
-    if name not in BENCHMARKS and Path(name).expanduser().is_dir():
+    if name not in BENCHMARKS and given_path(name).is_dir():
         raise InputError(
             f"{name!r} is a folder, and here goes the name of a data set (one of {', '.join(BENCHMARKS)}): a folder of "
             "your own photos is for `python -m interp overlap` alone, and where a data set lies is said by --folder"

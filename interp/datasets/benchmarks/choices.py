@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from interp.errors import InputError
 from interp.objects.refusals import each_row
 from interp.objects.sample import Sample
 from interp.prompt.templates import OPTIONS_OF_STATEMENT, list_options
+from interp.store.parsing import parse_json
 
 SPATIALEVAL = ("id", "text", "oracle_answer", "oracle_option")
 THREE_DSR = ("index", "question", "A", "B", "C", "D", "answer", "category", "image_url")
@@ -168,7 +168,7 @@ _READERS: Mapping[str, Callable[[Path, Benchmark], Iterator[Draft]]] = {
 def _questions(path: Path) -> Sequence[Any]:
     """The questions of a JSON file: a list, or the field of that name."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} is no JSON that can be read ({error}): fetch the file again") from error
     found = content.get("questions") if isinstance(content, dict) else content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +11,8 @@ from typing import Any
 from interp.errors import InputError
 from interp.objects.refusals import each_row
 from interp.objects.sample import Sample
-from interp.store.names import stays_inside
+from interp.store.names import given_path, stays_inside
+from interp.store.parsing import parse_json
 
 MISSING = ("refuse", "skip", "keep")
 
@@ -59,8 +59,8 @@ def find_place(
     Raises:
         InputError: there is no such folder or no such file in it.
     """
-    given = Path(folder).expanduser()
-    extra = () if images is None else (Path(images).expanduser(),)
+    given = given_path(folder)
+    extra = () if images is None else (given_path(images),)
     for root in extra:
         if not root.is_dir():
             raise InputError(f"there is no folder {str(root)!r} of images for {name}: name one that exists")
@@ -87,7 +87,7 @@ def read_list(path: Path) -> list[Any]:
         InputError: it can not be read, is no JSON, or holds no list.
     """
     try:
-        content = json.loads(_text(path))
+        content = parse_json(_text(path))
     except ValueError as error:
         raise InputError(f"{str(path)!r} is no JSON ({error}): fetch the file again") from error
     if not isinstance(content, list) or not content:
@@ -104,7 +104,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(_text(path).rstrip().split("\n"), 1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             raise InputError(f"line {number} of {str(path)!r} is no JSON ({error}): fetch the file again") from error
         if not isinstance(row, dict):

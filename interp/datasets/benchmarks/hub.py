@@ -14,7 +14,7 @@ from interp.datasets.benchmarks.entry import Benchmark
 from interp.datasets.benchmarks.whatsup import file_name, parse_caption
 from interp.errors import InputError
 from interp.store.folder import OutputFolder
-from interp.store.names import is_plain_name
+from interp.store.names import given_path, is_plain_name
 
 MAX_OTHER_ANSWERS = 0.02
 """Share of rows in which captions and released answers may disagree when both are joined by row."""
@@ -54,7 +54,7 @@ def download_dataset(name: str, folder: str | Path = "data", *, revision: str | 
     if one.kind in ("scenes", "choices"):
         wanted = "the Parquet file" if one.kind == "scenes" else one.hub_part
         raise InputError(f"{name} is read from a file of your own: fetch {wanted} of {one.hub} from the Hub")
-    target = Path(folder).expanduser()
+    target = given_path(folder)
     if (target / one.annotations[0]).exists():
         raise InputError(
             f"{str(target / one.annotations[0])!r} is there already: check it (`python -m interp datasets {name} "

@@ -21,6 +21,7 @@ from interp.prompt.templates import (
     where_in_photo,
     where_in_relation,
 )
+from interp.store.names import given_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,7 @@ def read_prompts(path: str | Path) -> list[ReleasedPrompt]:
     Raises:
         InputError: the file can not be read, or a row is not of this form.
     """
-    file = Path(path).expanduser()
+    file = given_path(path)
     return [_released(file, number, item) for number, item in enumerate(read_lines(file))]
 
 

@@ -19,7 +19,7 @@ from interp.image.photos import upright_size
 from interp.objects.refusals import each_row
 from interp.objects.sample import Object, Sample
 from interp.prompt.templates import OPTIONS_IN_PHOTO, OPTIONS_IN_RELATION, where_in_photo, where_in_relation
-from interp.store.names import stays_inside
+from interp.store.names import given_path, stays_inside
 
 QUESTIONS = "questions.csv"
 NEEDED = ("image", "question", "answer")
@@ -62,7 +62,7 @@ def read_folder(folder: str | Path, *, n: int | None = None) -> list[Sample]:
     Raises:
         InputError: no such folder, nothing to ask, or a row that can not be used (the message names it).
     """
-    place = Path(folder).expanduser()
+    place = given_path(folder)
     if not place.is_dir():
         raise InputError(f"there is no folder {str(place)!r}: name the one that holds the photos and {QUESTIONS}")
     if n is not None and n < 1:
@@ -110,7 +110,7 @@ def questions_from_boxes(
     Raises:
         InputError: a photo is given twice, or one without a clear pair can not be opened to learn its size.
     """
-    start = Path(folder).expanduser() if folder is not None else _common_folder(list(photos))
+    start = given_path(folder) if folder is not None else _common_folder(list(photos))
     given: dict[str, Path] = {}
     for photo in photos:
         if (other := given.setdefault(_inside(photo, start), photo)) is not photo:

@@ -15,6 +15,7 @@ from interp.datasets.synthetic.outlines import FULL, cover_at
 from interp.datasets.synthetic.shapes import COLORS, SHAPES
 from interp.errors import InputError
 from interp.image.photos import FORMATS, load_image
+from interp.store.names import given_path
 
 RGB = tuple[int, int, int]
 Points = list[tuple[float, float]]
@@ -131,7 +132,7 @@ def thumbnails(folder: str | Path) -> tuple[Item, ...]:
     Raises:
         InputError: no such folder, fewer than three pictures, one that can not be read, or two of one name.
     """
-    place = Path(folder).expanduser()
+    place = given_path(folder)
     if not place.is_dir():
         raise InputError(f"{str(folder)!r} is no folder of thumbnails: name one with a picture of each object")
     files = sorted(path for path in place.iterdir() if path.is_file() and path.suffix.lower() in _suffixes())

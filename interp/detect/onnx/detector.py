@@ -18,6 +18,7 @@ from interp.detect.onnx.external import external_files
 from interp.detect.onnx.outputs import END_TO_END, STRIDES, YOLOX, YOLOX_DECODED, decode, read_layout, suppress
 from interp.errors import DetectorError
 from interp.objects.label_files import COCO_NAMES
+from interp.store.names import given_path
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -75,7 +76,7 @@ class OnnxDetector(ClassDetector):
             InputError: `confidence` or `nms_iou` is not between 0 and 1.
         """
         self.confidence, self.nms_iou = checked_share(confidence), checked_share(nms_iou, "nms_iou")
-        file = Path(path).expanduser()
+        file = given_path(path)
         self.name = file.name
         self._session = _open(file, device)
         metadata = _metadata(self._session)

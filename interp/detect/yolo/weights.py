@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import shutil
 import tempfile
@@ -15,6 +14,8 @@ from typing import Any
 from interp.detect.common import one_line
 from interp.detect.yolo.containment import contained
 from interp.errors import DetectorError
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 from interp.zoo import EMBEDDED_DETECTORS as EMBEDDED
 
 
@@ -27,7 +28,7 @@ def find_weights(weights: str | Path, *, download: bool = False) -> Path:
     Raises:
         DetectorError: there is no such file or name, or it would have to be downloaded and that was not allowed.
     """
-    path = Path(weights).expanduser()
+    path = given_path(weights)
     if path.is_file():
         return path
     if path.is_dir():
@@ -93,7 +94,7 @@ def _load_safetensors(path: Path) -> Any:
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
-                names = json.loads((file.metadata() or {})["names"])
+                names = parse_json((file.metadata() or {})["names"])
             model = ultralytics.YOLO(str(config), task="detect")
             _fill(model.model, tensors, names)
             model.overrides["imgsz"] = int(model.model.yaml["imgsz"])

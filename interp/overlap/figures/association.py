@@ -20,6 +20,7 @@ from interp.plots.style import (
     new_grid,
     tidy,
 )
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +33,7 @@ SIGNIFICANT = 0.05
 _BAND = "#c9c9c9"
 
 
+@as_written
 def plot_auroc_by_layer(
     found: Association,
     ax: Axes | None = None,
@@ -103,6 +105,7 @@ def plot_auroc_by_layer(
     return ax
 
 
+@as_written
 def plot_auroc_pooled_and_within(
     pooled: Association,
     within: Association,

@@ -27,6 +27,7 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,7 @@ _AT_MOST_ONE = ("hit", "hit_near", "auroc", "precision")
 _CONTRAST = " minus "  # in the name of a region that is a difference of two
 
 
+@as_written
 def plot_overlap_by_layer(
     overlaps: Overlap | Sequence[Overlap] | pd.DataFrame,
     ax: Axes | None = None,

@@ -11,11 +11,13 @@ from interp.errors import InputError
 from interp.overlap.figures.study import MEASURES
 from interp.overlap.overlap import EVEN_COLUMNS
 from interp.plots.style import INK, layer_axis, legend_below, line_colours, name_layers, new_grid, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@as_written
 def plot_overlap_by_map(table: pd.DataFrame, *, measures: Sequence[str] = ("lift", "auroc")) -> np.ndarray:
     """Draw measures of the head mean by layer, a line for each map, beside what an even map scores.
 

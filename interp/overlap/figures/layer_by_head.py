@@ -27,11 +27,13 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@as_written
 def plot_layer_by_head(
     values: Float[np.ndarray, "layer head_and_mean"],
     ax: Axes | None = None,

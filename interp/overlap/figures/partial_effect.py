@@ -16,6 +16,7 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from interp.stats.partial import Effect, PartialEffect
 
 
+@as_written
 def plot_partial_effect(
     found: PartialEffect,
     ax: Axes | None = None,

@@ -27,6 +27,7 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
+from interp.plots.written import as_written
 from interp.stats.clusters import group_names, mean_over_groups, ratio_over_groups
 from interp.stats.intervals import wilson
 
@@ -67,6 +68,7 @@ _RATIOS = ("cosine", "mass", "hit", "hit_near", "precision")
 _DASHES = ((0, (1, 1.2)), (0, (5, 1.6)), (0, (5, 1.5, 1, 1.5)), (0, (2.5, 1.2)), (0, (7, 2, 1, 2, 1, 2)))
 
 
+@as_written
 def plot_overlap_by_answer(
     study: OverlapStudy,
     ax: Axes | None = None,
@@ -122,6 +124,7 @@ def plot_overlap_by_answer(
     return ax
 
 
+@as_written
 def plot_lift_by_layer(
     study: OverlapStudy,
     ax: Axes | None = None,
@@ -178,6 +181,7 @@ def plot_lift_by_layer(
     return ax
 
 
+@as_written
 def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float = 0.95) -> Axes:
     """Draw in how many samples the objects were found, over all answers and over the right and the wrong ones.
 

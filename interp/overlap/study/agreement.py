@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from interp.detect.agreement import agreement
 from interp.image.boxes import Box, Boxes
 from interp.objects.sample import ROLES
+from interp.store.parsing import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,5 +52,5 @@ def boxes_by_role(row: Any, column: str = "boxes") -> dict[str, tuple[Box, ...]]
     names = dict(zip(ROLES, str(row["objects"]).split("|"), strict=False))
     return {
         role: tuple(Box(names.get(role, role), tuple(corners[:4]), corners[4]) for corners in own)
-        for role, own in json.loads(row[column]).items()
+        for role, own in parse_json(row[column]).items()
     }

@@ -20,6 +20,7 @@ from interp.overlap.study.roles import Roles, digest, find_roles, has_boxes
 from interp.overlap.study.token_maps import token_settings
 from interp.overlap.study.vision import ALSO as OVER_PATCHES
 from interp.overlap.study.vision import tower_settings
+from interp.store.names import given_path
 from interp.study.prompter import Prompter
 from interp.study.requests import takes
 from interp.study.sample_checks import check_prompts
@@ -177,4 +178,4 @@ def _pool(samples: Sequence[Sample], roles: Sequence[Roles]) -> BoxPool:
 def _cache(detector: Any, out: str | Path | None) -> Path | None:
     """Where what is detected is kept: nowhere for boxes that are the data set's own."""
     keeps = out is not None and hasattr(detector, "settings") and not hasattr(detector, "for_sample")
-    return Path(out).expanduser() / "boxes" if keeps and out is not None else None
+    return given_path(out) / "boxes" if keeps and out is not None else None

@@ -52,7 +52,7 @@ def build_tiny(name: str, *, seed: int = 0) -> tuple[Any, Any]:
         >>> type(model).__name__
         'LlavaForConditionalGeneration'
     """
-    import torch
+    from interp.zoo.seeded import seeded
 
     model_type = name.removeprefix(PREFIX)
     if name not in TINY:
@@ -60,6 +60,5 @@ def build_tiny(name: str, *, seed: int = 0) -> tuple[Any, Any]:
     build: Callable[[int], tuple[Any, Any]] = getattr(
         import_module(f"interp.zoo.tiny.{_MODULES[model_type]}"), f"build_{model_type}"
     )
-    with torch.random.fork_rng(devices=[]):  # transformers draws some tensors from torch's own generator
-        torch.manual_seed(seed)
+    with seeded(seed):
         return build(seed)

@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.numeric import whole_number
+from interp.store.names import given_path
 from interp.store.shards import Shards
 from interp.study.keys import check_ids
 from interp.study.prompter import batches
 from interp.study.run import read_study
 from probes.heads.activations.measurement import GIVEN, HeadMeasurement
-from probes.heads.activations.result import STUDY, HeadActivations, activations_of, with_lists
+from probes.heads.activations.result import (
+    STUDY,
+    HeadActivations,
+    activations_of,
+    refuse_undigested,
+    with_lists,
+)
 from probes.heads.activations.z_shards import ZShard, disk_needed, in_bytes, refuse_small_disk, shard_name
 from probes.heads.functions import LABELS
 from probes.study.run import measure_samples
@@ -97,14 +104,15 @@ def collect_heads(
         raise InputError("answers='given' names no answers: give them by id, as answers={id: text, ...}")
     own = _labelled(items, functions, None if isinstance(answers, str) else answers)
     batch = whole_number(batch, "batch", 1)
-    folder = Path(out).expanduser()
+    folder = given_path(out)
     settings: dict[str, Any] = {"answers": kind, "tokens": tokens, "k": k, "alignment": alignment, "read": read}
     settings |= {"store": store, "max_new_tokens": max_new_tokens, "prompt": prompt, "folder": folder / "shards"}
     work = HeadMeasurement.of(vlm, own, batch=batch, **settings)
     _tell_room(work, len(own), folder, progress=progress)
     options: dict[str, Any] = {"resume": resume, "batch": batch, "progress": progress, "record": record}
     table, recorded = measure_samples(own, work, STUDY, out=folder, **options)
-    _measure_again(work, own, batch, folder)
+    refuse_undigested(folder, table)
+    _measure_again(work, own, batch, folder, resume=resume)
     return activations_of(folder, table, recorded)
 
 
@@ -155,18 +163,23 @@ def _tell_room(work: HeadMeasurement, items: int, folder: Path, *, progress: boo
         )
 
 
-def _measure_again(work: HeadMeasurement, items: Sequence[Sample], batch: int, folder: Path) -> None:
+def _measure_again(work: HeadMeasurement, items: Sequence[Sample], batch: int, folder: Path, *, resume: bool) -> None:
     """Hear those batches again whose rows are there and whose shard is gone or damaged.
 
+    Shards that an earlier process has written are read whole, to be held to their digests.
+
     Raises:
-        InputError: another process writes there, or the answers are other ones than those that were kept.
+        InputError: another process writes there, or answers or numbers are other ones than those that were kept.
     """
     rows = with_lists(read_study(folder)[0]).set_index("id")
     with Shards(folder / "shards").lock():
         for number, places in enumerate(batches(items, batch)):
             own = [items[place] for place in places]
             kept = [item.id for item in own if rows.loc[item.id, "why"] is None]
-            if not kept or _is_whole(folder / "shards" / shard_name(number), kept, work):
+            if not kept:
+                continue
+            known_by, path = rows.loc[kept[0], "shard_sha256"], folder / "shards" / shard_name(number)
+            if _is_whole(path, kept, work, known_by, read=resume):
                 continue
             again, values = work.measure(own)
             for item, row in zip(own, again, strict=True):
@@ -176,13 +189,20 @@ def _measure_again(work: HeadMeasurement, items: Sequence[Sample], batch: int, f
                         f"{shard_name(number)} in {str(folder)!r} is gone or damaged, and {item.id!r} is now answered "
                         f"{row['text']!r:.60}, not {then['text']!r:.60}: collect anew in another folder"
                     )
-            work.keep(own, again, values)
+            if work.keep(own, again, values)[0]["shard_sha256"] != known_by:
+                raise InputError(
+                    f"{shard_name(number)} in {str(folder)!r} was gone or damaged, and its numbers now come out "
+                    "otherwise, as they do on another machine, or with another number of threads: collect anew in "
+                    "another folder"
+                )
 
 
-def _is_whole(path: Path, ids: Sequence[str], work: HeadMeasurement) -> bool:
-    """Whether a shard is there, and holds these items."""
+def _is_whole(path: Path, ids: Sequence[str], work: HeadMeasurement, known_by: str, *, read: bool) -> bool:
+    """Whether a shard is there, and holds these items; and, where it is read, the very numbers that were written."""
     try:
-        ZShard(path, dict(enumerate(ids)), work.axes, work.store)
+        shard = ZShard(path, dict(enumerate(ids)), work.axes, work.store, known_by)
+        for layer in range(work.axes.layers if read else 0):
+            shard.layer(layer)
     except InputError:
         return False
     return True

@@ -149,16 +149,15 @@ class HeadMeasurement:
         rows: Sequence[dict[str, Any]],
         values: Float[np.ndarray, "item layer head width"],
     ) -> list[dict[str, Any]]:
-        """Write what the heads of a batch put out; the rows with the shard and the place in it where that stands."""
+        """Write what the heads of a batch put out; the rows with the shard, its digest, and the place in it."""
         kept: list[str] = []
         number, told = self.numbers[samples[0].id], []
         for sample, row in zip(samples, rows, strict=True):
             told.append({**row, "shard": number, "place": None if row["why"] else len(kept)})
             if not row["why"]:
                 kept.append(sample.id)
-        if self.folder is not None and kept:
-            write_shard(self.folder, number, values, kept)
-        return told
+        known_by = write_shard(self.folder, number, values, kept) if self.folder is not None and kept else None
+        return [{**row, "shard_sha256": known_by} for row in told]
 
     def measure(
         self, samples: Sequence[Sample]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +16,8 @@ from interp.errors import InputError
 from interp.numeric import whole_number
 from interp.reprs import fits_a_cell
 from interp.store.guard import MANIFEST
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 from probes.heads.activations.z_shards import HeadAxes, ZShard, shard_name
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ class HeadActivations:
             places, rows = own.index.to_numpy(), own["place"].to_numpy(int)
             ids = {int(row): self.ids[place] for place, row in zip(places, rows, strict=True)}
             path = self.folder / "shards" / shard_name(int(number))
-            found.append((ZShard(path, ids, self.axes, self.settings["store"]), places, rows))
+            known_by = own["shard_sha256"].iloc[0]
+            found.append((ZShard(path, ids, self.axes, self.settings["store"], known_by), places, rows))
         return found
 
     def _inside(self, value: int, name: str, count: int) -> int:
@@ -199,7 +201,8 @@ def load_head_activations(folder: str | Path) -> HeadActivations:
     """Read what `collect_heads` has kept; numbers of heads are read when they are asked for.
 
     Raises:
-        InputError: the folder holds no such study, one that is not finished, or shards that are gone or damaged.
+        InputError: the folder holds no such study, one that is not finished, or shards that are gone or damaged. Of
+            numbers that were damaged, it is when they are read.
 
     Example:
         >>> load_head_activations("out/heads").of(5, 3).shape  # item d_head
@@ -207,7 +210,7 @@ def load_head_activations(folder: str | Path) -> HeadActivations:
     """
     from interp.study.run import read_study
 
-    place = Path(folder).expanduser()
+    place = given_path(folder)
     _refuse_results(place)
     table, manifest = read_study(place)
     settings = manifest["settings"]
@@ -223,7 +226,7 @@ def _refuse_results(folder: Path) -> None:
         InputError: it is one.
     """
     try:
-        study = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("study")
+        study = parse_json((folder / MANIFEST).read_text(encoding="utf-8")).get("study")
     except (OSError, ValueError, AttributeError):
         return
     if study:
@@ -234,14 +237,28 @@ def activations_of(folder: Path, table: pd.DataFrame, settings: Mapping[str, Any
     """The activations of a finished study, from its rows; its shards are looked at.
 
     Raises:
-        InputError: a shard is gone or damaged.
+        InputError: a shard is gone or damaged, or rows that know no digests of shards.
     """
+    refuse_undigested(folder, table)
     made = with_lists(table)
     there = made[made["why"].isna()].reset_index(drop=True)
     gone = made.loc[made["why"].notna(), ["id", "why"]].reset_index(drop=True)
     if there.empty:
         raise InputError(f"none of the {len(gone)} items in {str(folder)!r} was answered with anything: {gone.why[0]}")
     return _of_rows(folder, there.drop(columns=["key", "why"]), gone, settings)
+
+
+def refuse_undigested(folder: Path, table: pd.DataFrame) -> None:
+    """Refuse rows that do not know what their shards are known again by.
+
+    Raises:
+        InputError: an earlier version has written them.
+    """
+    if "shard_sha256" not in table:
+        raise InputError(
+            f"{str(folder)!r} was collected without digests, so that damage of its numbers would not be seen: collect "
+            "anew in another folder"
+        )
 
 
 def _of_rows(folder: Path, rows: pd.DataFrame, gone: pd.DataFrame, settings: Mapping[str, Any]) -> HeadActivations:
@@ -264,4 +281,4 @@ def _of_rows(folder: Path, rows: pd.DataFrame, gone: pd.DataFrame, settings: Map
 
 def with_lists(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of a study with the lists in them as tuples."""
-    return table.assign(**{name: [tuple(json.loads(cell)) for cell in table[name]] for name in LISTS})
+    return table.assign(**{name: [tuple(parse_json(cell)) for cell in table[name]] for name in LISTS})

@@ -11,7 +11,9 @@ from einops import rearrange
 from jaxtyping import Float32
 from torch import Tensor, nn
 
+from interp.compat import at_hand
 from interp.errors import RefusedError
+from interp.hooks.exact import exactly
 from interp.hooks.towers import submodule, text_tower
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def head_writes(
     made = []
     for layer, rows in enumerate(output_rows(vlm)):
         own = torch.from_numpy(z[:, layer]).to(rows.device)
-        made.append(torch.einsum("ihd,hdm->ihm", own, rows).cpu().numpy())
+        with exactly(own):
+            made.append(torch.einsum("ihd,hdm->ihm", own, rows).cpu().numpy())
     return np.stack(made, 1)
 
 
@@ -52,5 +55,6 @@ def output_rows(vlm: HookedVLM) -> Iterator[Float32[Tensor, "head d_head d_model
                 f"the output projection is a {type(projection).__name__}, whose matrix can not be read head by head: "
                 "keep z (read='z'), or merge the adapter or load the model unquantised"
             )
-        weight = projection.weight.detach().float()
+        with at_hand(projection):
+            weight = projection.weight.detach().float()
         yield rearrange(weight, "d_model (head d_head) -> head d_head d_model", head=vlm.cfg.n_heads)

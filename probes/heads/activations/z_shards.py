@@ -1,7 +1,8 @@
-"""Shards of z: one safetensors file a batch, written whole or not at all, read a layer or a head at a time."""
+"""Shards of z: one safetensors file a batch, whole or not at all, read a layer at a time and held to digests."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,15 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from interp.errors import InputError, ModelError
+from interp.store.parsing import parse_json
 from interp.store.shards import write_synced
 
 STORED: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": np.float32}
 """By name, what numbers are kept as."""
+
+
+TOLD = "items_and_digests"
+"""The entry of a shard's header that says as JSON which items it has, and the digest of each layer."""
 
 
 class HeadAxes(NamedTuple):
@@ -62,8 +68,11 @@ def narrowed(
 
 def write_shard(
     folder: Path, number: int, values: Float[np.ndarray, "item layer head width"], ids: Sequence[str]
-) -> None:
+) -> str:
     """Write what the items of a batch have, a tensor a layer; a file of that name is replaced.
+
+    Returns:
+        What the shard is known again by: a digest of its items and of what each layer holds.
 
     Raises:
         InputError: it can not be written.
@@ -71,18 +80,30 @@ def write_shard(
     from safetensors.numpy import save
 
     layers = {f"blocks.{layer}": np.ascontiguousarray(values[:, layer]) for layer in range(values.shape[1])}
-    content = save(layers, {"ids": json.dumps(list(ids))})
+    told = json.dumps({"ids": list(ids), "sha256": [_digest(own) for own in layers.values()]})
+    content = save(layers, {TOLD: told})  # one entry, as several are written in no order
     write_synced(folder, shard_name(number), lambda file: file.write(content))
+    return _known_by(told)
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+
+
+def _known_by(told: str) -> str:
+    """The digest of what the header of a shard says of its items and layers."""
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 class ZShard:
-    """One shard, of which parts are read when they are asked for.
+    """One shard, of which parts are read when they are asked for; the first time, a layer is held to its digest.
 
     Raises:
-        InputError: it is not there, was cut off, or holds something else than these items.
+        InputError: it is not there, was cut off, or holds something else than these items; when it is read, a layer
+            that is not what was written.
     """
 
-    def __init__(self, path: Path, ids: Mapping[int, str], axes: HeadAxes, dtype: str) -> None:
+    def __init__(self, path: Path, ids: Mapping[int, str], axes: HeadAxes, dtype: str, known_by: str) -> None:
         """Look at the header; no number is read yet.
 
         Args:
@@ -90,17 +111,21 @@ class ZShard:
             ids: by place in it, the items that are looked for.
             axes: how many numbers each has.
             dtype: what they are kept as.
+            known_by: what `write_shard` gave when it was written.
         """
-        self.path = path
+        self.path, self._held = path, set[int]()
         with self._opened() as file:
             names = set(file.keys())
             first = file.get_slice("blocks.0") if "blocks.0" in names else None
             found = (first.get_shape(), first.get_dtype()) if first is not None else ([], "")
-            own = json.loads((file.metadata() or {}).get("ids", "[]"))
+            told = (file.metadata() or {}).get(TOLD, "")
+        if _known_by(told) != known_by:
+            raise InputError(f"{str(path)!r} is not the shard of its study, which wrote another: {AGAIN}")
+        own, self._digests = (parse_json(told)[name] for name in ("ids", "sha256"))
         wanted = [len(own), axes.heads, axes.width]
         kept = {"float16": "F16", "float32": "F32"}[dtype]
         right = all(place < len(own) and own[place] == item for place, item in ids.items())
-        if len(names) != axes.layers or found != (wanted, kept) or not right:
+        if names != {f"blocks.{layer}" for layer in range(axes.layers)} or found != (wanted, kept) or not right:
             raise InputError(
                 f"{str(path)!r} is not the shard of its study: it holds {len(names)} layers of {found[0]} {found[1]}, "
                 f"not {axes.layers} of {wanted} {kept} of {next(iter(ids.values()))!r} and so on: {AGAIN}"
@@ -109,17 +134,25 @@ class ZShard:
     def layer(self, layer: int) -> Float[np.ndarray, "item head width"]:
         """What the items have in one layer."""
         with self._opened() as file:
-            return file.get_tensor(f"blocks.{layer}")  # type: ignore[no-any-return]
+            values = file.get_tensor(f"blocks.{layer}")
+        if layer not in self._held:
+            if _digest(values) != self._digests[layer]:
+                raise InputError(
+                    f"layer {layer} of {str(self.path)!r} is not what was written, bytes of it differ: {AGAIN}"
+                )
+            self._held.add(layer)
+        return values  # type: ignore[no-any-return]
 
     def head(self, layer: int, head: int) -> Float[np.ndarray, "item width"]:
-        """What they have in one head; the others are not read."""
+        """What they have in one head; the others are read once, when the layer is held to its digest."""
+        if layer not in self._held:
+            return self.layer(layer)[:, head]
         with self._opened() as file:
             return file.get_slice(f"blocks.{layer}")[:, head]  # type: ignore[no-any-return]
 
     def every(self, layers: int) -> Float[np.ndarray, "item layer head width"]:
         """All that they have."""
-        with self._opened() as file:
-            return np.stack([file.get_tensor(f"blocks.{layer}") for layer in range(layers)], 1)
+        return np.stack([self.layer(layer) for layer in range(layers)], 1)
 
     def _opened(self) -> Any:
         """The file, mapped into memory."""

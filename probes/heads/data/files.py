@@ -11,7 +11,7 @@ from interp.errors import InputError
 from interp.objects.refusals import all_of
 from interp.objects.sample import Object
 from interp.store.folder import OutputFolder, plain
-from interp.store.names import is_plain_name
+from interp.store.names import given_path, is_plain_name
 from probes.heads.data.items import UNKNOWN, Problem, Reader
 from probes.heads.data.names import VOCABULARIES, title_of
 from probes.heads.data.record import Step, SteppedQuestion, SteppedQuestions
@@ -58,7 +58,7 @@ def read_steps(
         >>> print(read_steps("balanced_cot_test_data.json").describe())
         148 questions, 713 steps: math 201, retrieval 175, ...
     """
-    found, problems = _read(Path(path).expanduser(), images, names, unknown, missing)
+    found, problems = _read(given_path(path), images, names, unknown, missing)
     if problems:
         raise all_of([InputError(str(one)) for one in problems], "fields can not be used")
     return found
@@ -88,7 +88,7 @@ def check_steps(
         >>> print(check_steps("questions.json")[0])
         item 3 of 'questions.json': generated[1].answer is missing: fill it in
     """
-    return _read(Path(path).expanduser(), images, names, "refuse", missing)[1]
+    return _read(given_path(path), images, names, "refuse", missing)[1]
 
 
 def write_steps(questions: Iterable[SteppedQuestion], path: str | Path, *, form: str = "cogvsr") -> Path:
@@ -111,7 +111,7 @@ def write_steps(questions: Iterable[SteppedQuestion], path: str | Path, *, form:
         >>> write_steps(synthetic_steps(20), "out/steps.json")
         PosixPath('out/steps.json')
     """
-    chosen, target = list(questions), Path(path).expanduser()
+    chosen, target = list(questions), given_path(path)
     if form not in FORMS:
         raise InputError(f"there is no form {form!r} of stepped questions: use one of {', '.join(FORMS)}")
     if not chosen:
@@ -139,7 +139,7 @@ def _read(
             raise InputError(f"{name}={value!r} is not known: use {', '.join(known)}")
     if names is not None and names not in VOCABULARIES:
         raise InputError(f"names={names!r} is not known: use {', '.join(VOCABULARIES)}")
-    root = path.parent if images is None else Path(images).expanduser()
+    root = path.parent if images is None else given_path(images)
     if images is not None and not root.is_dir():
         raise InputError(f"there is no folder {str(root)!r} of images: name one that exists")
     items = _items(path)

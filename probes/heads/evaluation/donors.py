@@ -20,6 +20,7 @@ from interp.stats.draws import own_draws
 from interp.study.keys import photo_keys
 from interp.study.prompter import batches, prepare_samples
 from probes.heads.activations.judged import judged
+from probes.heads.evaluation.where import positions_of
 
 if TYPE_CHECKING:
     from interp.intervene.head_sets import Head
@@ -122,7 +123,7 @@ def collect_donors(
         train: training samples.
         heads: layer and head of each.
         answers: whether they are answered, so that right ones can be told from wrong ones.
-        positions: at which positions of the prompt; of several, the mean.
+        positions: at which positions of the prompt, by a word, see `HeadEdit`; of several, the mean.
         prompt: prompt style.
         max_new_tokens: the most tokens of an answer.
         batch: samples that are run together.
@@ -135,7 +136,8 @@ def collect_donors(
         inputs = prepare_samples(vlm, asked, prompt)
         with torch.no_grad():
             _, cache = vlm.run_with_cache(inputs, names_filter=head_points(own), logits_to_keep=1)
-        z[places] = recorded_z(own, cache, inputs, at=positions).float().cpu()
+        at = positions_of(positions, vlm, asked, inputs)
+        z[places] = recorded_z(own, cache, inputs, at=at).float().cpu()
         if answers:
             right[places] = [own["correct"] for own in judged(asked, vlm.generate(inputs, max_new_tokens).texts)]
     return Donors(own, z, right if answers else None)

@@ -12,16 +12,20 @@ import torch
 from interp.errors import InputError
 from interp.intervene.base import Intervention, Untouched
 from interp.intervene.head_bias import BiasImageLogits
-from interp.intervene.head_edits import WORDS, read_number, read_scope
+from interp.intervene.head_edits import check_scope, read_number
 from interp.intervene.head_patch import PatchHeads
 from interp.intervene.head_steer import UNITS
 from interp.intervene.heads import ScaleHeads
 from interp.intervene.redistribution import RedistributeAttention
+from interp.objects.refusals import all_of
 from interp.stats.draws import own_draws
 from probes.heads.evaluation.arms import DIRECTIONS, LAYERS, LOWEST, OTHER, RANDOM, REGIONS
+from probes.heads.evaluation.where import NAMED
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
+    from interp.intervene.positions import Positions
+    from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
     from interp.prompt.inputs import VLMInputs
     from probes.heads.evaluation.arms import Arm
@@ -55,7 +59,8 @@ class HeadEdit:
             samples; `resample`, by what they were in one training sample, drawn for each; `gain`, times a factor above
             1; `steer`, moved from wrong to right answers of training samples; `bias`, turned towards the boxes of the
             sample's objects; `redistribute`, their attention on sinks given to the rest of the image.
-        positions: where in the prompt, by a word; see `ScaleHeads`.
+        positions: where in the prompt, by a word: those of `ScaleHeads`, or `objects`, the words of each question that
+            name its objects, see `interp.object_words`.
         scope: `prompt`, `decode` or `both`.
         unit: of `steer`, whether directions are `raw` or of length one.
         sinks: of `redistribute`, which image tokens are sinks, bool [image_token] or [layer image_token].
@@ -75,9 +80,9 @@ class HeadEdit:
         """Refuse what means nothing."""
         if self.edit not in EDITS:
             raise InputError(f"edit={self.edit!r:.40} is not known: use one of {', '.join(EDITS)}")
-        if not isinstance(self.positions, str) or self.positions not in WORDS:
-            raise InputError(f"positions={self.positions!r:.60} of a data set: use one of {', '.join(WORDS)}")
-        read_scope(self.positions, self.scope)
+        if not isinstance(self.positions, str) or self.positions not in NAMED:
+            raise InputError(f"positions={self.positions!r:.60} of a data set: use one of {', '.join(NAMED)}")
+        check_scope(self.positions, self.scope)
         if self.unit not in UNITS:
             raise InputError(f"unit={self.unit!r:.40} is not known: use one of {', '.join(UNITS)}")
         if (self.sinks is None) == (self.edit == "redistribute"):
@@ -91,11 +96,11 @@ class HeadEdit:
         """Whether no row of the prompt but the last one is edited, so that all arms share its prefill."""
         return self.positions == "last" or self.scope == "decode"
 
-    def of_batch(self, arm: Arm, samples: Sequence[Sample], inputs: VLMInputs) -> Intervention:
-        """What an arm does with a batch."""
+    def of_batch(self, arm: Arm, samples: Sequence[Sample], inputs: VLMInputs, positions: Positions) -> Intervention:
+        """What an arm does with a batch, at positions that `positions_of` has found."""
         if not arm.heads:
             return Untouched()
-        where: dict[str, Any] = {"positions": self.positions, "scope": self.scope}
+        where: dict[str, Any] = {"positions": positions, "scope": self.scope}
         if self.edit in ("scale", "gain"):
             return ScaleHeads(arm.heads, arm.factor, **where)
         if self.edit == "redistribute":
@@ -146,18 +151,28 @@ def read_factor(edit: str, given: Any) -> float:
     return own
 
 
-def check_boxes(samples: Sequence[Sample]) -> None:
-    """Refuse samples of which no object has a box that heads could be turned towards.
+def check_regions(vlm: HookedVLM, samples: Sequence[Sample]) -> None:
+    """Refuse samples whose objects heads can not be turned towards.
 
     Raises:
-        InputError: there are some.
+        InputError: there are some; it names the first and tells how many there are.
     """
-    without = [sample.id for sample in samples if not any(thing.box for thing in sample.objects)]
-    if without:
-        raise InputError(
-            f"{len(without)} of {len(samples)} samples have no object with a box, the first is {without[0]!r}, and "
-            "edit='bias' turns heads towards boxes: give them, also for the control task"
-        )
+    errors = [InputError(f"sample {sample.id!r}: {why}") for sample in samples if (why := no_region(vlm, sample))]
+    if errors:
+        raise all_of(errors, f"of {len(samples)} samples have no region that edit='bias' could turn heads towards")
+
+
+def no_region(vlm: HookedVLM, sample: Sample) -> str:
+    """Why heads can not be turned towards a sample's objects; empty where they can."""
+    boxes = [thing.box for thing in sample.objects if thing.box is not None]
+    if not boxes:
+        return "it has no object with a box: give boxes, or leave it out"
+    grid = vlm.grid_of(sample.image)
+    try:
+        own = grid.tokens_in(boxes)
+    except InputError as error:
+        return f"{error}, or leave it out"
+    return "its objects cover the whole photo: leave it out" if len(own) == len(grid) else ""
 
 
 def _region(arm: Arm, sample: Sample, grid: ImageGrid, seed: int) -> tuple[int, ...]:

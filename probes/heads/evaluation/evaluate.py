@@ -37,6 +37,7 @@ from probes.heads.evaluation.measures import (
 )
 from probes.heads.evaluation.result import HeadEvaluation
 from probes.heads.evaluation.verdicts import MARGIN
+from probes.heads.evaluation.where import check_positions
 from probes.study.run import check_asked, check_how, check_model, groups_of, measure_samples
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ def evaluate_heads(
         doses: numbers of heads, from the strongest on, of a dose curve.
         factors: strengths of a dose curve.
         train: training samples, which `mean`, `resample` and `steer` are made of; none of them may be tested.
-        positions: where in the prompt, by a word, see `ScaleHeads`.
+        positions: where in the prompt, by a word, see `ScaleHeads`, or `objects`: the words of each question that name
+            its objects, see `interp.object_words`.
         scope: `prompt`, `decode` or `both`; with `decode`, the first token of an answer never changes.
         unit: of `steer`, whether directions are `raw` or of length one (`unit`).
         sinks: of `redistribute`, bool [image_token] or [layer image_token].
@@ -161,6 +163,7 @@ def evaluate_heads(
     measured = HeadEvaluationMeasurement(vlm, work, planned, named, train=key, **how)
     if edit in LEARNED:
         measured.check(every, progress=progress)
+        check_positions(positions, vlm, train, prompt)
         used = {head for arm in planned for head in arm.heads}
         donors = collect_donors(
             vlm, train, sorted(used), answers=edit == "steer", positions=positions, prompt=prompt,

@@ -8,6 +8,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, SHADE, legend_below, new_axes, tidy
+from interp.plots.written import as_written
 from probes.heads.evaluation.arms import COUNT, DRAWN, FACTOR, LOWEST, OTHER, TESTED, UNTOUCHED
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ DOSES = {
 """Title and axis of each dose curve."""
 
 
+@as_written
 def plot_sets(arms: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw accuracy with each tested set edited, with intervals, before the least to the most of its random sets.
 
@@ -74,6 +76,7 @@ def plot_sets(arms: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@as_written
 def plot_doses(
     doses: pd.DataFrame, ax: Axes | None = None, *, dose: str = COUNT, untouched: float | None = None
 ) -> Axes:

@@ -15,11 +15,13 @@ from interp.model.features import ImageFeatures
 from interp.model.forced import forced_tokens
 from interp.model.prefix import Prefix
 from interp.numeric import read_flag, whole_number
+from interp.objects.refusals import all_of
 from interp.study.prompter import prepare_samples
 from probes.heads.activations.checks import check_answers, check_lengths
 from probes.heads.activations.judged import judged
-from probes.heads.evaluation.edits import check_boxes
+from probes.heads.evaluation.edits import check_regions
 from probes.heads.evaluation.forced import forced_chances
+from probes.heads.evaluation.where import check_positions, positions_of
 from probes.study.finite import refuse_overflow, refuse_unsaid
 from probes.study.run import check_asked, check_model
 
@@ -92,7 +94,8 @@ class HeadEvaluationMeasurement:
 
         Raises:
             InputError: a sample that can not be asked, an answer that can not be forced, a prompt that is too long, no
-                box to turn heads towards, or a photo with another number of tokens than sinks are given for.
+                word that names an object where these are edited, no box of some size to turn heads towards, or a photo
+                with another number of tokens than sinks are given for.
         """
         check_asked(self.vlm, samples, self.prompt, progress=progress)
         longest = self.max_new_tokens
@@ -100,10 +103,9 @@ class HeadEvaluationMeasurement:
             forced = check_answers(self.vlm, samples, lambda sample: sample.answer, self.prompt, NO_LIMIT)
             longest = max(longest, forced)
         check_lengths(self.vlm, samples, self.prompt, longest)
+        check_positions(self.edit.positions, self.vlm, samples, self.prompt)
         if self.edit.edit == "bias":
-            check_boxes(samples)
-            for sample in samples:
-                self._check_region(sample)
+            check_regions(self.vlm, samples)
         if self.edit.edit == "redistribute":
             self._check_sinks(samples)
 
@@ -137,7 +139,8 @@ class HeadEvaluationMeasurement:
 
     def edits(self, samples: Sequence[Sample], inputs: VLMInputs) -> dict[str, Intervention]:
         """What each arm does with a batch; those that do nothing are left out."""
-        every = {arm.name: self.edit.of_batch(arm, samples, inputs) for arm in self.arms}
+        positions = positions_of(self.edit.positions, self.vlm, samples, inputs)
+        every = {arm.name: self.edit.of_batch(arm, samples, inputs, positions) for arm in self.arms}
         return {name: edit for name, edit in every.items() if edit.hooks(self.vlm.cfg, inputs.layouts)}
 
     def _said(
@@ -189,23 +192,16 @@ class HeadEvaluationMeasurement:
             found.append([{"log_prob": one, "tokens": len(answer)} for one, answer in pairs])
         return found
 
-    def _check_region(self, sample: Sample) -> None:
-        boxes = [thing.box for thing in sample.objects if thing.box is not None]
-        try:
-            grid = self.vlm.grid_of(sample.image)
-            covered = len(grid.tokens_in(boxes)) == len(grid)
-        except InputError as error:
-            raise InputError(f"sample {sample.id!r}: {error}") from error
-        if covered:
-            raise InputError(
-                f"sample {sample.id!r}: its objects cover the whole photo, so that heads can not turn: leave it out"
-            )
-
     def _check_sinks(self, samples: Sequence[Sample]) -> None:
         sinks = np.asarray(self.edit.sinks)
-        for sample in samples:
-            if (count := len(self.vlm.grid_of(sample.image))) != sinks.shape[-1]:
-                raise InputError(
-                    f"sample {sample.id!r} has {count} image tokens, and sinks are given for {sinks.shape[-1]}: give "
-                    "samples whose photos lie on one grid, and sinks of that"
-                )
+        counts = {sample.id: len(self.vlm.grid_of(sample.image)) for sample in samples}
+        errors = [
+            InputError(
+                f"sample {name!r} has {count} image tokens, and sinks are given for {sinks.shape[-1]}: give samples "
+                "whose photos lie on one grid, and sinks of that"
+            )
+            for name, count in counts.items()
+            if count != sinks.shape[-1]
+        ]
+        if errors:
+            raise all_of(errors, f"of {len(samples)} samples do not fit the sinks")

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 
 from interp.errors import InputError
 from interp.plots.style import DIVERGING, INK, LABEL, PALETTE, SEQUENTIAL, TICK, TITLE, heads_map, integer_ticks
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,7 @@ LETTERS = 9.5
 """Letters of a title that fit into an inch; longer titles are broken."""
 
 
+@as_written
 def plot_cells(
     values: Float[np.ndarray, "layer head"],
     ax: Axes | None = None,
@@ -58,6 +60,7 @@ def plot_cells(
     return ax
 
 
+@as_written
 def plot_functions(
     values: Float[np.ndarray, "function layer head"],
     functions: Sequence[str],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from interp.store.names import given_path
 from probes.heads.activations.checks import functions_of
 from probes.heads.scorers.ablation import AblationMeasurement, ablation_scores
 from probes.heads.scorers.attention import SCORERS as LOOKS
@@ -52,7 +53,6 @@ SCORE: Mapping[str, Callable[..., Any]] = {
     ID_WRITE: id_write_scores,
 }
 WORK: Mapping[str, Callable[..., Measurement]] = {
-    "gradient": GradientMeasurement,
     "ablation": AblationMeasurement,
     "divergence": DivergenceMeasurement,
 }
@@ -138,6 +138,9 @@ def _work(
     if study == "looks":
         return LookMeasurement.of(asked.vlm, items, _looking(names, options), prompt=asked.prompt, seed=seed)
     merged = _merged(study, names, options)
+    if study == "gradient":
+        given = {name: merged[name] for name in merged if name == "answer"}
+        return GradientMeasurement.of(asked.vlm, items, prompt=asked.prompt, seed=seed, **given)
     if study == ID_WRITE:
         return IdWriteMeasurement.of(asked.vlm, _axes(asked), prompt=asked.prompt)
     made = WORK[study]
@@ -199,4 +202,4 @@ def folder_of(out: str | Path | None, study: str, names: Sequence[str]) -> Path 
     """Where a study keeps what it measured; of looks, which measures what its scorers need and no more, by these."""
     if out is None:
         return None
-    return Path(out).expanduser() / "measured" / ("-".join([study, *names]) if study == "looks" else study)
+    return given_path(out) / "measured" / ("-".join([study, *names]) if study == "looks" else study)

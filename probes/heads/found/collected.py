@@ -34,7 +34,7 @@ def collected_findings(heads: HeadActivations, *, seed: int = 0, draws: int = DR
     """What collected activations are of, ready to be written beside them."""
     table, left_out = functions_table(heads, seed=seed, draws=draws, level=level)
     sentences = tuple(_sentences(heads, table))
-    items = heads.items.drop(columns=["shard", "place"], errors="ignore")
+    items = heads.items.drop(columns=["shard", "place", "shard_sha256"], errors="ignore")
     items = items.assign(**{name: [json.dumps(list(cell)) for cell in items[name]] for name in LISTS if name in items})
     return Findings(
         title="What heads put out at the tokens of answers",

@@ -12,6 +12,7 @@ from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from interp.store.folder import plain
+from interp.store.names import given_path
 from probes.heads.found.across import agreement, layouts
 from probes.heads.found.asked import BY_NUMBERS, activations_digest, asked_digest, check_found, restricted
 from probes.heads.found.asked import SCORERS as SCORERS
@@ -285,7 +286,7 @@ class _Run:
         return plain({"of": of, "functions": list(self.functions), **self.common, **self.options.get(name, {})})
 
     def _place(self, name: str) -> Path | None:
-        return None if self.out is None else Path(self.out).expanduser() / "scores" / f"{name}.npz"
+        return None if self.out is None else given_path(self.out) / "scores" / f"{name}.npz"
 
     def _kept(self, name: str, asked: Mapping[str, Any]) -> HeadScores | None:
         place = self._place(name)

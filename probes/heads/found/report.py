@@ -41,8 +41,8 @@ CAUTIONED = {
     "looks at all of them is not found by it.",
     "selection_frequency": "Where nearly all heads that look at the image are concentrated, few stand out.",
     "gradient": "A gradient tells what a little more attention would change, and not what its loss would. Its null "
-    "deals weights over the whole photo: a head that prefers some places, and an answer that gains at the same places, "
-    "are found whatever the photo shows there, and more often than the level says.",
+    "keeps what head and answer prefer of places, and not what they prefer of what is shown: a head that likes red, of "
+    "an answer that gains by red, is found.",
     "ablation": "Heads are removed one by one, at the last position: of heads that stand in for each other none is "
     "missed, and what a head does at other positions is not seen.",
     "divergence": "What divergence is held against is a control and no draw of chance: a head is found where the photo "
@@ -72,7 +72,7 @@ NULLS = {
     "pointing": "on moved boxes",
     "gaze": "on what is not asked about",
     "hit_rate": "on moved boxes",
-    "gradient": "with weights dealt to other image tokens",
+    "gradient": "with the gain in another photo",
     "ablation": "of a head that gains as often as it loses",
     "ablation_positive": "gained in the same questions",
     "ablation_negative": "lost in the same questions",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.store.folder import OutputFolder, plain
-from interp.store.guard import MANIFEST, refuse_begun, refuse_foreign
+from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_foreign
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 from probes.heads.scores import HeadScores
 
 FORMAT = 1
@@ -31,7 +35,7 @@ def save_scores(scores: HeadScores, path: str | Path) -> Path:
     Example:
         >>> save_scores(linear_probe(z, labels, groups), "out/scores/linear_probe.npz")
     """
-    target = Path(path).expanduser()
+    target = given_path(path)
     if target.suffix != ".npz":
         raise InputError(f"{str(path)!r} is no name of scores: end it in .npz")
     about = {
@@ -63,10 +67,10 @@ def load_scores(path: str | Path) -> HeadScores:
         >>> load_scores("out/heads-found/scores/linear_probe.npz").functions
         ('spatial', 'relational', 'math')
     """
-    place = Path(path).expanduser()
+    place = given_path(path)
     try:
         with np.load(place, allow_pickle=False) as kept:
-            about = json.loads(str(kept["about"]))
+            about = parse_json(str(kept["about"]))
             tables = {name: kept[name] for name in TABLES if name in kept.files}
         if about["format"] != FORMAT or tables["values"].ndim != 3:
             raise ValueError(f"format {about['format']}")
@@ -94,12 +98,12 @@ def load_all_scores(folder: str | Path) -> dict[str, HeadScores]:
     Raises:
         InputError: it holds none, or one that can not be read.
     """
-    place = Path(folder).expanduser()
+    place = given_path(folder)
     found = {file.stem: load_scores(file) for file in sorted((place / "scores").glob("*.npz"))}
     if not found:
         raise InputError(f"{str(folder)!r} holds no scores of heads: name a folder that `heads find` has written")
     try:
-        order = json.loads((place / "summary.json").read_text(encoding="utf-8"))["settings"]["scorers"]
+        order = parse_json((place / "summary.json").read_text(encoding="utf-8"))["settings"]["scorers"]
     except (OSError, ValueError, KeyError, TypeError):
         return found
     return {name: found[name] for name in [*(one for one in order if one in found), *found]}
@@ -124,7 +128,7 @@ def begin_folder(folder: OutputFolder, study: str, *, resume: bool, asked: Mappi
     there = folder.path / MANIFEST
     if there.is_file():
         try:
-            then = dict(json.loads(there.read_text(encoding="utf-8")))
+            then = dict(parse_json(there.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             then = {}
         if then.get("study") != study:
@@ -133,6 +137,28 @@ def begin_folder(folder: OutputFolder, study: str, *, resume: bool, asked: Mappi
             told = "; ".join(f"{name}: was {then.get(name)!r:.60}, now {wanted.get(name)!r:.60}" for name in differ)
             raise InputError(f"{str(folder.path)!r} was begun otherwise ({told}): name another folder")
     folder.write_json(MANIFEST, wanted)
+
+
+@contextmanager
+def begun_folder(
+    folder: OutputFolder, study: str, *, resume: bool, asked: Mapping[str, Any] | None = None
+) -> Iterator[None]:
+    """Begin a folder as `begin_folder` does; where nothing came to be kept before an error, it is as it was before.
+
+    Raises:
+        InputError: see `begin_folder`.
+    """
+    new, fresh = not folder.path.exists(), not holds_study(folder.path)
+    begin_folder(folder, study, resume=resume, asked=asked)
+    try:
+        yield
+    except BaseException:
+        files = [path for path in folder.path.rglob("*") if path.is_file()]
+        if fresh and files == [folder.path / MANIFEST]:
+            files[0].unlink()
+            if new:
+                shutil.rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 def digests_of(every: Mapping[str, HeadScores]) -> dict[str, str]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interp.errors import InputError
-from interp.maps.gradients import GRADIENT, AnswerGradient, answer_gradient
+from interp.maps.gradients import ALONE, GRADIENT, AnswerGradient, answer_gradient
 from interp.model.frozen import refuse_quantised
-from interp.numeric import whole_number
-from interp.stats.draws import check_seed, own_draws
+from interp.stats.draws import check_seed
 from interp.stats.intervals import DRAWS
 from interp.study.prompter import prepare_samples
 from probes.heads.scorers.measured import as_row, check_gold, measure_heads
+from probes.heads.scorers.partners import Partners
 from probes.heads.scorers.sampled import FLIPS, Drawing
 from probes.study.run import check_asked, check_model
 
@@ -37,7 +37,6 @@ def gradient_scores(
     samples: Sequence[Sample],
     *,
     answer: str = "gold",
-    deals: int = 8,
     prompt: str = "chat",
     seed: int = 0,
     draws: int = DRAWS,
@@ -51,19 +50,21 @@ def gradient_scores(
 ) -> HeadScores:
     """The sum over image tokens of A * max(d log p(answer) / dA, 0) at the last prompt row, mean over samples.
 
-    The head-wise form of the gradient maps of Zhang et al. 2025 (arXiv:2502.17422). By chance: the same weights on
-    other image tokens, drawn for each sample and the same for all heads, under the same gradient; so a head is told
-    from one that looks at the image as much, but not where the answer gains. Dealt weights lose what a head prefers of
-    places, whatever is shown there: where the gradient prefers the same places, a head stands out of the null though it
-    looks at nothing, which in models with random weights happens two to three times as often as the level says.
+    The head-wise form of the gradient maps of Zhang et al. 2025 (arXiv:2502.17422). By chance: the same attention times
+    what the answer to another question of the same functions gains in another photo with the same grid of image tokens.
+    What a head and the answer prefer of places, whatever is shown there, is in both; a head stands out whose look in
+    this photo agrees with the gain in this photo. Samples of which no other is such a partner count in nothing.
+
+    That is more than chance, and less than use: a head that likes red, of an answer that gains by red, agrees in every
+    photo. In models with random weights such likings meet by accident: of these, one in nine has a head selected at
+    0.05 (docs/probes/heads.md).
 
     Args:
         vlm: the model.
         samples: as in `attention_scores`; no boxes are needed.
         answer: one of `ANSWERS`.
-        deals: how often weights are dealt to other tokens for the null.
         prompt: prompt style.
-        seed: the seed of all draws.
+        seed: the seed of partners and all draws.
         draws: draws of the bootstrap.
         level: nominal coverage.
         flips: flips of signs, for p-values.
@@ -74,32 +75,36 @@ def gradient_scores(
         record: more to record, such as the data set.
 
     Raises:
-        InputError: samples that can not be asked, too few of them, or answers that the model can not say; before the
-            first pass.
+        InputError: samples that can not be asked, too few of them or of partners, or answers that the model can not
+            say; before the first pass.
         ModelError: quantised weights, before the first pass; later, gradients that are no numbers.
 
     Example:
         >>> gradient_scores(vlm, samples).of("spatial").argmax()
     """
     drawing = Drawing(seed, draws, level, flips)
-    work = GradientMeasurement(vlm, answer, deals, prompt, seed)
+    work = GradientMeasurement.of(vlm, samples, answer=answer, prompt=prompt, seed=seed)
     how: dict[str, Any] = {"out": out, "resume": resume, "batch": batch, "progress": progress, "record": record}
-    found = measure_heads(samples, work, STUDY, drawing=drawing, **how)
-    own = found.columns
-    given: dict[str, Any] = {"null": own["gradient_dealt"], "drawn": own["gradient_drawn"], "answer": answer}
-    return found.scores("gradient", own["gradient"], **given)
+    partners = work.partners
+    assert partners is not None
+    found = replace(measure_heads(samples, work, STUDY, drawing=drawing, **how), labels=partners.labels)
+    own = np.where(partners.there[:, None, None], found.columns["gradient"], np.nan)
+    given: dict[str, Any] = {"answer": answer, "without_partner": int((~partners.there).sum())}
+    return found.scores("gradient", own, null=found.columns["gradient_elsewhere"], **given)
 
 
 @dataclass(frozen=True)
 class GradientMeasurement:
-    """What is measured of each batch: gradient times attention of every head, and the same with weights dealt anew.
+    """What is measured of each batch: gradient times attention of every head, and the same with the partners' gradient.
+
+    Partners that are not in the batch are asked with it, so that numbers hang on no batch and no map is kept.
 
     Attributes:
         vlm: the model.
         answer: one of `ANSWERS`.
-        deals: how often weights are dealt.
         prompt: prompt style.
-        seed: the seed of the deals.
+        partners: whose gradient each sample is given by chance; where there are none, there is no such number.
+        seed: the seed of the partners.
 
     Raises:
         InputError: something means nothing.
@@ -107,9 +112,21 @@ class GradientMeasurement:
 
     vlm: HookedVLM
     answer: str = "gold"
-    deals: int = 8
     prompt: str = "chat"
+    partners: Partners | None = field(default=None, repr=False)
     seed: int = 0
+
+    @classmethod
+    def of(
+        cls, vlm: HookedVLM, samples: Sequence[Sample], *, answer: str = "gold", prompt: str = "chat", seed: int = 0
+    ) -> GradientMeasurement:
+        """The measurement of some samples, which are each other's partners.
+
+        Raises:
+            InputError: something means nothing, or samples that are no study of heads.
+        """
+        bare = cls(vlm, answer, prompt, seed=seed)
+        return replace(bare, partners=Partners.of(vlm, samples, seed=seed))
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
@@ -117,41 +134,49 @@ class GradientMeasurement:
         check_seed(self.seed)
         if self.answer not in ANSWERS:
             raise InputError(f"answer={self.answer!r:.60} is not known: use one of {', '.join(ANSWERS)}")
-        object.__setattr__(self, "deals", whole_number(self.deals, "deals", 1))
 
     def recorded(self) -> dict[str, Any]:
         """What the numbers depend on besides the model and the samples."""
-        return {"answer": self.answer, "deals": self.deals, "prompt": self.prompt, "seed": self.seed}
+        return {"answer": self.answer, "prompt": self.prompt, "null": "partners", "seed": self.seed}
 
     def check(self, samples: Sequence[Sample], *, progress: bool = True) -> None:
         """Refuse samples that can not be asked, before the first pass.
 
         Raises:
-            InputError: some can not be asked, or the model can not say an answer.
+            InputError: some can not be asked, the model can not say an answer, or too few have a partner.
             ModelError: quantised weights.
         """
         refuse_quantised(self.vlm, "a gradient map")
         check_asked(self.vlm, samples, self.prompt, progress=progress)
         if self.answer == "gold":
             check_gold(self.vlm, samples, self.prompt)
+        if self.partners is not None:
+            self.partners.refuse_few()
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
-        """One row for each sample: `gradient`, its mean over deals, that of the first deal, and the answer."""
+        """One row for each sample: `gradient`, the same with the partner's gradient, and the answer."""
+        others = {} if self.partners is None else {sample.id: self.partners.other(sample) for sample in samples}
+        found = self._gradients(samples)
+        absent = {one.id: one for one in others.values() if one is not None and one.id not in found}
+        found |= self._gradients(list(absent.values()))
+        return [
+            [self._row(found[sample.id], found.get(getattr(others.get(sample.id), "id", "")))] for sample in samples
+        ]
+
+    def _gradients(self, samples: list[Sample]) -> dict[str, AnswerGradient]:
+        """The gradient of each sample's answer, by id."""
+        if not samples:
+            return {}
         inputs = prepare_samples(self.vlm, samples, self.prompt)
         gold = [sample.answer for sample in samples] if self.answer == "gold" else None
         found = answer_gradient(self.vlm, inputs, gold)
-        return [[self._row(sample, one)] for sample, one in zip(samples, found, strict=True)]
+        return {sample.id: one for sample, one in zip(samples, found, strict=True)}
 
-    def _row(self, sample: Sample, one: AnswerGradient) -> dict[str, Any]:
-        image = one.layout.image_positions
-        looked, slope = one.attention[..., image].astype(np.float64), one.gradient[..., image].clip(min=0)
-        rng = own_draws(self.seed, sample.id)
-        dealt = np.stack(
-            [(looked[..., rng.permutation(len(image))] * slope).sum(axis=-1) for _ in range(self.deals)]
-        )  # deal layer head
-        columns = {
-            "gradient": one.maps(GRADIENT).sum(axis=-1, dtype=np.float64),
-            "gradient_dealt": dealt.mean(axis=0),
-            "gradient_drawn": dealt[0],
-        }
+    def _row(self, one: AnswerGradient, other: AnswerGradient | None) -> dict[str, Any]:
+        own = one.maps(GRADIENT).sum(axis=-1, dtype=np.float64)
+        elsewhere = np.full_like(own, np.nan)
+        if other is not None:
+            looked = one.attention[..., one.layout.image_positions].astype(np.float64)
+            elsewhere = (looked * other.maps(ALONE)).sum(axis=-1)
+        columns = {"gradient": own, "gradient_elsewhere": elsewhere}
         return as_row(columns, answer=one.answer.text, log_probability=one.log_probability)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.image.photos import check_image
+from interp.model.object_words import spans_of, word_ends
 from interp.numeric import read_flag, whole_number
 from interp.stats.intervals import DRAWS
 from interp.study.prompter import prepare_samples
@@ -28,7 +29,6 @@ from probes.heads.scorers.measured import flat_heads
 from probes.heads.scorers.placed_words import PlacedWords, place_scores
 from probes.heads.scorers.sampled import Drawing, Labels
 from probes.study.finite import refuse_overflow
-from probes.study.object_words import spans_of, word_ends
 from probes.study.run import check_asked, check_model, measure_samples
 
 if TYPE_CHECKING:

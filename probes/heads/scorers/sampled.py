@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Shaped
+from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from interp.errors import InputError
 from interp.numeric import mean_of_known, ratio, whole_number
@@ -71,11 +71,14 @@ class Labels:
         functions: their names: in the order of `in_order`; `("all",)` of samples that name none.
         table: whether each sample is of each function.
         groups: the group of each sample.
+        pairs: the pair of groups of each sample, whose numbers and draws of chance can be exchanged only together; by
+            default each group's can by itself.
     """
 
     functions: tuple[str, ...]
     table: Bool[np.ndarray, "sample function"]
     groups: Shaped[np.ndarray, " sample"]
+    pairs: Int[np.ndarray, " sample"] | None = None
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Labels:
@@ -104,13 +107,18 @@ class Labels:
     def why_not(self, place: int, known: Bool[np.ndarray, " sample"]) -> str | None:
         """Why a function can not be scored on the samples that have a number; None where it can."""
         own = self.table[:, place] & known
-        groups = len(set(self.groups[own]))
+        groups, called = len(set(self.flipped[own])), "groups" if self.pairs is None else "pairs of groups"
         if own.sum() >= LEAST and groups > 1:
             return None
         return (
-            f"{int(own.sum())} of its {int(self.table[:, place].sum())} samples have a number, in {groups} groups: at "
-            f"least {LEAST} in two groups are needed"
+            f"{int(own.sum())} of its {int(self.table[:, place].sum())} samples have a number, in {groups} {called}: "
+            f"at least {LEAST} in two {called} are needed"
         )
+
+    @property
+    def flipped(self) -> Shaped[np.ndarray, " sample"]:
+        """What changes its sign together under the null."""
+        return self.groups if self.pairs is None else self.pairs
 
     def refuse_few(self, known: Bool[np.ndarray, " sample"] | None = None) -> None:
         """Refuse samples of which no function can be scored.
@@ -141,9 +149,10 @@ def sampled_scores(
     """The mean of each head's number over the samples of each function, beside what it would be by chance.
 
     Intervals draw whole groups, the same for all functions. The p-values are one-sided and by flips of the signs of
-    `values - drawn`, whole groups together, each head's mean over its spread: under the null a number and one draw of
-    chance can be exchanged, and then the test is exact; where `drawn` is no draw but a mean, it is one by the central
-    limit. Values of all heads under all flips are pooled, see `interp.stats.shuffles.pooled_p`.
+    `values - drawn`, whole groups together, or what `Labels.pairs` says, each head's mean over its spread: under the
+    null a number and one draw of chance can be exchanged, and then the test is exact; where `drawn` is no draw but a
+    mean, it is one by the central limit. Values of all heads under all flips are pooled, see
+    `interp.stats.shuffles.pooled_p`.
 
     Args:
         scorer: its name.
@@ -207,7 +216,7 @@ def _of_function(
     if null is None or drawn is None:
         return told
     expected = np.where(there, null.reshape(len(null), -1), np.nan)
-    p, p_any = _chances(flat[own], drawn.reshape(len(drawn), -1)[own].astype(np.float64), labels.groups[own], how)
+    p, p_any = _chances(flat[own], drawn.reshape(len(drawn), -1)[own].astype(np.float64), labels.flipped[own], how)
     return told | {"null": mean_of_known(expected), "p": p, "p_any": p_any}
 
 

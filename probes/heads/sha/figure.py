@@ -8,6 +8,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.plots.style import INK, TICK, line_colours, new_axes, tidy
+from interp.plots.written import as_written
 from probes.heads.sha.arms import TITLES
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ NAMED = {
 }
 
 
+@as_written
 def plot_arms(rows: pd.DataFrame, ax: Axes | None = None, *, what: str = "accuracy") -> Axes:
     """Draw a value by function, each arm beside the others, with intervals; a dash is what dealt labels give.
 

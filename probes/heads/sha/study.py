@@ -18,6 +18,7 @@ from interp.numeric import whole_number
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from interp.store.folder import OutputFolder
+from interp.store.names import given_path
 from interp.study.keys import photo_keys
 from probes.heads.activations.checks import check_items, check_lengths
 from probes.heads.activations.collect import collect_heads
@@ -144,7 +145,7 @@ def study_sha(
     for arm in arms:
         check_lengths(vlm, list(_blank(items, by_arm[arm], view, arm)), prompt, work.max_new_tokens)
     told = {**(record or {}), "sha": view.recorded(), "boxes": who, "sha_seed": int(seed)}
-    place = Path(out).expanduser()
+    place = given_path(out)
     found: dict[str, HeadActivations] = {}
     for arm in arms:
         shown = list(_shown(items, by_arm[arm], view, arm, place))

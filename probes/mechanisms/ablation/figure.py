@@ -9,12 +9,14 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, TICK, new_axes, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 
+@as_written
 def plot_arms(measures: pd.DataFrame, ax: Axes | None = None, *, chance: Mapping[str, float] | None = None) -> Axes:
     """Draw the accuracy of each arm with intervals, by relation.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.store.names import given_path
 from probes.mechanisms.scenes.sides import SIDES
 
 TRAINED_ON = "trained_on"
@@ -23,7 +24,7 @@ def save_directions(path: str | Path, directions: Mapping[str, Any], trained_on:
     """
     if not directions or not set(directions) <= set(SIDES):
         raise InputError(f"directions are named {list(directions)}: name them {' and '.join(SIDES)}")
-    place = Path(path).expanduser()
+    place = given_path(path)
     arrays: dict[str, Any] = {axis: np.asarray(own, dtype=np.float32) for axis, own in directions.items()}
     arrays[TRAINED_ON] = np.array(list(trained_on), dtype=np.str_)
     try:
@@ -41,7 +42,7 @@ def load_directions(path: str | Path) -> tuple[dict[str, np.ndarray], tuple[str,
     Raises:
         InputError: the file can not be read, or holds no directions.
     """
-    place = Path(path).expanduser()
+    place = given_path(path)
     try:
         with np.load(place, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

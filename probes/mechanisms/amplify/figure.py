@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, legend_below, new_axes, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,7 @@ SOURCES = {"probe": (INK, "o", "the probe's directions"), "random": (PALETTE[1],
 """Colour, mark and name of each line."""
 
 
+@as_written
 def plot_amplified(measures: pd.DataFrame, ax: Axes | None = None, *, measure: str = "net", axis: str = "all") -> Axes:
     """Draw a measure against alpha, with bands for intervals, beside the untouched model.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, integer_ticks, legend_below, new_axes, tidy
+from interp.plots.written import as_written
 from probes.mechanisms.interchange.shown import lowered, raised
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ NAMES = {
 """What each sweep is called."""
 
 
+@as_written
 def plot_sweeps(sweeps: Mapping[str, pd.DataFrame], slots: str, ax: Axes | None = None, *, of: str = "") -> Axes:
     """Draw P(place) minus the control over slots, a line per token set; full dots where a change is shown.
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from interp.plots.style import INK, PALETTE, TICK, draw_band, integer_ticks, legend_below, new_axes, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,7 @@ SWAPPED = {
 """What is swapped, in words."""
 
 
+@as_written
 def plot_ids(curve: pd.DataFrame, measure: str, slots: int, ax: Axes | None = None) -> Axes:
     """Draw a measure by slot with its interval over objects, and the mean and upper end of its null.
 
@@ -47,6 +49,7 @@ def plot_ids(curve: pd.DataFrame, measure: str, slots: int, ax: Axes | None = No
     return ax
 
 
+@as_written
 def plot_shifts(measures: pd.DataFrame, slots: int, ax: Axes | None = None) -> Axes:
     """Draw the belief shift of each set of tokens by slot, with intervals over groups.
 
@@ -71,6 +74,7 @@ def plot_shifts(measures: pd.DataFrame, slots: int, ax: Axes | None = None) -> A
     return ax
 
 
+@as_written
 def plot_steering(measures: pd.DataFrame, slots: int, ax: Axes | None = None) -> Axes:
     """Draw the share of answers that turned by slot, steered by IDs and at random, with intervals over groups.
 
@@ -97,6 +101,7 @@ def plot_steering(measures: pd.DataFrame, slots: int, ax: Axes | None = None) ->
     return ax
 
 
+@as_written
 def plot_plane(plane: Float32[np.ndarray, "cell 2"], cells: int, slot: int, ax: Axes | None = None) -> Axes:
     """Draw the cells in the plane of the two axes, rows and columns joined by lines.
 

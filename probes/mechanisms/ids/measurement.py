@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.model.object_words import spans_of, word_ends
 from interp.numeric import whole_number
 from probes.mechanisms.ids.geometry import cell_of
-from probes.study.object_words import spans_of, word_ends
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.errors import InputError
+from interp.model.object_words import name_tokens, spans_of
 from interp.stats.draws import own_draws
 from probes.mechanisms.scenes.pairs import check_pairs, refuse_alike
 from probes.mechanisms.scenes.vocabulary import spelled_ids
-from probes.study.object_words import name_tokens, spans_of
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:

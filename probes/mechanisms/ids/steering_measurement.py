@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from interp.errors import InputError
+from interp.model.object_words import spans_of, word_ends
 from interp.numeric import real
 from probes.mechanisms.scenes.sides import OPPOSITE, SIDES
 from probes.mechanisms.scenes.vocabulary import spelled_ids
-from probes.study.object_words import spans_of, word_ends
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:

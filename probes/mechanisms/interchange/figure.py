@@ -9,6 +9,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, integer_ticks, legend_below, line_colours, new_axes, tidy
+from interp.plots.written import as_written
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@as_written
 def plot_outcomes(
     table: pd.DataFrame,
     ax: Axes | None = None,
@@ -68,6 +70,7 @@ def plot_outcomes(
     return ax
 
 
+@as_written
 def plot_beyond_control(
     table: pd.DataFrame, ax: Axes | None = None, *, outcome: str = "place", slots: str = "slot"
 ) -> Axes:

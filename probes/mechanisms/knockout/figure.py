@@ -9,6 +9,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.plots.style import INK, TICK, line_colours, new_axes, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,7 @@ TITLES = {
 }
 
 
+@as_written
 def plot_windows(
     measures: pd.DataFrame, windows: Sequence[str], ax: Axes | None = None, *, measure: str = "effect"
 ) -> Axes:

@@ -26,6 +26,7 @@ from interp.plots.style import (
     new_axes,
     tidy,
 )
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,7 @@ CHARACTERS = 7
 """Of a word, as it stands on a patch."""
 
 
+@as_written
 def plot_lens(measures: pd.DataFrame, measure: str, top: int, ax: Axes | None = None) -> Axes:
     """Draw a measure of the objects' words by slot, with intervals over groups, beside its controls.
 
@@ -79,6 +81,7 @@ def plot_lens(measures: pd.DataFrame, measure: str, top: int, ax: Axes | None = 
     return ax
 
 
+@as_written
 def plot_word_curves(
     words: Sequence[str], probability: Float32[np.ndarray, "slot token word"], ax: Axes | None = None
 ) -> Axes:
@@ -98,6 +101,7 @@ def plot_word_curves(
     return ax
 
 
+@as_written
 def plot_top_words(
     image: Any,
     grid: ImageGrid,

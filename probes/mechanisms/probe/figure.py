@@ -13,6 +13,7 @@ from interp.errors import InputError
 from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.overlay import colour_bar, lay_over
 from interp.plots.style import INK, PALETTE, TICK, TITLE, draw_band, legend_below, new_axes, new_grid, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,7 @@ NAMES = {"vision": "vision tower, after block", "projector": "proj.", "language"
 ENDS = {"horizontal": ("leftmost", "rightmost"), "vertical": ("topmost", "bottommost")}
 
 
+@as_written
 def plot_sites(
     measures: pd.DataFrame, sites: Sequence[Site], measure: str, chance: float, ax: Axes | None = None
 ) -> Axes:
@@ -71,6 +73,7 @@ def plot_sites(
     return ax
 
 
+@as_written
 def plot_strip_maps(
     image: Image.Image,
     grid: ImageGrid,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from interp.errors import InputError
 from interp.stats.linear_probe import LinearProbe
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 
 FORMAT = "spatial-lens probes 1"
 
@@ -22,7 +24,7 @@ def save_probes(path: str | Path, probes: Mapping[str, LinearProbe]) -> Path:
 
     from interp.store.folder import OutputFolder
 
-    place = Path(path).expanduser()
+    place = given_path(path)
     about = {name: {"recipe": probe.recipe, "loss": probe.loss} for name, probe in probes.items()}
     arrays = {f"{name}/{part}": array.copy() for name, own in probes.items() for part, array in own.arrays().items()}
     content = save(arrays, {"format": FORMAT, "probes": json.dumps(about)})
@@ -37,7 +39,7 @@ def load_probes(path: str | Path) -> dict[str, LinearProbe]:
     """
     from safetensors import SafetensorError, safe_open
 
-    place = Path(path).expanduser()
+    place = given_path(path)
     try:
         with safe_open(place, framework="numpy") as file:
             about = file.metadata() or {}
@@ -50,5 +52,5 @@ def load_probes(path: str | Path) -> dict[str, LinearProbe]:
         name: LinearProbe.of_arrays(
             {part: arrays[f"{name}/{part}"] for part in ("weights", "bias", "centre")}, own["recipe"], own["loss"]
         )
-        for name, own in json.loads(about["probes"]).items()
+        for name, own in parse_json(about["probes"]).items()
     }

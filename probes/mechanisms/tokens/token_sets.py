@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Int
 
 from interp.errors import InputError, RefusedError
+from interp.model.object_words import tokens_of_names, written_prompts
 from interp.numeric import plain, whole_numbers
 from interp.reprs import fits_a_cell
 from interp.stats.draws import own_draws
 from probes.mechanisms.scenes.pairs import MIRRORED
 from probes.mechanisms.tokens.views import by_kind, in_order, middles, thirds, whole_photo
-from probes.study.object_words import spans_of
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
@@ -74,9 +74,7 @@ class Side:
 
 def sides_of(vlm: HookedVLM, inputs: VLMInputs, samples: Sequence[Sample]) -> list[Side]:
     """The prompts of a batch, each with its sample."""
-    written = vlm.family.written
-    prompts = [text if written is None else written(text, vlm.processor) for text in inputs.prompts]
-    parts = zip(samples, inputs.layouts, inputs.grids, prompts, strict=True)
+    parts = zip(samples, inputs.layouts, inputs.grids, written_prompts(vlm, inputs), strict=True)
     return [Side(*own, tokenizer=vlm.processor.tokenizer) for own in parts]
 
 
@@ -370,18 +368,11 @@ def _word_positions(pair: Pair, clean: Side, other: Side) -> tuple[np.ndarray, n
 
 def _naming(name: str, side: Side) -> Int[np.ndarray, " token"]:
     """The positions of the tokens that a name in the question is made of, wherever it stands there."""
-    text, question = side.prompt, side.sample.question
-    start = max(text.rfind(question), 0)
-    end = start + len(question) if question in text else len(text)
-    spans = spans_of(name, text)
-    inside = [(first, last) for first, last in spans if start <= first and last <= end]
-    cut = side.tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
+    (each,) = tokens_of_names(
+        [name], side.prompt, side.sample.question, tokenizer=side.tokenizer, length=len(side.layout)
+    )
+    places = np.array(sorted({place for one in each for place in one}), dtype=np.int64)
     image = min(side.layout.image_positions) if len(side.layout.image_positions) else 0
-    found = []
-    for number, (first, last) in enumerate(cut):
-        if any(first < stop and begin < last for begin, stop in inside):
-            found.append(len(side.layout) - len(cut) + number)
-    places = np.array(found, dtype=np.int64)
     if len(places) and places.min() < image:
         raise RefusedError(f"{name!r} is named in front of the photo, where prompts are not followed: ask behind it")
     return places

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.plots.style import DIVERGING, INK, PALETTE, heads_map, integer_ticks, legend_below, new_axes, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,7 @@ COLOURS = {"kept": INK, "stripped": PALETTE[1]}
 """Of each arm."""
 
 
+@as_written
 def plot_balance_by_layer(table: pd.DataFrame, even: Mapping[str, float], ax: Axes | None = None) -> Axes:
     """Draw the balance, mean over heads, by layer, with a band for its interval, and that of even attention as a line.
 
@@ -41,6 +43,7 @@ def plot_balance_by_layer(table: pd.DataFrame, even: Mapping[str, float], ax: Ax
     return ax
 
 
+@as_written
 def plot_balance_change(change: Float[np.ndarray, "layer head"], ax: Axes | None = None) -> Axes:
     """Draw what leaving the system part out changes, layers down and heads across, blue and red alike around nothing.
 

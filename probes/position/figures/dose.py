@@ -9,6 +9,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, SHADE, TICK, cut_short, draw_band, legend_below, new_axes, new_grid, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +55,7 @@ UNTRAINED = "Image tokens of other lengths in a trained model: nothing was train
 COLOURS = (INK, PALETTE[1], PALETTE[0])
 
 
+@as_written
 def draw_doses(measures: pd.DataFrame, kind: str, *, chance: float | None = None) -> np.ndarray:
     """Draw accuracy, PSI, RoPE sensitivity and confidence against the doses of one kind, on a new figure.
 
@@ -77,6 +79,7 @@ def draw_doses(measures: pd.DataFrame, kind: str, *, chance: float | None = None
     return axes
 
 
+@as_written
 def plot_dose(
     table: pd.DataFrame,
     kind: str,
@@ -137,6 +140,7 @@ def _mark_untouched(ax: Axes, table: pd.DataFrame, kind: str, measure: str) -> N
         ax.axhline(value, label=f"untouched, {NAMES[measure]}", **style)
 
 
+@as_written
 def draw_photo(curves: Sequence[pd.DataFrame], answers: pd.DataFrame, kind: str) -> np.ndarray:
     """Draw confidence with the answers, attention on the image and RoPE sensitivity of one photo, by dose.
 

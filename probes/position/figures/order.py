@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, TICK, cut_short, legend_below, line_colours, new_axes, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ DASHES = ("-", (0, (4, 3)), (0, (1, 2)), "-.")
 """Lines that lie on each other are all seen: the first is whole, those above it have gaps."""
 
 
+@as_written
 def plot_accuracy_in_order(
     measures: pd.DataFrame, ax: Axes | None = None, *, chance: Mapping[str, float] | None = None
 ) -> Axes:
@@ -61,6 +63,7 @@ def plot_accuracy_in_order(
     return ax
 
 
+@as_written
 def plot_answers(
     orders: Sequence[str], texts: Sequence[str], confidence: Float[np.ndarray, " order"], ax: Axes | None = None
 ) -> Axes:
@@ -87,6 +90,7 @@ def plot_answers(
     return ax
 
 
+@as_written
 def plot_psi(measures: pd.DataFrame, ax: Axes | None = None, *, references: pd.DataFrame | None = None) -> Axes:
     """Draw the position sensitivity index, and the chance-corrected one where it is told, with intervals, by relation.
 
@@ -123,6 +127,7 @@ def _dashes(ax: Axes, own: pd.DataFrame, names: list[str], label: str, colour: s
         ax.fill_between(ends, row.low, row.high, color=colour, alpha=0.15, linewidth=0)
 
 
+@as_written
 def plot_compression(curve: pd.DataFrame, ax: Axes | None = None, *, chance: float | None = None) -> Axes:
     """Draw accuracy against the number of image tokens: all samples with a band, and each relation if several.
 

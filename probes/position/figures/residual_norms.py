@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, draw_band, integer_ticks, legend_below, new_grid, tidy
+from interp.plots.written import as_written
 from probes.position.figures.token_norms import COLOURS
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ PANELS = {
 }
 
 
+@as_written
 def plot_residual_norms(
     text: Float[np.ndarray, " depth"],
     image: Float[np.ndarray, " depth"],

@@ -24,6 +24,7 @@ from interp.plots.style import (
     new_grid,
     tidy,
 )
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +42,7 @@ NAMES = {
 SIGNED = ("delta_alpha_v", "delta_g_v", "residual")
 
 
+@as_written
 def draw_rope(
     curves: Mapping[str, Interval], heads: Mapping[str, Float[np.ndarray, "layer head"]], *, n_samples: int
 ) -> np.ndarray:
@@ -59,6 +61,7 @@ def draw_rope(
     return axes
 
 
+@as_written
 def plot_rope_curve(curve: Interval, ax: Axes | None = None, *, measure: str, n_samples: int) -> Axes:
     """Draw a layer curve, with its interval as a band where there is one.
 
@@ -81,6 +84,7 @@ def plot_rope_curve(curve: Interval, ax: Axes | None = None, *, measure: str, n_
     return ax
 
 
+@as_written
 def plot_rope_axes(curves: Mapping[str, Mapping[str, Interval]]) -> np.ndarray:
     """Draw the layer curves of several axes over each other, with their intervals, on a new figure.
 
@@ -117,6 +121,7 @@ def _finish_curves(ax: Axes, measure: str, n_layers: int, title: str) -> None:
 CURVE_COLOURS = {"abs_delta_g_v": 0, "delta_alpha_v": 1}
 
 
+@as_written
 def plot_rope_heads(values: Float[np.ndarray, "layer head"], ax: Axes | None = None, *, measure: str) -> Axes:
     """Draw a measure by layer and head; what has a sign in colours that diverge evenly about zero.
 

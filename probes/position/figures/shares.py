@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.plots.style import INK, LABEL, PALETTE, TICK, TITLE, legend_below, new_axes, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 COLOURS = {"system": "#8a8a8a", "image": PALETTE[1], "text": PALETTE[2]}
 
 
+@as_written
 def plot_shares(
     groups: Sequence[str], kept: Float[np.ndarray, " group"], masked: float, ax: Axes | None = None
 ) -> Axes:
@@ -28,6 +30,7 @@ def plot_shares(
     return plot_divisions(bars, ax)
 
 
+@as_written
 def plot_divisions(bars: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
     """Draw divisions of the attention, each as one bar from 0 to 1.
 
@@ -57,6 +60,7 @@ def plot_divisions(bars: Mapping[str, Mapping[str, float]], ax: Axes | None = No
     return ax
 
 
+@as_written
 def plot_entropy(tokens: Sequence[str], values: Float[np.ndarray, " token"], ax: Axes | None = None) -> Axes:
     """Draw the normalised entropy behind each token, from 0 to 1."""
     ax = new_axes(ax, (min(2.4 + 0.4 * len(tokens), 9), 2.6))

@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, TICK, legend_below, new_axes, new_grid, tidy
+from interp.plots.written import as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +30,7 @@ TITLES = {
 QUARTILES = (0.25, 0.5, 0.75)
 
 
+@as_written
 def plot_token_norms(
     norms: Mapping[str, Float[np.ndarray, " token"]],
     ax: Axes | None = None,
@@ -75,6 +77,7 @@ def plot_token_norms(
     return ax
 
 
+@as_written
 def plot_definitions(
     norms: Mapping[str, Mapping[str, Float[np.ndarray, " token"]]],
     axes: Sequence[Axes] | None = None,

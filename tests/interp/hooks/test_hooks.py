@@ -9,7 +9,7 @@ import tiny
 import torch
 from tiny import MODELS, case
 
-from interp.errors import HookError, ModelError
+from interp.errors import HookError, ModelError, OptionError
 from interp.hooks.attention import SITES
 from interp.intervene.image_logits import ScaleImageLogits
 from interp.model.hooked_vlm import HookedVLM
@@ -322,9 +322,9 @@ def test_the_options_of_a_capture_are_kept_or_refused():
     assert cache[NAME].device.type == "meta"
     with pytest.raises(HookError, match="batch of one"):
         vlm.run_with_cache(inputs, remove_batch_dim=True)
-    with pytest.raises(HookError, match="query_rows"):
+    with pytest.raises(OptionError, match="query_rows"):
         vlm.run_with_cache(inputs, pos_slice=-1)
-    with pytest.raises(HookError, match="bwd_hooks"):
+    with pytest.raises(OptionError, match="bwd_hooks"):
         vlm.run_with_cache(inputs, incl_bwd=True)
 
 

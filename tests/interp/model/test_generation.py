@@ -217,9 +217,9 @@ def test_beams_and_samples_are_those_of_transformers_under_an_intervention(chose
 @pytest.mark.parametrize(
     ("chosen", "why"),
     [
-        ({"number_of_beams": 3}, "takes no number_of_beams"),
-        ({"max_length": 3}, "takes no max_length"),
-        ({"return_dict_in_generate": False}, "takes no return_dict_in_generate"),
+        ({"number_of_beams": 3}, "no option 'number_of_beams'"),
+        ({"max_length": 3}, "no option 'max_length'"),
+        ({"return_dict_in_generate": False}, "no option 'return_dict_in_generate'"),
         ({"num_return_sequences": 2}, "refused by transformers"),
         ({"temperature": 0.5}, "do_sample"),
     ],

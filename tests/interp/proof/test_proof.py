@@ -1,6 +1,7 @@
 """Every family passes its proof, and the proof catches what it is there to catch."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 
@@ -15,6 +16,7 @@ from interp.__main__ import main
 from interp.errors import InputError, ModelError, RefusedError
 from interp.families import all_families
 from interp.hooks import attention
+from interp.hooks.turns import Turns
 from interp.intervene.base import Untouched
 from interp.intervene.image_logits import ScaleImageLogits
 from interp.model.hooked_vlm import HookedVLM
@@ -294,6 +296,13 @@ def test_an_edit_that_is_lost_is_caught(monkeypatch):
     assert does_not_hold("tiny-llava", "edit")
 
 
+@pytest.mark.parametrize("lost", ["block", "begin_pass"])
+def test_threads_that_do_not_wait_for_each_other_are_caught(monkeypatch, lost):
+    free = (lambda turns: nullcontext()) if lost == "block" else (lambda turns, door, module=None: None)
+    monkeypatch.setattr(Turns, lost, free)
+    assert does_not_hold("tiny-llava", "threads")
+
+
 # the command line -----------------------------------------------------------------------------------------------
 
 
@@ -325,12 +334,6 @@ def test_the_command_s_exit_code_is_one_where_something_does_not_hold(monkeypatc
 
 @pytest.mark.parametrize("arguments", [["selfcheck"], ["selfcheck", "tiny-llava", "--claims", "nothing"]])
 def test_a_call_that_names_nothing_is_refused(arguments, capsys):
-    with pytest.raises(SystemExit) if len(arguments) == 1 else _nothing():
+    with pytest.raises(SystemExit) if len(arguments) == 1 else nullcontext():
         assert main(arguments) == 2
     assert capsys.readouterr().err.startswith("error:")
-
-
-def _nothing():
-    from contextlib import nullcontext
-
-    return nullcontext()

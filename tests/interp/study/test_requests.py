@@ -13,7 +13,7 @@ from adaptvis import EvaluateRequest, evaluate
 from adaptvis.benchmark import BenchmarkRequest, evaluate_dataset
 from interp import AnalyzeRequest, OverlapRequest, analyze, study_overlap
 from interp.datasets.synthetic.shapes import shapes
-from interp.errors import InputError
+from interp.errors import InputError, OptionError
 
 JOBS = {
     AnalyzeRequest: analyze,
@@ -73,8 +73,10 @@ def test_a_request_with_keywords_beside_it_or_of_another_kind_is_refused(kind):
         JOBS[kind](None, None, request=request, max_new_tokens=3)
     with pytest.raises(InputError, match=f"give one of {kind.__name__}"):
         JOBS[kind](None, None, request={"max_new_tokens": 3})
-    with pytest.raises(TypeError, match="unexpected keyword argument 'no_such_option'"):
-        JOBS[kind](None, None, request=request, no_such_option=3)
+    with pytest.raises(OptionError, match="has no option 'max_tokens': did you mean .*max_new_tokens"):
+        JOBS[kind](None, None, request=request, max_tokens=3)
+    with pytest.raises(TypeError, match="has no option 'no_such_option'"):
+        JOBS[kind](None, None, no_such_option=3)
 
 
 @pytest.mark.parametrize(

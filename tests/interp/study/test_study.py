@@ -256,7 +256,7 @@ def test_that_reading_takes_a_finished_study_and_a_partial_one_only_when_asked(t
     table, manifest = read_study(tmp_path)
     same(table, whole[0])
     assert manifest["settings"] == SETTINGS and manifest["batch"] == 2 and manifest["created"].endswith("+00:00")
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
 
 
 def test_that_a_study_that_broke_off_before_its_first_batch_can_be_read_and_resumed(tmp_path, whole):

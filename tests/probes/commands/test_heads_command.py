@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from interp.commands.columns import meaning_of
+from interp.errors import InputError
 from probes import load_head_activations, save_scores, synthetic_steps, write_steps
 from probes.__main__ import build_parser, main
 from probes.commands.heads_find import RULES
@@ -98,6 +99,18 @@ def test_find_replaces_no_results_by_such_that_were_asked_for_otherwise(collecte
         assert main([*again, *more]) == 2 and said in capsys.readouterr().err
     assert main([*again, "--shuffles", "6"]) == 2 and "made otherwise" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in found.rglob("*") if path.is_file()} == before
+
+
+def test_find_that_fails_before_anything_is_scored_can_be_run_again(collected, tmp_path, capsys, monkeypatch):
+    def fails(*given):
+        raise InputError("this can not be scored")
+
+    asked = ["heads", "find", str(collected), "--shuffles", "5", "--deals", "20", "--out", str(tmp_path / "out")]
+    with monkeypatch.context() as patch:
+        patch.setattr("probes.heads.found.find._score", fails)
+        assert main(asked) == 2 and "can not be scored" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*asked, "--rule", "elbow"]) == 0
 
 
 def test_folders_are_compared_and_not_otherwise_in_the_same_folder(collected, found, tmp_path, capsys):

@@ -9,12 +9,12 @@ from broken_off import break_second
 from planted_words import HELD_FROM, everywhere, load
 
 from interp.errors import InputError
+from interp.model.object_words import word_ends
 from interp.study.prompter import prepare_samples
 from probes.mechanisms.ids.geometry import cell_of, deviations, id_axes, moves, plane, position_hat
 from probes.mechanisms.ids.measurement import IdsMeasurement
 from probes.mechanisms.ids.spatial_ids import _planes, spatial_ids
 from probes.mechanisms.scenes.id_scenes import id_scenes
-from probes.study.object_words import word_ends
 
 QUIET = {"progress": False, "prompt": "paper", "draws": 100, "shuffles": 39}
 

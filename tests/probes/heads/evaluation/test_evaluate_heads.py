@@ -354,7 +354,7 @@ def test_training_samples_that_are_tested_too_are_refused():
 
 def test_samples_without_boxes_can_not_turn_heads():
     bare = [replace(one, objects=()) for one in where(8)]
-    with pytest.raises(InputError, match="8 of 8 samples have no object with a box"):
+    with pytest.raises(InputError, match="8 of 8 samples have no region .* it has no object with a box"):
         evaluate_heads(two_tasks(), bare, SPATIAL, "bias", **QUIET)
 
 
@@ -362,8 +362,8 @@ def test_regions_are_as_large_as_the_boxes_and_elsewhere():
     vlm, samples = two_tasks(), where(4)
     inputs = vlm.prepare([one.image for one in samples], [one.question for one in samples], prompt="paper")
     edit = HeadEdit("bias")
-    towards = edit.of_batch(Arm("set", "tested", "set", SPATIAL, 5.0), samples, inputs)
-    away = edit.of_batch(Arm("set, regions 0", "regions", "set", SPATIAL, 5.0, draw=0), samples, inputs)
+    towards = edit.of_batch(Arm("set", "tested", "set", SPATIAL, 5.0), samples, inputs, "last")
+    away = edit.of_batch(Arm("set, regions 0", "regions", "set", SPATIAL, 5.0, draw=0), samples, inputs, "last")
     for own, other, grid, sample in zip(towards.towards, away.towards, inputs.grids, samples, strict=True):
         assert own == grid.tokens_in([sample.objects[0].box]) and len(own) == len(other)
         assert not set(own) & set(other)

@@ -1,0 +1,137 @@
+"""A function without rows, rows where there are none, and what is no hook each get a sentence with a way out."""
+
+import pytest
+import tiny
+import torch
+
+from interp import Chain, HookError, InputError, PerSample, Prefix, SpatialLensError, Untouched
+from interp.hooks.rows import ROW_POINTS, RowHook
+from interp.model.prefix import WholePasses
+
+PATTERN, STREAM = "blocks.1.attn.hook_pattern", "blocks.1.hook_resid_post"
+
+
+def halve(tensor, hook):
+    return tensor * 0.5
+
+
+class Own:
+    """An intervention of the caller's, with these hooks."""
+
+    def __init__(self, *hooks, given=None):
+        self.given = list(hooks) if given is None else given
+
+    def hooks(self, shape, layouts):
+        return self.given
+
+    def __str__(self):
+        return "mine"
+
+
+@pytest.fixture(scope="module")
+def asked():
+    vlm = tiny.vlm()
+    return vlm, tiny.inputs(vlm)
+
+
+SHARED = {
+    "step": lambda vlm, inputs, edit: Prefix(vlm, inputs).step([Untouched(), edit]),
+    "generate": lambda vlm, inputs, edit: Prefix(vlm, inputs).generate([edit], 2),
+    "each sample": lambda vlm, inputs, edit: vlm.run_with_hooks(inputs, intervention=PerSample((edit,))),
+    "in a chain": lambda vlm, inputs, edit: Prefix(vlm, inputs).step([Chain((Untouched(), edit))]),
+    "each in a step": lambda vlm, inputs, edit: Prefix(vlm, inputs).step([PerSample((edit,))]),
+}
+
+
+@pytest.mark.parametrize("name", [f"blocks.1.attn.{point}" for point in ROW_POINTS])
+@pytest.mark.parametrize("way", SHARED)
+def test_a_plain_function_where_samples_meet_is_refused_and_the_advice_works(asked, way, name):
+    vlm, inputs = asked
+    with pytest.raises(HookError, match=rf"mine.*{name} is a plain one.*RowHook\(function, 'last'\)"):
+        SHARED[way](vlm, inputs, Own((name, halve)))
+    assert SHARED[way](vlm, inputs, Own((name, RowHook(halve, "last")))) is not None
+    with torch.no_grad(), vlm.intervene(Own((name, halve)), inputs):
+        assert vlm(inputs).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("way", SHARED)
+def test_a_plain_function_on_a_stream_is_sent_to_the_whole_prompt(asked, way):
+    vlm, inputs = asked
+    with pytest.raises(HookError, match="run the intervention alone") as refusal:
+        SHARED[way](vlm, inputs, Own((STREAM, halve)))
+    assert "RowHook" not in str(refusal.value)
+    wanted = vlm.run_with_hooks(inputs, fwd_hooks=[(STREAM, halve)]).logits
+    assert torch.equal(vlm.run_with_hooks(inputs, intervention=Own((STREAM, halve))).logits, wanted)
+    (said,) = WholePasses(vlm, inputs).step([Own((STREAM, halve))]).logits
+    torch.testing.assert_close(said, wanted[:, -1])
+
+
+WHOLE = (
+    STREAM, "blocks.0.attn.hook_z", "blocks.0.attn.hook_rot_k", "blocks.0.attn.hook_q", "blocks.2.hook_mlp_out",
+    "projector.hook_out", "ln_final.hook_normalized", "unembed.hook_out", "vision.blocks.0.hook_resid_post",
+)  # fmt: skip
+
+PUT_ON = {
+    "run_with_hooks": lambda vlm, inputs, pair: vlm.run_with_hooks(inputs, fwd_hooks=[pair]),
+    "run_with_cache": lambda vlm, inputs, pair: vlm.run_with_cache(inputs, names_filter=PATTERN, fwd_hooks=[pair]),
+    "backward": lambda vlm, inputs, pair: vlm.run_with_hooks(inputs, bwd_hooks=[pair]),
+    "add_hook": lambda vlm, inputs, pair: vlm.add_hook(*pair),
+    "add_perma_hook": lambda vlm, inputs, pair: vlm.add_perma_hook(*pair),
+    "generate": lambda vlm, inputs, pair: vlm.generate(inputs, 2, fwd_hooks=[pair]),
+    "intervention": lambda vlm, inputs, pair: vlm.generate(inputs, 2, intervention=Own(pair)),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("way", PUT_ON)
+def test_a_row_hook_on_a_point_without_rows_is_refused_before_the_first_pass(asked, way, name):
+    vlm, inputs = asked
+    with tiny.passes(vlm) as ran, pytest.raises(HookError, match=f"{name} shows no attention rows"):
+        PUT_ON[way](vlm, inputs, (name, RowHook(halve, "last")))
+    assert ran == [] and not any(point.has_hooks() for point in vlm.hook_dict.values())
+
+
+@pytest.mark.parametrize("way", PUT_ON)
+def test_a_row_hook_on_the_tower_names_its_rows(asked, way):
+    """The tower has no last prompt row: such a hook would never have been called."""
+    vlm, inputs = asked
+    with pytest.raises(HookError, match="name the rows of the vision tower"):
+        PUT_ON[way](vlm, inputs, ("vision.blocks.0.attn.hook_pattern", RowHook(halve, "last")))
+    assert not any(point.has_hooks() for point in vlm.hook_dict.values())
+
+
+def test_a_row_hook_that_is_put_on_the_point_itself_is_refused_in_the_pass(asked):
+    vlm, inputs = asked
+    for name in (STREAM, "vision.blocks.0.hook_resid_post"):
+        vlm.hook_dict[name].add_hook(RowHook(halve, "last"))
+        try:
+            with pytest.raises(HookError, match=f"{name} shows no attention rows"):
+                vlm(inputs)
+        finally:
+            vlm.reset_hooks()
+
+
+NO_HOOKS = (None, "x", halve, [(PATTERN,)], [halve], [(PATTERN, "halve")], {PATTERN: halve}, [(PATTERN, halve, "fwd")])
+
+
+@pytest.mark.parametrize("given", NO_HOOKS, ids=str)
+def test_an_intervention_that_gives_no_list_of_hooks_is_refused_by_its_name(asked, given):
+    vlm, inputs = asked
+    edit = Own(given=given) if given is not None else type("Nothing", (Own,), {"hooks": lambda *args: None})()
+    for run in (
+        lambda: vlm.run_with_hooks(inputs, intervention=edit),
+        lambda: Prefix(vlm, inputs).step([edit]),
+        lambda: WholePasses(vlm, inputs).step([edit]),
+        lambda: vlm.run_with_hooks(inputs, intervention=Chain((edit,))),
+    ):
+        with pytest.raises(InputError, match=r"mine: its hooks\(...\) gave"):
+            run()
+
+
+@pytest.mark.parametrize("given", [3, "zero", None, torch.zeros(2)], ids=str)
+def test_what_is_no_function_is_refused_before_the_first_pass(asked, given):
+    vlm, inputs = asked
+    for name in (PATTERN, STREAM):
+        with tiny.passes(vlm) as ran, pytest.raises(SpatialLensError, match="is no function"):
+            vlm.run_with_hooks(inputs, fwd_hooks=[(name, given)])
+        assert ran == []
