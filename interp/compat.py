@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from inspect import Parameter, signature
+from inspect import Parameter, signature, unwrap
 from typing import Any, get_args
 
 CACHE_NAMES = ("cache", "past_key_values")
@@ -139,3 +140,36 @@ def own_image_options(images: Any) -> set[str]:
     told = getattr(getattr(images, "valid_kwargs", None), "__annotations__", {})
     of_all = getattr(getattr(processing_utils, "ImagesKwargs", None), "__annotations__", {})
     return set(told) - set(of_all)
+
+
+class Generating:
+    """Whether a model's own `generate` is running, and for which prompt: no pass by itself can tell.
+
+    A prompt may come in chunks, with guesses of the answer behind it, or anew for each token.
+    """
+
+    def __init__(self, model: Any) -> None:
+        """Remember which functions `generate` of this model is made of."""
+        made_of = [vars(cls)["generate"] for cls in type(model).__mro__ if "generate" in vars(cls)]
+        self._model, self._codes = model, {getattr(unwrap(each), "__code__", None) for each in made_of}
+
+    def prompt(self) -> int | None:
+        """The length in positions of the prompt that it was asked to go on from; None where it does not run.
+
+        With `generate` inside of itself, as where a model guesses for itself, the outermost is asked.
+        """
+        frame, found = sys._getframe(1), None
+        while frame is not None:
+            if frame.f_code in self._codes and frame.f_locals.get("self") is self._model:
+                found = frame
+            frame = frame.f_back  # type: ignore[assignment]
+        return None if found is None else _longest(found.f_locals)
+
+
+def _longest(known: Mapping[str, Any]) -> int | None:
+    """The positions of a prompt, of which a call that goes on with a cache may be given the mask alone in full."""
+    given = {**known.get("kwargs", {}), **known}
+    parts: list[Any] = [given.get(name) for name in ("input_ids", "inputs", "inputs_tensor", "inputs_embeds")]
+    mask: Any = known.get("kwargs", {}).get("attention_mask")
+    parts += [mask] if getattr(mask, "ndim", 0) == 2 else []
+    return max((part.shape[1] for part in parts if getattr(part, "ndim", 0) > 1), default=None)

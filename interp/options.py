@@ -41,7 +41,7 @@ RUN = Lens(
 )
 """What TransformerLens's `run_with_cache`, `run_with_hooks` and `forward` take."""
 
-GREEDY = "answers are greedy: use vlm.model.generate(...) inside vlm.hooks(...) for any other decoding"
+GREEDY = "use vlm.model.generate(...) inside vlm.hooks(...) for what vlm.generate does not take"
 ANSWERS = Lens(
     stop_at_eos=((True,), GREEDY),
     eos_token_id=((None,), GREEDY),

@@ -120,8 +120,8 @@ def test_what_transformer_lens_says_of_answers_by_default_changes_nothing_where_
         value = ANSWERS[name][0][0]
         assert torch.equal(vlm.generate(inputs, 3, **{name: value}).tokens, wanted.tokens), name
         assert defaults.get(name, value) == value or name == "do_sample", name
-    for wrong in ({"do_sample": True}, {"temperature": 0.7}, {"top_k": 5}, {"num_beams": 2}, {"temperature": True}):
-        with pytest.raises(OptionError, match="answers are greedy"):
+    for wrong in ({"stop_at_eos": False}, {"freq_penalty": 0.5}, {"eos_token_id": 3}, {"use_past_kv_cache": False}):
+        with pytest.raises(OptionError, match="for what vlm.generate does not take"):
             vlm.generate(inputs, 3, **wrong)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp.errors import HookError
-from interp.hooks.rows import QueryRows
+from interp.hooks.rows import WORDS, Pass, QueryRows
 from interp.prompt.inputs import VLMInputs
 
 HOW = "make it for the inputs that you run"
+
+_NUMBERS = count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +31,18 @@ class Batch:
         inputs: the batch.
         what: who was made for it, for messages.
         of_samples: says whether something is held for each sample, so that others with the same places are refused.
+        number: tells this one from all others.
     """
 
     inputs: VLMInputs
     what: str
     of_samples: Callable[[], bool]
+    number: int = field(default_factory=_NUMBERS.__next__)
+
+    @property
+    def length(self) -> int:
+        """Positions of its padded prompts."""
+        return len(self.inputs.layouts[0])
 
     def check(self, given: VLMInputs) -> None:
         """Refuse to run another batch; copies of each sample, one after another, are still of this one.
@@ -54,22 +64,24 @@ class Batch:
         if (name := self._differs(given, each)) and self.of_samples():
             self._refuse(f"these are others of the same length ({name} differ), while it holds something of each")
 
-    def check_ids(self, ids: Int[Tensor, "row pos"], mask: Any, image_token: int) -> None:
-        """Refuse to run other prompts, where a model is given tensors; those of another number or length are left.
+    def check_ids(self, ids: Int[Tensor, "row pos"], mask: Any, image_token: int, *, offset: int = 0) -> None:
+        """Refuse to run other prompts, where a model is given tensors; those of another number are left.
 
         Args:
-            ids: what the model is given.
-            mask: the attention mask beside them; what has other axes than the ids is not looked at.
+            ids: what the model is given, a part of the prompts or more than these.
+            mask: the attention mask beside them, from the first position on; one with other axes is not looked at.
             image_token: the id of the image placeholder.
+            offset: the position of the first ids.
 
         Raises:
             HookError: they are other prompts.
         """
         own = self.inputs.input_ids
-        if ids is own or ids.ndim != 2 or ids.shape[1] != own.shape[1] or len(ids) % len(own):
+        if (ids is own and not offset) or ids.ndim != 2 or len(ids) % len(own):
             return
-        each = len(ids) // len(own)
-        wanted = own.to(ids.device).repeat_interleave(each, 0)
+        own = own[:, offset : offset + ids.shape[1]].to(ids.device)
+        each, ids = len(ids) // len(own), ids[:, : own.shape[1]]
+        wanted = own.repeat_interleave(each, 0)
         if not torch.equal(ids == image_token, wanted == image_token) or self._padded_otherwise(mask, each):
             self._refuse("these prompts have image or padding at other places")
         if not torch.equal(ids, wanted) and self.of_samples():
@@ -83,9 +95,11 @@ class Batch:
 
     def _padded_otherwise(self, mask: Any, each: int) -> bool:
         own = self.inputs.tensors.get("attention_mask")
-        if own is None or not isinstance(mask, Tensor) or mask.shape != (len(own) * each, own.shape[1]):
+        if own is None or not isinstance(mask, Tensor) or mask.ndim != 2 or len(mask) != len(own) * each:
             return False
-        return not torch.equal(mask.bool(), own.to(mask.device).bool().repeat_interleave(each, 0))
+        both = min(mask.shape[1], own.shape[1])
+        wanted = own[:, :both].to(mask.device).bool().repeat_interleave(each, 0)
+        return not torch.equal(mask[:, :both].bool(), wanted)
 
     def _differs(self, given: VLMInputs, each: int) -> str | None:
         """The name of a tensor that is another one; of pixels, which come in many forms, where there are no copies."""
@@ -125,3 +139,38 @@ class OfBatch:
     def __repr__(self) -> str:
         """Name the function."""
         return repr(self.function)
+
+
+def check_reached(bound: Sequence[OfBatch], now: Pass, under: frozenset[int]) -> None:
+    """Refuse functions in a pass that goes on with a cache, where their rows are in it and they were not on for these.
+
+    Args:
+        bound: the functions that are on.
+        now: the pass.
+        under: numbers of the batches whose functions were on all the while that the cache was filled.
+
+    Raises:
+        HookError: a function would edit nothing, or less than it says.
+    """
+    for hook in bound:
+        batch, rows = hook.batch, hook.query_rows
+        if not isinstance(rows, str) and batch.length in now.earlier and batch.length - 1 in rows:
+            raise HookError(
+                f"{batch.what} edits rows up to the end of a prompt of {batch.length} positions, and this one goes on "
+                f"to {now.prompt}: make it for the whole prompt, as vlm.prepare(..., prompt='raw') takes it"
+            )
+        if batch.number not in under and not _reached(bound, hook, now):
+            raise HookError(
+                f"{batch.what} edits rows of the prompt that the cache holds already, and was not on when it was "
+                "filled: fill the cache inside the same `with`, or run the whole prompt without a cache"
+            )
+
+
+def _reached(bound: Sequence[OfBatch], hook: OfBatch, now: Pass) -> bool:
+    """Whether the rows of a function are not cached; of an answer, those of some function that belongs to it."""
+    if now.offset >= now.prompt:
+        return any(other.batch is hook.batch and other.query_rows in ("all", "decoded", "generated") for other in bound)
+    rows = hook.query_rows
+    if isinstance(rows, str):
+        return rows in WORDS
+    return all(row % now.prompt >= now.offset for row in rows)

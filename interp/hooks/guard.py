@@ -31,6 +31,7 @@ class Guard:
         self.points, self.implementations = points, implementations
         self.turns, self.links = Turns(), Links(model)
         self._listening, self._editing, self._changes = False, False, -1
+        self._bound: list[OfBatch] = []
         self._batches: list[Batch] = []
         # these run as they stand where the model is compiled, and not in its graph
         self._enter_from_graph = torch.compiler.disable(self._enter)
@@ -56,8 +57,14 @@ class Guard:
         return self._editing
 
     @property
+    def bound(self) -> list[OfBatch]:
+        """The functions that are on and were made for a batch."""
+        self._look()
+        return self._bound
+
+    @property
     def batches(self) -> list[Batch]:
-        """What the functions that are on were made for, each once."""
+        """What these were made for, each once."""
         self._look()
         return self._batches
 
@@ -67,7 +74,8 @@ class Guard:
             self._listening = any(point.fwd_hooks or point.bwd_hooks for point in self.points)
             on = [handle.user_hook for point in self.points for handle in point.fwd_hooks]
             self._editing = any(not only_reads(hook) for hook in on)
-            self._batches = list({id(hook.batch): hook.batch for hook in on if isinstance(hook, OfBatch)}.values())
+            self._bound = [hook for hook in on if isinstance(hook, OfBatch)]
+            self._batches = list({id(hook.batch): hook.batch for hook in self._bound}.values())
 
     def hearing(self, modules: Sequence[nn.Module], tower: nn.Module) -> list[RemovableHandle]:
         """Refuse a pass of a tower in which an attention that is listened to asks for nothing."""

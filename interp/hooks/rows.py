@@ -30,14 +30,15 @@ ROW_POINTS = ("hook_attn_logits", "hook_attn_scores", "hook_pattern")
 class Pass:
     """What a tower is computing right now: `length` rows, `offset` positions after the start of the sequence.
 
-    `prompt` is the length of the padded prompt in positions: it stays while later passes decode new tokens. So does
-    `copies`: a number k in it says that the rows of the batch come as k copies of each prompt, one after another, as
-    beams and returned sequences do.
+    `prompt` is the length of the padded prompt in positions, what it goes on from included: it stays while later passes
+    decode new tokens. So do `earlier`, lengths of prompts that it goes on from, and `copies`: a number k in it says
+    that the rows of the batch come as k copies of each prompt, one after another, as beams and returned sequences do.
     """
 
     offset: int = 0
     length: int = 0
     prompt: int = 0
+    earlier: frozenset[int] = frozenset()
     copies: frozenset[int] = frozenset({1})
 
 
@@ -134,17 +135,16 @@ def copies_of_each(now: Pass, rows: int, samples: int, name: str) -> int:
     return each
 
 
-def refuse_other_prompt(hook: PassPoint, length: int, what: str) -> None:
-    """Refuse a pass of other prompts than those that an intervention was made for.
+def refuse_other_prompt(hook: PassPoint | RowHookPoint, length: int, what: str) -> None:
+    """Refuse a pass of other prompts than those that an intervention was made for, and that do not go on from them.
 
     Raises:
         HookError: they have another length.
     """
-    if hook.now.prompt != length:
+    if hook.now.prompt != length and length not in hook.now.earlier:
         raise HookError(
             f"{hook.name} has {what} of a prompt of {hook.now.prompt} positions, but the intervention was made for "
-            f"prompts of {length}: make it for the inputs that you run, and leave the model's own generate at "
-            "use_cache=True, without prefill_chunk_size"
+            f"prompts of {length}: make it for the inputs that you run"
         )
 
 

@@ -14,6 +14,7 @@ from transformer_lens import HookedRootModule
 from interp.compat import place_of
 from interp.errors import ModelError
 from interp.hooks.links import HOW_TO_COPY
+from interp.hooks.passes import Note, note
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -97,9 +98,9 @@ class WiredModel(HookedRootModule):
         """The attention modules of the language model, by layer; none while the wiring is off."""
         return self._wiring.text_attentions
 
-    def resume_prompt(self, length: int) -> None:
-        """Say how many positions the prompt has that the next pass goes on with, as its cache does not tell."""
-        self._wiring.now.prompt = length
+    def resume_prompt(self, cache: Any, length: int) -> None:
+        """Say how many positions the prompt has that passes go on with which this cache is given to."""
+        note(cache, Note(length))
 
     @property
     def device(self) -> torch.device:

@@ -17,12 +17,15 @@ from interp.compat import DEEPSTACK_NAMES, cache_in, deepstack_in
 from interp.errors import HookError
 from interp.families import Family, Tower
 from interp.hooks.attention import SITES
+from interp.hooks.batches import check_reached
 from interp.hooks.guard import Guard
 from interp.hooks.implementations import Implementations
 from interp.hooks.links import Links, TorchHook
 from interp.hooks.parts import Join, Part
+from interp.hooks.passes import Passes, check_parts
 from interp.hooks.points import ModelPoints
-from interp.hooks.rows import Pass, PassPoint, copies, show_packed, visit
+from interp.hooks.rows import Pass, PassPoint, show_packed, visit
+from interp.hooks.shape import ModelShape
 from interp.hooks.towers import submodule, text_tower, vision_tower
 from interp.hooks.turns import OUTERMOST
 
@@ -36,14 +39,16 @@ class Wiring:
 
     def __init__(self, model: PreTrainedModel, family: Family, points: ModelPoints, parts: Sequence[Part] = ()) -> None:
         """Remember the model, its points, and its parts with points that are joined late; nothing is attached yet."""
-        self.model, self.family, self.points, self.now = model, family, points, Pass()
+        self.model, self.family, self.points, self.passes = model, family, points, Passes(model)
+        self.now = self.passes.now
         self.parts, self.joins = parts, list[Join]()
         points.follow(self.now)
+        self.two_way = ModelShape.of(model).two_way
         self.handles: list[RemovableHandle] = []
         self.ids: Tensor | None = None
+        self.mask: Any = None
         self.implementations = Implementations()
         self.guard = Guard(model, points.every, self.implementations)
-        self._batch = 0
 
     def attach(self) -> None:
         """Attach all hook points; on failure nothing stays behind."""
@@ -55,6 +60,7 @@ class Wiring:
             language = self._part(self.family.language)
             self.handles += self.guard.doors("language", language)
             self._keep(language.register_forward_pre_hook(TorchHook(self._begin_pass), with_kwargs=True))
+            self._keep(language.register_forward_hook(TorchHook(self._end_pass)))
             self._attach_tower(text_tower(self.model, self.family), self.points.blocks, follows_pass=True)
             self.handles += self.guard.hearing(self.text_attentions, language)
             tower = vision_tower(self.model, self.family)
@@ -100,61 +106,78 @@ class Wiring:
         return found
 
     def _note_ids(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Note the ids that the model is given, while somebody has to know them."""
-        self.ids = None
-        if self._shown_of_image() or (not torch.compiler.is_compiling() and self.guard.editing):
-            self.ids = kwargs.get("input_ids", args[0] if args else None)
-            self._check_prompts(kwargs)
-
-    def _check_prompts(self, kwargs: dict[str, Any]) -> None:
-        """Refuse prompts that functions which are on were not made for; what goes on with a cache has no prompt."""
-        cache = cache_in(kwargs)
-        if self.ids is None or torch.compiler.is_compiling() or (cache is not None and cache.get_seq_length()):
+        """Note the ids that the model is given, and look at them where somebody edits."""
+        if torch.compiler.is_compiling():
+            self.ids = self.mask = None
             return
+        self.ids, self.mask = kwargs.get("input_ids", args[0] if args else None), kwargs.get("attention_mask")
+        if self.guard.editing and self.ids is not None:
+            cache = cache_in(kwargs)
+            if cache is None or not cache.get_seq_length():
+                self._check_ids(self.ids.shape[1], 0)
+
+    def _check_ids(self, prompt: int, offset: int) -> None:
+        """Refuse other prompts than those that functions which are on were made for."""
         for batch in self.guard.batches:
-            batch.check_ids(self.ids, kwargs.get("attention_mask"), self.model.config.image_token_id)
+            if self.ids is not None and batch.length == prompt:
+                batch.check_ids(self.ids, self.mask, self.model.config.image_token_id, offset=offset)
+
+    def _check_prompts(self) -> None:
+        """Refuse prompts that functions which are on were not made for, or that a cache holds without their edits."""
+        now = self.now
+        whole = not now.offset and now.length == now.prompt  # which was looked at before the vision tower ran
+        if now.offset < now.prompt and not whole:
+            self._check_ids(now.prompt, now.offset)
+        if (before := self.passes.before) is not None and before.ids is not None:
+            for batch in self.guard.batches:
+                if batch.number not in before.under and batch.length in (now.prompt, *now.earlier):
+                    batch.check_ids(before.ids, None, self.model.config.image_token_id)
+        if now.offset:
+            check_reached(self.guard.bound, now, self.passes.under)
 
     def _forget_ids(self, *of_no_interest: Any) -> None:
-        self.ids = None
+        self.ids = self.mask = None
 
     def _begin_pass(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Note how many rows the language model is about to compute, and after how many cached ones."""
         embedded = kwargs.get("inputs_embeds")
         rows: Any = kwargs.get("input_ids", args[0] if args else None) if embedded is None else embedded
         cache = cache_in(kwargs)
-        self.now.length = rows.shape[1]
-        self.now.offset = 0 if cache is None else int(cache.get_seq_length())
-        if self.now.offset == 0:
-            self.now.prompt = self.now.length
-        if torch.compiler.is_compiling():  # and nobody listens, or the pass would have been refused
+        compiled = torch.compiler.is_compiling()
+        self.passes.begin(rows, self.ids, cache, listening=not compiled and self.guard.listening)
+        if compiled or not self.guard.listening:
             return None
-        self._note_copies(rows)
+        check_parts(self.now, self.two_way, cache)
+        if self.guard.editing:
+            self.passes.compare(rows, self.ids, cache, frozenset(batch.number for batch in self.guard.batches))
+            self._check_prompts()
         shown = self._shown_of_image()
-        if not shown or (self.now.length == 1 and self.now.offset >= self.now.prompt):  # an answer shows no photo
+        if not shown or self.now.offset >= self.now.prompt:  # an answer shows no photo
             return None
         if embedded is None or self.ids is None:
             raise HookError(f"{shown[0].name}: which positions are the image's is known from input_ids: give these")
         where = (self.ids == self.model.config.image_token_id).to(embedded.device)
         if not bool(where.any()):
             return None
+        self._check_whole(shown[0])
         added = self._show_deepstack(kwargs, embedded, where)
         return args, {**kwargs, "inputs_embeds": self._show_image(embedded, where), **added}
+
+    def _end_pass(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.passes.end(output)
+
+    def _check_whole(self, point: PassPoint) -> None:
+        """Refuse to show a photo in a pass that may hold a part of it."""
+        now = self.now
+        if now.offset + now.length < now.prompt:
+            raise HookError(
+                f"{point.name} shows whole photos, and this pass holds {now.length} of the {now.prompt} positions of "
+                "the prompt, perhaps with a part of one: leave out prefill_chunk_size"
+            )
 
     def _shown_of_image(self) -> list[PassPoint]:
         """The points that show what the language model receives of the photo, where somebody listens."""
         return [point for point in self.points.image if point.has_hooks()]
-
-    def _note_copies(self, rows: Tensor) -> None:
-        """Note which rows of a prompt are copies of each other; later passes have them in the same order.
-
-        Only an edit asks for it, and ids, where they are known, tell other prompts apart before the embeddings do.
-        """
-        first = self.now.offset == 0
-        if first or len(rows) != self._batch:
-            known = self.ids is not None and self.ids.shape == rows.shape[:2]
-            given = (self.ids, rows) if known else (rows,)
-            self.now.copies = copies(*given) if first and self.guard.editing else frozenset({1})
-            self._batch = len(rows)
 
     def _show_image(self, embedded: Tensor, where: Tensor) -> Tensor:
         """Show what the language model receives at the image positions, [image_token d_model] over the batch."""

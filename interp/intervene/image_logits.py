@@ -142,7 +142,7 @@ class _ImageEdit:
         edited = logits.clone()
         heads = slice(None) if self.heads is None else list(self.heads)
         for row in range(len(logits)):
-            columns = self.columns[row // each].to(logits.device)
+            columns = self.prompts.seen(self.columns[row // each], logits)
             own = logits[row, heads][..., columns]
             block = edited[row, heads]
             block[..., columns] = self._number(own, self._image(own), hook.name)

@@ -165,7 +165,7 @@ class _Cut:
         heads = slice(None) if self.heads is None else list(self.heads)
         for row in range(len(scores)):
             own = torch.zeros_like(cut[row, 0, 0])
-            own[self.columns[row // each].to(scores.device)] = True
+            own[self.prompts.seen(self.columns[row // each], scores)] = True
             cut[row, heads] = own
         edited = scores.masked_fill(cut, -torch.inf)
         if bool((edited.isneginf().all(-1) & ~scores.isneginf().all(-1)).any()):

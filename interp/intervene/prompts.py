@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.errors import HookError
-from interp.hooks.rows import copies_of_each
+from interp.hooks.rows import copies_of_each, refuse_other_prompt
 from interp.prompt.layout import TokenLayout
 
 
@@ -26,11 +25,11 @@ class MadeFor:
         Raises:
             HookError: the tensor is of other prompts.
         """
-        batch, keys = tensor.shape[0], tensor.shape[3]
-        if hook.now.prompt != self.length or keys < hook.now.offset + hook.now.length:
-            raise HookError(
-                f"{hook.name} has logits of a prompt of {hook.now.prompt} positions with {keys} keys, but the "
-                f"intervention was made for prompts of {self.length}: make it for the inputs that you run, and leave "
-                "the model's own generate at use_cache=True, without prompt_lookup_num_tokens and prefill_chunk_size"
-            )
-        return copies_of_each(hook.now, batch, self.samples, hook.name)
+        refuse_other_prompt(hook, self.length, "logits")
+        return copies_of_each(hook.now, len(tensor), self.samples, hook.name)
+
+    def seen(
+        self, columns: Int[Tensor, " column"], tensor: Float[Tensor, "batch head row key"]
+    ) -> Int[Tensor, " reached"]:
+        """Those of some key positions that a pass has reached, as one that holds a part of the prompt may not all."""
+        return columns[columns < tensor.shape[3]].to(tensor.device)

@@ -200,6 +200,8 @@ def kept_in_prompts(vlm: HookedVLM, inputs: VLMInputs, pool: PoolImageTokens) ->
 class _Give:
     """A hook function that gives each photo's features to its sample, or to all copies of it."""
 
+    query_rows = "image"
+
     def __init__(self, values: Tensor, layouts: Sequence[TokenLayout]) -> None:
         self.values, self.photos = values, Photos(layouts)
         if sum(self.photos.counts) != len(values):

@@ -1,4 +1,4 @@
-"""Generation: greedy answers, and the attention row of every token that is generated."""
+"""Generation: answers, greedy unless said otherwise, and the attention row of every token that is generated."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.errors import HookError, InputError, ModelError
 from interp.hooks.rows import QueryRows, RowHook
+from interp.options import ANSWERS, refuse_unknown
 from interp.prompt.layout import TokenLayout
 from interp.reprs import fits_a_cell
 
@@ -30,6 +32,8 @@ NO_PAD, IDS_END = -1, 2**31
 @dataclass(frozen=True)
 class Generation:
     """What a batch was answered.
+
+    Where several sequences are returned of each prompt, they stand one after another along `batch`.
 
     Attributes:
         tokens: generated ids [batch step], padded after the end.
@@ -66,11 +70,24 @@ class GeneratedAttention:
     layout: TokenLayout
 
 
-def greedy_settings(vlm: HookedModel, max_new_tokens: int) -> Any:
+OURS = ("max_new_tokens", "max_length", "eos_token_id", "pad_token_id", "return_dict_in_generate", "output_logits")
+"""Settings of transformers' generate that can not be chosen with the others."""
+
+BESIDE = ("intervention", "fwd_hooks", "query_rows")
+"""What `vlm.generate` takes beside settings."""
+
+
+def greedy_settings(vlm: HookedModel, max_new_tokens: int, **chosen: Any) -> Any:
     """Plain greedy decoding, whatever the checkpoint's own settings say of sampling and penalties.
 
+    Args:
+        vlm: the model.
+        max_new_tokens: the most tokens that an answer has.
+        **chosen: settings of transformers' `GenerationConfig` that are to be others, such as `num_beams=3`.
+
     Raises:
-        InputError: not a positive number of tokens.
+        InputError: not a positive number of tokens, or settings that do not go together.
+        OptionError: a setting that there is not.
         ModelError: the checkpoint's generation settings name ids of an end or of padding that are no ids of tokens.
     """
     from transformers import GenerationConfig
@@ -78,15 +95,19 @@ def greedy_settings(vlm: HookedModel, max_new_tokens: int) -> Any:
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise InputError(f"max_new_tokens={max_new_tokens!r}: give a whole number from 1 on")
     eos, pad = _special_ids(vlm)
-    return GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        num_beams=1,
-        eos_token_id=eos,
-        pad_token_id=pad,
-        return_dict_in_generate=True,
-        output_logits=True,
-    )
+    ours = {"eos_token_id": eos, "pad_token_id": pad, "return_dict_in_generate": True, "output_logits": True}
+    known = [name for name in vars(GenerationConfig()) if not name.startswith("_") and name not in OURS]
+    chosen = ANSWERS.without_defaults(chosen)
+    refuse_unknown(chosen, [*known, *BESIDE], of="generate", lens=ANSWERS)
+    try:
+        settings = GenerationConfig(
+            max_new_tokens=max_new_tokens, **ours, **{"do_sample": False, "num_beams": 1, **chosen}
+        )
+        settings.validate(strict=bool(chosen))  # a temperature without sampling would be nothing
+    except (ValueError, TypeError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"these settings of generate are refused by transformers: {why:.300}") from error
+    return settings
 
 
 def _special_ids(vlm: HookedModel) -> tuple[list[int] | int | None, int | None]:
@@ -110,14 +131,26 @@ def end_tokens(settings: Any) -> list[int]:
     return [] if eos is None else list(eos) if isinstance(eos, (list, tuple)) else [int(eos)]
 
 
-def generate(vlm: HookedModel, inputs: VLMInputs, max_new_tokens: int) -> Generation:
-    """Answer greedily with a KV cache; the tokens are those of Hugging Face's `generate`."""
-    settings = greedy_settings(vlm, max_new_tokens)
+def generate(vlm: HookedModel, inputs: VLMInputs, max_new_tokens: int, **chosen: Any) -> Generation:
+    """Answer, greedily unless other settings are chosen; the tokens are those of Hugging Face's `generate`.
+
+    Args:
+        vlm: the model.
+        inputs: one batch.
+        max_new_tokens: the most tokens that an answer has.
+        **chosen: see `greedy_settings`.
+
+    Raises:
+        InputError: see `greedy_settings`.
+    """
+    settings = greedy_settings(vlm, max_new_tokens, **chosen)
     prompt = inputs.input_ids.shape[1]
     with vlm.turn(), torch.no_grad(), own_settings(vlm.model, settings):
         vlm.check_batch(inputs)
         made = vlm.model.generate(**inputs.tensors, generation_config=settings)
-    return as_generation(vlm, made.sequences[:, prompt:], settings, made.logits[0].float())
+    first, returned = made.logits[0].float(), len(made.sequences) // len(inputs)
+    of_each = rearrange(first, "(prompt copy) vocab -> prompt copy vocab", prompt=len(inputs))[:, :returned]
+    return as_generation(vlm, made.sequences[:, prompt:], settings, of_each.flatten(0, 1))
 
 
 def generate_scored(

@@ -138,7 +138,6 @@ class HookedVLM(HookedModel):
 
     # generation -------------------------------------------------------------------------------------------------
 
-    @known_options(ANSWERS)
     def generate(
         self,
         inputs: Promptable,
@@ -147,13 +146,22 @@ class HookedVLM(HookedModel):
         intervention: Intervention | None = None,
         fwd_hooks: Sequence[tuple[Names, Callable[..., Any]]] = (),
         query_rows: QueryRows | None = None,
+        **chosen: Any,
     ) -> Generation:
-        """Answer greedily, under an intervention or hook functions if given; see `interp.model.generation.generate`."""
+        """Answer, under an intervention or hook functions if given; see `interp.model.generation.generate`.
+
+        Greedily, unless settings of transformers' `GenerationConfig` are chosen. Beams and returned sequences are
+        edited as the sample that they come from.
+
+        Example:
+            >>> vlm.generate(inputs, 20, intervention=ScaleImageLogits(0.5), num_beams=3)
+            >>> vlm.generate(inputs, 20, do_sample=True, temperature=0.7, num_return_sequences=4)
+        """
         from interp.model.generation import generate
 
         given = self.inputs_of(inputs)
         with self.hooks(fwd_hooks, query_rows=query_rows, intervention=intervention, inputs=given):
-            return generate(self, given, max_new_tokens)
+            return generate(self, given, max_new_tokens, **chosen)
 
     @known_options(ANSWERS)
     def generate_with_cache(

@@ -242,7 +242,7 @@ class Prefix:
         cache = self._branch(samples, times)
         together = partial(repeat, pattern="sample pos -> (times sample) pos", times=times)
         ids, mask = together(self.inputs.input_ids[samples, -1:]), together(self.inputs.attention_mask[samples])
-        self.vlm.resume_prompt(self.length)
+        self.vlm.resume_prompt(cache, self.length)
         with self.vlm.hooks(hooks), sharing(self.vlm.text_attentions, cache.layers):
             output = self.vlm.model(
                 input_ids=ids,

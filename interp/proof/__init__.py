@@ -94,6 +94,8 @@ CLAIMS = (
     Claim("prefix", "a step on a shared prefill is the whole edited run", "runs.prefixed", TOLERANCE),
     Claim("threads", "two threads get what each gets alone, while one edits", "threads.shared", TOLERANCE),
     Claim("batch", "a ragged batch of four is four single runs", "runs.ragged", TOLERANCE),
+    Claim("caches", "edits are the same with any cache, in chunks, with guesses, in turns", "caches.ways", TOLERANCE),
+    Claim("batches", "edits of beams and returned sequences are those of single runs", "caches.copies", TOLERANCE),
     Claim(
         "boxes",
         "with the tower's blocks silent, image tokens see the pixels of their boxes and no others",

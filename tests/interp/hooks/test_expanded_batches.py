@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from interp.errors import HookError
-from interp.hooks import wiring
+from interp.hooks import passes
 from interp.hooks.rows import copies
 from interp.intervene.base import PerSample
 from interp.intervene.image_logits import ScaleImageLogits
@@ -135,7 +135,7 @@ def test_prompts_with_one_large_entry_are_not_taken_for_copies_by_an_interventio
 def test_rows_are_compared_only_where_somebody_may_edit(monkeypatch):
     vlm = tiny.vlm()
     inputs, asked = tiny.inputs(vlm, 2), []
-    monkeypatch.setattr(wiring, "copies", lambda *given: asked.append(len(given)) or copies(*given))
+    monkeypatch.setattr(passes, "copies", lambda *given: asked.append(len(given)) or copies(*given))
     vlm(inputs)
     vlm.run_with_cache(inputs)
     assert not asked

@@ -187,6 +187,50 @@ def test_a_number_of_tokens_that_means_nothing_is_refused(tokens):
         vlm.generate(tiny.inputs(vlm), tokens)
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"num_beams": 3},
+        {"num_beams": 3, "num_return_sequences": 2},
+        {"num_beams": 2, "do_sample": True},
+        {"do_sample": True, "temperature": 0.7, "num_return_sequences": 3},
+    ],
+    ids=str,
+)
+def test_beams_and_samples_are_those_of_transformers_under_an_intervention(chosen):
+    vlm = tiny.vlm()
+    inputs, edit = tiny.inputs(vlm, 2), ScaleImageLogits(-5.0, mode="add")
+    torch.manual_seed(0)
+    answer = vlm.generate(inputs, 4, intervention=edit, min_new_tokens=4, **chosen)
+    torch.manual_seed(0)
+    with torch.no_grad(), vlm.intervene(edit, inputs):
+        wanted = vlm.model.generate(
+            **inputs.tensors, max_new_tokens=4, min_new_tokens=4, **{"do_sample": False, **chosen}
+        )
+        first = vlm(inputs).logits[:, -1]
+    each = chosen.get("num_return_sequences", 1)
+    assert torch.equal(answer.tokens, wanted[:, inputs.input_ids.shape[1] :])
+    assert len(answer.texts) == len(answer.lengths) == len(answer.confidence) == 2 * each
+    torch.testing.assert_close(answer.first_logits, first.repeat_interleave(each, 0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "why"),
+    [
+        ({"number_of_beams": 3}, "no option 'number_of_beams'"),
+        ({"max_length": 3}, "no option 'max_length'"),
+        ({"return_dict_in_generate": False}, "no option 'return_dict_in_generate'"),
+        ({"num_return_sequences": 2}, "refused by transformers"),
+        ({"temperature": 0.5}, "do_sample"),
+    ],
+    ids=str,
+)
+def test_settings_that_would_not_do_what_they_say_are_refused(chosen, why):
+    vlm = tiny.vlm()
+    with pytest.raises(InputError, match=why):
+        vlm.generate(tiny.inputs(vlm, 1), 3, **chosen)
+
+
 @pytest.mark.parametrize("rows", ["all", [3], "first"])
 def test_other_rows_of_a_generation_are_refused(rows):
     vlm = tiny.vlm()
