@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from transformer_lens import ActivationCache
 
 from interp.errors import HookError
+from interp.hooks.rows import QueryRows
 from interp.hooks.shape import ModelShape
 from interp.reprs import fits_a_cell
 
@@ -93,6 +95,20 @@ class Keep:
     def __call__(self, tensor: torch.Tensor, *, hook: Any) -> None:
         """Keep one tensor."""
         self.kept[hook.name] = tensor.detach().to(self.device, copy=True)
+
+
+def check_kept(kept: dict[str, torch.Tensor], names: Iterable[str], rows: QueryRows) -> None:
+    """Refuse a run in which nothing was kept of a hook point that was named.
+
+    Raises:
+        HookError: so it was.
+    """
+    lost = [name for name in names if name not in kept]
+    if lost:
+        raise HookError(
+            f"nothing was kept of {', '.join(lost[:4])}{', ...' if lost[4:] else ''}: query_rows={rows!r:.80} has no "
+            "row in this pass: 'last' or 'all' are rows of a prompt, 'decoded' and 'generated' of what follows it"
+        )
 
 
 # torch.load makes nothing but what is known to be data: these are.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import nn
-from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
+from interp.hooks.point import Point
 from interp.hooks.rows import Pass, PassPoint, RowHookPoint
 
 
@@ -80,18 +80,26 @@ class ModelPoints:
         for point in (*inside, *self.image, self.final_norm, self.unembed):
             point.now = now
 
+    def join(self, joined: bool) -> None:
+        """Say whether what is put on a point will be heard."""
+        for point in self.every:
+            point.joined = joined
+
     @property
     def image(self) -> tuple[PassPoint, ...]:
         """All that the language model receives of the photo."""
         return self.projector, *self.deepstack
 
     @property
-    def every(self) -> list[HookPoint]:
+    def every(self) -> list[Point]:
         """All of them."""
-        inside = [point for tower in (self.blocks, self.vision) for point in tower.modules()]
-        return [point for point in inside if isinstance(point, HookPoint)] + [
-            *self.image, self.final_norm, self.unembed
-        ]  # fmt: skip
+        inside = [*points_in(self.blocks), *points_in(self.vision)]
+        return [*inside, *self.image, self.final_norm, self.unembed]
+
+
+def points_in(tower: nn.Module) -> list[Point]:
+    """The hook points of some blocks."""
+    return [point for point in tower.modules() if isinstance(point, Point)]
 
 
 def matching(known: Iterable[str], names: str | Iterable[str] | Callable[[str], bool]) -> list[str]:
@@ -141,6 +149,6 @@ class AttentionPoints(nn.Module):
         return self.hook_attn_logits, self.hook_attn_scores, self.hook_pattern
 
     @property
-    def in_attention(self) -> tuple[HookPoint, ...]:
+    def in_attention(self) -> tuple[Point, ...]:
         """The points that see what the attention function is given and gives back."""
         return (self.hook_rot_q, self.hook_rot_k, *self.on_rows, self.hook_z)

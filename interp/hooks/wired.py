@@ -12,6 +12,7 @@ from transformer_lens import HookedRootModule
 
 from interp.errors import ModelError
 from interp.hooks.links import HOW_TO_COPY
+from interp.hooks.point import OFF
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,12 +25,16 @@ class WiredModel(HookedRootModule):
 
     Attributes:
         model: Hugging Face's model, outside the module tree of the hook points.
-        wrapped: whether the wiring is on.
     """
 
     model: PreTrainedModel
-    wrapped: bool
+    _hooked: bool
     _wiring: Wiring
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether the wiring is on, all of it."""
+        return self._hooked and self._wiring.guard.links.joined
 
     def unwrap(self) -> PreTrainedModel:
         """Take all hooks off, also those of a thread that has ended, and give the model back as it was."""
@@ -37,7 +42,7 @@ class WiredModel(HookedRootModule):
         with self.turn():
             self.reset_hooks(including_permanent=True)
             self._wiring.detach()
-            self.wrapped = False
+            self._hooked = False
         return self.model
 
     @contextmanager
@@ -48,14 +53,14 @@ class WiredModel(HookedRootModule):
             ModelError: the model was changed meanwhile in such a way that it can not be hooked again.
         """
         with self.turn():
-            before, self.wrapped = self.wrapped, False
+            before, self._hooked = self._hooked, False
             self._wiring.detach()
             try:
                 yield self.model
             finally:
                 if before:
                     self._hook_again()
-                self.wrapped = before
+                self._hooked = before
 
     def _hook_again(self) -> None:
         try:
@@ -122,10 +127,8 @@ class WiredModel(HookedRootModule):
         Raises:
             ModelError: the model was unwrapped, or is paused.
         """
-        if not self.wrapped:
-            raise ModelError(
-                "this HookedVLM was unwrapped, or is paused: hook the model again with HookedVLM.wrap(model, processor)"
-            )
+        if not self._hooked:
+            raise ModelError(OFF)
 
     def check_ready(self, *, adding: bool = False) -> None:
         """Refuse to go on where some hook that is on, or is being added, would not be heard.

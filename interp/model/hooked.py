@@ -13,7 +13,7 @@ from torch import Tensor
 from interp.errors import HookError, RefusedError
 from interp.families import CAPABILITIES, family_of
 from interp.hooks.batches import Batch, OfBatch
-from interp.hooks.cache import Keep, VLMCache
+from interp.hooks.cache import Keep, VLMCache, check_kept
 from interp.hooks.links import refuse_compiled
 from interp.hooks.points import ModelPoints, OnePoint, ProjectorPoints, TowerPoints, matching
 from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_rows, fits
@@ -67,7 +67,7 @@ class HookedModel(WiredModel):
         )
         self._wiring = Wiring(model, self.family, points)
         self._wiring.attach()
-        self.wrapped = True
+        self._hooked = True
         self.self_checked = False
 
     def prepare(
@@ -172,7 +172,11 @@ class HookedModel(WiredModel):
         backward = [pair for name, hook in bwd_hooks for pair in self._named_hooks(name, hook, query_rows)]
         with self.turn():
             self.check_ready(adding=bool(forward or backward))
-            with super().hooks(forward, backward, reset_hooks_end, clear_contexts):
+            named = {self.hook_dict[name]: None for name, _ in (*forward, *backward)}
+            with (
+                self._wiring.guard.heard(named),  # type: ignore[arg-type]
+                super().hooks(forward, backward, reset_hooks_end, clear_contexts),
+            ):
                 yield self
 
     def intervene(self, intervention: Intervention, inputs: VLMInputs) -> Any:
@@ -234,6 +238,7 @@ class HookedModel(WiredModel):
             raise HookError(f"remove_batch_dim needs a batch of one, not of {len(inputs)}")
         kept: dict[str, Tensor] = {}
         rows = "last" if query_rows is None else check_rows(query_rows)
+        everything = names_filter is None
         if names_filter is None:
             names_filter = [name for name in self.hook_dict if fits(rows, name)]
         keep = RowHook(Keep(kept, device), rows, reads_only=True)
@@ -242,9 +247,12 @@ class HookedModel(WiredModel):
             check_fits(rows, name)
             saving.append((name, keep if name.endswith(ROW_POINTS) else Keep(kept, device)))
         edits = [] if intervention is None else self._hooks_of(intervention, inputs)
-        with self.hooks([*fwd_hooks, *edits, *saving]):
+        # of everything, what the pass does not come by is left out: without a photo the tower is not run
+        keeping = super().hooks(saving, []) if everything else self.hooks(saving)
+        with self.hooks([*fwd_hooks, *edits]), keeping:
             output = self(inputs, **kwargs)
-        cache = VLMCache(kept, self)
+        check_kept(kept, [name for name, _ in saving if not everything or name.startswith("blocks.")], rows)
+        cache = VLMCache(dict(kept), self)  # backward, where it computes blocks again, writes into the other
         return output, cache.remove_batch_dim(1) if remove_batch_dim else cache  # type: ignore[return-value]
 
     def matching(self, names: Names) -> list[str]:
