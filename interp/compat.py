@@ -56,6 +56,19 @@ def image_settings(processor: Any) -> Mapping[str, Any]:
     return own
 
 
+def checkpoint_activations(model: Any, on: bool, *, reentrant: bool = False) -> None:
+    """Let backward compute a model's blocks again, or keep their activations; transformers renames how to say so."""
+    word = next(word for word in _CHECKPOINTING if hasattr(model, f"{word}_enable"))
+    if on:
+        getattr(model, f"{word}_enable")(**{f"{word}_kwargs": {"use_reentrant": reentrant}})
+    else:
+        getattr(model, f"{word}_disable")()
+
+
+_CHECKPOINTING = ("activation_checkpointing", "gradient_checkpointing")
+"""What transformers calls it, from 5.24 on, and before."""
+
+
 def keeps_no_activations() -> bool:
     """Whether what runs now is computed again in backward, by a checkpoint of torch that is not reentrant."""
     import torch

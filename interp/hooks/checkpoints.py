@@ -25,7 +25,7 @@ class Checkpoints:
     def __init__(
         self, now: Pass, *, on: Callable[[], list[Point]], turn: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        """Remember the pass that is kept up to date, how to know the points that are listened to, and to have a turn."""
+        """Remember the pass that is kept up to date, how to know what is listened to, and how to have a turn."""
         self.now, self.on, self.turn, self.joined = now, on, turn, False
         self._computing = 0
         self._modules: list[nn.Module] = []
@@ -58,8 +58,8 @@ class Checkpoints:
         if not self._computing and (not torch.is_grad_enabled() or keeps_no_activations()):
             raise HookError(
                 f"{point.name}: hooks are on, and what it is in keeps no activations for backward, which would compute "
-                "it again without them: take the checkpoints away that are not transformers' own, and call "
-                "model.gradient_checkpointing_enable() for those"
+                "it again without them: take away the checkpoints that are not transformers' own, and "
+                "switch these on in their place"
             )
 
     @contextmanager

@@ -159,7 +159,7 @@ class Guard:
         self.turns.begin_pass(door, module)
         try:
             self.implementations.follow()
-            if module is not None and module.training and torch.is_grad_enabled():
+            if torch.is_grad_enabled() and module is not None and (module.training or self.listening):
                 self.checkpoints.follow()
             if self.listening and module is None:
                 raise HookError(

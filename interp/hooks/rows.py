@@ -300,8 +300,7 @@ def refuse_lost_gradient(tensor: torch.Tensor, *, required: bool) -> None:
 
 
 _GRADIENTS_ON = (
-    "use torch.enable_grad(), and where activations are checkpointed, "
-    'model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})'
+    "use torch.enable_grad(), and where the model checkpoints its activations, let it do so by use_reentrant=False"
 )
 
 

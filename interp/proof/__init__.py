@@ -100,6 +100,12 @@ CLAIMS = (
         0.0,
     ),
     Claim(
+        "lifecycle",
+        "a model that is copied, set to another attention, trained or compiled is hooked as before, or refused",
+        "lifecycle.lived",
+        TOLERANCE,
+    ),
+    Claim(
         "bridge",
         "residual streams and patterns are those of TransformerLens's bridge",
         "bridge.bridged",

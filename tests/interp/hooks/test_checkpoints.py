@@ -5,6 +5,7 @@ import tiny
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from interp.compat import checkpoint_activations
 from interp.errors import HookError, ModelError
 from interp.intervene.image_logits import ScaleImageLogits
 
@@ -29,10 +30,7 @@ def trained(way):
 
 
 def checkpointed(vlm, way):
-    if WAYS[way] is None:
-        vlm.model.gradient_checkpointing_disable()
-    else:
-        vlm.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": WAYS[way]})
+    checkpoint_activations(vlm.model, WAYS[way] is not None, reentrant=bool(WAYS[way]))
 
 
 def gradient(vlm, logits):
@@ -46,7 +44,6 @@ def first_of_tower(vlm):
     return next(module for name, module in vlm.model.named_modules() if "vision" in name and name.endswith("layers.0"))
 
 
-@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
 @pytest.mark.parametrize("way", ["reentrant", "not reentrant"])
 @pytest.mark.parametrize("edit", EDITS)
 def test_the_gradient_of_an_edit_that_ended_before_backward_is_right(edit, way):
@@ -62,7 +59,6 @@ def test_the_gradient_of_an_edit_that_ended_before_backward_is_right(edit, way):
     assert not any(point.has_hooks() for point in vlm.hook_dict.values())
 
 
-@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
 @pytest.mark.parametrize("way", ["reentrant", "not reentrant"])
 def test_each_pass_is_computed_again_under_its_own_hooks(way):
     vlm, inputs = trained("not")
@@ -86,7 +82,6 @@ def test_each_pass_is_computed_again_under_its_own_hooks(way):
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
 def test_gradients_at_hook_points_reach_those_who_wait_for_them():
     vlm, inputs = trained("not")
     heard = []
@@ -108,7 +103,6 @@ def test_gradients_at_hook_points_reach_those_who_wait_for_them():
         vlm.run_with_hooks(inputs, fwd_hooks=[(PATTERN, leaf)])
 
 
-@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
 def test_a_cache_is_not_written_into_when_backward_computes_again():
     vlm, inputs = trained("not reentrant")
     output, cache = vlm.run_with_cache(inputs, names_filter=[PATTERN, Z])
@@ -118,7 +112,6 @@ def test_a_cache_is_not_written_into_when_backward_computes_again():
     assert all(not kept.any() for kept in cache.cache_dict.values())
 
 
-@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
 @pytest.mark.parametrize("way", ["reentrant", "not reentrant"])
 def test_backward_after_unwrap_is_refused_and_the_model_has_its_own_functions_back(way):
     vlm, inputs = trained(way)
@@ -147,8 +140,20 @@ def test_checkpoints_that_are_not_transformers_own_are_refused_under_hooks(part,
     module.forward = forward
     torch.testing.assert_close(gradient(vlm, vlm(inputs).logits), wanted)
     inside = "vision.blocks.0.attn.hook_z" if part == "tower's attention" else Z
-    with pytest.raises(HookError, match=f"{inside}.*gradient_checkpointing_enable"):
+    with pytest.raises(HookError, match=f"{inside}.*not transformers' own"):
         vlm.run_with_hooks(inputs, fwd_hooks=[(inside, lambda t, hook: t * 0.5)])
     with torch.no_grad():
         assert inside in vlm.run_with_cache(inputs, names_filter=inside)[1]
     torch.testing.assert_close(gradient(vlm, vlm(inputs).logits), wanted)
+
+
+def test_layers_that_are_trained_alone_are_computed_again_under_hooks_as_well():
+    """The whole model is in evaluation mode, which says nothing of its layers."""
+    vlm, inputs = trained("not")
+    vlm.model.eval()
+    for layer in vlm.model.model.language_model.layers:
+        layer.train()
+    wanted = gradient(vlm, vlm.run_with_hooks(inputs, fwd_hooks=[EDITS["residual"]]).logits)
+    checkpointed(vlm, "reentrant")
+    found = gradient(vlm, vlm.run_with_hooks(inputs, fwd_hooks=[EDITS["residual"]]).logits)
+    torch.testing.assert_close(found, wanted)

@@ -1,6 +1,7 @@
 """Every family passes its proof, and the proof catches what it is there to catch."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 
@@ -15,6 +16,10 @@ from interp.__main__ import main
 from interp.errors import InputError, ModelError, RefusedError
 from interp.families import all_families
 from interp.hooks import attention
+from interp.hooks.checkpoints import Checkpoints
+from interp.hooks.guard import Guard
+from interp.hooks.implementations import Implementations
+from interp.hooks.links import Links
 from interp.intervene.base import Untouched
 from interp.intervene.image_logits import ScaleImageLogits
 from interp.model.hooked_vlm import HookedVLM
@@ -294,6 +299,22 @@ def test_an_edit_that_is_lost_is_caught(monkeypatch):
     assert does_not_hold("tiny-llava", "edit")
 
 
+@pytest.mark.parametrize("broken", ["Implementations.follow", "Checkpoints.follow", "Links.check", "Guard.heard"])
+def test_hooks_that_a_life_loses_are_caught(monkeypatch, broken):
+    parts = {"Implementations": Implementations, "Checkpoints": Checkpoints, "Links": Links, "Guard": Guard}
+    owner, name = broken.split(".")
+    monkeypatch.setattr(parts[owner], name, lambda *given: nullcontext())
+    assert does_not_hold("tiny-llava", "lifecycle")
+
+
+def test_a_life_is_the_copy_s_and_leaves_the_model_as_it_was():
+    vlm = tiny("tiny-llava")
+    before = [weight.requires_grad for weight in vlm.model.parameters()], list(vlm.implementations)
+    assert not does_not_hold("tiny-llava", "lifecycle")
+    assert before == ([weight.requires_grad for weight in vlm.model.parameters()], list(vlm.implementations))
+    assert vlm.wrapped and not any(module.training for module in vlm.model.modules())
+
+
 # the command line -----------------------------------------------------------------------------------------------
 
 
@@ -325,12 +346,6 @@ def test_the_command_s_exit_code_is_one_where_something_does_not_hold(monkeypatc
 
 @pytest.mark.parametrize("arguments", [["selfcheck"], ["selfcheck", "tiny-llava", "--claims", "nothing"]])
 def test_a_call_that_names_nothing_is_refused(arguments, capsys):
-    with pytest.raises(SystemExit) if len(arguments) == 1 else _nothing():
+    with pytest.raises(SystemExit) if len(arguments) == 1 else nullcontext():
         assert main(arguments) == 2
     assert capsys.readouterr().err.startswith("error:")
-
-
-def _nothing():
-    from contextlib import nullcontext
-
-    return nullcontext()
