@@ -1,4 +1,4 @@
-"""A life proved: a model that is copied, set to another attention, trained or compiled is hooked as before or refused."""
+"""A life proved: a model that is copied, set to another attention, trained or compiled is hooked, or refused."""
 
 from __future__ import annotations
 

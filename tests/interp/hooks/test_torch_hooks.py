@@ -2,12 +2,14 @@
 
 import copy
 import pickle
+import re
 
 import pytest
 import tiny
 import torch
 
 from interp.errors import HookError, ModelError
+from interp.model.hooked_vlm import HookedVLM
 
 POINTS = (
     "blocks.1.hook_resid_pre",
@@ -160,6 +162,18 @@ def test_no_hook_goes_on_a_point_of_a_model_that_is_unwrapped_or_paused():
 def test_points_are_not_copied(model, way):
     with pytest.raises(ModelError, match=r"hook points of a HookedVLM can not be copied.*paused"):
         way(model[0].hook_dict[TEXT])
+
+
+def test_the_recipe_of_the_docs_for_captum_runs(repo):
+    pytest.importorskip("captum", reason="needs captum")
+    page = (repo / "docs" / "how-to.md").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"```py\n(from captum.*?)```", page, re.DOTALL)
+    vlm = HookedVLM.from_pretrained("shapes-vlm", dtype="float32")
+    names = {"vlm": vlm, "inputs": vlm.prepare(tiny.photo(), "Where is the red circle?", prompt="paper"), "token": 5}
+    exec(compile(recipe, "docs/how-to.md", "exec"), names)
+    length = names["inputs"].input_ids.shape[1]
+    assert names["by_weight"].shape == (1, vlm.cfg.n_heads, length, length) and names["by_weight"].abs().sum() > 0
+    assert not any(point.has_hooks() for point in vlm.hook_dict.values())
 
 
 def test_captum_attributes_to_hook_points(model):
