@@ -126,10 +126,10 @@ def family_of(model: PreTrainedModel) -> Family:
         ModelError: the model belongs to no family that we know.
     """
     known = all_families()
-    held = [name for name, part in model.named_children() if hasattr(part, "config")]
-    if held and not hasattr(model, "config"):
+    if not hasattr(model, "config"):
+        held = [name for name, part in model.named_children() if hasattr(part, "config")] or ["model"]
         raise ModelError(f"{type(model).__name__} is no model of transformers: give what is its attribute {held[0]!r}")
-    model_type = getattr(getattr(model, "config", None), "model_type", None)
+    model_type = getattr(model.config, "model_type", None)
     for family in known:
         if model_type in family.model_types:
             if model.get_output_embeddings() is not None:

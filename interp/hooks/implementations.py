@@ -47,7 +47,8 @@ class Implementations:
         for config, name in self._named.values():
             if config._attn_implementation_internal == KEY_PREFIX + name:
                 config._attn_implementation_internal = name
-        self._own_names(self.config)
+        for holder in (self.config, *(module.config for module in self.modules)):
+            self._own_names(holder)
         self.modules, self._named = [], {}
 
     def _own_names(self, config: Any) -> None:

@@ -61,6 +61,20 @@ def test_the_private_name_is_nobody_s_choice(kernel):
     assert names == [kernel] * 3
 
 
+def test_a_configuration_that_was_copied_into_a_part_has_no_private_name_behind():
+    vlm = tiny.vlm()
+    attention = vlm.model.model.language_model.layers[1].self_attn
+    attention.config = copy.deepcopy(attention.config)
+    inputs = tiny.inputs(vlm)
+    with torch.no_grad():
+        assert vlm.run_with_cache(inputs, names_filter="blocks.1.attn.hook_pattern")[1]
+        attention.config._attn_implementation = "eager"  # which nobody else is told of
+        with pytest.raises(HookError, match="did not attend through transformers' attention interface"):
+            vlm.run_with_hooks(inputs, **HALF)
+        attention.config._attn_implementation = vlm.model.config.text_config._attn_implementation
+        assert vlm.unwrap() and attention.config._attn_implementation == "sdpa"
+
+
 def through_torch(model):
     """By its state; transformers' own hooks for hidden states keep a model that has run from being pickled whole."""
     kept = io.BytesIO()
