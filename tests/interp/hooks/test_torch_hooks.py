@@ -10,6 +10,7 @@ import torch
 
 from interp.errors import HookError, ModelError
 from interp.model.hooked_vlm import HookedVLM
+from interp.zoo.tiny import TINY
 
 POINTS = (
     "blocks.1.hook_resid_pre",
@@ -66,6 +67,25 @@ def test_a_torch_hook_hears_what_a_cache_keeps_and_changes_nothing(model, name, 
     assert len(seen) == 1 and torch.equal(seen[0], kept)
     assert torch.equal(heard, plain) and torch.equal(after, plain)
     assert not vlm.hook_dict[name].has_hooks() and not vlm._wiring.guard.listening
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_point_of_every_family_fires_for_hooks_of_torch_as_for_a_cache(name):
+    vlm = HookedVLM.from_pretrained(name, self_check=False)
+    inputs = vlm.prepare(tiny.photo(), "Where is the mug?", prompt="paper")
+    fired = []
+    with torch.no_grad():
+        _, cache = vlm.run_with_cache(inputs, names_filter=lambda name: True, query_rows="all")
+        handles = [
+            point.register_forward_hook(lambda point, given, out: fired.append(point.name))
+            for point in vlm.hook_dict.values()
+        ]
+        vlm(inputs)
+        for handle in handles:
+            handle.remove()
+        vlm(inputs)
+    assert set(cache) == set(vlm.hook_dict) == set(fired)
+    assert len(fired) == len(set(fired)) and not vlm._wiring.guard.listening
 
 
 def editors(change):
