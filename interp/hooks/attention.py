@@ -191,7 +191,7 @@ def _edited_rows(
         return None
     wanted = set().union(*(point.wanted(site.now) for point in points.on_rows))
     for point in points.on_rows:
-        point.reached += 1  # also where nobody wants rows of this pass
+        point.came_by()  # also where nobody wants rows of this pass
     if not wanted:
         return None
     rows = as_range(sorted(wanted))

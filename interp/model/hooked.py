@@ -163,7 +163,8 @@ class HookedModel(WiredModel):
             ...     output = vlm(inputs)
 
         Raises:
-            HookError: a name that matches nothing, rows that are not understood, or an intervention without inputs.
+            HookError: a name that matches nothing or whose point never fires in what is run, rows that are not
+                understood, or an intervention without inputs.
             ModelError: the model was unwrapped.
         """
         if intervention is not None:
@@ -229,7 +230,8 @@ class HookedModel(WiredModel):
             Hugging Face's output, and a `VLMCache` by hook name.
 
         Raises:
-            HookError: a name that matches nothing, vision rows that are not named, or an option that does not hold.
+            HookError: a name that matches nothing or whose point never fires, rows that the pass does not have, vision
+                rows that are not named, or an option that does not hold.
         """
         for option, instead in (("pos_slice", "use query_rows"), ("incl_bwd", "use hooks(bwd_hooks=...)")):
             if kwargs.pop(option, None) is not None:
