@@ -90,7 +90,7 @@ class Guard:
         ran = {door for door, count in self._passes.items() if count > passes[door]}
         if not ran:
             return
-        silent = [str(point.name) for point, reached in before.items() if point.reached == reached]
+        silent = [str(point.name) for point, was in before.items() if point.on and point.reached == was]
         if OUTERMOST not in ran:
             silent = [name for name in silent if not name.startswith(("vision.", "projector."))]
         if silent:

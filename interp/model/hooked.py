@@ -175,8 +175,8 @@ class HookedModel(WiredModel):
             self.check_ready(adding=bool(forward or backward))
             named = {self.hook_dict[name]: None for name, _ in (*forward, *backward)}
             with (
-                self._wiring.guard.heard(named),  # type: ignore[arg-type]
                 super().hooks(forward, backward, reset_hooks_end, clear_contexts),
+                self._wiring.guard.heard(named),  # type: ignore[arg-type]
             ):
                 yield self
 

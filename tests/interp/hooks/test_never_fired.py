@@ -107,6 +107,9 @@ def test_what_runs_nothing_or_breaks_off_is_not_refused_for_it(model):
         pass
     with pytest.raises(ZeroDivisionError), vlm.hooks([(TOWER, nothing)]):
         raise ZeroDivisionError
+    with torch.no_grad(), vlm.hooks([(TOWER, nothing)]):
+        vlm.reset_hooks()
+        vlm.model(input_ids=torch.tensor([[1, 8, 9]]))
 
 
 def _skips_the_block(language):
