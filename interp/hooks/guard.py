@@ -105,8 +105,12 @@ class Guard:
             raise HookError(
                 f"{', '.join(silent[:4])}{', ...' if silent[4:] else ''}: hooks were on, and never fired: what was run "
                 "did not come by (the vision tower and the projector are run with a photo, the logits with the whole "
-                "model). Leave these names out, or run what they are in"
+                "model, nothing behind stop_at_layer). Leave these names out, or run what they are in"
             )
+
+    def stopped(self) -> None:
+        """Count a pass that ended where it was asked to: what is behind its end was not reached."""
+        self._passes[OUTERMOST] += 1
 
     def hearing(self, points: Iterable[Point], door: str, tower: nn.Module) -> list[RemovableHandle]:
         """Refuse a pass through a door that went by a point behind it that is listened to."""

@@ -130,6 +130,7 @@ class HookedModel(TokenModel, WeightModel):
                 try:
                     return self.model(**tensors)
                 except Stopped as stopped:
+                    self._wiring.guard.stopped()
                     return stopped.stream
 
     def check_batch(self, inputs: VLMInputs) -> None:

@@ -101,6 +101,46 @@ def test_a_pass_that_is_refused_says_why_and_not_that_points_were_silent(model):
                 vlm(inputs)
 
 
+@pytest.mark.parametrize(
+    "name", ["blocks.1.hook_resid_mid", "blocks.2.ln1.hook_out", "ln_final.hook_scale", "unembed.hook_out"]
+)
+def test_what_is_behind_the_end_of_a_pass_is_refused(model, name):
+    vlm, inputs = model
+    with torch.no_grad():
+        with pytest.raises(HookError, match=rf"^{name}: hooks were on, and never fired.*stop_at_layer"):
+            vlm.run_with_hooks(inputs, fwd_hooks=[(name, nothing)], stop_at_layer=1)
+        with vlm.hooks([(name, nothing)]):  # and runs to its end, too
+            vlm(inputs, stop_at_layer=1)
+            vlm(inputs)
+
+
+def test_of_everything_what_words_alone_or_an_end_leave_out_is_left_out(model):
+    vlm, inputs = model
+    with torch.no_grad():
+        whole, words = (vlm.run_with_cache(given)[1] for given in (inputs, "the mug"))
+        begun = vlm.run_with_cache("the mug", stop_at_layer=1)[1]
+        with pytest.raises(HookError, match=r"^projector\.hook_out: hooks were on, and never fired"):
+            vlm.run_with_cache("the mug", "projector.hook_out", stop_at_layer=1)
+    of_photo = {name for name in whole if name.startswith(("vision.", "projector."))}
+    assert set(whole) - set(words) == of_photo and set(whole) >= set(words) > set(begun) > {"blocks.0.ln1.hook_scale"}
+
+
+@pytest.mark.parametrize(
+    "name", ["blocks.1.ln1.hook_scale", "blocks.1.mlp.hook_post", "blocks.1.attn.hook_result", "hook_embed"]
+)
+def test_points_inside_of_parts_hear_hooks_of_torch_and_are_joined_no_longer_than_these(model, name):
+    vlm, inputs = model
+    point, heard = vlm.hook_dict[name], []
+    handle = point.register_forward_hook(lambda module, args, output: heard.append(output.clone()))
+    with torch.no_grad():
+        vlm(inputs)
+        assert point.join.handle is not None
+        handle.remove()
+        assert point.join.handle is None
+        cache = vlm.run_with_cache(inputs, name)[1]
+    assert len(heard) == 1 and torch.equal(heard[0], cache[name])
+
+
 def test_what_runs_nothing_or_breaks_off_is_not_refused_for_it(model):
     vlm, inputs = model
     with vlm.hooks([(TOWER, nothing)]):
