@@ -16,6 +16,9 @@ EDITS = {
     "residual": (RESIDUAL, lambda tensor, hook: tensor * 0.5),
     "values": ("blocks.1.attn.hook_v", lambda tensor, hook: tensor + 1),
     "heads": (Z, lambda tensor, hook: tensor * 0.5),
+    "neurons": ("blocks.1.mlp.hook_post", lambda tensor, hook: tensor * 0.5),
+    "norm": ("blocks.1.ln1.hook_normalized", lambda tensor, hook: tensor * 1.3),
+    "results": ("blocks.1.attn.hook_result", lambda tensor, hook: tensor * 0.5),
     "tower": ("vision.blocks.0.attn.hook_pattern", lambda tensor, hook: tensor * tensor),
     "tower's residual": ("vision.blocks.0.hook_mlp_out", lambda tensor, hook: tensor * 3),
 }
