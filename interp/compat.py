@@ -173,3 +173,25 @@ def _longest(known: Mapping[str, Any]) -> int | None:
     mask: Any = known.get("kwargs", {}).get("attention_mask")
     parts += [mask] if getattr(mask, "ndim", 0) == 2 else []
     return max((part.shape[1] for part in parts if getattr(part, "ndim", 0) > 1), default=None)
+
+
+def checkpoint_activations(model: Any, on: bool, *, reentrant: bool = False) -> None:
+    """Let backward compute a model's blocks again, or keep their activations; transformers renames how to say so."""
+    word = next(word for word in _CHECKPOINTING if hasattr(model, f"{word}_enable"))
+    if on:
+        getattr(model, f"{word}_enable")(**{f"{word}_kwargs": {"use_reentrant": reentrant}})
+    else:
+        getattr(model, f"{word}_disable")()
+
+
+_CHECKPOINTING = ("activation_checkpointing", "gradient_checkpointing")
+"""What transformers calls it, from 5.24 on, and before."""
+
+
+def keeps_no_activations() -> bool:
+    """Whether what runs now is computed again in backward, by a checkpoint of torch that is not reentrant."""
+    import torch
+
+    look = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    top = None if look is None else look(True)
+    return top is not None and getattr(top[0], "__module__", None) == "torch.utils.checkpoint"

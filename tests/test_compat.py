@@ -6,9 +6,17 @@ from types import SimpleNamespace
 import pytest
 import tiny
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from adaptvis.contrastive.decoding import VCD
-from interp.compat import CACHE_NAMES, cache_in, cache_name, image_settings
+from interp.compat import (
+    CACHE_NAMES,
+    cache_in,
+    cache_name,
+    checkpoint_activations,
+    image_settings,
+    keeps_no_activations,
+)
 from interp.datasets.synthetic.shapes import shapes
 from interp.hooks.towers import submodule
 from interp.intervene.base import Untouched
@@ -126,6 +134,37 @@ def test_what_a_processor_says_of_photos_is_found_in_both_of_its_places():
     earlier = SimpleNamespace(valid_processor_kwargs=SimpleNamespace(_defaults={"images_kwargs": said}))
     assert image_settings(SimpleNamespace(images_kwargs=said)) == image_settings(earlier) == said
     assert image_settings(SimpleNamespace()) == image_settings(SimpleNamespace(valid_processor_kwargs=object)) == {}
+
+
+@pytest.mark.parametrize("word", ["activation_checkpointing", "gradient_checkpointing"])
+def test_activations_are_checkpointed_under_either_name(word):
+    said = []
+    model = SimpleNamespace(
+        **{
+            f"{word}_enable": lambda **given: said.append(given),
+            f"{word}_disable": lambda: said.append(None),
+        }
+    )
+    checkpoint_activations(model, True, reentrant=True)
+    checkpoint_activations(model, False)
+    assert said == [{f"{word}_kwargs": {"use_reentrant": True}}, None]
+
+
+def test_what_torch_computes_again_is_known_where_it_can_be_asked(monkeypatch):
+    def run(reentrant):
+        said = []
+        checkpoint(
+            lambda x: said.append(keeps_no_activations()) or x * 1,
+            torch.ones(1, requires_grad=True),
+            use_reentrant=reentrant,
+        )
+        return said
+
+    assert run(False) == [True] and run(True) == [False] == [keeps_no_activations()]
+    with torch.autograd.graph.save_on_cpu():
+        assert not keeps_no_activations()
+    monkeypatch.delattr(torch._C._autograd, "_top_saved_tensors_default_hooks")
+    assert not keeps_no_activations()
 
 
 def test_the_noised_run_never_shares_the_cache_of_the_true_one_by_either_name(monkeypatch):

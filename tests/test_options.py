@@ -100,7 +100,8 @@ def test_what_transformer_lens_says_by_default_changes_nothing(asked, method):
     with torch.no_grad():
         untouched = vlm(inputs).logits
         defaults = defaults_of(*(getattr(of, method) for of in (HookedRootModule, TransformerBridge)))
-        known = {*RUN, *inspect.signature(getattr(vlm, method)).parameters, *call_options(vlm.model)}
+        own = [inspect.signature(each).parameters for each in (getattr(vlm, method), vlm.forward)]
+        known = {*RUN, *own[0], *own[1], *call_options(vlm.model)}
         assert {*defaults} - known <= {"input_values"}, "an option of TransformerLens that nobody has thought of"
         for name, value in ((name, value) for name, value in defaults.items() if name in known):
             if method == "hooks":

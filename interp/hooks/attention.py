@@ -18,13 +18,13 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from transformer_lens.hook_points import HookPoint
 from transformers import AttentionInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from interp.errors import HookError, ModelError
 from interp.hooks.links import HOW_TO_COPY, carries_hooks
+from interp.hooks.point import Point
 from interp.hooks.points import AttentionPoints
 from interp.hooks.rows import Pass, as_index, as_range, show, visit
 from interp.hooks.shared_keys import KeyValues, SharedKeyValues, SharedLayer
@@ -50,8 +50,6 @@ class Site:
     """Where the keys and values of a shared prompt are, while only those behind it are passed; else None."""
     windows: list[int] | None = None
     """Edges of the windows of a packed sequence, where attention asks once for all of them; else None."""
-    calls: int = 0
-    """How often attention was asked for."""
 
     def runs(self, module: nn.Module, implementation: str) -> None:
         """From now on, attend by the implementation of this name."""
@@ -132,8 +130,6 @@ def hooked_attention(
         return _previous_of(module, module.config._attn_implementation)(
             module, query, key, value, attention_mask, **kwargs
         )
-    if not torch.compiler.is_compiling():
-        site.calls += 1
     points = site.points
     query = _visit_heads(points.hook_rot_q, query)
     key = _visit_heads(points.hook_rot_k, key)
@@ -156,7 +152,7 @@ def hooked_attention(
 
 def listens(points: AttentionPoints) -> bool:
     """Whether somebody hooked a point that sees attention rows."""
-    return any(point.has_hooks() for point in points.on_rows)
+    return any(point.on for point in points.on_rows)
 
 
 @dataclass
@@ -194,6 +190,8 @@ def _edited_rows(
     if not listens(points):
         return None
     wanted = set().union(*(point.wanted(site.now) for point in points.on_rows))
+    for point in points.on_rows:
+        point.came_by()  # also where nobody wants rows of this pass
     if not wanted:
         return None
     rows = as_range(sorted(wanted))
@@ -217,7 +215,7 @@ def _edited_rows(
     if changed and visible is not None:
         scores = scores.masked_fill(~visible, -torch.inf)
     edited |= changed
-    if not edited and not points.hook_pattern.has_hooks():
+    if not edited and not points.hook_pattern.on:
         return None
     pattern, changed = visit(points.hook_pattern, _softmax(scores, visible))
     if not (edited or changed):
@@ -316,10 +314,10 @@ def _is_causal(module: nn.Module, kwargs: dict[str, Any]) -> bool:
 
 
 def _visit_heads(
-    point: HookPoint, tensor: Float[Tensor, "batch head pos d_head"]
+    point: Point, tensor: Float[Tensor, "batch head pos d_head"]
 ) -> Float[Tensor, "batch head pos d_head"]:
     """Show a [batch head pos d_head] tensor as [batch pos head d_head]; a copy, so that a KV cache stays its own."""
-    if not point.has_hooks():
+    if not point.on:
         return tensor
     shown, changed = visit(point, rearrange(tensor, "batch head pos d_head -> batch pos head d_head").clone())
     return rearrange(shown, "batch pos head d_head -> batch head pos d_head") if changed else tensor

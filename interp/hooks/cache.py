@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,20 @@ class Keep:
     def __call__(self, tensor: torch.Tensor, *, hook: Any) -> None:
         """Keep one tensor."""
         self.kept[f"{hook.name}{self.suffix}"] = tensor.detach().to(self.device, copy=True)
+
+
+def check_kept(kept: dict[str, torch.Tensor], names: Iterable[str], rows: QueryRows) -> None:
+    """Refuse a run in which nothing was kept of a hook point that was named.
+
+    Raises:
+        HookError: so it was.
+    """
+    lost = [name for name in names if name not in kept]
+    if lost:
+        raise HookError(
+            f"nothing was kept of {', '.join(lost[:4])}{', ...' if lost[4:] else ''}: query_rows={rows!r:.80} has no "
+            "row in this pass: 'last' or 'all' are rows of a prompt, 'decoded' and 'generated' of what follows it"
+        )
 
 
 # torch.load makes nothing but what is known to be data: these are.

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
-from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
-from interp.hooks.attention import SITES
 from interp.hooks.batches import Batch, OfBatch
+from interp.hooks.checkpoints import Checkpoints
 from interp.hooks.implementations import Implementations
 from interp.hooks.links import Links, TorchHook
-from interp.hooks.rows import Point, only_reads
-from interp.hooks.turns import OUTERMOST, Turns
+from interp.hooks.point import Point
+from interp.hooks.rows import ROW_POINTS, Pass, only_reads
+from interp.hooks.turns import LANGUAGE, OUTERMOST, Turns
 
 
 class Guard:
@@ -26,11 +27,14 @@ class Guard:
     refused, as is a pass inside a compiled graph.
     """
 
-    def __init__(self, model: nn.Module, points: Sequence[HookPoint], implementations: Implementations) -> None:
+    def __init__(self, model: nn.Module, points: Sequence[Point], implementations: Implementations, now: Pass) -> None:
         """Remember whom to listen to; nobody stands at any door yet."""
         self.points, self.implementations = points, implementations
         self.turns, self.links = Turns(), Links(model)
-        self._listening, self._editing, self._changes = False, False, -1
+        self.checkpoints = Checkpoints(now, on=lambda: self.on, turn=self.turns.block)
+        self._editing, self._changes = False, -1
+        self._passes = {OUTERMOST: 0, LANGUAGE: 0}
+        self._on: list[Point] = []
         self._bound: list[OfBatch] = []
         self._batches: list[Batch] = []
         # these run as they stand where the model is compiled, and not in its graph
@@ -47,8 +51,13 @@ class Guard:
     @property
     def listening(self) -> bool:
         """Whether any function is on any point."""
+        return bool(self.on)
+
+    @property
+    def on(self) -> list[Point]:
+        """The points that something listens to."""
         self._look()
-        return self._listening
+        return self._on
 
     @property
     def editing(self) -> bool:
@@ -71,38 +80,76 @@ class Guard:
     def _look(self) -> None:
         if Point.changes != self._changes:
             self._changes = Point.changes
-            self._listening = any(point.fwd_hooks or point.bwd_hooks for point in self.points)
-            on = [handle.user_hook for point in self.points for handle in point.fwd_hooks]
+            self._on = [point for point in self.points if point.on]
+            on = [function for point in self._on for function in point.forward_functions]
             self._editing = any(not only_reads(hook) for hook in on)
             self._bound = [hook for hook in on if isinstance(hook, OfBatch)]
             self._batches = list({id(hook.batch): hook.batch for hook in self._bound}.values())
 
-    def hearing(self, modules: Sequence[nn.Module], tower: nn.Module) -> list[RemovableHandle]:
-        """Refuse a pass of a tower in which an attention that is listened to asks for nothing."""
-        calls: list[int] = []
-        return [
-            tower.register_forward_pre_hook(TorchHook(self._note_calls, modules, calls)),
-            tower.register_forward_hook(TorchHook(self._check_heard, modules, calls)),
-        ]
-
-    def _note_calls(self, modules: Sequence[nn.Module], calls: list[int], *of_no_interest: Any) -> None:
-        if not torch.compiler.is_compiling():
-            calls[:] = [SITES[module].calls for module in modules] if self.listening else []
-
-    def _check_heard(self, modules: Sequence[nn.Module], noted: list[int], *of_no_interest: Any) -> None:
-        """Refuse the pass if need be.
+    @contextmanager
+    def heard(self, points: Iterable[Point]) -> Iterator[None]:
+        """See to it that all of these points are reached meanwhile, if what they are in is run at all.
 
         Raises:
-            HookError: it was not heard.
+            HookError: one of them was not.
+        """
+        before, passes = {point: point.reached for point in points}, dict(self._passes)
+        yield
+        ran = {door for door, count in self._passes.items() if count > passes[door]}
+        if not ran:
+            return
+        silent = [str(point.name) for point, was in before.items() if point.on and point.reached == was]
+        if OUTERMOST not in ran:
+            silent = [name for name in silent if not name.startswith(("vision.", "projector."))]
+        if silent:
+            raise HookError(
+                f"{', '.join(silent[:4])}{', ...' if silent[4:] else ''}: hooks were on, and never fired: what was run "
+                "did not come by (the vision tower and the projector are run with a photo, the logits with the whole "
+                "model, nothing behind stop_at_layer). Leave these names out, or run what they are in"
+            )
+
+    def stopped(self) -> None:
+        """Count a pass that ended where it was asked to: what is behind its end was not reached."""
+        self._passes[OUTERMOST] += 1
+
+    def hearing(self, points: Iterable[Point], door: str, tower: nn.Module) -> list[RemovableHandle]:
+        """Refuse a pass through a door that went by a point behind it that is listened to."""
+        own, noted = frozenset(points), dict[Point, int]()
+        return [
+            tower.register_forward_pre_hook(TorchHook(self._note_reached, own, noted)),
+            tower.register_forward_hook(TorchHook(self._check_reached, door, noted), always_call=True),
+        ]
+
+    def _note_reached(self, own: frozenset[Point], noted: dict[Point, int], *of_no_interest: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        noted.clear()
+        for point in self.on:
+            if point in own:
+                noted[point] = point.reached
+                point.check = self.checkpoints.check if torch.is_grad_enabled() else None
+
+    def _check_reached(self, door: str, noted: dict[Point, int], tower: nn.Module, args: Any, output: Any) -> None:
+        """Refuse the pass if need be; one that was broken off has no output.
+
+        Raises:
+            HookError: it went by a point.
         """
         if torch.compiler.is_compiling():
             return
-        for module, calls in zip(modules, noted, strict=False):
-            site = SITES[module]
-            if site.calls == calls and any(point.has_hooks() for point in site.points.in_attention):
+        for point in noted:
+            point.check = None
+        if output is None:
+            return
+        if door in self._passes and not self.turns.inside():
+            self._passes[door] += 1
+        for point, reached in noted.items():
+            if point.reached == reached and point.on:
+                attends = str(point.name).endswith(_IN_ATTENTION)
+                did_not = "did not attend through transformers' attention interface" if attends else "went by them"
                 raise HookError(
-                    f"{str(site.points.hook_z.name).rpartition('.')[0]}: hooks are on, but {type(module).__name__} did "
-                    "not attend through transformers' attention interface: undo what replaced its forward"
+                    f"{point.name}: hooks are on, but {type(tower).__name__} {did_not}: undo what replaced the forward "
+                    "of its modules"
                 )
 
     def _before(self, door: str, module: nn.Module, args: Any) -> None:
@@ -111,17 +158,21 @@ class Guard:
         else:
             self._enter(door, module)
 
-    def _after(self, door: str, *of_no_interest: Any) -> None:
+    def _after(self, door: str, module: nn.Module, args: Any, output: Any) -> None:
         if torch.compiler.is_compiling():
             self._leave_from_graph(door)
-        else:
-            self.turns.end_pass(door)
+            return
+        if door == OUTERMOST and output is not None:  # it was not broken off
+            self._passes[door] += 1
+        self.turns.end_pass(door)
 
     def _enter(self, door: str, module: nn.Module | None = None) -> None:
         """Begin a pass through the door of a module; None inside a graph."""
         self.turns.begin_pass(door, module)
         try:
             self.implementations.follow()
+            if torch.is_grad_enabled() and module is not None and (module.training or self.listening):
+                self.checkpoints.follow()
             if self.listening and module is None:
                 raise HookError(
                     "hooks are on, but the model runs inside a graph of torch.compile, where they are not heard: call "
@@ -132,3 +183,6 @@ class Guard:
         except BaseException:
             self.turns.end_pass(door)
             raise
+
+
+_IN_ATTENTION = ("hook_rot_q", "hook_rot_k", "hook_z", *ROW_POINTS)

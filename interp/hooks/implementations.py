@@ -18,8 +18,9 @@ class Implementations:
     go on above that one; what was set last stays when the hooks come off.
     """
 
-    def __init__(self) -> None:
-        """Begin with no module."""
+    def __init__(self, config: Any) -> None:
+        """Begin with no module of the model of this configuration."""
+        self.config = config
         self.modules: list[nn.Module] = []
         self._named: dict[int, tuple[Any, str]] = {}
 
@@ -46,7 +47,17 @@ class Implementations:
         for config, name in self._named.values():
             if config._attn_implementation_internal == KEY_PREFIX + name:
                 config._attn_implementation_internal = name
+        for holder in (self.config, *(module.config for module in self.modules)):
+            self._own_names(holder)
         self.modules, self._named = [], {}
+
+    def _own_names(self, config: Any) -> None:
+        """Take our private names away wherever somebody wrote them, who had read them while the model was hooked."""
+        name = getattr(config, "_attn_implementation_internal", None)
+        if name is not None and name.startswith(KEY_PREFIX):
+            config._attn_implementation_internal = name.removeprefix(KEY_PREFIX)
+        for part in getattr(config, "sub_configs", {}):
+            self._own_names(getattr(config, part, None))
 
     def follow(self) -> None:
         """Go on above another implementation, where one was set since the last pass.
@@ -57,7 +68,7 @@ class Implementations:
         for key, (config, before) in self._named.items():
             if config._attn_implementation_internal == KEY_PREFIX + before:
                 continue
-            name = config._attn_implementation_internal
+            name = str(config._attn_implementation_internal).removeprefix(KEY_PREFIX)
             check_implementation(name)
             for module in self.modules:
                 if module.config is config:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from interp.errors import ModelError
 
@@ -41,6 +42,7 @@ class Links:
         self.root = root
         self._links: dict[tuple[int, str], tuple[nn.Module, str, nn.Module]] = {}
         self._lengths: list[tuple[str, nn.Module, int]] = []
+        self.handles: list[RemovableHandle] = []
 
     def follow(self, path: str) -> Any:
         """The module at a dotted path, noted with those on the way.
@@ -58,8 +60,13 @@ class Links:
             self._lengths.append((path, module, len(module)))
         return module
 
+    @property
+    def joined(self) -> bool:
+        """Whether our torch hooks are still on the modules that they were put on."""
+        return all((hooks := each.hooks_dict_ref()) is not None and each.id in hooks for each in self.handles)
+
     def check(self) -> None:
-        """Refuse a model whose hooked parts were replaced or compiled: hooks would not be heard there.
+        """Refuse a model whose hooked parts were replaced, compiled or rid of our hooks: none would be heard there.
 
         Raises:
             ModelError: one of them was.
@@ -76,6 +83,11 @@ class Links:
                     f"{path} had {length} blocks when the model was hooked and has {len(blocks._modules)}: "
                     "call unwrap() and hook the model again with HookedVLM.wrap(model, processor)"
                 )
+        if not self.joined:
+            raise ModelError(
+                "hooks of this HookedVLM were taken off the modules of its model by something else: call unwrap() and "
+                "hook the model again with HookedVLM.wrap(model, processor)"
+            )
         refuse_compiled([self.root, *(child for _, _, child in self._links.values())])
 
 
@@ -95,4 +107,9 @@ def refuse_compiled(modules: Iterable[nn.Module]) -> None:
             raise ModelError(
                 f"{type(module).__name__} was compiled in place, and hooks are not heard inside a compiled graph: "
                 "load the model again, hook it, and do not call compile() on it or its layers"
+            )
+        if hasattr(module.__dict__.get("forward"), "_torchdynamo_orig_callable"):
+            raise ModelError(
+                f"the forward of {type(module).__name__} was compiled, and hooks are not heard inside a compiled "
+                "graph: `del module.forward` gives it its own one back"
             )

@@ -22,7 +22,7 @@ def show_norm(points: NormPoints, module: nn.Module, args: tuple[Tensor, ...], o
     Scale and normalized input are float32, whatever the model computes in. What is left alone stays the module's own,
     to the bit.
     """
-    if points.hook_scale.has_hooks() or points.hook_normalized.has_hooks():
+    if points.hook_scale.on or points.hook_normalized.on:
         output = _show_inside(points, module, args[0], output)
     return show_packed(points.hook_out, output)
 

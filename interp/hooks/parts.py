@@ -11,12 +11,12 @@ from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
-from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
 from interp.families import Family, Tower
 from interp.hooks.links import TorchHook
 from interp.hooks.norms import show_norm
+from interp.hooks.point import Point
 from interp.hooks.points import LatePoint, ModelPoints
 from interp.hooks.rows import show, show_packed, visit
 from interp.hooks.towers import submodule
@@ -50,7 +50,7 @@ class Join:
 
     def follow(self) -> None:
         """Put the torch hook on, or take it off, as somebody listens or nobody does."""
-        heard = any(point.has_hooks() for point in self.part.points)
+        heard = any(point.on for point in self.part.points)
         if heard and self.handle is None:
             self.handle = self.part.register(self.module)
         elif not heard and self.handle is not None:
@@ -179,29 +179,29 @@ def _after(path: str, point: LatePoint, shows: Callable[..., Any]) -> Part:
     return Part(path, (point,), lambda module: module.register_forward_hook(hook))
 
 
-def show_embedded(point: HookPoint, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
+def show_embedded(point: Point, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
     """Show the embeddings of a whole prompt; models also look up single tokens, which is not a pass."""
     return show(point, output) if output.ndim == 3 else None
 
 
-def show_after(point: HookPoint, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+def show_after(point: Point, module: nn.Module, args: Any, output: Tensor) -> Tensor:
     """Show a module's output."""
     return show_packed(point, output)
 
 
-def show_before(point: HookPoint, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Any, ...]:
+def show_before(point: Point, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Any, ...]:
     """Show a module's input."""
     return show_packed(point, args[0]), *args[1:]
 
 
-def show_halves(points: tuple[HookPoint, ...], module: nn.Module, args: Any, output: Tensor) -> Tensor:
+def show_halves(points: tuple[Point, ...], module: nn.Module, args: Any, output: Tensor) -> Tensor:
     """Show the two halves of a fused projection, what is activated and what that is multiplied with."""
     parts = output.chunk(2, -1)
     shown = [show_packed(point, part) for point, part in zip(points, parts, strict=True)]
     return torch.cat(shown, -1)
 
 
-def show_result(point: HookPoint, d_head: int, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
+def show_result(point: Point, d_head: int, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
     """Show what each head adds [batch pos head d_model]; their sum, and the bias if there is one, is the output."""
     by_head = rearrange(
         plain_weight(module, str(point.name)), "d_model (head d_head) -> head d_head d_model", d_head=d_head

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import nn
-from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
+from interp.hooks.point import Point
 from interp.hooks.rows import Pass, PassPoint, RowHookPoint
 from interp.options import nearest
 
@@ -33,36 +33,9 @@ class LatePoint(PassPoint):
         super().__init__()
         self.join: Follows | None = None
 
-    def add_hook(self, *args: Any, **kwargs: Any) -> Any:
-        """Put a function on; see TransformerLens."""
-        handle = super().add_hook(*args, **kwargs)
-        self._follow()
-        return handle
-
-    def remove_hooks(self, *args: Any, **kwargs: Any) -> None:
-        """Take functions off; see TransformerLens."""
-        super().remove_hooks(*args, **kwargs)
-        self._follow()
-
-    def register_forward_hook(self, *args: Any, **kwargs: Any) -> Any:
-        """Put a torch hook on."""
-        handle = super().register_forward_hook(*args, **kwargs)
-        self._follow()
-        return handle
-
-    def register_forward_pre_hook(self, *args: Any, **kwargs: Any) -> Any:
-        """Put a torch hook on."""
-        handle = super().register_forward_pre_hook(*args, **kwargs)
-        self._follow()
-        return handle
-
-    def register_full_backward_hook(self, *args: Any, **kwargs: Any) -> Any:
-        """Put a torch hook on."""
-        handle = super().register_full_backward_hook(*args, **kwargs)
-        self._follow()
-        return handle
-
-    def _follow(self) -> None:
+    def changed(self) -> None:
+        """Note that something was put on or taken off, and let the torch hook follow."""
+        super().changed()
         if self.join is not None:
             self.join.follow()
 
@@ -152,16 +125,26 @@ class ModelPoints:
             if isinstance(point, PassPoint):
                 point.now = now
 
+    def join(self, joined: bool) -> None:
+        """Say whether what is put on a point will be heard."""
+        for point in self.every:
+            point.joined = joined
+
     @property
     def image(self) -> tuple[PassPoint, ...]:
         """All that the language model receives of the photo."""
         return self.projector, *self.deepstack
 
     @property
-    def every(self) -> list[HookPoint]:
+    def every(self) -> list[Point]:
         """All of them."""
-        inside = [point for part in (self.blocks, self.vision, self.final_norm) for point in part.modules()]
-        return [point for point in inside if isinstance(point, HookPoint)] + [*self.image, self.embed, self.unembed]
+        inside = [point for part in (self.blocks, self.vision, self.final_norm) for point in points_in(part)]
+        return [*inside, *self.image, self.embed, self.unembed]
+
+
+def points_in(part: nn.Module) -> list[Point]:
+    """The hook points of some blocks, or of a norm."""
+    return [point for point in part.modules() if isinstance(point, Point)]
 
 
 def matching(
@@ -220,6 +203,6 @@ class AttentionPoints(nn.Module):
         return self.hook_attn_logits, self.hook_attn_scores, self.hook_pattern
 
     @property
-    def in_attention(self) -> tuple[HookPoint, ...]:
+    def in_attention(self) -> tuple[Point, ...]:
         """The points that see what the attention function is given and gives back."""
         return (self.hook_rot_q, self.hook_rot_k, *self.on_rows, self.hook_z)

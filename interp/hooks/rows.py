@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from transformer_lens.hook_points import HookPoint
 
 from interp.errors import HookError
+from interp.hooks.point import Point
 from interp.numeric import whole_numbers
 from interp.options import known_options
 
@@ -188,33 +188,6 @@ def as_index(rows: range | list[int]) -> slice | list[int]:
     return slice(rows.start, rows.stop) if isinstance(rows, range) else rows
 
 
-class Point(HookPoint):
-    """A hook point that counts how often functions were put on or taken off, on all points together."""
-
-    changes = 0
-
-    def layer(self) -> int:
-        """The 0-based block that it is in, of the language model or of the vision tower.
-
-        Raises:
-            HookError: it is in none.
-        """
-        behind = f".{self.name}".rpartition(".blocks.")[2] if ".blocks." in f".{self.name}" else ""
-        if not behind:
-            raise HookError(f"{self.name} is in no block")
-        return int(behind.partition(".")[0])
-
-    def add_hook(self, *args: Any, **kwargs: Any) -> Any:
-        """Put a function on; see TransformerLens."""
-        Point.changes += 1
-        return super().add_hook(*args, **kwargs)
-
-    def remove_hooks(self, *args: Any, **kwargs: Any) -> None:
-        """Take functions off; see TransformerLens."""
-        Point.changes += 1
-        super().remove_hooks(*args, **kwargs)
-
-
 class PassPoint(Point):
     """A hook point that says which pass its tensor is of; in the vision tower, which has none, an empty one."""
 
@@ -235,7 +208,7 @@ class RowHookPoint(Point):
 
     def wanted(self, now: Pass, *, readers: bool = True) -> set[int]:
         """Local indices of the rows that the hooks on this point, or those that may edit, ask for in this pass."""
-        hooks = [handle.user_hook for handle in (*self.fwd_hooks, *self.bwd_hooks)]
+        hooks = [*self.forward_functions, *self.backward_functions]
         asked = {getattr(hook, "query_rows", "all") for hook in hooks if readers or not only_reads(hook)}
         return {row for rows in asked for row in rows_in_pass(rows, now)}
 
@@ -287,49 +260,57 @@ class Watch:
 
     def __init__(self, tensor: torch.Tensor, *, reads_only: bool = False) -> None:
         """Keep a copy to compare with, since a change through `.data` or numpy leaves no other trace."""
-        self.tensor = tensor
+        self.tensor, self.required = tensor, tensor.requires_grad
         self.before = None if reads_only else tensor.detach().clone()
 
     def changed(self, now: torch.Tensor) -> bool:
-        """Whether `now`, what the hooks gave back, has to be written into the model."""
+        """Whether `now`, what the hooks gave back, has to be written into the model.
+
+        Raises:
+            HookError: a gradient is asked for while these are off.
+        """
         if now is not self.tensor:
             return True
+        refuse_lost_gradient(now, required=self.required)
         if self.before is None:
             return False
         return (torch.is_grad_enabled() and now.requires_grad) or not torch.equal(self.before, now)
 
 
-def visit(point: HookPoint, tensor: torch.Tensor) -> tuple[torch.Tensor, bool]:
+def visit(point: Point, tensor: torch.Tensor) -> tuple[torch.Tensor, bool]:
     """Show a side copy `tensor` to the hooks of `point`; return what they leave, and whether that is an edit.
 
     Raises:
         HookError: see `show`.
     """
-    if not point.has_hooks():
+    if not point.on:
         return tensor, False
-    if point.bwd_hooks:
+    if point.backward_functions:
         tensor = _with_gradient(point, tensor)
-    watch = Watch(tensor, reads_only=all(only_reads(handle.user_hook) for handle in point.fwd_hooks))
+    watch = Watch(tensor, reads_only=all(only_reads(function) for function in point.forward_functions))
     result = show(point, tensor)
     return result, watch.changed(result)
 
 
-def show(point: HookPoint, tensor: torch.Tensor) -> torch.Tensor:
+def show(point: Point, tensor: torch.Tensor) -> torch.Tensor:
     """Show a `tensor` of the model itself to the hooks of `point`; return what goes on in its place.
 
     Raises:
         HookError: a hook returned something else than a tensor of the same shape, or waits for gradients that are off.
     """
-    if not point.has_hooks():
+    if not point.on:
         return tensor
-    result = point(_with_gradient(point, tensor) if point.bwd_hooks else tensor)
+    required = tensor.requires_grad
+    result = point(_with_gradient(point, tensor) if point.backward_functions else tensor)
+    if result is tensor:
+        refuse_lost_gradient(tensor, required=required)
     if not isinstance(result, torch.Tensor) or result.shape != tensor.shape:
         given = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
         raise HookError(f"a hook on {point.name} returned {given}: return None or a tensor of {tuple(tensor.shape)}")
     return result.to(tensor)  # the same object where dtype and device agree
 
 
-def show_packed(point: HookPoint, tensor: torch.Tensor, *, axes: int = 3) -> torch.Tensor:
+def show_packed(point: Point, tensor: torch.Tensor, *, axes: int = 3) -> torch.Tensor:
     """Show a tensor of so many axes, a packed one as a batch of one; return what goes on in its place.
 
     Raises:
@@ -338,15 +319,28 @@ def show_packed(point: HookPoint, tensor: torch.Tensor, *, axes: int = 3) -> tor
     return show(point, tensor) if tensor.ndim == axes else show(point, tensor[None])[0]
 
 
+def refuse_lost_gradient(tensor: torch.Tensor, *, required: bool) -> None:
+    """Refuse that a hook asks for the gradient of its tensor where none will come.
+
+    Raises:
+        HookError: gradients are off.
+    """
+    if tensor.requires_grad and not required and not torch.is_grad_enabled():
+        raise HookError(f"a hook asks for the gradient of its tensor while gradients are off: {_GRADIENTS_ON}")
+
+
+_GRADIENTS_ON = (
+    "use torch.enable_grad(), and where the model checkpoints its activations, let it do so by use_reentrant=False"
+)
+
+
 def only_reads(hook: Any) -> bool:
     """Whether a hook function promises to leave its tensor as it is."""
     return getattr(hook, "reads_only", False)
 
 
-def _with_gradient(point: HookPoint, tensor: torch.Tensor) -> torch.Tensor:
+def _with_gradient(point: Point, tensor: torch.Tensor) -> torch.Tensor:
     """The tensor as something that a backward hook will hear of."""
     if not torch.is_grad_enabled():
-        raise HookError(
-            f"a backward hook on {point.name} can not fire while gradients are off: use torch.enable_grad()"
-        )
+        raise HookError(f"a backward hook on {point.name} can not fire while gradients are off: {_GRADIENTS_ON}")
     return tensor if tensor.requires_grad else tensor.detach().requires_grad_()

@@ -24,6 +24,9 @@ LONGEST_PASS = 600.0
 OUTERMOST = "model"
 """The door of the whole model: a pass through it holds those through its parts."""
 
+LANGUAGE = "language"
+"""The door of the language model."""
+
 
 class Turns:
     """Whose turn it is: a lock for one model, which its own thread may take as often as it likes.

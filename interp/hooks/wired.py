@@ -15,10 +15,12 @@ from interp.compat import place_of
 from interp.errors import ModelError
 from interp.hooks.links import HOW_TO_COPY
 from interp.hooks.passes import Note, note
+from interp.hooks.point import OFF
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from interp.families import Family
     from interp.hooks.shape import ModelShape
     from interp.hooks.wiring import Wiring
 
@@ -27,19 +29,25 @@ class WiredModel(HookedRootModule):
     """What holds a model and the wiring of its hook points.
 
     Attributes:
+        family: what is known of its architecture.
         model: Hugging Face's model, outside the module tree of the hook points.
         origin: the name and revision that it was loaded by.
-        wrapped: whether the wiring is on.
         self_checked: whether it passed its self-check.
     """
 
+    family: Family
     model: PreTrainedModel
     origin: dict[str, Any]
-    wrapped: bool
     self_checked: bool
     mod_dict: dict[str, nn.Module]
     _shape: ModelShape
+    _hooked: bool
     _wiring: Wiring
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether the wiring is on, all of it."""
+        return self._hooked and self._wiring.guard.links.joined
 
     def unwrap(self) -> PreTrainedModel:
         """Take all hooks off, also those of a thread that has ended, and give the model back as it was."""
@@ -47,7 +55,7 @@ class WiredModel(HookedRootModule):
         with self.turn():
             self.reset_hooks(including_permanent=True)
             self._wiring.detach()
-            self.wrapped = False
+            self._hooked = False
         return self.model
 
     @contextmanager
@@ -58,14 +66,14 @@ class WiredModel(HookedRootModule):
             ModelError: the model was changed meanwhile in such a way that it can not be hooked again.
         """
         with self.turn():
-            before, self.wrapped = self.wrapped, False
+            before, self._hooked = self._hooked, False
             self._wiring.detach()
             try:
                 yield self.model
             finally:
                 if before:
                     self._hook_again()
-                self.wrapped = before
+                self._hooked = before
 
     def _hook_again(self) -> None:
         try:
@@ -181,10 +189,8 @@ class WiredModel(HookedRootModule):
         Raises:
             ModelError: the model was unwrapped, or is paused.
         """
-        if not self.wrapped:
-            raise ModelError(
-                "this HookedVLM was unwrapped, or is paused: hook the model again with HookedVLM.wrap(model, processor)"
-            )
+        if not self._hooked:
+            raise ModelError(OFF)
 
     def check_ready(self, *, adding: bool = False) -> None:
         """Refuse to go on where some hook that is on, or is being added, would not be heard.

@@ -10,7 +10,6 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
-from transformer_lens.hook_points import HookPoint
 from transformers import PreTrainedModel
 
 from interp.compat import DEEPSTACK_NAMES, cache_in, deepstack_in
@@ -23,11 +22,12 @@ from interp.hooks.implementations import Implementations
 from interp.hooks.links import Links, TorchHook
 from interp.hooks.parts import Join, Part
 from interp.hooks.passes import Passes, check_parts
-from interp.hooks.points import ModelPoints
+from interp.hooks.point import Point
+from interp.hooks.points import ModelPoints, points_in
 from interp.hooks.rows import Pass, PassPoint, show_packed, visit
 from interp.hooks.shape import ModelShape
 from interp.hooks.towers import submodule, text_tower, vision_tower
-from interp.hooks.turns import OUTERMOST
+from interp.hooks.turns import LANGUAGE, OUTERMOST
 
 
 class Wiring:
@@ -47,8 +47,8 @@ class Wiring:
         self.handles: list[RemovableHandle] = []
         self.ids: Tensor | None = None
         self.mask: Any = None
-        self.implementations = Implementations()
-        self.guard = Guard(model, points.every, self.implementations)
+        self.implementations = Implementations(model.config)
+        self.guard = Guard(model, points.every, self.implementations, self.now)
 
     def attach(self) -> None:
         """Attach all hook points; on failure nothing stays behind."""
@@ -58,20 +58,24 @@ class Wiring:
             self._keep(self.model.register_forward_pre_hook(TorchHook(self._note_ids), with_kwargs=True))
             self._keep(self.model.register_forward_hook(TorchHook(self._forget_ids), always_call=True))
             language = self._part(self.family.language)
-            self.handles += self.guard.doors("language", language)
+            self.handles += self.guard.doors(LANGUAGE, language)
             self._keep(language.register_forward_pre_hook(TorchHook(self._begin_pass), with_kwargs=True))
             self._keep(language.register_forward_hook(TorchHook(self._end_pass)))
             self._attach_tower(text_tower(self.model, self.family), self.points.blocks, follows_pass=True)
-            self.handles += self.guard.hearing(self.text_attentions, language)
+            inside = [*points_in(self.points.blocks), *points_in(self.points.final_norm)]
+            self.handles += self.guard.hearing(inside, LANGUAGE, language)
             tower = vision_tower(self.model, self.family)
             encoder = self._part(tower.blocks.rpartition(".")[0])
             self.handles += self.guard.doors("vision", encoder)
             self._attach_tower(tower, self.points.vision, follows_pass=False)
-            self.handles += self.guard.hearing(self.implementations.modules[len(self.points.blocks) :], encoder)
+            self.handles += self.guard.hearing(points_in(self.points.vision), "vision", encoder)
             unembed = self._part(self.family.unembed)
             self._keep(unembed.register_forward_hook(TorchHook(_show_output, self.points.unembed)))
             self.joins = [Join(part, self._part(part.path)) for part in self.parts]
             self.implementations.take()
+            self.guard.links.handles = self.handles
+            self.guard.checkpoints.attach(self.model)
+            self.points.join(True)
         except BaseException:
             self.detach()
             raise
@@ -83,6 +87,8 @@ class Wiring:
         for join in self.joins:
             join.remove()
         self.handles, self.joins = [], []
+        self.points.join(False)
+        self.guard.checkpoints.detach()
         self.implementations.give_back()
 
     @property
@@ -177,7 +183,7 @@ class Wiring:
 
     def _shown_of_image(self) -> list[PassPoint]:
         """The points that show what the language model receives of the photo, where somebody listens."""
-        return [point for point in self.points.image if point.has_hooks()]
+        return [point for point in self.points.image if point.on]
 
     def _show_image(self, embedded: Tensor, where: Tensor) -> Tensor:
         """Show what the language model receives at the image positions, [image_token d_model] over the batch."""
@@ -191,7 +197,7 @@ class Wiring:
             The arguments that go on in its place; none where it stays.
         """
         points = self.points.deepstack
-        if not any(point.has_hooks() for point in points):
+        if not any(point.on for point in points):
             return {}
         found = deepstack_in(given)
         if found is None:
@@ -251,24 +257,22 @@ def _join_windows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
     if edges is None or site is None:
         return None
     site.windows = None
-    if not any(point.has_hooks() for point in site.points.in_attention):
+    if not any(point.on for point in site.points.in_attention):
         return None
     site.windows = edges.tolist()
     return args, {**kwargs, "cu_seqlens": edges[[0, -1]]}
 
 
-def _show_output(
-    point: HookPoint, module: nn.Module, args: Any, output: Any, gain: Callable[[], Any] | None = None
-) -> Any:
+def _show_output(point: Point, module: nn.Module, args: Any, output: Any, gain: Callable[[], Any] | None = None) -> Any:
     """Show a module's output (or the first of its outputs), times the gain that the block applies to it."""
-    if not point.has_hooks():
+    if not point.on:
         return None
     first = output[0] if isinstance(output, tuple) else output
     shown = show_packed(point, first) if gain is None else _show_scaled(point, first, gain())
     return (shown, *output[1:]) if isinstance(output, tuple) else shown
 
 
-def _show_scaled(point: HookPoint, tensor: Tensor, gain: Tensor | float) -> Tensor:
+def _show_scaled(point: Point, tensor: Tensor, gain: Tensor | float) -> Tensor:
     """Show a tensor times its gain; where it is edited, divide by the gain, as the block multiplies again."""
     before = tensor * gain
     shown, changed = visit(point, before.clone())
@@ -282,18 +286,18 @@ def _show_scaled(point: HookPoint, tensor: Tensor, gain: Tensor | float) -> Tens
     return torch.where(shown == before, tensor, divided)  # what was left alone stays what it was, to the bit
 
 
-def _show_input(point: HookPoint, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _show_input(point: Point, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Show a block's input to a hook point."""
-    if not point.has_hooks():
+    if not point.on:
         return None
     if args:
         return (show_packed(point, args[0]), *args[1:]), kwargs
     return args, {**kwargs, "hidden_states": show_packed(point, kwargs["hidden_states"])}
 
 
-def _show_residual(point: HookPoint, module: nn.Module, args: tuple[Any, ...]) -> None:
+def _show_residual(point: Point, module: nn.Module, args: tuple[Any, ...]) -> None:
     """Show the residual stream between attention and MLP; an edit is written into it, for the skip connection too."""
-    if not point.has_hooks():
+    if not point.on:
         return
     stream = args[0] if args[0].ndim > 2 else args[0][None]
     shown, changed = visit(point, stream.clone() if torch.is_grad_enabled() else stream)
@@ -301,9 +305,9 @@ def _show_residual(point: HookPoint, module: nn.Module, args: tuple[Any, ...]) -
         stream.copy_(shown)
 
 
-def _show_heads(points: tuple[HookPoint, ...], width: int, module: nn.Module, args: Any, output: Tensor) -> Any:
+def _show_heads(points: tuple[Point, ...], width: int, module: nn.Module, args: Any, output: Tensor) -> Any:
     """Show a projection's output as [batch pos head d_head]; a fused one as queries, keys and values."""
-    if not any(point.has_hooks() for point in points):
+    if not any(point.on for point in points):
         return None
     parts = rearrange(output, "... (part head d_head) -> part ... head d_head", part=len(points), d_head=width)
     shown = [show_packed(point, part, axes=4) for point, part in zip(points, parts, strict=True)]

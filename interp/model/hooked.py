@@ -14,18 +14,19 @@ from interp.compat import call_options, named_cache
 from interp.errors import HookError, RefusedError
 from interp.families import CAPABILITIES, family_of
 from interp.hooks.batches import Batch, OfBatch
-from interp.hooks.cache import Capture, Keep, VLMCache
+from interp.hooks.cache import Keep, VLMCache, check_kept
 from interp.hooks.links import refuse_compiled
 from interp.hooks.parts import find_parts
 from interp.hooks.points import LatePoint, ModelPoints, NormPoints, OnePoint, ProjectorPoints, TowerPoints, matching
-from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_has_rows, check_rows, fits, rows_in_pass
+from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_has_rows, check_rows
 from interp.hooks.shape import ModelShape
 from interp.hooks.towers import submodule, text_tower, vision_tower
 from interp.hooks.wiring import Wiring
 from interp.image.photos import check_image
 from interp.intervene.base import Intervention, check_intervention, holds_samples, hooks_of
 from interp.model.backward import Goal, check_gradients, with_gradients
-from interp.model.stopping import Stop, Stopped, last_point, reached
+from interp.model.keeping import capture_of, keeper, names_to_keep
+from interp.model.stopping import Stop, Stopped, last_point
 from interp.model.tokens import WORDS_ALONE, Promptable, TokenModel
 from interp.model.weights import WeightModel
 from interp.options import RUN, called, known_options, named_in, refuse_unknown
@@ -75,7 +76,7 @@ class HookedModel(TokenModel, WeightModel):
         self.setup()
         self._wiring = Wiring(model, self.family, points, parts.joined)
         self._wiring.attach()
-        self.wrapped = True
+        self._hooked = True
         self.self_checked = False
 
     @known_options()
@@ -129,6 +130,7 @@ class HookedModel(TokenModel, WeightModel):
                 try:
                     return self.model(**tensors)
                 except Stopped as stopped:
+                    self._wiring.guard.stopped()
                     return stopped.stream
 
     def check_batch(self, inputs: VLMInputs) -> None:
@@ -192,7 +194,8 @@ class HookedModel(TokenModel, WeightModel):
             ...     output = vlm(inputs)
 
         Raises:
-            HookError: a name that matches nothing, rows that are not understood, or an intervention without inputs.
+            HookError: a name that matches nothing or whose point never fires in what is run, rows that are not
+                understood, or an intervention without inputs.
             ModelError: the model was unwrapped.
         """
         if intervention is not None:
@@ -201,7 +204,11 @@ class HookedModel(TokenModel, WeightModel):
         backward = [pair for name, hook in bwd_hooks for pair in self._named_hooks(name, hook, query_rows)]
         with self.turn():
             self.check_ready(adding=bool(forward or backward))
-            with super().hooks(forward, backward, reset_hooks_end, clear_contexts):
+            named = {self.hook_dict[name]: None for name, _ in (*forward, *backward)}
+            with (
+                super().hooks(forward, backward, reset_hooks_end, clear_contexts),
+                self._wiring.guard.heard(named),  # type: ignore[arg-type]
+            ):
                 yield self
 
     @known_options()
@@ -263,7 +270,8 @@ class HookedModel(TokenModel, WeightModel):
             Hugging Face's output, and a `VLMCache` by hook name.
 
         Raises:
-            HookError: a name that matches nothing, or vision rows that are not named.
+            HookError: a name that matches nothing or whose point never fires, rows that the pass does not have, or
+                vision rows that are not named.
             OptionError: a keyword that neither this nor the model takes.
         """
         kwargs = self._passed_on(kwargs, self.run_with_cache)
@@ -272,16 +280,21 @@ class HookedModel(TokenModel, WeightModel):
             raise HookError(f"remove_batch_dim needs a batch of one, not of {len(given)}")
         kept: dict[str, Tensor] = {}
         rows = "last" if query_rows is None else check_rows(query_rows)
-        names = self._names_to_keep(names_filter, rows, stop_at_layer)
-        keep = [(name, self._keeps(name, Keep(kept, device), rows, reads_only=True)) for name in names]
-        back = [(name, self._keeps(name, Keep(kept, device, "_grad"), rows)) for name in names if incl_bwd]
+        wanted = None if names_filter is None else self.matching(names_filter)
+        names = names_to_keep(self, wanted, rows, stop_at_layer)
+        keep = [(name, keeper(name, Keep(kept, device), rows, reads_only=True)) for name in names]
+        back = [(name, keeper(name, Keep(kept, device, "_grad"), rows)) for name in names if incl_bwd]
         edits = [] if intervention is None else self._hooks_of(intervention, given)
-        with with_gradients(self, incl_bwd, kwargs) as go_back, self.hooks([*fwd_hooks, *edits, *keep], back):
+        # of everything, what the pass does not come by is left out: without a photo the tower is not run
+        keeping = super().hooks(keep, back) if wanted is None else self.hooks(keep, back)
+        with with_gradients(self, incl_bwd, kwargs) as go_back, self.hooks([*fwd_hooks, *edits]), keeping:
             output = self(given, stop_at_layer=stop_at_layer, **kwargs)
             go_back(output)
-        if incl_bwd and names_filter is not None:
+        check_kept(kept, [name for name in names if wanted or name.startswith("blocks.")], rows)
+        if incl_bwd and wanted is not None:
             check_gradients(names, kept)
-        cache = VLMCache(kept, self, capture=self._capture(list(kept), given, rows, intervention))
+        capture = capture_of(self, kept, given, rows=rows, intervention=intervention)
+        cache = VLMCache(dict(kept), self, capture=capture)  # backward, where it computes again, writes into the other
         return output, cache.remove_batch_dim(1) if remove_batch_dim else cache  # type: ignore[return-value]
 
     def matching(self, names: Names) -> list[str]:
@@ -336,32 +349,6 @@ class HookedModel(TokenModel, WeightModel):
         known = call_options(self.model, self.model.base_model, language)
         refuse_unknown(passed, {*known, *named_in(method), *named_in(self.forward)}, of=called(method), lens=RUN)
         return named_cache(passed, self.model)
-
-    def _capture(self, kept: list[str], inputs: VLMInputs, rows: QueryRows, edit: Intervention | None) -> Capture:
-        """What a cache of these names is of, captured in the pass that has just ended."""
-        of_rows = [name for name in kept if name.endswith(ROW_POINTS) and not name.startswith("vision.")]
-        points: list[Any] = [self.hook_dict[name] for name in of_rows[:1]]
-        positions = [point.now.offset + row for point in points for row in rows_in_pass(rows, point.now)]
-        settings = {"family": self.family.name, "intervention": None if edit is None else str(edit)}
-        return Capture(rows, tuple(positions), inputs.layouts, {**self.loaded_by, **self.arithmetic, **settings})
-
-    def _names_to_keep(self, names_filter: Names | None, rows: QueryRows, stop_at_layer: int | None) -> list[str]:
-        """The hook points that a run is to keep, all of which it reaches."""
-        known = list(self.hook_dict)
-        there = known if stop_at_layer is None else reached(known, last_point(self, stop_at_layer))
-        if names_filter is None:
-            return [name for name in there if fits(rows, name) and not name.endswith("hook_result")]
-        names = self.matching(names_filter)
-        for name in names:
-            check_fits(rows, name)
-        if behind := [name for name in names if name not in there]:
-            raise HookError(f"{behind[0]} is not reached with stop_at_layer={stop_at_layer}: name points before it")
-        return names
-
-    @staticmethod
-    def _keeps(name: str, keep: Keep, rows: QueryRows, *, reads_only: bool = False) -> Callable[..., Any]:
-        """The function that keeps what a hook point shows, of attention the rows that are asked for."""
-        return RowHook(keep, rows, reads_only=reads_only) if name.endswith(ROW_POINTS) else keep
 
     def _hooks_of(self, intervention: Intervention, inputs: VLMInputs | None) -> list[tuple[str, Callable[..., Any]]]:
         """The hook functions of an intervention, for one batch."""

@@ -103,6 +103,12 @@ CLAIMS = (
         0.0,
     ),
     Claim(
+        "lifecycle",
+        "a model that is copied, set to another attention, trained or compiled is hooked as before, or refused",
+        "lifecycle.lived",
+        TOLERANCE,
+    ),
+    Claim(
         "bridge",
         "all tensors of a name that TransformerLens's bridge has too are those that it shows",
         "bridge.bridged",

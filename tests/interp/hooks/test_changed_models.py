@@ -283,7 +283,7 @@ def test_an_attention_of_the_tower_whose_forward_was_replaced_is_refused():
     tower = vlm.model.model.vision_tower
     attention = next(module for name, module in tower.named_modules() if name.endswith("layers.1.self_attn"))
     attention.forward = lambda hidden_states, **kwargs: (hidden_states, None)
-    with torch.no_grad(), pytest.raises(HookError, match=r"vision\.blocks\.1\.attn: hooks are on"):
+    with torch.no_grad(), pytest.raises(HookError, match=r"vision\.blocks\.1\.attn\.hook_z: hooks are on"):
         vlm.run_with_cache(inputs, names_filter="vision.blocks.1.attn.hook_z")
 
 

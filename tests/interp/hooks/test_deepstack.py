@@ -159,12 +159,16 @@ def test_without_pixels_nothing_is_added_and_what_is_put_there_is(qwen):
             assert torch.equal(vlm.model(**without_pixels(inputs), use_cache=False).logits, vlm(inputs).logits)
 
 
-def test_words_alone_pass_by_and_a_call_without_ids_is_refused(qwen):
+def test_words_alone_and_a_call_without_ids_are_refused(qwen):
     vlm, inputs = qwen
-    words = torch.arange(3, 9)[None]
-    with torch.no_grad(), vlm.hooks([(POINTS[1], lambda tensor, hook: pytest.fail("there is no photo"))]):
-        vlm.model(input_ids=words, use_cache=False)
-        with pytest.raises(HookError, match=r"deepstack\.1\.hook_out: which positions are the image's is known from"):
+    words, hooks = torch.arange(3, 9)[None], [(POINTS[1], lambda tensor, hook: pytest.fail("there is no photo"))]
+    with torch.no_grad():
+        with pytest.raises(HookError, match=r"deepstack\.1\.hook_out: hooks were on, and never"), vlm.hooks(hooks):
+            vlm.model(input_ids=words, use_cache=False)
+        with (
+            vlm.hooks(hooks),
+            pytest.raises(HookError, match=r"deepstack\.1\.hook_out: which positions are the image's is known from"),
+        ):
             vlm.model(inputs_embeds=torch.zeros(1, 3, vlm.cfg.d_model), use_cache=False)
 
 

@@ -84,7 +84,7 @@ def test_a_layer_that_does_not_do_as_its_hooks_say_is_refused(layer, sabotage, r
 def test_a_vision_tower_that_does_not_do_as_its_hooks_say_is_refused():
     model = tiny.model()
     model.model.vision_tower.encoder.layers[0].self_attn.__class__ = DeafTower
-    refuse(model, "vision.blocks.0.attn: hooks are on, but DeafTower did not attend")
+    refuse(model, r"vision.blocks.0.attn.hook_pattern: hooks are on, but \w+ did not attend")
 
 
 def test_rows_that_do_not_sum_to_one_are_refused(monkeypatch):

@@ -16,6 +16,10 @@ from interp.__main__ import main
 from interp.errors import InputError, ModelError, RefusedError
 from interp.families import all_families
 from interp.hooks import attention
+from interp.hooks.checkpoints import Checkpoints
+from interp.hooks.guard import Guard
+from interp.hooks.implementations import Implementations
+from interp.hooks.links import Links
 from interp.hooks.turns import Turns
 from interp.intervene.base import Untouched
 from interp.intervene.image_logits import ScaleImageLogits
@@ -301,6 +305,22 @@ def test_threads_that_do_not_wait_for_each_other_are_caught(monkeypatch, lost):
     free = (lambda turns: nullcontext()) if lost == "block" else (lambda turns, door, module=None: None)
     monkeypatch.setattr(Turns, lost, free)
     assert does_not_hold("tiny-llava", "threads")
+
+
+@pytest.mark.parametrize("broken", ["Implementations.follow", "Checkpoints.follow", "Links.check", "Guard.heard"])
+def test_hooks_that_a_life_loses_are_caught(monkeypatch, broken):
+    parts = {"Implementations": Implementations, "Checkpoints": Checkpoints, "Links": Links, "Guard": Guard}
+    owner, name = broken.split(".")
+    monkeypatch.setattr(parts[owner], name, lambda *given: nullcontext())
+    assert does_not_hold("tiny-llava", "lifecycle")
+
+
+def test_a_life_is_the_copy_s_and_leaves_the_model_as_it_was():
+    vlm = tiny("tiny-llava")
+    before = [weight.requires_grad for weight in vlm.model.parameters()], list(vlm.implementations)
+    assert not does_not_hold("tiny-llava", "lifecycle")
+    assert before == ([weight.requires_grad for weight in vlm.model.parameters()], list(vlm.implementations))
+    assert vlm.wrapped and not any(module.training for module in vlm.model.modules())
 
 
 # the command line -----------------------------------------------------------------------------------------------
