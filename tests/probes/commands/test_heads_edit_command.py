@@ -98,7 +98,7 @@ def test_bias_without_any_box_that_it_could_use_is_refused(tmp_path, capsys):
         (["--rule", "fdr"], "--rule is about a folder of `heads find`, and heads are given by hand"),
         (["--percent", "5"], "--percent is about a folder of `heads find`, and heads are given by hand"),
         (["--rule", "top_k", "--top", "3"], "--rule is about a folder of `heads find`"),
-        (["--top", "3"], "--top is about --rule top_k, and --rule top_percent is asked: name that rule, or leave --top"),
+        (["--top", "3"], "--top is about --rule top_k, and --rule top_percent is asked: name that rule, or leave"),
         (["--scorer", "gaze"], "--scorer is about a folder of `heads find`"),
         (["--function", ""], "--function is empty: name one"),
     ),
