@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.cli import floats, names
 from interp.errors import InputError
-from probes.commands.heads_find import add_rule, rule_of
+from probes.commands.heads_find import PERCENT, add_rule, rule_of
 from probes.commands.heads_items import AskedItems, add_items, asked_items, read_items
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ LEARNED = ("mean", "resample", "steer")
 
 UNRELATED = ("low_level", "high_level", "information", "recall", "math")
 """Functions that make the control task: none is spatial, and no decision, which is made of relations."""
+
+RULE = "top_percent"
+"""How heads of a folder are selected where nothing else is asked for."""
 
 ABOUT = """
 Heads come from a folder of `heads find` and a rule, or by hand (--heads 3.4,7.1: layer and head, from 0). Questions are
@@ -86,7 +89,7 @@ def _add(commands: Any, name: str, short: str, about: str, edits: Sequence[str])
         "--function", metavar="NAMES", help="whose heads, and which questions; with commas between (default: spatial)"
     )
     parser.add_argument("--scorer", help="by which scorer of the folder (default: the first)")
-    add_rule(parser, rule="top_percent")
+    add_rule(parser, rule=RULE)
     how = parser.add_argument_group("edit")
     how.add_argument("--edit", choices=edits, default=edits[0], help="what is done (default: %(default)s)")
     how.add_argument(
@@ -116,7 +119,9 @@ def edit_command(options: argparse.Namespace) -> int:
     from probes.heads.evaluation.report import evaluation_findings
     from probes.study.findings import tell_findings
 
-    functions = names(options.function) if options.function else ("spatial",)
+    functions = ("spatial",) if options.function is None else names(options.function)
+    if not functions:
+        raise InputError("--function is empty: name one, such as spatial, or leave it out")
     sets, others, scores = _sets(options, functions)
     strengths = floats(options.factors) if options.factors else ()
     _refuse_early(options, sets, strengths)
@@ -189,8 +194,10 @@ def _sets(
         raise InputError(f"{both} named: give a folder that `heads find` has written, or --heads 3.4,7.1")
     given = rule_of(options)
     if options.heads is not None:
-        if options.scorer is not None:
-            raise InputError("--scorer is about a folder of `heads find`, and heads are given by hand: leave it out")
+        chosen = [f"--{name}" for name in ("scorer", "rule") if getattr(options, name) not in (None, RULE)]
+        if chosen or given != {"percent": PERCENT}:
+            told = ", ".join(chosen) or "--percent"
+            raise InputError(f"{told} is about a folder of `heads find`, and heads are given by hand: leave it out")
         return {"+".join(functions): _by_hand(options.heads)}, {}, None
     from probes.heads.found.saved import load_all_scores
     from probes.heads.selection.selectors import select_heads

@@ -31,6 +31,12 @@ OF_MODEL = (
 RULES = ("elbow", "top_k", "top_percent", "threshold", "fdr", "max_t")
 """Rules by name, see `probes.select_heads`."""
 
+OF_SCORER: dict[str, dict[str, Any]] = {
+    "linear_probe": {"variant": "one_vs_rest", "recipe": "ridge", "layer_mean": False, "shuffles": 50},
+    "joint_network": {"loss": "ce", "epochs": None, "network_shuffles": 5},
+}
+"""Options of one scorer, and what they are where they are not named."""
+
 NEEDS = {"top_k": ("top", "k"), "top_percent": ("percent", "percent"), "threshold": ("above", "above")}
 """By rule, the option that it needs, and what the rule calls that."""
 
@@ -51,7 +57,7 @@ From the model, which is asked the questions anew (the options of `heads collect
   overlap, pointing    how well its look agrees with boxes, how often its peak lies in one; beside moved boxes
   gaze                 what it puts on the object that is asked about, beside the other objects
   hit_rate             how often it finds that object, over how likely that is, beside moved boxes
-  gradient             gradient times attention for the right answer, beside weights dealt to other image tokens
+  gradient             gradient times attention for the right answer, beside the gain in another photo
   ablation             what the right answer loses without the head; ablation_positive, ablation_negative: losses where
                        the answer is right, gains where it is wrong, beside the other sign
   divergence           how far its output moves without the photo, beside another colour of blank photo;
@@ -100,16 +106,19 @@ def rule_of(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: it is missing, or an option is given that the rule does not have.
     """
-    if options.rule == "top_percent" and options.percent is None:
-        return {"percent": PERCENT}
     for rule, (option, _) in NEEDS.items():
-        given = getattr(options, option)
-        if given is None and rule == options.rule:
-            raise InputError(f"--rule {rule} needs --{option}: give it")
-        if given is not None and rule != options.rule:
-            raise InputError(f"--{option} is about --rule {rule}, and --rule {options.rule} is asked: leave it out")
-    needed = NEEDS.get(options.rule)
-    return {} if needed is None else {needed[1]: getattr(options, needed[0])}
+        if rule != options.rule and getattr(options, option) is not None:
+            raise InputError(
+                f"--{option} is about --rule {rule}, and --rule {options.rule} is asked: name that rule, or leave "
+                f"--{option} out"
+            )
+    if options.rule not in NEEDS:
+        return {}
+    option, name = NEEDS[options.rule]
+    given = getattr(options, option)
+    if given is None and options.rule != "top_percent":
+        raise InputError(f"--rule {options.rule} needs --{option}: give it")
+    return {name: PERCENT if given is None else given}
 
 
 def add_find(commands: Any) -> None:
@@ -128,28 +137,30 @@ def add_find(commands: Any) -> None:
         "--scorers", default="linear_probe", metavar="NAMES",
         help="some of those above, with commas between (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--functions", metavar="NAMES", help="only these functions, with commas between (default: all)")
+    parser.add_argument(
+        "--functions", metavar="NAMES",
+        help="only these functions, and their questions alone, with commas between (default: all)",
+    )  # fmt: skip
     add_rule(parser, rule="fdr")
     probe = parser.add_argument_group("linear_probe")
     probe.add_argument(
-        "--variant", choices=("one_vs_rest", "cogvision"), default="one_vs_rest",
+        "--variant", choices=("one_vs_rest", "cogvision"),
         help="told from all others, or, as CogVision has it, from as many rightly answered ones (default: %(default)s)",
     )  # fmt: skip
     probe.add_argument(
-        "--recipe", choices=("ridge", "logistic"), default="ridge",
+        "--recipe", choices=("ridge", "logistic"),
         help="least squares, or logistic regression, which takes a hundred times as long (default: %(default)s)",
     )  # fmt: skip
     probe.add_argument("--layer-mean", action="store_true", help="read the mean of the layer's heads beside each head")
     probe.add_argument(
-        "--shuffles", type=int, default=50, help="how often labels are dealt anew, for the null (default: %(default)s)"
+        "--shuffles", type=int, help="how often labels are dealt anew, for the null (default: %(default)s)"
     )
     network = parser.add_argument_group("joint_network")
-    network.add_argument("--loss", choices=("ce", "bce"), default="ce", help="one function an item, or several")
+    network.add_argument("--loss", choices=("ce", "bce"), help="one function an item, or several")
     network.add_argument("--epochs", type=int, help="how often every item is seen (default: the paper's)")
-    network.add_argument(
-        "--network-shuffles", type=int, default=5, help="networks of dealt labels (default: %(default)s)"
-    )
+    network.add_argument("--network-shuffles", type=int, help="networks of dealt labels (default: %(default)s)")
     _add_deals(parser)
+    parser.set_defaults(**{name: value for own in OF_SCORER.values() for name, value in own.items()})
     add_items(parser, out="out/heads-found")
     parser.set_defaults(command=find_command)
 
@@ -192,6 +203,7 @@ def find_command(options: argparse.Namespace) -> int:
 
     given, scorers = rule_of(options), names(options.scorers)
     functions = None if options.functions is None else names(options.functions)
+    _refuse_idle(options, scorers)
     heads = None if options.activations is None else load_head_activations(options.activations)
     asked = None
     if any(name not in BY_NUMBERS for name in scorers):
@@ -225,6 +237,19 @@ def find_command(options: argparse.Namespace) -> int:
         )
     tell_findings(folder, found_findings(found))
     return 0
+
+
+def _refuse_idle(options: argparse.Namespace, scorers: Sequence[str]) -> None:
+    """Refuse options of a scorer that is not asked for, which would do nothing.
+
+    Raises:
+        InputError: there are some.
+    """
+    for scorer, own in OF_SCORER.items():
+        given = [name for name, value in own.items() if getattr(options, name) != value]
+        if given and scorer not in scorers:
+            told = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise InputError(f"{told} is about {scorer}, which --scorers does not name: name it, or leave {told} out")
 
 
 def _refuse_asking(options: argparse.Namespace, scorers: Sequence[str]) -> None:
@@ -271,11 +296,12 @@ def compare_command(options: argparse.Namespace) -> int:
     """Run `heads compare`."""
     from interp.store.folder import OutputFolder
     from interp.store.guard import refuse_begun
-    from probes.heads.found.compare import STUDY, compare_heads, compared_findings, read_scores_of
+    from probes.heads.found.compare import STUDY, check_compared, compare_heads, compared_findings, read_scores_of
     from probes.heads.found.saved import begin_folder, digests_of
     from probes.study.findings import tell_findings
 
     given = rule_of(options)
+    check_compared(options.rule, given, options.deals, options.seed)
     every = read_scores_of(options.found)
     folder = OutputFolder(options.out)
     how = {"rule": options.rule, "given": given, "deals": options.deals, "seed": options.seed}

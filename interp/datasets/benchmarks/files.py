@@ -90,8 +90,10 @@ def read_list(path: Path) -> list[Any]:
         content = parse_json(_text(path))
     except ValueError as error:
         raise InputError(f"{str(path)!r} is no JSON ({error}): fetch the file again") from error
-    if not isinstance(content, list) or not content:
+    if not isinstance(content, list):
         raise InputError(f"{str(path)!r} holds {type(content).__name__} where a list of rows belongs: fetch it again")
+    if not content:
+        raise InputError(f"{str(path)!r} is a list without rows: fetch it again")
     return content
 
 

@@ -18,7 +18,7 @@ VERDICTS = {
     CAUSAL: "the answers change beyond every random control, they can still be read, and the control task holds",
     BROKEN: "the answers change, and so does what these heads should not do: nothing can be said of their function",
     NOT_BEYOND: "the answers change, and as much where random heads are edited",
-    NO_EFFECT: "the answers do not change the way that they should",
+    NO_EFFECT: "the answers do not change the way that they should, or chance gives as much (by the corrected p)",
     NOTHING: "the edit changes nothing, so that this is the untouched model",
     UNCHECKED: "a control is missing without which nothing may be claimed",
 }

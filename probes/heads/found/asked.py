@@ -67,6 +67,13 @@ def check_found(
     if heads is not None and items is not None:
         _refuse_other_items(heads, items)
     chosen = _functions(heads, items, functions)
+    if by_numbers and len(chosen) == 1:
+        raise InputError(
+            f"{by_numbers[0]} tells the questions of a function from those of others, and {chosen[0]} is alone: "
+            + ("collect questions of other functions too" if functions is None else "name two functions or more")
+        )
+    if rule == "top_k" and heads is not None and given["k"] > (many := heads.axes.layers * heads.axes.heads):
+        raise InputError(f"k={given['k']} of {many} heads: ask for fewer")
     if items is not None:
         Labels.of(restricted(items, chosen)).refuse_few()
     return names, chosen
@@ -138,6 +145,8 @@ def _functions(
     if wanted is None:
         return in_order(counts)
     names = listed(wanted, "functions")
+    if not names:
+        raise InputError(f"functions are none: name some of {', '.join(in_order(counts))}, or leave them out")
     if strange := [name for name in names if name not in counts]:
         there = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise InputError(f"no item is labelled {strange[0]!r:.40}: there are {there}")

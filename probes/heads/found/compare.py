@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from interp.numeric import whole_number
 from interp.report.numbers import counted, decimal, p_value
 from interp.reprs import fits_a_cell
+from interp.stats.draws import check_draws
 from interp.stats.tests import holm
+from interp.store.names import given_path
 from probes.heads.found.report import shown_agreement
 from probes.heads.found.saved import load_all_scores
 from probes.heads.scores import HeadScores
 from probes.heads.selection.agreement import scorer_agreement
 from probes.heads.selection.layout import models_in_common
+from probes.heads.selection.selectors import check_selection
 from probes.study.findings import Findings
 
 if TYPE_CHECKING:
@@ -74,7 +78,7 @@ def read_scores_of(folders: Sequence[str | Path]) -> dict[str, HeadScores]:
         InputError: a folder without scores, two of one name, or fewer than two scores.
     """
     found: dict[str, HeadScores] = {}
-    for place in map(Path, folders):
+    for place in map(given_path, folders):
         for scorer, own in load_all_scores(place).items():
             name = f"{place.name}/{scorer}"
             if name in found:
@@ -83,6 +87,19 @@ def read_scores_of(folders: Sequence[str | Path]) -> dict[str, HeadScores]:
     if len(found) < 2:
         raise InputError(f"{', '.join(found)} are the only scores: name folders with two or more of them")
     return found
+
+
+def check_compared(rule: str, given: Mapping[str, Any] | None, deals: int, seed: int = 0, level: float = 0.95) -> None:
+    """Refuse what a rule is given, deals, a seed or a level by which no pair could be held against each other.
+
+    Two models are held against each other without a rule, so that what it lacks is told of pairs that need it.
+
+    Raises:
+        InputError: one of them.
+    """
+    if given:
+        check_selection(rule, **given)
+    check_draws(whole_number(deals, "deals", 1), level, seed)
 
 
 def compare_heads(
@@ -109,7 +126,8 @@ def compare_heads(
         level: nominal coverage.
 
     Raises:
-        InputError: fewer than two scores, or none that can be held against another.
+        InputError: fewer than two scores, none that can be held against another, or a rule, deals or a seed that mean
+            nothing.
 
     Example:
         >>> compare_heads(read_scores_of(["out/found-3b", "out/found-7b"])).models
@@ -121,6 +139,7 @@ def compare_heads(
     begun = run_record()
     if len(every) < 2:
         raise InputError(f"{', '.join(every) or 'no scores'} can not be compared: give two or more")
+    check_compared(rule, given, deals, seed, level)
     how: dict[str, Any] = {"deals": deals, "seed": seed, "level": level}
     heads, models, out = [], [], []
     for (one, first), (other, second) in combinations(every.items(), 2):

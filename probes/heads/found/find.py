@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from interp.numeric import whole_number
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
@@ -184,6 +185,7 @@ def find_heads(
 
     begun = run_record()
     check_draws(draws, level, seed)
+    whole_number(deals, "deals", 1)
     selecting, more = dict(given or {}), dict(options or {})
     names, chosen = check_found(heads, scorers, rule, selecting, functions, items)
     common: dict[str, Any] = {"seed": seed, "draws": draws, "level": level}

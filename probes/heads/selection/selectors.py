@@ -112,7 +112,7 @@ def _elbow(asked: _Asked) -> Selected:
 
 
 def _top_k(asked: _Asked) -> Selected:
-    count = whole_number(asked.options["k"], "k", 1)
+    count = int(asked.options["k"])
     if count > asked.known:
         raise InputError(
             f"k={count} of {asked.known} heads with a score of {asked.scores.functions[asked.place]}: ask for fewer"
@@ -122,18 +122,12 @@ def _top_k(asked: _Asked) -> Selected:
 
 def _top_percent(asked: _Asked) -> Selected:
     percent = real(asked.options["percent"])
-    if not 0 < percent <= 100:
-        raise InputError(
-            f"percent={asked.options['percent']!r}: give how many of a hundred heads, above 0 and up to 100"
-        )
     count = max(1, int(len(asked.values) * percent / 100 + 1e-9))
     return asked.highest(count, asked.values), "no head has a score"
 
 
 def _threshold(asked: _Asked) -> Selected:
     above = real(asked.options["above"])
-    if not np.isfinite(above):
-        raise InputError(f"above={asked.options['above']!r} is no threshold: give a number")
     largest = np.nanmax(asked.values) if asked.known else np.nan
     passed = asked.values > np.float32(above)  # as exact as scores are: 0.6 does not lie above 0.6
     return passed, f"no score lies above {above:g}; the largest is {largest:.4g}"
@@ -150,8 +144,6 @@ def _max_t(asked: _Asked) -> Selected:
 
 def _below(p: Float[np.ndarray, " head"], asked: _Asked, how: str) -> Selected:
     level = real(asked.options["level"])
-    if not 0 < level < 1:
-        raise InputError(f"level={asked.options['level']!r}: give a number between 0 and 1, such as 0.05")
     least = np.nanmin(p) if (~np.isnan(p)).any() else np.nan
     passed = p.astype(np.float32) <= np.float32(level)  # as exact as p-values are kept: 1 of 20 is 0.05
     return passed, f"no p-value, {how} for {asked.known} heads, is {level:g} or less; the least is {least:.3g}"
@@ -197,4 +189,19 @@ def _options(rule: str, given: dict[str, Any]) -> dict[str, Any]:
         )
     if missing := [name for name in own.needs if name not in given]:
         raise InputError(f"rule {rule!r} needs {', '.join(missing)}: give {missing[0]}=...")
-    return {**dict(own.defaults), **given}
+    options = {**dict(own.defaults), **given}
+    for name, value in options.items():
+        _check_value(name, value)
+    return options
+
+
+def _check_value(name: str, value: Any) -> None:
+    """Refuse a value that the option of a rule can not have, whatever the scores."""
+    if name == "k":
+        whole_number(value, "k", 1)
+    if name == "percent" and not 0 < real(value) <= 100:
+        raise InputError(f"percent={value!r}: give how many of a hundred heads, above 0 and up to 100")
+    if name == "above" and not np.isfinite(real(value)):
+        raise InputError(f"above={value!r} is no threshold: give a number")
+    if name == "level" and not 0 < real(value) < 1:
+        raise InputError(f"level={value!r}: give a number between 0 and 1, such as 0.05")

@@ -92,6 +92,24 @@ def test_bias_without_any_box_that_it_could_use_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["mask", "steer"])
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    (
+        (["--rule", "fdr"], "--rule is about a folder of `heads find`, and heads are given by hand"),
+        (["--percent", "5"], "--percent is about a folder of `heads find`, and heads are given by hand"),
+        (["--rule", "top_k", "--top", "3"], "--rule is about a folder of `heads find`"),
+        (["--top", "3"], "--top is about --rule top_k, and --rule top_percent is asked: name that rule, or leave"),
+        (["--scorer", "gaze"], "--scorer is about a folder of `heads find`"),
+        (["--function", ""], "--function is empty: name one"),
+    ),
+    ids=str,
+)
+def test_options_that_would_do_nothing_are_refused_before_questions_are_drawn(command, asked, said, tmp_path, capsys):
+    assert main(["heads", command, *SHORT, *asked, "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["mask", "steer"])
 def test_the_help_says_what_positions_objects_are(command):
     own = build_parser()._subparsers._group_actions[0].choices["heads"]._subparsers._group_actions[0].choices[command]
     assert "the words of each question that name its objects" in " ".join(own.format_help().split())

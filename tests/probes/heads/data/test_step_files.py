@@ -230,10 +230,18 @@ def test_that_all_problems_of_a_file_are_told_at_once(tmp_path):
         read_steps(path)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "not json", '[{"a": 1}'])
-def test_that_a_file_that_is_no_list_is_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "holds dict where a list"),
+        ("[]", "is a list without rows"),
+        ("not json", "is no JSON"),
+        ('[{"a": 1}', "is no JSON"),
+    ],
+)
+def test_that_a_file_that_is_no_list_or_holds_nothing_is_refused(tmp_path, text, said):
     (tmp_path / "steps.json").write_text(text)
-    with pytest.raises(InputError, match=r"steps\.json"):
+    with pytest.raises(InputError, match=rf"steps\.json' {said}"):
         read_steps(tmp_path / "steps.json")
 
 

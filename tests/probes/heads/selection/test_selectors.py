@@ -9,7 +9,7 @@ from interp.errors import InputError
 from interp.stats.shuffles import pooled_p
 from probes.heads.scorers.linear_probe import linear_probe
 from probes.heads.selection.head_set import HeadSet
-from probes.heads.selection.selectors import elbow, select_all, select_heads
+from probes.heads.selection.selectors import check_selection, elbow, select_all, select_heads
 
 FALLING = (10, 8, 2, 1, 0.5, 0.25, 0.1, 0)
 CLIFF = (1, 0.9, 0.8, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
@@ -147,6 +147,20 @@ def test_head_sets_sort_and_are_keys():
 def test_what_a_rule_can_not_use_is_refused(rule, given, said):
     with pytest.raises(InputError, match=said):
         select_heads(made_scores(SQUARE, p=[[0.5] * 3] * 2), rule=rule, **given)
+
+
+@pytest.mark.parametrize(
+    ("rule", "given", "said"),
+    [
+        ("top_k", {"k": -1}, "k -1 can not be used"),
+        ("top_percent", {"percent": float("nan")}, "percent=nan"),
+        ("threshold", {"above": float("inf")}, "is no threshold"),
+        ("max_t", {"level": 0}, "level=0"),
+    ],
+)
+def test_a_value_that_no_scores_could_use_is_refused_before_there_are_any(rule, given, said):
+    with pytest.raises(InputError, match=said):
+        check_selection(rule, **given)
 
 
 def test_a_function_without_scores_is_refused_by_name():
