@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from interp.errors import InputError
+from interp.store.names import can_be_a_path
 
 ImageSource = str | Path | Image.Image | np.ndarray
 
@@ -119,6 +120,8 @@ def _taken(source: ImageSource, take: Callable[[Image.Image, str], _T]) -> _T:
                 raise InputError(
                     f"{os.fspath(source)!r:.200} is an address, not a file: download the photo and give its path"
                 )
+            if not can_be_a_path(os.fspath(source)):
+                raise InputError(f"{os.fspath(source)!r:.200} holds what no path can: check the path of the photo")
             return _read(Path(source), take)
     raise InputError(f"an image was given as {type(source).__name__}: give a path, a PIL image or a numpy array")
 
