@@ -91,7 +91,7 @@ def _is_hub_name(name: str) -> bool:
 
 
 def _expanded(name: str) -> Path | None:
-    """The path that a name is, with the home folder in the place of ~; None where there is no such home, or it is no path."""
+    """The path that a name is, with the home folder in the place of ~; None where there is no such home, or no path."""
     try:
         return Path(name).expanduser() if can_be_a_path(name) else None
     except RuntimeError:

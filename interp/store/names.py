@@ -41,10 +41,10 @@ def given_path(path: Any) -> Path:
 
 
 def can_be_a_path(path: str) -> bool:
-    """Whether a system can be asked for a path: it is not too long, nor is a part of it, and holds no NUL.
+    r"""Whether a system can be asked for a path: it is not too long, nor is a part of it, and holds no NUL.
 
     Example:
-        >>> can_be_a_path("photos/mug.jpg"), can_be_a_path("mug" * 100), can_be_a_path("mug\\0")
+        >>> can_be_a_path("photos/mug.jpg"), can_be_a_path("mug" * 100), can_be_a_path("mug\0")
         (True, False, False)
     """
     written = path.encode("utf-8", "surrogatepass")

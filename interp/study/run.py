@@ -269,8 +269,8 @@ def _of_samples(folder: Path, done: dict[int, Entry], samples: int) -> dict[int,
     """What shards hold, once it is known to be of the samples that the manifest counts."""
     if strange := [entry for place, entry in done.items() if not 0 <= place < samples]:
         raise InputError(
-            f"{str(folder / 'shards')!r} holds {strange[0].id!r} at place {strange[0].place}, and the study has {samples} "
-            "samples: its shards were put together by something else, name another folder"
+            f"{str(folder / 'shards')!r} holds {strange[0].id!r} at place {strange[0].place}, and the study has "
+            f"{samples} samples: its shards were put together by something else, name another folder"
         )
     return done
 
