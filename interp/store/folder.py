@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.store.guard import holds_study
-from interp.store.names import given_path
+from interp.store.names import given_path, is_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,8 @@ class OutputFolder:
             InputError: it can not be made or written to.
         """
         self.path = given_path(path)
+        if not is_text(str(self.path)):
+            raise InputError(f"output folder {str(path)!r} holds broken letters: name one in UTF-8, with --out")
         self._aside: dict[Path, Path] | None = None
         _refuse_dead_links(self.path)
         try:
