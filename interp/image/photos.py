@@ -14,7 +14,6 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from interp.errors import InputError
-from interp.store.names import can_be_a_path
 
 ImageSource = str | Path | Image.Image | np.ndarray
 
@@ -120,8 +119,6 @@ def _taken(source: ImageSource, take: Callable[[Image.Image, str], _T]) -> _T:
                 raise InputError(
                     f"{os.fspath(source)!r:.200} is an address, not a file: download the photo and give its path"
                 )
-            if not can_be_a_path(os.fspath(source)):
-                raise InputError(f"{os.fspath(source)!r:.200} holds what no path can: check the path of the photo")
             return _read(Path(source), take)
     raise InputError(f"an image was given as {type(source).__name__}: give a path, a PIL image or a numpy array")
 
@@ -144,7 +141,9 @@ def _read(path: Path, take: Callable[[Image.Image, str], _T]) -> _T:
     except (UnidentifiedImageError, ImportError):  # ultralytics, once imported, makes Pillow look for other decoders
         raise InputError(f"{str(path)!r} is no image of a format that can be read: {_ADVICE}") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)!r} is no image that can be read ({_one_line(error)}): {_ADVICE}") from error
+        raise InputError(
+            f"{str(path)!r:.500} is no image that can be read ({_one_line(error):.500}): {_ADVICE}"
+        ) from error
 
 
 def _formats_here() -> list[str]:
