@@ -26,6 +26,10 @@ MOST = 4096
 """Numbers that a list of layers or heads may hold: more than any model has."""
 
 
+LINE = 6000
+"""Letters of an error that are shown; what is longer holds a text that was given."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose help keeps its examples as written, and whose errors are ours."""
 
@@ -244,7 +248,8 @@ def _skipping(options: argparse.Namespace) -> AbstractContextManager[object]:
 
 def _refused(*said: str) -> int:
     """Say on one line what is wrong; the exit code."""
-    print(f"error: {' '.join(' '.join(said).split())}", file=sys.stderr)
+    line = f"error: {' '.join(' '.join(said).split())}"
+    print(line if len(line) <= LINE else f"{line[:LINE]} ...", file=sys.stderr)
     return 2
 
 

@@ -25,7 +25,8 @@ from interp.plots.tokens import plot_token_grid
 from interp.plots.written import as_written
 from interp.reprs import fits_a_cell
 from interp.store.folder import OutputFolder
-from interp.store.parsing import parse_json
+from interp.store.names import is_plain_name, is_text
+from interp.store.parsing import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +140,8 @@ class Analysis:
             names = [path.name for path in written]
             written.append(folder.write_json(SUMMARY, {**self.summary(), "files": names}))
         for stale in earlier - set(names):
-            (folder.path / stale).unlink(missing_ok=True)
+            if (folder.path / stale).is_file():
+                (folder.path / stale).unlink(missing_ok=True)
         return written
 
     def _write(self, folder: OutputFolder) -> list[Path]:
@@ -188,12 +190,13 @@ class Analysis:
 
 
 def _files_of(summary: Path) -> set[str]:
-    """What an earlier analysis says that it wrote, names only; nothing where there is none."""
+    """What an earlier analysis says that it wrote, as far as an analysis writes such; nothing where there is none."""
     try:
-        listed = parse_json(summary.read_text(encoding="utf-8")).get("files", [])
-    except (OSError, ValueError, AttributeError):
+        listed = list(read_json(summary).get("files", []))
+    except (OSError, ValueError, AttributeError, TypeError):
         return set()
-    return {name for name in listed if isinstance(name, str) and name == Path(name).name}
+    names = {name for name in listed if isinstance(name, str) and is_text(name) and is_plain_name(name)}
+    return {name for name in names if name.endswith((".parquet", ".png", ".html"))}
 
 
 def draw_analysis(analysis: Analysis) -> dict[str, Figure]:

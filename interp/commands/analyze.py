@@ -125,11 +125,12 @@ def request_of(options: argparse.Namespace) -> AnalyzeRequest:
     """
     from interp.analysis.request import AnalyzeRequest
     from interp.objects.given import GivenBoxes
+    from interp.store.folder import as_bytes
 
     return AnalyzeRequest.from_options(
         options,
         detector=options.detector if options.boxes is None else GivenBoxes.parse(options.boxes),
         layers=None if options.layers is None else numbers(options.layers),
         also=names(options.also),
-        sample_id=Path(options.photo).stem,
+        sample_id=as_bytes(Path(options.photo).stem).decode(),  # of names in no encoding too
     )

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from interp.errors import DetectorError, InputError
 from interp.image.boxes import Box, Boxes
 from interp.objects.words import labels_for
+from interp.store.names import is_text
 
 Asked = Sequence[str] | None
 
@@ -47,6 +48,23 @@ def checked_share(confidence: float, what: str = "confidence") -> float:
     if not 0 <= confidence <= 1:
         raise InputError(f"{what} {confidence} of the detector must lie between 0 and 1")
     return float(confidence)
+
+
+LONGEST_NAME = 1000
+"""Letters that the name of a class may have."""
+
+
+def read_class_names(names: Iterable[object]) -> tuple[str, ...]:
+    """The names of a detector's classes, as a file of weights has them: short texts that can be written down.
+
+    Raises:
+        DetectorError: one is none; the message shows its beginning.
+    """
+    found = tuple(str(name) if isinstance(name, (str, int)) else "" for name in names)
+    for given, name in zip(names, found, strict=True):
+        if not name or len(name) > LONGEST_NAME or not is_text(name):
+            raise DetectorError(f"{given!r:.60} is no name of a class: give names of up to {LONGEST_NAME} letters")
+    return found
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -141,7 +141,9 @@ def _read(path: Path, take: Callable[[Image.Image, str], _T]) -> _T:
     except (UnidentifiedImageError, ImportError):  # ultralytics, once imported, makes Pillow look for other decoders
         raise InputError(f"{str(path)!r} is no image of a format that can be read: {_ADVICE}") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)!r} is no image that can be read ({_one_line(error)}): {_ADVICE}") from error
+        raise InputError(
+            f"{str(path)!r:.500} is no image that can be read ({_one_line(error):.500}): {_ADVICE}"
+        ) from error
 
 
 def _formats_here() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interp.store.parsing import parse_json
+from interp.store.parsing import parse_json, read_json
 
 CONFIG, ADAPTER, INDEX = "config.json", "adapter_config.json", "model.safetensors.index.json"
 
@@ -34,7 +34,7 @@ _WHOLE = "the files that a model needs are there, so mend what this error says"
 def _broken_json(folder: Path) -> str:
     for path in sorted(folder.glob("*.json")):
         try:
-            found = parse_json(path.read_text(encoding="utf-8"))
+            found = read_json(path)
         except (OSError, ValueError) as error:
             return f"its {path.name} can not be read as JSON ({error}): get that file anew"
         if path.name == CONFIG and not (isinstance(found, dict) and isinstance(found.get("model_type"), str)):

@@ -16,7 +16,7 @@ from interp.model.places import may_be_a_folder, not_a_folder, resolve, stays_he
 from interp.model.processor_options import with_options
 from interp.model.provenance import note_loaded
 from interp.options import named_in, nearest, refuse_unknown
-from interp.store.checkpoint import PLACE, own_code, refuse_foreign_shards, split_options, unasked
+from interp.store.checkpoint import PLACE, own_code, refuse_foreign_shards, refuse_kernels, split_options, unasked
 from interp.zoo.tiny import PREFIX as TINY_PREFIX
 from interp.zoo.tiny import build_tiny
 
@@ -130,6 +130,8 @@ def _whole(
             config = AutoConfig.from_pretrained(place, **shared)
             if type(config) not in AutoModelForImageTextToText._model_mapping:
                 _refuse_kind(name, config)
+            if own.get("attn_implementation") is None:
+                refuse_kernels(name, config)
             refuse_foreign_shards(place, config, shared, variant=own.get("variant"))
             model, report = AutoModelForImageTextToText.from_pretrained(
                 place,
@@ -155,6 +157,11 @@ def _whole(
         raise ModelError(
             f"the weights of {name!r} do not fit its configuration ({len(unfit)} tensors, such as {unfit[0]}): "
             "the files are not complete, or belong to another model"
+        )
+    if getattr(processor, "tokenizer", None) is None:
+        raise ModelError(
+            f"{name!r} has a {type(processor).__name__} in the place of a processor of photos and text: save the "
+            "processor that belongs to the model beside it, with its save_pretrained"
         )
     model.eval().requires_grad_(False)
     given = {option for option, value in kwargs.items() if value is not None}

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from interp.errors import ModelError
+from interp.store.names import can_be_a_path
 
 HUB = "hf://"
 """What a name begins with that is one of the hub, whatever lies here."""
@@ -39,7 +40,7 @@ def resolve(name: str) -> str:
     if "/" not in name and name and not name.startswith((".", "~")):
         raise ModelError(f"no model {name!r}: {_unowned(name)}")
     if not _is_hub_name(name):
-        raise ModelError(f"no model folder {name!r}: give a folder, a hub name, or one of {', '.join(EMBEDDED)}")
+        raise ModelError(f"no model folder {name!r:.200}: give a folder, a hub name, or one of {', '.join(EMBEDDED)}")
     return name
 
 
@@ -90,9 +91,9 @@ def _is_hub_name(name: str) -> bool:
 
 
 def _expanded(name: str) -> Path | None:
-    """The path that a name is, with the home folder in the place of ~; None where there is no such home."""
+    """The path that a name is, with the home folder in the place of ~; None where there is no such home, or no path."""
     try:
-        return Path(name).expanduser()
+        return Path(name).expanduser() if can_be_a_path(name) else None
     except RuntimeError:
         return None
 

@@ -69,13 +69,21 @@ def resumed(then: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, A
     return {**then, "resumed": [*then.get("resumed", ()), again]} if again else dict(then)
 
 
+def tells_runs(record: Mapping[str, Any]) -> bool:
+    """Whether a record that was read from a file tells of runs as `run_record` does, or of none."""
+    later = record.get("resumed", [])
+    runs = [record, *later] if isinstance(later, list) else [None]
+    told = [isinstance(run, Mapping) and [run.get(name, "") for name in ("begun", "command")] for run in runs]
+    return all(one and all(isinstance(text, str) for text in one) for one in told)
+
+
 def runs_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The runs that several records tell of, as one: the first, and those that went on with it, each once."""
     found: dict[tuple[str, str], None] = {}
     for record in records:
         for run in (record, *record.get("resumed", ())):
             if "begun" in run:
-                found[run["begun"], run["command"]] = None
+                found[run["begun"], run.get("command", "")] = None
     first, *later = ({"begun": begun, "command": command} for begun, command in sorted(found)) if found else ({},)
     return {**first, "resumed": later} if later else first
 

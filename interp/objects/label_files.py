@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,8 @@ from interp.image.boxes import Box, Boxes
 from interp.image.photos import upright_size
 from interp.objects.given import boxes_within, read_yolo_labels
 from interp.objects.refusals import each_row
-from interp.store.names import file_of, stays_inside
+from interp.store.names import file_of, is_text, stays_inside
+from interp.store.parsing import parse_json
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 
@@ -73,7 +73,7 @@ def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> di
                 found_in = _known(where, "image", item, photos)
                 label = _known(where, "category", item, names)
                 boxes[item["image_id"]] += _boxes_of(where, item.get("bbox"), label, found_in)
-    except (TypeError, AttributeError, ValueError, KeyError) as error:
+    except (TypeError, AttributeError, ValueError, KeyError, OverflowError) as error:
         raise InputError(
             f"{str(path)!r} is no COCO instances file ({type(error).__name__}: {error}): give a JSON file with images, "
             "annotations with boxes, and categories, whose ids belong together"
@@ -159,7 +159,7 @@ def _refuse_twice(path: str | Path, what: str, key: str, items: Sequence[Mapping
 
 def _category_name(path: str | Path, item: Mapping[str, Any]) -> str:
     name = item["name"]
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not name.strip() or not is_text(name):
         raise InputError(
             f"category {item['id']!r} of {str(path)!r} has the name {name!r}: give it a name in words, as questions "
             "are asked with it"
@@ -196,7 +196,7 @@ def _refuse_all_fractions(path: str | Path, boxes: Sequence[Box]) -> None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.expanduser().read_text(encoding="utf-8-sig"))
+        return parse_json(path.expanduser().read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} can not be read as JSON ({error}): give a COCO instances file") from error
 

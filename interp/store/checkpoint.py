@@ -79,6 +79,22 @@ def _led_away(folder: Path, files: Iterable[str]) -> list[str]:
     return sorted(f"{file}, a link to {end}" for file, end in ends.items() if not any(map(end.is_relative_to, roots)))
 
 
+def refuse_kernels(name: str, config: Any) -> None:
+    """Refuse a configuration that names attention of the hub, which would be downloaded and run.
+
+    Raises:
+        ModelError: it does, itself or for one of its parts.
+    """
+    for part in (config, *(getattr(config, own, None) for own in getattr(config, "sub_configs", ()))):
+        chosen = getattr(part, "_attn_implementation", None)
+        named = [one for one in (chosen.values() if isinstance(chosen, Mapping) else [chosen]) if "/" in str(one)]
+        if named:
+            raise ModelError(
+                f"the configuration of {name!r} names attention of the hub ({str(named[0])!r:.80}), whose code would "
+                "run: take attn_implementation out of its config.json, or say which to use with attn_implementation="
+            )
+
+
 def own_code(name: str, error: Exception, *, helps: bool) -> str | None:
     """What to say where loading failed because files bring Python code of their own; None for any other error.
 

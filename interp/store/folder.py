@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.store.guard import holds_study
-from interp.store.names import given_path
+from interp.store.names import given_path, is_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,10 @@ class OutputFolder:
             InputError: it can not be made or written to.
         """
         self.path = given_path(path)
+        if not is_text(str(self.path)):
+            raise InputError(f"output folder {str(path)!r} holds broken letters: name one in UTF-8, with --out")
         self._aside: dict[Path, Path] | None = None
+        _refuse_dead_links(self.path)
         try:
             there = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
             with tempfile.NamedTemporaryFile(dir=there, prefix=".probe-"):
@@ -95,7 +98,7 @@ class OutputFolder:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write UTF-8 text."""
-        return self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
+        return self.write(name, lambda path: path.write_bytes(as_bytes(text)))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Write JSON; numbers that are not finite become null."""
@@ -108,6 +111,18 @@ class OutputFolder:
     def write_figure(self, name: str, figure: Figure, *, dpi: int = 150) -> Path:
         """Write a figure as PNG."""
         return self.write(name, lambda path: figure.savefig(path, dpi=dpi, bbox_inches="tight"))
+
+
+def as_bytes(text: str) -> bytes:
+    """A text in UTF-8; what can not be written so, such as parts of names that are in no encoding, by its number."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _refuse_dead_links(folder: Path) -> None:
+    """Refuse a folder behind a link that leads nowhere: it could not be made when there are results."""
+    for place in (folder, *folder.parents):
+        if place.is_symlink() and not place.exists():
+            raise InputError(f"{str(place)!r} is a link that leads nowhere: take it away, or name another with --out")
 
 
 def _unwritten(target: Path, error: OSError) -> InputError:

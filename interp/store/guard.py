@@ -8,7 +8,7 @@ from typing import Any
 
 from interp.errors import InputError
 from interp.store.names import given_path
-from interp.store.parsing import parse_json
+from interp.store.parsing import read_json
 
 MANIFEST = "manifest.json"
 """The file that says which study a folder holds."""
@@ -96,7 +96,7 @@ def holds_study(folder: Path) -> bool:
 def _begun_by(manifest: Path) -> str:
     """By which command a study was begun, as far as its manifest can say."""
     try:
-        command = parse_json(manifest.read_text(encoding="utf-8"))["settings"]["command"]
+        command = read_json(manifest)["settings"]["command"]
     except (OSError, ValueError, LookupError, TypeError):
         return ""
     return f" ({' '.join(str(command).split())[:120]})"

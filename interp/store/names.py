@@ -12,8 +12,8 @@ from interp.errors import InputError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SEPARATORS = re.compile(r"[/\\:]")
-_LONGEST = 255
-"""Of a file name on common systems, in bytes."""
+_LONGEST, _LONGEST_PATH = 255, 4096
+"""Of a file name, and of a path, on common systems, in bytes."""
 
 
 def given_path(path: Any) -> Path:
@@ -35,9 +35,20 @@ def given_path(path: Any) -> Path:
         raise InputError(
             f"{str(path)!r}: there is no user {user[1:]!r} here: write out the path that {user} means"
         ) from None
-    if "\0" in str(found):
-        raise InputError(f"{str(path)!r} holds what no path can: name another file or folder")
+    if not can_be_a_path(str(found)):
+        raise InputError(f"{str(path)!r:.200} holds what no path can: name another file or folder")
     return found
+
+
+def can_be_a_path(path: str) -> bool:
+    r"""Whether a system can be asked for a path: it is not too long, nor is a part of it, and holds no NUL.
+
+    Example:
+        >>> can_be_a_path("photos/mug.jpg"), can_be_a_path("mug" * 100), can_be_a_path("mug\0")
+        (True, False, False)
+    """
+    written = path.encode("utf-8", "surrogatepass")
+    return b"\0" not in written and len(written) < _LONGEST_PATH and max(map(len, written.split(b"/"))) <= _LONGEST
 
 
 def is_plain_name(name: str) -> bool:

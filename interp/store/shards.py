@@ -36,6 +36,9 @@ _KINDS: tuple[tuple[str, tuple[type, ...], Callable[[Any], Any]], ...] = (
     ("text", (str,), str.__str__),
 )
 
+_STORED = frozenset({"null", "bool", "int64", "float", "double", "string"})
+"""What columns are of in a file, by pyarrow's names, beside arrays."""
+
 _ARRAY = "float32 array of "
 """The kind of an array, with its length behind it: a column holds arrays of one length."""
 
@@ -80,7 +83,8 @@ class Shards:
         handle = self._locked = _take(self.path)
         try:
             for left in self.path.glob(".part-*"):  # what a killed process was writing
-                left.unlink(missing_ok=True)
+                if not left.is_dir():  # which we do not make
+                    left.unlink(missing_ok=True)
             yield
         finally:
             self._locked = None
@@ -190,6 +194,8 @@ def read_shard(file: Path, study: str, columns: Sequence[str] | None = None) -> 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not file.is_file():  # a pipe might be waited for without end
+        raise InputError(f"shard {str(file)!r} is no file: take it away and resume, which measures again what it held")
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
             names = parquet.schema_arrow.names
@@ -202,10 +208,27 @@ def read_shard(file: Path, study: str, columns: Sequence[str] | None = None) -> 
         ) from error
     if tuple(names[: len(OWN)]) != OWN:
         raise InputError(f"{str(file)!r} is no shard, its columns are {names}: take it away")
+    _refuse_strange(file, table)
     check_seal(file, table, names, study)
     if missing := [name for name in columns or () if name not in names]:
         raise InputError(f"{str(file)!r} has no column {missing[0]!r}: use some of {', '.join(names[len(OWN) :])}")
     return table
+
+
+_OWN_TYPES = dict(zip(OWN, ("string", "string", "int64"), strict=True))
+
+
+def _refuse_strange(file: Path, table: pa.Table) -> None:
+    """Refuse columns of types that no study writes, and samples without an id, a key or a place."""
+    for name in table.column_names:
+        column = table.column(name)
+        kind = str(column.type)
+        right = kind == _OWN_TYPES.get(name, kind) and (
+            kind in _STORED or (kind.startswith("list<") and str(column.type.value_type) == "float")
+        )
+        if not right or (name in OWN and column.null_count):
+            what = f"has gaps in column {name!r}" if right else f"has a column {name!r} of {kind:.60}"
+            raise InputError(f"{str(file)!r} is no shard that a study wrote, it {what}: take it away")
 
 
 def entries(tables: Mapping[Path, pa.Table]) -> dict[int, Entry]:
@@ -255,7 +278,8 @@ def _take(path: Path) -> int:
     from filelock import lock_descriptor
 
     try:
-        handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)  # a file, as network disks lock no folder
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # nor a link, which would make a file elsewhere
+        handle = os.open(path / LOCK, flags, 0o666)  # a file, as network disks lock no folder
         try:
             taken = lock_descriptor(handle, blocking=False)
         except BaseException:

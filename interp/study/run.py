@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
-from interp.model.provenance import FROM_PYTHON, result_of, resumed, run_record, runs_of
+from interp.model.provenance import FROM_PYTHON, result_of, resumed, run_record, runs_of, tells_runs
 from interp.numeric import read_flag, real, whole_number
-from interp.store.folder import OutputFolder, plain
+from interp.store.folder import OutputFolder, as_bytes, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
 from interp.store.names import given_path
-from interp.store.parsing import parse_json
+from interp.store.parsing import read_json
 from interp.store.seals import study_seal
 from interp.store.shards import Entry, Shards, entries, join, read_shards, shard_files, write_synced
 from interp.study.keys import check_ids, content_key
@@ -115,7 +115,7 @@ def kept_study(
     manifest = _manifest(here, settings, batch)
     with nullcontext(out) if out is not None else TemporaryDirectory(prefix="study-") as place:
         folder = OutputFolder(place)
-        shards = Shards(folder.path / "shards", study_seal(_of_numbers(manifest)))
+        shards = Shards(_own_folder(folder.path), study_seal(_of_numbers(manifest)))
         with shards.lock():
             done = _begin(folder, shards, manifest, resume=resume)
             left = [places for places in batches(samples, batch) if places[0] not in done]
@@ -166,7 +166,7 @@ def read_study(
     folder = given_path(out)
     manifest = _read_manifest(folder)
     tables = read_shards(folder / "shards", study_seal(_of_numbers(manifest)), columns)
-    done = entries(tables)
+    done = _of_samples(folder, entries(tables), manifest["samples"])
     missing = manifest["samples"] - len(done)
     if missing and not partial:
         raise InputError(
@@ -210,7 +210,7 @@ def _begin(folder: OutputFolder, shards: Shards, manifest: Mapping[str, Any], *,
     if holds_study(folder.path):
         then = _read_manifest(folder.path)
         refuse_other(folder.path, _of_numbers(then), _of_numbers(manifest))
-        done = shards.load()
+        done = _of_samples(folder.path, shards.load(), then["samples"])
         if len(done) < then["samples"]:
             _write_manifest(folder.path, {**then, "settings": resumed(then["settings"], manifest["settings"])})
         return done
@@ -228,16 +228,18 @@ def _of_numbers(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_synced(folder, MANIFEST, lambda file: file.write(text.encode()))
+    write_synced(folder, MANIFEST, lambda file: file.write(as_bytes(text)))
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest = parse_json(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
         found = manifest["format"]
-        if found == FORMAT and not {"samples", "digest", "batch", "settings"} <= set(manifest):
-            raise KeyError("a part is missing")
+        if found == FORMAT and (wrong := [name for name, kind in _PARTS.items() if type(manifest[name]) is not kind]):
+            raise ValueError(f"{wrong[0]} is {manifest[wrong[0]]!r:.40}")
+        if found == FORMAT and not tells_runs(manifest["settings"]):
+            raise ValueError("its settings do not say when and how it was begun and gone on with")
     except OSError as error:
         raise InputError(
             f"{str(folder)!r} can not be resumed or read, it holds no study ({error.strerror}): name one that does"
@@ -247,6 +249,30 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise InputError(f"{str(path)!r} has format {found!r} and this version reads {FORMAT}: name another folder")
     return manifest
+
+
+def _own_folder(folder: Path) -> Path:
+    """Where the shards of a study lie, which no link may lead elsewhere: what lies there would be written over."""
+    place = folder / "shards"
+    if place.is_symlink():
+        raise InputError(
+            f"{str(place)!r} is a link to {str(place.resolve())!r}: put the shards themselves in its place"
+        )
+    return place
+
+
+_PARTS: dict[str, type] = {"samples": int, "digest": str, "batch": int, "settings": dict}
+"""What a manifest has to say beside its format, and of which type."""
+
+
+def _of_samples(folder: Path, done: dict[int, Entry], samples: int) -> dict[int, Entry]:
+    """What shards hold, once it is known to be of the samples that the manifest counts."""
+    if strange := [entry for place, entry in done.items() if not 0 <= place < samples]:
+        raise InputError(
+            f"{str(folder / 'shards')!r} holds {strange[0].id!r} at place {strange[0].place}, and the study has "
+            f"{samples} samples: its shards were put together by something else, name another folder"
+        )
+    return done
 
 
 def _refuse_numbers(samples: Sequence[Sample], flush_seconds: float) -> None:

@@ -130,6 +130,9 @@ def _wrong(sample: Sample) -> Iterator[InputError]:
     for name in ("answer", "relation", "group"):
         if not isinstance(getattr(sample, name), str):
             yield InputError(f"its {name} {getattr(sample, name)!r} is no text: give text")
+    for name in ("id", "answer", "relation", "group"):
+        if isinstance(getattr(sample, name), str) and not is_text(getattr(sample, name)):
+            yield InputError(f"its {name} {getattr(sample, name)!r:.120} holds broken letters: write it in UTF-8")
     if isinstance(sample.answer, str) and not sample.answer.strip():
         yield InputError("its answer is empty: give the right one")
     yield from _wrong_options(sample)

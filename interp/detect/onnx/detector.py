@@ -13,7 +13,7 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 
 from interp.detect.classes import ClassDetector, Seen
-from interp.detect.common import checked_share, file_digest, one_line, versions
+from interp.detect.common import checked_share, file_digest, one_line, read_class_names, versions
 from interp.detect.onnx.external import external_files
 from interp.detect.onnx.outputs import END_TO_END, STRIDES, YOLOX, YOLOX_DECODED, decode, read_layout, suppress
 from interp.errors import DetectorError
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 GREY = 114
 """What both families fill the rest of a letterbox with."""
+
+MOST_SIDE = 16384
+"""The longest side of an input, in pixels: a file could name one that no memory holds."""
 
 
 class OnnxDetector(ClassDetector):
@@ -244,10 +247,14 @@ def _open(path: Path, device: str) -> Any:
 def _metadata(session: Any) -> dict[str, Any]:
     """The metadata of the file; values are read as Python literals where they are such, as ultralytics writes them."""
     found: dict[str, Any] = {}
-    for key, text in session.get_modelmeta().custom_metadata_map.items():
+    try:
+        said = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError:
+        return found  # bytes that are no text say nothing
+    for key, text in said.items():
         try:
             found[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # the last two where it is deep
             found[key] = text
     return found
 
@@ -273,7 +280,7 @@ def _read_input(session: Any, metadata: Mapping[str, Any]) -> _Input:
 
 
 def _is_side(side: Any) -> bool:
-    return isinstance(side, int) and side > 0 and side % STRIDES[-1] == 0
+    return isinstance(side, int) and 0 < side <= MOST_SIDE and side % STRIDES[-1] == 0
 
 
 def _names(names: Any, is_yolox: bool, n_classes: int | None) -> tuple[str, ...]:
@@ -283,8 +290,10 @@ def _names(names: Any, is_yolox: bool, n_classes: int | None) -> tuple[str, ...]
     if isinstance(names, Mapping):
         names = [names.get(number) for number in range(len(names))]
     if isinstance(names, (list, tuple)) and names and None not in names and n_classes in (None, len(names)):
-        return tuple(map(str, names))
-    given = "no names" if names is None else f"{len(names)} names" if isinstance(names, (list, tuple)) else repr(names)
+        return read_class_names(names)
+    given = (
+        "no names" if names is None else f"{len(names)} names" if isinstance(names, (list, tuple)) else f"{names!r:.60}"
+    )
     raise DetectorError(
         f"{given} for {'its' if n_classes is None else n_classes} classes: give names, one for each class in order"
     )

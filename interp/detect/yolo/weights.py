@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from interp.detect.common import one_line
+from interp.detect.common import one_line, read_class_names
 from interp.detect.yolo.containment import contained
 from interp.errors import DetectorError
 from interp.store.names import given_path
@@ -111,9 +111,9 @@ def _fill(network: Any, tensors: dict[str, Any], names: list[str]) -> None:
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]  # a counter that training keeps
     if missing or unexpected:
         raise ValueError(f"{len(missing)} weights are missing and {len(unexpected)} are not of this network")
-    if len(names) != network.yaml["nc"]:
-        raise ValueError(f"{len(names)} class names for {network.yaml['nc']} classes")
-    network.names = dict(enumerate(names))
+    if not isinstance(names, list) or len(names) != network.yaml["nc"]:
+        raise ValueError(f"the class names {names!r:.60} are no list of {network.yaml['nc']}")
+    network.names = dict(enumerate(read_class_names(names)))
     network.eval()
 
 

@@ -121,7 +121,7 @@ class ZShard:
             told = (file.metadata() or {}).get(TOLD, "")
         if _known_by(told) != known_by:
             raise InputError(f"{str(path)!r} is not the shard of its study, which wrote another: {AGAIN}")
-        own, self._digests = (parse_json(told)[name] for name in ("ids", "sha256"))
+        own, self._digests = _told_by(path, told, axes.layers)
         wanted = [len(own), axes.heads, axes.width]
         kept = {"float16": "F16", "float32": "F32"}[dtype]
         right = all(place < len(own) and own[place] == item for place, item in ids.items())
@@ -166,6 +166,17 @@ class ZShard:
 
 AGAIN = "delete it and collect again with resume=True (--resume), which measures again what it held"
 """What to do with a shard that is gone or damaged."""
+
+
+def _told_by(path: Path, told: str, layers: int) -> tuple[list[str], list[str]]:
+    """The items and the digests of layers that the header of a shard tells."""
+    try:
+        own, digests = (list(parse_json(told)[name]) for name in ("ids", "sha256"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{str(path)!r} does not tell what it holds ({error!r:.80}): {AGAIN}") from error
+    if len(digests) != layers:
+        raise InputError(f"{str(path)!r} has digests of {len(digests)} layers, not {layers}: {AGAIN}")
+    return own, digests
 
 
 def disk_needed(items: int, axes: HeadAxes, dtype: str) -> int:

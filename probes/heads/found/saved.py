@@ -16,7 +16,7 @@ from interp.errors import InputError
 from interp.store.folder import OutputFolder, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_foreign
 from interp.store.names import given_path
-from interp.store.parsing import parse_json
+from interp.store.parsing import parse_json, read_arrays
 from probes.heads.scores import HeadScores
 
 FORMAT = 1
@@ -69,10 +69,10 @@ def load_scores(path: str | Path) -> HeadScores:
     """
     place = given_path(path)
     try:
-        with np.load(place, allow_pickle=False) as kept:
-            about = parse_json(str(kept["about"]))
-            tables = {name: kept[name] for name in TABLES if name in kept.files}
-        if about["format"] != FORMAT or tables["values"].ndim != 3:
+        kept = read_arrays(place)
+        about = parse_json(str(kept["about"]))
+        tables = {name: kept[name] for name in TABLES if name in kept}
+        if about["format"] != FORMAT or not _fit(about, tables):
             raise ValueError(f"format {about['format']}")
         return HeadScores(
             scorer=about["scorer"],
@@ -86,10 +86,21 @@ def load_scores(path: str | Path) -> HeadScores:
     except OSError as error:
         why = error.strerror or "it is damaged"
         raise InputError(f"scores {str(path)!r} can not be read ({why}): name a file of `heads find`") from error
-    except Exception as error:
-        if isinstance(error, (KeyError, ValueError, TypeError, EOFError)) or type(error).__name__ == "BadZipFile":
-            raise InputError(f"{str(path)!r} holds no scores of heads: name a file of `heads find`") from error
-        raise
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{str(path)!r} holds no scores of heads: name a file of `heads find`") from error
+
+
+def _fit(about: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> bool:
+    """Whether what a file says of its scores is of the right types, and goes together with its arrays."""
+    shape, functions = tables["values"].shape, about["functions"]
+    lists = [about[name] for name in ("functions", "samples", "groups", "left_out")]
+    if not all(isinstance(one, list) for one in lists) or not isinstance(about["settings"], dict):
+        return False
+    texts = all(isinstance(name, str) for name in [about["scorer"], *functions])
+    counts = all(type(number) is int for number in [*about["samples"], *about["groups"]])
+    told = all(isinstance(one, dict) and {"function", "why"} <= set(one) for one in about["left_out"])
+    alike = all(own.dtype == np.float32 and own.shape[name == "draws" :] == shape for name, own in tables.items())
+    return texts and counts and told and alike and len(shape) == 3 and shape[0] == len(functions)
 
 
 def load_all_scores(folder: str | Path) -> dict[str, HeadScores]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.store.names import given_path
+from interp.store.parsing import read_arrays
 from probes.mechanisms.scenes.sides import SIDES
 
 TRAINED_ON = "trained_on"
@@ -44,12 +45,12 @@ def load_directions(path: str | Path) -> tuple[dict[str, np.ndarray], tuple[str,
     """
     place = given_path(path)
     try:
-        with np.load(place, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError) as error:
+        arrays = read_arrays(place)
+    except (OSError, ValueError) as error:
         raise InputError(f"{str(place)!r} can not be read as NPZ ({error}): name a file of directions") from error
     named = arrays.pop(TRAINED_ON, None)
-    if named is None or not arrays or not set(arrays) <= set(SIDES):
+    known = set(arrays) <= set(SIDES) and all(own.dtype.kind == "f" for own in arrays.values())
+    if named is None or named.ndim != 1 or not arrays or not known:
         raise InputError(
             f"{str(place)!r} holds {sorted(arrays)}: name a file that save_directions wrote, with "
             f"{' or '.join(SIDES)}, and {TRAINED_ON}"
