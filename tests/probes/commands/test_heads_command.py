@@ -93,7 +93,7 @@ def test_find_replaces_no_results_by_such_that_were_asked_for_otherwise(collecte
         (["--rule", "elbow"], "rule: was 'fdr', now 'elbow'"),
         (["--deals", "21"], "deals: was 20, now 21"),
         (["--seed", "1"], "seed: was 0, now 1"),
-        (["--functions", "spatial"], "functions: was None, now ['spatial']"),
+        (["--functions", "spatial,relational"], "functions: was None, now ['spatial', 'relational']"),
         (["--scorers", "joint_network"], "scorers: was ['linear_probe'], now ['joint_network']"),
     ):
         assert main([*again, *more]) == 2 and said in capsys.readouterr().err
