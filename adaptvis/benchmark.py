@@ -181,7 +181,8 @@ def evaluate_dataset(
     check_indices(asked.settings.heads, model.cfg.n_heads, "head")
     windows = layer_windows(model.cfg.n_layers) if request.ablations else ()
     record |= {"dataset": dataset, "split": how, "part": part, "samples": len(test)}
-    given = "chosen on the validation part" if request.select else request.preset or "given"
+    given = "given" if request.preset is None else f"preset {request.preset}"
+    given = "chosen on the validation part" if request.select else given
     record |= {"settings": given, "seed": request.seed}
     asked = replace(asked, validation=validation, windows=windows, record=record)
     evaluation = evaluate(model, test, request=asked)
@@ -229,13 +230,14 @@ def _write(
 ) -> None:
     """Tables, figures and report of an evaluation; an earlier report with other settings is kept, and that is said."""
     from adaptvis.report.earlier import keep_earlier
+    from adaptvis.report.setup import RunFacts
     from adaptvis.report.write import policies_of, write_evaluation
     from interp.model.record import record
     from interp.store.folder import OutputFolder
     from interp.study.run import with_runs
 
-    kept = keep_earlier(out, policies_of(evaluation))
     facts = with_runs(record(vlm, **settings), *(out / name for name in FOLDERS))
+    kept = keep_earlier(out, policies_of(evaluation, RunFacts(dataset, "", facts)))
     write_evaluation(OutputFolder(out), vlm, evaluation, samples, facts, pairs=PAIRS.get(dataset), dataset=dataset)
     if kept is not None:
         print(f"new report: {out.expanduser() / 'report.html'}; the earlier one is kept: {kept / 'report.html'}")

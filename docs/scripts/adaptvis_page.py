@@ -19,7 +19,8 @@ from adaptvis.paper.published import PRESETS, published_numbers
 from adaptvis.paper.splits import OFFICIAL_SIZES, official_split
 from adaptvis.policy.confidence import MEASURES
 from adaptvis.report.measures import SHORT, measure_evaluation
-from adaptvis.report.sections import RunFacts, lead
+from adaptvis.report.sections import lead
+from adaptvis.report.setup import RunFacts
 from adaptvis.report.tables import gain_table, group_table, main_table
 from interp import HookedVLM
 from interp.answers.yesno import yes_no_from_counts

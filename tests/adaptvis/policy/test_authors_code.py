@@ -78,7 +78,7 @@ def test_the_rounded_confidence_is_the_authors(vlm, answered, recorded):
     np.testing.assert_array_equal(np.round(ours, 2), np.round(recorded["confidence_rounded"], 2))
 
 
-@pytest.mark.parametrize("threshold", [0.0, 0.01, 0.02, 1.0])
+@pytest.mark.parametrize("threshold", [0.39, 0.4, 0.6])
 def test_adaptvis_goes_the_branch_of_the_authors_and_answers_as_they_do(vlm, asked, recorded, threshold):
     policy = AdaptVis(0.5, 1.5, threshold, confidence="probability-rounded")
     weights = recorded["weights"].tolist()
@@ -88,3 +88,12 @@ def test_adaptvis_goes_the_branch_of_the_authors_and_answers_as_they_do(vlm, ask
         tokens = recorded["tokens"][place, weights.index(1.5 if sure else 0.5)]
         text = vlm.processor.tokenizer.decode([t for t in tokens if t >= 0], skip_special_tokens=True)
         assert found.branch == ("sure" if sure else "unsure") and found.text == text.strip()
+
+
+@pytest.mark.parametrize("threshold, sure", [(7.77, True), (7.766, True), (7.771, False)])
+def test_a_raw_logit_is_rounded_to_two_decimals_before_it_is_compared(vlm, asked, recorded, threshold, sure):
+    largest = float(recorded["first_logits"][2, recorded["weights"].tolist().index(1.0)].max())
+    assert 7.765 < largest < 7.766, "unrounded, all three thresholds would find it unsure"
+    policy = AdaptVis(0.5, 1.5, threshold, confidence="raw-logit")
+    (found,) = answer_batch(vlm, asked[2], policy, max_new_tokens=1)
+    assert (found.branch, found.confidence) == ("sure" if sure else "unsure", 7.77)
