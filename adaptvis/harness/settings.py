@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
 
 LOADING = ("device", "dtype", "revision", "trust_remote_code", "cache_dir", "attn_implementation", "processor")
+LOADING += ("image_backend",)
 OF_POLICY = (*NUMBERS, "confidence", "layers", "heads")
 OTHERS = ("model", "pretrained", "policy", "intervention", "prompt", "batch_size", "max_batch_size")
 

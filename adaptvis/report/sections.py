@@ -9,7 +9,7 @@ from adaptvis.policy.policies import AdaptVis
 from adaptvis.report import tables
 from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changing_policy
 from adaptvis.report.measures import SHORT, frequent
-from adaptvis.report.setup import RunFacts, chosen_section
+from adaptvis.report.setup import RunFacts, asked_section, chosen_section
 from interp.answers.calibration import CONFIDENCES
 from interp.answers.metrics import ALL, NONE
 from interp.report.numbers import NOTHING, counted, decimal, p_value, percent, points
@@ -59,6 +59,7 @@ def sections(
     found = [
         _main(evaluation, measured),
         chosen_section(evaluation, measured, run),
+        asked_section(run),
         _relations(evaluation, figures),
         _published(measured),
         _pairs(measured),

@@ -32,6 +32,44 @@ class RunFacts:
         given = str(self.settings.get("settings", ""))
         return given if given.startswith("preset ") else ""
 
+    @property
+    def released(self) -> bool:
+        """Whether every question was asked in the authors' released words, to the letter."""
+        return bool(self.settings.get("prompts", {}).get("released"))
+
+
+def asked_section(run: RunFacts) -> Section | None:
+    """Whose words were asked, and what the photos were resized with; nothing where the record does not say."""
+    text = [line for line in (_words(run.settings), _pixels(run.settings)) if line]
+    return Section("How it was asked", tuple(text)) if text else None
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+    file, style = settings.get("prompts"), settings.get("prompt")
+    if not file:
+        wording = (
+            "The questions are in this toolkit's own template of the paper's prompts, not in a released prompt file."
+        )
+        return wording if style == "paper" else f"The questions are in prompt style {style!r}." if style else ""
+    whose = "as the authors released it" if file["released"] else "which is not the authors' released file to the byte"
+    why = "; ".join(f"{reason}: {n}" for reason, n in file["why"].items())
+    return (
+        f"Each question is the prompt of its row in {file['file']}, letter for letter ({whose}; sha256 "
+        f"{file['sha256'][:12]}). Of the {file['reported']} reported rows, {file['reported_differ']} are worded "
+        f"otherwise than this toolkit's own template, and {file['differ']} of all {file['rows']} that were read"
+        f"{f' ({why})' if why else ''}."
+    )
+
+
+def _pixels(settings: Mapping[str, Any]) -> str:
+    backend = settings.get("image_backend")
+    beside = (
+        "as in the authors' code"
+        if backend == "pil"
+        else "where the authors' code has PIL; their pixels differ a little"
+    )
+    return f"Photos were resized by {backend}, {beside}." if backend else ""
+
 
 def chosen_on(evaluation: Evaluation, name: str, run: RunFacts) -> str:
     """Where the numbers of a policy are from: `validation`, such as `preset paper`, or `given`."""

@@ -64,7 +64,9 @@ def write_evaluation(
     names = sorted(set(evaluation.test["dataset"])) if "dataset" in evaluation.test else []
     run = RunFacts(dataset or (names[0] if len(names) == 1 else ""), str(settings.get("model", "")), settings)
     seed = int(settings.get("seed", 0) or 0)
-    measured = measure_evaluation(evaluation, dataset=run.dataset, model=run.model, pairs=pairs, seed=seed)
+    measured = measure_evaluation(
+        evaluation, dataset=run.dataset, model=run.model, pairs=pairs, seed=seed, released=run.released
+    )
     answers = _distribution(evaluation)
     figures = draw_evaluation(evaluation, measured)
     change, telling = _telling(vlm, evaluation, samples, str(settings.get("prompt", "paper")))
