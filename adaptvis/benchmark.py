@@ -18,6 +18,7 @@ from interp.datasets.benchmarks.files import MISSING
 from interp.errors import InputError
 from interp.intervene.indices import check_indices
 from interp.layers import paper_layers
+from interp.model.processor_options import check_image_backend, on_image_backend
 from interp.model.provenance import run_record
 from interp.store.guard import refuse_begun
 from interp.study.requests import Request, refuse_nothing_to_resume, takes
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 PAPER_TOKENS = 100
 """How long the authors let an answer become."""
+
+PAPER_BACKEND = "pil"
+"""What the authors' versions resize photos with."""
 
 WINDOWS = 4
 """Into how many windows of equal width the layers are cut, to see which of them carry a gain."""
@@ -57,6 +61,9 @@ class BenchmarkRequest(Request):
         ablations: also sweep strengths, the additive control and windows of layers on the reported part; without, only
             what the policies need.
         prompt: prompt style.
+        prompts: a prompt file that the authors released for this data set: each sample is asked with its row as it is.
+        image_backend: what resizes photos, `pil` or `torchvision`; by default what the model has, and with the preset
+            `pil`, as the authors have it.
         max_new_tokens: length of an answer at most; by default 10, and with the preset 100, as the authors have it.
         batch: samples that share one pass.
         seed: the seed of the bootstraps; the split has its own, as published.
@@ -86,6 +93,8 @@ class BenchmarkRequest(Request):
     alphas: Sequence[float] = PAPER_ALPHAS
     ablations: bool = True
     prompt: str = "paper"
+    prompts: str | Path | None = None
+    image_backend: str | None = None
     max_new_tokens: int | None = None
     batch: int = 16
     seed: int = 0
@@ -93,7 +102,9 @@ class BenchmarkRequest(Request):
     resume: bool = False
     progress: bool = True
 
-    UNRECORDED: ClassVar[frozenset[str]] = frozenset({"folder", "images", "out", "batch", "resume", "progress"})
+    UNRECORDED: ClassVar[frozenset[str]] = frozenset(
+        {"folder", "images", "prompts", "image_backend", "out", "batch", "resume", "progress"}
+    )
 
     def __post_init__(self) -> None:
         """Refuse what neither a model nor the data set is needed to refuse."""
@@ -115,6 +126,11 @@ class BenchmarkRequest(Request):
             )
         self._keep_whole(n=1, max_new_tokens=1, batch=1, seed=0)
         self._check_prompt()
+        check_image_backend(self.image_backend)
+        if self.prompts is not None and self.prompt != "paper":
+            raise InputError(
+                f"a prompt file is asked as it is: leave prompt={self.prompt!r} (--prompt) out, or the file"
+            )
         refuse_no_settings(self.settings)
         refuse_nothing_to_resume(self.out, resume=self.resume)
 
@@ -159,12 +175,17 @@ def evaluate_dataset(
             exist, no token to answer with, or what `read_dataset`, `split` and `evaluate` refuse.
         HookError: layers or heads that the model does not have.
     """
+    from interp.datasets.benchmarks.asked import with_prompts
     from interp.datasets.benchmarks.reading import read_dataset
 
     record: dict[str, Any] = run_record()
-    asked, out, part = request.evaluating(dataset), request.out, request.part
+    request.evaluating(dataset)  # which refuses what it does not know
+    out, part = request.out, request.part
     how = request.how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
     samples = read_dataset(dataset, request.folder, n=request.n, missing=request.missing, images=request.images)
+    if request.prompts is not None:
+        samples, told = with_prompts(samples, request.prompts, dataset)
+        record |= {"prompts": told}
     test, validation = split(samples, how, part), split(samples, how, "val") if request.select else None
     test = askable(test, progress=request.progress)
     validation = None if validation is None else askable(validation, progress=request.progress)
@@ -174,20 +195,41 @@ def evaluate_dataset(
     from interp.model.hooked_vlm import HookedVLM  # here, as it is slow to import and what is refused needs none of it
 
     model = vlm if isinstance(vlm, HookedVLM) else vlm()
+    backend = request.image_backend or (None if request.preset is None else PAPER_BACKEND)
+    record |= {"dataset": dataset, "split": how, "part": part}
+    with on_image_backend(model.processor, backend):
+        return _evaluated(model, test, validation, record, request=request)
+
+
+def _evaluated(
+    vlm: HookedVLM,
+    test: Sequence[Sample],
+    validation: Sequence[Sample] | None,
+    record: dict[str, Any],
+    *,
+    request: BenchmarkRequest,
+) -> Evaluation:
+    """The evaluation of parts that were checked as far as no model is needed, written where a folder is given."""
+    from interp.datasets.benchmarks.asked import count_differing
+
+    dataset, out = record["dataset"], request.out
+    asked = request.evaluating(dataset)
     asks: dict[str, Any] = {"prompt": asked.prompt, "progress": request.progress}
-    test = askable(test, model, **asks)
-    validation = None if validation is None else askable(validation, model, **asks)
-    check_indices(asked.settings.layers, model.cfg.n_layers, "layer")
-    check_indices(asked.settings.heads, model.cfg.n_heads, "head")
-    windows = layer_windows(model.cfg.n_layers) if request.ablations else ()
-    record |= {"dataset": dataset, "split": how, "part": part, "samples": len(test)}
-    given = "chosen on the validation part" if request.select else request.preset or "given"
-    record |= {"settings": given, "seed": request.seed}
+    test = askable(test, vlm, **asks)
+    validation = None if validation is None else askable(validation, vlm, **asks)
+    check_indices(asked.settings.layers, vlm.cfg.n_layers, "layer")
+    check_indices(asked.settings.heads, vlm.cfg.n_heads, "head")
+    windows = layer_windows(vlm.cfg.n_layers) if request.ablations else ()
+    given = "given" if request.preset is None else f"preset {request.preset}"
+    given = "chosen on the validation part" if request.select else given
+    record = {**record, "samples": len(test), "settings": given, "seed": request.seed}
+    if "prompts" in record:
+        record["prompts"] = {**record["prompts"], "reported": len(test), "reported_differ": count_differing(test)}
     asked = replace(asked, validation=validation, windows=windows, record=record)
-    evaluation = evaluate(model, test, request=asked)
+    evaluation = evaluate(vlm, test, request=asked)
     if out is not None:
         facts = {**record, "prompt": asked.prompt, "max_new_tokens": asked.max_new_tokens}
-        _write(model, evaluation, test, dataset, Path(out), facts)
+        _write(vlm, evaluation, test, dataset, Path(out), facts)
     return evaluation
 
 
@@ -229,13 +271,14 @@ def _write(
 ) -> None:
     """Tables, figures and report of an evaluation; an earlier report with other settings is kept, and that is said."""
     from adaptvis.report.earlier import keep_earlier
+    from adaptvis.report.setup import RunFacts
     from adaptvis.report.write import policies_of, write_evaluation
     from interp.model.record import record
     from interp.store.folder import OutputFolder
     from interp.study.run import with_runs
 
-    kept = keep_earlier(out, policies_of(evaluation))
     facts = with_runs(record(vlm, **settings), *(out / name for name in FOLDERS))
+    kept = keep_earlier(out, policies_of(evaluation, RunFacts(dataset, "", facts)))
     write_evaluation(OutputFolder(out), vlm, evaluation, samples, facts, pairs=PAIRS.get(dataset), dataset=dataset)
     if kept is not None:
         print(f"new report: {out.expanduser() / 'report.html'}; the earlier one is kept: {kept / 'report.html'}")

@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add --model, --device, --dtype, --revision, --trust-remote-code, --processor, --prompt and --debug."""
+    """Add --model, --device, --dtype, --revision, --trust-remote-code, --processor and so on."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model", default=EMBEDDED[0], help="hub name, folder, or embedded model (default: %(default)s)"
@@ -74,7 +74,7 @@ def add_trust_option(parser: Any) -> None:
 
 
 def add_processor_option(parser: Any) -> None:
-    """Add --processor, which `load` reads."""
+    """Add --processor and --image-backend, which `load` reads."""
     parser.add_argument(
         "--processor",
         dest="processor_options",
@@ -82,6 +82,11 @@ def add_processor_option(parser: Any) -> None:
         action=_Setting,
         help="a setting of the model's processor, such as max_pixels=50176, do_image_splitting=false or "
         'size={"longest_edge":512}; may be given several times',
+    )
+    parser.add_argument(
+        "--image-backend",
+        choices=("pil", "torchvision"),
+        help="what resizes photos; their pixels differ a little (default: the processor's own)",
     )
 
 
@@ -135,6 +140,7 @@ def load(options: argparse.Namespace) -> HookedVLM:
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
         processor_options=options.processor_options,
+        image_backend=options.image_backend,
     )
 
 

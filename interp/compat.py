@@ -142,6 +142,28 @@ def own_image_options(images: Any) -> set[str]:
     return set(told) - set(of_all)
 
 
+BACKENDS = ("pil", "torchvision")
+"""What image processors resize photos with; their pixels differ a little."""
+
+
+def image_backend(images: Any) -> str | None:
+    """What an image processor resizes photos with, one of `BACKENDS`, as it says itself; None where it says neither."""
+    told = getattr(images, "backend", None)
+    return told if told in BACKENDS else None
+
+
+def image_processor_with(images: Any, backend: str) -> Any:
+    """The same image processor, with the same settings, on another backend; None where transformers has none."""
+    import transformers
+
+    name = type(images).__name__.removesuffix("Pil")
+    for kind in (getattr(transformers, other, None) for other in (name, f"{name}Pil")):
+        made = None if kind is None else kind.from_dict(images.to_dict())
+        if image_backend(made) == backend:
+            return made
+    return None
+
+
 class Generating:
     """Whether a model's own `generate` is running, and for which prompt: no pass by itself can tell.
 

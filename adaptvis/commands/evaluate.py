@@ -51,6 +51,9 @@ def add_evaluate(commands: Any) -> None:
     )
     data.add_argument("--folder", help="where its files lie (synthetic sets have none)")
     data.add_argument("--images", help="another folder to look for photos in")
+    data.add_argument(
+        "--prompts", help="a prompt file that the authors released for it, to ask each row as it is there"
+    )
     data.add_argument("--n", type=int, help="only the first so many samples")
     data.add_argument("--missing", choices=("refuse", "skip"), default="refuse", help="absent photos (default: refuse)")
     add_skip_option(data)

@@ -17,7 +17,8 @@ from interp.store.parsing import parse_json
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
 
-LOADING = ("device", "dtype", "revision", "trust_remote_code", "cache_dir", "attn_implementation", "processor")
+_OF_FILES = ("revision", "trust_remote_code", "cache_dir")
+LOADING = ("device", "dtype", *_OF_FILES, "attn_implementation", "processor", "image_backend")
 OF_POLICY = (*NUMBERS, "confidence", "layers", "heads")
 OTHERS = ("model", "pretrained", "policy", "intervention", "prompt", "batch_size", "max_batch_size")
 

@@ -19,7 +19,8 @@ MEASURES = {
     "entropy": "one over the effective number of tokens, exp(-entropy)",
     "margin": "largest probability minus the second largest",
     "probability-rounded": "the largest probability rounded to two decimals, as the authors' code compares it",
-    "raw-logit": "the largest logit itself, as the authors' code compares it on VSR: a defect, kept to reproduce it",
+    "raw-logit": "the largest logit itself, rounded to two decimals, as the authors' code compares it on VSR: a "
+    "defect, kept to reproduce it",
 }
 """What each measure is. All but the last lie in [0, 1], and grow with certainty."""
 
@@ -65,7 +66,7 @@ def each_option_tokens(tokenizer: Any, options: Sequence[Sequence[str]]) -> list
 
 
 def measure(logits: Float[Tensor, "batch vocab"], options: Sequence[OptionTokens]) -> list[dict[str, float]]:
-    """Every measure of each sample's first token, from fp32 logits, unrounded but for the one that is named so.
+    """Every measure of each sample's first token, from fp32 logits, unrounded but for the two of the authors' code.
 
     `options` is NaN where two options begin with the same token, or one with a token that the model lacks.
 
@@ -89,7 +90,7 @@ def measure(logits: Float[Tensor, "batch vocab"], options: Sequence[OptionTokens
                 "entropy": float((-entropy[sample]).exp()),
                 "margin": best - second,
                 "probability-rounded": round(best, 2),
-                "raw-logit": float(logits[sample].max()),
+                "raw-logit": round(float(logits[sample].max()), 2),
             }
         )
     return found

@@ -14,7 +14,7 @@ from interp.intervene.base import Intervention, Untouched
 from interp.model.prefix import share_prefill
 from interp.plots.canvas import panel_size
 from interp.plots.maps import plot_before_after
-from interp.plots.style import cut_short, figure_of, new_grid
+from interp.plots.style import cut_wide, figure_of, new_grid
 from interp.study.prompter import prepare_samples
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from interp.image.boxes import Box
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
+
+WORDS = 16
+"""How wide an answer in a title may be, in letters of the widest kind: so many fit above a panel."""
 
 
 def telling_sample(evaluation: Evaluation, policy: str) -> tuple[str, str]:
@@ -108,7 +111,7 @@ def draw_under(
         maps = kept[hook][:, 0, :, 0].mean(1).cpu().numpy()[:, inputs.layouts[0].image_positions]
         shares = maps.sum(-1)
         titles = [
-            f"layer {layer}, {which}: {cut_short(text, 14) or '–'}\nimage: {share:.1%} of all attention"
+            f"layer {layer}, {which}\n{cut_wide(text, WORDS) or '–'}\nimage: {share:.1%} of all attention"
             for which, text, share in zip(("untouched", name), said, shares, strict=True)
         ]
         within = maps / shares[:, None]

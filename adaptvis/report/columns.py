@@ -102,7 +102,7 @@ NAMES: dict[str, str] = {
     "confidence_options": "probability of the likeliest option, among the options alone, untouched",
     "confidence_entropy": "one over the effective number of untouched first tokens, exp(-entropy)",
     "confidence_margin": "probability of the likeliest untouched first token less that of the second",
-    "confidence_raw_logit": "the largest untouched logit, as the authors' code has it",
+    "confidence_raw_logit": "the largest untouched logit, rounded to two decimals as the authors' code has it",
     "gold_probability": "probability of the right option among the options, untouched",
     "predicted": "the option that the answer names; missing where it names none",
     "correct": "whether it is right, by the strict rule",

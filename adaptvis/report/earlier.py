@@ -40,7 +40,7 @@ def keep_earlier(out: str | Path, policies: Policies) -> Path | None:
         InputError: a file can not be moved.
 
     Example:
-        >>> keep_earlier("out/evaluate", policies_of(evaluation))
+        >>> keep_earlier("out/evaluate", policies_of(evaluation, run))
         PosixPath('out/evaluate/earlier-threshold=0.4')
     """
     folder = given_path(out)

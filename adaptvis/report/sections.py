@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from adaptvis.policy.policies import AdaptVis, ScalingVis
+from adaptvis.policy.policies import AdaptVis
 from adaptvis.report import tables
-from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changes_something, changing_policy
+from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changing_policy
 from adaptvis.report.measures import SHORT, frequent
+from adaptvis.report.setup import RunFacts, asked_section, chosen_section
 from interp.answers.calibration import CONFIDENCES
 from interp.answers.metrics import ALL, NONE
 from interp.report.numbers import NOTHING, counted, decimal, p_value, percent, points
@@ -25,22 +25,14 @@ MOST_ROWS = 12  # relations in a table
 Figures = Mapping[str, "Figure"]
 
 
-@dataclass(frozen=True)
-class RunFacts:
-    """What is known of a run besides its numbers: the data set, the model, and the record of its settings."""
-
-    dataset: str
-    model: str
-    settings: Mapping[str, Any]
-
-
 def lead(evaluation: Evaluation, run: RunFacts) -> str:
     """The main numbers in one paragraph."""
     lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")
     base = lines.loc["baseline"]
     start = (
         f"{counted(base.n, 'question')}{f' of {run.dataset}' if run.dataset else ''}"
-        f"{f', answered by {run.model}' if run.model else ''}. Right by the strict rule: "
+        f"{f', answered by {run.model}' if run.model else ''}"
+        f"{f', with the numbers of {run.preset}' if run.preset else ''}. Right by the strict rule: "
         f"baseline {percent(base.accuracy, base.low, base.high)} %"
     )
     parts = [start]
@@ -66,7 +58,8 @@ def sections(
     """
     found = [
         _main(evaluation, measured),
-        _chosen(evaluation, measured, run),
+        chosen_section(evaluation, measured, run),
+        asked_section(run),
         _relations(evaluation, figures),
         _published(measured),
         _pairs(measured),
@@ -127,50 +120,6 @@ def _main(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
         "photo, they claim too much.",
     ]
     return Section("Main numbers", tuple(text), table=tables.main_table(evaluation, measured))
-
-
-def _chosen(evaluation: Evaluation, measured: EvaluationMeasures, run: RunFacts) -> Section:
-    """Which settings were chosen, and on what."""
-    import pandas as pd
-
-    tuned = evaluation.validation is not None
-    rows = [
-        {
-            "policy": SHORT[name],
-            "settings": str(policy),
-            "how": "chosen on the validation part" if tuned and isinstance(policy, (ScalingVis, AdaptVis)) else "given",
-        }
-        for name, policy in evaluation.policies.items()
-        if name != "baseline"
-    ]
-    if tuned:
-        n = evaluation.validation["id"].nunique()  # type: ignore[index]
-        adaptive = measured.tried.get("adaptvis_settings_on_validation")
-        text: tuple[str, ...] = (
-            f"The validation part has {n} samples, none of which is reported. On it, "
-            f"{measured.tried['settings_on_validation']} settings were run"
-            + (
-                f", and AdaptVis was chosen among {adaptive} combinations of two alphas and a threshold"
-                if adaptive
-                else ""
-            )
-            + ". The setting with the most right answers by the strict rule was taken; of equals, the one that changes "
-            "least.",
-        )
-    else:
-        given = run.settings.get("settings", "given")
-        source = "the authors' settings for LLaVA-1.5-7B on this data set" if given == "paper" else "given beforehand"
-        text = (
-            f"Nothing was chosen here: the numbers are {source}. Whether they were once tuned on the samples that are "
-            "reported here, this report can not know.",
-        )
-    idle = [
-        SHORT[name] for name in evaluation.policies if name != "baseline" and not changes_something(evaluation, name)
-    ]
-    text += tuple(f"{line}." for policy in evaluation.policies.values() for line in getattr(policy, "caveats", ()))
-    if idle:
-        text += (f"As these settings are, the model stays untouched in every sample under {', '.join(idle)}.",)
-    return Section("What was chosen, and what was given", text, table=pd.DataFrame(rows) if rows else None)
 
 
 def _relations(evaluation: Evaluation, figures: Figures) -> Section:

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptvis.policy.policies import AdaptVis, ScalingVis
+from adaptvis.policy.policies import AdaptVis
 from adaptvis.report.figures import draw_evaluation, draw_telling
 from adaptvis.report.measures import SHORT, EvaluationMeasures, measure_evaluation
-from adaptvis.report.sections import RunFacts, lead, sections
+from adaptvis.report.sections import lead, sections
+from adaptvis.report.setup import RunFacts, chosen_on
 from adaptvis.report.tables import main_table
 from interp.answers.metrics import answer_distribution
 from interp.report.numbers import counted
@@ -63,7 +64,9 @@ def write_evaluation(
     names = sorted(set(evaluation.test["dataset"])) if "dataset" in evaluation.test else []
     run = RunFacts(dataset or (names[0] if len(names) == 1 else ""), str(settings.get("model", "")), settings)
     seed = int(settings.get("seed", 0) or 0)
-    measured = measure_evaluation(evaluation, dataset=run.dataset, model=run.model, pairs=pairs, seed=seed)
+    measured = measure_evaluation(
+        evaluation, dataset=run.dataset, model=run.model, pairs=pairs, seed=seed, released=run.released
+    )
     answers = _distribution(evaluation)
     figures = draw_evaluation(evaluation, measured)
     change, telling = _telling(vlm, evaluation, samples, str(settings.get("prompt", "paper")))
@@ -79,7 +82,7 @@ def write_evaluation(
             figures,
             settings,
         )
-    _tell(folder, evaluation, measured, paths)
+    _tell(folder, evaluation, measured, run, paths)
     return paths
 
 
@@ -92,7 +95,7 @@ def summary_of(
         "dataset": run.dataset,
         "model": run.model,
         "n": len(evaluation.rows("baseline")),
-        "policies": policies_of(evaluation),
+        "policies": policies_of(evaluation, run),
         "accuracy": records(evaluation.summary),
         "metrics": records(measured.metrics),
         "answers": records(answers),
@@ -110,14 +113,13 @@ def summary_of(
     }
 
 
-def policies_of(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+def policies_of(evaluation: Evaluation, run: RunFacts) -> dict[str, dict[str, Any]]:
     """By name what each policy is, its settings, who chose them, and what it does not do although its name says so."""
-    tuned = evaluation.validation is not None
     return {
         name: {
             "policy": str(policy),
             "settings": asdict(policy),  # type: ignore[call-overload]
-            "chosen_on": "validation" if tuned and isinstance(policy, (ScalingVis, AdaptVis)) else "given",
+            "chosen_on": chosen_on(evaluation, name, run),
             "caveats": list(policy.caveats) if isinstance(policy, AdaptVis) else [],
         }
         for name, policy in evaluation.policies.items()
@@ -164,13 +166,15 @@ def _telling(
     return draw_telling(vlm, evaluation, samples, prompt=prompt)
 
 
-def _tell(folder: OutputFolder, evaluation: Evaluation, measured: EvaluationMeasures, paths: Sequence[Path]) -> None:
+def _tell(
+    folder: OutputFolder, evaluation: Evaluation, measured: EvaluationMeasures, run: RunFacts, paths: Sequence[Path]
+) -> None:
     """The main numbers and where things lie, on the screen."""
     n = len(evaluation.rows("baseline"))
     print(f"{counted(n, 'sample')}; right answers in percent, gains in points, intervals of 95 %")
     shown = ["policy", "strict %", "gain, strict", "p, strict", "p Holm, strict", "paper's rule %"]
     print(main_table(evaluation, measured)[shown].to_string(index=False))
-    how = "given" if evaluation.validation is None else "chosen on the validation part, where they can be"
+    how = run.preset or "given" if evaluation.validation is None else "chosen on the validation part, where they can be"
     lines = [f"{SHORT[name]}: {policy}" for name, policy in evaluation.policies.items() if name != "baseline"]
     print("\n".join([f"\nsettings ({how}):", *(f"  {line}" for line in lines)] if lines else []))
     pictures = sum(path.suffix == ".png" for path in paths)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 
 from adaptvis import VCD, DoLa
@@ -19,13 +21,18 @@ from adaptvis.paper.published import PRESETS, published_numbers
 from adaptvis.paper.splits import OFFICIAL_SIZES, official_split
 from adaptvis.policy.confidence import MEASURES
 from adaptvis.report.measures import SHORT, measure_evaluation
-from adaptvis.report.sections import RunFacts, lead
+from adaptvis.report.sections import lead
+from adaptvis.report.setup import RunFacts
 from adaptvis.report.tables import gain_table, group_table, main_table
 from interp import HookedVLM
 from interp.answers.yesno import yes_no_from_counts
-from interp.datasets import BENCHMARKS
+from interp.compat import BACKENDS
+from interp.datasets import BENCHMARKS, read_dataset
+from interp.image.photos import load_image
+from interp.model.processor_options import on_image_backend
 from interp.report.numbers import percent, points
 from interp.stats.intervals import wilson
+from interp.study.prompter import prepare_samples
 from interp.zoo import embedded_path
 
 EXAMPLE = {"right_yes": 435, "yes": 503, "right_no": 177, "no": 475}  # the re-run's untouched answers on VSR
@@ -34,7 +41,7 @@ EXAMPLE = {"right_yes": 435, "yes": 503, "right_no": 177, "no": 475}  # the re-r
 def write_adaptvis(path: Path) -> Path:
     """Ask the embedded model under every policy and write the page of ScalingVis and AdaptVis."""
     vlm = HookedVLM.from_pretrained("shapes-vlm")
-    path.write_text(render_adaptvis([measured(vlm, name) for name in spoken_sets()]), encoding="utf-8")
+    path.write_text(render_adaptvis([measured(vlm, name) for name in spoken_sets()], pixels(vlm)), encoding="utf-8")
     return path
 
 
@@ -45,7 +52,7 @@ def spoken_sets() -> list[str]:
     return own or ["shapes"]
 
 
-def render_adaptvis(found: Sequence[dict[str, Any]]) -> str:
+def render_adaptvis(found: Sequence[dict[str, Any]], pixels: dict[str, Any] | None = None) -> str:
     """The page: what is known of the method, and what was measured."""
     loader = jinja2.FileSystemLoader(Path(__file__).resolve().parent / "pages")
     strict = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
@@ -53,7 +60,7 @@ def render_adaptvis(found: Sequence[dict[str, Any]]) -> str:
     environment.globals["table"] = markdown_table
     page = environment.get_template("adaptvis.md.jinja")
     values = {**known_tables(), **known_numbers(), "vcd": VCD(), "dola": DoLa(), "weights": weights()}
-    return page.render(**values, measured=found, synthetic=spoken_sets()[0])
+    return page.render(**values, measured=found, pixels=pixels, synthetic=spoken_sets()[0])
 
 
 def markdown_table(rows: pd.DataFrame) -> str:
@@ -85,6 +92,34 @@ def measured(vlm: HookedVLM, name: str) -> dict[str, Any]:
         ),
         "groups": group_table(found.groups) if len(found.groups) else None,
         "tried": found.tried,
+    }
+
+
+def pixels(vlm: HookedVLM, n: int = 40, side: int = 400) -> dict[str, Any]:
+    """What the library that resizes photos changes: in pixels, in the confidence, and in answers of the model."""
+    samples = [
+        replace(sample, image=load_image(sample.image).resize((side, side)))
+        for sample in read_dataset(spoken_sets()[0], n=n)
+    ]
+    values, sure, said = [], [], []
+    for backend in BACKENDS:
+        with on_image_backend(vlm.processor, backend):
+            inputs = prepare_samples(vlm, samples, "paper")
+        answers = vlm.generate(inputs, 3)
+        values.append(inputs.tensors["pixel_values"].numpy())
+        sure.append(np.array(answers.confidence))
+        said.append(answers.texts)
+    apart, (one, other) = np.abs(values[0] - values[1]), sure
+    scale = 255 * float(np.mean(vlm.processor.image_processor.image_std))
+    return {
+        "n": n,
+        "side": side,
+        "share": f"{100 * (apart > 1e-3).mean():.1f}",
+        "most": f"{apart.max():.3f}",
+        "grey": f"{apart.max() * scale:.1f}",
+        "confidence": f"{np.abs(one - other).max():.4f}",
+        "rounded": int((one.round(2) != other.round(2)).sum()),
+        "answers": sum(first != second for first, second in zip(*said, strict=True)),
     }
 
 

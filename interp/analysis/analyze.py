@@ -104,6 +104,7 @@ def _load_model(request: AnalyzeRequest) -> HookedVLM:
         revision=request.revision,
         trust_remote_code=request.trust_remote_code,
         processor_options=request.processor_options,
+        image_backend=request.image_backend,
     )
 
 

@@ -25,6 +25,7 @@ LOADING = {
     "revision": None,
     "trust_remote_code": False,
     "processor_options": None,
+    "image_backend": None,
 }
 """The fields that say how a model is loaded, and what they are where nothing was said."""
 
@@ -57,6 +58,7 @@ class AnalyzeRequest(Request):
         revision: its revision on the hub.
         trust_remote_code: whether code that comes with it may run.
         processor_options: settings of its processor by name, such as `max_pixels`.
+        image_backend: what resizes the photo, `pil` or `torchvision`.
         sample_id: what tables call this photo; by default the name of its file, without the ending.
 
     Example:
@@ -84,6 +86,7 @@ class AnalyzeRequest(Request):
     revision: str | None = None
     trust_remote_code: bool = False
     processor_options: Mapping[str, Any] | None = None
+    image_backend: str | None = None
     sample_id: str | None = None
 
     UNRECORDED: ClassVar[frozenset[str]] = frozenset({"model", *LOADING, "html", "out", "download", "sample_id"})
@@ -102,8 +105,8 @@ class AnalyzeRequest(Request):
         loads = isinstance(self.model, (str, Path))
         if not loads and any(getattr(self, name) != usual for name, usual in LOADING.items()):
             raise InputError(
-                "device, dtype, revision and processor_options are for loading: this model is loaded already, leave "
-                "them out"
+                "device, dtype, revision, processor_options and image_backend are for loading: this model is loaded "
+                "already, leave them out"
             )
 
     def _check_answer(self) -> None:

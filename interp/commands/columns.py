@@ -222,6 +222,7 @@ SETTINGS: dict[str, str] = {
     "model": "its name, as it was loaded",
     "revision": "on the hub, as asked",
     "processor": "settings of the processor that were given; where there were some",
+    "image_backend": "what resized the photos, `pil` or `torchvision`",
     "adapters": "adapters of peft that were on, each with the scales that its layers gave it; where there were some",
     "weights": "`sha256`, of what it was taken (`hashed`), and the `commit` on the hub where there is one",
     "family": "of the model, see docs/families.md",

@@ -91,6 +91,7 @@ class HookedVLM(HookedModel):
         revision: str | None = None,
         self_check: bool = True,
         processor_options: Mapping[str, Any] | None = None,
+        image_backend: str | None = None,
         **kwargs: Any,
     ) -> HookedVLM:
         """Load a model by hub name, local path, or the name of an embedded one, and hook it.
@@ -106,16 +107,18 @@ class HookedVLM(HookedModel):
             self_check: prove on load that hooks see and change what they should; see `interp.model.selfcheck`.
             processor_options: settings of the processor by name, such as `max_pixels` or `do_image_splitting`; they go
                 into the record of every result.
+            image_backend: what resizes photos, `pil` or `torchvision`, whose pixels differ a little; by default what
+                the checkpoint's processor takes. Every record says which it was.
             **kwargs: options for loading: see `interp.model.loading.load_model`; `trust_remote_code=True` lets a
             checkpoint's own code run.
 
         Raises:
             ModelError: it can not be loaded, is of an unknown family, or fails its self-check.
-            InputError: the processor has no such option.
+            InputError: the processor has no such option, or is not to be had on that backend.
         """
         from interp.model.loading import load_model
 
-        options = {"processor_options": processor_options, **kwargs}
+        options = {"processor_options": processor_options, "image_backend": image_backend, **kwargs}
         model, processor = load_model(name, dtype=dtype, device_map=device_map, revision=revision, **options)
         hooked = cls(model, processor, self_check=self_check)
         hooked.origin = {"model": str(name), "revision": revision}

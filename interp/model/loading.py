@@ -13,7 +13,7 @@ from interp.families import all_families
 from interp.model.adapters import holds_adapter, load_adapter
 from interp.model.broken import PROCESSOR, flaw
 from interp.model.places import may_be_a_folder, not_a_folder, resolve, stays_here
-from interp.model.processor_options import with_options
+from interp.model.processor_options import check_image_backend, with_image_backend, with_options
 from interp.model.provenance import note_loaded
 from interp.options import named_in, nearest, refuse_unknown
 from interp.store.checkpoint import PLACE, own_code, refuse_foreign_shards, refuse_kernels, split_options, unasked
@@ -38,7 +38,7 @@ AS_THEY_ARE = {
 
 
 OPTIONS = {"dtype", "device_map", "self_check", "trust_remote_code", "processor_options", "quantization_config"}
-OPTIONS |= {*PLACE, *AS_THEY_ARE}
+OPTIONS |= {"image_backend", *PLACE, *AS_THEY_ARE}
 """What can be said to `from_pretrained`, to name the nearest where something else is."""
 
 
@@ -49,6 +49,7 @@ def load_model(
     device_map: Any = None,
     trust_remote_code: bool = False,
     processor_options: Mapping[str, Any] | None = None,
+    image_backend: str | None = None,
     **kwargs: Any,
 ) -> tuple[PreTrainedModel, Any]:
     """Load a model (safetensors only) and its processor, ready to run: in eval mode, parameters frozen.
@@ -63,6 +64,7 @@ def load_model(
         trust_remote_code: whether Python code that comes with the checkpoint, such as its processor's, may run; it is
             refused by default. A model of a type that transformers does not know is refused in any case.
         processor_options: settings of the processor by name, such as `max_pixels` or `do_image_splitting`.
+        image_backend: what resizes photos, `pil` or `torchvision`; the checkpoint's own by default.
         **kwargs: options for transformers' `from_pretrained`: what is in `PLACE` reaches configuration, weights and
             processor, the rest the weights alone.
 
@@ -72,6 +74,7 @@ def load_model(
         OptionError: an option that neither this function nor transformers has.
     """
     name = str(name)
+    check_image_backend(image_backend)
     if str(device_map).startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {str(device_map)!r} is asked for and there is no CUDA device here: use cpu or auto")
     how = {"dtype": dtype, "device_map": device_map}
@@ -84,7 +87,7 @@ def load_model(
         options = {**({"local_files_only": True} if own_files else {}), **kwargs}
         load = _adapted if holds_adapter(folder) else _whole
         model, processor = load(name, place, trust_remote_code=trust_remote_code, **how, **options)
-    return model, with_options(processor, processor_options)
+    return model, with_image_backend(with_options(processor, processor_options), image_backend)
 
 
 def _adapted(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from inspect import signature
 from typing import Any
 
-from interp.compat import image_settings, own_image_options
+from interp.compat import BACKENDS, image_backend, image_processor_with, image_settings, own_image_options
 from interp.errors import InputError
 
 PARTS = frozenset({"image_processor", "tokenizer", "video_processor", "feature_extractor", "self", "kwargs", "args"})
@@ -60,6 +61,72 @@ def with_options(processor: Any, options: Mapping[str, Any] | None) -> Any:
             "values as its files have them"
         ) from error
     return processor
+
+
+def with_image_backend(processor: Any, backend: str | None) -> Any:
+    """The processor with photos resized by one of two libraries, whose pixels differ a little; all else stays.
+
+    Args:
+        processor: a loaded processor, which is changed.
+        backend: `pil`, as the papers' code has it, or `torchvision`; None leaves it as it is.
+
+    Raises:
+        InputError: another name, or this processor can not be had on that backend.
+    """
+    if backend is not None:
+        processor.image_processor = image_processor_on(processor, backend)
+    return processor
+
+
+@contextmanager
+def on_image_backend(processor: Any, backend: str | None) -> Iterator[None]:
+    """`with_image_backend`, while this is on.
+
+    Raises:
+        InputError: as there.
+    """
+    if backend is None:
+        yield
+        return
+    before, processor.image_processor = processor.image_processor, image_processor_on(processor, backend)
+    try:
+        yield
+    finally:
+        processor.image_processor = before
+
+
+def image_processor_on(processor: Any, backend: str) -> Any:
+    """A processor's image processor on a backend: its own where it is there already.
+
+    Raises:
+        InputError: another name, or there is none on that backend.
+    """
+    check_image_backend(backend)
+    images = getattr(processor, "image_processor", None)
+    if image_backend(images) == backend:
+        return images
+    found = None if images is None else image_processor_with(images, backend)
+    if found is None:
+        what = "no image processor" if images is None else f"a {type(images).__name__}"
+        raise InputError(
+            f"image_backend={backend!r}: {type(processor).__name__} has {what}, which transformers does not have on "
+            f"that backend: {_instead(image_backend(images))}"
+        )
+    return found
+
+
+def check_image_backend(backend: Any) -> None:
+    """Refuse what is no name of a backend.
+
+    Raises:
+        InputError: it is none.
+    """
+    if backend is not None and backend not in BACKENDS:
+        raise InputError(f"image_backend={backend!r:.40} is not known: give {' or '.join(BACKENDS)}")
+
+
+def _instead(now: str | None) -> str:
+    return f"say {now} (image_backend={now!r}, --image-backend {now}), which it is on" if now else "leave it out"
 
 
 def _image_names(images: Any) -> dict[str, Any]:

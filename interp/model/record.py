@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from interp.compat import image_backend
 from interp.errors import InputError
 from interp.model.adapters import adapters_in
 from interp.model.provenance import RUN, run_record, weights_record
@@ -29,6 +30,7 @@ def record(vlm: HookedModel, **settings: Any) -> dict[str, Any]:
         **vlm.loaded_by,
         "weights": weights_record(vlm),
         **({"adapters": adapters} if (adapters := adapters_in(vlm.model)) else {}),
+        **({"image_backend": backend} if (backend := image_backend(_images_of(vlm))) else {}),
         "family": vlm.family.name,
         "n_layers": vlm.cfg.n_layers,
         "n_heads": vlm.cfg.n_heads,
@@ -38,6 +40,11 @@ def record(vlm: HookedModel, **settings: Any) -> dict[str, Any]:
         **settings,
         "versions": {name: version(name) for name in packages},
     }
+
+
+def _images_of(vlm: HookedModel) -> Any:
+    """What makes photos ready for the model, where there is such a thing."""
+    return getattr(getattr(vlm, "processor", None), "image_processor", None)
 
 
 def refuse_recorded(more: Mapping[str, Any] | None, recorded: Iterable[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -129,6 +131,20 @@ def cut_short(text: str, most: int) -> str:
     """A text on one line, of at most so many characters; what is cut ends in dots."""
     whole = " ".join(text.split())
     return whole if len(whole) <= most else whole[: most - 3].rstrip() + "..."
+
+
+def cut_wide(text: str, most: int) -> str:
+    """`cut_short` by width on paper: signs that take the place of two letters, such as Chinese ones, count as two.
+
+    Example:
+        >>> cut_wide("左边的杯子", 8), cut_wide("the mug", 8)
+        ('左边...', 'the mug')
+    """
+    whole = " ".join(text.split())
+    widths = [2 if east_asian_width(sign) in "WF" else 1 for sign in whole]
+    if sum(widths) <= most:
+        return whole
+    return whole[: sum(place <= most - 3 for place in accumulate(widths))].rstrip() + "..."
 
 
 def in_short(question: str, width: int, lines: int = 3) -> str:

@@ -116,6 +116,21 @@ def test_the_preset_holds_the_authors_numbers():
     assert own.layers == (3,) and own.policy("adaptvis") == AdaptVis(0.5, 1.5, 0.35, layers=(3,))
 
 
+def test_a_preset_run_says_so_in_summary_report_and_on_the_screen(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(PRESETS, "shapes-a", PRESETS["controlled-a"])
+    for preset, how in ((None, "given"), ("paper", "preset paper")):
+        out = tmp_path / str(preset)
+        how_asked = {"preset": preset, "part": "all", "policies": ("scaling", "add"), "out": out}
+        small(tiny.vlm(), n=8, **how_asked)
+        summary = json.loads((out / "summary.json").read_text())
+        assert summary["settings"]["settings"] == how and summary["policies"]["scaling"]["chosen_on"] == how
+        assert summary["policies"]["add"]["chosen_on"] == "given", "the preset has no constant"
+        page = (out / "report.html").read_text()
+        said = ("with the numbers of preset paper" in page, ">preset paper</td>" in page)
+        assert said == (preset is not None, preset is not None)
+        assert f"settings ({how}):" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("n_layers, n", [(12, 4), (32, 4), (28, 4), (3, 4), (1, 4), (40, 8)])
 def test_windows_cut_every_layer_into_one_and_name_the_papers(n_layers, n):
     windows = layer_windows(n_layers, n)

@@ -13,17 +13,21 @@ import pytest
 import tiny
 from made_up_evaluation import POLICIES, RELATION, made_up_evaluation, made_up_sweep
 from matplotlib.figure import Figure
+from PIL import Image
 
 from adaptvis.evaluation.evaluation import _corrected, _line, evaluate
 from adaptvis.paper.splits import official_split
 from adaptvis.policy.policies import AdaptVis
+from adaptvis.report.before_after import draw_under
 from adaptvis.report.columns import FILES
 from adaptvis.report.figures import draw_telling
 from adaptvis.report.measures import frequent, measure_evaluation
 from adaptvis.report.tables import main_table
 from adaptvis.report.write import write_evaluation
 from interp.answers.comparison import compare
+from interp.datasets import read_dataset
 from interp.datasets.synthetic.shapes import shapes
+from interp.intervene.image_logits import ScaleImageLogits
 from interp.model.record import record
 from interp.prompt.templates import paper_prompt, paper_statement_prompt
 from interp.report.numbers import decimal, p_value, percent, points
@@ -321,3 +325,21 @@ def test_a_model_draws_attention_before_and_after(tmp_path, capsys):
     assert (tmp_path / "before_after.png") in paths
     told = capsys.readouterr().out
     assert "ScalingVis(alpha=0.5)" in told and str(tmp_path) in told and "settings (given)" in told
+
+
+@pytest.mark.parametrize("size", [(100, 100), (60, 240)])
+@pytest.mark.parametrize(
+    "text", ["The mug is left of the table. " * 9, "W" * 99, "杯子" * 50, "$x^2$\n\n$\\frac{$" * 9, ""]
+)
+def test_a_long_answer_is_cut_in_the_title_and_stays_above_its_panel(text, size):
+    (sample,) = read_dataset("shapes-a", n=1)
+    sample = dataclasses.replace(sample, image=Image.new("RGB", size, "red"))
+    how = {"name": "untouched too", "said": (text, text), "layers": (0, 1), "prompt": "paper"}
+    figure = draw_under(tiny.vlm(), sample, ScaleImageLogits(0.5), **how)
+    figure.canvas.draw()
+    titled = [ax for ax in figure.axes if ax.get_title(loc="left")]
+    for left, right in ((row, row + 1) for row in (0, 1, 3, 4)):
+        ends, begins = titled[left]._left_title.get_window_extent().x1, titled[right]._left_title.get_window_extent().x0
+        assert ends < begins, f"{titled[left].get_title(loc='left')!r} runs into the next"
+    for upper, lower in zip(titled[:3], titled[3:], strict=True):
+        assert lower._left_title.get_window_extent().y1 < upper.get_window_extent().y0

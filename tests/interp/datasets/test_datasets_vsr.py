@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -10,8 +11,9 @@ from interp.datasets import check_dataset, read_dataset
 from interp.datasets.benchmarks.prompts import in_papers_words
 from interp.datasets.benchmarks.vsr import objects_told
 from interp.errors import InputError
+from interp.families.llava import LLAVA
 from interp.model.hooked_vlm import HookedVLM
-from interp.study.prompter import prepare_samples
+from interp.study.prompter import prepare_samples, questions_of
 
 ROW = {
     "image": "000000000009.jpg",
@@ -107,6 +109,21 @@ def test_that_a_model_is_given_the_papers_prompt_letter_for_letter(tmp_path):
         assert asked.replace(" ", "") == sample.question.replace("Answer with yes or no:", "").replace(" ", "")
     assert all(in_papers_words("vsr", prompt) for prompt in inputs.prompts)
     assert not any(in_papers_words("vsr", prompt) for prompt in prepare_samples(vlm, samples, "chat").prompts)
+
+
+def test_that_a_model_is_asked_all_1222_rows_in_the_papers_words(assets):
+    """Written out here once more, and from the file itself: the statement is the only thing that changes."""
+    lines = (assets / "vsr/data/splits/zeroshot/test.jsonl").read_text(encoding="utf-8").splitlines()
+    samples = read_dataset("vsr", assets / "vsr", missing="keep")
+    vlm = SimpleNamespace(family=LLAVA, processor=SimpleNamespace(image_token="<image>"))
+    asked, style = questions_of(vlm, samples, "paper")
+    assert style == "raw" and len(asked) == len(lines) == 1222
+    for text, line in zip(asked, lines, strict=True):
+        assert text == (
+            "User: <image>\n Determine whether the description about the spatial relationship is correct or not. "
+            f"Answer with yes or no: {json.loads(line)['caption']} Assistant:"
+        )
+        assert in_papers_words("vsr", text)
 
 
 @pytest.mark.parametrize("image", ["val2017/{}", "train2017/{}", "images/val2017/{}", "{}", "images/{}"])
