@@ -12,7 +12,7 @@ from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changes_someth
 from adaptvis.report.measures import SHORT, frequent
 from interp.answers.calibration import CONFIDENCES
 from interp.answers.metrics import ALL, NONE
-from interp.report.numbers import NOTHING, counted, decimal, p_value, percent, points
+from interp.report.numbers import NOTHING, counted, decimal, p_said, percent, points
 from interp.report.page import Section
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def lead(evaluation: Evaluation, run: RunFacts) -> str:
         if name in ("scaling", "adaptvis"):
             one = lines.loc[str(policy)]
             gain = points(one.difference, one.difference_low, one.difference_high)
-            parts.append(f"{SHORT[name]} {percent(one.accuracy)} %, {gain} points, p = {p_value(one.p)}")
+            parts.append(f"{SHORT[name]} {percent(one.accuracy)} %, {gain} points, {p_said(one.p)}")
     return "; ".join(parts) + "."
 
 

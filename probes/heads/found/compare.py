@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
-from interp.report.numbers import counted, decimal, p_value
+from interp.report.numbers import counted, decimal, p_said, p_value
 from interp.reprs import fits_a_cell
 from interp.stats.tests import holm
 from probes.heads.found.report import shown_agreement
@@ -201,7 +201,7 @@ def _sentences(found: ComparedHeads) -> list[str]:
         told.append(
             f"{one.first} and {one.second}, {one.function}: layers at relative depth correlate by "
             f"{decimal(one.value, one.low, one.high)}, {decimal(one.random)} with heads dealt anew "
-            f"(p = {p_value(one.p)})."
+            f"({p_said(one.p)})."
         )
     return told or ["Nothing that was compared has a value: the scores do not vary, or no head is selected."]
 
