@@ -16,9 +16,11 @@ from interp.model.provenance import running
 from interp.objects.refusals import leaving_out
 from interp.quiet import StreamError, clean_streams, quiet_libraries
 from interp.zoo import EMBEDDED
-from interp.zoo.tiny import PREFIX
+from interp.zoo.domain import remarks_on
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from interp.model.hooked_vlm import HookedVLM
 
 
@@ -144,10 +146,10 @@ def load(options: argparse.Namespace) -> HookedVLM:
     )
 
 
-def note_random_weights(model: str) -> None:
-    """Say on standard error that what a tiny model answers means nothing."""
-    if model.startswith(PREFIX):
-        print(f"note: {model} has random weights, so its answers and maps mean nothing", file=sys.stderr)
+def note_random_weights(model: str, image: Image.Image | None = None) -> None:
+    """Say on standard error that what a tiny model answers means nothing, or what the embedded one does of a photo."""
+    for remark in remarks_on(model, image):
+        print(f"note: {remark}", file=sys.stderr)
 
 
 def note_domain(model: str, what: str = "photos") -> None:

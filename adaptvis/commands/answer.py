@@ -60,7 +60,7 @@ def answer_command(options: argparse.Namespace) -> int:
     note_caveats(policy)
     image = load_image(options.photo)
     folder = None if options.out is None else OutputFolder(options.out)
-    note_random_weights(options.model)
+    note_random_weights(options.model, image)
     vlm = load(options)
     found = answer(
         vlm,

@@ -12,7 +12,7 @@ from adaptvis.report.figures import changes_something
 from adaptvis.report.tables import readable
 from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, SHARPENING, UP_TO, Flips
 from interp.plots.style import cut_short, in_short
-from interp.report.numbers import NOTHING, p_value, percent, points
+from interp.report.numbers import NOTHING, p_said, percent, points
 from interp.report.page import Section
 from interp.stats.intervals import Interval, wilson
 
@@ -283,14 +283,14 @@ def _choice(choice: Choice) -> str:
     """What the validation scenes say of the chosen alpha, or of the best one beside it."""
     gain = points(choice.gain.estimate, choice.gain.low, choice.gain.high)
     if choice.alpha == 1:
-        did = f"gained {gain} points (p {p_value(choice.p)})" if choice.moved else "made no answer right or wrong"
+        did = f"gained {gain} points ({p_said(choice.p)})" if choice.moved else "made no answer right or wrong"
         return (
             f"Chosen on {choice.n} other scenes: alpha 1, the untouched model. The best other one there, "
             f"{choice.other:g}, {did}."
         )
     return (
         f"Chosen on {choice.n} other scenes: alpha {choice.alpha:g}, which gained {gain} points there "
-        f"(p {p_value(choice.p)})."
+        f"({p_said(choice.p)})."
     )
 
 

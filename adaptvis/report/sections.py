@@ -12,7 +12,7 @@ from adaptvis.report.measures import SHORT, frequent
 from adaptvis.report.setup import RunFacts, asked_section, chosen_section
 from interp.answers.calibration import CONFIDENCES
 from interp.answers.metrics import ALL, NONE
-from interp.report.numbers import NOTHING, counted, decimal, p_value, percent, points
+from interp.report.numbers import NOTHING, counted, decimal, p_said, percent, points
 from interp.report.page import Section
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def lead(evaluation: Evaluation, run: RunFacts) -> str:
         if name in ("scaling", "adaptvis"):
             one = lines.loc[str(policy)]
             gain = points(one.difference, one.difference_low, one.difference_high)
-            parts.append(f"{SHORT[name]} {percent(one.accuracy)} %, {gain} points, p = {p_value(one.p)}")
+            parts.append(f"{SHORT[name]} {percent(one.accuracy)} %, {gain} points, {p_said(one.p)}")
     return "; ".join(parts) + "."
 
 

@@ -15,8 +15,10 @@ from interp.maps.trajectory import trajectory
 from interp.model.provenance import run_record
 from interp.model.record import record
 from interp.overlap.overlap import overlap
+from interp.prompt.pieces import pieces
 from interp.store.folder import OutputFolder
 from interp.study.requests import takes
+from interp.zoo.domain import remarks_on
 
 if TYPE_CHECKING:
     from interp.image.photos import ImageSource
@@ -62,9 +64,10 @@ def analyze(photo: ImageSource, question: str, *, request: AnalyzeRequest) -> An
         kept.pattern if tokens == "all" else kept.pattern[:, :, 0],
         kept.layout,
         inputs.grids[0],
-        tokens=kept.tokens,
+        tokens=pieces(vlm.processor.tokenizer, generation.tokens[0, : len(kept.tokens)].tolist()),
         sample_id=_name_of(photo) if request.sample_id is None else request.sample_id,
     )
+    remarks = remarks_on(vlm.origin.get("model", ""), image)
     boxes = found.boxes if found is not None and len(found.boxes) else None
     analysis = Analysis(
         image=image,
@@ -81,6 +84,7 @@ def analyze(photo: ImageSource, question: str, *, request: AnalyzeRequest) -> An
         settings=record(
             vlm,
             **{**request.recorded(), "layers": shown, "detector": getattr(finder, "name", None)},
+            **({"remarks": remarks} if remarks else {}),
             **run,
         ),
     )

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.analysis.token_maps import RELATIVE, TokenMaps, overlap_by_map
+from interp.analysis.token_page import draw_tokens
 from interp.analysis.vision import best_cosine
+from interp.errors import InputError
 from interp.layers import default_layers, paper_layers
-from interp.maps.trajectory import Trajectory
+from interp.maps.trajectory import PARTS, Trajectory
 from interp.overlap.figures.by_layer import plot_overlap_by_layer
 from interp.overlap.figures.by_map import plot_overlap_by_map
-from interp.overlap.overlap import Overlap
+from interp.overlap.overlap import EVEN_COLUMNS, LESS_IS_BETTER, Overlap
 from interp.page.further import VALUES_ARE
 from interp.plots.canvas import panel_size
 from interp.plots.layers import plot_share_by_layer
@@ -30,7 +32,6 @@ from interp.store.parsing import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL import Image
 
@@ -70,7 +71,7 @@ class Analysis:
         trajectory: where the rows looked.
         found: the objects of the question; None where no detector was given.
         overlap: attention against their boxes; None where there are none.
-        settings: the model and everything else that made this result.
+        settings: the model and everything else that made this result; `remarks` tells why it may mean nothing.
         also: further maps by name, over the patches of the vision tower or over the image tokens; empty where none were
             asked for.
         page: the page to explore; None where none was asked for.
@@ -96,6 +97,7 @@ class Analysis:
         tokens = self.trajectory.token_share("image")
         steps = f", and {self.trajectory.n_steps} answer tokens" if self.trajectory.generated else ""
         lines = [
+            *self.settings.get("remarks", ()),
             f"answer: {self.answer!r} (first token {self.confidence:.1%})",
             f"image: {np.mean(shares):.1%} of the attention on {np.mean(tokens):.1%} of the positions "
             f"(mean over layers and heads{steps})",
@@ -112,6 +114,45 @@ class Analysis:
             lines.append(f"overlap: {best_cosine(self.overlap, range(len(cosine)))}{known}")
         lines += [maps.describe() for maps in self.also.values()]
         return "\n".join(lines)
+
+    def best_heads(self, by: str = "cosine", *, n: int = 5) -> pd.DataFrame:
+        """The heads that agree best with the boxes, and how much of its attention each of them gives to the image.
+
+        A map over the image looks as clear where its head gives the image next to nothing, so `image_share` tells
+        which of these maps matter. All numbers are of the row that gave the first answer token.
+
+        Args:
+            by: one of `interp.overlap.measures.MEASURES`.
+            n: how many heads.
+
+        Returns:
+            One row per head, the best first: `layer`, `head`, the measure, what even attention scores in it, and
+            `image_share`.
+
+        Example:
+            >>> analysis.best_heads(n=3)["image_share"].round(2).tolist()
+            [0.99, 0.97, 0.04]
+
+        Raises:
+            InputError: the objects have no boxes, or the measure is not known.
+        """
+        import pandas as pd
+
+        if self.overlap is None:
+            raise InputError("no object has a box, so heads can not be compared with any: give a detector or boxes")
+        values = self.overlap.values(by)[:, :-1].reshape(self.trajectory.n_layers, -1, self.trajectory.n_steps)[..., 0]
+        even = self.overlap.even_score(by)
+        share = self.trajectory.shares[:, :, 0, PARTS.index("image")]
+        layer, head = (axis.ravel() for axis in np.indices(values.shape))
+        columns = {
+            "layer": layer,
+            "head": head,
+            by: values.ravel(),
+            EVEN_COLUMNS[by]: even,
+            "image_share": share.ravel(),
+        }
+        table = pd.DataFrame(columns).sort_values(by, ascending=by in LESS_IS_BETTER, kind="stable", na_position="last")
+        return table.head(n).reset_index(drop=True)
 
     @property
     def token_maps(self) -> dict[str, TokenMaps]:
@@ -202,13 +243,14 @@ def _files_of(summary: Path) -> set[str]:
 def draw_analysis(analysis: Analysis) -> dict[str, Figure]:
     """All figures of an analysis, by file name without ending."""
     figures = {
-        "share_by_layer": figure_of(_say_steps(plot_share_by_layer(analysis.trajectory), analysis)),
+        "share_by_layer": figure_of(plot_share_by_layer(analysis.trajectory)),
         "heatmaps": draw_heatmaps(analysis),
     }
     if analysis.overlap is not None and not np.isnan(analysis.overlap.values("cosine")).all():
-        figures["overlap_by_layer"] = figure_of(_say_steps(plot_overlap_by_layer(analysis.overlap), analysis))
+        figures["overlap_by_layer"] = figure_of(plot_overlap_by_layer(analysis.overlap))
     if analysis.trajectory.generated:
-        figures["tokens"] = draw_tokens(analysis)
+        boxes = _boxes(analysis)
+        figures["tokens"] = draw_tokens(analysis.image, analysis.grid, analysis.trajectory, boxes=boxes)
     table = analysis.overlap_by_map()
     if table is not None and not table["lift"].isna().all():
         figures["overlap_by_map"] = figure_of(plot_overlap_by_map(table)[0])
@@ -241,7 +283,9 @@ def layer_titles(analysis: Analysis) -> dict[int, str]:
     if density is not None:
         best = int(np.nanargmax(density))
         why.setdefault(best, []).append(f"most on the objects: {density[best]:.1f} times even")
-    return {layer: "\n".join([f"layer {layer}, first token", *filter(None, why[layer])]) for layer in sorted(why)}
+    return {
+        layer: "\n".join([f"layer {layer}, head mean, first token", *filter(None, why[layer])]) for layer in sorted(why)
+    }
 
 
 def _density(analysis: Analysis) -> np.ndarray | None:
@@ -253,16 +297,6 @@ def _density(analysis: Analysis) -> np.ndarray | None:
 
 
 @as_written
-def draw_tokens(analysis: Analysis) -> Figure:
-    """One map per answer token, head mean of the first of the paper's layers."""
-    layer = paper_layers(analysis.trajectory.n_layers)[0]
-    maps = [analysis.trajectory.image_map(layer=layer, step=step) for step in range(analysis.trajectory.n_steps)]
-    titles = [f"layer {layer}, row before {token!r}" for token in analysis.trajectory.tokens or ()]
-    panels = plot_heatmaps(analysis.image, analysis.grid, maps, boxes=_boxes(analysis), titles=titles, columns=4)
-    return figure_of(panels[0])
-
-
-@as_written
 def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
     """The photo, and maps over the patches of the vision tower, head mean: the chosen layers, or some of the tower."""
     last = maps.layers[-1]
@@ -270,7 +304,8 @@ def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
     shown, titles = tuple(chosen), list(chosen.values())
     if maps.name != "two-stage":
         shown = tuple(sorted({0, last // 4, last // 2, 3 * last // 4, last} & set(maps.layers)))
-        titles = [f"{'up to ' if maps.name == 'rollout' else ''}layer {layer} of the tower" for layer in shown]
+        upto = "up to " if maps.name == "rollout" else ""
+        titles = [f"{upto}layer {layer} of the tower, head mean" for layer in shown]
     weights = [maps.weights[maps.layers.index(layer), 0] for layer in shown]
     return _beside_photo(analysis, maps.grid, weights, titles, _PER_PATCH[maps.name])
 
@@ -299,10 +334,10 @@ def draw_token_maps(analysis: Analysis, maps: TokenMaps) -> Figure:
 def _title_of(layer: int, weights: np.ndarray, lift: np.ndarray | None) -> str:
     """The title of one map over the image tokens."""
     if not np.isfinite(weights).all():
-        return f"layer {layer}\nnothing"
+        return f"layer {layer}, head mean, first token\nnothing"
     if lift is None or not np.isfinite(lift[layer]):
-        return f"layer {layer}"
-    return f"layer {layer}\non the objects: {lift[layer]:.1f} times even"
+        return f"layer {layer}, head mean, first token"
+    return f"layer {layer}, head mean, first token\non the objects: {lift[layer]:.1f} times even"
 
 
 @as_written
@@ -341,14 +376,6 @@ def _beside_photo(
 def _columns(n: int) -> int:
     """As many panels in a row, 3 to 5, as leave the fewest places empty."""
     return n if n <= 5 else min((4, 3, 5), key=lambda columns: -n % columns)
-
-
-def _say_steps(ax: Axes, analysis: Analysis) -> Axes:
-    """Name in the title which answer tokens a curve is the mean of."""
-    if analysis.trajectory.generated:
-        said = f"{ax.get_title(loc='left')}, mean over {analysis.trajectory.n_steps} answer tokens"
-        ax.set_title(said, fontsize=TITLE, loc="left", color=INK)
-    return ax
 
 
 def _boxes(analysis: Analysis) -> tuple:

@@ -21,6 +21,7 @@ from interp.objects.sample import ROLES
 from interp.overlap.study.token_maps import ALSO, BY_GRADIENT, token_maps
 from interp.page.data import AFTER, BEFORE, Exploration, FurtherMap, Run, with_head_mean
 from interp.page.further import RELATIVE, further_map
+from interp.zoo.domain import remarks_on
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -56,6 +57,7 @@ def gather(
     from interp.image.photos import load_image
 
     image, also = load_image(photo), _check_also(vlm, also)
+    remarks = remarks_on(vlm.origin.get("model", ""), image)
     _check_neutral(neutral, question)
     if intervention is not None and not hasattr(intervention, "hooks"):
         raise InputError(f"intervention {intervention!r} is none: give one such as ScaleImageLogits(0.5)")
@@ -90,6 +92,7 @@ def gather(
             intervention=None if intervention is None else str(intervention),
             neutral=neutral,
             **({"also": also} if also else {}),
+            **({"remarks": remarks} if remarks else {}),
         ),
         further=_further(vlm, inputs, said, also),
     )

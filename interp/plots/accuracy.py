@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interp.errors import InputError
-from interp.plots.style import INK, PALETTE, TICK, legend_below, line_colours, new_axes, tidy
+from interp.plots.style import BELOW, INK, LABEL, PALETTE, TICK, in_percent, legend_below, line_colours, new_axes, tidy
 from interp.plots.written import as_written
 from interp.stats.intervals import wilson
 
@@ -97,7 +97,7 @@ def plot_changed_by_alpha(
     _, name, neutral = STRENGTHS["mul"]
     _upright(ax, neutral, "untouched")
     ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.yaxis)
     tidy(ax, title="Answers changed by alpha", x=name, y=f"share of answers, {level:.0%} Wilson band")
     legend_below(ax, columns=3)
     return ax
@@ -117,7 +117,8 @@ def plot_accuracy_by_threshold(
     """Draw what AdaptVis would reach with each threshold, and how many samples it would take as unsure.
 
     Exact, and from a sweep alone: a sample below the threshold answers as under `alpha_unsure`, any other as under
-    `alpha_sure`, and between two neighbouring confidences nothing changes.
+    `alpha_sure`, and between two neighbouring confidences nothing changes. Accuracy, at the left, has an axis around
+    its own range, and thresholds lie far apart where many samples have their confidence: there it changes.
 
     Args:
         table: one row per sample and alpha, with columns `id`, `alpha`, `correct` (bool) and `confidence` (of the
@@ -141,19 +142,25 @@ def plot_accuracy_by_threshold(
     ax.step(edges, [one.estimate for one in found], where="post", color=INK, linewidth=2, label=f"accuracy (n = {n})")
     low, high = [one.low for one in found], [one.high for one in found]
     ax.fill_between(edges, low, high, step="post", color=INK, alpha=0.13, linewidth=0)
-    share = unsure / n
-    ax.step(edges, share, where="post", color=PALETTE[1], linewidth=1.4, label="taken as unsure")
+    beside = ax.twinx()
+    (share,) = beside.step(edges, unsure / n, where="post", color=PALETTE[1], linewidth=1.4, label="taken as unsure")
     if threshold is not None:
         _upright(ax, threshold, f"threshold {threshold:g}")
     _level_lines(ax, None, references)
-    ax.set_xlim(edges[0], edges[-1])
+    _by_rank(ax, edges, unsure / n)
+    _around(ax, [*low, *high, *(references or {}).values()])
+    beside.set_ylim(0, 1.02)
+    in_percent(beside.yaxis)
     tidy(
         ax,
         title=f"Accuracy by threshold: alpha {alpha_unsure:g} below it, {alpha_sure:g} from it on",
-        x="threshold on the confidence in the untouched first token",
-        y=f"share of samples, {level:.0%} Wilson band",
+        x="threshold on the confidence in the untouched first token\n(wide where many samples lie)",
+        y=f"accuracy, {level:.0%} Wilson band",
     )
-    legend_below(ax, columns=3)
+    beside.set_ylabel("share of samples taken as unsure", fontsize=LABEL, color=INK)
+    beside.tick_params(labelsize=TICK, colors=INK)
+    beside.spines["top"].set_visible(False)
+    legend_below(ax, share, columns=3, below=BELOW + 0.16)
     return ax
 
 
@@ -182,6 +189,30 @@ def _by_threshold(table: pd.DataFrame, low: float, high: float) -> tuple[np.ndar
     return edges, (above["correct"].sum() + gained)[steps], unsure[steps], len(below)
 
 
+def _by_rank(ax: Axes, edges: np.ndarray, share: np.ndarray) -> None:
+    """A horizontal axis on which half of the room goes by thresholds, half by samples below; ticks evenly on it."""
+    linear = (edges - edges[0]) / ((edges[-1] - edges[0]) or 1)
+    places = (linear + share) / 2 + np.arange(len(edges)) * 1e-9  # two edges may have one place, and then no inverse
+    ends: dict[str, Any] = {"left": edges[0], "right": edges[-1]}
+    ax.set_xscale("function", functions=(lambda x: np.interp(x, edges, places), lambda x: np.interp(x, places, edges)))
+    ax.set_xlim(**ends)
+    wanted = np.interp(np.linspace(0, places[-1], 8), places, edges)
+    near = 0.2 * np.diff(wanted, prepend=-np.inf, append=np.inf)
+    short = (
+        next((one for n in range(1, 6) if abs((one := value.round(n)) - value) <= min(near[k], near[k + 1])), value)
+        for k, value in enumerate(wanted)
+    )
+    ticks = np.unique(np.clip([*short], edges[0], edges[-1]))
+    ax.set_xticks(ticks, [f"{tick:.5g}" for tick in ticks])
+
+
+def _around(ax: Axes, values: Sequence[float]) -> None:
+    """A vertical axis of shares around these, so that a point of percent can be seen."""
+    least, most = min(values), max(values)
+    room = 0.08 * max(most - least, 0.05)
+    ax.set_ylim(max(0.0, least - room), min(1.0, most + room) + 0.002)
+
+
 def _upright(ax: Axes, x: float, name: str) -> None:
     """A dotted line at x with its name along it."""
     ax.axvline(x, color=INK, linewidth=0.8, linestyle=":")
@@ -196,7 +227,7 @@ def _level_lines(ax: Axes, chance: float | None, references: Mapping[str, float]
     for (name, value), style in zip((references or {}).items(), ("-.", (0, (3, 1, 1, 1, 1, 1)), "--"), strict=False):
         ax.axhline(value, color=INK, linewidth=1.4, linestyle=style, label=f"{name}: {value:.1%}")
     ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.yaxis)
 
 
 def _curves(ax: Axes, table: pd.DataFrame, column: str, level: float, control: pd.DataFrame | None) -> None:

@@ -16,6 +16,7 @@ from interp.plots.style import (
     SHADE,
     TICK,
     TITLE,
+    in_percent,
     legend_below,
     line_colours,
     new_axes,
@@ -199,7 +200,7 @@ def plot_reliability(table: pd.DataFrame, ax: Axes | None = None, *, level: floa
     _points(ax, x, found, colour=PALETTE[0], marker="o", label=name)
     _percent(ax, (-0.02, 1.02))
     ax.set_xlim(-0.02, 1.02)
-    ax.xaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.xaxis)
     ax.set_aspect("equal")
     tidy(ax, title="Is confidence right?", x="mean confidence in the bin", y=f"accuracy, {level:.0%} interval")
     legend_below(ax)
@@ -268,7 +269,7 @@ def _share(answers: pd.Series, name: str, kept: set[str]) -> float:
 def _percent(ax: Axes, limits: tuple[float, float]) -> None:
     """A vertical axis of percentages."""
     ax.set_ylim(*limits)
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.yaxis)
 
 
 def _require(table: pd.DataFrame, what: str, *columns: str) -> None:

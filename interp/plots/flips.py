@@ -15,6 +15,7 @@ from interp.plots.style import (
     SHADE,
     TICK,
     cut_short,
+    in_percent,
     integer_ticks,
     layer_axis,
     legend_below,
@@ -53,7 +54,8 @@ def plot_flips_by_layer(
     missing = {"kind", "layer", "n", "share", "low", "high"} - set(table.columns)
     if missing or table.empty:
         raise InputError(f"{len(table)} rows without {sorted(missing)} were given: give one per window of layers")
-    ax = new_axes(ax, (6.6, 4.4))
+    depth = int(table["layer"].max()) + 1
+    ax = new_axes(ax, (6.6, 4.4), n_layers=depth)
     for (kind, rows), colour in zip(table.groupby("kind", sort=False), PALETTE, strict=False):
         own = rows.sort_values("layer")
         ax.plot(own["layer"], own["share"], color=colour, linewidth=1.8, marker="o", markersize=3.6, label=str(kind))
@@ -61,10 +63,9 @@ def plot_flips_by_layer(
     for (name, found), style in zip((references or {}).items(), _STYLES, strict=False):
         ax.axhline(found.estimate, color=INK, linewidth=1.3, linestyle=style, label=f"{name}: {found.estimate:.0%}")
         ax.axhspan(found.low, found.high, color=INK, alpha=0.07, linewidth=0)
-    depth = int(table["layer"].max()) + 1
     shade = layer_axis(ax, depth)
     ax.set_ylim(-0.02, 1.02)
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.yaxis)
     title = f"Which layers carry it: {int(table['n'].max())} samples whose answer changes"
     tidy(ax, title=title, x=f"l, layer (0-based, of {depth})", y="same changed answer, 95 % Wilson band")
     legend_below(ax, shade)

@@ -58,16 +58,17 @@ def plot_share_by_layer(
     unknown = [part for part in parts if part not in PARTS]
     if unknown or not parts:
         raise InputError(f"layout parts {list(parts)} can not be drawn: use some of {', '.join(PARTS)}")
-    ax = new_axes(ax, (6.6, 4.2))
-    for part, colour in zip(parts, line_colours(len(parts)), strict=True):
-        shares, tokens = _share_tables(trajectories, part)
-        layers = np.arange(shares.shape[1])
+    tables = {part: _share_tables(trajectories, part) for part in parts}
+    n_samples, n_layers = tables[parts[0]][0].shape
+    ax = new_axes(ax, (6.6, 4.2), n_layers=n_layers)
+    for (part, (shares, tokens)), colour in zip(tables.items(), line_colours(len(tables)), strict=True):
+        layers = np.arange(n_layers)
         mean_with_band(ax, layers, shares, colour=colour, label=part.replace("_", " "), seed=seed, level=level)
         ax.plot(layers, tokens.mean(axis=0), color=colour, linewidth=1.2, linestyle="--")
-    shade = layer_axis(ax, shares.shape[1])
+    shade = layer_axis(ax, n_layers)
     ax.set_ylim(0, 1.02)
-    title = f"Where attention goes, {_count(len(shares))}"
-    tidy(ax, title=title, x=name_layers(shares.shape[1]), y="share of attention (mean over heads)")
+    title = f"Where attention goes, {_count(n_samples)}{over_steps(trajectories)}"
+    tidy(ax, title=title, x=name_layers(n_layers), y="share of attention (mean over heads)")
     legend_below(ax, Line2D([], [], color=INK, linewidth=1.2, linestyle="--", label="share of the tokens"), shade)
     return ax
 
@@ -75,6 +76,25 @@ def plot_share_by_layer(
 def _count(n: int) -> str:
     """`1 sample`, `3 samples`."""
     return f"{n} sample" + ("" if n == 1 else "s")
+
+
+def over_steps(results: Any) -> str:
+    """What a title says of the answer tokens that a curve is the mean of; nothing where each sample has one row.
+
+    Args:
+        results: a trajectory, an overlap, several of them, or a table of them.
+    """
+    if is_frame(results):
+        counts = list(results.groupby("sample")["step"].nunique()) if "step" in results else [1]
+    else:
+        every = results if isinstance(results, Sequence) else [results]
+        counts = [
+            one.n_steps if isinstance(one, Trajectory) else len(next(iter(one.even.values()))[0, 0]) for one in every
+        ]
+    least, most = min(counts), max(counts)
+    if most == 1:
+        return ""
+    return f", mean over {most if least == most else f'{least} to {most}'} answer tokens"
 
 
 def _share_tables(

@@ -27,9 +27,11 @@ from interp.plots.style import (
     cut_short,
     figure_of,
     headline,
+    in_percent,
     integer_ticks,
     layer_axis,
     legend_below,
+    new_axes,
     tidy,
 )
 from interp.plots.written import as_written, write_out
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from interp.image.boxes import Box
     from interp.image.grid import ImageGrid
 
+LAYERS, STEPS = "layer", "answer token"  # what a path or film goes along
 NAME_LENGTH = 26  # characters of an object's name in a legend
 # A text of Matplotlib's would read pairs of dollar signs as mathematics.
 HEADING: dict[str, Any] = {"fontsize": TITLE - 1, "loc": "left", "color": INK, "parse_math": False}
@@ -130,7 +133,7 @@ def plot_attention_path(
     shares = shares_of(maps, grid)
     objects = check_objects(first, second)
     photo = canvas(image, grid)
-    left, right = _two_axes(axes, grid)
+    left, right = _two_axes(axes, grid, len(shares))
     photo.draw(left)
     _draw_line(left, attention_path(shares, grid))
     left.set_title(headline(title, question, answer, 44), **HEADING)
@@ -163,9 +166,14 @@ def check_objects(first: Sequence[Box], second: Sequence[Box]) -> dict[str, Sequ
     Raises:
         InputError: neither has a box.
     """
-    if not (found := {role: boxes for role, boxes in zip(ROLES, (first, second), strict=True) if len(boxes)}):
+    if not (found := objects_of(first, second)):
         raise InputError("neither object has a box, so there is nothing to set the attention against: give one")
     return found
+
+
+def objects_of(first: Sequence[Box], second: Sequence[Box]) -> dict[str, Sequence[Box]]:
+    """Boxes by role, of the roles that have some."""
+    return {role: boxes for role, boxes in zip(ROLES, (first, second), strict=True) if len(boxes)}
 
 
 def name_object(role: str, boxes: Sequence[Box]) -> str:
@@ -173,13 +181,13 @@ def name_object(role: str, boxes: Sequence[Box]) -> str:
     return f"{cut_short(boxes[0].label, NAME_LENGTH) or 'object'} ({role})"
 
 
-def _two_axes(axes: Sequence[Axes] | None, grid: ImageGrid) -> list[Axes]:
+def _two_axes(axes: Sequence[Axes] | None, grid: ImageGrid, n_layers: int) -> list[Axes]:
     """The given two axes, or new ones: the photo in its shape, and curves."""
     if axes is not None:
         given = list(np.array(axes, dtype=object).ravel())
         if len(given) != 2:
             raise InputError(f"{len(given)} axes were given: give two, for the photo and for the masses, or none")
-        return given
+        return [given[0], new_axes(given[1], (4.2, 4.2), n_layers=n_layers)]
     import matplotlib.pyplot as plt
 
     width, height = panel_size(grid, width=4.2)
@@ -187,19 +195,34 @@ def _two_axes(axes: Sequence[Axes] | None, grid: ImageGrid) -> list[Axes]:
     return list(plt.subplots(1, 2, figsize=size, layout="compressed", width_ratios=(width, 4.2))[1])
 
 
-def plot_masses(grid: ImageGrid, maps: np.ndarray, objects: dict[str, Sequence[Box]], ax: Axes) -> None:
-    """The share of the image's attention on each object by layer, with what even attention would put there."""
+def plot_masses(
+    grid: ImageGrid, maps: np.ndarray, objects: dict[str, Sequence[Box]], ax: Axes, *, along: str = LAYERS
+) -> None:
+    """The share of the image's attention on each object by layer, with what even attention would put there.
+
+    Args:
+        grid: the geometry of the tokens.
+        maps: shares of the image's attention, [layer token] or [step token].
+        objects: boxes by role.
+        ax: where to draw.
+        along: what x is, `LAYERS` or `STEPS`.
+    """
     layers = np.arange(len(maps))
     for (role, boxes), colour in zip(objects.items(), PALETTE, strict=False):
         mass, even = mass_by_layer(maps, grid, boxes)
         ax.plot(layers, mass, color=colour, linewidth=1.8, marker="o", markersize=3.2, label=name_object(role, boxes))
         ax.axhline(even, color=colour, linewidth=1.1, linestyle="--")
-    shade = layer_axis(ax, len(maps))
+    ends: list[Any] = [Line2D([], [], color=INK, linewidth=1.1, linestyle="--", label="even attention")]
+    if along == LAYERS:
+        ends.append(layer_axis(ax, len(maps)))
+    else:
+        ax.set_xlim(-0.5, len(maps) - 0.5)
+        integer_ticks(ax.xaxis, len(maps))
     ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_formatter("{x:.0%}")
-    tidy(ax, title="On each object", x=f"layer (0-based, of {len(maps)})", y="share of the image's attention")
-    even_line = Line2D([], [], color=INK, linewidth=1.1, linestyle="--", label="even attention")
-    for text in legend_below(ax, even_line, shade).get_texts():
+    in_percent(ax.yaxis)
+    x = f"{along} (0-based, of {len(maps)})"
+    tidy(ax, title="On each object, head mean", x=x, y="share of the image's attention")
+    for text in legend_below(ax, *ends).get_texts():
         text.set_parse_math(False)
 
 

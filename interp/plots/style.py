@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib import colormaps
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import Formatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from interp.errors import InputError
@@ -32,12 +32,27 @@ INK, SHADE = "#222222", "#e4e4e4"
 # Okabe and Ito's colours, told apart by colour-blind readers; the yellow, weak on white, is left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 TITLE, LABEL, TICK = 11, 10, 9  # points
+_DEPTH = "spatial-lens-layers-"  # begins the name of the shade behind a model's layers; their number ends it
 BELOW = 0.52  # inches from axes to the legend: a row of ticks and a label
 
 
-def new_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """The given axes, or new ones on a figure of `size` inches."""
+def new_axes(ax: Axes | None, size: tuple[float, float], *, n_layers: int | None = None) -> Axes:
+    """The given axes, or new ones on a figure of `size` inches.
+
+    Args:
+        ax: the axes that were given.
+        size: inches, for new ones.
+        n_layers: how many layers will lie along x, if they will.
+
+    Raises:
+        InputError: layers of a model of another depth lie along x already.
+    """
     if ax is not None:
+        if there := _depths(ax) - {n_layers, None}:
+            raise InputError(
+                f"the axes show a model of {there.pop()} layers, and one of {n_layers} was given: layers of one number "
+                "are not at one depth, so give each model axes of its own"
+            )
         return ax
     import matplotlib.pyplot as plt
 
@@ -77,13 +92,42 @@ def integer_ticks(axis: Axis, n: int) -> None:
     axis.set_major_locator(MaxNLocator(nbins=min(n, 12), integer=True, steps=[1, 2, 4, 5, 10], min_n_ticks=1))
 
 
+class _Percent(Formatter):
+    """Shares in percent, with as few decimals as tell every tick from the next."""
+
+    _digits = 0
+
+    def format_ticks(self, values: Any) -> list[str]:
+        """All ticks."""
+        ticks = 100 * np.unique(np.asarray(values, dtype=float))
+        near = 1e-3 * float(np.diff(ticks).min() if len(ticks) > 1 else np.abs(ticks).max(initial=0.0))
+        self._digits = next((n for n in range(9) if (np.abs(ticks.round(n) - ticks) <= near).all()), 9)
+        return [self(value) for value in values]
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """One tick, as exact as all of them need."""
+        return f"{100 * x:z.{self._digits}f}%"
+
+
+def in_percent(axis: Axis) -> None:
+    """Ticks of shares in percent, exact however close they lie."""
+    axis.set_major_formatter(_Percent())
+
+
 def layer_axis(ax: Axes, n_layers: int) -> Artist:
     """Make x the layers of the model, shade the paper's, and return what names the shade in a legend."""
     here = paper_layers(n_layers)
-    ax.axvspan(here[0] - 0.5, here[-1] + 0.5, color=SHADE, linewidth=0, zorder=0)
+    if n_layers not in _depths(ax):
+        ax.axvspan(here[0] - 0.5, here[-1] + 0.5, color=SHADE, linewidth=0, zorder=0, gid=f"{_DEPTH}{n_layers}")
     ax.set_xlim(-0.5, n_layers - 0.5)
     integer_ticks(ax.xaxis, n_layers)
     return Patch(facecolor=SHADE, label=name_paper_layers(n_layers))
+
+
+def _depths(ax: Axes) -> set[int]:
+    """How many layers the models have whose layers lie along x."""
+    marks = [str(patch.get_gid()) for patch in ax.patches]
+    return {int(mark.removeprefix(_DEPTH)) for mark in marks if mark.startswith(_DEPTH)}
 
 
 def name_paper_layers(n_layers: int) -> str:
@@ -147,6 +191,17 @@ def cut_wide(text: str, most: int) -> str:
     return whole[: sum(place <= most - 3 for place in accumulate(widths))].rstrip() + "..."
 
 
+def name_token(token: str, most: int) -> str:
+    """A token of an answer in quotes, cut short; of a letter that takes several tokens only the last one shows it.
+
+    Example:
+        >>> name_token(" left", 20), name_token("", 20)
+        ("' left'", 'part of a letter')
+    """
+    shown = repr(token)
+    return "part of a letter" if not token else shown if len(shown) <= most else f"{shown[: most - 3]}..."
+
+
 def in_short(question: str, width: int, lines: int = 3) -> str:
     """A question up to its question mark, wrapped to lines of `width` characters, at most so many of them.
 
@@ -167,15 +222,15 @@ def headline(title: str, question: str, answer: str, width: int) -> str:
     return "\n".join(filter(None, lines))
 
 
-def legend_below(ax: Axes, *extra: Artist, columns: int = 2) -> Legend:
+def legend_below(ax: Axes, *extra: Artist, columns: int = 2, below: float = BELOW) -> Legend:
     """A legend under the axes and their labels, where it can hide no data."""
     handles = [*ax.get_legend_handles_labels()[0], *extra]
-    below = ScaledTranslation(0, -BELOW, ax.figure.dpi_scale_trans)
+    lower = ScaledTranslation(0, -below, ax.figure.dpi_scale_trans)
     return ax.legend(
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
-        bbox_transform=ax.transAxes + below,
+        bbox_transform=ax.transAxes + lower,
         ncols=columns,
         fontsize=TICK,
         frameon=False,

@@ -77,6 +77,17 @@ def p_value(value: float) -> str:
     return NOTHING if value != value else "<0.0001" if value < 0.0001 else f"{value:.2g}"
 
 
+def p_said(value: float, sign: str = "=") -> str:
+    """A p-value as it stands in a sentence.
+
+    Example:
+        >>> p_said(0.0312), p_said(0.00001), p_said(0.0312, "≤")
+        ('p = 0.031', 'p < 0.0001', 'p ≤ 0.031')
+    """
+    words = p_value(value)
+    return f"p < {words[1:]}" if words[0] == "<" else f"p {words}" if words == NOTHING else f"p {sign} {words}"
+
+
 def counted(count: int, noun: str) -> str:
     """So many things, with the noun's plural where they are not one.
 

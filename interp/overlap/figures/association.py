@@ -62,7 +62,7 @@ def plot_auroc_by_layer(
     """
     lines = by_layer(found)
     n_layers, layers = len(lines["auroc"]), np.arange(len(lines["auroc"]))
-    ax = new_axes(ax, (6.6, 4.4))
+    ax = new_axes(ax, (6.6, 4.4), n_layers=n_layers)
     ax.axhline(0.5, color=INK, linewidth=1, linestyle="--", label="chance")
     if np.isfinite(lines["auroc"]).any():
         shuffled: dict[str, Any] = {"alpha": 0.75, "width": 7.0, "label": f"{found.level:.0%} of shuffled answers"}

@@ -16,7 +16,7 @@ from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.measures import MEASURES
 from interp.overlap.overlap import EVEN_COLUMNS, Overlap
 from interp.overlap.regions import UNION
-from interp.plots.layers import answer_groups, by_layer, check_depth, is_frame
+from interp.plots.layers import answer_groups, by_layer, check_depth, is_frame, over_steps
 from interp.plots.style import (
     INK,
     layer_axis,
@@ -76,7 +76,7 @@ def plot_overlap_by_layer(
     _check_measure(measure, region)
     ids, table, even = _overlap_tables(overlaps, measure, region, normalisation)
     defined = np.isfinite(table)
-    ax = new_axes(ax, (6.6, 4.2))
+    ax = new_axes(ax, (6.6, 4.2), n_layers=table.shape[1])
     layers = np.arange(table.shape[1])
     for name, chosen, colour in answer_groups(ids, correct):
         kept, label = chosen & defined.any(axis=1), f"{name} ({name_count(defined[chosen])})"
@@ -89,9 +89,14 @@ def plot_overlap_by_layer(
             ax.plot([], [], color=colour, label=label)
     shade = layer_axis(ax, table.shape[1])
     _value_axis(ax, measure, region)
-    title = "Attention and boxes" if measure in MEASURES else "Attention over the image"
-    title += "" if region == UNION else f": {region}"
-    tidy(ax, title=title, x=name_layers(table.shape[1]), y=name_axis(measure, normalisation))
+    where = "boxes of the objects" if region == UNION else region
+    title = f"Attention and {where}" if measure in MEASURES else "Attention over the image"
+    tidy(
+        ax,
+        title=f"{title}, head mean{over_steps(overlaps)}",
+        x=name_layers(table.shape[1]),
+        y=name_axis(measure, normalisation),
+    )
     even_line = Line2D([], [], color=INK, linewidth=1.2, linestyle=":", label="evenly spread attention")
     legend_below(ax, *([even_line] if measure in MEASURES else []), shade)
     return ax

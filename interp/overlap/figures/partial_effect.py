@@ -53,7 +53,7 @@ def plot_partial_effect(
     names = {"alone": found.unadjusted, f"beside {beside}": found.adjusted}
     tables = {name: _effect_by_layer(one) for name, one in names.items()}
     n_layers = len(tables["alone"]["log_odds"])
-    ax = new_axes(ax, (6.6, 4.4))
+    ax = new_axes(ax, (6.6, 4.4), n_layers=n_layers)
     ax.axhline(0, color=INK, linewidth=1, linestyle="--", label="no effect")
     for shift, colour, (name, table) in zip((-0.12, 0.12), PALETTE, tables.items(), strict=False):
         middle, x = table["log_odds"], np.arange(n_layers) + shift

@@ -19,6 +19,7 @@ from interp.plots.style import (
     PALETTE,
     SHADE,
     draw_band,
+    in_percent,
     layer_axis,
     legend_below,
     line_colours,
@@ -102,7 +103,7 @@ def plot_overlap_by_answer(
     """
     values = head_mean(study, measure, region=region, normalisation=normalisation)
     right, groups, known = right_of(study.samples), group_names(study.samples), np.isfinite(values)
-    ax = new_axes(ax, (6.6, 4.6))
+    ax = new_axes(ax, (6.6, 4.6), n_layers=values.shape[1])
     layers = np.arange(values.shape[1])
     for name, own, colour in (("right", right, RIGHT), ("wrong", ~right, WRONG)):
         label = f"{name} answers ({name_count(known[own][:, study.layers])})"
@@ -165,7 +166,7 @@ def plot_lift_by_layer(
     known, groups = np.isfinite(values), group_names(study.samples)
     if not nulls or not known.any():
         raise InputError(f"the study has no null of {measure!r}, or no sample in which it is defined: measure these")
-    ax = new_axes(ax, (6.6, 4.4))
+    ax = new_axes(ax, (6.6, 4.4), n_layers=values.shape[1])
     layers = np.arange(values.shape[1])
     for (name, null), colour in zip(nulls.items(), line_colours(len(nulls)), strict=True):
         around = ratio_over_groups(values, null, groups, seed=seed, level=level)
@@ -218,7 +219,7 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
     for edge in range(1, len(FOUND)):
         ax.axvline(edge - 0.5, color=SHADE, linewidth=0.8)
     ax.set_ylim(-0.02, 1.02)
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.yaxis)
     tidy(ax, title="Objects of the question that were found", y=f"share of samples,\n{level:.0%} Wilson interval")
     legend_below(ax, columns=3)
     return ax

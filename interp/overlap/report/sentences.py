@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.intervene.indices import spell
-from interp.report.numbers import decimal, p_value
+from interp.report.numbers import decimal, p_said
 from interp.stats.layer_choice import direction
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def association_says(found: Association, where: str, measure: str) -> str:
         for names in (("auroc", "low", "high"), ("null_mean", "null_low", "null_high"))
     )
     numbers = (
-        f"Farthest from one half is layer {layer}: AUROC {real}; with shuffled answers {null}; corrected p "
-        f"{p_value(p[layer])}."
+        f"Farthest from one half is layer {layer}: AUROC {real}; with shuffled answers {null}; corrected "
+        f"{p_said(p[layer])}."
     )
     small = p < SIGNIFICANT
     parts = _where({"higher": small & (auroc > 0.5), "lower": small & (auroc < 0.5)})
@@ -85,7 +85,7 @@ def layers_say(found: LayerComparison, measure: str) -> str:
     width = "Single layers" if found.width == 1 else f"Windows of {found.width} layers"
     return (
         f"The paper's ({name_layers(found.chosen_layers)} here): {paper}. {width}, chosen on other samples than "
-        f"scored: {best}. Difference {difference}, p {p_value(found.p)}: {verdict}. Chosen and scored on the same "
+        f"scored: {best}. Difference {difference}, {p_said(found.p)}: {verdict}. Chosen and scored on the same "
         f"samples, {name_layers(found.apparent_layers)} would seem to have {found.apparent:.3f} "
         f"({direction(found.apparent_reversed, measure)}): too high."
     )

@@ -25,7 +25,7 @@ from interp.study.prompter import Prompter
 from interp.study.requests import takes
 from interp.study.sample_checks import check_prompts
 from interp.zoo import EMBEDDED
-from interp.zoo.tiny import PREFIX
+from interp.zoo.domain import remarks_on
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
@@ -150,8 +150,8 @@ def find_sinks(prompter: Prompter, samples: Sequence[Sample], batch: int) -> Boo
 def _remarks(vlm: HookedVLM, samples: Sequence[Sample]) -> list[str]:
     """What a reader has to know of this model on these samples."""
     name = str(vlm.origin.get("model", ""))
-    if name.startswith(PREFIX):
-        return [f"{name} has random weights, so its answers and maps mean nothing."]
+    if remarks := remarks_on(name):
+        return remarks
     if name in EMBEDDED and any(isinstance(sample.image, (str, Path)) for sample in samples):
         return [
             f"{name} was trained on drawn scenes of coloured shapes alone. These are photos, so its answers and where "

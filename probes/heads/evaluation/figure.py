@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
-from interp.plots.style import INK, PALETTE, SHADE, legend_below, new_axes, tidy
+from interp.plots.style import INK, PALETTE, SHADE, in_percent, legend_below, new_axes, tidy
 from interp.plots.written import as_written
 from probes.heads.evaluation.arms import COUNT, DRAWN, FACTOR, LOWEST, OTHER, TESTED, UNTOUCHED
 
@@ -70,7 +70,7 @@ def plot_sets(arms: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_xticks(range(len(tested)), [f"{row['arm']}\n{row['verdict']}" for _, row in tested.iterrows()])
     ax.set_xlim(-0.7, len(tested) - 0.3)
     ax.set_ylim(0, 1.04)
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.yaxis)
     tidy(ax, title="Accuracy with heads edited", y="right by the strict rule")
     legend_below(ax, columns=2)
     return ax
@@ -115,7 +115,7 @@ def plot_doses(
     if dose == COUNT:
         ax.set_xticks(sorted({int(one) for one in own["at"]}))
     ax.set_ylim(-0.02, 1.04)
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.yaxis)
     title, label = DOSES[dose]
     tidy(ax, title=title, x=label, y="right by the strict rule")
     legend_below(ax, columns=2)

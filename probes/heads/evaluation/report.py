@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.plots.style import figure_of
-from interp.report.numbers import counted, decimal, p_value, percent, points, share
+from interp.report.numbers import counted, decimal, p_said, percent, points, share
 from probes.heads.evaluation.arms import CONTROLS, COUNT, DRAWN, FACTOR, UNTOUCHED
 from probes.heads.evaluation.measurement import CONTROL
 from probes.heads.evaluation.verdicts import BELOW_CHANCE, CAUSAL, VERDICTS
@@ -121,7 +121,7 @@ def _verdict(found: HeadEvaluation, name: str) -> str:
     says = "" if row["verdict"] == CAUSAL else f" ({row['why']})"
     return (
         f"With the {heads} of {name!r}{some} {done}, accuracy changes by {_change(row, 'accuracy_change')} points to "
-        f"{_ends(row, 'accuracy')} (p {p_value(row['p_holm'])}, corrected for {len(found.sets)}): "
+        f"{_ends(row, 'accuracy')} ({p_said(row['p_holm'])}, corrected for {len(found.sets)}): "
         f"{row['verdict']}{says}."
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from interp.report.numbers import p_said
 from interp.stats.intervals import students_t
 from probes.heads.evaluation.arms import FEWEST
 
@@ -88,7 +89,7 @@ def judge(given: Evidence, *, alpha: float = 0.05, sets: int = 1, margin: float 
         return NOTHING, VERDICTS[NOTHING]
     if not (given.effect > 0 and given.p < alpha):
         points = round(100 * given.effect, 1) + 0.0  # no minus before a zero
-        found = f"{points:+.1f} points the way that they should, with corrected p {given.p:.2g}"
+        found = f"{points:+.1f} points the way that they should, with corrected {p_said(given.p)}"
         floor = [] if given.could_fall else [AT_CHANCE]
         own = replace(given, below_chance=given.below_chance and not given.was_below)
         return NO_EFFECT, "; ".join([found, *floor, *broken_by(own, margin=margin)])
@@ -105,7 +106,7 @@ def judge(given: Evidence, *, alpha: float = 0.05, sets: int = 1, margin: float 
     if (most := max(map(len, given.random.values()))) < FEWEST:
         return UNCHECKED, f"{most} different draws of a random control, and {FEWEST} are needed"
     if not given.p_random < alpha:
-        return NOT_BEYOND, f"corrected p {given.p_random:.2g} against the mean of the draws"
+        return NOT_BEYOND, f"corrected {p_said(given.p_random)} against the mean of the draws"
     if given.control_loss is None:
         return UNCHECKED, "no control task was given"
     if not given.control_could_fall:

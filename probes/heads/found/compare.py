@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.numeric import whole_number
-from interp.report.numbers import counted, decimal, p_value
+from interp.report.numbers import counted, decimal, p_said, p_value
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.tests import holm
@@ -220,7 +220,7 @@ def _sentences(found: ComparedHeads) -> list[str]:
         told.append(
             f"{one.first} and {one.second}, {one.function}: layers at relative depth correlate by "
             f"{decimal(one.value, one.low, one.high)}, {decimal(one.random)} with heads dealt anew "
-            f"(p = {p_value(one.p)})."
+            f"({p_said(one.p)})."
         )
     return told or ["Nothing that was compared has a value: the scores do not vary, or no head is selected."]
 

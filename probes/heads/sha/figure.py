@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
-from interp.plots.style import INK, TICK, line_colours, new_axes, tidy
+from interp.plots.style import INK, TICK, in_percent, line_colours, new_axes, tidy
 from interp.plots.written import as_written
 from probes.heads.sha.arms import TITLES
 
@@ -57,6 +57,6 @@ def plot_arms(rows: pd.DataFrame, ax: Axes | None = None, *, what: str = "accura
         tick.set(rotation=25, ha="right")
     if what == "accuracy":
         ax.set_ylim(0, 1.04)
-        ax.yaxis.set_major_formatter("{x:.0%}")
+        in_percent(ax.yaxis)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=TICK, frameon=False, labelcolor=INK)
     return ax

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.plots.style import figure_of
-from interp.report.numbers import NOTHING, decimal, p_value, percent, points, share
+from interp.report.numbers import NOTHING, decimal, p_said, p_value, percent, points, share
 from probes.heads.functions import SPATIAL
 from probes.heads.sha.arms import BOTH, ELSEWHERE, ORIGINAL, TITLES
 from probes.study.findings import Drawn, Findings
@@ -105,7 +105,7 @@ def _answers_told(found: ShaStudy, function: str) -> str:
     return (
         f"With {TITLES[BOTH]}, {share(last.value, last.low, last.high)} {what} are answered rightly, and "
         f"{share(first.value, first.low, first.high)} as they are: {points(gap.value, gap.low, gap.high)} points "
-        f"(p = {p_value(gap.p_any)}, corrected for {len(found.arms) - 1} arms; {gap.samples} questions in {gap.groups} "
+        f"({p_said(gap.p_any)}, corrected for {len(found.arms) - 1} arms; {gap.samples} questions in {gap.groups} "
         f"groups). Answers that name no option change by {points(lost.value, lost.low, lost.high)} points."
     )
 
@@ -117,7 +117,7 @@ def _against_control(found: ShaStudy, function: str) -> str:
     what = "all questions" if function == ALL else f"questions of the function {function}"
     return (
         f"Against as many boxes and masks where no object is: {points(gap.value, gap.low, gap.high)} points of "
-        f"accuracy over {what} (p = {p_value(gap.p)})."
+        f"accuracy over {what} ({p_said(gap.p)})."
     )
 
 
@@ -131,13 +131,13 @@ def _heads_told(found: ShaStudy, function: str) -> str:
         f"{function.capitalize()}: {found.settings['scorer']} and {found.settings['rule']} select {int(last.value)} of "
         f"{int(last.of)} heads with {TITLES[BOTH]}, and {int(first.value)} without: "
         f"{_more(more.loc[ORIGINAL])}, one-sided. With labels dealt anew they select {decimal(last.null, digits=1)} "
-        f"and {decimal(first.null, digits=1)} (p = {p_value(last.p)} and {p_value(first.p)}).{beside}"
+        f"and {decimal(first.null, digits=1)} ({p_said(last.p)} and {p_said(first.p)}).{beside}"
     )
 
 
 def _more(row: pd.Series) -> str:
     """How many heads more, and how often dealt labels differ as much."""
-    return f"{decimal(row.value, row.low, row.high, digits=0, signed=True)} (p = {p_value(row.p)})"
+    return f"{decimal(row.value, row.low, row.high, digits=0, signed=True)} ({p_said(row.p)})"
 
 
 def _shown_how(found: ShaStudy) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
-from interp.plots.style import INK, PALETTE, TICK, new_axes, tidy
+from interp.plots.style import INK, PALETTE, TICK, in_percent, new_axes, tidy
 from interp.plots.written import as_written
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def plot_arms(measures: pd.DataFrame, ax: Axes | None = None, *, chance: Mapping
             label = "chance" if place == 0 else "_"
             ax.plot([place - 0.4, place + 0.4], [(chance or {})[name]] * 2, color=INK, ls="--", lw=1, label=label)
     ax.set_ylim(-0.04, 1.04)
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.yaxis)
     tidy(ax, title="Accuracy with the order of items taken out", y="accuracy")
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.6, len(names) - 0.4)

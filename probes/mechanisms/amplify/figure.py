@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp.errors import InputError
-from interp.plots.style import INK, PALETTE, legend_below, new_axes, tidy
+from interp.plots.style import INK, PALETTE, in_percent, legend_below, new_axes, tidy
 from interp.plots.written import as_written
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def plot_amplified(measures: pd.DataFrame, ax: Axes | None = None, *, measure: s
     ax.axhline(float(level.iloc[0]) if len(level) else 0.0, color=INK, linewidth=1, linestyle=":", label="untouched")
     if measure == "accuracy":
         ax.axhline(0.25, color=INK, linewidth=1, linestyle="--", label="two blind guesses")
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.yaxis)
     tidy(ax, title=TITLES[measure], x="alpha", y="share of all items")
     legend_below(ax, columns=2)
     return ax

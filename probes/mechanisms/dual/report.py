@@ -9,7 +9,7 @@ from matplotlib import rc_context
 
 from interp.answers.metrics import ALL
 from interp.plots.style import figure_of
-from interp.report.numbers import NOTHING, decimal, p_value, points
+from interp.report.numbers import NOTHING, decimal, p_said, p_value, points
 from probes.mechanisms.ablation.report import ablation_findings
 from probes.mechanisms.dual.statements import why_not
 from probes.mechanisms.dual.study import LINES, PHOTOS
@@ -141,11 +141,9 @@ def _number(found: DualMechanisms, row: pd.Series) -> str:
     of_accuracy = row["measure"].startswith("accuracy")
     ends = [float(row[end]) for end in ("value", "low", "high")]
     number = f"{points(*ends)} points" if of_accuracy else decimal(*ends)
-    p = p_value(row["p"])
-    test = f"p {'' if p[0] == '<' else '= '}{p}"
     why = why_not(row)
     count = f"{row['pairs']} {'questions' if of_accuracy else 'pairs'}"
-    return f"{number}{_where(found, row)} ({test}, {count}{why and '; '}{why})"
+    return f"{number}{_where(found, row)} ({p_said(row['p'])}, {count}{why and '; '}{why})"
 
 
 def _where(found: DualMechanisms, row: pd.Series) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, p_value, share
+from interp.report.numbers import decimal, p_said, share
 from probes.mechanisms.ids.mirror_swap import BEYOND as MORE_THAN_OTHER_WORDS
 from probes.study.findings import Drawn, Findings
 
@@ -159,7 +159,7 @@ def _of_ids(found: SpatialIDs) -> list[str]:
         told.append(
             f"At slot {int(best['slot'])} of 0 to {len(found.ids) - 1}, {what} "
             f"{decimal(best['value'], best['low'], best['high'])} ({CHOSEN}), with each object's cells shuffled "
-            f"{decimal(best['null'])}, p = {p_value(best['p'])} ({len(found.objects)} objects)."
+            f"{decimal(best['null'])}, {p_said(best['p'])} ({len(found.objects)} objects)."
         )
     return told
 

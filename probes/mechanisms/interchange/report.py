@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import agree, counted, decimal, p_value
+from interp.report.numbers import agree, counted, decimal, p_said
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
 from probes.study.findings import Drawn, Findings
 
@@ -168,7 +168,7 @@ def _beyond(found: Interchange, own: pd.DataFrame) -> list[str]:
     if len(above):
         least, most = above["p_any"].max(), above.loc[above["value"].idxmax()]
         told = [
-            f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} (p ≤ {p_value(least)}, "
+            f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} ({p_said(least, '≤')}, "
             f"corrected for all {len(own)} {unit(found)}s), most at {most.slot}, by "
             f"{decimal(most.value, most.low, most.high)}."
         ]

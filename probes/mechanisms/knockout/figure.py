@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
-from interp.plots.style import INK, TICK, line_colours, new_axes, tidy
+from interp.plots.style import INK, TICK, in_percent, line_colours, new_axes, tidy
 from interp.plots.written import as_written
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def plot_windows(
             ax.axhspan(row.low, row.high, color=INK, alpha=0.08, lw=0, label="nothing cut, interval")
             ax.axhline(row.value, color=INK, lw=1, ls=":", label="nothing cut")
         ax.set_ylim(-0.04, 1.04)
-        ax.yaxis.set_major_formatter("{x:.0%}")
+        in_percent(ax.yaxis)
     else:
         ax.axhline(0, color=INK, lw=1, ls=":")
     title, label = TITLES[measure]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, p_value, percent, points, share
+from interp.report.numbers import decimal, p_said, percent, points, share
 from probes.study.findings import Drawn, Findings
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _strip_sentence(found: PositionProbe, strips: pd.DataFrame, site: str) -> st
     own = float(strips.set_index("site").loc[site, "p_value"])
     beyond = "more than" if more.low > 0 else "less than" if more.high < 0 else "not told from"
     return (
-        f"Over background its strip score there is {ends[0]} (p {p_value(own)}; 0 says nothing, 1 is a perfect strip), "
+        f"Over background its strip score there is {ends[0]} ({p_said(own)}; 0 says nothing, 1 is a perfect strip), "
         f"and that of a photo of nothing {ends[1]}: {beyond} what a place says by itself, the difference is {ends[2]}."
     )
 

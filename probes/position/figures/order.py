@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
-from interp.plots.style import INK, PALETTE, TICK, cut_short, legend_below, line_colours, new_axes, tidy
+from interp.plots.style import INK, PALETTE, TICK, cut_short, in_percent, legend_below, line_colours, new_axes, tidy
 from interp.plots.written import as_written
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _percent_axis(ax: Axes) -> None:
     """From 0 to 100 %, with room for a dot at either end."""
     ax.set_ylim(-0.04, 1.04)
     ax.set_yticks(np.linspace(0, 1, 6))
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.yaxis)
 
 
 def _relations(measures: pd.DataFrame, wanted: tuple[str, ...]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from interp.plots.style import INK, LABEL, PALETTE, TICK, TITLE, legend_below, new_axes, tidy
+from interp.plots.style import INK, LABEL, PALETTE, TICK, TITLE, in_percent, legend_below, new_axes, tidy
 from interp.plots.written import as_written
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def plot_divisions(bars: Mapping[str, Mapping[str, float]], ax: Axes | None = No
     ax.set_yticks(range(len(bars)), list(bars))
     ax.set_ylim(len(bars) - 0.5, -0.5)
     ax.set_xlim(0, 1)
-    ax.xaxis.set_major_formatter("{x:.0%}")
+    in_percent(ax.xaxis)
     tidy(ax, title="Attention shares", x="of the attention on these groups (BOS and markers left out)")
     ax.yaxis.grid(False)
     legend_below(ax, columns=3)

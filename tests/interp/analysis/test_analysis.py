@@ -86,7 +86,7 @@ def test_heat_maps_always_show_the_layer_with_most_on_the_objects_and_say_why(fo
 
 def test_without_boxes_no_layer_is_the_best(folder, photo):
     found = analyze(photo, QUESTION, model=folder, layers=(2, 3))
-    assert layer_titles(found) == {2: "layer 2, first token", 3: "layer 3, first token"}
+    assert layer_titles(found) == {layer: f"layer {layer}, head mean, first token" for layer in (2, 3)}
 
 
 def test_an_analysis_leaves_nothing_of_an_earlier_one_beside_it(folder, photo, tmp_path):

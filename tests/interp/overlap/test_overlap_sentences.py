@@ -28,7 +28,7 @@ def test_an_association_is_said_to_both_sides_and_by_the_corrected_p_alone():
     arrays["p_max"] = np.array([[0.01, 0.01], [0.01, 0.01], [0.01, 0.2], [0.01, 1.0]])
     said = association_says(SimpleNamespace(**arrays, n_right=5, n_wrong=5), "over all pairs", "mass")
     assert "a mass that is higher in layer 0 and lower in layer 1." in said
-    assert "Farthest from one half is layer 0: AUROC 0.800 [0.100, 0.900]" in said and "corrected p 0.01" in said
+    assert "Farthest from one half is layer 0: AUROC 0.800 [0.100, 0.900]" in said and "corrected p = 0.01" in said
     arrays["p_max"][:, -1] = 0.06  # of the head mean, which the sentence is about
     weak = association_says(SimpleNamespace(**arrays, n_right=5, n_wrong=5), "over all pairs", "mass")
     assert "does not differ from chance" in weak and "right answers have" not in weak

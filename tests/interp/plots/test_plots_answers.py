@@ -91,7 +91,7 @@ def test_plots_draw_where_they_are_told_and_make_axes_that_can_be_saved(name, tm
 
 def test_every_threshold_gives_what_the_policy_would_reach():
     drawn = plots.plot_accuracy_by_threshold(SWEEP, 0.5, 1.5, ax())
-    accuracy, unsure = drawn.lines[:2]
+    accuracy, [unsure] = drawn.lines[0], drawn.figure.axes[1].lines
     edges = accuracy.get_xdata()
     for threshold in (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.9, 0.95, 1.0):
         below = np.array(CONFIDENCES) < threshold
@@ -100,6 +100,55 @@ def test_every_threshold_gives_what_the_policy_would_reach():
         )  # a step holds behind its edge, up to the next
         assert unsure.get_ydata()[place] == pytest.approx(below.mean())
         assert accuracy.get_ydata()[place] == pytest.approx(np.where(below, LOW, HIGH).mean())
+
+
+def sweep_of(confidences):
+    """Two alphas, of which the lower one is right in one sample more of each ten."""
+    rows = [
+        {"id": place, "alpha": alpha, "correct": place % 10 > (1 if alpha == 0.5 else 2), "confidence": sure}
+        for place, sure in enumerate(confidences)
+        for alpha in (0.5, 1.5)
+    ]
+    return pd.DataFrame(rows)
+
+
+CROWDED = {
+    "near one": 1 - 10.0 ** np.linspace(-5, -2, 60),
+    "half near one": np.concatenate([np.linspace(0.3, 0.9, 30), 1 - 10.0 ** np.linspace(-5, -2, 30)]),
+    "near nothing": 10.0 ** np.linspace(-5, -2, 60),
+    "logits": np.linspace(20, 21, 60),
+    "all alike": np.full(60, 0.7),
+    "all certain": np.ones(60),
+}
+
+
+@pytest.mark.parametrize("name", CROWDED)
+def test_where_many_samples_lie_the_axis_of_thresholds_is_wide_and_its_ticks_differ(name):
+    drawn = plots.plot_accuracy_by_threshold(sweep_of(CROWDED[name]), 0.5, 1.5, ax(), threshold=0.4)
+    drawn.figure.draw_without_rendering()
+    edges = drawn.lines[0].get_xdata()
+    width = drawn.get_window_extent().width
+    steps = np.diff(drawn.transData.transform(np.column_stack([edges, np.full(len(edges), 0.5)]))[:, 0])
+    assert (steps >= -1e-6).all()
+    if len(np.unique(CROWDED[name])) > 1:
+        assert np.sum(steps[1:-1]) > 0.45 * width
+    labels = [text.get_text() for text in drawn.get_xticklabels()]
+    assert len(set(labels)) == len(labels) >= 3
+    assert [float(label) for label in labels] == pytest.approx(drawn.get_xticks().tolist(), rel=1e-4)
+
+
+def test_an_effect_of_a_few_points_can_be_seen_and_the_share_of_unsure_has_an_axis_of_its_own():
+    drawn = plots.plot_accuracy_by_threshold(
+        sweep_of(CROWDED["near one"]), 0.5, 1.5, ax(), references={"untouched": 0.72}
+    )
+    low, high = drawn.get_ylim()
+    accuracy = drawn.lines[0].get_ydata()
+    assert np.ptp(accuracy) > 0.25 * (high - low) and low < 0.72 < high
+    vertices = drawn.collections[0].get_paths()[0].vertices[:, 1]
+    assert low < vertices.min() and vertices.max() < high
+    _, beside = drawn.figure.axes
+    assert beside.get_ylim() == (0, 1.02) and "unsure" in beside.get_ylabel() and "accuracy" in drawn.get_ylabel()
+    assert {"taken as unsure", "untouched: 72.0%"} <= {text.get_text() for text in drawn.get_legend().get_texts()}
 
 
 def test_the_threshold_band_is_wilsons():

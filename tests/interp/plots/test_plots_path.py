@@ -236,7 +236,6 @@ def test_words_of_strangers_are_drawn_as_they_stand():
         ({"maps": MAPS[:0]}, "16 tokens"),
         ({"maps": MAPS[0]}, "16 tokens"),
         ({"maps": -MAPS}, "negative"),
-        ({"first": []}, "neither object"),
         ({"image": Image.new("RGB", (80, 120))}, "EXIF"),
     ],
 )
@@ -250,6 +249,8 @@ def test_what_does_not_fit_is_refused(tmp_path, change, message):
 
 
 def test_axes_times_and_layers_that_do_not_exist_are_refused(tmp_path):
+    with pytest.raises(InputError, match="neither object"):
+        plots.plot_attention_path(PHOTO, GRID, MAPS, [])
     with pytest.raises(InputError, match="3 axes"):
         plots.plot_attention_path(PHOTO, GRID, MAPS, [MUG], axes=axes(3))
     with pytest.raises(InputError, match="milliseconds"):

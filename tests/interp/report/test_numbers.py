@@ -1,9 +1,13 @@
 """Numbers stand in every report in the same words, and what is not known stands as nothing."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from interp.report.numbers import NOTHING, decimal, p_value, percent, points, share
+from interp.report.numbers import NOTHING, decimal, p_said, p_value, percent, points, share
 
+ROOT = Path(__file__).parents[3]
 NAN, INF = float("nan"), float("inf")
 
 
@@ -30,6 +34,25 @@ def test_that_decimals_have_the_digits_and_the_sign_that_are_asked_for():
 
 def test_that_a_p_value_has_as_many_digits_as_mean_something():
     assert [p_value(p) for p in (0.00001, 0.0312, 1.0, NAN)] == ["<0.0001", "0.031", "1", NOTHING]
+
+
+def test_that_a_sentence_says_that_a_small_p_is_below_and_never_that_it_equals_below():
+    assert [p_said(p) for p in (0.00001, 0.0, 0.0001, 0.0312, 1.0, NAN)] == [
+        "p < 0.0001",
+        "p < 0.0001",
+        "p = 0.0001",
+        "p = 0.031",
+        "p = 1",
+        f"p {NOTHING}",
+    ]
+    assert [p_said(p, "≤") for p in (0.00001, 0.0312)] == ["p < 0.0001", "p ≤ 0.031"]
+
+
+@pytest.mark.parametrize("room", ["interp", "adaptvis", "probes", "docs/scripts"])
+def test_that_no_sentence_puts_a_sign_of_its_own_before_a_p_value(room):
+    own = re.compile(r"\bp ?[=≤<]* ?\{p_value\(|\bp \{\w+\.p(_\w+)?:")
+    sources = (ROOT / room).rglob("*.py")
+    assert not [f"{path}: {found[0]}" for path in sources for found in own.finditer(path.read_text("utf-8"))]
 
 
 @pytest.mark.parametrize("write, wanted", [(percent, "0.0"), (points, "+0.0"), (decimal, "0.00")])

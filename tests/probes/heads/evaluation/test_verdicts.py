@@ -35,7 +35,7 @@ def test_what_was_below_chance_before_is_not_broken_by_an_edit_without_effect():
     [
         ({"edits": False}, "edits nothing", "untouched model"),
         ({"effect": -0.4}, "no effect", "-40.0 points"),
-        ({"p": 0.06}, "no effect", "corrected p 0.06"),
+        ({"p": 0.06}, "no effect", "corrected p = 0.06"),
         ({"below_chance": True}, "broken", BELOW_CHANCE),
         ({"parse_change": 0.2}, "broken", "20.0 points more answers can not be read"),
         ({"control_loss": 0.3}, "broken", "the control task loses 30.0 points"),
