@@ -87,7 +87,19 @@ def test_every_folder_with_code_is_a_package(repo):
 
 def test_only_the_few_files_that_everybody_uses_are_loose(repo):
     loose = {path.stem for path in (repo / "interp").glob("*.py")}
-    assert loose == {"__init__", "__main__", "_lazy", "cli", "compat", "errors", "layers", "numeric", "quiet", "reprs"}
+    assert loose == {
+        "__init__",
+        "__main__",
+        "_lazy",
+        "cli",
+        "compat",
+        "errors",
+        "layers",
+        "numeric",
+        "options",
+        "quiet",
+        "reprs",
+    }
 
 
 def test_no_file_is_over_400_lines(repo):

@@ -73,7 +73,7 @@ KEPT = {
     "ConstantNorm Line Item Reference BuiltIn AnswerToken Step Dropped",
     "data of a family or of the model": "Tower Family ModelShape Capture Lanes Axis Letterbox OptionTokens",
     "inside of a function": "LeftOut Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
-    "Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit Batch "
+    "Note Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit Batch "
     "Swept Side WordReader Turn Judged Amplification FurtherMaps",
     "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos PairedDraws SharedPattern "
     "FoldProbes Items Parts",

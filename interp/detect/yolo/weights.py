@@ -28,7 +28,7 @@ def find_weights(weights: str | Path, *, download: bool = False) -> Path:
     Raises:
         DetectorError: there is no such file or name, or it would have to be downloaded and that was not allowed.
     """
-    path = given_path(weights)
+    path = given_path(weights) if str(weights) else Path()
     if path.is_file():
         return path
     if path.is_dir():

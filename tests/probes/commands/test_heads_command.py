@@ -94,7 +94,7 @@ def test_find_replaces_no_results_by_such_that_were_asked_for_otherwise(collecte
         (["--deals", "21"], "deals: was 20, now 21"),
         (["--seed", "1"], "seed: was 0, now 1"),
         (["--functions", "spatial,relational"], "functions: was None, now ['spatial', 'relational']"),
-        (["--scorers", "joint_network"], "scorers: was ['linear_probe'], now ['joint_network']"),
+        (["--scorers", "linear_probe,joint_network"], "now ['linear_probe', 'joint_network']"),
     ):
         assert main([*again, *more]) == 2 and said in capsys.readouterr().err
     assert main([*again, "--shuffles", "6"]) == 2 and "made otherwise" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from interchange_pairs import noisy_pair
 
 from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
+from interp.study.run import FORMAT
 from probes.mechanisms.ablation.swap import swap_under_ablation
 from probes.mechanisms.amplify.study import amplify
 from probes.mechanisms.dual.study import dual_mechanisms
@@ -134,7 +135,7 @@ def test_a_folder_that_can_not_be_used_is_refused_before_a_pass(still, name, tmp
     file.write_text("mine")
     for folder in (begun / part, other):
         folder.mkdir(parents=True)
-        manifest = {"format": 1, "samples": 1, "digest": "0", "batch": 16, "settings": {"study": "another"}}
+        manifest = {"format": FORMAT, "samples": 1, "digest": "0", "batch": 16, "settings": {"study": "another"}}
         (folder / "manifest.json").write_text(json.dumps(manifest))
     for options, says in (
         ({"out": file}, "can not be written"),
