@@ -114,7 +114,7 @@ def test_a_row_hook_that_is_put_on_the_point_itself_is_refused_in_the_pass(asked
 NO_HOOKS = (None, "x", halve, [(PATTERN,)], [halve], [(PATTERN, "halve")], {PATTERN: halve}, [(PATTERN, halve, "fwd")])
 
 
-@pytest.mark.parametrize("given", NO_HOOKS, ids=str)
+@pytest.mark.parametrize("given", NO_HOOKS, ids=range(len(NO_HOOKS)))
 def test_an_intervention_that_gives_no_list_of_hooks_is_refused_by_its_name(asked, given):
     vlm, inputs = asked
     edit = Own(given=given) if given is not None else type("Nothing", (Own,), {"hooks": lambda *args: None})()

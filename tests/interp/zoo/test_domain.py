@@ -53,7 +53,7 @@ def test_no_photo_is_taken_for_a_scene():
     assert not [path.name for path in paths if is_drawn(Image.open(path))]
 
 
-@pytest.mark.parametrize("image", [None, *NOT_DRAWN.values()][:3], ids=str)
+@pytest.mark.parametrize("image", [None, *NOT_DRAWN.values()][:3], ids=["none", *NOT_DRAWN][:3])
 def test_random_weights_are_told_of_any_image_and_other_models_of_none(image):
     assert remarks_on("tiny-qwen2_vl", image) == [
         "tiny-qwen2_vl has random weights, so its answers and maps mean nothing."
