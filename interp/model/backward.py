@@ -63,7 +63,7 @@ def check_gradients(names: Iterable[str], kept: Mapping[str, Tensor]) -> None:
 
 
 def _goal(goal: Goal, output: Any) -> Tensor:
-    wanted = output.loss if goal is True else goal(output)  # type: ignore[operator]
+    wanted = output.loss if goal is True else goal(output)  # type: ignore[operator, misc]
     if isinstance(wanted, torch.Tensor) and wanted.numel() == 1 and not wanted.requires_grad:
         raise HookError("the goal of incl_bwd follows from none of the points: name points that it is computed from")
     if not isinstance(wanted, torch.Tensor) or wanted.numel() != 1:
