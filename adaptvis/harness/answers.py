@@ -40,7 +40,8 @@ class Answers:
 
         self.vlm, self.policy, self.prompt, self.batch = vlm, policy, prompt, batch
         said = record(vlm)
-        told = {name: said.get(name) for name in ("model", "revision", "processor", "adapters", "dtype")}
+        of_model = ("model", "revision", "processor", "image_backend", "adapters", "dtype")
+        told = {name: said.get(name) for name in of_model}
         parts = (*told.values(), said["weights"]["sha256"], policy, getattr(policy, "confidence", ""), prompt)
         self.name = "spatial-lens | " + " | ".join(map(str, parts))
 

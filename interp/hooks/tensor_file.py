@@ -12,6 +12,8 @@ from torch import Tensor
 
 from interp.errors import InputError
 from interp.store.folder import OutputFolder, plain
+from interp.store.names import given_path
+from interp.store.parsing import parse_json
 
 KEY, SUFFIX = "spatial_lens_cache", ".safetensors"
 """Under what name the metadata of a file says all but the tensors, and how the file's name ends."""
@@ -26,7 +28,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], said: Mapping
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    file = Path(path).expanduser()
+    file = given_path(path)
     if file.suffix != SUFFIX:
         raise InputError(f"a cache goes into a {SUFFIX} file, not {str(path)!r}: name one, such as 'cache{SUFFIX}'")
     if empty := [name for name, tensor in tensors.items() if tensor.is_meta]:
@@ -50,7 +52,7 @@ def read_tensors(path: str | Path, device: torch.device | str) -> tuple[dict[str
     """
     from safetensors import SafetensorError, safe_open
 
-    file = Path(path).expanduser()
+    file = given_path(path)
     if not file.is_file():
         raise InputError(f"there is no file {str(path)!r}: name one that cache.save wrote")
     try:
@@ -65,8 +67,8 @@ def read_tensors(path: str | Path, device: torch.device | str) -> tuple[dict[str
     if said is None:
         raise InputError(f"{str(path)!r} holds no cache of run_with_cache: read it with safetensors.torch.load_file")
     try:
-        return tensors, json.loads(said)
-    except (ValueError, RecursionError) as error:
+        return tensors, parse_json(said)
+    except ValueError as error:
         raise InputError(
             f"what {str(path)!r} says of itself is no JSON ({type(error).__name__}): save it again"
         ) from error

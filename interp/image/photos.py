@@ -96,6 +96,20 @@ def check_image(source: ImageSource) -> tuple[int, int]:
     return load_image(source).size
 
 
+def photo_path(source: str | os.PathLike[str]) -> Path:
+    """The path of a photo, with `~` as the home folder unless something of that very name lies here.
+
+    Example:
+        >>> photo_path("~/mug.jpg").is_absolute(), str(photo_path("photos/~mug.jpg"))
+        (True, 'photos/~mug.jpg')
+    """
+    path = Path(source)
+    try:
+        return path.expanduser() if path.parts[:1] and path.parts[0][0] == "~" and not path.exists() else path
+    except (OSError, RuntimeError):  # a name that is too long, or the home of nobody
+        return path
+
+
 def is_address(text: str) -> bool:
     """Whether a text is the address of something, such as a page, rather than a path.
 
@@ -119,7 +133,7 @@ def _taken(source: ImageSource, take: Callable[[Image.Image, str], _T]) -> _T:
                 raise InputError(
                     f"{os.fspath(source)!r:.200} is an address, not a file: download the photo and give its path"
                 )
-            return _read(Path(source), take)
+            return _read(photo_path(source), take)
     raise InputError(f"an image was given as {type(source).__name__}: give a path, a PIL image or a numpy array")
 
 

@@ -15,7 +15,7 @@ from interp.model.frozen import frozen, refuse_quantised
 if TYPE_CHECKING:
     from interp.hooks.wired import WiredModel
 
-Goal = bool | Callable[[Any], Tensor]
+Goal = bool | Callable[[Any], Tensor] | None
 """Where gradients come from: a function of the output that gives one number, or True for the loss of `labels=`."""
 
 
@@ -25,16 +25,21 @@ def with_gradients(vlm: WiredModel, goal: Goal, options: Mapping[str, Any]) -> I
 
     Args:
         vlm: the model.
-        goal: where gradients come from; with False nothing happens.
+        goal: where gradients come from; with False or None nothing happens.
         options: what else the model is given.
 
     Raises:
         HookError: no loss is asked for, or the goal is not one number that follows from the activations.
         ModelError: a model with quantised weights.
     """
-    if goal is False:
+    if goal is False or goal is None:
         yield lambda output: None
         return
+    if goal is not True and not callable(goal):
+        raise HookError(
+            f"incl_bwd={goal!r:.60} is not understood: give a function of the output, such as "
+            "incl_bwd=lambda output: output.logits[0, -1, token], or True with labels="
+        )
     if goal is True and options.get("labels") is None:
         raise HookError(
             "incl_bwd=True goes back from the loss, and the model makes none without labels: give labels=, or a "
@@ -58,7 +63,7 @@ def check_gradients(names: Iterable[str], kept: Mapping[str, Tensor]) -> None:
 
 
 def _goal(goal: Goal, output: Any) -> Tensor:
-    wanted = output.loss if goal is True else goal(output)  # type: ignore[operator]
+    wanted = output.loss if goal is True else goal(output)  # type: ignore[operator, misc]
     if isinstance(wanted, torch.Tensor) and wanted.numel() == 1 and not wanted.requires_grad:
         raise HookError("the goal of incl_bwd follows from none of the points: name points that it is computed from")
     if not isinstance(wanted, torch.Tensor) or wanted.numel() != 1:

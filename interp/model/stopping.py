@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.errors import HookError
+from interp.errors import HookError, InputError
+from interp.numeric import whole_number
 
 if TYPE_CHECKING:
     from interp.hooks.wired import WiredModel
@@ -48,10 +49,13 @@ def last_point(vlm: WiredModel, stop_at_layer: Any) -> str:
         HookError: there is no such block.
     """
     n_layers = vlm.cfg.n_layers
-    known = isinstance(stop_at_layer, int) and not isinstance(stop_at_layer, bool)
-    if not known or not -n_layers <= stop_at_layer <= n_layers:
-        raise HookError(f"stop_at_layer={stop_at_layer!r}: give a block from 0 to {n_layers}, or from the end")
-    layer = stop_at_layer if stop_at_layer >= 0 else stop_at_layer + n_layers
+    try:
+        asked = whole_number(stop_at_layer, "stop_at_layer", -n_layers)
+    except InputError:
+        asked = n_layers + 1
+    if asked > n_layers:
+        raise HookError(f"stop_at_layer={stop_at_layer!r:.60}: give a block from 0 to {n_layers}, or from the end")
+    layer = asked if asked >= 0 else asked + n_layers
     return f"blocks.{layer}.hook_resid_pre" if layer < n_layers else f"blocks.{n_layers - 1}.hook_resid_post"
 
 

@@ -13,7 +13,7 @@ from interp.errors import DetectorError, InputError
 from interp.image.boxes import Box, Boxes, refuse_fractions
 from interp.image.photos import ImageSource, load_image, upright_size
 from interp.objects.words import labels_for
-from interp.store.names import spelled, stays_inside
+from interp.store.names import given_path, spelled, stays_inside
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -146,7 +146,7 @@ class GroundTruth:
         self._boxes = dict(boxes or {})
         marked = [label for some in self._boxes.values() for label in some.labels]
         self.labels = tuple(dict.fromkeys(marked if labels is None else labels))
-        self._folder = None if images is None else Path(images).expanduser()
+        self._folder = None if images is None else given_path(images)
         self._digests: dict[Path, str] = {}
         self._by_name: dict[str, list[str]] = {}
         for path in self._boxes:
@@ -222,7 +222,7 @@ def read_yolo_labels(path: str | Path, image_size: tuple[int, int], names: Seque
         InputError: the file can not be read, or a line does not read so (the message names the line).
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = given_path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"label file {path} can not be read ({error}): give a text file of YOLO labels") from error
     table = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))

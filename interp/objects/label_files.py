@@ -13,7 +13,7 @@ from interp.image.boxes import Box, Boxes
 from interp.image.photos import upright_size
 from interp.objects.given import boxes_within, read_yolo_labels
 from interp.objects.refusals import each_row
-from interp.store.names import file_of, is_text, stays_inside
+from interp.store.names import file_of, given_path, is_text, stays_inside
 from interp.store.parsing import parse_json
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
@@ -59,7 +59,7 @@ def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> di
         >>> boxes["000000000139.jpg"].labels[:2]  # doctest: +SKIP
         ['potted plant', 'tv']
     """
-    content = _read_json(Path(path))
+    content = _read_json(given_path(path))
     try:
         _refuse_twice(path, "category", "id", content["categories"])
         names = {item["id"]: _category_name(path, item) for item in content["categories"]}
@@ -83,7 +83,7 @@ def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> di
     found = {name: Boxes(tuple(boxes[number]), source="data set") for number, (name, _) in photos.items()}
     if images is None:
         return found
-    folder = Path(images).expanduser()
+    folder = given_path(images)
     there = _present(folder, dict(photos.values()))
     return {path.relative_to(folder).as_posix(): found[name] for name, path in there.items()}
 
@@ -112,7 +112,7 @@ def read_yolo_folder(
         >>> boxes["000000000009.jpg"].labels[0]  # doctest: +SKIP
         'bowl'
     """
-    photos, texts = Path(images).expanduser(), Path(labels).expanduser()
+    photos, texts = given_path(images), given_path(labels)
     inside = [path.relative_to(photos) for path in sorted(photos.rglob("*")) if path.suffix.lower() in PHOTO_SUFFIXES]
     labels_of = {path: file_of(texts, path.with_suffix(".txt").as_posix()) for path in inside}
     labelled = {path: text for path, text in labels_of.items() if text is not None}
@@ -196,7 +196,7 @@ def _refuse_all_fractions(path: str | Path, boxes: Sequence[Box]) -> None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return parse_json(path.expanduser().read_text(encoding="utf-8-sig"))
+        return parse_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} can not be read as JSON ({error}): give a COCO instances file") from error
 

@@ -13,13 +13,14 @@ _NAMES = ("image_token", "video_token", "audio_token")
 _BEGINS = ("<", "[")
 
 
-def refuse_placeholders(question: str, processor: Any, *, raw: bool = False) -> None:
+def refuse_placeholders(question: str, processor: Any, *, raw: bool = False, photo: bool = True) -> None:
     """Refuse a question with a word that the processor or the model takes for something else than words.
 
     Args:
         question: the question.
         processor: the processor.
         raw: whether it is a whole prompt, which holds the placeholder of its photo, and what is written around it.
+        photo: whether there is a photo, which a whole prompt could hold the placeholder of.
 
     Raises:
         InputError: there is one; the message names it.
@@ -37,5 +38,5 @@ def refuse_placeholders(question: str, processor: Any, *, raw: bool = False) -> 
     held = sorted((word for word, kind in words.items() if word in question and not (raw and kind == "image")), key=len)
     if held:
         stands_for = words[held[-1]]
-        way = "leave it out" if raw or stands_for != "image" else "leave it out, or use prompt='raw'"
+        way = "leave it out" if raw or not photo or stands_for != "image" else "leave it out, or use prompt='raw'"
         raise InputError(f"the question holds the {stands_for} placeholder {held[-1]!r}: {way}")

@@ -10,6 +10,7 @@ import torch
 from interp.errors import InputError, ModelError
 from interp.prompt.inputs import VLMInputs
 from interp.prompt.layout import TokenLayout, find_kinds
+from interp.prompt.placeholders import refuse_placeholders
 from interp.prompt.system import in_chat
 from interp.store.names import is_text
 
@@ -26,15 +27,16 @@ def prepare_words(model: Any, processor: Any, questions: Sequence[str], *, promp
         prompt: `chat` (the processor's chat template) or `raw` (as given).
 
     Raises:
-        InputError: a style that there is not, no question, or one with the image placeholder in it.
+        InputError: a style that there is not, no question, or one with a placeholder in it.
         ModelError: a processor without a chat template or padding token, or whose template fails.
     """
     if prompt not in STYLES:
         raise InputError(f"prompt style {prompt!r} is not known without a photo: use one of {', '.join(STYLES)}")
-    tokenizer, image = processor.tokenizer, processor.image_token
+    tokenizer = processor.tokenizer
     for question in questions:
-        if not isinstance(question, str) or not question.strip() or not is_text(question) or image in question:
-            raise InputError(f"{question!r:.120} is no question without a photo: give a text without {image!r}")
+        if not isinstance(question, str) or not question.strip() or not is_text(question):
+            raise InputError(f"{question!r:.120} is no question without a photo: give a text")
+        refuse_placeholders(question, processor, photo=False)
     texts = list(questions) if prompt == "raw" else [_chat(processor, question) for question in questions]
     if len(texts) > 1 and tokenizer.pad_token is None:
         raise ModelError("this tokenizer has no padding token: run one sample at a time, or set tokenizer.pad_token")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.image.photos import photo_path
 from interp.objects.sample import Sample
 
 
@@ -72,15 +73,15 @@ def _picture(sample: Sample, known: dict[Path, str]) -> str:
     image: Any = sample.image
     try:
         if isinstance(image, (str, Path)):
-            path = Path(image).expanduser()
+            path = photo_path(image)
             if path not in known:
                 known[path] = hashlib.sha256(path.read_bytes()).hexdigest()
             return known[path]
         if hasattr(image, "getpalette"):
             start = repr((image.size, image.mode, image.getpalette() if image.mode == "P" else None))
             return hashlib.sha256(start.encode() + image.tobytes()).hexdigest()
-    except OSError as error:
-        why = error.strerror or error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
         raise InputError(f"the photo {str(image)!r} of {sample.id!r} can not be read ({why}): give another") from error
     raise InputError(f"the photo of {sample.id!r} is a {type(image).__name__}: give a PIL image or a path")
 

@@ -178,7 +178,7 @@ def read_study(
 
 def with_runs(settings: Mapping[str, Any], *folders: str | Path) -> dict[str, Any]:
     """Settings with the dates and commands of all runs that studies in these folders were begun and gone on with by."""
-    kept = [_read_manifest(folder)["settings"] for folder in map(Path, folders) if holds_study(folder)]
+    kept = [_read_manifest(folder)["settings"] for folder in map(given_path, folders) if holds_study(folder)]
     return {**settings, **runs_of(kept)}
 
 

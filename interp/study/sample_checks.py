@@ -10,7 +10,7 @@ from weakref import ref
 
 from interp.errors import InputError, SpatialLensError
 from interp.image.boxes import refuse_fractions
-from interp.image.photos import check_image
+from interp.image.photos import check_image, photo_path
 from interp.objects.refusals import is_left_out, leaves_out, refused_rows, skipped, tell_skipped
 from interp.objects.sample import Object, Sample
 from interp.store.names import is_text
@@ -180,7 +180,7 @@ def _size_of(image: Any) -> tuple[int, int]:
     """The upright size of a photo that can be decoded, in pixels; one that did not change is decoded once."""
     if not isinstance(image, (str, Path)):
         return _size_of_object(image)
-    path = Path(image).expanduser()
+    path = photo_path(image)
     try:
         stamp = path.stat()
     except (OSError, ValueError):

@@ -15,6 +15,7 @@ from interp.datasets.synthetic.shapes import shapes
 from interp.errors import InputError
 from interp.model.forced import forced_tokens
 from interp.model.guided import generate_until, score_answers
+from interp.model.processor_options import on_image_backend
 
 SCENES = shapes(6, seed=0, kinds=("relation",))
 QUESTIONS = [scene.question for scene in SCENES]
@@ -267,3 +268,11 @@ def test_settings_that_mean_nothing_are_refused(vlm, given, said):
 def test_a_name_to_keep_answers_by_tells_apart_what_answers_differently(vlm):
     names = {Answers(vlm, policy, prompt=style).name for policy in POLICIES for style in ("chat", "paper")}
     assert len(names) == 2 * len(POLICIES)
+
+
+def test_a_name_to_keep_answers_by_says_what_resizes_photos(vlm):
+    names = []
+    for backend in ("pil", "torchvision"):
+        with on_image_backend(vlm.processor, backend):
+            names.append(Answers(vlm, POLICIES[0]).name)
+    assert "pil" in names[0] and "torchvision" in names[1] and names[0] != names[1]

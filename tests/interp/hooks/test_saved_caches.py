@@ -199,3 +199,12 @@ def test_files_that_are_no_safetensors_or_not_there_are_refused(tmp_path):
     for missing in (tmp_path / "none.safetensors", tmp_path):
         with pytest.raises(InputError, match="there is no file"):
             load_cache(missing)
+
+
+@pytest.mark.parametrize("path", [None, "", "a\0.safetensors", "~nobody_of_that_name/a.safetensors"])
+def test_what_no_file_can_be_called_is_refused_by_save_and_load(asked, path):
+    vlm, inputs = asked
+    _, cache = vlm.run_with_cache(inputs, names_filter=PATTERN)
+    for use in (cache.save, load_cache):
+        with pytest.raises(InputError, match="is no path|no path can|there is no user"):
+            use(path)

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,6 +90,8 @@ def test_every_point_of_the_language_model_gets_a_gradient_and_the_loss_is_a_goa
     "asked, match",
     [
         (dict(incl_bwd=True), "give labels="),
+        (dict(incl_bwd="loss"), "'loss' is not understood: give a function"),
+        (dict(incl_bwd=0), "0 is not understood: give a function"),
         (dict(incl_bwd=lambda output: output.logits), "goes back from one number"),
         (dict(incl_bwd=lambda output: 3.0), "goes back from one number"),
         (dict(incl_bwd=lambda output: output.logits.detach().sum()), "follows from none of the points"),
@@ -144,11 +147,23 @@ def test_what_a_stopped_pass_does_not_reach_is_not_kept_and_can_not_be_named():
             vlm.run_with_cache(inputs, name, stop_at_layer=1)
 
 
-@pytest.mark.parametrize("layer", [4, -4, 1.0, "1", True])
+@pytest.mark.parametrize("layer", [4, -4, 1.0, "1", True, 2**70, torch.tensor(True)])
 def test_a_block_that_is_not_there_is_refused(layer):
     vlm, inputs = loaded("tiny-llava")
     with pytest.raises(HookError, match="give a block from 0 to 3"):
         vlm(inputs, stop_at_layer=layer)
+
+
+def test_a_block_is_known_by_a_number_of_any_library():
+    vlm, inputs = loaded("tiny-llava")
+    for layer in (np.int64(1), torch.tensor(1), np.int8(-2)):
+        assert torch.equal(vlm(inputs, stop_at_layer=layer), vlm(inputs, stop_at_layer=1))
+
+
+def test_without_a_goal_no_gradients_are_kept():
+    vlm, inputs = loaded("tiny-llava")
+    for none in (None, False):
+        assert list(vlm.run_with_cache(inputs, "hook_embed", incl_bwd=none)[1]) == ["hook_embed"]
 
 
 def test_gradients_go_back_from_where_a_pass_stops():

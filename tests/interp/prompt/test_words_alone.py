@@ -1,5 +1,7 @@
 """Questions without photos are the tokens that the tokenizer makes, padded left; edits of the image leave them."""
 
+import re
+
 import pytest
 import torch
 
@@ -52,10 +54,26 @@ def test_an_edit_of_the_image_changes_nothing_and_one_of_heads_does(vlm):
             assert (vlm(batch).logits[:, -1] - plain[:, -1]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("question", ["", "  ", 3, "\ud800", "Where is <image> ?"])
+@pytest.mark.parametrize("question", ["", "  ", 3, "\ud800"])
 def test_what_is_no_question_without_a_photo_is_refused(question):
     vlm = HookedVLM.from_pretrained("tiny-llava", self_check=False)
     with pytest.raises(InputError, match="no question without a photo"):
         prepare_words(vlm.model, vlm.processor, [question])
     with pytest.raises(InputError, match="not known without a photo"):
         prepare_words(vlm.model, vlm.processor, QUESTIONS, prompt="paper")
+
+
+@pytest.mark.parametrize(
+    "name, word",
+    [
+        ("tiny-llava", "<image>"),
+        ("tiny-qwen2_vl", "<|image_pad|>"),
+        ("tiny-qwen2_vl", "<|video_pad|>"),
+        ("tiny-qwen2_vl", "<|vision_start|>"),
+    ],
+)
+def test_what_stands_for_a_photo_or_a_video_is_refused_in_every_style(name, word):
+    vlm = HookedVLM.from_pretrained(name, self_check=False)
+    for style in ("chat", "raw"):
+        with pytest.raises(InputError, match=f"placeholder {re.escape(repr(word))}: leave it out$"):
+            prepare_words(vlm.model, vlm.processor, [f"Where is {word} ?"], prompt=style)

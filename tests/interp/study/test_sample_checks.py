@@ -18,11 +18,12 @@ from interp.datasets import read_dataset, read_folder
 from interp.datasets.synthetic.shapes import shapes
 from interp.errors import InputError, ModelError
 from interp.image.boxes import Box
-from interp.image.photos import check_image
+from interp.image.photos import check_image, load_image
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object
 from interp.overlap.study.run import study_overlap
 from interp.study import sample_checks
+from interp.study.keys import content_key
 from interp.study.sample_checks import check_prompts, check_samples
 
 SAMPLES = shapes(6, split="test", seed=3, kinds=("relation",))
@@ -280,3 +281,23 @@ def test_a_row_that_was_corrected_costs_nothing_and_runs(tmp_path, capsys):
         progress=False,
     )
     assert len(study) == 6
+
+
+def test_a_photo_under_the_home_folder_is_checked_keyed_and_asked_alike(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    photo = load_image(GOOD.image)
+    photo.save(tmp_path / "mug.png")
+    photo.save(tmp_path / "~mug.png")  # no home of a user, but a file
+    for name in ("~/mug.png", "~mug.png"):
+        sample = replace(GOOD, image=name)
+        check_samples([sample])
+        assert content_key(sample) == content_key(replace(GOOD, image=tmp_path / name.replace("~/", "")))
+        assert load_image(name).tobytes() == photo.tobytes()
+
+
+@pytest.mark.parametrize("name", ["~nobody_of_that_name/mug.png", "mug\0.png", "~" + "a" * 300])
+def test_a_photo_under_no_possible_name_is_refused_by_each_who_reads_it(name):
+    for use in (check_image, load_image, lambda own: content_key(replace(GOOD, image=own))):
+        with pytest.raises(InputError, match="there is no file|can not be read|no image that can be read|No such file"):
+            use(name)

@@ -22,7 +22,7 @@ from interp.errors import InputError
 from interp.image.boxes import Box
 from interp.objects.sample import Object
 from interp.study.keys import content_key
-from interp.study.run import read_study
+from interp.study.run import read_study, with_runs
 
 
 @pytest.fixture(scope="module")
@@ -320,3 +320,11 @@ def test_that_the_manifest_is_there_before_the_first_batch(tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         study(tmp_path, ask=look)
+
+
+def test_that_runs_of_a_folder_under_the_home_folder_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    study("~/out", settings={**SETTINGS, "begun": "2026-01-01T00:00:00+00:00", "command": "first"})
+    now = {"begun": "2026-02-01T00:00:00+00:00", "command": "second"}
+    told = with_runs(now, "~/out")
+    assert told == with_runs(now, tmp_path / "out") and told["command"] == "first"
