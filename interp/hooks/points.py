@@ -190,7 +190,7 @@ def pairs_of(given: Any, what: str) -> list[tuple[Any, Any]]:
     Raises:
         HookError: it is no list of pairs, such as a pair that stands alone, or a dictionary.
     """
-    pairs = [] if given is None else given
+    pairs: Any = [] if given is None else given
     if isinstance(pairs, (str, Mapping)) or not isinstance(pairs, Iterable):
         pairs = (pairs,)
     pairs = list(pairs)
