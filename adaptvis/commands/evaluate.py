@@ -47,7 +47,7 @@ def add_evaluate(commands: Any) -> None:
         "--dataset",
         required=True,
         help="a name that `python -m interp datasets` lists; a folder of your own photos is for `python -m interp "
-        "overlap` alone",
+        "overlap` and `python -m probes`",
     )
     data.add_argument("--folder", help="where its files lie (synthetic sets have none)")
     data.add_argument("--images", help="another folder to look for photos in")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -167,14 +167,39 @@ def matching(
         if not found:
             raise HookError("the names filter matches no hook point: list(vlm.hook_dict) has all names")
         return found
-    wanted, every = [names] if isinstance(names, str) else list(names), list(known)
+    wanted = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else [names]
+    every = list(known)
     for name in wanted:
+        if not isinstance(name, str):
+            raise HookError(f"{name!r:.80} is no hook name: give a name, several, or a function that picks names")
         if unserved and name in unserved:
             raise HookError(f"{name} is not offered for this model: {unserved[name]}")
         _check_name(every, name)
     if not wanted:
         raise HookError("no hook point is named: list(vlm.hook_dict) has all names")
     return wanted
+
+
+def pairs_of(given: Any, what: str) -> list[tuple[Any, Any]]:
+    """Pairs of hook names and functions, as they were given.
+
+    Args:
+        given: what stands for them; None is no pair.
+        what: the name of the option, for the message.
+
+    Raises:
+        HookError: it is no list of pairs, such as a pair that stands alone, or a dictionary.
+    """
+    pairs: Any = [] if given is None else given
+    if isinstance(pairs, (str, Mapping)) or not isinstance(pairs, Iterable):
+        pairs = (pairs,)
+    pairs = list(pairs)
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise HookError(
+                f"{what} is a list of (name, function) pairs, and {pair!r:.80} is none: {what}=[(name, function)]"
+            )
+    return [(name, function) for name, function in pairs]
 
 
 def _check_name(names: list[str], name: str) -> None:

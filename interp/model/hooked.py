@@ -17,7 +17,16 @@ from interp.hooks.batches import Batch, OfBatch
 from interp.hooks.cache import Keep, VLMCache, check_kept
 from interp.hooks.links import refuse_compiled
 from interp.hooks.parts import find_parts
-from interp.hooks.points import LatePoint, ModelPoints, NormPoints, OnePoint, ProjectorPoints, TowerPoints, matching
+from interp.hooks.points import (
+    LatePoint,
+    ModelPoints,
+    NormPoints,
+    OnePoint,
+    ProjectorPoints,
+    TowerPoints,
+    matching,
+    pairs_of,
+)
 from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, check_fits, check_has_rows, check_rows
 from interp.hooks.shape import ModelShape
 from interp.hooks.towers import submodule, text_tower, vision_tower
@@ -198,6 +207,7 @@ class HookedModel(TokenModel, WeightModel):
                 understood, or an intervention without inputs.
             ModelError: the model was unwrapped.
         """
+        fwd_hooks, bwd_hooks = pairs_of(fwd_hooks, "fwd_hooks"), pairs_of(bwd_hooks, "bwd_hooks")
         if intervention is not None:
             fwd_hooks = [*fwd_hooks, *self._hooks_of(intervention, inputs)]
         forward = [pair for name, hook in fwd_hooks for pair in self._named_hooks(name, hook, query_rows)]
@@ -287,7 +297,8 @@ class HookedModel(TokenModel, WeightModel):
         edits = [] if intervention is None else self._hooks_of(intervention, given)
         # of everything, what the pass does not come by is left out: without a photo the tower is not run
         keeping = super().hooks(keep, back) if wanted is None else self.hooks(keep, back)
-        with with_gradients(self, incl_bwd, kwargs) as go_back, self.hooks([*fwd_hooks, *edits]), keeping:
+        own = pairs_of(fwd_hooks, "fwd_hooks")
+        with with_gradients(self, incl_bwd, kwargs) as go_back, self.hooks([*own, *edits]), keeping:
             output = self(given, stop_at_layer=stop_at_layer, **kwargs)
             go_back(output)
         check_kept(kept, [name for name in names if wanted or name.startswith("blocks.")], rows)

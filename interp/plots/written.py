@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -27,6 +28,15 @@ FALLBACKS = (
     "Microsoft YaHei", "SimHei", "Malgun Gothic", "Yu Gothic", "Meiryo", "Arial Unicode MS", "Noto Sans",
 )  # fmt: skip
 """Fonts of other scripts, as common systems call them, beside all whose name begins as the last one."""
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Whether a line of matplotlib's log says more than that a font of another script has a weight of its own."""
+    of_weight = str(record.msg).startswith("findfont: Failed to find font weight")
+    return not (of_weight and any(str(one).startswith(FALLBACKS) for one in record.args or ()))
+
+
+logging.getLogger(font_manager.__name__).addFilter(_worth_saying)
 
 
 def as_written(plot: Callable[P, R]) -> Callable[P, R]:

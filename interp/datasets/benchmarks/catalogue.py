@@ -35,7 +35,8 @@ def benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS and given_path(name).is_dir():
         raise InputError(
             f"{name!r} is a folder, and here goes the name of a data set (one of {', '.join(BENCHMARKS)}): a folder of "
-            "your own photos is for `python -m interp overlap` alone, and where a data set lies is said by --folder"
+            "your own photos is for `python -m interp overlap` and the tools of `python -m probes` for data sets; "
+            "where a data set lies is said by --folder"
         )
     if name not in BENCHMARKS:
         raise InputError(f"there is no data set {name!r}: use one of {', '.join(BENCHMARKS)}")

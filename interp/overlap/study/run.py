@@ -168,8 +168,8 @@ def _pool(samples: Sequence[Sample], roles: Sequence[Roles]) -> BoxPool:
     photos = photo_keys(samples)
     if len({photo for photo, own in zip(photos, roles, strict=True) if own.boxes}) == 1:
         raise InputError(
-            "only one photo has boxes, so there are no boxes of other photos: leave the null 'shuffled' out, or give "
-            "more photos"
+            "only one photo has boxes, so there are no boxes of other photos to compare with: give more photos, or, "
+            "from Python, nulls without 'shuffled'"
         )
     sizes = [upright_size(sample.image) for sample in samples]
     return BoxPool([own.boxes for own in roles], sizes, photos)

@@ -255,5 +255,7 @@ def test_that_reading_text_needs_no_heavy_library():
 
 
 def test_that_a_folder_in_place_of_a_name_is_refused_with_where_folders_are_read(tmp_path):
-    with pytest.raises(InputError, match="is a folder, .*`python -m interp overlap` alone"):
+    with pytest.raises(
+        InputError, match="is a folder, .*`python -m interp overlap` and the tools of `python -m probes`"
+    ):
         read_dataset(str(tmp_path))

@@ -135,3 +135,39 @@ def test_what_is_no_function_is_refused_before_the_first_pass(asked, given):
         with tiny.passes(vlm) as ran, pytest.raises(SpatialLensError, match="is no function"):
             vlm.run_with_hooks(inputs, fwd_hooks=[(name, given)])
         assert ran == []
+
+
+NO_PAIRS = {
+    "a pair that stands alone": (STREAM, halve),
+    "a dictionary": {STREAM: halve},
+    "a name alone": [STREAM],
+    "three things": [(STREAM, halve, "fwd")],
+    "a function alone": halve,
+    "a text": STREAM,
+}
+
+
+@pytest.mark.parametrize("given", NO_PAIRS.values(), ids=NO_PAIRS)
+@pytest.mark.parametrize("option", ["fwd_hooks", "bwd_hooks"])
+def test_what_is_no_list_of_pairs_is_refused_with_its_form(asked, option, given):
+    vlm, inputs = asked
+    with pytest.raises(HookError, match=rf"{option} is a list of \(name, function\) pairs, and .* is none"):
+        vlm.run_with_hooks(inputs, **{option: given})
+    if option == "fwd_hooks":
+        with pytest.raises(HookError, match="is a list of"):
+            vlm.run_with_cache(inputs, STREAM, fwd_hooks=given)
+
+
+@pytest.mark.parametrize("name", [None, 3, [STREAM, None], [3], 1.5])
+def test_what_is_no_name_is_refused_wherever_names_are_given(asked, name):
+    vlm, inputs = asked
+    with pytest.raises(HookError, match="is no hook name"):
+        vlm.run_with_hooks(inputs, fwd_hooks=[(name, halve)])
+    if name is not None:
+        with pytest.raises(HookError, match="is no hook name"):
+            vlm.run_with_cache(inputs, name)
+
+
+def test_no_hooks_at_all_are_no_edit(asked):
+    vlm, inputs = asked
+    assert torch.equal(vlm.run_with_hooks(inputs, None, bwd_hooks=None).logits, vlm(inputs).logits)

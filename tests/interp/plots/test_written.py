@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import font_manager
 from matplotlib.text import Text
 from PIL import Image
 
@@ -138,3 +139,26 @@ def test_that_every_function_which_draws_writes_its_texts_out():
     assert len(found) > 50
     assert [name for name, function in found.items() if not hasattr(function, "__wrapped__")] == sorted(BY_OTHERS)
     assert set(plots.__all__) & {name.rsplit(".", 1)[1] for name in found}
+
+
+@pytest.mark.parametrize("weight", ["normal", "bold"])
+@pytest.mark.skipif(not written._installed(), reason="no font of another script is installed")
+def test_that_a_font_of_another_script_may_have_a_weight_of_its_own_without_a_line_in_the_log(weight, caplog):
+    font_manager.fontManager._findfont_cached.cache_clear()
+
+    @as_written
+    def plot():
+        _, ax = plt.subplots()
+        ax.set_title("杯子 왼쪽", fontweight=weight)
+        ax.set_xticks([0, 1], ["ひだり", "left"], fontweight=weight)
+        return ax
+
+    figure = plot().figure
+    drawn(figure)
+    plt.close(figure)
+    assert not [record.getMessage() for record in caplog.records if "findfont" in record.getMessage()]
+
+
+def test_that_matplotlib_still_says_that_a_font_of_the_user_is_not_there(caplog):
+    font_manager.findfont("a font that nobody has")
+    assert "a font that nobody has" in caplog.text
