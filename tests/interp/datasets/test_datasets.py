@@ -106,7 +106,12 @@ def test_that_a_row_which_can_not_be_used_is_named_with_its_file(tmp_path, name,
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b'[{"image_path": ', "is no JSON"), (b"{}", "holds dict"), (b"[]", "list of rows"), (b"\xff\xfe", "as text")],
+    [
+        (b'[{"image_path": ', "is no JSON"),
+        (b"{}", "holds dict"),
+        (b"[]", "a list without rows"),
+        (b"\xff\xfe", "as text"),
+    ],
 )
 def test_that_a_file_which_is_no_list_of_rows_is_refused(tmp_path, content, says):
     (tmp_path / "coco_qa_one_obj.json").write_bytes(content)

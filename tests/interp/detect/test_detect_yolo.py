@@ -249,7 +249,7 @@ def test_safetensors_of_another_network_are_refused(tmp_path):
         YoloDetector(path)
     state = {k: v for k, v in build_model().state_dict().items() if v.is_floating_point()}
     save_file(state, path, metadata={"names": json.dumps(["x"] * 3)})
-    with pytest.raises(DetectorError, match="3 class names for 24 classes"):
+    with pytest.raises(DetectorError, match="class names .* are no list of 24"):
         YoloDetector(path)
     save_file(state, path)
     with pytest.raises(DetectorError):

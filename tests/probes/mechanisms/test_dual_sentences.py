@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interp.report.numbers import decimal, p_value, points
+from interp.report.numbers import decimal, p_said, points
 from probes.mechanisms.dual.report import SAID, _statements, dual_sentences
 from probes.mechanisms.dual.statements import COLUMNS, NAMES
 from probes.mechanisms.dual.study import DualMechanisms
@@ -61,13 +61,12 @@ def number(row):
     """How a row is said: number, test and count, and why a small p shows nothing."""
     ends = [row[end] for end in ("value", "low", "high")]
     of_accuracy = row["measure"].startswith("accuracy")
-    p = p_value(row["p"])
     least = 0 if of_accuracy else 0.01
     why = "; what the test finds lies below 0" if row["high"] < 0 else f"; not clearly above {least:g}"
     small = not row["shown"] and row["p"] <= 0.05 and row["low"] <= least
     return (
         f"{points(*ends)} points" if of_accuracy else decimal(*ends),
-        f"(p {p if p[0] == '<' else '= ' + p}, {row['pairs']} {'questions' if of_accuracy else 'pairs'}{small * why})",
+        f"({p_said(row['p'])}, {row['pairs']} {'questions' if of_accuracy else 'pairs'}{small * why})",
     )
 
 
