@@ -210,3 +210,14 @@ def case(
     hooked = vlm(tower=tower, kv_heads=kv_heads, attention=attention, dtype=dtype)
     batch = inputs(hooked, samples, ragged=(attention, dtype) != ("eager", torch.float64))
     return hooked, batch, hooked(batch).logits
+
+
+def with_ids(inputs: VLMInputs, ids: torch.Tensor) -> dict[str, Any]:
+    """The tensors of a prompt that goes on to these ids, with nothing but text behind it."""
+    more = ids.shape[1] - inputs.input_ids.shape[1]
+    text = {
+        name: torch.nn.functional.pad(own, (0, more), value=int(name == "attention_mask"))
+        for name, own in inputs.tensors.items()
+        if own.shape == inputs.input_ids.shape
+    }
+    return {**inputs.tensors, **text, "input_ids": ids}

@@ -2,7 +2,6 @@
 
 import copy
 import io
-import logging
 import pickle
 
 import pytest
@@ -177,16 +176,6 @@ def test_a_replica_that_takes_our_torch_hooks_along_is_refused():
     vlm.model.model.language_model.layers[1]._modules["self_attn"] = replica
     with pytest.raises(ModelError, match="is a copy of a hooked one"):
         vlm(inputs)
-
-
-@pytest.fixture
-def unlogged():
-    """Compiling logs each step of its own, and pytest would keep all of it."""
-    torch._dynamo.reset()
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-    torch._dynamo.reset()
 
 
 COMPILED = {

@@ -2,7 +2,6 @@
 
 import copy
 import io
-import logging
 
 import pytest
 import tiny
@@ -101,16 +100,6 @@ def test_a_copy_made_while_paused_or_unwrapped_can_be_hooked_beside_its_original
         once_more = HookedVLM.wrap(way(vlm.unwrap()), vlm.processor)
         assert not vlm.wrapped and twin.wrapped
         assert torch.equal(once_more.run_with_hooks(inputs, **HALF).logits, wanted)
-
-
-@pytest.fixture
-def unlogged():
-    """Compiling logs each step of its own, and pytest would keep all of it."""
-    torch._dynamo.reset()
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-    torch._dynamo.reset()
 
 
 PARTS = {

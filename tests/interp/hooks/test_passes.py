@@ -48,17 +48,6 @@ def made(vlm, inputs, **more):
     return vlm.model.generate(**inputs.tensors, **SETTINGS, **more)
 
 
-def with_ids(inputs, ids):
-    """The tensors of a prompt that goes on, with nothing but text behind it."""
-    more = ids.shape[1] - inputs.input_ids.shape[1]
-    text = {
-        name: torch.nn.functional.pad(own, (0, more), value=int(name == "attention_mask"))
-        for name, own in inputs.tensors.items()
-        if own.shape == inputs.input_ids.shape
-    }
-    return {**inputs.tensors, **text, "input_ids": ids}
-
-
 def noting(seen):
     """A hook function that notes which positions it sees, and what of them."""
 
@@ -84,7 +73,7 @@ def test_rows_are_those_of_one_pass_of_all_that_was_said(asked, way):
     vlm, inputs = asked
     prompt = inputs.input_ids.shape[1]
     sequences = made(vlm, inputs).sequences
-    told = with_ids(inputs, sequences)
+    told = tiny.with_ids(inputs, sequences)
     whole, end = {}, sequences.shape[1] - 1  # the last token is not run
     with vlm.hooks([(NAME, noting(whole))], query_rows="all"):
         vlm.model(**told, use_cache=False)

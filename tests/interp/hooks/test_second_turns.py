@@ -44,14 +44,7 @@ def begun(vlm, first):
 
 def both(first, *more):
     """The tensors of both turns as one prompt."""
-    ids = torch.cat([first.input_ids, *more], 1)
-    added = ids.shape[1] - first.input_ids.shape[1]
-    text = {
-        name: torch.nn.functional.pad(own, (0, added), value=int(name == "attention_mask"))
-        for name, own in first.tensors.items()
-        if own.shape == first.input_ids.shape
-    }
-    return {**first.tensors, **text, "input_ids": ids}
+    return tiny.with_ids(first, torch.cat([first.input_ids, *more], 1))
 
 
 class Seen(dict):
