@@ -57,6 +57,11 @@ class Point(HookPoint):
         """Whether anything listens; of a direction or a level, whether anything that was put on by name does."""
         return super().has_hooks(*args, **kwargs) if args or kwargs else self.on
 
+    def remove_hooks(self, *args: Any, **kwargs: Any) -> None:
+        """Take off what was put on by name, see TransformerLens; at once where there is nothing, as at most points."""
+        if any(self.__dict__[name] for name in _NAMED):
+            super().remove_hooks(*args, **kwargs)
+
     def forward(self, x: Tensor) -> Tensor:
         """Give the tensor on, and note that a pass came by."""
         self.came_by()

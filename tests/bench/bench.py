@@ -22,7 +22,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "helpers"), str
 from bench_collect import many_lines  # noqa: E402
 from bench_heads import head_lines  # noqa: E402
 from bench_line import BARS as BARS  # noqa: E402
-from bench_line import MIB, SHAPES, WHAT, Line, pairwise, peak_bytes, timed  # noqa: E402
+from bench_line import MIB, SHAPES, WHAT, Line, pairwise, peak_bytes, said, timed  # noqa: E402
 from bench_models import (  # noqa: E402
     PATTERNS,
     prepared,
@@ -74,22 +74,27 @@ def measure(model: Any, processor: Any, *, pairs: int, side: int = 336, suffix: 
     def first_token() -> object:
         return model(**inputs.tensors, use_cache=True, logits_to_keep=1).logits.argmax(-1)
 
-    values: dict[str, list[float]] = {}
+    lines: dict[str, Line] = {}
+
+    def keep(name: str, values: list[float]) -> None:
+        lines.update(said({name + suffix: Line.named(name, values, suffix=suffix)}))
+
     print(f"{device}: {pairs} pairs a line, some minutes; leave the machine alone", file=sys.stderr)
     with torch.no_grad():
-        values["idle_hooks"] = pairwise(idle, plain, vlm=vlm, pairs=pairs)
-        values["last_row_capture"] = pairwise(capture, plain, vlm=vlm, pairs=pairs)
-        values["one_more_alpha"] = marginal()
+        keep("idle_hooks", pairwise(idle, plain, vlm=vlm, pairs=pairs))
+        keep("last_row_capture", pairwise(capture, plain, vlm=vlm, pairs=pairs))
+        keep("one_more_alpha", marginal())
         policy = AdaptVis(0.5, 1.5, 0.4)
         adaptive = pairwise(lambda: first_tokens(vlm, inputs, policy), first_token, vlm=vlm, pairs=pairs)
-        values["adaptvis_first_token"] = adaptive
-        if gpu:
-            values |= gpu_lines(vlm, pairs=pairs, policy=policy)
+        keep("adaptvis_first_token", adaptive)
+        further = gpu_lines(vlm, pairs=pairs, policy=policy) if gpu else {}
         if not suffix or gpu:
-            values |= scheme_lines(vlm, inputs, pairs=pairs)
+            further |= scheme_lines(vlm, inputs, pairs=pairs)
+        for name, values in further.items():
+            keep(name, values)
         if not suffix:
-            values["study_row"] = pairwise(study_row(vlm, inputs), plain, vlm=vlm, pairs=pairs)
-    return {name + suffix: Line.named(name, own, suffix=suffix) for name, own in values.items()}
+            keep("study_row", pairwise(study_row(vlm, inputs), plain, vlm=vlm, pairs=pairs))
+    return lines
 
 
 def first_tokens(vlm: HookedVLM, inputs: VLMInputs, policy: AdaptVis) -> torch.Tensor:
@@ -225,14 +230,13 @@ def main() -> int:
     options = parser.parse_args()
     pairs = max(options.pairs, 3)
     lines = measure(*random_llava(tokens=576, device="cpu", dtype=torch.float32), pairs=pairs)
-    lines |= probe_times(*random_llava(tokens=576, device="cpu", dtype=torch.float32), pairs=pairs)
+    lines |= said(probe_times(*random_llava(tokens=576, device="cpu", dtype=torch.float32), pairs=pairs))
     lines |= measure(*random_qwen(), pairs=pairs, side=672, suffix="_qwen")
-    lines["capture_memory"] = capture_memory("cpu")
-    lines["capture_memory_anyres"] = capture_memory_anyres()
-    lines |= sweep_times(pairs=max(pairs // 3, 3))  # each pair is of many forwards
-    lines |= probe_memory()
-    lines |= head_lines()
-    lines |= many_lines()
+    lines |= said({"capture_memory": capture_memory("cpu"), "capture_memory_anyres": capture_memory_anyres()})
+    lines |= said(sweep_times(pairs=max(pairs // 3, 3)))  # each pair is of many forwards
+    lines |= said(probe_memory())
+    lines |= said(head_lines())
+    lines |= said(many_lines())
     if torch.cuda.is_available():
         seven = dict(layers=32, heads=32, width=4096)
         model, processor = random_llava(tokens=576, device="cuda", dtype=torch.bfloat16, **seven)

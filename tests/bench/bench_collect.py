@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from bench_line import MIB, Line
+from bench_line import MIB, Line, peak_resident
 
 from interp import HookedVLM, Sample
 from interp.study.prompter import batches
@@ -31,7 +31,7 @@ def collect_many(folder: Path) -> None:
     vlm, items = narrow_model(), many_steps()
     before = resident()
     collect_heads(vlm, items, out=folder, answers="reference", batch=BATCH, resume=True, progress=False)
-    tell(peak() - before)
+    tell(peak_resident() - before)
 
 
 def find_many(folder: Path) -> None:
@@ -40,7 +40,7 @@ def find_many(folder: Path) -> None:
     assert heads.shape == (ITEMS, LAYERS, HEADS, WIDTH), heads.shape
     before = resident()
     find_heads(heads, "linear_probe", progress=False)
-    tell(peak() - before)
+    tell(peak_resident() - before)
 
 
 def compare_many(folder: Path) -> None:
@@ -122,11 +122,6 @@ def resident() -> float:
     """MiB that this process holds now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / MIB
-
-
-def peak() -> float:
-    """MiB that it held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from bench_line import MIB, Line
+from bench_line import Line, peak_resident
 
 from interp import HookedVLM, Sample
 from interp.datasets.synthetic.shapes import shapes
@@ -98,7 +97,7 @@ def main() -> None:
     began = time.perf_counter()
     RUNS[sys.argv[1]]()
     minutes = (time.perf_counter() - began) / 60
-    print(json.dumps({"minutes": minutes, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB}))
+    print(json.dumps({"minutes": minutes, "mib": peak_resident()}))
 
 
 if __name__ == "__main__":

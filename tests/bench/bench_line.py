@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -149,6 +151,19 @@ class Line:
         elif bar is not None and high - low <= widest:
             ok = middle <= bar
         return cls(middle, float(low), float(high), len(values), bar, ok, unit)
+
+
+def said(lines: dict[str, Line]) -> dict[str, Line]:
+    """The lines, each told on standard error as it was measured, since all of them take the better part of an hour."""
+    for name, line in lines.items():
+        print(f"{name}: {line.ratio:.5g} [{line.low:.5g}, {line.high:.5g}] {line.unit}", file=sys.stderr, flush=True)
+    return lines
+
+
+def peak_resident() -> float:
+    """MiB of memory that this process held at most; what `getrusage` tells begins with what its parent held."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / MIB
 
 
 def timed(run: Callable[[], object], device: str) -> float:

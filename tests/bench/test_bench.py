@@ -8,6 +8,7 @@ from pathlib import Path
 import bench
 import bench_collect
 import bench_heads
+import bench_line
 import bench_probes
 import numpy as np
 import pytest
@@ -52,6 +53,18 @@ def test_the_profiler_says_nothing_of_itself_and_our_own_words_are_kept():
     command = f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent.parent)!r}]; {code}"
     said = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert len(said.stderr.splitlines()) == 1 and said.stderr.startswith("ours ") and not said.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells it so")
+def test_the_peak_of_a_process_is_not_that_of_the_one_that_started_it():
+    large = np.ones(64 * bench.MIB)  # 512 MiB
+    code = f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent.parent)!r}]; import bench_line as b; "
+    told = [
+        float(subprocess.run([sys.executable, "-c", code + more], capture_output=True, text=True, check=True).stdout)
+        for more in ("print(b.peak_resident())", "kept = bytearray(b'1') * (100 * b.MIB); print(b.peak_resident())")
+    ]
+    assert bench_line.peak_resident() > large.nbytes / bench.MIB
+    assert 50 < told[1] - told[0] < 150 and told[0] < bench_line.peak_resident()
 
 
 def asked(vlm, place):
