@@ -275,6 +275,19 @@ def pivoted(
     return np.stack([2 * estimate - high, 2 * estimate - low])
 
 
+def students_tail(t: float, freedom: int) -> float:
+    """The probability that a variable of Student's t lies above `t`.
+
+    Example:
+        >>> round(students_tail(4.303, 2), 4)
+        0.025
+    """
+    if freedom > _MANY:
+        return NormalDist().cdf(-t * (1 - 1 / (4 * freedom)) / math.sqrt(1 + t * t / (2 * freedom)))  # 26.7.8
+    half = (1 - _t_within(math.atan(abs(t) / math.sqrt(freedom)), freedom)) / 2
+    return half if t >= 0 else 1 - half
+
+
 def _t_quantile(level: float, freedom: int) -> float:
     """What a variable of Student's t lies within on both sides of zero, with a probability of `level`."""
     if freedom > _MANY:
