@@ -121,7 +121,8 @@ class Choice:
         alpha: the chosen one.
         other: the alpha that it is held against the untouched model by: itself, or if it is 1 the best of the others.
         gain: the gain of `other` over the untouched model on the validation scenes, paired bootstrap.
-        p: the exact p-value of the same, see `interp.answers.comparison.Comparison`.
+        p: the exact p-value of the same.
+        test: what gave it, see `interp.answers.comparison.Comparison`.
         moved: how many answers became right or wrong under `other`.
         n: how many validation scenes.
     """
@@ -130,6 +131,7 @@ class Choice:
     other: float
     gain: Interval
     p: float
+    test: str
     moved: int
     n: int
 
@@ -160,4 +162,6 @@ def choice_of(evaluation: Evaluation, *, seed: int = 0) -> Choice | None:
     best = max(right.index, key=lambda alpha: (right[alpha], -abs(alpha - 1)))
     other = float(best) if policy.alpha == 1 else policy.alpha
     found = compare(base, rows[rows["alpha"] == other], seed=seed)
-    return Choice(policy.alpha, other, found.difference, found.p_value, found.gained + found.lost, len(base))
+    return Choice(
+        policy.alpha, other, found.difference, found.p_value, found.test, found.gained + found.lost, len(base)
+    )

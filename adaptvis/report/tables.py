@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from adaptvis.report.measures import EvaluationMeasures
 
 
+def test_of(rows: pd.DataFrame | pd.Series) -> str:
+    """The test that gave p, as the rows themselves say, each test once."""
+    named = [rows["test"]] if isinstance(rows["test"], str) else list(dict.fromkeys(rows["test"].dropna()))
+    return " or ".join(name for name in named if name)
+
+
 def readable(evaluation: Evaluation, summary: pd.DataFrame) -> pd.DataFrame:
     """The accuracy table by policy and relation; accuracy, gain and p, plain and corrected, are by the strict rule.
 

@@ -17,7 +17,7 @@ _CELLS = 1024  # measured at a time
 NUMBERS = ("auroc", "low", "high", "null_mean", "null_low", "null_high", "p", "p_max", "p_bh")
 """What is measured of every cell, float; see `interp.stats.association.Association`."""
 
-COUNTS = ("pairs", "undefined", "draws")
+COUNTS = ("pairs", "n", "undefined", "draws")
 """What is counted of every cell, int."""
 
 
@@ -102,4 +102,11 @@ def _measure(
     some = compared > 0
     low, high = np.quantile(wins[some] / compared[some, None], ends, axis=0) if some.any() else (np.nan, np.nan)
     measured = dict(auroc=shuffled[0], low=low, high=high, null_mean=mean, null_low=null_low, null_high=null_high)
-    return measured | dict(p=(far >= far[0] - 1e-9).mean(axis=0), draws=some.sum(), pairs=pairs), far
+    p = (far >= far[0] - 1e-9).mean(axis=0)
+    return measured | dict(p=p, draws=some.sum(), pairs=pairs, n=_paired(part)), far
+
+
+def _paired(part: CellSamples) -> int:
+    """The samples that enter a pair: those of strata with right and wrong ones."""
+    sizes, right = np.bincount(part.strata), np.bincount(part.strata, weights=part.right)
+    return int(sizes[(right > 0) & (right < sizes)].sum())

@@ -64,9 +64,14 @@ def number(row):
     least = 0 if of_accuracy else 0.01
     why = "; what the test finds lies below 0" if row["high"] < 0 else f"; not clearly above {least:g}"
     small = not row["shown"] and row["p"] <= 0.05 and row["low"] <= least
+    if not row["shown"] and row["p"] > 0.05:
+        small, why = row["low"] > least, "; test and interval do not agree, so nothing is claimed"
+    corrected = {(True, True): "", (True, False): ", maxT over axes", (False, True): ", maxT over slots"}
+    test = "sign flips" + corrected.get((of_accuracy, row["axis"] == "all"), ", maxT over slots and axes")
+    test += ", Holm over what was swapped" * (row["statement"] == "encoder_carries")
     return (
-        f"{points(*ends)} points" if of_accuracy else decimal(*ends),
-        f"({p_said(row['p'])}, {row['pairs']} {'questions' if of_accuracy else 'pairs'}{small * why})",
+        points(*ends, level=0.95) if of_accuracy else decimal(*ends, level=0.95),
+        f"({p_said(row['p'])}, {test}; {row['pairs']} {'questions' if of_accuracy else 'pairs'}{small * why})",
     )
 
 
@@ -81,7 +86,7 @@ def check(said, row, why, named):
     if row["statement"] in OF_SLOTS:
         assert f"at slot {row['slot']}," in said
         assert ("the largest of" in said) == (not slots or len(slots) > 1 and row["statement"] == "language_builds")
-        assert ("slots " + spans(slots, range(7)) in said) == (len(slots) > 1)
+        assert (f"of slots {spans(slots, range(7))} at which" in said) == (len(slots) > 1)
         assert ("at slot 0, where nothing can have been built" in said) == (bool(slots) and not row["shown"])
         assert ("at none of which" in said) == (not slots)
         assert ("the only one of" in said) == (len(slots) == 1)

@@ -55,7 +55,7 @@ def test_taking_the_planted_heads_away_destroys_the_answer_and_random_ones_do_no
 
 
 def test_heads_that_do_nothing_and_heads_that_do_everything_are_not_called_causal(found):
-    assert found.verdict("idle") == "no effect" and found.value("accuracy_change", "idle") == 0
+    assert found.verdict("idle") == "no effect detected" and found.value("accuracy_change", "idle") == 0
     both = found.arm("both")
     assert both["verdict"] == "broken" and "control task loses" in both["why"]
     assert found.value("accuracy", "both", CONTROL) == 0 and found.value("accuracy", "spatial", CONTROL) == 1
@@ -82,7 +82,7 @@ def test_a_control_task_that_is_guessed_can_not_clear_a_set():
     assert found.verdict() == "unchecked" and "so that it can not fall" in found.arm()["why"]
     opposite = [replace(one, answer={"left": "right", "right": "left"}[one.answer]) for one in where(8)]
     found = evaluate_heads(two_tasks(), opposite, IDLE, controls=(RANDOM,), **REMOVED)
-    assert found.verdict() == "no effect" and "there is nothing to take away" in found.arm()["why"]
+    assert found.verdict() == "no effect detected" and "there is nothing to take away" in found.arm()["why"]
     assert "broken" not in found.arm()["why"]  # it was below chance before
 
 
@@ -262,13 +262,15 @@ def test_what_is_told_can_be_written_drawn_and_looked_up(found, tmp_path):
     paths = write_findings(OutputFolder(tmp_path), findings)
     names = {path.name for path in paths}
     assert {"report.html", "arms.parquet", "sets.png", "summary.json"} <= names
-    assert "With the 2 heads of 'spatial' scaled by 0, accuracy changes by -50.0 [" in findings.sentences[0]
+    assert (
+        "With the 2 heads of 'spatial' scaled by 0, accuracy changes by -50.0 points [95 % CI " in findings.sentences[0]
+    )
     assert findings.sentences[0].endswith(": causal.")
     text = (tmp_path / "report.html").read_text()
     assert "below chance means broken, not causal" in text and "Do these heads make the answers?" in text
     axes = found.plot()
     assert [label.get_text() for label in axes.get_xticklabels()] == [
-        "spatial\ncausal", "idle\nno effect", "both\nbroken",
+        "spatial\ncausal", "idle\nno effect detected", "both\nbroken",
     ]  # fmt: skip
     assert "perplexity of control and texts, times" in findings.shown["Sets and their controls"]
     plt.close("all")
