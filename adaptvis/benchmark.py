@@ -23,6 +23,7 @@ from interp.model.provenance import run_record
 from interp.store.guard import refuse_begun
 from interp.study.requests import Request, refuse_nothing_to_resume, takes
 from interp.study.sample_checks import askable, check_samples
+from interp.zoo.domain import remarks_on_images
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
@@ -229,6 +230,8 @@ def _evaluated(
     evaluation = evaluate(vlm, test, request=asked)
     if out is not None:
         facts = {**record, "prompt": asked.prompt, "max_new_tokens": asked.max_new_tokens}
+        remarks = remarks_on_images(vlm.origin.get("model", ""), [sample.image for sample in test])
+        facts |= {"remarks": remarks} if remarks else {}
         _write(vlm, evaluation, test, dataset, Path(out), facts)
     return evaluation
 

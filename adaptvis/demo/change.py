@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from adaptvis.evaluation.evaluation import Evaluation
 from adaptvis.policy.policies import ScalingVis
+from adaptvis.report.tables import MCNEMAR
 from adaptvis.sweep.flips import SHARES, Flips, dose_response, follow_flips, strongest_alpha, with_changes
 from adaptvis.sweep.matched import ask_matched
 from adaptvis.sweep.plan import UNTOUCHED
@@ -121,7 +122,8 @@ class Choice:
         alpha: the chosen one.
         other: the alpha that it is held against the untouched model by: itself, or if it is 1 the best of the others.
         gain: the gain of `other` over the untouched model on the validation scenes, paired bootstrap.
-        p: the p-value of McNemar's exact test of the same.
+        p: the p-value of the same.
+        test: what gave it.
         moved: how many answers became right or wrong under `other`.
         n: how many validation scenes.
     """
@@ -130,6 +132,7 @@ class Choice:
     other: float
     gain: Interval
     p: float
+    test: str
     moved: int
     n: int
 
@@ -160,4 +163,5 @@ def choice_of(evaluation: Evaluation, *, seed: int = 0) -> Choice | None:
     best = max(right.index, key=lambda alpha: (right[alpha], -abs(alpha - 1)))
     other = float(best) if policy.alpha == 1 else policy.alpha
     found = compare(base, rows[rows["alpha"] == other], seed=seed)
-    return Choice(policy.alpha, other, found.difference, found.p_value, found.gained + found.lost, len(base))
+    test = getattr(found, "test", MCNEMAR)
+    return Choice(policy.alpha, other, found.difference, found.p_value, test, found.gained + found.lost, len(base))

@@ -9,11 +9,14 @@ from adaptvis.demo.change import Change, Choice, WrongAnswers, choice_of
 from adaptvis.demo.figures import telling_flip
 from adaptvis.evaluation.evaluation import Evaluation
 from adaptvis.report.figures import changes_something
-from adaptvis.report.tables import readable
+from adaptvis.report.sections import LEVEL
+from adaptvis.report.tables import readable, test_of
 from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, SHARPENING, UP_TO, Flips
+from interp.answers.metrics import ALL
 from interp.plots.style import cut_short, in_short
-from interp.report.numbers import NOTHING, p_said, percent, points
+from interp.report.numbers import NOTHING, p_said, percent, points, share
 from interp.report.page import Section
+from interp.report.verdicts import NOT_DETECTED, judge
 from interp.stats.intervals import Interval, wilson
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ def lead(evaluation: Evaluation, looked: Sequence[SceneAttention], summary: dict
         f"{_share(change.share('accuracy', 1))} of its answers named the right one of the options"
         f"{_wrong(change.wrong_answers())}. Of its {len(summary['overlap_by_layer'])} layers, layer {best['layer']} "
         f"looks hardest at the two objects before it answers, and gives their area {_times(best)} times what an even "
-        f"look would (it is the best layer on these very drawings). {_effect(change, choice_of(evaluation))}"
+        f"look would (it is the best layer on these very drawings). {_effect(change, evaluation)}"
     )
 
 
@@ -58,7 +61,7 @@ def sections(
                 "A wrong answer names another option than the right one, a spatial error, or none of the options, such "
                 "as a synonym: then it is not known what it means. Only a change from one named option to another "
                 "counts as changed.",
-                "Intervals and bands are Wilson's, 95 %.",
+                f"In tables, brackets hold Wilson's confidence intervals of {100 * LEVEL:g} %; so do bands.",
             ),
             figures["dose_response"],
             "Left, how many answers are right; right, how many name another option than the untouched answer, where "
@@ -138,7 +141,7 @@ def tell(evaluation: Evaluation, change: Change) -> str:
     return "\n".join(lines)
 
 
-def _effect(change: Change, choice: Choice | None) -> str:
+def _effect(change: Change, evaluation: Evaluation) -> str:
     """The last sentence."""
     if (flips := change.flips) is None:
         return (
@@ -151,14 +154,16 @@ def _effect(change: Change, choice: Choice | None) -> str:
         f"{turned} of the answers to another option, and giving the image as much attention with the picture inside it "
         f"kept turned {kept}"
     )
-    if choice is None:
+    if (choice := choice_of(evaluation)) is None:
         return f"{text}."
     if choice.alpha == 1:
-        return f"{text}; on {choice.n} other drawings no factor did better than leaving it alone."
-    gain = change.share("accuracy", choice.alpha).estimate - change.share("accuracy", 1).estimate
-    return (
-        f"{text}; the factor chosen on {choice.n} other drawings, {choice.alpha:g}, brought {points(gain)} points here."
-    )
+        return f"{text}; on {choice.n} other drawings no factor gave more right answers than leaving it alone."
+    lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")
+    own = lines.loc[str(evaluation.policies["scaling"])]
+    told = {"above": "more than without", "below": "fewer than without", "unclaimed": "of which nothing is claimed"}
+    said = told.get(judge(own.difference_low, own.difference_high, own.p_holm).word, NOT_DETECTED)
+    right = _share(change.share("accuracy", choice.alpha))
+    return f"{text}; with the factor chosen on {choice.n} other drawings, {choice.alpha:g}, {right} were right: {said}."
 
 
 def _wrong(wrong: WrongAnswers) -> str:
@@ -173,10 +178,10 @@ def _kinds(wrong: WrongAnswers) -> str:
     """The same with brackets."""
     if not wrong.wrong:
         return "Untouched, no answer is wrong."
-    another, none = (_percent(wilson(count, wrong.wrong)) for count in (wrong.named_another, wrong.named_none))
+    another, none = (_said(wilson(count, wrong.wrong)) for count in (wrong.named_another, wrong.named_none))
     return (
-        f"Of the {wrong.wrong} wrong answers untouched, {wrong.named_another} ({another} %) name another option, a "
-        f"spatial error, and {wrong.named_none} ({none} %) name none of the options{_commonest(wrong)}."
+        f"Of the {wrong.wrong} wrong answers untouched, {wrong.named_another} ({another}) name another option, a "
+        f"spatial error, and {wrong.named_none} ({none}) name none of the options{_commonest(wrong)}."
     )
 
 
@@ -198,12 +203,12 @@ def _told(change: Change) -> list[str]:
     changed, right = (change.share(what, alpha) for what in ("changed", "accuracy"))
     control = change.share("changed", alpha, control=True)
     return [
-        f"Largest change in answers: alpha {alpha:g}, with {_percent(changed)} % changed, {len(flips.answers)} answers "
+        f"Largest change in answers: alpha {alpha:g}, with {_said(changed)} changed, {len(flips.answers)} answers "
         f"from one option to another; {change.count('reworded', alpha)} more differ that name no option before or "
         "after, and do not count. It is named for that, not as an improvement: "
-        f"{_percent(right)} % are right, and {_percent(change.share('accuracy', 1))} % untouched. "
+        f"{_said(right)} are right, and {_said(change.share('accuracy', 1))} untouched. "
         "Under the control, with as much attention on the image and the same picture inside it, "
-        f"{_percent(control)} % change."
+        f"{_said(control)} change."
     ]
 
 
@@ -233,7 +238,7 @@ def _flip_sections(
             (
                 f"The {len(flips.answers)} scenes whose answer turns to another option at alpha {flips.alpha:g}, asked "
                 "again with it in some layers only: how often do they give the same changed answer? In all layers "
-                f"{_percent(flips.of(EVERYWHERE))} % do, of scenes that were chosen by that.",
+                f"{_said(flips.of(EVERYWHERE))} do, of scenes that were chosen by that.",
                 _carried(flips),
             ),
             figures["flip_by_layers"],
@@ -254,8 +259,8 @@ def _carried(flips: Flips) -> str:
     together = f"layers {' or '.join(enough)} are enough for half" if enough else "half of it takes all layers"
     return (
         f"Layers that carry it, over {len(flips.answers)} scenes: no layer alone does more than layer {layer}, with "
-        f"{_percent(alone)} %; {together}. In all layers, the amount of attention alone (the control) does "
-        f"{_percent(flips.of(AMOUNT))} %, its sharpness alone {_percent(flips.of(SHARPENING))} %."
+        f"{_said(alone)}; {together}. In all layers, the amount of attention alone (the control) does "
+        f"{_said(flips.of(AMOUNT))}, its sharpness alone {_said(flips.of(SHARPENING))}."
     )
 
 
@@ -271,9 +276,9 @@ def _chosen(evaluation: Evaluation) -> Section:
             *([_choice(choice)] if choice is not None else ()),
             *([f"Chosen, and so the untouched model itself: {' and '.join(idle)}."] if idle else ()),
             "AdaptVis takes one alpha where the untouched first token is unsure and another where it is sure.",
-            "Intervals are 95 %: Wilson for accuracies, paired bootstrap for gains; p is McNemar's exact test, and "
-            "beside it Holm's correction: over all scenes for the number of policies, by relation for all policies and "
-            "relations together.",
+            f"Brackets hold confidence intervals of {100 * LEVEL:g} %: Wilson for accuracies, paired bootstrap for "
+            f"gains; p is of {test_of(evaluation.summary)}, and beside it Holm's correction: over all scenes for the "
+            "number of policies, by relation for all policies and relations together.",
         ),
         table=readable(evaluation, evaluation.summary[evaluation.summary["policy"].isin(kept)]),
     )
@@ -281,16 +286,17 @@ def _chosen(evaluation: Evaluation) -> Section:
 
 def _choice(choice: Choice) -> str:
     """What the validation scenes say of the chosen alpha, or of the best one beside it."""
-    gain = points(choice.gain.estimate, choice.gain.low, choice.gain.high)
+    gain = points(choice.gain.estimate, choice.gain.low, choice.gain.high, level=choice.gain.level)
     if choice.alpha == 1:
-        did = f"gained {gain} points ({p_said(choice.p)})" if choice.moved else "made no answer right or wrong"
+        told = f"gained {gain} ({p_said(choice.p, test=choice.test)})"
+        did = told if choice.moved else "made no answer right or wrong"
         return (
             f"Chosen on {choice.n} other scenes: alpha 1, the untouched model. The best other one there, "
             f"{choice.other:g}, {did}."
         )
     return (
-        f"Chosen on {choice.n} other scenes: alpha {choice.alpha:g}, which gained {gain} points there "
-        f"({p_said(choice.p)})."
+        f"Chosen on {choice.n} other scenes: alpha {choice.alpha:g}, which gained {gain} there "
+        f"({p_said(choice.p, test=choice.test)})."
     )
 
 
@@ -298,10 +304,16 @@ def _percent(found: Interval) -> str:
     return percent(found.estimate, found.low, found.high)
 
 
+def _said(found: Interval) -> str:
+    """A share with its interval, in a sentence."""
+    return share(found.estimate, found.low, found.high, level=found.level)
+
+
 def _share(found: Interval) -> str:
     """A share for readers who know no brackets."""
-    return f"{found.estimate:.0%} ({found.low:.0%} to {found.high:.0%})".replace("%", " %")
+    level, share_, low, high = (f"{100 * one:.0f} %" for one in (found.level, found.estimate, found.low, found.high))
+    return f"{share_} ({level} interval {low} to {high})"
 
 
 def _times(line: dict[str, Any]) -> str:
-    return f"{line['lift']:.1f} ({line['lift_low']:.1f} to {line['lift_high']:.1f})"
+    return f"{line['lift']:.1f} ({100 * LEVEL:g} % interval {line['lift_low']:.1f} to {line['lift_high']:.1f})"

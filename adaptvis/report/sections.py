@@ -12,16 +12,21 @@ from adaptvis.report.measures import SHORT, frequent
 from adaptvis.report.setup import RunFacts, asked_section, chosen_section
 from interp.answers.calibration import CONFIDENCES
 from interp.answers.metrics import ALL, NONE
-from interp.report.numbers import NOTHING, counted, decimal, p_said, percent, points
+from interp.report.numbers import NOTHING, agree, counted, decimal, p_said, percent, points, ranged, share
 from interp.report.page import Section
+from interp.report.verdicts import NOT_DETECTED, UNCLAIMED, judge, undetected
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from adaptvis.evaluation.evaluation import Evaluation
     from adaptvis.report.measures import EvaluationMeasures
 
 MOST_ROWS = 12  # relations in a table
+LEVEL = 0.95
+"""Of all intervals of an evaluation."""
+
 Figures = Mapping[str, "Figure"]
 
 
@@ -33,15 +38,30 @@ def lead(evaluation: Evaluation, run: RunFacts) -> str:
         f"{counted(base.n, 'question')}{f' of {run.dataset}' if run.dataset else ''}"
         f"{f', answered by {run.model}' if run.model else ''}"
         f"{f', with the numbers of {run.preset}' if run.preset else ''}. Right by the strict rule: "
-        f"baseline {percent(base.accuracy, base.low, base.high)} %"
+        f"baseline {share(base.accuracy, base.low, base.high, level=LEVEL)}"
     )
     parts = [start]
     for name, policy in evaluation.policies.items():
         if name in ("scaling", "adaptvis"):
-            one = lines.loc[str(policy)]
-            gain = points(one.difference, one.difference_low, one.difference_high)
-            parts.append(f"{SHORT[name]} {percent(one.accuracy)} %, {gain} points, {p_said(one.p)}")
+            parts.append(f"{SHORT[name]} {gain_says(lines.loc[str(policy)], len(evaluation.policies) - 1)}")
     return "; ".join(parts) + "."
+
+
+def gain_says(line: pd.Series, others: int) -> str:
+    """The accuracy of a policy and its gain over the baseline, claimed where corrected test and interval agree.
+
+    Args:
+        line: the row of all samples in the summary.
+        others: the policies that Holm's correction is for.
+    """
+    low, high = line.difference_low, line.difference_high
+    told = {"above": "more than the baseline", "below": "fewer than the baseline", "unclaimed": UNCLAIMED}
+    said = told.get(judge(low, high, line.p_holm).word, NOT_DETECTED)
+    holm = f"; {p_said(line.p_holm, test=f'Holm for {others} policies')}" if others > 1 else ""
+    return (
+        f"{percent(line.accuracy)} %, a gain of {points(line.difference, low, high, level=LEVEL)} "
+        f"({p_said(line.p, test=tables.test_of(line))}{holm}): {said}"
+    )
 
 
 def sections(
@@ -57,6 +77,7 @@ def sections(
         change: what the sample of `before_after` is, or why it is not there.
     """
     found = [
+        Section("Read this first", tuple(remarks)) if (remarks := run.settings.get("remarks", ())) else None,
         _main(evaluation, measured),
         chosen_section(evaluation, measured, run),
         asked_section(run),
@@ -71,7 +92,7 @@ def sections(
         _answers(figures),
         _confusion(evaluation, figures),
         _confidence(evaluation, measured, figures),
-        _calibration(measured, figures),
+        _calibration(evaluation, measured, figures),
         Section("Attention before and after", (change,), figures.get("before_after"), _BEFORE_AFTER),
         _failures(evaluation),
         _tried(evaluation, measured),
@@ -108,6 +129,8 @@ _CURVES = {
 def _main(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
     others = len(evaluation.policies) - 1
     text = [
+        f"In tables, brackets hold confidence intervals of {100 * LEVEL:g} %. A difference is claimed where its "
+        "corrected test and its interval agree.",
         "Strict: the option that an answer names first, as a whole word, has to be the right one. Paper's rule: the "
         "right word has to stand anywhere in the answer, which also counts answers that name two options.",
         "In percent, gains in points, both against the baseline on the same samples. Intervals are 95 %: Wilson for "
@@ -115,7 +138,7 @@ def _main(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
         "over samples otherwise. p is McNemar's exact two-sided test; Holm's correction is "
         f"for {others} {'policy' if others == 1 else 'policies'}, for each rule by itself.",
         "Where a policy gains and loses few answers, the bootstrap interval of its gain is too narrow, and has no "
-        "width where it gains and loses none: where it and the exact test disagree, the test is to be trusted.",
+        "width where it gains and loses none.",
         "Wilson's intervals and McNemar's test take samples as independent: where several share an object pair or a "
         "photo, they claim too much.",
     ]
@@ -232,8 +255,8 @@ def _windows(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figu
         return None
     text = (
         f"ScalingVis with alpha {measured.windows['alpha'].iloc[0]:g} in some layers only, against the baseline, "
-        "strict. Windows of different width are not comparable, and gains of windows need not add up. p-values are "
-        "corrected for all settings of the sweep.",
+        "strict. Windows of different width are not comparable, and gains of windows need not add up. p is of "
+        f"{tables.test_of(measured.windows)}, plain and corrected for all settings of the sweep.",
     )
     caption = "Gain over the baseline with paired bootstrap intervals of 95 %; layers are counted from 0."
     table = tables.gain_table(measured.windows, evaluation.test, "layers")
@@ -266,11 +289,10 @@ def _confidence(evaluation: Evaluation, measured: EvaluationMeasures, figures: F
         "option's probability is what that token gives the words that begin it. Accuracy is the baseline's, strict.",
     ]
     for line in measured.familiar.itertuples() if len(measured.familiar) else ():
-        gap = points(line.difference, line.low, line.high)
+        gap = points(line.difference, line.low, line.high, level=LEVEL) + undetected(line.low, line.high)
         text.append(
             f"{line.measure.capitalize()} on left and right (n = {line.n_familiar}): {percent(line.familiar)} "
-            f"%; on the other relations (n = {line.n_unfamiliar}): {percent(line.unfamiliar)} %; difference "
-            f"{gap} points."
+            f"%; on the other relations (n = {line.n_unfamiliar}): {percent(line.unfamiliar)} %; difference {gap}."
         )
     if not len(measured.familiar):
         text.append(
@@ -289,20 +311,23 @@ def _confidence(evaluation: Evaluation, measured: EvaluationMeasures, figures: F
     return Section("Confidence by relation", tuple(text), figures.get("confidence"), caption, table)
 
 
-def _calibration(measured: EvaluationMeasures, figures: Figures) -> Section:
-    found = measured.calibration
+def _calibration(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figures) -> Section:
+    found, untouched = measured.calibration, evaluation.rows("baseline")
+    brier = decimal(found.brier.estimate, found.brier.low, found.brier.high, level=LEVEL)
+    n, right = len(untouched), int(untouched["correct"].sum())
     null = found.error_if_calibrated
+    by_chance = ranged(null.estimate, null.low, null.high, digits=1, factor=100, of=f"{100 * LEVEL:g} % of draws")
     order = found.auroc
     auroc = (
         "All answers are of one kind, so confidence can not tell right from wrong."
         if order.estimate != order.estimate
         else "A right answer is more confident than a wrong one in "
-        f"{percent(order.estimate, order.low, order.high)} % of pairs (AUROC; 50 % is no use at all)."
+        f"{share(order.estimate, order.low, order.high, level=LEVEL)} of the pairs of {right} right and {n - right} "
+        "wrong answers (AUROC; 50 % is no use at all)."
     )
     text = (
-        f"Expected calibration error {percent(found.error)} points; a calibrated model would show "
-        f"{percent(null.estimate, null.low, null.high)} on as many samples. Brier score "
-        f"{decimal(found.brier.estimate, found.brier.low, found.brier.high)}.",
+        f"Over {counted(n, 'sample')} the expected calibration error is {percent(found.error)} points; a calibrated "
+        f"model would show {by_chance} on as many. Brier score {brier}.",
         auroc,
     )
     caption = "Accuracy (strict, untouched model) in bins of equally many samples by confidence, Wilson intervals."
@@ -331,15 +356,18 @@ def _tried(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
     if not tried["settings"]:
         return Section("How many settings were tried", ("None but the untouched run.",))
     text = (
-        f"{tried['settings']} settings were run on the reported samples besides the untouched one. Without correction, "
-        f"{tried['below_5_percent_uncorrected']} of them differ from it with p below 0.05; if none changed anything, "
-        f"up to about {tried['below_5_percent_by_chance']:.1f} would. Left after Holm's correction (any false alarm at "
+        f"{counted(tried['settings'], 'setting')} {agree(tried['settings'], 'was', 'were')} run on the reported "
+        f"samples besides the untouched one. Without correction, {tried['below_5_percent_uncorrected']} of them "
+        f"{agree(tried['below_5_percent_uncorrected'], 'has', 'have')} p below 0.05 "
+        f"({tables.test_of(evaluation.settings)}); if none changed anything, up to about "
+        f"{tried['below_5_percent_by_chance']:.1f} would. Left after Holm's correction (any false alarm at "
         f"all): {tried['below_5_percent_holm']}; after Benjamini and Hochberg's (share of false alarms): "
         f"{tried['below_5_percent_benjamini_hochberg']}.",
         "The best of a grid looks better on the samples that it was picked on than it will on others, and its interval "
-        "does not know of the picking. Settings that were chosen on the validation part are free of this; those read "
-        "off the table below are not. One split and greedy decoding: no p-value here speaks of another split, prompt "
-        "or model.",
+        "does not know of the picking: so it is with settings read off the table below. Those that were chosen on the "
+        "validation part were picked on other samples; where these share object pairs or photos with the reported "
+        "ones, as in the official split, they still come out a little too good. One split and greedy decoding: no "
+        "p-value here speaks of another split, prompt or model.",
     )
     table = tables.gain_table(evaluation.settings, evaluation.test, "setting")
     return Section("How many settings were tried", text, table=table)

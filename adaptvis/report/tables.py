@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from adaptvis.report.measures import EvaluationMeasures
 
 
+MCNEMAR = "McNemar"
+"""The test of rows that do not name one."""
+
+
+def test_of(rows: pd.DataFrame | pd.Series) -> str:
+    """The test that gave p, as the rows themselves say, each test once; McNemar's where they do not."""
+    if "test" not in rows:
+        return MCNEMAR
+    named = [rows["test"]] if isinstance(rows["test"], str) else list(dict.fromkeys(rows["test"].dropna()))
+    return " or ".join(name for name in named if name) or MCNEMAR
+
+
 def readable(evaluation: Evaluation, summary: pd.DataFrame) -> pd.DataFrame:
     """The accuracy table by policy and relation; accuracy, gain and p, plain and corrected, are by the strict rule.
 
@@ -42,7 +54,7 @@ def readable(evaluation: Evaluation, summary: pd.DataFrame) -> pd.DataFrame:
                 "accuracy %": percent(line.accuracy, line.low, line.high),
                 "by the paper's rule %": percent(paper.estimate, paper.low, paper.high),
                 "gain, points": "" if base else points(line.difference, line.difference_low, line.difference_high),
-                "McNemar p": "" if base else p_value(line.p),
+                "p": "" if base else p_value(line.p),
                 "p Holm": "" if base else p_value(line.p_holm),
                 "confidence": decimal(line.confidence),
                 "unsure %": percent(line.unsure) if line.policy in adaptive else "",

@@ -171,7 +171,8 @@ def _tell(
 ) -> None:
     """The main numbers and where things lie, on the screen."""
     n = len(evaluation.rows("baseline"))
-    print(f"{counted(n, 'sample')}; right answers in percent, gains in points, intervals of 95 %")
+    told = f"{counted(n, 'sample')}; right answers in percent, gains in points, intervals of 95 %"
+    print("\n".join([*run.settings.get("remarks", ()), told]))
     shown = ["policy", "strict %", "gain, strict", "p, strict", "p Holm, strict", "paper's rule %"]
     print(main_table(evaluation, measured)[shown].to_string(index=False))
     how = run.preset or "given" if evaluation.validation is None else "chosen on the validation part, where they can be"

@@ -186,7 +186,10 @@ OWN: dict[str, dict[str, str]] = {
     "samples": {"objects": "what the question asks about, `|` between"},
     "coverage": {"complete": "samples with boxes for all objects of the question"},
     "agreement": {"precision": "matched over those of the detector"},
-    "association": {"auroc": "how well the measure ranks right answers over wrong ones; 0.5 says nothing"},
+    "association": {
+        "auroc": "how well the measure ranks right answers over wrong ones; 0.5 says nothing",
+        "n": "samples that enter such a pair",
+    },
     "layer_choice": {"auroc": "how well the measure of this layer alone ranks right answers over wrong ones"},
 }
 """What a column holds in one file alone, by the file's name without ending."""

@@ -1,4 +1,8 @@
-"""Numbers as people read them: percent, points, decimals, p-values, counts of things; no minus sign before nothing."""
+"""Numbers as people read them: percent, points, decimals, p-values, counts of things; no minus sign before nothing.
+
+Of an estimate the interval stands in brackets, `0.61 [0.52, 0.70]`; in a sentence it names its level,
+`0.61 [95 % CI 0.52, 0.70]`. The range of a null has neither: `0.50 (0.45 to 0.55)`.
+"""
 
 from __future__ import annotations
 
@@ -8,38 +12,44 @@ NOTHING = "–"
 """What stands where there is no number."""
 
 
-def percent(value: float, low: float | None = None, high: float | None = None) -> str:
-    """A share in percent, with its interval where it has one.
+def percent(value: float, low: float | None = None, high: float | None = None, *, level: float | None = None) -> str:
+    """A share in percent, with its interval where it has one, and the interval's level where it is given.
 
     Example:
         >>> percent(0.84, 0.701, 0.923)
         '84.0 [70.1, 92.3]'
     """
-    return _ended(value, low, high, "{:z.1f}", 100)
+    return _ended(value, low, high, "{:z.1f}", 100, level=level)
 
 
-def share(value: float, low: float, high: float) -> str:
-    """A share in percent with its interval, as it stands in a sentence.
-
-    Example:
-        >>> share(0.84, 0.701, 0.923)
-        '84.0 % [70.1, 92.3]'
-    """
-    return _ended(value, low, high, "{:z.1f}", 100, unit=" %")
-
-
-def points(value: float, low: float | None = None, high: float | None = None) -> str:
-    """A difference in points of percent, with its sign.
+def share(value: float, low: float, high: float, *, level: float | None = None, signed: bool = False) -> str:
+    """A share in percent with its interval, as it stands in a sentence; with a sign, a change relative to something.
 
     Example:
-        >>> points(0.017)
-        '+1.7'
+        >>> share(0.84, 0.701, 0.923, level=0.95)
+        '84.0 % [95 % CI 70.1, 92.3]'
     """
-    return _ended(value, low, high, "{:+z.1f}", 100)
+    return _ended(value, low, high, "{:+z.1f}" if signed else "{:z.1f}", 100, unit=" %", level=level)
+
+
+def points(value: float, low: float | None = None, high: float | None = None, *, level: float | None = None) -> str:
+    """A difference in points of percent, with its sign; in a sentence, where the level is given, with its unit.
+
+    Example:
+        >>> points(0.017), points(0.017, 0.002, 0.032, level=0.95)
+        ('+1.7', '+1.7 points [95 % CI +0.2, +3.2]')
+    """
+    return _ended(value, low, high, "{:+z.1f}", 100, unit="" if level is None else " points", level=level)
 
 
 def decimal(
-    value: float, low: float | None = None, high: float | None = None, *, digits: int = 2, signed: bool = False
+    value: float,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    digits: int = 2,
+    signed: bool = False,
+    level: float | None = None,
 ) -> str:
     """A number with its interval where it has one.
 
@@ -47,11 +57,17 @@ def decimal(
         >>> decimal(0.5, 0.25, 0.75), decimal(0.1, digits=3, signed=True)
         ('0.50 [0.25, 0.75]', '+0.100')
     """
-    return _ended(value, low, high, f"{{:{'+' if signed else ''}z.{digits}f}}", 1)
+    return _ended(value, low, high, f"{{:{'+' if signed else ''}z.{digits}f}}", 1, level=level)
 
 
 def significant(
-    value: float, low: float | None = None, high: float | None = None, *, digits: int = 3, signed: bool = False
+    value: float,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    digits: int = 3,
+    signed: bool = False,
+    level: float | None = None,
 ) -> str:
     """A number of any size with so many digits that mean something, its interval to the same place.
 
@@ -64,7 +80,23 @@ def significant(
     ends = [end for end in (low, high) if end is not None and math.isfinite(end)]
     most = max(abs(part) for part in (value, *ends))
     places = max(0, digits - 1 - math.floor(math.log10(most))) if most else 0
-    return decimal(value, low, high, digits=places, signed=signed)
+    return decimal(value, low, high, digits=places, signed=signed, level=level)
+
+
+def ranged(mean: float, low: float, high: float, *, digits: int = 2, factor: float = 1, of: str = "") -> str:
+    """What a null gives: its mean, and from where to where it goes, which is no interval of an estimate.
+
+    `of` tells how much of it lies there.
+
+    Example:
+        >>> ranged(0.5, 0.45, 0.55, of="95 %")
+        '0.50 (95 % 0.45 to 0.55)'
+    """
+    form = f"{{:z.{digits}f}}"
+    if not math.isfinite(mean):
+        return NOTHING
+    ends = [form.format(factor * end) for end in (low, high) if math.isfinite(end)]
+    return form.format(factor * mean) + (f" ({of and f'{of} '}{' to '.join(ends)})" if len(ends) == 2 else "")
 
 
 def p_value(value: float) -> str:
@@ -77,25 +109,27 @@ def p_value(value: float) -> str:
     return NOTHING if value != value else "<0.0001" if value < 0.0001 else f"{value:.2g}"
 
 
-def p_said(value: float, sign: str = "=") -> str:
-    """A p-value as it stands in a sentence.
+def p_said(value: float, sign: str = "=", *, test: str = "") -> str:
+    """A p-value as it stands in a sentence, with the test that gave it, and what it is corrected for.
 
     Example:
-        >>> p_said(0.0312), p_said(0.00001), p_said(0.0312, "≤")
-        ('p = 0.031', 'p < 0.0001', 'p ≤ 0.031')
+        >>> p_said(0.0312), p_said(0.00001, test="McNemar's exact test"), p_said(0.0312, "≤")
+        ('p = 0.031', "p < 0.0001, McNemar's exact test", 'p ≤ 0.031')
     """
-    words = p_value(value)
-    return f"p < {words[1:]}" if words[0] == "<" else f"p {words}" if words == NOTHING else f"p {sign} {words}"
+    words, by = p_value(value), f", {test}" if test else ""
+    return (
+        f"p < {words[1:]}{by}" if words[0] == "<" else f"p {words}{by}" if words == NOTHING else f"p {sign} {words}{by}"
+    )
 
 
-def counted(count: int, noun: str) -> str:
-    """So many things, with the noun's plural where they are not one.
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """So many things, with the noun's plural, by default with an s, where they are not one.
 
     Example:
-        >>> counted(1, "seed"), counted(3, "seed")
-        ('1 seed', '3 seeds')
+        >>> counted(1, "seed"), counted(3, "seed"), counted(2, "policy", "policies")
+        ('1 seed', '3 seeds', '2 policies')
     """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def agree(count: int, one: str, several: str) -> str:
@@ -108,9 +142,19 @@ def agree(count: int, one: str, several: str) -> str:
     return one if count == 1 else several
 
 
-def _ended(value: float, low: float | None, high: float | None, form: str, factor: float, *, unit: str = "") -> str:
-    """A number, with its interval if both ends are known."""
+def _ended(
+    value: float,
+    low: float | None,
+    high: float | None,
+    form: str,
+    factor: float,
+    *,
+    unit: str = "",
+    level: float | None = None,
+) -> str:
+    """A number, with its interval if both ends are known, and the level of that if it is given."""
     if not math.isfinite(value):
         return NOTHING
     ends = [form.format(factor * end) for end in (low, high) if end is not None and math.isfinite(end)]
-    return form.format(factor * value) + unit + (f" [{', '.join(ends)}]" if len(ends) == 2 else "")
+    named = "" if level is None else f"{100 * level:g} % CI "
+    return form.format(factor * value) + unit + (f" [{named}{', '.join(ends)}]" if len(ends) == 2 else "")

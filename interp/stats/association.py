@@ -113,6 +113,7 @@ class Association:
         p_max: corrected for all cells, family-wise.
         p_bh: corrected for all cells, false discovery rate.
         pairs: pairs of a right and a wrong sample that were compared, int.
+        n: samples that enter such a pair: those of strata with right and wrong ones, int.
         undefined: samples left out because they have no score here, int.
         n_right: right samples given.
         n_wrong: wrong samples given.
@@ -134,6 +135,7 @@ class Association:
     p_max: Float[np.ndarray, "*cells"]
     p_bh: Float[np.ndarray, "*cells"]
     pairs: Int[np.ndarray, "*cells"]
+    n: Int[np.ndarray, "*cells"]
     undefined: Int[np.ndarray, "*cells"]
     n_right: int
     n_wrong: int

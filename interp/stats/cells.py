@@ -23,7 +23,7 @@ _FEW = 0.01  # of the first shuffles: a cell that fewer reach is shuffled on
 NUMBERS = ("auroc", "low", "high", "low_all", "high_all", "null_mean", "null_low", "null_high", "p", "p_max", "p_bh")
 """What is measured of every cell, float; see `interp.stats.association.Association`."""
 
-COUNTS = ("pairs", "undefined")
+COUNTS = ("pairs", "n", "undefined")
 """What is counted of every cell, int."""
 
 
@@ -110,7 +110,13 @@ def _shuffled(
     far = np.divide(np.abs(shuffled - mean), spread, out=np.zeros_like(shuffled), where=spread > 1e-9)
     null_low, null_high = np.quantile(shuffled[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
     measured = dict(auroc=shuffled[0], null_mean=mean, null_low=null_low, null_high=null_high)
-    return measured | dict(p=(far >= far[0] - 1e-9).mean(axis=0), spread=spread, pairs=pairs), far
+    return measured | dict(p=(far >= far[0] - 1e-9).mean(axis=0), spread=spread, pairs=pairs, n=_paired(part)), far
+
+
+def _paired(part: CellSamples) -> int:
+    """The samples that enter a pair: those of strata with right and wrong ones."""
+    sizes, right = np.bincount(part.strata), np.bincount(part.strata, weights=part.right)
+    return int(sizes[(right > 0) & (right < sizes)].sum())
 
 
 def _shuffle_on(table: np.ndarray, whole: CellSamples, found: dict[str, np.ndarray], rng: np.random.Generator) -> None:

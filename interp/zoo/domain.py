@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp.zoo import EMBEDDED
@@ -10,10 +12,15 @@ from interp.zoo.tiny import PREFIX
 if TYPE_CHECKING:
     from PIL import Image
 
+    from interp.image.photos import ImageSource
+
 _SIDE = 112  # pixels of a drawn scene
 _GREY, _GRAIN = 8, 10  # levels by which a background's channels may differ, and its pixels from a slope
 _COLOURED, _LEAST_COLOURED = 40, 0.01  # levels by which the channels of an object differ, and how much of a scene does
 _DARKEST, _LIGHTEST = 60, 235  # levels between which a background lies
+LOOKED_AT = 8
+"""Images in files that are looked at, to tell whether they are drawn scenes."""
+
 _LEAST, _MOST = 0.4, 0.9  # of a scene is background, and of this so much is as smooth as that
 
 
@@ -37,6 +44,35 @@ def remarks_on(model: object, image: Image.Image | None = None) -> list[str]:
             "where it looks mean nothing."
         ]
     return []
+
+
+def remarks_on_images(model: object, images: Sequence[ImageSource]) -> list[str]:
+    """The same of a study of many images; of those in files, up to `LOOKED_AT` are looked at.
+
+    Images that were handed over as they are, such as scenes that were drawn for the model, are taken for what it knows.
+
+    Args:
+        model: the name that it was loaded by.
+        images: what it is asked about.
+
+    Raises:
+        InputError: an image can not be read.
+
+    Example:
+        >>> remarks_on_images("shapes-vlm", ["photo.jpg"])
+        ['shapes-vlm was trained on drawn scenes ...']
+    """
+    from interp.image.photos import load_image
+
+    if (remarks := remarks_on(model)) or str(model) not in EMBEDDED:
+        return remarks
+    files = [image for image in images if isinstance(image, (str, Path))][:LOOKED_AT]
+    if all(is_drawn(load_image(file)) for file in files):
+        return []
+    return [
+        f"{model} was trained on drawn scenes of coloured shapes alone. These are photos, so its answers and where it "
+        "looks mean nothing."
+    ]
 
 
 def is_drawn(image: Image.Image) -> bool:

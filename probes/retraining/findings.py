@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.report.numbers import decimal
+from interp.report.verdicts import NOT_DETECTED
 from interp.stats.intervals import Interval, students_t
 from probes.retraining.comparison import SEEDS, ArmComparison
 from probes.retraining.figure import PLACES
@@ -86,7 +88,7 @@ def table_text(found: ArmComparison) -> str:
             if found.seeds > 1:
                 student = _difference(found, line, arm, against, SEEDS)
                 low, high = (line.write(end, difference=True) for end in (student.low, student.high))
-                cell += f"; t {low} to {high}"
+                cell += f"; t [{low}, {high}]"
             own.append(cell)
         rows.append(f"| {' | '.join([line.words, *own])} |")
     return "\n".join(rows)
@@ -144,9 +146,9 @@ def _training(found: ArmComparison) -> Iterator[str]:
     for arm in found.arms[1:]:
         if found.seeds > 1:
             apart = students_t(by_arm[arm] - by_arm[first])
-            ends = f"{apart.estimate:+.3f} (t {apart.low:+.3f} to {apart.high:+.3f})"
-            alike = "no difference shown" if _side(apart) == 0 else "not the same"
-            sentence += f" {arm.capitalize()} - {first}: {ends}: {alike}."
+            ends = decimal(apart.estimate, apart.low, apart.high, digits=3, signed=True, level=apart.level)
+            alike = NOT_DETECTED if _side(apart) == 0 else "not the same"
+            sentence += f" {arm.capitalize()} - {first}: {ends}, Student's of the seeds: {alike}."
     yield sentence
     steps = sorted(found.training["step"].unique())
     if len(steps) > 1 and "right_relation" in set(found.training["measure"]):
@@ -208,11 +210,11 @@ def _told_apart(found: ArmComparison) -> Iterator[str]:
         for line in lines_of(found):
             said.setdefault(verdict(found, line, arm, against), []).append(line.words.replace(" (%)", ""))
         parts = [f"{word} in {'; '.join(said[word])}" for word in ("higher", "lower") if word in said]
-        sentence = f"{arm.capitalize()} beside {against}: {' and '.join(parts) or 'nothing is clearly apart'}."
+        sentence = f"{arm.capitalize()} beside {against}: {' and '.join(parts) or f'{NOT_DETECTED} by both intervals'}."
         if "unsure" in said:
             sentence += f" Only one of both intervals leaves out zero in {'; '.join(said['unsure'])}."
         if "alike" in said:
-            sentence += f" No difference is shown in {'; '.join(said['alike'])}."
+            sentence += f" No difference was detected in {'; '.join(said['alike'])}."
         yield sentence
         yield from _skill(found, arm, against)
 
@@ -266,7 +268,7 @@ def _side(interval: Interval) -> int:
 
 def _with_ends(line: Line, interval: Interval, *, difference: bool = False) -> str:
     value, low, high = (line.write(x, difference=difference) for x in (interval.estimate, interval.low, interval.high))
-    return f"{value} ({low} to {high})"
+    return f"{value} [{low}, {high}]"
 
 
 def _range(values: np.ndarray) -> str:

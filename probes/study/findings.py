@@ -29,6 +29,15 @@ UNTOLD = ("table", "measure", "what", "where", "scorer", "function", "first", "s
 """Columns of `left_out` that name what could not be told; each tool has its own of them."""
 
 
+READ_FIRST = "Read this first"
+"""The part of a page that says what has to be known before any number."""
+
+
+def level_of(settings: Mapping[str, Any]) -> float:
+    """The level of intervals that a record names; 0.95 where it names none."""
+    return float(settings.get("level", 0.95))
+
+
 @dataclass(frozen=True, eq=False)
 class Drawn:
     """A figure of a page, with its title and caption."""
@@ -63,12 +72,25 @@ class Findings:
     summary: Mapping[str, Any]
     settings: dict[str, Any] = field(repr=False)
 
+    @property
+    def level(self) -> float:
+        """The level of all intervals, as the record says."""
+        return level_of(self.settings)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Why the numbers may mean nothing, such as that the model knows no such photos."""
+        return tuple(self.settings.get("remarks", ()))
+
     def sections(self) -> list[Section]:
         """The parts of the page: what was found, figures, tables, and what it does not show."""
+        brackets = (f"In tables, brackets hold confidence intervals of {100 * self.level:g} %.",)
+        shown = enumerate(self.shown.items())
         return [
+            *([Section(READ_FIRST, self.remarks)] if self.remarks else []),
             *([Section("What was found", self.sentences[1:])] if len(self.sentences) > 1 else []),
             *(Section(one.title, figure=one.figure, caption=one.caption) for one in self.figures.values()),
-            *(Section(title, table=table) for title, table in self.shown.items()),
+            *(Section(title, () if place else brackets, table=table) for place, (title, table) in shown),
             *self._untold(),
             Section("What this does not show", self.cautions),
         ]
@@ -103,7 +125,7 @@ def write_findings(folder: OutputFolder, found: Findings) -> list[Path]:
 def tell_findings(folder: OutputFolder, found: Findings) -> None:
     """Write everything, and print the sentences."""
     paths = write_findings(folder, found)
-    print("\n".join(found.sentences))
+    print("\n".join([*found.remarks, *found.sentences]))
     print(f"written to {folder.path}: report.html and {len(paths) - 1} more")
 
 

@@ -95,11 +95,14 @@ def measured_samples(
     from interp.model.record import refuse_recorded
     from interp.store.folder import plain
     from interp.study.run import kept_study, with_runs
+    from interp.zoo.domain import remarks_on_images
 
     run = run_record()
     batch = check_how(out=out, resume=resume, batch=batch, progress=progress, record=record)
     work.check(samples, progress=progress)
     settings = record_of(work.vlm, study=study, **work.recorded(), **run)
+    remarks = remarks_on_images(work.vlm.origin.get("model", ""), [sample.image for sample in samples])
+    settings |= {"remarks": remarks} if remarks else {}
     refuse_recorded(record, settings)
     settings |= record or {}
     how: dict[str, Any] = {"batch": batch, "resume": resume, "progress": progress, "label": study}

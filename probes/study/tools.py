@@ -11,7 +11,7 @@ from interp.errors import InputError, RefusedError
 from interp.report.page import Section, render_report
 from interp.reprs import fits_a_cell
 from interp.store.folder import OutputFolder
-from probes.study.findings import Findings, write_findings
+from probes.study.findings import READ_FIRST, Findings, write_findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +31,11 @@ class ToolFindings:
     names: tuple[str, ...]
     found: Mapping[str, Findings] = field(repr=False)
     refused: Mapping[str, str]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Why the numbers may mean nothing, each line once."""
+        return tuple(dict.fromkeys(line for own in self.found.values() for line in own.remarks))
 
     def sentences(self) -> tuple[str, ...]:
         """One sentence a tool, with its interval, in the order of the tools; or why there is none."""
@@ -97,7 +102,7 @@ def write_tools(
         InputError: a file can not be written.
     """
     told = every.sentences() if sentences is None else tuple(sentences)
-    parts = [Section("In a few sentences", told)]
+    parts = [*([Section(READ_FIRST, every.remarks)] if every.remarks else []), Section("In a few sentences", told)]
     drawn: dict[str, Any]
     for name, own in every.found.items():
         more = (*own.sentences, f"More in {name}/report.html.")

@@ -12,15 +12,17 @@ import numpy as np
 from interp.layers import paper_layers
 from interp.overlap.report.further import sections_of_further_maps
 from interp.overlap.report.sentences import (
-    SIGNIFICANT,
+    BY_INTERVAL,
+    SHUFFLES,
     association_says,
     ended,
     layers_say,
-    null_says,
+    nulls_say,
     partial_says,
 )
-from interp.report.numbers import NOTHING, counted, p_value, share
+from interp.report.numbers import NOTHING, agree, counted, p_value, ranged, share
 from interp.report.page import Section
+from interp.report.verdicts import NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
 from interp.stats.intervals import wilson
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ FEW = 10
 COVERED = 0.8
 """Share of samples with all their boxes below which the page says so first."""
 
+_STILL = "Coverage, geometry and nulls are what can be read off here."
 NOT_AT_HAND = "Not drawn: the model or the photos were not at hand when this report was written."
 _MOST_CELLS = 12  # heads in a table
 _MOST_LABELS = 10  # objects in a table
@@ -73,7 +76,7 @@ def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: s
     """What a reader has to know before any number; nothing where nothing is amiss."""
     right, n = int(study.right.sum()), len(study.samples)
     complete = wilson(int(study.samples["complete"].sum()), n)
-    found = [f"The model is out of its domain: {out_of_domain}"] if out_of_domain else []
+    found = [f"The model is out of its domain: {out_of_domain}", _STILL] if out_of_domain else []
     if complete.estimate < COVERED:
         found.append(
             f"The boxes of all objects are known in only {_share(complete)} of the samples: what is said of attention "
@@ -84,7 +87,7 @@ def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: s
             found.append(f"No answer is {name}, so right and wrong answers can not be compared.")
         elif count < FEW:
             are = "answer is" if count == 1 else "answers are"
-            found.append(f"Only {count} {are} {name}: that no difference is found means little.")
+            found.append(f"Only {count} {are} {name}: that no difference is detected means little.")
     if analysis.within.skipped and right and n - right:
         names = ", ".join(analysis.within.skipped)
         found.append(f"All answers are right, or all are wrong, in {names}: these say nothing inside relations.")
@@ -123,14 +126,14 @@ def _asked(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
     """Numbers of answers, and what the words of the page mean."""
     right, n = int(study.right.sum()), len(study.samples)
     return (
-        f"{right} of {n} answers are right, {_share(analysis.accuracy)} (Wilson's interval). An answer is right when "
+        f"{right} of {n} answers are right, {_share(analysis.accuracy)}, by Wilson's interval. An answer is right when "
         "the option that it names first is the right one; one that names none is wrong.",
         f"Overlap is here the {analysis.measure} of attention with the region '{analysis.region}', in the "
         f"normalisation '{analysis.normalisation}'. Attention is that of the last prompt row, from which the first "
         "word of the answer is read. The head mean averages the weights over heads before anything is measured. Layers "
         "and heads are counted from 0.",
-        "All intervals are 95 %. Those of means and AUROCs are bootstraps, which draw whole groups (object pairs, "
-        "photos) where samples share them.",
+        "In tables, brackets hold confidence intervals of 95 %. Those of means and AUROCs are bootstraps, which draw "
+        "whole groups (object pairs, photos) where samples share them.",
     )
 
 
@@ -182,10 +185,9 @@ def _overlap(study: OverlapStudy, analysis: OverlapAnalysis, figures: Mapping[st
     """Whether attention lies on the objects at all."""
     layers = [layer for layer in paper_layers(study.n_layers) if layer in study.layers]
     text = (
-        f"The {analysis.above_measure} of the head mean less that under each null, mean over samples; 'more' and "
-        "'less' are where the layer's own interval leaves out zero, not corrected for the number of layers. Numbers "
-        "are of the paper's layers.",
-        *(null_says(null, gain, layers) for null, gain in analysis.above.items()),
+        f"The {analysis.above_measure} of the head mean less that under each null, mean over samples; {BY_INTERVAL} "
+        "Numbers are of the paper's layers.",
+        *nulls_say(study, analysis, layers),
     )
     caption = "Mean over right and over wrong answers with bands of 95 %; dashed and dotted lines are the nulls."
     found = [Section("Does attention lie on the objects?", text, figures["overlap_by_answer"], caption)]
@@ -240,7 +242,7 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
     kept = tested[tested["p_max"] < SIGNIFICANT]
     count = f"Of {len(tested)} layers and heads (the head means among them)"
     if kept.empty:
-        return f"{count}, none differs from chance after the correction.", None
+        return f"{count}, {NOT_DETECTED} in any: no corrected p is below {SIGNIFICANT:g} ({SHUFFLES}).", None
     order = (kept["auroc"] - 0.5).abs().sort_values(ascending=False, kind="stable").index[:_MOST_CELLS]
     more = f" The {_MOST_CELLS} farthest from one half:" if len(kept) > _MOST_CELLS else ""
     rows = kept.loc[order]
@@ -248,12 +250,16 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
         "layer": rows["layer"].astype(str),
         "head": ["mean" if head < 0 else str(head) for head in rows["head"]],
         "AUROC": [ended(line.auroc, line.low, line.high) for line in rows.itertuples()],
-        "with shuffled answers": [ended(line.null_mean, line.null_low, line.null_high) for line in rows.itertuples()],
+        f"with shuffled answers, mean ({100 * found.level:g} % of shuffles)": [
+            ranged(line.null_mean, line.null_low, line.null_high, digits=3) for line in rows.itertuples()
+        ],
         "p": [p_value(p) for p in rows["p"]],
         "corrected p": [p_value(p) for p in rows["p_max"]],
     }
-    differ = "differs" if len(kept) == 1 else "differ"
-    said = f"{count}, {len(kept)} {differ} from chance after the correction.{more}"
+    split = int(judge(kept["low"], kept["high"], kept["p_max"], none=0.5).unclaimed.sum())
+    but = f" Of {split} of them {UNCLAIMED}." if split else ""
+    have = agree(len(kept), "has", "have")
+    said = f"{count}, {len(kept)} {have} a corrected p below {SIGNIFICANT:g} ({SHUFFLES}).{but}{more}"
     return said, rows.assign(**columns)[list(columns)]
 
 
@@ -350,7 +356,7 @@ _NOT_SHOWN = (
 
 def _share(found: Interval) -> str:
     """A share as a sentence has it."""
-    return share(found.estimate, found.low, found.high)
+    return share(found.estimate, found.low, found.high, level=found.level)
 
 
 def _dataset(study: OverlapStudy) -> str:

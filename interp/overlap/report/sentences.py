@@ -8,17 +8,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.intervene.indices import spell
-from interp.report.numbers import decimal, p_said
+from interp.overlap.study.means import above_null
+from interp.report.numbers import decimal, p_said, ranged
+from interp.report.verdicts import NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
 from interp.stats.layer_choice import direction
 
 if TYPE_CHECKING:
+    from interp.overlap.study.examine import OverlapAnalysis
+    from interp.overlap.study.result import OverlapStudy
     from interp.stats.association import Association
     from interp.stats.intervals import Interval
     from interp.stats.layer_choice import LayerComparison
     from interp.stats.partial import PartialEffect
 
-SIGNIFICANT = 0.05
-"""A corrected p below it is called a difference."""
+SHUFFLES = "answers shuffled, corrected for all layers and heads (maxT)"
+"""The test of an association, and its correction."""
+
+SPLITS = "bootstrap, twice the median over splits"
+"""The test of a layer choice."""
+
+BY_INTERVAL = (
+    "'more' and 'less' are where the layer's own interval leaves out zero, not corrected for the number of layers."
+)
+"""What is claimed of nulls, which have no test."""
 
 _NULLS = {
     "even": "attention spread evenly (keeps the size of the boxes)",
@@ -30,43 +42,69 @@ _NULLS = {
 
 
 def association_says(found: Association, where: str, measure: str) -> str:
-    """Whether right answers differ from wrong ones, by the corrected p of the head mean.
+    """Whether right answers differ from wrong ones, where the corrected p of the head mean and its interval agree.
 
     Args:
         found: arrays [layer head+1].
         where: which pairs are compared, such as `inside relations`.
         measure: what is compared.
     """
-    auroc, p = (np.asarray(array)[:, -1] for array in (found.auroc, found.p_max))
+    auroc, low, high, p = (np.asarray(getattr(found, name))[:, -1] for name in ("auroc", "low", "high", "p_max"))
     if np.isnan(auroc).all():
         counts = f"{found.n_right} right, {found.n_wrong} wrong"
         return f"No right answer can be compared with a wrong one {where} ({counts}), so nothing can be said."
     layer = int(np.nanargmax(np.abs(auroc - 0.5)))
-    real, null = (
-        ended(*(np.asarray(getattr(found, name))[layer, -1] for name in names))
-        for names in (("auroc", "low", "high"), ("null_mean", "null_low", "null_high"))
-    )
-    numbers = (
-        f"Farthest from one half is layer {layer}: AUROC {real}; with shuffled answers {null}; corrected "
-        f"{p_said(p[layer])}."
-    )
-    small = p < SIGNIFICANT
-    parts = _where({"higher": small & (auroc > 0.5), "lower": small & (auroc < 0.5)})
-    if not parts:
-        return f"Compared {where}, the {measure} of right and wrong answers does not differ from chance. {numbers}"
-    return f"Compared {where}, right answers have a {measure} that is {parts}. {numbers}"
+    told = judge(low, high, p, none=0.5)
+    parts = _where({"higher": told.above & (auroc > 0.5), "lower": told.below & (auroc < 0.5)})
+    said = f"right answers have a {measure} that is {parts}" if parts else f"{NOT_DETECTED} in the {measure}"
+    return f"Compared {where}, {said}. {farthest_says(found, layer)}{_unclaimed(told.unclaimed, p, layer)}"
 
 
-def null_says(null: str, gain: Interval, layers: Sequence[int]) -> str:
-    """Where the measure lies above or below one null, by the interval of each layer, and how far in some layers."""
+def farthest_says(found: Association, layer: int) -> str:
+    """The layer whose head mean lies farthest from one half: its number, interval, null and test, and of how many."""
+    names = ("auroc", "low", "high", "null_mean", "null_low", "null_high", "p_max", "n")
+    auroc, low, high, *null, p, n = (np.asarray(getattr(found, name))[layer, -1] for name in names)
+    return (
+        f"Farthest from one half is layer {layer}: AUROC {ended(auroc, low, high, level=found.level)} over "
+        f"{int(n)} of {found.n_right + found.n_wrong} answers; with shuffled answers {_null(found, *null)}; "
+        f"{p_said(p, test=SHUFFLES)}."
+    )
+
+
+def nulls_say(study: OverlapStudy, analysis: OverlapAnalysis, layers: Sequence[int]) -> list[str]:
+    """What `null_says` of each null of a study, and of how many of its samples."""
+    asked = {"region": analysis.region, "normalisation": analysis.normalisation}
+    counts = {
+        null: np.isfinite(above_null(study, analysis.above_measure, null, **asked)).sum(axis=0)
+        for null in analysis.above
+    }
+    return [null_says(null, gain, layers, counts[null], len(study.samples)) for null, gain in analysis.above.items()]
+
+
+def null_says(null: str, gain: Interval, layers: Sequence[int], counts: np.ndarray, of: int) -> str:
+    """Where the measure lies above or below one null, by the interval of each layer, and how far in some layers.
+
+    Args:
+        null: its name.
+        gain: the measure less the null's, numbers [layer].
+        layers: those whose numbers are told.
+        counts: the samples that have both, [layer].
+        of: all samples.
+    """
     middle, low, high = (np.asarray(end) for end in (gain.estimate, gain.low, gain.high))
     against = f"Against {_NULLS.get(null, null)}"
-    if np.isnan(middle).all():
+    some = np.isfinite(middle)
+    if not some.any():
         return f"{against}: not defined in any layer."
-    parts = _where({"more": low > 0, "less": high < 0}) or "no layer differs"
-    known = [layer for layer in layers if np.isfinite(middle[layer])]
-    here = ", ".join(f"layer {layer} {ended(middle[layer], low[layer], high[layer], signed=True)}" for layer in known)
-    return f"{against}: {parts}{f'; {here}' if here else ''}."
+    parts = _where({"more": low > 0, "less": high < 0}) or f"{NOT_DETECTED} in any layer"
+    here = ", ".join(
+        f"layer {layer} {ended(middle[layer], low[layer], high[layer], signed=True, level=gain.level)}"
+        for layer in layers
+        if some[layer]
+    )
+    fewest, most = int(counts[some].min()), int(counts[some].max())
+    n = f"{most}" if fewest == most else f"{fewest} to {most}, by layer,"
+    return f"{against}: {parts}{f'; {here}' if here else ''} ({n} of {of} samples)."
 
 
 def layers_say(found: LayerComparison, measure: str) -> str:
@@ -74,50 +112,81 @@ def layers_say(found: LayerComparison, measure: str) -> str:
     gain = found.difference
     if np.isnan(gain.estimate):
         return "The paper's layers can not be set against the best: there is no pair to choose or to score by."
-    verdict = "they do not differ from chance"
-    if found.p < SIGNIFICANT:
-        verdict = f"the chosen ones predict right answers {'better' if gain.estimate > 0 else 'worse'}"
+    verdict = {
+        "above": "the chosen ones predict right answers better",
+        "below": "the chosen ones predict right answers worse",
+        "unclaimed": UNCLAIMED,
+    }.get(judge(gain.low, gain.high, found.p).word, NOT_DETECTED)
     paper, best = (
-        f"AUROC {ended(one.estimate, one.low, one.high)}, taken so that {direction(turned, measure)} ({_holds(one)})"
+        f"AUROC {_of(one)}, taken so that {direction(turned, measure)} ({_holds(one)})"
         for one, turned in ((found.chosen, found.chosen_reversed), (found.best, found.best_reversed))
     )
-    difference = ended(gain.estimate, gain.low, gain.high, signed=True)
     width = "Single layers" if found.width == 1 else f"Windows of {found.width} layers"
+    beside = f"{found.apparent:.3f}", f"{found.best.estimate:.3f}"
+    more = float(beside[0]) - float(beside[1])
+    higher = f"{more:.3f} more than" if more > 0 else "no more than"
     return (
         f"The paper's ({name_layers(found.chosen_layers)} here): {paper}. {width}, chosen on other samples than "
-        f"scored: {best}. Difference {difference}, {p_said(found.p)}: {verdict}. Chosen and scored on the same "
-        f"samples, {name_layers(found.apparent_layers)} would seem to have {found.apparent:.3f} "
-        f"({direction(found.apparent_reversed, measure)}): too high."
+        f"scored: {best}. Difference {_of(gain, signed=True)}, {p_said(found.p, test=SPLITS)}, over {found.n_right} "
+        f"right and {found.n_wrong} wrong answers: {verdict}. Chosen and scored on the same samples, "
+        f"{name_layers(found.apparent_layers)} would seem to have {beside[0]} "
+        f"({direction(found.apparent_reversed, measure)}): {higher} on other samples."
     )
 
 
 def partial_says(found: PartialEffect, measure: str) -> str:
-    """Whether the measure still goes with right answers beside the covariates, by corrected p."""
-    slope, p = np.asarray(found.adjusted.log_odds), np.asarray(found.adjusted.p_bh)
+    """Whether the measure still goes with right answers beside the covariates, where corrected p and interval agree."""
+    own = found.adjusted
+    slope, p = np.asarray(own.log_odds), np.asarray(own.p_bh)
     beside = f"Beside {', '.join(found.beside) or 'nothing that varies'}"
     if np.isnan(slope).all():
         return f"{beside}, no effect of the {measure} can be told."
-    held = np.asarray(found.adjusted.separated, dtype=bool)
-    small = (p < SIGNIFICANT) & ~held
+    held = np.asarray(own.separated, dtype=bool)
+    told = judge(own.low, own.high, np.where(held, np.nan, p))
     parts = [
         f"a higher {measure} goes with {word} answers in {name_layers(so)}"
-        for word, so in (("right", small & (slope > 0)), ("wrong", small & (slope < 0)))
+        for word, so in (("right", told.above & (slope > 0)), ("wrong", told.below & (slope < 0)))
         if so.any()
     ]
-    said = " and ".join(parts) or f"the {measure} of right and wrong answers does not differ from chance"
+    said = " and ".join(parts) or f"{NOT_DETECTED} in the {measure} of right and wrong answers"
     note = ""
+    if (small := told.unclaimed & (p < SIGNIFICANT)).any():
+        note = f" In {name_layers(small)} {UNCLAIMED} there."
     if held.any():
-        note = f" In {name_layers(held)} only the penalty keeps the slope finite: nothing is claimed there."
+        note += f" In {name_layers(held)} only the penalty keeps the slope finite: nothing is claimed there."
     if found.skipped:
         note += f" Left out, as their answers are all right or all wrong: {', '.join(found.skipped)}."
-    return f"{beside}, {said} (corrected for a false discovery rate of {SIGNIFICANT:.0%} over the layers).{note}"
+    most, whole = int(np.max(found.n)), int(np.max(np.asarray(found.n) + np.asarray(found.left_out)))
+    return (
+        f"{beside}, {said} ({found.test}, corrected for a false discovery rate of {SIGNIFICANT:.0%} over the layers; "
+        f"{most} of {whole} answers).{note}"
+    )
+
+
+def _null(found: Association, mean: float, low: float, high: float) -> str:
+    """What shuffled answers give, and from where to where most of the shuffles go."""
+    return ranged(mean, low, high, digits=3, of=f"{100 * found.level:g} % of shuffles")
+
+
+def _unclaimed(split: np.ndarray, p: np.ndarray, layer: int) -> str:
+    """Where test and interval do not agree: layers of a small p, and the layer that is told of."""
+    told = split & (p < SIGNIFICANT)
+    told[layer] = split[layer]
+    return f" In {name_layers(told)} {UNCLAIMED} there." if told.any() else ""
+
+
+def _of(found: Interval, *, signed: bool = False) -> str:
+    """A number with its interval and the level of that."""
+    return ended(found.estimate, found.low, found.high, signed=signed, level=found.level)
 
 
 def _holds(found: Interval) -> str:
     """Whether a direction that was learnt holds where it was scored, by the interval."""
     if found.low > 0.5:
         return "which holds on other samples"
-    return "which turns round on other samples" if found.high < 0.5 else "which other samples do not tell from chance"
+    if found.high < 0.5:
+        return "which turns round on other samples"
+    return "whether it holds on other samples can not be told"
 
 
 def name_layers(layers: Sequence[int] | np.ndarray) -> str:
@@ -132,9 +201,9 @@ def name_layers(layers: Sequence[int] | np.ndarray) -> str:
     return f"layer{'' if len(listed) == 1 else 's'} {spell(listed).replace(',', ', ')}"
 
 
-def ended(value: float, low: float, high: float, *, signed: bool = False) -> str:
+def ended(value: float, low: float, high: float, *, signed: bool = False, level: float | None = None) -> str:
     """A measure or an AUROC with its interval, as this report writes them."""
-    return decimal(value, low, high, digits=3, signed=signed)
+    return decimal(value, low, high, digits=3, signed=signed, level=level)
 
 
 def _where(masks: dict[str, np.ndarray]) -> str:

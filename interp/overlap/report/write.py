@@ -18,11 +18,11 @@ from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.overlap import LESS_IS_BETTER
 from interp.overlap.regions import UNION
 from interp.overlap.report.sections import NOT_AT_HAND, Photos, cautions_of, lead, sections
-from interp.overlap.report.sentences import SIGNIFICANT
 from interp.overlap.study.agreement import boxes_by_role, detector_agreement
 from interp.overlap.study.means import above_null
 from interp.report.page import write_report
 from interp.report.tables import records, write_csv
+from interp.report.verdicts import SIGNIFICANT
 
 if TYPE_CHECKING:
     import pandas as pd

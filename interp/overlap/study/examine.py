@@ -14,6 +14,9 @@ from interp.layers import paper_layers
 from interp.overlap.nulls import NULL_MEASURES
 from interp.overlap.study.means import above_null
 from interp.overlap.study.vision import VISION
+from interp.report.numbers import decimal, p_said, ranged
+from interp.report.numbers import share as said_share
+from interp.report.verdicts import NOT_DETECTED, UNCLAIMED, judge
 from interp.reprs import fits_a_cell
 from interp.stats.association import Association, association
 from interp.stats.clusters import group_names, mean_over_groups, shared_groups
@@ -76,12 +79,12 @@ class OverlapAnalysis:
 
         Example:
             >>> print(examine_overlap(study).describe())
-            right: 58.3 % [53.4, 63.0] of 412 answers
+            right: 58.3 % [95 % CI 53.4, 63.0] of 412 answers
             ...
         """
         share = self.accuracy
         n = self.pooled.n_right + self.pooled.n_wrong
-        lines = [f"right: {share.estimate:.1%} [{share.low:.1%}, {share.high:.1%}] of {n} answers"]
+        lines = [f"right: {said_share(share.estimate, share.low, share.high, level=share.level)} of {n} answers"]
         name = f"{self.measure} ({self.region}, {self.normalisation}, head mean)"
         for kind, found in (("over all pairs", self.pooled), ("inside relations", self.within)):
             lines.append(f"{name} {kind}: {_say_strongest(found)}")
@@ -213,13 +216,19 @@ def _say_strongest(found: Association) -> str:
     if np.isnan(auroc).all():
         return f"no right answer can be compared with a wrong one ({found.n_right} right, {found.n_wrong} wrong)"
     layer = int(np.nanargmax(np.abs(auroc - 0.5)))
-    low, high, null_low, null_high, p = (
-        float(np.asarray(getattr(found, name))[layer, -1]) for name in ("low", "high", "null_low", "null_high", "p_max")
+    low, high, mean, null_low, null_high, p, n = (
+        float(np.asarray(getattr(found, name))[layer, -1])
+        for name in ("low", "high", "null_mean", "null_low", "null_high", "p_max", "n")
+    )
+    side = "higher" if auroc[layer] > 0.5 else "lower"
+    said = {"": NOT_DETECTED, "unclaimed": UNCLAIMED}.get(
+        judge(low, high, p, none=0.5).word, f"{side} in right answers"
     )
     return (
-        f"AUROC {auroc[layer]:.3f} [{low:.3f}, {high:.3f}] in layer {layer}, the farthest from one half "
-        f"({'higher' if auroc[layer] > 0.5 else 'lower'} in right answers); shuffled "
-        f"answers give {null_low:.3f} to {null_high:.3f}; p, corrected for all layers and heads, {p:.3g}"
+        f"AUROC {_ended(auroc[layer], low, high, found.level)} in layer {layer}, the farthest from one half, over "
+        f"{n:.0f} of {found.n_right + found.n_wrong} answers; shuffled answers give "
+        f"{ranged(mean, null_low, null_high, digits=3, of=f'{100 * found.level:g} % of them')}; "
+        f"{p_said(p, test='corrected for all layers and heads by maxT')}: {said}"
     )
 
 
@@ -229,10 +238,10 @@ def _say_layers(found: LayerComparison, measure: str) -> str:
         return f"the paper's layers ({names}) and the best ones can not be compared inside relations"
     best, gain = found.best, found.difference
     return (
-        f"the paper's layers ({names}): AUROC {found.chosen.estimate:.3f} inside relations, taken so that "
-        f"{direction(found.chosen_reversed, measure)}; the best layers, chosen on other samples, {best.estimate:.3f}, "
-        f"taken so that {direction(found.best_reversed, measure)}; difference {gain.estimate:+.3f} [{gain.low:+.3f}, "
-        f"{gain.high:+.3f}]"
+        f"the paper's layers ({names}): AUROC {_of(found.chosen)} inside relations, taken so that "
+        f"{direction(found.chosen_reversed, measure)}; the best layers, chosen on other samples, {_of(best)}, taken so "
+        f"that {direction(found.best_reversed, measure)}; difference {_of(gain, signed=True)}, "
+        f"{p_said(found.p, test='bootstrap, twice the median over splits')}"
     )
 
 
@@ -242,6 +251,16 @@ def _say_range(gain: Interval) -> str:
         return "not defined in any layer"
     ends = (int(np.nanargmin(gain.estimate)), int(np.nanargmax(gain.estimate)))
     return " to ".join(
-        f"{gain.estimate[layer]:+.3f} [{gain.low[layer]:+.3f}, {gain.high[layer]:+.3f}] in layer {layer}"
+        f"{_ended(gain.estimate[layer], gain.low[layer], gain.high[layer], gain.level, signed=True)} in layer {layer}"
         for layer in dict.fromkeys(ends)
     )
+
+
+def _of(found: Interval, *, signed: bool = False) -> str:
+    """A number with its interval."""
+    return _ended(found.estimate, found.low, found.high, found.level, signed=signed)
+
+
+def _ended(value: float, low: float, high: float, level: float, *, signed: bool = False) -> str:
+    """A number with the ends of its interval, to three digits."""
+    return decimal(float(value), float(low), float(high), digits=3, signed=signed, level=level)

@@ -24,8 +24,7 @@ from interp.store.names import given_path
 from interp.study.prompter import Prompter
 from interp.study.requests import takes
 from interp.study.sample_checks import check_prompts
-from interp.zoo import EMBEDDED
-from interp.zoo.domain import remarks_on
+from interp.zoo.domain import remarks_on_images
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
@@ -128,7 +127,7 @@ def study_overlap(vlm: HookedVLM, samples: Sequence[Sample], *, request: Overlap
         "sinks": None if sinks is None else np.flatnonzero(sinks).tolist(),
         "arrays": work.arrays,
         "also": {maps: axes[maps] for maps in also},
-        "remarks": _remarks(vlm, samples),
+        "remarks": remarks_on_images(vlm.origin.get("model", ""), [sample.image for sample in samples]),
     }
     settings = {**recorded, **found, **(request.record or {})}
     table = run_study(samples, work, out, settings=settings, batch=batch, resume=resume, progress=progress)
@@ -145,19 +144,6 @@ def find_sinks(prompter: Prompter, samples: Sequence[Sample], batch: int) -> Boo
         _, rows, _ = prompter.answers([samples[place] for place in chosen[start : start + batch]])
         weights += [row.pattern[:, :, 0][..., row.layout.image_positions] for row in rows]
     return mass_sinks(weights)
-
-
-def _remarks(vlm: HookedVLM, samples: Sequence[Sample]) -> list[str]:
-    """What a reader has to know of this model on these samples."""
-    name = str(vlm.origin.get("model", ""))
-    if remarks := remarks_on(name):
-        return remarks
-    if name in EMBEDDED and any(isinstance(sample.image, (str, Path)) for sample in samples):
-        return [
-            f"{name} was trained on drawn scenes of coloured shapes alone. These are photos, so its answers and where "
-            "it looks mean nothing; coverage, geometry and nulls are what can be read off here."
-        ]
-    return []
 
 
 def _pool(samples: Sequence[Sample], roles: Sequence[Roles]) -> BoxPool:

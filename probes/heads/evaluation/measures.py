@@ -236,6 +236,7 @@ def _verdicts(
             parse_change=float(row["parse_failures_change"]),
             control_loss=_known(-row["control_accuracy_change"]), perplexity_ratio=_known(row["perplexity_ratio"]),
             could_fall=told.direction > 0 or above[MAIN], control_could_fall=above.get(CONTROL, True),
+            clear=bool(row["accuracy_change_low"] > 0 or row["accuracy_change_high"] < 0),
         )  # fmt: skip
         found.append(judge(evidence, alpha=told.alpha, sets=len(places), margin=told.margin))
     return {

@@ -10,8 +10,8 @@ from interp.plots.style import figure_of
 from interp.report.numbers import counted, decimal, p_said, percent, points, share
 from probes.heads.evaluation.arms import CONTROLS, COUNT, DRAWN, FACTOR, UNTOUCHED
 from probes.heads.evaluation.measurement import CONTROL
-from probes.heads.evaluation.verdicts import BELOW_CHANCE, CAUSAL, VERDICTS
-from probes.study.findings import Drawn, Findings
+from probes.heads.evaluation.verdicts import BELOW_CHANCE, CAUSAL, TEST, VERDICTS
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,13 +92,15 @@ def _sentences(found: HeadEvaluation) -> list[str]:
     told = [_verdict(found, name) for name in found.sets]
     before = found.arm(UNTOUCHED)
     chance = f"; chance is {percent(before['chance'])} %" if np.isfinite(before["chance"]) else ""
-    told.append(f"Untouched, {_ends(before, 'accuracy')} of the answers are right{chance}.")
+    level = level_of(found.settings)
+    n = found.row("accuracy", UNTOUCHED)["samples"]
+    told.append(f"Untouched, {_ends(before, 'accuracy', level)} of {n} answers are right{chance}.")
     for name in found.sets:
         row = found.arm(name)
         told.append(
             f"{name!r}: answers corrected {row['corrected']}, broken {row['broken']}, net {row['net']:+d}; "
-            f"{_ends(row, 'parse_failures')} can not be read ({_change(row, 'parse_failures_change')} points); "
-            f"{_leans(row)}."
+            f"{_ends(row, 'parse_failures', level)} can not be read, a change of "
+            f"{_change(row, 'parse_failures_change', level)}; {_leans(row)}."
         )
         told += _against(found, name)
         told += _unrelated(found, name)
@@ -114,20 +116,22 @@ def _leans(row: Any) -> str:
 
 def _verdict(found: HeadEvaluation, name: str) -> str:
     """The verdict on a set, with its change and what stands against it."""
+    level = level_of(found.settings)
     row = found.arm(name)
     done = DONE[found.edit].format(factor=f"{row['factor']:g}")
     heads = counted(row["heads"], "head")
     some = f", of which {row['edited']} can be," if row["edited"] < row["heads"] else ""
     says = "" if row["verdict"] == CAUSAL else f" ({row['why']})"
     return (
-        f"With the {heads} of {name!r}{some} {done}, accuracy changes by {_change(row, 'accuracy_change')} points to "
-        f"{_ends(row, 'accuracy')} ({p_said(row['p_holm'])}, corrected for {len(found.sets)}): "
+        f"With the {heads} of {name!r}{some} {done}, accuracy changes by {_change(row, 'accuracy_change', level)} to "
+        f"{_ends(row, 'accuracy', level)} ({p_said(row['p_holm'], test=TEST)}; {len(found.sets)} in all): "
         f"{row['verdict']}{says}."
     )
 
 
 def _against(found: HeadEvaluation, name: str) -> list[str]:
     """How far a set is beyond each of its controls."""
+    level = level_of(found.settings)
     told = []
     for control, what in CONTROLS.items():
         if found.tells(f"beyond_{control}", name):
@@ -136,26 +140,28 @@ def _against(found: HeadEvaluation, name: str) -> list[str]:
             drawn = f"mean of {len(own)} draws" if control in DRAWN else "mean" if len(own) > 1 else "one set"
             change = own["accuracy_change"]
             told.append(
-                f"{name!r} against {what} ({drawn}): {points(row['value'], row['low'], row['high'])} points; these "
-                f"alone change accuracy by {points(change.min())} to {points(change.max())}."
+                f"{name!r} against {what} ({drawn}): {points(row['value'], row['low'], row['high'], level=level)}; "
+                f"these alone change accuracy by {_from_to(change)} points."
             )
     return told
 
 
 def _unrelated(found: HeadEvaluation, name: str) -> list[str]:
     """What becomes of the control task and of texts."""
+    level = level_of(found.settings)
     told = []
     if found.tells("accuracy_change", name, CONTROL):
         row = found.row("accuracy_change", name, CONTROL)
         told.append(
-            f"{name!r}: the control task changes by {points(row['value'], row['low'], row['high'])} points "
-            f"({row['samples']} samples)."
+            f"{name!r}: the control task changes by "
+            f"{points(row['value'], row['low'], row['high'], level=level)} ({row['samples']} samples)."
         )
     for task, what in (("main", "right answers"), (CONTROL, "the control task's answers"), ("texts", "other texts")):
         if found.tells("perplexity_ratio", name, task):
             row = found.row("perplexity_ratio", name, task)
             told.append(
-                f"{name!r}: the perplexity of {what} is {_times(row['value'], row['low'], row['high'])} times as large."
+                f"{name!r}: the perplexity of {what} is "
+                f"{_times(row['value'], row['low'], row['high'], level=level)} times as large."
             )
     return told
 
@@ -208,16 +214,22 @@ def _meanings(found: HeadEvaluation) -> pd.DataFrame:
     return pd.DataFrame({"verdict": said, "meaning": [VERDICTS[name] for name in said]})
 
 
-def _ends(row: Any, measure: str) -> str:
-    return share(row[measure], row[f"{measure}_low"], row[f"{measure}_high"])
+def _ends(row: Any, measure: str, level: float) -> str:
+    return share(row[measure], row[f"{measure}_low"], row[f"{measure}_high"], level=level)
 
 
-def _times(value: float, *ends: float) -> str:
+def _from_to(values: pd.Series) -> str:
+    """From the least to the most of some draws, in points; of one, itself."""
+    least, most = points(values.min()), points(values.max())
+    return least if least == most else f"{least} to {most}"
+
+
+def _times(value: float, *ends: float, level: float | None = None) -> str:
     """A ratio; of one that is out of all proportion, its size."""
     if not value < HUGE:
         return f"{value:.2g}" if np.isfinite(value) else decimal(value)
-    return decimal(value, *ends)
+    return decimal(value, *ends, level=level)
 
 
-def _change(row: Any, measure: str) -> str:
-    return points(row[measure], row[f"{measure}_low"], row[f"{measure}_high"])
+def _change(row: Any, measure: str, level: float | None = None) -> str:
+    return points(row[measure], row[f"{measure}_low"], row[f"{measure}_high"], level=level)

@@ -8,22 +8,26 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from interp.report.numbers import p_said
+from interp.report.verdicts import UNCLAIMED
 from interp.stats.intervals import students_t
 from probes.heads.evaluation.arms import FEWEST
 
 CAUSAL, BROKEN, NOT_BEYOND, NO_EFFECT, NOTHING, UNCHECKED = (
-    "causal", "broken", "not beyond random", "no effect", "edits nothing", "unchecked",
+    "causal", "broken", "not beyond random", "no effect detected", "edits nothing", "unchecked",
 )  # fmt: skip
 
 VERDICTS = {
     CAUSAL: "the answers change beyond every random control, they can still be read, and the control task holds",
     BROKEN: "the answers change, and so does what these heads should not do: nothing can be said of their function",
     NOT_BEYOND: "the answers change, and as much where random heads are edited",
-    NO_EFFECT: "the answers do not change the way that they should, or chance gives as much (by the corrected p)",
+    NO_EFFECT: "no change of the answers the way that they should go was detected (by corrected p and interval)",
     NOTHING: "the edit changes nothing, so that this is the untouched model",
     UNCHECKED: "a control is missing without which nothing may be claimed",
 }
 """What each verdict means."""
+
+TEST = "sign flips of groups, Holm over sets"
+"""The test of a set, and its correction."""
 
 BELOW_CHANCE = "below chance means broken, not causal"
 
@@ -52,6 +56,7 @@ class Evidence:
         control_loss: how much accuracy the control task loses; None where there is none.
         could_fall: whether the answers are better than a guess before heads are removed.
         control_could_fall: whether those of the control task are, untouched.
+        clear: whether the interval of that change leaves out no change.
         perplexity_ratio: of what the control task and texts expect, over untouched; None where it is not measured.
     """
 
@@ -67,17 +72,19 @@ class Evidence:
     could_fall: bool = True
     control_could_fall: bool = True
     perplexity_ratio: float | None = None
+    clear: bool = True
 
 
 def judge(given: Evidence, *, alpha: float = 0.05, sets: int = 1, margin: float = MARGIN) -> tuple[str, str]:
     """The verdict on one tested set, and why.
 
-    `causal` asks for all of: an effect the right way with p below alpha against untouched and against the mean of each
-    random control, corrected for all tested sets; an effect beyond that of every random draw, and beyond what Student's
-    prediction leaves a further draw (one-sided, alpha over the sets); answers that can be read; a control task that
-    could fall and holds. If the set is one more draw like the random ones, it is the first of k + 1 by chance at most
-    once in k + 1 times; and where draws are normally distributed, at most in alpha of all studies. A control of which
-    there are fewer draws than `FEWEST`, because there are no more, can say no, and needs another one beside it.
+    `causal` asks for all of: an effect the right way, by an interval that leaves out none, with p below alpha against
+    untouched and against the mean of each random control, corrected for all tested sets; an effect beyond that of
+    every random draw, and beyond what Student's prediction leaves a further draw (one-sided, alpha over the sets);
+    answers that can be read; a control task that could fall and holds. If the set is one more draw like the random
+    ones, it is the first of k + 1 by chance at most once in k + 1 times; and where draws are normally distributed, at
+    most in alpha of all studies. A control of which there are fewer draws than `FEWEST`, because there are no more,
+    can say no, and needs another one beside it.
 
     Args:
         given: what is known of it.
@@ -87,10 +94,11 @@ def judge(given: Evidence, *, alpha: float = 0.05, sets: int = 1, margin: float 
     """
     if not given.edits:
         return NOTHING, VERDICTS[NOTHING]
-    if not (given.effect > 0 and given.p < alpha):
+    if not (given.effect > 0 and given.p < alpha and given.clear):
         points = round(100 * given.effect, 1) + 0.0  # no minus before a zero
-        found = f"{points:+.1f} points the way that they should, with corrected {p_said(given.p)}"
+        found = f"{points:+.1f} points the way that they should, with corrected {p_said(given.p, test=TEST)}"
         floor = [] if given.could_fall else [AT_CHANCE]
+        floor += [UNCLAIMED] if given.effect > 0 and (given.p < alpha) != given.clear else []
         own = replace(given, below_chance=given.below_chance and not given.was_below)
         return NO_EFFECT, "; ".join([found, *floor, *broken_by(own, margin=margin)])
     if broken := broken_by(given, margin=margin):
@@ -106,7 +114,7 @@ def judge(given: Evidence, *, alpha: float = 0.05, sets: int = 1, margin: float 
     if (most := max(map(len, given.random.values()))) < FEWEST:
         return UNCHECKED, f"{most} different draws of a random control, and {FEWEST} are needed"
     if not given.p_random < alpha:
-        return NOT_BEYOND, f"corrected {p_said(given.p_random)} against the mean of the draws"
+        return NOT_BEYOND, f"corrected {p_said(given.p_random, test=TEST)} against the mean of the draws"
     if given.control_loss is None:
         return UNCHECKED, "no control task was given"
     if not given.control_could_fall:

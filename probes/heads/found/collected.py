@@ -33,7 +33,7 @@ CAUTIONS = (
 def collected_findings(heads: HeadActivations, *, seed: int = 0, draws: int = DRAWS, level: float = 0.95) -> Findings:
     """What collected activations are of, ready to be written beside them."""
     table, left_out = functions_table(heads, seed=seed, draws=draws, level=level)
-    sentences = tuple(_sentences(heads, table))
+    sentences = tuple(_sentences(heads, table, level))
     items = heads.items.drop(columns=["shard", "place", "shard_sha256"], errors="ignore")
     items = items.assign(**{name: [json.dumps(list(cell)) for cell in items[name]] for name in LISTS if name in items})
     return Findings(
@@ -50,7 +50,7 @@ def collected_findings(heads: HeadActivations, *, seed: int = 0, draws: int = DR
             "functions": table.to_dict("records"),
             "sentence": sentences[0],
         },
-        settings=dict(heads.settings),
+        settings={**heads.settings, "level": level},
     )
 
 
@@ -86,12 +86,12 @@ def functions_table(
     return pd.DataFrame(rows), pd.DataFrame(out, columns=["id", "function", "why"])
 
 
-def _sentences(heads: HeadActivations, table: pd.DataFrame) -> list[str]:
+def _sentences(heads: HeadActivations, table: pd.DataFrame, level: float) -> list[str]:
     every = table.iloc[0]
     layers, across, width = heads.axes
     told = [
         f"{len(heads)} items, {layers} layers of {across} heads, {width} numbers each; "
-        f"{share(every.accuracy, every.low, every.high)} of the answers are right, and "
+        f"{share(every.accuracy, every.low, every.high, level=level)} of the answers are right, and "
         f"{percent(every.parse_failures)} % name none of their options."
     ]
     if len(heads.left_out):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.numeric import whole_number
-from interp.report.numbers import counted, decimal, p_said, p_value
+from interp.report.numbers import counted, decimal, p_said, p_value, ranged
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.tests import holm
@@ -21,7 +21,7 @@ from probes.heads.scores import HeadScores
 from probes.heads.selection.agreement import scorer_agreement
 from probes.heads.selection.layout import models_in_common
 from probes.heads.selection.selectors import check_selection
-from probes.study.findings import Findings
+from probes.study.findings import Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,13 +214,13 @@ def _sentences(found: ComparedHeads) -> list[str]:
                 f"{counted(len(known), 'function')} "
                 f"({decimal(own.min())} to {decimal(own.max())}), {decimal(random.mean())} with heads dealt anew and "
                 f"{decimal(within.mean())} with heads dealt inside layers; more than the latter in {beyond} of them "
-                f"(p <= {ALPHA:g}, corrected for {len(known)} by Holm)."
+                f"(p ≤ {ALPHA:g}, heads dealt inside layers, corrected for {len(known)} by Holm)."
             )
     for one in found.models.itertuples():
         told.append(
             f"{one.first} and {one.second}, {one.function}: layers at relative depth correlate by "
-            f"{decimal(one.value, one.low, one.high)}, {decimal(one.random)} with heads dealt anew "
-            f"({p_said(one.p)})."
+            f"{decimal(one.value, one.low, one.high, level=level_of(found.settings))}, {decimal(one.random)} with "
+            f"heads dealt anew ({p_said(one.p, test='heads dealt anew, not corrected')})."
         )
     return told or ["Nothing that was compared has a value: the scores do not vary, or no head is selected."]
 
@@ -234,7 +234,7 @@ def _shown_models(table: pd.DataFrame) -> pd.DataFrame:
             "first": one.first,
             "second": one.second,
             "correlation of layers": decimal(one.value, one.low, one.high),
-            "heads dealt anew": decimal(one.random, one.random_low, one.random_high),
+            "heads dealt anew": ranged(one.random, one.random_low, one.random_high),
             "p": p_value(one.p),
         }
         for one in table.itertuples()

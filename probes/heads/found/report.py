@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from interp.plots.style import figure_of
-from interp.report.numbers import counted, decimal, p_value, percent
+from interp.report.numbers import counted, decimal, p_value, percent, ranged
 from interp.report.tables import records
 from probes.heads.figures.cells import plot_functions
 from probes.heads.found.asked import BY_NUMBERS
 from probes.heads.found.by_model import LOOKING
 from probes.heads.functions import TITLES
 from probes.heads.scores import EVERY
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,7 +170,8 @@ def _sentences(found: FoundHeads) -> list[str]:
         count = counted(len(one), "head")
         told.append(
             f"{called(one.function)}{by}: {count}; the strongest is head {head} of layer {layer} "
-            f"with {decimal(*ends, digits=3)}{null}. It was chosen after looking, and is told too strong."
+            f"with {decimal(*ends, digits=3, level=level_of(found.settings))}{null}. It was chosen after looking, and "
+            "is told too strong."
         )
     return told + _unscored_told(found) + _agreement_told(found)
 
@@ -213,12 +215,12 @@ def _agreement_told(found: FoundHeads) -> list[str]:
             value = float(known["value"].mean())
             over, seen = f" on average over {len(known)} functions", f"in {clear} of them more"
             if len(known) == 1:
-                over, seen = f" for {_inside(known['function'].iloc[0])}", "more" if clear else "not more"
+                over, seen = f" for {_inside(known['function'].iloc[0])}", "more" if clear else "not shown to be more"
             sentence = (
                 f"{first} and {second} agree by {measure} with {decimal(value)}{over}, "
                 f"{decimal(float(known['random'].mean()))} with heads dealt anew and "
-                f"{decimal(float(known['within'].mean()))} with heads dealt inside layers; {seen} than heads dealt "
-                "anew by an uncorrected p below 0.05."
+                f"{decimal(float(known['within'].mean()))} with heads dealt inside layers; {seen} than heads "
+                "dealt anew by p below 0.05, which is not corrected."
             )
             every.append((measure, value, sentence))
     if len({tuple(pair) for pair in found.agreement[["first", "second"]].to_numpy()}) <= FEW:
@@ -291,7 +293,7 @@ def _shown_layout(found: FoundHeads) -> pd.DataFrame:
             "measure": one.measure,
             "value": decimal(one.value, one.low, one.high, digits=MEASURES[one.measure]),
             "all heads alike": decimal(one.even, digits=MEASURES[one.measure]),
-            "random heads": decimal(one.random, one.random_low, one.random_high, digits=MEASURES[one.measure]),
+            "random heads": ranged(one.random, one.random_low, one.random_high, digits=MEASURES[one.measure]),
         }
         for name, own in found.layout.items()
         for one in own.measures.itertuples()
@@ -306,17 +308,19 @@ def shown_agreement(table: pd.DataFrame) -> pd.DataFrame:
 
     rows = []
     for one in table.to_dict("records"):
-        spell = percent if one["measure"] in ("jaccard", "shared", "several") else decimal
+        in_percent = one["measure"] in ("jaccard", "shared", "several")
+        spell = percent if in_percent else decimal
+        null = partial(ranged, digits=1, factor=100) if in_percent else ranged
         rows.append(
             {
                 **({"function": one["function"]} if "function" in one else {}),
                 "first": one["first"],
                 "second": one["second"],
-                "measure": one["measure"] + (", %" if spell is percent else ""),
+                "measure": one["measure"] + (", %" if in_percent else ""),
                 "value": spell(one["value"], one["low"], one["high"]),
-                "heads dealt anew": spell(one["random"], one["random_low"], one["random_high"]),
+                "heads dealt anew": null(one["random"], one["random_low"], one["random_high"]),
                 "p": p_value(one["p_random"]),
-                "dealt inside layers": spell(one["within"], one["within_low"], one["within_high"]),
+                "dealt inside layers": null(one["within"], one["within_low"], one["within_high"]),
                 "p inside layers": p_value(one["p_within"]),
             }
         )

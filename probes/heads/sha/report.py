@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.plots.style import figure_of
-from interp.report.numbers import NOTHING, decimal, p_said, p_value, percent, points, share
+from interp.report.numbers import NOTHING, counted, decimal, p_said, p_value, percent, points, share
+from interp.report.verdicts import NOT_DETECTED, UNCLAIMED, judge
 from probes.heads.functions import SPATIAL
 from probes.heads.sha.arms import BOTH, ELSEWHERE, ORIGINAL, TITLES
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 from probes.study.parts import ALL, rows_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,13 @@ CAUTIONS = (
     "alone.",
     "Intervals of a number of heads come of draws, which are noisier than the data, and so lie rather high.",
 )
+
+
+DEALT = "labels dealt anew, one-sided"
+"""The test of a number of heads."""
+
+FLIPS = "sign flips of groups"
+"""The test of a difference between arms."""
 
 
 def sha_findings(found: ShaStudy) -> Findings:
@@ -101,12 +109,15 @@ def _answers_told(found: ShaStudy, function: str) -> str:
         return ""
     first, last = found.share("accuracy", ORIGINAL, function), found.share("accuracy", BOTH, function)
     gap, lost = (found.against(measure, BOTH, function) for measure in ("accuracy", "parse_failures"))
+    level = level_of(found.settings)
     what = "of all questions" if function == ALL else f"of questions of the function {function}"
     return (
-        f"With {TITLES[BOTH]}, {share(last.value, last.low, last.high)} {what} are answered rightly, and "
-        f"{share(first.value, first.low, first.high)} as they are: {points(gap.value, gap.low, gap.high)} points "
-        f"({p_said(gap.p_any)}, corrected for {len(found.arms) - 1} arms; {gap.samples} questions in {gap.groups} "
-        f"groups). Answers that name no option change by {points(lost.value, lost.low, lost.high)} points."
+        f"With {TITLES[BOTH]}, {share(last.value, last.low, last.high, level=level)} {what} are answered rightly, and "
+        f"{share(first.value, first.low, first.high, level=level)} as they are: "
+        f"{points(gap.value, gap.low, gap.high, level=level)} ({p_said(gap.p_any, test=FLIPS)}, corrected for "
+        f"{counted(len(found.arms) - 1, 'arm')} by maxT; {gap.samples} questions in {gap.groups} groups): "
+        f"{_claimed(gap, gap.p_any)}. Answers that name no option change by "
+        f"{points(lost.value, lost.low, lost.high, level=level)}."
     )
 
 
@@ -116,28 +127,38 @@ def _against_control(found: ShaStudy, function: str) -> str:
     gap = found.against("accuracy", BOTH, function, baseline=ELSEWHERE)
     what = "all questions" if function == ALL else f"questions of the function {function}"
     return (
-        f"Against as many boxes and masks where no object is: {points(gap.value, gap.low, gap.high)} points of "
-        f"accuracy over {what} ({p_said(gap.p)})."
+        "Against as many boxes and masks where no object is: "
+        f"{points(gap.value, gap.low, gap.high, level=level_of(found.settings))} of accuracy over {what} "
+        f"({p_said(gap.p, test=FLIPS)}): {_claimed(gap, gap.p)}."
     )
 
 
 def _heads_told(found: ShaStudy, function: str) -> str:
     first, last = found.found(ORIGINAL, function), found.found(BOTH, function)
     more = rows_of(found.heads_against_original, arm=BOTH, function=function).set_index("baseline")
-    beside = ""
+    beside, level = "", level_of(found.settings)
     if ELSEWHERE in more.index:
-        beside = f" Against as many boxes and masks where no object is: {_more(more.loc[ELSEWHERE])} heads."
+        gap = _more(more.loc[ELSEWHERE], level)
+        beside = f" Against as many boxes and masks where no object is: {gap} heads."
     return (
         f"{function.capitalize()}: {found.settings['scorer']} and {found.settings['rule']} select {int(last.value)} of "
         f"{int(last.of)} heads with {TITLES[BOTH]}, and {int(first.value)} without: "
-        f"{_more(more.loc[ORIGINAL])}, one-sided. With labels dealt anew they select {decimal(last.null, digits=1)} "
-        f"and {decimal(first.null, digits=1)} ({p_said(last.p)} and {p_said(first.p)}).{beside}"
+        f"{_more(more.loc[ORIGINAL], level)}. With labels dealt anew they select {decimal(last.null, digits=1)} "
+        f"and {decimal(first.null, digits=1)} ({p_said(last.p, test=DEALT)}, and "
+        f"{p_said(first.p, test=DEALT)}).{beside}"
     )
 
 
-def _more(row: pd.Series) -> str:
+def _more(row: pd.Series, level: float) -> str:
     """How many heads more, and how often dealt labels differ as much."""
-    return f"{decimal(row.value, row.low, row.high, digits=0, signed=True)} ({p_said(row.p)})"
+    number = decimal(row.value, row.low, row.high, digits=0, signed=True, level=level)
+    return f"{number} ({p_said(row.p, test=DEALT)})"
+
+
+def _claimed(row: pd.Series, p: float) -> str:
+    """What a difference of two arms shows."""
+    word = judge(row.low, row.high, p).word
+    return {"above": "more", "below": "fewer", "unclaimed": UNCLAIMED}.get(word, NOT_DETECTED)
 
 
 def _shown_how(found: ShaStudy) -> str:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import percent, points, share
+from interp.report.verdicts import NOT_DETECTED, undetected
 from probes.mechanisms.ablation.measurement import ABLATED, UNTOUCHED
 from probes.mechanisms.ablation.ordering import DIFFERENCES
 from probes.mechanisms.interchange.report import interchange_findings
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,12 +75,13 @@ def ablated_swap_findings(found: Interchange) -> Findings:
 
 
 def _sentences(found: OrderingAblation) -> list[str]:
+    level = level_of(found.settings)
     before, after = (found.row("accuracy", arm) for arm in (UNTOUCHED, ABLATED))
     guess = f" (chance {percent(found.chance['all'])} %)" if "all" in found.chance else ""
     told = [
         f"With the order of the items taken out of the image tokens, the model is right in "
-        f"{share(after.value, after.low, after.high)} of {after.samples} questions{guess}, untouched in "
-        f"{share(before.value, before.low, before.high)}."
+        f"{share(after.value, after.low, after.high, level=level)} of {after.samples} questions{guess}, untouched in "
+        f"{share(before.value, before.low, before.high, level=level)}."
     ]
     for name, what in (
         ("removed - untouched", "Taking order out changes accuracy by"),
@@ -88,11 +90,11 @@ def _sentences(found: OrderingAblation) -> list[str]:
         ("random - untouched", "As many tokens blank at random places without items, by"),
     ):
         row = found.row("difference", name)
-        told.append(f"{what} {points(row.value, row.low, row.high)} points.")
+        told.append(f"{what} {points(row.value, row.low, row.high, level=level)}{undetected(row.low, row.high)}.")
     if "all" in found.chance:
         over = found.row("over_chance", ABLATED)
-        lies = points(over.value, over.low, over.high)
-        told.append(f"Without ordering, accuracy lies {lies} points from chance: {_over(over)}.")
+        lies = points(over.value, over.low, over.high, level=level)
+        told.append(f"Without ordering, accuracy less chance is {lies}: {_over(over)}.")
     return told
 
 
@@ -100,7 +102,7 @@ def _over(row: pd.Series) -> str:
     """What an accuracy less chance says of the language model."""
     if row.low > 0:
         return "the language model finds more than a guess by itself"
-    return "less than a guess scores" if row.high < 0 else "it can not be told from a guess"
+    return "less than a guess scores" if row.high < 0 else NOT_DETECTED
 
 
 def _shown(measures: pd.DataFrame) -> pd.DataFrame:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import agree, counted, percent, points, share
+from interp.report.numbers import agree, counted, p_said, percent, points, share
+from interp.report.verdicts import UNCLAIMED, judge
 from probes.mechanisms.amplify.figure import TITLES
 from probes.mechanisms.amplify.measures import DIFFERENCE, MEASURES, RANDOM
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,9 @@ CAUTIONS = (
     "the same side in half of them.",
 )
 
+
+SIGNS = "sign test over groups"
+"""The test of a net gain."""
 
 NO_FAILURE = "No item fails untouched, so that the paper's counting has nothing to count."
 
@@ -88,22 +92,26 @@ def _sentences(found: Amplified) -> list[str]:
 
 def _of_gain(found: Amplified) -> list[str]:
     """What is gained at alphas chosen on other items, and beyond random directions."""
+    level = level_of(found.settings)
     by = found.held_out.set_index(["source", "measure"])
     net, accuracy, random = by.loc[("probe", "net")], by.loc[("probe", "accuracy")], by.loc[(RANDOM, "net")]
     chosen = found.chosen.query("source == 'probe'")["alpha"]
     alphas = " and ".join(f"{alpha:g}" for alpha in chosen)
-    claimed = "Amplification helps" if found.gain["over_untouched"] else "No gain by amplification is seen"
+    claimed = "Amplification helps" if found.gain["over_untouched"] else "No gain by amplification was detected"
+    if judge(net["low"], net["high"], found.gain["p"], alpha=1 - level).word == "unclaimed":
+        claimed = f"Of a gain by amplification {UNCLAIMED}"
     corrected, broken = by.loc[("probe", "corrected")], by.loc[("probe", "broken")]
     first = (
         f"{claimed}: with alpha chosen on one half of the items ({alphas}) and reported on the other, "
-        f"{_points(net)} points net, {_share(corrected)} of {len(found.ids)} items corrected and {_share(broken)} "
-        f"broken; {_share(accuracy)} are right in both orders then, and {_share(_untouched(found))} untouched."
+        f"{_points(net, level)} net ({p_said(found.gain['p'], test=SIGNS)}), {_share(corrected, level)} of "
+        f"{len(found.ids)} items corrected and {_share(broken, level)} broken; {_share(accuracy, level)} are right in "
+        f"both orders then, and {_share(_untouched(found), level)} untouched."
     )
-    second = f"Random directions of the same length, {counted(len(found.seeds), 'seed')}, gain {_points(random)} points"
+    second = f"Random directions of the same length, {counted(len(found.seeds), 'seed')}, gain {_points(random, level)}"
     if (DIFFERENCE, "net") in by.index:
         more = by.loc[(DIFFERENCE, "net")]
-        verdict = "the probe's do more" if found.gain["beyond_random"] else "the probe's are not seen to do more"
-        return [first, f"{second}; {verdict}, by {_points(more)} points over one more random direction."]
+        verdict = "the probe's do more" if found.gain["beyond_random"] else "that the probe's do more was not detected"
+        return [first, f"{second}; {verdict}: {_points(more, level)} over one more random direction."]
     return [first, f"{second}."]
 
 
@@ -119,15 +127,16 @@ def _of_no_choice(found: Amplified) -> str:
 def _of_best(found: Amplified) -> str:
     """The best and the worst of the alphas, as they come out on the items that they are chosen on."""
     own = found.measures.query("axis == 'all' and source == 'probe' and measure == 'net'")
+    level = level_of(found.settings)
     best, worst = (own.loc[place] for place in (own["value"].idxmax(), own["value"].idxmin()))
     if len(own) == 1:
-        return f"At alpha {best['alpha']:g}, the only one, it is {_points(best)} points net."
+        return f"At alpha {best['alpha']:g}, the only one, it is {_points(best, level)} net."
     told = (
-        f"The best of {len(own)} alphas is {best['alpha']:g} with {_points(best)} points net; chosen as the best of "
+        f"The best of {len(own)} alphas is {best['alpha']:g} with {_points(best, level)} net; chosen as the best of "
         "many on these very items, it is better than it would be on others"
     )
     if worst["value"] < best["value"]:
-        told += f". The worst is {worst['alpha']:g} with {_points(worst)}"
+        told += f". The worst is {worst['alpha']:g} with {_points(worst, level)}"
     return f"{told}."
 
 
@@ -152,12 +161,12 @@ def _untouched(found: Amplified) -> pd.Series:
     return found.measures.query("axis == 'all' and source == 'untouched'").iloc[0]
 
 
-def _points(row: pd.Series) -> str:
-    return points(row["value"], row["low"], row["high"])
+def _points(row: pd.Series, level: float | None = None) -> str:
+    return points(row["value"], row["low"], row["high"], level=level)
 
 
-def _share(row: pd.Series) -> str:
-    return share(row["value"], row["low"], row["high"])
+def _share(row: pd.Series, level: float) -> str:
+    return share(row["value"], row["low"], row["high"], level=level)
 
 
 def _shown(found: Amplified) -> dict[str, pd.DataFrame]:

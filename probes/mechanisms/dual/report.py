@@ -16,7 +16,7 @@ from probes.mechanisms.dual.study import LINES, PHOTOS
 from probes.mechanisms.interchange.report import interchange_findings, spans
 from probes.mechanisms.interchange.shown import LEAST, SURE
 from probes.mechanisms.probe.report import position_probe_findings
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 from probes.study.tools import ToolFindings
 
 if TYPE_CHECKING:
@@ -140,10 +140,19 @@ def _number(found: DualMechanisms, row: pd.Series) -> str:
     """A number with its interval, test and count, and at which slots it stands."""
     of_accuracy = row["measure"].startswith("accuracy")
     ends = [float(row[end]) for end in ("value", "low", "high")]
-    number = f"{points(*ends)} points" if of_accuracy else decimal(*ends)
+    level = level_of(found.settings)
+    number = points(*ends, level=level) if of_accuracy else decimal(*ends, level=level)
     why = why_not(row)
     count = f"{row['pairs']} {'questions' if of_accuracy else 'pairs'}"
-    return f"{number}{_where(found, row)} ({p_said(row['p'])}, {count}{why and '; '}{why})"
+    return f"{number}{_where(found, row)} ({p_said(row['p'], test=_test(row))}; {count}{why and '; '}{why})"
+
+
+def _test(row: pd.Series) -> str:
+    """What gave the p of a statement, and what it is corrected for."""
+    over = [] if row["measure"].startswith("accuracy") else ["slots"]
+    over += [] if row["axis"] == ALL else ["axes"]
+    corrected = f", maxT over {' and '.join(over)}" if over else ""
+    return f"sign flips{corrected}{', Holm over what was swapped' if row['statement'] == 'encoder_carries' else ''}"
 
 
 def _where(found: DualMechanisms, row: pd.Series) -> str:

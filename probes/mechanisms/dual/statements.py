@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.report.verdicts import UNCLAIMED
 from interp.stats.tests import holm
 from probes.mechanisms.dual.evidence import ORDER, OVER_CHANCE, Evidence, UntoldError
 from probes.mechanisms.interchange.shown import LEAST, SURE, raised
@@ -116,12 +117,14 @@ def _at_first(own: pd.DataFrame, name: str) -> pd.Series:
 
 
 def why_not(row: Mapping[str, Any] | pd.Series) -> str:
-    """Why a statement is not shown although its p-value is small; nothing where it is shown, or its p-value is not.
+    """Why a statement is not shown although its test or its interval alone would show it; else nothing.
 
     Sign flips are two-sided, and find any change that has one sign, however small.
     """
-    if row["shown"] or not row["p"] <= LEVEL:
+    if row["shown"]:
         return ""
+    if not row["p"] <= LEVEL:
+        return UNCLAIMED if row["low"] > _least_of(row["measure"]) else ""
     if row["high"] < 0:
         return "what the test finds lies below 0"
     least = _least_of(row["measure"])

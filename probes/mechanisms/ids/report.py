@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_said, share
+from interp.report.verdicts import undetected
 from probes.mechanisms.ids.mirror_swap import BEYOND as MORE_THAN_OTHER_WORDS
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from probes.mechanisms.ids.steer_ids import IdSteering
 
 CHOSEN = "the largest, chosen from all slots"
+SHUFFLED = "cells shuffled, of this slot alone"
+"""The test of an ID, which is not corrected."""
+
 NAMED = {
     "words": "The names of the objects",
     "image": "The image tokens",
@@ -158,8 +162,9 @@ def _of_ids(found: SpatialIDs) -> list[str]:
         best = _best(found.curve(measure))
         told.append(
             f"At slot {int(best['slot'])} of 0 to {len(found.ids) - 1}, {what} "
-            f"{decimal(best['value'], best['low'], best['high'])} ({CHOSEN}), with each object's cells shuffled "
-            f"{decimal(best['null'])}, {p_said(best['p'])} ({len(found.objects)} objects)."
+            f"{decimal(best['value'], best['low'], best['high'], level=level_of(found.settings))} ({CHOSEN}), with "
+            f"each object's cells shuffled {decimal(best['null'])}, {p_said(best['p'], test=SHUFFLED)} "
+            f"({len(found.objects)} objects)."
         )
     return told
 
@@ -168,16 +173,20 @@ def _of_swap(found: MirrorSwap) -> list[str]:
     if found.measures.empty:
         return ["No belief shift can be told; left_out.csv says why."]
     told = []
+    level = level_of(found.settings)
     for tokens, what in NAMED.items():
         best = _best(found.curve(tokens))
         sentence = (
             f"{what}, as in the mirrored photo's run, move the answer most at slot {int(best['slot'])}: a belief "
-            f"shift of {decimal(best['value'], best['low'], best['high'])} ({CHOSEN})"
+            f"shift of {decimal(best['value'], best['low'], best['high'], level=level)} ({CHOSEN}; {best['samples']} "
+            "pairs)"
         )
         if tokens == "words":
             more = found.curve(MORE_THAN_OTHER_WORDS)
             row = more[more["slot"] == best["slot"]].iloc[0]
-            sentence += f", {decimal(row['value'], row['low'], row['high'], signed=True)} beyond as many other tokens"
+            gap = decimal(row["value"], row["low"], row["high"], signed=True, level=level)
+            sentence += f", {gap} beyond as many other tokens"
+            sentence += undetected(row["low"], row["high"])
         told.append(f"{sentence}.")
     return told
 
@@ -186,12 +195,12 @@ def _of_steering(found: IdSteering) -> list[str]:
     if found.measures.empty:
         return ["No steering can be told; left_out.csv says why."]
     best = _best(found.curve("ids"))
-    other = found.curve("random")
+    other, level = found.curve("random"), level_of(found.settings)
     row = other[other["slot"] == best["slot"]].iloc[0]
     return [
         f"Told the other side by their IDs at slot {int(best['slot'])}, words of both objects turn "
-        f"{share(best['value'], best['low'], best['high'])} of the right answers ({CHOSEN}); random directions of the "
-        f"same length {share(row['value'], row['low'], row['high'])}."
+        f"{share(best['value'], best['low'], best['high'], level=level)} of {best['samples']} right answers "
+        f"({CHOSEN}); random directions of the same length {share(row['value'], row['low'], row['high'], level=level)}."
     ]
 
 

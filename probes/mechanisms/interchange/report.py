@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from interp.plots.style import figure_of
 from interp.report.numbers import agree, counted, decimal, p_said
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +40,9 @@ OF_VIEWS = (
     "Where the model sees a photo whole and in tiles, both are patched, each view from its like: what stayed in the "
     "other would still show the clean photo. Which of the two the model reads, this does not tell."
 )
+FLIPS = "sign flips of groups"
+"""The test of what a patch does beyond its control."""
+
 UNCONTROLLED = "There was no control: other tokens might have done the same."
 
 
@@ -94,7 +97,7 @@ def interchange_findings(found: Interchange) -> Findings:
 
 def main_sentence(found: Interchange) -> str:
     """What the patch does at the slot at which it does most, in one sentence with intervals."""
-    means = found.to_dataframe()
+    means, level = found.to_dataframe(), level_of(found.settings)
     outcome = PLACE if PLACE in found.outcomes else found.outcomes[0]
     own = means.query("direction == 'all' and outcome == @outcome and set == 'patched'") if len(means) else means
     if not len(own):
@@ -105,15 +108,15 @@ def main_sentence(found: Interchange) -> str:
     most = own.loc[own["value"].idxmax()]
     text = (
         f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
-        f"{decimal(most.value, most.low, most.high)} ({unit(found)} {most.slot}, the largest of {len(own)} "
-        f"{unit(found)}s, chosen after the fact; {most.pairs} pairs)"
+        f"{decimal(most.value, most.low, most.high, level=level)} ({unit(found)} {most.slot}, the largest of "
+        f"{len(own)} {unit(found)}s, chosen after the fact; {most.pairs} pairs)"
     )
     beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
     if len(beside):
         one = beside.iloc[0]
-        text += f", with as many random image tokens patched there {decimal(one.value, one.low, one.high)}"
+        text += f", with as many random image tokens patched there {decimal(one.value, one.low, one.high, level=level)}"
     clean = found.runs().query("direction == 'all' and outcome == @outcome and run == 'clean'").iloc[0]
-    return f"{text}, untouched {decimal(clean.value, clean.low, clean.high)}."
+    return f"{text}, untouched {decimal(clean.value, clean.low, clean.high, level=level)}."
 
 
 def unit(found: Interchange) -> str:
@@ -139,6 +142,7 @@ def spans(slots: Sequence[int], every: Sequence[int]) -> str:
 
 
 def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
+    level = level_of(found.settings)
     count = found.both_right().iloc[0]
     meant = [f"{name!r}, {MEANT[name]}" if name in MEANT else repr(name) for name in found.outcomes]
     told = [
@@ -156,8 +160,8 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
         if len(own):
             most = own.loc[own["value"].idxmax()]
             told.append(
-                f"It restores up to {decimal(most.value, most.low, most.high)} of the way from the clean to the "
-                f"counterfactual run ({unit(found)} {most.slot}, chosen from {len(own)}; {most.pairs} pairs)."
+                f"It restores up to {decimal(most.value, most.low, most.high, level=level)} of the way from the clean "
+                f"to the counterfactual run ({unit(found)} {most.slot}, chosen from {len(own)}; {most.pairs} pairs)."
             )
     return told
 
@@ -169,18 +173,18 @@ def _beyond(found: Interchange, own: pd.DataFrame) -> list[str]:
         least, most = above["p_any"].max(), above.loc[above["value"].idxmax()]
         told = [
             f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} ({p_said(least, '≤')}, "
-            f"corrected for all {len(own)} {unit(found)}s), most at {most.slot}, by "
-            f"{decimal(most.value, most.low, most.high)}."
+            f"{FLIPS}, corrected for all {len(own)} {unit(found)}s by maxT), most at {most.slot}, by "
+            f"{decimal(most.value, most.low, most.high, level=level_of(found.settings))} ({most.pairs} pairs)."
         ]
     else:
         told = [
             f"At none of {len(own)} {unit(found)}s is it shown to raise {PLACE!r} beyond the control by more than "
-            f"{LEAST:g} (level {SURE:g} over all of them), which does not show that it does not."
+            f"{LEAST:g} ({FLIPS}, level {SURE:g} over all of them by maxT), which does not show that it does not."
         ]
     if len(below):
         told.append(
-            f"At {_slots(found, below['slot'].tolist())} the control raises {PLACE!r} more than it does (level "
-            f"{SURE:g} over all {unit(found)}s)."
+            f"At {_slots(found, below['slot'].tolist())} the control raises {PLACE!r} more than it does "
+            f"({FLIPS}, level {SURE:g} over all {unit(found)}s by maxT)."
         )
     return told
 

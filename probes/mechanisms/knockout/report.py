@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, percent, points, share
+from interp.report.numbers import counted, decimal, percent, points, share
 from probes.mechanisms.knockout.arms import CONTROLS, OBJECT
 from probes.mechanisms.knockout.study import NO_WINDOW, UNTOUCHED
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,14 +63,15 @@ def knockout_findings(found: KnockoutStudy) -> Findings:
 
 
 def _sentences(found: KnockoutStudy) -> list[str]:
+    level = level_of(found.settings)
     right = found.row("accuracy", UNTOUCHED, NO_WINDOW)
     told = []
     own = found.measures.query("measure == 'effect' and not arm.str.startswith('random')")
     if len(own):
-        told.append(_largest(own, len(found.windows)))
+        told.append(_largest(own, len(found.windows), level))
     told.append(
         f"With nothing cut, the right answer is the likeliest first token in "
-        f"{share(right.value, right.low, right.high)} of {right.samples} questions."
+        f"{share(right.value, right.low, right.high, level=level)} of {right.samples} questions."
     )
     for window in [name for name in found.windows if name == "all"]:
         told += [_in_all(found, arm, window) for arm in found.arms if found.tells("effect", arm)]
@@ -83,41 +84,52 @@ def _sentences(found: KnockoutStudy) -> list[str]:
     return told
 
 
-def _largest(own: pd.DataFrame, windows: int) -> str:
+def _largest(own: pd.DataFrame, windows: int, level: float) -> str:
     """The largest loss, as the one that was chosen from many."""
     most, count = own.loc[own["value"].idxmin()], own["arm"].nunique()
-    change = decimal(most.value, most.low, most.high, digits=1, signed=True)
+    change = _percent_of_p(most, level)
+    loses = "the right answer loses most by"
+    if most.value >= 0:
+        loses = "none lowers the right answer's probability on average; it changes least by"
+    chosen = " This is the largest of {}, chosen after the fact, and its interval does not allow for that."
     return (
-        f"Of {count} cut{'s' if count > 1 else ''} in {windows} windows of layers, the right answer loses most by "
-        f"{most.arm} in {_named(most.window)}: its probability changes by {change} % ({most.samples} samples that are "
-        f"right with nothing cut). This is the largest of {len(own)}, chosen after the fact, and its interval does "
-        "not allow for that."
+        f"Of {counted(count, 'cut')} in {counted(windows, 'window')} of layers, {loses} {most.arm} in "
+        f"{_named(most.window)}: its probability changes by {change} ({most.samples} samples that are right with "
+        f"nothing cut).{chosen.format(len(own)) if len(own) > 1 else ''}"
     )
+
+
+def _percent_of_p(row: pd.Series, level: float) -> str:
+    """A relative change of a probability, which is kept in percent."""
+    return share(row.value / 100, row.low / 100, row.high / 100, level=level, signed=True)
 
 
 def _in_all(found: KnockoutStudy, arm: str, window: str) -> str:
     effect, change = (found.row(measure, arm, window) for measure in ("effect", "accuracy_change"))
+    level = level_of(found.settings)
     return (
-        f"Cut in all layers, {arm}: {decimal(effect.value, effect.low, effect.high, digits=1, signed=True)} % of the "
-        f"right answer's probability, {points(change.value, change.low, change.high)} points of accuracy."
+        f"Cut in all layers, {arm}: {_percent_of_p(effect, level)} of the right answer's probability ({effect.samples} "
+        f"samples that are right with nothing cut), {points(change.value, change.low, change.high, level=level)} of "
+        f"accuracy ({change.samples} samples)."
     )
 
 
 def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
     every = found.measures
     own = every[(every["measure"] == measure) & (every["arm"] == OBJECT)]
-    clear = own[own["high"] < 0]
+    clear, turned = own[own["high"] < 0], int((own["low"] > 0).sum())
     if not len(clear):
         return (
-            f"In none of {len(own)} windows does {OBJECT} cost more than {control} by an interval that leaves out 0, "
-            "which does not show that it costs no more."
+            f"In none of {counted(len(own), 'window')} does {OBJECT} cost more than {control} by an interval that "
+            f"leaves out 0, and in {turned} {control} costs more, not corrected for their number. That none was "
+            "detected does not show that there is none."
         )
     most = clear.loc[clear["value"].idxmin()]
-    effect = decimal(most.value, most.low, most.high, digits=1, signed=True)
+    effect = decimal(most.value, most.low, most.high, digits=1, signed=True, level=level_of(found.settings))
     which = f"most of these in {_named(most.window)}, by" if len(clear) > 1 else f"{_named(most.window)}, by"
     return (
-        f"{OBJECT} costs more than {control} in {len(clear)} of {len(own)} windows by intervals that leave out 0; "
-        f"{which} {effect} points of the effect, chosen from all of them."
+        f"{OBJECT} costs more than {control} in {len(clear)} of {len(own)} windows by intervals that leave out 0, not "
+        f"corrected for their number; {which} {effect} points of the effect, chosen from all of them."
     )
 
 

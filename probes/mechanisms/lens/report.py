@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, percent, points, share
+from interp.report.verdicts import undetected
 from probes.mechanisms.lens.rows import IMAGE, MEASURES, OBJECT, OTHER, OUTSIDE, PROBABILITY, SHARE
 from probes.mechanisms.lens.study import ALL, BEYOND
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ def lens_findings(found: ImageLens) -> Findings:
     shown: dict[str, pd.DataFrame] = {"By slot": _shown(found)} if told else {}
     if len(words):
         shown["Words that were named, at all image tokens"] = _words_shown(words)
-    sentences = (*_of_objects(found), *_of_words(words))
+    sentences = (*_of_objects(found), *_of_words(words, level_of(found.settings)))
     return Findings(
         title="What do image tokens say under the unembedding?",
         sentences=sentences,
@@ -66,35 +67,39 @@ def _of_objects(found: ImageLens) -> list[str]:
         return ["No object's word could be looked for at its tokens; left_out.csv says why."]
     best = own.loc[own["value"].idxmax()]
     slot = int(best["slot"])
+    level = level_of(found.settings)
     beside = [
-        f"{share(row['value'], row['low'], row['high'])} {name}"
+        f"{share(row['value'], row['low'], row['high'], level=level)} {name}"
         for where, name in CONTROLS.items()
         for _, row in _at(_curve(found, SHARE, where), slot).iterrows()
     ]
     sentences = [
         f"At slot {slot} of 0 to {int(own['slot'].max())}, the best, chosen from all, "
-        f"{share(best['value'], best['low'], best['high'])} of an object's image tokens say its word among their "
-        f"{found.top} first{'; ' + ' and '.join(beside) if beside else ''} ({int(best['samples'])} samples)."
+        f"{share(best['value'], best['low'], best['high'], level=level)} of an object's image tokens say its word "
+        f"among their {found.top} first{'; ' + ' and '.join(beside) if beside else ''} ({int(best['samples'])} "
+        "samples)."
     ]
     for where, other in BEYOND.items():
         for _, row in _at(_curve(found, SHARE, where), slot).iterrows():
             sentences.append(
                 f"The difference there to those {CONTROLS[other]} is "
-                f"{points(row['value'], row['low'], row['high'])} points, object by object."
+                f"{points(row['value'], row['low'], row['high'], level=level)}, object by object"
+                f"{undetected(row['low'], row['high'])}."
             )
     last = own[own["slot"] == own["slot"].max()].iloc[0]
     if last["slot"] != slot:
-        sentences.append(f"At the last slot it is {share(last['value'], last['low'], last['high'])}.")
+        sentences.append(f"At the last slot it is {share(last['value'], last['low'], last['high'], level=level)}.")
     return sentences
 
 
-def _of_words(words: pd.DataFrame) -> list[str]:
+def _of_words(words: pd.DataFrame, level: float) -> list[str]:
     told = []
     for word, own in words[words["measure"] == PROBABILITY].groupby("what", sort=False):
         best = own.loc[own["value"].idxmax()]
         told.append(
-            f"{word!r} has a mean probability of {decimal(best['value'], best['low'], best['high'], digits=3)} over "
-            f"all image tokens at slot {int(best['slot'])}, where it is largest, chosen from all."
+            f"{word!r} has a mean probability of "
+            f"{decimal(best['value'], best['low'], best['high'], digits=3, level=level)} over all image tokens at slot "
+            f"{int(best['slot'])}, where it is largest, chosen from all ({int(best['samples'])} samples)."
         )
     return told
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_said, percent, points, share
-from probes.study.findings import Drawn, Findings
+from interp.report.verdicts import UNCLAIMED
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +42,9 @@ MANY, FEW = 6, 4
 """Up to so many sites a sentence names them all, and of more so many."""
 
 LEVEL = 0.05
+
+DEALT = "lines of background dealt anew"
+"""The test of a strip score."""
 
 
 def position_probe_findings(found: PositionProbe) -> Findings:
@@ -113,7 +117,8 @@ def _told(found: PositionProbe, measure: str, site: str) -> str:
     rows = found.measures.query("measure == @measure and site == @site")
     if not len(rows):
         return "a share that can not be told"
-    return share(*(float(rows.iloc[0][end]) for end in ("value", "low", "high")))
+    ends = (float(rows.iloc[0][end]) for end in ("value", "low", "high"))
+    return share(*ends, level=level_of(found.settings))
 
 
 def _more(found: PositionProbe) -> list[str]:
@@ -121,19 +126,24 @@ def _more(found: PositionProbe) -> list[str]:
     if site in strips["site"].tolist():
         told.append(_strip_sentence(found, strips, site))
     if len(strips) > 1:
-        holds = strips[strips["p_corrected"] <= LEVEL]
+        rows = found.measures.query("measure == 'strip'").set_index("site").loc[strips["site"]]
+        small, above = (strips["p_corrected"] <= LEVEL).to_numpy(), (rows["low"] > 0).to_numpy()
+        holds, split = strips[small & above], int((small & ~above).sum())
         named = holds["site"].tolist() if len(holds) <= MANY else holds["site"].head(FEW).tolist()
         some = ", among them " if len(holds) > len(named) else ", " if len(holds) else ""
         told.append(
-            f"Corrected for all of them, the strip score is beyond what lines dealt anew give at {len(holds)} of "
-            f"{len(strips)} sites{some}{', '.join(named)}."
+            f"Corrected for all of them ({DEALT}, maxT), and by an interval above 0, the strip score is beyond what "
+            f"lines dealt anew give at {len(holds)} of {len(strips)} sites{some}{', '.join(named)}."
+            f"{f' At {split} of them {UNCLAIMED}.' if split else ''}"
         )
     own = found.measures.query("measure == 'accuracy'")
+    level = level_of(found.settings)
     if len(own) > 1:
         best = own.loc[own["value"].idxmax()]
         told.append(
             f"Of {len(own)} sites the probe is right most often at {_named(best.site)}, "
-            f"{share(best.value, best.low, best.high)}: chosen from many, so that its interval is too narrow."
+            f"{share(best.value, best.low, best.high, level=level)}: chosen from many, so that its interval is too "
+            "narrow."
         )
     return told
 
@@ -141,11 +151,13 @@ def _more(found: PositionProbe) -> list[str]:
 def _strip_sentence(found: PositionProbe, strips: pd.DataFrame, site: str) -> str:
     """What the background says at a site, and whether that is more than places alone say."""
     row, alone, more = (found.row(name, site) for name in ("strip", "strip_position", "strip_beyond_position"))
-    ends = [decimal(float(one.value), float(one.low), float(one.high)) for one in (row, alone, more)]
+    level = level_of(found.settings)
+    ends = [decimal(float(one.value), float(one.low), float(one.high), level=level) for one in (row, alone, more)]
     own = float(strips.set_index("site").loc[site, "p_value"])
     beyond = "more than" if more.low > 0 else "less than" if more.high < 0 else "not told from"
     return (
-        f"Over background its strip score there is {ends[0]} ({p_said(own)}; 0 says nothing, 1 is a perfect strip), "
+        f"Over background its strip score there is {ends[0]} ({p_said(own, test=DEALT)}; {row.samples} photos; 0 says "
+        "nothing, 1 is a perfect strip), "
         f"and that of a photo of nothing {ends[1]}: {beyond} what a place says by itself, the difference is {ends[2]}."
     )
 

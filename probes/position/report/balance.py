@@ -11,7 +11,7 @@ from interp.report.numbers import NOTHING, decimal, percent, points, share
 from probes.position.balance_arms import DIFFERENCE
 from probes.position.balance_measurement import KEPT, STRIPPED
 from probes.position.balance_study import BalanceStudy
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,28 +116,29 @@ def balance_findings(found: BalanceStudy) -> Findings:
 
 def balance_sentence(found: BalanceStudy) -> str:
     """Where heads look, in one sentence with intervals."""
-    image, kept = found.row("share_image_masked"), found.balance[KEPT]
+    image, kept, level = found.row("share_image_masked"), found.balance[KEPT], level_of(found.settings)
     even, more = decimal(found.value("even")), kept.surely_over_even
     return (
-        f"Over {found.n} samples {_told(found, 'image_heads')} of {found.heads} heads look mostly at the image; {more} "
-        f"of all look at it more than even attention would (balance {even}; Holm over heads at 5 %): of what image and "
-        f"words get, the image has {share(image.value, image.low, image.high)}."
+        f"Over {found.n} samples {_said(found, 'image_heads')} of {found.heads} heads look mostly at the image; {more} "
+        f"of all look at it more than even attention would (balance {even}; one-sided, normal with the bootstrap's "
+        f"error, Holm over {found.heads} heads at {100 * (1 - level):g} %): of what image and words get, the image has "
+        f"{share(image.value, image.low, image.high, level=level)}."
     )
 
 
 def _more(found: BalanceStudy) -> list[str]:
     told = [_system(found)]
     if STRIPPED in found.arms:
-        masked, heads = (_told(found, name, DIFFERENCE) for name in ("share_image_masked", "image_heads"))
-        texts = found.row("changed", DIFFERENCE)
+        masked, heads = (_said(found, name, DIFFERENCE) for name in ("share_image_masked", "image_heads"))
+        texts, level = found.row("changed", DIFFERENCE), level_of(found.settings)
         told.append(
-            f"Leaving the system part out changes the image's part of image and words by {masked} points, the number "
-            f"of heads that look mostly at the image by {heads}, and the answer to "
-            f"{share(texts.value, texts.low, texts.high)} of the questions."
+            f"Leaving the system part out changes the image's part of image and words by {masked}, the number of "
+            f"heads that look mostly at the image by {heads}, and the answer to "
+            f"{share(texts.value, texts.low, texts.high, level=level)} of the questions."
         )
-    spread = f"Entropy over the image, 1 where all image tokens get as much, is {_told(found, 'entropy_produced')}"
+    spread = f"Entropy over the image, 1 where all image tokens get as much, is {_said(found, 'entropy_produced')}"
     if found.tells("entropy_consumed"):
-        spread += f", in the authors' alignment {_told(found, 'entropy_consumed')}"
+        spread += f", in the authors' alignment {_said(found, 'entropy_consumed')}"
     return [*told, f"{spread}."]
 
 
@@ -150,18 +151,24 @@ def _system(found: BalanceStudy) -> str:
         )
     system, image, text = (found.row(f"share_{name}") for name in ("system", "image", "text"))
     theirs = found.row("share_image_authors")
+    level = level_of(found.settings)
+    parts = [share(one.value, one.low, one.high, level=level) for one in (system, image, theirs, text)]
     return (
-        f"The system prompt gets {share(system.value, system.low, system.high)} of the attention, the image "
-        f"{share(image.value, image.low, image.high)} (in the authors' pie "
-        f"{share(theirs.value, theirs.low, theirs.high)}), the words {share(text.value, text.low, text.high)}."
+        f"The system prompt gets {parts[0]} of the attention, the image {parts[1]} (in the authors' pie {parts[2]}), "
+        f"the words {parts[3]}."
     )
 
 
-def _told(found: BalanceStudy, measure: str, arm: str = KEPT) -> str:
-    """A measure as it is read."""
+def _told(found: BalanceStudy, measure: str, arm: str = KEPT, *, level: float | None = None) -> str:
+    """A measure as it is read: in a table, or with the level of its interval in a sentence."""
     own = found.row(measure, arm)
     alone, change = FORMS[SHOWN[measure][1]]
-    return (change if arm == DIFFERENCE else alone)(own.value, own.low, own.high)
+    return (change if arm == DIFFERENCE else alone)(own.value, own.low, own.high, level=level)
+
+
+def _said(found: BalanceStudy, measure: str, arm: str = KEPT) -> str:
+    """A measure as it stands in a sentence."""
+    return _told(found, measure, arm, level=level_of(found.settings))
 
 
 def _shown(found: BalanceStudy) -> pd.DataFrame:

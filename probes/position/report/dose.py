@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interp.answers.metrics import ALL
 from interp.plots.style import figure_of
 from interp.report.numbers import NOTHING, decimal, percent, points, share
+from interp.report.verdicts import undetected
 from probes.position.dose_answers import UNTOUCHED, Dose
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,12 +62,7 @@ def dose_sentence(found: DoseResponse) -> str:
 
 
 def _more(found: DoseResponse) -> list[str]:
-    def fine(*ends: float) -> str:
-        return decimal(*ends, digits=3)
-
-    def apart(*ends: float) -> str:
-        return decimal(*ends, digits=3, signed=True)
-
+    fine, apart = partial(decimal, digits=3), partial(decimal, digits=3, signed=True)
     measures = {
         "psi": "PSI",
         "abs_delta_g_v": "RoPE sensitivity, |delta g_V|,",
@@ -86,7 +83,8 @@ def _changes(
     found: DoseResponse, measure: str, name: str, form: Callable[..., str], form_change: Callable[..., str]
 ) -> str:
     """A measure of the untouched model, and where it changes most."""
-    before = form(*_ends(_of(found.measures, measure, UNTOUCHED).iloc[0]))
+    level = level_of(found.settings)
+    before = form(*_ends(_of(found.measures, measure, UNTOUCHED).iloc[0]), level=level)
     own = found.changes.query("relation == @ALL and measure == @measure")
     if own.empty:
         return f"{name} is {before} untouched, and can not be told at any other dose."
@@ -96,7 +94,7 @@ def _changes(
     most = " most" if len(own) > 1 else ""
     return (
         f"{name} is {before} untouched, and changes{most} at {Dose(row['kind'], row['dose'])}, "
-        f"by {form_change(*_ends(row))}{' points' if measure == 'accuracy' else ''}."
+        f"by {form_change(*_ends(row), level=level)}{undetected(row['low'], row['high'])}."
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from interp.plots.style import figure_of
 from interp.report.numbers import significant
 from probes.position.token_norms import DEFINITIONS
-from probes.study.findings import OF_EXTREMES, Drawn, Findings
+from probes.study.findings import OF_EXTREMES, Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ def norms_findings(found: NormsStudy) -> Findings:
 
 def norms_sentence(found: NormsStudy) -> str:
     """How long image tokens are beside words, in one sentence with intervals."""
-    first, last = (_at(found.residual, depth) for depth in (0, -1))
+    first, last = (_said(found.residual, depth) for depth in (0, -1))
     return (
         f"Image tokens are {first} times as long as words where they enter the model, and {last} times where they "
         f"leave its last block (mean of the ratios of {found.n} samples)."
@@ -98,27 +98,37 @@ def _more(found: NormsStudy) -> list[str]:
     most, least = int(np.nanargmax(ratio)), int(np.nanargmin(ratio))
     final = found.residual.normalized_ratio
     return [
-        f"The ratio is largest at depth {most}, {_at(found.residual, most)}, and smallest at depth {least}, "
-        f"{_at(found.residual, least)}. After the final norm, the paper's last depth, it is "
-        f"{significant(final.estimate, final.low, final.high)}.",
+        f"The ratio is largest at depth {most}, {_said(found.residual, most)}, and smallest at depth {least}, "
+        f"{_said(found.residual, least)}. After the final norm, the paper's last depth, it is "
+        f"{significant(final.estimate, final.low, final.high, level=final.level)}.",
         *(_median(found, name) for name in DEFINITIONS),
     ]
 
 
 def _median(found: NormsStudy, definition: str) -> str:
     """The medians of one definition, in a sentence."""
-    image, text = (significant(*found.tokens(definition).median(group)) for group in ("image", "text"))
+    own = found.tokens(definition)
+    image, text = (significant(*own.median(group), level=level_of(found.settings)) for group in ("image", "text"))
     of = {
         "received": "As the first block receives them",
         "paper": "By the paper's definition (projector's output, and rows of the embedding table)",
     }[definition]
-    return f"{of}, half of the image tokens are longer than {image}, and half of the words longer than {text}."
+    n_image, n_text = (int(own.tokens[own.groups.index(group)]) for group in ("image", "text"))
+    return (
+        f"{of}, half of the {n_image} image tokens are longer than {image}, and half of the {n_text} tokens of words "
+        f"longer than {text}."
+    )
 
 
-def _at(residual: MeanResidualNorms, depth: int) -> str:
+def _at(residual: MeanResidualNorms, depth: int, *, level: float | None = None) -> str:
     """The ratio at one depth with its interval."""
     ratio = residual.ratio
-    return significant(*(float(end[depth]) for end in (ratio.estimate, ratio.low, ratio.high)))
+    return significant(*(float(end[depth]) for end in (ratio.estimate, ratio.low, ratio.high)), level=level)
+
+
+def _said(residual: MeanResidualNorms, depth: int) -> str:
+    """The same in a sentence, with the level of the interval."""
+    return _at(residual, depth, level=residual.ratio.level)
 
 
 def _by_depth(residual: MeanResidualNorms) -> pd.DataFrame:

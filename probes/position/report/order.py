@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, percent, points, share
-from probes.study.findings import OF_EXTREMES, Drawn, Findings
+from probes.study.findings import OF_EXTREMES, Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,36 +70,40 @@ def order_findings(found: OrderSensitivity) -> Findings:
 
 def order_sentence(found: OrderSensitivity) -> str:
     """What permuting does, in one sentence with intervals."""
+    level = level_of(found.settings)
     right, permuted = (_line(found.measures, name) for name in ("accuracy", "permuted"))
     told = "there is no PSI, as no answer is right in order"
     if _tells(found.measures, "psi"):
         psi = _line(found.measures, "psi")
-        told = f"PSI is {decimal(psi.value, psi.low, psi.high)}"
+        told = f"PSI is {decimal(psi.value, psi.low, psi.high, level=level)}"
     return (
         f"With its image tokens permuted ({len(found.seeds)} seeds) the model is right in "
-        f"{share(permuted.value, permuted.low, permuted.high)} of {len(found.original)} questions, in order in "
-        f"{share(right.value, right.low, right.high)}: {told}."
+        f"{share(permuted.value, permuted.low, permuted.high, level=level)} of {len(found.original)} questions, in "
+        f"order in {share(right.value, right.low, right.high, level=level)}: {told}."
     )
 
 
 def _more(found: OrderSensitivity) -> list[str]:
+    level = level_of(found.settings)
     drop, changed = (_line(found.measures, name) for name in ("drop", "changed"))
     told = [
-        f"Permuting changes the answer to {share(changed.value, changed.low, changed.high)} of the questions, and "
-        f"accuracy by {points(0 - drop.value, 0 - drop.high, 0 - drop.low)} points."
+        f"Permuting changes the answer to {share(changed.value, changed.low, changed.high, level=level)} of the "
+        f"questions, and accuracy by {points(0 - drop.value, 0 - drop.high, 0 - drop.low, level=level)}."
     ]
     own = found.measures.query("measure == 'psi' and relation != 'all'").sort_values("value")
     if len(own):
-        least, most = own.iloc[0], own.iloc[-1]
+        each = [
+            f"{row.relation}, {decimal(row.value, row.low, row.high, level=level)} (n = {row.samples})"
+            for row in own.iloc[[-1, 0]].itertuples()
+        ]
         told.append(
-            f"PSI is largest for {most.relation}, {decimal(most.value, most.low, most.high)}, and smallest for "
-            f"{least.relation}, {decimal(least.value, least.low, least.high)}."
+            f"PSI is largest for {each[0]}, and smallest for {each[1]}." if len(own) > 1 else f"PSI for {each[0]}."
         )
     if _tells(found.measures, "psi_corrected"):
         corrected = _line(found.measures, "psi_corrected")
         told.append(
-            f"Of what it knows over chance, it loses {share(corrected.value, corrected.low, corrected.high)} "
-            "(the index against chance)."
+            "Of what it knows over chance, it loses "
+            f"{share(corrected.value, corrected.low, corrected.high, level=level)} (the index against chance)."
         )
     return told
 

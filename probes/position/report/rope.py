@@ -8,13 +8,13 @@ import numpy as np
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, significant
+from interp.stats.intervals import Interval
 from probes.position.rope_summary import CURVES
 from probes.study.findings import OF_EXTREMES, Drawn, Findings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from interp.stats.intervals import Interval
     from probes.position.rope_study import RopeStudy
     from probes.position.rope_summary import RopeSummary
 
@@ -72,9 +72,9 @@ def rope_sentence(found: RopeStudy) -> str:
     moved = f"by {found.delta:g} position{'' if abs(found.delta) == 1 else 's'}"
     return (
         f"Moving the image {moved}{_along(own.axis)} changes the logits of its tokens by "
-        f"{_told(own.abs_delta_g_v_over_all)} per position (|delta g_V|, mean over layers and heads of "
+        f"{_said(own.abs_delta_g_v_over_all)} per position (|delta g_V|, mean over layers and heads of "
         f"{found.n} samples), and the attention on it, {decimal(float(own.alpha_v.mean()), digits=3)}, by "
-        f"{_told(own.delta_alpha_v_over_all, signed=True)}."
+        f"{_said(own.delta_alpha_v_over_all, signed=True)}."
     )
 
 
@@ -83,14 +83,15 @@ def _more(found: RopeStudy) -> list[str]:
     curve = own.abs_delta_g_v_by_layer
     most, least = int(np.argmax(curve.estimate)), int(np.argmin(curve.estimate))
     told = [
-        f"|delta g_V| is largest in layer {most}, {_told(_at(curve, most))}, and smallest in layer {least}, "
-        f"{_told(_at(curve, least))}; attention on the image changes most in layer {_most_changed(own)}.",
+        f"|delta g_V| is largest in layer {most} of 0 to {len(curve.estimate) - 1}, {_said(_at(curve, most))}, and "
+        f"smallest in layer {least}, {_said(_at(curve, least))}; attention on the image changes most in layer "
+        f"{_most_changed(own)}.",
         "The first-order form, alpha_V (1 - alpha_V) delta g_V delta, misses the change of attention by up to "
         f"{significant(found.largest_residual[found.axes[0]], digits=2)}, in the sample, layer and head where it is "
         "worst; with a smaller delta it misses less.",
     ]
     if len(found.axes) > 1:
-        each = ", ".join(f"{_told(found.of(name).abs_delta_g_v_over_all)} along {name}" for name in found.axes[1:])
+        each = ", ".join(f"{_said(found.of(name).abs_delta_g_v_over_all)} along {name}" for name in found.axes[1:])
         told.append(f"One axis at a time, |delta g_V| is {each}.")
     return told
 
@@ -99,17 +100,22 @@ def _most_changed(own: RopeSummary) -> str:
     """The layer in which attention on the image changes most, and by how much."""
     curve = own.delta_alpha_v_by_layer
     place = int(np.argmax(np.abs(curve.estimate)))
-    return f"{place}, by {_told(_at(curve, place), signed=True)}"
+    return f"{place}, by {_said(_at(curve, place), signed=True)}"
 
 
-def _at(curve: Interval, layer: int) -> tuple[float, float, float]:
-    return float(curve.estimate[layer]), float(curve.low[layer]), float(curve.high[layer])
+def _at(curve: Interval, layer: int) -> Interval:
+    ends = (float(end[layer]) for end in (curve.estimate, curve.low, curve.high))
+    return Interval(*ends, curve.level, curve.draws)
 
 
-def _told(own: Interval | tuple[float, float, float], *, signed: bool = False) -> str:
+def _told(own: Interval, *, signed: bool = False) -> str:
     """A number with its interval, as text."""
-    ends = own if isinstance(own, tuple) else (own.estimate, own.low, own.high)
-    return significant(*ends, signed=signed)
+    return significant(own.estimate, own.low, own.high, signed=signed)
+
+
+def _said(own: Interval, *, signed: bool = False) -> str:
+    """The same in a sentence, with the level of the interval."""
+    return significant(own.estimate, own.low, own.high, signed=signed, level=own.level)
 
 
 def _along(axis: str) -> str:

@@ -114,7 +114,7 @@ def test_the_page_leads_with_the_accuracies_that_the_answers_give(everything):
     _, evaluation, page, _ = everything
     base = evaluation.rows("baseline")
     adaptive = compare(base, evaluation.rows("adaptvis"))
-    assert f"baseline {percent(base['correct'].mean())} [" in page.split("<section>")[0]
+    assert f"baseline {percent(base['correct'].mean())} % [95 % CI " in page.split("<section>")[0]
     rows = {row[0]: row for row in cells(page, "Main numbers")}
     assert list(rows) == [
         "policy", "baseline", "ScalingVis", "AdaptVis", "additive control", "tempered control", "VCD", "DoLa"

@@ -99,9 +99,9 @@ def test_what_is_there_is_said_with_its_layer_interval_null_and_p(strong):
     assert "right answers have a cosine that is higher in layer 3." in said
     for one in (found.pooled, found.within):
         cell = {name: float(getattr(one, name)[3, -1]) for name in ("auroc", "low", "high", "null_low", "null_high")}
-        assert f"AUROC {ended(cell['auroc'], cell['low'], cell['high'])}" in said
-        assert f"[{cell['null_low']:.3f}, {cell['null_high']:.3f}]" in said
-    assert "does not differ from chance" not in said
+        assert f"AUROC {ended(cell['auroc'], cell['low'], cell['high'], level=0.95)}" in said
+        assert f"(95 % of shuffles {cell['null_low']:.3f} to {cell['null_high']:.3f})" in said
+    assert "no difference was detected" not in said
     assert "right answers have a cosine that is higher in layer 3" in unescape(page).split("<section>")[0]
 
 
@@ -109,10 +109,10 @@ def test_a_study_of_nothing_says_that_nothing_was_found(null):
     folder, _, found, page, summary = null
     assert (found.pooled.p_max >= 0.05).all() and (found.within.p_max >= 0.05).all()
     said = section(page, "Does overlap go with right answers?")
-    assert said.count("does not differ from chance") == 2
+    assert said.count("no difference was detected") == 2
     for where in ("over all pairs", "inside relations"):
-        assert "none differs from chance after the correction" in section(page, f"Single heads, {where}")
-    assert "the cosine of right and wrong answers does not differ from chance" in section(page, "Other things equal")
+        assert "no difference was detected in any: no corrected p" in section(page, f"Single heads, {where}")
+    assert "no difference was detected in the cosine of right and wrong" in section(page, "Other things equal")
     assert "right answers have" not in unescape(page) and "predict right answers" not in unescape(page)
     assert min(row["p_max"] for row in summary["association"] if row["p_max"] is not None) >= 0.05
 
@@ -352,7 +352,7 @@ def test_a_layer_whose_overlap_goes_with_wrong_answers_is_the_best_one_and_the_p
     assert "a higher cosine goes with wrong answers (which holds on other samples). Difference" in said
     assert "chosen ones predict right answers better" in said
     for line in found.describe().splitlines()[1:3]:
-        assert "in layer 6, the farthest from one half (lower in right answers)" in line
+        assert "in layer 6, the farthest from one half" in line and line.endswith(": lower in right answers")
     assert "taken so that a higher cosine goes with wrong answers; difference" in found.describe()
 
 

@@ -64,9 +64,14 @@ def number(row):
     least = 0 if of_accuracy else 0.01
     why = "; what the test finds lies below 0" if row["high"] < 0 else f"; not clearly above {least:g}"
     small = not row["shown"] and row["p"] <= 0.05 and row["low"] <= least
+    if not row["shown"] and row["p"] > 0.05:
+        small, why = row["low"] > least, "; test and interval do not agree, so nothing is claimed"
+    corrected = {(True, True): "", (True, False): ", maxT over axes", (False, True): ", maxT over slots"}
+    test = "sign flips" + corrected.get((of_accuracy, row["axis"] == "all"), ", maxT over slots and axes")
+    test += ", Holm over what was swapped" * (row["statement"] == "encoder_carries")
     return (
-        f"{points(*ends)} points" if of_accuracy else decimal(*ends),
-        f"({p_said(row['p'])}, {row['pairs']} {'questions' if of_accuracy else 'pairs'}{small * why})",
+        points(*ends, level=0.95) if of_accuracy else decimal(*ends, level=0.95),
+        f"({p_said(row['p'])}, {test}; {row['pairs']} {'questions' if of_accuracy else 'pairs'}{small * why})",
     )
 
 

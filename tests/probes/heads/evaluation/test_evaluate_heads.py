@@ -55,7 +55,7 @@ def test_taking_the_planted_heads_away_destroys_the_answer_and_random_ones_do_no
 
 
 def test_heads_that_do_nothing_and_heads_that_do_everything_are_not_called_causal(found):
-    assert found.verdict("idle") == "no effect" and found.value("accuracy_change", "idle") == 0
+    assert found.verdict("idle") == "no effect detected" and found.value("accuracy_change", "idle") == 0
     both = found.arm("both")
     assert both["verdict"] == "broken" and "control task loses" in both["why"]
     assert found.value("accuracy", "both", CONTROL) == 0 and found.value("accuracy", "spatial", CONTROL) == 1
@@ -82,7 +82,7 @@ def test_a_control_task_that_is_guessed_can_not_clear_a_set():
     assert found.verdict() == "unchecked" and "so that it can not fall" in found.arm()["why"]
     opposite = [replace(one, answer={"left": "right", "right": "left"}[one.answer]) for one in where(8)]
     found = evaluate_heads(two_tasks(), opposite, IDLE, controls=(RANDOM,), **REMOVED)
-    assert found.verdict() == "no effect" and "there is nothing to take away" in found.arm()["why"]
+    assert found.verdict() == "no effect detected" and "there is nothing to take away" in found.arm()["why"]
     assert "broken" not in found.arm()["why"]  # it was below chance before
 
 
@@ -268,7 +268,7 @@ def test_what_is_told_can_be_written_drawn_and_looked_up(found, tmp_path):
     assert "below chance means broken, not causal" in text and "Do these heads make the answers?" in text
     axes = found.plot()
     assert [label.get_text() for label in axes.get_xticklabels()] == [
-        "spatial\ncausal", "idle\nno effect", "both\nbroken",
+        "spatial\ncausal", "idle\nno effect detected", "both\nbroken",
     ]  # fmt: skip
     assert "perplexity of control and texts, times" in findings.shown["Sets and their controls"]
     plt.close("all")

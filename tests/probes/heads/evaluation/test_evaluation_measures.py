@@ -130,7 +130,7 @@ def test_strengthening_is_causal_where_it_helps_and_not_where_it_harms(gold):
     harmed = [[word, "left", *[word] * 5] for word in gold]
     up = replace(TOLD, direction=1)
     found = [told_of(rows(MAIN, said, gold), rows(CONTROL, fine, gold), told=up)[2] for said in (helped, harmed)]
-    assert [table["verdict"].iloc[1] for table in found] == ["causal", "no effect"]
+    assert [table["verdict"].iloc[1] for table in found] == ["causal", "no effect detected"]
 
 
 def test_edits_that_are_all_alike_at_random_are_seldom_called_causal(gold):

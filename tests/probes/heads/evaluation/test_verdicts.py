@@ -34,8 +34,8 @@ def test_what_was_below_chance_before_is_not_broken_by_an_edit_without_effect():
     ("change", "verdict", "why"),
     [
         ({"edits": False}, "edits nothing", "untouched model"),
-        ({"effect": -0.4}, "no effect", "-40.0 points"),
-        ({"p": 0.06}, "no effect", "corrected p = 0.06"),
+        ({"effect": -0.4}, "no effect detected", "-40.0 points"),
+        ({"p": 0.06}, "no effect detected", "corrected p = 0.06"),
         ({"below_chance": True}, "broken", BELOW_CHANCE),
         ({"parse_change": 0.2}, "broken", "20.0 points more answers can not be read"),
         ({"control_loss": 0.3}, "broken", "the control task loses 30.0 points"),
@@ -52,8 +52,12 @@ def test_what_was_below_chance_before_is_not_broken_by_an_edit_without_effect():
         ({"p_random": 0.2}, "not beyond random", "0.2 against the mean"),
         ({"control_loss": None}, "unchecked", "no control task"),
         ({"control_could_fall": False}, "unchecked", "so that it can not fall"),
-        ({"effect": -0.0, "could_fall": False}, "no effect", "+0.0 points the way that they should, with corrected p"),
-        ({"effect": 0.0, "could_fall": False}, "no effect", "there is nothing to take away"),
+        (
+            {"effect": -0.0, "could_fall": False},
+            "no effect detected",
+            "+0.0 points the way that they should, with corrected p",
+        ),
+        ({"effect": 0.0, "could_fall": False}, "no effect detected", "there is nothing to take away"),
     ],
 )
 def test_each_control_can_say_no(change, verdict, why):
@@ -63,7 +67,7 @@ def test_each_control_can_say_no(change, verdict, why):
 
 def test_what_has_no_effect_and_is_broken_is_told_both():
     verdict, why = judge(replace(CLEAR, effect=-0.3, parse_change=0.5))
-    assert verdict == "no effect" and "50.0 points more answers" in why
+    assert verdict == "no effect detected" and "50.0 points more answers" in why
 
 
 def test_the_bound_is_students_prediction_of_one_more_draw():

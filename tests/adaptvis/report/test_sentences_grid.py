@@ -1,0 +1,115 @@
+"""Sentences of evaluation and demo over made-up results, contradicting ones too: each is held against its numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_evaluation import made_up_evaluation
+from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
+
+from adaptvis.demo.change import Choice, WrongAnswers
+from adaptvis.demo.words import _choice, _kinds, _share
+from adaptvis.report.measures import measure_evaluation
+from adaptvis.report.sections import gain_says, lead, sections
+from adaptvis.report.setup import RunFacts
+from adaptvis.report.tables import test_of as named_test
+from interp.stats.intervals import Interval, wilson
+
+DISAGREE = "test and interval do not agree"
+REMARK = "made-up has random weights, so its answers and maps mean nothing."
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_gain_is_claimed_where_its_corrected_test_and_its_interval_agree(seed):
+    rng = np.random.default_rng(seed)
+    value, low, high = made_up_ends(rng, spread=0.2)
+    others, p = int(rng.integers(1, 5)), made_up_p(rng)
+    p_holm = min(1.0, p * others)
+    row = {"accuracy": float(rng.random()), "difference": value, "difference_low": low, "difference_high": high}
+    row |= {"p": p, "p_holm": p_holm} | ({"test": "sign flips of groups"} if seed % 2 else {})
+    said = gain_says(pd.Series(row), others)
+    check_form(said)
+    check_intervals(said, [(value, low, high)], all_of=True)
+    check_p(said, [p, p_holm])
+    small, above, below = p_holm < 0.05, low > 0, high < 0
+    assert said.startswith(f"{100 * row['accuracy']:.1f} %, a gain of ")
+    assert said.endswith(": more than the baseline") == (small and above)
+    assert said.endswith(": fewer than the baseline") == (small and below)
+    assert (DISAGREE in said) == (small != (above or below))
+    assert said.endswith(": no difference was detected") == (not small and not above and not below)
+    assert ("sign flips of groups" if seed % 2 else "McNemar") in said
+    assert (f"Holm for {others} policies" in said) == (others > 1)
+
+
+def test_rows_name_the_tests_that_gave_their_p_each_once():
+    assert named_test(pd.DataFrame({"p": [0.1]})) == named_test(pd.DataFrame({"test": ["", None]})) == "McNemar"
+    assert named_test(pd.DataFrame({"test": ["McNemar", "sign flips of groups", "McNemar"]})) == (
+        "McNemar or sign flips of groups"
+    )
+
+
+CASES = {
+    "mixed": {},
+    "sets": {"sets": True},
+    "all right": {"right": True, "n": 20},
+    "all wrong": {"right": False, "n": 20},
+    "two questions": {"n": 2},
+    "given": {"tuned": False},
+    "policies alone": {"names": ("baseline", "scaling"), "tuned": False},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_sentence_of_a_page_has_its_form_and_the_first_its_numbers(case):
+    evaluation = made_up_evaluation(**CASES[case])
+    measured = measure_evaluation(evaluation)
+    run = RunFacts("made-up", "a model", {"prompt": "paper", "remarks": [REMARK]})
+    parts = sections(evaluation, measured, {}, run, change="Not drawn: no model.")
+    assert parts[0].title == "Read this first" and parts[0].text == (REMARK,)
+    first = lead(evaluation, run)
+    for line in (first, *(line for part in parts for line in part.text)):
+        check_form(line)
+    rows = evaluation.summary[evaluation.summary["relation"] == "all"]
+    known = [tuple(rows.iloc[0][["accuracy", "low", "high"]])]
+    known += [tuple(row) for row in rows[["difference", "difference_low", "difference_high"]].to_numpy()]
+    check_intervals(first, known)
+    check_p(first, [*rows["p"], *rows["p_holm"]])
+    by = {part.title: " ".join(part.text) for part in parts}
+    right, n = int(evaluation.rows("baseline")["correct"].sum()), len(evaluation.rows("baseline"))
+    assert first.startswith(f"{n} question") and f"Over {n} sample" in by["Calibration"]
+    if 0 < right < n:
+        assert f"the pairs of {right} right and {n - right} wrong answers" in by["Calibration"]
+    null = measured.calibration.error_if_calibrated
+    if np.isfinite(null.low):
+        ends = f"({100 * null.level:g} % of draws {100 * null.low:.1f} to {100 * null.high:.1f})"
+        assert ends in by["Calibration"], "a null's range is not written as an interval"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_was_chosen_says_its_gain_with_interval_and_test(seed):
+    rng = np.random.default_rng(seed)
+    ends, p, alpha = made_up_ends(rng, spread=0.2), made_up_p(rng), float(rng.choice([0.5, 1.0]))
+    moved = int(rng.choice([0, 7]))
+    said = _choice(Choice(alpha, 0.5, Interval(*ends), p, "McNemar", moved, 9))
+    check_form(said)
+    untold = alpha == 1 and not moved
+    assert ("made no answer right or wrong" in said) == untold
+    check_intervals(said, [] if untold else [ends], all_of=True)
+    check_p(said, [p])
+    assert "9 other scenes" in said
+
+
+@pytest.mark.parametrize(("another", "none"), [(0, 0), (1, 0), (0, 4), (3, 9)])
+def test_wrong_answers_are_told_of_how_many(another, none):
+    said = _kinds(WrongAnswers(30, another, none, {"under": 3} if none else {}))
+    check_form(said)
+    if not another + none:
+        assert said == "Untouched, no answer is wrong."
+        return
+    shares = [wilson(count, another + none) for count in (another, none)]
+    check_intervals(said, [(one.estimate, one.low, one.high) for one in shares], all_of=True)
+    assert f"Of the {another + none} wrong answers untouched, {another} (" in said
+
+
+def test_a_share_for_readers_who_know_no_brackets_names_the_level_too():
+    assert _share(Interval(0.5, 0.4, 0.6)) == "50 % (95 % interval 40 % to 60 %)"
+    assert _share(Interval(0.5, 0.4, 0.6, 0.9)) == "50 % (90 % interval 40 % to 60 %)"

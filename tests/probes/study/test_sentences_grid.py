@@ -1,0 +1,452 @@
+"""Sentences of the probes over made-up results, contradicting ones too: each is held against its numbers."""
+
+import re
+from dataclasses import replace
+from itertools import product
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
+
+from interp.stats.intervals import Interval
+from probes.heads.evaluation.report import _verdict
+from probes.heads.evaluation.verdicts import CAUSAL, NO_EFFECT, Evidence, judge
+from probes.heads.found.compare import _sentences as of_compared
+from probes.heads.sha.arms import BOTH, ELSEWHERE, ORIGINAL
+from probes.heads.sha.report import _against_control, _answers_told, _heads_told
+from probes.mechanisms.ablation.ordering import ABLATED
+from probes.mechanisms.ablation.report import _sentences as of_ablation
+from probes.mechanisms.amplify.measures import DIFFERENCE, RANDOM
+from probes.mechanisms.amplify.report import _of_best, _of_gain
+from probes.mechanisms.ids.report import _of_ids, _of_steering, _of_swap
+from probes.mechanisms.interchange.report import _beyond as beyond_control
+from probes.mechanisms.knockout.arms import OBJECT as CUT
+from probes.mechanisms.knockout.report import _sentences as of_knockout
+from probes.mechanisms.lens.report import _of_objects, _of_words
+from probes.mechanisms.lens.study import ALL as ALL_OBJECTS
+from probes.mechanisms.lens.study import BEYOND, IMAGE, OBJECT, OTHER, OUTSIDE, PROBABILITY, SHARE
+from probes.mechanisms.probe.report import _more as more_of_probe
+from probes.mechanisms.probe.report import accuracy_sentence
+from probes.position.dose_answers import UNTOUCHED, Dose
+from probes.position.report.balance import _more as more_of_balance
+from probes.position.report.balance import balance_sentence
+from probes.position.report.dose import _more as more_of_dose
+from probes.position.report.dose import dose_sentence
+from probes.position.report.norms import _more as more_of_norms
+from probes.position.report.norms import norms_sentence
+from probes.position.report.order import _more as more_of_order
+from probes.position.report.order import order_sentence
+from probes.position.report.rope import _more as more_of_rope
+from probes.position.report.rope import rope_sentence
+from probes.study.findings import Findings
+from probes.study.tools import ToolFindings
+
+SEEDS = range(60)
+DISAGREE = "test and interval do not agree"
+NONE = "no difference was detected"
+
+
+class Rows:
+    """Rows of made-up measures, each with an estimate and its interval; and who asks for them by what they are."""
+
+    def __init__(self, seed, places, *, spread=0.5, **columns):
+        """One row for each place, a dict of what names it."""
+        self.rng = np.random.default_rng(seed)
+        self.level = float(self.rng.choice([0.9, 0.95]))
+        self.settings = {"level": self.level}
+        ends = [dict(zip(("value", "low", "high"), made_up_ends(self.rng, spread=spread), strict=True)) for _ in places]
+        self.measures = pd.DataFrame([{**place, **end, **columns} for place, end in zip(places, ends, strict=True)])
+
+    def known(self):
+        return [tuple(row) for row in self.measures[["value", "low", "high"]].to_numpy()]
+
+    def get(self, **asked):
+        own = self.measures
+        for name, value in asked.items():
+            own = own[own[name] == value]
+        return own
+
+    def check(self, *sentences, extra=()):
+        for sentence in sentences:
+            check_form(sentence)
+            check_intervals(sentence, [*self.known(), *extra], level=self.level)
+
+    def object(self, **more):
+        return SimpleNamespace(measures=self.measures, settings=self.settings, **more)
+
+
+def places(**axes):
+    return [dict(zip(axes, own, strict=True)) for own in product(*axes.values())]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_order(seed):
+    kinds = ["all", "left", "above"][: 1 + seed % 3]
+    names = ("accuracy", "permuted", "psi", "drop", "changed", "psi_corrected")
+    rows = Rows(seed, places(measure=names, relation=kinds), samples=8)
+    found = rows.object(seeds=(0, 1), original=range(8))
+    told = [order_sentence(found), *more_of_order(found)]
+    drop = rows.get(measure="drop", relation="all").iloc[0]
+    rows.check(*told, extra=[(-drop.value, -drop.high, -drop.low)])
+    own = rows.get(measure="psi")
+    own = own[own["relation"] != "all"]
+    if len(own):
+        most, least = (own.loc[own["value"].idxmax()], own.loc[own["value"].idxmin()])
+        said = next(line for line in told if line.startswith("PSI "))
+        assert (f"largest for {most.relation}, " in said) == (len(own) > 1) and "(n = 8)" in said
+        assert (f"smallest for {least.relation}, " in said) == (len(own) > 1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_balance(seed):
+    names = (
+        "share_image_masked", "image_heads", "changed", "entropy_produced", "entropy_consumed", "share_system",
+        "share_image", "share_text", "share_image_authors",
+    )  # fmt: skip
+    arms = ("kept", "stripped", "stripped - kept")
+    from probes.position.balance_study import DIFFERENCE as APART
+    from probes.position.balance_study import KEPT, STRIPPED
+
+    arms = (KEPT, STRIPPED, APART)
+    rows = Rows(seed, places(measure=names, arm=arms), spread=20 if seed % 2 else 0.5)
+    found = rows.object(
+        row=lambda measure, arm=KEPT: rows.get(measure=measure, arm=arm).iloc[0], value=lambda name: 0.5, n=9,
+        tells=lambda *asked: True, heads=16, arms=arms, balance={KEPT: SimpleNamespace(surely_over_even=3)},
+    )  # fmt: skip
+    told = [balance_sentence(found), *more_of_balance(found)]
+    for line in told:
+        check_form(line)
+    if not seed % 2:
+        heads = rows.get(measure="image_heads")  # a number of heads is told without decimals
+        check_intervals(told[1], rows.known(), level=rows.level)
+        assert len(heads) == 3
+    assert "3 of all look" in told[0] and f"Holm over 16 heads at {100 * (1 - rows.level):g} %" in told[0]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_dose(seed):
+    doses = [UNTOUCHED, Dose("scale", 0.5), Dose("clip", 2.0)][: 1 + seed % 3]
+    names = ("accuracy", "psi", "abs_delta_g_v", "confidence")
+    at = [{"kind": dose.kind, "dose": dose.value, "relation": "all"} for dose in doses]
+    rows = Rows(seed, [{**place, "measure": name} for place in at for name in names])
+    apart = Rows([seed, 1], [{**place, "measure": name} for place in at[1:] for name in names])
+    changes = apart.measures if len(at) > 1 else pd.DataFrame(columns=[*rows.measures.columns])
+    left_out = pd.DataFrame(columns=["relation", "kind", "dose", "why"])
+    found = rows.object(changes=changes, samples=8, left_out=left_out, doses=doses)
+    told = [dose_sentence(found), *more_of_dose(found)]
+    rows.check(*told, extra=apart.known() if len(at) > 1 else ())
+    for line, name in zip(told, names, strict=False):
+        own = apart.get(measure=name) if len(at) > 1 else ()
+        if len(own):
+            most = own.loc[own["value"].abs().idxmax()]
+            assert (NONE in line) == (most.low <= 0 <= most.high), line
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_rope_and_norms(seed):
+    rng = np.random.default_rng(seed)
+    level, depth = float(rng.choice([0.9, 0.95])), int(rng.choice([2, 4]))
+    every = []
+
+    def interval(n=None):
+        own = np.array([made_up_ends(rng, around=1.0) for _ in range(n or 1)])
+        every.extend(tuple(row) for row in own)
+        return Interval(*(own.T if n else map(float, own[0])), level)
+
+    def axis(name):
+        return SimpleNamespace(
+            axis=name, abs_delta_g_v_over_all=interval(), delta_alpha_v_over_all=interval(),
+            alpha_v=np.full((depth, 2), 0.3), abs_delta_g_v_by_layer=interval(depth),
+            delta_alpha_v_by_layer=interval(depth),
+        )  # fmt: skip
+
+    axes = {name: axis(name) for name in ("all", "x", "y")[: 1 + 2 * (seed % 2)]}
+    found = SimpleNamespace(
+        of=axes.get, axes=tuple(axes), delta=1.0, n=7, settings={"level": level},
+        largest_residual=dict.fromkeys(axes, 0.01),
+    )  # fmt: skip
+    for line in (rope_sentence(found), *more_of_rope(found)):
+        check_form(line)
+        check_intervals(line, every, level=level)
+    curve = axes["all"].abs_delta_g_v_by_layer.estimate
+    said = more_of_rope(found)[0]
+    assert f"largest in layer {int(np.argmax(curve))} of 0 to {depth - 1}, " in said
+    assert f"smallest in layer {int(np.argmin(curve))}, " in said
+    residual = SimpleNamespace(ratio=interval(depth), normalized_ratio=interval())
+    median = dict(zip(("image", "text"), ((20.0, 19.0, 21.0), (1.0, 0.9, 1.1)), strict=True))
+    tokens = SimpleNamespace(median=median.get, groups=("image", "text"), tokens=np.array([96, 40]))
+    found = SimpleNamespace(residual=residual, n=7, tokens=lambda name: tokens, settings={"level": level})
+    told = [norms_sentence(found), *more_of_norms(found)]
+    for line in told:
+        check_form(line)
+        check_intervals(line, [*every, *median.values()], level=level)
+    assert "half of the 96 image tokens" in told[-1] and "half of the 40 tokens of words" in told[-1]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_knockout(seed):
+    from probes.mechanisms.knockout.study import NO_WINDOW
+    from probes.mechanisms.knockout.study import UNTOUCHED as NOTHING_CUT
+
+    windows = dict.fromkeys(("early", "late", "all")[: 1 + seed % 3], (0, 1))
+    arms = (CUT, "image->last")[: 1 + seed % 2]
+    rows = Rows(seed, places(measure=("effect", "accuracy_change"), arm=arms, window=tuple(windows)), samples=9)
+    beyond = ("beyond_random_image", "beyond_random_text")
+    controls = Rows([seed, 1], places(measure=beyond, arm=(CUT,), window=tuple(windows)), samples=9)
+    nothing = Rows([seed, 2], [{"measure": "accuracy", "arm": NOTHING_CUT, "window": NO_WINDOW}], samples=9)
+    rows.measures.loc[rows.measures["measure"] == "effect", ["value", "low", "high"]] *= 100  # kept in percent
+    controls.measures[["value", "low", "high"]] *= 100
+    table = pd.concat([rows.measures, controls.measures, nothing.measures], ignore_index=True)
+
+    def row(measure, arm, window):
+        return table.query("measure == @measure and arm == @arm and window == @window").iloc[0]
+
+    found = SimpleNamespace(
+        measures=table, windows=windows, arms=arms, settings=rows.settings, row=row,
+        tells=lambda measure, arm, *_: bool(len(table.query("measure == @measure and arm == @arm"))),
+        left_out=pd.DataFrame(columns=["measure", "why"]),
+    )  # fmt: skip
+    told = of_knockout(found)
+    every = [tuple(one) for one in table[["value", "low", "high"]].to_numpy()]
+    for line in told:
+        check_form(line)
+        check_intervals(line, every, level=rows.level)
+    own = table[table["measure"] == "effect"]
+    assert ("loses most by" in told[0]) == bool(own["value"].min() < 0)
+    assert ("chosen after the fact" in told[0]) == (len(own) > 1) and "9 samples that are right" in told[0]
+    for name, line in zip(beyond, told[-2:], strict=True):
+        each = table[table["measure"] == name]
+        clear, turned = int((each["high"] < 0).sum()), int((each["low"] > 0).sum())
+        assert (f"in {clear} of {len(each)} windows" in line) == bool(clear)
+        assert ("In none of" in line) == (not clear) and (f"in {turned} random" in line) == (not clear), line
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lens(seed):
+    slots = tuple(range(1 + seed % 3))
+    where = (OBJECT, OUTSIDE, OTHER, *BEYOND)
+    rows = Rows(seed, places(what=(ALL_OBJECTS,), measure=(SHARE,), where=where, slot=slots), samples=5)
+    words = Rows([seed, 1], places(what=("cat",), measure=(PROBABILITY,), where=(IMAGE,), slot=slots), samples=5)
+    told = _of_objects(rows.object(top=5))
+    rows.check(*told)
+    named = _of_words(words.measures, rows.level)
+    for line in named:
+        check_form(line)
+        check_intervals(line, words.known(), level=rows.level, all_of=len(slots) == 1)
+    assert "(5 samples)" in told[0] and "(5 samples)" in named[0]
+    best = rows.get(where=OBJECT).set_index("slot")["value"].idxmax()
+    for line, name in zip(told[1:3], BEYOND, strict=True):
+        row = rows.get(where=name, slot=best).iloc[0]
+        assert (NONE in line) == (row.low <= 0 <= row.high), line
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_probe(seed):
+    sites = ("projector", "layer 0", "layer 1")[: 1 + seed % 3]
+    names = ("accuracy", "position", "control", "strip", "strip_position", "strip_beyond_position")
+    rows = Rows(seed, places(measure=names, site=sites), samples=6)
+    p = np.float32([made_up_p(rows.rng) for _ in sites])
+    strips = pd.DataFrame({"site": sites, "p_value": p, "p_corrected": np.minimum(2 * p, 1)})
+    found = rows.object(
+        names=sites, axis="horizontal", n_train=10, n_test=6, chance=0.5, strips=lambda: strips,
+        row=lambda measure, site: rows.get(measure=measure, site=site).iloc[0],
+    )  # fmt: skip
+    told = [accuracy_sentence(found), *more_of_probe(found)]
+    rows.check(*told)
+    check_p(told[1], [float(p[0])])
+    more = rows.get(measure="strip_beyond_position", site="projector").iloc[0]
+    assert ("more than what a place" in told[1]) == (more.low > 0)
+    assert ("less than what a place" in told[1]) == (more.high < 0) and "6 photos" in told[1]
+    if len(sites) > 1:
+        low = rows.get(measure="strip").set_index("site")["low"]
+        small = {site for site, own in zip(sites, strips["p_corrected"], strict=True) if own <= np.float32(0.05)}
+        holds = {site for site in small if low[site] > 0}
+        assert f"at {len(holds)} of {len(sites)} sites" in told[2] and all(site in told[2] for site in holds)
+        assert (f"At {len(small - holds)} of them {DISAGREE}" in told[2]) == bool(small - holds)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_amplify(seed):
+    names = ("accuracy", "corrected", "broken", "net")
+    rows = Rows(seed, places(source=("probe", RANDOM, DIFFERENCE)[: 2 + seed % 2], measure=names))
+    alphas = (0.5, 2.0, 4.0)[: 1 + seed % 3]
+    at = [{"axis": "all", "source": "probe", "measure": "net", "alpha": alpha} for alpha in alphas]
+    at.append({"axis": "all", "source": "untouched", "measure": "accuracy", "alpha": np.nan})
+    every = Rows([seed, 1], at)
+    net, p = rows.get(source="probe", measure="net").iloc[0], made_up_p(rows.rng)
+    small = p < 1 - rows.level
+    gain = {"over_untouched": net.low > 0 and small, "beyond_random": bool(seed % 2), "p": p}
+    chosen = pd.DataFrame({"source": ["probe"] * 2, "alpha": [0.5, 2.0]})
+    found = SimpleNamespace(
+        held_out=rows.measures, measures=every.measures, gain=gain, chosen=chosen, ids=range(12), seeds=(0, 1, 2),
+        settings=rows.settings,
+    )  # fmt: skip
+    first, second, best = *_of_gain(found), _of_best(found)
+    rows.check(first, second, best, extra=every.known())
+    check_p(first, [p])
+    apart = net.low > 0 or net.high < 0
+    assert first.startswith("Amplification helps: ") == (net.low > 0 and small)
+    assert first.startswith(f"Of a gain by amplification {DISAGREE}") == (small != apart)
+    assert first.startswith("No gain by amplification was detected") == (small == apart and not (net.low > 0 and small))
+    assert "of 12 items corrected" in first and ("The worst is" in best) == (len(alphas) > 1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ablation(seed):
+    apart = ("removed - untouched", "kept - untouched", "removed - kept", "random - untouched")
+    at = [*places(measure=("difference",), arm=apart), *places(measure=("accuracy",), arm=("untouched", ABLATED))]
+    rows = Rows(seed, [*at, {"measure": "over_chance", "arm": ABLATED}], samples=9)
+    found = rows.object(
+        row=lambda measure, arm: rows.get(measure=measure, arm=arm).iloc[0], chance={"all": 0.5} if seed % 3 else {}
+    )
+    told = of_ablation(found)
+    rows.check(*told)
+    for name, line in zip(apart, told[1:5], strict=True):
+        row = rows.get(arm=name).iloc[0]
+        assert (NONE in line) == (row.low <= 0 <= row.high), line
+    if seed % 3:
+        over = rows.get(measure="over_chance").iloc[0]
+        assert ("more than a guess by itself" in told[5]) == (over.low > 0)
+        assert ("less than a guess scores" in told[5]) == (over.high < 0)
+        assert (NONE in told[5]) == (over.low <= 0 <= over.high)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_interchange(seed):
+    slots = tuple(range(1 + seed % 4))
+    rows = Rows(seed, places(slot=slots), pairs=11)
+    table = rows.measures.assign(p_any=[made_up_p(rows.rng) for _ in slots])
+    told = beyond_control(SimpleNamespace(hook="resid_pre", slots=slots, settings=rows.settings), table)
+    rows.check(*told)
+    small = table["p_any"] <= 0.05
+    above, below = table[small & (table["low"] > 0.01)], table[small & (table["high"] < -0.01)]
+    assert told[0].startswith("It raises 'place' beyond the control at ") == bool(len(above))
+    assert told[0].startswith("At none of ") == (not len(above))
+    assert any("the control raises 'place' more" in line for line in told) == bool(len(below))
+    if len(above):
+        check_p(told[0], [above["p_any"].max()])
+        assert f"most at {above.loc[above['value'].idxmax(), 'slot']}, by" in told[0] and "(11 pairs)" in told[0]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ids(seed):
+    slots = tuple(range(1 + seed % 3))
+    names = ("agreement", "r2", "words", "image", "text", "words - other_words", "ids", "random")
+    rows = Rows(seed, places(curve=names, slot=slots), samples=7, null=0.02, p=made_up_p(np.random.default_rng(seed)))
+    found = rows.object(curve=lambda name: rows.get(curve=name), objects=("cat", "mug"), ids=range(len(slots)))
+    told = [*_of_ids(found), *_of_swap(found), *_of_steering(found)]
+    rows.check(*told)
+    check_p(told[0], [rows.measures["p"].iloc[0]])
+    best = rows.get(curve="words").set_index("slot")["value"].idxmax()
+    row = rows.get(curve="words - other_words", slot=best).iloc[0]
+    assert (NONE in told[2]) == (row.low <= 0 <= row.high) and "7 pairs)" in told[2] and "of 7 right" in told[-1]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_sha(seed):
+    at = places(measure=("accuracy", "parse_failures"), arm=(ORIGINAL, BOTH), function=("all",))
+    shares = Rows(seed, at, samples=9)
+    held = places(
+        measure=("accuracy", "parse_failures"), arm=(BOTH,), function=("all",), baseline=(ORIGINAL, ELSEWHERE)
+    )
+    apart = Rows([seed, 1], held, samples=9, groups=4)
+    p = [made_up_p(shares.rng) for _ in held]
+    apart.measures = apart.measures.assign(p=p, p_any=p)
+    heads = Rows([seed, 2], places(arm=(ORIGINAL, BOTH), function=("spatial",)), spread=20, of=64, null=2.0, p=p[0])
+    held = places(arm=(BOTH,), function=("spatial",), baseline=(ORIGINAL, ELSEWHERE))
+    more = Rows([seed, 3], held, spread=9, p=p[1])
+    found = SimpleNamespace(
+        accuracy=shares.measures, against_original=apart.measures, heads_against_original=more.measures,
+        arms=(ORIGINAL, BOTH, ELSEWHERE), settings={**shares.settings, "scorer": "linear_probe", "rule": "fdr"},
+        share=lambda measure, arm, function: shares.get(measure=measure, arm=arm).iloc[0],
+        found=lambda arm, function: heads.get(arm=arm).iloc[0],
+        against=lambda measure, arm, function, baseline=ORIGINAL: apart.get(measure=measure, baseline=baseline).iloc[0],
+    )  # fmt: skip
+    for line, baseline in ((_answers_told(found, "all"), ORIGINAL), (_against_control(found, "all"), ELSEWHERE)):
+        shares.check(line, extra=apart.known())
+        gap = apart.get(measure="accuracy", baseline=baseline).iloc[0]
+        check_p(line, [gap.p])
+        small, above, below = gap.p < 0.05, gap.low > 0, gap.high < 0
+        assert ("): more." in line) == (small and above) and ("): fewer." in line) == (small and below)
+        assert (DISAGREE in line) == (small != (above or below)), line
+        assert (NONE in line) == (not small and not above and not below)
+    said = _heads_told(found, "spatial")
+    check_form(said)
+    check_intervals(said, more.known(), level=shares.level, all_of=True)
+    check_p(said, p)
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_a_head_set_is_causal_where_test_and_interval_agree(seed):
+    rng = np.random.default_rng(seed)
+    value, low, high = made_up_ends(rng)
+    p = made_up_p(rng)
+    given = Evidence(
+        edits=True, effect=-value, p=p, p_random=p, random={"random": [0.0] * 6}, control_loss=0.0,
+        clear=low > 0 or high < 0,
+    )  # fmt: skip
+    verdict, why = judge(given)
+    small, below = p < 0.05, high < 0
+    assert (verdict == CAUSAL) == (small and below), (value, low, high, p)
+    assert (verdict == NO_EFFECT) == (not (small and given.clear and value < 0))
+    assert (DISAGREE in why) == (value < 0 and small != given.clear)
+    row = {
+        "factor": 0.0, "heads": 2, "edited": 2, "verdict": verdict, "why": why, "p_holm": p, "accuracy_change": value,
+        "accuracy_change_low": low, "accuracy_change_high": high, "accuracy": 0.5, "accuracy_low": 0.25,
+        "accuracy_high": 0.75,
+    }  # fmt: skip
+    found = SimpleNamespace(arm=lambda name: row, edit="scale", sets={"own": ()}, settings={"level": 0.95})
+    said = _verdict(found, "own")
+    check_form(said)
+    check_intervals(said, [(value, low, high), (0.5, 0.25, 0.75)], all_of=True)
+    check_p(said, [p])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_compared_scores(seed):
+    rng = np.random.default_rng(seed)
+    functions = ["spatial", "math", "recall"][: 1 + seed % 3]
+    p = [made_up_p(rng) for _ in functions]
+    agreement = pd.DataFrame(
+        {"function": functions, "first": "a", "second": "b", "measure": "spearman", "random": 0.1, "within": 0.2,
+         "value": rng.uniform(-1, 1, len(functions)), "p_within": p}
+    )  # fmt: skip
+    ends = made_up_ends(rng)
+    named = {"function": "math", "scorer": "gaze", "first": "a", "second": "b", "random": 0.1, "p": p[0]}
+    models = pd.DataFrame([named | dict(zip(("value", "low", "high"), ends, strict=True))])
+    first, second = of_compared(SimpleNamespace(agreement=agreement, models=models, settings={"level": 0.9}))
+    check_form(first)
+    check_form(second)
+    check_intervals(second, [ends], level=0.9, all_of=True)
+    check_p(second, p[:1])
+    order = np.argsort(p)
+    passed = 0  # Holm, step by step
+    for place, at in enumerate(order):
+        if p[at] * (len(p) - place) > 0.05:
+            break
+        passed += 1
+    assert f"more than the latter in {passed} of them" in first
+    assert f"on average over {len(functions)} function" in first
+
+
+def findings(**settings):
+    return Findings(
+        title="made up", sentences=("First.", "Second."), cautions=("Nothing.",), tables={},
+        shown={"One": pd.DataFrame({"a": ["0.5 [0.4, 0.6]"]}), "Two": pd.DataFrame({"a": ["1"]})}, figures={},
+        summary={}, settings=settings,
+    )  # fmt: skip
+
+
+def test_a_page_says_the_level_of_its_tables_once_and_a_model_out_of_its_domain_first():
+    parts = findings(level=0.9, remarks=["It knows no photos."]).sections()
+    assert parts[0].title == "Read this first" and parts[0].text == ("It knows no photos.",)
+    told = [line for part in parts for line in part.text if "brackets" in line]
+    assert told == ["In tables, brackets hold confidence intervals of 90 %."]
+    assert findings().sections()[0].title == "What was found" and findings().level == 0.95
+    one = findings(remarks=["It knows no photos."])
+    tools = ToolFindings(("a", "b", "c"), {"a": one, "b": one, "c": findings()}, {})
+    assert tools.remarks == ("It knows no photos.",)
+    assert replace(tools, found={"c": findings()}).remarks == ()
+    assert not re.search("brackets", " ".join(one.sentences))
