@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from adaptvis_page import markdown_table
 from site_pages import render
 
 from interp.stats.association import association

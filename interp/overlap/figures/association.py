@@ -45,8 +45,8 @@ def plot_auroc_by_layer(
     """Draw the AUROC of right against wrong answers by layer with its interval and what shuffled answers give.
 
     Marks are filled where p, corrected for all that were tested together (family-wise, by the maximum), lies below
-    `significant`. The star is the layer farthest from 0.5. It was picked on the same samples, so its bar is the interval
-    that holds for all that were tested together, where the band is that of each layer alone.
+    `significant`. The star is the layer farthest from 0.5. It was picked on the same samples, so its bar is the
+    interval that holds for all that were tested together, where the band is that of each layer alone.
 
     Args:
         found: an association of arrays [layer], or [layer head+1], of which the head mean is drawn.

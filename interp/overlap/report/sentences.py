@@ -69,8 +69,8 @@ def farthest_says(found: Association, layer: int) -> str:
     names = ("auroc", "low_all", "high_all", "null_mean", "null_low", "null_high", "p_max", "n")
     auroc, low, high, *null, p, n = (np.asarray(getattr(found, name))[layer, -1] for name in names)
     return (
-        f"Farthest from one half is layer {layer}: AUROC {ended(auroc, low, high, level=found.level)}, {TOGETHER}, over "
-        f"{int(n)} of {found.n_right + found.n_wrong} answers; with shuffled answers {_null(found, *null)}; "
+        f"Farthest from one half is layer {layer}: AUROC {ended(auroc, low, high, level=found.level)}, {TOGETHER}, "
+        f"over {int(n)} of {found.n_right + found.n_wrong} answers; with shuffled answers {_null(found, *null)}; "
         f"{p_said(p, test=SHUFFLES)}."
     )
 

@@ -31,8 +31,8 @@ def test_an_association_is_said_to_both_sides_and_by_the_corrected_p_alone():
     said = association_says(SimpleNamespace(**arrays, **counts), "over all pairs", "mass")
     assert "a mass that is higher in layer 0 and lower in layer 1." in said
     assert (
-        "Farthest from one half is layer 0: AUROC 0.800 [95 % CI 0.750, 0.850], an interval that holds for all layers and "
-        "heads together, over 9 of 10 answers"
+        "Farthest from one half is layer 0: AUROC 0.800 [95 % CI 0.750, 0.850], an interval that holds for all layers "
+        "and heads together, over 9 of 10 answers"
         in said
         and "p = 0.01, " in said
     )

@@ -1,4 +1,4 @@
-"""Small p-values of many cells: taken from more shuffles where few reach, as exact, and small enough to be corrected."""
+"""Small p-values of many cells: taken from more shuffles, exact, and small enough to be corrected."""
 
 import math
 
