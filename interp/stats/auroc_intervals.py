@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,7 +20,6 @@ LEAST_GROUPS = 3
 """With fewer there is no interval: two say next to nothing of how far apart groups lie."""
 
 _PRIOR = 0.5  # groups: the weight of what the counts alone say of the variance, beside the groups that show it
-_MANY = 1000  # degrees of freedom, from which on Student's quantile is the normal one
 _HALVINGS = 50  # of the way from an estimate to 0 or 1
 
 
@@ -97,8 +95,7 @@ class AurocSpread:
         """Both ends of the interval of each cell at a level; NaN where there is none."""
         if self.freedom + 1 < LEAST_GROUPS:
             return np.full((2, len(self.auroc)), np.nan)
-        normal = NormalDist().inv_cdf(0.5 + level / 2)
-        reach = (normal if self.freedom > _MANY else t_quantile(level, self.freedom)) ** 2 * self.excess
+        reach = t_quantile(level, self.freedom) ** 2 * self.excess
         near, far = np.stack([self.auroc] * 2), np.stack([np.zeros_like(self.auroc), np.ones_like(self.auroc)])
         for _ in range(_HALVINGS):
             middle = (near + far) / 2
