@@ -10,7 +10,7 @@ INTERVAL = re.compile(rf"({NUMBER})(?: %| points)? \[({NUMBER}) % CI ({NUMBER}),
 P = re.compile(rf"p ([=<≤]) ({NUMBER})(, (?=[A-Za-z]))?")
 BAD = {
     "an interval without its level": rf"\[(?!{NUMBER} % CI ){NUMBER}",
-    "p of no test": rf"p [=<≤] {NUMBER}(?!, [A-Za-z])(?![\d.])",
+    "p of no test": rf"p [=<≤] {NUMBER}(?!\d|\.\d)(?!, [A-Za-z])",
     "p that equals below": r"= ?<|≤ ?<",
     "a claim of no difference": r"\b(does|do|is|are) not differ|differs? from chance|\bno layer differs|not different",
     "nothing where a number should be": r"\bnan\b|\bNone\b|\binf\b|\{|\}",

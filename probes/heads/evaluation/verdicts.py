@@ -114,7 +114,7 @@ def judge(given: Evidence, *, alpha: float = 0.05, sets: int = 1, margin: float 
     if (most := max(map(len, given.random.values()))) < FEWEST:
         return UNCHECKED, f"{most} different draws of a random control, and {FEWEST} are needed"
     if not given.p_random < alpha:
-        return NOT_BEYOND, f"corrected {p_said(given.p_random, test=TEST)} against the mean of the draws"
+        return NOT_BEYOND, f"against the mean of the draws, corrected {p_said(given.p_random, test=TEST)}"
     if given.control_loss is None:
         return UNCHECKED, "no control task was given"
     if not given.control_could_fall:

@@ -109,7 +109,7 @@ def main_sentence(found: Interchange) -> str:
     text = (
         f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
         f"{decimal(most.value, most.low, most.high, level=level)} ({unit(found)} {most.slot}, the largest of "
-        f"{len(own)} {unit(found)}s, chosen after the fact; {most.pairs} pairs)"
+        f"{counted(len(own), unit(found))}, chosen after the fact; {most.pairs} pairs)"
     )
     beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
     if len(beside):
@@ -173,13 +173,13 @@ def _beyond(found: Interchange, own: pd.DataFrame) -> list[str]:
         least, most = above["p_any"].max(), above.loc[above["value"].idxmax()]
         told = [
             f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} ({p_said(least, '≤')}, "
-            f"{FLIPS}, corrected for all {len(own)} {unit(found)}s by maxT), most at {most.slot}, by "
+            f"{FLIPS}, corrected for {counted(len(own), unit(found))} by maxT), most at {most.slot}, by "
             f"{decimal(most.value, most.low, most.high, level=level_of(found.settings))} ({most.pairs} pairs)."
         ]
     else:
         told = [
-            f"At none of {len(own)} {unit(found)}s is it shown to raise {PLACE!r} beyond the control by more than "
-            f"{LEAST:g} ({FLIPS}, level {SURE:g} over all of them by maxT), which does not show that it does not."
+            f"At none of {counted(len(own), unit(found))} is it shown to raise {PLACE!r} beyond the control by more "
+            f"than {LEAST:g} ({FLIPS}, level {SURE:g} over all of them by maxT), which does not show that it does not."
         ]
     if len(below):
         told.append(

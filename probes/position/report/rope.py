@@ -104,8 +104,8 @@ def _most_changed(own: RopeSummary) -> str:
 
 
 def _at(curve: Interval, layer: int) -> Interval:
-    ends = (float(end[layer]) for end in (curve.estimate, curve.low, curve.high))
-    return Interval(*ends, curve.level, curve.draws)
+    value, low, high = (float(end[layer]) for end in (curve.estimate, curve.low, curve.high))
+    return Interval(value, low, high, curve.level, curve.draws)
 
 
 def _told(own: Interval, *, signed: bool = False) -> str:

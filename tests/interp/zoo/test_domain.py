@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from interp import analyze, explore
 from interp.datasets.synthetic.shapes import draw_scene, shapes
 from interp.model.hooked_vlm import HookedVLM
-from interp.zoo.domain import is_drawn, remarks_on
+from interp.zoo.domain import is_drawn, remarks_on, remarks_on_images
 
 PHOTOS = Path(__file__).parents[3] / ".." / "shared" / "assets" / "coco128" / "images"
 NOISE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
@@ -87,3 +87,15 @@ def test_random_weights_are_told_of_in_result_and_page():
     vlm = HookedVLM.from_pretrained("tiny-llava")
     found = analyze(draw_scene(0).image, QUESTION, model=vlm, html=True, max_new_tokens=1)
     assert found.describe().startswith("tiny-llava has random weights") and "has random weights" in found.page.html
+
+
+def test_a_study_of_photos_in_files_is_told_of_and_one_of_scenes_in_files_or_drawn_is_not(tmp_path):
+    files = {}
+    for name, image in (("scene", draw_scene(0).image), ("photo", NOT_DRAWN["blurred"])):
+        files[name] = tmp_path / f"{name}.png"
+        image.save(files[name])
+    (remark,) = remarks_on_images("shapes-vlm", [draw_scene(1).image, str(files["photo"])])
+    assert "These are photos, so its answers and where it looks mean nothing." in remark
+    assert remarks_on_images("shapes-vlm", [files["scene"], draw_scene(1).image]) == []
+    assert remarks_on_images("llava-hf/llava-1.5-7b-hf", [files["photo"]]) == []
+    assert remarks_on_images("tiny-llava", [files["scene"]]) == remarks_on("tiny-llava") != []

@@ -86,7 +86,7 @@ def check(said, row, why, named):
     if row["statement"] in OF_SLOTS:
         assert f"at slot {row['slot']}," in said
         assert ("the largest of" in said) == (not slots or len(slots) > 1 and row["statement"] == "language_builds")
-        assert ("slots " + spans(slots, range(7)) in said) == (len(slots) > 1)
+        assert (f"of slots {spans(slots, range(7))} at which" in said) == (len(slots) > 1)
         assert ("at slot 0, where nothing can have been built" in said) == (bool(slots) and not row["shown"])
         assert ("at none of which" in said) == (not slots)
         assert ("the only one of" in said) == (len(slots) == 1)

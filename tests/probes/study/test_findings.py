@@ -68,3 +68,16 @@ def test_the_page_of_all_tools_says_a_caution_of_several_once(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert page.count(OF_EXTREMES) == 1 and f"Norms, order: {OF_EXTREMES}" in page
     assert "Norms: Of norms alone." in page and "Order: Of order alone." in page
+
+
+def test_a_study_of_a_model_out_of_its_domain_records_the_remark_and_its_page_says_it_first():
+    from interp.datasets.synthetic.shapes import shapes
+    from interp.model.hooked_vlm import HookedVLM
+    from probes.position.norms_study import study_norms
+    from probes.position.report.norms import norms_findings
+
+    remark = "tiny-llava has random weights, so its answers and maps mean nothing."
+    found = norms_findings(study_norms(HookedVLM.from_pretrained("tiny-llava"), shapes(4), progress=False))
+    assert found.settings["remarks"] == [remark] and found.remarks == (remark,)
+    first = found.sections()[0]
+    assert (first.title, first.text) == ("Read this first", (remark,))

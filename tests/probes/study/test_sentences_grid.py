@@ -24,11 +24,16 @@ from probes.mechanisms.ids.report import _of_ids, _of_steering, _of_swap
 from probes.mechanisms.interchange.report import _beyond as beyond_control
 from probes.mechanisms.knockout.arms import OBJECT as CUT
 from probes.mechanisms.knockout.report import _sentences as of_knockout
+from probes.mechanisms.knockout.study import NO_WINDOW
+from probes.mechanisms.knockout.study import UNTOUCHED as NOTHING_CUT
 from probes.mechanisms.lens.report import _of_objects, _of_words
+from probes.mechanisms.lens.rows import IMAGE, OBJECT, OTHER, OUTSIDE, PROBABILITY, SHARE
 from probes.mechanisms.lens.study import ALL as ALL_OBJECTS
-from probes.mechanisms.lens.study import BEYOND, IMAGE, OBJECT, OTHER, OUTSIDE, PROBABILITY, SHARE
+from probes.mechanisms.lens.study import BEYOND
 from probes.mechanisms.probe.report import _more as more_of_probe
 from probes.mechanisms.probe.report import accuracy_sentence
+from probes.position.balance_arms import DIFFERENCE as APART
+from probes.position.balance_measurement import KEPT, STRIPPED
 from probes.position.dose_answers import UNTOUCHED, Dose
 from probes.position.report.balance import _more as more_of_balance
 from probes.position.report.balance import balance_sentence
@@ -105,10 +110,6 @@ def test_balance(seed):
         "share_image_masked", "image_heads", "changed", "entropy_produced", "entropy_consumed", "share_system",
         "share_image", "share_text", "share_image_authors",
     )  # fmt: skip
-    arms = ("kept", "stripped", "stripped - kept")
-    from probes.position.balance_study import DIFFERENCE as APART
-    from probes.position.balance_study import KEPT, STRIPPED
-
     arms = (KEPT, STRIPPED, APART)
     rows = Rows(seed, places(measure=names, arm=arms), spread=20 if seed % 2 else 0.5)
     found = rows.object(
@@ -187,9 +188,6 @@ def test_rope_and_norms(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_knockout(seed):
-    from probes.mechanisms.knockout.study import NO_WINDOW
-    from probes.mechanisms.knockout.study import UNTOUCHED as NOTHING_CUT
-
     windows = dict.fromkeys(("early", "late", "all")[: 1 + seed % 3], (0, 1))
     arms = (CUT, "image->last")[: 1 + seed % 2]
     rows = Rows(seed, places(measure=("effect", "accuracy_change"), arm=arms, window=tuple(windows)), samples=9)
@@ -316,7 +314,7 @@ def test_ablation(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_interchange(seed):
     slots = tuple(range(1 + seed % 4))
-    rows = Rows(seed, places(slot=slots), pairs=11)
+    rows = Rows(seed, places(slot=slots, outcome=("place",)), pairs=11)
     table = rows.measures.assign(p_any=[made_up_p(rows.rng) for _ in slots])
     told = beyond_control(SimpleNamespace(hook="resid_pre", slots=slots, settings=rows.settings), table)
     rows.check(*told)

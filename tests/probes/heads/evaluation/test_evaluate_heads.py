@@ -262,7 +262,9 @@ def test_what_is_told_can_be_written_drawn_and_looked_up(found, tmp_path):
     paths = write_findings(OutputFolder(tmp_path), findings)
     names = {path.name for path in paths}
     assert {"report.html", "arms.parquet", "sets.png", "summary.json"} <= names
-    assert "With the 2 heads of 'spatial' scaled by 0, accuracy changes by -50.0 [" in findings.sentences[0]
+    assert (
+        "With the 2 heads of 'spatial' scaled by 0, accuracy changes by -50.0 points [95 % CI " in findings.sentences[0]
+    )
     assert findings.sentences[0].endswith(": causal.")
     text = (tmp_path / "report.html").read_text()
     assert "below chance means broken, not causal" in text and "Do these heads make the answers?" in text

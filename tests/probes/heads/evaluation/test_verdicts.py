@@ -49,7 +49,7 @@ def test_what_was_below_chance_before_is_not_broken_by_an_edit_without_effect():
             "same_layers: 1",
         ),
         ({"random": {"random": (0.3, -0.3, 0.2, -0.2, 0.0)}}, "not beyond random", "a further draw may reach"),
-        ({"p_random": 0.2}, "not beyond random", "0.2 against the mean"),
+        ({"p_random": 0.2}, "not beyond random", "against the mean of the draws, corrected p = 0.2"),
         ({"control_loss": None}, "unchecked", "no control task"),
         ({"control_could_fall": False}, "unchecked", "so that it can not fall"),
         (
