@@ -278,8 +278,8 @@ def _chosen(evaluation: Evaluation) -> Section:
             *([_choice(choice)] if choice is not None else ()),
             *([f"Chosen, and so the untouched model itself: {' and '.join(idle)}."] if idle else ()),
             "AdaptVis takes one alpha where the untouched first token is unsure and another where it is sure.",
-            f"Brackets hold confidence intervals of {100 * LEVEL:g} %: Wilson's for accuracies, of as many samples as those "
-            "of groups are worth, and a bootstrap for gains, of whole groups where samples share them. "
+            f"Brackets hold confidence intervals of {100 * LEVEL:g} %: Wilson's for accuracies, of as many samples as "
+            "those of groups are worth, and a bootstrap for gains, of whole groups where samples share them. "
             f"{named_test(first['test'], first['groups'])}. Beside it stands Holm's correction: over all scenes "
             "for the number of policies, by relation for all policies and relations together.",
         ),

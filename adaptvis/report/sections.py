@@ -135,8 +135,8 @@ def _main(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
         "corrected test and its interval agree.",
         "Strict: the option that an answer names first, as a whole word, has to be the right one. Paper's rule: the "
         "right word has to stand anywhere in the answer, which also counts answers that name two options.",
-        "In percent, gains in points, both against the baseline on the same samples. Intervals: Wilson's for shares, of "
-        "as many samples as those of groups are worth, and a bootstrap for gains, of whole groups where "
+        "In percent, gains in points, both against the baseline on the same samples. Intervals: Wilson's for shares, "
+        "of as many samples as those of groups are worth, and a bootstrap for gains, of whole groups where "
         f"samples share them. {named_test(first['test'], first['groups'])}. Holm's correction is for {others} "
         f"{'policy' if others == 1 else 'policies'}, for each rule by itself.",
     ]

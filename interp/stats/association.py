@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from interp.layers import cell_columns
 from interp.reprs import fits_a_cell
 from interp.stats.cells import COUNTS, NUMBERS, CellSamples, measured_cells
-from interp.stats.draws import check_draws, drawn_counts
+from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from interp.stats.scores import codes_of, read_scores
 
@@ -39,12 +39,17 @@ def association(
     tells the strata apart (the relation is often both what makes an answer right and where the boxes lie) can not pass
     for an association.
 
-    * Interval: percentile bootstrap. Samples are drawn inside each stratum, whole groups where there are groups; draws
-      without a pair are left out. With ten or so right or wrong answers, or groups, it is too narrow; p never is.
+    * Interval: that of `interp.stats.auroc_intervals.auroc_interval`, `low` to `high`, of this cell alone. A cell that
+      is picked because it lies far from one half looks better than it is. `low_all` to `high_all` holds for all cells
+      together, so also for one that was picked: its quantile is the level at which the farthest of all cells lies in
+      draws of a multiplier bootstrap (Chernozhukov et al. 2013; Hothorn et al. 2008). It holds one half wherever
+      `p_max` is above 1 - level.
     * Null: the labels are shuffled inside each stratum. With groups, whose samples share what makes them hard, a
       group's labels go together to a group with as many samples of each stratum (Winkler et al. 2015), and are
       shuffled inside both; those of a group without such a partner stay in it. `movable` says how many can change.
-    * `p`: two-sided, the share of shuffles (the data among them) at least as far from the mean of the null.
+    * `p`: two-sided, the share of shuffles (the data among them) at least as far from the mean of the null. Of more
+      than `PER_CELL` cells, those that few shuffles reach are shuffled on, n_shuffles times for each `PER_CELL` cells,
+      so that one true finding among a thousand cells can have a small `p_bh`. docs/rates.md has the time.
     * `p_max`: the same for the farthest of all cells in each shuffle (single-step maxT, Westfall and Young 1993), in
       standard deviations of each cell's null; all cells below a level together err at most at that rate, however
       dependent they are. `p_bh` is Benjamini and Hochberg's false discovery rate.
@@ -56,12 +61,13 @@ def association(
         strata: compare only inside these, such as the relation, [sample].
         groups: samples that belong together, such as those of one object pair, [sample].
         seed: the seed of draws and shuffles.
-        n_draws: the number of bootstrap draws.
-        n_shuffles: the number of shuffles; no p is below 1 / (1 + n_shuffles).
+        n_draws: the number of draws of the multiplier bootstrap.
+        n_shuffles: the number of shuffles; no p_max is below 1 / (1 + n_shuffles).
         level: nominal coverage of the interval, and the share of the null inside its ends.
 
     Returns:
-        Arrays [...cells]; NaN where no right sample can be compared with a wrong one.
+        Arrays [...cells]; NaN where no right sample can be compared with a wrong one. Intervals are NaN with fewer than
+        three groups.
 
     Example:
         >>> found = association(cosine, right, strata=relation, groups=object_pair, seed=0)  # cosine [412 32 33]
@@ -75,10 +81,8 @@ def association(
     own, names = codes_of(strata, len(truth), "strata")
     units = np.arange(len(truth)) if groups is None else codes_of(groups, len(truth), "groups")[0]
     rng = np.random.default_rng(seed)
-    counts = drawn_counts(own, None if groups is None else units, n_draws, rng)
-    found, movable = measured_cells(
-        table, CellSamples(truth, own, units, counts, rng.random((n_shuffles, len(truth)))), level
-    )
+    keys, draws = rng.random((n_shuffles, len(truth))), rng.standard_normal((n_draws, units.max() + 1))
+    found, movable = measured_cells(table, CellSamples(truth, own, units, keys, draws), level, rng)
     sizes = {name: (int(truth[own == at].sum()), int((~truth)[own == at].sum())) for at, name in enumerate(names)}
     return Association(
         **{name: values.reshape(shape)[()] for name, values in found.items()},
@@ -98,8 +102,10 @@ class Association:
 
     Attributes:
         auroc: 0.5 says nothing, 1 that every right answer scores above every wrong one.
-        low: lower end of its bootstrap interval.
+        low: lower end of its interval, of this cell alone.
         high: upper end.
+        low_all: lower end of its interval that holds for all cells together: for cells that are picked.
+        high_all: upper end.
         null_mean: mean AUROC over every way to shuffle the labels.
         null_low: lower end of the central `level` of the shuffles.
         null_high: upper end.
@@ -109,7 +115,6 @@ class Association:
         pairs: pairs of a right and a wrong sample that were compared, int.
         n: samples that enter such a pair: those of strata with right and wrong ones, int.
         undefined: samples left out because they have no score here, int.
-        draws: bootstrap draws that held a pair, int.
         n_right: right samples given.
         n_wrong: wrong samples given.
         strata: how many of each stratum are right, and how many wrong; empty without strata.
@@ -121,6 +126,8 @@ class Association:
     auroc: Float[np.ndarray, "*cells"]
     low: Float[np.ndarray, "*cells"]
     high: Float[np.ndarray, "*cells"]
+    low_all: Float[np.ndarray, "*cells"]
+    high_all: Float[np.ndarray, "*cells"]
     null_mean: Float[np.ndarray, "*cells"]
     null_low: Float[np.ndarray, "*cells"]
     null_high: Float[np.ndarray, "*cells"]
@@ -130,7 +137,6 @@ class Association:
     pairs: Int[np.ndarray, "*cells"]
     n: Int[np.ndarray, "*cells"]
     undefined: Int[np.ndarray, "*cells"]
-    draws: Int[np.ndarray, "*cells"]
     n_right: int
     n_wrong: int
     strata: dict[str, tuple[int, int]]

@@ -74,6 +74,29 @@ def ranks_inside(
     return ranks, least, pairs
 
 
+def won_by_sample(
+    scores: Real[np.ndarray, "sample cell"], right: Bool[np.ndarray, " sample"], strata: Int[np.ndarray, " sample"]
+) -> tuple[Float[np.ndarray, "sample cell"], Int[np.ndarray, " sample"]]:
+    """In how many of a sample's pairs the right one scores higher, ties half, [sample cell]; and its pairs, [sample].
+
+    Args:
+        scores: the scores, [sample cell], no NaN.
+        right: whether each answer is right, bool [sample].
+        strata: the code of each sample's stratum, [sample]; only pairs inside one count.
+    """
+    won, others = np.zeros(scores.shape), np.zeros(len(scores), dtype=int)
+    for stratum in np.unique(strata):
+        own = [np.flatnonzero((strata == stratum) & side) for side in (right, ~right)]
+        if not all(map(len, own)):
+            continue
+        yes, no = own
+        every = midranks(scores[np.concatenate(own)])
+        won[yes] = every[: len(yes)] - midranks(scores[yes])
+        won[no] = len(yes) - (every[len(yes) :] - midranks(scores[no]))
+        others[yes], others[no] = len(no), len(yes)
+    return won, others
+
+
 def midranks(scores: np.ndarray) -> np.ndarray:
     """Ranks from 0 down each column, [sample cell] of [sample cell]; equal scores share the mean of theirs."""
     order = np.argsort(scores, axis=0)

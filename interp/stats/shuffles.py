@@ -31,11 +31,15 @@ def shuffled_labels(
     for members in _same_make_up(strata, units):
         kinds, own = strata[members[0]], keys[:, members]
         blocks = right[members][np.lexsort(right[members].T)]
-        # The sum of a group's keys says nothing of their order, so that both can be used.
-        blocks = blocks[np.argsort(np.argsort(own.sum(axis=2), axis=1), axis=1)]
-        if len(np.unique(kinds)) < len(kinds):
-            blocks = np.take_along_axis(blocks, np.argsort(kinds + own, axis=2), axis=2)
-        out[1:-1, members] = blocks
+        if len(kinds) == 1:  # the right ones go to the largest keys: no need to sort
+            wrong = int((~blocks).sum())
+            out[1:-1, members[:, 0]] = own[:, :, 0] >= _ordered(own[:, :, 0], wrong)
+        else:
+            # The sum of a group's keys says nothing of their order, so that both can be used.
+            blocks = blocks[np.argsort(np.argsort(own.sum(axis=2), axis=1), axis=1)]
+            if len(np.unique(kinds)) < len(kinds):
+                blocks = np.take_along_axis(blocks, np.argsort(kinds + own, axis=2), axis=2)
+            out[1:-1, members] = blocks
         for kind in np.unique(kinds):
             out[-1, members[:, kinds == kind]] = right[members[:, kinds == kind]].mean()
     return out
@@ -109,6 +113,13 @@ def p_of_draws(
         drawn: how far out each cell lies, in the data, row 0, and in each draw under the null, [1 + draw, cell].
     """
     return (drawn >= drawn[0] - TIE).mean(axis=0), share_beyond(drawn[0], drawn.max(axis=1))
+
+
+def _ordered(keys: np.ndarray, place: int) -> np.ndarray:
+    """The key [shuffle 1] of keys [shuffle member] that so many are smaller than; infinite where none are larger."""
+    if place == keys.shape[1]:
+        return np.full((len(keys), 1), np.inf)
+    return np.partition(keys, place, axis=1)[:, place, None]
 
 
 def _same_make_up(strata: np.ndarray, units: np.ndarray) -> list[np.ndarray]:

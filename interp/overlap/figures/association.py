@@ -45,7 +45,8 @@ def plot_auroc_by_layer(
     """Draw the AUROC of right against wrong answers by layer with its interval and what shuffled answers give.
 
     Marks are filled where p, corrected for all that were tested together (family-wise, by the maximum), lies below
-    `significant`; the star is the layer farthest from 0.5, which was picked on the same samples.
+    `significant`. The star is the layer farthest from 0.5. It was picked on the same samples, so its bar is the
+    interval that holds for all that were tested together, where the band is that of each layer alone.
 
     Args:
         found: an association of arrays [layer], or [layer head+1], of which the head mean is drawn.
@@ -68,7 +69,7 @@ def plot_auroc_by_layer(
         shuffled: dict[str, Any] = {"alpha": 0.75, "width": 7.0, "label": f"{found.level:.0%} of shuffled answers"}
         draw_band(ax, layers, (lines["null_low"], lines["null_high"]), _BAND, **shuffled)
         draw_band(ax, layers, (lines["low"], lines["high"]), PALETTE[0])
-        ax.plot(layers, lines["auroc"], color=PALETTE[0], linewidth=1.8, label="AUROC with its interval")
+        ax.plot(layers, lines["auroc"], color=PALETTE[0], linewidth=1.8, label="AUROC, interval of each layer alone")
         below = lines["p_max"] < significant
         for kept, face, name in ((below, PALETTE[0], ""), (~below, "white", "not")):
             label = f"corrected p {f'{name} ' if name else ''}below {significant:g}"
@@ -83,6 +84,11 @@ def plot_auroc_by_layer(
                 label=label,
             )
         best = strongest(lines["auroc"])
+        ends = np.array([[lines["low_all"][best]], [lines["high_all"][best]]])
+        if np.isfinite(ends).all():
+            apart = np.abs(ends - lines["auroc"][best])
+            bar: dict[str, Any] = {"color": PALETTE[1], "linewidth": 1.5, "label": "its interval for all together"}
+            ax.errorbar([best], [lines["auroc"][best]], yerr=apart, linestyle="none", zorder=3, capsize=3, **bar)
         ax.plot(
             [best],
             [lines["auroc"][best]],
@@ -152,7 +158,7 @@ def by_layer(found: Association) -> dict[str, np.ndarray]:
     Raises:
         InputError: they are empty or of another shape.
     """
-    names = ("auroc", "low", "high", "null_low", "null_high", "p", "p_max", "p_bh")
+    names = ("auroc", "low", "high", "low_all", "high_all", "null_low", "null_high", "p", "p_max", "p_bh")
     arrays = {name: np.asarray(getattr(found, name), dtype=np.float64) for name in names}
     return of_head_mean(arrays, "the association")
 

@@ -90,7 +90,7 @@ def _by_layer(analysis: OverlapAnalysis, layers: Sequence[int]) -> pd.DataFrame:
             | {name: ended(*ends, signed=True) for name, ends in gains.items()}
             | {
                 "AUROC inside relations": ended(
-                    *(getattr(within, name)[layer, -1] for name in ("auroc", "low", "high"))
+                    *(getattr(within, name)[layer, -1] for name in ("auroc", "low_all", "high_all"))
                 )
             }
             | {"corrected p": p_value(within.p_max[layer, -1])}

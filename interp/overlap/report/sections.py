@@ -132,8 +132,9 @@ def _asked(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
         f"normalisation '{analysis.normalisation}'. Attention is that of the last prompt row, from which the first "
         "word of the answer is read. The head mean averages the weights over heads before anything is measured. Layers "
         "and heads are counted from 0.",
-        "In tables, brackets hold confidence intervals of 95 %. Those of means and AUROCs are bootstraps, which draw "
-        "whole groups (object pairs, photos) where samples share them.",
+        "In tables, brackets hold confidence intervals of 95 %. Those of means are bootstraps, which draw whole "
+        "groups (object pairs, photos) where samples share them. Those of AUROCs take groups as a whole too; as the "
+        "farthest of many looks better than it is, they hold for all layers and heads together.",
     )
 
 
@@ -209,7 +210,8 @@ def _association(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Se
         association_says(analysis.within, "inside relations", analysis.measure),
     )
     caption = (
-        "AUROC of the head mean by layer with its interval; grey, what shuffled answers give. Filled marks have a "
+        "AUROC of the head mean by layer with the interval of each layer alone; at the star, that for all layers and "
+        "heads together; grey, what shuffled answers give. Filled marks have a "
         f"corrected p below {SIGNIFICANT:g}."
     )
     return Section("Does overlap go with right answers?", text, figures["auroc"], caption)
@@ -249,14 +251,14 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
     columns = {
         "layer": rows["layer"].astype(str),
         "head": ["mean" if head < 0 else str(head) for head in rows["head"]],
-        "AUROC": [ended(line.auroc, line.low, line.high) for line in rows.itertuples()],
+        "AUROC": [ended(line.auroc, line.low_all, line.high_all) for line in rows.itertuples()],
         f"with shuffled answers, mean ({100 * found.level:g} % of shuffles)": [
             ranged(line.null_mean, line.null_low, line.null_high, digits=3) for line in rows.itertuples()
         ],
         "p": [p_value(p) for p in rows["p"]],
         "corrected p": [p_value(p) for p in rows["p_max"]],
     }
-    split = int(judge(kept["low"], kept["high"], kept["p_max"], none=0.5).unclaimed.sum())
+    split = int(judge(kept["low_all"], kept["high_all"], kept["p_max"], none=0.5).unclaimed.sum())
     but = f" Of {split} of them {UNCLAIMED}." if split else ""
     have = agree(len(kept), "has", "have")
     said = f"{count}, {len(kept)} {have} a corrected p below {SIGNIFICANT:g} ({SHUFFLES}).{but}{more}"

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SHUFFLES = "answers shuffled, corrected for all layers and heads (maxT)"
 """The test of an association, and its correction."""
 
+TOGETHER = "an interval that holds for all layers and heads together"
+"""What the interval of a layer is that was picked because it lies farthest from one half."""
+
 SPLITS = "bootstrap, twice the median over splits"
 """The test of a layer choice."""
 
@@ -49,7 +52,8 @@ def association_says(found: Association, where: str, measure: str) -> str:
         where: which pairs are compared, such as `inside relations`.
         measure: what is compared.
     """
-    auroc, low, high, p = (np.asarray(getattr(found, name))[:, -1] for name in ("auroc", "low", "high", "p_max"))
+    names = ("auroc", "low_all", "high_all", "p_max")
+    auroc, low, high, p = (np.asarray(getattr(found, name))[:, -1] for name in names)
     if np.isnan(auroc).all():
         counts = f"{found.n_right} right, {found.n_wrong} wrong"
         return f"No right answer can be compared with a wrong one {where} ({counts}), so nothing can be said."
@@ -62,11 +66,11 @@ def association_says(found: Association, where: str, measure: str) -> str:
 
 def farthest_says(found: Association, layer: int) -> str:
     """The layer whose head mean lies farthest from one half: its number, interval, null and test, and of how many."""
-    names = ("auroc", "low", "high", "null_mean", "null_low", "null_high", "p_max", "n")
+    names = ("auroc", "low_all", "high_all", "null_mean", "null_low", "null_high", "p_max", "n")
     auroc, low, high, *null, p, n = (np.asarray(getattr(found, name))[layer, -1] for name in names)
     return (
-        f"Farthest from one half is layer {layer}: AUROC {ended(auroc, low, high, level=found.level)} over "
-        f"{int(n)} of {found.n_right + found.n_wrong} answers; with shuffled answers {_null(found, *null)}; "
+        f"Farthest from one half is layer {layer}: AUROC {ended(auroc, low, high, level=found.level)}, {TOGETHER}, "
+        f"over {int(n)} of {found.n_right + found.n_wrong} answers; with shuffled answers {_null(found, *null)}; "
         f"{p_said(p, test=SHUFFLES)}."
     )
 

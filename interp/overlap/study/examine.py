@@ -218,14 +218,15 @@ def _say_strongest(found: Association) -> str:
     layer = int(np.nanargmax(np.abs(auroc - 0.5)))
     low, high, mean, null_low, null_high, p, n = (
         float(np.asarray(getattr(found, name))[layer, -1])
-        for name in ("low", "high", "null_mean", "null_low", "null_high", "p_max", "n")
+        for name in ("low_all", "high_all", "null_mean", "null_low", "null_high", "p_max", "n")
     )
     side = "higher" if auroc[layer] > 0.5 else "lower"
     said = {"": NOT_DETECTED, "unclaimed": UNCLAIMED}.get(
         judge(low, high, p, none=0.5).word, f"{side} in right answers"
     )
     return (
-        f"AUROC {_ended(auroc[layer], low, high, found.level)} in layer {layer}, the farthest from one half, over "
+        f"AUROC {_ended(auroc[layer], low, high, found.level)} in layer {layer}, the farthest from one half "
+        f"(an interval for all layers and heads together), over "
         f"{n:.0f} of {found.n_right + found.n_wrong} answers; shuffled answers give "
         f"{ranged(mean, null_low, null_high, digits=3, of=f'{100 * found.level:g} % of them')}; "
         f"{p_said(p, test='corrected for all layers and heads by maxT')}: {said}"
@@ -249,11 +250,12 @@ def _say_range(gain: Interval) -> str:
     """The layers in which a difference is the least and the most, each with its interval."""
     if np.isnan(gain.estimate).all():
         return "not defined in any layer"
-    ends = (int(np.nanargmin(gain.estimate)), int(np.nanargmax(gain.estimate)))
-    return " to ".join(
+    ends = dict.fromkeys((int(np.nanargmin(gain.estimate)), int(np.nanargmax(gain.estimate))))
+    said = " to ".join(
         f"{_ended(gain.estimate[layer], gain.low[layer], gain.high[layer], gain.level, signed=True)} in layer {layer}"
-        for layer in dict.fromkeys(ends)
+        for layer in ends
     )
+    return f"{said}, the least and the most, by the interval of each layer alone" if len(ends) > 1 else said
 
 
 def _of(found: Interval, *, signed: bool = False) -> str:

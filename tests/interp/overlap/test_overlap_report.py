@@ -98,8 +98,10 @@ def test_what_is_there_is_said_with_its_layer_interval_null_and_p(strong):
     said = section(page, "Does overlap go with right answers?")
     assert "right answers have a cosine that is higher in layer 3." in said
     for one in (found.pooled, found.within):
-        cell = {name: float(getattr(one, name)[3, -1]) for name in ("auroc", "low", "high", "null_low", "null_high")}
-        assert f"AUROC {ended(cell['auroc'], cell['low'], cell['high'], level=0.95)}" in said
+        cell = {
+            name: float(getattr(one, name)[3, -1]) for name in ("auroc", "low_all", "high_all", "null_low", "null_high")
+        }
+        assert f"AUROC {ended(cell['auroc'], cell['low_all'], cell['high_all'], level=0.95)}" in said
         assert f"(95 % of shuffles {cell['null_low']:.3f} to {cell['null_high']:.3f})" in said
     assert "no difference was detected" not in said
     assert "right answers have a cosine that is higher in layer 3" in unescape(page).split("<section>")[0]
@@ -227,7 +229,7 @@ def test_further_maps_are_told_apart_in_the_page_the_tables_and_the_summary(tmp_
     for maps, title in titles.items():
         within, said = found.further[maps].within, section(page, title)
         for layer in further[maps].layers:
-            assert ended(within.auroc[layer, -1], within.low[layer, -1], within.high[layer, -1]) in said
+            assert ended(within.auroc[layer, -1], within.low_all[layer, -1], within.high_all[layer, -1]) in said
         assert association_says(within, "inside relations", "cosine") in said and "3 blocks" in said
         cells = pd.read_parquet(tmp_path / "association.parquet").query(
             "maps == @maps and compared == 'inside relations'"

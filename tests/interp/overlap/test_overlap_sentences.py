@@ -25,13 +25,15 @@ def test_an_association_is_said_to_both_sides_and_by_the_corrected_p_alone():
     shape = {"null_mean": 0.5, "null_low": 0.45, "null_high": 0.55, "n": 9}
     arrays = {name: np.full((4, 2), value) for name, value in shape.items()}
     arrays["auroc"] = np.array([[0.9, 0.8], [0.9, 0.2], [0.9, 0.7], [0.9, 0.5]])
-    arrays |= {"low": arrays["auroc"] - 0.05, "high": arrays["auroc"] + 0.05}
+    arrays |= {"low_all": arrays["auroc"] - 0.05, "high_all": arrays["auroc"] + 0.05}
     counts = {"n_right": 5, "n_wrong": 5, "level": 0.95}
     arrays["p_max"] = np.array([[0.01, 0.01], [0.01, 0.01], [0.01, 0.2], [0.01, 1.0]])
     said = association_says(SimpleNamespace(**arrays, **counts), "over all pairs", "mass")
     assert "a mass that is higher in layer 0 and lower in layer 1." in said
     assert (
-        "Farthest from one half is layer 0: AUROC 0.800 [95 % CI 0.750, 0.850] over 9 of 10 answers" in said
+        "Farthest from one half is layer 0: AUROC 0.800 [95 % CI 0.750, 0.850], an interval that holds for all layers "
+        "and heads together, over 9 of 10 answers"
+        in said
         and "p = 0.01, " in said
     )
     arrays["p_max"][:, -1] = 0.06  # of the head mean, which the sentence is about

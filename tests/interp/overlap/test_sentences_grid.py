@@ -31,12 +31,12 @@ def made_up_association(rng, n_layers):
     null = np.sort(rng.uniform(0.3, 0.7, (*shape, 3)))
     n_right, n_wrong = (int(count) for count in rng.integers(1, 40, 2))
     found = SimpleNamespace(
-        auroc=auroc, low=low, high=high, p=p, p_max=np.where(gone, np.nan, p), null_low=null[..., 0],
+        auroc=auroc, low_all=low, high_all=high, p=p, p_max=np.where(gone, np.nan, p), null_low=null[..., 0],
         null_mean=null[..., 1], null_high=null[..., 2], n=rng.integers(1, n_right + n_wrong + 1, shape),
         n_right=n_right, n_wrong=n_wrong, level=float(rng.choice([0.9, 0.95])),
     )  # fmt: skip
     layer, head = (axis.ravel() for axis in np.indices(shape))
-    names = ("auroc", "low", "high", "p", "p_max", "null_low", "null_mean", "null_high")
+    names = ("auroc", "low_all", "high_all", "p", "p_max", "null_low", "null_mean", "null_high")
     columns = {name: getattr(found, name).ravel() for name in names}
     found.to_dataframe = lambda: pd.DataFrame({"layer": layer, "head": np.where(head == 2, -1, head), **columns})
     return found
@@ -44,7 +44,7 @@ def made_up_association(rng, n_layers):
 
 def claims_of(found):
     """Of the head mean: layers that are higher, lower, and those in which test and interval do not agree."""
-    auroc, low, high, p = (getattr(found, name)[:, -1] for name in ("auroc", "low", "high", "p_max"))
+    auroc, low, high, p = (getattr(found, name)[:, -1] for name in ("auroc", "low_all", "high_all", "p_max"))
     higher = {layer for layer in range(len(p)) if p[layer] < 0.05 and low[layer] > 0.5}
     lower = {layer for layer in range(len(p)) if p[layer] < 0.05 and high[layer] < 0.5}
     apart = {layer for layer in range(len(p)) if low[layer] > 0.5 or high[layer] < 0.5}
@@ -64,7 +64,7 @@ def test_an_association_claims_where_its_corrected_test_and_its_interval_agree(s
     higher, lower, small, apart, layer = claims_of(found)
     assert named_layers(said, "higher in") == higher and named_layers(said, "lower in") == lower, said
     assert ("no difference was detected" in said) == (not higher and not lower)
-    row = tuple(getattr(found, name)[layer, -1] for name in ("auroc", "low", "high"))
+    row = tuple(getattr(found, name)[layer, -1] for name in ("auroc", "low_all", "high_all"))
     check_intervals(said, [row], level=found.level, all_of=True)
     assert f"is layer {layer}: " in said
     assert f"over {found.n[layer, -1]} of {found.n_right + found.n_wrong} answers" in said
@@ -101,7 +101,7 @@ def test_the_short_form_says_the_same_of_the_farthest_layer(seed):
         assert "no right answer can be compared" in pooled
         return
     higher, lower, small, apart, layer = claims_of(found)
-    row = tuple(getattr(found, name)[layer, -1] for name in ("auroc", "low", "high"))
+    row = tuple(getattr(found, name)[layer, -1] for name in ("auroc", "low_all", "high_all"))
     check_intervals(pooled, [row], level=found.level, all_of=True)
     check_p(pooled, [found.p_max[layer, -1]])
     assert ("higher in right answers" in pooled) == (layer in higher)
@@ -222,7 +222,7 @@ def test_the_cells_that_survive_are_counted_and_those_whose_interval_disagrees_a
     said, table = _surviving(found)
     check_form(said)
     kept = found.p_max < 0.05
-    split = int((kept & ~(found.low > 0.5) & ~(found.high < 0.5)).sum())
+    split = int((kept & ~(found.low_all > 0.5) & ~(found.high_all < 0.5)).sum())
     assert f"Of {int(np.isfinite(found.auroc).sum())} layers and heads" in said
     assert ("no difference was detected in any" in said) == (not kept.any()) == (table is None)
     if kept.any():

@@ -10,8 +10,8 @@ from by_hand import by_pairs, holds_level
 
 from interp.errors import InputError
 from interp.stats.association import association
-from interp.stats.auroc import auroc
-from interp.stats.draws import drawn_counts
+from interp.stats.auroc_intervals import auroc_interval
+from interp.stats.cells import NUMBERS
 from interp.stats.tests import benjamini_hochberg
 
 
@@ -36,24 +36,16 @@ def test_every_cell_is_the_share_of_pairs_in_order_with_ties_as_half(within):
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_the_interval_is_that_of_aurocs_of_drawn_samples(grouped):
-    rng = np.random.default_rng(2)
-    scores, right = rng.normal(size=(40, 2)), rng.random(40) < 0.5
-    strata, units = np.repeat([0, 1], 20), np.arange(40) % 10
-    found = association(
-        scores, right, strata=strata, groups=units if grouped else None, seed=7, n_draws=60, n_shuffles=1, level=0.8
-    )
-    counts = drawn_counts(strata, units if grouped else None, 60, np.random.default_rng(7)).astype(int)
-    drawn = [np.repeat(np.arange(40), times) for times in counts]
-    for cell in range(2):
-        values = [auroc(scores[own, cell], right[own], groups=strata[own]) for own in drawn]
-        assert (found.low[cell], found.high[cell]) == pytest.approx(tuple(np.nanquantile(values, [0.1, 0.9])))
-    assert (found.draws == 60).all()
-
-
-def test_draws_without_a_pair_are_left_out_and_counted():
-    found = association([0.1, 0.4, 0.6], [False, False, True], seed=0, n_draws=200, n_shuffles=20)
-    assert found.auroc == 1 and found.low == 1 and 0 < found.draws < 200
+def test_the_interval_of_each_cell_is_that_of_this_cell_alone(grouped):
+    scores, right, relation, units = made_up(n=80)
+    groups = units if grouped else None
+    found = association(scores, right, strata=relation, groups=groups, seed=0, n_draws=9, n_shuffles=9, level=0.8)
+    for cell in np.ndindex(3, 4):
+        some = ~np.isnan(scores[:, *cell])
+        alone = auroc_interval(
+            scores[some, *cell], right[some], strata=relation[some], groups=units[some] if grouped else None, level=0.8
+        )
+        assert (found.low[cell], found.high[cell]) == pytest.approx((alone.low, alone.high))
 
 
 def test_the_interval_covers_the_true_auroc_near_its_level():
@@ -215,7 +207,7 @@ def test_scores_that_are_the_answer_are_found_in_every_way():
     scores = np.stack([right + rng.random(60) * 0.9, rng.random(60)], axis=1)
     for given in ({}, {"strata": np.arange(60) % 2}, {"groups": np.arange(60) // 2}):
         found = association(scores, right, seed=0, n_shuffles=500, **given)
-        assert found.auroc[0] == found.low[0] == 1
+        assert found.auroc[0] == found.high[0] == 1 and 0.8 < found.low[0] < 1
         assert found.p[0] == found.p_max[0] == pytest.approx(1 / 501) and found.p_bh[0] == pytest.approx(2 / 501)
         assert found.p_max[1] > 0.05 and found.null_low[0] < 0.5 < found.null_high[0] < 1
 
@@ -227,7 +219,7 @@ def test_turned_scores_mirror_and_their_scale_says_nothing():
     scaled = association(np.exp(scores), right, strata=relation, seed=1, n_draws=50, n_shuffles=50)
     assert turned.auroc == pytest.approx(1 - plain.auroc) and turned.p_max == pytest.approx(plain.p_max)
     assert turned.low == pytest.approx(1 - plain.high)
-    for name in ("auroc", "low", "high", "null_low", "null_high", "p", "p_max"):
+    for name in NUMBERS:
         assert getattr(scaled, name) == pytest.approx(getattr(plain, name))
 
 
@@ -257,9 +249,9 @@ def test_cells_that_miss_other_samples_still_share_their_shuffles():
 
 def test_one_class_is_undefined_and_never_an_error():
     found = association(np.ones((4, 2)), [True] * 4, seed=0, n_draws=5, n_shuffles=5)
-    for name in ("auroc", "low", "high", "null_mean", "null_low", "null_high", "p", "p_max", "p_bh"):
+    for name in NUMBERS:
         assert np.isnan(getattr(found, name)).all()
-    assert (found.pairs == 0).all() and (found.draws == 0).all() and found.movable == 0
+    assert (found.pairs == 0).all() and found.movable == 0
     scores, right, relation, units = made_up()
     scores[:, 1, 2] = np.nan
     for groups in (None, units):
@@ -270,7 +262,8 @@ def test_one_class_is_undefined_and_never_an_error():
 
 def test_equal_scores_say_nothing():
     found = association(np.ones(20), np.arange(20) < 7, seed=0, n_draws=20, n_shuffles=20)
-    assert found.auroc == found.low == found.high == found.null_low == 0.5 and found.p == found.p_max == 1
+    assert found.auroc == found.null_low == found.null_high == 0.5 and found.p == found.p_max == 1
+    assert 0.2 < found.low < 0.3 < 0.7 < found.high < 0.8
 
 
 def test_strata_without_a_pair_are_named_and_counted():
@@ -295,7 +288,8 @@ def test_cells_are_worked_through_in_parts_with_the_same_result(monkeypatch, gro
 def test_the_seed_alone_decides():
     scores, right, _, _ = made_up()
     one, same, other = (association(scores, right, seed=seed, n_draws=30, n_shuffles=30) for seed in (5, 5, 6))
-    assert (one.low == same.low).all() and (one.p == same.p).all() and (one.low != other.low).any()
+    assert (one.low_all == same.low_all).all() and (one.p == same.p).all() and (one.p != other.p).any()
+    assert (one.low == other.low).all()
 
 
 def test_the_table_has_a_row_per_cell_and_calls_the_mean_head_minus_one():

@@ -15,7 +15,6 @@ from interp.errors import InputError
 from interp.stats.association import association
 from interp.stats.auroc import auroc
 from interp.stats.clusters import clustered_mean, ratio_over_groups
-from interp.stats.draws import drawn_counts
 from interp.stats.intervals import bootstrap, students_t, students_tail, wilson
 from interp.stats.logistic import fit_logistic
 from interp.stats.pairs import weighted_wins
@@ -186,7 +185,6 @@ def test_maxt_is_a_loop_that_shuffles_the_answers_and_keeps_the_farthest_cell(wi
     strata = np.arange(40) // 20 if within else np.zeros(40, dtype=int)
     found = association(scores, right, strata=strata, seed=3, n_draws=5, n_shuffles=99)
     rng = np.random.default_rng(3)
-    drawn_counts(strata, None, 5, rng)  # which are drawn first
     labels = [right]
     for keys in rng.random((99, 40)):
         shuffled = right.copy()
