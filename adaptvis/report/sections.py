@@ -337,9 +337,9 @@ def _tried(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
         f"all): {tried['below_5_percent_holm']}; after Benjamini and Hochberg's (share of false alarms): "
         f"{tried['below_5_percent_benjamini_hochberg']}.",
         "The best of a grid looks better on the samples that it was picked on than it will on others, and its interval "
-        "does not know of the picking. Settings that were chosen on the validation part are free of this; those read "
-        "off the table below are not. One split and greedy decoding: no p-value here speaks of another split, prompt "
-        "or model.",
+        "does not know of the picking. Settings that were chosen on the validation part were not picked on these "
+        "samples, but the parts may share object pairs or photos (see what was chosen); those read off the table below "
+        "were. One split and greedy decoding: no p-value here speaks of another split, prompt or model.",
     )
     table = tables.gain_table(evaluation.settings, evaluation.test, "setting")
     return Section("How many settings were tried", text, table=table)

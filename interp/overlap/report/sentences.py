@@ -81,7 +81,7 @@ def layers_say(found: LayerComparison, measure: str) -> str:
         f"AUROC {ended(one.estimate, one.low, one.high)}, taken so that {direction(turned, measure)} ({_holds(one)})"
         for one, turned in ((found.chosen, found.chosen_reversed), (found.best, found.best_reversed))
     )
-    difference = ended(gain.estimate, gain.low, gain.high, signed=True)
+    difference = ended(found.rounded_difference(), gain.low, gain.high, signed=True)
     width = "Single layers" if found.width == 1 else f"Windows of {found.width} layers"
     return (
         f"The paper's ({name_layers(found.chosen_layers)} here): {paper}. {width}, chosen on other samples than "

@@ -17,7 +17,7 @@ from interp.overlap.study.vision import VISION
 from interp.reprs import fits_a_cell
 from interp.stats.association import Association, association
 from interp.stats.clusters import group_names, mean_over_groups, shared_groups
-from interp.stats.covariates import one_sided
+from interp.stats.covariates import log_odds, logarithm, one_sided
 from interp.stats.intervals import DRAWS, Interval, wilson
 from interp.stats.layer_choice import LayerComparison, compare_layers, direction
 from interp.stats.partial import PartialEffect, partial_effect
@@ -31,8 +31,11 @@ NO_RELATION = "(none)"
 PER_COLUMN = 4
 """Right or wrong answers, whichever are fewer, for each column of a regression: with fewer, p is too small."""
 
-BESIDE = {"confidence": "confidence", "area of the boxes": "area_union"}
-"""What overlap is held beside, with the relation: columns of the samples by what they are called."""
+BESIDE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "logit of confidence": ("confidence", log_odds),
+    "log of the boxes' area": ("area_union", logarithm),
+}
+"""What overlap is held beside, with the relation: by its name, the column of the samples and what is made of it."""
 
 
 @fits_a_cell("measure region normalisation accuracy pooled maps")
@@ -46,7 +49,7 @@ class OverlapAnalysis:
         pooled: does it predict right answers, over all pairs of samples; arrays [layer head+1], the head mean last.
         within: the same over pairs inside one relation, so that what tells relations apart can not pass for overlap.
         layers: the paper's layers against the best, chosen on other samples; head mean, inside relations.
-        partial: head mean beside confidence, the boxes' area and the relation, [layer].
+        partial: head mean beside the logit of confidence, the log of the boxes' area and the relation, [layer].
         above: the mean, for each null, over samples of the measure less the null's, head mean, [layer], with a
             bootstrap interval over groups; of mass where the measure has no null.
         above_measure: the measure that `above` is of.
@@ -140,7 +143,9 @@ def examine_overlap(
         return compare_layers(mean, right, chosen=paper_layers(study.n_layers), strata=relation, **draws)
 
     def adjust() -> PartialEffect:
-        other = {said: study.samples[name].to_numpy(dtype=np.float64) for said, name in BESIDE.items()}
+        other = {
+            said: made_of(study.samples[name].to_numpy(dtype=np.float64)) for said, (name, made_of) in BESIDE.items()
+        }
         known = np.isfinite(mean).any(axis=1) & np.isfinite(list(other.values())).all(axis=0)
         _refuse_few(right[known], relation[known])
         return partial_effect(mean, right, {**other, "relation": relation}, **draws)
@@ -231,8 +236,8 @@ def _say_layers(found: LayerComparison, measure: str) -> str:
     return (
         f"the paper's layers ({names}): AUROC {found.chosen.estimate:.3f} inside relations, taken so that "
         f"{direction(found.chosen_reversed, measure)}; the best layers, chosen on other samples, {best.estimate:.3f}, "
-        f"taken so that {direction(found.best_reversed, measure)}; difference {gain.estimate:+.3f} [{gain.low:+.3f}, "
-        f"{gain.high:+.3f}]"
+        f"taken so that {direction(found.best_reversed, measure)}; difference "
+        f"{found.rounded_difference():+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
     )
 
 
