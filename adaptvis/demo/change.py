@@ -121,7 +121,7 @@ class Choice:
         alpha: the chosen one.
         other: the alpha that it is held against the untouched model by: itself, or if it is 1 the best of the others.
         gain: the gain of `other` over the untouched model on the validation scenes, paired bootstrap.
-        p: the p-value of McNemar's exact test of the same.
+        p: the exact p-value of the same, see `interp.answers.comparison.Comparison`.
         moved: how many answers became right or wrong under `other`.
         n: how many validation scenes.
     """

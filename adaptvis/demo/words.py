@@ -11,6 +11,8 @@ from adaptvis.evaluation.evaluation import Evaluation
 from adaptvis.report.figures import changes_something
 from adaptvis.report.tables import readable
 from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, SHARPENING, UP_TO, Flips
+from interp.answers.comparison import named_test
+from interp.answers.metrics import ALL
 from interp.plots.style import cut_short, in_short
 from interp.report.numbers import NOTHING, p_said, percent, points
 from interp.report.page import Section
@@ -265,15 +267,17 @@ def _chosen(evaluation: Evaluation) -> Section:
     idle = [str(policy) for name, policy in evaluation.policies.items() if name not in names]
     kept = [str(evaluation.policies[name]) for name in names]
     choice = choice_of(evaluation)
+    first = evaluation.summary[evaluation.summary["relation"] == ALL].iloc[0]
     return Section(
         "What was chosen beforehand",
         (
             *([_choice(choice)] if choice is not None else ()),
             *([f"Chosen, and so the untouched model itself: {' and '.join(idle)}."] if idle else ()),
             "AdaptVis takes one alpha where the untouched first token is unsure and another where it is sure.",
-            "Intervals are 95 %: Wilson for accuracies, paired bootstrap for gains; p is McNemar's exact test, and "
-            "beside it Holm's correction: over all scenes for the number of policies, by relation for all policies and "
-            "relations together.",
+            "Intervals are 95 %: Wilson's for accuracies, of as many samples as those of groups are worth, and a "
+            "bootstrap for gains, of whole groups where samples share them. "
+            f"{named_test(first['test'], first['groups'])}. Beside it stands Holm's correction: over all scenes "
+            "for the number of policies, by relation for all policies and relations together.",
         ),
         table=readable(evaluation, evaluation.summary[evaluation.summary["policy"].isin(kept)]),
     )

@@ -42,10 +42,11 @@ class Evaluation:
         validation: the sweep that chose the settings, one row per sample and setting; None where they were given.
         test: the sweep that is reported.
         answers: one row per reported sample and policy.
-        summary: one row per policy and relation (`all` first): n, accuracy with its Wilson interval, mean confidence,
+        summary: one row per policy and relation (`all` first): n, accuracy with its interval, mean confidence,
             share of samples taken as unsure, and against the baseline the paired difference with its bootstrap
-            interval, McNemar's exact p, and p_holm: Holm's correction of it, in the rows of `all` for the number of
-            policies, and in the others for that of policies and relations together; NaN for the baseline.
+            interval, the exact p, which `test` gave it and over how many `groups` (see `Comparison`), and p_holm:
+            Holm's correction of it, in the rows of `all` for the number of policies, and in the others for that of
+            policies and relations together; NaN for the baseline.
         settings: one row per setting of the reported sweep against the untouched run, with corrected p-values.
     """
 
@@ -142,6 +143,8 @@ def _line(rows: pd.DataFrame, reference: pd.DataFrame, relation: str, *, seed: i
         "gained": gain.gained,
         "lost": gain.lost,
         "p": gain.p_value,
+        "test": gain.test,
+        "groups": gain.groups,
     }
 
 

@@ -92,8 +92,9 @@ class PublishedComparison:
 
     Attributes:
         rows: one row per source (`paper`, `re-run`) and measure; the columns source, model, method, dataset, measure,
-            published (fraction), ours, low, high, inside (whether the published value lies in our interval),
-            difference (ours minus published), items (the same in right answers, pairs or sets), n, n_published, note.
+            published (fraction), ours, low, high, inside (whether the published value lies in our interval;
+            missing where there is none), difference (ours minus published), items (the same in right answers, pairs or
+            sets), n, n_published, note.
         reason: why there are no rows; empty where there are some.
     """
 
@@ -119,7 +120,8 @@ def compare_with_published(
         dataset: such as `controlled-a`.
         model: a name or path that says the version, such as `llava-hf/llava-1.5-7b-hf`.
         method: one of `METHODS`.
-        others: further measures with their intervals: `pair` and `set` (the paper's denominators), `paper_f1`.
+        others: further measures with their intervals: `pair` and `set` (the paper's denominators), `paper_f1`; and
+            `accuracy`, where samples share groups, in the place of Wilson's interval, which takes them as independent.
         level: nominal coverage of Wilson's interval of the accuracy.
 
     Returns:
@@ -189,7 +191,8 @@ def _rows(found: pd.DataFrame, measured: Mapping[str, Interval], n: int) -> pd.D
     rows = found.assign(n=n)
     for column, attribute in (("ours", "estimate"), ("low", "low"), ("high", "high")):
         rows[column] = [float(getattr(one, attribute)) for one in own]
-    rows["inside"] = (rows["low"] <= rows["published"]) & (rows["published"] <= rows["high"])
+    inside = (rows["low"] <= rows["published"]) & (rows["published"] <= rows["high"])
+    rows["inside"] = inside.astype("boolean").where(rows[["low", "high"]].notna().all(axis=1))
     rows["difference"] = rows["ours"] - rows["published"]
     per = rows["measure"].map(_PER_ITEM).astype(float)
     rows["items"] = (rows["difference"] * n / per).round().astype("Int64")

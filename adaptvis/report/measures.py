@@ -21,7 +21,7 @@ from interp.answers.calibration import (
 )
 from interp.answers.comparison import compare
 from interp.answers.groups import PAIRS, pair_set_scores
-from interp.answers.metrics import summary
+from interp.answers.metrics import accuracy, summary
 from interp.answers.scoring import YES_NO
 from interp.answers.yesno import yes_no_scores
 from interp.datasets.benchmarks.prompts import in_papers_words
@@ -56,7 +56,8 @@ class EvaluationMeasures:
     """What an evaluation comes to, besides its summary; a table is empty where it does not apply.
 
     Attributes:
-        metrics: one row per method, scorer and measure: method, policy, scorer, measure, value, low, high, n.
+        metrics: one row per method, scorer and measure: method, policy, scorer, measure, value, low, high, n;
+            of gains p and test too, see `Comparison`.
         groups: pair and set scores by method and scorer, see `pair_set_scores`.
         yes_no: yes/no scores by method, see `yes_no_scores`.
         confidence: confidence by relation of the untouched model, see `confidence_by_relation`.
@@ -117,9 +118,7 @@ def measure_evaluation(
     def by_scorer(rows: pd.DataFrame) -> pd.DataFrame:
         if sets is None:
             raise InputError(f"data set {dataset!r} has no pairs of relations")
-        return _stack(
-            {(name,): pair_set_scores(rows, sets, column=SCORERS[name], seed=seed) for name in SCORERS}, "scorer"
-        )
+        return _stack({(name,): pair_set_scores(rows, sets, column=SCORERS[name]) for name in SCORERS}, "scorer")
 
     groups = attempt("groups", lambda: _each(evaluation, by_scorer))
     yes_no = attempt("yes_no", lambda: _each(evaluation, lambda rows: _yes_no(rows, seed)))
@@ -193,10 +192,10 @@ def _metrics(evaluation: Evaluation, seed: int) -> pd.DataFrame:
     return _each(evaluation, of)
 
 
-def _gain(before: pd.DataFrame, after: pd.DataFrame, column: str, seed: int) -> dict[str, float]:
+def _gain(before: pd.DataFrame, after: pd.DataFrame, column: str, seed: int) -> dict[str, float | str]:
     """The difference to the untouched answers as cells of a row."""
     found = compare(before, after, column=column, seed=seed)
-    return {**found.difference.cells("value"), "n": found.n, "p": found.p_value}
+    return {**found.difference.cells("value"), "n": found.n, "p": found.p_value, "test": found.test}
 
 
 def _yes_no(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -255,6 +254,7 @@ def _published(
     for name in evaluation.policies:
         if name in METHODS:
             rows, others = evaluation.rows(name), _others(name, groups, yes_no)
+            others["accuracy"] = accuracy(rows, "correct_paper")
             share = float(rows["correct_paper"].mean())
             found = compare_with_published(share, len(rows), dataset, model, name, others=others)
             tables += [_with_settings(found.rows, evaluation.policies[name], dataset)] if len(found.rows) else []

@@ -11,9 +11,11 @@ from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changing_polic
 from adaptvis.report.measures import SHORT, frequent
 from adaptvis.report.setup import RunFacts, asked_section, chosen_section
 from interp.answers.calibration import CONFIDENCES
+from interp.answers.comparison import named_test
 from interp.answers.metrics import ALL, NONE
 from interp.report.numbers import NOTHING, counted, decimal, p_said, percent, points
 from interp.report.page import Section
+from interp.stats.clusters import few_groups
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,30 +108,28 @@ _CURVES = {
 
 
 def _main(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
-    others = len(evaluation.policies) - 1
+    others, first = len(evaluation.policies) - 1, evaluation.summary[evaluation.summary["relation"] == ALL].iloc[0]
     text = [
         "Strict: the option that an answer names first, as a whole word, has to be the right one. Paper's rule: the "
         "right word has to stand anywhere in the answer, which also counts answers that name two options.",
-        "In percent, gains in points, both against the baseline on the same samples. Intervals are 95 %: Wilson for "
-        "shares; paired bootstrap for gains, over whole groups (object pairs, photos) where samples share them and "
-        "over samples otherwise. p is McNemar's exact two-sided test; Holm's correction is "
-        f"for {others} {'policy' if others == 1 else 'policies'}, for each rule by itself.",
-        "Where a policy gains and loses few answers, the bootstrap interval of its gain is too narrow, and has no "
-        "width where it gains and loses none: where it and the exact test disagree, the test is to be trusted.",
-        "Wilson's intervals and McNemar's test take samples as independent: where several share an object pair or a "
-        "photo, they claim too much.",
+        "In percent, gains in points, both against the baseline on the same samples. Intervals are 95 %: Wilson's for "
+        "shares, of as many samples as those of groups are worth, and a bootstrap for gains, of whole groups where "
+        f"samples share them. {named_test(first['test'], first['groups'])}. Holm's correction is for {others} "
+        f"{'policy' if others == 1 else 'policies'}, for each rule by itself.",
     ]
-    return Section("Main numbers", tuple(text), table=tables.main_table(evaluation, measured))
+    if first["groups"]:
+        text.append(few_groups(first["groups"]))
+    return Section("Main numbers", tuple(filter(None, text)), table=tables.main_table(evaluation, measured))
 
 
 def _relations(evaluation: Evaluation, figures: Figures) -> Section:
     n = evaluation.rows("baseline")["relation"].nunique()
     more = f" Of {n} relations, the {MOST_ROWS} most frequent; all are in summary.csv." if n > MOST_ROWS else ""
     text = (
-        "Accuracy, gain and p are by the strict rule. McNemar's p is not corrected: with so many rows, some lie below "
-        "0.05 by chance. Holm's correction of it is for the number of policies in the rows of all samples, and in the "
+        "Accuracy, gain and p are by the strict rule. p is not corrected: with so many rows, some lie below 0.05 "
+        "by chance. Holm's correction of it is for the number of policies in the rows of all samples, and in the "
         "others for all policies and relations together, also those that are not shown; summary.csv has it as "
-        f"p_holm.{more}",
+        f"p_holm. Where no two samples of a row share a group, its test is McNemar's.{more}",
     )
     caption = "Gain over the baseline by relation (strict rule), with paired bootstrap intervals of 95 %."
     if n > MOST_RELATIONS:
@@ -163,7 +163,8 @@ def _pairs(measured: EvaluationMeasures) -> Section | None:
         "relations are.",
         "The paper divides by a half and a quarter of the samples, although a split by samples leaves pairs and sets "
         "incomplete; these can not be right, so the score has a ceiling below 100 %. The corrected score divides by "
-        "the complete ones. Intervals are bootstraps over pairs of objects.",
+        "the complete ones. Intervals are Wilson's of the complete ones; "
+        "with the paper's denominators they are these times the ceiling.",
     )
     return Section("Pairs and sets", text, table=tables.group_table(measured.groups))
 
@@ -173,7 +174,8 @@ def _yes_no(measured: EvaluationMeasures) -> Section | None:
         return None
     text = (
         "What the paper calls F1 is the harmonic mean of the shares of right answers where the statement holds and "
-        "where it does not; the ordinary F1 of yes stands beside it. Bootstrap intervals over samples.",
+        "where it does not; the ordinary F1 of yes stands beside it. Intervals are Wilson's for "
+        "shares, of as many samples as those of groups are worth, and bootstraps for what is made of two.",
     )
     return Section("Yes and no", text, table=tables.yes_no_table(measured.yes_no))
 

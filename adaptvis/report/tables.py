@@ -9,7 +9,6 @@ from adaptvis.policy.policies import AdaptVis
 from adaptvis.report.measures import SHORT, frequent
 from interp.answers.metrics import ALL, accuracy
 from interp.report.numbers import NOTHING, decimal, p_value, percent, points
-from interp.stats.intervals import wilson
 from interp.stats.tests import holm
 
 if TYPE_CHECKING:
@@ -42,7 +41,8 @@ def readable(evaluation: Evaluation, summary: pd.DataFrame) -> pd.DataFrame:
                 "accuracy %": percent(line.accuracy, line.low, line.high),
                 "by the paper's rule %": percent(paper.estimate, paper.low, paper.high),
                 "gain, points": "" if base else points(line.difference, line.difference_low, line.difference_high),
-                "McNemar p": "" if base else p_value(line.p),
+                "p": "" if base else p_value(line.p),
+                "test": "" if base else line.test,
                 "p Holm": "" if base else p_value(line.p_holm),
                 "confidence": decimal(line.confidence),
                 "unsure %": percent(line.unsure) if line.policy in adaptive else "",
@@ -177,16 +177,13 @@ def branch_table(branches: pd.DataFrame, answers: pd.DataFrame, relations: Seque
     order = [ALL, *relations]
     kept = branches[branches["relation"].isin(order)].sort_values("branch", ascending=False)  # unsure, then sure
     kept = kept.sort_values("relation", key=lambda names: names.map(order.index), kind="stable")
-    right = answers[answers["correct"]].groupby(["relation", "branch"]).size()
-    whole = answers[answers["correct"]].groupby("branch").size()
-    counts = {**right, **{(ALL, branch): count for branch, count in whole.items()}}
     rows = [
         {
             "relation": line.relation,
             "branch": line.branch,
             "n": line.n,
             "share %": percent(line.share, line.low, line.high),
-            "accuracy there %": _accuracy(counts.get((line.relation, line.branch), 0), line.n),
+            "accuracy there %": _accuracy(_taken(answers, line.relation, line.branch)),
         }
         for line in kept.itertuples()
     ]
@@ -203,13 +200,12 @@ def gain_table(rows: pd.DataFrame, sweep: pd.DataFrame, label: str) -> pd.DataFr
     """
     import pandas as pd
 
-    right = sweep.groupby("setting")["correct"].sum()
-
+    answers = dict(iter(sweep.groupby("setting")))
     return pd.DataFrame(
         [
             {
                 label: getattr(line, label),
-                "accuracy %": _accuracy(right[line.setting], line.n),
+                "accuracy %": _accuracy(answers[line.setting]),
                 "gain, points": points(line.difference, line.low, line.high),
                 "gained / lost": f"{line.gained} / {line.lost}",
                 "p": p_value(line.p),
@@ -234,7 +230,7 @@ def published_table(published: pd.DataFrame) -> pd.DataFrame:
                 "measure": measures[line.measure],
                 "published %": percent(line.published),
                 "ours %": percent(line.ours, line.low, line.high),
-                "inside our interval": "yes" if line.inside else "no",
+                "inside our interval": NOTHING if pd.isna(line.inside) else "yes" if line.inside else "no",
                 "ours minus theirs": points(line.difference),
                 "in items": NOTHING if pd.isna(line.items) else f"{line.items:+d}",
                 "n, ours / theirs": f"{line.n} / {line.n_published}",
@@ -250,7 +246,13 @@ def _adaptive(evaluation: Evaluation) -> set[str]:
     return {str(policy) for policy in evaluation.policies.values() if isinstance(policy, AdaptVis)}
 
 
-def _accuracy(right: int, n: int) -> str:
-    """The accuracy of n samples with Wilson's interval."""
-    found = wilson(int(right), n)
+def _taken(answers: pd.DataFrame, relation: str, branch: str) -> pd.DataFrame:
+    """The answers of a relation, or of all, that took a branch."""
+    own = answers[answers["branch"] == branch]
+    return own if relation == ALL else own[own["relation"] == relation]
+
+
+def _accuracy(rows: pd.DataFrame) -> str:
+    """The accuracy of answers with its interval."""
+    found = accuracy(rows)
     return percent(found.estimate, found.low, found.high)

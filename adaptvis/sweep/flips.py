@@ -14,6 +14,7 @@ from interp.errors import InputError
 from interp.intervene.image_logits import ScaleImageLogits
 from interp.model.prefix import share_prefill
 from interp.reprs import fits_a_cell
+from interp.stats.clusters import clustered_share, shared_groups
 from interp.stats.intervals import Interval, wilson
 from interp.study.prompter import batches, prepare_samples
 
@@ -100,7 +101,7 @@ def with_changes(table: pd.DataFrame, rows: pd.DataFrame | None = None) -> pd.Da
 def dose_response(rows: pd.DataFrame) -> pd.DataFrame:
     """Accuracy, the two kinds of wrong answers and of other answers, by relation (`all` first) and alpha.
 
-    Each is a share with its Wilson interval; what they are stands at `with_changes`.
+    Each is a share with the interval of `clustered_share`; what they are stands at `with_changes`.
 
     Args:
         rows: the table that `with_changes` gives.
@@ -111,9 +112,10 @@ def dose_response(rows: pd.DataFrame) -> pd.DataFrame:
     for relation in (ALL, *dict.fromkeys(rows["relation"])):
         own = rows if relation == ALL else rows[rows["relation"] == relation]
         for alpha, asked in own.groupby("alpha"):
+            shared = shared_groups(asked)
             line: dict[str, Any] = {"relation": relation, "alpha": alpha, "n": len(asked)}
             for name, column in SHARES.items():
-                found = wilson(int(asked[column].sum()), len(asked))
+                found = clustered_share(asked[column].to_numpy(dtype=bool), shared)
                 line |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
             lines.append(line)
     return pd.DataFrame(lines)

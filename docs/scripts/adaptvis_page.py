@@ -25,6 +25,7 @@ from adaptvis.report.sections import lead
 from adaptvis.report.setup import RunFacts
 from adaptvis.report.tables import gain_table, group_table, main_table
 from interp import HookedVLM
+from interp.answers.comparison import named_test
 from interp.answers.yesno import yes_no_from_counts
 from interp.compat import BACKENDS
 from interp.datasets import BENCHMARKS, read_dataset
@@ -85,6 +86,7 @@ def measured(vlm: HookedVLM, name: str) -> dict[str, Any]:
         "lead": lead(evaluation, RunFacts(name, "`shapes-vlm`", {})),
         "n_validation": evaluation.validation["id"].nunique(),
         "settings": {SHORT[key]: policy for key, policy in evaluation.policies.items() if key != "baseline"},
+        "test": named_test(*evaluation.summary.loc[0, ["test", "groups"]]),
         "main": main_table(evaluation, found),
         "relations": relation_gains(evaluation),
         "swept": gain_table(evaluation.settings, evaluation.test, "setting").replace(

@@ -5,15 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.answers.metrics import ALL, require
 from interp.errors import InputError
+from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.auroc import auroc
-from interp.stats.intervals import Interval, bootstrap, wilson
+from interp.stats.clusters import (
+    clustered_mean,
+    clustered_share,
+    drawn_sums,
+    group_names,
+    groups_with,
+    shared_groups,
+)
+from interp.stats.draws import drawn_counts
+from interp.stats.intervals import DRAWS, FEWEST, Interval, spread_ends
+from interp.stats.pairs import weighted_wins
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +48,8 @@ class Calibration:
     Attributes:
         error: expected calibration error over the bins of `bins`.
         error_if_calibrated: what this error would be on average, and in the central 95 % of cases, were each answer
-            right with just the stated probability: few samples a bin give an error above 0 to anyone.
+            right with just the stated probability: few samples a bin give an error above 0 to anyone. Where samples
+            share groups, by flips of the signs of what whole groups are off by (a wild bootstrap, Cameron et al. 2008).
         brier: mean squared distance of confidence from right (1) or wrong (0), with its bootstrap interval.
         auroc: how often a right answer is more confident than a wrong one, with its bootstrap interval; NaN where all
             are right or all wrong.
@@ -57,10 +70,13 @@ def calibration(
     confidence: str = "confidence",
     bins: int = 10,
     seed: int = 0,
-    n: int = 2000,
+    n: int = DRAWS,
     level: float = 0.95,
 ) -> Calibration:
     """Calibration of one policy's answers; of the untouched model's, for its own confidence.
+
+    Bootstraps draw whole groups where samples share them, and their ends are those of `spread_ends`: of as many groups
+    for the Brier score, and for the AUROC of as many as there are with right answers or with wrong ones, if fewer.
 
     Args:
         table: one row per sample with id, `column` and `confidence`.
@@ -76,13 +92,13 @@ def calibration(
     """
     sure, right = _confidence(table, confidence, column)
     found = reliability(table, column=column, confidence=confidence, bins=bins, level=level)
-    of = _bins(sure, bins)
-    both = np.stack([sure, right], axis=1)
+    of, groups = _bins(sure, bins), group_names(table)
+    how: dict[str, Any] = {"seed": seed, "n": n, "level": level}
     return Calibration(
         error=_error(sure, right, of),
-        error_if_calibrated=_if_calibrated(sure, of, seed=seed, n=n),
-        brier=bootstrap((sure - right) ** 2, seed=seed, n=n, level=level),
-        auroc=bootstrap(both, lambda draw: auroc(draw[:, 0], draw[:, 1]), seed=seed, n=n, level=level),
+        error_if_calibrated=_if_calibrated(sure, right, of, shared_groups(table), seed=seed, n=n),
+        brier=clustered_mean((sure - right) ** 2, groups, bounds=(0, 1), **how),
+        auroc=_auroc(sure, right, groups, **how),
         bins=found,
     )
 
@@ -102,7 +118,7 @@ def reliability(
 
     Returns:
         One row per bin; the columns from, to (smallest and largest confidence), n, confidence (mean), accuracy, low,
-        high (Wilson).
+        high (`clustered_share`).
 
     Raises:
         InputError: as `calibration`, or fewer than one bin.
@@ -110,10 +126,10 @@ def reliability(
     import pandas as pd
 
     sure, right = _confidence(table, confidence, column)
-    of = _bins(sure, bins)
+    of, shared = _bins(sure, bins), shared_groups(table)
     rows = []
     for own in (of == place for place in np.unique(of)):
-        share = wilson(int(right[own].sum()), int(own.sum()), level)
+        share = _share(right, own, shared, level)
         ends = {"from": sure[own].min(), "to": sure[own].max(), "n": int(own.sum()), "confidence": sure[own].mean()}
         rows.append({**ends, **share.cells("accuracy")})
     return pd.DataFrame(rows)
@@ -125,7 +141,7 @@ def confidence_by_relation(
     column: str = "correct",
     confidence: str = "confidence",
     seed: int = 0,
-    n: int = 2000,
+    n: int = DRAWS,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Accuracy and mean confidence of all, right and wrong answers, for each relation and over all.
@@ -135,13 +151,14 @@ def confidence_by_relation(
             `gold_probability` (of the right option, missing where not known), its mean is given too.
         column: `correct` or `correct_paper`.
         confidence: the column with the probabilities; the paper takes the untouched first token's.
-        seed: the seed of the bootstrap over samples.
+        seed: the seed of the bootstrap.
         n: number of draws.
         level: nominal coverage.
 
     Returns:
-        The columns relation, measure (of `CONFIDENCES`), n, value, low, high: Wilson's interval for accuracy, the
-        bootstrap's for means. A mean over one sample has no interval, and one over none is NaN.
+        The columns relation, measure (of `CONFIDENCES`), n, value, low, high: the interval of `clustered_share` for
+        accuracy, of `clustered_mean` for means; whole groups are drawn where samples share them. A mean over fewer
+        than three samples, or groups, has no interval, and one over none is NaN.
 
     Raises:
         InputError: as `calibration`.
@@ -150,14 +167,17 @@ def confidence_by_relation(
 
     sure, right = _confidence(table, confidence, column, "relation")
     gold = table["gold_probability"].to_numpy(dtype=np.float64) if "gold_probability" in table else None
+    shared, groups = shared_groups(table), group_names(table)
     rows: list[dict[str, object]] = []
     for relation in (ALL, *dict.fromkeys(table["relation"])):
         here = np.ones(len(table), bool) if relation == ALL else (table["relation"] == relation).to_numpy(dtype=bool)
-        share = wilson(int(right[here].sum()), int(here.sum()), level)
-        parts = [sure[here], sure[here & right], sure[here & ~right]]
+        share = _share(right, here, shared, level)
+        parts = [(sure, here), (sure, here & right), (sure, here & ~right)]
         if gold is not None and np.isfinite(gold).any():
-            parts.append(gold[here & np.isfinite(gold)])
-        means = [(len(part), _mean(part, seed=seed, n=n, level=level)) for part in parts]
+            parts.append((gold, here & np.isfinite(gold)))
+        means = [
+            (int(own.sum()), _mean(values[own], groups[own], seed=seed, n=n, level=level)) for values, own in parts
+        ]
         for name, (count, found) in zip(CONFIDENCES, [(int(here.sum()), share), *means], strict=False):
             rows.append({"relation": relation, "measure": name, "n": count, **found.cells("value")})
     return pd.DataFrame(rows)
@@ -170,17 +190,20 @@ def familiar_against_unfamiliar(
     column: str = "correct",
     confidence: str = "confidence",
     seed: int = 0,
-    n: int = 2000,
+    n: int = DRAWS,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Accuracy and confidence on familiar relations, on the rest, and their difference.
+
+    The interval of a difference is the bootstrap's, which draws whole groups where samples share them; its ends are
+    those of `spread_ends`, of as many groups as the side with fewer has.
 
     Args:
         table: one row per sample with id, relation, `column` and `confidence`.
         familiar: the relations that are taken as familiar.
         column: `correct` or `correct_paper`.
         confidence: the column with the probabilities.
-        seed: the seed of the bootstrap over samples.
+        seed: the seed of the bootstrap.
         n: number of draws.
         level: nominal coverage.
 
@@ -200,9 +223,9 @@ def familiar_against_unfamiliar(
             f"{int(known.sum())} of {len(known)} samples are of the relations {sorted(familiar)}, the table has "
             f"{sorted(set(table['relation']))}: name some of these as familiar and leave others"
         )
-    rows = []
+    rows, groups = [], group_names(table)
     for name, values in (("accuracy", right), ("confidence", sure)):
-        gap = bootstrap(np.stack([values, known], axis=1).astype(float), _gap, seed=seed, n=n, level=level)
+        gap = _gap(values.astype(np.float64), known, groups, seed=seed, n=n, level=level)
         means = {"familiar": values[known].mean(), "unfamiliar": values[~known].mean()}
         counts = {"n_familiar": int(known.sum()), "n_unfamiliar": int((~known).sum())}
         rows.append({"measure": name, **counts, **means, **gap.cells("difference")})
@@ -210,7 +233,7 @@ def familiar_against_unfamiliar(
 
 
 def branch_fractions(table: pd.DataFrame, *, by: str | None = None, level: float = 0.95) -> pd.DataFrame:
-    """The share of samples that took each branch of a policy, with Wilson's interval, and the accuracy there.
+    """The share of samples that took each branch of a policy, with its interval, and the accuracy there.
 
     Args:
         table: one row per sample with id, branch and correct.
@@ -218,7 +241,7 @@ def branch_fractions(table: pd.DataFrame, *, by: str | None = None, level: float
         level: nominal coverage.
 
     Returns:
-        The columns `by` (if given), branch, n, share, low, high, accuracy, largest branch first.
+        The columns `by` (if given), branch, n, share, low, high (`clustered_share`), accuracy, largest branch first.
 
     Raises:
         InputError: a column is missing or an id occurs twice.
@@ -229,8 +252,9 @@ def branch_fractions(table: pd.DataFrame, *, by: str | None = None, level: float
     parts = [({}, table)] if by is None else [({by: name}, own) for name, own in table.groupby(by, sort=False)]
     rows: list[dict[str, object]] = []
     for name, own in parts:
+        shared = shared_groups(own)
         for branch, count in own["branch"].value_counts().items():
-            share = wilson(int(count), len(own), level)
+            share = clustered_share(own["branch"] == branch, shared, level=level)
             right = float(own.loc[own["branch"] == branch, "correct"].mean())
             rows.append({**name, "branch": branch, "n": int(count), **share.cells("share"), "accuracy": right})
     return pd.DataFrame(rows)
@@ -259,22 +283,89 @@ def _error(sure: np.ndarray, right: np.ndarray, of: np.ndarray) -> float:
     return float(np.abs(np.bincount(of, weights=right - sure)).sum() / len(sure))
 
 
-def _if_calibrated(sure: np.ndarray, of: np.ndarray, *, seed: int, n: int) -> Interval:
-    """The calibration error of answers that are right with the stated probability: mean and central 95 %."""
+def _if_calibrated(
+    sure: Float[np.ndarray, " sample"],
+    right: Bool[np.ndarray, " sample"],
+    of: Int[np.ndarray, " sample"],
+    shared: Shaped[np.ndarray, " sample"] | None,
+    *,
+    seed: int,
+    n: int,
+) -> Interval:
+    """The calibration error of answers that are right with the stated probability: mean and central 95 %.
+
+    How much the answers of a group go together is not stated. So where samples share groups, what each is off by, less
+    its bin's mean, is taken for what chance does, and its sign is flipped for whole groups.
+    """
     rng = np.random.default_rng(seed)
-    drawn = [_error(sure, rng.random(len(sure)) < sure, of) for _ in range(n)]
+    if shared is None:
+        drawn = np.array([_error(sure, rng.random(len(sure)) < sure, of) for _ in range(n)])
+    else:
+        off = right - sure
+        bins = np.arange(of.max() + 1) == of[:, None]  # [sample bin]
+        off = bins * (off - ratio(off @ bins, bins.sum(axis=0))[of])[:, None]
+        codes = np.unique(shared.astype(str), return_inverse=True)[1]
+        sums = np.zeros((count := codes.max() + 1, bins.shape[1]))
+        np.add.at(sums, codes, off)
+        sums *= math.sqrt(count / (count - 1)) if count >= FEWEST else math.nan
+        signs = rng.integers(0, 2, size=(n, len(sums))) * 2 - 1
+        drawn = np.abs(signs @ sums).sum(axis=1) / len(sure)
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(float(np.mean(drawn)), float(low), float(high), 0.95, n)
+    return Interval(float(drawn.mean()), float(low), float(high), 0.95, n)
 
 
-def _mean(values: np.ndarray, *, seed: int, n: int, level: float) -> Interval:
-    """Mean with bootstrap interval, which one sample alone does not have; NaN of nothing."""
-    if len(values) < 2:
-        return Interval(float(values[0]) if len(values) else math.nan, math.nan, math.nan, level)
-    return bootstrap(values, seed=seed, n=n, level=level)
+def _auroc(
+    sure: Float[np.ndarray, " sample"],
+    right: Bool[np.ndarray, " sample"],
+    groups: Shaped[np.ndarray, " sample"],
+    *,
+    seed: int,
+    n: int,
+    level: float,
+) -> Interval:
+    """How often a right answer is surer than a wrong one, with the interval of draws of whole groups."""
+    alike, codes = np.zeros(len(sure), dtype=int), np.unique(groups.astype(str), return_inverse=True)[1]
+    counts = drawn_counts(alike, codes, n, np.random.default_rng(seed))
+    wins, pairs = weighted_wins(sure[:, None], right, alike, counts)
+    drawn, estimate = ratio(wins[:, 0], pairs), auroc(sure, right)
+    units = min(int(groups_with(own, groups)) for own in (right, ~right))
+    low, high = spread_ends(estimate, drawn, level, units=units, bounds=(0, 1))
+    return Interval(estimate, float(low), float(high), level, int(np.isfinite(drawn).sum()))
 
 
-def _gap(draw: np.ndarray) -> float:
-    """Mean of the known minus mean of the others in a draw [sample 2]; NaN where one side was not drawn."""
-    values, known = draw[:, 0], draw[:, 1] > 0
-    return float(values[known].mean() - values[~known].mean()) if known.any() and not known.all() else math.nan
+def _share(
+    right: Bool[np.ndarray, " sample"],
+    own: Bool[np.ndarray, " sample"],
+    shared: Shaped[np.ndarray, " sample"] | None,
+    level: float,
+) -> Interval:
+    """The share of right answers among some of the samples."""
+    return clustered_share(right[own], None if shared is None else shared[own], level=level)
+
+
+def _mean(
+    values: Float[np.ndarray, " sample"], groups: Shaped[np.ndarray, " sample"], *, seed: int, n: int, level: float
+) -> Interval:
+    """Mean of probabilities with its interval; NaN of nothing."""
+    if not len(values):
+        return Interval(math.nan, math.nan, math.nan, level)
+    return clustered_mean(values, groups, seed=seed, n=n, level=level, bounds=(0, 1))
+
+
+def _gap(
+    values: Float[np.ndarray, " sample"],
+    known: Bool[np.ndarray, " sample"],
+    groups: Shaped[np.ndarray, " sample"],
+    *,
+    seed: int,
+    n: int,
+    level: float,
+) -> Interval:
+    """Mean of the known minus mean of the others; draws without either side are left out."""
+    sides = np.stack([known, ~known], axis=1).astype(np.float64)
+    columns = [values[:, None] * sides, sides]
+    means = [ratio(*(column.sum(axis=0) for column in columns)), ratio(*drawn_sums(columns, groups, seed=seed, n=n))]
+    here, drawn = (own[..., 0] - own[..., 1] for own in means)
+    units = groups_with(sides > 0, groups).min()
+    low, high = spread_ends(here, drawn, level, units=units, bounds=(-1, 1))
+    return Interval(float(here), float(low), float(high), level, int(np.isfinite(drawn).sum()))

@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from interp.answers.metrics import require
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import clustered_mean, shared_groups
-from interp.stats.intervals import Interval, bootstrap_difference
-from interp.stats.tests import benjamini_hochberg, holm, mcnemar
+from interp.stats.intervals import Interval
+from interp.stats.sign_flips import sign_flip_test
+from interp.stats.tests import benjamini_hochberg, holm
 
 if TYPE_CHECKING:
     import pandas as pd
+
+MCNEMAR, SIGN_FLIPS = "McNemar", "sign flips of groups"
+"""The tests of a comparison, both exact: of samples that are independent, and of samples that share groups."""
 
 
 @fits_a_cell()
@@ -29,8 +35,10 @@ class Comparison:
             over samples otherwise.
         gained: samples that only the other got right.
         lost: samples that only the reference got right.
-        p_value: McNemar's exact two-sided p, which takes samples as independent.
-        groups: how many groups were drawn; 0 where samples were.
+        p_value: exact and two-sided, of no difference. Where samples share groups, the signs of their sums are flipped
+            (`sign_flip_test`); otherwise it is McNemar's.
+        groups: how many groups were drawn; 0 where samples were. Fewer than three have no interval.
+        test: which test gave p, `MCNEMAR` or `SIGN_FLIPS`.
     """
 
     n: int
@@ -41,6 +49,7 @@ class Comparison:
     lost: int
     p_value: float
     groups: int = 0
+    test: str = MCNEMAR
 
 
 def compare(
@@ -77,15 +86,35 @@ def compare(
             f"{len(alone)} samples, such as {alone[0]!r}, are in one table only: compare policies on the same samples"
         )
     after = after.reindex(before.index)
-    test = mcnemar(before.to_numpy(), after.to_numpy())
     shared = shared_groups(reference)
-    if shared is None:
-        gain = bootstrap_difference(before.to_numpy(), after.to_numpy(), seed=seed, n=n, level=level)
-    else:
-        changed = after.to_numpy(dtype=float) - before.to_numpy(dtype=float)
-        gain = clustered_mean(changed, shared, seed=seed, n=n, level=level)
-    accuracies, groups = (float(before.mean()), float(after.mean())), 0 if shared is None else len(set(shared))
-    return Comparison(len(before), *accuracies, gain, test.only_b, test.only_a, test.p_value, groups)
+    drawn = np.arange(len(before)) if shared is None else shared
+    changed = after.to_numpy(dtype=int) - before.to_numpy(dtype=int)
+    return Comparison(
+        n=len(before),
+        reference=float(before.mean()),
+        other=float(after.mean()),
+        difference=clustered_mean(changed, drawn, seed=seed, n=n, level=level, bounds=(-1, 1)),
+        gained=int((changed > 0).sum()),
+        lost=int((changed < 0).sum()),
+        p_value=sign_flip_test(changed, drawn),
+        groups=0 if shared is None else len(set(shared)),
+        test=MCNEMAR if shared is None else SIGN_FLIPS,
+    )
+
+
+def named_test(test: str, groups: int) -> str:
+    """How a sentence names the test of a comparison over so many groups.
+
+    Example:
+        >>> named_test(MCNEMAR, 0)
+        "p is McNemar's exact two-sided test, as no two samples share a group (object pair, photo)"
+    """
+    if test == MCNEMAR:
+        return "p is McNemar's exact two-sided test, as no two samples share a group (object pair, photo)"
+    return (
+        f"p is the exact two-sided test of flipped signs of what each of the {groups} groups (object pairs, photos) "
+        "gains, as samples share them"
+    )
 
 
 def compare_grid(
@@ -100,8 +129,9 @@ def compare_grid(
     """Compare many settings with one reference, and correct the p-values for their number.
 
     Returns:
-        One row per setting: setting, n, reference, accuracy, difference, low, high, gained, lost, p, p_holm
-        (family-wise error, any dependence), p_bh (false discovery rate). The intervals are not corrected.
+        One row per setting: setting, n, reference, accuracy, difference, low, high, gained, lost, p, test,
+        groups (see `Comparison`), p_holm (family-wise error, any dependence), p_bh (false discovery rate). The
+        intervals are not corrected.
 
     Raises:
         InputError: there are no settings, or `compare` refuses one.
@@ -117,7 +147,7 @@ def compare_grid(
     return rows.assign(p_holm=holm(rows["p"]), p_bh=benjamini_hochberg(rows["p"]))
 
 
-def _cells(one: Comparison) -> dict[str, float]:
+def _cells(one: Comparison) -> dict[str, float | str]:
     """A comparison as cells of a row."""
     return {
         "n": one.n,
@@ -127,4 +157,6 @@ def _cells(one: Comparison) -> dict[str, float]:
         "gained": one.gained,
         "lost": one.lost,
         "p": one.p_value,
+        "test": one.test,
+        "groups": one.groups,
     }

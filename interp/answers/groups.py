@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import rearrange
+from jaxtyping import Bool
 
 from interp.answers.metrics import require
 from interp.errors import InputError
-from interp.stats.intervals import bootstrap
+from interp.numeric import ratio
+from interp.stats.clusters import clustered_share
+from interp.stats.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +34,6 @@ def pair_set_scores(
     pairs: Sequence[tuple[str, str]],
     *,
     column: str = "correct_paper",
-    seed: int = 0,
-    n: int = 2000,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Pair and set scores with the paper's denominators and with corrected ones.
@@ -41,17 +43,20 @@ def pair_set_scores(
     then count as wrong; its ceiling is what all answers right would reach. The corrected scores divide by the complete
     pairs and sets, and their ceiling is 1.
 
+    Intervals are Wilson's of the complete sets, and of the complete pairs with those of one group counted together
+    (`clustered_share`). Which pairs and sets are complete says the split and not the model, so that with the paper's
+    denominators they are these intervals times the ceiling.
+
     Args:
         table: one row per sample with id, group (the object pair), relation and `column`.
         pairs: the relations that make a pair, such as `PAIRS["controlled-a"]`.
         column: `correct_paper` (comparable with the paper) or `correct`.
-        seed: the seed of the bootstrap over groups.
-        n: number of draws.
         level: nominal coverage.
 
     Returns:
         Four rows, the columns score (`pair`, `set`), denominator (`paper`, `complete`), right, of, value, low, high,
-        ceiling, as fractions. `of` is 0 and value NaN where no pair or set is complete.
+        ceiling, as fractions. `of` is 0 and value NaN where no pair or set is complete. There, and
+        where complete pairs lie in fewer than three groups, ends are NaN.
 
     Example:
         >>> pair_set_scores(answers, PAIRS["controlled-a"]).query("denominator == 'paper'")
@@ -62,40 +67,33 @@ def pair_set_scores(
     import pandas as pd
 
     require(table, "group", "relation", column)
-    counts = _counts(table, pairs, column)
-    found = bootstrap(counts, lambda draw: _scores(draw, 2 * len(pairs)), seed=seed, n=n, level=level)
-    right_pairs, all_pairs, right_sets, all_sets, samples = counts.sum(axis=0).tolist()
-    each = [
-        ("pair", "paper", right_pairs, samples / 2, all_pairs),
-        ("pair", "complete", right_pairs, all_pairs, all_pairs),
-        ("set", "paper", right_sets, samples / (2 * len(pairs)), all_sets),
-        ("set", "complete", right_sets, all_sets, all_sets),
+    right, there = _answered(table, pairs, column)
+    both, whole = there.all(axis=2), there.all(axis=(1, 2))
+    parts = [
+        ("pair", right.all(axis=2)[both], np.nonzero(both)[0], there.sum() / 2),
+        ("set", right.all(axis=(1, 2))[whole], np.flatnonzero(whole), there.sum() / (2 * len(pairs))),
     ]
-    rows = pd.DataFrame(each, columns=["score", "denominator", "right", "of", "complete"])
-    ceiling = rows.pop("complete") / rows["of"].where(rows["of"] > 0)
-    return rows.assign(value=found.estimate, low=found.low, high=found.high, ceiling=ceiling)
+    rows: list[dict[str, object]] = []
+    for score, own, places, of_paper in parts:
+        share = clustered_share(own, places, level=level) if len(own) else Interval(math.nan, math.nan, math.nan, level)
+        for denominator, of in (("paper", float(of_paper)), ("complete", float(len(own)))):
+            ceiling = float(ratio(len(own), of))
+            names = {"score": score, "denominator": denominator, "right": int(own.sum()), "of": of}
+            numbers = {"value": float(ratio(own.sum(), of)), "low": share.low * ceiling, "high": share.high * ceiling}
+            rows.append({**names, **numbers, "ceiling": ceiling})
+    return pd.DataFrame(rows)
 
 
-def _counts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], column: str) -> np.ndarray:
-    """Of each group [group 5]: right pairs, complete pairs, right sets, complete sets, samples."""
+def _answered(
+    table: pd.DataFrame, pairs: Sequence[tuple[str, str]], column: str
+) -> tuple[Bool[np.ndarray, "group pair relation"], Bool[np.ndarray, "group pair relation"]]:
+    """Of each group, which of its questions were answered rightly, and which were asked."""
     wanted = [relation for pair in pairs for relation in pair]
     _check(table, wanted)
     wide = table.assign(_right=table[column].astype(float)).pivot(index="group", columns="relation", values="_right")
     right = wide.reindex(columns=wanted).to_numpy(dtype=float)
     right = rearrange(right, "group (pair relation) -> group pair relation", relation=2)
-    there = ~np.isnan(right)
-    pair_there, set_there = there.all(axis=2), there.all(axis=(1, 2))
-    pair_right, set_right = (right == 1).all(axis=2), (right == 1).all(axis=(1, 2))
-    columns = [pair_right.sum(1), pair_there.sum(1), set_right, set_there, there.sum((1, 2))]
-    return np.stack([np.asarray(values, dtype=float) for values in columns], axis=1)
-
-
-def _scores(counts: np.ndarray, size: int) -> np.ndarray:
-    """The four scores of drawn groups, in the order of the table; NaN where nothing is complete."""
-    right_pairs, pairs, right_sets, sets, samples = counts.sum(axis=0)
-    rights = np.array([right_pairs, right_pairs, right_sets, right_sets])
-    of = np.array([samples / 2, pairs, samples / size, sets])
-    return np.divide(rights, of, out=np.full(4, np.nan), where=of > 0)
+    return right == 1, ~np.isnan(right)
 
 
 def _check(table: pd.DataFrame, wanted: Sequence[str]) -> None:

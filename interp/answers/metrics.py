@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import rearrange
+from jaxtyping import Float
 
 from interp.answers.scoring import read_options
 from interp.errors import InputError
-from interp.stats.intervals import Interval, bootstrap, wilson
+from interp.numeric import ratio
+from interp.stats.clusters import clustered_share, drawn_sums, group_names, groups_with, shared_groups
+from interp.stats.intervals import DRAWS, Interval, spread_ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,9 +33,10 @@ def summary(table: pd.DataFrame, *, seed: int = 0, level: float = 0.95) -> pd.Da
         level: nominal coverage.
 
     Returns:
-        The columns measure, value, low, high, n. Shares have Wilson intervals; balanced accuracy and macro-F1 have
-        bootstrap intervals over samples; `majority` (the most frequent gold answer) and `chance` (a blind choice
-        among each row's options) are properties of the data and have none.
+        The columns measure, value, low, high, n. Shares have Wilson intervals, of as many samples as those of groups
+        are worth (`clustered_share`); balanced accuracy and macro-F1 have those of `class_scores`; `majority` (the most
+        frequent gold answer) and `chance` (a blind choice among each row's options) are properties of the data and have
+        none.
 
     Example:
         >>> summary(score(answers)).set_index("measure").loc["accuracy", ["value", "low", "high"]]
@@ -48,7 +52,7 @@ def summary(table: pd.DataFrame, *, seed: int = 0, level: float = 0.95) -> pd.Da
         "accuracy": accuracy(table, level=level),
         "accuracy_paper": accuracy(table, "correct_paper", level=level),
         **classes,
-        "parse_failures": wilson(int(table["predicted"].isna().sum()), len(table), level),
+        "parse_failures": clustered_share(table["predicted"].isna(), shared_groups(table), level=level),
         **{name: Interval(value, np.nan, np.nan, level) for name, value in guessing(table).items()},
     }
     rows = [{"measure": name, **found.cells("value"), "n": len(table)} for name, found in measures.items()]
@@ -56,10 +60,10 @@ def summary(table: pd.DataFrame, *, seed: int = 0, level: float = 0.95) -> pd.Da
 
 
 def accuracy(table: pd.DataFrame, column: str = "correct", *, level: float = 0.95) -> Interval:
-    """The share of right answers with Wilson's interval.
+    """The share of right answers with Wilson's interval, and where samples share groups with that of `clustered_share`.
 
     Args:
-        table: one row per sample.
+        table: one row per sample; the column `group`, where it is there, says what belongs together.
         column: `correct` (strict) or `correct_paper`.
         level: nominal coverage.
 
@@ -67,7 +71,7 @@ def accuracy(table: pd.DataFrame, column: str = "correct", *, level: float = 0.9
         InputError: the column is missing, the table is empty, or an id occurs twice.
     """
     require(table, column)
-    return wilson(int(table[column].sum()), len(table), level)
+    return clustered_share(table[column].to_numpy(dtype=bool), shared_groups(table), level=level)
 
 
 def confusion(table: pd.DataFrame) -> pd.DataFrame:
@@ -107,15 +111,17 @@ def answer_distribution(table: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = 2000, level: float = 0.95) -> dict[str, Interval]:
+def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: float = 0.95) -> dict[str, Interval]:
     """Balanced accuracy (mean recall) and macro-F1 over the answers that occur as gold, by the strict rule.
 
-    An answer that names no option is a miss of its gold answer and a false alarm of none. A bootstrap draw takes the
-    mean over the answers that it holds.
+    An answer that names no option is a miss of its gold answer and a false alarm of none. Intervals are of the
+    bootstrap (`spread_ends`): it draws whole groups where samples share them, and the mean over the answers that a draw
+    holds. A score without any spread, as where all is right, is taken for that of as many groups as the rarest answer
+    has.
 
     Args:
         table: one row per sample.
-        seed: the seed of the bootstrap over samples.
+        seed: the seed of the bootstrap.
         n: number of draws.
         level: nominal coverage.
 
@@ -126,17 +132,15 @@ def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = 2000, level: fl
         InputError: a column is missing, the table is empty, or an id occurs twice.
     """
     names, gold, said = _codes(table)
-    width = len(names) + 1
-    both = bootstrap(
-        gold * width + said,
-        lambda draw: _class_means(
-            rearrange(np.bincount(draw, minlength=width * width), "(gold said) -> gold said", gold=width)[:-1]
-        ),
-        seed=seed,
-        n=n,
-        level=level,
-    )
-    pairs = zip(("balanced_accuracy", "macro_f1"), both.estimate, both.low, both.high, strict=True)
+    every, groups = np.arange(len(names)), group_names(table)
+    is_gold, is_said = gold[:, None] == every, said[:, None] == every
+    counts = [own.astype(np.float64) for own in (is_gold & is_said, is_gold, is_said)]
+    drawn = _class_means(*drawn_sums(counts, groups, seed=seed, n=n))
+    estimate = _class_means(*(own.sum(axis=0)[None] for own in counts))[0]
+    units = groups_with(np.ones(len(table), dtype=bool), groups)
+    rarest = groups_with(is_gold, groups)[is_gold.any(axis=0)].min()
+    ends = spread_ends(estimate, drawn, level, units=units, rarest=rarest, bounds=(0, 1))
+    pairs = zip(("balanced_accuracy", "macro_f1"), estimate, *ends, strict=True)
     return {name: Interval(float(value), float(low), float(high), level, n) for name, value, low, high in pairs}
 
 
@@ -181,8 +185,11 @@ def _codes(table: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
     return names, gold, table["predicted"].map(place).fillna(len(names)).to_numpy(dtype=int)
 
 
-def _class_means(counts: np.ndarray) -> np.ndarray:
-    """Mean recall and mean F1 of a confusion matrix [gold, predicted and none], over the answers that are gold."""
-    right, gold, said = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)[:-1]
-    some = gold > 0
-    return np.array([np.mean(right[some] / gold[some]), np.mean(2 * right[some] / (gold + said)[some])])
+def _class_means(
+    right: Float[np.ndarray, "draw answer"],
+    gold: Float[np.ndarray, "draw answer"],
+    said: Float[np.ndarray, "draw answer"],
+) -> Float[np.ndarray, "draw 2"]:
+    """Mean recall and mean F1 over the answers that are gold, of how often each is right, gold and said."""
+    recall, f1 = ratio(right, gold), np.where(gold > 0, ratio(2 * right, gold + said), np.nan)
+    return np.stack([np.nanmean(recall, axis=1), np.nanmean(f1, axis=1)], axis=1)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from interp.answers.metrics import require
 from interp.answers.scoring import YES_NO
 from interp.errors import InputError
-from interp.stats.intervals import bootstrap
+from interp.numeric import ratio
+from interp.stats.clusters import clustered_share, drawn_sums, group_names, groups_with, shared_groups
+from interp.stats.intervals import DRAWS, spread_ends
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SHARES = {
+    "accuracy": ([0, 2], [1, 3]),
+    "true_positive_rate": ([0], [1]),
+    "true_negative_rate": ([2], [3]),
+    "precision": ([0], [0, 4]),
+}
+"""The measures that are shares: which counts of `_counts` are a part of which."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +73,19 @@ def yes_no_from_counts(*, right_yes: int, yes: int, right_no: int, no: int, fals
         raise InputError(
             f"{right_yes} of {yes} and {right_no} of {no} with {false} false are no counts: give parts of wholes"
         )
-    positive, negative = _share(right_yes, yes), _share(right_no, no)
-    return YesNo(
-        accuracy=_share(right_yes + right_no, yes + no),
-        paper_f1=_share(2 * positive * negative, positive + negative, nothing=0.0),
-        true_positive_rate=positive,
-        true_negative_rate=negative,
-        balanced_accuracy=(positive + negative) / 2,
-        precision=_share(right_yes, right_yes + false),
-        f1=_share(2 * right_yes, yes + right_yes + false),
-    )
+    counts = np.array([[right_yes, yes, right_no, no, false]], dtype=np.float64)
+    return YesNo(*_measures(counts)[0].tolist())
 
 
-def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = 2000, level: float = 0.95) -> pd.DataFrame:
-    """All yes/no scores by both rules, with bootstrap intervals over samples.
+def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: float = 0.95) -> pd.DataFrame:
+    """All yes/no scores by both rules, with their intervals.
 
     By the paper's rule every wrong answer to a statement that does not hold is a "yes"; by the strict rule only one
     that says so, and an answer that says neither is wrong without being a "yes".
+
+    Accuracy, rates and precision are shares, with the intervals of `clustered_share`. What is made of both rates has
+    the bootstrap's (`spread_ends`), which draws whole groups where samples share them; without any spread it is taken
+    for that of as many groups as the rarer answer has.
 
     Args:
         table: one row per sample with id, gold (`yes` or `no`), predicted, correct and correct_paper.
@@ -99,31 +106,57 @@ def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = 2000, level: f
     if other:
         raise InputError(f"gold answers {other} are neither yes nor no: score these with `summary`")
     rows: list[dict[str, object]] = []
+    groups, shared, holds = group_names(table), shared_groups(table), (table["gold"] == "yes").to_numpy(dtype=bool)
+    units = groups_with(np.ones(len(table), dtype=bool), groups)
+    rarest = min(int(groups_with(own, groups)) for own in (holds, ~holds) if own.any())
     for rule, column in (("paper", "correct_paper"), ("strict", "correct")):
         counts = _counts(table, column)
-        found = bootstrap(counts, _measures, seed=seed, n=n, level=level)
-        ends = zip(YesNo.__dataclass_fields__, found.estimate, found.low, found.high, strict=True)
+        estimate = _measures(counts.sum(axis=0)[None])[0]
+        drawn = _measures(drawn_sums([counts], groups, seed=seed, n=n)[0])
+        ends = spread_ends(estimate, drawn, level, units=units, rarest=rarest, bounds=(0, 1))
+        of = dict(zip(YesNo.__dataclass_fields__, zip(*ends, strict=True), strict=True))
+        of |= _ends_of_shares(counts, shared, level)
         rows += [
-            {"rule": rule, "measure": name, "value": value, "low": low, "high": high, "n": len(table)}
-            for name, value, low, high in ends
+            {"rule": rule, "measure": name, "value": value, "low": of[name][0], "high": of[name][1], "n": len(table)}
+            for name, value in zip(of, estimate.tolist(), strict=True)
         ]
     return pd.DataFrame(rows)
 
 
-def _counts(table: pd.DataFrame, column: str) -> np.ndarray:
+def _counts(table: pd.DataFrame, column: str) -> Float[np.ndarray, "sample 5"]:
     """Of each sample [sample 5]: right yes, yes, right no, no, false yes."""
     yes, right = (table["gold"] == "yes").to_numpy(dtype=bool), table[column].to_numpy(dtype=bool)
     said = ~right if column == "correct_paper" else (table["predicted"] == "yes").fillna(False).to_numpy(dtype=bool)
-    return np.stack([yes & right, yes, ~yes & right, ~yes, ~yes & ~right & said], axis=1).astype(int)
+    return np.stack([yes & right, yes, ~yes & right, ~yes, ~yes & ~right & said], axis=1).astype(np.float64)
 
 
-def _measures(counts: np.ndarray) -> np.ndarray:
-    """The measures of drawn samples, in the order of `YesNo`."""
-    right_yes, yes, right_no, no, false_yes = counts.sum(axis=0).tolist()
-    found = yes_no_from_counts(right_yes=right_yes, yes=yes, right_no=right_no, no=no, false_yes=false_yes)
-    return np.array(list(asdict(found).values()), dtype=float)
+def _ends_of_shares(
+    counts: Float[np.ndarray, "sample 5"], shared: Shaped[np.ndarray, " sample"] | None, level: float
+) -> dict[str, tuple[float, float]]:
+    """Both ends of the interval of each measure that is a share; NaN of nothing."""
+    found = {}
+    for name, (part, whole) in _SHARES.items():
+        some = counts[:, whole].any(axis=1)
+        right, groups = counts[some][:, part].any(axis=1), None if shared is None else shared[some]
+        share = clustered_share(right, groups, level=level)
+        found[name] = (share.low, share.high) if some.any() else (np.nan, np.nan)
+    return found
 
 
-def _share(part: float, whole: float, *, nothing: float = float("nan")) -> float:
-    """A part of a whole, and `nothing` where the whole is zero."""
-    return part / whole if whole else nothing
+def _measures(counts: Float[np.ndarray, "draw 5"]) -> Float[np.ndarray, "draw measure"]:
+    """The measures of drawn counts, in the order of `YesNo`; NaN where there is nothing to divide by."""
+    right_yes, yes, right_no, no, false_yes = counts.T
+    positive, negative = ratio(right_yes, yes), ratio(right_no, no)
+    both = positive + negative
+    return np.stack(
+        [
+            ratio(right_yes + right_no, yes + no),
+            np.where(both == 0, 0.0, ratio(2 * positive * negative, both)),
+            positive,
+            negative,
+            both / 2,
+            ratio(right_yes, right_yes + false_yes),
+            ratio(2 * right_yes, yes + right_yes + false_yes),
+        ],
+        axis=1,
+    )

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int, Real, Shaped
+from jaxtyping import Bool, Float, Int, Real, Shaped
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.numeric import ratio
-from interp.stats.intervals import DRAWS, Interval, quantiles
+from interp.stats.auroc import as_bool
+from interp.stats.intervals import DRAWS, FEW, FEWEST, Bounds, Interval, shrunk_wilson, spread_ends, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def clustered_mean(values: ArrayLike, groups: ArrayLike, *, seed: int, n: int = DRAWS, level: float = 0.95) -> Interval:
-    """The mean of values with a percentile bootstrap that draws whole groups (Davison and Hinkley 1997, section 3.8).
+def clustered_mean(
+    values: ArrayLike,
+    groups: ArrayLike,
+    *,
+    seed: int,
+    n: int = DRAWS,
+    level: float = 0.95,
+    bounds: Bounds | None = None,
+) -> Interval:
+    """The mean of values with a bootstrap that draws whole groups (Davison and Hinkley 1997, section 3.8).
 
     Samples of one group share what makes them easy or hard; drawn one by one they would count as more than they are.
+    The ends are those of `spread_ends`: fewer than three groups have no interval, NaN, and few have a wide one.
 
     Args:
         values: [sample]; those that are NaN are left out.
@@ -28,23 +40,70 @@ def clustered_mean(values: ArrayLike, groups: ArrayLike, *, seed: int, n: int = 
         seed: the seed of the draws.
         n: the number of draws.
         level: nominal coverage.
+        bounds: the least and the most that a value can be, such as -1 and 1 of answers gained and lost.
 
     Example:
         >>> clustered_mean(right.astype(float), object_pair, seed=0)
 
     Raises:
-        InputError: lengths differ, there are fewer than two groups, no draw, or no such level.
+        InputError: lengths differ, there is no value, no draw, or no such level.
     """
     own, named = np.asarray(values, dtype=np.float64), np.asarray(groups)
-    if own.ndim != 1 or own.shape != named.shape or n < 1 or not 0 < level < 1:
+    if own.ndim != 1 or not len(own) or own.shape != named.shape or n < 1 or not 0 < level < 1:
         raise InputError(
             f"values have shape {own.shape} and groups {named.shape}, {n} draws at level {level}: give one group for "
             "each value, at least one draw, and a level between 0 and 1"
         )
-    if (n_groups := len(_places(named)[0])) < 2:
-        raise InputError(f"{len(own)} samples lie in {n_groups} group: give at least two groups")
-    found = mean_over_groups(own[:, None], named, seed=seed, n=n, level=level)
+    found = mean_over_groups(own[:, None], named, seed=seed, n=n, level=level, bounds=bounds)
     return Interval(float(found.estimate[0]), float(found.low[0]), float(found.high[0]), level, found.draws)
+
+
+def clustered_share(right: ArrayLike, groups: ArrayLike | None = None, *, level: float = 0.95) -> Interval:
+    """A share of right samples with Wilson's interval, of as many samples as those of groups are worth.
+
+    Samples of one group that are right and wrong together are worth fewer. How many fewer is the design effect: the
+    variance of the share over groups, to that of as many independent samples (Kish 1965). Wilson's interval is taken of
+    the samples divided by it, with Student's quantile of groups - 1 degrees of freedom (as Korn and Graubard 1998 do
+    for another interval of shares). A design effect below 1 is taken as 1, so that the interval is never narrower than
+    Wilson's; where all are right or none is, nothing is known of it, and the samples count for as many as there are
+    groups. Without groups, or where no two samples share one, this is `wilson`.
+
+    Args:
+        right: bool [sample].
+        groups: which group each sample belongs to, [sample].
+        level: nominal coverage.
+
+    Returns:
+        The interval; its ends are NaN where samples share fewer than three groups.
+
+    Example:
+        >>> clustered_share([True, True, False, False, True, True], list("aabbcc")).low < wilson(4, 6).low
+        True
+
+    Raises:
+        InputError: lengths differ, values are not true or false, or no such level.
+    """
+    own = as_bool(right, "right")
+    named = np.arange(len(own)) if groups is None else np.asarray(groups)
+    if named.shape != own.shape:
+        raise InputError(f"{len(own)} samples have groups of shape {named.shape}: give one group for each sample")
+    plain, names = wilson(int(own.sum()), len(own), level), _places(named)[0]
+    if len(names) == len(own):
+        return plain
+    if len(names) < FEWEST:
+        return Interval(plain.estimate, math.nan, math.nan, level)
+    return shrunk_wilson(plain.estimate, len(own) / _design_effect(own, named), len(names) - 1, level)
+
+
+def _design_effect(right: Bool[np.ndarray, " sample"], groups: Shaped[np.ndarray, " sample"]) -> float:
+    """How many samples in groups are worth one that is independent, at least 1; the mean size of groups at an edge."""
+    names, places = _places(groups)
+    share, count = right.mean(), len(names)
+    if share in (0, 1):
+        return len(right) / count
+    apart = np.bincount(places, weights=right - share)
+    variance = count / (count - 1) * (apart**2).sum() / len(right) ** 2
+    return max(1.0, float(variance * len(right) / (share * (1 - share))))
 
 
 def mean_over_groups(
@@ -54,9 +113,10 @@ def mean_over_groups(
     seed: int,
     n: int = DRAWS,
     level: float = 0.95,
+    bounds: Bounds | None = None,
 ) -> Interval:
     """The mean over the samples that have a value, with its interval as in `ratio_over_groups`, [layer]."""
-    return ratio_over_groups(values, np.ones_like(values), groups, seed=seed, n=n, level=level)
+    return ratio_over_groups(values, np.ones_like(values), groups, seed=seed, n=n, level=level, bounds=bounds)
 
 
 def ratio_over_groups(
@@ -67,25 +127,52 @@ def ratio_over_groups(
     seed: int,
     n: int = DRAWS,
     level: float = 0.95,
+    bounds: Bounds | None = None,
 ) -> Interval:
-    """Mean of `above` over mean of `below`, [layer], with a percentile bootstrap that draws whole groups.
+    """Mean of `above` over mean of `below`, [layer], with a bootstrap that draws whole groups.
 
     Samples count where they have both, and are not drawn if they have both in no layer; a ratio to nothing is NaN.
-    Draws whose ratio is undefined are left out. Fewer than two groups have no interval: NaN. Seed and groups alone say
-    what is drawn, and groups go by the order in which they first appear and not by their names, so that figures, tables
-    and sentences of the same samples agree.
+    Draws whose ratio is undefined are left out. The ends are those of `spread_ends`, of as many groups as have
+    something to divide by: fewer than three have no interval, NaN. `bounds` are the least and the most that the ratio
+    can be. Seed and groups alone say what is drawn, and groups go by the order in which they first appear and not by
+    their names, so that figures, tables and sentences of the same samples agree.
     """
     known = np.isfinite(above) & np.isfinite(below)
     some = known.any(axis=1)
     sums = [np.where(known, column, 0.0)[some] for column in (above, below)]
     groups = groups[some]
     estimate = ratio(*(column.sum(axis=0) for column in sums))
-    if len(_places(groups)[0]) < 2:
+    if len(_places(groups)[0]) < FEWEST:
         nothing = np.full_like(estimate, np.nan)
         return Interval(estimate, nothing, nothing, level)
     draws = ratio(*drawn_sums(sums, groups, seed=seed, n=n))
-    low, high = quantiles(draws, level)
+    low, high = spread_ends(estimate, draws, level, units=groups_with(sums[1] != 0, groups), bounds=bounds)
     return Interval(estimate, low, high, level, int(np.isfinite(draws).any(axis=1).sum()))
+
+
+def groups_with(
+    something: Bool[np.ndarray, " sample *axes"], groups: Shaped[np.ndarray, " sample"]
+) -> Int[np.ndarray, "*axes"]:
+    """In how many groups some sample has something, [...] of [sample ...]: what is drawn, for `spread_ends`."""
+    names, places = _places(groups)
+    found = np.zeros((len(names), *something.shape[1:]), dtype=bool)
+    np.logical_or.at(found, places, something)
+    return found.sum(axis=0)
+
+
+def few_groups(count: int) -> str:
+    """What a reader has to know of intervals over so many groups; nothing where they are many.
+
+    Example:
+        >>> few_groups(2)
+        'Samples lie in 2 groups: fewer than 3 have no interval.'
+    """
+    if count >= FEW:
+        return ""
+    where = f"Samples lie in {count} group{'' if count == 1 else 's'}"
+    if count < FEWEST:
+        return f"{where}: fewer than {FEWEST} have no interval."
+    return f"{where}, which are few: intervals are as wide as Student's t asks for, and still to be taken with care."
 
 
 def drawn_sums(
@@ -96,13 +183,21 @@ def drawn_sums(
     All columns are summed over the same draws, so that the quotient of two is a draw of a mean or of a ratio.
     """
     names, places = _places(groups)
-    counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
+    counts = _times_drawn(len(names), seed, n)
     found = []
     for column in columns:
         sums = np.zeros((len(names), *column.shape[1:]))
         np.add.at(sums, places, column)
         found.append(counts @ sums)
     return found
+
+
+@lru_cache(maxsize=2)  # one table after the other is drawn alike
+def _times_drawn(count: int, seed: int, n: int) -> Float[np.ndarray, "draw group"]:
+    """How often each of so many groups is in each draw."""
+    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=n).astype(np.float64)
+    times.flags.writeable = False
+    return times
 
 
 def _places(groups: ArrayLike) -> tuple[Shaped[np.ndarray, " group"], Int[np.ndarray, " sample"]]:
@@ -139,11 +234,12 @@ def drawn_together(
 def shared_groups(samples: pd.DataFrame) -> Shaped[np.ndarray, " sample"] | None:
     """What is drawn together, by the column `group`, such as an object pair or a photo, [sample].
 
-    A sample without the name of a group is a group of its own. None where no two samples share one, or all do.
+    A sample without the name of a group is a group of its own. None where no two samples share one. Where all share
+    one, that is what is drawn: one group, which has no interval.
 
     Example:
         >>> shared_groups(pd.DataFrame({"group": ["mug", "mug", "cat"]}))
         array(['mug', 'mug', 'cat'], dtype=object)
     """
     named = group_names(samples)
-    return named if 1 < len(set(named)) < len(named) else None
+    return named if len(set(named)) < len(named) else None

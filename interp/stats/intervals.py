@@ -1,12 +1,13 @@
-"""Intervals: Wilson's, and those of the bootstrap."""
+"""Intervals: Wilson's, Student's, and those of the bootstrap, spread as few units need."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from einops import reduce
@@ -18,6 +19,18 @@ from interp.reprs import fits_a_cell
 
 DRAWS = 2000
 """How often every bootstrap draws where nothing else is asked for."""
+
+FEWEST = 3
+"""Samples or groups without which nothing has an interval: two say next to nothing of how far apart others lie."""
+
+FEW = 12
+"""Groups below which a report says that they are few."""
+
+Bounds: TypeAlias = tuple[ArrayLike, ArrayLike]
+"""The least and the most that a statistic can be; numbers, or [...] for a statistic [...]."""
+
+_ROUNDING = 1e-12  # draws as near the estimate as this share of it are equal to it
+_MANY = 1000  # degrees of freedom, above which a series gives Student's quantile to ten digits
 
 
 @fits_a_cell("estimate low high")
@@ -70,11 +83,27 @@ def wilson(k: int, n: int, level: float = 0.95) -> Interval:
     if n == 0:
         return Interval(math.nan, 0.0, 1.0, level)
     z2 = NormalDist().inv_cdf(0.5 + level / 2) ** 2
-    share = k / n
+    return Interval(k / n, *_wilson(k / n, n, z2), level)
+
+
+def shrunk_wilson(share: float, n: float, freedom: int, level: float = 0.95) -> Interval:
+    """Wilson's interval of a share that so many independent samples, whole or not, would tell as well.
+
+    Args:
+        share: the share of right ones, 0 to 1.
+        n: how many independent samples the samples are worth; above 0.
+        freedom: degrees of freedom of Student's quantile, which stands in the place of the normal's.
+        level: nominal coverage.
+    """
+    found = _wilson(share, n, _t_quantile(level, freedom) ** 2)
+    return Interval(share, *found, level)
+
+
+def _wilson(share: float, n: float, z2: float) -> tuple[float, float]:
+    """Both ends of Wilson's interval of a share of n, for a squared quantile."""
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    low = 0.0 if k == 0 else middle - half
-    return Interval(share, low, 1.0 if k == n else middle + half, level)
+    return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
 
 
 def bootstrap(
@@ -84,8 +113,9 @@ def bootstrap(
     seed: int,
     n: int = DRAWS,
     level: float = 0.95,
+    bounds: Bounds | None = None,
 ) -> Interval:
-    """Percentile bootstrap over samples (Efron 1979).
+    """Percentile bootstrap over samples (Efron 1979), its ends moved outwards as `spread_ends` says.
 
     Args:
         values: [sample ...]; whole samples are drawn, so that what belongs to one stays together.
@@ -93,6 +123,7 @@ def bootstrap(
         seed: the seed of the draws.
         n: the number of draws.
         level: nominal coverage.
+        bounds: the least and the most that the statistic can be, such as 0 and 1 of a share.
 
     Example:
         >>> profile = bootstrap(shares, seed=0)  # shares [sample layer]: low and high are [layer]
@@ -108,9 +139,10 @@ def bootstrap(
         )
     rng = np.random.default_rng(seed)
     draws = np.stack([statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(n)])
-    low, high = quantiles(draws, level)
+    estimate = statistic(values)
+    low, high = spread_ends(estimate, draws, level, units=len(values), bounds=bounds)
     defined = reduce(np.isfinite(draws), "draw ... -> draw", "any")
-    return Interval(statistic(values), low, high, level, int(defined.sum()))
+    return Interval(estimate, low, high, level, int(defined.sum()))
 
 
 def bootstrap_difference(
@@ -121,8 +153,9 @@ def bootstrap_difference(
     seed: int,
     n: int = DRAWS,
     level: float = 0.95,
+    bounds: Bounds | None = None,
 ) -> Interval:
-    """Paired percentile bootstrap of statistic(b) - statistic(a): the same samples are drawn for both.
+    """Paired percentile bootstrap of statistic(b) - statistic(a): the same samples are drawn for both; see `bootstrap`.
 
     Args:
         a: [sample ...], before.
@@ -131,6 +164,7 @@ def bootstrap_difference(
         seed: the seed of the draws.
         n: the number of draws.
         level: nominal coverage.
+        bounds: the least and the most that the difference can be.
 
     Example:
         >>> gain = bootstrap_difference(baseline_right, adaptvis_right, seed=0)  # bool [sample] each
@@ -142,7 +176,8 @@ def bootstrap_difference(
     if first.shape != second.shape:
         raise InputError(f"paired values have shapes {first.shape} and {second.shape}: give the same samples in both")
     both = np.stack([first.astype(float), second.astype(float)], axis=1)
-    return bootstrap(both, lambda draw: statistic(draw[:, 1]) - statistic(draw[:, 0]), seed=seed, n=n, level=level)
+    how: dict[str, Any] = {"seed": seed, "n": n, "level": level, "bounds": bounds}
+    return bootstrap(both, lambda draw: statistic(draw[:, 1]) - statistic(draw[:, 0]), **how)
 
 
 def students_t(values: ArrayLike, level: float = 0.95) -> Interval:
@@ -178,6 +213,56 @@ def quantiles(draws: Float[np.ndarray, " draw *axes"], level: float) -> Float[np
     return ends.reshape(2, *draws.shape[1:])
 
 
+def spread_ends(
+    estimate: ArrayLike,
+    draws: Float[np.ndarray, " draw *axes"],
+    level: float,
+    *,
+    units: ArrayLike,
+    rarest: ArrayLike | None = None,
+    bounds: Bounds | None = None,
+) -> Float[np.ndarray, " 2 *axes"]:
+    """Both ends of a percentile interval, moved away from the estimate as few units need: the one rule of them all.
+
+    A bootstrap of few units is too narrow twice: its draws spread by sqrt(units / (units - 1)) too little, and the
+    quantiles are those of a normal where units - 1 degrees of freedom ask for Student's. So each end is moved from the
+    estimate by the product of both, as Hesterberg (2015) expands percentile intervals; for a mean this is
+    Student's interval where draws are normal. With many units nothing moves.
+
+    * Fewer than `FEWEST` units have no interval: NaN.
+    * Where no draw differs from the estimate, units tell nothing of their spread, and an interval of no width would
+      promise too much. If so large a share of all units as 1 - ((1 - level) / 2) ** (1 / units) were otherwise, and all
+      of it as far off as `bounds` let it be, that none of them is among these would still be as rare as an interval
+      may miss on one side (Hanley and Lippman-Hand 1983, the rule of three): so far do the ends lie. Without bounds
+      they are NaN.
+
+    Args:
+        estimate: the statistic of the data, [...].
+        draws: the same in draws of whole units, [draw ...]; NaN where it is not defined.
+        level: nominal coverage.
+        units: samples, or groups, that were drawn and say something of the statistic; one number or [...].
+        rarest: those of the rarest part that the statistic is made of, such as an answer whose recall counts as much as
+            that of any other: of so many is the rule of three; all units by default.
+        bounds: the least and the most that the statistic can be; the ends do not leave them.
+    """
+    middle = np.asarray(estimate, dtype=np.float64)
+    there = np.broadcast_to(np.asarray(units, dtype=int), middle.shape)
+    known = np.isfinite(draws)
+    apart = np.where(known, draws - middle, 0.0)
+    still = np.abs(apart).max(axis=0) <= _ROUNDING * np.abs(middle)
+    wider = np.reshape([_spread(level, int(own)) for own in there.ravel()], middle.shape)
+    low, high = middle + wider * quantiles(np.where(known, apart, np.nan), level)
+    lowest, highest = (-math.inf, math.inf) if bounds is None else bounds
+    rare = 1 - ((1 - level) / 2) ** (1 / np.maximum(there if rarest is None else rarest, 1))
+    edge_low, edge_high = (
+        np.full(middle.shape, np.nan) if bounds is None else middle + rare * (end - middle) for end in (lowest, highest)
+    )
+    ends = np.stack(
+        [np.where(still, edge_low, np.maximum(low, lowest)), np.where(still, edge_high, np.minimum(high, highest))]
+    )
+    return np.where((there < FEWEST) | ~known.any(axis=0), np.nan, ends)
+
+
 def pivoted(
     estimate: Float[np.ndarray, "*axes"], draws: Float[np.ndarray, " draw *axes"], level: float
 ) -> Float[np.ndarray, " 2 *axes"]:
@@ -192,6 +277,9 @@ def pivoted(
 
 def _t_quantile(level: float, freedom: int) -> float:
     """What a variable of Student's t lies within on both sides of zero, with a probability of `level`."""
+    if freedom > _MANY:
+        z = NormalDist().inv_cdf(0.5 + level / 2)  # Abramowitz 26.7.5, whose next term is of freedom ** -3
+        return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
     low, high = 0.0, math.pi / 2  # angles whose tangent is t over the root of the degrees of freedom
     for _ in range(100):
         middle = (low + high) / 2
@@ -214,3 +302,12 @@ def _check_level(level: float) -> None:
     """Refuse a level that is no coverage."""
     if not 0 < level < 1:
         raise InputError(f"level {level} is no coverage: give a number between 0 and 1, such as 0.95")
+
+
+@lru_cache(maxsize=4096)
+def _spread(level: float, units: int) -> float:
+    """By how much the ends of a percentile interval of so many units are moved outwards; NaN below two."""
+    if units < 2:
+        return math.nan
+    normal = NormalDist().inv_cdf(0.5 + level / 2)
+    return _t_quantile(level, units - 1) / normal * math.sqrt(units / (units - 1))

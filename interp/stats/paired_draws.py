@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from interp.stats.clusters import drawn_sums
-from interp.stats.intervals import quantiles
+from interp.stats.intervals import Bounds, spread_ends
 
 NUMBERS = ("value", "low", "high")
 """What each mean has."""
@@ -68,15 +68,18 @@ class PairedDraws:
         student = rng.normal(size=self.n) / np.sqrt(rng.chisquare(several - 1, size=self.n) / (several - 1))
         return student[:, None] * values.mean(0).std(axis=0, ddof=1)
 
-    def told(self, values: Float[np.ndarray, "item column"], level: float) -> list[dict[str, float]]:
-        """The mean of each column with its interval."""
-        return _numbers(values.mean(0), self.means(values), level)
+    def told(
+        self, values: Float[np.ndarray, "item column"], level: float, *, bounds: Bounds = (0, 1)
+    ) -> list[dict[str, float]]:
+        """The mean of each column with its interval; `bounds` are the least and the most that a value can be."""
+        return self._numbers(values.mean(0), self.means(values), level, bounds)
 
-    def told_of_seeds(self, values: Float[np.ndarray, "item seed column"], level: float) -> list[dict[str, float]]:
+    def told_of_seeds(
+        self, values: Float[np.ndarray, "item seed column"], level: float, *, bounds: Bounds = (0, 1)
+    ) -> list[dict[str, float]]:
         """The mean over seeds of each column."""
         moved = self.apart(values) / np.sqrt(values.shape[1])
-        least = -1.0 if (values < 0).any() else 0.0
-        return _numbers(values.mean((0, 1)), (self.means(values).mean(1) + moved).clip(least, 1), level)
+        return self._numbers(values.mean((0, 1)), self.means(values).mean(1) + moved, level, bounds)
 
     def told_beyond(
         self, treated: Float[np.ndarray, "item column"], controls: Float[np.ndarray, "item seed column"], level: float
@@ -84,11 +87,14 @@ class PairedDraws:
         """What a treatment does beyond one more control, of each column."""
         moved = self.apart(controls) * np.sqrt(1 + 1 / controls.shape[1])
         drawn = self.means(treated - controls.mean(1)) + moved
-        return _numbers(treated.mean(0) - controls.mean((0, 1)), drawn.clip(-2, 2), level)
+        return self._numbers(treated.mean(0) - controls.mean((0, 1)), drawn, level, (-2, 2))
 
-
-def _numbers(
-    values: Float[np.ndarray, " column"], draws: Float[np.ndarray, "draw column"], level: float
-) -> list[dict[str, float]]:
-    low, high = quantiles(draws, level)
-    return [dict(zip(NUMBERS, map(float, own), strict=True)) for own in zip(values, low, high, strict=True)]
+    def _numbers(
+        self,
+        values: Float[np.ndarray, " column"],
+        draws: Float[np.ndarray, "draw column"],
+        level: float,
+        bounds: Bounds,
+    ) -> list[dict[str, float]]:
+        low, high = spread_ends(values, draws, level, units=self.codes.max() + 1, bounds=bounds)
+        return [dict(zip(NUMBERS, map(float, own), strict=True)) for own in zip(values, low, high, strict=True)]

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.numeric import real
 from interp.reprs import fits_a_cell
-from interp.stats.clusters import drawn_together, ratio_over_groups
+from interp.stats.clusters import drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Interval
 from interp.stats.linear_probe import check_features, fit_probes
@@ -114,7 +114,7 @@ def accuracies(
     options = {"seed": drawn["seed"], "n": drawn["draws"], "level": drawn["level"]}
     mean = control.mean(axis=1, keepdims=True)
     rows = np.hstack([right, mean, right - mean])
-    found = ratio_over_groups(rows, np.ones_like(rows), groups, **options)
+    found = mean_over_groups(rows, groups, **options, bounds=([0, 0, -1], [1, 1, 1]))
     ends = zip(found.estimate.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
     first, second, third = (Interval(*each, found.level, found.draws) for each in ends)
     return first, second, third

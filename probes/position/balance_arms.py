@@ -152,7 +152,7 @@ def _add(
         if measure in COUNTS:
             place = COUNTS.index(measure)
             known = np.ones(len(groups), dtype=bool)
-            one = counted(counts[0][place], counts[1][:, place], drawn["level"])
+            one = counted(counts[0][place], counts[1][:, place], drawn["level"], units=len(set(groups)))
         else:
             place = names.index(measure)
             known = np.isfinite(table[:, place])

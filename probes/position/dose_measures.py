@@ -15,10 +15,10 @@ from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, quantiles
+from interp.stats.intervals import DRAWS, Bounds, spread_ends
 from probes.position.dose_answers import KINDS, STATES, UNTOUCHED, Dose, first_kind
+from probes.position.order_sensitivity import LIMITS, drawn_measures, not_told
 from probes.position.order_sensitivity import MEASURES as OF_ORDER
-from probes.position.order_sensitivity import drawn_measures, not_told
 from probes.study.parts import parts_of
 from probes.study.run import ONE_GROUP
 
@@ -30,6 +30,9 @@ CONFIDENCE = ("confidence", "confidence_right", "confidence_wrong")
 
 MEASURES = (*OF_ORDER, *CONFIDENCE, *STATES)
 """What is measured at each dose; see `DoseResponse`."""
+
+APART = {name: (low - high, high - low) for name, (low, high) in LIMITS.items()}
+"""The least and the most that the difference of two can be."""
 
 NUMBERS = ("value", "low", "high")
 
@@ -223,14 +226,15 @@ def measure_doses(
                 out += [{**place, "measure": measure, "why": ONE_GROUP} for measure in MEASURES]
                 continue
             drawn = at.drawn(own, chance, groups, seed=seed, n=n)
-            why = _why_not(at, own, chance, _ends(*drawn["accuracy"], level))
+            why = _why_not(at, own, chance, _ends(*drawn["accuracy"], counts["groups"], level, LIMITS["accuracy"]))
             out += [{**place, "measure": measure, "why": reason} for measure, reason in why.items()]
             here[at.dose] = {measure: drawn[measure] for measure in MEASURES if measure not in why}
-            rows += _rows({**place, **counts}, here[at.dose], level)
+            rows += _rows({**place, **counts}, here[at.dose], level, LIMITS)
         for dose, told in here.items():
             if dose != UNTOUCHED:
                 apart = dict(_apart(told, here[UNTOUCHED]))
-                differences += _rows({"relation": name, "kind": dose.kind, "dose": dose.value, **counts}, apart, level)
+                place = {"relation": name, "kind": dose.kind, "dose": dose.value}
+                differences += _rows({**place, **counts}, apart, level, APART)
     return _table(rows), _table(differences), _left_out(out)
 
 
@@ -259,14 +263,17 @@ def _apart(
 
 
 def _rows(
-    place: dict[str, Any], told: Mapping[str, tuple[float, np.ndarray]], level: float
+    place: dict[str, Any], told: Mapping[str, tuple[float, np.ndarray]], level: float, limits: Mapping[str, Bounds]
 ) -> Iterator[dict[str, Any]]:
     for measure, (value, draws) in told.items():
-        yield {**place, "measure": measure, **dict(zip(NUMBERS, _ends(value, draws, level), strict=True))}
+        ends = _ends(value, draws, place["groups"], level, limits.get(measure))
+        yield {**place, "measure": measure, **dict(zip(NUMBERS, ends, strict=True))}
 
 
-def _ends(value: float, draws: Float[np.ndarray, " draw"], level: float) -> tuple[float, float, float]:
-    low, high = quantiles(draws, level)
+def _ends(
+    value: float, draws: Float[np.ndarray, " draw"], groups: int, level: float, bounds: Bounds | None
+) -> tuple[float, float, float]:
+    low, high = spread_ends(value, draws, level, units=groups, bounds=bounds)
     return value, float(low), float(high)
 
 

@@ -15,7 +15,7 @@ from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval, quantiles
+from interp.stats.intervals import DRAWS, Interval, spread_ends
 from interp.stats.tests import holm
 from probes.position.balance import HALF, ROUNDING, Balance
 
@@ -141,7 +141,9 @@ def balance_over_groups(
     shape = values.shape[1:]
     low, high = flat.low.reshape(shape), flat.high.reshape(shape)
     here, draws = head_counts(values, even, groups, seed=seed, n=n)
-    image_heads, over_even = (counted(here[place], draws[:, place], level) for place in range(2))
+    image_heads, over_even = (
+        counted(here[place], draws[:, place], level, units=len(set(groups.tolist()))) for place in range(2)
+    )
     return MeanBalance(
         sample_id=sample_id,
         balance=Interval(flat.estimate.reshape(shape), low, high, level, flat.draws),
@@ -197,9 +199,9 @@ def heads_over_even(
     return int((holm(tail) < 1 - level).sum())
 
 
-def counted(here: float, draws: Float[np.ndarray, " draw"], level: float) -> Interval:
-    """A number with the interval of its draws."""
-    low, high = quantiles(draws, level)
+def counted(here: float, draws: Float[np.ndarray, " draw"], level: float, *, units: int) -> Interval:
+    """A number with the interval of its draws of so many groups."""
+    low, high = spread_ends(here, draws, level, units=units)
     return Interval(float(here), float(low), float(high), level, int(np.isfinite(draws).sum()))
 
 

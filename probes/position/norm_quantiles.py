@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Real, Shaped
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums
-from interp.stats.intervals import quantiles
+from interp.stats.intervals import spread_ends
 from probes.position.residual_norms import place_of
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _pooled(
     below = np.stack([np.searchsorted(own, known, side="right") for own in parts]) * tokens[:, None]
     (sums,) = drawn_sums([below], groups, seed=seed, n=n)
     draws = known[np.stack([_first(own, levels) for own in sums])]
-    low, high = quantiles(draws.astype(np.float64), level)
+    low, high = spread_ends(here, draws.astype(np.float64), level, units=len(set(groups)))
     return here, low, high, drawn
 
 

@@ -14,7 +14,7 @@ from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, group_names, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, quantiles
+from interp.stats.intervals import DRAWS, spread_ends
 from probes.position.order_answers import ORIGINAL
 from probes.study.parts import ALL, parts_of
 from probes.study.run import ONE_GROUP
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 MEASURES = ("accuracy", "permuted", "drop", "changed", "psi", "psi_corrected", "psi_position_alone")
 """What is measured of each relation; see `OrderSensitivity`."""
+
+LIMITS = {**dict.fromkeys(("accuracy", "permuted", "changed"), (0, 1)), "drop": (-1, 1)}
+"""The least and the most that a measure can be, where it is a share or a difference of two."""
 
 NO_ORDER, POSITION_ALONE = "order can not be used", "position alone"
 """Two models to read the index by; see `OrderSensitivity.references`."""
@@ -142,7 +145,7 @@ class OrderSensitivity:
         parts = []
         for name, own in self._relations():
             if len(set(groups[own])) > 1:
-                found = mean_over_groups(right[own], groups[own], **drawn)
+                found = mean_over_groups(right[own], groups[own], **drawn, bounds=(0, 1))
                 ends = {key: value.astype(np.float32) for key, value in found.cells("accuracy").items()}
                 told = {"relation": name, "order": orders, "image_tokens": self.image_tokens}
                 parts.append(pd.DataFrame({**told, **ends, "samples": int(own.sum())}))
@@ -250,7 +253,11 @@ def _measured(
         return dict.fromkeys(MEASURES, ONE_GROUP)
     original, permuted, changed, chance = columns
     drawn = drawn_measures(original, permuted, changed, chance, groups, seed=seed, n=n)
-    ends = {name: quantiles(values, level) for name, (_, values) in drawn.items()}
+    count = len(set(groups))
+    ends = {
+        name: spread_ends(value, values, level, units=count, bounds=LIMITS.get(name))
+        for name, (value, values) in drawn.items()
+    }
     found = {name: (drawn[name][0], float(low), float(high)) for name, (low, high) in ends.items()}
     return found | not_told(found["accuracy"], float(chance.mean()))
 
@@ -349,9 +356,10 @@ def not_told(right: tuple[float, float, float], chance: float) -> dict[str, str]
     if not np.isfinite(chance):
         unknown = "chance is not known, as some samples list no options"
         why |= dict.fromkeys(("psi_corrected", "psi_position_alone"), unknown)
-    elif low <= chance:
+    elif not low > chance:
+        since = f" from {low:.3f} on," if np.isfinite(low) else ", whose interval is not known,"
         why["psi_corrected"] = (
-            f"accuracy in order, {accuracy:.3f} from {low:.3f} on, is not above chance ({chance:.3f}), so that the "
+            f"accuracy in order, {accuracy:.3f}{since} is not above chance ({chance:.3f}), so that the "
             "drop has nothing to be set against"
         )
     return why

@@ -119,11 +119,12 @@ def _intervals(arms: Sequence[Arm], own: TaskAnswers, told: Told) -> list[tuple[
             "confidence": own.values["confidence"],
         }
         for measure, values in shares.items():
-            found.append((measure, mean_over_groups(values, own.groups, **told.drawn), every))
-            change = mean_over_groups(values[:, 1:] - values[:, :1], own.groups, **told.drawn)
+            found.append((measure, mean_over_groups(values, own.groups, **told.drawn, bounds=(0, 1)), every))
+            change = mean_over_groups(values[:, 1:] - values[:, :1], own.groups, **told.drawn, bounds=(-1, 1))
             found.append((f"{measure}_change", change, edited))
         for control, (values, which) in _beyond(arms, own.values["correct"]).items():
-            found.append((f"beyond_{control}", mean_over_groups(values, own.groups, **told.drawn), which))
+            beyond = mean_over_groups(values, own.groups, **told.drawn, bounds=(-1, 1))
+            found.append((f"beyond_{control}", beyond, which))
     if np.isfinite(own.values["log_prob"]).all():
         lost, tokens = -own.values["log_prob"], own.values["tokens"]
         whole = ratio_over_groups(lost, tokens, own.groups, **told.drawn)

@@ -71,7 +71,7 @@ def functions_table(
     rows = []
     out = [{"id": one.id, "function": ALL, "why": one.why} for one in heads.left_out.itertuples()]
     for name, some in parts.items():
-        found = mean_over_groups(right[some][:, None], groups[some], seed=seed, n=draws, level=level)
+        found = mean_over_groups(right[some][:, None], groups[some], seed=seed, n=draws, level=level, bounds=(0, 1))
         ends = [float(own[0]) for own in (found.estimate, found.low, found.high)]
         counts = {"items": int(some.sum()), "groups": len(set(groups[some]))}
         failed = float((~parsed[some]).mean())

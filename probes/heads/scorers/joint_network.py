@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.numeric import ratio, real, whole_number
 from interp.reprs import fits_a_cell
-from interp.stats.clusters import clustered_mean, drawn_sums
+from interp.stats.clusters import clustered_mean, drawn_sums, groups_with
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval, quantiles
+from interp.stats.intervals import DRAWS, Interval, spread_ends
 from interp.stats.probe_accuracy import held_out
 from interp.stats.shuffles import dealt_rows, pooled_p
 from probes.heads.activations.features import HeadFeatures, layer_of, read_features, with_layer_mean
@@ -161,7 +161,7 @@ def joint_network(
             "loss": loss, **sizes, **rates, "context": context, "seed": seed, "draws": draws, "level": level,
             "train": len(work.train), "test": len(work.test),
         },
-        accuracy=clustered_mean(right, work.groups[work.test], seed=seed, n=draws, level=level),
+        accuracy=clustered_mean(right, work.groups[work.test], seed=seed, n=draws, level=level, bounds=(0, 1)),
         control=float(np.mean(control)),
         losses=losses,
         network=network,
@@ -284,7 +284,7 @@ def _drawn(
         above, below = drawn_sums([every, here[:, None].astype(float)], groups, seed=seed, n=n)
         means.append(values.mean(axis=0, dtype=np.float64))
         draws = ratio(above, below)
-        low, high = quantiles(draws, level)
+        low, high = spread_ends(means[-1], draws, level, units=groups_with(here, groups))
         size = np.stack(
             [np.where((low <= 0) & (high >= 0), 0, np.minimum(*np.abs([low, high]))), np.maximum(*np.abs([low, high]))]
         )

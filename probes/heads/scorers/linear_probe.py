@@ -16,7 +16,7 @@ from interp.errors import InputError
 from interp.numeric import whole_number
 from interp.stats.draws import check_draws
 from interp.stats.fold_probes import RECIPES, FoldProbes
-from interp.stats.intervals import DRAWS, quantiles
+from interp.stats.intervals import DRAWS, spread_ends
 from interp.stats.probe_accuracy import splits
 from interp.stats.shuffles import dealt_rows, pooled_p
 from probes.heads.activations.features import HeadFeatures, layer_of, read_features, with_layer_mean
@@ -179,9 +179,10 @@ class _Task:
             scores = self.probes.scores(features[self.rows, head])
             values.append(measured_values(scores, self.labels, measure).reshape(-1, columns))
             parts.append(measured_parts(scores[:, ::columns], self.truth, measure))
-        drawn = Parts.joined(parts).drawn(self.groups, seed=seed, n=draws)
-        low, high = quantiles(drawn, level)
-        table = np.stack(values, axis=1)
+        whole, table = Parts.joined(parts), np.stack(values, axis=1)
+        drawn = whole.drawn(self.groups, seed=seed, n=draws)
+        here = rearrange(table[:, :, 0], "function head -> (head function)")
+        low, high = spread_ends(here, drawn, level, units=whole.units(self.groups), bounds=(0, 1))
         by_head = {"low": low, "high": high, "drawn": drawn[:KEPT].T}
         told = {
             name: rearrange(own, "(head function) ... -> function head ...", head=features.shape[1])

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.numeric import ratio
-from interp.stats.clusters import drawn_sums
+from interp.stats.clusters import drawn_sums, groups_with
 from interp.stats.pairs import midranks
 
 MEASURES = ("balanced_accuracy", "accuracy", "auroc")
@@ -38,6 +38,10 @@ class Parts:
         parts = len(self.above)
         means = [ratio(above, below) for above, below in zip(sums[:parts], sums[parts:], strict=True)]
         return sum(own * weight for own, weight in zip(means, self.weight, strict=True)) - self.less
+
+    def units(self, groups: Int[np.ndarray, " item"]) -> Int[np.ndarray, " cell"]:
+        """How many groups the mean with fewest of them is of."""
+        return np.min([groups_with(own, groups) for own in self.below], axis=0)
 
     @classmethod
     def joined(cls, several: list[Parts]) -> Parts:

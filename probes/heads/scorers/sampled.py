@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from interp.errors import InputError
 from interp.numeric import mean_of_known, ratio, whole_number
-from interp.stats.clusters import drawn_sums
+from interp.stats.clusters import drawn_sums, groups_with
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, quantiles
+from interp.stats.intervals import DRAWS, spread_ends
 from interp.stats.shuffles import pooled_p
 from interp.stats.sign_flips import flipped
 from probes.heads.activations.checks import functions_of
@@ -210,9 +210,9 @@ def _of_function(
     flat = np.where(own[:, None], values.reshape(len(values), -1).astype(np.float64), np.nan)
     there = np.isfinite(flat)
     sums = drawn_sums([np.where(there, flat, 0.0), there.astype(float)], labels.groups, seed=how.seed, n=how.draws)
-    means = ratio(*sums)
-    low, high = quantiles(means, how.level)
-    told = {"value": mean_of_known(flat), "low": low, "high": high, "drawn": means[:KEPT]}
+    means, value = ratio(*sums), mean_of_known(flat)
+    low, high = spread_ends(value, means, how.level, units=groups_with(there, labels.groups))
+    told = {"value": value, "low": low, "high": high, "drawn": means[:KEPT]}
     if null is None or drawn is None:
         return told
     expected = np.where(there, null.reshape(len(null), -1), np.nan)

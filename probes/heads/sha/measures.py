@@ -93,7 +93,7 @@ def measure_answers(
             continue
         for measure, values in table.items():
             named = {"function": function, "measure": measure}
-            found = mean_over_groups(values[some], groups[some], seed=seed, n=n, level=level)
+            found = mean_over_groups(values[some], groups[some], seed=seed, n=n, level=level, bounds=(0, 1))
             shares.append(pd.DataFrame({"arm": arms, **named, **found.cells("value"), **counts}))
             for baseline, others in _held_against(arms):
                 columns = [arms.index(arm) for arm in others]
@@ -158,7 +158,8 @@ def _told(
     gaps: Float[np.ndarray, "item arm"], groups: np.ndarray, *, seed: int, n: int, level: float
 ) -> dict[str, Any]:
     """Mean differences with intervals and sign flips."""
-    found, flips = mean_over_groups(gaps, groups, seed=seed, n=n, level=level), flip_signs(gaps, groups, seed=seed)
+    found = mean_over_groups(gaps, groups, seed=seed, n=n, level=level, bounds=(-1, 1))
+    flips = flip_signs(gaps, groups, seed=seed)
     return {**found.cells("value"), "p": flips.p, "p_any": flips.p_any}
 
 

@@ -29,6 +29,9 @@ SAME, DIFFERENCE_SAME = "random, same alphas", "probe - random, same alphas"
 MEASURES = ("accuracy", "corrected", "broken", "net")
 """Right in both orders; wrong before and right after; right before and wrong after; corrected - broken."""
 
+LIMITS = {**dict.fromkeys(MEASURES, (0, 1)), "net": (-1, 1)}
+"""The least and the most that each can be."""
+
 FEWEST_GROUPS = 4
 """Groups that a choice of alpha on one half, reported on the other, needs at least."""
 
@@ -158,7 +161,7 @@ def _at_each_alpha(
         left_out.append({"table": "measures", "axis": axis, "source": DIFFERENCE, "measure": "", "why": why})
     for measure in MEASURES:
         found = {name: _counted(before, own, measure) for name, own in after.items()}
-        told = {name: draws.told_of_seeds(own, level) for name, own in found.items()}
+        told = {name: draws.told_of_seeds(own, level, bounds=LIMITS[measure]) for name, own in found.items()}
         if len(judged.seeds) > 1 and measure != "accuracy":
             told[DIFFERENCE] = draws.told_beyond(found[PROBE][:, 0], found[RANDOM], level)
         rows += [
@@ -215,10 +218,10 @@ def held_out_measures(
     rows = []
     for measure in wanted:
         probe = _counted(before, after[PROBE], measure)[:, None, None]
-        told = {PROBE: draws.told_of_seeds(probe, level)[0]}
+        told = {PROBE: draws.told_of_seeds(probe, level, bounds=LIMITS[measure])[0]}
         for random, difference, own in ((RANDOM, DIFFERENCE, after), (SAME, DIFFERENCE_SAME, same)):
             counted = np.stack([_counted(before, own[name], measure) for name in names], axis=1)[..., None]
-            told[random] = draws.told_of_seeds(counted, level)[0]
+            told[random] = draws.told_of_seeds(counted, level, bounds=LIMITS[measure])[0]
             if len(names) > 1 and measure != "accuracy":
                 told[difference] = draws.told_beyond(probe[:, 0], counted, level)[0]
         rows += [{"source": source, "measure": measure, **own, **counts} for source, own in told.items()]

@@ -145,3 +145,20 @@ def test_a_model_is_known_by_its_version_and_size(name, version):
 def test_an_accuracy_that_is_no_number_of_items_is_refused(accuracy, n):
     with pytest.raises(InputError, match="right answers"):
         compare_with_published(accuracy, n, "vsr", "llava-1.5", "baseline")
+
+
+def test_what_has_no_interval_lies_neither_inside_nor_outside_it():
+    two_photos = Interval(0.6, np.nan, np.nan)
+    rows = compare_with_published(
+        198 / 330, 330, "controlled-a", "llava-1.5-7b", "baseline", others={"accuracy": two_photos}
+    ).rows
+    assert rows["inside"].isna().all() and rows["ours"].tolist() == [0.6, 0.6]
+
+
+def test_no_set_of_twenty_right_is_compatible_with_a_few_of_them():
+    sets = wilson(0, 20)
+    found = compare_with_published(
+        198 / 330, 330, "controlled-a", "llava-1.5-7b", "baseline", others={"set": sets, "pair": wilson(20, 20)}
+    ).rows.set_index("measure")
+    assert found.loc["set", "published"] == 0 and found.loc["set", "inside"] and found.loc["set", "high"] > 0.15
+    assert not found.loc["pair", "inside"]

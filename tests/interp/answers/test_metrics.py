@@ -132,7 +132,7 @@ CEILINGS = [("controlled-a", 132, 165, 48, 82.5), ("controlled-b", 129, 163.5, 4
 
 @pytest.mark.parametrize("dataset, pairs, of_pairs, sets, of_sets", CEILINGS)
 def test_all_right_on_the_official_test_part_reaches_the_papers_ceiling(dataset, pairs, of_pairs, sets, of_sets):
-    found = pair_set_scores(grouped(dataset), PAIRS[dataset], n=20)
+    found = pair_set_scores(grouped(dataset), PAIRS[dataset])
     assert values(found) == pytest.approx(values(found, "ceiling"))
     assert values(found) == pytest.approx(
         {
@@ -147,7 +147,7 @@ def test_all_right_on_the_official_test_part_reaches_the_papers_ceiling(dataset,
 
 
 def test_the_published_ceilings_are_these_percentages():
-    a, b = (values(pair_set_scores(grouped(name), PAIRS[name], n=5)) for name in ("controlled-a", "controlled-b"))
+    a, b = (values(pair_set_scores(grouped(name), PAIRS[name])) for name in ("controlled-a", "controlled-b"))
     shares = [found[score, "paper"] for found, score in product((a, b), ("pair", "set"))]
     assert [round(100 * share, 1) for share in shares] == [80.0, 58.2, 78.9, 51.4]
 
@@ -174,7 +174,7 @@ def test_the_released_prompts_leave_these_pairs_on_the_test_part(assets, letter)
         return sorted(" ".join(sorted(own)) for _, own in rows.groupby("group")["relation"])
 
     assert remaining(table) == remaining(grouped(dataset))
-    ours, by_hand = (pair_set_scores(rows, PAIRS[dataset], n=5) for rows in (table, grouped(dataset)))
+    ours, by_hand = (pair_set_scores(rows, PAIRS[dataset]) for rows in (table, grouped(dataset)))
     assert values(ours) == values(by_hand)
 
 
@@ -186,7 +186,7 @@ def test_pairs_and_sets_are_right_only_when_all_their_answers_are():
         ("single", "under", 1),
     ]
     table = pd.DataFrame(rows, columns=["group", "relation", "correct"]).assign(id=list("abcdefghijkl"))
-    found = pair_set_scores(table, PAIRS["controlled-a"], column="correct", n=50)
+    found = pair_set_scores(table, PAIRS["controlled-a"], column="correct")
     # 12 samples; complete pairs: 2 + 2 + 1; right: 2 + 1 + 1; complete sets: 2; right: 1.
     assert values(found, "right") == {key: 4 if key[0] == "pair" else 1 for key in values(found)}
     assert values(found) == pytest.approx(
@@ -197,7 +197,7 @@ def test_pairs_and_sets_are_right_only_when_all_their_answers_are():
 
 def test_without_a_complete_set_the_corrected_score_is_undefined_and_the_papers_is_zero():
     table = pd.DataFrame({"id": ["a", "b"], "group": "g", "relation": ["left", "on"], "correct_paper": True})
-    found = values(pair_set_scores(table, PAIRS["controlled-a"], n=5))
+    found = values(pair_set_scores(table, PAIRS["controlled-a"]))
     assert found["set", "paper"] == 0 and np.isnan(found["set", "complete"]) and np.isnan(found["pair", "complete"])
 
 
@@ -219,7 +219,7 @@ def test_pair_intervals_cover_when_the_answers_of_a_group_go_together():
     for trial in range(60):
         right = rng.random(240) < np.where(rng.random(60) < 0.5, 0.95, 0.4).repeat(4)
         table = right_or_wrong(right, group=groups.astype(str), relation=relations)
-        row = pair_set_scores(table, pairs, column="correct", seed=trial, n=200).iloc[1]
+        row = pair_set_scores(table, pairs, column="correct", seed=trial).iloc[1]
         hits += row.low <= (0.95**2 + 0.4**2) / 2 <= row.high
     assert hits / 60 >= 0.85
 

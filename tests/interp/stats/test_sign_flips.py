@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from interp.errors import InputError
-from interp.stats.sign_flips import flip_signs, flipped
+from interp.stats.sign_flips import flip_signs, flipped, sign_flip_test
+from interp.stats.tests import mcnemar
 
 
 def test_p_values_near_those_of_all_flips_listed_one_by_one():
@@ -71,3 +72,38 @@ def test_places_without_any_difference_say_nothing_and_the_order_of_names_does_n
 def test_what_can_not_be_flipped_is_refused(values, groups, n):
     with pytest.raises(InputError, match="give"):
         flip_signs(values, groups, seed=0, n=n)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_exact_test_of_group_sums_lists_all_flips(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 9, size=24)
+    values = rng.integers(-1, 2, size=24)
+    sums = np.array([values[groups == group].sum() for group in np.unique(groups)])
+    every = np.abs([np.array(signs) @ sums for signs in product((-1, 1), repeat=len(sums))])
+    assert sign_flip_test(values, groups) == pytest.approx((every >= abs(sums.sum())).mean(), rel=1e-12)
+    renamed = [f"photo {group}" for group in groups]
+    assert sign_flip_test(values, renamed) == sign_flip_test(-values, groups)
+    assert abs(flip_signs(values[:, None], groups, seed=0, n=20_000).p[0] - sign_flip_test(values, groups)) < 0.015
+
+
+def test_of_samples_alone_the_test_of_group_sums_is_mcnemars():
+    rng = np.random.default_rng(0)
+    for n in (3, 40, 3000):
+        before, after = rng.random((2, n)) < [[0.5], [0.55]]
+        found = sign_flip_test(after.astype(int) - before, np.arange(n))
+        assert found == pytest.approx(mcnemar(before, after).p_value, rel=1e-9)
+
+
+def test_groups_that_do_not_differ_say_nothing_and_five_can_not_be_rare():
+    assert sign_flip_test([1, -1, 0], ["a", "a", "b"]) == 1
+    assert sign_flip_test([1] * 9, ["only"] * 9) == 1
+    assert sign_flip_test([1] * 5, range(5)) == 2 / 2**5 and sign_flip_test([1] * 6, range(6)) == 2 / 2**6
+
+
+@pytest.mark.parametrize(
+    "wrong", [([0.5], ["a"]), ([1, 1], ["a"]), ([[1]], [["a"]]), ([np.nan], ["a"]), ([np.inf], [1])]
+)
+def test_what_is_no_whole_difference_of_a_sample_is_refused(wrong):
+    with pytest.raises(InputError, match="whole numbers"):
+        sign_flip_test(*wrong)

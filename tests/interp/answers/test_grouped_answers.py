@@ -1,0 +1,154 @@
+"""Answers that share groups: intervals hold the truth, and tests err, as often as they say; too few are refused."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from interp.answers.calibration import calibration, confidence_by_relation, familiar_against_unfamiliar, reliability
+from interp.answers.comparison import MCNEMAR, SIGN_FLIPS, compare, compare_grid, named_test
+from interp.answers.groups import PAIRS, pair_set_scores
+from interp.answers.metrics import accuracy, class_scores, summary
+from interp.answers.yesno import yes_no_scores
+from interp.stats.auroc import auroc
+from interp.stats.intervals import wilson
+from interp.stats.sign_flips import sign_flip_test
+from interp.stats.tests import holm, mcnemar
+
+
+@pytest.fixture(scope="module")
+def simulated(repo):
+    """The script that simulates rates for the docs."""
+    sys.path.insert(0, str(repo / "docs" / "scripts"))
+    try:
+        import rates_answers
+    finally:
+        sys.path.remove(str(repo / "docs" / "scripts"))
+    return rates_answers
+
+
+SHORT = {
+    **dict.fromkeys([f"mean {count}" for count in (3, 5, 10, 12, 20)], 300),
+    **dict.fromkeys(["gain 5", "gain 10", "gain 20", "rare gain 10", "rare gain 20", "rare gain 60"], 300),
+    **dict.fromkeys(["share 5", "share 10", "share 20", "high share"], 150),
+    **dict.fromkeys(["calibrated", "yes and no", "familiar", "sets"], 120),
+    **dict.fromkeys(["alarm 8", "alarm 40"], 150),
+    "many": 100,
+}
+"""How many made-up data sets each scenario is held to here; the docs have the rates of many more."""
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_rates_are_within_three_monte_carlo_errors_of_what_is_promised_or_better(simulated, name):
+    nominal, scenario = simulated.SCENARIOS[name]
+    for rate in simulated.measure(scenario, nominal, SHORT[name], seed=11):
+        assert rate.error == pytest.approx(np.sqrt(nominal * (1 - nominal) / SHORT[name]))
+        if nominal > 0.5:
+            assert rate.measured >= nominal - 3 * rate.error, rate
+        else:
+            assert rate.measured <= nominal + 3 * rate.error, rate
+
+
+def test_samples_taken_as_independent_would_err_far_more_often():
+    """What was done before: McNemar's test and Wilson's interval of samples whose groups go together."""
+    groups, alarms, held, many = np.repeat(np.arange(40), 4), [], [], []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        changed = rng.choice([-1, 0, 1], p=[0.15, 0.7, 0.15], size=(25, 40))[:, groups]
+        p = [mcnemar(own < 0, own > 0).p_value for own in changed]
+        alarms.append(p[0] <= 0.05)
+        many.append(holm(p).min() <= 0.05)
+        right = (rng.random(40) < 0.8)[groups]
+        plain = wilson(int(right.sum()), 160)
+        held.append(plain.low <= 0.8 <= plain.high)
+    assert np.mean(alarms) > 0.12 and np.mean(many) > 0.6 and np.mean(held) < 0.8
+
+
+def answered(groups, right=None, **columns):
+    right = np.arange(len(groups)) % 2 == 0 if right is None else np.asarray(right, dtype=bool)
+    ids = [f"s{place}" for place in range(len(groups))]
+    return pd.DataFrame({"id": ids, "group": list(groups), "correct": right, "correct_paper": right, **columns})
+
+
+def test_a_comparison_says_which_test_it_made_and_over_how_many_groups():
+    groups = np.repeat([f"g{place}" for place in range(10)], 4)
+    before, after = answered(groups, np.zeros(40)), answered(groups, np.arange(40) < 28)
+    found = compare(before, after)
+    assert (found.test, found.groups) == (SIGN_FLIPS, 10)
+    assert found.p_value == sign_flip_test(np.arange(40) < 28, groups) == 2 / 2**7
+    alone = compare(answered(range(40), np.zeros(40)), answered(range(40), np.arange(40) < 28))
+    assert (alone.test, alone.groups) == (MCNEMAR, 0) and alone.p_value == 2 / 2**28
+    grid = compare_grid(before, {"a": after, "b": before})
+    assert grid["test"].tolist() == [SIGN_FLIPS] * 2 and grid["groups"].tolist() == [10, 10]
+    assert grid["p_holm"].tolist() == [2 * 2 / 2**7, 1]
+    assert "McNemar" in named_test(MCNEMAR, 0) and "10 groups" in named_test(SIGN_FLIPS, 10)
+
+
+@pytest.mark.parametrize("photos", [1, 2])
+def test_one_photo_or_two_are_not_taken_as_independent_samples(photos):
+    groups = [f"photo {place % photos}" for place in range(30)]
+    before, after = answered(groups, np.zeros(30)), answered(groups, np.ones(30))
+    found = compare(before, after)
+    assert found.difference.estimate == 1 and np.isnan([found.difference.low, found.difference.high]).all()
+    assert (found.groups, found.test) == (photos, SIGN_FLIPS) and found.p_value == 2 / 2**photos
+    share = accuracy(after)
+    assert share.estimate == 1 and np.isnan([share.low, share.high]).all()
+    table = answered(groups, confidence=np.linspace(0.1, 0.9, 30), relation=["on", "left"] * 15)
+    told = calibration(table, n=50)
+    assert np.isfinite([told.error, told.brier.estimate, told.auroc.estimate]).all()
+    for one in (told.brier, told.auroc, told.error_if_calibrated):
+        assert np.isnan([one.low, one.high]).all()
+    assert reliability(table)["low"].isna().all() and confidence_by_relation(table)["low"].isna().all()
+    assert familiar_against_unfamiliar(table)["low"].isna().all()
+
+
+def test_where_no_answer_changes_the_interval_says_what_could_have_been_missed():
+    same = answered(range(20))
+    found = compare(same, same).difference
+    assert (found.low, found.estimate, found.high) == pytest.approx((-1 + 0.025 ** (1 / 20), 0, 1 - 0.025 ** (1 / 20)))
+
+
+def test_none_right_of_twenty_sets_is_wilsons_interval_and_not_zero():
+    pairs = PAIRS["controlled-a"]
+    table = answered(np.repeat(np.arange(20), 4), np.zeros(80), relation=["left", "right", "on", "under"] * 20)
+    lost = table.drop(index=[3, 7, 11])  # three sets, and a pair of each, are not complete
+    for rows, sets in ((table, 20), (lost, 17)):
+        found = pair_set_scores(rows, pairs).set_index(["score", "denominator"])
+        whole = found.loc[("set", "complete")]
+        assert (whole["low"], whole["value"], whole["high"]) == (0, 0, wilson(0, sets).high)
+        paper = found.loc[("set", "paper")]
+        assert paper["ceiling"] == pytest.approx(sets / (len(rows) / 4))
+        assert paper["high"] == pytest.approx(wilson(0, sets).high * paper["ceiling"])
+        assert found.loc[("pair", "complete"), "high"] > wilson(0, 2 * sets).high  # two of one group are alike
+
+
+def test_scores_of_answers_that_are_all_right_have_a_width():
+    gold = np.array(["yes"] * 30 + ["no"] * 6)
+    table = answered(range(36), np.ones(36), gold=gold, predicted=gold, options=[("yes", "no")] * 36)
+    scores = yes_no_scores(table, n=100)
+    assert (scores["value"] == 1).all() and (scores["high"] == 1).all() and (scores["low"] < 1).all()
+    strict = scores.query("rule == 'strict'").set_index("measure")["low"]
+    assert strict["true_negative_rate"] == wilson(6, 6).low and strict["accuracy"] == wilson(36, 36).low
+    assert strict["balanced_accuracy"] == pytest.approx(0.025 ** (1 / 6))  # of the rarer answer
+    assert class_scores(table, n=100)["macro_f1"].low == pytest.approx(0.025 ** (1 / 6))
+    assert (summary(table).set_index("measure").loc["accuracy":"parse_failures", "low"] < 1).all()
+
+
+def test_an_auroc_of_one_with_five_wrong_is_not_certain():
+    right = np.arange(40) >= 5
+    found = calibration(answered(range(40), right, confidence=np.linspace(0.1, 0.9, 40)), n=200).auroc
+    assert found.estimate == auroc(np.arange(40), right) == 1 and found.high == 1
+    assert found.low == pytest.approx(0.025 ** (1 / 5))
+
+
+def test_without_groups_the_error_of_calibrated_answers_is_tossed_sample_by_sample():
+    rng = np.random.default_rng(0)
+    sure = rng.random(200)
+    right = rng.random(200) < sure
+    alone = calibration(answered(range(200), right, confidence=sure), n=400).error_if_calibrated
+    pairs = calibration(answered(np.arange(200) // 2, right, confidence=sure), n=400).error_if_calibrated
+    assert pairs.estimate == pytest.approx(alone.estimate, rel=0.25)  # these pairs have nothing in common
+    together = np.repeat(rng.random(100) < sure[::2], 2)
+    twice = calibration(answered(np.arange(200) // 2, together, confidence=np.repeat(sure[::2], 2)), n=400)
+    assert twice.error_if_calibrated.estimate > 1.2 * alone.estimate

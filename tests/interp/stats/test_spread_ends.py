@@ -1,0 +1,165 @@
+"""Ends of bootstrap intervals are spread as Student's t is, are not there for two units, and never meet."""
+
+from itertools import product
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from interp.errors import InputError
+from interp.stats.clusters import (
+    clustered_mean,
+    clustered_share,
+    few_groups,
+    groups_with,
+    mean_over_groups,
+    ratio_over_groups,
+)
+from interp.stats.intervals import bootstrap, bootstrap_difference, quantiles, spread_ends, wilson
+
+
+def normal_draws(estimate, deviation, n=20_001):
+    """Draws whose quantiles are those of a normal."""
+    grid = (np.arange(n) + 0.5) / n
+    return estimate + deviation * np.array([NormalDist().inv_cdf(share) for share in grid])
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+@pytest.mark.parametrize("n", [3, 5, 12, 60])
+def test_with_normal_draws_the_ends_are_those_of_student(n, level):
+    values = np.random.default_rng(n).normal(3, 2, size=n)
+    drawn = normal_draws(values.mean(), values.std() / np.sqrt(n))  # as a bootstrap of a mean spreads
+    exact = stats.t.interval(level, n - 1, loc=values.mean(), scale=stats.sem(values))
+    assert spread_ends(values.mean(), drawn, level, units=n) == pytest.approx(exact, rel=2e-3)
+
+
+def test_with_thousands_of_units_the_ends_are_the_quantiles_of_the_draws():
+    drawn = np.random.default_rng(0).normal(size=(500, 3))
+    found = spread_ends(np.zeros(3), drawn, 0.9, units=50_000)
+    assert found == pytest.approx(quantiles(drawn, 0.9), rel=1e-4)
+
+
+def test_fewer_than_three_units_have_no_ends_place_by_place():
+    drawn = np.random.default_rng(0).normal(size=(200, 4))
+    found = spread_ends(np.zeros(4), drawn, 0.95, units=[0, 2, 3, 40], bounds=(-9, 9))
+    assert np.isnan(found[:, :2]).all() and np.isfinite(found[:, 2:]).all()
+    assert found[1, 2] - found[0, 2] > 2 * (found[1, 3] - found[0, 3])
+
+
+@pytest.mark.parametrize("units", [3, 20, 400])
+def test_where_nothing_varies_the_ends_are_what_could_have_been_missed_with_the_level_it_says(units):
+    low, high = spread_ends(0.25, np.full(50, 0.25), 0.95, units=units, bounds=(0, 1))
+    rare = (high - 0.25) / 0.75  # the share of others, all of them 1
+    assert (1 - rare) ** units == pytest.approx(0.025) and (0.25 - low) / 0.25 == pytest.approx(rare)
+    assert low < 0.25 < high
+    rarest = spread_ends(0.25, np.full(50, 0.25), 0.95, units=units, rarest=3, bounds=(0, 1))
+    assert rarest[1] == pytest.approx(0.25 + 0.75 * (1 - 0.025 ** (1 / 3)))
+
+
+def test_where_nothing_varies_and_nothing_bounds_it_there_are_no_ends():
+    assert np.isnan(spread_ends(0.3, np.full(50, 0.3), 0.95, units=20)).all()
+    drawn = np.stack([np.full(50, 0.1 + 0.2), np.arange(50.0)], axis=1)  # a sum that is not quite 0.3
+    found = spread_ends(np.array([0.3, 24.5]), drawn, 0.95, units=20)
+    assert np.isnan(found[:, 0]).all() and np.isfinite(found[:, 1]).all()
+
+
+def test_ends_stay_inside_their_bounds_and_undefined_draws_are_left_out():
+    drawn = np.array([[0.8, 1.0], [0.9, np.nan], [1.0, 0.6], [0.95, np.nan]])
+    found = spread_ends(np.array([0.9, 0.8]), drawn, 0.95, units=4, bounds=(np.array([0.0, 0.5]), 1))
+    assert found[1].tolist() == [1, 1] and found[0, 1] == 0.5
+    assert np.isnan(spread_ends(0.5, np.full(9, np.nan), 0.95, units=9, bounds=(0, 1))).all()
+
+
+def test_two_photos_have_a_mean_and_no_interval():
+    values, photos = np.array([-4.0, -5.4, -4.7]), ["a", "a", "b"]
+    found = clustered_mean(values, photos, seed=0)
+    assert found.estimate == pytest.approx(values.mean()) and np.isnan([found.low, found.high]).all()
+    two = bootstrap(values[:2], seed=0)
+    assert two.estimate == pytest.approx(-4.7) and np.isnan([two.low, two.high]).all()
+
+
+def test_nothing_that_changed_is_not_a_change_of_exactly_nothing():
+    before = np.arange(30) % 3 == 0
+    found = bootstrap_difference(before, before, seed=0, bounds=(-1, 1))
+    assert found.estimate == 0 and -0.13 < found.low < -0.11 and found.high == -found.low
+    assert np.isnan(bootstrap_difference(before, before, seed=0).low)
+    grouped = clustered_mean(np.zeros(40), np.repeat(np.arange(10), 4), seed=0, bounds=(-1, 1))
+    assert grouped.high == pytest.approx(1 - 0.025**0.1) and grouped.low == -grouped.high
+
+
+def test_a_layer_counts_the_groups_that_have_something_to_divide_by():
+    groups = np.repeat(np.arange(5), 2)
+    above, below = np.random.default_rng(0).random((2, 10, 3))
+    above[4:, 0] = below[4:, 0] = 0  # two groups are left
+    above[6:, 1] = np.nan  # three
+    assert groups_with((below != 0) & np.isfinite(above), groups).tolist() == [2, 3, 5]
+    found = ratio_over_groups(above, below, groups, seed=0)
+    assert np.isnan(found.low).tolist() == [True, False, False]
+    assert found.estimate[0] == pytest.approx(above[:4, 0].sum() / below[:4, 0].sum())
+
+
+def test_means_have_bounds_of_their_own():
+    values = np.stack([np.ones(20), np.zeros(20)], axis=1)
+    found = mean_over_groups(values, np.arange(20), seed=0, bounds=([0, -1], [1, 1]))
+    rare = 1 - 0.025 ** (1 / 20)
+    assert found.low == pytest.approx([1 - rare, -rare]) and found.high == pytest.approx([1, rare])
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_share_of_groups_that_go_together_is_that_of_as_many_samples_as_groups(size):
+    """Wilson's of the groups, with Student's quantile; without sharing it is Wilson's of the samples."""
+    right = np.arange(12) < 9
+    groups = np.repeat(np.arange(12), size)
+    found = clustered_share(np.repeat(right, size), groups)
+    if size == 1:
+        assert (found.low, found.high) == (wilson(9, 12).low, wilson(9, 12).high)
+        return
+    z2, n = stats.t.ppf(0.975, 11) ** 2, 12 * 11 / 12  # of 12 independent groups, with n - 1 for n
+    for end in (found.low, found.high):
+        assert (0.75 - end) ** 2 == pytest.approx(z2 * end * (1 - end) / n)
+
+
+def test_a_share_is_never_surer_than_wilson_and_at_an_edge_counts_groups():
+    halves = np.tile([True, False], 20)  # one of two in every group: they can not vary
+    found, plain = clustered_share(halves, np.repeat(np.arange(20), 2)), wilson(20, 40)
+    assert found.low < plain.low and found.high > plain.high
+    for right in (np.ones(40, dtype=bool), np.zeros(40, dtype=bool)):
+        edge, samples = clustered_share(right, np.repeat(np.arange(10), 4)), wilson(int(right.sum()), 40)
+        exact = stats.t.ppf(0.975, 9) ** 2 / (10 + stats.t.ppf(0.975, 9) ** 2)
+        assert edge.high - edge.low == pytest.approx(exact) and edge.high - edge.low > samples.high - samples.low
+
+
+def test_a_share_of_two_groups_has_no_interval_and_groups_have_to_fit():
+    found = clustered_share([True, False, True], list("aab"))
+    assert found.estimate == 2 / 3 and np.isnan([found.low, found.high]).all()
+    assert clustered_share([True, False]).high == wilson(1, 2).high
+    with pytest.raises(InputError, match="one group for each"):
+        clustered_share([True, False], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("count", "says"), [(1, "1 group: fewer than 3"), (2, "2 groups: fewer"), (11, "which are few")]
+)
+def test_few_groups_are_told(count, says):
+    assert says in few_groups(count)
+
+
+def test_twelve_groups_are_not_few():
+    assert few_groups(12) == ""
+
+
+def test_the_spread_of_a_mean_of_three_covers_what_its_quantiles_do_not():
+    """All ways to draw three of three values, for normal values: the quantiles alone hold zero in 6 of 10."""
+    held = {"spread": 0, "quantiles": 0}
+    ways = np.array(list(product(range(3), repeat=3)))
+    for seed in range(400):
+        values = np.random.default_rng(seed).normal(size=3)
+        drawn = values[ways].mean(axis=1)
+        for name, ends in (
+            ("spread", spread_ends(values.mean(), drawn, 0.95, units=3)),
+            ("quantiles", quantiles(drawn, 0.95)),
+        ):
+            held[name] += ends[0] <= 0 <= ends[1]
+    error = 3 * np.sqrt(0.95 * 0.05 / 400)
+    assert held["spread"] / 400 > 0.95 - error and held["quantiles"] / 400 < 0.8
