@@ -18,7 +18,7 @@ from interp.reprs import fits_a_cell
 from interp.stats.association import association
 from interp.stats.cross_fit import CrossFit, Labelled, cross_fit
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval
+from interp.stats.intervals import DRAWS, Interval, shrunk_wilson
 from interp.stats.pairs import weighted_wins
 from interp.stats.scores import codes_of, read_scores
 from interp.stats.student import t_beyond, t_quantile
@@ -34,6 +34,9 @@ LEAST_FOLDS = 3
 
 LEAST = 2
 """Samples, or groups, in each part."""
+
+TEST = "Student's t, its variance what each sample or group changes when it is left out"
+"""What gives the p of a comparison."""
 
 
 def compare_layers(
@@ -237,10 +240,7 @@ class _Estimates:
             return Interval(middle, math.nan, math.nan, self.level)
         if variance > 0 and 0 < middle < 1:
             n = min(n, middle * (1 - middle) / variance)
-        reach = t_quantile(self.level, self.freedom) ** 2
-        centre = (middle + reach / (2 * n)) / (1 + reach / n)
-        half = math.sqrt(reach * (middle * (1 - middle) / n + reach / (4 * n * n))) / (1 + reach / n)
-        return Interval(middle, max(0.0, centre - half), min(1.0, centre + half), self.level)
+        return shrunk_wilson(middle, n, self.freedom, self.level)
 
     def difference(self) -> Interval:
         """Student's interval of the chosen layers' less the given ones'."""
