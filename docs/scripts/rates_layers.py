@@ -65,8 +65,9 @@ def layers_of(
     """
     units = np.arange(n) // group
     many = units.max() + 1
-    ease = 2.0 * rng.normal(size=many) if group > 1 else np.zeros(many)
-    right = rng.random(n) < 1 / (1 + np.exp(-ease[units] - math.log(share / (1 - share))))
+    right = rng.permutation(n) < round(share * n)
+    if group > 1:
+        right = drawn(2.0 * rng.normal(size=many)[units] + math.log(share / (1 - share)), rng)
     scores = rng.normal(size=(n, n_layers)) + (rng.normal(size=(many, n_layers))[units] if group > 1 else 0.0)
     scores += every * right[:, None]
     for layer, strength in (strengths or {}).items():

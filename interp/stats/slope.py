@@ -37,8 +37,8 @@ def slope_of(design: np.ndarray, data: Answers) -> dict[str, Any]:
     """The slope of column 1 of a design [sample column] whose column 0 is the intercept.
 
     Returns:
-        `log_odds`, `low` and `high` (bootstrap over the draws with answers of both kinds, see `spread_ends`), `p` (likelihood
-        ratio, or the score test over groups) and `separated`.
+        `log_odds`, `low` and `high` (bootstrap over the draws with answers of both kinds, see `spread_ends`), `p`
+        (likelihood ratio, or the score test over groups) and `separated`.
     """
     once, without = np.ones((1, len(design))), np.delete(design, 1, axis=1)
     slopes = fit_logistic(design, data.right, once, data.ridge)
