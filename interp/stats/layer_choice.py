@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -198,10 +198,6 @@ class LayerComparison:
     n_wrong: int
     left_out: int
 
-    def rounded_difference(self, digits: int = 3) -> float:
-        """The difference of the two AUROCs as they are printed with so many digits, so that what is printed adds up."""
-        return round(round(self.best.estimate, digits) - round(self.chosen.estimate, digits), digits)
-
     def to_dataframe(self) -> pd.DataFrame:
         """One row per layer: layer, auroc, low, high (alone, on all pairs), times_chosen, and whether it is chosen."""
         import pandas as pd
@@ -285,6 +281,14 @@ def _apparent(data: Labelled) -> tuple[int, float] | None:
 def _means(scores: np.ndarray, spans: Sequence[Sequence[int]]) -> np.ndarray:
     """The mean score over each span of layers, [sample span]."""
     return np.stack([reduce(scores[:, list(span)], "sample layer -> sample", "mean") for span in spans], axis=1)
+
+
+def printed_difference(found: LayerComparison, digits: int = 3) -> Interval:
+    """The difference, its estimate moved by at most one of the last digit printed, so that what is printed adds up."""
+    gain = found.difference
+    apart = round(round(found.best.estimate, digits) - round(found.chosen.estimate, digits), digits)
+    rounding = abs(apart - gain.estimate) <= 10**-digits
+    return replace(gain, estimate=apart) if rounding else gain
 
 
 def direction(turned: float, measure: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from interp.intervene.indices import spell
 from interp.report.numbers import decimal, p_said
-from interp.stats.layer_choice import direction
+from interp.stats.layer_choice import direction, printed_difference
 
 if TYPE_CHECKING:
     from interp.stats.association import Association
@@ -71,7 +71,7 @@ def null_says(null: str, gain: Interval, layers: Sequence[int]) -> str:
 
 def layers_say(found: LayerComparison, measure: str) -> str:
     """Whether the best layers predict better than the paper's, on samples that did not choose them, and which way."""
-    gain = found.difference
+    gain = printed_difference(found)
     if np.isnan(gain.estimate):
         return "The paper's layers can not be set against the best: there is no pair to choose or to score by."
     verdict = "they do not differ from chance"
@@ -81,7 +81,7 @@ def layers_say(found: LayerComparison, measure: str) -> str:
         f"AUROC {ended(one.estimate, one.low, one.high)}, taken so that {direction(turned, measure)} ({_holds(one)})"
         for one, turned in ((found.chosen, found.chosen_reversed), (found.best, found.best_reversed))
     )
-    difference = ended(found.rounded_difference(), gain.low, gain.high, signed=True)
+    difference = ended(gain.estimate, gain.low, gain.high, signed=True)
     width = "Single layers" if found.width == 1 else f"Windows of {found.width} layers"
     return (
         f"The paper's ({name_layers(found.chosen_layers)} here): {paper}. {width}, chosen on other samples than "

@@ -19,7 +19,7 @@ from interp.stats.association import Association, association
 from interp.stats.clusters import group_names, mean_over_groups, shared_groups
 from interp.stats.covariates import log_odds, logarithm, one_sided
 from interp.stats.intervals import DRAWS, Interval, wilson
-from interp.stats.layer_choice import LayerComparison, compare_layers, direction
+from interp.stats.layer_choice import LayerComparison, compare_layers, direction, printed_difference
 from interp.stats.partial import PartialEffect, partial_effect
 
 if TYPE_CHECKING:
@@ -232,12 +232,12 @@ def _say_layers(found: LayerComparison, measure: str) -> str:
     names = ", ".join(map(str, found.chosen_layers))
     if np.isnan(found.difference.estimate):
         return f"the paper's layers ({names}) and the best ones can not be compared inside relations"
-    best, gain = found.best, found.difference
+    best, gain = found.best, printed_difference(found)
     return (
         f"the paper's layers ({names}): AUROC {found.chosen.estimate:.3f} inside relations, taken so that "
         f"{direction(found.chosen_reversed, measure)}; the best layers, chosen on other samples, {best.estimate:.3f}, "
-        f"taken so that {direction(found.best_reversed, measure)}; difference "
-        f"{found.rounded_difference():+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+        f"taken so that {direction(found.best_reversed, measure)}; difference {gain.estimate:+.3f} [{gain.low:+.3f}, "
+        f"{gain.high:+.3f}]"
     )
 
 

@@ -10,7 +10,7 @@ from interp.errors import InputError
 from interp.stats.association import association
 from interp.stats.auroc import auroc
 from interp.stats.cross_fit import Labelled, cross_fit
-from interp.stats.layer_choice import compare_layers
+from interp.stats.layer_choice import compare_layers, printed_difference
 
 
 def made_up(seed=0, n=120, n_layers=16, best=None, strength=1.0):
@@ -29,7 +29,7 @@ def sums_up(found):
     printed = float(f"{found.best.estimate:.3f}") - float(f"{found.chosen.estimate:.3f}")
     return (
         gain.estimate == pytest.approx(found.best.estimate - found.chosen.estimate, abs=1e-12)
-        and f"{found.rounded_difference():+.3f}" == f"{printed:+.3f}"
+        and f"{printed_difference(found).estimate:+.3f}" == f"{printed:+.3f}"
         and gain.low < gain.estimate < gain.high
         and (found.p < 1 - gain.level) == (not gain.low <= 0 <= gain.high)
         and all(one.low < one.high for one in (found.chosen, found.best))
