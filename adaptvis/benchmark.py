@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from adaptvis.evaluation.evaluation import Evaluation, evaluate
 from adaptvis.evaluation.request import EvaluateRequest, refuse_no_settings
 from adaptvis.evaluation.settings import Settings
 from adaptvis.paper.published import PRESETS
-from adaptvis.paper.splits import OFFICIAL_SIZES, PARTS, split
+from adaptvis.paper.splits import PARTS, split, usual_split
 from adaptvis.sweep.plan import PAPER_ALPHAS
 from interp.answers.groups import PAIRS
 from interp.datasets.benchmarks.files import MISSING
@@ -55,8 +56,9 @@ class BenchmarkRequest(Request):
         settings: the policies' numbers.
         preset: `paper` takes the authors' numbers for this data set and LLaVA-1.5-7B in their place.
         select: choose the numbers on the validation part in their place; `True` or `"val"`, which say the same.
-        how: the split, `official` (the paper's random rows) or `by-pair` (whole object pairs); by default `official`
-            where the paper has one.
+        how: the split, `official` (the paper's random rows) or `by-pair` (whole object pairs or photos); by default
+            `by-pair` where settings are chosen, as the official split tears pairs apart and chosen settings keep some
+            of their luck, and otherwise `official` where the paper has one.
         part: `test`, `val` or `all` is reported.
         alphas: strengths that are swept.
         ablations: also sweep strengths, the additive control and windows of layers on the reported part; without, only
@@ -182,11 +184,14 @@ def evaluate_dataset(
     record: dict[str, Any] = run_record()
     request.evaluating(dataset)  # which refuses what it does not know
     out, part = request.out, request.part
-    how = request.how or ("official" if dataset in OFFICIAL_SIZES else "by-pair")
     samples = read_dataset(dataset, request.folder, n=request.n, missing=request.missing, images=request.images)
     if request.prompts is not None:
         samples, told = with_prompts(samples, request.prompts, dataset)
         record |= {"prompts": told}
+    usual, why = usual_split(samples, chooses=bool(request.select))
+    how = request.how or usual
+    if why and not request.how:
+        print(f"note: {why}", file=sys.stderr)
     test, validation = split(samples, how, part), split(samples, how, "val") if request.select else None
     test = askable(test, progress=request.progress)
     validation = None if validation is None else askable(validation, progress=request.progress)

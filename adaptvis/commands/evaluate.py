@@ -20,8 +20,9 @@ EVALUATE = """Evaluate policies on a data set: accuracy by relation, pairs and s
 setting against the baseline with paired tests, as tables, figures and a report.
 
 The numbers of the policies are given (--alpha ...), the authors' (--preset paper), or chosen on the validation part
-(--select). Accuracy under all alphas, the additive control and windows of layers is swept too, for the price of one
-prefill a sample and one step a setting; --quick leaves that out.
+(--select), which by itself shares no object pair or photo with the reported part. Accuracy under all alphas, the
+additive control and windows of layers is swept too, for the price of one prefill a sample and one step a setting;
+--quick leaves that out.
 
 policies:
   baseline   the model as it is
@@ -58,7 +59,11 @@ def add_evaluate(commands: Any) -> None:
     data.add_argument("--missing", choices=("refuse", "skip"), default="refuse", help="absent photos (default: refuse)")
     add_skip_option(data)
     data.add_argument(
-        "--split", choices=("official", "by-pair"), help="the paper's rows, or whole pairs (default: the paper's)"
+        "--split",
+        choices=("official", "by-pair"),
+        help="official: the paper's rows, one by one, to compare with the paper; with --select it shows too good "
+        "numbers, as pairs lie in both parts. by-pair: whole object pairs or photos (default: by-pair with --select, "
+        "otherwise the paper's rows where it has some)",
     )
     data.add_argument("--part", choices=("val", "test", "all"), default="test", help="to report (default: %(default)s)")
     how = whole.add_argument_group("policies")

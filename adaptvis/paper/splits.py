@@ -36,7 +36,8 @@ def split(
 
     Args:
         samples: the samples of one data set, in any order; some may be absent.
-        how: `official` (the paper's random rows, which tears object pairs apart) or `by-pair` (whole groups).
+        how: `official` (the paper's random rows, which tears object pairs apart, so that settings chosen on one part
+            look better on the other than they are) or `by-pair` (whole groups).
         part: `val`, `test`, or `all` for everything.
         n_total: `official` only: rows of the whole data set, absent ones included, because the split is drawn over
             them; known for the data sets of `OFFICIAL_SIZES`.
@@ -63,6 +64,35 @@ def split(
         rows = set(validation)
         held = [place in rows for place in range(len(samples))]
     return [sample for sample, is_held in zip(samples, held, strict=True) if is_held == (part == "val")]
+
+
+def usual_split(samples: Sequence[Sample], *, chooses: bool) -> tuple[str, str]:
+    """The split where none is asked for, and why it is not by pair although settings are chosen; empty where it is.
+
+    Settings that are chosen are reported on other groups, as what is peculiar to a pair of objects or a photo helps to
+    choose them and would be reported once more (`official` tears pairs apart). Settings that are given are reported on
+    the paper's rows, where it has some.
+
+    Args:
+        samples: the samples of one data set.
+        chooses: whether settings are chosen on the validation part.
+
+    Example:
+        >>> usual_split(samples, chooses=True)
+        ('by-pair', '')
+    """
+    official = {str(sample.meta.get("dataset", "")) for sample in samples} <= set(OFFICIAL_SIZES)
+    if not official or not chooses:
+        return ("official" if official else "by-pair"), ""
+    names = [sample.group for sample in samples]
+    without = sum(not name for name in names)
+    if not without and len(set(names)) > 1:
+        return "by-pair", ""
+    why = f"{without} of {len(names)} samples name no group" if without else "all samples are of one group"
+    return "official", (
+        f"{why} (object pair or photo), so the settings are chosen on the paper's rows (--split official), and not on "
+        "whole groups: the reported part may share some with the validation part"
+    )
 
 
 def official_split(n: int, *, share: float = 0.2, seed: int = 1) -> tuple[list[int], list[int]]:

@@ -12,6 +12,8 @@ from adaptvis.report.measures import SHORT
 from interp.report.page import Section
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from adaptvis.evaluation.evaluation import Evaluation
     from adaptvis.report.measures import EvaluationMeasures
 
@@ -105,6 +107,7 @@ def chosen_section(evaluation: Evaluation, measured: EvaluationMeasures, run: Ru
             )
             + ". The setting with the most right answers by the strict rule was taken; of equals, the one that changes "
             "least.",
+            _shared_groups(evaluation.validation, evaluation.test),  # type: ignore[arg-type]
         )
     else:
         authors = f"{run.preset}: the authors' settings for LLaVA-1.5-7B on this data set"
@@ -120,3 +123,23 @@ def chosen_section(evaluation: Evaluation, measured: EvaluationMeasures, run: Ru
     if idle:
         text += (f"As these settings are, the model stays untouched in every sample under {', '.join(idle)}.",)
     return Section("What was chosen, and what was given", text, table=pd.DataFrame(rows) if rows else None)
+
+
+def _shared_groups(validation: pd.DataFrame, test: pd.DataFrame) -> str:
+    """Whether what is peculiar to an object pair or photo helped to choose the settings that are reported on it."""
+    known = [part["group"].fillna("").astype(str) if "group" in part else None for part in (validation, test)]
+    if any(names is None or (names == "").any() for names in known):
+        return (
+            "Not all samples name a group (object pair or photo), so whether the parts share some is not known; what "
+            "is peculiar to a shared one would let the chosen settings look better than they are."
+        )
+    chosen_by = set(known[0])  # type: ignore[arg-type]
+    reported = test.assign(shared=known[1].isin(chosen_by)).drop_duplicates("id")  # type: ignore[union-attr]
+    if not reported["shared"].any():
+        return "No reported sample shares its group (object pair or photo) with a sample of the validation part."
+    return (
+        f"{int(reported['shared'].sum())} of {len(reported)} reported samples share their group (object pair or photo) "
+        "with a sample of the validation part. What is peculiar to a group helped to choose the settings and is "
+        "reported once more, so the gains of chosen settings tend to be too high here. This split is for comparison; "
+        "--split by-pair keeps groups whole."
+    )

@@ -70,8 +70,8 @@ FILES: dict[str, dict[str, str]] = {
         "above_nulls.parquet": "how far the measure lies above each null, by layer. Also as CSV",
         "association.parquet": "does the measure tell right from wrong answers; a row per layer and head. Also as CSV",
         "layer_choice.parquet": "each layer alone, and how often it was chosen as the best. Also as CSV",
-        "partial_effect.parquet": "the measure beside confidence, area and relation in a regression, by layer. Also "
-        "as CSV",
+        "partial_effect.parquet": "the measure beside the logit of confidence, the log of the boxes' area and the "
+        "relation in a regression, by layer. Also as CSV",
         "coverage.png": "objects found, by relation",
         "overlap_by_answer.png": "the measure for right and wrong answers, by layer",
         "overlap_by_head.png": "the measure by layer and head",
@@ -79,7 +79,8 @@ FILES: dict[str, dict[str, str]] = {
         "auroc.png": "how well the measure tells right from wrong, over all pairs and inside relations",
         "auroc_by_head.png": "the same by head, over all pairs",
         "auroc_by_head_within.png": "the same by head, inside relations",
-        "partial_effect.png": "the slope beside confidence, area and relation, by layer",
+        "partial_effect.png": "the slope beside the logit of confidence, the log of the boxes' area and the "
+        "relation, by layer",
         "gallery.png": "some samples, chosen by rule",
         "path.png": "where attention goes in one photo, layer by layer",
         "path.gif": "the same as a film",
@@ -175,8 +176,9 @@ NAMES: dict[str, str] = {
     "left_out": "samples without a score; in `partial_effect` also those without a covariate, or of a relation whose "
     "answers are all right or all wrong",
     "explained": "share of the score's variance that the covariates explain",
-    "adjusted_*": "beside confidence, area and relation: log odds per standard deviation of the score, its interval, "
-    "p, p corrected over layers, and whether the penalty alone holds it (`separated`)",
+    "adjusted_*": "beside the logit of confidence, the log of the boxes' area and the relation: log odds per standard "
+    "deviation of the score, its interval, p, p corrected over layers, and whether the penalty alone holds it "
+    "(`separated`)",
     "unadjusted_*": "the same of the score alone, on the same samples",
 }
 """What a column holds, wherever it stands; `*` stands for one of several endings."""

@@ -15,6 +15,9 @@ from interp.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+SURE = 1e-6
+"""A chance nearer to 0 or 1 is not told from one that near: single precision knows none much nearer to 1."""
+
 
 def read_covariates(
     covariates: Mapping[str, ArrayLike] | pd.DataFrame | ArrayLike,
@@ -56,6 +59,29 @@ def read_covariates(
     if np.isinf(table).any():
         raise InputError(f"{int(np.isinf(table).sum())} covariates are infinite: give NaN where one is undefined")
     return tuple(columns), table, tuple(skipped)
+
+
+def log_odds(chances: Float[np.ndarray, " sample"]) -> Float[np.ndarray, " sample"]:
+    """The logit of chances, which a regression of right answers is linear in where a chance is what it says it is.
+
+    Chances nearer to 0 or 1 than `SURE` count as that near: a sure answer weighs much, and not without end.
+
+    Example:
+        >>> log_odds(np.array([0.5, 1.0])).round(1)
+        array([ 0. , 13.8])
+    """
+    inside = np.clip(chances, SURE, 1 - SURE)
+    return np.log(inside) - np.log1p(-inside)
+
+
+def logarithm(values: Float[np.ndarray, " sample"]) -> Float[np.ndarray, " sample"]:
+    """The natural logarithm; NaN where there is none.
+
+    Example:
+        >>> logarithm(np.array([1.0, 0.0]))
+        array([ 0., nan])
+    """
+    return np.log(values, out=np.full(values.shape, np.nan), where=values > 0)
 
 
 def one_sided(words: Shaped[np.ndarray, " sample"], right: Bool[np.ndarray, " sample"]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
+from interp.stats.student import t_quantile
 
 DRAWS = 2000
 """How often every bootstrap draws where nothing else is asked for."""
@@ -30,7 +31,6 @@ Bounds: TypeAlias = tuple[ArrayLike, ArrayLike]
 """The least and the most that a statistic can be; numbers, or [...] for a statistic [...]."""
 
 _ROUNDING = 1e-12  # draws as near the estimate as this share of it are equal to it
-_MANY = 1000  # degrees of freedom, above which a series gives Student's quantile to ten digits
 
 
 @fits_a_cell("estimate low high")
@@ -95,7 +95,7 @@ def shrunk_wilson(share: float, n: float, freedom: int, level: float = 0.95) -> 
         freedom: degrees of freedom of Student's quantile, which stands in the place of the normal's.
         level: nominal coverage.
     """
-    found = _wilson(share, n, _t_quantile(level, freedom) ** 2)
+    found = _wilson(share, n, t_quantile(level, freedom) ** 2)
     return Interval(share, *found, level)
 
 
@@ -199,7 +199,7 @@ def students_t(values: ArrayLike, level: float = 0.95) -> Interval:
     _check_level(level)
     if own.ndim != 1 or len(own) < 2 or not np.isfinite(own).all():
         raise InputError(f"values of shape {own.shape} have no interval of Student: give two finite numbers or more")
-    half = _t_quantile(level, len(own) - 1) * own.std(ddof=1) / math.sqrt(len(own))
+    half = t_quantile(level, len(own) - 1) * own.std(ddof=1) / math.sqrt(len(own))
     return Interval(float(own.mean()), float(own.mean() - half), float(own.mean() + half), level)
 
 
@@ -277,42 +277,6 @@ def pivoted(
     return np.stack([2 * estimate - high, 2 * estimate - low])
 
 
-def students_tail(t: float, freedom: int) -> float:
-    """The probability that a variable of Student's t lies above `t`.
-
-    Example:
-        >>> round(students_tail(4.303, 2), 4)
-        0.025
-    """
-    if freedom > _MANY:
-        return NormalDist().cdf(-t * (1 - 1 / (4 * freedom)) / math.sqrt(1 + t * t / (2 * freedom)))  # 26.7.8
-    half = (1 - _t_within(math.atan(abs(t) / math.sqrt(freedom)), freedom)) / 2
-    return half if t >= 0 else 1 - half
-
-
-def _t_quantile(level: float, freedom: int) -> float:
-    """What a variable of Student's t lies within on both sides of zero, with a probability of `level`."""
-    if freedom > _MANY:
-        z = NormalDist().inv_cdf(0.5 + level / 2)  # Abramowitz 26.7.5, whose next term is of freedom ** -3
-        return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    low, high = 0.0, math.pi / 2  # angles whose tangent is t over the root of the degrees of freedom
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_within(middle, freedom) < level else (low, middle)
-    return math.tan(low) * math.sqrt(freedom)
-
-
-def _t_within(angle: float, freedom: int) -> float:
-    """The probability within that angle, by the finite series for whole degrees of freedom (Abramowitz 26.7.3, 4)."""
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term, total = (cosine, cosine if freedom > 1 else 0.0) if odd else (1.0, 1.0)
-    for k in range(3 if odd else 2, freedom - 1, 2):
-        term *= cosine**2 * (k - 1) / k
-        total += term
-    return (angle + sine * total) * 2 / math.pi if odd else sine * total
-
-
 def _check_level(level: float) -> None:
     """Refuse a level that is no coverage."""
     if not 0 < level < 1:
@@ -325,4 +289,4 @@ def _spread(level: float, units: int) -> float:
     if units < 2:
         return math.nan
     normal = NormalDist().inv_cdf(0.5 + level / 2)
-    return _t_quantile(level, units - 1) / normal * math.sqrt(units / (units - 1))
+    return t_quantile(level, units - 1) / normal * math.sqrt(units / (units - 1))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,16 +15,28 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.layers import paper_layers
 from interp.reprs import fits_a_cell
-from interp.stats.draws import check_draws, drawn_counts
-from interp.stats.intervals import DRAWS, Interval
+from interp.stats.association import association
+from interp.stats.cross_fit import CrossFit, Labelled, cross_fit
+from interp.stats.draws import check_draws
+from interp.stats.intervals import DRAWS, Interval, shrunk_wilson
 from interp.stats.pairs import weighted_wins
 from interp.stats.scores import codes_of, read_scores
+from interp.stats.student import t_beyond, t_quantile
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LEAST = 3
-"""Samples, or groups, in each part: the bootstrap of fewer groups hardly varies, and finds differences in noise."""
+FOLDS = 5
+"""Parts that samples are dealt into where nothing else is asked for."""
+
+LEAST_FOLDS = 3
+"""With fewer parts there is none left to choose on for pairs that lie in two."""
+
+LEAST = 2
+"""Samples, or groups, in each part."""
+
+TEST = "Student's t, its variance what each sample or group changes when it is left out"
+"""What gives the p of a comparison."""
 
 
 def compare_layers(
@@ -35,7 +48,7 @@ def compare_layers(
     strata: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     seed: int,
-    folds: int = 2,
+    folds: int | None = None,
     repeats: int = 20,
     n_draws: int = DRAWS,
     level: float = 0.95,
@@ -43,17 +56,22 @@ def compare_layers(
     """The AUROC of the paper's layers beside that of the best layers, which are chosen on other samples than scored.
 
     The best of many layers looks better than it is on the samples that chose it. So the samples are dealt into `folds`
-    parts, alike in strata and right answers and whole in groups. For each part the window of `width` neighbouring
-    layers whose AUROC on all other parts is farthest from one half is chosen (its score is the mean over its layers),
-    and it and the paper's layers are scored on this part, by pairs inside it. Far below one half tells as much as far
-    above, with the other sign; so the direction of each, too, is learnt on the other parts, and its AUROC counted in
-    that direction: where it turns round between parts, it is below one half, and counts against. Each part of each of
-    the `repeats` ways to deal is a split, whose interval and p are honest by themselves: a bootstrap of the part's
-    samples inside strata, or of its whole groups, with the choice held fixed. But splits share their samples, and
-    pooled they would promise too much. So medians over splits are given: of the estimates, of the ends of intervals
-    that err half as often as asked for, and twice that of the p-values (Meinshausen et al. 2009; Chernozhukov et al.
-    2018). They err at most at the level, and usually less: an interval of a part of the samples is wider than one of
-    all.
+    parts, alike in strata and right answers and whole in groups. A pair of a right and a wrong sample lies in one part
+    or two; on all the others the window of `width` neighbouring layers whose AUROC is farthest from one half is chosen
+    (its score is the mean over its layers), and it and the paper's layers are scored on this pair. So each deal scores
+    every pair once, by a choice in which neither sample had a part (leave-pair-out cross-validation, Airola et al.
+    2011), and the means over `repeats` deals are given. Far below one half tells as much as far above, with the other
+    sign; so the direction of each, too, is learnt on the other parts, and its AUROC counted in that direction: where it
+    turns round between parts, it is below one half, and counts against.
+
+    The deals share their samples, and choices change from one to the next. So the variance is that of the whole
+    procedure: the sum, over samples or groups, of the squared change of an estimate when one of them is left out of
+    choosing and scoring. Its mean is never below the variance, whatever is estimated (Efron and Stein 1981; Steele
+    1986). Intervals and p use Student's t with one degree of freedom less than there are samples (groups) of the rarer
+    kind of answer. The ends of an AUROC are Wilson's with as many samples as would give this variance, at most as many
+    as would give that of an AUROC of one half (Mann and Whitney 1947); the standard error of the difference is never
+    below what half a sample (group) of the rarer kind can move. So no interval is without width, also where the chosen
+    layers are always the paper's.
 
     Args:
         scores: [sample layer], such as overlap of the head mean. A sample with NaN in any layer is left out of all.
@@ -63,13 +81,14 @@ def compare_layers(
         strata: compare only inside these, such as the relation, [sample].
         groups: samples that belong together, such as those of one object pair, [sample].
         seed: the seed of dealing and draws.
-        folds: the number of parts, 2 or more; more parts choose on more samples, but score on fewer.
+        folds: the number of parts, 3 or more; 5 by default, or fewer where there are few samples (groups).
         repeats: the number of ways to deal.
-        n_draws: the number of bootstrap draws.
+        n_draws: the number of bootstrap draws of `chosen_all` and `by_layer`, see `association`.
         level: nominal coverage.
 
     Returns:
-        Intervals whose numbers are NaN where no right sample can be compared with a wrong one.
+        Intervals whose numbers are NaN where no right sample can be compared with a wrong one. Their ends alone are NaN
+        where one sample (group) holds all right answers, or all wrong ones.
 
     Example:
         >>> found = compare_layers(cosine[:, :, -1], right, strata=relation, seed=0)  # cosine [412 32 33]
@@ -89,38 +108,43 @@ def compare_layers(
     own = codes_of(strata, len(table), "strata")[0][there]
     units = np.arange(len(table)) if groups is None else codes_of(groups, len(table), "groups")[0]
     units = np.unique(units[there], return_inverse=True)[1]
-    n_units = len(np.unique(units))
-    if not 2 <= folds <= n_units // LEAST:
-        what = "samples" if groups is None else "groups"
-        raise InputError(
-            f"{n_units} {what} can not be dealt into {folds} folds of {LEAST} or more, and fewer would promise too "
-            f"much: give 2 folds or more, and at least {LEAST} {what} for each"
-        )
-    samples = _Samples(table[there].astype(np.float64), truth[there], own, units)
-    rng = np.random.default_rng(seed)
-    drawn = drawn_counts(own, None if groups is None else units, n_draws, rng)
-    counts = np.concatenate([np.ones((1, len(own)), np.float32), drawn])  # row 0 is the data, once each
-    splits = _splits(samples, layers, spans, counts, folds, repeats, rng)
-    whole = samples.auroc(samples.means(spans), counts[:1])[0]
-    farthest = _farthest(whole)
+    folds = _folds(folds, len(np.unique(units)), "samples" if groups is None else "groups")
+    means = _means(table[there].astype(np.float64), [layers, *spans])
+    data = Labelled(means, truth[there], own, units)
+    deals = list(cross_fit(data, folds, repeats, np.random.default_rng(seed)))
+    estimates = _Estimates(np.mean([one.aurocs for one in deals], axis=0), data, level)
+    alone = association(
+        np.column_stack([table[there], means[:, 0]]),
+        data.right,
+        strata=own,
+        groups=None if groups is None else units,
+        seed=seed,
+        n_draws=n_draws,
+        n_shuffles=1,
+        level=level,
+    )
+    by_layer, chosen_all = (
+        Interval(alone.auroc[at], alone.low[at], alone.high[at], level, n_draws) for at in (slice(-1), -1)
+    )
+    apparent = _apparent(data)
     return LayerComparison(
         chosen_layers=layers,
         width=len(spans[0]),
-        chosen=_median([split.aurocs[:, 0] for split in splits], level),
-        best=_median([split.aurocs[:, 1] for split in splits], level),
-        difference=_median([split.aurocs[:, 1] - split.aurocs[:, 0] for split in splits], level),
-        p=_p([split.aurocs[1:, 1] - split.aurocs[1:, 0] for split in splits]),
-        chosen_reversed=_share([split.reversed[0] for split in splits]),
-        best_reversed=_share([split.reversed[1] for split in splits]),
-        chosen_all=_interval(samples.auroc(samples.means([layers]), counts)[:, 0], level),
-        by_layer=_interval(samples.auroc(samples.scores, counts), level),
-        times_chosen=_times([split.pick for split in splits], spans, shape[0]),
-        choices=len(splits),
-        apparent=np.nan if farthest is None else 0.5 + abs(float(whole[farthest]) - 0.5),
-        apparent_reversed=farthest is not None and bool(whole[farthest] < 0.5),
-        apparent_layers=() if farthest is None else spans[farthest],
-        n_right=int(samples.right.sum()),
-        n_wrong=int((~samples.right).sum()),
+        chosen=estimates.auroc(0),
+        best=estimates.auroc(1),
+        difference=estimates.difference(),
+        p=estimates.p(),
+        chosen_reversed=_share(deals, 0),
+        best_reversed=_share(deals, 1),
+        chosen_all=chosen_all,
+        by_layer=by_layer,
+        times_chosen=_times(deals, spans, shape[0]),
+        choices=sum(len(one.picks) for one in deals),
+        apparent=np.nan if apparent is None else 0.5 + abs(apparent[1] - 0.5),
+        apparent_reversed=apparent is not None and apparent[1] < 0.5,
+        apparent_layers=() if apparent is None else spans[apparent[0]],
+        n_right=int(data.right.sum()),
+        n_wrong=int((~data.right).sum()),
         left_out=int((~there).sum()),
     )
 
@@ -136,17 +160,17 @@ class LayerComparison:
     Attributes:
         chosen_layers: the layers held against the best, the paper's by default.
         width: layers in each window that could be chosen.
-        chosen: the mean score over `chosen_layers`, on the very parts that `best` is scored on.
+        chosen: the mean score over `chosen_layers`, on the very pairs that `best` is scored on, which are all.
         best: the layers chosen on other samples.
-        difference: best minus chosen, in each split; medians need not add up.
-        p: two-sided, of no difference.
+        difference: the estimate of `best` less that of `chosen`.
+        p: two-sided, of no difference; below 1 - level exactly where the interval of `difference` leaves out zero.
         chosen_reversed: the share of choices on whose samples right answers scored lower than wrong ones in
             `chosen_layers`.
         best_reversed: the same in the layers that were chosen.
         chosen_all: the mean score over `chosen_layers` on all pairs.
         by_layer: each layer alone on all pairs; numbers are [layer].
         times_chosen: the share of choices whose window held the layer, [layer].
-        choices: splits with pairs to choose by and to score; at most folds times repeats.
+        choices: how often layers were chosen, for pairs that there are: at most folds (folds + 1) / 2 times repeats.
         apparent: the window that is best on all samples, scored on these same samples: too high by the winner's curse.
         apparent_reversed: whether right answers score lower there.
         apparent_layers: its layers.
@@ -185,35 +209,86 @@ class LayerComparison:
 
 
 @dataclass(frozen=True, eq=False)
-class _Samples:
-    """The samples compared: scores [sample layer], right, and the codes of strata and of what is dealt as a whole."""
+class _Estimates:
+    """Means over deals, of all samples and without each unit, [2 1+unit]: of the layers given, and of those chosen."""
 
-    scores: np.ndarray
-    right: np.ndarray
-    strata: np.ndarray
-    units: np.ndarray
-
-    def means(self, spans: Sequence[Sequence[int]]) -> np.ndarray:
-        """The mean score over each span of layers, [sample span]."""
-        return np.stack([self.scores[:, list(span)].mean(axis=1) for span in spans], axis=1)
-
-    def auroc(self, scores: np.ndarray, counts: np.ndarray, some: np.ndarray | None = None) -> np.ndarray:
-        """AUROC [draw score] of scores [sample score] among some of the samples; NaN where there is no pair."""
-        own = np.ones(len(self.right), dtype=bool) if some is None else some
-        wins, pairs = weighted_wins(scores[own], self.right[own], self.strata[own], counts[:, own])
-        return np.divide(wins, pairs[:, None], out=np.full(wins.shape, np.nan), where=pairs[:, None] > 0)
-
-
-@dataclass(frozen=True, eq=False)
-class _Split:
-    """One choice and its score, of the layers given and of the span picked.
-
-    AUROCs are [1+draw 2], turned round where right answers scored lower on the samples that chose: `reversed` [2].
-    """
-
-    pick: int
     aurocs: np.ndarray
-    reversed: np.ndarray
+    data: Labelled
+    level: float
+
+    @property
+    def kinds(self) -> tuple[int, int]:
+        """How many units hold a right answer, and how many a wrong one."""
+        right, units = self.data.right, self.data.units
+        return len(np.unique(units[right])), len(np.unique(units[~right]))
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom."""
+        return min(self.kinds) - 1
+
+    def auroc(self, which: int) -> Interval:
+        """Wilson's interval with as many samples as would give the variance."""
+        values = self.aurocs[which]
+        middle, n = float(values[0]), self._most_samples()
+        variance = _variance(values)
+        if self.freedom < 1 or math.isnan(variance):
+            return Interval(middle, math.nan, math.nan, self.level)
+        if variance > 0 and 0 < middle < 1:
+            n = min(n, middle * (1 - middle) / variance)
+        return shrunk_wilson(middle, n, self.freedom, self.level)
+
+    def difference(self) -> Interval:
+        """Student's interval of the chosen layers' less the given ones'."""
+        gain, error = self._gain()
+        if self.freedom < 1 or math.isnan(error):
+            return Interval(gain, math.nan, math.nan, self.level)
+        half = t_quantile(self.level, self.freedom) * error
+        return Interval(gain, max(-1.0, gain - half), min(1.0, gain + half), self.level)
+
+    def p(self) -> float:
+        """Two-sided, of no difference."""
+        gain, error = self._gain()
+        return t_beyond(gain / error, self.freedom) if self.freedom > 0 else math.nan
+
+    def _gain(self) -> tuple[float, float]:
+        """The difference and its standard error."""
+        gains = self.aurocs[1] - self.aurocs[0]
+        least = 1 / (2 * (min(self.kinds) + 1))
+        return float(gains[0]), max(math.sqrt(_variance(gains)), least)
+
+    def _most_samples(self) -> float:
+        """For how many samples a share of one half would vary as the AUROC of scores that know nothing does."""
+        right, wrong = self.kinds
+        return 3 * right * wrong / (right + wrong + 1)
+
+
+def _variance(values: np.ndarray) -> float:
+    """The sum of the squared changes of an estimate, row 0, when one unit is left out, the other rows."""
+    return float(((values[1:] - values[0]) ** 2).sum())
+
+
+def _apparent(data: Labelled) -> tuple[int, float] | None:
+    """The place of the window whose AUROC on all pairs is farthest from one half, and its AUROC; None without pairs."""
+    wins, pairs = weighted_wins(data.scores[:, 1:], data.right, data.strata, np.ones((1, len(data.right)), np.float32))
+    if not pairs[0]:
+        return None
+    aurocs = wins[0] / pairs[0]
+    at = int(np.abs(aurocs - 0.5).argmax())
+    return at, float(aurocs[at])
+
+
+def _means(scores: np.ndarray, spans: Sequence[Sequence[int]]) -> np.ndarray:
+    """The mean score over each span of layers, [sample span]."""
+    return np.stack([reduce(scores[:, list(span)], "sample layer -> sample", "mean") for span in spans], axis=1)
+
+
+def printed_difference(found: LayerComparison, digits: int = 3) -> Interval:
+    """The difference, its estimate moved by at most one of the last digit printed, so that what is printed adds up."""
+    gain = found.difference
+    apart = round(round(found.best.estimate, digits) - round(found.chosen.estimate, digits), digits)
+    rounding = abs(apart - gain.estimate) <= 10**-digits
+    return replace(gain, estimate=apart) if rounding else gain
 
 
 def direction(turned: float, measure: str) -> str:
@@ -229,84 +304,32 @@ def direction(turned: float, measure: str) -> str:
     return f"a higher {measure} goes with {word} answers{often}"
 
 
-def _splits(
-    samples: _Samples,
-    layers: tuple[int, ...],
-    spans: list[tuple[int, ...]],
-    counts: np.ndarray,
-    folds: int,
-    repeats: int,
-    rng: np.random.Generator,
-) -> list[_Split]:
-    """Every split that has pairs to choose by and to score."""
-    scores = np.column_stack([samples.means([layers]), samples.means(spans)])
-    found = []
-    for part in (_dealt(samples, folds, rng) for _ in range(repeats)):
-        for test in (part == fold for fold in range(folds)):
-            learnt = samples.auroc(scores, counts[:1], ~test)[0]
-            if (pick := _farthest(learnt[1:])) is None:
-                continue
-            both = [0, 1 + pick]
-            turned = learnt[both] < 0.5
-            aurocs = samples.auroc(scores[:, both], counts, test)
-            if not np.isnan(aurocs[0]).any():
-                found.append(_Split(pick, np.where(turned, 1 - aurocs, aurocs), turned))
-    return found
+def _share(deals: list[CrossFit], which: int) -> float:
+    """The share of choices in which the scores given, or those chosen, were turned round; NaN without choices."""
+    marks = np.concatenate([one.reversed[which] for one in deals])
+    return float(marks.mean()) if len(marks) else math.nan
 
 
-def _farthest(aurocs: np.ndarray) -> int | None:
-    """The place of the AUROC farthest from one half; None where they are not defined."""
-    return None if np.isnan(aurocs).any() else int(np.abs(aurocs - 0.5).argmax())
+def _times(deals: list[CrossFit], spans: list[tuple[int, ...]], n_layers: int) -> np.ndarray:
+    """How large a share of the choices held each layer, [layer]; NaN where nothing could be chosen."""
+    picks = np.bincount(np.concatenate([one.picks for one in deals]), minlength=len(spans))
+    if not picks.sum():
+        return np.full(n_layers, np.nan)
+    held = np.zeros(n_layers)
+    for times, span in zip(picks, spans, strict=True):
+        held[list(span)] += times
+    return held / picks.sum()
 
 
-def _dealt(samples: _Samples, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """The part of each sample [sample]: units sorted by how many samples of each kind they hold, dealt like cards."""
-    kind = 2 * samples.strata + samples.right
-    make_up = np.zeros((samples.units.max() + 1, kind.max() + 1))
-    np.add.at(make_up, (samples.units, kind), 1)
-    order = np.lexsort((rng.random(len(make_up)), *make_up.T))
-    part = np.empty(len(make_up), dtype=int)
-    part[order] = (np.arange(len(make_up)) + rng.integers(folds)) % folds
-    return part[samples.units]
-
-
-def _interval(values: np.ndarray, level: float) -> Interval:
-    """The interval of values [1+draw ...] whose row 0 is the data; draws without a pair are left out."""
-    draws = values[1:][~reduce(np.isnan(values[1:]), "draw ... -> draw", "any")]
-    ends = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(draws, ends, axis=0) if len(draws) else np.full((2, *values.shape[1:]), np.nan)
-    return Interval(values[0], low, high, level, len(draws))
-
-
-def _median(splits: list[np.ndarray], level: float) -> Interval:
-    """Medians over splits, each [1+draw], of the estimate and of the ends of intervals that err half as often."""
-    each = [_interval(values, (1 + level) / 2) for values in splits]
-    if not each:
-        return Interval(np.nan, np.nan, np.nan, level)
-    middle, low, high = (float(np.median([getattr(own, name) for own in each])) for name in ("estimate", "low", "high"))
-    return Interval(middle, low, high, level, min(own.draws for own in each))
-
-
-def _p(splits: list[np.ndarray]) -> float:
-    """Twice the median p over splits of draws [draw] of a difference; NaN without splits."""
-    return min(1.0, 2 * float(np.median([_p_of(draws[~np.isnan(draws)]) for draws in splits]))) if splits else np.nan
-
-
-def _p_of(draws: np.ndarray) -> float:
-    """Twice the smaller share of draws on one side of no difference, the data counting as one."""
-    fewer = min((draws <= 0).sum(), (draws >= 0).sum())
-    return min(1.0, 2 * float(1 + fewer) / (1 + len(draws)))
-
-
-def _share(marks: list[bool]) -> float:
-    """The share of marks that are set; NaN where there are none."""
-    return float(np.mean(marks)) if marks else np.nan
-
-
-def _times(picks: list[int], spans: list[tuple[int, ...]], n_layers: int) -> np.ndarray:
-    """How large a share of the picks held each layer, [layer]; NaN where nothing could be picked."""
-    held = np.bincount([layer for pick in picks for layer in spans[pick]], minlength=n_layers)
-    return held / len(picks) if picks else np.full(n_layers, np.nan)
+def _folds(given: int | None, n_units: int, what: str) -> int:
+    """How many parts; refuses those that can not be dealt or have nothing to choose on."""
+    folds = max(LEAST_FOLDS, min(FOLDS, n_units // LEAST)) if given is None else given
+    if not LEAST_FOLDS <= folds <= n_units // LEAST:
+        raise InputError(
+            f"{n_units} {what} can not be dealt into {folds} folds of {LEAST} or more: give {LEAST_FOLDS} folds or "
+            f"more, and at least {LEAST} {what} for each"
+        )
+    return folds
 
 
 def _layers(chosen: Sequence[int], n_layers: int) -> tuple[int, ...]:

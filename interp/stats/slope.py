@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from interp.stats.intervals import spread_ends
 from interp.stats.logistic import chance_of, fit_logistic, merit_of, penalty_of
 
 _LOOSE = 1e-3  # of the penalty: where a slope grows under it, the penalty holds the slope and not the data
@@ -36,16 +37,16 @@ def slope_of(design: np.ndarray, data: Answers) -> dict[str, Any]:
     """The slope of column 1 of a design [sample column] whose column 0 is the intercept.
 
     Returns:
-        `log_odds`, `low` and `high` (bootstrap over the draws with answers of both kinds), `p` (likelihood ratio,
-        or the score test over groups) and `separated`.
+        `log_odds`, `low` and `high` (bootstrap over the draws with answers of both kinds, see `spread_ends`), `p`
+        (likelihood ratio, or the score test over groups) and `separated`.
     """
     once, without = np.ones((1, len(design))), np.delete(design, 1, axis=1)
     slopes = fit_logistic(design, data.right, once, data.ridge)
     null = fit_logistic(without, data.right, once, data.ridge)
     both = ((data.counts @ data.right) > 0) & ((data.counts @ ~data.right) > 0)
     draws = fit_logistic(design, data.right, data.counts[both], data.ridge, start=slopes[0])[:, 1]
-    ends = [(1 - data.level) / 2, (1 + data.level) / 2]
-    low, high = np.quantile(draws, ends) if len(draws) else (np.nan, np.nan)
+    units = len(design) if data.units is None else len(np.unique(data.units))
+    low, high = spread_ends(slopes[0, 1], draws, data.level, units=units) if len(draws) else (np.nan, np.nan)
     if data.units is None:
         fits = ((design, slopes), (without, null))
         with_it, alone = (merit_of(columns, data.right, once, fit, data.ridge)[0] for columns, fit in fits)

@@ -15,7 +15,8 @@ from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval, spread_ends, students_tail
+from interp.stats.intervals import DRAWS, Interval, spread_ends
+from interp.stats.student import students_tail
 from interp.stats.tests import holm
 from probes.position.balance import HALF, ROUNDING, Balance
 

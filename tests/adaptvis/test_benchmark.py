@@ -11,7 +11,7 @@ from adaptvis.__main__ import main as adaptvis
 from adaptvis.benchmark import evaluate_dataset, layer_windows, with_preset
 from adaptvis.evaluation.settings import Settings
 from adaptvis.paper.published import PRESETS
-from adaptvis.paper.splits import split
+from adaptvis.paper.splits import OFFICIAL_SIZES, split
 from adaptvis.policy.policies import AdaptVis, ScalingVis
 from adaptvis.sweep.plan import UNTOUCHED, Plan, grid
 from adaptvis.sweep.run import run_sweep
@@ -108,6 +108,31 @@ def test_a_preset_lets_answers_be_as_long_as_the_authors_do(monkeypatch):
         with pytest.raises(InputError, match="enough"):
             evaluate_dataset(tiny.vlm(), "shapes-a", n=8, preset=preset, part="all")
     assert asked == [10, 100]
+
+
+def test_where_the_paper_has_rows_settings_are_still_chosen_on_other_pairs_and_given_ones_reported_on_its_rows(
+    monkeypatch, capsys
+):
+    asked = []
+
+    def kept(vlm, test, **settings):
+        asked.append((settings["request"].record["split"], test, settings["request"].validation))
+        raise InputError("enough")
+
+    def read(name, *given, n, **rest):
+        found = read_dataset("shapes-a", n=n)
+        return [replace(one, meta={**one.meta, "dataset": name, "row": row}) for row, one in enumerate(found)]
+
+    monkeypatch.setattr("adaptvis.benchmark.evaluate", kept)
+    monkeypatch.setattr("interp.datasets.benchmarks.reading.read_dataset", read)
+    monkeypatch.setitem(OFFICIAL_SIZES, "controlled-a", 40)
+    for settings in ({"select": True}, {"select": True, "how": "official"}, {"preset": "paper"}, {}):
+        with pytest.raises(InputError, match="enough"):
+            evaluate_dataset(tiny.vlm(), "controlled-a", n=40, progress=False, **settings)
+    assert [how for how, *_ in asked] == ["by-pair", "official", "official", "official"]
+    shared = [{one.group for one in test} & {one.group for one in val} for _, test, val in asked[:2]]
+    assert not shared[0] and shared[1]
+    assert "note:" not in capsys.readouterr().err, "all name their groups"
 
 
 def test_the_preset_holds_the_authors_numbers():

@@ -11,7 +11,7 @@ from interp.intervene.indices import spell
 from interp.overlap.study.means import above_null
 from interp.report.numbers import decimal, p_said, ranged
 from interp.report.verdicts import NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
-from interp.stats.layer_choice import direction
+from interp.stats.layer_choice import TEST, direction, printed_difference
 
 if TYPE_CHECKING:
     from interp.overlap.study.examine import OverlapAnalysis
@@ -27,7 +27,6 @@ SHUFFLES = "answers shuffled, corrected for all layers and heads (maxT)"
 TOGETHER = "an interval that holds for all layers and heads together"
 """What the interval of a layer is that was picked because it lies farthest from one half."""
 
-SPLITS = "bootstrap, twice the median over splits"
 """The test of a layer choice."""
 
 BY_INTERVAL = (
@@ -113,7 +112,7 @@ def null_says(null: str, gain: Interval, layers: Sequence[int], counts: np.ndarr
 
 def layers_say(found: LayerComparison, measure: str) -> str:
     """Whether the best layers predict better than the paper's, on samples that did not choose them, and which way."""
-    gain = found.difference
+    gain = printed_difference(found)
     if np.isnan(gain.estimate):
         return "The paper's layers can not be set against the best: there is no pair to choose or to score by."
     verdict = {
@@ -131,7 +130,7 @@ def layers_say(found: LayerComparison, measure: str) -> str:
     higher = f"{more:.3f} more than" if more > 0 else "no more than"
     return (
         f"The paper's ({name_layers(found.chosen_layers)} here): {paper}. {width}, chosen on other samples than "
-        f"scored: {best}. Difference {_of(gain, signed=True)}, {p_said(found.p, test=SPLITS)}, over {found.n_right} "
+        f"scored: {best}. Difference {_of(gain, signed=True)}, {p_said(found.p, test=TEST)}, over {found.n_right} "
         f"right and {found.n_wrong} wrong answers: {verdict}. Chosen and scored on the same samples, "
         f"{name_layers(found.apparent_layers)} would seem to have {beside[0]} "
         f"({direction(found.apparent_reversed, measure)}): {higher} on other samples."

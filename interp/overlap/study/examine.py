@@ -20,9 +20,9 @@ from interp.report.verdicts import NOT_DETECTED, UNCLAIMED, judge
 from interp.reprs import fits_a_cell
 from interp.stats.association import Association, association
 from interp.stats.clusters import group_names, mean_over_groups, shared_groups
-from interp.stats.covariates import one_sided
+from interp.stats.covariates import log_odds, logarithm, one_sided
 from interp.stats.intervals import DRAWS, Interval, wilson
-from interp.stats.layer_choice import LayerComparison, compare_layers, direction
+from interp.stats.layer_choice import LayerComparison, compare_layers, direction, printed_difference
 from interp.stats.partial import PartialEffect, partial_effect
 
 if TYPE_CHECKING:
@@ -34,8 +34,11 @@ NO_RELATION = "(none)"
 PER_COLUMN = 4
 """Right or wrong answers, whichever are fewer, for each column of a regression: with fewer, p is too small."""
 
-BESIDE = {"confidence": "confidence", "area of the boxes": "area_union"}
-"""What overlap is held beside, with the relation: columns of the samples by what they are called."""
+BESIDE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "logit of confidence": ("confidence", log_odds),
+    "log of the boxes' area": ("area_union", logarithm),
+}
+"""What overlap is held beside, with the relation: by its name, the column of the samples and what is made of it."""
 
 
 @fits_a_cell("measure region normalisation accuracy pooled maps")
@@ -49,7 +52,7 @@ class OverlapAnalysis:
         pooled: does it predict right answers, over all pairs of samples; arrays [layer head+1], the head mean last.
         within: the same over pairs inside one relation, so that what tells relations apart can not pass for overlap.
         layers: the paper's layers against the best, chosen on other samples; head mean, inside relations.
-        partial: head mean beside confidence, the boxes' area and the relation, [layer].
+        partial: head mean beside the logit of confidence, the log of the boxes' area and the relation, [layer].
         above: the mean, for each null, over samples of the measure less the null's, head mean, [layer], with a
             bootstrap interval over groups; of mass where the measure has no null.
         above_measure: the measure that `above` is of.
@@ -143,7 +146,9 @@ def examine_overlap(
         return compare_layers(mean, right, chosen=paper_layers(study.n_layers), strata=relation, **draws)
 
     def adjust() -> PartialEffect:
-        other = {said: study.samples[name].to_numpy(dtype=np.float64) for said, name in BESIDE.items()}
+        other = {
+            said: made_of(study.samples[name].to_numpy(dtype=np.float64)) for said, (name, made_of) in BESIDE.items()
+        }
         known = np.isfinite(mean).any(axis=1) & np.isfinite(list(other.values())).all(axis=0)
         _refuse_few(right[known], relation[known])
         return partial_effect(mean, right, {**other, "relation": relation}, **draws)
@@ -237,7 +242,7 @@ def _say_layers(found: LayerComparison, measure: str) -> str:
     names = ", ".join(map(str, found.chosen_layers))
     if np.isnan(found.difference.estimate):
         return f"the paper's layers ({names}) and the best ones can not be compared inside relations"
-    best, gain = found.best, found.difference
+    best, gain = found.best, printed_difference(found)
     return (
         f"the paper's layers ({names}): AUROC {_of(found.chosen)} inside relations, taken so that "
         f"{direction(found.chosen_reversed, measure)}; the best layers, chosen on other samples, {_of(best)}, taken so "

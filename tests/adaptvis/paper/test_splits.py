@@ -1,10 +1,11 @@
 """The official split is the released code's, row for row, and the split by pair keeps every group whole."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from adaptvis.paper.splits import OFFICIAL_SIZES, official_split, split, split_by_group
+from adaptvis.paper.splits import OFFICIAL_SIZES, official_split, split, split_by_group, usual_split
 from interp.errors import InputError
 from interp.objects.sample import Sample
 
@@ -134,3 +135,16 @@ def test_groups_that_can_not_be_split_are_refused(groups, share):
 def test_either_side_of_few_groups_has_at_least_one():
     assert [len(side) for side in split_by_group(["a", "b"], share=0.01)] == [1, 1]
     assert [len(side) for side in split_by_group(["a", "b"], share=0.99)] == [1, 1]
+
+
+def test_settings_are_chosen_on_other_pairs_unless_no_group_is_named_and_that_is_said():
+    own = samples(range(412))
+    assert usual_split(own, chooses=False) == ("official", "") and usual_split(own, chooses=True) == ("by-pair", "")
+    others = samples(range(40), "mine")
+    assert {usual_split(others, chooses=chooses) for chooses in (True, False)} == {("by-pair", "")}
+    nameless = [replace(sample, group="") if row < 3 else sample for row, sample in enumerate(own)]
+    how, why = usual_split(nameless, chooses=True)
+    assert how == "official" and why.startswith("3 of 412 samples name no group")
+    alone = [replace(sample, group="one") for sample in own]
+    assert usual_split(alone, chooses=True)[1].startswith("all samples are of one group")
+    assert usual_split(alone, chooses=False) == ("official", "")

@@ -375,7 +375,7 @@ def test_a_difference_between_relations_is_no_effect_beside_them_and_what_can_no
     assert all(one.skipped == ("relation=left",) for one in found)
     page, _ = written(tmp_path, study)
     said = section(page, "Other things equal")
-    assert "Beside confidence, area of the boxes, relation, " in said
+    assert "Beside logit of confidence, log of the boxes" in said and " area, relation, " in said
     assert "Left out, as their answers are all right or all wrong: relation=left." in said
 
 

@@ -15,9 +15,10 @@ from interp.errors import InputError
 from interp.stats.association import association
 from interp.stats.auroc import auroc
 from interp.stats.clusters import clustered_mean, ratio_over_groups
-from interp.stats.intervals import bootstrap, students_t, students_tail, wilson
+from interp.stats.intervals import bootstrap, students_t, wilson
 from interp.stats.logistic import fit_logistic
 from interp.stats.pairs import weighted_wins
+from interp.stats.student import students_tail
 from interp.stats.tests import benjamini_hochberg, holm, mcnemar, sign_test
 
 RNG = np.random.default_rng(0)

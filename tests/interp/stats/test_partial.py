@@ -9,6 +9,7 @@ from by_hand import holds_level
 
 from interp.errors import InputError
 from interp.stats.draws import drawn_counts
+from interp.stats.intervals import spread_ends
 from interp.stats.logistic import fit_logistic
 from interp.stats.partial import partial_effect
 
@@ -68,7 +69,7 @@ def test_the_interval_is_that_of_fits_to_drawn_samples(grouped):
     counts = drawn_counts(np.zeros(80, int), None if groups is None else units, 40, np.random.default_rng(3))
     drawn = [np.repeat(np.arange(80), times.astype(int)) for times in counts]
     values = [fit_logistic(design[own], right[own], np.ones((1, len(own))), 0.01)[0, 1] for own in drawn]
-    low, high = np.quantile(values, [0.1, 0.9])
+    low, high = spread_ends(found.adjusted.log_odds, np.array(values), 0.8, units=20 if grouped else 80)
     assert (found.adjusted.low, found.adjusted.high) == pytest.approx((low, high), abs=1e-6)
     assert found.covariates == ("confidence", *(f"relation={name}" for name in pd.unique(covariates["relation"])[1:]))
 
@@ -274,6 +275,7 @@ def test_the_table_has_a_row_per_cell():
         (dict(n_draws=0), "at least one draw"),
         (dict(scores=np.ones((3, 2))), "for 4 samples"),
         (dict(groups=["a"] * 4), "at least two groups"),
+        (dict(groups=["a", "a", "b", "b"]), "at least 3 groups"),
     ],
 )
 def test_what_can_not_be_fitted_is_refused(given, says):
