@@ -84,7 +84,7 @@ class _Known(NamedTuple):
 
 
 class _Name(NamedTuple):
-    """A name that stands in a question: its place, first and last word, itself, and whether the question is about it."""
+    """A name that stands in a question: its place, first and last word, itself, and whether it is asked about."""
 
     start: int
     first: int

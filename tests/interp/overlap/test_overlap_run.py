@@ -234,7 +234,8 @@ def test_that_the_command_reports_a_drawn_set_and_goes_on_with_it(tmp_path, caps
     asked = ("--dataset", "shapes", "--n", 24, "--detector", "ground-truth", "--also", "vision", "--out", out)
     assert command(*asked) == 0
     said = capsys.readouterr()
-    assert "all objects found in 24 of 24 samples (both 12, one 12, none 0)" in said.out and "right: " in said.out
+    assert "All objects have boxes in 24 of 24 questions" in said.out and "right: " in said.out
+    assert "About one object ask 12: all found in 12, none in 0." in said.out
     assert "24/24" in said.err and "sample/s" in said.err
     assert "Where the vision tower looks" in (out / "report.html").read_text(encoding="utf-8")
     before = read_overlap_study(out)
