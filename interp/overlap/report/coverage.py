@@ -33,7 +33,7 @@ def coverage_cautions(samples: pd.DataFrame) -> list[str]:
         absent, unread = (int((samples["found"] == kind).sum()) for kind in ("absent", "unread"))
         cautions.append(
             f"Objects were looked for in only {looked_for} of {counted(len(samples), 'question')}: {absent} rightly "
-            f"say that something is not there, and off {unread} no object could be read."
+            f"say that something is not there, and no object could be read off {unread}."
         )
     return cautions
 

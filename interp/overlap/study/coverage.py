@@ -89,13 +89,15 @@ def coverage_says(samples: pd.DataFrame) -> str:
     row, apart = table.iloc[0], table[(table["relation"] == "all") & (table["objects"] != "any")]
     lines = []
     if row["absent"]:
-        boxes = f"in {row['absent_with_box']} of these the detector gives a box nevertheless, which does not count"
+        boxes = "the detector gives no box in these"
+        if row["absent_with_box"]:
+            boxes = f"in {row['absent_with_box']} of these the detector gives a box nevertheless, which does not count"
         says = agree(row["absent"], "says", "say")
         asked = f"{row['absent']} of {counted(row['n'], 'question')}"
         lines.append(f"{asked} rightly {says} that something is not there; {boxes}.")
     if row["unread"]:
         lines.append(
-            f"Off {row['unread']} of {counted(row['n'], 'question')} no object could be read: name the objects, in the "
+            f"No object could be read off {row['unread']} of {counted(row['n'], 'question')}: name the objects, in the "
             "column `objects` of a table."
         )
     others = " whose objects were looked for" if lines else ""

@@ -1,9 +1,11 @@
 """Questions are read as a person reads them: things before parts and places, no kind, colour or verb for a thing."""
 
+import json
 from importlib.resources import files
 
 import pytest
 
+from interp.datasets.benchmarks.vsr import objects_told
 from interp.detect import COCO_NAMES, objects_asked
 from interp.objects.nouns import nouns
 from interp.objects.synonyms import singular
@@ -83,3 +85,14 @@ def test_the_nouns_are_in_the_singular_and_in_one_list_each():
     listed = files("interp.objects").joinpath("nouns.txt").read_text(encoding="utf-8").split("[", 1)[1]
     names = [" ".join(name.split()) for part in listed.split("[") for name in part.partition("]")[2].split(",")]
     assert len(names) > 1000 and "" not in names and len(set(names)) == len(names)
+
+
+def test_the_statements_of_vsr_are_read_as_they_are_built(assets):
+    path = assets / "vsr" / "data" / "data_files" / "all_vsr_validated_data.jsonl"
+    if not path.is_file():
+        pytest.skip(f"needs the statements of VSR, and {path.name} is absent")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][::4]
+    told = [objects_told(row["caption"], row["relation"]) for row in rows]
+    read = [objects_asked(f"Is it true? {row['caption']}") for row in rows]
+    assert len(rows) > 2500
+    assert read == [tuple(name.lower() for name in dict.fromkeys(names)) for names in told]
