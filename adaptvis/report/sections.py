@@ -368,8 +368,8 @@ def _tried(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
         "The best of a grid looks better on the samples that it was picked on than it will on others, and its interval "
         "does not know of the picking: so it is with settings read off the table below. Those that were chosen on the "
         "validation part were picked on other samples, but the parts may share object pairs or photos (see what was "
-        "chosen), and then they still come out a little too good. One split and greedy decoding: no p-value here speaks "
-        "of another split, prompt or model.",
+        "chosen), and then they still come out a little too good. One split and greedy decoding: no p-value here "
+        "speaks of another split, prompt or model.",
     )
     table = tables.gain_table(evaluation.settings, evaluation.test, "setting")
     return Section("How many settings were tried", text, table=table)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from interp.answers.wording import denies, has_variants, normal_words, says, undenied
 from interp.errors import InputError
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 YES_NO = ("yes", "no")
 """The options of a question that asks whether a statement holds."""
+
+VSR = "vsr"
+"""The data set whose yes and no the released code judges by a rule of its own."""
 
 # "on the left" says left: there "on" belongs to the phrase and is not an answer of its own.
 _LEADS_TO_ANOTHER = r"\s+(?:(?:the|its|your|my)\s+)?(?:{others})\b"
@@ -23,8 +27,9 @@ def score(table: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         table: a table with the columns `text` (the answer), `gold` and `options` (a sequence, or text with `|` or `,`
-            between). A row without options is an open question: the strict rule then asks for the gold words
-            themselves.
+            between). A row without options is an open question: the strict rule then asks whether the text says the
+            gold answer, see `interp.answers.wording.says`. With a column `dataset`, the paper's rule for VSR, which
+            minds upper and lower case, is that of the rows of `VSR`; all others are judged by `paper_substring`.
 
     Returns:
         The table with the columns `predicted` (the option that is named first, missing where none is), `correct`
@@ -43,9 +48,10 @@ def score(table: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in ("text", "gold", "options") if name not in table.columns]
     if missing:
         raise InputError(f"the table has no column {missing}, only {list(table.columns)}: give text, gold and options")
+    names = table["dataset"] if "dataset" in table else [""] * len(table)
     judged = [
-        _judge(text_of(text), text_of(gold), read_options(listed))
-        for text, gold, listed in zip(table["text"], table["gold"], table["options"], strict=True)
+        _judge(text_of(text), text_of(gold), read_options(listed), name == VSR)
+        for text, gold, listed, name in zip(table["text"], table["gold"], table["options"], names, strict=True)
     ]
     predicted = pd.Series([name for name, _, _ in judged], index=table.index, dtype=object)
     strict, paper = [right for _, right, _ in judged], [right for _, _, right in judged]
@@ -56,7 +62,8 @@ def first_option(text: str, options: Sequence[str]) -> str | None:
     """The option that an answer names first, as a whole word in any case; None where it names none.
 
     The second half of a compound ("bottom-on") is no whole word, and "on" that only leads to another option
-    ("on the left") is no answer.
+    ("on the left") is no answer, nor is one that is denied ("not left but right"). Numbers count as words or in digits,
+    and spelling as in American or British English.
 
     Example:
         >>> first_option("It is to the Left, not right.", ("left", "right"))
@@ -64,12 +71,13 @@ def first_option(text: str, options: Sequence[str]) -> str | None:
         >>> first_option("On the left.", ("left", "right", "on", "under"))
         'left'
     """
+    said = undenied(text)
     found = [
         (match.start(), -len(option), option)
         for option in options
-        if (match := re.search(_whole_word(option, options), text, re.IGNORECASE))
+        if (match := re.search(_whole_word(option, options), text if denies(option) else said, re.IGNORECASE))
     ]
-    return min(found)[2] if found else None
+    return min(found)[2] if found else _in_other_words(said, options)
 
 
 def paper_substring(text: str, answer: str) -> bool:
@@ -138,11 +146,27 @@ def _whole_word(option: str, options: Sequence[str]) -> str:
     return word
 
 
-def _judge(text: str, gold: str, options: tuple[str, ...]) -> tuple[str | None, bool, bool]:
+def _in_other_words(text: str, options: Sequence[str]) -> str | None:
+    """The option that a text names first by another way to write its numbers or to spell it."""
+    said = normal_words(text, directions=False)
+    forms = {option: normal_words(option, directions=False) for option in options if has_variants(option)}
+    found = [
+        (place, -len(words), option)
+        for option, words in forms.items()
+        for place in range(len(said) - len(words) + 1)
+        if said[place : place + len(words)] == words
+    ]
+    return min(found)[2] if found else None
+
+
+def _judge(text: str, gold: str, options: tuple[str, ...], is_vsr: bool) -> tuple[str | None, bool, bool]:
     """The option that is named first, whether it is right, and whether the answer is by the paper's rule."""
     is_yes_no = {option.lower() for option in options} == set(YES_NO)
-    paper = paper_yes_no(text, gold) if is_yes_no else paper_substring(text, gold)
-    predicted = first_option(text, options or (gold,))
+    paper = paper_yes_no(text, gold) if is_vsr and is_yes_no else paper_substring(text, gold)
+    if options or not normal_words(gold):
+        predicted = first_option(text, options or (gold,))
+    else:
+        predicted = gold if says(text, gold) else None
     return predicted, predicted is not None and predicted.casefold() == gold.casefold(), paper
 
 

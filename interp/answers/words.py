@@ -6,76 +6,18 @@ verdict every time, and is another one: its scores go by the name `correct_words
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from interp.answers.metrics import ALL, require
 from interp.answers.scoring import read_options, text_of
+from interp.answers.wording import says
 from interp.errors import InputError
 from interp.stats.intervals import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
-
-DIRECTIONS: dict[str, tuple[str, ...]] = {
-    "left": ("left", "leftmost", "leftward", "leftwards", "lefthand"),
-    "right": ("right", "rightmost", "rightward", "rightwards", "righthand"),
-    "above": (
-        *("above", "over", "top", "topmost", "atop", "up", "upper", "upward"),
-        *("upwards", "uppermost", "higher", "highest"),
-    ),
-    "below": (
-        *("below", "under", "underneath", "beneath", "bottom", "bottommost", "down", "lower"),
-        *("downward", "downwards", "lowermost", "lowest"),
-    ),
-}
-"""Words that say the same direction: at the top of a picture and above a shape are one, as are bottom and below."""
-
-_MEANS = {word: direction for direction, words in DIRECTIONS.items() for word in words}
-_ARTICLES = frozenset({"a", "an", "the"})
-_SAME = {"colour": "color", "grey": "gray"}
-
-
-def normal_words(text: str) -> tuple[str, ...]:
-    """The words of an answer in one form: lower case, no articles or punctuation, and one word for each direction.
-
-    Example:
-        >>> normal_words("At the Bottom-left."), normal_words("a grey circle")
-        (('at', 'below', 'left'), ('gray', 'circle'))
-    """
-    found = re.findall(r"[^\W_]+", text.casefold())
-    return tuple(_MEANS.get(word, _SAME.get(word, word)) for word in found if word not in _ARTICLES)
-
-
-def says(text: str, answer: str, answers: Sequence[str] = ()) -> bool:
-    """Whether a text says an answer, and no other.
-
-    All words of the answer have to occur, as whole words and one behind the other; a direction counts by what it means.
-    It is wrong to name another direction beside, or another of the possible answers, unless that is a part of the right
-    one.
-
-    Args:
-        text: what was said.
-        answer: the right answer.
-        answers: what else could be right, such as the answers of all questions of its category.
-
-    Example:
-        >>> says("It is at the bottom.", "below"), says("Left or right.", "left"), says("Not red", "red", ["blue"])
-        (True, False, True)
-
-    Raises:
-        InputError: the answer holds no word.
-    """
-    said, wanted = normal_words(text), normal_words(answer)
-    if not wanted:
-        raise InputError(f"the gold answer {answer!r} holds no word, and every text says nothing: give another")
-    if not _holds(said, wanted) or (set(said) - set(wanted)) & _directions_against(wanted):
-        return False
-    others = {normal_words(other) for other in answers} - {wanted, ()}
-    return not any(_holds(said, other) for other in others if not _holds(wanted, other))
 
 
 def score_words(table: pd.DataFrame, by: str = "relation") -> pd.DataFrame:
@@ -171,13 +113,3 @@ def _possible(rows: pd.DataFrame) -> list[str]:
     """The gold answers and options of some rows, each once."""
     listed = [option for cell in rows["options"] for option in read_options(cell)] if "options" in rows else []
     return list(dict.fromkeys([*map(text_of, rows["gold"]), *listed]))
-
-
-def _holds(words: tuple[str, ...], part: tuple[str, ...]) -> bool:
-    """Whether some words stand in others, one behind the other."""
-    return any(words[start : start + len(part)] == part for start in range(len(words) - len(part) + 1))
-
-
-def _directions_against(wanted: tuple[str, ...]) -> set[str]:
-    """The directions that an answer with a direction rules out: all that it does not say."""
-    return set(DIRECTIONS) - set(wanted) if set(DIRECTIONS) & set(wanted) else set()

@@ -101,12 +101,6 @@ def overlap_command(options: argparse.Namespace) -> int:
     samples = askable(samples, vlm, prompt=options.prompt)
     study = study_overlap(vlm, samples, request=replace(request, detector=looking, out=folder.path))
     found = examine_overlap(study, normalisation=study.normalisations[0], seed=options.seed)
-    whole = study.coverage().iloc[0]
-    counts = ", ".join(f"{name} {whole[name]}" for name in ("both", "one", "none"))
-    print(
-        f"all objects found in {whole['complete']} of {whole['n']} samples ({counts}) by {study.settings['detector']}; "
-        "of a question about one object, one is all"
-    )
     print("examining and drawing ...", file=sys.stderr)
     remarks = " ".join(study.settings["remarks"])
     write_overlap_report(folder, study, found, samples=samples, vlm=vlm, out_of_domain=remarks or None)

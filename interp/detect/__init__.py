@@ -7,7 +7,8 @@ from interp.detect.onnx.detector import OnnxDetector
 from interp.detect.yolo.detector import YoloDetector
 from interp.objects.detector import Detector
 from interp.objects.given import GivenBoxes, GroundTruth, read_yolo_labels
-from interp.objects.label_files import COCO_NAMES, read_coco_boxes, read_yolo_folder
+from interp.objects.label_files import read_coco_boxes, read_yolo_folder
+from interp.objects.nouns import COCO_NAMES
 from interp.objects.words import Found, Match, find_objects, match_words, objects_asked
 
 __all__ = [

@@ -13,15 +13,11 @@ from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.objects.sample import ROLES
 from interp.objects.synonyms import meanings, singular
+from interp.objects.words import KINDS, Found
 from interp.stats.intervals import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from interp.objects.words import Found
-
-KINDS = ("both", "one", "none")
-"""How many of a question's objects were found; of a single object, `one` means that it was."""
 
 ALL = "all labels"
 """The row of `agreement` that takes every label together."""
@@ -32,8 +28,9 @@ def coverage(found: Sequence[Found], *, by: str = "sample", groups: Sequence[str
 
     Args:
         found: what was found for each sample, see `interp.detect.batching.find_many`.
-        by: `sample` counts samples with both, one and none of their objects found; `object` counts the first and the
-            second objects of the questions that were found; `word` counts for each word how often it was.
+        by: `sample` counts samples by `Found.kind`: `all`, `some` and `none` of those whose objects were looked for,
+            `absent` and `unread` of all; `object` counts the first and the second objects of the questions that were
+            found; `word` counts for each word how often it was. Both leave out what is rightly said not to be there.
         groups: a group for each sample, such as its relation or data set, whose rows are counted apart.
 
     Returns:
@@ -64,12 +61,6 @@ def coverage(found: Sequence[Found], *, by: str = "sample", groups: Sequence[str
     ]
     table = _frame(rows, ("group", "name", "k", "n", "share", "low", "high", "unknown"))
     return table.drop(columns="group") if groups is None else table
-
-
-def found_kind(found: Found) -> str:
-    """Say how many objects of one question were found: `both` (or all, of several), `one` (some), or `none`."""
-    hits = sum(len(match.boxes) > 0 for match in found.matches)
-    return "none" if hits == 0 else "both" if hits == len(found.matches) >= 2 else "one"
 
 
 def agreement(
@@ -158,15 +149,18 @@ def box_iou(first: Float[np.ndarray, "n 4"], second: Float[np.ndarray, "m 4"]) -
 
 
 def _by_sample(found: Sequence[Found]) -> list[dict[str, Any]]:
-    kinds = [found_kind(one) for one in found]
-    unknown = sum(bool(one.unknown) for one in found)
-    return [_share(kind, kinds.count(kind), len(found), unknown) for kind in KINDS]
+    kinds = [one.kind for one in found]
+    looked_for = [one for one, kind in zip(found, kinds, strict=True) if kind not in ("absent", "unread")]
+    of = {kind: found if kind in ("absent", "unread") else looked_for for kind in KINDS}
+    return [
+        _share(kind, kinds.count(kind), len(some), sum(bool(one.unknown) for one in some)) for kind, some in of.items()
+    ]
 
 
 def _by_object(found: Sequence[Found]) -> list[dict[str, Any]]:
     rows = []
     for place, role in enumerate(ROLES):
-        asked = [one.matches[place] for one in found if len(one.matches) > place]
+        asked = [one.matches[place] for one in found if len(one.matches) > place and not one.absent]
         hits, unknown = sum(len(match.boxes) > 0 for match in asked), sum(not match.labels for match in asked)
         rows.append(_share(role, hits, len(asked), unknown))
     return rows
@@ -175,7 +169,7 @@ def _by_object(found: Sequence[Found]) -> list[dict[str, Any]]:
 def _by_word(found: Sequence[Found]) -> list[dict[str, Any]]:
     asked: dict[str, list[Any]] = {}
     for one in found:
-        for match in one.matches:
+        for match in () if one.absent else one.matches:
             asked.setdefault(match.word.strip().lower(), []).append(match)
     rows = [
         _share(word, sum(len(match.boxes) > 0 for match in some), len(some), sum(not match.labels for match in some))

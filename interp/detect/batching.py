@@ -6,6 +6,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from interp.detect.common import Asked, keep_words
 from interp.errors import DetectorError, InputError
 from interp.image.boxes import Box, Boxes
 from interp.image.photos import ImageSource, load_image
+from interp.objects.absence import is_absent
 from interp.objects.words import Found, Match, match_words, objects_asked
 from interp.store.folder import OutputFolder, plain
 from interp.store.parsing import parse_json
@@ -51,7 +53,8 @@ def find_many(
         progress: show a progress bar.
 
     Returns:
-        A `Found` for each sample, in order, each of its words once.
+        A `Found` for each sample, in order, each of its words once; `absent` where its right answer says that what it
+        asks after is not there.
 
     Raises:
         DetectorError: words were asked, and the detector has a class for none of them in any sample.
@@ -77,6 +80,7 @@ def find_many(
             _found(words, detector.labels or words, seen, detector.name)
             for words, seen in zip(asked, boxes, strict=True)
         ]
+    found = [replace(one, absent=is_absent(sample)) for one, sample in zip(found, samples, strict=True)]
     words = list(dict.fromkeys(word for one in asked for word in one))
     if words and not any(match.labels for one in found for match in one.matches):
         raise DetectorError(

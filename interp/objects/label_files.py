@@ -12,6 +12,7 @@ from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.image.photos import upright_size
 from interp.objects.given import boxes_within, read_yolo_labels
+from interp.objects.nouns import COCO_NAMES
 from interp.objects.refusals import each_row
 from interp.store.names import file_of, given_path, is_text, stays_inside
 from interp.store.parsing import parse_json
@@ -20,19 +21,6 @@ PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".t
 
 CLASSES = "classes.txt"
 """The file with the class names, which may lie among the label files."""
-
-COCO_NAMES: tuple[str, ...] = (
-    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
-    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow"),
-    *("elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee"),
-    *("skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard"),
-    *("tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
-    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch"),
-    *("potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
-    *("microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear"),
-    *("hair drier", "toothbrush"),
-)
-"""The 80 classes of COCO's instances (Lin et al. 2014, arXiv:1405.0312), in the order that detectors number them."""
 
 
 def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> dict[str, Boxes]:

@@ -6,7 +6,7 @@ from functools import cache
 
 # name -> other names of the same thing
 SAME: dict[str, tuple[str, ...]] = {
-    "person": ("human", "human being", "somebody", "someone"),
+    "person": ("human", "human being", "somebody", "someone", "anybody", "anyone", "everybody", "everyone"),
     "bicycle": ("bike", "cycle", "pushbike"),
     "car": ("automobile",),
     "motorcycle": ("motorbike", "motor bike"),
@@ -62,6 +62,9 @@ KINDS: dict[str, tuple[str, ...]] = {
         *("teenager", "player", "rider", "skier", "snowboarder", "surfer", "skateboarder", "batter", "pitcher"),
         *("catcher", "umpire", "driver", "pedestrian", "cyclist", "biker", "motorcyclist", "chef", "waiter"),
         *("waitress", "worker", "policeman", "officer", "farmer", "fisherman", "student", "bride", "groom"),
+        *("policewoman", "police officer", "fireman", "firefighter", "soldier", "cowboy", "goalie", "goalkeeper"),
+        *("referee", "dancer", "doctor", "nurse", "teacher", "photographer", "passenger", "spectator", "swimmer"),
+        *("jockey", "musician", "sailor", "pilot", "racer", "clown", "lifeguard", "priest"),
     ),
     "car": ("taxi", "cab", "suv", "jeep", "sedan", "minivan"),
     "motorcycle": ("scooter", "moped"),
@@ -69,7 +72,10 @@ KINDS: dict[str, tuple[str, ...]] = {
     "bus": ("coach", "minibus"),
     "truck": ("pickup", "pickup truck", "van", "fire engine", "fire truck"),
     "boat": ("canoe", "kayak", "sailboat", "rowboat", "ferry", "yacht", "gondola"),
-    "bird": ("seagull", "gull", "pigeon", "parrot", "duck", "goose", "chicken", "owl", "crow", "swan", "eagle"),
+    "bird": (
+        *("seagull", "gull", "pigeon", "parrot", "duck", "goose", "chicken", "owl", "crow", "swan", "eagle"),
+        *("hen", "rooster", "turkey", "penguin", "ostrich", "flamingo", "peacock", "stork", "hawk", "hummingbird"),
+    ),
     "cat": ("kitten",),
     "dog": ("puppy", "poodle", "retriever", "terrier"),
     "horse": ("pony", "foal"),
@@ -91,12 +97,19 @@ KINDS: dict[str, tuple[str, ...]] = {
 _IRREGULAR = {
     **{"people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot", "teeth": "tooth"},
     **{"mice": "mouse", "geese": "goose", "oxen": "ox", "calves": "calf", "knives": "knife", "wolves": "wolf"},
-    **{"loaves": "loaf", "leaves": "leaf", "shelves": "shelf", "scarves": "scarf", "halves": "half"},
-    **{"buses": "bus", "busses": "bus", "gases": "gas", "lenses": "lens", "skis": "skis", "scissors": "scissors"},
-    **{"ties": "tie", "pies": "pie", "cookies": "cookie", "brownies": "brownie", "hoodies": "hoodie"},
+    **{"loaves": "loaf", "leaves": "leaf", "shelves": "shelf", "scarves": "scarf", "halves": "half", "hooves": "hoof"},
+    **{"buses": "bus", "busses": "bus", "gases": "gas", "lenses": "lens", "lens": "lens", "skis": "skis"},
+    **{"scissors": "scissors", "ties": "tie", "pies": "pie", "cookies": "cookie", "brownies": "brownie"},
+    **{"hoodies": "hoodie"},
     **{"shoes": "shoe", "canoes": "canoe", "toes": "toe", "crosses": "cross", "series": "series"},
 }
-_MEN = ("policemen", "firemen", "fishermen", "gentlemen", "snowmen")
+_PLURAL_ONLY = frozenset(
+    "binoculars bleachers blinds clothes eyeglasses fireworks goggles headphones jeans overalls pajamas pants "
+    "rhinoceros shorts slacks sunglasses thermos tights tongs trousers".split()
+)
+"""Nouns that end with an s and are not those of several."""
+
+_NO_MEN = ("abdomen", "specimen")
 
 
 def singular(noun: str) -> str:
@@ -113,7 +126,9 @@ def singular(noun: str) -> str:
 def _singular_word(word: str) -> str:
     if word in _IRREGULAR:
         return _IRREGULAR[word]
-    if word in _MEN:
+    if word in _PLURAL_ONLY:
+        return word
+    if word.endswith("men") and len(word) > 4 and word not in _NO_MEN:
         return word[:-3] + "man"
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from unicodedata import normalize
 
 from interp.errors import DetectorError, InputError
 from interp.image.boxes import Boxes
 from interp.image.photos import ImageSource, load_image
-from interp.objects.scripts import verbatim, words_of
-from interp.objects.synonyms import broader, known_names, meanings, singular
+from interp.objects.reading import ANYTHING, NOT_THEIR_HEAD, normal_name, objects_asked, objects_of_template
+from interp.objects.synonyms import broader, meanings
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
     from interp.objects.detector import Detector
+
+KINDS = ("all", "some", "none", "absent", "unread")
+"""Of how many of its objects a question has boxes: `all`, `some` or `none`. A question that rightly says that something
+is not there is `absent`, and one that no object could be read off is `unread`: neither is a detector's miss."""
 
 
 @fits_a_cell()
@@ -34,6 +36,11 @@ class Match:
 class Found:
     """What a detector found of what was asked, word by word, in the question's order.
 
+    Attributes:
+        matches: what was found of each word.
+        detector: who looked.
+        absent: whether the question rightly says that what it asks after is not there, see `says_absent`.
+
     Example:
         >>> mug = Boxes((Box("cup", (10, 20, 50, 80)),), source="by hand")
         >>> found = Found((Match("mug", ("cup",), mug), Match("scarf", (), Boxes())), detector="by hand")
@@ -45,6 +52,7 @@ class Found:
 
     matches: tuple[Match, ...]
     detector: str
+    absent: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -68,9 +76,14 @@ class Found:
         return tuple(match.word for match in self.matches if not match.labels)
 
     @property
+    def kind(self) -> str:
+        """What became of what was asked: one of `KINDS`."""
+        return kind_of([match.boxes for match in self.matches], absent=self.absent)
+
+    @property
     def complete(self) -> bool:
-        """Whether something was asked and all of it was found."""
-        return bool(self.matches) and not self.missing
+        """Whether something was asked that is there, and all of it was found."""
+        return self.kind == "all"
 
     @property
     def shared(self) -> tuple[str, ...]:
@@ -92,15 +105,34 @@ class Found:
     def describe(self) -> str:
         """Say in one sentence what was found and what was not."""
         if not self.matches:
-            return f"The question names no object that {self.detector} could be asked for."
+            return f"No object could be read off the question, so {self.detector} was asked for none: name them."
         here = [_say_found(match) for match in self.matches if len(match.boxes)]
         away = [_say_missing(match) for match in self.matches if not len(match.boxes)]
         parts = [f"{self.detector} found {', '.join(here) or 'nothing that was asked'}"]
         if away:
             parts.append("not found: " + ", ".join(away))
+        if self.absent:
+            parts.append("the question says rightly that it is not there, so no box counts")
         if self.shared:
             parts.append(f"several words share the class {', '.join(map(repr, self.shared))}")
         return "; ".join(parts) + "."
+
+
+def kind_of(boxes: Sequence[Sized], *, absent: bool = False) -> str:
+    """Say what became of the objects of a question, see `KINDS`.
+
+    Args:
+        boxes: the boxes of each object that the question names.
+        absent: whether it rightly says that they are not there.
+
+    Example:
+        >>> kind_of([]), kind_of([(), ["a box"]]), kind_of([["a box"]], absent=True)
+        ('unread', 'some', 'absent')
+    """
+    if absent or not boxes:
+        return "absent" if absent else "unread"
+    found = sum(len(own) > 0 for own in boxes)
+    return "none" if not found else "all" if found == len(boxes) else "some"
 
 
 def find_objects(image: ImageSource, asked: str | Sequence[str], detector: Detector) -> Found:
@@ -115,7 +147,8 @@ def find_objects(image: ImageSource, asked: str | Sequence[str], detector: Detec
         For each asked word its labels and boxes, in original-image pixels; see `Found.missing`.
 
     Raises:
-        DetectorError: the detector has a class for none of the asked words.
+        DetectorError: words, or a question "where is ...", and the detector has a class for none of them. Of other
+            questions the result says so.
 
     Example:
         >>> from PIL import Image
@@ -127,39 +160,14 @@ def find_objects(image: ImageSource, asked: str | Sequence[str], detector: Detec
     words = objects_asked(asked, detector.labels) if isinstance(asked, str) else tuple(asked)
     labels = tuple(detector.labels) or words
     matched = match_words(words, labels)
-    if words and not any(matched.values()):
+    is_free = isinstance(asked, str) and not objects_of_template(asked)
+    if words and not is_free and not any(matched.values()):
         raise DetectorError(
             f"detector {detector.name} has no class for {', '.join(words)}; it knows {_shorten(labels)}: "
             "give another detector, or the boxes by hand"
         )
     boxes = detector.detect(load_image(image), words) if words else Boxes(source=detector.name)
     return Found(tuple(Match(word, matched[word], boxes.named(matched[word])) for word in words), detector.name)
-
-
-def objects_asked(question: str, labels: Sequence[str] = ()) -> tuple[str, ...]:
-    """Name the objects of a question, in its order.
-
-    The templates "Where is the X in relation to the Y?", "Where is the X in the photo?" and "Where is the X?" are read
-    as they stand; any other question is searched for the given labels and the names of the synonym table, longest
-    first. A label that stands in it word for word is found in any script, also where no spaces are written.
-
-    Args:
-        question: the question, with or without its list of options.
-        labels: the classes that a detector can find.
-
-    Example:
-        >>> objects_asked("Where is the mug in relation to the table? Answer with left, right, on or under.")
-        ('mug', 'table')
-        >>> objects_asked("Is there a dog on the red sofa?")
-        ('dog', 'sofa')
-        >>> objects_asked("猫在狗的哪一边？", ["狗", "猫"])
-        ('猫', '狗')
-    """
-    for template in _TEMPLATES:
-        found = template.search(question)
-        if found:
-            return tuple(dict.fromkeys(_without_article(name) for name in found.groups()))
-    return _scan(question, labels)
 
 
 def match_words(words: Sequence[str], labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -177,8 +185,8 @@ def match_words(words: Sequence[str], labels: Sequence[str]) -> dict[str, tuple[
         >>> match_words(["men", "couch", "dragonfruit"], ["person", "sofa"])
         {'men': ('person',), 'couch': ('sofa',), 'dragonfruit': ()}
     """
-    names = {label: _normal(label) for label in labels}
-    return {word: _labels_of(_normal(word), names) for word in words}
+    names = {label: normal_name(label) for label in labels}
+    return {word: _labels_of(normal_name(word), names) for word in words}
 
 
 def labels_for(words: Sequence[str], labels: Sequence[str]) -> set[str]:
@@ -205,66 +213,12 @@ def _labels_of(word: str, names: Mapping[str, str]) -> tuple[str, ...]:
 
 def _is_head_of(word: str, name: str) -> bool:
     """Whether a label is the word with more in front of it; `object` stands for any head noun."""
-    if name in _NOT_THEIR_HEAD or " " not in name:
+    if name in NOT_THEIR_HEAD or " " not in name:
         return False
     *modifiers, head = word.split(" ")
     *more, noun = name.split(" ")
-    same_noun = bool(meanings(head) & meanings(noun)) or (bool(modifiers) and head in _ANYTHING)
+    same_noun = bool(meanings(head) & meanings(noun)) or (bool(modifiers) and head in ANYTHING)
     return same_noun and set(modifiers) <= set(more)
-
-
-def _scan(question: str, labels: Sequence[str]) -> tuple[str, ...]:
-    """Find known names in free text, the longest first; what one name covers is not searched again."""
-    text = normalize("NFC", _OPTIONS.sub("", question).lower())
-    tokens = words_of(text)
-    names = {label: _normal(label) for label in labels}
-    targets = set(names.values())
-    table = known_names()
-    known = targets | ({name for name in table if _labels_of(name, names)} if labels else table)
-    heads = {name.split(" ")[-1] for name in targets - _NOT_THEIR_HEAD}
-    modifiers = {part for name in targets for part in name.split(" ")[:-1]}
-    found: list[tuple[int, str]] = []
-    free = [True] * len(text)
-    longest = max([_LONGEST, *(len(name.split(" ")) for name in targets)])
-    for length in range(min(longest, len(tokens)), 0, -1):
-        for first in range(len(tokens) - length + 1):
-            span = [text[start:end] for start, end in tokens[first : first + length]]
-            start, end = tokens[first][0], tokens[first + length - 1][1]
-            name = singular(" ".join(span))
-            is_any = length == 2 and span[0] in modifiers and singular(span[1]) in _ANYTHING
-            if all(free[start:end]) and (name in known or is_any or (length == 1 and name in heads)):
-                found.append((start, " ".join(span)))
-                free[start:end] = [False] * (end - start)
-    for name in sorted({normalize("NFC", label.strip().lower()) for label in labels} - {""}, key=len, reverse=True):
-        for start, end in verbatim(name, text):
-            if all(free[start:end]):
-                found.append((start, name))
-                free[start:end] = [False] * (end - start)
-    return tuple(dict.fromkeys(name for _, name in sorted(found)))
-
-
-_NOUN = r"([\w][\w' -]*?)"
-_PICTURE = r"(?:photo|photograph|image|picture|scene)"
-_PREPOSITION = r"(?:in|on|at|of|to|by|under|above|below|behind|beside|near|between|with)\b"
-_TEMPLATES = (
-    re.compile(rf"\bwhere (?:is|are) {_NOUN} in relation to {_NOUN}\s*(?:[?.]|$)", re.IGNORECASE),
-    re.compile(rf"\bwhere (?:is|are) {_NOUN} in (?:the|this) {_PICTURE}\b", re.IGNORECASE),
-    re.compile(rf"\bwhere(?: is| are|'s) ((?:(?!{_PREPOSITION})[\w'-]+ ?){{1,5}})\?", re.IGNORECASE),
-)
-_OPTIONS = re.compile(r"\banswer with\b.*", re.IGNORECASE | re.DOTALL)
-_ARTICLES = re.compile(r"^(?:(?:the|a|an|this|that|these|those|my|your|his|her|their|our|some)\s+)+", re.IGNORECASE)
-_ANYTHING = ("object", "thing", "shape", "item", "one")
-_NOT_THEIR_HEAD = frozenset({"hot dog", "teddy bear", "toilet paper", "toilet roll"})  # a hot dog is not a dog
-_LONGEST = 4  # words in a name of the table
-
-
-def _without_article(name: str) -> str:
-    return _ARTICLES.sub("", name.strip())
-
-
-def _normal(name: str) -> str:
-    words = normalize("NFC", re.sub(r"[\s_-]+", " ", _without_article(name)).strip().lower())
-    return singular(words)
 
 
 def _say_found(match: Match) -> str:

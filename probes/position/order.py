@@ -159,7 +159,8 @@ def score_orders(table: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame
         relation=[sample.relation for sample in told],
         group=[sample.group for sample in told],
     )
-    judged = score(full)
+    names = [str(sample.meta.get("dataset", "")) for sample in told]
+    judged = score(full.assign(dataset=names)).drop(columns="dataset")
     first = judged[judged["order"] == ORIGINAL].set_index("id")["text"]
     return judged.assign(
         changed=judged["text"].to_numpy() != first.loc[judged["id"]].to_numpy(),

@@ -53,7 +53,7 @@ def made_up_study(
     lost = np.arange(n) < missing
     relations = np.array(RELATIONS, dtype=object)[np.arange(n) % 4]
     areas = rng.uniform(0.05, 0.3, size=(n, 2)).astype(np.float32)
-    found = np.where(lost, "none", np.where(rng.random(n) < 0.1, "one", "both"))
+    found = np.where(lost, "none", np.where(rng.random(n) < 0.1, "some", "all"))
     samples = pd.DataFrame(
         {
             "id": [f"s-{place:03d}" for place in range(n)],
@@ -67,8 +67,9 @@ def made_up_study(
             "right": marks,
             "confidence": rng.uniform(0.3, 1.0, size=n),
             "objects": "mug|table",
+            "no_class": "",
             "found": found,
-            "complete": found == "both",
+            "complete": found == "all",
             "visible": True,
             "n_first": 1,
             "n_second": 1,

@@ -42,7 +42,8 @@ def read_folder(folder: str | Path, *, n: int | None = None) -> list[Sample]:
     * `image`: the photo's file, below the folder or its `images/`;
     * `question`: asked exactly as it is written; `answer`: the right one;
     * `options`: the answers to choose from, with `|` between; without, the answer's own words have to be said;
-    * `objects`: what the question speaks of, with `|` between; by default the names in the question;
+    * `objects`: what the question speaks of, with `|` between (`mug|table`); by default the names that can be read off
+      the question, see `interp.detect.objects_asked`;
     * `boxes`: their boxes in pixels, such as `mug=10,20,50,80; table=0,60,200,150`;
     * `relation` (default: the answer), `group` (default: the photo), `id` (default: the row).
 
@@ -287,7 +288,8 @@ def _common_folder(photos: list[Path]) -> Path:
 
 def _objects(row: _Row, photo: Path, known: Boxes) -> tuple[Object, ...]:
     """What the question speaks of, each with its box: the row's own, or those of the label files."""
-    from interp.objects.words import match_words, objects_asked  # here, as it imports samples from this package
+    from interp.objects.reading import objects_asked, objects_of_template
+    from interp.objects.words import match_words  # here, as it imports samples from this package
 
     cell = row.cells.get("boxes", "")
     try:
@@ -295,10 +297,11 @@ def _objects(row: _Row, photo: Path, known: Boxes) -> tuple[Object, ...]:
     except InputError as error:
         raise row.bad(f"has boxes that can not be used: {error}") from error
     named = tuple(dict.fromkeys(name.strip() for name in row.cells.get("objects", "").split("|") if name.strip()))
-    names = named or objects_asked(row.cells["question"], boxes.labels)
-    if cell and not names:
-        names = tuple(dict.fromkeys(boxes.labels))
-    matched = match_words(names, tuple(dict.fromkeys(boxes.labels)))
+    question, labels = row.cells["question"], tuple(dict.fromkeys(boxes.labels))
+    names = named or objects_asked(question, labels)
+    matched = match_words(names, labels)
+    if cell and not (named or objects_of_template(question) or any(matched.values())):
+        names, matched = labels, match_words(labels, labels)
     strangers = set(boxes.labels) - {label for labels in matched.values() for label in labels}
     if cell and strangers:
         raise row.bad(f"has a box of {min(strangers)!r}, which is none of its objects {', '.join(names)}: name it so")

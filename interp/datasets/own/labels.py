@@ -14,6 +14,9 @@ from interp.errors import InputError
 if TYPE_CHECKING:
     from interp.image.boxes import Boxes
 
+COCO80 = "coco80"
+"""What `classes.txt` says where the classes are the 80 of COCO, in the order of `interp.detect.COCO_NAMES`."""
+
 
 @dataclass(frozen=True)
 class PhotoBoxes:
@@ -49,9 +52,9 @@ def photo_folder(folder: Path) -> Path:
 def read_photo_boxes(folder: Path) -> PhotoBoxes | None:
     """The boxes of each photo of a folder; None where no boxes lie beside the photos.
 
-    Label files are `labels/NAME.txt` for the photo `NAME.jpg`, with the class names in `classes.txt`, one a line; a
-    photo without such a file has no boxes. Else the one JSON file of the folder that holds `annotations` is read as a
-    COCO instances file; a warning names other JSON files.
+    Label files are `labels/NAME.txt` for the photo `NAME.jpg`, with the class names in `classes.txt`, one a line, or
+    `coco80` alone for the 80 classes of COCO; a photo without such a file has no boxes. Else the one JSON file of the
+    folder that holds `annotations` is read as a COCO instances file; a warning names other JSON files.
 
     Example:
         >>> read_photo_boxes(Path("holiday")).of(Path("holiday/images/beach.jpg")).labels
@@ -104,18 +107,21 @@ def _bytes(path: Path) -> bytes:
 def _class_names(folder: Path) -> list[str]:
     """The names of the classes of label files, by number."""
     from interp.objects.label_files import CLASSES
+    from interp.objects.nouns import COCO_NAMES
 
     path = next((path for path in (folder / CLASSES, folder / "labels" / CLASSES) if path.is_file()), None)
     if path is None:
         raise InputError(
             f"{str(folder)!r} has labels/ and no {CLASSES}: write the names of the classes into it, one a line, in the "
-            "order of their numbers"
+            f"order of their numbers, or {COCO80!r} for the 80 of COCO"
         )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{str(path)!r} can not be read ({error}): save it as plain text in UTF-8") from error
     names = [line.strip() for line in text.rstrip().split("\n")]
+    if names == [COCO80]:
+        return list(COCO_NAMES)
     if "" in names:
         number = names.index("")
         raise InputError(

@@ -17,7 +17,7 @@ from interp.detect.common import checked_share, file_digest, one_line, read_clas
 from interp.detect.onnx.external import external_files
 from interp.detect.onnx.outputs import END_TO_END, STRIDES, YOLOX, YOLOX_DECODED, decode, read_layout, suppress
 from interp.errors import DetectorError
-from interp.objects.label_files import COCO_NAMES
+from interp.objects.nouns import COCO_NAMES
 from interp.store.names import given_path
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.numeric import mean_of_known
+from interp.overlap.study.coverage import LOOKED_FOR, check_found, count_objects
 from interp.overlap.study.means import (
     NULL_LABELS,
     head_mean,
@@ -18,6 +19,7 @@ from interp.plots.style import (
     INK,
     PALETTE,
     SHADE,
+    TICK,
     draw_band,
     in_percent,
     layer_axis,
@@ -60,9 +62,6 @@ NORMALISED = {
     "relative": "attention relative to a neutral prompt",
 }
 """What each normalisation is called along an axis."""
-
-FOUND = {"both": "both objects", "one": "one object", "none": "none"}
-"""What each outcome of the detector is called."""
 
 RIGHT, WRONG = PALETTE[0], PALETTE[1]
 _RATIOS = ("cosine", "mass", "hit", "hit_near", "precision")
@@ -186,10 +185,13 @@ def plot_lift_by_layer(
 def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float = 0.95) -> Axes:
     """Draw in how many samples the objects were found, over all answers and over the right and the wrong ones.
 
-    Where wrong answers lack boxes more often than right ones, what is left to compare is a selection.
+    Questions about one object and about two are drawn apart, as shares of those whose objects were looked for; of all
+    questions, how many rightly say that something is not there, and how many no object could be read off. Where wrong
+    answers lack boxes more often than right ones, what is left to compare is a selection.
 
     Args:
-        samples: a table of one row per sample, with columns `found` (`both`, `one` or `none`) and, if wanted, `right`.
+        samples: a table of one row per sample, with columns `found` (one of `interp.objects.words.KINDS`), `objects`
+            (names with `|` between) and, if wanted, `right`.
         ax: the axes to draw on; made if None.
         level: the coverage of Wilson's intervals, which take samples as independent.
 
@@ -197,30 +199,51 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
         >>> plot_coverage(study.samples)
 
     Raises:
-        InputError: the table is empty, lacks `found`, or holds another word.
+        InputError: the table is empty, lacks `found` or `objects`, or holds another word.
     """
-    if "found" not in samples or not len(samples) or not samples["found"].isin(list(FOUND)).all():
-        raise InputError(f"{len(samples)} samples without a found of {', '.join(FOUND)}: give one row per sample")
-    found = samples["found"].to_numpy(dtype=object)
+    check_found(samples)
+    if not len(samples):
+        raise InputError("there is no sample, so there is no coverage to draw: give one row per sample")
+    found, numbers = samples["found"].to_numpy(dtype=object), count_objects(samples)
+    looked_for = np.isin(found, LOOKED_FOR)
+    panels = [
+        (title, looked_for & (numbers == number), kinds)
+        for number, title, kinds in (
+            (1, "about one object", {"all": "found", "none": "not found"}),
+            (2, "about two objects", {"all": "both found", "some": "one found", "none": "none found"}),
+        )
+    ]
+    panels = [panel for panel in panels if panel[1].any()]
+    if not looked_for.all():
+        panels.append(("all questions", np.ones(len(samples), dtype=bool), {"absent": "absent", "unread": "unread"}))
     parts: list[tuple[str, np.ndarray, str]] = [("all answers", np.ones(len(samples), dtype=bool), INK)]
     if "right" in samples:
         right = right_of(samples)
         parts += [("right answers", right, RIGHT), ("wrong answers", ~right, WRONG)]
-    ax = new_axes(ax, (6.6, 3.4))
-    for place, (name, own, colour) in enumerate(parts):
-        shares = [wilson(int((found[own] == kind).sum()), int(own.sum()), level) for kind in FOUND]
-        x = np.arange(len(FOUND)) + 0.18 * (place - (len(parts) - 1) / 2)
-        middle = np.array([one.estimate for one in shares])
-        ends = np.abs(np.array([[one.low, one.high] for one in shares]).T - middle)
-        label = f"{name} (n = {int(own.sum())})"
-        ax.errorbar(x, middle, yerr=ends, fmt="o", color=colour, markersize=5, elinewidth=1.4, label=label)
-    ax.set_xticks(range(len(FOUND)), [f"{name}\nn = {(found == kind).sum()}" for kind, name in FOUND.items()])
-    ax.set_xlim(-0.5, len(FOUND) - 0.5)
-    for edge in range(1, len(FOUND)):
-        ax.axvline(edge - 0.5, color=SHADE, linewidth=0.8)
-    ax.set_ylim(-0.02, 1.02)
+    ax = new_axes(ax, (7.2, 3.6))
+    ticks: list[str] = []
+    for title, of, kinds in panels:
+        start = len(ticks)
+        for place, (name, own, colour) in enumerate(parts):
+            n = int((of & own).sum())
+            shares = [wilson(int((found[of & own] == kind).sum()), n, level) for kind in kinds] if n else []
+            x = start + np.arange(len(shares)) + 0.18 * (place - (len(parts) - 1) / 2)
+            middle = np.array([one.estimate for one in shares])
+            ends = np.abs(np.array([[one.low, one.high] for one in shares]).T.reshape(2, -1) - middle)
+            label = f"{name} (n = {int(own.sum())})" if not start else None
+            ax.errorbar(x, middle, yerr=ends, fmt="o", color=colour, markersize=5, elinewidth=1.4, label=label)
+        ticks += [f"{name}\nn = {(found[of] == kind).sum()}" for kind, name in kinds.items()]
+        middle_of, words = (start + len(ticks) - 1) / 2, f"{title} (n = {int(of.sum())})"
+        ax.text(middle_of, 1.06, words, ha="center", fontsize=TICK, color=INK)
+        if start:
+            ax.axvline(start - 0.5, color=SHADE, linewidth=1.2)
+    ax.set_xticks(range(len(ticks)), ticks)
+    ax.set_xlim(-0.5, len(ticks) - 0.5)
+    ax.set_ylim(-0.02, 1.16)
+    ax.set_yticks(np.linspace(0, 1, 6))
     in_percent(ax.yaxis)
-    tidy(ax, title="Objects of the question that were found", y=f"share of samples,\n{level:.0%} Wilson interval")
+    title = "Objects of the question that were found"
+    tidy(ax, title=title, y=f"share of these questions,\n{level:.0%} Wilson interval")
     legend_below(ax, columns=3)
     return ax
 

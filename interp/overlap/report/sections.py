@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.layers import paper_layers
+from interp.overlap.report.coverage import coverage_cautions, coverage_section
 from interp.overlap.report.further import sections_of_further_maps
 from interp.overlap.report.sentences import (
     BY_INTERVAL,
@@ -20,10 +21,9 @@ from interp.overlap.report.sentences import (
     nulls_say,
     partial_says,
 )
-from interp.report.numbers import NOTHING, agree, counted, p_value, ranged, share
+from interp.report.numbers import agree, counted, p_value, ranged, share
 from interp.report.page import Section
 from interp.report.verdicts import NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
-from interp.stats.intervals import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 FEW = 10
 """Right or wrong answers below which the page says that there are few."""
-
-COVERED = 0.8
-"""Share of samples with all their boxes below which the page says so first."""
 
 _STILL = "Coverage, geometry and nulls are what can be read off here."
 NOT_AT_HAND = "Not drawn: the model or the photos were not at hand when this report was written."
@@ -75,13 +72,8 @@ def lead(study: OverlapStudy, analysis: OverlapAnalysis) -> str:
 def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: str | None) -> list[str]:
     """What a reader has to know before any number; nothing where nothing is amiss."""
     right, n = int(study.right.sum()), len(study.samples)
-    complete = wilson(int(study.samples["complete"].sum()), n)
     found = [f"The model is out of its domain: {out_of_domain}", _STILL] if out_of_domain else []
-    if complete.estimate < COVERED:
-        found.append(
-            f"The boxes of all objects are known in only {_share(complete)} of the samples: what is said of attention "
-            "and boxes is said of a selection, which the detector made."
-        )
+    found += coverage_cautions(study.samples)
     for name, count in (("right", right), ("wrong", n - right)):
         if not count:
             found.append(f"No answer is {name}, so right and wrong answers can not be compared.")
@@ -107,7 +99,7 @@ def sections(
     found = [
         Section("Read this first", tuple(cautions)) if cautions else None,
         Section("What was asked", _asked(study, analysis)),
-        _coverage(study, tables["coverage"], figures),
+        coverage_section(study, tables["coverage"], figures),
         _agreement(tables.get("agreement")),
         *_overlap(study, analysis, figures),
         _association(analysis, figures),
@@ -136,28 +128,6 @@ def _asked(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
         "groups (object pairs, photos) where samples share them. Those of AUROCs take groups as a whole too; as the "
         "farthest of many looks better than it is, they hold for all layers and heads together.",
     )
-
-
-def _coverage(study: OverlapStudy, coverage: pd.DataFrame, figures: Mapping[str, Figure]) -> Section:
-    """How many boxes there are."""
-    import pandas as pd
-
-    rows = [
-        {"relation": line.relation or NOTHING, "n": line.n, "both": line.both, "one": line.one, "none": line.none,
-         "complete": share(line.share, line.low, line.high)}
-        for line in coverage.itertuples()
-    ]  # fmt: skip
-    text: tuple[str, ...] = (
-        "Where an object that is asked about has no box, nothing is measured of all objects together, and the sample "
-        "drops out of what follows. If wrong answers lose more samples than right ones, those that stay are a "
-        "selection. Complete: every object that is asked about has a box; of a question about one object, 'one' is "
-        "all, so the figure also tells questions about one and about two objects apart.",
-    )
-    if hidden := int((study.samples["complete"] & ~study.samples["visible"]).sum()):
-        samples = "1 sample" if hidden == 1 else f"{hidden} samples"
-        text += (f"In {samples} an object lies wholly outside of what the model saw of the photo: left out as well.",)
-    caption = "Share of samples by the number of objects with a box. Wilson's intervals take samples as independent."
-    return Section("Were the objects found?", text, figures["coverage"], caption, pd.DataFrame(rows))
 
 
 def _agreement(agreed: pd.DataFrame | None) -> Section | None:

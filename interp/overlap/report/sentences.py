@@ -27,8 +27,6 @@ SHUFFLES = "answers shuffled, corrected for all layers and heads (maxT)"
 TOGETHER = "an interval that holds for all layers and heads together"
 """What the interval of a layer is that was picked because it lies farthest from one half."""
 
-"""The test of a layer choice."""
-
 BY_INTERVAL = (
     "'more' and 'less' are where the layer's own interval leaves out zero, not corrected for the number of layers."
 )

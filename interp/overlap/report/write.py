@@ -77,7 +77,7 @@ def write_overlap_report(
     cautions = cautions_of(study, analysis, out_of_domain)
     paths = _write_tables(folder, study, tables)
     paths.append(folder.write_json("summary.json", summary_of(analysis, tables, cautions, study.settings)))
-    print("\n".join([*cautions, analysis.describe()]))
+    print("\n".join([*cautions, study.describe(), analysis.describe()]))
     photos, drawn, film = _draw_photos(study, analysis, samples, vlm)
     figures = draw_overlap_study(study, analysis) | drawn
     paths += write_report(

@@ -208,8 +208,9 @@ def _found_columns(roles: Roles, found: Overlap, grid: ImageGrid) -> dict[str, A
     seen = dict(zip(found.regions, found.coverage.tolist(), strict=True))
     return {
         "objects": "|".join(roles.names),
+        "no_class": "|".join(roles.unknown),
         "found": roles.found,
-        "complete": len(roles.boxes) == len(roles.names) > 0,
+        "complete": roles.found == "all",
         "visible": all(seen[role] > 0 for role in roles.boxes),
         "shared": roles.shared,
         "n_first": len(roles.first),

@@ -13,15 +13,15 @@ from jaxtyping import Bool, Float
 from interp.errors import InputError
 from interp.layers import HEAD_MEAN
 from interp.numeric import ratio
+from interp.objects.given import GroundTruth
 from interp.objects.sample import ROLES
 from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.measures import MEASURES
 from interp.overlap.nulls import NULL_MEASURES, NULLS, null_column, other_heads
 from interp.overlap.regions import UNION
-from interp.overlap.study.roles import FOUND
+from interp.overlap.study.coverage import coverage_of, coverage_says, kinds_as_now
 from interp.overlap.study.vision import ROWS
 from interp.reprs import fits_a_cell
-from interp.stats.intervals import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,16 +141,17 @@ class OverlapStudy:
         return ratio(mass.astype(np.float64), chance.astype(np.float64)).astype(np.float32)
 
     def coverage(self) -> pd.DataFrame:
-        """In how many samples the objects were found, over all and by relation.
+        """In how many samples the objects were found: see `interp.overlap.study.coverage.coverage_of`."""
+        return coverage_of(self.samples)
 
-        Columns: `relation` (`all` first), `n`, how many have boxes for `both`, `one` or `none` of their objects, for
-        how many that is all that they ask about (`complete`), and the share of these with its 95 % Wilson interval.
+    def describe(self) -> str:
+        """Say in a few sentences of how many questions the objects were found.
+
+        Example:
+            >>> print(study.describe())
+            All objects have boxes in 180 of 200 questions, 90.0 % [85.1, 93.4] (95 %); some in 12, none in 8.
         """
-        import pandas as pd
-
-        own = self.samples
-        parts = {"all": own} | {name: own[own["relation"] == name] for name in self.relations}
-        return pd.DataFrame([_coverage_of(name, part) for name, part in parts.items()])
+        return coverage_says(self.samples)
 
     def to_dataframe(
         self,
@@ -224,22 +225,31 @@ def as_study(table: pd.DataFrame, settings: Mapping[str, Any]) -> OverlapStudy:
     also = settings.get("also", {})
     arrays = [f"{front}{name}" for front in ("", *(f"{maps}_" for maps in also)) for name in settings["arrays"]]
     samples = table.drop(columns=[*(name for name in arrays if name in table), "key"])
-    rows = _of_maps(table, samples, settings, "")
+    samples, absent = kinds_as_now(samples, has_boxes=settings.get("detector") == GroundTruth().name)
+    rows = _of_maps(table, samples, settings, "", absent)
     further = {
-        maps: replace(_of_maps(table, samples, {**settings, **axes}, f"{maps}_"), maps=maps)
+        maps: replace(_of_maps(table, samples, {**settings, **axes}, f"{maps}_", absent), maps=maps)
         for maps, axes in also.items()
     }
     return replace(rows, further=further)
 
 
-def _of_maps(table: pd.DataFrame, samples: pd.DataFrame, settings: Mapping[str, Any], front: str) -> OverlapStudy:
-    """The study of the maps whose columns have `front` in front of their names."""
+def _of_maps(
+    table: pd.DataFrame,
+    samples: pd.DataFrame,
+    settings: Mapping[str, Any],
+    front: str,
+    absent: Bool[np.ndarray, " sample"],
+) -> OverlapStudy:
+    """The study of the maps whose columns have `front` in front of their names; NaN where objects are absent."""
     normalisations, regions = tuple(settings["normalisations"]), tuple(settings["regions"])
     n_layers, n_heads, layers = int(settings["n_layers"]), int(settings["n_heads"]), list(settings["layers"])
     measures: dict[str, np.ndarray] = {}
     for name in (name for name in settings["arrays"] if front + name in table):
         axes = (len(normalisations),) if name in MAP_MEASURES else (len(normalisations), len(regions))
         values = np.stack(table[front + name].tolist()) if len(table) else np.zeros((0, 0), np.float32)
+        if name not in MAP_MEASURES and absent.any():
+            values[absent] = np.nan
         one_for_all = values.shape[1] == int(np.prod(axes))  # what does not depend on layer and head
         every = (len(table), *axes, n_layers, n_heads + 1)
         if one_for_all and len(layers) == n_layers:
@@ -260,11 +270,3 @@ def _as_now(name: str) -> str:
     """What an array is called now: studies of earlier versions have the null before the measure, `even_cosine`."""
     null, _, measure = name.partition("_")
     return null_column(measure, null) if null in ("even", *NULLS) and measure in MEASURES else name
-
-
-def _coverage_of(name: str, samples: pd.DataFrame) -> dict[str, Any]:
-    counts = {kind: int((samples["found"] == kind).sum()) for kind in reversed(FOUND)}
-    complete = int(samples["complete"].sum())
-    share = wilson(complete, len(samples))
-    counted = {"relation": name, "n": len(samples), **counts, "complete": complete}
-    return {**counted, **share.cells("share")}

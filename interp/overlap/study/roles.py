@@ -14,6 +14,8 @@ from interp.detect.loading import loaded
 from interp.errors import InputError
 from interp.image.boxes import Box
 from interp.objects.detector import GROUND_TRUTH
+from interp.objects.sample import ROLES
+from interp.objects.words import kind_of
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from interp.objects.given import GroundTruth
     from interp.objects.sample import Sample
     from interp.objects.words import Found
-
-FOUND = ("none", "one", "both")
-"""Of how many of its two objects a question has boxes."""
 
 
 @fits_a_cell()
@@ -35,30 +34,35 @@ class Roles:
         names: what the question asks about, at most two things.
         first: boxes of the first, in pixels of the photo.
         second: boxes of the second.
+        absent: whether the question rightly says that what it asks after is not there; then a box is a false find.
+        unknown: those of the names for which the detector has no class.
 
     Example:
         >>> Roles(("mug", "table"), (Box("cup", (10, 20, 50, 80)),), ()).found
-        'one'
+        'some'
     """
 
     names: tuple[str, ...]
     first: tuple[Box, ...] = ()
     second: tuple[Box, ...] = ()
+    absent: bool = False
+    unknown: tuple[str, ...] = ()
 
     @property
     def boxes(self) -> dict[str, tuple[Box, ...]]:
-        """The boxes of the roles that have any."""
-        return {name: own for name, own in (("first", self.first), ("second", self.second)) if own}
+        """The boxes of the roles that have any; none where the question rightly says that nothing is there."""
+        both = {} if self.absent else dict(zip(ROLES, (self.first, self.second), strict=True))
+        return {name: own for name, own in both.items() if own}
 
     @property
     def found(self) -> str:
-        """Of how many objects there are boxes: one of `FOUND`; of a question about one object, `one` is all."""
-        return FOUND[len(self.boxes)]
+        """Of how many of its objects there are boxes: one of `interp.objects.words.KINDS`."""
+        return kind_of([self.first, self.second][: len(self.names)], absent=self.absent)
 
     @property
     def shared(self) -> bool:
         """Whether both objects have the very same boxes, so that nothing tells them apart."""
-        return bool(self.first) and [box.xyxy for box in self.first] == [box.xyxy for box in self.second]
+        return bool(self.boxes) and [box.xyxy for box in self.first] == [box.xyxy for box in self.second]
 
 
 def find_roles(
@@ -80,7 +84,7 @@ def find_roles(
 
     Example:
         >>> find_roles(read_dataset("shapes", n=2), "ground-truth")[0].found
-        'both'
+        'all'
 
     Raises:
         InputError: `ground-truth` where no sample has a box, or a photo that can not be read.
@@ -96,7 +100,8 @@ def roles_of(found: Found) -> Roles:
     """The first two of the asked words, each with its boxes."""
     names = found.words[:2]
     boxes = [found.of(name).items for name in names] + [(), ()]
-    return Roles(names, boxes[0], boxes[1])
+    unknown = tuple(name for name in names if name in found.unknown)
+    return Roles(names, boxes[0], boxes[1], found.absent, unknown)
 
 
 def has_boxes(samples: Sequence[Sample]) -> bool:

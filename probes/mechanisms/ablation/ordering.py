@@ -255,5 +255,6 @@ def _judged(table: pd.DataFrame, photos: Mapping[str, OrderedPhoto]) -> pd.DataF
         relation=[sample.relation for sample in told],
         group=[sample.group for sample in told],
     )
-    judged = score(full)
+    names = [str(sample.meta.get("dataset", "")) for sample in told]
+    judged = score(full.assign(dataset=names)).drop(columns="dataset")
     return judged.assign(confidence=judged["confidence"].astype(np.float32))

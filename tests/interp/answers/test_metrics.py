@@ -242,7 +242,7 @@ def test_yes_no_counts_that_are_none_are_refused_and_nothing_right_is_zero():
 
 def test_an_answer_of_neither_is_a_false_yes_by_the_papers_rule_only():
     rows = [("yes", "Yes"), ("yes", "yes"), ("yes", "No"), ("no", "No"), ("no", "Yes"), ("no", "hm"), ("no", "no")]
-    found = yes_no_scores(answered(rows, ("yes", "no")), n=50).set_index(["rule", "measure"])["value"]
+    found = yes_no_scores(answered(rows, ("yes", "no"), dataset="vsr"), n=50).set_index(["rule", "measure"])["value"]
     # Paper: "Yes" right only, 1 of 3; "No" right only, 1 of 4; false yes 3. Strict: 2 of 3, 2 of 4, false yes 1.
     assert found["paper"].to_dict() == pytest.approx(
         dict(

@@ -111,9 +111,53 @@ def test_a_table_is_judged_row_by_row_by_its_own_options():
     said = [None if pd.isna(name) else name for name in found["predicted"]]
     assert said == ["left", None, "under", "no", "yes", "touching", None]
     assert found["correct"].tolist() == [False, False, True, True, False, True, False]
-    assert found["correct_paper"].tolist() == [True, True, True, False, False, True, False]
+    assert found["correct_paper"].tolist() == [True, True, True, True, False, True, False]
     assert found["parsed"].tolist() == [True, False, True, True, True, True, False]
     assert list(found.index) == list(table.index) and list(table.columns) == ["text", "gold", "options"]
+
+
+def test_the_papers_rule_for_vsr_is_that_of_vsr_alone():
+    table = pd.DataFrame({"text": ["no", "No", "yes"], "gold": ["no", "no", "yes"], "options": [YES_NO] * 3})
+    assert score(table)["correct_paper"].tolist() == [True, True, True]
+    assert score(table.assign(dataset="pope"))["correct_paper"].tolist() == [True, True, True]
+    assert score(table.assign(dataset="vsr"))["correct_paper"].tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "text, gold, right",
+    [
+        ("There are two.", "2", True),
+        ("2", "two", True),
+        ("three", "2", False),
+        ("Grey.", "gray", True),
+        ("yellow, not green", "yellow", True),
+        ("yellow, not green", "green", False),
+        ("It is not green", "green", False),
+        ("It is touching it", "touching", True),
+        ("left or right", "left", False),
+        ("+", "+", True),
+    ],
+)
+def test_an_answer_without_options_is_judged_by_what_it_says(text, gold, right):
+    (row,) = score(pd.DataFrame({"text": [text], "gold": [gold], "options": [()]})).itertuples()
+    assert row.correct is right and row.parsed is right
+
+
+@pytest.mark.parametrize(
+    "text, options, said",
+    [
+        ("Not left but right", ("left", "right"), "right"),
+        ("It isn't on the left, it is on the right", ("left", "right", "on", "under"), "right"),
+        ("not touching", ("touching", "not touching"), "not touching"),
+        ("not red, blue", ("red", "blue"), "blue"),
+        ("I am not sure: left", ("left", "right"), "left"),
+        ("two", ("1", "2", "3"), "2"),
+        ("There are 3", ("one", "two", "three"), "three"),
+        ("grey", ("red", "gray"), "gray"),
+    ],
+)
+def test_an_option_that_is_denied_is_not_named_and_one_in_other_words_is(text, options, said):
+    assert first_option(text, options) == said
 
 
 def test_a_scored_table_survives_parquet(tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interp.answers.words import DIRECTIONS, chance_levels, normal_words, says, score_words, word_scores
+from interp.answers.wording import DIRECTIONS, normal_words, says
+from interp.answers.words import chance_levels, score_words, word_scores
 from interp.datasets.synthetic.two_ds import CATEGORIES, two_ds
 from interp.errors import InputError
 
@@ -20,7 +21,38 @@ from interp.errors import InputError
         ("above left", "above and left", (), False),  # "and" is asked for: another wording
         ("It is above and left.", "above and left", ("left",), True),
         ("left or right", "left", (), False),
-        ("It is not left", "left", ("right",), True),  # words alone: what is denied is not seen
+        ("It is not left", "left", ("right",), False),
+        ("Not left, but right", "right", ("left",), True),
+        ("yellow, not green", "yellow", ("green",), True),
+        ("yellow, not green", "green", ("yellow",), False),
+        ("It isn't red or blue, it's green", "green", ("red", "blue"), True),
+        ("It isn’t red", "red", (), False),
+        ("green rather than blue", "green", ("blue",), True),
+        ("neither red nor blue", "blue", (), False),
+        ("I am not sure, maybe red", "red", ("blue",), True),
+        ("There is no dog", "dog", (), False),
+        ("not touching", "not touching", ("touching",), True),
+        ("touching", "not touching", ("touching",), False),
+        ("There are two zebras.", "2", (), True),
+        ("2", "two", (), True),
+        ("three", "2", ("3", "2"), False),
+        ("Twenty-one", "21", (), True),
+        ("twelve", "12", (), True),
+        ("1,000 people", "1000", (), True),
+        ("12", "2", (), False),
+        ("There are 3: 2 big and 1 small", "3", ("1", "2"), True),
+        ("The red one is 2 meters away", "2", (), True),
+        ("There are no zebras.", "0", (), True),
+        ("None", "0", (), True),
+        ("zero", "none", (), True),
+        ("two", "0", (), False),
+        ("two dogs", "2 dogs", (), True),
+        ("It is 10:30", "10:30", (), True),
+        ("a grey colour", "gray color", (), True),
+        ("in the centre", "center", (), True),
+        ("A t-shirt", "T shirt", (), True),
+        ("zebras", "zebra", (), True),
+        ("a doughnut", "donut", (), True),
         ("Leftover", "left", (), False),
         ("RED", "red", ("blue",), True),
         ("a hundred", "red", (), False),

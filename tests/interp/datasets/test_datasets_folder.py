@@ -323,11 +323,9 @@ def test_that_a_nested_folder_of_labels_is_read_with_ids_of_their_own(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:2 label files")
 def test_that_coco128_with_its_labels_can_be_asked_about(tmp_path, assets):
-    from interp.objects.label_files import COCO_NAMES
-
     for name in ("images", "labels"):
         (tmp_path / name).symlink_to(assets / "coco128" / name)
-    (tmp_path / "classes.txt").write_text("\n".join(COCO_NAMES))
+    (tmp_path / "classes.txt").write_text("coco80\n")
     samples = read_folder(tmp_path)
     assert len({sample.group for sample in samples}) == len(samples)
     boxes = [[item.box for item in sample.objects] for sample in samples]
@@ -335,6 +333,28 @@ def test_that_coco128_with_its_labels_can_be_asked_about(tmp_path, assets):
     for sample, of in zip(samples, boxes, strict=True):
         found = relation_of(*of) if len(of) == 2 else place_of(*of, Image.open(sample.image).size)
         assert found == sample.answer in sample.options
+
+
+def test_cocos_classes_need_not_be_written_out(tmp_path):
+    from interp.detect import COCO_NAMES
+
+    photo(tmp_path / "images" / "a.jpg")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.1 0.5 0.1 0.1\n79 0.8 0.5 0.1 0.1")
+    found = []
+    for text in ("coco80\n", "\n".join(COCO_NAMES)):
+        (tmp_path / "classes.txt").write_text(text)
+        found.append(read_folder(tmp_path))
+    assert found[0] == found[1] and {item.name for item in found[0][0].objects} == {"person", "toothbrush"}
+    (tmp_path / "classes.txt").unlink()
+    with pytest.raises(InputError, match="or 'coco80' for the 80 of COCO"):
+        read_folder(tmp_path)
+
+
+def test_boxes_of_other_names_than_a_free_question_are_what_it_is_about(folder):
+    row = 'a.jpg,What color is the shirt?,red,"garment=1,1,9,9"'
+    table(folder, f"image,question,answer,boxes\n{row}\n")
+    assert [item.name for item in read_folder(folder)[0].objects] == ["garment"]
 
 
 def test_a_cell_that_is_too_long_is_refused_with_the_limit(folder):

@@ -1,11 +1,12 @@
 """Coverage and agreement count what a person would count by hand, and say nothing where there is nothing."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from interp.detect.agreement import ALL, agreement, box_iou, coverage, found_kind, match_boxes
+from interp.detect.agreement import ALL, agreement, box_iou, coverage, match_boxes
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.objects.words import Found, Match
@@ -39,10 +40,23 @@ def rows(table, *columns):
 
 def test_samples_are_counted_by_how_many_of_their_objects_were_found():
     table = coverage(SAMPLES)
-    assert [found_kind(one) for one in SAMPLES] == ["both", "one", "none", "one", "one"]
-    assert rows(table, "name", "k", "n", "unknown") == [("both", 1, 5, 1), ("one", 3, 5, 1), ("none", 1, 5, 1)]
-    assert table["share"].sum() == pytest.approx(1)
-    assert (table["low"][1], table["high"][1]) == (wilson(3, 5).low, wilson(3, 5).high)
+    assert [one.kind for one in SAMPLES] == ["all", "some", "none", "some", "all"]
+    assert rows(table, "name", "k", "n", "unknown") == [
+        ("all", 2, 5, 1), ("some", 2, 5, 1), ("none", 1, 5, 1), ("absent", 0, 5, 1), ("unread", 0, 5, 1)
+    ]  # fmt: skip
+    assert table["share"][:3].sum() == pytest.approx(1)
+    assert (table["low"][1], table["high"][1]) == (wilson(2, 5).low, wilson(2, 5).high)
+
+
+def test_what_is_rightly_not_there_and_what_was_not_read_are_no_misses():
+    gone = replace(found(mug=True, table=False), absent=True)  # a false find of the mug
+    every = [*SAMPLES, gone, replace(found(scarf=False), absent=True), Found((), "d")]
+    assert [one.kind for one in every[5:]] == ["absent", "absent", "unread"] and not gone.complete
+    assert rows(coverage(every), "name", "k", "n") == [
+        ("all", 2, 5), ("some", 2, 5), ("none", 1, 5), ("absent", 2, 8), ("unread", 1, 8)
+    ]  # fmt: skip
+    for by in ("object", "word"):
+        assert coverage(every, by=by).equals(coverage(SAMPLES, by=by))
 
 
 def test_objects_and_words_are_counted_apart():
@@ -59,13 +73,15 @@ def test_objects_and_words_are_counted_apart():
 
 def test_groups_are_counted_inside_themselves():
     table = coverage(SAMPLES, groups=["left", "left", "on", "on", "on"])
-    assert rows(table[table["group"] == "on"], "name", "k", "n") == [("both", 0, 3), ("one", 2, 3), ("none", 1, 3)]
-    assert list(table["group"]) == ["left"] * 3 + ["on"] * 3
+    assert rows(table[table["group"] == "on"], "name", "k", "n") == [
+        ("all", 1, 3), ("some", 1, 3), ("none", 1, 3), ("absent", 0, 3), ("unread", 0, 3)
+    ]  # fmt: skip
+    assert list(table["group"]) == ["left"] * 5 + ["on"] * 5
 
 
-def test_nothing_asked_counts_as_none_and_an_object_nobody_asked_for_has_no_share():
+def test_nothing_asked_is_unread_and_an_object_nobody_asked_for_has_no_share():
     empty = Found((), "d")
-    assert found_kind(empty) == "none"
+    assert empty.kind == "unread"
     table = coverage([empty], by="object")
     assert list(table["n"]) == [0, 0] and all(map(math.isnan, table["share"]))
     assert list(coverage([empty], by="word").columns) == ["name", "k", "n", "share", "low", "high", "unknown"]

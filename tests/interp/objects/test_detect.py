@@ -68,7 +68,7 @@ def test_the_list_of_options_is_no_object():
 
 def test_free_questions_are_searched_for_the_detectors_own_labels():
     assert objects_asked("Is the blorp near the wug?", ["wug", "blorp"]) == ("blorp", "wug")
-    assert objects_asked("Is the dog near the wug?", ["wug"]) == ("wug",)
+    assert objects_asked("Is the dog near the wug?", ["wug"]) == ("dog", "wug")  # it is asked about, class or not
 
 
 @pytest.mark.parametrize("kind", ["relation", "photo", "color", "shape"])
@@ -171,13 +171,18 @@ def test_words_that_share_a_label_are_said_to_share_it():
 def test_a_question_without_objects_finds_nothing_and_says_so():
     found = find_objects(PHOTO, "What is happening here?", GivenBoxes.parse("cup=1,2,30,40"))
     assert not found.complete and len(found.boxes) == 0
-    assert "names no object" in found.describe()
+    assert found.kind == "unread" and "No object could be read off the question" in found.describe()
 
 
 def test_a_detector_with_other_classes_is_refused():
     with pytest.raises(DetectorError, match="no class for red circle; it knows cup") as error:
         find_objects(PHOTO, where_in_photo("red circle"), GivenBoxes.parse("cup=1,2,30,40"))
     assert "\n" not in str(error.value)
+
+
+def test_a_free_question_without_a_class_says_so_and_is_not_refused():
+    found = find_objects(PHOTO, "What color is the shirt?", GivenBoxes.parse("cup=1,2,30,40"))
+    assert found.kind == "none" and found.unknown == ("shirt",) and "it has no such class" in found.describe()
 
 
 def test_an_open_vocabulary_detector_is_given_the_words():

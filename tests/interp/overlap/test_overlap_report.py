@@ -254,10 +254,10 @@ def test_a_study_without_trouble_has_no_cautions(strong):
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({"missing": 40}, "known in only"),
+        ({"missing": 40}, "only 17 have boxes of all"),
         ({"right": True}, "No answer is wrong"),
         ({"right": False}, "No answer is right"),
-        ({"missing": 60}, "known in only 0.0 %"),
+        ({"missing": 60}, "only 0 have boxes of all, 0.0 %"),
         ({"right": [True] * 57 + [False] * 3}, "Only 3 answers are wrong"),
     ],
 )

@@ -41,7 +41,7 @@ def test_that_samples_without_boxes_stay_and_are_counted():
     colors = ("red", "green")
     study = run("planted-distractor", scenes=scenes, detector=Finder(scenes, colors))
     known = [sum(item.name.split()[0] in colors for item in scene.objects) for scene in scenes]
-    assert study.samples["found"].tolist() == [("none", "one", "both")[count] for count in known]
+    assert study.samples["found"].tolist() == [("none", "some", "all")[count] for count in known]
     assert len(study) == 30 and set(known) == {0, 1, 2}
     for place, (scene, count) in enumerate(zip(scenes, known, strict=True)):
         first = scene.objects[0].name.split()[0] in colors
@@ -51,13 +51,33 @@ def test_that_samples_without_boxes_stay_and_are_counted():
         assert np.isfinite(study.values("mass", "first minus second")[place, 3]).all() == (count == 2)
         assert np.isfinite(study.values("peaks")[place, 3, 0]) and study.samples["text"][place] in ("left", "right")
     table = study.coverage().set_index("relation")
-    assert table.loc["all", ["n", "both", "one", "none", "complete"]].tolist() == [
-        30, known.count(2), known.count(1), known.count(0), known.count(2)
+    assert table.loc["all", ["n", "looked_for", "all", "some", "none"]].tolist() == [
+        30, 30, known.count(2), known.count(1), known.count(0)
     ]  # fmt: skip
     assert table.loc["all", "low"] < table.loc["all", "share"] < table.loc["all", "high"]
     assert table["n"].sum() == 60 and set(table.index) == {"all", "left", "right"}
     found = examine_overlap(study, measure="mass", region="first", n_draws=50)
     assert found.pooled.undefined[3, -1] == sum(not one.objects[0].name.startswith(colors) for one in scenes)
+
+
+def test_that_a_false_find_of_what_is_rightly_not_there_is_no_find_and_not_measured():
+    scenes = planted_scenes("planted-distractor", 12)
+    color = scenes[0].objects[0].name.split()[0]
+    asked = [
+        replace(one, question=f"Is there a {color} square?", answer="no", options=("yes", "no"), objects=())
+        for one in scenes[:4]
+    ]
+    unread = [replace(one, question="Is it daytime?", objects=()) for one in scenes[4:6]]
+    finder = Finder(scenes, ("red", "green", "blue", "yellow"))
+    study = run("planted-distractor", scenes=[*asked, *unread, *scenes[6:]], detector=finder)
+    assert study.samples["found"].tolist()[:6] == ["absent"] * 4 + ["unread"] * 2
+    assert not study.samples["complete"][:6].any() and (study.samples["boxes"][:4] == "{}").all()
+    for region in study.regions:
+        assert np.isnan(study.values("mass", region)[:6]).all()
+    row = study.coverage().iloc[0]
+    assert row[["n", "absent", "unread", "looked_for"]].tolist() == [12, 4, 2, 6]
+    assert row["absent_with_box"] == (study.samples["n_first"][:4] > 0).sum() > 0
+    assert "4 of 12 questions rightly say that something is not there" in study.describe()
 
 
 def test_that_what_the_model_never_saw_is_told_and_not_measured():
@@ -101,14 +121,14 @@ def test_that_roles_are_the_first_two_words_and_their_digest_minds_every_box():
         tuple(Match(word, ("cup",), Boxes((box,) * n)) for word, n in (("mug", 1), ("cat", 0), ("dog", 1))), "x"
     )
     roles = roles_of(found)
-    assert roles == Roles(("mug", "cat"), (box,), ()) and roles.found == "one"
+    assert roles == Roles(("mug", "cat"), (box,), ()) and roles.found == "some"
     others = [
         replace(roles, names=("cup", "cat")),
         replace(roles, first=()),
         replace(roles, first=(replace(box, label="x"),)),
     ]
     assert len({digest([one]) for one in (roles, *others)}) == 4 and digest([roles]) == digest([roles_of(found)])
-    assert roles_of(Found((), "x")).found == "none"
+    assert roles_of(Found((), "x")).found == "unread"
 
 
 # running and resuming ----------------------------------------------------------------------------------------------
@@ -214,7 +234,8 @@ def test_that_the_command_reports_a_drawn_set_and_goes_on_with_it(tmp_path, caps
     asked = ("--dataset", "shapes", "--n", 24, "--detector", "ground-truth", "--also", "vision", "--out", out)
     assert command(*asked) == 0
     said = capsys.readouterr()
-    assert "all objects found in 24 of 24 samples (both 12, one 12, none 0)" in said.out and "right: " in said.out
+    assert "All objects have boxes in 24 of 24 questions" in said.out and "right: " in said.out
+    assert "About one object ask 12: all found in 12, none in 0." in said.out
     assert "24/24" in said.err and "sample/s" in said.err
     assert "Where the vision tower looks" in (out / "report.html").read_text(encoding="utf-8")
     before = read_overlap_study(out)

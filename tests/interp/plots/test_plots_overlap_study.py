@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from made_up_overlap import made_up_study
 from matplotlib.colors import to_rgba
@@ -175,17 +176,48 @@ def test_a_ratio_without_zero_or_null_is_refused(measure):
         plots.plot_lift_by_layer(STUDY, ax(), measure=measure)
 
 
-def test_coverage_is_the_share_of_samples_with_wilsons_interval():
+def mixed_samples():
+    """Questions about one and about two objects, and of each kind, right and wrong."""
+    rows = [("mug", "all"), ("mug", "none"), ("mug|cup", "all"), ("mug|cup", "some"), ("mug|cup", "none")]
+    rows += [("dog", "absent"), ("dog|cat", "absent"), ("", "unread")]
+    counts = (9, 3, 8, 4, 2, 5, 1, 6)
+    every = [row for row, count in zip(rows, counts, strict=True) for _ in range(count)]
+    right = np.arange(len(every)) % 3 > 0
+    return pd.DataFrame(every, columns=["objects", "found"]).assign(right=right, relation="left")
+
+
+def test_coverage_draws_questions_about_one_and_about_two_objects_apart():
+    samples = mixed_samples()
+    found, right, objects = samples["found"], samples["right"].to_numpy(), samples["objects"].str.count(r"\|")
+    looked_for = ~found.isin(["absent", "unread"])
+    panels = [
+        (looked_for & (objects == 0), ("all", "none")),
+        (looked_for & (objects == 1), ("all", "some", "none")),
+        (np.ones(len(samples), bool), ("absent", "unread")),
+    ]
+    drawn, start = plots.plot_coverage(samples, ax()), 0
+    bars = iter(drawn.containers)
+    for of, kinds in panels:
+        for own in (np.ones(len(samples), bool), right, ~right):
+            one = next(bars)
+            places, middle, [stems] = one.lines[0].get_xdata(), one.lines[0].get_ydata(), one.lines[2]
+            assert np.round(places).tolist() == list(range(start, start + len(kinds)))
+            for kind, share, stem in zip(kinds, middle, stems.get_paths(), strict=True):
+                exact = wilson(int((found[of & own] == kind).sum()), int((of & own).sum()))
+                assert (share, *stem.vertices[:, 1]) == pytest.approx((exact.estimate, exact.low, exact.high))
+        start += len(kinds)
+    counts = [int(label.get_text().rpartition("= ")[2]) for label in drawn.get_xticklabels()]
+    assert counts == [9, 3, 8, 4, 2, 6, 6]
+    heads = [text.get_text() for text in drawn.texts]
+    assert heads == ["about one object (n = 12)", "about two objects (n = 14)", "all questions (n = 38)"]
+
+
+def test_coverage_of_a_study_is_that_of_its_two_objects():
     drawn = plots.plot_coverage(STUDY.samples, ax())
-    found, right = STUDY.samples["found"], right_of(STUDY.samples)
-    for bars, own in zip(drawn.containers, (np.ones(60, bool), right, ~right), strict=True):
-        middle, [stems] = bars.lines[0].get_ydata(), bars.lines[2]
-        for kind, share, stem in zip(("both", "one", "none"), middle, stems.get_paths(), strict=True):
-            exact = wilson(int((found[own] == kind).sum()), int(own.sum()))
-            assert (share, *stem.vertices[:, 1]) == pytest.approx((exact.estimate, exact.low, exact.high))
-    assert [text.get_text() for text in drawn.get_xticklabels()] == [
+    found = STUDY.samples["found"]
+    assert [text.get_text() for text in drawn.get_xticklabels()][:3] == [
         f"{words}\nn = {(found == kind).sum()}"
-        for kind, words in (("both", "both objects"), ("one", "one object"), ("none", "none"))
+        for kind, words in (("all", "both found"), ("some", "one found"), ("none", "none found"))
     ]
 
 
@@ -346,7 +378,7 @@ def test_empty_or_misshapen_input_is_refused():
         (lambda: plots.plot_overlap_by_answer(gaps, ax()), "without gaps"),
         (lambda: plots.plot_lift_by_layer(made_up_study(4, missing=4), ax()), "no sample"),
         (lambda: plots.plot_coverage(STUDY.samples.head(0), ax()), "one row"),
-        (lambda: plots.plot_coverage(STUDY.samples.assign(found="some"), ax()), "both, one, none"),
+        (lambda: plots.plot_coverage(STUDY.samples.assign(found="both"), ax()), "all, some, none, absent, unread"),
         (lambda: plots.plot_partial_effect(effect_of(made_up_effect([])), ax()), "give one of"),
         (lambda: plots.plot_partial_effect(effect_of(made_up_effect(np.ones((2, 2, 2)))), ax()), "give one of"),
     ):
