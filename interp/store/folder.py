@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
-from interp.store.guard import holds_study
+from interp.store.guard import holds_study, in_turn
 from interp.store.names import given_path, is_text
+from interp.store.signals import signals_held
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,11 +86,12 @@ class OutputFolder:
         self._aside = {}
         try:
             yield
-            for target, aside in self._aside.items():
-                try:
-                    os.replace(aside, target)
-                except OSError as error:
-                    raise _unwritten(target, error) from error
+            with in_turn(self.path), signals_held():
+                for target, aside in self._aside.items():
+                    try:
+                        os.replace(aside, target)
+                    except OSError as error:
+                        raise _unwritten(target, error) from error
         finally:
             for aside in self._aside.values():
                 with suppress(OSError):
