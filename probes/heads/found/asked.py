@@ -72,8 +72,8 @@ def check_found(
             f"{by_numbers[0]} tells the questions of a function from those of others, and {chosen[0]} is alone: "
             + ("collect questions of other functions too" if functions is None else "name two functions or more")
         )
-    if heads is not None:
-        check_count(rule, given, heads.axes.layers * heads.axes.heads)
+    if heads is not None and rule == "top_k":
+        check_count(given["k"], heads.axes.layers * heads.axes.heads)
     if items is not None:
         Labels.of(restricted(items, chosen)).refuse_few()
     return names, chosen

@@ -192,7 +192,8 @@ def find_heads(
     run = _Run(chosen, common, more, out, resume, progress, tell)
     asked = _asked_model(vlm, items, prompt, batch, axes, chosen)
     if asked is not None:
-        check_count(rule, selecting, asked.vlm.cfg.n_layers * asked.vlm.cfg.n_heads)
+        if rule == "top_k":
+            check_count(selecting["k"], asked.vlm.cfg.n_layers * asked.vlm.cfg.n_heads)
         if heads is not None:
             heads.refuse_other(asked.vlm)
         check_by_model(asked, names, more, seed=seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,14 +78,14 @@ def check_selection(rule: str, **given: Any) -> None:
     _options(rule, given)
 
 
-def check_count(rule: str, given: Mapping[str, Any], heads: int) -> None:
+def check_count(k: int, heads: int) -> None:
     """Refuse to select more heads than a model has, before anything is scored.
 
     Raises:
-        InputError: `top_k` of more.
+        InputError: it has fewer.
     """
-    if rule == "top_k" and given["k"] > heads:
-        raise InputError(f"k={given['k']} of {heads} heads: ask for fewer")
+    if k > heads:
+        raise InputError(f"k={k} of {heads} heads: ask for fewer")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _elbow(asked: _Asked) -> Selected:
 
 def _top_k(asked: _Asked) -> Selected:
     count = int(asked.options["k"])
-    check_count("top_k", asked.options, len(asked.values))
+    check_count(count, len(asked.values))
     if count > asked.known:
         return np.zeros(len(asked.values), dtype=bool), f"k={count} of {asked.known} heads with a score: ask for fewer"
     return asked.highest(count, asked.values), ""
