@@ -55,6 +55,7 @@ def selfcheck_command(options: argparse.Namespace) -> int:
     """Run `selfcheck`: a line for each model as soon as it is proved."""
     import json
 
+    from interp.model.places import resolve
     from interp.proof import check_claims, prove
     from interp.proof.report import LEGEND, entry, heading, line, notes
     from interp.store.folder import plain
@@ -62,6 +63,9 @@ def selfcheck_command(options: argparse.Namespace) -> int:
 
     chosen = check_claims(names(options.claims or ""))
     models = TINY if options.all_families else options.models
+    for model in models:
+        if model not in TINY:
+            resolve(model)  # a name that is none is refused before the others are proved
     entries: list[dict[str, Any]] = []
     remarks: list[str] = []
     for model in ProgressBar(models, unit="model", disable=len(models) == 1 or not sys.stderr.isatty()):

@@ -96,9 +96,10 @@ def test_that_an_analysis_that_can_not_be_written_leaves_the_earlier_one_whole(t
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
-def test_that_a_signal_between_two_files_waits_for_the_others(tmp_path, monkeypatch, name):
+def test_that_a_signal_between_two_files_waits_for_the_others(tmp_path, monkeypatch, capsys, name):
     """All files of a report are there, and the command has ended by the signal."""
     folder, moved, replace = OutputFolder(tmp_path / "out"), [], os.replace
+    folder.write_json("manifest.json", {})
 
     def move(source, target):
         replace(source, target)
@@ -116,7 +117,8 @@ def test_that_a_signal_between_two_files_waits_for_the_others(tmp_path, monkeypa
     parser = Parser(prog="test")
     parser.set_defaults(command=report)
     assert run(parser, []) == 128 + getattr(signal, name)
-    assert held(folder.path) == dict.fromkeys(["a.txt", "b.txt", "c.txt"], "new")
+    assert held(folder.path) == {"manifest.json": "{}\n", **dict.fromkeys(["a.txt", "b.txt", "c.txt"], "new")}
+    assert capsys.readouterr().err == f"stopped; {str(folder.path)!r} keeps what was measured: go on with --resume\n"
 
 
 def move_slowly(path, text, ready, end):
