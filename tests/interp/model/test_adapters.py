@@ -243,7 +243,8 @@ def test_an_adapter_of_the_hub_is_its_base_model_with_it(adapter, tmp_path):
     vlm = HookedVLM.from_pretrained("some-lab/some-adapter", **where)
     assert torch.equal(vlm.model(input_ids=WORDS).logits, logits)
     assert list(record(vlm)["adapters"]) == ["default"]
-    below = on_the_hub(folder.parent, tmp_path / "other", "some-lab/several")
+    shutil.copytree(folder, tmp_path / "several" / "adapter")
+    below = on_the_hub(tmp_path / "several", tmp_path / "other", "some-lab/several")
     vlm = HookedVLM.from_pretrained("some-lab/several", subfolder="adapter", **below)
     assert torch.equal(vlm.model(input_ids=WORDS).logits, logits)
 
