@@ -6,15 +6,15 @@ import argparse
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError, SpatialLensError
 from interp.model.provenance import running
 from interp.objects.refusals import leaving_out
 from interp.quiet import StreamError, clean_streams, quiet_libraries
+from interp.store.signals import stopped_by_signals
 from interp.zoo import EMBEDDED
 from interp.zoo.domain import remarks_on
 
@@ -206,7 +206,7 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
         2 for what we refuse and what the machine lacks (memory, room on a disk); 128 and the signal's number where one
         stopped us (130 for Ctrl-C); 1 where our reader went away or we are wrong ourselves; or the command's own.
     """
-    with clean_streams(), _stopped_by_signals():
+    with clean_streams(), stopped_by_signals():
         try:
             try:
                 return _run(parser, arguments)
@@ -264,33 +264,6 @@ def _refused(*said: str) -> int:
 def _say_no_more() -> None:
     """Let what is still to be written to standard output go nowhere, now and when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class _Stopped(KeyboardInterrupt):
-    """A signal asks us to end: what was measured is written, as it is after Ctrl-C."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.signal = number
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end us as Ctrl-C does, where nobody has said otherwise (as `nohup` does)."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise _Stopped(number)
-
-    here = threading.current_thread() is threading.main_thread()
-    known = (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))  # some systems have one of them
-    ours = [one for one in known if here and one is not None and signal.getsignal(one) is signal.SIG_DFL]
-    for one in ours:
-        signal.signal(one, stop)
-    try:
-        yield
-    finally:
-        for one in ours:
-            signal.signal(one, signal.SIG_DFL)
 
 
 def _notes(error: BaseException) -> list[str]:

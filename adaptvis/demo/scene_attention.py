@@ -39,13 +39,12 @@ def look(
     vlm: HookedVLM, samples: Sequence[Sample], detector: Detector, *, prompt: str, batch: int = 16
 ) -> list[SceneAttention]:
     """Capture the last prompt row of every sample, all layers and heads, and compare it with the detector's boxes."""
-    from tqdm import tqdm
-
     from interp.detect.batching import find_many
+    from interp.store.progress import ProgressBar
 
     found, prompter = find_many(samples, detector, batch=batch), Prompter(vlm, prompt, max_new_tokens=1)
     looked: dict[int, SceneAttention] = {}
-    for places in tqdm(list(batches(samples, batch)), desc="attention", unit="batch"):
+    for places in ProgressBar(list(batches(samples, batch)), desc="attention", unit="batch"):
         _, rows, inputs = prompter.answers([samples[place] for place in places])
         for place, row, grid, image in zip(places, rows, inputs.grids, inputs.images, strict=True):
             sample, boxes = samples[place], found[place].boxes

@@ -64,13 +64,14 @@ def ask_matched(
         InputError: there is no sample or no alpha, or an alpha is no finite number.
     """
     import pandas as pd
-    from tqdm import tqdm
+
+    from interp.store.progress import ProgressBar
 
     asked = [alpha for alpha in dict.fromkeys(alphas) if alpha != 1]
     if not asked or not samples:
         raise InputError(f"{len(samples)} samples and alphas {list(alphas)}: give some, and an alpha other than 1")
     rows: list[dict[str, Any]] = []
-    for places in tqdm(list(batches(samples, batch)), desc="control", unit="batch", disable=not progress):
+    for places in ProgressBar(list(batches(samples, batch)), desc="control", unit="batch", disable=not progress):
         rows += _ask(vlm, [samples[place] for place in places], asked, prompt, max_new_tokens)
     return score(pd.DataFrame(rows))
 

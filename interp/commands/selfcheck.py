@@ -20,6 +20,7 @@ claims:
 
 examples:
   python -m interp selfcheck shapes-vlm
+  python -m interp selfcheck tiny-llava tiny-qwen2_5_vl
   python -m interp selfcheck --all-families
   python -m interp selfcheck llava-hf/llava-1.5-7b-hf --device cuda --json > proof.json
 """
@@ -34,7 +35,10 @@ def add_selfcheck(commands: Any) -> None:
         "selfcheck", help="prove the hooks and the geometry", description=SELFCHECK.format(claims=said)
     )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("model", nargs="?", metavar="MODEL", help=f"hub name, folder, shapes-vlm, or {', '.join(TINY)}")
+    which.add_argument(
+        "models", nargs="*", default=[], metavar="MODEL",
+        help=f"hub name, folder, shapes-vlm, or {', '.join(TINY)}; several may be named",
+    )  # fmt: skip
     which.add_argument("--all-families", action="store_true", help="a tiny model of every family, made in memory")
     parser.add_argument("--claims", help="only these, such as rows,boxes")
     parser.add_argument("--json", action="store_true", help="print data instead of a table, one entry for each model")
@@ -51,26 +55,29 @@ def selfcheck_command(options: argparse.Namespace) -> int:
     """Run `selfcheck`: a line for each model as soon as it is proved."""
     import json
 
-    from tqdm import tqdm
-
+    from interp.model.places import resolve
     from interp.proof import check_claims, prove
     from interp.proof.report import LEGEND, entry, heading, line, notes
     from interp.store.folder import plain
+    from interp.store.progress import ProgressBar
 
     chosen = check_claims(names(options.claims or ""))
-    models = TINY if options.all_families else (options.model,)
+    models = TINY if options.all_families else options.models
+    for model in models:
+        if model not in TINY:
+            resolve(model)  # a name that is none is refused before the others are proved
     entries: list[dict[str, Any]] = []
     remarks: list[str] = []
-    for model in tqdm(models, unit="model", disable=len(models) == 1 or not sys.stderr.isatty()):
+    for model in ProgressBar(models, unit="model", disable=len(models) == 1 or not sys.stderr.isatty()):
         options.model = model
         vlm = load(options)
         findings = prove(vlm, model, chosen)
         if not entries and not options.json:
-            tqdm.write(heading(chosen))
+            ProgressBar.write(heading(chosen))
         entries.append(entry(vlm, findings))
         remarks += notes(findings)
         if not options.json:
-            tqdm.write(line(findings))
+            ProgressBar.write(line(findings))
     if options.json:
         print(json.dumps(plain(entries), indent=2))
     else:

@@ -252,12 +252,12 @@ def _found_in_sample(sample: Sample, words: Sequence[str], detector: Any) -> Fou
 
 
 def _bar(total: int, progress: bool) -> Any:
-    from tqdm import tqdm
+    from interp.store.progress import ProgressBar
 
-    return tqdm(total=total, desc="detecting", unit="photo", disable=not progress)
+    return ProgressBar(total=total, desc="detecting", unit="photo", disable=not progress)
 
 
 def _shown(samples: Sequence[Sample], progress: bool) -> Iterable[Sample]:
-    from tqdm import tqdm
+    from interp.store.progress import ProgressBar
 
-    return tqdm(samples, desc="reading boxes", unit="sample", disable=not progress)
+    return ProgressBar(samples, desc="reading boxes", unit="sample", disable=not progress)

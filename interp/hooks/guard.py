@@ -18,6 +18,7 @@ from interp.hooks.links import Links, TorchHook
 from interp.hooks.point import Point
 from interp.hooks.rows import ROW_POINTS, Pass, only_reads
 from interp.hooks.turns import LANGUAGE, OUTERMOST, Turns
+from interp.store.signals import check_stopped
 
 
 class Guard:
@@ -168,6 +169,7 @@ class Guard:
 
     def _enter(self, door: str, module: nn.Module | None = None) -> None:
         """Begin a pass through the door of a module; None inside a graph."""
+        check_stopped()
         self.turns.begin_pass(door, module)
         try:
             self.implementations.follow()

@@ -12,9 +12,12 @@ from transformers import PreTrainedModel
 
 from interp.errors import ModelError
 from interp.model.broken import ADAPTER, CONFIG, PROCESSOR, TOKENIZER
+from interp.store.checkpoint import own_file
 from interp.store.parsing import parse_json
 
 WEIGHTS = "adapter_model.safetensors"
+TEMPLATES = ("chat_template.jinja", "chat_template.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
+"""Files that a processor or a tokenizer may have beside its own."""
 
 
 def inside(model: Any) -> Any:
@@ -75,6 +78,22 @@ def holds_adapter(folder: Path) -> bool:
             "be told: move one of them to another folder"
         )
     return True
+
+
+def adapter_of_the_hub(name: str, shared: Mapping[str, Any]) -> Path | None:
+    """The folder that holds an adapter which the hub has under a name, fetched if it need be; None where there is none.
+
+    Args:
+        name: its name on the hub.
+        shared: what says where files come from, see `interp.store.checkpoint.PLACE`.
+    """
+    try:
+        found = own_file(name, ADAPTER, shared)
+        for file in (WEIGHTS, *PROCESSOR, *TOKENIZER, *TEMPLATES) if found else ():
+            own_file(name, file, shared)
+    except (OSError, ValueError):  # no name of the hub, or one that is closed to us: the model's own error tells
+        return None
+    return None if found is None else found.parent
 
 
 ELSEWHERE = ("megatron_config", "adapters", "prompt_tuning_init_state_dict_path", "tokenizer_kwargs")

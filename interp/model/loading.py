@@ -10,7 +10,7 @@ import torch
 
 from interp.errors import InputError, ModelError, SpatialLensError
 from interp.families import all_families
-from interp.model.adapters import holds_adapter, load_adapter
+from interp.model.adapters import adapter_of_the_hub, holds_adapter, load_adapter
 from interp.model.broken import PROCESSOR, flaw
 from interp.model.places import may_be_a_folder, not_a_folder, resolve, stays_here
 from interp.model.processor_options import check_image_backend, with_image_backend, with_options
@@ -54,8 +54,8 @@ def load_model(
 ) -> tuple[PreTrainedModel, Any]:
     """Load a model (safetensors only) and its processor, ready to run: in eval mode, parameters frozen.
 
-    A folder that peft saved an adapter in is loaded as its base model with the adapter in its layers. The base model
-    has to be on this machine, unless `local_files_only=False` is said.
+    A folder that peft saved an adapter in, here or on the hub, is loaded as its base model with the adapter in its
+    layers. The base model has to be on this machine, unless `local_files_only=False` is said.
 
     Args:
         name: hub name, folder, or embedded name. `hf://OWNER/NAME` is one of the hub, whatever lies here.
@@ -152,6 +152,10 @@ def _whole(
     except Exception as error:
         _refuse_option(error, kwargs)
         folder = Path(place, kwargs.get("subfolder") or "")
+        if config is None and not folder.is_dir() and (fetched := adapter_of_the_hub(place, shared)) is not None:
+            own_how = {**kwargs, "subfolder": None}
+            how = {"dtype": dtype, "device_map": device_map, "trust_remote_code": trust_remote_code}
+            return _adapted(name, str(fetched), **how, **own_how)
         raise ModelError(own_code(name, error, helps=config is not None) or _why(name, folder, error)) from error
     unfit = sorted(report["missing_keys"]) + [
         f"{key} {tuple(there)} instead of {tuple(wanted)}" for key, there, wanted in sorted(report["mismatched_keys"])

@@ -162,6 +162,11 @@ def find_objects(image: ImageSource, asked: str | Sequence[str], detector: Detec
     matched = match_words(words, labels)
     is_free = isinstance(asked, str) and not objects_of_template(asked)
     if words and not is_free and not any(matched.values()):
+        if isinstance(getattr(detector, "boxes", None), Boxes):
+            raise DetectorError(
+                f"none of the boxes given is of {', '.join(words)}, they are of {_shorten(labels)}: name each as the "
+                "question names the object"
+            )
         raise DetectorError(
             f"detector {detector.name} has no class for {', '.join(words)}; it knows {_shorten(labels)}: "
             "give another detector, or the boxes by hand"

@@ -16,6 +16,7 @@ from interp.errors import InputError
 from interp.maps.trajectory import RELATIVE_FLOOR
 from interp.page.content import page_content
 from interp.page.data import LABELS, Exploration
+from interp.quiet import spell_out
 from interp.store.folder import OutputFolder, in_words
 from interp.store.names import given_path
 
@@ -97,16 +98,27 @@ def render_page(exploration: Exploration) -> ExplorePage:
         style=_asset("explore.css"),
         script="\n".join(_asset(name) for name in SCRIPTS),
     )
-    writable = html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate could not be written to a file
+    writable = (
+        spell_out(html).encode("utf-8", "replace").decode("utf-8")
+    )  # a lone surrogate could not be written to a file
     return ExplorePage(writable, exploration)
 
 
 def _for_script(content: dict[str, Any]) -> str:
     """JSON that can stand in a script element whatever texts it holds: no tag, comment or line end begins in it."""
-    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_spelled(content), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def _spelled(content: Any) -> Any:
+    """Content whose texts have no control character, and nothing that turns the direction of what is written."""
+    if isinstance(content, str):
+        return spell_out(content)
+    if isinstance(content, dict):
+        return {spell_out(name): _spelled(value) for name, value in content.items()}
+    return [_spelled(value) for value in content] if isinstance(content, (list, tuple)) else content
 
 
 def _say_normalisation(exploration: Exploration, name: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.objects.refusals import tell_skipped
+from interp.quiet import spell_out
 from interp.reprs import fits_a_cell
 from interp.store.folder import OutputFolder, in_words
 
@@ -49,7 +50,10 @@ class Section:
 
 
 def render_report(title: str, lead: str, sections: Sequence[Section], settings: dict[str, Any]) -> str:
-    """One HTML page that needs no other file and no network; everything that is text is escaped."""
+    """One HTML page that needs no other file and no network; everything that is text is escaped.
+
+    Control characters, and what turns the direction of what is written behind it, are spelled out.
+    """
     import jinja2
 
     template = (files("interp.report") / "report.html.jinja").read_text(encoding="utf-8")
@@ -64,7 +68,8 @@ def render_report(title: str, lead: str, sections: Sequence[Section], settings: 
         }
         for part in sections
     ]
-    return environment.from_string(template).render(title=title, lead=lead, sections=parts, settings=in_words(settings))
+    html = environment.from_string(template).render(title=title, lead=lead, sections=parts, settings=in_words(settings))
+    return spell_out(html)
 
 
 def write_report(

@@ -46,25 +46,39 @@ def refuse_foreign_shards(place: str, config: Any, shared: Mapping[str, Any], *,
     Raises:
         ModelError: it does, or the index is no index.
     """
-    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, cached_file
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 
     usual = SAFE_WEIGHTS_INDEX_NAME if not variant else SAFE_WEIGHTS_INDEX_NAME.replace("index.", f"index.{variant}.")
     named = getattr(config, "transformers_weights", None)
-    where = {name: shared[name] for name in PLACE if name in shared and name != "code_revision"}
-    quiet = dict.fromkeys((f"_raise_exceptions_for_{what}" for what in ("missing_entries", "connection_errors")), False)
-    found = cached_file(place, named or usual, **where, **quiet) if not named or named.endswith(".index.json") else None
+    found = own_file(place, named or usual, shared) if not named or named.endswith(".index.json") else None
     if found is None:
         return
     try:
-        files = set(parse_json(Path(found).read_text(encoding="utf-8"))["weight_map"].values())
+        files = set(parse_json(found.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{str(found)!r} is no index of weights ({error!r}): give whole files") from error
-    strange = sorted(str(file) for file in files if not _is_shard(file)) or _led_away(Path(found).parent, files)
+    strange = sorted(str(file) for file in files if not _is_shard(file)) or _led_away(found.parent, files)
     if strange:
         raise ModelError(
-            f"the index of weights {Path(found).name!r} of {place!r} names {strange[0]!r}: only safetensors files "
+            f"the index of weights {found.name!r} of {place!r} names {strange[0]!r}: only safetensors files "
             "beside it are read, so save the model with save_pretrained, which writes them"
         )
+
+
+def own_file(place: str, name: str, shared: Mapping[str, Any]) -> Path | None:
+    """A file of a checkpoint, of its folder or of the hub; None where it has none, or the hub can not be reached.
+
+    Args:
+        place: a folder, or a name on the hub.
+        name: the file's.
+        shared: what says where files come from, some of `PLACE`.
+    """
+    from transformers.utils import cached_file
+
+    where = {own: shared[own] for own in PLACE if own in shared and own != "code_revision"}
+    quiet = dict.fromkeys((f"_raise_exceptions_for_{what}" for what in ("missing_entries", "connection_errors")), False)
+    found = cached_file(place, name, **where, **quiet)
+    return None if found is None else Path(found)
 
 
 def _is_shard(file: Any) -> bool:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
-from interp.store.guard import holds_study
+from interp.store.guard import holds_study, in_turn
 from interp.store.names import given_path, is_text
+from interp.store.signals import signals_held
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,11 +86,16 @@ class OutputFolder:
         self._aside = {}
         try:
             yield
-            for target, aside in self._aside.items():
-                try:
-                    os.replace(aside, target)
-                except OSError as error:
-                    raise _unwritten(target, error) from error
+            with in_turn(self.path), signals_held():
+                for target, aside in self._aside.items():
+                    try:
+                        os.replace(aside, target)
+                    except OSError as error:
+                        raise _unwritten(target, error) from error
+        except KeyboardInterrupt as error:
+            if _keeps_study(self.path):
+                error.add_note(f"{str(self.path)!r} keeps what was measured: go on with --resume")
+            raise
         finally:
             for aside in self._aside.values():
                 with suppress(OSError):
@@ -129,9 +135,14 @@ def _unwritten(target: Path, error: OSError) -> InputError:
     """A file that can not be written; where it was to lie beside a study, what was measured is kept, which is said."""
     why = error.strerror or " ".join(str(error).split())
     refused = InputError(f"{str(target)!r} can not be written ({why}): free the disk or change --out")
-    if any(holds_study(place) for place in (target.parent, *target.parent.glob("*/"))):
+    if _keeps_study(target.parent):
         refused.add_note("; what was measured is kept: once there is room, go on with --resume")
     return refused
+
+
+def _keeps_study(folder: Path) -> bool:
+    """Whether a folder holds a study, or several in folders of their own."""
+    return any(holds_study(place) for place in (folder, *folder.glob("*/")))
 
 
 TOLD = 5

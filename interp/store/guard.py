@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,9 @@ MANIFEST = "manifest.json"
 
 LOCK = ".lock"
 """The file that a process holds locked while it writes. It stays: were it removed, another could lock a new one."""
+
+PATIENCE = 200
+"""How often another process is waited for that moves files, a twentieth of a second each time."""
 
 
 def refuse_begun(
@@ -63,6 +69,84 @@ def refuse_foreign(folder: Path, parts: Sequence[str] = ("",)) -> None:
 def _holds_files(folder: Path) -> bool:
     """Whether there is a folder with any file in it, but for the lock of a study of which nothing could be written."""
     return any(path.name != LOCK for path in folder.rglob("*") if not path.is_dir())
+
+
+@contextmanager
+def locked(folder: Path, told: Path | None = None) -> Iterator[int]:
+    """Keep other processes from writing to a folder; the lock dies with the process, however it ends.
+
+    Args:
+        folder: it is made where there is none, and holds the file that is locked.
+        told: the folder that errors name; by default the same.
+
+    Yields:
+        The handle of the locked file.
+
+    Raises:
+        InputError: another process has it, the folder can not be made, or nothing in it can be locked.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{str(folder)!r} can not be made ({error.strerror}): name another folder") from error
+    handle = _take(folder, told or folder)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Move files into a folder one process after the other, so that those of two runs do not mix.
+
+    Where a system locks no folders it goes on at once, and after some seconds it does in any case.
+    """
+    from filelock import lock_descriptor
+
+    handle = None
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        for _ in range(PATIENCE):
+            if lock_descriptor(handle, blocking=False):
+                break
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def holds_lock(folder: Path, handle: int) -> bool:
+    """Whether a handle is of the lock that now lies in a folder: nobody has deleted it, or put another in its place."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(folder / LOCK))
+    except OSError:
+        return False
+
+
+def _take(folder: Path, told: Path) -> int:
+    """Lock a folder until the handle is closed."""
+    from filelock import lock_descriptor
+
+    try:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # nor a link, which would make a file elsewhere
+        handle = os.open(folder / LOCK, flags, 0o666)  # a file, as network disks lock no folder
+        try:
+            taken = lock_descriptor(handle, blocking=False)
+        except BaseException:
+            os.close(handle)
+            raise
+    except OSError as error:
+        raise InputError(
+            f"nothing in {str(folder)!r} can be locked ({error.strerror}), so two processes could write there at once: "
+            "name a folder on another disk"
+        ) from error
+    if not taken or not holds_lock(folder, handle):  # one that has ended since may have taken its lock away
+        os.close(handle)
+        raise InputError(f"another process is writing to {str(told)!r}: wait for it or name another folder")
+    return handle
 
 
 def refuse_other(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

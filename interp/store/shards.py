@@ -15,7 +15,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.store.folder import OutputFolder
-from interp.store.guard import LOCK
+from interp.store.guard import holds_lock, locked
 from interp.store.seals import check_seal, sealed
 
 if TYPE_CHECKING:
@@ -76,26 +76,18 @@ class Shards:
         Raises:
             InputError: another process has it, the folder can not be made, or nothing in it can be locked.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{str(self.path)!r} can not be made ({error.strerror}): name another folder") from error
-        handle = self._locked = _take(self.path)
-        try:
-            for left in self.path.glob(".part-*"):  # what a killed process was writing
-                if not left.is_dir():  # which we do not make
-                    left.unlink(missing_ok=True)
-            yield
-        finally:
-            self._locked = None
-            os.close(handle)
+        with locked(self.path, self.path.parent) as self._locked:
+            try:
+                for left in self.path.glob(".part-*"):  # what a killed process was writing
+                    if not left.is_dir():  # which we do not make
+                        left.unlink(missing_ok=True)
+                yield
+            finally:
+                self._locked = None
 
     def is_there(self) -> bool:
         """Whether the folder is still the one that was locked: nobody has deleted it, or put another in its place."""
-        try:
-            return self._locked is None or os.path.samestat(os.fstat(self._locked), os.stat(self.path / LOCK))
-        except OSError:
-            return False
+        return self._locked is None or holds_lock(self.path, self._locked)
 
     def load(self) -> dict[int, Entry]:
         """Read what is stored, by place, and go on behind it."""
@@ -271,29 +263,6 @@ def join(tables: Mapping[Path, pa.Table]) -> pd.DataFrame:
     return pd.DataFrame(
         {name: column.to_pandas(types_mapper=gaps.get if column.null_count else None) for name, column in columns}
     )
-
-
-def _take(path: Path) -> int:
-    """Lock a folder until the handle is closed."""
-    from filelock import lock_descriptor
-
-    try:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # nor a link, which would make a file elsewhere
-        handle = os.open(path / LOCK, flags, 0o666)  # a file, as network disks lock no folder
-        try:
-            taken = lock_descriptor(handle, blocking=False)
-        except BaseException:
-            os.close(handle)
-            raise
-    except OSError as error:
-        raise InputError(
-            f"nothing in {str(path)!r} can be locked ({error.strerror}), so two processes could write there at once: "
-            "name a folder on another disk"
-        ) from error
-    if not taken:
-        os.close(handle)
-        raise InputError(f"another process is writing to {str(path.parent)!r}: wait for it or name another folder")
-    return handle
 
 
 def _number(path: Path) -> int:

@@ -26,9 +26,9 @@ from interp.study.prompter import batches
 
 if TYPE_CHECKING:
     import pandas as pd
-    from tqdm import tqdm
 
     from interp.objects.sample import Sample
+    from interp.store.progress import ProgressBar
 
 FORMAT = 2
 """Of the folder that a study is kept in; another number can not be read."""
@@ -295,10 +295,10 @@ def _checked(batch: Sequence[Entry], answers: Any) -> list[tuple[Entry, Mapping[
     return [(entry, row) for entry, rows in zip(batch, answers, strict=True) for row in rows]
 
 
-def _bar(total: int, done: int, label: str, progress: bool) -> tqdm:
-    from tqdm import tqdm
+def _bar(total: int, done: int, label: str, progress: bool) -> ProgressBar:
+    from interp.store.progress import ProgressBar
 
-    return tqdm(total=total, initial=done, desc=label, unit="sample", disable=not progress)
+    return ProgressBar(total=total, initial=done, desc=label, unit="sample", disable=not progress)
 
 
 @contextmanager

@@ -289,7 +289,7 @@ def _reasons(bad: Sequence[tuple[Sample, SpatialLensError]]) -> dict[str, tuple[
 
 def _bar(items: Sequence[_Item], label: str, unit: str, progress: bool) -> Iterable[_Item]:
     """The items, with a progress bar where going through them takes more than a moment."""
-    from tqdm import tqdm
+    from interp.store.progress import ProgressBar
 
-    bar: Iterable[_Item] = tqdm(items, desc=label, unit=unit, disable=not progress, leave=False, delay=2.0)
+    bar: Iterable[_Item] = ProgressBar(items, desc=label, unit=unit, disable=not progress, leave=False, delay=2.0)
     return bar

@@ -311,9 +311,18 @@ def _usable(
             first, gone[task] = next(iter(out)), out
             told = f"{len(out)} of {len(own)} {task} questions are left out, the first is {first!r}: {out[first]}"
             if not kept[task] and (task == "tested" or options.control):
-                raise InputError(f"no {task} question is left: {told}")
+                raise InputError(f"no {task} question is left: {told}{_instead(options)}")
+            if not kept[task]:
+                told += f"; none is left, so what else the edit changes is not measured{_instead(options)}"
             print(told)
     return kept["tested"], kept["control"], gone
+
+
+def _instead(options: argparse.Namespace) -> str:
+    """What to do where the edit can be made on no question of a task, which the reasons of other edits say."""
+    if options.positions != "objects":
+        return ""
+    return ": name functions whose questions name objects, with --function and --control, or other --positions"
 
 
 def _is_of(item: Sample, functions: Sequence[str]) -> bool:

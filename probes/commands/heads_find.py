@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from interp.cli import add_debug_option, names
@@ -235,7 +236,7 @@ def find_command(options: argparse.Namespace) -> int:
             tell=print,
             **model,
         )
-    tell_findings(folder, found_findings(found))
+        tell_findings(folder, found_findings(found))
     return 0
 
 
@@ -295,9 +296,16 @@ def _scorer_options(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
 def compare_command(options: argparse.Namespace) -> int:
     """Run `heads compare`."""
     from interp.store.folder import OutputFolder
-    from interp.store.guard import refuse_begun
-    from probes.heads.found.compare import STUDY, check_compared, compare_heads, compared_findings, read_scores_of
-    from probes.heads.found.saved import begin_folder, digests_of
+    from interp.store.guard import refuse_begun, refuse_foreign
+    from probes.heads.found.compare import (
+        STUDY,
+        check_compared,
+        compare_heads,
+        compared_findings,
+        note_deals,
+        read_scores_of,
+    )
+    from probes.heads.found.saved import begun_folder, digests_of
     from probes.study.findings import tell_findings
 
     given = rule_of(options)
@@ -306,7 +314,10 @@ def compare_command(options: argparse.Namespace) -> int:
     folder = OutputFolder(options.out)
     how = {"rule": options.rule, "given": given, "deals": options.deals, "seed": options.seed}
     refuse_begun(folder.path, resume=options.resume)
+    refuse_foreign(folder.path)
+    if few := note_deals(every, options.deals):
+        print(f"note: {few}", file=sys.stderr)
     found = compare_heads(every, **how)
-    begin_folder(folder, STUDY, resume=options.resume, asked={"scores": digests_of(every), **how})
-    tell_findings(folder, compared_findings(found))
+    with begun_folder(folder, STUDY, resume=options.resume, asked={"scores": digests_of(every), **how}):
+        tell_findings(folder, compared_findings(found))
     return 0

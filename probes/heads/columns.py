@@ -32,6 +32,7 @@ FILES: dict[str, dict[str, str]] = {
     "heads-find": {
         "summary.json": "the selected heads, sparsity and layers, what is left out, the main sentence, and `settings`",
         "manifest.json": "that the folder holds found heads",
+        ".lock": STUDY["shards/.lock"],
         "scores.parquet": "a row per scorer, function and head",
         "selected.parquet": "a row per head that is selected, the strongest of each set first",
         "layout.parquet": "a row per scorer, function and measure of sparsity or layers",
@@ -49,6 +50,7 @@ FILES: dict[str, dict[str, str]] = {
     "heads-compare": {
         "summary.json": "what was compared, the rows of both tables, what is left out, the main sentence, `settings`",
         "manifest.json": "that the folder holds compared heads, and what of",
+        ".lock": STUDY["shards/.lock"],
         "agreement.parquet": "a row per function, pair of scores of one model, and measure",
         "models.parquet": "a row per function and pair of models, by one scorer",
         "left_out.parquet": "a row per pair that can not be compared",

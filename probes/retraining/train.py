@@ -25,6 +25,7 @@ from interp.datasets.synthetic.shapes import KINDS, shapes
 from interp.errors import InputError, ModelError
 from interp.planted.build import build_model, build_processor
 from interp.store.folder import OutputFolder
+from interp.store.signals import check_stopped
 from interp.training.vlm.evaluate import accuracies, answer, encode
 from interp.training.vlm.losses import PackReader, PatchReader, pack_attention, plain_attention
 from interp.training.vlm.muon import Float32Muon
@@ -170,6 +171,7 @@ class _Run:
 
     def advance(self, losses: Mapping[str, Tensor], budget: Budget, steps: int) -> bool:
         """Take one step; True where it is time to write down how things stand, by `note`, or at the end."""
+        check_stopped()
         rates = budget.muon_rate, budget.adam_rate
         set_rates(self.optimizers, rates, self.step, steps, warm_up=budget.warm_up, cool_down=budget.cool_down)
         take_step(self.optimizers, sum(losses.values(), torch.zeros(())))

@@ -63,7 +63,7 @@ def write_overlap_report(
         one row per sample, layer, region and normalisation; of further maps, `overlap_two-stage.parquet` and
         `overlap_vision.parquet`), and as Parquet and CSV `samples`, `coverage`, `agreement` (of the detector with the
         data set's own boxes, where it has some), `means`, `above_nulls`, `association`, `layer_choice` and
-        `partial_effect`. Tables, summary and what is printed come first, so that they are there if a figure fails.
+        `partial_effect`. None of them appears before all are there.
 
     Example:
         >>> write_overlap_report(OutputFolder("out/overlap"), study, examine_overlap(study), samples=samples, vlm=vlm)
@@ -73,6 +73,19 @@ def write_overlap_report(
     """
     if not len(study.samples):
         raise InputError("the study has no sample, so there is nothing to report: give one that was run")
+    with folder.as_one():
+        return _write_all(folder, study, analysis, samples, vlm, out_of_domain)
+
+
+def _write_all(
+    folder: OutputFolder,
+    study: OverlapStudy,
+    analysis: OverlapAnalysis,
+    samples: Sequence[Sample] | None,
+    vlm: HookedVLM | None,
+    out_of_domain: str | None,
+) -> list[Path]:
+    """All files; what matters is printed before figures are drawn, which may fail."""
     tables = tables_of(study, analysis)
     cautions = cautions_of(study, analysis, out_of_domain)
     paths = _write_tables(folder, study, tables)

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from tqdm import tqdm
 from transformers import AutoProcessor, BatchFeature, LlavaForConditionalGeneration, LlavaProcessor
 
 from interp.cli import Parser, add_debug_option, run
@@ -22,6 +21,7 @@ from interp.errors import InputError, ModelError
 from interp.objects.sample import Sample
 from interp.prompt.templates import paper_prompt
 from interp.stats.intervals import Interval, wilson
+from interp.store.progress import ProgressBar
 from interp.zoo import embedded_path
 
 SCENES, SEED = 1000, 0  # of every kind of question
@@ -155,7 +155,7 @@ def evaluate(folder: Path, *, scenes: int = SCENES, seed: int = SEED) -> dict[st
         )
     model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
-    batches = tqdm(encode(processor, held_out(scenes, seed=seed)), desc="ask", unit="batch")
+    batches = ProgressBar(encode(processor, held_out(scenes, seed=seed)), desc="ask", unit="batch")
     return tabulate(answer(model, processor, batches))
 
 

@@ -23,7 +23,6 @@ import torch
 import transformers
 from einops import rearrange
 from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import LlavaForConditionalGeneration
 
 from interp.cli import Parser, add_debug_option, run
@@ -32,6 +31,7 @@ from interp.datasets.synthetic.shapes import shapes
 from interp.errors import InputError
 from interp.objects.sample import Sample
 from interp.planted.build import add_late_words, build_model, build_processor
+from interp.store.progress import ProgressBar
 from interp.training.vlm.evaluate import accuracies, answer, encode
 from interp.training.vlm.familiarity import Familiarity
 from interp.training.vlm.losses import PackReader, PatchReader, image_tokens, pack_attention, plain_attention
@@ -112,7 +112,9 @@ class _Run:
     def see(self) -> None:
         """Stage one: every patch learns to name what it shows, in the words of the language model."""
         settings = self.settings
-        bar = tqdm(range(self.seen, settings.vision_steps), initial=self.seen, total=settings.vision_steps, desc="see")
+        bar = ProgressBar(
+            range(self.seen, settings.vision_steps), initial=self.seen, total=settings.vision_steps, desc="see"
+        )
         started = time.monotonic()
         for step in bar:
             self._set_rates(step, settings.vision_steps)
@@ -152,7 +154,7 @@ class _Run:
         """
         settings, start = self.settings, getattr(self, stage)
         late = settings.choose_from * steps
-        bar = tqdm(range(start, steps), initial=start, total=steps, desc=stage)
+        bar = ProgressBar(range(start, steps), initial=start, total=steps, desc=stage)
         started = time.monotonic()
         with pack_attention(self.model):
             for step in bar:
@@ -237,7 +239,7 @@ class _Run:
             state = {name: weight.clone() for name, weight in self.model.state_dict().items()}
             self.chosen = {"miss": miss, "step": self.spoken + self.related, "model": state}
 
-    def _validate(self, losses: Mapping[str, Tensor], bar: tqdm) -> tuple[float, float]:
+    def _validate(self, losses: Mapping[str, Tensor], bar: ProgressBar) -> tuple[float, float]:
         """Log the accuracies on validation scenes; return those of left and right, and of above and below."""
         with plain_attention(self.model):
             table = accuracies(answer(self.model, self.processor, self.validation))

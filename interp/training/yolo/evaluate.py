@@ -215,12 +215,12 @@ def main() -> int:
 
 
 def _evaluate_command(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
+    from interp.store.progress import ProgressBar
 
     folder = options.folder
     detector = YoloDetector(folder / f"{NAME}.safetensors", confidence=LOWEST)
     scenes = held_out()
-    bar = tqdm(scenes, desc="detecting", unit="scene")
+    bar = ProgressBar(scenes, desc="detecting", unit="scene")
     found = [detector.detect(image) for image, _ in bar]  # type: ignore[arg-type]
     measures = measure([boxes for _, boxes in scenes], found)
     print(f"mAP50 {measures.map50:.4f}, mAP50-95 {measures.map50_95:.4f}; wrote {write_card(folder, measures)}")

@@ -50,7 +50,8 @@ def train(*, folder: Path, steps: int = STEPS, seed: int = 0, device: str = "cpu
         DetectorError: ultralytics is not installed.
     """
     import torch
-    from tqdm import tqdm
+
+    from interp.store.progress import ProgressBar
 
     with contained():
         torch.manual_seed(seed)
@@ -61,7 +62,7 @@ def train(*, folder: Path, steps: int = STEPS, seed: int = 0, device: str = "cpu
         optimizer = torch.optim.AdamW(_parameter_groups(model), lr=LEARNING_RATE)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
         began = time.perf_counter()
-        progress = tqdm(range(steps), desc="training the detector", unit="step", mininterval=2)
+        progress = ProgressBar(range(steps), desc="training the detector", unit="step", mininterval=2)
         for step in progress:
             batch = {key: value.to(device) for key, value in make_batch(seed, step * BATCH, BATCH).items()}
             loss = model(batch)[0].sum() / BATCH

@@ -17,7 +17,7 @@ from probes.heads.found.by_model import BY_MODEL, AskedModel
 from probes.heads.functions import LABELS, in_order
 from probes.heads.scorers.sampled import Labels
 from probes.heads.scores import EVERY
-from probes.heads.selection.selectors import check_selection
+from probes.heads.selection.selectors import check_count, check_selection
 
 if TYPE_CHECKING:
     from interp.objects.sample import Sample
@@ -72,8 +72,8 @@ def check_found(
             f"{by_numbers[0]} tells the questions of a function from those of others, and {chosen[0]} is alone: "
             + ("collect questions of other functions too" if functions is None else "name two functions or more")
         )
-    if rule == "top_k" and heads is not None and given["k"] > (many := heads.axes.layers * heads.axes.heads):
-        raise InputError(f"k={given['k']} of {many} heads: ask for fewer")
+    if heads is not None and rule == "top_k":
+        check_count(given["k"], heads.axes.layers * heads.axes.heads)
     if items is not None:
         Labels.of(restricted(items, chosen)).refuse_few()
     return names, chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -18,7 +19,7 @@ from interp.store.names import given_path
 from probes.heads.found.report import shown_agreement
 from probes.heads.found.saved import load_all_scores
 from probes.heads.scores import HeadScores
-from probes.heads.selection.agreement import scorer_agreement
+from probes.heads.selection.agreement import common_functions, scorer_agreement
 from probes.heads.selection.layout import models_in_common
 from probes.heads.selection.selectors import check_selection
 from probes.study.findings import Findings, level_of
@@ -100,6 +101,37 @@ def check_compared(rule: str, given: Mapping[str, Any] | None, deals: int, seed:
     if given:
         check_selection(rule, **given)
     check_draws(whole_number(deals, "deals", 1), level, seed)
+
+
+def too_few_deals(deals: int, tests: int) -> str:
+    """Why none of so many tests can pass, and how many deals that takes; empty where one can.
+
+    The least p-value is 1 / (1 + deals), and Holm's correction takes it times the number of tests.
+
+    Example:
+        >>> too_few_deals(50, 6)
+        'as 50 deals of heads are too few for 6 tests, and 119 are enough (--deals 119)'
+    """
+    least = math.ceil(round(tests / ALPHA, 6)) - 1
+    if deals >= least:
+        return ""
+    return (
+        f"as {deals} deals of heads are too few for {counted(tests, 'test')}, and {least} are enough (--deals {least})"
+    )
+
+
+def note_deals(every: Mapping[str, HeadScores], deals: int) -> str:
+    """What is said before scores are compared by too few deals for any test to pass; empty where they are enough."""
+    pairs = [(one, other) for one, other in combinations(every.values(), 2) if _same_model(one, other)]
+    few = too_few_deals(deals, max((_tests(*pair) for pair in pairs), default=1))
+    return few and f"whether scorers agree more than chance can not be told, {few}"
+
+
+def _tests(one: HeadScores, other: HeadScores) -> int:
+    try:
+        return len(common_functions(one, other))
+    except InputError:  # which is told of that pair
+        return 1
 
 
 def compare_heads(
@@ -204,17 +236,25 @@ def compared_findings(found: ComparedHeads) -> Findings:
 
 def _sentences(found: ComparedHeads) -> list[str]:
     told = []
+    deals = found.settings["deals"]
     for (first, second, measure), rows in found.agreement.groupby(["first", "second", "measure"], sort=False):
         known = rows[rows["value"].notna()]
         if len(known):
             own, random, within = (known[name].astype(float) for name in ("value", "random", "within"))
-            beyond = int((holm(known["p_within"].dropna().to_numpy(float)) <= ALPHA).sum())
+            p = known["p_within"].dropna().to_numpy(float)
+            beyond = int((holm(p) <= ALPHA).sum())
+            few = too_few_deals(deals, len(p))
             told.append(
                 f"{first} and {second}: {measure} of {decimal(own.mean())} on average over "
                 f"{counted(len(known), 'function')} "
                 f"({decimal(own.min())} to {decimal(own.max())}), {decimal(random.mean())} with heads dealt anew and "
-                f"{decimal(within.mean())} with heads dealt inside layers; more than the latter in {beyond} of them "
-                f"(p ≤ {ALPHA:g}, heads dealt inside layers, corrected for {len(known)} by Holm)."
+                f"{decimal(within.mean())} with heads dealt inside layers; "
+                + (
+                    f"whether that is more than the latter can not be told, {few}."
+                    if few
+                    else f"more than the latter in {beyond} of them (p ≤ {ALPHA:g}, heads dealt inside layers, "
+                    f"corrected for {len(p)} by Holm)."
+                )
             )
     for one in found.models.itertuples():
         told.append(

@@ -23,7 +23,7 @@ from probes.heads.scorers.joint_network import joint_network
 from probes.heads.scorers.linear_probe import linear_probe
 from probes.heads.scores import HeadScores
 from probes.heads.selection.layout import HeadLayout, functions_in_common
-from probes.heads.selection.selectors import select_all
+from probes.heads.selection.selectors import check_count, select_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,6 +192,8 @@ def find_heads(
     run = _Run(chosen, common, more, out, resume, progress, tell)
     asked = _asked_model(vlm, items, prompt, batch, axes, chosen)
     if asked is not None:
+        if rule == "top_k":
+            check_count(selecting["k"], asked.vlm.cfg.n_layers * asked.vlm.cfg.n_heads)
         if heads is not None:
             heads.refuse_other(asked.vlm)
         check_by_model(asked, names, more, seed=seed)

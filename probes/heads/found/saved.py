@@ -14,7 +14,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.store.folder import OutputFolder, plain
-from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_foreign
+from interp.store.guard import LOCK, MANIFEST, holds_study, locked, refuse_begun, refuse_foreign
 from interp.store.names import given_path
 from interp.store.parsing import parse_json, read_arrays
 from probes.heads.scores import HeadScores
@@ -154,22 +154,29 @@ def begin_folder(folder: OutputFolder, study: str, *, resume: bool, asked: Mappi
 def begun_folder(
     folder: OutputFolder, study: str, *, resume: bool, asked: Mapping[str, Any] | None = None
 ) -> Iterator[None]:
-    """Begin a folder as `begin_folder` does; where nothing came to be kept before an error, it is as it was before.
+    """Begin a folder as `begin_folder` does, and keep other processes from writing to it.
+
+    Where nothing came to be kept before an error, it is as it was before.
 
     Raises:
-        InputError: see `begin_folder`.
+        InputError: see `begin_folder`; another process writes to it.
     """
-    new, fresh = not folder.path.exists(), not holds_study(folder.path)
-    begin_folder(folder, study, resume=resume, asked=asked)
-    try:
-        yield
-    except BaseException:
-        files = [path for path in folder.path.rglob("*") if path.is_file()]
-        if fresh and files == [folder.path / MANIFEST]:
-            files[0].unlink()
-            if new:
-                shutil.rmtree(folder.path, ignore_errors=True)
-        raise
+    refuse_begun(folder.path, resume=resume)
+    refuse_foreign(folder.path)
+    new = not folder.path.exists()
+    with locked(folder.path):
+        fresh = not holds_study(folder.path)
+        begin_folder(folder, study, resume=resume, asked=asked)
+        try:
+            yield
+        except BaseException:
+            own = {folder.path / MANIFEST, folder.path / LOCK}
+            if fresh and {path for path in folder.path.rglob("*") if path.is_file()} <= own:
+                for path in own:
+                    path.unlink(missing_ok=True)
+                if new:
+                    shutil.rmtree(folder.path, ignore_errors=True)
+            raise
 
 
 def digests_of(every: Mapping[str, HeadScores]) -> dict[str, str]:

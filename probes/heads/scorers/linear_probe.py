@@ -10,7 +10,6 @@ import numpy as np
 from einops import rearrange
 from jaxtyping import Bool, Float, Float32, Int
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
 from interp.errors import InputError
 from interp.numeric import whole_number
@@ -19,6 +18,7 @@ from interp.stats.fold_probes import RECIPES, FoldProbes
 from interp.stats.intervals import DRAWS, spread_ends
 from interp.stats.probe_accuracy import splits
 from interp.stats.shuffles import dealt_rows, pooled_p
+from interp.store.progress import ProgressBar
 from probes.heads.activations.features import HeadFeatures, layer_of, read_features, with_layer_mean
 from probes.heads.functions import FUNCTIONS
 from probes.heads.scorers.items import Items
@@ -103,7 +103,7 @@ def linear_probe(
         for own, places in chosen
     ]
     rows = []
-    for layer in tqdm(range(read.shape[1]), desc="linear probes", unit="layer", disable=not progress):
+    for layer in ProgressBar(range(read.shape[1]), desc="linear probes", unit="layer", disable=not progress):
         own = layer_of(read, layer)
         own = with_layer_mean(own) if context else own
         rows.append([task.of_layer(own, measured, seed=seed, draws=draws, level=level) for task in tasks])

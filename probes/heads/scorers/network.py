@@ -9,9 +9,9 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from interp.errors import InputError
+from interp.store.progress import ProgressBar
 
 SHARED, HIDDEN, DROPOUT = 64, 512, 0.3
 """Widths of the map that all heads share and of the hidden layer, and the share of it that is dropped in training."""
@@ -91,7 +91,7 @@ def train_network(
     losses = []
     with torch.enable_grad():
         network.train()
-        for _ in tqdm(range(epochs), desc="joint network", unit="epoch", disable=not progress):
+        for _ in ProgressBar(range(epochs), desc="joint network", unit="epoch", disable=not progress):
             total = 0.0
             for rows in parts:
                 steps.zero_grad()

@@ -79,7 +79,7 @@ def scorer_agreement(
     _check(several)
     rows = []
     for one, other in combinations(several, 2):
-        for name in _common(one, other):
+        for name in common_functions(one, other):
             both = [_of(own, name) for own in (one, other)]
             for measure, pair in _pairs(both, rule, given):
                 told = pair.told(measure, n=deals, seed=seed, level=level)
@@ -135,7 +135,7 @@ def _of(scores: HeadScores, name: str) -> HeadScores:
     return replace(scores, **changed)
 
 
-def _common(one: HeadScores, other: HeadScores) -> list[str]:
+def common_functions(one: HeadScores, other: HeadScores) -> list[str]:
     """The functions that two scorers can be held against each other by."""
     knows = [own for own in (one, other) if own.functions != (EVERY,)]
     if not knows:

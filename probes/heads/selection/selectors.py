@@ -22,7 +22,7 @@ def select_heads(scores: HeadScores, function: str | None = None, rule: str = "e
 
     - `elbow`: scores from the largest size down, until the point of that curve that lies farthest from its chord, which
       is not in any more; see `elbow`.
-    - `top_k`: the `k` highest.
+    - `top_k`: the `k` highest; none where fewer have a score.
     - `top_percent`: the highest, `percent` of a hundred of all heads, rounded down, one at least; CogVision takes 10.
     - `threshold`: those `above` a score.
     - `fdr`: those that chance does not score as high, of which at most the share `level` is there by chance (Benjamini
@@ -78,6 +78,16 @@ def check_selection(rule: str, **given: Any) -> None:
     _options(rule, given)
 
 
+def check_count(k: int, heads: int) -> None:
+    """Refuse to select more heads than a model has, before anything is scored.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    if k > heads:
+        raise InputError(f"k={k} of {heads} heads: ask for fewer")
+
+
 @dataclass(frozen=True)
 class _Asked:
     """One function's scores and the options of a rule."""
@@ -113,10 +123,9 @@ def _elbow(asked: _Asked) -> Selected:
 
 def _top_k(asked: _Asked) -> Selected:
     count = int(asked.options["k"])
+    check_count(count, len(asked.values))
     if count > asked.known:
-        raise InputError(
-            f"k={count} of {asked.known} heads with a score of {asked.scores.functions[asked.place]}: ask for fewer"
-        )
+        return np.zeros(len(asked.values), dtype=bool), f"k={count} of {asked.known} heads with a score: ask for fewer"
     return asked.highest(count, asked.values), ""
 
 

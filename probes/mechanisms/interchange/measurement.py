@@ -139,12 +139,12 @@ class InterchangeMeasurement:
             InputError: a photo that can not be read, a prompt or a token set that can not be made, a word that is no
                 token of this model, or a pair whose sides are alike.
         """
-        from tqdm import tqdm
+        from interp.store.progress import ProgressBar
 
         pairs = [self.pairs[sample.id] for sample in samples]
         for side in ("clean", "counterfactual"):
             check_asked(self.vlm, [getattr(pair, side) for pair in pairs], self.prompt, progress=progress)
-        for pair in tqdm(pairs, desc="looking for tokens", unit="pair", disable=not progress):
+        for pair in ProgressBar(pairs, desc="looking for tokens", unit="pair", disable=not progress):
             self.ids_of(pair)
             self.sets_of([pair], *self.prepared([pair]))
             refuse_alike(pair)

@@ -135,12 +135,15 @@ def _right(
 ) -> Bool[np.ndarray, " sample"]:
     """Whether each sample's most probable next token is its answer."""
     import torch
-    from tqdm import tqdm
 
+    from interp.store.progress import ProgressBar
     from interp.study.prompter import batches, prepare_samples
 
     right = np.zeros(len(samples), dtype=bool)
-    with tqdm(total=len(samples), desc="asking pairs", unit="sample", disable=not progress) as bar, torch.no_grad():
+    with (
+        ProgressBar(total=len(samples), desc="asking pairs", unit="sample", disable=not progress) as bar,
+        torch.no_grad(),
+    ):
         for places in batches(samples, batch):
             own = [samples[place] for place in places]
             answer = vlm.generate(prepare_samples(vlm, own, prompt), 1)

@@ -5,6 +5,7 @@ import inspect
 import sys
 import tomllib
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -154,6 +155,17 @@ def test_the_entry_point_is_declared(repo):
     points = tomllib.loads((repo / "pyproject.toml").read_text())["project"]["entry-points"]["lmms_eval.models"]
     module, _, name = points["spatial-lens"].partition(":")
     assert getattr(importlib.import_module(module), name) is lmms.manifest
+
+
+def test_the_entry_point_is_found_as_the_harness_finds_it(harness):
+    try:
+        distribution("spatial-lens")
+    except PackageNotFoundError:
+        pytest.skip("the package is not installed, so that no metadata names entry points: pip install -e .")
+    (point,) = entry_points(group="lmms_eval.models", name="spatial-lens")
+    told = point.load()()
+    assert type(told) is importlib.import_module("lmms_eval.models.registry_v2").ModelManifest
+    assert (told.model_id, told.simple_class_path) == ("spatial-lens", "adaptvis.harness.lmms.SpatialLens")
 
 
 def test_a_task_is_answered_and_scored_under_the_policy_of_its_arguments(harness):

@@ -226,3 +226,39 @@ def test_an_adapter_is_refused_where_peft_is_not(saved, tmp_path, monkeypatch):
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(saved)}))
     (tmp_path / "adapter_model.safetensors").write_bytes(b"")
     assert "pip install 'spatial-lens[peft]'" in refused(tmp_path)
+
+
+def on_the_hub(folder, cache, name):
+    """What `hf download` leaves of a folder that the hub has under a name."""
+    place, commit = cache / f"models--{name.replace('/', '--')}", "0" * 40
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    shutil.copytree(folder, place / "snapshots" / commit)
+    return {"cache_dir": str(cache), "local_files_only": True}
+
+
+def test_an_adapter_of_the_hub_is_its_base_model_with_it(adapter, tmp_path):
+    folder, logits = adapter
+    where = on_the_hub(folder, tmp_path / "cache", "some-lab/some-adapter")
+    vlm = HookedVLM.from_pretrained("some-lab/some-adapter", **where)
+    assert torch.equal(vlm.model(input_ids=WORDS).logits, logits)
+    assert list(record(vlm)["adapters"]) == ["default"]
+    shutil.copytree(folder, tmp_path / "several" / "adapter")
+    below = on_the_hub(tmp_path / "several", tmp_path / "other", "some-lab/several")
+    vlm = HookedVLM.from_pretrained("some-lab/several", subfolder="adapter", **below)
+    assert torch.equal(vlm.model(input_ids=WORDS).logits, logits)
+
+
+def test_an_adapter_of_the_hub_is_refused_as_one_where_peft_or_its_base_is_not(saved, tmp_path, monkeypatch):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "some-lab/base"}))
+    where = on_the_hub(tmp_path / "own", tmp_path / "cache", "some-lab/pickled")
+    assert "has no adapter_model.safetensors" in refused("some-lab/pickled", **where)
+    (tmp_path / "own" / "adapter_model.safetensors").write_bytes(b"")
+    where = on_the_hub(tmp_path / "own", tmp_path / "cache", "some-lab/whole")
+    with monkeypatch.context() as patch:
+        patch.setitem(__import__("sys").modules, "peft", None)
+        assert "pip install 'spatial-lens[peft]'" in refused("some-lab/whole", **where)
+    monkeypatch.setitem(__import__("sys").modules, "peft", object())
+    assert "hf download some-lab/base" in refused("some-lab/whole", **where)
+    assert "no-adapter" in refused("some-lab/no-adapter", **where)

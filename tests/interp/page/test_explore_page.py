@@ -18,6 +18,7 @@ from interp.errors import InputError
 from interp.page.content import AROUND, LEAST_PHOTO, MOST_PHOTO, colour_table, photo_url
 from interp.page.explore import explore
 from interp.page.page import render_page
+from interp.quiet import spell_out
 
 
 def written(url):
@@ -144,6 +145,14 @@ def test_no_text_can_leave_its_place(text):
     assert sum(text == one for one in shown) >= 6
     block = hostile[hostile.index('id="data">') :].split("</script>")[0]
     assert block.isascii() and not set("<>&") & set(block[10:])
+
+
+@pytest.mark.parametrize("text", ["mug\u202egnp.exe", "a\u2066b", "\x1b[2J", "nul\x00", "right\u200f", "c1\x9b"])
+def test_no_text_turns_or_breaks_what_stands_beside_it(text):
+    found = made_up(boxes=(Box(text, (18, 5, 47, 33)),), question=text)
+    html = render_page(replace(found, runs=tuple(replace(run, answer=text) for run in found.runs))).html
+    assert html == spell_out(html)
+    assert content_of(html)["boxes"][0]["label"] == spell_out(text)
 
 
 def test_a_text_that_is_no_text_can_be_saved(tmp_path):

@@ -348,6 +348,16 @@ def test_the_command_prints_data_with_one_entry_a_model(capsys):
     }
 
 
+def test_several_models_may_be_named_and_all_names_are_looked_at_first(capsys):
+    assert main(["selfcheck", "tiny-llava", "tiny-gemma3", "--json", "--claims", "untouched"]) == 0
+    assert [entry["model"] for entry in json.loads(capsys.readouterr().out)] == ["tiny-llava", "tiny-gemma3"]
+    assert main(["selfcheck", "tiny-llava", "no-such-model", "--claims", "untouched"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("error: no model 'no-such-model'")
+    with pytest.raises(SystemExit):
+        main(["selfcheck", "tiny-llava", "--all-families"])
+
+
 def test_the_command_s_exit_code_is_one_where_something_does_not_hold(monkeypatch, capsys):
     monkeypatch.setattr(attention.EditedRows, "written_over", lambda edited, out: out)
     monkeypatch.setattr(attention, "_written", lambda *given: None)

@@ -1,7 +1,9 @@
 """The page of a report: what is long is broken or counted, so that the page stays as wide as a screen."""
 
 import pandas as pd
+import pytest
 
+from interp.quiet import spell_out
 from interp.report.page import Section, render_report
 
 WHY = "these two scorers are not of one model, so that their heads can not be held against each other"
@@ -43,3 +45,11 @@ def test_that_an_empty_setting_is_told_as_none():
 
 def test_that_an_empty_table_is_left_out():
     assert "<table>" not in render_report("", "", [Section("Told", table=pd.DataFrame({"why": []}))], {})
+
+
+@pytest.mark.parametrize("text", ["mug\u202egnp.exe", "a\u2066b", "\x1b[2J", "nul\x00", "right\u200f", "c1\x9b"])
+def test_that_no_text_turns_or_breaks_what_stands_beside_it(text):
+    table = pd.DataFrame({text: [text], "n": ["1"]})
+    html = render_report(text, text, [Section(text, (text,), table=table, caption=text)], {"question": text})
+    assert html.count(spell_out(text).replace("<", "&lt;")) >= 6
+    assert html == spell_out(html)

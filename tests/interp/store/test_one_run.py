@@ -1,10 +1,15 @@
 """A folder holds the files of one run, all of the new one or all of the old one, with the rights that users want."""
 
+import errno
+import fcntl
+import multiprocessing
 import os
+import signal
 import stat
 
 import pytest
 
+from interp.cli import Parser, run
 from interp.errors import InputError
 from interp.store.folder import OutputFolder
 
@@ -88,3 +93,73 @@ def test_that_an_analysis_that_can_not_be_written_leaves_the_earlier_one_whole(t
     with pytest.raises(InputError, match="heatmaps.png' can not be written"):
         analyze(other.image, other.question, model=vlm, out=tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == first
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_that_a_signal_between_two_files_waits_for_the_others(tmp_path, monkeypatch, capsys, name):
+    """All files of a report are there, and the command has ended by the signal."""
+    folder, moved, replace = OutputFolder(tmp_path / "out"), [], os.replace
+    folder.write_json("manifest.json", {})
+
+    def move(source, target):
+        replace(source, target)
+        moved.append(os.path.basename(target))
+        if moved == ["a.txt"]:
+            os.kill(os.getpid(), getattr(signal, name))
+
+    def report(options):
+        with folder.as_one():
+            for letter in "abc":
+                folder.write_text(f"{letter}.txt", "new")
+            monkeypatch.setattr(os, "replace", move)
+        pytest.fail("it went on behind a signal")
+
+    parser = Parser(prog="test")
+    parser.set_defaults(command=report)
+    assert run(parser, []) == 128 + getattr(signal, name)
+    assert held(folder.path) == {"manifest.json": "{}\n", **dict.fromkeys(["a.txt", "b.txt", "c.txt"], "new")}
+    assert capsys.readouterr().err == f"stopped; {str(folder.path)!r} keeps what was measured: go on with --resume\n"
+
+
+def move_slowly(path, text, ready, end):
+    """Write two files as one, the second of which is moved into place when it is told so."""
+    replace = os.replace
+
+    def move(source, target):
+        replace(source, target)
+        if str(target).endswith("a.txt"):
+            ready.set()
+            end.wait(60)
+
+    os.replace = move
+    folder = OutputFolder(path)
+    with folder.as_one():
+        folder.write_text("a.txt", text)
+        folder.write_text("b.txt", text)
+
+
+def test_that_two_processes_that_write_at_once_do_not_mix_their_files(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    ready, end, second, go = (context.Event() for _ in range(4))
+    go.set()
+    first = context.Process(target=move_slowly, args=(tmp_path, "first", ready, end))
+    other = context.Process(target=move_slowly, args=(tmp_path, "second", second, go))
+    first.start()
+    assert ready.wait(60)
+    other.start()
+    assert not second.wait(3), "it moved its files while the first was moving"
+    end.set()
+    for process in (first, other):
+        process.join(60)
+        assert process.exitcode == 0
+    assert held(tmp_path) == {"a.txt": "second", "b.txt": "second"}
+
+
+def test_that_files_are_moved_where_no_folder_can_be_locked(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with (folder := OutputFolder(tmp_path)).as_one():
+        folder.write_text("a.txt", "x")
+    assert held(tmp_path) == {"a.txt": "x"}

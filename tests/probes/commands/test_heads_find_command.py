@@ -96,3 +96,27 @@ def test_the_command_knows_every_scorer_and_the_defaults_of_the_questions():
     assert all(name in FIND for name in asked.SCORERS)
     options = build_parser().parse_args(["heads", "find", "out"])
     assert all(getattr(options, name) == value for name, value in ASKED.items())
+
+
+def test_more_heads_than_the_model_has_are_refused_before_it_is_asked(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("probes.heads.found.find.score_by_model", lambda *_, **__: pytest.fail("heads were scored"))
+    given = ["--scorers", "gaze", "--n", "12", "--rule", "top_k", "--top", "49", "--out", str(tmp_path / "out")]
+    assert main(["heads", "find", *given]) == 2
+    assert "k=49 of 48 heads: ask for fewer" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_deals_that_no_test_can_pass_with_are_told_before_scores_are_compared(collected, tmp_path, capsys, monkeypatch):
+    for name, more in (("one", []), ("other", ["--recipe", "logistic"])):
+        given = [str(collected), "--shuffles", "2", "--deals", "5", *more, "--out", str(tmp_path / name)]
+        assert main(["heads", "find", *given]) == 0
+    folders = [str(tmp_path / "one"), str(tmp_path / "other")]
+    tests = len(load_scores(tmp_path / "one" / "scores" / "linear_probe.npz").functions)
+    least = 20 * tests - 1
+    for deals, few in ((least - 1, True), (least, False)):
+        out = tmp_path / f"compared-{deals}"
+        capsys.readouterr()
+        assert main(["heads", "compare", *folders, "--deals", str(deals), "--out", str(out)]) == 0
+        said = capsys.readouterr()
+        told = f"as {deals} deals of heads are too few for {tests} tests, and {least} are enough (--deals {least})"
+        assert (told in said.err and told in said.out) is few
+        assert (f"corrected for {tests} by Holm" in said.out) is not few

@@ -1,5 +1,7 @@
 """A folder of found heads: an error before anything is kept leaves it as it was, and none takes away what is kept."""
 
+import multiprocessing
+
 import pytest
 
 from interp.errors import InputError
@@ -36,7 +38,7 @@ def test_scores_that_were_kept_stay_and_are_gone_on_with_alone(tmp_path):
     with pytest.raises(InputError, match="resume=True"), begun_folder(OutputFolder(tmp_path), STUDY, resume=False):
         pass
     broken(tmp_path, resume=True)
-    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["manifest.json", "probe.npz"]
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == [".lock", "manifest.json", "probe.npz"]
 
 
 def test_a_folder_that_was_begun_before_is_not_taken_back_by_what_is_refused(tmp_path):
@@ -49,3 +51,26 @@ def test_a_folder_that_was_begun_before_is_not_taken_back_by_what_is_refused(tmp
     ):
         pass
     assert (tmp_path / "manifest.json").is_file()
+
+
+def begin(place, begun, end):
+    with begun_folder(OutputFolder(place), STUDY, resume=False, asked=ASKED):
+        begun.set()
+        end.wait(60)
+
+
+def test_a_folder_that_another_process_writes_to_is_refused_also_to_go_on_with(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    begun, end = context.Event(), context.Event()
+    process = context.Process(target=begin, args=(tmp_path / "out", begun, end))
+    process.start()
+    assert begun.wait(60)
+    with (
+        pytest.raises(InputError, match="another process is writing to .*out'"),
+        begun_folder(OutputFolder(tmp_path / "out"), STUDY, resume=True, asked=ASKED),
+    ):
+        pytest.fail("two processes write at once")
+    end.set()
+    process.join(60)
+    with begun_folder(OutputFolder(tmp_path / "out"), STUDY, resume=True, asked=ASKED):
+        pass

@@ -166,3 +166,12 @@ def test_a_value_that_no_scores_could_use_is_refused_before_there_are_any(rule, 
 def test_a_function_without_scores_is_refused_by_name():
     with pytest.raises(InputError, match="no scores of 'math': use one of f0, f1"):
         select_heads(made_scores(np.zeros((2, 2, 2))), "math")
+
+
+def test_more_heads_than_there_are_are_refused_and_more_than_have_a_score_select_none():
+    scores = made_scores([[0.1, np.nan, 0.4], [0.8, 0.4, 0.2]])
+    with pytest.raises(InputError, match="k=7 of 6 heads: ask for fewer"):
+        select_heads(scores, rule="top_k", k=7)
+    assert len(select_heads(scores, rule="top_k", k=5)) == 5
+    none = select_heads(scores, rule="top_k", k=6)
+    assert len(none) == 0 and none.why == "k=6 of 5 heads with a score: ask for fewer"
