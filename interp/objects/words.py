@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
@@ -213,29 +214,65 @@ def _is_head_of(word: str, name: str) -> bool:
     return same_noun and set(modifiers) <= set(more)
 
 
+@dataclass(frozen=True)
+class _Vocabulary:
+    """What a question is searched for.
+
+    Attributes:
+        names: whole names; `lasts` are the words that they end with.
+        heads: nouns that mean a label which ends with them.
+        modifiers: words before the noun of a label.
+        longest: words in the longest name.
+        verbatim: labels as they are written, the longest first.
+    """
+
+    names: frozenset[str]
+    heads: frozenset[str]
+    lasts: frozenset[str]
+    modifiers: frozenset[str]
+    longest: int
+    verbatim: tuple[str, ...]
+
+
+@lru_cache(256)
+def _vocabulary(labels: tuple[str, ...]) -> _Vocabulary:
+    """A detector's labels, with the names of the synonym table that mean one; without labels, all names of it."""
+    names = {label: _normal(label) for label in labels}
+    targets, table = frozenset(names.values()), known_names()
+    known = targets | (frozenset(name for name in table if _labels_of(name, names)) if labels else table)
+    parts = [name.split(" ") for name in targets]
+    spelled = {normalize("NFC", label.strip().lower()) for label in labels} - {""}
+    return _Vocabulary(
+        names=known,
+        heads=frozenset(name.split(" ")[-1] for name in targets - _NOT_THEIR_HEAD),
+        lasts=frozenset(name.split(" ")[-1] for name in known),
+        modifiers=frozenset(part for own in parts for part in own[:-1]),
+        longest=max([_LONGEST, *map(len, parts)]),
+        verbatim=tuple(sorted(spelled, key=lambda name: (-len(name), name))),
+    )
+
+
 def _scan(question: str, labels: Sequence[str]) -> tuple[str, ...]:
     """Find known names in free text, the longest first; what one name covers is not searched again."""
     text = normalize("NFC", _OPTIONS.sub("", question).lower())
-    tokens = words_of(text)
-    names = {label: _normal(label) for label in labels}
-    targets = set(names.values())
-    table = known_names()
-    known = targets | ({name for name in table if _labels_of(name, names)} if labels else table)
-    heads = {name.split(" ")[-1] for name in targets - _NOT_THEIR_HEAD}
-    modifiers = {part for name in targets for part in name.split(" ")[:-1]}
+    tokens, known = words_of(text), _vocabulary(tuple(labels))
+    words = [text[start:end] for start, end in tokens]
+    nouns = [singular(word) for word in words]
+    ends = [place for place, noun in enumerate(nouns) if noun in known.lasts or noun in _ANYTHING]
     found: list[tuple[int, str]] = []
     free = [True] * len(text)
-    longest = max([_LONGEST, *(len(name.split(" ")) for name in targets)])
-    for length in range(min(longest, len(tokens)), 0, -1):
-        for first in range(len(tokens) - length + 1):
-            span = [text[start:end] for start, end in tokens[first : first + length]]
-            start, end = tokens[first][0], tokens[first + length - 1][1]
-            name = singular(" ".join(span))
-            is_any = length == 2 and span[0] in modifiers and singular(span[1]) in _ANYTHING
-            if all(free[start:end]) and (name in known or is_any or (length == 1 and name in heads)):
-                found.append((start, " ".join(span)))
+    for length in range(min(known.longest, len(tokens)) if ends else 0, 0, -1):
+        for last in ends:
+            first = last - length + 1
+            if first < 0:
+                continue
+            name = " ".join([*words[first:last], nouns[last]])
+            is_any = length == 2 and words[first] in known.modifiers and nouns[last] in _ANYTHING
+            start, end = tokens[first][0], tokens[last][1]
+            if (name in known.names or is_any or (length == 1 and name in known.heads)) and all(free[start:end]):
+                found.append((start, " ".join(words[first : last + 1])))
                 free[start:end] = [False] * (end - start)
-    for name in sorted({normalize("NFC", label.strip().lower()) for label in labels} - {""}, key=len, reverse=True):
+    for name in known.verbatim:
         for start, end in verbatim(name, text):
             if all(free[start:end]):
                 found.append((start, name))
