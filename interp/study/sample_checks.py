@@ -244,15 +244,26 @@ def _unaskable(
         photos = [blank] * len(some)
         return _error(lambda: prepare(vlm.model, vlm.processor, photos, texts, prompt=style, system=system))
 
-    batches = [samples[start : start + TOGETHER] for start in range(0, len(samples), TOGETHER)]
+    asked = {_asks(sample): sample for sample in samples}  # many samples may ask the same
+    first = list(asked.values()) if len(asked) > 1 else list(samples[:2])
+    batches = [first[start : start + TOGETHER] for start in range(0, len(first), TOGETHER)]
+    bad: dict[tuple[str, str], SpatialLensError] = {}
     for some in patient_bar(batches, "trying prompts", "batch", show=progress):
         together = error_of(some)
         if together is None:
             continue
-        alone = [(sample, error) for sample in some if (error := error_of([sample])) is not None]
+        alone = {_asks(sample): error for sample in some if (error := error_of([sample])) is not None}
         if not alone:
             raise together
-        yield from alone
+        bad |= alone
+    for sample in samples if bad else ():
+        if (error := bad.get(_asks(sample))) is not None:
+            yield sample, error
+
+
+def _asks(sample: Sample) -> tuple[str, str]:
+    """What makes the prompt of a sample, beside the style: see `interp.study.prompter.questions_of`."""
+    return sample.question, str(sample.meta.get("paper_prompt", ""))
 
 
 def _unfit(vlm: HookedVLM, samples: Iterable[Sample], progress: bool) -> Iterator[tuple[Sample, SpatialLensError]]:
