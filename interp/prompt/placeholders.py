@@ -74,8 +74,8 @@ def _placeholders(processor: Any, config: Any) -> dict[str, str]:
         if isinstance(number, int) and isinstance(word := processor.tokenizer.convert_ids_to_tokens(number), str):
             words.setdefault(word, kind)
     for word in processor.tokenizer.get_added_vocab():
-        if kind := _OF_OTHERS.search(word):
-            words[word] = kind.group().lower()
+        if other := _OF_OTHERS.search(word):
+            words[word] = other.group().lower()
         elif _OF_PHOTOS.search(word):
             words.setdefault(word, "image")
     return words
