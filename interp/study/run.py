@@ -112,7 +112,6 @@ def kept_study(
         ...         table, _ = read_study(folder, columns=[name])
     """
     batch = check_running(out, batch=batch, resume=resume, progress=progress)
-    refuse_noted(len(samples))
     here = _entries(samples, progress)
     _refuse_numbers(samples, flush_seconds)
     manifest = _manifest(here, settings, batch)
@@ -187,6 +186,7 @@ def with_runs(settings: Mapping[str, Any], *folders: str | Path) -> dict[str, An
 
 def _entries(samples: Sequence[Sample], progress: bool) -> list[Entry]:
     check_ids(samples)
+    refuse_noted(len(samples))
     known: dict[Path, str] = {}
     every = enumerate(patient_bar(samples, "reading photos", "sample", show=progress))
     return [Entry(place, sample.id, content_key(sample, known)) for place, sample in every]
