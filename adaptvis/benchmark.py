@@ -184,7 +184,8 @@ def evaluate_dataset(
     record: dict[str, Any] = run_record()
     request.evaluating(dataset)  # which refuses what it does not know
     out, part = request.out, request.part
-    samples = read_dataset(dataset, request.folder, n=request.n, missing=request.missing, images=request.images)
+    where: dict[str, Any] = {"images": request.images, "progress": request.progress}
+    samples = read_dataset(dataset, request.folder, n=request.n, missing=request.missing, **where)
     if request.prompts is not None:
         samples, told = with_prompts(samples, request.prompts, dataset)
         record |= {"prompts": told}
@@ -221,8 +222,11 @@ def _evaluated(
     dataset, out = record["dataset"], request.out
     asked = request.evaluating(dataset)
     asks: dict[str, Any] = {"prompt": asked.prompt, "progress": request.progress}
-    test = askable(test, vlm, **asks)
-    validation = None if validation is None else askable(validation, vlm, **asks)
+    reported = {one.id for one in test}
+    every = [*test, *(one for one in validation or () if one.id not in reported)]
+    kept = {one.id for one in askable(every, vlm, **asks)}
+    test = [one for one in test if one.id in kept]
+    validation = None if validation is None else [one for one in validation if one.id in kept]
     check_indices(asked.settings.layers, vlm.cfg.n_layers, "layer")
     check_indices(asked.settings.heads, vlm.cfg.n_heads, "head")
     windows = layer_windows(vlm.cfg.n_layers) if request.ablations else ()

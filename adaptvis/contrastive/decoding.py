@@ -16,6 +16,7 @@ from interp.compat import CACHE_NAMES, cache_in, cache_name
 from interp.errors import InputError
 from interp.intervene.image_logits import MOST
 from interp.intervene.indices import check_indices, spell, spell_number
+from interp.intervene.prompts import check_image_there
 from interp.model.generation import as_generation, greedy_settings, own_settings, same_positions
 
 if TYPE_CHECKING:
@@ -75,9 +76,10 @@ class VCD:
             plausible tokens; `confidence` is then its probability among these.
 
         Raises:
-            InputError: not a positive number of tokens.
+            InputError: not a positive number of tokens, or a prompt without a photo.
             ModelError: the model was unwrapped, or its pixels are laid out in a way that is not known.
         """
+        check_image_there(inputs.layouts, self)
         frames = getattr(vlm.model.config.vision_config, "temporal_patch_size", 1)
         pixels = noised_pixels(inputs, self.noise_step, seed=self.seed, frames=frames)
 

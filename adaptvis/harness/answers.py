@@ -13,10 +13,9 @@ from adaptvis.harness.settings import Always
 from adaptvis.policy.answering import of_policy
 from adaptvis.policy.policies import Baseline, Policy, ScalingVis
 from interp.errors import InputError, SpatialLensError
-from interp.intervene.base import Intervention, PerSample
+from interp.intervene.base import Intervention, PerSample, hooks_of
 from interp.model.forced import forced_tokens
 from interp.model.guided import generate_until, score_answers
-from interp.prompt.words_alone import prepare_words
 
 if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
@@ -54,9 +53,10 @@ class Answers:
 
         Raises:
             InputError: settings that are not greedy decoding, or that are not known; more than one photo, or none that
-                can be read; naming task and document.
+                can be read, or none where the policy edits the image; naming task and document.
         """
         asked = [read_generation(request, tasks, self.vlm.processor.image_token) for request in requests]
+        self._check_without_photo(asked)
         groups: dict[Any, list[int]] = defaultdict(list)
         for place, one in enumerate(asked):
             groups[one.photo is None, one.stops, one.max_new_tokens].append(place)
@@ -85,6 +85,7 @@ class Answers:
             InputError: see `generate_until`.
         """
         asked = [read_continuation(request, tasks, self.vlm.processor.image_token) for request in requests]
+        self._check_without_photo(asked)
         groups: dict[Any, list[int]] = defaultdict(list)
         for place, one in enumerate(asked):
             if one.continuation.strip():
@@ -107,30 +108,35 @@ class Answers:
 
     def _ready(self, asked: Sequence[Asked]) -> tuple[VLMInputs, Intervention]:
         """A batch, and what its samples are answered under."""
+        inputs = self._inputs(asked)
+        chosen = PerSample(tuple(self.policy.choose(sure) for sure in self._confidences(inputs)))
+        return inputs, chosen
+
+    def _inputs(self, asked: Sequence[Asked]) -> VLMInputs:
+        """A batch, all of it with photos or without."""
         photos, texts = [one.photo() for one in asked if one.photo is not None], [one.text for one in asked]
         try:
             if photos:
-                inputs = self.vlm.prepare(photos, texts, prompt=self.prompt)
-            else:
-                style = "raw" if self.prompt == "raw" else "chat"
-                inputs = prepare_words(self.vlm.model, self.vlm.processor, texts, prompt=style)
-                inputs = inputs.to(self.vlm.device, self.vlm.dtype)
+                return self.vlm.prepare(photos, texts, prompt=self.prompt)
+            return self.vlm.prepare_words(texts, prompt="raw" if self.prompt == "raw" else "chat")
         except SpatialLensError as error:
             raise InputError(f"{', '.join(one.where for one in asked)}: {error}") from error
-        chosen = PerSample(tuple(self.policy.choose(sure) for sure in self._confidences(inputs)))
-        if not photos:
-            self._refuse_without_image(chosen, inputs, asked)
-        return inputs, chosen
 
-    def _refuse_without_image(self, chosen: Intervention, inputs: VLMInputs, asked: Sequence[Asked]) -> None:
-        """Refuse an intervention on an image that is not there, and can not be left out."""
+    def _check_without_photo(self, asked: Sequence[Asked]) -> None:
+        """Refuse requests without a photo under a policy that edits the image, before anything is asked."""
+        bare = [one for one in asked if one.photo is None]
+        if not bare:
+            return
+        inputs = self._inputs(bare[:1])
         try:
-            chosen.hooks(self.vlm.cfg, inputs.layouts)
+            for sure in (0.0, 1.0):
+                hooks_of(self.policy.choose(sure), self.vlm.cfg, inputs.layouts)
         except Exception as error:
-            why = " ".join(str(error).split())[:160]
+            why = " ".join(str(error).split())[:240]
+            more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
             raise InputError(
-                f"{', '.join(one.where for one in asked)}: {self.policy} can not be applied to a question without a "
-                f"photo ({type(error).__name__}: {why}): choose tasks of photos"
+                f"{bare[0].where}{more}: {self.policy} can not be applied to a question without a photo "
+                f"({type(error).__name__}: {why}): choose tasks of photos, or policy=baseline"
             ) from error
 
     def _confidences(self, inputs: VLMInputs) -> list[float]:

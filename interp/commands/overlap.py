@@ -93,7 +93,7 @@ def overlap_command(options: argparse.Namespace) -> int:
     refuse_begun(folder.path, resume=options.resume, option="--resume")
     refuse_foreign(folder.path)
     samples = askable(read_samples(options.dataset, options.folder, n=options.n, images=options.images))
-    request.check(samples)
+    request.check_boxes(samples)
     device = "cpu" if options.device in (None, "auto") else options.device
     looking = loaded(request.detector, download=options.download, device=device)
     note_random_weights(options.model)

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 def read_samples(
-    dataset: str, folder: str | Path | None = None, *, n: int | None = None, images: str | Path | None = None
+    dataset: str,
+    folder: str | Path | None = None,
+    *,
+    n: int | None = None,
+    images: str | Path | None = None,
+    progress: bool = True,
 ) -> list[Sample]:
     """The samples of a benchmark by name, or of a folder of one's own photos.
 
@@ -29,9 +34,9 @@ def read_samples(
     from interp.datasets.own.folder import read_folder
 
     if dataset in BENCHMARKS:
-        return read_dataset(dataset, folder, n=n, images=images)
+        return read_dataset(dataset, folder, n=n, images=images, progress=progress)
     if not given_path(dataset).is_dir():
         raise InputError(f"{dataset!r} is no folder of photos and no data set: name one of {', '.join(BENCHMARKS)}")
     if folder is not None or images is not None:
         raise InputError("--folder and --images say where a benchmark lies: leave them out for a folder of photos")
-    return read_folder(dataset, n=n)
+    return read_folder(dataset, n=n, progress=progress)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from interp.detect.common import Asked, keep_words
 from interp.errors import DetectorError, InputError
 from interp.image.boxes import Box, Boxes
+from interp.image.digests import photo_digest
 from interp.image.photos import ImageSource, load_image
 from interp.objects.absence import is_absent
 from interp.objects.words import Found, Match, match_words, objects_asked
@@ -169,8 +170,7 @@ class _KeptBoxes:
 
     def key(self, photo: Image.Image, words: Asked) -> str:
         """The digest of all that the boxes of a photo depend on."""
-        pixels = hashlib.sha256(repr(photo.size).encode() + photo.tobytes()).hexdigest()
-        about = {**self._detector, "pixels": pixels, "words": None if words is None else list(words)}
+        about = {**self._detector, "pixels": photo_digest(photo), "words": None if words is None else list(words)}
         key = _digest(about)
         self._about[key] = about
         return key

@@ -1,10 +1,8 @@
-"""What detectors share: checks of their settings, words by label, boxes within the photo, digests of files."""
+"""What detectors share: checks of their settings, words by label, and boxes within the photo."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -33,14 +31,6 @@ def places_by(keys: Iterable[Hashable]) -> list[list[int]]:
     for place, key in enumerate(keys):
         places.setdefault(key, []).append(place)
     return list(places.values())
-
-
-def file_digest(*paths: Path) -> str:
-    """The SHA-256 of one or several files, one behind the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def checked_share(confidence: float, what: str = "confidence") -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Protocol
 
 from torch import nn
@@ -200,6 +201,28 @@ def pairs_of(given: Any, what: str) -> list[tuple[Any, Any]]:
                 f"{what} is a list of (name, function) pairs, and {pair!r:.80} is none: {what}=[(name, function)]"
             )
     return [(name, function) for name, function in pairs]
+
+
+def check_function(hook: Any) -> None:
+    """Refuse what can not be called as hook functions are: `function(tensor, hook=point)`.
+
+    Raises:
+        HookError: so it is.
+    """
+    if not callable(hook) or isinstance(hook, type):
+        raise HookError(f"{hook!r:.80} is no function: give one that is called as function(tensor, hook=point)")
+    try:
+        taken = signature(hook)
+    except (TypeError, ValueError):  # of some that are written in C it is not known
+        return
+    try:
+        taken.bind(None, hook=None)
+    except TypeError as error:
+        name = getattr(hook, "__name__", type(hook).__name__)
+        raise HookError(
+            f"{name}{taken} can not be called as hook functions are, function(tensor, hook=point) ({error}): give it "
+            f"the arguments (tensor, hook)"
+        ) from None
 
 
 def _check_name(names: list[str], name: str) -> None:

@@ -53,6 +53,8 @@ def read_tensors(path: str | Path, device: torch.device | str) -> tuple[dict[str
     from safetensors import SafetensorError, safe_open
 
     file = given_path(path)
+    if file.is_dir():
+        raise InputError(f"{str(path)!r} is a folder: name the {SUFFIX} file in it that cache.save wrote")
     if not file.is_file():
         raise InputError(f"there is no file {str(path)!r}: name one that cache.save wrote")
     try:

@@ -16,6 +16,7 @@ from interp.hooks.rows import ROW_POINTS, QueryRows, RowHook, copies_of_each
 from interp.hooks.shape import ModelShape
 from interp.intervene.image_hooks import Edit, ImageHook
 from interp.intervene.position_hooks import PositionEdit, PositionHook
+from interp.intervene.prompts import check_image_there
 from interp.prompt.layout import TokenLayout
 
 Hook = tuple[str, RowHook | ImageHook | PositionHook]
@@ -167,7 +168,7 @@ def hooks_of(intervention: Intervention, shape: ModelShape, layouts: Sequence[To
     """What an intervention's own `hooks` gives for one batch, looked at.
 
     Raises:
-        InputError: no list of hook names and functions.
+        InputError: no list of hook names and functions, or an edit of image tokens where a prompt has no photo.
     """
     found = intervention.hooks(shape, layouts)
     pairs = list(found) if isinstance(found, (list, tuple)) else [None]
@@ -176,6 +177,9 @@ def hooks_of(intervention: Intervention, shape: ModelShape, layouts: Sequence[To
             f"{intervention!s:.80}: its hooks(...) gave {found!r:.80}: give a list of pairs, each a hook name and a "
             "function of (tensor, hook), and an empty list for no change"
         )
+    for _, hook in pairs:
+        if isinstance(hook, ImageHook):
+            check_image_there([layout for layout, own in zip(layouts, hook.edits, strict=False) if own], intervention)
     return pairs
 
 

@@ -18,6 +18,7 @@ from interp.intervene.image_logits import MOST, ScaleImageLogits
 from interp.intervene.indices import check_indices, read_indices, spell_number
 from interp.intervene.knockout import seen_keys
 from interp.intervene.positions import Positions, is_of_each, spell_positions
+from interp.intervene.prompts import check_image_there
 from interp.numeric import plain
 from interp.prompt.layout import TokenLayout
 
@@ -66,9 +67,11 @@ class BiasImageLogits:
 
         Raises:
             HookError: a head that the model does not have, or an image token that a photo does not have.
-            InputError: tokens or positions that do not fit the batch, or rows that see none of the tokens.
+            InputError: tokens or positions that do not fit the batch, rows that see none of the tokens, or no photo.
         """
         check_heads(self.heads, shape)
+        if self.bias:
+            check_image_there(layouts, self)
         rows = rows_in_scope(self.positions, self.scope, layouts, str(self))
         parts = [
             own._on_rows(of_sample, shape, layout)

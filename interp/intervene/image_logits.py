@@ -18,7 +18,7 @@ from interp.hooks.rows import WORDS, QueryRows, RowHook, check_rows, rows_in_pas
 from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook, PerSample
 from interp.intervene.indices import check_indices, read_indices, spell, spell_number
-from interp.intervene.prompts import MadeFor
+from interp.intervene.prompts import MadeFor, check_image_there
 from interp.numeric import read_flag
 from interp.prompt.layout import TokenLayout
 
@@ -87,15 +87,15 @@ class ScaleImageLogits:
     def hooks(self, shape: ModelShape, layouts: Sequence[TokenLayout]) -> list[Hook]:
         """One hook a layer on `hook_attn_logits`; with `temper` on `hook_attn_scores`, as only what is seen has mass.
 
-        None where no prompt has an image.
-
         Raises:
             HookError: a layer or head that the model does not have, or an image token that a photo does not have.
+            InputError: a prompt has no photo.
         """
         layers = check_indices(self.layers, shape.n_layers, "layer")
         heads = check_indices(self.heads, shape.n_heads, "head")
-        if self.changes_nothing or not any(len(layout.image_positions) for layout in layouts):
+        if self.changes_nothing:
             return []
+        check_image_there(layouts, self)
         prompt = [self._prompt_rows(layout) for layout in layouts]
         if len(set(prompt)) > 1:  # of a ragged batch, whose images end at different positions
             return PerSample((self,) * len(layouts)).hooks(shape, layouts)

@@ -17,6 +17,7 @@ from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook
 from interp.intervene.image_hooks import IMAGE_POINT, ImageHook, refuse_deepstack
 from interp.intervene.indices import check_indices, read_indices, spell
+from interp.intervene.prompts import check_image_there
 from interp.numeric import whole_numbers
 from interp.prompt.layout import TokenLayout
 
@@ -84,10 +85,11 @@ class ReplaceImageTokens:
 
         Raises:
             HookError: a token that a photo, or the other one, does not have.
-            InputError: values of another width, or another number of tokens than a photo.
+            InputError: a prompt without a photo, values of another width, or another number of tokens than a photo.
             RefusedError: a model that adds more of the photo behind the projector (DeepStack), which would stay.
         """
         refuse_deepstack(shape, "ReplaceImageTokens")
+        check_image_there(layouts, self)
         if isinstance(self.values, Tensor) and self.values.shape[-1] != shape.d_model:
             raise InputError(f"{self} has values of width {self.values.shape[-1]}, and the model {shape.d_model}")
         return [(IMAGE_POINT, ImageHook([[self._edit(len(own.image_positions))] for own in layouts], layouts))]

@@ -19,6 +19,7 @@ from interp.hooks.shape import ModelShape
 from interp.intervene.base import Hook, Intervention, PerSample
 from interp.intervene.image_hooks import IMAGE_POINT, ImageHook, image_points
 from interp.intervene.indices import spell_number
+from interp.intervene.prompts import check_image_there
 from interp.numeric import whole_number
 from interp.prompt.layout import TokenLayout
 
@@ -80,8 +81,9 @@ class PermuteImageTokens:
         """One hook on each of `image_points`; none where the draw left everything in place.
 
         Raises:
-            InputError: a photo has another number of image tokens than this was made for.
+            InputError: a prompt has no photo, or one of another number of image tokens than this was made for.
         """
+        check_image_there(layouts, self)
         for layout in layouts:
             if len(layout.image_positions) != len(self.parts):
                 raise InputError(

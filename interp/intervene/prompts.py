@@ -1,4 +1,4 @@
-"""Prompts that hooks on attention were made for: whether a tensor is of them, and which rows belong to which sample."""
+"""Prompts that hooks were made for: whether a tensor is of them, whose rows are whose, and whether there is a photo."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.errors import InputError
 from interp.hooks.rows import copies_of_each, refuse_other_prompt
 from interp.prompt.layout import TokenLayout
 
@@ -33,3 +34,20 @@ class MadeFor:
     ) -> Int[Tensor, " reached"]:
         """Those of some key positions that a pass has reached, as one that holds a part of the prompt may not all."""
         return columns[columns < tensor.shape[3]].to(tensor.device)
+
+
+def check_image_there(layouts: Sequence[TokenLayout], what: object) -> None:
+    """Refuse prompts without a photo, in which an edit of image tokens would change nothing.
+
+    Args:
+        layouts: the prompts.
+        what: who edits their image tokens, for the message.
+
+    Raises:
+        InputError: one has no image token.
+    """
+    if not all(len(layout.image_positions) for layout in layouts):
+        raise InputError(
+            f"{what!s:.160} is about image tokens, and a prompt here has none, as it has no photo: give what "
+            "vlm.prepare(photo, question) gave, or edit heads or words"
+        )

@@ -20,7 +20,7 @@ from interp.intervene.head_edits import read_number, read_scope, rows_in_scope
 from interp.intervene.head_sets import Heads, by_layer, check_heads, read_heads, spell_heads
 from interp.intervene.indices import check_indices, read_indices, spell, spell_number
 from interp.intervene.positions import Positions, is_of_each, read_positions, rows_of_each, spell_positions
-from interp.intervene.prompts import MadeFor
+from interp.intervene.prompts import MadeFor, check_image_there
 from interp.prompt.layout import TokenLayout
 
 RHO, LEAST = 0.8, 0.2
@@ -94,10 +94,11 @@ class RedistributeAttention:
 
         Raises:
             HookError: a layer or head that the model does not have.
-            InputError: sinks or positions that do not fit the batch, or a sample without a sink.
+            InputError: sinks or positions that do not fit the batch, or a sample without a photo or a sink.
         """
         if len(layouts) > 1:
             return PerSample(tuple(self.of_each(len(layouts)))).hooks(shape, layouts)
+        check_image_there(layouts, self)
         (layout,), (own,) = layouts, self.of_each(1)
         chosen = own._heads_of_layers(shape)
         (rows,) = rows_in_scope(own.positions, own.scope, layouts, str(self))

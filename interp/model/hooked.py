@@ -24,6 +24,7 @@ from interp.hooks.points import (
     OnePoint,
     ProjectorPoints,
     TowerPoints,
+    check_function,
     matching,
     pairs_of,
 )
@@ -36,7 +37,7 @@ from interp.intervene.base import Intervention, check_intervention, holds_sample
 from interp.model.backward import Goal, check_gradients, with_gradients
 from interp.model.keeping import capture_of, keeper, names_to_keep
 from interp.model.stopping import Stop, Stopped, last_point
-from interp.model.tokens import WORDS_ALONE, Promptable, TokenModel
+from interp.model.tokens import Promptable, TokenModel
 from interp.model.weights import WeightModel
 from interp.options import RUN, called, known_options, named_in, refuse_unknown
 from interp.prompt.inputs import VLMInputs, prepare
@@ -366,8 +367,6 @@ class HookedModel(TokenModel, WeightModel):
         check_intervention(intervention)
         if inputs is None:
             raise HookError("an intervention has to know where the image and the words are: give inputs=, the batch")
-        if inputs.style == WORDS_ALONE:
-            raise HookError("an intervention needs prompts with a photo, as vlm.prepare makes them: use hook functions")
         batch = Batch(inputs, f"{intervention!s:.120}", partial(holds_samples, intervention, len(inputs)))
         return [(name, OfBatch(hook, batch)) for name, hook in hooks_of(intervention, self.cfg, inputs.layouts)]
 
@@ -377,8 +376,7 @@ class HookedModel(TokenModel, WeightModel):
         """A hook function under each name that it matches, shown only its rows where rows matter."""
         rows = None if query_rows is None else check_rows(query_rows)
         pairs: list[tuple[str, Callable[..., Any]]] = []
-        if not callable(hook):
-            raise HookError(f"{hook!r:.80} is no function: give one that is called as function(tensor, hook=point)")
+        check_function(hook)
         own = hook.function if isinstance(hook, OfBatch) else hook
         for name in self.matching(names):
             if isinstance(own, RowHook):

@@ -41,6 +41,9 @@ OPTIONS = {"dtype", "device_map", "self_check", "trust_remote_code", "processor_
 OPTIONS |= {"image_backend", *PLACE, *AS_THEY_ARE}
 """What can be said to `from_pretrained`, to name the nearest where something else is."""
 
+SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")
+"""Words of accelerate that place a model on what is here."""
+
 
 def load_model(
     name: str | Path,
@@ -75,8 +78,7 @@ def load_model(
     """
     name = str(name)
     check_image_backend(image_backend)
-    if str(device_map).startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device {str(device_map)!r} is asked for and there is no CUDA device here: use cpu or auto")
+    _check_device(device_map)
     how = {"dtype": dtype, "device_map": device_map}
     if name.startswith(TINY_PREFIX):
         model, processor = _tiny(name, **how, **kwargs)
@@ -174,6 +176,25 @@ def _whole(
     given = {option for option, value in kwargs.items() if value is not None}
     note_loaded(model, None if given - (set(PLACE) - OTHER_FILES) - AS_THEY_ARE else place)
     return model, processor
+
+
+def _check_device(device_map: Any) -> None:
+    """Refuse a device that is not known, or not there; what places parts of a model on several is left.
+
+    Raises:
+        InputError: so it is.
+    """
+    if not isinstance(device_map, (str, torch.device, int)) or device_map in SPREAD:
+        return
+    if str(device_map).startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device {str(device_map)!r} is asked for and there is no CUDA device here: use cpu or auto")
+    try:
+        torch.empty(0, device=device_map)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"device {str(device_map)!r} can not be used ({why:.120}): use cpu, auto, or one that is here, such as cuda"
+        ) from error
 
 
 def _tiny(name: str, dtype: Any, device_map: Any, **options: Any) -> tuple[PreTrainedModel, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-from interp.errors import ModelError
-from interp.store.names import can_be_a_path
+from interp.errors import InputError, ModelError
+from interp.store.names import given_path
 
 HUB = "hf://"
 """What a name begins with that is one of the hub, whatever lies here."""
@@ -91,10 +91,10 @@ def _is_hub_name(name: str) -> bool:
 
 
 def _expanded(name: str) -> Path | None:
-    """The path that a name is, with the home folder in the place of ~; None where there is no such home, or no path."""
+    """The path that a name is, see `given_path`; None where it is none."""
     try:
-        return Path(name).expanduser() if can_be_a_path(name) else None
-    except RuntimeError:
+        return given_path(name)
+    except InputError:
         return None
 
 

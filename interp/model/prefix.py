@@ -28,7 +28,7 @@ from interp.hooks.rows import ROW_POINTS, RowHook
 from interp.hooks.shared_keys import shared_cache, whole_cache
 from interp.intervene.base import Hook, Intervention, PerSample, check_intervention, hooks_of, spread
 from interp.intervene.position_hooks import DECODED, PositionHook, is_position_point
-from interp.model.generation import Generation, as_generation, end_tokens, greedy_settings
+from interp.model.generation import Generation, as_generation, end_tokens, greedy_settings, same_positions
 from interp.numeric import whole_number, whole_numbers
 from interp.options import ANSWERS, known_options
 from interp.prompt.layout import TokenLayout
@@ -110,15 +110,10 @@ class Prefix:
         """Run what all interventions share; keep its keys and values, and what the last row says where it ran too."""
         self._check_ready()
         cache = whole_cache(self.vlm.model.config)
-        inner = self.vlm.model.model
-        before = getattr(inner, "rope_deltas", None)
-        try:
+        with same_positions(self.vlm.model):
             output = self._prefill(cache)
             # of families whose positions count the image as fewer than its tokens
-            self._position_shift = getattr(inner, "rope_deltas", None)
-        finally:
-            if hasattr(inner, "rope_deltas"):
-                inner.rope_deltas = before
+            self._position_shift = getattr(self.vlm.model.model, "rope_deltas", None)
         self._cache = cache_in(output)
         self._said = None if cache is None else output.logits[:, -1].float()
 
@@ -282,8 +277,10 @@ class Prefix:
 
     def _positions(self, mask: Tensor, samples: list[int]) -> dict[str, Tensor]:
         """Where one more token stands, temporal, height and width alike [3 row 1], for a model that can not tell."""
-        if self._position_shift is None:
+        if not hasattr(self.vlm.model.model, "rope_deltas"):
             return {}
+        if self._position_shift is None:  # of words alone, whose positions are places in the padded prompt
+            return {"position_ids": mask.new_full((3, len(mask), 1), mask.shape[1] - 1)}
         times = len(mask) // len(samples)
         shift = repeat(self._position_shift[samples], "sample 1 -> (times sample) 1", times=times)
         return {"position_ids": (mask.sum(1, keepdim=True) - 1 + shift).expand(3, -1, -1)}

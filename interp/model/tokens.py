@@ -9,16 +9,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from interp.errors import InputError, RefusedError
+from interp.errors import InputError
 from interp.hooks.wired import WiredModel
 from interp.prompt.inputs import VLMInputs
-from interp.prompt.layout import TokenLayout
+from interp.prompt.words_alone import prepare_ids, prepare_words
 
 Promptable = VLMInputs | str | Sequence[str] | Tensor
 """What is run: what `prepare` gave, or words, or ids [batch pos] or [pos], without a photo."""
-
-WORDS_ALONE = "words"
-"""The style of a prompt without a photo."""
 
 
 class TokenModel(WiredModel):
@@ -103,65 +100,29 @@ class TokenModel(WiredModel):
         """What is run, as inputs: words and ids become prompts without a photo, all of whose words are the question.
 
         Raises:
-            InputError: it is none of these, holds an image token without its photo, or ids that the model does not
-                know.
+            InputError: it is none of these, holds a placeholder of a photo, a video or a sound, or ids that the model
+                does not know.
             RefusedError: the family reads no prompts without a photo.
         """
         if hasattr(given, "tensors"):
             return given  # type: ignore[no-any-return]
-        of_words = isinstance(given, str) or (
-            isinstance(given, (list, tuple)) and given and all(isinstance(text, str) for text in given)
-        )
-        if not of_words and not isinstance(given, Tensor):
+        texts = [given] if isinstance(given, str) else given
+        if isinstance(texts, (list, tuple)) and texts and all(isinstance(text, str) for text in texts):
+            return self.prepare_words(texts, prompt="raw")
+        if not isinstance(given, Tensor):
             raise InputError(
                 f"{type(given).__name__} is nothing to run: give what vlm.prepare(photo, question) gave, a text, or ids"
             )
-        if self.cfg.two_way == "prompt":
-            raise RefusedError(
-                "words without a photo are not offered for this model, which reads the whole prompt both ways by what "
-                "its processor marks: give what vlm.prepare(photo, question) gave"
-            )
-        ids = self.to_tokens(given) if of_words else self._checked(given)
-        image = int((ids == self.model.config.image_token_id).sum())
-        if image:
-            raise InputError(
-                f"these ids hold {image} image tokens, and ids alone bring no photo: run what "
-                "vlm.prepare(photo, question) gave"
-            )
-        return self._words_alone(ids)
+        return prepare_ids(self.model, self.processor, given).to(self.device)
 
-    def _checked(self, ids: Tensor) -> Int[Tensor, "batch pos"]:
-        rows = ids[None] if ids.ndim == 1 else ids
-        if rows.ndim != 2 or not rows.numel() or rows.is_floating_point() or rows.dtype == torch.bool:
-            raise InputError(f"ids are whole numbers [batch pos], and these are {ids.dtype} {list(ids.shape)}")
-        if int(rows.min()) < 0 or int(rows.max()) >= len(self.model.get_input_embeddings().weight):
-            raise InputError(f"ids from {int(rows.min())} to {int(rows.max())} are not all known to this model")
-        return rows.to(self.device, torch.long)
-
-    def _words_alone(self, ids: Int[Tensor, "batch pos"]) -> VLMInputs:
-        pad, bos = self.tokenizer.pad_token_id, self.tokenizer.bos_token_id
-        mask = torch.ones_like(ids)
-        if pad is not None and pad != bos:  # padding is what comes first, not the same token between words
-            mask = ((ids != pad).cumsum(1) > 0).long()
-        layouts = tuple(
-            TokenLayout(
-                tuple(_kind(int(token), bool(own), bos) for token, own in zip(row, there, strict=True)),
-                tuple(self.tokenizer.convert_ids_to_tokens(row.tolist())),
-            )
-            for row, there in zip(ids, mask, strict=True)
-        )
-        words = tuple(str(self.to_string(row[there.bool()])) for row, there in zip(ids, mask, strict=True))
-        return VLMInputs({"input_ids": ids, "attention_mask": mask}, layouts, (), (), words, WORDS_ALONE)
+    def prepare_words(self, questions: Sequence[str], *, prompt: str = "chat") -> VLMInputs:
+        """Make questions without photos ready for this model, on its device; see `interp.prompt.words_alone`."""
+        return prepare_words(self.model, self.processor, questions, prompt=prompt).to(self.device)
 
     def _ids(self, text: str, prepend_bos: bool | None) -> list[int]:
-        ids = list(self.tokenizer(text, add_special_tokens=prepend_bos is not False)["input_ids"])
+        begun = bool(self.tokenizer.bos_token) and text.startswith(self.tokenizer.bos_token)  # which comes once
+        ids = list(self.tokenizer(text, add_special_tokens=prepend_bos is not False and not begun)["input_ids"])
         bos = self.tokenizer.bos_token_id
         if prepend_bos and bos is None:
             raise InputError("this tokenizer has no BOS token: leave prepend_bos out")
         return [bos, *ids] if prepend_bos and ids[:1] != [bos] else ids
-
-
-def _kind(token: int, own: bool, bos: int | None) -> str:
-    if not own:
-        return "pad"
-    return "bos" if token == bos else "question"

@@ -105,6 +105,23 @@ class WeightModel(WiredModel):
         return torch.stack([_bias(module) for module in self._outputs()])
 
     @property
+    def b_in(self) -> Float[Tensor, "layer d_mlp"]:
+        """The bias beside `W_in`; zeros where there is none."""
+        return torch.stack([parts[-1] for parts in self._mlp_in_biases("b_in")])
+
+    @property
+    def b_gate(self) -> Float[Tensor, "layer d_mlp"]:
+        """The bias beside `W_gate`; zeros where there is none.
+
+        Raises:
+            HookError: the MLPs are not gated.
+        """
+        every = list(self._mlp_in_biases("b_gate"))
+        if len(every[0]) == 1:
+            raise HookError("b_gate is not offered for this model: its MLPs are not gated")
+        return torch.stack([parts[0] for parts in every])
+
+    @property
     def b_out(self) -> Float[Tensor, "layer d_model"]:
         """The bias behind the neurons; zeros where there is none."""
         return torch.stack([_bias(module) for module in self._mlp_down("b_out")])
@@ -149,10 +166,18 @@ class WeightModel(WiredModel):
     def _mlp_in(self, name: str) -> Iterator[tuple[Tensor, ...]]:
         """Of each MLP the weights that the activation and the linear factor are made with, or the only one."""
         for mlp in self._mlps(name):
-            parts = tuple(plain_weight(submodule(mlp, path), name) for path in self._tower.mlp_in)
-            narrow = submodule(mlp, self._tower.mlp_down).in_features
-            fused = len(parts) == 1 and len(parts[0]) == 2 * narrow
-            yield tuple(parts[0].chunk(2)) if fused else parts
+            yield self._apart(mlp, [plain_weight(submodule(mlp, path), name) for path in self._tower.mlp_in])
+
+    def _mlp_in_biases(self, name: str) -> Iterator[tuple[Tensor, ...]]:
+        """The biases beside these weights."""
+        for mlp in self._mlps(name):
+            yield self._apart(mlp, [_bias(submodule(mlp, path)) for path in self._tower.mlp_in])
+
+    def _apart(self, mlp: Any, parts: list[Tensor]) -> tuple[Tensor, ...]:
+        """What belongs to the activation and to the linear factor, which some models fuse."""
+        narrow = submodule(mlp, self._tower.mlp_down).in_features
+        fused = len(parts) == 1 and len(parts[0]) == 2 * narrow
+        return tuple(parts[0].chunk(2)) if fused else tuple(parts)
 
     def _mlp_down(self, name: str) -> Iterator[Any]:
         return (submodule(mlp, self._tower.mlp_down) for mlp in self._mlps(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from interp.errors import DetectorError, InputError
 from interp.image.boxes import Box, Boxes, refuse_fractions
+from interp.image.digests import photo_digest
 from interp.image.photos import ImageSource, load_image, upright_size
 from interp.objects.words import labels_for
 from interp.store.names import given_path, spelled, stays_inside
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from interp.objects.sample import Sample
 
 
@@ -176,7 +174,7 @@ class GroundTruth:
             raise DetectorError(
                 f"{self.name} can look up a photo only in a folder of photos with boxes: give both, or use for_sample"
             )
-        wanted = _pixels(load_image(image))
+        wanted = photo_digest(load_image(image))
         for path in self._boxes:
             if self._digest(self._folder / path) == wanted:
                 return self._of(path).detect(image, words)
@@ -200,7 +198,7 @@ class GroundTruth:
 
     def _digest(self, path: Path) -> str:
         if path not in self._digests:
-            self._digests[path] = _pixels(load_image(path))
+            self._digests[path] = photo_digest(load_image(path))
         return self._digests[path]
 
 
@@ -280,10 +278,6 @@ def _boxes_of(sample: Sample) -> list[Box]:
 def _ends_with(image: PurePosixPath, path: str) -> bool:
     parts = PurePosixPath(path).parts
     return image.parts[-len(parts) :] == parts
-
-
-def _pixels(image: Image.Image) -> str:
-    return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
 
 
 def _parse_box(text: str) -> Box:

@@ -14,6 +14,7 @@ from interp.image.photos import upright_size
 from interp.objects.given import boxes_within, read_yolo_labels
 from interp.objects.nouns import COCO_NAMES
 from interp.objects.refusals import each_row
+from interp.quiet import patient_bar
 from interp.store.names import file_of, given_path, is_text, stays_inside
 from interp.store.parsing import parse_json
 
@@ -23,7 +24,7 @@ CLASSES = "classes.txt"
 """The file with the class names, which may lie among the label files."""
 
 
-def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> dict[str, Boxes]:
+def read_coco_boxes(path: str | Path, *, images: str | Path | None = None, progress: bool = True) -> dict[str, Boxes]:
     """Read the boxes of a COCO instances file (`instances_val2017.json` and the like).
 
     Crowds (`iscrowd`) are left out, and so are boxes of no width or height, of which COCO has a few.
@@ -32,6 +33,7 @@ def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> di
         path: the JSON file with `images`, `annotations` (boxes as x, y, width, height in pixels) and `categories`.
         images: the folder of the photos: with it, only photos that lie there are read, and the size of each must be
             that of the file.
+        progress: show a progress bar where looking at the photos takes more than a moment.
 
     Returns:
         For each photo, by its `file_name` (with `images`, by its path in that folder, as it is spelled there), its
@@ -72,12 +74,16 @@ def read_coco_boxes(path: str | Path, *, images: str | Path | None = None) -> di
     if images is None:
         return found
     folder = given_path(images)
-    there = _present(folder, dict(photos.values()))
+    there = _present(folder, dict(photos.values()), progress=progress)
     return {path.relative_to(folder).as_posix(): found[name] for name, path in there.items()}
 
 
 def read_yolo_folder(
-    images: str | Path, labels: str | Path, names: Sequence[str] | Mapping[int, str] = COCO_NAMES
+    images: str | Path,
+    labels: str | Path,
+    names: Sequence[str] | Mapping[int, str] = COCO_NAMES,
+    *,
+    progress: bool = True,
 ) -> dict[str, Boxes]:
     """Read a folder of photos with YOLO's label files, one beside each photo's name with the ending `.txt`.
 
@@ -87,6 +93,7 @@ def read_yolo_folder(
         images: the folder of the photos, with what lies below it.
         labels: the folder of the label files, laid out alike.
         names: the class names by number; those of COCO by default.
+        progress: show a progress bar where reading takes more than a moment.
 
     Returns:
         For each photo, by its path inside `images`, its boxes in pixels.
@@ -116,7 +123,7 @@ def read_yolo_folder(
             return path.as_posix(), Boxes(source="data set")
         return path.as_posix(), read_yolo_labels(labelled[path], upright_size(photos / path), names)
 
-    return dict(each_row(inside, read))
+    return dict(each_row(patient_bar(inside, "reading label files", "photo", show=progress), read, together=False))
 
 
 def _tell_strays(texts: Path, used: set[Path], unlabelled: Sequence[Path]) -> None:
@@ -189,7 +196,7 @@ def _read_json(path: Path) -> Any:
         raise InputError(f"{str(path)!r} can not be read as JSON ({error}): give a COCO instances file") from error
 
 
-def _present(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Path]:
+def _present(folder: Path, sizes: Mapping[str, tuple[int, int]], *, progress: bool) -> dict[str, Path]:
     """The photos that lie in a folder, by the names that they have in the file.
 
     One that has another size than its boxes were drawn in is refused.
@@ -207,7 +214,7 @@ def _present(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Pa
     if len(set(there.values())) < len(there):
         path, _ = Counter(there.values()).most_common(1)[0]
         raise InputError(f"two images of the file are the photo {str(path)!r}: give it once, with all of its boxes")
-    for name, path in there.items():
+    for name, path in patient_bar(there.items(), "looking at photos", "photo", show=progress):
         size = upright_size(path)
         if size != tuple(sizes[name]):
             raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -93,7 +93,7 @@ class _Name(NamedTuple):
     is_thing: bool
 
 
-@cache
+@lru_cache(256)
 def _known(labels: tuple[str, ...]) -> _Known:
     targets = frozenset(normal_name(label) for label in labels) - {""}
     heads = frozenset(name.split(" ")[-1] for name in targets - NOT_THEIR_HEAD)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.image.digests import file_digest, picture_digest
 from interp.image.photos import photo_path
 from interp.objects.sample import Sample
 
@@ -75,11 +76,10 @@ def _picture(sample: Sample, known: dict[Path, str]) -> str:
         if isinstance(image, (str, Path)):
             path = photo_path(image)
             if path not in known:
-                known[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+                known[path] = file_digest(path)
             return known[path]
         if hasattr(image, "getpalette"):
-            start = repr((image.size, image.mode, image.getpalette() if image.mode == "P" else None))
-            return hashlib.sha256(start.encode() + image.tobytes()).hexdigest()
+            return picture_digest(image)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"the photo {str(image)!r} of {sample.id!r} can not be read ({why}): give another") from error

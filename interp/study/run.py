@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from interp.errors import InputError
 from interp.model.provenance import FROM_PYTHON, result_of, resumed, run_record, runs_of, tells_runs
 from interp.numeric import read_flag, real, whole_number
+from interp.objects.refusals import refuse_noted
+from interp.quiet import patient_bar
 from interp.store.folder import OutputFolder, as_bytes, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
 from interp.store.names import given_path
@@ -110,7 +112,7 @@ def kept_study(
         ...         table, _ = read_study(folder, columns=[name])
     """
     batch = check_running(out, batch=batch, resume=resume, progress=progress)
-    here = _entries(samples)
+    here = _entries(samples, progress)
     _refuse_numbers(samples, flush_seconds)
     manifest = _manifest(here, settings, batch)
     with nullcontext(out) if out is not None else TemporaryDirectory(prefix="study-") as place:
@@ -182,10 +184,12 @@ def with_runs(settings: Mapping[str, Any], *folders: str | Path) -> dict[str, An
     return {**settings, **runs_of(kept)}
 
 
-def _entries(samples: Sequence[Sample]) -> list[Entry]:
+def _entries(samples: Sequence[Sample], progress: bool) -> list[Entry]:
     check_ids(samples)
+    refuse_noted(len(samples))
     known: dict[Path, str] = {}
-    return [Entry(place, sample.id, content_key(sample, known)) for place, sample in enumerate(samples)]
+    every = enumerate(patient_bar(samples, "reading photos", "sample", show=progress))
+    return [Entry(place, sample.id, content_key(sample, known)) for place, sample in every]
 
 
 def _manifest(here: Sequence[Entry], settings: Mapping[str, Any], batch: int) -> dict[str, Any]:

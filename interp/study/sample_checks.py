@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from interp.errors import InputError, SpatialLensError
 from interp.image.boxes import refuse_fractions
 from interp.image.photos import check_image, photo_path
-from interp.objects.refusals import is_left_out, leaves_out, refused_rows, skipped, tell_skipped
+from interp.objects.refusals import (
+    leaves_out,
+    note_bad,
+    noted,
+    refuse_noted,
+    refused,
+    skipped,
+    takes_notes,
+    tell_skipped,
+)
 from interp.objects.sample import Object, Sample
+from interp.quiet import patient_bar
 from interp.store.names import is_text
 from interp.study.keys import check_ids
 
@@ -24,8 +34,6 @@ BLANK = (64, 64)
 
 TOGETHER = 8
 """How many prompts are tried at a time; some processors make many tiles of each photo."""
-
-_Item = TypeVar("_Item")
 
 
 def check_samples(samples: Sequence[Sample], *, progress: bool = True) -> None:
@@ -66,7 +74,8 @@ def check_prompts(
     Example:
         >>> check_prompts(vlm, read_folder("holiday"), "paper")
     """
-    _refuse(samples, [*_unaskable(vlm, samples, prompt, system, progress), *_unfit(vlm, samples)])
+    refuse_noted(len(samples))
+    _refuse(samples, [*_unaskable(vlm, samples, prompt, system, progress), *_unfit(vlm, samples, progress)])
 
 
 def askable(
@@ -77,9 +86,11 @@ def askable(
     system: str | None = None,
     progress: bool = True,
 ) -> list[Sample]:
-    """The samples that can be asked; others are left out where `leaving_out` is on, else nothing is done.
+    """The samples that can be asked, where `leaving_out` is on; else nothing is done.
 
-    With a model, when all is known, what was left out until now is printed.
+    Others are noted. Give the samples first without a model, before one is loaded, then with it: now that all is known,
+    what was noted is told. Where it is left out, that is printed; else it is refused in one error, with the rows that
+    could not be read. Where nothing was noted, prompts are left to `check_prompts`, which studies begin with.
 
     Args:
         samples: what is to be asked.
@@ -89,21 +100,24 @@ def askable(
         progress: show a progress bar.
 
     Raises:
-        InputError: none can be asked, or what is wrong is about the model or the way of asking, see `check_prompts`.
+        InputError: none can be asked, something is to be refused, or what is wrong is about the model or the way of
+            asking, see `check_prompts`.
     """
-    if not leaves_out():
+    if not takes_notes() or (vlm is not None and not leaves_out() and not noted()):
         return list(samples)
     bad = _unusable(samples, progress)
     good = _without(samples, bad)
     if vlm is not None and good:
-        bad += [*_unaskable(vlm, good, prompt, system, progress), *_unfit(vlm, good)]
+        bad += [*_unaskable(vlm, good, prompt, system, progress), *_unfit(vlm, good, progress)]
     kept = _without(samples, bad)
     if not kept:
         _refuse(samples, bad)
     for name, (row, why) in _reasons(bad).items():
-        is_left_out("; ".join(why), name, row)
-    if vlm is not None and (told := tell_skipped(skipped().get("skipped", ()))):
-        print(told)
+        note_bad("; ".join(why), name, row)
+    if vlm is not None:
+        refuse_noted(len(kept))
+        if told := tell_skipped(skipped().get("skipped", ())):
+            print(told)
     return kept
 
 
@@ -115,7 +129,7 @@ def _without(samples: Sequence[Sample], bad: Sequence[tuple[Sample, SpatialLensE
 def _unusable(samples: Sequence[Sample], progress: bool) -> list[tuple[Sample, SpatialLensError]]:
     """The samples that no model could be asked, each with what is wrong with it."""
     check_ids(samples)
-    looked_at = _bar(samples, "looking at samples", "sample", progress)
+    looked_at = patient_bar(samples, "looking at samples", "sample", show=progress)
     return [(sample, error) for sample in looked_at for error in _wrong(sample)]
 
 
@@ -230,21 +244,32 @@ def _unaskable(
         photos = [blank] * len(some)
         return _error(lambda: prepare(vlm.model, vlm.processor, photos, texts, prompt=style, system=system))
 
-    batches = [samples[start : start + TOGETHER] for start in range(0, len(samples), TOGETHER)]
-    for some in _bar(batches, "trying prompts", "batch", progress):
+    asked = {_asks(sample): sample for sample in samples}  # many samples may ask the same
+    first = list(asked.values()) if len(asked) > 1 else list(samples[:2])
+    batches = [first[start : start + TOGETHER] for start in range(0, len(first), TOGETHER)]
+    bad: dict[tuple[str, str], SpatialLensError] = {}
+    for some in patient_bar(batches, "trying prompts", "batch", show=progress):
         together = error_of(some)
         if together is None:
             continue
-        alone = [(sample, error) for sample in some if (error := error_of([sample])) is not None]
+        alone = {_asks(sample): error for sample in some if (error := error_of([sample])) is not None}
         if not alone:
             raise together
-        yield from alone
+        bad |= alone
+    for sample in samples if bad else ():
+        if (error := bad.get(_asks(sample))) is not None:
+            yield sample, error
 
 
-def _unfit(vlm: HookedVLM, samples: Iterable[Sample]) -> Iterator[tuple[Sample, SpatialLensError]]:
+def _asks(sample: Sample) -> tuple[str, str]:
+    """What makes the prompt of a sample, beside the style: see `interp.study.prompter.questions_of`."""
+    return sample.question, str(sample.meta.get("paper_prompt", ""))
+
+
+def _unfit(vlm: HookedVLM, samples: Iterable[Sample], progress: bool) -> Iterator[tuple[Sample, SpatialLensError]]:
     """The samples whose photos have a shape that the model can not take."""
     known: dict[tuple[int, int], SpatialLensError | None] = {}
-    for sample in samples:
+    for sample in patient_bar(samples, "looking at shapes", "sample", show=progress):
         size = _size_of(sample.image)
         if size not in known:
             known[size] = _error(lambda size=size: vlm.grid_of(size))  # type: ignore[misc]
@@ -268,14 +293,14 @@ def _refuse(samples: Sequence[Sample], bad: Sequence[tuple[Sample, SpatialLensEr
         return
     reasons = _reasons(bad)
     first = bad[0][1]
-    alike = len(reasons) == len(samples) and len({str(error) for _, error in bad}) == 1
+    alike = not noted() and len(reasons) == len(samples) and len({str(error) for _, error in bad}) == 1
     if alike and (len(samples) > 1 or not isinstance(first, InputError)):
         raise first  # which is about the model, or the way of asking
     errors = [
         InputError(f"sample {name!r}{'' if row is None else f' (row {row})'}: {'; '.join(why)}")
         for name, (row, why) in reasons.items()
     ]
-    raise refused_rows(errors, f"of {len(samples)} samples can not be asked; nothing was asked yet")
+    raise refused([*noted(), *errors], len(samples) + len(noted()))
 
 
 def _reasons(bad: Sequence[tuple[Sample, SpatialLensError]]) -> dict[str, tuple[Any, list[str]]]:
@@ -285,11 +310,3 @@ def _reasons(bad: Sequence[tuple[Sample, SpatialLensError]]) -> dict[str, tuple[
         row = sample.meta.get("row") if isinstance(sample.meta, Mapping) else None
         reasons.setdefault(sample.id, (row, []))[1].append(str(error))
     return reasons
-
-
-def _bar(items: Sequence[_Item], label: str, unit: str, progress: bool) -> Iterable[_Item]:
-    """The items, with a progress bar where going through them takes more than a moment."""
-    from interp.store.progress import ProgressBar
-
-    bar: Iterable[_Item] = ProgressBar(items, desc=label, unit=unit, disable=not progress, leave=False, delay=2.0)
-    return bar

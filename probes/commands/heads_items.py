@@ -117,6 +117,7 @@ def asked_items(options: argparse.Namespace, parts: Sequence[str] = ("",), *, sp
     Raises:
         InputError: options that do not fit, a folder that holds something else, or questions that can not be read.
     """
+    from interp.objects.refusals import leaves_out, noted
     from interp.stats.draws import check_seed
     from interp.store.folder import OutputFolder
     from interp.store.guard import refuse_begun, refuse_foreign
@@ -139,11 +140,11 @@ def asked_items(options: argparse.Namespace, parts: Sequence[str] = ("",), *, sp
         "prompt": options.prompt,
         "record": record,
     }
-    asked = AskedItems(folder, items, how, options)
-    if not options.skip_bad:
+    asked = AskedItems(folder, askable(items), how, options)
+    if not (leaves_out() or noted()):
         return asked
-    vlm = asked.vlm()  # which knows what can be asked
-    return replace(asked, items=askable(items, vlm, prompt=options.prompt), loaded=vlm)
+    vlm = asked.vlm()  # which knows what else can not be asked
+    return replace(asked, items=askable(asked.items, vlm, prompt=options.prompt), loaded=vlm)
 
 
 def read_items(options: argparse.Namespace, *, split: str = "train") -> tuple[list[Sample], dict[str, Any]]:

@@ -313,10 +313,11 @@ def _looked_for() -> str:
 
 def _samples(benchmark: str, folder: str, boxes: str | None) -> list[Sample]:
     from interp.datasets.benchmarks.reading import read_dataset
-    from interp.objects.refusals import skipped, tell_skipped
+    from interp.objects.refusals import refuse_noted, skipped, tell_skipped
     from interp.study.sample_checks import askable
 
     samples = askable(read_dataset(benchmark, folder))
+    refuse_noted(len(samples))
     print(tell_skipped(skipped().get("skipped", ())), end="\n" if skipped() else "")
     if boxes is None:
         return samples

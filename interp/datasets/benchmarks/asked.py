@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from interp.datasets.benchmarks.catalogue import BENCHMARKS, benchmark
 from interp.datasets.benchmarks.prompts import ReleasedPrompt, compare_prompts, read_prompts, summarize_prompts
 from interp.errors import InputError
+from interp.image.digests import file_digest
 from interp.prompt.templates import paper_prompt
 from interp.store.names import given_path
 
@@ -74,7 +74,7 @@ def with_prompts(samples: Sequence[Sample], path: str | Path, name: str) -> tupl
         replace(sample, meta={**sample.meta, "paper_prompt": by_row[row].text})
         for row, sample in zip(rows, samples, strict=True)
     ]
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = file_digest(file)
     record = {"file": file.name, "sha256": digest, "released": digest == one.prompts_sha256, "rows": len(rows)}
     found = summarize_prompts(table[table["row"].isin(rows)])
     return asked, {**record, "differ": count_differing(asked), "why": found["why"]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from interp.datasets.benchmarks.catalogue import BENCHMARKS, benchmark
 from interp.datasets.benchmarks.entry import Benchmark
 from interp.datasets.benchmarks.reading import place_of, read_place
 from interp.errors import InputError
+from interp.image.digests import file_digest
 from interp.reprs import fits_a_cell
 
 
@@ -194,7 +194,7 @@ def _number(one: Benchmark) -> str:
 def _checksum(path: Path, known: str) -> str:
     if not known:
         return "none is known"
-    return "as known" if hashlib.sha256(path.read_bytes()).hexdigest() == known else "differs from the known one"
+    return "as known" if file_digest(path) == known else "differs from the known one"
 
 
 def _counted(labels: Mapping[str, int]) -> str:

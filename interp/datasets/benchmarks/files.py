@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import InputError
-from interp.objects.refusals import each_row, is_left_out
+from interp.objects.refusals import each_row, note_bad, takes_notes
 from interp.objects.sample import Sample
+from interp.quiet import patient_bar
 from interp.store.names import file_of, given_path, stays_inside
 from interp.store.parsing import parse_json
 
@@ -121,7 +122,13 @@ def bad_row(path: Path, row: int, what: str) -> InputError:
 
 
 def attach_images(
-    name: str, drafts: Iterable[Draft], place: Place, *, n: int | None = None, missing: str = "refuse"
+    name: str,
+    drafts: Iterable[Draft],
+    place: Place,
+    *,
+    n: int | None = None,
+    missing: str = "refuse",
+    progress: bool = True,
 ) -> list[Sample]:
     """Find the image of each draft.
 
@@ -131,6 +138,7 @@ def attach_images(
         place: where to look.
         n: only so many samples, the first ones; all by default.
         missing: what an absent image means: `refuse`, `skip` the sample, or `keep` it with the path it would have.
+        progress: show a progress bar where reading takes more than a moment.
 
     Raises:
         InputError: images are absent and must not be or lie elsewhere, nothing is left, or an argument means nothing.
@@ -141,21 +149,23 @@ def attach_images(
         raise InputError(f"n={n} samples of {name} were asked for: give 1 or more")
     samples: list[Sample] = []
     absent: list[Draft] = []
-    for draft in each_row(drafts, partial(_inside, place)):
-        if n is not None and len(samples) + (0 if missing == "skip" else len(absent)) == n:
+    notes = missing == "refuse" and takes_notes()
+    rows = patient_bar(drafts, "reading rows", "row", show=progress)
+    for draft in each_row(rows, partial(_inside, place)):
+        if n is not None and len(samples) + (0 if missing == "skip" or notes else len(absent)) == n:
             break
         if not draft.images:
             samples.append(draft.sample)
             continue
         found = _find(draft.images, place.roots)
-        if found is None and missing == "refuse" and is_left_out(*_why_absent(draft)):
-            continue
         if found is None and missing != "keep":
             absent.append(draft)
         else:
             samples.append(replace(draft.sample, image=found or place.roots[0] / draft.images[0]))
-    if absent and (missing == "refuse" or not samples):
+    if absent and (missing == "refuse" or not samples) and not (samples and notes):
         raise _absent(name, absent, len(absent) + len(samples), place)
+    for draft in absent if notes else ():
+        note_bad(*_why_absent(name, draft))
     if not samples:
         raise InputError(f"{str(place.annotation)!r} holds no row of {name}: name the file of this benchmark")
     return samples
@@ -180,9 +190,10 @@ def _absent(name: str, absent: Sequence[Draft], total: int, place: Place) -> Inp
     )
 
 
-def _why_absent(draft: Draft) -> tuple[str, str, object]:
+def _why_absent(name: str, draft: Draft) -> tuple[str, str, object]:
     """What there is to say of a sample whose image is left out: why, its id and its row."""
-    return f"its image {draft.images[0]!r} is absent: fetch it", draft.sample.id, draft.sample.meta["row"]
+    why = f"its image {draft.images[0]!r} is absent: fetch it (`python -m interp datasets {name}` says from where)"
+    return why, draft.sample.id, draft.sample.meta["row"]
 
 
 def _find(images: Sequence[str], roots: Sequence[Path]) -> Path | None:

@@ -22,6 +22,7 @@ def read_dataset(
     n: int | None = None,
     missing: str = "refuse",
     images: str | Path | None = None,
+    progress: bool = True,
 ) -> list[Sample]:
     """Read a benchmark from local files in their published formats, or draw a synthetic one.
 
@@ -34,6 +35,7 @@ def read_dataset(
         missing: what absent images mean: `refuse` (an error with their number), `skip` these samples, or `keep` them
             with paths where nothing is (for statistics of the text). `meta["row"]` always counts the file's rows.
         images: another folder to look for images in, before those of `folder`.
+        progress: show a progress bar where reading takes more than a moment.
 
     Returns:
         Samples with `image` a path (a picture where the file holds it), `answer` in lower case (as it stands where
@@ -54,18 +56,20 @@ def read_dataset(
         return _drawn(one, one.n if n is None else n)
     if folder is None:
         raise InputError(f"{name} is read from files: name their folder (`python -m interp datasets {name}` says more)")
-    return read_place(one, place_of(one, folder, images), n=n, missing=missing)
+    return read_place(one, place_of(one, folder, images), n=n, missing=missing, progress=progress)
 
 
-def read_place(one: Benchmark, place: Place, *, n: int | None = None, missing: str = "refuse") -> list[Sample]:
+def read_place(
+    one: Benchmark, place: Place, *, n: int | None = None, missing: str = "refuse", progress: bool = True
+) -> list[Sample]:
     """Read a benchmark whose files were found.
 
     Raises:
         InputError: a row that can not be used, or absent images.
     """
     if one.kind == "scenes":
-        return read_two_ds(place.annotation, one.name, n=n)
-    return attach_images(one.name, drafts(one, place.annotation), place, n=n, missing=missing)
+        return read_two_ds(place.annotation, one.name, n=n, progress=progress)
+    return attach_images(one.name, drafts(one, place.annotation), place, n=n, missing=missing, progress=progress)
 
 
 def place_of(one: Benchmark, folder: str | Path, images: str | Path | None = None) -> Place:

@@ -11,12 +11,13 @@ from interp.datasets.benchmarks.tables import parquet_rows, picture_in
 from interp.errors import InputError
 from interp.objects.refusals import each_row
 from interp.objects.sample import Sample
+from interp.quiet import patient_bar
 
 COLUMNS = ("entry_id", "test_category", "image_filename", "objects", "qa_pairs")
 PAIR = ("question", "answer", "qa_category")
 
 
-def read_two_ds(path: Path, dataset: str = "2ds", *, n: int | None = None) -> list[Sample]:
+def read_two_ds(path: Path, dataset: str = "2ds", *, n: int | None = None, progress: bool = True) -> list[Sample]:
     """Read the Parquet file of 2DS.
 
     Its columns are those that the evaluator of "Beyond Semantics: Rediscovering Spatial Awareness in Vision-Language
@@ -27,6 +28,7 @@ def read_two_ds(path: Path, dataset: str = "2ds", *, n: int | None = None) -> li
         path: the file.
         dataset: name for ids.
         n: only the first so many samples; all by default.
+        progress: show a progress bar where reading takes more than a moment.
 
     Returns:
         Samples without options, as the questions are free; `relation` is the `qa_category`, `group` the entry. `meta`
@@ -40,9 +42,8 @@ def read_two_ds(path: Path, dataset: str = "2ds", *, n: int | None = None) -> li
     if n is not None and n < 1:
         raise InputError(f"n={n} samples of {dataset} were asked for: give 1 or more")
     samples: list[Sample] = []
-    for one in each_row(
-        enumerate(parquet_rows(path, COLUMNS, "2DS")), lambda numbered: _entry(path, dataset, *numbered)
-    ):
+    rows = patient_bar(enumerate(parquet_rows(path, COLUMNS, "2DS")), "reading rows", "row", show=progress)
+    for one in each_row(rows, lambda numbered: _entry(path, dataset, *numbered)):
         samples += one
         if n is not None and len(samples) >= n:
             return samples[:n]

@@ -49,7 +49,7 @@ def photo_folder(folder: Path) -> Path:
     return folder / "images" if (folder / "images").is_dir() else folder
 
 
-def read_photo_boxes(folder: Path) -> PhotoBoxes | None:
+def read_photo_boxes(folder: Path, *, progress: bool = True) -> PhotoBoxes | None:
     """The boxes of each photo of a folder; None where no boxes lie beside the photos.
 
     Label files are `labels/NAME.txt` for the photo `NAME.jpg`, with the class names in `classes.txt`, one a line, or
@@ -74,9 +74,9 @@ def read_photo_boxes(folder: Path) -> PhotoBoxes | None:
         names = [path.name for path in files] + ["labels/"] * labels.is_dir()
         raise InputError(f"{str(folder)!r} has boxes in {' and '.join(names)}: take all but one of them away")
     if labels.is_dir():
-        found = read_yolo_folder(photos, labels, _class_names(folder))
+        found = read_yolo_folder(photos, labels, _class_names(folder), progress=progress)
     elif files:
-        found = read_coco_boxes(files[0], images=photos)
+        found = read_coco_boxes(files[0], images=photos, progress=progress)
     else:
         return None
     source = str(labels if labels.is_dir() else files[0])

@@ -13,10 +13,11 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 
 from interp.detect.classes import ClassDetector, Seen
-from interp.detect.common import checked_share, file_digest, one_line, read_class_names, versions
+from interp.detect.common import checked_share, one_line, read_class_names, versions
 from interp.detect.onnx.external import external_files
 from interp.detect.onnx.outputs import END_TO_END, STRIDES, YOLOX, YOLOX_DECODED, decode, read_layout, suppress
 from interp.errors import DetectorError
+from interp.image.digests import file_digest
 from interp.objects.nouns import COCO_NAMES
 from interp.store.names import given_path
 

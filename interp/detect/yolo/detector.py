@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.detect.classes import ClassDetector, Seen
-from interp.detect.common import checked_device, checked_share, file_digest, one_line, places_by, versions
+from interp.detect.common import checked_device, checked_share, one_line, places_by, versions
 from interp.errors import DetectorError
+from interp.image.digests import file_digest
 
 if TYPE_CHECKING:
     from PIL import Image

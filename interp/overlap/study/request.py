@@ -102,10 +102,18 @@ class OverlapRequest(Request):
         """Refuse samples that no model could be asked, or that lack the boxes which the request needs of them.
 
         Raises:
-            InputError: see `interp.study.sample_checks.check_samples`.
+            InputError: see `check_boxes`, and `interp.study.sample_checks.check_samples`.
+        """
+        check_samples(samples, progress=self.progress)
+        self.check_boxes(samples)
+
+    def check_boxes(self, samples: Sequence[Sample]) -> None:
+        """Refuse samples that lack the boxes which the request needs of them.
+
+        Raises:
+            InputError: there are no samples, or none has a box where the data set has to bring them.
         """
         if not samples:
             raise InputError("there are no samples to ask: give at least one")
-        check_samples(samples, progress=self.progress)
         if isinstance(self.detector, str) and self.detector == GROUND_TRUTH:
             refuse_without_boxes(samples)

@@ -157,8 +157,11 @@ def _pool(samples: Sequence[Sample], roles: Sequence[Roles]) -> BoxPool:
             "only one photo has boxes, so there are no boxes of other photos to compare with: give more photos, or, "
             "from Python, nulls without 'shuffled'"
         )
-    sizes = [upright_size(sample.image) for sample in samples]
-    return BoxPool([own.boxes for own in roles], sizes, photos)
+    sizes: dict[str, tuple[int, int]] = {}
+    for photo, sample in zip(photos, samples, strict=True):
+        if photo not in sizes:
+            sizes[photo] = upright_size(sample.image)
+    return BoxPool([own.boxes for own in roles], [sizes[photo] for photo in photos], photos)
 
 
 def _cache(detector: Any, out: str | Path | None) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
+from interp.image.digests import picture_digest
 from probes.heads.data.record import SteppedQuestion
 
 if TYPE_CHECKING:
@@ -143,4 +143,4 @@ def _picture(image: Image.Image | Path) -> str:
     """What tells one image from another: its path, or its pixels."""
     if isinstance(image, Path):
         return str(image)
-    return hashlib.sha256(f"{image.mode}{image.size}".encode() + image.tobytes()).hexdigest()
+    return picture_digest(image)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
+from interp.image.digests import photo_digest
 from interp.stats.draws import own_draws
 from probes.mechanisms.ablation.ordered_photos import OrderedPhoto, with_ordering_kept, without_ordering
 from probes.study.run import check_asked, check_model
@@ -151,7 +151,7 @@ class AblationMeasurement:
         from interp.model.features import ImageFeatures
 
         photos = [load_image(image) for image in images]
-        keys = [hashlib.sha256(repr(photo.size).encode() + photo.tobytes()).hexdigest() for photo in photos]
+        keys = [photo_digest(photo) for photo in photos]
         found = {key: self.known[key] for key in keys if key in self.known}
         missing = {key: photo for key, photo in zip(keys, photos, strict=True) if key not in found}
         if missing:

@@ -10,7 +10,7 @@ import torch
 from adaptvis import AdaptVis, Baseline, ScalingVis, answer_batch
 from adaptvis.harness.answers import Answers
 from adaptvis.harness.settings import Always, read_settings
-from interp import HookedVLM, Knockout, Prefix, ScaleHeads, ScaleImageLogits
+from interp import HookedVLM, Knockout, Prefix, ReplaceImageTokens, ScaleHeads, ScaleImageLogits
 from interp.datasets.synthetic.shapes import shapes
 from interp.errors import InputError
 from interp.model.forced import forced_tokens
@@ -126,7 +126,7 @@ def test_a_likelihood_is_under_the_policy_and_its_greedy_answer_is_greedy(vlm, p
     assert float(chances[0]) == pytest.approx(float(logits[token]), abs=1e-4)
 
 
-@pytest.mark.parametrize("policy", [*POLICIES, Always(ScaleHeads(((2, 1),), factor=0.5))], ids=str)
+@pytest.mark.parametrize("policy", [Baseline(), ScalingVis(1.0), Always(ScaleHeads(((2, 1),), factor=0.5))], ids=str)
 def test_a_question_without_a_photo_is_answered_from_its_words(vlm, policy):
     requests, tasks = task(photos=lambda document: [], max_new_tokens=3)
     answers = Answers(vlm, policy, prompt="raw", batch=4)
@@ -146,11 +146,21 @@ def test_a_question_without_a_photo_is_answered_from_its_words(vlm, policy):
     assert all(value < 0 for value, _ in answers.loglikelihood(asked, tasks))
 
 
-def test_an_edit_of_an_image_that_is_not_there_is_refused_with_the_document(vlm):
-    requests, tasks = task(photos=lambda document: None, max_new_tokens=1)
-    for edit in (Knockout(), Knockout(rows="after_image"), ScaleHeads(((2, 1),), 0, positions="image")):
-        with pytest.raises(InputError, match="document 0 of scenes.* without a photo"):
-            Answers(vlm, Always(edit), prompt="raw").generate_until(requests, tasks)
+def test_an_edit_of_an_image_that_is_not_there_is_refused_with_the_document_before_anything_is_asked(vlm, monkeypatch):
+    monkeypatch.setattr(vlm.model, "generate", lambda **given: pytest.fail("something was asked"))
+    requests, tasks = task(photos=lambda document: None if document.id == SCENES[3].id else [document.image])
+    asked = [(one[0], "left", *one[2:]) for one in requests]
+    edits = (
+        Knockout(),
+        Knockout(rows="after_image"),
+        ScaleHeads(((2, 1),), 0, positions="image"),
+        ReplaceImageTokens(),
+    )
+    for policy in (*POLICIES[1:], *map(Always, edits)):
+        answers = Answers(vlm, policy, prompt="raw")
+        for use, given in ((answers.generate_until, requests), (answers.loglikelihood, asked)):
+            with pytest.raises(InputError, match="document 3 of scenes.* without a photo"):
+                use(given, tasks)
 
 
 def refused(vlm, requests, tasks, monkeypatch):

@@ -101,3 +101,15 @@ def test_a_full_disk_tells_once_what_is_kept(tmp_path, monkeypatch, capsys, coun
     (line,) = [line for line in capsys.readouterr().err.splitlines(keepends=True) if line.startswith("error: ")]
     assert said in line and line.count("No space left") == 1
     assert probes(asked if count == 0 else [*asked, "--resume"]) == 0
+
+
+@pytest.mark.parametrize("device", ["banana", "cpu:x", "cuda:9999", "", "0x0"])
+@pytest.mark.parametrize("model", ["tiny-llava", "shapes-vlm"])
+def test_a_device_that_is_not_there_is_one_line(photo, tmp_path, capsys, device, model):
+    for command in (
+        ["analyze", photo, "Where is the mug?", "--out", str(tmp_path / "out")],
+        ["overlap", "--dataset", "shapes", "--n", "4", "--out", str(tmp_path / "out")],
+    ):
+        assert main([*command, "--model", model, "--device", device]) == 2
+        line = capsys.readouterr().err
+        assert line.count("error: ") == 1 and f"device {device!r}" in line and "fault of ours" not in line

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from interp.datasets import questions_from_boxes, read_folder
-from interp.datasets.own.folder import place_of, relation_of
+from interp.datasets.own.questions import place_of, relation_of
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 
@@ -196,7 +196,7 @@ def test_that_only_a_line_feed_ends_a_row(folder, sign):
         ("image,question,answer\na.jpg,Where?,\n", r"row 1 \(line 2\) .*has no answer"),
         ("image,question,answer\na.jpg,Where? Left, or right?,left\n", "4 cells for 3 columns.*double quotes"),
         ("image,question,answer,options\na.jpg,Where?,on,left|right\n", "answer 'on', which is not one of left, right"),
-        ("image,question,answer,id\na.jpg,Where?,on,x\n\nb.png,Who?,on,x\n", "rows 1 and 2 .* the id 'x'"),
+        ("image,question,answer,id\na.jpg,Where?,on,x\n\nb.png,Who?,on,x\n", "row 2 .* has the id 'x', as row 1 has"),
         (
             "image,question,answer,boxes\na.jpg,Where is it?,on,mug\n",
             "row 1 .* boxes that can not be used: 'mug' is no",

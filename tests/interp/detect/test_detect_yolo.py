@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from interp.detect import Detector, YoloDetector, find_objects, read_yolo_labels
-from interp.detect.common import file_digest
 from interp.detect.yolo.containment import contained
 from interp.errors import DetectorError, InputError
+from interp.image.digests import file_digest
 from interp.training.yolo.train import CONFIG, build_model
 
 pytest.importorskip("ultralytics", reason="needs the extra 'yolo'")

@@ -1,5 +1,7 @@
 """A function without rows, rows where there are none, and what is no hook each get a sentence with a way out."""
 
+from functools import partial
+
 import pytest
 import tiny
 import torch
@@ -135,6 +137,47 @@ def test_what_is_no_function_is_refused_before_the_first_pass(asked, given):
         with tiny.passes(vlm) as ran, pytest.raises(SpatialLensError, match="is no function"):
             vlm.run_with_hooks(inputs, fwd_hooks=[(name, given)])
         assert ran == []
+
+
+class Functor:
+    def __call__(self, tensor):
+        return tensor * 0
+
+
+NO_ARGUMENT = {
+    "the tensor alone": lambda tensor: tensor * 0,
+    "another name": lambda tensor, point: tensor * 0,
+    "one more": lambda tensor, hook, scale: tensor * scale,
+    "nothing": lambda: None,
+    "an object": Functor(),
+    "by place": lambda tensor, hook, /: None,
+    "a class": dict,
+}
+
+
+@pytest.mark.parametrize("name", NO_ARGUMENT)
+def test_a_function_that_can_not_be_called_with_hook_is_refused_before_the_first_pass(asked, name):
+    vlm, inputs = asked
+    given = NO_ARGUMENT[name]
+    for use in (
+        lambda: vlm.run_with_hooks(inputs, fwd_hooks=[(STREAM, given)]),
+        lambda: vlm.run_with_hooks(inputs, bwd_hooks=[(STREAM, given)]),
+        lambda: vlm.run_with_cache(inputs, PATTERN, fwd_hooks=[(STREAM, given)]),
+        lambda: vlm.generate(inputs, 1, fwd_hooks=[(PATTERN, given)]),
+        lambda: vlm.add_hook(STREAM, given),
+        lambda: vlm.add_perma_hook(STREAM, given),
+    ):
+        with tiny.passes(vlm) as ran, pytest.raises(HookError, match=r"function\(tensor, hook=point\)"):
+            use()
+        assert ran == [] and not vlm.hook_dict[STREAM].has_hooks()
+
+
+@pytest.mark.parametrize(
+    "given", [lambda *all, **more: None, lambda tensor, hook=None: None, partial(lambda own, tensor, hook: None, 1)]
+)
+def test_every_function_that_can_be_called_so_is_taken(asked, given):
+    vlm, inputs = asked
+    vlm.run_with_hooks(inputs, fwd_hooks=[(STREAM, given)])
 
 
 NO_PAIRS = {

@@ -196,9 +196,11 @@ def test_files_that_are_no_safetensors_or_not_there_are_refused(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"\x80\x04.")
     with pytest.raises(InputError, match="can not be read as safetensors"):
         load_cache(tmp_path / "x.safetensors")
-    for missing in (tmp_path / "none.safetensors", tmp_path):
-        with pytest.raises(InputError, match="there is no file"):
-            load_cache(missing)
+    with pytest.raises(InputError, match="there is no file"):
+        load_cache(tmp_path / "none.safetensors")
+    for folder in (tmp_path, str(tmp_path)):
+        with pytest.raises(InputError, match="is a folder: name the .safetensors file in it"):
+            load_cache(folder)
 
 
 @pytest.mark.parametrize("path", [None, "", "a\0.safetensors", "~nobody_of_that_name/a.safetensors"])
