@@ -18,11 +18,12 @@ from interp.maps.trajectory import PARTS, Trajectory
 from interp.overlap.figures.by_layer import plot_overlap_by_layer
 from interp.overlap.figures.by_map import plot_overlap_by_map
 from interp.overlap.overlap import EVEN_COLUMNS, LESS_IS_BETTER, Overlap
+from interp.overlap.study.token_maps import LENS
 from interp.page.further import VALUES_ARE
 from interp.plots.canvas import panel_size
 from interp.plots.layers import plot_share_by_layer
 from interp.plots.maps import PER_TOKEN, plot_heatmaps, plot_photo
-from interp.plots.style import INK, TITLE, figure_of, new_grid
+from interp.plots.style import INK, TITLE, figure_of, join_words, new_grid
 from interp.plots.tokens import plot_token_grid
 from interp.plots.written import as_written
 from interp.reprs import fits_a_cell
@@ -312,9 +313,10 @@ def draw_patches(analysis: Analysis, maps: VisionMaps) -> Figure:
 
 @as_written
 def draw_token_maps(analysis: Analysis, maps: TokenMaps) -> Figure:
-    """The photo, and maps over the image tokens, head mean: in the layers of the heat maps, and in their own best one.
+    """The photo, and maps over the image tokens, in the layers of the heat maps and in their own best one.
 
-    Titles say how much of the map lies on the objects, per area, over what an even map has there.
+    They are those of the head mean, but for the lens, which has no heads. Titles say how much of the map lies on the
+    objects, per area, over what an even map has there.
     """
     lift = None
     if maps.overlap is not None:
@@ -323,7 +325,13 @@ def draw_token_maps(analysis: Analysis, maps: TokenMaps) -> Figure:
     if lift is not None and not np.isnan(lift).all():
         shown.add(int(np.nanargmax(lift)))
     weights = {layer: maps.weights[layer, 0] for layer in sorted(shown)}
-    titles = [_title_of(layer, own, lift) for layer, own in weights.items()]
+    heads = "" if maps.name == LENS else "head mean"
+    titles = [
+        _title_of(
+            join_words(f"layer {layer}", heads, "first token"), own, np.nan if lift is None else float(lift[layer])
+        )
+        for layer, own in weights.items()
+    ]
     values_are = _PER_TOKEN[maps.name].format(of=repr("" if maps.answer is None else maps.answer.text))
     shares_are = None if maps.name == RELATIVE else "share of the whole map"
     return _beside_photo(
@@ -331,13 +339,11 @@ def draw_token_maps(analysis: Analysis, maps: TokenMaps) -> Figure:
     )
 
 
-def _title_of(layer: int, weights: np.ndarray, lift: np.ndarray | None) -> str:
-    """The title of one map over the image tokens."""
+def _title_of(where: str, weights: np.ndarray, lift: float) -> str:
+    """The title of one map over the image tokens; `lift` is NaN where it is not known."""
     if not np.isfinite(weights).all():
-        return f"layer {layer}, head mean, first token\nnothing"
-    if lift is None or not np.isfinite(lift[layer]):
-        return f"layer {layer}, head mean, first token"
-    return f"layer {layer}, head mean, first token\non the objects: {lift[layer]:.1f} times even"
+        return f"{where}\nnothing"
+    return where if np.isnan(lift) else f"{where}\non the objects: {lift:.1f} times even"
 
 
 @as_written

@@ -30,7 +30,7 @@ from interp.plots.path import (
     plot_masses,
     shares_of,
 )
-from interp.plots.style import INK, TITLE, headline, name_token
+from interp.plots.style import INK, TITLE, headline, join_words, name_token
 from interp.plots.written import write_out, write_text
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def save_path_gif(
     second: Sequence[Box] = (),
     *,
     tokens: Sequence[str] | None = None,
+    heads: str = "",
     title: str = "",
     question: str = "",
     answer: str = "",
@@ -72,6 +73,7 @@ def save_path_gif(
         first: boxes of the object that the question names first, if there is one.
         second: boxes of the other one, if there is one.
         tokens: what each step of the answer said, such as `Trajectory.tokens`, if the rows of the maps are its steps.
+        heads: the heads that the maps are of, in words, such as `head mean` or `head 3`; nothing else is said.
         title: above both panels.
         question: what was asked; it stands there up to its question mark.
         answer: what was said.
@@ -81,14 +83,15 @@ def save_path_gif(
     Example:
         >>> save_path_gif("path.gif", photo, grid, maps, [mug], [table])
         >>> steps = [looked.image_map(layer=17, step=step) for step in range(looked.n_steps)]
-        >>> save_path_gif("answer.gif", photo, grid, steps, tokens=looked.tokens, title="layer 17")
+        >>> save_path_gif("answer.gif", photo, grid, steps, tokens=looked.tokens, heads="head mean", title="layer 17")
 
     Raises:
         InputError: the photo, maps or tokens do not fit, or the file can not be made so small.
     """
     if milliseconds < 20:
         raise InputError(f"{milliseconds} milliseconds a frame are too few for viewers: give 20 or more")
-    film = PathFilm(image, grid, maps, first, second, tokens=tokens, title=title, question=question, answer=answer)
+    said = {"heads": heads, "title": title, "question": question, "answer": answer}
+    film = PathFilm(image, grid, maps, first, second, tokens=tokens, **said)
     data = _encode([film.frame(place) for place in range(film.n_frames)], milliseconds, most_bytes)
     Path(path).write_bytes(data)
     return Path(path)
@@ -115,6 +118,7 @@ class PathFilm:
         second: Sequence[Box] = (),
         *,
         tokens: Sequence[str] | None = None,
+        heads: str = "",
         title: str = "",
         question: str = "",
         answer: str = "",
@@ -133,9 +137,9 @@ class PathFilm:
         self._screen = FigureCanvasAgg(self.figure)
         widths = [width, 5.2] if objects else [width]
         left, *right = self.figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
-        self.overlay = self._paint(left)
+        self.overlay = self._paint(left, heads)
         for ax in right:
-            plot_masses(grid, self.shares, objects, ax, along=self.along)
+            plot_masses(grid, self.shares, objects, ax, along=self.along, heads=heads)
         self._heading, *self._captions = (ax.set_title("", y=1.0, **HEADING) for ax in (left, *right))
         self._cursors, hatches = [ax.axvline(0, color=INK, linewidth=1.4) for ax in right], len(left.patches)
         if heading := headline(title, question, answer, 90 if objects else 44):
@@ -195,16 +199,15 @@ class PathFilm:
         for text in (self._heading, *self._captions):
             write_text(text)
 
-    def _paint(self, ax: Axes) -> AxesImage:
+    def _paint(self, ax: Axes, heads: str) -> AxesImage:
         """The heat map on the scale of all frames; the few brightest tokens, often sinks, may exceed it."""
         known = self.shares[np.isfinite(self.shares)]
         top = float(np.quantile(known, 0.995)) if known.size else 0.0
         top = top or float(known.max(initial=0)) or 1e-12
         drawn = lay_over(ax, self.photo, self.shares[0], Normalize(0, top))
         beyond = "max" if known.max(initial=0) > top else "neither"
-        colour_bar(
-            drawn, [ax], f"{LABELS['image']}, head mean", scale=f"one scale for all {self.along}s", extend=beyond
-        )
+        label = join_words(LABELS["image"], heads)
+        colour_bar(drawn, [ax], label, scale=f"one scale for all {self.along}s", extend=beyond)
         return drawn
 
 

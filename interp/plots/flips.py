@@ -41,7 +41,8 @@ def plot_flips_by_layer(
     """Draw how often an intervention in some layers only gives the answer that it gives in all layers.
 
     Args:
-        table: one row per kind of window and layer, with columns `kind`, `layer`, `n`, `share`, `low` and `high`.
+        table: one row per kind of window and layer, with columns `kind`, `layer`, `n`, `share`, `low` and `high`. Rows
+            of all layers at once have layer -1 and are not drawn: they are for `references`.
         ax: where to draw; made if None.
         references: what the same is for controls, by name, drawn as level lines with their intervals shaded.
 
@@ -49,12 +50,15 @@ def plot_flips_by_layer(
         >>> plot_flips_by_layer(flips.carried(), references={"amount alone": flips.of(AMOUNT)})
 
     Raises:
-        InputError: a column is missing, or the table is empty.
+        InputError: a column is missing, the table is empty, or a kind has not one row for each layer.
     """
     missing = {"kind", "layer", "n", "share", "low", "high"} - set(table.columns)
-    if missing or table.empty:
+    own = table if missing else table[table["layer"] >= 0]
+    if own.empty or missing:
         raise InputError(f"{len(table)} rows without {sorted(missing)} were given: give one per window of layers")
-    depth = int(table["layer"].max()) + 1
+    table, depth = own, int(own["layer"].max()) + 1
+    if any(sorted(rows["layer"]) != [*range(depth)] for _, rows in table.groupby("kind")):
+        raise InputError(f"kinds of windows do not have one row for each layer from 0 to {depth - 1}: give all layers")
     ax = new_axes(ax, (6.6, 4.4), n_layers=depth)
     for (kind, rows), colour in zip(table.groupby("kind", sort=False), PALETTE, strict=False):
         own = rows.sort_values("layer")

@@ -15,7 +15,7 @@ from interp.errors import InputError
 from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
 from interp.plots.maps import LABELS, ONE_SCALE
 from interp.plots.overlay import colour_bar, lay_over
-from interp.plots.style import INK, TICK, TITLE, cut_short, figure_of, in_short, new_grid
+from interp.plots.style import INK, TICK, TITLE, cut_short, figure_of, in_short, join_words, new_grid
 from interp.plots.written import as_written, write_out
 from interp.reprs import fits_a_cell
 
@@ -72,7 +72,7 @@ class Look:
     Attributes:
         image: the photo.
         grid: the geometry of its image tokens.
-        attention: head-mean attention of the drawn layer, summing to one over the image, [token].
+        attention: attention of the drawn layer, summing to one over the image, [token].
         boxes: the objects of the question.
     """
 
@@ -124,12 +124,13 @@ def plot_gallery(
     looks: Mapping[str, Look],
     *,
     layer: int,
+    heads: str = "",
     measure: str = "overlap",
     rule: str = RULE,
     columns: int = 4,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
-    """Draw the cases: photo, boxes and head-mean attention of one layer; below, what was asked and said.
+    """Draw the cases: photo, boxes and attention of one layer; below, what was asked and said.
 
     Under each photo stand the question up to its question mark, answer, gold, sureness and overlap.
 
@@ -139,6 +140,7 @@ def plot_gallery(
         cases: what `choose_cases` gave.
         looks: what to draw, by the sample's id.
         layer: the layer of the maps, 0-based.
+        heads: the heads that maps and overlap are of, in words, such as `head mean` or `head 3`.
         measure: what the overlap is, in words.
         rule: how the cases were chosen.
         columns: how many stand in a row.
@@ -148,7 +150,7 @@ def plot_gallery(
         The axes, [case].
 
     Example:
-        >>> plot_gallery(cases, looks, layer=17, measure="cosine")[0].figure.savefig("gallery.png")
+        >>> plot_gallery(cases, looks, layer=17, heads="head mean")[0].figure.savefig("gallery.png")
 
     Raises:
         InputError: there is no case, one has nothing to draw, or the axes do not fit.
@@ -164,9 +166,10 @@ def plot_gallery(
     for ax, case, photo, values in zip(panels, cases, photos, maps, strict=True):
         drawn = _draw(ax, case, photo, values, norm)
     figure = figure_of(panels[0])
-    label = f"{LABELS['image']},\nhead mean, layer {layer} (0-based)"
+    where = join_words(f"layer {layer} (0-based)", heads)
+    label = f"{LABELS['image']},\n{where}"
     colour_bar(drawn, list(panels), label, scale=ONE_SCALE.format(len(cases)), fraction=0.04)
-    said = f"{rule} Overlap: {measure}, layer {layer} (0-based), head mean. Sure: probability of the first token."
+    said = f"{rule} Overlap: {measure}, {where}. Sure: probability of the first token."
     figure.supxlabel(textwrap.fill(said, _characters(figure)), fontsize=TICK, color=INK, x=0.01, ha="left")
     write_out(figure)
     figure.draw_without_rendering()

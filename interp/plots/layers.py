@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from interp.errors import InputError
+from interp.intervene.indices import spell
 from interp.maps.trajectory import PARTS, Trajectory
 from interp.plots.style import (
     INK,
@@ -39,6 +40,7 @@ def plot_share_by_layer(
 ) -> Axes:
     """Draw the share of attention by layer: mean over heads, steps and samples, with a bootstrap band over samples.
 
+    A table may hold some of the heads: the mean is then over these, and the axis names them. It holds all layers.
     The dashed line is the share of the positions that the part holds, padding left out. The layers of the paper are
     shaded and named.
 
@@ -53,7 +55,7 @@ def plot_share_by_layer(
         >>> plot_share_by_layer(trajectories, parts=("image", "bos")).figure.savefig("share.png")
 
     Raises:
-        InputError: there is no sample, numbers of layers differ, or a part is not known.
+        InputError: there is no sample, numbers of layers differ, a table lacks layers, or a part is not known.
     """
     unknown = [part for part in parts if part not in PARTS]
     if unknown or not parts:
@@ -68,9 +70,17 @@ def plot_share_by_layer(
     shade = layer_axis(ax, n_layers)
     ax.set_ylim(0, 1.02)
     title = f"Where attention goes, {_count(n_samples)}{over_steps(trajectories)}"
-    tidy(ax, title=title, x=name_layers(n_layers), y="share of attention (mean over heads)")
+    tidy(ax, title=title, x=name_layers(n_layers), y=f"share of attention ({_of_heads(trajectories)})")
     legend_below(ax, Line2D([], [], color=INK, linewidth=1.2, linestyle="--", label="share of the tokens"), shade)
     return ax
+
+
+def _of_heads(results: Any) -> str:
+    """Which heads a curve is the mean of: all of a trajectory, and of a table those that it holds."""
+    held = sorted(set(results["head"])) if is_frame(results) else []
+    if len(held) == 1:
+        return f"head {held[0]}"
+    return f"mean over heads {spell(held)}" if held else "mean over heads"
 
 
 def _count(n: int) -> str:
@@ -144,8 +154,13 @@ def by_layer(frame: Any, column: str) -> np.ndarray:
         raise InputError("two samples of the table have one id, so they can not be told apart: give each its own")
     cells = [frame["sample"], frame["layer"]]
     gaps = frame[column].isna().groupby(cells).any()  # a mean that leaves out steps would be of other steps
-    wide = frame[column].groupby(cells).mean().mask(gaps).unstack("layer")
-    return wide.loc[frame["sample"].unique()].sort_index(axis=1).to_numpy(dtype=np.float64)
+    wide = frame[column].groupby(cells).mean().mask(gaps).unstack("layer").sort_index(axis=1)
+    if [*wide] != [*range(len(wide.columns))]:
+        raise InputError(
+            f"the table holds layers {spell([*wide])} alone, and they would stand as 0 to {len(wide.columns) - 1}: "
+            "give the rows of all layers of the model"
+        )
+    return wide.loc[frame["sample"].unique()].to_numpy(dtype=np.float64)
 
 
 def check_depth(depths: list[int]) -> None:

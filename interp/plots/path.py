@@ -29,6 +29,7 @@ from interp.plots.style import (
     headline,
     in_percent,
     integer_ticks,
+    join_words,
     layer_axis,
     legend_below,
     new_axes,
@@ -100,6 +101,7 @@ def plot_attention_path(
     second: Sequence[Box] = (),
     *,
     axes: Sequence[Axes] | None = None,
+    heads: str = "",
     title: str = "",
     question: str = "",
     answer: str = "",
@@ -112,10 +114,11 @@ def plot_attention_path(
     Args:
         image: the original photo.
         grid: the geometry of its tokens.
-        maps: attention over the image tokens, one row per layer.
+        maps: attention over the image tokens, one row for each layer of the model.
         first: boxes of the object that the question names first.
         second: boxes of the other one, if there is one.
         axes: where to draw, two; made if None.
+        heads: the heads that the maps are of, in words, such as `head mean` or `head 3`; titles say no more than that.
         title: the title of the photo.
         question: what was asked; it stands above the photo up to its question mark.
         answer: what was said.
@@ -125,7 +128,7 @@ def plot_attention_path(
 
     Example:
         >>> maps = [measured.image_map(layer=layer) for layer in range(measured.n_layers)]
-        >>> plot_attention_path(photo, grid, maps, [mug], [table], question=question, answer=answer)
+        >>> plot_attention_path(photo, grid, maps, [mug], [table], heads="head mean", question=question)
 
     Raises:
         InputError: the photo, maps or axes do not fit, or neither object has a box.
@@ -137,9 +140,9 @@ def plot_attention_path(
     photo.draw(left)
     _draw_line(left, attention_path(shares, grid))
     left.set_title(headline(title, question, answer, 44), **HEADING)
-    note = "line: centroid of the image's attention, head mean"
+    note = join_words("line: centroid of the image's attention", heads)
     left.set_xlabel(f"{note}\n{left.get_xlabel()}".strip(), fontsize=TICK, color=INK)
-    plot_masses(grid, shares, objects, right)
+    plot_masses(grid, shares, objects, right, heads=heads)
     write_out(figure_of(left))
     figure_of(left).draw_without_rendering()
     draw_boxes(left, photo, [box for boxes in objects.values() for box in boxes])
@@ -156,7 +159,7 @@ def shares_of(maps: Float[np.ndarray, "layer token"] | Sequence[np.ndarray], gri
     if values.ndim != 2 or not len(values) or values.shape[1] != len(grid):
         raise InputError(f"maps have shape {values.shape} and the grid has {len(grid)} tokens: give [layer token]")
     if np.isinf(values).any() or (values < 0).any():
-        raise InputError("maps hold negative weights or infinities: give attention over the image tokens, head mean")
+        raise InputError("maps hold negative weights or infinities: give attention over the image tokens")
     return normalise(values, "image")
 
 
@@ -196,7 +199,13 @@ def _two_axes(axes: Sequence[Axes] | None, grid: ImageGrid, n_layers: int) -> li
 
 
 def plot_masses(
-    grid: ImageGrid, maps: np.ndarray, objects: dict[str, Sequence[Box]], ax: Axes, *, along: str = LAYERS
+    grid: ImageGrid,
+    maps: np.ndarray,
+    objects: dict[str, Sequence[Box]],
+    ax: Axes,
+    *,
+    along: str = LAYERS,
+    heads: str = "",
 ) -> None:
     """The share of the image's attention on each object by layer, with what even attention would put there.
 
@@ -206,6 +215,7 @@ def plot_masses(
         objects: boxes by role.
         ax: where to draw.
         along: what x is, `LAYERS` or `STEPS`.
+        heads: the heads that the maps are of, in words.
     """
     layers = np.arange(len(maps))
     for (role, boxes), colour in zip(objects.items(), PALETTE, strict=False):
@@ -221,7 +231,7 @@ def plot_masses(
     ax.set_ylim(bottom=0)
     in_percent(ax.yaxis)
     x = f"{along} (0-based, of {len(maps)})"
-    tidy(ax, title="On each object, head mean", x=x, y="share of the image's attention")
+    tidy(ax, title=join_words("On each object", heads), x=x, y="share of the image's attention")
     for text in legend_below(ax, *ends).get_texts():
         text.set_parse_math(False)
 

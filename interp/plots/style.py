@@ -202,6 +202,16 @@ def name_token(token: str, most: int) -> str:
     return "part of a letter" if not token else shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 
+def join_words(*words: str) -> str:
+    """Words of a title or label with commas between them; empty ones are left out.
+
+    Example:
+        >>> join_words("line: centroid", ""), join_words("layer 17 (0-based)", "head 3")
+        ('line: centroid', 'layer 17 (0-based), head 3')
+    """
+    return ", ".join(filter(None, words))
+
+
 def in_short(question: str, width: int, lines: int = 3) -> str:
     """A question up to its question mark, wrapped to lines of `width` characters, at most so many of them.
 

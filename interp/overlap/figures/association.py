@@ -39,7 +39,7 @@ def plot_auroc_by_layer(
     ax: Axes | None = None,
     *,
     title: str = "Does overlap go with right answers?",
-    score: str = "overlap, head mean",
+    score: str = "",
     significant: float = SIGNIFICANT,
 ) -> Axes:
     """Draw the AUROC of right against wrong answers by layer with its interval and what shuffled answers give.
@@ -52,7 +52,7 @@ def plot_auroc_by_layer(
         found: an association of arrays [layer], or [layer head+1], of which the head mean is drawn.
         ax: the axes to draw on; made if None.
         title: the title of the axes.
-        score: the name of what predicts, for the axis.
+        score: the name of what predicts, for the axis; by default overlap, and of [layer head+1] of the head mean.
         significant: the corrected p below which a mark is filled.
 
     Example:
@@ -105,8 +105,9 @@ def plot_auroc_by_layer(
         ax.text(0.5, 0.75, why, transform=ax.transAxes, ha="center", fontsize=TICK, color=INK)
         ax.set_ylim(0, 1)
     shade = layer_axis(ax, n_layers)
+    said = score or name_score(found.auroc)
     title = f"{title} ({int(found.n_right)} right, {int(found.n_wrong)} wrong)"
-    tidy(ax, title=title, x=f"layer (0-based, of {n_layers})", y=f"AUROC, right against wrong\n({score})")
+    tidy(ax, title=title, x=f"layer (0-based, of {n_layers})", y=f"AUROC, right against wrong\n({said})")
     legend_below(ax, shade)
     return ax
 
@@ -117,7 +118,7 @@ def plot_auroc_pooled_and_within(
     within: Association,
     axes: Sequence[Axes] | None = None,
     *,
-    score: str = "overlap, head mean",
+    score: str = "",
     significant: float = SIGNIFICANT,
 ) -> np.ndarray:
     """Draw the AUROC over all pairs of samples, and beside it over pairs of one relation only, on one scale.
@@ -129,7 +130,7 @@ def plot_auroc_pooled_and_within(
         pooled: the association over all pairs.
         within: the association over pairs inside one relation.
         axes: two axes to draw on; made if None.
-        score: the name of what predicts, for the axis.
+        score: the name of what predicts, for the axis; by default overlap, and of [layer head+1] of the head mean.
         significant: the corrected p below which a mark is filled.
 
     Returns:
@@ -150,6 +151,11 @@ def plot_auroc_pooled_and_within(
     for ax in panels:
         ax.set_ylim(max(0.0, ends[:, 0].min()), min(1.0, ends[:, 1].max()))
     return panels
+
+
+def name_score(values: Any) -> str:
+    """How a score without a name of its own is called: arrays [layer] can be of any heads."""
+    return "overlap, head mean" if np.ndim(values) > 1 else "overlap"
 
 
 def by_layer(found: Association) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.overlap.figures.association import of_head_mean
+from interp.overlap.figures.association import name_score, of_head_mean
 from interp.plots.style import (
     INK,
     PALETTE,
@@ -30,7 +30,7 @@ def plot_partial_effect(
     ax: Axes | None = None,
     *,
     title: str = "Overlap and right answers, other things equal",
-    score: str = "overlap, head mean",
+    score: str = "",
 ) -> Axes:
     """Draw the log odds ratio of a right answer by layer with its interval: of the score alone, and beside covariates.
 
@@ -41,7 +41,7 @@ def plot_partial_effect(
         found: an effect of arrays [layer], or [layer head+1], of which the head mean is drawn.
         ax: the axes to draw on; made if None.
         title: the title of the axes.
-        score: the name of what predicts, for the axis.
+        score: the name of what predicts, for the axis; by default overlap, and of [layer head+1] of the head mean.
 
     Example:
         >>> plot_partial_effect(partial_effect(cosine, right, {"relation": relation}, seed=0))  # cosine [412 32]
@@ -64,7 +64,8 @@ def plot_partial_effect(
         told = f"{name}: size held by the penalty" if held.any() else None
         ax.plot(x[held], middle[held], color=colour, zorder=4, label=told, **hollow)
     shade = layer_axis(ax, n_layers)
-    y = f"log odds ratio of a right answer,\nfor one standard deviation of\n{score}"
+    said = score or name_score(found.adjusted.log_odds)
+    y = f"log odds ratio of a right answer,\nfor one standard deviation of\n{said}"
     tidy(ax, title=title, x=f"layer (0-based, of {n_layers})", y=y)
     for text in legend_below(ax, shade, columns=1).get_texts():
         text.set_parse_math(False)

@@ -294,7 +294,7 @@ def _draw_photos(
         return Photos("", layer, measure), figures, None
     one, title = seen[case.id], f"{case.kind}: said {case.answer!r}, gold {case.gold!r}"
     given = (one.image, one.grid, one.maps, one.boxes.get("first", ()), one.boxes.get("second", ()))
-    figures["path"] = figure_of(plot_attention_path(*given, title=title, question=case.question)[0])
+    figures["path"] = figure_of(plot_attention_path(*given, heads="head mean", title=title, question=case.question)[0])
     film = partial(_write_film, given, title, case.question)
     return Photos("", layer, measure, f"{case.id}: {case.kind}"), figures, film
 
@@ -302,7 +302,7 @@ def _draw_photos(
 def _write_film(given: tuple[Any, ...], title: str, question: str, path: Path) -> None:
     from interp.plots.film import save_path_gif
 
-    save_path_gif(path, *given, title=title, question=question)
+    save_path_gif(path, *given, heads="head mean", title=title, question=question)
 
 
 def _gallery(cases: Sequence[Case], seen: dict[str, _Seen], layer: int, measure: str) -> Figure:
@@ -313,7 +313,7 @@ def _gallery(cases: Sequence[Case], seen: dict[str, _Seen], layer: int, measure:
         name: Look(one.image, one.grid, one.maps[layer], tuple(box for boxes in one.boxes.values() for box in boxes))
         for name, one in seen.items()
     }
-    return figure_of(plot_gallery(cases, looks, layer=layer, measure=measure)[0])
+    return figure_of(plot_gallery(cases, looks, layer=layer, heads="head mean", measure=measure)[0])
 
 
 def _named_layer(study: OverlapStudy) -> int:

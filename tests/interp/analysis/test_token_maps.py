@@ -118,7 +118,8 @@ def test_a_figure_says_what_its_numbers_are_and_how_much_of_the_map_lies_on_the_
         titles = [ax.get_title(loc="left") for ax in figure.axes]
         lift = maps.overlap.values("lift", normalisation=maps.normalisation).reshape(3, maps.maps.shape[1] + 1, -1)
         for layer, own in enumerate(lift[:, -1, 0]):
-            wanted = f"layer {layer}, head mean, first token\non the objects: {own:.1f} times even"
+            heads = "" if name == "lens" else "head mean, "
+            wanted = f"layer {layer}, {heads}first token\non the objects: {own:.1f} times even"
             assert (wanted in titles) == (not np.isnan(own)), titles
         label = next(ax.get_ylabel() for ax in figure.axes if "bar:" in ax.get_ylabel())
         assert ("attention" in label) == (name != "lens")
