@@ -164,7 +164,7 @@ def find_objects(image: ImageSource, asked: str | Sequence[str], detector: Detec
     if words and not is_free and not any(matched.values()):
         if isinstance(getattr(detector, "boxes", None), Boxes):
             raise DetectorError(
-                f"none of the boxes given is of {', '.join(words)}, they are of {_shorten(labels)}: name each as the "
+                f"none of the boxes given is of {' or '.join(words)}; they are of {_shorten(labels)}: name each as the "
                 "question names the object"
             )
         raise DetectorError(

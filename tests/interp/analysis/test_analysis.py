@@ -194,7 +194,7 @@ def test_balance_is_written(folder, photo, tmp_path):
         ({"--layers": "99"}, "layer [99] does not exist"),
         ({"--layers": "x"}, "no list of numbers"),
         ({"--model": "/no/such/model"}, "no model folder"),
-        ({"--boxes": "dog=1,1,9,9"}, "none of the boxes given is of mug, they are of dog: name each as the"),
+        ({"--boxes": "dog=1,1,9,9"}, "none of the boxes given is of mug or table; they are of dog: name each as the"),
         ({"--boxes": "mug=9,9,1,1"}, "mug"),
         ({"--dtype": "int7"}, "dtype"),
         ({"--out": "/proc/nowhere"}, "can not be written"),
