@@ -11,6 +11,7 @@ def page():
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(Path(__file__).parents[1] / "docs" / "scripts")
         import statistics_rates
+
         yield statistics_rates
 
 
