@@ -11,7 +11,8 @@ def page():
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(Path(__file__).parents[1] / "docs" / "scripts")
         import statistics_rates
-    return statistics_rates
+
+        yield statistics_rates
 
 
 @pytest.mark.parametrize(

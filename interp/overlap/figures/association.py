@@ -69,7 +69,7 @@ def plot_auroc_by_layer(
         shuffled: dict[str, Any] = {"alpha": 0.75, "width": 7.0, "label": f"{found.level:.0%} of shuffled answers"}
         draw_band(ax, layers, (lines["null_low"], lines["null_high"]), _BAND, **shuffled)
         draw_band(ax, layers, (lines["low"], lines["high"]), PALETTE[0])
-        ax.plot(layers, lines["auroc"], color=PALETTE[0], linewidth=1.8, label="AUROC, interval of each layer alone")
+        ax.plot(layers, lines["auroc"], color=PALETTE[0], linewidth=1.8, label="AUROC with its interval")
         below = lines["p_max"] < significant
         for kept, face, name in ((below, PALETTE[0], ""), (~below, "white", "not")):
             label = f"corrected p {f'{name} ' if name else ''}below {significant:g}"
@@ -84,11 +84,9 @@ def plot_auroc_by_layer(
                 label=label,
             )
         best = strongest(lines["auroc"])
-        ends = np.array([[lines["low_all"][best]], [lines["high_all"][best]]])
-        if np.isfinite(ends).all():
-            apart = np.abs(ends - lines["auroc"][best])
-            bar: dict[str, Any] = {"color": PALETTE[1], "linewidth": 1.5, "label": "its interval for all together"}
-            ax.errorbar([best], [lines["auroc"][best]], yerr=apart, linestyle="none", zorder=3, capsize=3, **bar)
+        bar: dict[str, Any] = {"color": PALETTE[1], "linewidth": 1.5, "marker": "_", "zorder": 3}
+        ends = [lines[name][best] for name in ("low_all", "high_all")]
+        ax.plot([best, best], ends, label="its interval for all together", **bar)
         ax.plot(
             [best],
             [lines["auroc"][best]],

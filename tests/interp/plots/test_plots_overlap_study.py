@@ -254,6 +254,9 @@ def test_filled_marks_are_the_layers_that_survive_the_correction():
 def test_the_star_is_the_layer_farthest_from_chance_to_either_side():
     drawn = labelled(plots.plot_auroc_by_layer(FOUND, ax()))
     assert drawn["farthest from chance: layer 3"].get_xdata().tolist() == [3]
+    bar = drawn["its interval for all together"]
+    assert bar.get_xdata().tolist() == [3, 3]
+    assert bar.get_ydata() == pytest.approx([FOUND.low_all[3, -1], FOUND.high_all[3, -1]])
     assert strongest(np.array([0.6, 0.2, np.nan])) == 1
 
 
