@@ -22,7 +22,7 @@ DRAWS = 400
 """Draws of each bootstrap: so few, that many repeats are quick."""
 
 Told = dict[str, bool]
-"""What a made-up data set says, by what was asked: whether the interval holds the truth, or the test finds something."""
+"""What a made-up data set says, by what was asked: whether an interval holds the truth, or a test finds something."""
 
 
 class Rate(NamedTuple):
@@ -166,7 +166,7 @@ def of_familiar(rng: np.random.Generator) -> Told:
 
 
 def of_sets(rng: np.random.Generator) -> Told:
-    """Pairs and sets of 20 groups of which few are right; as Wilson's does, the interval holds its level over shares."""
+    """Pairs and sets of 20 groups of which few are right; Wilson's interval holds its level on average over shares."""
     pairs, share = (("left", "right"), ("on", "under")), rng.uniform(0, 0.3)
     table = answers_of(rng, 20, np.full(80, share)).assign(relation=np.tile(sum(pairs, ()), 20))
     found = pair_set_scores(table, pairs).set_index(["score", "denominator"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from einops import rearrange
+from einops import rearrange, reduce
 from jaxtyping import Bool
 
 from interp.answers.metrics import require
@@ -68,10 +68,11 @@ def pair_set_scores(
 
     require(table, "group", "relation", column)
     right, there = _answered(table, pairs, column)
-    both, whole = there.all(axis=2), there.all(axis=(1, 2))
+    pairs_of, sets_of = "group pair relation -> group pair", "group pair relation -> group"
+    both, whole = (reduce(there, over, "all") for over in (pairs_of, sets_of))
     parts = [
-        ("pair", right.all(axis=2)[both], np.nonzero(both)[0], there.sum() / 2),
-        ("set", right.all(axis=(1, 2))[whole], np.flatnonzero(whole), there.sum() / (2 * len(pairs))),
+        ("pair", reduce(right, pairs_of, "all")[both], np.nonzero(both)[0], there.sum() / 2),
+        ("set", reduce(right, sets_of, "all")[whole], np.flatnonzero(whole), there.sum() / (2 * len(pairs))),
     ]
     rows: list[dict[str, object]] = []
     for score, own, places, of_paper in parts:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
+from interp.stats.student import students_tail as students_tail
 from interp.stats.student import t_quantile
 
 DRAWS = 2000
@@ -252,7 +253,9 @@ def spread_ends(
     still = np.abs(apart).max(axis=0) <= _ROUNDING * np.abs(middle)
     wider = np.reshape([_spread(level, int(own)) for own in there.ravel()], middle.shape)
     low, high = middle + wider * quantiles(np.where(known, apart, np.nan), level)
-    lowest, highest = (-math.inf, math.inf) if bounds is None else bounds
+    lowest, highest = (
+        np.asarray(end, dtype=np.float64) for end in ((-math.inf, math.inf) if bounds is None else bounds)
+    )
     rare = 1 - ((1 - level) / 2) ** (1 / np.maximum(there if rarest is None else rarest, 1))
     edge_low, edge_high = (
         np.full(middle.shape, np.nan) if bounds is None else middle + rare * (end - middle) for end in (lowest, highest)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import drawn_counts
-from interp.stats.intervals import DRAWS, quantiles
+from interp.stats.intervals import DRAWS, spread_ends
 from interp.stats.shuffles import p_of_draws
 
 Patterns = Float[np.ndarray, "unit cell width"]
@@ -60,7 +60,7 @@ def shared_pattern(
     drawn = drawn_counts(every, every, n, rng).astype(np.float64)
     explained = [np.einsum("ucd,vcd->uv", part, own, optimize=True) for part in (_through(hat, own), own)]
     values = _ratio(*(np.einsum("nu,uv,nv->n", drawn, part, drawn, optimize=True) for part in explained))
-    low, high = quantiles(values[:, None], level)[:, 0]
+    low, high = spread_ends(r2(own, hat), values, level, units=units, bounds=(0, 1))
     agreed = agreement(own)
     around = mean_over_groups(agreed[:, None], every, seed=seed, n=n, level=level)
     null: dict[str, list[float]] = {"r2": [], "agreement": []}

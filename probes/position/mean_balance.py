@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval, spread_ends
+from interp.stats.intervals import DRAWS, Interval, spread_ends, students_tail
 from interp.stats.tests import holm
 from probes.position.balance import HALF, ROUNDING, Balance
 
@@ -190,12 +190,12 @@ def heads_over_even(
     level: float,
 ) -> int:
     """How many heads are above even attention beyond chance; see `MeanBalance.surely_over_even`."""
-    if len(set(groups.tolist())) < 2:
+    if (count := len(set(groups.tolist()))) < 2:
         return 0
     apart = values.reshape(len(values), -1) - even[:, None]
     drawn = ratio(*drawn_sums([apart, np.ones_like(apart)], groups, seed=seed, n=n))
-    mean, error = apart.mean(axis=0), np.maximum(drawn.std(axis=0, ddof=1), ROUNDING)
-    tail = np.array([NormalDist().cdf(-z) for z in mean / error])
+    mean, error = apart.mean(axis=0), np.maximum(drawn.std(axis=0, ddof=1), ROUNDING) * math.sqrt(count / (count - 1))
+    tail = np.array([students_tail(t, count - 1) for t in mean / error])
     return int((holm(tail) < 1 - level).sum())
 
 

@@ -45,8 +45,8 @@ class MeanResidualNorms:
         normalized: float32 [group], the same after the final norm.
         ratios: float32 [sample depth], each sample's image over words; NaN where it has none.
         normalized_ratios: float32 [sample], the same after the final norm.
-        ratio: mean over the samples of these ratios with its bootstrap interval, each [depth]. Where all samples lie
-            in one group, as a single one does, the ends of the interval are NaN.
+        ratio: mean over the samples of these ratios with its bootstrap interval, each [depth]. Where samples lie in
+            fewer than three groups, the ends of the interval are NaN.
         normalized_ratio: the same after the final norm, numbers.
 
     Example:

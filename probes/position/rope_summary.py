@@ -69,7 +69,8 @@ class RopeSummary:
     def to_dataframe(self) -> pd.DataFrame:
         """One row per layer and head: `alpha_v`, and `delta_alpha_v` and `abs_delta_g_v` with the ends of intervals.
 
-        All are means over samples, as float32 columns. Where all samples lie in one group there are no ends.
+        All are means over samples, as float32 columns. Where samples lie in fewer than three groups
+        there are no ends.
         """
         import pandas as pd
 

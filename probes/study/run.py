@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from interp.model.hooked_vlm import HookedVLM
     from interp.objects.sample import Sample
 
-ONE_GROUP = "its samples lie in one group, so that nothing says how sure it is"
+ONE_GROUP = "its samples lie in fewer than three groups, so that nothing says how sure it is"
 """The reason for which a measure has no interval, and is left out."""
 
 

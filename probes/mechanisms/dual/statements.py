@@ -125,7 +125,7 @@ def why_not(row: Mapping[str, Any] | pd.Series) -> str:
     if row["high"] < 0:
         return "what the test finds lies below 0"
     least = _least_of(row["measure"])
-    return f"not clearly above {least:g}" if row["low"] <= least else ""
+    return "" if row["low"] > least else f"not clearly above {least:g}"
 
 
 def _least_of(measure: str) -> float:

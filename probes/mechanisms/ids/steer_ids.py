@@ -159,7 +159,7 @@ def _measures(
         values = {arm: np.stack(list(kept.loc[kept["arm"] == arm, measure])).astype(float) for arm in ARMS}
         values[BEYOND] = values[ARMS[0]] - values[ARMS[1]]
         for arm, own in values.items():
-            mean = mean_over_groups(own, names, **drawn)
+            mean = mean_over_groups(own, names, **drawn, bounds=(-1, 1) if arm == BEYOND else (0, 1))
             cells = {"arm": arm, "measure": measure, "slot": list(slots)}
             ends = {name: getattr(mean, name).astype(np.float32) for name in ("estimate", "low", "high")}
             told = {"value": ends["estimate"], "low": ends["low"], "high": ends["high"]}

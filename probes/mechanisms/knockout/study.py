@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 UNTOUCHED = "untouched"
 """The arm of the model with no edge cut, whose window is `NO_WINDOW`."""
 
+LIMITS = {"accuracy": (0, 1), "accuracy_change": (-1, 1)}
+"""The least and the most that a measure can be, where it is a share or a difference of two."""
+
 
 @fits_a_cell("samples=right arms windows measures")
 @dataclass(frozen=True, eq=False)
@@ -284,7 +287,7 @@ def _rows(
             why = ONE_GROUP if some.any() else nothing
             out.append({"arm": arm, "measure": measure, "why": why})
             continue
-        found: Interval = mean_over_groups(values[some], groups[some], **drawn)
+        found: Interval = mean_over_groups(values[some], groups[some], **drawn, bounds=LIMITS.get(measure))
         counts = {"samples": int(some.sum()), "groups": count}
         parts.append(
             pd.DataFrame({"arm": arm, "window": list(windows), "measure": measure, **found.cells("value"), **counts})

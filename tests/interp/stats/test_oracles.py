@@ -16,7 +16,7 @@ from interp.stats.association import association
 from interp.stats.auroc import auroc
 from interp.stats.clusters import clustered_mean, ratio_over_groups
 from interp.stats.draws import drawn_counts
-from interp.stats.intervals import bootstrap, students_t, wilson
+from interp.stats.intervals import bootstrap, students_t, students_tail, wilson
 from interp.stats.logistic import fit_logistic
 from interp.stats.pairs import weighted_wins
 from interp.stats.tests import benjamini_hochberg, holm, mcnemar, sign_test
@@ -231,3 +231,9 @@ def test_students_interval_is_that_of_scipy(n, level):
 def test_what_has_no_students_interval_is_refused(values):
     with pytest.raises(InputError, match="two finite numbers"):
         students_t(values)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 7, 40, 5000])
+def test_students_tail_is_that_of_scipy(freedom):
+    for t in (-3.0, 0.0, 0.5, 2.5, 9.0):
+        assert students_tail(t, freedom) == pytest.approx(stats.t.sf(t, freedom), rel=2e-3, abs=1e-15)

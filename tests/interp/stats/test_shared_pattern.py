@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
+from interp.stats.intervals import spread_ends
 from interp.stats.shared_pattern import agreement, r2, shared_pattern
 
 ROW, COL = (axis.ravel() - 1.5 for axis in np.indices((4, 4)))
@@ -42,7 +43,7 @@ def test_intervals_draw_units_as_a_loop_does():
         ("r2", [r2(own[units], HAT) for units in drawn]),
         ("agreement", [agreement(own)[units].mean() for units in drawn]),
     ):
-        ends = np.quantile(values, [0.1, 0.9])
+        ends = spread_ends(found[measure]["value"], np.array(values), level, units=5)
         assert [found[measure]["low"], found[measure]["high"]] == pytest.approx(ends)
 
 

@@ -250,7 +250,7 @@ def test_intervals_draw_groups_and_a_guess_knows_the_axis_of_a_side_or_the_optio
     right = np.stack([np.repeat(rng.random(6) < 0.5, 7) for _ in range(4)])  # alike inside a group
     shown, _ = measure_ablation(right, np.full(42, 0.5), np.full(42, "left", dtype=object), groups, seed=3, n=200)
     row = shown.query("measure == 'accuracy' and arm == 'ordering kept'").iloc[0]
-    wanted = mean_over_groups(right[2].astype(float)[:, None], groups, seed=3, n=200)
+    wanted = mean_over_groups(right[2].astype(float)[:, None], groups, seed=3, n=200, bounds=(0, 1))
     assert (row["low"], row["high"]) == pytest.approx((wanted.low[0], wanted.high[0])) and row["groups"] == 6
     sample = photo(0, ("red", "green", "blue")).sample
     named = replace(sample, answer="red", options=("red", "green", "blue"))

@@ -5,6 +5,7 @@ import pytest
 from interval_coverage import RUNS, check_coverage
 
 from interp.errors import InputError
+from interp.stats.intervals import spread_ends
 from probes.position.figures.rope import plot_rope_heads
 from probes.position.rope import RopeSensitivity
 from probes.position.rope_summary import CURVES, mean_rope_sensitivity
@@ -36,7 +37,7 @@ def by_hand(values, seed, level):
     count = len(values)
     counts = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=2000)
     draws = np.stack([np.tensordot(own, values, 1) / count for own in counts])
-    return values.mean(0), *np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return values.mean(0), *spread_ends(values.mean(0), draws, level, units=count)
 
 
 def test_intervals_by_head_by_layer_and_over_all_draw_samples_with_all_of_their_heads():
