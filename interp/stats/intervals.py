@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
+from interp.stats.student import students_tail as students_tail
 from interp.stats.student import t_quantile
 
 DRAWS = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-_MANY = 1000  # degrees of freedom, above which a series gives the quantile to ten digits
+_MANY = 1000  # degrees of freedom, above which a series gives Student's quantile to ten digits
 
 
 def t_quantile(level: float, freedom: int) -> float:
@@ -20,11 +20,22 @@ def t_quantile(level: float, freedom: int) -> float:
     return math.tan(low) * math.sqrt(freedom)
 
 
+def students_tail(t: float, freedom: int) -> float:
+    """The probability that a variable of Student's t lies above `t`; NaN of NaN.
+
+    Example:
+        >>> round(students_tail(4.303, 2), 4)
+        0.025
+    """
+    if freedom > _MANY:
+        return NormalDist().cdf(-t * (1 - 1 / (4 * freedom)) / math.sqrt(1 + t * t / (2 * freedom)))  # 26.7.8
+    half = (1 - _within(math.atan(abs(t) / math.sqrt(freedom)), freedom)) / 2
+    return half if t >= 0 else 1 - half
+
+
 def t_beyond(value: float, freedom: int) -> float:
     """How often a variable of Student's t lies at least so far from zero, on either side; NaN of NaN."""
-    if math.isnan(value):
-        return math.nan
-    return min(1.0, max(0.0, 1 - _within(math.atan(abs(value) / math.sqrt(freedom)), freedom)))
+    return math.nan if math.isnan(value) else min(1.0, max(0.0, 2 * students_tail(abs(value), freedom)))
 
 
 def students_tail(t: float, freedom: int) -> float:
