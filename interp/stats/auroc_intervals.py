@@ -65,7 +65,7 @@ def auroc_interval(
     if np.isnan(table).any():
         raise InputError(f"{int(np.isnan(table).sum())} scores are NaN: leave such samples out, and count them")
     own = codes_of(strata, len(truth), "strata")[0]
-    units = np.arange(len(truth)) if groups is None else codes_of(groups, len(truth), "groups")[0]
+    units = np.arange(len(truth)) if groups is None else codes_of(groups, len(truth), "groups", fewest=1)[0]
     spread = auroc_spread(table, truth, own, units)
     estimate, low, high = (values.reshape(shape)[()] for values in (spread.auroc, *spread.ends(level)))
     return Interval(estimate, low, high, level)
