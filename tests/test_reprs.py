@@ -75,7 +75,7 @@ KEPT = {
     "inside of a function": "LeftOut Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Note Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit Batch "
     "Swept Side WordReader Turn Judged Amplification FurtherMaps",
-    "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos PairedDraws SharedPattern "
+    "inside of statistics": "Answers AurocSpread CellSamples Statistic BalanceArm ReadPhotos PairedDraws SharedPattern "
     "FoldProbes Items Parts",
     "geometry": "Lattice MapsOnRegions ObjectTokens Photo LineGeometry",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest TrainingPlan Budget Scenes",
