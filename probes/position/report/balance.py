@@ -120,8 +120,8 @@ def balance_sentence(found: BalanceStudy) -> str:
     even, more = decimal(found.value("even")), kept.surely_over_even
     return (
         f"Over {found.n} samples {_said(found, 'image_heads')} of {found.heads} heads look mostly at the image; {more} "
-        f"of all look at it more than even attention would (balance {even}; one-sided, normal with the error "
-        f"of the bootstrap, Holm over {found.heads} heads at {100 * (1 - level):g} %): of what image and words get, "
+        f"of all look at it more than even attention would (balance {even}; one-sided test over groups, "
+        f"Holm over {found.heads} heads at {100 * (1 - level):g} %): of what image and words get, "
         f"the image has {share(image.value, image.low, image.high, level=level)}."
     )
 
