@@ -1,11 +1,8 @@
 """What sentences say: their numbers read back, and the form that every sentence of a report has."""
 
 import re
-from itertools import product
-from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
@@ -114,37 +111,3 @@ def made_up_ends(rng, *, around=0.0, spread=1.0):
 def made_up_p(rng):
     """A p-value: none that can be told, small, near the level on both sides, large, or one that is not known."""
     return float(rng.choice([0.00002, 0.003, 0.049, 0.051, 0.74, 1.0]))
-
-
-class Rows:
-    """Rows of made-up measures, each with an estimate and its interval; and who asks for them by what they are."""
-
-    def __init__(self, seed, places, *, spread=0.5, **columns):
-        """One row for each place, a dict of what names it."""
-        self.rng = np.random.default_rng(seed)
-        self.level = float(self.rng.choice([0.9, 0.95]))
-        self.settings = {"level": self.level}
-        ends = [dict(zip(("value", "low", "high"), made_up_ends(self.rng, spread=spread), strict=True)) for _ in places]
-        self.measures = pd.DataFrame([{**place, **end, **columns} for place, end in zip(places, ends, strict=True)])
-
-    def known(self):
-        return [tuple(row) for row in self.measures[["value", "low", "high"]].to_numpy()]
-
-    def get(self, **asked):
-        own = self.measures
-        for name, value in asked.items():
-            own = own[own[name] == value]
-        return own
-
-    def check(self, *sentences, extra=()):
-        for sentence in sentences:
-            check_form(sentence)
-            check_intervals(sentence, [*self.known(), *extra], level=self.level)
-
-    def object(self, **more):
-        return SimpleNamespace(measures=self.measures, settings=self.settings, **more)
-
-
-def places(**axes):
-    """Every place on these axes."""
-    return [dict(zip(axes, own, strict=True)) for own in product(*axes.values())]

@@ -1,11 +1,12 @@
-"""Sentences about heads over made-up results, contradicting ones too: each is held against its numbers."""
+"""Sentences of the head tools over made-up results, contradicting ones too: each is held against its numbers."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from said import Rows, check_form, check_intervals, check_p, made_up_ends, made_up_p, places
+from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
+from said_rows import Rows, places
 
 from probes.heads.evaluation.report import _verdict
 from probes.heads.evaluation.verdicts import CAUSAL, NO_EFFECT, Evidence, judge
@@ -90,9 +91,8 @@ def test_compared_scores(seed):
     ends = made_up_ends(rng)
     named = {"function": "math", "scorer": "gaze", "first": "a", "second": "b", "random": 0.1, "p": p[0]}
     models = pd.DataFrame([named | dict(zip(("value", "low", "high"), ends, strict=True))])
-    first, second = of_compared(
-        SimpleNamespace(agreement=agreement, models=models, settings={"level": 0.9, "deals": 999})
-    )
+    settings = {"level": 0.9, "deals": 999}
+    first, second = of_compared(SimpleNamespace(agreement=agreement, models=models, settings=settings))
     check_form(first)
     check_form(second)
     check_intervals(second, [ends], level=0.9, all_of=True)

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from said import Rows, check_form, check_intervals, check_p, made_up_ends, made_up_p, places
+from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
+from said_rows import Rows, places
 
 from interp.stats.intervals import Interval
 from probes.mechanisms.ablation.ordering import ABLATED
