@@ -247,7 +247,7 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
 def _layers(analysis: OverlapAnalysis) -> tuple[str, ...]:
     """The paper's layers against the best."""
     if analysis.layers is None:
-        return ("Not compared. " + " ".join(line for line in analysis.not_done if "best layers" in line),)
+        return ("Not compared: " + " ".join(line for line in analysis.not_done if "best layers" in line),)
     return (
         "Inside relations, head mean. The best of many layers looks better than it is on the samples that chose it, so "
         "it is chosen on some samples and scored on others, over and over. An AUROC far below one half tells right "
@@ -262,7 +262,7 @@ def _partial(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Sectio
     """Overlap beside what else may tell right from wrong answers."""
     title = "Other things equal"
     if analysis.partial is None:
-        return Section(title, ("Not computed. " + " ".join(line for line in analysis.not_done if "beside" in line),))
+        return Section(title, ("Not computed: " + " ".join(line for line in analysis.not_done if "beside" in line),))
     text = (
         "Logistic regression of right answers on the overlap of the head mean, alone and beside other columns, layer "
         "by layer. The relation is among them: where relations differ both in how often they are answered rightly and "
