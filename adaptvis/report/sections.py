@@ -218,7 +218,8 @@ def _curves(evaluation: Evaluation, figures: Figures) -> list[Section]:
     for name, (title, text, caption) in _CURVES.items():
         if name in figures:
             bands = (
-                f"{caption} Bands are Wilson intervals of 95 %; flat lines are the policies with their own settings."
+                f"{caption} Bands are Wilson intervals of 95 %, of as many samples as those of groups are worth; flat "
+                "lines are the policies with their own settings."
             )
             found.append(Section(title, (text, _NO_CHOICE), figures[name], bands))
     return found
@@ -257,8 +258,8 @@ def _windows(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figu
         return None
     text = (
         f"ScalingVis with alpha {measured.windows['alpha'].iloc[0]:g} in some layers only, against the baseline, "
-        "strict. Windows of different width are not comparable, and gains of windows need not add up. p is of "
-        f"{tables.test_of(measured.windows)}, plain and corrected for all settings of the sweep.",
+        "strict. Windows of different width are not comparable, and gains of windows need not add up. p "
+        f"({tables.test_of(measured.windows)}) is plain, and corrected for all settings of the sweep.",
     )
     caption = "Gain over the baseline with paired bootstrap intervals of 95 %; layers are counted from 0."
     table = tables.gain_table(measured.windows, evaluation.test, "layers")
@@ -319,6 +320,7 @@ def _calibration(evaluation: Evaluation, measured: EvaluationMeasures, figures: 
     n, right = len(untouched), int(untouched["correct"].sum())
     null = found.error_if_calibrated
     by_chance = ranged(null.estimate, null.low, null.high, digits=1, factor=100, of=f"{100 * LEVEL:g} % of draws")
+    null_says = "" if by_chance == NOTHING else f"; a calibrated model would show {by_chance} on as many"
     order = found.auroc
     auroc = (
         "All answers are of one kind, so confidence can not tell right from wrong."
@@ -328,8 +330,8 @@ def _calibration(evaluation: Evaluation, measured: EvaluationMeasures, figures: 
         "wrong answers (AUROC; 50 % is no use at all)."
     )
     text = (
-        f"Over {counted(n, 'sample')} the expected calibration error is {percent(found.error)} points; a calibrated "
-        f"model would show {by_chance} on as many. Brier score {brier}.",
+        f"Over {counted(n, 'sample')} the expected calibration error is {percent(found.error)} points{null_says}. "
+        f"Brier score {brier}.",
         auroc,
     )
     caption = "Accuracy (strict, untouched model) in bins of equally many samples by confidence, Wilson intervals."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from adaptvis.policy.policies import AdaptVis
 from adaptvis.report.measures import SHORT, frequent
+from interp.answers.comparison import MCNEMAR
 from interp.answers.metrics import ALL, accuracy
 from interp.report.numbers import NOTHING, decimal, p_value, percent, points
 from interp.stats.tests import holm
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def test_of(rows: pd.DataFrame | pd.Series) -> str:
-    """The test that gave p, as the rows themselves say, each test once."""
-    named = [rows["test"]] if isinstance(rows["test"], str) else list(dict.fromkeys(rows["test"].dropna()))
-    return " or ".join(name for name in named if name)
+    """The test that gave p, as the rows themselves say, each test once; McNemar's where they do not say."""
+    test = rows.get("test", "")
+    named = [test] if isinstance(test, str) else list(dict.fromkeys(test.dropna()))
+    return " or ".join(name for name in named if name) or MCNEMAR
 
 
 def readable(evaluation: Evaluation, summary: pd.DataFrame) -> pd.DataFrame:

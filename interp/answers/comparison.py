@@ -111,10 +111,10 @@ def named_test(test: str, groups: int) -> str:
     """
     if test == MCNEMAR:
         return "p is McNemar's exact two-sided test, as no two samples share a group (object pair, photo)"
-    return (
-        f"p is the exact two-sided test of flipped signs of what each of the {groups} groups (object pairs, photos) "
-        "gains, as samples share them"
-    )
+    test = "p is the exact two-sided test of flipped signs of what"
+    if groups == 1:
+        return f"{test} the one group (object pair, photo) gains, as samples share it"
+    return f"{test} each of the {groups} groups (object pairs, photos) gains, as samples share them"
 
 
 def compare_grid(

@@ -149,7 +149,7 @@ def plot_accuracy_by_threshold(
         _upright(ax, threshold, f"threshold {threshold:g}")
     _level_lines(ax, None, references)
     _by_rank(ax, edges, unsure / n)
-    _around(ax, [*low, *high, *(references or {}).values()])
+    _around(ax, [one.estimate for one in found] + [*low, *high, *(references or {}).values()])
     beside.set_ylim(0, 1.02)
     in_percent(beside.yaxis)
     tidy(
@@ -210,7 +210,8 @@ def _by_rank(ax: Axes, edges: np.ndarray, share: np.ndarray) -> None:
 
 def _around(ax: Axes, values: Sequence[float]) -> None:
     """A vertical axis of shares around these, so that a point of percent can be seen."""
-    least, most = min(values), max(values)
+    known = [value for value in values if np.isfinite(value)]
+    least, most = min(known), max(known)
     room = 0.08 * max(most - least, 0.05)
     ax.set_ylim(max(0.0, least - room), min(1.0, most + room) + 0.002)
 

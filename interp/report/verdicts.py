@@ -13,6 +13,7 @@ SIGNIFICANT = 0.05
 
 NOT_DETECTED = "no difference was detected"
 UNCLAIMED = "test and interval do not agree, so nothing is claimed"
+NO_INTERVAL = "there is no interval, so nothing is claimed"
 
 
 @dataclass(frozen=True, eq=False)

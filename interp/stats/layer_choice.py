@@ -127,6 +127,7 @@ def compare_layers(
         Interval(alone.auroc[at], alone.low[at], alone.high[at], level, n_draws) for at in (slice(-1), -1)
     )
     apparent = _apparent(data)
+    paired = np.isin(own, own[data.right]) & np.isin(own, own[~data.right])
     return LayerComparison(
         chosen_layers=layers,
         width=len(spans[0]),
@@ -143,8 +144,8 @@ def compare_layers(
         apparent=np.nan if apparent is None else 0.5 + abs(apparent[1] - 0.5),
         apparent_reversed=apparent is not None and apparent[1] < 0.5,
         apparent_layers=() if apparent is None else spans[apparent[0]],
-        n_right=int(data.right.sum()),
-        n_wrong=int((~data.right).sum()),
+        n_right=int((data.right & paired).sum()),
+        n_wrong=int((~data.right & paired).sum()),
         left_out=int((~there).sum()),
     )
 
@@ -174,7 +175,7 @@ class LayerComparison:
         apparent: the window that is best on all samples, scored on these same samples: too high by the winner's curse.
         apparent_reversed: whether right answers score lower there.
         apparent_layers: its layers.
-        n_right: right samples compared.
+        n_right: right samples compared, each with a wrong one of its stratum.
         n_wrong: wrong samples compared.
         left_out: samples that have no score in some layer.
     """

@@ -69,7 +69,8 @@ def plot_auroc_by_layer(
         shuffled: dict[str, Any] = {"alpha": 0.75, "width": 7.0, "label": f"{found.level:.0%} of shuffled answers"}
         draw_band(ax, layers, (lines["null_low"], lines["null_high"]), _BAND, **shuffled)
         draw_band(ax, layers, (lines["low"], lines["high"]), PALETTE[0])
-        ax.plot(layers, lines["auroc"], color=PALETTE[0], linewidth=1.8, label="AUROC with its interval")
+        name = "AUROC with its interval" if np.isfinite(lines["low"]).any() else "AUROC (no interval)"
+        ax.plot(layers, lines["auroc"], color=PALETTE[0], linewidth=1.8, label=name)
         below = lines["p_max"] < significant
         for kept, face, name in ((below, PALETTE[0], ""), (~below, "white", "not")):
             label = f"corrected p {f'{name} ' if name else ''}below {significant:g}"
@@ -86,7 +87,8 @@ def plot_auroc_by_layer(
         best = strongest(lines["auroc"])
         bar: dict[str, Any] = {"color": PALETTE[1], "linewidth": 1.5, "marker": "_", "zorder": 3}
         ends = [lines[name][best] for name in ("low_all", "high_all")]
-        ax.plot([best, best], ends, label="its interval for all together", **bar)
+        if np.isfinite(ends).all():
+            ax.plot([best, best], ends, label="its interval for all together", **bar)
         ax.plot(
             [best],
             [lines["auroc"][best]],
@@ -104,7 +106,7 @@ def plot_auroc_by_layer(
         ax.set_ylim(0, 1)
     shade = layer_axis(ax, n_layers)
     said = score or name_score(found.auroc)
-    title = f"{title} ({int(found.n_right)} right, {int(found.n_wrong)} wrong)"
+    title = f"{title} ({_how_many(found)})"
     tidy(ax, title=title, x=f"layer (0-based, of {n_layers})", y=f"AUROC, right against wrong\n({said})")
     legend_below(ax, shade)
     return ax
@@ -165,6 +167,16 @@ def by_layer(found: Association) -> dict[str, np.ndarray]:
     names = ("auroc", "low", "high", "low_all", "high_all", "null_low", "null_high", "p", "p_max", "p_bh")
     arrays = {name: np.asarray(getattr(found, name), dtype=np.float64) for name in names}
     return of_head_mean(arrays, "the association")
+
+
+def _how_many(found: Association) -> str:
+    """How many answers enter the head mean, of how many: layers can differ."""
+    n = np.asarray(found.n)
+    own = (n[:, -1] if n.ndim > 1 else n)[np.isfinite(by_layer(found)["auroc"])]
+    if not own.size:
+        return f"{found.n_right} right, {found.n_wrong} wrong"
+    fewest, most = int(own.min()), int(own.max())
+    return f"{most if fewest == most else f'{fewest} to {most}'} of {found.n_right + found.n_wrong} answers"
 
 
 def strongest(auroc: Float[np.ndarray, " layer"]) -> int:

@@ -23,7 +23,8 @@ from interp.overlap.report.sentences import (
 )
 from interp.report.numbers import agree, counted, p_value, ranged, share
 from interp.report.page import Section
-from interp.report.verdicts import NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
+from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
+from interp.stats.clusters import few_groups, shared_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,6 +75,8 @@ def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: s
     right, n = int(study.right.sum()), len(study.samples)
     found = [f"The model is out of its domain: {out_of_domain}", _STILL] if out_of_domain else []
     found += coverage_cautions(study.samples)
+    if (groups := shared_groups(study.samples)) is not None and (few := few_groups(len(set(groups)))):
+        found.append(few)
     for name, count in (("right", right), ("wrong", n - right)):
         if not count:
             found.append(f"No answer is {name}, so right and wrong answers can not be compared.")
@@ -229,8 +232,13 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
         "p": [p_value(p) for p in rows["p"]],
         "corrected p": [p_value(p) for p in rows["p_max"]],
     }
-    split = int(judge(kept["low_all"], kept["high_all"], kept["p_max"], none=0.5).unclaimed.sum())
-    but = f" Of {split} of them {UNCLAIMED}." if split else ""
+    split = judge(kept["low_all"], kept["high_all"], kept["p_max"], none=0.5).unclaimed
+    without = np.isnan(kept["low_all"].to_numpy(dtype=float))
+    but = "".join(
+        f" Of {own.sum()} of them {why}."
+        for own, why in ((split & ~without, UNCLAIMED), (split & without, NO_INTERVAL))
+        if own.any()
+    )
     have = agree(len(kept), "has", "have")
     said = f"{count}, {len(kept)} {have} a corrected p below {SIGNIFICANT:g} ({SHUFFLES}).{but}{more}"
     return said, rows.assign(**columns)[list(columns)]
@@ -239,7 +247,7 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
 def _layers(analysis: OverlapAnalysis) -> tuple[str, ...]:
     """The paper's layers against the best."""
     if analysis.layers is None:
-        return ("Not compared. " + " ".join(line for line in analysis.not_done if "best layers" in line),)
+        return ("Not compared: " + " ".join(line for line in analysis.not_done if "best layers" in line),)
     return (
         "Inside relations, head mean. The best of many layers looks better than it is on the samples that chose it, so "
         "it is chosen on some samples and scored on others, over and over. An AUROC far below one half tells right "
@@ -254,7 +262,7 @@ def _partial(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Sectio
     """Overlap beside what else may tell right from wrong answers."""
     title = "Other things equal"
     if analysis.partial is None:
-        return Section(title, ("Not computed. " + " ".join(line for line in analysis.not_done if "beside" in line),))
+        return Section(title, ("Not computed: " + " ".join(line for line in analysis.not_done if "beside" in line),))
     text = (
         "Logistic regression of right answers on the overlap of the head mean, alone and beside other columns, layer "
         "by layer. The relation is among them: where relations differ both in how often they are answered rightly and "

@@ -10,7 +10,7 @@ import numpy as np
 from interp.intervene.indices import spell
 from interp.overlap.study.means import above_null
 from interp.report.numbers import decimal, p_said, ranged
-from interp.report.verdicts import NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
+from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
 from interp.stats.layer_choice import TEST, direction, printed_difference
 
 if TYPE_CHECKING:
@@ -58,15 +58,17 @@ def association_says(found: Association, where: str, measure: str) -> str:
     told = judge(low, high, p, none=0.5)
     parts = _where({"higher": told.above & (auroc > 0.5), "lower": told.below & (auroc < 0.5)})
     said = f"right answers have a {measure} that is {parts}" if parts else f"{NOT_DETECTED} in the {measure}"
-    return f"Compared {where}, {said}. {farthest_says(found, layer)}{_unclaimed(told.unclaimed, p, layer)}"
+    split = _unclaimed(told.unclaimed, p, layer, np.isnan(low))
+    return f"Compared {where}, {said}. {farthest_says(found, layer)}{split}"
 
 
 def farthest_says(found: Association, layer: int) -> str:
     """The layer whose head mean lies farthest from one half: its number, interval, null and test, and of how many."""
     names = ("auroc", "low_all", "high_all", "null_mean", "null_low", "null_high", "p_max", "n")
     auroc, low, high, *null, p, n = (np.asarray(getattr(found, name))[layer, -1] for name in names)
+    interval = "" if np.isnan(low) else f" {TOGETHER},"
     return (
-        f"Farthest from one half is layer {layer}: AUROC {ended(auroc, low, high, level=found.level)}, {TOGETHER}, "
+        f"Farthest from one half is layer {layer}: AUROC {ended(auroc, low, high, level=found.level)},{interval} "
         f"over {int(n)} of {found.n_right + found.n_wrong} answers; with shuffled answers {_null(found, *null)}; "
         f"{p_said(p, test=SHUFFLES)}."
     )
@@ -97,7 +99,8 @@ def null_says(null: str, gain: Interval, layers: Sequence[int], counts: np.ndarr
     some = np.isfinite(middle)
     if not some.any():
         return f"{against}: not defined in any layer."
-    parts = _where({"more": low > 0, "less": high < 0}) or f"{NOT_DETECTED} in any layer"
+    nothing = f"{NOT_DETECTED} in any layer" if np.isfinite(low[some]).any() else NO_INTERVAL
+    parts = _where({"more": low > 0, "less": high < 0}) or nothing
     here = ", ".join(
         f"layer {layer} {ended(middle[layer], low[layer], high[layer], signed=True, level=gain.level)}"
         for layer in layers
@@ -117,7 +120,7 @@ def layers_say(found: LayerComparison, measure: str) -> str:
         "above": "the chosen ones predict right answers better",
         "below": "the chosen ones predict right answers worse",
         "unclaimed": UNCLAIMED,
-    }.get(judge(gain.low, gain.high, found.p).word, NOT_DETECTED)
+    }.get(judge(gain.low, gain.high, found.p).word, NO_INTERVAL if np.isnan(gain.low) else NOT_DETECTED)
     paper, best = (
         f"AUROC {_of(one)}, taken so that {direction(turned, measure)} ({_holds(one)})"
         for one, turned in ((found.chosen, found.chosen_reversed), (found.best, found.best_reversed))
@@ -169,11 +172,15 @@ def _null(found: Association, mean: float, low: float, high: float) -> str:
     return ranged(mean, low, high, digits=3, of=f"{100 * found.level:g} % of shuffles")
 
 
-def _unclaimed(split: np.ndarray, p: np.ndarray, layer: int) -> str:
-    """Where test and interval do not agree: layers of a small p, and the layer that is told of."""
+def _unclaimed(split: np.ndarray, p: np.ndarray, layer: int, without: np.ndarray) -> str:
+    """Where test and interval do not agree, or there is none: layers of a small p, and the layer that is told of."""
     told = split & (p < SIGNIFICANT)
     told[layer] = split[layer]
-    return f" In {name_layers(told)} {UNCLAIMED} there." if told.any() else ""
+    return "".join(
+        f" In {name_layers(own)} {why} there."
+        for own, why in ((told & ~without, UNCLAIMED), (told & without, NO_INTERVAL))
+        if own.any()
+    )
 
 
 def _of(found: Interval, *, signed: bool = False) -> str:

@@ -14,9 +14,9 @@ from interp.layers import paper_layers
 from interp.overlap.nulls import NULL_MEASURES
 from interp.overlap.study.means import above_null
 from interp.overlap.study.vision import VISION
-from interp.report.numbers import decimal, p_said, ranged
+from interp.report.numbers import agree, decimal, p_said, ranged
 from interp.report.numbers import share as said_share
-from interp.report.verdicts import NOT_DETECTED, UNCLAIMED, judge
+from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, UNCLAIMED, judge
 from interp.reprs import fits_a_cell
 from interp.stats.association import Association, association
 from interp.stats.clusters import clustered_share, group_names, mean_over_groups, shared_groups
@@ -192,8 +192,8 @@ def _refuse_few(right: np.ndarray, relation: np.ndarray) -> None:
     columns = len(BESIDE) + max(1, len(set(relation[kept])))
     if fewest < PER_COLUMN * columns:
         raise InputError(
-            f"in relations with right and wrong answers {fewest} are of the rarer kind, and a regression with "
-            f"{columns} columns needs {PER_COLUMN * columns} or more"
+            f"in relations with right and wrong answers {fewest} {agree(fewest, 'is', 'are')} of the rarer kind, and a "
+            f"regression with {columns} columns needs {PER_COLUMN * columns} or more"
         )
 
 
@@ -226,12 +226,14 @@ def _say_strongest(found: Association) -> str:
         for name in ("low_all", "high_all", "null_mean", "null_low", "null_high", "p_max", "n")
     )
     side = "higher" if auroc[layer] > 0.5 else "lower"
-    said = {"": NOT_DETECTED, "unclaimed": UNCLAIMED}.get(
+    known = np.isfinite(low)
+    interval = " (an interval for all layers and heads together)" if known else ""
+    said = {"": NOT_DETECTED, "unclaimed": UNCLAIMED if known else NO_INTERVAL}.get(
         judge(low, high, p, none=0.5).word, f"{side} in right answers"
     )
     return (
-        f"AUROC {_ended(auroc[layer], low, high, found.level)} in layer {layer}, the farthest from one half "
-        f"(an interval for all layers and heads together), over "
+        f"AUROC {_ended(auroc[layer], low, high, found.level)} in layer {layer}, the farthest from one half{interval}, "
+        "over "
         f"{n:.0f} of {found.n_right + found.n_wrong} answers; shuffled answers give "
         f"{ranged(mean, null_low, null_high, digits=3, of=f'{100 * found.level:g} % of them')}; "
         f"{p_said(p, test='corrected for all layers and heads by maxT')}: {said}"
@@ -260,7 +262,8 @@ def _say_range(gain: Interval) -> str:
         f"{_ended(gain.estimate[layer], gain.low[layer], gain.high[layer], gain.level, signed=True)} in layer {layer}"
         for layer in ends
     )
-    return f"{said}, the least and the most, by the interval of each layer alone" if len(ends) > 1 else said
+    by = ", by the interval of each layer alone" if np.isfinite(gain.low).any() else f"; {NO_INTERVAL}"
+    return f"{said}, the least and the most{by}" if len(ends) > 1 else said
 
 
 def _of(found: Interval, *, signed: bool = False) -> str:

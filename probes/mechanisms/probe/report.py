@@ -150,15 +150,22 @@ def _more(found: PositionProbe) -> list[str]:
 
 def _strip_sentence(found: PositionProbe, strips: pd.DataFrame, site: str) -> str:
     """What the background says at a site, and whether that is more than places alone say."""
-    row, alone, more = (found.row(name, site) for name in ("strip", "strip_position", "strip_beyond_position"))
+    names = ("strip", "strip_position", "strip_beyond_position")
+    rows = found.measures.query("site == @site and measure in @names").set_index("measure")
     level = level_of(found.settings)
-    ends = [decimal(float(one.value), float(one.low), float(one.high), level=level) for one in (row, alone, more)]
+    ends = {one.Index: decimal(one.value, one.low, one.high, level=level) for one in rows.itertuples()}
     own = float(strips.set_index("site").loc[site, "p_value"])
+    told = (
+        f"Over background its strip score there is {ends['strip']} ({p_said(own, test=DEALT)}; "
+        f"{rows.loc['strip', 'samples']} photos; 0 says nothing, 1 is a perfect strip)"
+    )
+    if len(ends) < len(names):
+        return f"{told}; what a place says by itself can not be told."
+    more = rows.loc["strip_beyond_position"]
     beyond = "more than" if more.low > 0 else "less than" if more.high < 0 else "not told from"
     return (
-        f"Over background its strip score there is {ends[0]} ({p_said(own, test=DEALT)}; {row.samples} photos; 0 says "
-        "nothing, 1 is a perfect strip), "
-        f"and that of a photo of nothing {ends[1]}: {beyond} what a place says by itself, the difference is {ends[2]}."
+        f"{told}, and that of a photo of nothing {ends['strip_position']}: {beyond} what a place says by itself, the "
+        f"difference is {ends['strip_beyond_position']}."
     )
 
 

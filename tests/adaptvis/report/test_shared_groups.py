@@ -46,3 +46,14 @@ def test_the_page_says_it_with_what_was_chosen_and_claims_nowhere_that_choosing_
     write_evaluation(OutputFolder(tmp_path), None, apart, (), {"model": "made-up"})
     page = (tmp_path / "report.html").read_text()
     assert "No reported sample shares its group" in page and "free of this" not in page
+
+
+@pytest.mark.parametrize("groups", (1, 2))
+def test_a_page_of_fewer_than_three_groups_says_so_and_has_no_gaps_where_numbers_should_be(tmp_path, groups):
+    evaluation = made_up_evaluation(("baseline", "scaling"), n=4 * groups, sets=True, seed=5)
+    write_evaluation(OutputFolder(tmp_path), None, evaluation, (), {"model": "made-up"})
+    page = (tmp_path / "report.html").read_text()
+    each = "each of the 2 groups" if groups == 2 else "what the one group (object pair, photo) gains"
+    assert each in page and "1 groups" not in page
+    assert f"Samples lie in {groups} group{'s' * (groups > 1)}: fewer than 3 have no interval." in page
+    assert "would show \N{EN DASH}" not in page and "expected calibration error is" in page

@@ -237,6 +237,8 @@ STUDIES = {
     "no effect": dict(n=60),
     "five wrong": dict(n=40, right=[place >= 5 for place in range(40)]),
     "all right": dict(n=40, right=True),
+    "two photos": dict(n=40, effect=1.5, group=[f"photo {place % 2}" for place in range(40)]),
+    "one photo": dict(n=40, group=["photo"] * 40),
     "few groups": dict(n=20, group=[f"pair {place % 4}" for place in range(20)]),
 }
 
@@ -253,4 +255,42 @@ def test_every_sentence_of_a_page_has_its_form(name):
     assert len(told) > 20
     for line in told:
         check_form(line)
-    assert intervals_in(told[0]), "the first paragraph has the share of right answers with its interval"
+    shared = set(study.samples["group"])
+    assert bool(intervals_in(told[0])) == (len(shared) > 2), "the first paragraph has the share of right answers"
+
+
+@pytest.mark.parametrize("groups", (1, 2))
+def test_samples_of_fewer_than_three_groups_have_no_interval_and_nothing_is_claimed(groups):
+    study = made_up_study(40, effect=1.5, seed=4, group=[f"photo {place % groups}" for place in range(40)])
+    found = examine_overlap(study, n_draws=200)
+    parts = sections(
+        study,
+        found,
+        tables_of(study, found),
+        defaultdict(lambda: None),
+        cautions=(cautions := cautions_of(study, found, None)),
+        photos=Photos("not drawn."),
+    )
+    assert f"Samples lie in {groups} group{'s' * (groups > 1)}: fewer than 3 have no interval." in cautions
+    assert np.isnan(found.accuracy.low)
+    told = [lead(study, found), found.describe(), *(line for part in parts for line in part.text)]
+    for line in told:
+        said = line.replace("as the farthest of many looks better than it is, they hold for all layers", "")
+        assert "for all layers and heads together" not in said and DISAGREE not in said, line
+    assert "by the interval of each layer alone" not in found.describe()
+    [nulls] = [part.text[1:] for part in parts if part.title == "Does attention lie on the objects?"]
+    assert all("there is no interval, so nothing is claimed" in line for line in nulls)
+    assert not any("no difference was detected" in line for line in nulls)
+    text, table = _surviving(found.pooled)
+    assert table is None or f"Of {len(table)} of them there is no interval" in text
+
+
+def test_a_choice_of_layers_counts_those_answers_alone_that_have_a_partner():
+    study = made_up_study(80)
+    right = np.arange(80) % 4 != 0
+    right[:16:4] = True  # of `left` both kinds, of the other relations right ones alone
+    study = type(study)(study.samples.assign(right=right), *list(vars(study).values())[1:])
+    found = examine_overlap(study, n_draws=50)
+    assert (found.layers.n_right, found.layers.n_wrong) == (4, 16)
+    assert found.layers.n_right + found.layers.n_wrong == found.within.n[3, -1]
+    assert "over 4 right and 16 wrong answers" in layers_say(found.layers, "cosine")

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from interp import plots
 from interp.errors import InputError
+from interp.stats.clusters import clustered_share
 from interp.stats.intervals import wilson
 
 CONFIDENCES = (0.1, 0.3, 0.3, 0.6, 0.9)
@@ -270,3 +271,21 @@ def test_tables_that_can_not_be_drawn_are_refused(draw):
 def test_relations_that_are_not_drawn_still_count_in_all():
     drawn = plots.plot_confidence_by_relation(CONFIDENCE, ax(), relations=["on"])
     assert [text.get_text() for text in drawn.get_xticklabels()] == ["all\nn = 5", "on\nn = 2"]
+
+
+def test_bands_of_samples_that_share_groups_are_as_wide_as_the_groups_ask_for():
+    table = pd.DataFrame({"alpha": 0.5, "correct": np.arange(40) // 4 % 2 == 0, "group": np.arange(40) // 4})
+    for rows, expected in (
+        (table, clustered_share(table["correct"], table["group"])),
+        (table.drop(columns="group"), wilson(20, 40)),
+    ):
+        [band] = plots.plot_accuracy_by_alpha(rows, ax()).collections
+        ends = band.get_paths()[0].vertices[:, 1]
+        assert (ends.min(), ends.max()) == pytest.approx((expected.low, expected.high))
+    sweep = pd.concat([table.assign(alpha=alpha, id=range(40), confidence=0.5) for alpha in (0.5, 1.5)])
+    [band] = plots.plot_accuracy_by_threshold(sweep, 0.5, 1.5, ax()).collections
+    wide = clustered_share(table["correct"], table["group"])
+    ends = band.get_paths()[0].vertices[:, 1]
+    assert (ends.min(), ends.max()) == pytest.approx((wide.low, wide.high)) and wide.low < wilson(20, 40).low
+    few = sweep.assign(group=np.arange(80) % 2)
+    assert np.isfinite(plots.plot_accuracy_by_threshold(few, 0.5, 1.5, ax()).get_ylim()).all()

@@ -215,6 +215,13 @@ def test_probe(seed):
     )  # fmt: skip
     told = [accuracy_sentence(found), *more_of_probe(found)]
     rows.check(*told)
+    known = rows.measures
+    found.measures = known[~known["measure"].isin(("strip_position", "strip_beyond_position"))]
+    alone = more_of_probe(found)
+    rows.check(*alone)
+    assert "6 photos" in alone[0] and alone[0].endswith("what a place says by itself can not be told.")
+    assert alone[1:] == told[2:]
+    found.measures = known
     check_p(told[1], [float(p[0])])
     more = rows.get(measure="strip_beyond_position", site="projector").iloc[0]
     assert ("more than what a place" in told[1]) == (more.low > 0)
