@@ -74,9 +74,9 @@ KEPT = {
     "data of a family or of the model": "Tower Family ModelShape Capture Lanes Axis Letterbox OptionTokens",
     "inside of a function": "LeftOut Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Note Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit Batch "
-    "Swept Side WordReader Turn Judged Amplification FurtherMaps",
-    "inside of statistics": "Answers CellSamples Statistic BalanceArm ReadPhotos PairedDraws SharedPattern "
-    "FoldProbes Items Parts",
+    "Swept Side WordReader Turn Judged Amplification FurtherMaps Row Labelled Verdicts",
+    "inside of statistics": "Answers AurocSpread CellSamples Statistic BalanceArm ReadPhotos PairedDraws SharedPattern "
+    "FoldProbes Items Parts CrossFit",
     "geometry": "Lattice MapsOnRegions ObjectTokens Photo LineGeometry",
     "requests": "Request AnalyzeRequest OverlapRequest EvaluateRequest BenchmarkRequest TrainingPlan Budget Scenes",
     "an installation": "Part",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from interp.errors import InputError
 from interp.plots.style import BELOW, INK, LABEL, PALETTE, TICK, in_percent, legend_below, line_colours, new_axes, tidy
 from interp.plots.written import as_written
-from interp.stats.intervals import wilson
+from interp.stats.clusters import clustered_share, shared_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def plot_accuracy_by_alpha(
         ax: where to draw; made if None.
         mode: what alpha does to the image logits: `mul` (factor), `add` (constant) or `temper` (factor that keeps the
             image's total attention); says how the axis is called and where nothing changes.
-        level: coverage of the bands.
+        level: coverage of the bands, of as many samples as those of groups (column `group`) are worth.
         chance: accuracy of a guess, drawn as a line.
         references: other accuracies to draw as lines, by name, such as that of AdaptVis.
         control: the same columns under a control of each alpha, drawn dashed for all samples.
@@ -83,7 +83,7 @@ def plot_changed_by_alpha(
     Args:
         table: one row per sample and alpha, with columns `alpha`, `changed` (bool) and, if wanted, `relation`.
         ax: where to draw; made if None.
-        level: coverage of the bands.
+        level: coverage of the bands, of as many samples as those of groups (column `group`) are worth.
         control: the same columns under a control of each alpha, drawn dashed for all samples.
 
     Example:
@@ -127,7 +127,7 @@ def plot_accuracy_by_threshold(
         alpha_sure: the alpha from the threshold on.
         ax: where to draw; made if None.
         threshold: the chosen one, drawn as a line.
-        level: coverage of the Wilson band.
+        level: coverage of the Wilson band, of as many samples as those of groups (column `group`) are worth.
         references: other accuracies to draw as lines, by name, such as that of the untouched model.
 
     Example:
@@ -136,8 +136,9 @@ def plot_accuracy_by_threshold(
     Raises:
         InputError: a column is missing, or a sample was not asked under one of the alphas.
     """
-    edges, right, unsure, n = _by_threshold(table, alpha_unsure, alpha_sure)
-    found = [wilson(int(count), n, level) for count in right]
+    edges, rights, unsure, groups = _by_threshold(table, alpha_unsure, alpha_sure)
+    found = [clustered_share(right, groups, level=level) for right in rights]
+    n = len(table["id"].unique())
     ax = new_axes(ax, (6.6, 4.4))
     ax.step(edges, [one.estimate for one in found], where="post", color=INK, linewidth=2, label=f"accuracy (n = {n})")
     low, high = [one.low for one in found], [one.high for one in found]
@@ -164,8 +165,10 @@ def plot_accuracy_by_threshold(
     return ax
 
 
-def _by_threshold(table: pd.DataFrame, low: float, high: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Edges [edge] from where on, in steps, so many answers are right and so many samples unsure; and of how many."""
+def _by_threshold(
+    table: pd.DataFrame, low: float, high: float
+) -> tuple[np.ndarray, Iterator[np.ndarray], np.ndarray, np.ndarray | None]:
+    """Edges [edge] from where on, in steps, these answers are right [sample] and so many unsure; groups of samples."""
     missing = {"id", "alpha", "correct", "confidence"} - set(table.columns)
     asked = [] if missing else [table[table["alpha"] == alpha].set_index("id") for alpha in (low, high)]
     if (
@@ -180,13 +183,12 @@ def _by_threshold(table: pd.DataFrame, low: float, high: float) -> tuple[np.ndar
     below, above = asked[0], asked[1].reindex(asked[0].index)
     sure = below["confidence"].to_numpy(dtype=float)
     levels, of = np.unique(sure, return_inverse=True)
-    gains = below["correct"].to_numpy(dtype=int) - above["correct"].to_numpy(dtype=int)
-    gained = np.concatenate([[0.0], np.cumsum(np.bincount(of, weights=gains))])
+    rights = below["correct"].to_numpy(dtype=bool), above["correct"].to_numpy(dtype=bool)
     unsure = np.concatenate([[0], np.cumsum(np.bincount(of))])
     # A sample is unsure strictly below the threshold, so a step begins just behind its confidence.
     edges = np.concatenate([[min(0.0, levels[0])], levels, [max(1.0, levels[-1])]])
     steps = np.append(np.arange(len(levels) + 1), len(levels))
-    return edges, (above["correct"].sum() + gained)[steps], unsure[steps], len(below)
+    return edges, (np.where(of < step, *rights) for step in steps), unsure[steps], shared_groups(below)
 
 
 def _by_rank(ax: Axes, edges: np.ndarray, share: np.ndarray) -> None:
@@ -261,10 +263,10 @@ def _curve(
     style: str = "-",
 ) -> None:
     """One line with its band."""
-    counts = table.groupby("alpha")[column].agg(["sum", "count"]).sort_index()
-    found = [wilson(int(right), int(n), level) for right, n in counts.itertuples(index=False)]
-    alphas = counts.index.to_numpy(dtype=float)
-    n = f"{counts['count'].min()}" + ("" if counts["count"].nunique() == 1 else f" to {counts['count'].max()}")
+    by_alpha = {alpha: own.dropna(subset=[column]) for alpha, own in table.groupby("alpha")}
+    found = [clustered_share(own[column].astype(bool), shared_groups(own), level=level) for own in by_alpha.values()]
+    alphas, counts = np.array(list(by_alpha), dtype=float), sorted({len(own) for own in by_alpha.values()})
+    n = f"{counts[0]}" + ("" if len(counts) == 1 else f" to {counts[-1]}")
     ax.plot(
         alphas,
         [one.estimate for one in found],

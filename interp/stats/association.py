@@ -79,7 +79,7 @@ def association(
     table, truth, shape = read_scores(scores, right)
     check_draws(min(n_draws, n_shuffles), level)
     own, names = codes_of(strata, len(truth), "strata")
-    units = np.arange(len(truth)) if groups is None else codes_of(groups, len(truth), "groups")[0]
+    units = np.arange(len(truth)) if groups is None else codes_of(groups, len(truth), "groups", fewest=1)[0]
     rng = np.random.default_rng(seed)
     keys, draws = rng.random((n_shuffles, len(truth))), rng.standard_normal((n_draws, units.max() + 1))
     found, movable = measured_cells(table, CellSamples(truth, own, units, keys, draws), level, rng)

@@ -11,13 +11,10 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.stats.draws import check_draws
-from interp.stats.intervals import Interval
+from interp.stats.intervals import FEWEST, Interval
 from interp.stats.pairs import won_by_sample
 from interp.stats.scores import codes_of, read_scores
 from interp.stats.student import t_quantile
-
-LEAST_GROUPS = 3
-"""With fewer there is no interval: two say next to nothing of how far apart groups lie."""
 
 _PRIOR = 0.5  # groups: the weight of what the counts alone say of the variance, beside the groups that show it
 _HALVINGS = 50  # of the way from an estimate to 0 or 1
@@ -50,7 +47,7 @@ def auroc_interval(
         level: nominal coverage.
 
     Returns:
-        Arrays [...cells], or numbers; NaN without a pair. The ends are NaN with fewer than `LEAST_GROUPS` groups.
+        Arrays [...cells], or numbers; NaN without a pair. The ends are NaN with fewer than `FEWEST` groups.
 
     Example:
         >>> found = auroc_interval([0.1, 0.4, 0.3, 0.8, 0.9, 0.7], [False, False, False, True, True, True])
@@ -65,7 +62,7 @@ def auroc_interval(
     if np.isnan(table).any():
         raise InputError(f"{int(np.isnan(table).sum())} scores are NaN: leave such samples out, and count them")
     own = codes_of(strata, len(truth), "strata")[0]
-    units = np.arange(len(truth)) if groups is None else codes_of(groups, len(truth), "groups")[0]
+    units = np.arange(len(truth)) if groups is None else codes_of(groups, len(truth), "groups", fewest=1)[0]
     spread = auroc_spread(table, truth, own, units)
     estimate, low, high = (values.reshape(shape)[()] for values in (spread.auroc, *spread.ends(level)))
     return Interval(estimate, low, high, level)
@@ -93,7 +90,7 @@ class AurocSpread:
 
     def ends(self, level: float) -> Float[np.ndarray, "2 cell"]:
         """Both ends of the interval of each cell at a level; NaN where there is none."""
-        if self.freedom + 1 < LEAST_GROUPS:
+        if self.freedom + 1 < FEWEST:
             return np.full((2, len(self.auroc)), np.nan)
         reach = t_quantile(level, self.freedom) ** 2 * self.excess
         near, far = np.stack([self.auroc] * 2), np.stack([np.zeros_like(self.auroc), np.ones_like(self.auroc)])

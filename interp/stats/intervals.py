@@ -15,6 +15,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
+from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.student import students_tail as students_tail
 from interp.stats.student import t_quantile
@@ -228,7 +229,8 @@ def spread_ends(
     A bootstrap of few units is too narrow twice: its draws spread by sqrt(units / (units - 1)) too little, and the
     quantiles are those of a normal where units - 1 degrees of freedom ask for Student's. So each end is moved from the
     estimate by the product of both, as Hesterberg (2015) expands percentile intervals; for a mean this is
-    Student's interval where draws are normal. With many units nothing moves.
+    Student's interval where draws are normal. With many units nothing moves. Below `FEW` units,
+    whose draws can lie on one side of the estimate almost alone, an end is Student's own where that is farther off.
 
     * Fewer than `FEWEST` units have no interval: NaN.
     * Where no draw differs from the estimate, units tell nothing of their spread, and an interval of no width would
@@ -253,6 +255,9 @@ def spread_ends(
     still = np.abs(apart).max(axis=0) <= _ROUNDING * np.abs(middle)
     wider = np.reshape([_spread(level, int(own)) for own in there.ravel()], middle.shape)
     low, high = middle + wider * quantiles(np.where(known, apart, np.nan), level)
+    deviation = np.sqrt(ratio((apart**2).sum(axis=0), known.sum(axis=0)))
+    student = np.where(there < FEW, wider * NormalDist().inv_cdf(0.5 + level / 2) * deviation, 0.0)
+    low, high = np.fmin(low, middle - student), np.fmax(high, middle + student)
     lowest, highest = (
         np.asarray(end, dtype=np.float64) for end in ((-math.inf, math.inf) if bounds is None else bounds)
     )

@@ -29,11 +29,13 @@ def read_scores(
     return rearrange(table, "sample ... -> sample (...)"), truth.astype(bool), table.shape[1:]
 
 
-def codes_of(values: ArrayLike | None, n: int, what: str) -> tuple[Int[np.ndarray, " sample"], tuple[str, ...]]:
+def codes_of(
+    values: ArrayLike | None, n: int, what: str, *, fewest: int = 2
+) -> tuple[Int[np.ndarray, " sample"], tuple[str, ...]]:
     """The code of each sample's stratum or group [sample], and their names in order of appearance; None is one for all.
 
     Raises:
-        InputError: not one per sample, a sample has none, or groups are fewer than two.
+        InputError: not one per sample, a sample has none, or groups are fewer than `fewest`.
     """
     if values is None:
         return np.zeros(n, dtype=int), ("all",)
@@ -44,6 +46,6 @@ def codes_of(values: ArrayLike | None, n: int, what: str) -> tuple[Int[np.ndarra
     if without:
         raise InputError(f"{without} of {n} samples have no name in {what}: name one for every sample, or give None")
     place = {name: code for code, name in enumerate(dict.fromkeys(named))}
-    if what == "groups" and len(place) < 2:
-        raise InputError(f"all {n} samples lie in group {named[0]!r}: give at least two groups, or None")
+    if what == "groups" and len(place) < fewest:
+        raise InputError(f"all {n} samples lie in group {named[0]!r}: give samples of two groups or more")
     return np.array([place[name] for name in named]), tuple(place)

@@ -38,19 +38,6 @@ def t_beyond(value: float, freedom: int) -> float:
     return math.nan if math.isnan(value) else min(1.0, max(0.0, 2 * students_tail(abs(value), freedom)))
 
 
-def students_tail(t: float, freedom: int) -> float:
-    """The probability that a variable of Student's t lies above `t`.
-
-    Example:
-        >>> round(students_tail(4.303, 2), 4)
-        0.025
-    """
-    if freedom > _MANY:
-        return NormalDist().cdf(-t * (1 - 1 / (4 * freedom)) / math.sqrt(1 + t * t / (2 * freedom)))  # 26.7.8
-    half = (1 - _within(math.atan(abs(t) / math.sqrt(freedom)), freedom)) / 2
-    return half if t >= 0 else 1 - half
-
-
 def _within(angle: float, freedom: int) -> float:
     """The probability within that angle, by the finite series for whole degrees of freedom (Abramowitz 26.7.3, 4)."""
     sine, cosine = math.sin(angle), math.cos(angle)

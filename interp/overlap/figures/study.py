@@ -31,8 +31,7 @@ from interp.plots.style import (
     tidy,
 )
 from interp.plots.written import as_written
-from interp.stats.clusters import group_names, mean_over_groups, ratio_over_groups
-from interp.stats.intervals import wilson
+from interp.stats.clusters import clustered_share, group_names, mean_over_groups, ratio_over_groups, shared_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,7 +192,7 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
         samples: a table of one row per sample, with columns `found` (one of `interp.objects.words.KINDS`), `objects`
             (names with `|` between) and, if wanted, `right`.
         ax: the axes to draw on; made if None.
-        level: the coverage of Wilson's intervals, which take samples as independent.
+        level: the coverage of the intervals, see `clustered_share`.
 
     Example:
         >>> plot_coverage(study.samples)
@@ -225,8 +224,11 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
     for title, of, kinds in panels:
         start = len(ticks)
         for place, (name, own, colour) in enumerate(parts):
-            n = int((of & own).sum())
-            shares = [wilson(int((found[of & own] == kind).sum()), n, level) for kind in kinds] if n else []
+            asked = samples[of & own]
+            groups = shared_groups(asked)
+            shares = (
+                [clustered_share(asked["found"] == kind, groups, level=level) for kind in kinds] if len(asked) else []
+            )
             x = start + np.arange(len(shares)) + 0.18 * (place - (len(parts) - 1) / 2)
             middle = np.array([one.estimate for one in shares])
             ends = np.abs(np.array([[one.low, one.high] for one in shares]).T.reshape(2, -1) - middle)

@@ -24,10 +24,10 @@ def coverage_cautions(samples: pd.DataFrame) -> list[str]:
     complete, looked_for, found = covered(samples)
     cautions = []
     if looked_for and found.estimate < COVERED:
+        part = share(found.estimate, found.low, found.high, level=found.level)
         cautions.append(
             f"Of {counted(looked_for, 'question')} whose objects were looked for, only {complete} have boxes of all, "
-            f"{share(found.estimate, found.low, found.high)} (95 %): what is said of attention and boxes is said of a "
-            "selection, which the detector made."
+            f"{part}: what is said of attention and boxes is said of a selection, which the detector made."
         )
     if looked_for < COVERED * len(samples):
         absent, unread = (int((samples["found"] == kind).sum()) for kind in ("absent", "unread"))
@@ -62,7 +62,7 @@ def coverage_section(study: OverlapStudy, coverage: pd.DataFrame, figures: Mappi
         )
     caption = (
         "Questions about one object and about two, apart: the share of those whose objects were looked for, by how "
-        "many have a box. At the right, shares of all questions. Wilson's intervals of 95 % take samples as "
-        "independent."
+        "many have a box. At the right, shares of all questions. Wilson's intervals of 95 %, of as many "
+        "samples as those of groups are worth."
     )
     return Section("Were the objects found?", text, figures["coverage"], caption, pd.DataFrame(rows))

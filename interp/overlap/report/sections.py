@@ -118,8 +118,9 @@ def _asked(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
     """Numbers of answers, and what the words of the page mean."""
     right, n = int(study.right.sum()), len(study.samples)
     return (
-        f"{right} of {n} answers are right, {_share(analysis.accuracy)}, by Wilson's interval. An answer is right when "
-        "the option that it names first is the right one; one that names none is wrong.",
+        f"{right} of {n} answers are right, {_share(analysis.accuracy)}, by Wilson's interval, of as many answers as "
+        "those of groups are worth. An answer is right when the option that it names first is the right one; one that "
+        "names none is wrong.",
         f"Overlap is here the {analysis.measure} of attention with the region '{analysis.region}', in the "
         f"normalisation '{analysis.normalisation}'. Attention is that of the last prompt row, from which the first "
         "word of the answer is read. The head mean averages the weights over heads before anything is measured. Layers "

@@ -11,6 +11,7 @@ from interp.errors import InputError
 from interp.objects.absence import says_absent
 from interp.objects.words import KINDS
 from interp.report.numbers import agree, counted, share
+from interp.stats.clusters import clustered_share, shared_groups
 from interp.stats.intervals import Interval, wilson
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def coverage_of(samples: pd.DataFrame) -> pd.DataFrame:
         rightly says that something is not there), `absent_with_box` of those, `unread` (no object could be read off the
         question), and `looked_for`, the others; of these `all`, `some`, `none` (of how many objects there are boxes)
         and `no_class` (the detector has no class for an object); `share` is `all` of `looked_for`, with its 95 %
-        Wilson interval, which takes samples as independent.
+        interval, see `clustered_share`.
 
     Raises:
         InputError: a column is missing, or `found` holds another word.
@@ -83,7 +84,7 @@ def coverage_says(samples: pd.DataFrame) -> str:
 
     Example:
         >>> coverage_says(study.samples)
-        'All objects have boxes in 180 of 200 questions, 90.0 % [85.1, 93.4] (95 %); some in 12, none in 8.'
+        'All objects have boxes in 180 of 200 questions, 90.0 % [95 % CI 85.1, 93.4]; some in 12, none in 8.'
     """
     table = coverage_of(samples)
     row, apart = table.iloc[0], table[(table["relation"] == "all") & (table["objects"] != "any")]
@@ -102,9 +103,9 @@ def coverage_says(samples: pd.DataFrame) -> str:
         )
     others = " whose objects were looked for" if lines else ""
     if row["looked_for"]:
-        found = share(row["share"], row["low"], row["high"])
+        found = share(row["share"], row["low"], row["high"], level=0.95)
         line = f"All objects have boxes in {row['all']} of {counted(row['looked_for'], 'question')}{others}"
-        lines.append(f"{line}, {found} (95 %); some in {row['some']}, none in {row['none']}.")
+        lines.append(f"{line}, {found}; some in {row['some']}, none in {row['none']}.")
     else:
         lines.append("There is no question whose objects could be looked for.")
     for each in apart.itertuples():
@@ -170,5 +171,11 @@ def _counts(samples: pd.DataFrame) -> dict[str, Any]:
         "looked_for": looked_for,
         **{kind: kinds[kind] for kind in LOOKED_FOR},
         "no_class": no_class,
-        **wilson(kinds["all"], looked_for).cells("share"),
+        **_share_of(own).cells("share"),
     }
+
+
+def _share_of(looked_for: pd.DataFrame) -> Interval:
+    """The share of these questions with boxes of all objects."""
+    complete = (looked_for["found"] == "all").to_numpy()
+    return clustered_share(complete, shared_groups(looked_for)) if len(complete) else wilson(0, 0)

@@ -19,9 +19,9 @@ from interp.report.numbers import share as said_share
 from interp.report.verdicts import NOT_DETECTED, UNCLAIMED, judge
 from interp.reprs import fits_a_cell
 from interp.stats.association import Association, association
-from interp.stats.clusters import group_names, mean_over_groups, shared_groups
+from interp.stats.clusters import clustered_share, group_names, mean_over_groups, shared_groups
 from interp.stats.covariates import log_odds, logarithm, one_sided
-from interp.stats.intervals import DRAWS, Interval, wilson
+from interp.stats.intervals import DRAWS, Interval
 from interp.stats.layer_choice import LayerComparison, compare_layers, direction, printed_difference
 from interp.stats.partial import PartialEffect, partial_effect
 
@@ -48,7 +48,7 @@ class OverlapAnalysis:
 
     Attributes:
         measure, region, normalisation: what the numbers are of.
-        accuracy: share of right answers, over all samples, with its Wilson interval.
+        accuracy: share of right answers, over all samples, with its interval, see `clustered_share`.
         pooled: does it predict right answers, over all pairs of samples; arrays [layer head+1], the head mean last.
         within: the same over pairs inside one relation, so that what tells relations apart can not pass for overlap.
         layers: the paper's layers against the best, chosen on other samples; head mean, inside relations.
@@ -162,7 +162,7 @@ def examine_overlap(
         measure=measure,
         region=region,
         normalisation=normalisation,
-        accuracy=wilson(int(right.sum()), len(right)),
+        accuracy=clustered_share(right, groups),
         pooled=association(scores, right, n_shuffles=n_draws, **draws),
         within=association(scores, right, strata=relation, n_shuffles=n_draws, **draws),
         layers=_unless_refused(choose, "the best layers were not chosen", not_done),

@@ -149,7 +149,7 @@ class OverlapStudy:
 
         Example:
             >>> print(study.describe())
-            All objects have boxes in 180 of 200 questions, 90.0 % [85.1, 93.4] (95 %); some in 12, none in 8.
+            All objects have boxes in 180 of 200 questions, 90.0 % [95 % CI 85.1, 93.4]; some in 12, none in 8.
         """
         return coverage_says(self.samples)
 

@@ -51,7 +51,7 @@ def test_each_number_is_a_part_of_the_one_beside_it():
 
 def test_a_study_without_such_questions_says_nothing_of_them():
     says = coverage_says(samples(two_all=9, two_none=1))
-    assert says == "All objects have boxes in 9 of 10 questions, 90.0 % [59.6, 98.2] (95 %); some in 0, none in 1."
+    assert says == "All objects have boxes in 9 of 10 questions, 90.0 % [95 % CI 59.6, 98.2]; some in 0, none in 1."
     assert coverage_cautions(samples(two_all=9, two_none=1)) == []
 
 

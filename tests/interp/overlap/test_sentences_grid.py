@@ -15,6 +15,7 @@ from interp.overlap.report.sentences import association_says, layers_say, null_s
 from interp.overlap.report.write import tables_of
 from interp.overlap.study.examine import OverlapAnalysis, examine_overlap
 from interp.stats.intervals import Interval, wilson
+from interp.stats.layer_choice import TEST
 
 SEEDS = range(150)
 DISAGREE = "test and interval do not agree"
@@ -164,7 +165,7 @@ def test_the_best_layers_are_better_where_test_and_interval_agree_and_too_high_w
     assert (DISAGREE in said) == (small != (above or below))
     assert ("no difference was detected" in said) == (not small and not above and not below)
     assert f"over {found.n_right} right and {found.n_wrong} wrong answers" in said
-    assert ", bootstrap, twice the median over splits, over" in said
+    assert f", {TEST}, over" in said
     for one in (found.chosen, found.best):
         words = "which holds on" if one.low > 0.5 else "which turns round on" if one.high < 0.5 else "can not be told"
         assert words in said

@@ -317,7 +317,6 @@ def test_the_table_has_a_row_per_cell_and_calls_the_mean_head_minus_one():
         (dict(strata=["a", "b"]), "give one per sample"),
         (dict(strata=["a", "b", None, "a"]), "1 of 4 samples have no name in strata"),
         (dict(groups=["a", "", "", "a"]), "2 of 4 samples have no name in groups"),
-        (dict(groups=["a"] * 4), "at least two groups"),
         (dict(n_draws=0), "at least one draw"),
         (dict(n_shuffles=0), "at least one draw"),
         (dict(level=95), "between 0 and 1"),
@@ -327,3 +326,8 @@ def test_what_can_not_be_compared_is_refused(given, says):
     usual = dict(scores=np.arange(4.0), right=[True, False, True, False], seed=0, n_draws=2, n_shuffles=2)
     with pytest.raises(InputError, match=says):
         association(**{**usual, **given})
+
+
+def test_samples_of_one_group_have_an_auroc_and_no_interval():
+    found = association(np.arange(4.0), [True, False, True, False], groups=["a"] * 4, seed=0, n_draws=9, n_shuffles=9)
+    assert found.auroc == 0.25 and np.isnan([found.low, found.high, found.low_all, found.high_all]).all()

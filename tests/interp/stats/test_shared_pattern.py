@@ -43,7 +43,8 @@ def test_intervals_draw_units_as_a_loop_does():
         ("r2", [r2(own[units], HAT) for units in drawn]),
         ("agreement", [agreement(own)[units].mean() for units in drawn]),
     ):
-        ends = spread_ends(found[measure]["value"], np.array(values), level, units=5)
+        bounds = (0, 1) if measure == "r2" else None
+        ends = spread_ends(found[measure]["value"], np.array(values), level, units=5, bounds=bounds)
         assert [found[measure]["low"], found[measure]["high"]] == pytest.approx(ends)
 
 

@@ -118,7 +118,7 @@ def test_what_can_not_be_told_is_left_out_and_named():
     assert "Nothing can be told" in interchange_findings(nobody).sentences[0]
     few = made(right=[True, False, True, True] + [False] * 8)
     assert set(few.to_dataframe()["direction"]) == {"all", "left"}
-    assert "one group" in line(few.left_out, direction="right").why
+    assert "fewer than three groups" in line(few.left_out, direction="right").why
     with pytest.raises(InputError, match="direction='up' can not be told"):
         few.plot(direction="up")
 
