@@ -16,6 +16,7 @@ from interp.image.boxes import Box, Boxes
 from interp.image.digests import photo_digest
 from interp.image.photos import ImageSource, load_image
 from interp.objects.absence import is_absent
+from interp.objects.given import GivenBoxes
 from interp.objects.words import Found, Match, match_words, objects_asked
 from interp.store.folder import OutputFolder, plain
 from interp.store.parsing import parse_json
@@ -246,8 +247,9 @@ def _found(words: Sequence[str], labels: Sequence[str], boxes: Boxes, name: str)
 
 
 def _found_in_sample(sample: Sample, words: Sequence[str], detector: Any) -> Found:
-    own: Detector = detector.for_sample(sample)
-    boxes = own.detect(load_image(sample.image), words) if words else Boxes(source=own.name)
+    own = detector.for_sample(sample)
+    photo = sample.image if isinstance(own, GivenBoxes) or not words else load_image(sample.image)
+    boxes = own.detect(photo, words) if words else Boxes(source=own.name)
     return _found(words, own.labels or words, boxes, own.name)
 
 

@@ -152,7 +152,7 @@ def _heads(found: list[_Name], text: str, tokens: list[tuple[int, int]]) -> Iter
         after = following.get(name.last + 1)
         if after is not None and name.is_thing and singular(after.said) not in nouns().parts:
             between = text[tokens[name.last][1] : tokens[after.first][0]]
-            if not between.strip(" -"):
+            if not between.strip(" -") and (name.said + after.said).isascii():  # compounds as English makes them
                 continue
         yield name
 

@@ -72,6 +72,10 @@ class BoxPool:
             )
         self.boxes, self.sizes, self.photos = boxes, sizes, photos
         self._roles = [frozenset(role for role, own in one.items() if len(own)) for one in boxes]
+        bits = {role: 1 << number for number, role in enumerate(sorted(frozenset().union(*self._roles)))}
+        known: dict[str, int] = {}
+        self._has = np.array([sum(bits[role] for role in own) for own in self._roles], dtype=np.int64)
+        self._photo = np.array([known.setdefault(photo, len(known)) for photo in photos], dtype=np.int64)
 
     def draw(self, place: int, *, draws: int, seed: int) -> list[dict[str, list[Box]]]:
         """Boxes of other photos, laid over the photo of the sample at `place`.
@@ -81,13 +85,13 @@ class BoxPool:
         their photo, and are cut at its edge; of a drawn sample, only the roles that this one has are taken.
         """
         roles, size = self._roles[place], self.sizes[place]
-        foreign = [other for other, photo in enumerate(self.photos) if photo != self.photos[place]]
-        fitting = [other for other in foreign if roles and roles <= self._roles[other]]
-        fitting = fitting or [other for other in foreign if roles & self._roles[other]]
-        chosen = _stream("shuffled", seed, place).permutation(len(fitting))[:draws]
+        foreign, shared = self._photo != self._photo[place], self._has & self._has[place]
+        fitting = np.flatnonzero(foreign & (shared == self._has[place]) & (shared > 0))
+        fitting = fitting if len(fitting) else np.flatnonzero(foreign & (shared > 0))
+        chosen = fitting[_stream("shuffled", seed, place).permutation(len(fitting))[:draws]].tolist()
         return [
             {role: _carried(self.boxes[other].get(role, ()), self.sizes[other], size) for role in sorted(roles)}
-            for other in (fitting[number] for number in chosen)
+            for other in chosen
         ]
 
 

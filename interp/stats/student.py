@@ -29,7 +29,8 @@ def students_tail(t: float, freedom: int) -> float:
     """
     if freedom > _MANY:
         return NormalDist().cdf(-t * (1 - 1 / (4 * freedom)) / math.sqrt(1 + t * t / (2 * freedom)))  # 26.7.8
-    half = (1 - _within(math.atan(abs(t) / math.sqrt(freedom)), freedom)) / 2
+    beyond = 1 - _within(math.atan(abs(t) / math.sqrt(freedom)), freedom)
+    half = max(beyond, 0.0) / 2  # rounding may have left it below 0; NaN stays NaN
     return half if t >= 0 else 1 - half
 
 

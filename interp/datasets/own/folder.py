@@ -186,7 +186,8 @@ class _Reader:
         strangers = set(boxes.labels) - {label for labels in matched.values() for label in labels}
         if cell and strangers:
             raise InputError(
-                f"has a box of {min(strangers)!r}, which is none of its objects {', '.join(names)}: name it so"
+                f"has a box of {min(strangers)!r}, which is none of its objects {', '.join(names)}: name it as one of "
+                "them, or name all in the cell objects, with | between"
             )
         every = ((name, boxes.named(matched[name])) for name in names)
         return tuple(one for name, own in every for one in [Object(name, box) for box in own] or [Object(name)])

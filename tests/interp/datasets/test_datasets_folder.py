@@ -204,7 +204,7 @@ def test_that_only_a_line_feed_ends_a_row(folder, sign):
         ('image,question,answer,boxes\na.jpg,Where?,on,"mug=300,0,400,9"\n', "row 1 .*lies outside the image of 200 x"),
         (
             'image,question,answer,objects,boxes\na.jpg,Where?,on,mug,"mugg=0,0,9,9"\n',
-            "a box of 'mugg', which is none of its objects mug",
+            "a box of 'mugg', which is none of its objects mug: .* cell objects",
         ),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from interp.detect import GivenBoxes, YoloDetector, detect_many, find_many, find_objects
+from interp.detect import GivenBoxes, GroundTruth, YoloDetector, detect_many, find_many, find_objects
 from interp.detect.common import keep_words, places_by
 from interp.errors import DetectorError, InputError
 from interp.image.boxes import Box, Boxes
@@ -269,6 +269,22 @@ def test_samples_of_which_none_is_known_are_refused():
 def test_a_detector_of_any_words_gives_each_word_its_own():
     (found,) = find_many([sample(photos(1)[0], "mug", "table")], AnyWords(), progress=False)
     assert found.complete and found.of("mug").xyxy.tolist() == [[0, 0, 3, 1]]
+
+
+def test_boxes_that_samples_carry_are_read_without_decoding_their_photos(tmp_path, monkeypatch):
+    photo = tmp_path / "photo.jpg"
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(photo, exif=turned)
+    samples = [
+        Sample(
+            str(place), photo, "Where?", (), "here", (Object("cat", Box("cat", (1, 2, 99, 5 + place))),), "here", "g"
+        )
+        for place in range(5)
+    ]
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("a photo was decoded"))
+    found = find_many(samples, GroundTruth(), progress=False)
+    assert [one.boxes.xyxy.tolist() for one in found] == [[[1, 2, 30, 5 + place]] for place in range(5)]
 
 
 def test_a_name_that_a_sample_has_twice_is_looked_for_once():

@@ -173,9 +173,7 @@ def test_a_question_without_objects_finds_nothing_and_says_so():
     assert not found.complete and len(found.boxes) == 0
     assert found.kind == "unread" and "No object could be read off the question" in found.describe()
 
-
-def test_a_detector_with_other_classes_is_refused():
-    with pytest.raises(DetectorError, match="no class for red circle; it knows cup") as error:
+    with pytest.raises(DetectorError, match="none of the boxes given is of red circle; they are of cup") as error:
         find_objects(PHOTO, where_in_photo("red circle"), GivenBoxes.parse("cup=1,2,30,40"))
     assert "\n" not in str(error.value)
 

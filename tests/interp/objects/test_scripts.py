@@ -75,3 +75,17 @@ def test_fractions_of_a_photo_are_refused(corners, tmp_path, capsys):
     asked = [str(tmp_path / "a.png"), "Where is the dog?", "--boxes", f"dog={corners}", "--out", str(tmp_path / "out")]
     assert main(["analyze", *asked]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "labels"),
+    [
+        ("कप मेज के किस ओर है?", ("कप", "मेज")),
+        ("컵 탁자 중 무엇이 왼쪽에 있나요?", ("컵", "탁자")),
+        ("kedi köpek nerede?", ("kedi", "köpek")),
+        ("گربه میز کجاست؟", ("گربه", "میز")),
+    ],
+)
+def test_names_side_by_side_are_both_asked_where_the_language_is_not_english(question, labels):
+    assert objects_asked(question, labels) == labels
+    assert objects_asked("is the sofa cat awake?", ("sofa", "cat")) == ("cat",)

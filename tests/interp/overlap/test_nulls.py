@@ -164,6 +164,22 @@ def test_that_samples_with_the_same_roles_are_preferred_and_only_these_roles_are
     assert pool.draw(2, draws=10, seed=0) == []  # nothing was found, so nothing is compared
 
 
+def test_that_draws_are_those_of_a_walk_over_all_samples():
+    rng = np.random.default_rng(5)
+    roles, photos = ("first", "second", "other"), [f"photo {number}" for number in rng.integers(4, size=40)]
+    boxes = [{role: [Box(str(place), (0, 0, 5, 5))] * rng.integers(2) for role in roles} for place in range(40)]
+    pool = BoxPool(boxes, [(30, 30)] * 40, photos)
+    own = [{role for role in roles if one[role]} for one in boxes]
+    for place in range(40):
+        foreign = [other for other in range(40) if photos[other] != photos[place]]
+        fitting = [other for other in foreign if own[place] and own[place] <= own[other]]
+        fitting = fitting or [other for other in foreign if own[place] & own[other]]
+        drawn = pool.draw(place, draws=40, seed=0)
+        found = [{box.label for some in one.values() for box in some} for one in drawn]
+        assert sorted(found, key=min) == sorted(({str(other)} for other in fitting), key=min), place
+        assert all(set(one) == own[place] for one in drawn)
+
+
 def test_that_draws_depend_on_seed_and_place_alone():
     pool, same = pool_of(), pool_of()
     assert pool.draw(3, draws=10, seed=4) == same.draw(3, draws=10, seed=4)

@@ -236,3 +236,10 @@ def test_what_has_no_students_interval_is_refused(values):
 def test_students_tail_is_that_of_scipy(freedom):
     for t in (-3.0, 0.0, 0.5, 2.5, 9.0):
         assert students_tail(t, freedom) == pytest.approx(stats.t.sf(t, freedom), rel=2e-3, abs=1e-15)
+
+
+@pytest.mark.parametrize("t", [10.0, 100.0, 1e6])
+def test_students_tail_is_a_probability_however_far_out(t):
+    tails = [students_tail(sign * t, freedom) for freedom in range(1, 200) for sign in (1, -1)]
+    assert 0 <= min(tails) and max(tails) <= 1
+    assert np.isnan(students_tail(float("nan"), 7))
