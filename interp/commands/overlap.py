@@ -100,10 +100,11 @@ def overlap_command(options: argparse.Namespace) -> int:
     vlm = load(options)
     samples = askable(samples, vlm, prompt=options.prompt)
     study = study_overlap(vlm, samples, request=replace(request, detector=looking, out=folder.path))
-    found = examine_overlap(study, normalisation=study.normalisations[0], seed=options.seed)
-    print("examining and drawing ...", file=sys.stderr)
-    remarks = " ".join(study.settings["remarks"])
-    write_overlap_report(folder, study, found, samples=samples, vlm=vlm, out_of_domain=remarks or None)
+    with folder.told_kept():
+        found = examine_overlap(study, normalisation=study.normalisations[0], seed=options.seed)
+        print("examining and drawing ...", file=sys.stderr)
+        remarks = " ".join(study.settings["remarks"])
+        write_overlap_report(folder, study, found, samples=samples, vlm=vlm, out_of_domain=remarks or None)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from interp.errors import HookError, InputError, ModelError
 from interp.hooks.rows import QueryRows, RowHook
+from interp.numeric import real, whole_number
 from interp.options import ANSWERS, refuse_unknown
 from interp.prompt.layout import TokenLayout
 from interp.reprs import fits_a_cell
@@ -99,6 +101,11 @@ def greedy_settings(vlm: HookedModel, max_new_tokens: int, **chosen: Any) -> Any
     known = [name for name in vars(GenerationConfig()) if not name.startswith("_") and name not in OURS]
     chosen = ANSWERS.without_defaults(chosen)
     refuse_unknown(chosen, [*known, *BESIDE], of="generate", lens=ANSWERS)
+    for name in ("num_beams", "num_return_sequences"):
+        if chosen.get(name) is not None:
+            whole_number(chosen[name], name, 1)
+    if (heat := chosen.get("temperature")) is not None and not 0 < real(heat) < math.inf:
+        raise InputError(f"temperature={heat!r:.60}: give a number above 0; for the likeliest answer, do_sample=False")
     try:
         settings = GenerationConfig(
             max_new_tokens=max_new_tokens, **ours, **{"do_sample": False, "num_beams": 1, **chosen}

@@ -85,22 +85,30 @@ class OutputFolder:
             return
         self._aside = {}
         try:
-            yield
-            with in_turn(self.path), signals_held():
-                for target, aside in self._aside.items():
-                    try:
-                        os.replace(aside, target)
-                    except OSError as error:
-                        raise _unwritten(target, error) from error
-        except KeyboardInterrupt as error:
-            if _keeps_study(self.path):
-                error.add_note(f"{str(self.path)!r} keeps what was measured: go on with --resume")
-            raise
+            with self.told_kept():
+                yield
+                with in_turn(self.path), signals_held():
+                    for target, aside in self._aside.items():
+                        try:
+                            os.replace(aside, target)
+                        except OSError as error:
+                            raise _unwritten(target, error) from error
         finally:
             for aside in self._aside.values():
                 with suppress(OSError):
                     os.unlink(aside)
             self._aside = None
+
+    @contextmanager
+    def told_kept(self) -> Iterator[None]:
+        """Say beside a stop what the folder keeps, while what was measured there is examined and reported."""
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            told = f"{str(self.path)!r} keeps what was measured: go on with --resume"
+            if _keeps_study(self.path) and told not in getattr(error, "__notes__", []):
+                error.add_note(told)
+            raise
 
     def write_text(self, name: str, text: str) -> Path:
         """Write UTF-8 text."""

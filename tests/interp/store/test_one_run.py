@@ -121,6 +121,18 @@ def test_that_a_signal_between_two_files_waits_for_the_others(tmp_path, monkeypa
     assert capsys.readouterr().err == f"stopped; {str(folder.path)!r} keeps what was measured: go on with --resume\n"
 
 
+def test_that_a_stop_between_measuring_and_the_report_tells_what_is_kept(tmp_path, monkeypatch, capsys):
+    from interp.__main__ import main
+
+    monkeypatch.setattr(
+        "interp.overlap.study.examine.examine_overlap", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    out = tmp_path / "out"
+    asked = ["overlap", "--dataset", "shapes", "--n", "4", "--draws", "1", "--layers", "3", "--out", str(out)]
+    assert main(asked) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err.endswith(f"stopped; {str(out)!r} keeps what was measured: go on with --resume\n")
+
+
 def move_slowly(path, text, ready, end):
     """Write two files as one, the second of which is moved into place when it is told so."""
     replace = os.replace
