@@ -39,6 +39,7 @@ class OutputFolder:
         if not is_text(str(self.path)):
             raise InputError(f"output folder {str(path)!r} holds broken letters: name one in UTF-8, with --out")
         self._aside: dict[Path, Path] | None = None
+        self._held_study = False
         _refuse_dead_links(self.path)
         try:
             there = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
@@ -78,7 +79,7 @@ class OutputFolder:
         Where something fails, none of them appears, and what the folder held before stays as it was.
 
         Raises:
-            InputError: a file can not be moved into place.
+            InputError: a file can not be moved into place, or a study that the folder held is gone.
         """
         if self._aside is not None:
             yield
@@ -87,6 +88,7 @@ class OutputFolder:
         try:
             with self.told_kept():
                 yield
+                self._refuse_lost_study()
                 with in_turn(self.path), signals_held():
                     for target, aside in self._aside.items():
                         try:
@@ -99,9 +101,22 @@ class OutputFolder:
                     os.unlink(aside)
             self._aside = None
 
+    def _refuse_lost_study(self) -> None:
+        """Refuse to write about a study whose folder was deleted meanwhile: the report would stand there alone."""
+        if self._held_study and not _keeps_study(self.path):
+            for aside in (self._aside or {}).values():
+                aside.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.rmdir()
+            raise InputError(
+                f"{str(self.path)!r} no longer holds the study that it held: it was deleted or moved while its report "
+                "was made; put it back, or run the command again"
+            )
+
     @contextmanager
     def told_kept(self) -> Iterator[None]:
         """Say beside a stop what the folder keeps, while what was measured there is examined and reported."""
+        self._held_study = self._held_study or _keeps_study(self.path)
         try:
             yield
         except KeyboardInterrupt as error:

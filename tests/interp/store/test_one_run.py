@@ -4,14 +4,17 @@ import errno
 import fcntl
 import multiprocessing
 import os
+import shutil
 import signal
 import stat
+from contextlib import nullcontext
 
 import pytest
 
 from interp.cli import Parser, run
 from interp.errors import InputError
 from interp.store.folder import OutputFolder
+from interp.store.guard import MANIFEST
 
 
 def held(path):
@@ -175,3 +178,18 @@ def test_that_files_are_moved_where_no_folder_can_be_locked(tmp_path, monkeypatc
     with (folder := OutputFolder(tmp_path)).as_one():
         folder.write_text("a.txt", "x")
     assert held(tmp_path) == {"a.txt": "x"}
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["deleted", "kept"])
+def test_a_report_is_not_written_where_its_study_was_deleted_meanwhile(tmp_path, gone):
+    place = tmp_path / "run"
+    place.mkdir()
+    (place / MANIFEST).write_text("{}")
+    folder = OutputFolder(place)
+    with pytest.raises(InputError, match="no longer holds the study") if gone else nullcontext():
+        with folder.told_kept():
+            if gone:
+                shutil.rmtree(place)
+            with folder.as_one():
+                folder.write_text("report.html", "said")
+    assert place.exists() is not gone and (place / "report.html").exists() is not gone
