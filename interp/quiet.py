@@ -1,11 +1,11 @@
-"""Quiet: what is told on a terminal: other libraries hushed, commands to it spelled out, bars where one has to wait."""
+"""Quiet: what other libraries print, hushed, and what a terminal would take for a command of its own, spelled out."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
@@ -23,24 +23,6 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # no line for each time the hub was tried again
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1" if not sys.stderr.isatty() else "0")
-
-
-def patient_bar(
-    items: Iterable[Any] | None, label: str, unit: str, *, total: int | None = None, show: bool = True
-) -> Any:
-    """The items, with a progress bar where going through them takes more than two seconds.
-
-    Args:
-        items: what is gone through; None for a bar that is told by `update`.
-        label: what the bar says.
-        unit: what is counted; `B` are bytes.
-        total: how many there are, where `items` do not say so.
-        show: whether there is a bar.
-    """
-    from tqdm import tqdm
-
-    how: dict[str, Any] = {"desc": label, "unit": unit, "unit_scale": unit == "B", "leave": False, "delay": 2.0}
-    return tqdm(items, total=total, disable=not show, **how)
 
 
 @contextmanager

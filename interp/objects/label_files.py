@@ -14,9 +14,9 @@ from interp.image.photos import upright_size
 from interp.objects.given import boxes_within, read_yolo_labels
 from interp.objects.nouns import COCO_NAMES
 from interp.objects.refusals import each_row
-from interp.quiet import patient_bar
 from interp.store.names import file_of, given_path, is_text, stays_inside
 from interp.store.parsing import parse_json
+from interp.store.progress import patient_bar
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tqdm import tqdm
@@ -37,3 +37,19 @@ class ProgressBar(tqdm):
         shown = super().update(n)
         check_stopped()
         return shown
+
+
+def patient_bar(
+    items: Iterable[Any] | None, label: str, unit: str, *, total: int | None = None, show: bool = True
+) -> ProgressBar:
+    """The items, with a progress bar where going through them takes more than two seconds.
+
+    Args:
+        items: what is gone through; None for a bar that is told by `update`.
+        label: what the bar says.
+        unit: what is counted; `B` are bytes.
+        total: how many there are, where `items` do not say so.
+        show: whether there is a bar.
+    """
+    how: dict[str, Any] = {"desc": label, "unit": unit, "unit_scale": unit == "B", "leave": False, "delay": 2.0}
+    return ProgressBar(items, total=total, disable=not show, **how)

@@ -16,11 +16,11 @@ from interp.errors import InputError
 from interp.model.provenance import FROM_PYTHON, result_of, resumed, run_record, runs_of, tells_runs
 from interp.numeric import read_flag, real, whole_number
 from interp.objects.refusals import refuse_noted
-from interp.quiet import patient_bar
 from interp.store.folder import OutputFolder, as_bytes, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
 from interp.store.names import given_path
 from interp.store.parsing import read_json
+from interp.store.progress import patient_bar
 from interp.store.seals import study_seal
 from interp.store.shards import Entry, Shards, entries, join, read_shards, shard_files, write_synced
 from interp.study.keys import check_ids, content_key

@@ -22,8 +22,8 @@ from interp.objects.refusals import (
     tell_skipped,
 )
 from interp.objects.sample import Object, Sample
-from interp.quiet import patient_bar
 from interp.store.names import is_text
+from interp.store.progress import patient_bar
 from interp.study.keys import check_ids
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any
 from interp.errors import InputError
 from interp.objects.refusals import each_row, note_bad, takes_notes
 from interp.objects.sample import Sample
-from interp.quiet import patient_bar
 from interp.store.names import file_of, given_path, stays_inside
 from interp.store.parsing import parse_json
+from interp.store.progress import patient_bar
 
 MISSING = ("refuse", "skip", "keep")
 

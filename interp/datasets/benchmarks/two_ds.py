@@ -11,7 +11,7 @@ from interp.datasets.benchmarks.tables import parquet_rows, picture_in
 from interp.errors import InputError
 from interp.objects.refusals import each_row
 from interp.objects.sample import Sample
-from interp.quiet import patient_bar
+from interp.store.progress import patient_bar
 
 COLUMNS = ("entry_id", "test_category", "image_filename", "objects", "qa_pairs")
 PAIR = ("question", "answer", "qa_category")

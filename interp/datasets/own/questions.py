@@ -14,8 +14,8 @@ from interp.image.boxes import Box, Boxes
 from interp.image.photos import upright_size
 from interp.objects.sample import Object, Sample
 from interp.prompt.templates import OPTIONS_IN_PHOTO, OPTIONS_IN_RELATION, where_in_photo, where_in_relation
-from interp.quiet import patient_bar
 from interp.store.names import given_path
+from interp.store.progress import patient_bar
 
 CLEAR = 1.5
 """How much larger the larger offset of two centres has to be than the smaller one, for a relation to be clear."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from interp.errors import InputError
-from interp.quiet import patient_bar
+from interp.store.progress import patient_bar
 
 QUESTIONS = "questions.csv"
 NEEDED = ("image", "question", "answer")
