@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,10 +62,14 @@ def judge(low: ArrayLike, high: ArrayLike, p: ArrayLike, *, none: float = 0.0, a
 
 
 def undetected(low: float, high: float, *, none: float = 0.0) -> str:
-    """The end of a sentence about a difference that has no test: where its interval holds none, that none was detected.
+    """The end of a sentence about a difference that has no test: that none was detected where its interval holds none.
+
+    Without an interval, whose ends are then NaN, that nothing is claimed.
 
     Example:
-        >>> undetected(-0.1, 0.3), undetected(0.1, 0.3)
-        (': no difference was detected', '')
+        >>> undetected(-0.1, 0.3), undetected(0.1, 0.3), undetected(math.nan, math.nan)
+        (': no difference was detected', '', ': there is no interval, so nothing is claimed')
     """
+    if math.isnan(low) or math.isnan(high):
+        return f": {NO_INTERVAL}"
     return f": {NOT_DETECTED}" if low <= none <= high else ""

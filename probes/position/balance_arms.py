@@ -101,10 +101,11 @@ def measures_of(arms: Mapping[str, BalanceArm], drawn: Mapping[str, Any]) -> tup
     rows: list[dict[str, Any]] = []
     gone: list[dict[str, Any]] = []
     kept, stripped = (arms[arm] for arm in (KEPT, STRIPPED))
+    heads = kept.maps[0, 0].size
     for arm, own in arms.items():
         if own.several:
             here, draws = head_counts(own.maps[0], own.even, own.groups, seed=drawn["seed"], n=drawn["n"])
-            _add(rows, gone, arm, own.columns, (here, draws), own.groups, drawn, _no_system(arm, own))
+            _add(rows, gone, arm, own.columns, (here, draws), own.groups, heads, drawn, _no_system(arm, own))
     if stripped.several:
         same = kept.at(stripped.ids)
         pair = [head_counts(own.maps[0], own.even, own.groups, seed=drawn["seed"], n=drawn["n"])
@@ -113,7 +114,7 @@ def measures_of(arms: Mapping[str, BalanceArm], drawn: Mapping[str, Any]) -> tup
         change["changed"] = (stripped.texts != same.texts).astype(np.float64)
         counts = pair[1][0] - pair[0][0], pair[1][1] - pair[0][1]
         why = "one of the arms has no system part, so that the difference is all of its share"
-        _add(rows, gone, DIFFERENCE, change, counts, stripped.groups, drawn, why)
+        _add(rows, gone, DIFFERENCE, change, counts, stripped.groups, heads, drawn, why)
     else:
         why = ONE_GROUP if stripped.ids else "no prompt has a system part, so that this arm would be the same as kept"
         gone += [{"arm": arm, "measure": "all", "why": why} for arm in (STRIPPED, DIFFERENCE)]
@@ -141,18 +142,21 @@ def _add(
     columns: Mapping[str, Float[np.ndarray, " sample"]],
     counts: tuple[Float[np.ndarray, " count"], Float[np.ndarray, "draw count"]],
     groups: Shaped[np.ndarray, " sample"],
+    heads: int,
     drawn: Mapping[str, Any],
     no_system: str,
 ) -> None:
     """The rows of one arm, or of the difference, in the order of `MEASURES`."""
     names = list(columns)
     table = np.column_stack([columns[name] for name in names])
-    found = mean_over_groups(table, groups, **drawn)
+    least = [-1 if arm == DIFFERENCE and name != "changed" else 0 for name in names]
+    found = mean_over_groups(table, groups, **drawn, bounds=(least, 1))
     for measure in (name for name in MEASURES if name in (*names, *COUNTS)):
         if measure in COUNTS:
             place = COUNTS.index(measure)
             known = np.ones(len(groups), dtype=bool)
-            one = counted(counts[0][place], counts[1][:, place], drawn["level"], units=len(set(groups)))
+            ends = (-heads if arm == DIFFERENCE else 0), heads
+            one = counted(counts[0][place], counts[1][:, place], drawn["level"], units=len(set(groups)), bounds=ends)
         else:
             place = names.index(measure)
             known = np.isfinite(table[:, place])

@@ -17,8 +17,9 @@ from interp.stats.clusters import drawn_sums
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Bounds, spread_ends
 from probes.position.dose_answers import KINDS, STATES, UNTOUCHED, Dose, first_kind
-from probes.position.order_sensitivity import LIMITS, drawn_measures, not_told
+from probes.position.order_sensitivity import LIMITS as OF_SHARES
 from probes.position.order_sensitivity import MEASURES as OF_ORDER
+from probes.position.order_sensitivity import drawn_measures, not_told
 from probes.study.parts import parts_of
 from probes.study.run import ONE_GROUP
 
@@ -30,6 +31,9 @@ CONFIDENCE = ("confidence", "confidence_right", "confidence_wrong")
 
 MEASURES = (*OF_ORDER, *CONFIDENCE, *STATES)
 """What is measured at each dose; see `DoseResponse`."""
+
+LIMITS = {**OF_SHARES, **dict.fromkeys((*CONFIDENCE, "image_mass"), (0, 1)), "delta_alpha_v": (-1, 1)}
+"""The least and the most that a measure can be, where it has such."""
 
 APART = {name: (low - high, high - low) for name, (low, high) in LIMITS.items()}
 """The least and the most that the difference of two can be."""

@@ -15,7 +15,7 @@ from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval, spread_ends
+from interp.stats.intervals import DRAWS, FEWEST, Bounds, Interval, spread_ends
 from interp.stats.student import students_tail
 from interp.stats.tests import holm
 from probes.position.balance import HALF, ROUNDING, Balance
@@ -32,7 +32,8 @@ class MeanBalance:
 
     Attributes:
         sample_id: a name for all of them.
-        balance: the balance with its interval, each [layer head]; the ends are NaN where there is a single group.
+        balance: the balance with its interval, each [layer head]; the ends are NaN where samples lie in
+            fewer than three groups.
         by_layer: the same of the mean over heads, each [layer].
         image_mass: float32 [layer head], mean attention on the image.
         text_mass: float32 [layer head], mean attention on the words.
@@ -67,13 +68,13 @@ class MeanBalance:
     def to_dataframe(self) -> pd.DataFrame:
         """One row per layer and head: `balance`, `low`, `high`, `image_mass`, `text_mass` as float32 columns.
 
-        Of a single group there is no interval, and no such columns.
+        Of fewer than three groups there is no interval, and no such columns.
         """
         import pandas as pd
 
         layer, head = (axis.ravel().astype(np.int32) for axis in np.indices(self.values.shape))
         cells = self.balance.cells("balance")
-        if self.groups < 2:
+        if self.groups < FEWEST:
             cells = {"balance": cells["balance"]}
         measures = cells | {"image_mass": self.image_mass, "text_mass": self.text_mass}
         told = {name: np.asarray(value, dtype=np.float32).ravel() for name, value in measures.items()}
@@ -137,13 +138,16 @@ def balance_over_groups(
     level: float = 0.95,
 ) -> MeanBalance:
     """`mean_balance` of arrays."""
-    flat = mean_over_groups(values.reshape(len(values), -1), groups, seed=seed, n=n, level=level)
-    by_layer = mean_over_groups(values.mean(axis=2, dtype=np.float64), groups, seed=seed, n=n, level=level)
+    flat, by_layer = (
+        mean_over_groups(column, groups, seed=seed, n=n, level=level, bounds=(0, 1))
+        for column in (values.reshape(len(values), -1), values.mean(axis=2, dtype=np.float64))
+    )
     shape = values.shape[1:]
     low, high = flat.low.reshape(shape), flat.high.reshape(shape)
     here, draws = head_counts(values, even, groups, seed=seed, n=n)
     image_heads, over_even = (
-        counted(here[place], draws[:, place], level, units=len(set(groups.tolist()))) for place in range(2)
+        counted(here[place], draws[:, place], level, units=len(set(groups.tolist())), bounds=(0, values[0].size))
+        for place in range(2)
     )
     return MeanBalance(
         sample_id=sample_id,
@@ -200,9 +204,9 @@ def heads_over_even(
     return int((holm(tail) < 1 - level).sum())
 
 
-def counted(here: float, draws: Float[np.ndarray, " draw"], level: float, *, units: int) -> Interval:
+def counted(here: float, draws: Float[np.ndarray, " draw"], level: float, *, units: int, bounds: Bounds) -> Interval:
     """A number with the interval of its draws of so many groups."""
-    low, high = spread_ends(here, draws, level, units=units)
+    low, high = spread_ends(here, draws, level, units=units, bounds=bounds)
     return Interval(float(here), float(low), float(high), level, int(np.isfinite(draws).sum()))
 
 

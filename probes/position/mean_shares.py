@@ -13,7 +13,7 @@ from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval
+from interp.stats.intervals import DRAWS, FEWEST, Interval
 from probes.position.shares import Shares
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class MeanShares:
     Attributes:
         sample_id: a name for all of them.
         groups: the groups that the prompts have, of system, image and text.
-        own: `kept` with its interval, each [group]; the ends are NaN where there is a single group of samples.
+        own: `kept` with its interval, each [group]; the ends are NaN where samples lie in
+            fewer than three groups.
         authors: `kept_authors` with its interval, each [group].
         image: `masked` with its interval, numbers.
         coverage: mean part of a row, BOS taken out, that lies on any of the groups.
@@ -64,7 +65,8 @@ class MeanShares:
     def to_dataframe(self) -> pd.DataFrame:
         """One row per system prompt (kept or masked) and group: `share`, `share_authors` and their intervals.
 
-        These are `low`, `high`, `low_authors` and `high_authors`. Of a single group of samples there are none.
+        These are `low`, `high`, `low_authors` and `high_authors`. Where samples lie in fewer than three groups there
+        are none.
         """
         import pandas as pd
 
@@ -76,9 +78,9 @@ class MeanShares:
         cells = [
             {
                 **{"sample": self.sample_id, "system_prompt": kind, "group": group, "share": own.estimate},
-                **({"low": own.low, "high": own.high} if self.drawn_groups > 1 else {}),
+                **({"low": own.low, "high": own.high} if self.drawn_groups >= FEWEST else {}),
                 "share_authors": authors.estimate,
-                **({"low_authors": authors.low, "high_authors": authors.high} if self.drawn_groups > 1 else {}),
+                **({"low_authors": authors.low, "high_authors": authors.high} if self.drawn_groups >= FEWEST else {}),
             }
             for kind, group, own, authors in rows
         ]
@@ -121,7 +123,7 @@ def mean_shares(
     named = drawn_together(len(every), groups)
     parts = [np.stack([getattr(one, name) for one in every]) for name in ("kept", "kept_authors", "masked")]
     columns = np.column_stack(parts).astype(np.float64)
-    found = mean_over_groups(columns, named, seed=seed, n=n, level=level)
+    found = mean_over_groups(columns, named, seed=seed, n=n, level=level, bounds=(0, 1))
     size = len(every[0].groups)
     own, authors = (
         Interval(found.estimate[part], found.low[part], found.high[part], level, found.draws)

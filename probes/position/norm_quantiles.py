@@ -52,7 +52,7 @@ class NormQuantiles:
         samples: int64 [group], how many samples have the group.
         quartiles: float32 [group 3], of the tokens of all samples, by their parts (see `parts_of`).
         low: float32 [group 3], lower ends of their intervals, which draw whole groups of samples; NaN where the samples
-            that have the group of positions lie in one.
+            that have the group of positions lie in fewer than three, or no draw moves the quartile.
         high: the upper ends.
         drawn: float32 [group norm], norms that each stand for an equal part of all tokens, ascending.
 
@@ -82,7 +82,7 @@ class NormQuantiles:
     def to_dataframe(self) -> pd.DataFrame:
         """One row per group and quartile: `definition, group, tokens, samples, quartile, norm`, and `low` and `high`.
 
-        Where no group has an interval there are no `low` and `high`; a row without one among others is left out.
+        Where no group has an interval there are no `low` and `high`; in a row without one among others they are NaN.
         """
         import pandas as pd
 
@@ -99,7 +99,7 @@ class NormQuantiles:
         )
         if not np.isfinite(self.low).any():
             return table
-        return table.assign(low=self.low.ravel(), high=self.high.ravel()).dropna().reset_index(drop=True)
+        return table.assign(low=self.low.ravel(), high=self.high.ravel())
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the violins of the paper: image and words over each other, on a log axis, with their quartiles."""

@@ -178,8 +178,8 @@ def _of_swap(found: MirrorSwap) -> list[str]:
         best = _best(found.curve(tokens))
         sentence = (
             f"{what}, as in the mirrored photo's run, move the answer most at slot {int(best['slot'])}: a belief "
-            f"shift of {decimal(best['value'], best['low'], best['high'], level=level)} ({CHOSEN}; {best['samples']} "
-            "pairs)"
+            f"shift of {decimal(best['value'], best['low'], best['high'], level=level)} ({CHOSEN}; "
+            f"{int(best['samples'])} pairs)"
         )
         if tokens == "words":
             more = found.curve(MORE_THAN_OTHER_WORDS)
@@ -199,7 +199,7 @@ def _of_steering(found: IdSteering) -> list[str]:
     row = other[other["slot"] == best["slot"]].iloc[0]
     return [
         f"Told the other side by their IDs at slot {int(best['slot'])}, words of both objects turn "
-        f"{share(best['value'], best['low'], best['high'], level=level)} of {best['samples']} right answers "
+        f"{share(best['value'], best['low'], best['high'], level=level)} of {int(best['samples'])} right answers "
         f"({CHOSEN}); random directions of the same length {share(row['value'], row['low'], row['high'], level=level)}."
     ]
 

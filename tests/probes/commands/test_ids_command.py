@@ -39,9 +39,13 @@ def test_every_file_and_column_is_told_of(folder):
     for path in folder.glob("*.parquet"):
         table = pd.read_parquet(path)
         assert [column for column in table if meaning_of(column, path.stem, (NAMES, OWN)) is None] == [], path.stem
-        assert not table.isna().any(axis=None)
+        if path.stem == "spatial_ids":  # of two objects, which are too few for an interval
+            assert table[["low", "high"]].isna().all(axis=None) and (table["objects"] == 2).all()
+        ends = ["low", "high"] if path.stem in ("spatial_ids", "mirror_swap", "steering") else []
+        assert not table.drop(columns=ends).isna().any(axis=None), path.stem
     page = (folder / "report.html").read_text()
     assert "belief shift" in page and "random directions of the same length" in page
+    assert " 5 pairs" in page and "of 8 right answers" in page
 
 
 def test_a_run_that_was_cut_off_goes_on_to_the_same_tables(folder, tmp_path):

@@ -84,4 +84,7 @@ def test_every_table_of_every_tool_is_without_gaps_in_what_it_measures(tmp_path)
     assert main(["position", *SCENES, "--tools", "norms,rope,order", "--out", str(tmp_path / "out")]) == 0
     for path in (tmp_path / "out").glob("*/*.parquet"):
         table = pd.read_parquet(path)
+        if path.stem == "norm_quartiles":  # those of tokens which are the same in every prompt have no interval
+            assert table.loc[table["group"] == "image", "low"].notna().all()
+            table = table.drop(columns=["low", "high"])
         assert path.stem in ("left_out", "answers") or not table.isna().any(axis=None), path

@@ -163,28 +163,41 @@ def test_intervals_draw_whole_groups():
     found = mean_balance(balances, groups, seed=3)
     values = np.stack([one.values for one in balances]).astype(np.float64)
     draws = drawn(values, groups, 3)
-    low, high = spread_ends(values.mean(0), draws, 0.95, units=4)
+    low, high = spread_ends(values.mean(0), draws, 0.95, units=4, bounds=(0, 1))
     assert np.allclose(found.balance.low, low, atol=1e-6) and np.allclose(found.balance.high, high, atol=1e-6)
     wide, alone = found.balance.high - found.balance.low, mean_balance(balances, seed=3).balance
     assert (wide > 1.2 * (alone.high - alone.low)).mean() > 0.8
     for interval, above in ((found.image_heads, 0.5), (found.over_even, balances[0].even)):
         counts = (draws > above).sum(axis=(1, 2))
         assert interval.estimate == (values.mean(0) > above).sum()
-        wanted = spread_ends(interval.estimate, counts.astype(float), 0.95, units=4)
-        assert (interval.low, interval.high) == pytest.approx(wanted, nan_ok=True)
+        wanted = spread_ends(interval.estimate, counts.astype(float), 0.95, units=4, bounds=(0, values[0].size))
+        assert (interval.low, interval.high) == pytest.approx(wanted)
     parts = mean_shares(shares, groups, seed=3)
     image = drawn([one.masked for one in shares], groups, 3)
-    wanted = spread_ends(parts.image.estimate, image, 0.95, units=4)
+    wanted = spread_ends(parts.image.estimate, image, 0.95, units=4, bounds=(0, 1))
     assert (parts.image.low, parts.image.high) == pytest.approx(wanted, abs=1e-6)
     assert (parts.drawn_groups, parts.samples, found.groups, found.samples) == (4, 8, 4, 8)
 
 
+def test_no_interval_leaves_what_a_measure_can_be(llava):
+    found = study_balance(llava, [replace(one, group="") for one in samples(3)], system=SYSTEM, **QUIET)
+    assert not found.measures.isna().any(axis=None) and (found.measures["groups"] == 3).all()
+    for row in found.measures.itertuples():
+        most = found.heads if row.measure in ("image_heads", "over_even") else 1
+        least = -most if row.arm == DIFFERENCE and row.measure != "changed" else 0
+        assert least <= row.low < row.high <= most, row
+    for own in found.balance.values():
+        assert own.balance.low.min() >= 0 and own.balance.high.max() <= 1
+
+
 def test_one_group_has_no_interval_and_its_tables_no_gaps():
     balances, shares = zip(*made_up(4), strict=True)
-    for found in (mean_balance(balances, ["a"] * 4), mean_shares(shares[:1])):
+    pairs = ["a", "a", "b", "b"]  # two groups have no interval either
+    alone = mean_balance(balances, ["a"] * 4), mean_shares(shares[:1])
+    for found in (*alone, mean_balance(balances, pairs), mean_shares(shares, pairs)):
         assert not {"low", "high"} & set(found.to_dataframe()) and not found.to_dataframe().isna().any(axis=None)
     assert np.isnan(mean_balance(balances[:1]).image_heads.low)
-    whole = mean_shares(shares).to_dataframe()
+    whole = mean_shares(shares, ["a", "a", "b", "c"]).to_dataframe()
     assert {"low", "high", "low_authors", "high_authors"} < set(whole) and (whole["low"] <= whole["share"]).all()
     for mean, some in ((mean_balance, balances), (mean_shares, shares)):
         with pytest.raises(InputError, match="3 groups for 4 samples"):

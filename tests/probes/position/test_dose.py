@@ -17,6 +17,7 @@ from interp.errors import InputError
 from interp.intervene.image_hooks import IMAGE_POINT
 from interp.intervene.image_tokens import permute_image_tokens
 from interp.objects.sample import Sample
+from interp.stats.intervals import spread_ends
 from interp.zoo.tiny import TINY
 from probes.position.dose import dose_response
 from probes.position.dose_answers import STATES, UNTOUCHED, Dose, DoseMeasurement, read_doses
@@ -112,7 +113,7 @@ def test_measures_and_paired_differences_are_those_of_a_loop_over_the_draws():
     found = [
         AtDose(
             dose, rng.random(count) < share, rng.random((count, 5)) < 0.5, rng.random((count, 5)) < 0.3,
-            rng.random(count).astype(np.float32), rng.normal(size=(count, len(STATES))).astype(np.float32),
+            rng.random(count).astype(np.float32), rng.random((count, len(STATES))).astype(np.float32),
         )
         for dose, share in ((Dose("scale", 0.5), 0.7), (UNTOUCHED, 0.75))
     ]  # fmt: skip
@@ -122,25 +123,29 @@ def test_measures_and_paired_differences_are_those_of_a_loop_over_the_draws():
     counts = np.random.default_rng(4).multinomial(8, np.full(8, 1 / 8), size=draws)
     half, whole = found
 
+    def means(at, column, count_of):
+        times = np.repeat(count_of, 3)
+        right = {"confidence_right": at.original, "confidence_wrong": ~at.original}.get(column, at.original | True)
+        values = at.states[:, STATES.index(column)] if column in STATES else at.confidence
+        values = at.original if column == "accuracy" else values
+        below = (times * right).sum()
+        return (values * right * times).sum() / below if below else np.nan
+
     def drawn(at, column):
-        means = []
-        for count_of in counts:
-            times = np.repeat(count_of, 3)
-            right = {"confidence_right": at.original, "confidence_wrong": ~at.original}.get(column, at.original | True)
-            values = at.states[:, STATES.index(column)] if column in STATES else at.confidence
-            values = at.original if column == "accuracy" else values
-            below = (times * right).sum()
-            means.append((values * right * times).sum() / below if below else np.nan)
-        return np.array(means)
+        return np.array([means(at, column, count_of) for count_of in counts])
 
     def cell(frame, column, dose):
         (row,) = frame.query("relation == 'all' and measure == @column and dose == @dose").to_dict("records")
         return row["low"], row["high"]
 
     for column in ("accuracy", "confidence", "confidence_right", "confidence_wrong", *STATES):
-        ends = np.nanquantile(drawn(half, column), [0.025, 0.975])
+        limits = {"delta_alpha_v": (-1, 1), "median_norm": None, "abs_delta_g_v": None}.get(column, (0, 1))
+        here, there = drawn(half, column), drawn(whole, column)
+        before, after = means(whole, column, np.ones(8)), means(half, column, np.ones(8))
+        ends = spread_ends(after, here, 0.95, units=8, bounds=limits)
         np.testing.assert_allclose(cell(table, column, 0.5), ends, rtol=1e-5, atol=1e-6)
-        apart = np.nanquantile(drawn(half, column) - drawn(whole, column), [0.025, 0.975])
+        span = limits and (limits[0] - limits[1], limits[1] - limits[0])
+        apart = spread_ends(after - before, here - there, 0.95, units=8, bounds=span)
         np.testing.assert_allclose(cell(changes, column, 0.5), apart, rtol=1e-5, atol=1e-6)
     alone, _ = measure_sensitivity(
         half.original, half.permuted, half.changed, chance, relations, groups, n=draws, seed=4
@@ -148,7 +153,14 @@ def test_measures_and_paired_differences_are_those_of_a_loop_over_the_draws():
     merged = table.query("dose == 0.5").merge(alone, on=["relation", "measure"], suffixes=("", "_alone"))
     assert len(merged) == len(alone) and all((merged[f"{end}_alone"] == merged[end]).all() for end in ("low", "high"))
     same, nothing, _ = measure_doses([half_as(UNTOUCHED, half), half], chance, relations, groups, n=draws)
-    assert (nothing[["value", "low", "high"]] == 0).all(axis=None) and len(same) == 2 * len(nothing)  # paired
+    assert (nothing["value"] == 0).all() and len(same) == 2 * len(nothing)
+    most = 1 - 0.025 ** (1 / 8)  # paired: no draw of the eight groups differs, and as much may go unseen
+    for row in nothing.query("relation == 'all'").itertuples():
+        span = {"drop": 2, "delta_alpha_v": 2}.get(row.measure, 1) * most
+        known = not row.measure.startswith("psi") and row.measure not in ("median_norm", "abs_delta_g_v")
+        assert (row.low, row.high) == (
+            pytest.approx((-span, span)) if known else pytest.approx((np.nan,) * 2, nan_ok=True)
+        )
 
 
 def half_as(dose, found):
@@ -160,7 +172,11 @@ def test_where_all_image_tokens_are_alike_order_is_nothing_at_any_dose():
     make_alike(vlm.model)
     found = dose_response(vlm, asked(vlm), (0.5, 4), max_new_tokens=3, **QUIET)
     rows = found.measures.query("measure in ('psi', 'drop', 'changed')")
-    assert len(rows) == 3 * 3 and (rows[["value", "low", "high"]] == 0).all(axis=None)
+    assert len(rows) == 3 * 3 and (rows["value"] == 0).all()
+    most = 1 - 0.025 ** (1 / 3)  # no draw of the three samples differs, and as much may go unseen
+    for measure, ends in {"drop": (-most, most), "changed": (0, most), "psi": (np.nan, np.nan)}.items():
+        own = rows[rows["measure"] == measure][["low", "high"]].to_numpy()
+        np.testing.assert_allclose(own, [ends] * 3, rtol=1e-6)
     unknown = found.left_out.query("measure in ('psi_corrected', 'psi_position_alone')")
     assert len(unknown) == 6 and unknown["why"].str.contains("chance is not known").all()
 
@@ -243,8 +259,12 @@ def test_what_can_not_be_asked_is_refused_before_the_first_pass(small, options, 
 
 def test_tables_have_no_gaps_and_say_what_is_left_out(small):
     _, _, found = small
-    tables = found.to_dataframe(), found.differences(), found.states, found.left_out
-    assert not any(table.isna().any(axis=None) for table in tables)
+    assert not found.states.isna().any(axis=None) and not found.left_out.isna().any(axis=None)
+    for table in (found.to_dataframe(), found.differences()):
+        assert not table.drop(columns=["low", "high"]).isna().any(axis=None)
+        gaps = table[table["low"].isna() | table["high"].isna()]
+        assert gaps[["low", "high"]].isna().all(axis=None) and len(gaps) < len(table) / 2
+        assert set(gaps["measure"]) <= {"psi", "median_norm"}  # no draw differs, and nothing bounds them
     assert {str(found.measures[name].dtype) for name in ("value", "low", "high")} == {"float32"}
     assert found.value("accuracy") == pytest.approx(2 / 3)
     assert set(found.differences()["kind"] + found.differences()["dose"].astype(str)) == {

@@ -90,7 +90,7 @@ def without_image(vlm):
 
 @pytest.mark.parametrize("name", TINY)
 def test_no_table_of_any_tool_has_a_gap_in_any_family(name):
-    vlm, inputs = loaded(name, 2)
+    vlm, inputs = loaded(name, 3)
     for tool, tables in TOOLS.items():
         for table in tables(vlm, inputs):
             assert len(table) and not table.isna().any(axis=None), tool

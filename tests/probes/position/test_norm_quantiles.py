@@ -82,6 +82,18 @@ def test_samples_that_are_alike_say_nothing_of_how_far_others_lie():
     assert np.isfinite(found.quartiles).all() and np.isnan(found.low).all() and np.isnan(found.high).all()
 
 
+def test_a_quartile_that_no_draw_moves_stays_in_the_table_beside_those_that_have_an_interval():
+    """Such as that of the first token, which is the same in every prompt."""
+    alike = [np.arange(1, 31, dtype=np.float32)] * 5
+    parts = {name: np.stack([parts_of(own) for own in norms]) for name, norms in
+             (("bos", alike), ("image", samples(5, spread=0.5)))}  # fmt: skip
+    every = dict.fromkeys(parts, np.full(5, 30)), dict.fromkeys(parts, np.arange(5))
+    table = pool_norms(parts, *every, "received", **DRAWS).to_dataframe().set_index("group")
+    assert len(table) == 6 and not table["norm"].isna().any()
+    assert table.loc["bos", ["low", "high"]].isna().all(axis=None)
+    assert table.loc["image", ["low", "high"]].notna().all(axis=None)
+
+
 def test_the_interval_covers_the_median_of_the_population_as_often_as_it_says():
     hits = 0
     for seed in range(150):

@@ -30,6 +30,14 @@ def samples(count=6, *, group=""):
     ]
 
 
+def check_gaps(quartiles):
+    """Tokens that are the same in every prompt may have no interval, as the first one; those of photos have one."""
+    gaps = quartiles[quartiles["low"].isna()]
+    assert {"bos"} <= set(gaps["group"]) <= {"bos", "text", "question"}
+    assert quartiles.drop(index=gaps.index).notna().all(axis=None)
+    assert gaps["high"].isna().all() and gaps.drop(columns=["low", "high"]).notna().all(axis=None)
+
+
 @pytest.fixture(scope="module")
 def vlm():
     return tiny.vlm(self_check=False)
@@ -84,7 +92,9 @@ def test_a_study_is_the_means_of_its_samples_by_both_conventions_and_definitions
             assert own.tokens[place] == row["tokens"]
             assert own.quartiles[place, 1] == pytest.approx(row["median"], rel=0.05)
     assert found.n == 6 and set(found.to_dataframe()["convention"]) == {"stream", "paper"}
-    assert not any(table.isna().any(axis=None) for table in (found.to_dataframe(), found.quartiles()))
+    assert not found.to_dataframe().isna().any(axis=None)
+    assert len(found.quartiles()) == sum(3 * len(found.tokens(definition).groups) for definition in DEFINITIONS)
+    check_gaps(found.quartiles())
 
 
 def test_a_study_that_was_broken_off_goes_on_to_the_same_result(vlm, found, tmp_path, monkeypatch):
@@ -151,8 +161,9 @@ def test_the_command_writes_every_file_and_the_sentence(tmp_path, capsys):
     page = (tmp_path / "out" / "report.html").read_text()
     assert said["sentence"] in page and said["sentence"] in capsys.readouterr().out
     assert "by the paper" in page and said["settings"]["dataset"] == "shapes"
-    for name in ("norm_ratios", "residual_norms", "norm_quartiles"):
+    for name in ("norm_ratios", "residual_norms"):
         assert not pd.read_parquet(tmp_path / "out" / f"{name}.parquet").isna().any(axis=None)
+    check_gaps(pd.read_parquet(tmp_path / "out" / "norm_quartiles.parquet"))
     drawn = {path.stem for path in (tmp_path / "out").glob("*.png")}
     assert drawn == {"residual_norms", "residual_norms_paper", "token_norms"}
     assert main(asked) == 2 and main(["norms", "--dataset", "shapes", "photo.jpg"]) == 2

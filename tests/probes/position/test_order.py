@@ -51,9 +51,10 @@ def test_where_all_image_tokens_are_alike_nothing_is_lost_with_any_seed():
     make_alike(vlm.model)
     found = psi(vlm, open_samples(vlm, 3), max_new_tokens=3, **QUIET)
     assert found.value("accuracy") == found.value("permuted") == pytest.approx(2 / 3)
-    for measure in ("drop", "changed", "psi"):
+    most = 1 - 0.025 ** (1 / 3)  # no draw of the three samples differs, and as much may go unseen
+    for measure, ends in {"drop": (-most, most), "changed": (0, most), "psi": (np.nan, np.nan)}.items():
         row = found.measures[found.measures["measure"] == measure].iloc[0]
-        assert (row["value"], row["low"], row["high"]) == (0, 0, 0)
+        assert row["value"] == 0 and (row["low"], row["high"]) == pytest.approx(ends, nan_ok=True)
     assert found.spread() == 0
     assert "chance is not known" in found.left_out.set_index("measure").loc["psi_corrected", "why"]
 

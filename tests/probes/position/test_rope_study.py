@@ -20,13 +20,13 @@ from probes.position.rope_study import RopeMeasurement, study_rope
 from probes.position.rope_summary import AVERAGED, CURVES, mean_rope_sensitivity
 
 QUIET = {"progress": False, "prompt": "paper"}
-GROUPS = ["photo 0", "photo 0", "photo 1", "photo 1"]
+GROUPS = ["photo 0", "photo 0", "photo 1", "photo 2"]
 
 
 def samples(count=4, *, group=""):
     asked = [tiny.QUESTIONS[place % 3] for place in range(count)]
     return [
-        Sample(f"s{place}", tiny.photo(place), question, (), "left", group=group or f"photo {place // 2}")
+        Sample(f"s{place}", tiny.photo(place), question, (), "left", group=group or f"photo {max(place - 1, 0)}")
         for place, question in enumerate(asked)
     ]
 
