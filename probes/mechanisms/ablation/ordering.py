@@ -209,7 +209,8 @@ def measure_ablation(
             if why := _untold(values[own], counts["groups"]):
                 out.append({**named, "why": why})
                 continue
-            bounds = (0, 1) if measure == "accuracy" else (-1, 1)
+            limits = {"accuracy": (0, 1), "over_chance": (-chances[own].max(), 1 - chances[own].min())}
+            bounds = limits.get(measure, (-1, 1))
             found = mean_over_groups(values[own, None], groups[own], seed=seed, n=n, level=level, bounds=bounds)
             rows.append({**named, **{end: float(part[0]) for end, part in found.cells("value").items()}, **counts})
     columns = ["relation", "arm", "measure"]

@@ -195,7 +195,8 @@ def _by_measure(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    found = mean_over_groups(np.stack(list(rows[measure])).astype(float), names, **drawn)
+    bounds = (-1, 1) if cells["where"] in BEYOND else (0, 1)
+    found = mean_over_groups(np.stack(list(rows[measure])).astype(float), names, **drawn, bounds=bounds)
     return pd.DataFrame(
         {
             **cells,

@@ -257,6 +257,17 @@ def test_intervals_draw_groups_and_a_guess_knows_the_axis_of_a_side_or_the_optio
     assert guess_of(sample) == 0.5 and guess_of(named) == 1 / 3 and np.isnan(guess_of(replace(named, options=())))
 
 
+def test_what_lies_over_chance_ends_where_an_accuracy_less_chance_must():
+    groups, nothing = np.repeat(np.arange(7), 2), np.full(14, "", dtype=object)
+    for right, chance in ((True, 1 / 3), (False, 1 / 3), (True, 0.5)):
+        told, _ = measure_ablation(np.full((4, 14), right), np.full(14, chance), nothing, groups, seed=0, n=50)
+        own = told[told["relation"] == "all"].set_index(["measure", "arm"])[["value", "low", "high"]]
+        for arm in ARMS:
+            wanted = own.loc[("accuracy", arm)].to_numpy() - chance
+            assert own.loc[("over_chance", arm)].to_numpy() == pytest.approx(wanted, abs=1e-6)
+        assert own.loc[("accuracy", ARMS[0]), "high" if right else "low"] == float(right)
+
+
 def test_answers_stay_with_their_photos_in_whatever_order_these_come(vlm, photos):
     rows = {}
     for own in (photos, photos[::-1]):

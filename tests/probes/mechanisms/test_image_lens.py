@@ -18,6 +18,7 @@ from interp.image.grid import View, grid_of_views
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
 from interp.planted.lines import BUILT_IN, N_LAYERS, line_scenes
+from interp.stats.intervals import FEWEST
 from interp.study.prompter import prepare_samples
 from interp.zoo.tiny import build_tiny
 from probes.__main__ import main
@@ -122,12 +123,14 @@ def test_what_means_nothing_is_refused_by_name_before_the_first_pass(encoder, mo
 
 
 def test_objects_without_boxes_and_names_of_many_tokens_are_left_out_by_name(encoder):
-    scenes = line_scenes(3, side="left")
+    scenes = line_scenes(6, side="left")
     odd = replace(scenes[0], objects=(Object("red square"), Object("gramophone", scenes[0].objects[0].box)))
     found = image_lens(encoder, [odd, *scenes[1:]], **QUIET)
     said = found.left_out.set_index("what")["why"].to_dict()
     assert said["red square"] == "it has no box" and said["gramophone"] == "none of its words is one token"
-    assert not found.measures[["value", "low", "high"]].isna().any().any()
+    told = found.measures
+    assert not told["value"].isna().any() and (told["groups"] >= FEWEST).any()
+    assert (told[["low", "high"]].isna().to_numpy() == (told["groups"] < FEWEST).to_numpy()[:, None]).all()
 
 
 def test_a_model_that_does_more_than_is_read_out_is_refused(encoder, monkeypatch):

@@ -46,7 +46,7 @@ def test_all_answers_turn_where_words_are_read_and_none_behind(found):
         [1, 0, 0]
     )
     beyond = found.curve("ids - random")
-    assert beyond["value"].iloc[0] > 0.5 and beyond["low"].iloc[0] > 0.3
+    assert beyond["value"].iloc[0] > 0.5 and beyond["low"].iloc[0] > 0.1  # six groups, so far is Student's
     assert found.curve("random")["value"].iloc[1:].to_numpy() == pytest.approx(0)
 
 
