@@ -76,7 +76,7 @@ def test_that_the_planted_head_is_on_its_object_in_every_measure(one):
         "lift": 16,
     }.items():
         assert one.values(name)[:, layer, head] == pytest.approx(wanted, rel=1e-3), name
-    assert one.samples["right"].all() and (one.samples["found"] == "one").all() and one.samples["complete"].all()
+    assert one.samples["right"].all() and (one.samples["found"] == "all").all() and one.samples["complete"].all()
 
 
 def test_that_a_question_about_one_object_has_no_second_one(one):
@@ -116,7 +116,7 @@ def test_that_a_model_that_looks_at_random_lies_within_its_nulls():
 
 def test_that_overlap_with_the_first_object_tells_right_from_wrong_where_the_model_reads_it_or_the_other(two):
     reads_asked = [scene.meta["reads_asked"] for scene in planted_scenes("planted-distractor", 60)]
-    assert two.samples["right"].tolist() == reads_asked and (two.samples["found"] == "both").all()
+    assert two.samples["right"].tolist() == reads_asked and (two.samples["found"] == "all").all()
     for region, sign in (("first", 1), ("second", -1), ("first minus second", 1)):
         found = examine_overlap(two, measure="mass", region=region, n_draws=500)
         for kind in (found.pooled, found.within):
