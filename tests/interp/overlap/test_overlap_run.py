@@ -260,8 +260,8 @@ def test_that_the_command_reads_a_folder_of_photos_and_says_that_the_embedded_mo
     assert command("--dataset", tmp_path, "--out", tmp_path / "out", "--draws", 2) == 0
     said = capsys.readouterr().out
     assert (
-        "all objects found in 6 of 6 samples" in said
-        and "both 6" in said
+        "All objects have boxes in 6 of 6 questions" in said
+        and "some in 0, none in 0" in said
         and "answers and where it looks mean nothing" in said
     )
 

@@ -75,8 +75,8 @@ def test_heads_without_a_score_are_never_selected_and_counted():
     for rule, given in {"top_percent": {"percent": 100}, "threshold": {"above": -1}}.items():
         found = select_heads(made_scores(values), rule=rule, **given)
         assert len(found) == 5 and (0, 1) not in found and found.left_out == 1
-    with pytest.raises(InputError, match="k=6 of 5 heads with a score of f0"):
-        select_heads(made_scores(values), rule="top_k", k=6)
+    none = select_heads(made_scores(values), rule="top_k", k=6)
+    assert len(none) == 0 and none.left_out == 1 and none.why == "k=6 of 5 heads with a score: ask for fewer"
 
 
 def test_against_chance_heads_pass_by_their_corrected_p():
