@@ -58,7 +58,7 @@ def test_residual_stream_and_logits_are_those_recorded_from_the_papers_code():
         assert np.abs(cache[ENTERS][0].numpy() - recorded[f"{tag}.resid"]).max() < 2e-5
         logits = output.logits[0, -1]
         assert np.abs(logits.numpy() - recorded[f"{tag}.logits_last"]).max() < 1e-4
-        assert logits.softmax(-1).max().item() == pytest.approx(case["prob"], abs=2e-6)
+        assert logits.softmax(-1).max().item() == pytest.approx(case["prob"], abs=2e-5)
         assert inputs.layouts[0].image_positions[0] == case["image_start"]
 
 
