@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 from PIL import Image
 
+import interp.store.progress as bars_of
 from interp.datasets import read_folder
 from interp.datasets.own import folder as reading
 from interp.datasets.own.table import rows_of
@@ -58,17 +59,15 @@ def test_what_rows_share_is_looked_up_once(place, monkeypatch):
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_reading_shows_a_bar_that_ends_where_the_file_does(place, monkeypatch, progress):
-    import tqdm
-
     shown = io.StringIO()
-    usual = tqdm.tqdm
+    usual = bars_of.ProgressBar
 
     def at_once(*given, **how):
         bars.append(usual(*given, **{**how, "delay": 0, "mininterval": 0, "file": shown}))
         return bars[-1]
 
     bars = []
-    monkeypatch.setattr(tqdm, "tqdm", at_once)
+    monkeypatch.setattr(bars_of, "ProgressBar", at_once)
     write(place, many(5000))
     assert len(read_folder(place, progress=progress)) == 5000
     (bar,) = bars
