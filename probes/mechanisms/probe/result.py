@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Int, Shaped
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import ratio_over_groups
+from interp.stats.intervals import Bounds
 from interp.stats.linear_probe import LinearProbe
 from probes.mechanisms.probe.sites import Site
 from probes.study.parts import row_of, rows_of
@@ -195,8 +196,8 @@ def measure_photos(
     rows: list[pd.DataFrame] = []
     missing: list[pd.DataFrame] = []
     table = _of_sites(sites)
-    for measure, above, below in _measured(photos):
-        found = ratio_over_groups(above, below, photos.groups, seed=seed, n=draws, level=level)
+    for measure, above, below, bounds in _measured(photos):
+        found = ratio_over_groups(above, below, photos.groups, seed=seed, n=draws, level=level, bounds=bounds)
         known = np.isfinite(above) & np.isfinite(below)
         counts = [len({*photos.groups[own].tolist()}) for own in known.T]
         own = table.assign(measure=measure, value=found.estimate, low=found.low, high=found.high)
@@ -213,19 +214,19 @@ def measure_photos(
     return together.astype(dict.fromkeys(("value", "low", "high"), np.float32)), out
 
 
-def _measured(photos: ReadPhotos) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name of each measure, and what it is a ratio of, [sample site] each."""
+def _measured(photos: ReadPhotos) -> Iterator[tuple[str, np.ndarray, np.ndarray, Bounds]]:
+    """Name of each measure, what it is a ratio of, [sample site] each, and the least and most that it can be."""
     tokens = np.broadcast_to(photos.tokens[:, None], photos.right.shape).astype(float)
     one = np.ones_like(tokens)
-    yield "accuracy", photos.right, tokens
-    yield "control", photos.control, tokens
-    yield "selectivity", photos.right - photos.control, tokens
-    yield "position", photos.position, tokens
-    yield "beyond_position", photos.right - photos.position, tokens
-    yield "strip", photos.strip, one
-    yield "strip_control", photos.strip_control, one
-    yield "strip_position", photos.strip_position, one
-    yield "strip_beyond_position", photos.strip - photos.strip_position, one
+    yield "accuracy", photos.right, tokens, (0, 1)
+    yield "control", photos.control, tokens, (0, 1)
+    yield "selectivity", photos.right - photos.control, tokens, (-1, 1)
+    yield "position", photos.position, tokens, (0, 1)
+    yield "beyond_position", photos.right - photos.position, tokens, (-1, 1)
+    yield "strip", photos.strip, one, (-1, 1)
+    yield "strip_control", photos.strip_control, one, (-1, 1)
+    yield "strip_position", photos.strip_position, one, (-1, 1)
+    yield "strip_beyond_position", photos.strip - photos.strip_position, one, (-2, 2)
 
 
 def _of_sites(sites: Iterable[Site]) -> pd.DataFrame:

@@ -387,19 +387,3 @@ def test_empty_or_misshapen_input_is_refused():
     ):
         with pytest.raises(InputError, match=message):
             draw()
-
-
-def test_a_title_counts_the_answers_that_are_compared_and_nothing_is_drawn_of_intervals_that_are_not_there():
-    rng = np.random.default_rng(3)
-    scores, right = rng.normal(size=(40, 5)), np.arange(40) % 2 == 0
-    scores[:8] = np.nan
-    scores[8:10, 2] = np.nan
-    strata = np.where(np.arange(40) < 30, "left", "right")
-    right[30:] = True
-    for groups, named in ((None, True), (np.arange(40) % 2, False)):
-        found = association(scores, right, strata=strata, groups=groups, seed=0, n_draws=50, n_shuffles=50)
-        drawn = plots.plot_auroc_by_layer(found, ax())
-        assert drawn.get_title(loc="left").endswith("(20 to 22 of 40 answers)")
-        told = legend_texts(drawn)
-        assert ("its interval for all together" in told) == ("AUROC with its interval" in told) == named
-        assert ("AUROC (no interval)" in told) != named
