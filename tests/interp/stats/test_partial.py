@@ -274,7 +274,7 @@ def test_the_table_has_a_row_per_cell():
         (dict(ridge=0.0), "no penalty"),
         (dict(n_draws=0), "at least one draw"),
         (dict(scores=np.ones((3, 2))), "for 4 samples"),
-        (dict(groups=["a"] * 4), "at least two groups"),
+        (dict(groups=["a"] * 4), "two groups or more"),
         (dict(groups=["a", "a", "b", "b"]), "at least 3 groups"),
     ],
 )
