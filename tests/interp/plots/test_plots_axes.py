@@ -61,7 +61,9 @@ def flips(depth):
 
 def effect(depth):
     names = ("auroc", "low", "high", "low_all", "high_all", "null_low", "null_high", "p", "p_max", "p_bh")
-    return SimpleNamespace(**{name: np.linspace(0.4, 0.6, depth) for name in names}, n_right=5, n_wrong=5, level=0.95)
+    return SimpleNamespace(
+        **{name: np.linspace(0.4, 0.6, depth) for name in names}, n=np.full(depth, 10), n_right=5, n_wrong=5, level=0.95
+    )
 
 
 BY_LAYER = {

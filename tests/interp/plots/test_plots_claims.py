@@ -91,8 +91,21 @@ def test_windows_that_lack_a_layer_are_refused(layers):
 def line(shape):
     """An association and an effect of arrays of one shape."""
     values = np.full(shape, 0.6)
-    names = ("auroc", "low", "high", "null_low", "null_high", "p", "p_max", "p_bh", "log_odds", "separated")
-    return SimpleNamespace(**dict.fromkeys(names, values), n_right=5, n_wrong=5, level=0.95)
+    names = (
+        "auroc",
+        "low",
+        "high",
+        "low_all",
+        "high_all",
+        "null_low",
+        "null_high",
+        "p",
+        "p_max",
+        "p_bh",
+        "log_odds",
+        "separated",
+    )
+    return SimpleNamespace(**dict.fromkeys(names, values), n=np.full(shape, 10), n_right=5, n_wrong=5, level=0.95)
 
 
 def test_the_score_of_one_line_is_called_that_of_the_head_mean_only_where_it_was_taken_from_heads():

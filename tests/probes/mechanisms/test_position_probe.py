@@ -250,7 +250,7 @@ def test_the_command_draws_scenes_probes_them_and_keeps_the_probes(tmp_path, cap
 def test_other_families_are_probed_row_breaks_tiles_and_windows_too(name):
     vlm = HookedVLM.from_pretrained(name, self_check=False)
     side = max(vlm.prepare(tiny.photo(0, (256, 256)), "Where?", prompt="paper").grids[0].cols) + 1
-    samples = scenes(8, n=8, patch=32) if side >= 4 else []
+    samples = scenes(16, n=8, patch=32) if side >= 4 else []
     found = position_probe(vlm, samples, at_least=0.2, shuffles=2, **QUIET)
     assert found.maps.shape[:2] == (len(found.sites), 3) and np.allclose(found.maps.sum(axis=1), 1, atol=1e-5)
     assert set(found.measures["measure"]) >= {"accuracy", "control", "selectivity", "position"}
