@@ -138,7 +138,7 @@ def plot_accuracy_by_threshold(
     """
     edges, rights, unsure, groups = _by_threshold(table, alpha_unsure, alpha_sure)
     found = [clustered_share(right, groups, level=level) for right in rights]
-    n = len(table["id"].unique())
+    n = int(unsure[-1])  # below the last threshold all are
     ax = new_axes(ax, (6.6, 4.4))
     ax.step(edges, [one.estimate for one in found], where="post", color=INK, linewidth=2, label=f"accuracy (n = {n})")
     low, high = [one.low for one in found], [one.high for one in found]

@@ -84,10 +84,13 @@ def clustered_share(right: ArrayLike, groups: ArrayLike | None = None, *, level:
         InputError: lengths differ, values are not true or false, or no such level.
     """
     own = as_bool(right, "right")
-    named = np.arange(len(own)) if groups is None else np.asarray(groups)
+    plain = wilson(int(own.sum()), len(own), level)
+    if groups is None:
+        return plain
+    named = np.asarray(groups)
     if named.shape != own.shape:
         raise InputError(f"{len(own)} samples have groups of shape {named.shape}: give one group for each sample")
-    plain, names = wilson(int(own.sum()), len(own), level), _places(named)[0]
+    names = _places(named)[0]
     if len(names) == len(own):
         return plain
     if len(names) < FEWEST:
