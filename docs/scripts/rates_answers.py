@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from measured_rate import Rate
 
 from interp.answers.calibration import calibration, familiar_against_unfamiliar
 from interp.answers.comparison import compare
@@ -23,24 +23,6 @@ DRAWS = 400
 
 Told = dict[str, bool]
 """What a made-up data set says, by what was asked: whether an interval holds the truth, or a test finds something."""
-
-
-class Rate(NamedTuple):
-    """One measured rate.
-
-    Attributes:
-        name: what was asked.
-        nominal: the rate that is promised: of intervals to hold the truth, of tests to find what is not there.
-        measured: the rate in so many made-up data sets.
-        error: its Monte-Carlo error, one standard error of the measured rate where the nominal one is true.
-        repeats: how many data sets there were.
-    """
-
-    name: str
-    nominal: float
-    measured: float
-    error: float
-    repeats: int
 
 
 def rates(repeats: int = 2000, *, only: Callable[[str], bool] = lambda scenario: True) -> list[Rate]:

@@ -6,9 +6,9 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from statistics import NormalDist
-from typing import NamedTuple
 
 import numpy as np
+from measured_rate import Rate
 
 from interp.stats.association import association
 from interp.stats.auroc_intervals import auroc_interval
@@ -19,24 +19,6 @@ WRONG, TRUE = (3, 5, 10, 60), (0.5, 0.7, 0.9, 0.99)
 
 Told = dict[str, float]
 """What one made-up data set says, by what was asked: a share of its cells, or 0 or 1."""
-
-
-class Rate(NamedTuple):
-    """One measured rate.
-
-    Attributes:
-        name: what was asked.
-        nominal: the rate that is promised: of intervals to hold the truth, of tests to find what is not there.
-        measured: its mean over made-up data sets.
-        error: its Monte-Carlo error, one standard error over data sets.
-        repeats: how many data sets there were.
-    """
-
-    name: str
-    nominal: float
-    measured: float
-    error: float
-    repeats: int
 
 
 def rates(repeats: int = 1000, *, only: Callable[[str], bool] = lambda scenario: True) -> list[Rate]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from measured_rate import Rate
 
 from adaptvis.evaluation.selection import choose_scaling
 from adaptvis.paper.splits import OFFICIAL_SIZES, official_split, split_by_group
@@ -19,24 +20,6 @@ from interp.stats.partial import partial_effect
 LEVEL = 0.95
 Made = dict[str, Any]
 """Made-up data: the keywords of what is measured."""
-
-
-class Rate(NamedTuple):
-    """One measured rate.
-
-    Attributes:
-        name: what was measured.
-        nominal: what is promised.
-        measured: the mean over made-up data sets.
-        error: its Monte-Carlo error (one standard error).
-        repeats: how many data sets.
-    """
-
-    name: str
-    nominal: float
-    measured: float
-    error: float
-    repeats: int
 
 
 def rates(repeats: int = 1000) -> list[Rate]:
