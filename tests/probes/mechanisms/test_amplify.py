@@ -83,7 +83,7 @@ def test_the_other_axis_does_not_help_both_help_too_and_adding_what_all_tokens_s
     few = {"alphas": (3.0,), "seeds": (0,), **QUIET}
     wrong = amplify(reluctant(), scenes(), {"horizontal": down}, **few)
     assert np.array_equal(wrong.probe[:, 0], wrong.untouched) and not wrong.gain["over_untouched"]
-    assert "No gain by amplification is seen" in amplify_findings(wrong).sentences[0]
+    assert "No gain by amplification was detected" in amplify_findings(wrong).sentences[0]
     both = amplify(reluctant(), scenes(), {"horizontal": ACROSS, "vertical": down}, axes="both", **few)
     assert both.probe.all()
     added = amplify(reluctant(), scenes(), {"horizontal": ACROSS[:, :1]}, mode="additive", **few)
@@ -311,7 +311,7 @@ def test_the_embedded_model_is_asked_end_to_end_and_what_came_out_is_written(on_
     line = f"amplify --model shapes-vlm --dataset shapes --n 24 --directions {file} --alphas 1 4 --seeds 2 --out {out}"
     assert main(line.split()) == 0
     told = capsys.readouterr().out
-    assert "points net" in told and "the paper" in told
+    assert "] net (p " in told and "the paper" in told
     summary = json.loads((out / "summary.json").read_text())
     assert summary["n"] + summary["dropped"] == 12  # of 24, half ask about two things
     written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
