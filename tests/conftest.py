@@ -1,6 +1,7 @@
 """What every test shares: one torch thread a worker, checked shapes, no network, and where the test assets lie."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,15 @@ from pathlib import Path
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 os.environ.update(dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"), "1"))
 os.environ.update(TOKENIZERS_PARALLELISM="false", MPLBACKEND="Agg", WANDB_MODE="disabled", YOLO_OFFLINE="1")
+
+# A run in the background, or under nohup, inherits signals that are ignored; commands leave those as they are.
+for _name, _usual in {
+    "SIGINT": signal.default_int_handler,
+    "SIGTERM": signal.SIG_DFL,
+    "SIGHUP": signal.SIG_DFL,
+}.items():
+    if hasattr(signal, _name):
+        signal.signal(getattr(signal, _name), _usual)
 
 import checked_shapes  # noqa: E402
 import numpy as np  # noqa: E402
