@@ -55,7 +55,7 @@ def scenes(count, **options):
 def planted():
     """The planted model whose tokens say where they are, and the colours there."""
     vlm = HookedVLM.wrap(*build_planted("planted-object"), self_check=False)
-    return vlm, position_probe(vlm, scenes(24, patch=14, background=128), **QUIET)
+    return vlm, position_probe(vlm, scenes(48, patch=14, background=128), **QUIET)
 
 
 def test_a_model_whose_tokens_say_where_they_are_shows_strips_that_a_photo_of_nothing_shows_too(planted):
@@ -67,7 +67,7 @@ def test_a_model_whose_tokens_say_where_they_are_shows_strips_that_a_photo_of_no
         assert found.row("strip", site)["low"] > 0.2 < found.value("strip_position", site)
         assert found.row("selectivity", site)["low"] > 0.3
     assert (found.strips()["p_corrected"] < 0.05).all() and found.chance == pytest.approx(1 / 3)
-    assert (found.n_train, found.n_test) == (18, 6) and len(found.left_out) == 0
+    assert (found.n_train, found.n_test) == (36, 12) and len(found.left_out) == 0
     columns = found.map("projector").mean(axis=1)  # class col
     assert columns[:, [0, 1]].argmax(axis=0).tolist() == [0, 0] and columns[:, [6, 7]].argmax(axis=0).tolist() == [2, 2]
 
@@ -76,7 +76,7 @@ def test_along_the_other_axis_a_row_of_squares_has_no_order(planted):
     vlm, _ = planted
     with pytest.raises(InputError, match="lie at one place along the vertical axis"):
         position_probe(vlm, scenes(8, patch=14), axis="vertical", **QUIET)
-    found = position_probe(vlm, scenes(8, patch=14, axis="vertical"), axis="vertical", sites="projector", **QUIET)
+    found = position_probe(vlm, scenes(16, patch=14, axis="vertical"), axis="vertical", sites="projector", **QUIET)
     assert found.value("accuracy") == 1 and found.value("strip") > 0.2
     assert found.map()[0, 0].mean() > 0.5 > found.map()[0, 7].mean()
 

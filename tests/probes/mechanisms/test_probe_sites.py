@@ -139,7 +139,8 @@ def test_means_of_patches_are_taken_in_float32_whatever_the_model_s_type():
 def test_a_sentence_names_all_sites_where_they_are_few(count, named):
     sites = [f"blocks.{place}" for place in range(9)]
     strips = pd.DataFrame({"site": sites, "p_corrected": [0.01] * count + [0.5] * (9 - count)})
-    nothing = pd.DataFrame({"site": [], "measure": [], "value": []})
-    (sentence,) = _more(SimpleNamespace(strips=lambda: strips, names=["projector"], measures=nothing))
+    scores = pd.DataFrame({"site": sites, "measure": "strip", "value": 0.4, "low": 0.3})
+    found = SimpleNamespace(strips=lambda: strips, names=["projector"], measures=scores, settings={})
+    (sentence,) = _more(found)
     assert f"at {count} of 9 sites" in sentence and sentence.count("blocks.") == named
     assert ("among them" in sentence) == (named < count)

@@ -250,13 +250,14 @@ def test_tests_of_accuracies_on_one_axis_are_corrected_for_both():
     groups = np.repeat(np.arange(GROUPS), EACH)
     signs = np.random.default_rng(0).integers(0, 2, size=(sign_flips.FLIPS, GROUPS)) * 2 - 1
     removed, kept = (right[ARMS.index(f"ordering {arm}")] * 1.0 for arm in ("removed", "kept"))
-    for statement, values in (("language_adds", removed - 0.5), ("encoder_is_enough", kept - removed)):
+    for statement, values, most in (("language_adds", removed - 0.5, 0.5), ("encoder_is_enough", kept - removed, 1)):
         far = []
         for place in range(2):
             own = np.where(np.arange(len(values)) % 2 == place, values, 0)
             sums = np.array([own[groups == group].sum() for group in range(GROUPS)])
             far.append(np.abs([sums.sum(), *(signs @ sums)]) / np.sqrt(np.square(sums).sum()))
-            ends = mean_over_groups(values[place::2, None], groups[place::2].astype(str), seed=0, n=60)
+            how = {"seed": 0, "n": 60, "bounds": (-most, most)}
+            ends = mean_over_groups(values[place::2, None], groups[place::2].astype(str), **how)
             row = table.loc[(statement, BOTH[place])]
             assert [row["low"], row["high"]] == pytest.approx([ends.low[0], ends.high[0]], abs=1e-6)
         largest = np.max(far, axis=0)
