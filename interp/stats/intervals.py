@@ -236,8 +236,8 @@ def spread_ends(
     * Where no draw differs from the estimate, units tell nothing of their spread, and an interval of no width would
       promise too much. If so large a share of all units as 1 - ((1 - level) / 2) ** (1 / units) were otherwise, and all
       of it as far off as `bounds` let it be, that none of them is among these would still be as rare as an interval
-      may miss on one side (Hanley and Lippman-Hand 1983, the rule of three): so far do the ends lie. Without bounds
-      they are NaN.
+      may miss on one side (Hanley and Lippman-Hand 1983, the rule of three): so far do the ends lie. Where a
+      side has no bound they are NaN.
 
     Args:
         estimate: the statistic of the data, [...].
@@ -246,7 +246,8 @@ def spread_ends(
         units: samples, or groups, that were drawn and say something of the statistic; one number or [...].
         rarest: those of the rarest part that the statistic is made of, such as an answer whose recall counts as much as
             that of any other: of so many is the rule of three; all units by default.
-        bounds: the least and the most that the statistic can be; the ends do not leave them.
+        bounds: the least and the most that the statistic can be, infinite where there is none; the ends do not leave
+            them.
     """
     middle = np.asarray(estimate, dtype=np.float64)
     there = np.broadcast_to(np.asarray(units, dtype=int), middle.shape)
@@ -262,9 +263,8 @@ def spread_ends(
         np.asarray(end, dtype=np.float64) for end in ((-math.inf, math.inf) if bounds is None else bounds)
     )
     rare = 1 - ((1 - level) / 2) ** (1 / np.maximum(there if rarest is None else rarest, 1))
-    edge_low, edge_high = (
-        np.full(middle.shape, np.nan) if bounds is None else middle + rare * (end - middle) for end in (lowest, highest)
-    )
+    edges = np.stack([middle + rare * (end - middle) for end in (lowest, highest)])
+    edge_low, edge_high = np.where(np.isfinite(edges).all(axis=0), edges, np.nan)
     ends = np.stack(
         [np.where(still, edge_low, np.maximum(low, lowest)), np.where(still, edge_high, np.minimum(high, highest))]
     )

@@ -17,9 +17,8 @@ from interp.stats.clusters import drawn_sums
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Bounds, spread_ends
 from probes.position.dose_answers import KINDS, STATES, UNTOUCHED, Dose, first_kind
-from probes.position.order_sensitivity import LIMITS as OF_SHARES
 from probes.position.order_sensitivity import MEASURES as OF_ORDER
-from probes.position.order_sensitivity import drawn_measures, not_told
+from probes.position.order_sensitivity import drawn_measures, limits_of, not_told
 from probes.study.parts import parts_of
 from probes.study.run import ONE_GROUP
 
@@ -32,11 +31,12 @@ CONFIDENCE = ("confidence", "confidence_right", "confidence_wrong")
 MEASURES = (*OF_ORDER, *CONFIDENCE, *STATES)
 """What is measured at each dose; see `DoseResponse`."""
 
-LIMITS = {**OF_SHARES, **dict.fromkeys((*CONFIDENCE, "image_mass"), (0, 1)), "delta_alpha_v": (-1, 1)}
-"""The least and the most that a measure can be, where it has such."""
-
-APART = {name: (low - high, high - low) for name, (low, high) in LIMITS.items()}
-"""The least and the most that the difference of two can be."""
+LIMITS: dict[str, Bounds] = {
+    **dict.fromkeys((*CONFIDENCE, "image_mass"), (0, 1)),
+    **dict.fromkeys(("median_norm", "abs_delta_g_v"), (0, np.inf)),
+    "delta_alpha_v": (-1, 1),
+}
+"""The least and the most that a measure can be beside those of order, see `limits_of`."""
 
 NUMBERS = ("value", "low", "high")
 
@@ -224,21 +224,24 @@ def measure_doses(
             for measure in MEASURES
         ]
         here: dict[Dose, dict[str, tuple[float, np.ndarray]]] = {}
+        limits: dict[Dose, dict[str, Bounds]] = {}
         for at in found:
             place = {"relation": name, "kind": at.dose.kind, "dose": at.dose.value}
             if counts["groups"] < 2:
                 out += [{**place, "measure": measure, "why": ONE_GROUP} for measure in MEASURES]
                 continue
             drawn = at.drawn(own, chance, groups, seed=seed, n=n)
-            why = _why_not(at, own, chance, _ends(*drawn["accuracy"], counts["groups"], level, LIMITS["accuracy"]))
+            limits[at.dose] = LIMITS | limits_of(drawn["accuracy"][0], float(chance[own].mean()))
+            right = _ends(*drawn["accuracy"], counts["groups"], level, limits[at.dose]["accuracy"])
+            why = _why_not(at, own, chance, right)
             out += [{**place, "measure": measure, "why": reason} for measure, reason in why.items()]
             here[at.dose] = {measure: drawn[measure] for measure in MEASURES if measure not in why}
-            rows += _rows({**place, **counts}, here[at.dose], level, LIMITS)
+            rows += _rows({**place, **counts}, here[at.dose], level, limits[at.dose])
         for dose, told in here.items():
             if dose != UNTOUCHED:
                 apart = dict(_apart(told, here[UNTOUCHED]))
                 place = {"relation": name, "kind": dose.kind, "dose": dose.value}
-                differences += _rows({**place, **counts}, apart, level, APART)
+                differences += _rows({**place, **counts}, apart, level, _limits_apart(limits[dose], limits[UNTOUCHED]))
     return _table(rows), _table(differences), _left_out(out)
 
 
@@ -266,16 +269,22 @@ def _apart(
             yield measure, (value - untouched[measure][0], draws - untouched[measure][1])
 
 
+def _limits_apart(told: Mapping[str, Bounds], untouched: Mapping[str, Bounds]) -> dict[str, Bounds]:
+    """The least and the most that differences can be."""
+    ends = ((name, np.asarray(told[name]), np.asarray(untouched[name])[::-1]) for name in told)
+    return {name: tuple(own - other) for name, own, other in ends}
+
+
 def _rows(
     place: dict[str, Any], told: Mapping[str, tuple[float, np.ndarray]], level: float, limits: Mapping[str, Bounds]
 ) -> Iterator[dict[str, Any]]:
     for measure, (value, draws) in told.items():
-        ends = _ends(value, draws, place["groups"], level, limits.get(measure))
+        ends = _ends(value, draws, place["groups"], level, limits[measure])
         yield {**place, "measure": measure, **dict(zip(NUMBERS, ends, strict=True))}
 
 
 def _ends(
-    value: float, draws: Float[np.ndarray, " draw"], groups: int, level: float, bounds: Bounds | None
+    value: float, draws: Float[np.ndarray, " draw"], groups: int, level: float, bounds: Bounds
 ) -> tuple[float, float, float]:
     low, high = spread_ends(value, draws, level, units=groups, bounds=bounds)
     return value, float(low), float(high)

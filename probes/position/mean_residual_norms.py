@@ -179,7 +179,8 @@ def mean_residual_norms(
     normalized = _means(every, there, lambda one, group: one.normalized[place_of(group, one.groups)])
     ratios = np.stack([ratio_of(one.of("image", convention), one.of("text", convention), convention) for one in every])
     after = np.array([one.after_final_norm["image_over_text"] for one in every])
-    whole = mean_over_groups(np.column_stack([ratios, after]), drawn, seed=seed, n=n, level=level)
+    columns = np.column_stack([ratios, after])
+    whole = mean_over_groups(columns, drawn, seed=seed, n=n, level=level, bounds=(0, np.inf))
     by_depth, final = (
         Interval(whole.estimate[own], whole.low[own], whole.high[own], level, whole.draws) for own in (slice(-1), -1)
     )

@@ -14,7 +14,7 @@ from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, group_names, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, spread_ends
+from interp.stats.intervals import DRAWS, Bounds, spread_ends
 from probes.position.order_answers import ORIGINAL
 from probes.study.parts import ALL, parts_of
 from probes.study.run import ONE_GROUP
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MEASURES = ("accuracy", "permuted", "drop", "changed", "psi", "psi_corrected", "psi_position_alone")
 """What is measured of each relation; see `OrderSensitivity`."""
 
-LIMITS = {**dict.fromkeys(("accuracy", "permuted", "changed"), (0, 1)), "drop": (-1, 1)}
+LIMITS: dict[str, Bounds] = {**dict.fromkeys(("accuracy", "permuted", "changed"), (0, 1)), "drop": (-1, 1)}
 """The least and the most that a measure can be, where it is a share or a difference of two."""
 
 NO_ORDER, POSITION_ALONE = "order can not be used", "position alone"
@@ -254,12 +254,14 @@ def _measured(
     original, permuted, changed, chance = columns
     drawn = drawn_measures(original, permuted, changed, chance, groups, seed=seed, n=n)
     count = len(set(groups))
+    guessed = float(chance.mean())
+    limits = limits_of(drawn["accuracy"][0], guessed)
     ends = {
-        name: spread_ends(value, values, level, units=count, bounds=LIMITS.get(name))
+        name: spread_ends(value, values, level, units=count, bounds=limits[name])
         for name, (value, values) in drawn.items()
     }
     found = {name: (drawn[name][0], float(low), float(high)) for name, (low, high) in ends.items()}
-    return found | not_told(found["accuracy"], float(chance.mean()))
+    return found | not_told(found["accuracy"], guessed)
 
 
 def drawn_measures(
@@ -284,6 +286,20 @@ def drawn_measures(
     moved = [_moves(sums[place][0], len(original), own, seed) for place, own in zip((1, 2), shares, strict=True)]
     here, drawn = _values(sums, [np.zeros(1)] * 2), _values(draws, moved)
     return {name: (float(here[name][0]), drawn[name]) for name in MEASURES}
+
+
+def limits_of(accuracy: float, chance: float) -> dict[str, Bounds]:
+    """The least and the most that each of `MEASURES` can be; of an index, beside the accuracy that divides it.
+
+    Infinite where there is none; NaN where the measure itself can not be told.
+    """
+    whole, over = (float(ratio(1.0, below)) for below in (accuracy, accuracy - chance))
+    return {
+        **LIMITS,
+        "psi": (1 - whole, 1),
+        "psi_corrected": ((accuracy - 1) * over, accuracy * over),
+        "psi_position_alone": (-np.inf, 1),
+    }
 
 
 def _moves(

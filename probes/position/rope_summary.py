@@ -184,8 +184,10 @@ def summarize_rope(
     check_draws(n, level, seed)
     mass, signed, slope = (parts[name].astype(np.float64) for name in AVERAGED)
     drawn = drawn_together(len(mass), groups)
+    most, largest = (1, np.inf) if delta else (0, 0)  # nothing changes where nothing is moved
     (signed_heads, signed_layers, signed_all), (heads, layers, whole) = (
-        _intervals(values, drawn, seed=seed, n=n, level=level) for values in (signed, np.abs(slope))
+        _intervals(values, drawn, seed=seed, n=n, level=level, bounds=bounds)
+        for values, bounds in ((signed, (-most, most)), (np.abs(slope), (0, largest)))
     )
     return RopeSummary(
         n_samples=len(mass),

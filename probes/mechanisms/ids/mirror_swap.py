@@ -160,9 +160,10 @@ def _measures(
         left_out.append({"what": "all sets", "why": why, "cases": len(names)})
         return pd.DataFrame(columns=columns), pd.DataFrame(left_out, columns=gone)
     above[BEYOND] = above["words"] - above["other_words"]
+    reach = 1 / below[SETS[0]].mean()  # a probability changes by 1 at most, beside the change that is divided by
     parts = []
     for name, own in above.items():
-        found = ratio_over_groups(own, below[SETS[0]], names, **drawn)
+        found = ratio_over_groups(own, below[SETS[0]], names, **drawn, bounds=(-reach, reach))
         parts.append(
             pd.DataFrame(
                 {

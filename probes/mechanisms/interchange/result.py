@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from interp.stats.intervals import Interval
+    from interp.stats.intervals import Bounds, Interval
 
 SMALLEST_EFFECT = 0.1
 """A restoration score is of pairs whose two runs differ by so much in the probability of the outcome, or more."""
+
+SHARE, APART = (0, 1), (-1, 1)
+"""The least and the most that a probability can be, and a difference of two."""
+
+RESTORED = (1 - 1 / SMALLEST_EFFECT, 1 / SMALLEST_EFFECT)
+"""The same of a restoration score: the two runs and the patched one are probabilities."""
 
 CELLS = ("value", "low", "high", "std", "pairs", "groups")
 """What each mean over pairs has: itself, its interval, and what it is of."""
@@ -190,7 +196,7 @@ class Interchange:
         """
         at = self._outcome(outcome)
         rows = []
-        whole = (self.p_counterfactual - self.p_clean)[:, at].astype(np.float64)
+        whole, bounds = (self.p_counterfactual - self.p_clean)[:, at].astype(np.float64), SHARE if clamp else RESTORED
         sets = {"patched": self.p_patched} | ({} if self.p_control is None else {"control": self.p_control})
         for direction, own in self._parts():
             told = own & (np.abs(whole) >= SMALLEST_EFFECT)
@@ -199,7 +205,7 @@ class Interchange:
             for name, values in sets.items():
                 score = (values[told, :, at] - self.p_clean[told, None, at]) / whole[told, None]
                 score = score.clip(0, 1) if clamp else score
-                for slot, cells in zip(self.slots, self._cells(score, told), strict=True):
+                for slot, cells in zip(self.slots, self._cells(score, told, bounds), strict=True):
                     rows.append({"direction": direction, "set": name, "slot": slot, "outcome": outcome, **cells})
         return _table(rows, ("direction", "set", "slot", "outcome", *CELLS))
 
@@ -279,7 +285,7 @@ class Interchange:
             for at in range(len(self.outcomes) if parts else 0)
         ]
         for number, (name, own) in enumerate(parts.items()):
-            for place, (slot, outcome, told) in enumerate(self._means(apart, own)):
+            for place, (slot, outcome, told) in enumerate(self._means(apart, own, APART)):
                 at, step = place % len(self.outcomes), number * len(self.slots) + place // len(self.outcomes)
                 p = {"p": tests[at].p[step], "p_any": tests[at].p_any[step]}
                 yield {column: name, "slot": slot, "outcome": outcome, **told, **p}
@@ -292,20 +298,25 @@ class Interchange:
                 yield direction, own
 
     def _means(
-        self, values: Float32[np.ndarray, "pair slot outcome"], own: Bool[np.ndarray, " pair"]
+        self,
+        values: Float32[np.ndarray, "pair slot outcome"],
+        own: Bool[np.ndarray, " pair"],
+        bounds: Bounds = SHARE,
     ) -> Iterator[tuple[int, str, dict[str, Any]]]:
         """Slot, outcome and the cells of each mean over pairs."""
         flat = values[own].reshape(int(own.sum()), -1)
         slots = self.slots if values.shape[1] == len(self.slots) else (0,)
         names = [(slot, outcome) for slot in slots for outcome in self.outcomes]
-        for (slot, outcome), cells in zip(names, self._cells(flat, own), strict=True):
+        for (slot, outcome), cells in zip(names, self._cells(flat, own, bounds), strict=True):
             yield slot, outcome, cells
 
-    def _cells(self, values: np.ndarray, own: Bool[np.ndarray, " pair"]) -> Iterator[dict[str, Any]]:
+    def _cells(
+        self, values: np.ndarray, own: Bool[np.ndarray, " pair"], bounds: Bounds
+    ) -> Iterator[dict[str, Any]]:
         """Mean, interval and standard deviation over pairs of each column of values [pair column]."""
         values, groups = values.astype(np.float64), self.groups[own]
         how = {"seed": self.settings["seed"], "n": self.settings["draws"], "level": self.settings["level"]}
-        found: Interval = mean_over_groups(values, groups, **how)
+        found: Interval = mean_over_groups(values, groups, **how, bounds=bounds)
         count = {"pairs": len(values), "groups": len(set(groups))}
         for place, spread in enumerate(values.std(axis=0)):
             ends = {"value": found.estimate[place], "low": found.low[place], "high": found.high[place]}

@@ -59,6 +59,7 @@ def test_where_nothing_varies_the_ends_are_what_could_have_been_missed_with_the_
 
 def test_where_nothing_varies_and_nothing_bounds_it_there_are_no_ends():
     assert np.isnan(spread_ends(0.3, np.full(50, 0.3), 0.95, units=20)).all()
+    assert np.isnan(spread_ends(0.3, np.full(50, 0.3), 0.95, units=20, bounds=(0, np.inf))).all()
     drawn = np.stack([np.full(50, 0.1 + 0.2), np.arange(50.0)], axis=1)  # a sum that is not quite 0.3
     found = spread_ends(np.array([0.3, 24.5]), drawn, 0.95, units=20)
     assert np.isnan(found[:, 0]).all() and np.isfinite(found[:, 1]).all()
@@ -69,6 +70,8 @@ def test_ends_stay_inside_their_bounds_and_undefined_draws_are_left_out():
     found = spread_ends(np.array([0.9, 0.8]), drawn, 0.95, units=4, bounds=(np.array([0.0, 0.5]), 1))
     assert found[1].tolist() == [1, 1] and found[0, 1] == 0.5
     assert np.isnan(spread_ends(0.5, np.full(9, np.nan), 0.95, units=9, bounds=(0, 1))).all()
+    low, high = spread_ends(0.2, np.array([0.0, 0.1, 0.3, 0.4]), 0.95, units=4, bounds=(0, np.inf))
+    assert low == 0 and high > 0.4
 
 
 def test_two_photos_have_a_mean_and_no_interval():

@@ -57,6 +57,26 @@ def test_means_are_of_the_pairs_kept_one_after_another():
                 assert row["std"] == pytest.approx(np.std(np.subtract(*both)), abs=1e-6)
 
 
+def test_what_is_alike_in_all_pairs_has_an_interval_as_wide_as_so_few_groups_ask_for():
+    every = np.float32([[[0.5, 0.0]] * SLOTS] * PAIRS)
+    found = made_up(p_patched=every, p_control=every, right_clean=np.ones(PAIRS, bool),
+                    right_counterfactual=np.ones(PAIRS, bool))  # fmt: skip
+    reach = 1 - 0.025 ** (1 / 6)
+    for table, value, low, high in (
+        (found.to_dataframe().query("outcome == 'clean'"), 0.5, 0.5 - reach / 2, 0.5 + reach / 2),
+        (found.to_dataframe().query("outcome == 'place'"), 0, 0, reach),
+        (found.differences(), 0, -reach, reach),
+    ):
+        own = table.query("direction == 'all'")[["value", "low", "high"]].to_numpy()
+        assert len(own) and own == pytest.approx(np.tile([value, low, high], (len(own), 1)), abs=1e-6)
+    clean = np.float32([[0.5, 0.0]] * PAIRS)
+    still = made_up(p_patched=np.repeat(clean[:, None], SLOTS, 1), p_clean=clean, p_counterfactual=1 - clean)
+    for clamp, (least, most) in ((True, (0, 1)), (False, (1 - 1 / SMALLEST_EFFECT, 1 / SMALLEST_EFFECT))):
+        own = still.restoration(clamp=clamp).query("direction == 'all' and set == 'patched'")
+        assert own["groups"].eq(6).all() and own["value"].eq(0).all()
+        assert own[["low", "high"]].to_numpy() == pytest.approx(np.tile(reach * np.array([least, most]), (SLOTS, 1)))
+
+
 @pytest.mark.parametrize("clamp", [False, True])
 def test_restoration_is_of_pairs_whose_runs_differ_in_either_direction(clamp):
     found = made_up()

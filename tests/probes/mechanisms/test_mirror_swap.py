@@ -180,6 +180,16 @@ def test_the_shift_is_a_quotient_of_means_over_pairs_that_are_right_on_both_side
     assert left_out["cases"].tolist() == [1] and (measures["groups"] == 3).all()
 
 
+def test_a_swap_that_moves_nothing_in_any_pair_has_an_interval():
+    table, groups = made_up()
+    table["swapped"] = [np.full(3, row.clean) for row in table.itertuples()]
+    measures, _ = _measures(table, groups, {"seed": 0, "n": 50, "level": 0.95})
+    own = table[table["right"] & (table["tokens"] == SETS[0])]
+    reach = (1 - 0.025 ** (1 / 3)) / (own["clean"] - own["mirrored"]).mean()
+    assert len(measures) == 3 * (len(SETS) + 1) and measures["value"].eq(0).all()
+    assert [*-measures["low"], *measures["high"]] == pytest.approx([reach] * 2 * len(measures), rel=1e-5)
+
+
 def test_where_mirroring_takes_nothing_from_the_answer_no_shift_is_told():
     for table, said in ((made_up(below=-0.1), "no shift to be part of"), (made_up(pairs=2), "fewer than three groups")):
         measures, left_out = _measures(*table, {"seed": 0, "n": 50, "level": 0.95})

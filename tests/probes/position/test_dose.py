@@ -139,12 +139,12 @@ def test_measures_and_paired_differences_are_those_of_a_loop_over_the_draws():
         return row["low"], row["high"]
 
     for column in ("accuracy", "confidence", "confidence_right", "confidence_wrong", *STATES):
-        limits = {"delta_alpha_v": (-1, 1), "median_norm": None, "abs_delta_g_v": None}.get(column, (0, 1))
+        limits = {"delta_alpha_v": (-1, 1), "median_norm": (0, np.inf), "abs_delta_g_v": (0, np.inf)}.get(column, (0, 1))
         here, there = drawn(half, column), drawn(whole, column)
         before, after = means(whole, column, np.ones(8)), means(half, column, np.ones(8))
         ends = spread_ends(after, here, 0.95, units=8, bounds=limits)
         np.testing.assert_allclose(cell(table, column, 0.5), ends, rtol=1e-5, atol=1e-6)
-        span = limits and (limits[0] - limits[1], limits[1] - limits[0])
+        span = (limits[0] - limits[1], limits[1] - limits[0])
         apart = spread_ends(after - before, here - there, 0.95, units=8, bounds=span)
         np.testing.assert_allclose(cell(changes, column, 0.5), apart, rtol=1e-5, atol=1e-6)
     alone, _ = measure_sensitivity(
@@ -156,8 +156,10 @@ def test_measures_and_paired_differences_are_those_of_a_loop_over_the_draws():
     assert (nothing["value"] == 0).all() and len(same) == 2 * len(nothing)
     most = 1 - 0.025 ** (1 / 8)  # paired: no draw of the eight groups differs, and as much may go unseen
     for row in nothing.query("relation == 'all'").itertuples():
-        span = {"drop": 2, "delta_alpha_v": 2}.get(row.measure, 1) * most
-        known = not row.measure.startswith("psi") and row.measure not in ("median_norm", "abs_delta_g_v")
+        right = half.original.mean()
+        spans = {"drop": 2, "delta_alpha_v": 2, "psi": 1 / right, "psi_corrected": 1 / (right - 0.25)}
+        span = spans.get(row.measure, 1) * most
+        known = row.measure not in ("psi_position_alone", "median_norm", "abs_delta_g_v")
         assert (row.low, row.high) == (
             pytest.approx((-span, span)) if known else pytest.approx((np.nan,) * 2, nan_ok=True)
         )
@@ -174,7 +176,8 @@ def test_where_all_image_tokens_are_alike_order_is_nothing_at_any_dose():
     rows = found.measures.query("measure in ('psi', 'drop', 'changed')")
     assert len(rows) == 3 * 3 and (rows["value"] == 0).all()
     most = 1 - 0.025 ** (1 / 3)  # no draw of the three samples differs, and as much may go unseen
-    for measure, ends in {"drop": (-most, most), "changed": (0, most), "psi": (np.nan, np.nan)}.items():
+    right = found.measures.query("measure == 'accuracy'")["value"].iloc[0]
+    for measure, ends in {"drop": (-most, most), "changed": (0, most), "psi": ((1 - 1 / right) * most, most)}.items():
         own = rows[rows["measure"] == measure][["low", "high"]].to_numpy()
         np.testing.assert_allclose(own, [ends] * 3, rtol=1e-6)
     unknown = found.left_out.query("measure in ('psi_corrected', 'psi_position_alone')")

@@ -94,7 +94,8 @@ def test_the_index_is_that_of_the_recorded_cases():
 def test_intervals_are_paired_and_draw_groups_whole():
     right = np.arange(40) % 2 == 0
     same = cell(measured(right, np.stack([right] * 3, 1))[0], "psi")
-    assert same["value"] == 0 and np.isnan([same["low"], same["high"]]).all()  # no draw differs; unpaired ones would
+    reach = 1 - 0.025 ** (1 / 40)  # no draw differs, where unpaired ones would; half are right, so PSI is -1 to 1
+    assert same["value"] == 0 and [-same["low"], same["high"]] == pytest.approx([reach] * 2)
     lost = right & (np.arange(40) % 4 == 0)
     alone = cell(measured(right, lost[:, None])[0], "drop")
     groups = np.array([f"half {place % 4 // 2}-{place // 20}" for place in range(40)])  # what is lost is lost together

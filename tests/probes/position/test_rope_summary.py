@@ -15,7 +15,7 @@ def made_up(n, *, layers=3, heads=4, **asked):
     """Results of random numbers."""
     rng = np.random.default_rng(0)
     for place in range(n):
-        parts = rng.normal(size=(5, layers, heads)).astype(np.float32)
+        parts = rng.uniform(-1, 1, size=(5, layers, heads)).astype(np.float32)
         asked = {"delta": 1.0, "axis": "all", "query_row": "last"} | asked
         yield RopeSensitivity(str(place), *asked.values(), *parts, np.full(layers, 16))
 
@@ -32,33 +32,47 @@ def test_absolute_values_are_taken_before_the_mean_and_signs_are_kept_elsewhere(
     assert len(table) == 12 and table["abs_delta_g_v"].iloc[7] == found.abs_delta_g_v[1, 3]
 
 
-def by_hand(values, seed, level):
+def by_hand(values, seed, level, bounds):
     """Mean and interval, from draws of [sample ...] in a loop."""
     count = len(values)
     counts = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=2000)
     draws = np.stack([np.tensordot(own, values, 1) / count for own in counts])
-    return values.mean(0), *spread_ends(values.mean(0), draws, level, units=count)
+    return values.mean(0), *spread_ends(values.mean(0), draws, level, units=count, bounds=bounds)
 
 
 def test_intervals_by_head_by_layer_and_over_all_draw_samples_with_all_of_their_heads():
     every = list(made_up(6))
     found = mean_rope_sensitivity(every, seed=3, level=0.9)
-    for name, values in (
-        ("abs_delta_g_v", np.stack([np.abs(one.delta_g_v.astype(float)) for one in every])),
-        ("delta_alpha_v", np.stack([one.delta_alpha_v.astype(float) for one in every])),
+    for name, values, bounds in (
+        ("abs_delta_g_v", np.stack([np.abs(one.delta_g_v.astype(float)) for one in every]), (0, np.inf)),
+        ("delta_alpha_v", np.stack([one.delta_alpha_v.astype(float) for one in every]), (-1, 1)),
     ):
         for over, own in (("head", values), ("layer", values.mean(2))):
             interval = getattr(found, f"{name}_by_{over}")
-            for end, wanted in zip(("estimate", "low", "high"), by_hand(own, 3, 0.9), strict=True):
+            for end, wanted in zip(("estimate", "low", "high"), by_hand(own, 3, 0.9, bounds), strict=True):
                 assert np.allclose(getattr(interval, end), wanted)
         whole = getattr(found, f"{name}_over_all")
-        assert (whole.estimate, whole.low, whole.high) == pytest.approx(by_hand(values.mean((1, 2)), 3, 0.9))
+        assert (whole.estimate, whole.low, whole.high) == pytest.approx(by_hand(values.mean((1, 2)), 3, 0.9, bounds))
     assert np.allclose(found.alpha_v, np.mean([one.alpha_v for one in every], axis=0), atol=1e-6)
     table = found.to_dataframe()
     assert table["delta_alpha_v_low"].to_numpy() == pytest.approx(found.delta_alpha_v_by_head.low.ravel(), abs=1e-6)
     layers = found.by_layer()["abs_delta_g_v_high"].to_numpy()
     assert layers == pytest.approx(found.abs_delta_g_v_by_layer.high, abs=1e-6) and len(layers) == 3
     assert found.over_all()["delta_alpha_v"].item() == pytest.approx(found.delta_alpha_v.mean(), abs=1e-6)
+
+
+def test_a_change_that_is_none_in_every_sample_has_an_interval_as_wide_as_so_few_ask_for():
+    every = list(made_up(8))
+    for one in every:
+        one.delta_alpha_v[:, 0] = 0
+    low, high = (getattr(mean_rope_sensitivity(every).delta_alpha_v_by_head, end) for end in ("low", "high"))
+    reach = 1 - 0.025 ** (1 / 8)
+    assert low[:, 0] == pytest.approx(-reach) and high[:, 0] == pytest.approx(reach)
+    for one in (still := list(made_up(8, delta=0.0))):
+        one.delta_alpha_v[:], one.delta_g_v[:] = 0, 0
+    found = mean_rope_sensitivity(still)
+    for name in CURVES:
+        assert not found.curve(name).low.any() and not found.curve(name).high.any(), "nothing was moved"
 
 
 def test_intervals_draw_whole_groups():
