@@ -62,7 +62,7 @@ def shared_pattern(
     values = _ratio(*(np.einsum("nu,uv,nv->n", drawn, part, drawn, optimize=True) for part in explained))
     low, high = spread_ends(r2(own, hat), values, level, units=units, bounds=(0, 1))
     agreed = agreement(own)
-    around = mean_over_groups(agreed[:, None], every, seed=seed, n=n, level=level)
+    around = mean_over_groups(agreed[:, None], every, seed=seed, n=n, level=level, bounds=(-1, 1))
     null: dict[str, list[float]] = {"r2": [], "agreement": []}
     for _ in range(shuffles):
         places = rng.permuted(np.tile(np.arange(cells), (units, 1)), axis=1)

@@ -310,9 +310,7 @@ class Interchange:
         for (slot, outcome), cells in zip(names, self._cells(flat, own, bounds), strict=True):
             yield slot, outcome, cells
 
-    def _cells(
-        self, values: np.ndarray, own: Bool[np.ndarray, " pair"], bounds: Bounds
-    ) -> Iterator[dict[str, Any]]:
+    def _cells(self, values: np.ndarray, own: Bool[np.ndarray, " pair"], bounds: Bounds) -> Iterator[dict[str, Any]]:
         """Mean, interval and standard deviation over pairs of each column of values [pair column]."""
         values, groups = values.astype(np.float64), self.groups[own]
         how = {"seed": self.settings["seed"], "n": self.settings["draws"], "level": self.settings["level"]}

@@ -30,7 +30,7 @@ UNTOUCHED = "untouched"
 """The arm of the model with no edge cut, whose window is `NO_WINDOW`."""
 
 LIMITS = {"effect": (-100, np.inf), "accuracy": (0, 1), "accuracy_change": (-1, 1)}
-"""The least and the most that a measure can be, infinite where there is none; the difference of two effects has none."""
+"""The least and the most that a measure can be, infinite where there is none; differences of effects have none."""
 
 
 @fits_a_cell("samples=right arms windows measures")

@@ -139,7 +139,8 @@ def test_measures_and_paired_differences_are_those_of_a_loop_over_the_draws():
         return row["low"], row["high"]
 
     for column in ("accuracy", "confidence", "confidence_right", "confidence_wrong", *STATES):
-        limits = {"delta_alpha_v": (-1, 1), "median_norm": (0, np.inf), "abs_delta_g_v": (0, np.inf)}.get(column, (0, 1))
+        above = dict.fromkeys(("median_norm", "abs_delta_g_v"), (0, np.inf))
+        limits = {"delta_alpha_v": (-1, 1), **above}.get(column, (0, 1))
         here, there = drawn(half, column), drawn(whole, column)
         before, after = means(whole, column, np.ones(8)), means(half, column, np.ones(8))
         ends = spread_ends(after, here, 0.95, units=8, bounds=limits)
