@@ -50,12 +50,14 @@ class BothRight:
         """One row per direction, in the order asked, and one for all.
 
         Columns: `direction`, `pairs`, `clean_right`, `counterfactual_right` and `both_right` (numbers of pairs), and
-        `both_right_share` with `low` and `high`, Wilson's interval.
+        `both_right_share` with `low` and `high`, the interval of `clustered_share`, NaN where pairs lie in fewer than
+        three groups.
         """
         import pandas as pd
 
-        from interp.stats.intervals import wilson
+        from interp.stats.clusters import clustered_share, group_names
 
+        groups = group_names(pd.DataFrame({"group": [pair.group for pair in self.asked]}))
         directions = np.array([pair.clean.relation for pair in self.asked], dtype=object)
         both = self.clean & self.counterfactual
         whole, *each = parts_of(directions, alone=True).items()
@@ -68,7 +70,7 @@ class BothRight:
                     "clean_right": int(self.clean[own].sum()),
                     "counterfactual_right": int(self.counterfactual[own].sum()),
                     "both_right": int(both[own].sum()),
-                    **wilson(int(both[own].sum()), int(own.sum()), level).cells("both_right_share"),
+                    **clustered_share(both[own], groups[own], level=level).cells("both_right_share"),
                 }
             )
         return pd.DataFrame(rows)

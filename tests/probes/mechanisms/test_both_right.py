@@ -1,5 +1,6 @@
 """Both right: the embedded model's own scenes, and what is said of directions of which few are left."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from interp.errors import InputError
 from interp.model.hooked_vlm import HookedVLM
+from interp.stats.clusters import clustered_share
+from interp.stats.intervals import wilson
 from probes.mechanisms.scenes.both_right import BothRight, keep_both_right, says_first
 from probes.mechanisms.scenes.geometry import geometry_of
 from probes.mechanisms.scenes.line_pairs import line_pairs, setting_of
@@ -56,6 +59,27 @@ def test_kept_pairs_are_told_by_direction_and_few_are_named():
     assert row.both_right_share == 0.25 and row.low < 0.25 < row.high
     ten = BothRight(pairs, clean, np.arange(24) % 12 < 10)
     assert "fewer" not in ten.describe() and "10 of 12 below" in ten.describe()
+
+
+def test_pairs_of_one_group_count_for_less_than_as_many_alone_and_two_groups_have_no_interval():
+    pairs, every = known(12, directions=["left", "below"]), np.ones(24, dtype=bool)
+    for groups, share in ((6, clustered_share), (2, None), (0, lambda both, _: wilson(int(both.sum()), len(both)))):
+        names = [f"photo {place % groups}" if groups else "" for place in range(24)]
+        asked = tuple(
+            replace(pair, clean=replace(pair.clean, group=name)) for pair, name in zip(pairs, names, strict=True)
+        )
+        both = np.isin(np.arange(24) % 6, (0, 1, 3, 4))
+        for row, own in zip(
+            BothRight(asked, every, both).to_dataframe().itertuples(), (slice(12), slice(12, None), slice(None)),
+            strict=True,
+        ):  # fmt: skip
+            ends = [np.nan] * 2
+            if share:
+                told = share(both[own], np.array(names)[own])
+                ends = [told.low, told.high]
+            assert [row.low, row.high] == pytest.approx(ends, nan_ok=True)
+    alone, together = wilson(16, 24), clustered_share(both, np.arange(24) % 6)
+    assert together.low < alone.low and together.high > alone.high, "all pairs of a photo are right, or none"
 
 
 def test_a_token_is_an_answer_but_for_capitals_and_signs():
