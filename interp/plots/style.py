@@ -17,6 +17,7 @@ from matplotlib.transforms import ScaledTranslation
 from interp.errors import InputError
 from interp.layers import PAPER_LAYERS, paper_layers
 from interp.numeric import mean_of_known
+from interp.plots.legend import drawn_handles
 from interp.stats.intervals import bootstrap
 
 if TYPE_CHECKING:
@@ -233,8 +234,8 @@ def headline(title: str, question: str, answer: str, width: int) -> str:
 
 
 def legend_below(ax: Axes, *extra: Artist, columns: int = 2, below: float = BELOW) -> Legend:
-    """A legend under the axes and their labels, where it can hide no data."""
-    handles = [*ax.get_legend_handles_labels()[0], *extra]
+    """A legend under the axes and their labels, where it can hide no data, of what draws something."""
+    handles = [*drawn_handles(ax), *extra]
     lower = ScaledTranslation(0, -below, ax.figure.dpi_scale_trans)
     return ax.legend(
         handles=handles,

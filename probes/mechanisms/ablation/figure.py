@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
+from interp.plots.legend import legend_beside
 from interp.plots.style import INK, PALETTE, TICK, in_percent, new_axes, tidy
 from interp.plots.written import as_written
 
@@ -48,5 +49,5 @@ def plot_arms(measures: pd.DataFrame, ax: Axes | None = None, *, chance: Mapping
     tidy(ax, title="Accuracy with the order of items taken out", y="accuracy")
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.6, len(names) - 0.4)
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=TICK, frameon=False, labelcolor=INK)
+    legend_beside(ax, TICK, INK)
     return ax

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
+from interp.plots.legend import legend_beside
 from interp.plots.style import INK, TICK, in_percent, line_colours, new_axes, tidy
 from interp.plots.written import as_written
 
@@ -64,7 +65,7 @@ def plot_windows(
     named = all(name.replace("-", "").isalpha() for name in windows)
     tidy(ax, title=title, x=f"layers in which the edges are cut{'' if named else ' (0-based)'}", y=label)
     _name_windows(ax, places)
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=TICK, frameon=False, labelcolor=INK)
+    legend_beside(ax, TICK, INK)
     return ax
 
 

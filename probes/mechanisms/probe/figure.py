@@ -50,16 +50,18 @@ def plot_sites(
         raise InputError(f"measure={measure!r} is not drawn by site: use one of {', '.join(LINES)}")
     ax = new_axes(ax, (min(max(6.4, 3.2 + 0.32 * len(sites)), 11), 4.0))
     drawn = [(*line, colour, style) for line, colour, style in zip(LINES[measure], PALETTE, STYLES, strict=False)]
-    for name, _, colour, (size, width) in reversed(drawn):  # so that the probe's own line lies on top
+    seen = set()
+    for name, called, colour, (size, width) in reversed(drawn):  # so that the probe's own line lies on top
         rows = measures[measures["measure"] == name].set_index("site")
         for part in NAMES:
             own = [place for place, site in enumerate(sites) if site.part == part and site.name in rows.index]
             if own:
                 told, at = rows.loc[[sites[place].name for place in own]], np.array(own, dtype=float)
                 ends = told["low"].to_numpy(float), told["high"].to_numpy(float)
+                seen |= {called} if told["value"].notna().any() else set()
                 draw_band(ax, at, ends, colour)
                 ax.plot(at, told["value"], color=colour, linewidth=width, marker="o", markersize=size)
-    for _, called, colour, (size, width) in drawn:
+    for called, colour, (size, width) in [line[1:] for line in drawn if line[1] in seen]:
         ax.plot([], [], color=colour, linewidth=width, marker="o", markersize=size, label=called)
     level = chance if measure == "accuracy" else 0.0
     ax.axhline(level, color=INK, linewidth=1.0, linestyle="--", label="chance")

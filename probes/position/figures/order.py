@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
+from interp.plots.legend import legend_beside
 from interp.plots.style import INK, PALETTE, TICK, cut_short, in_percent, legend_below, line_colours, new_axes, tidy
 from interp.plots.written import as_written
 
@@ -203,4 +204,4 @@ def _by_relation(ax: Axes, names: list[str], title: str, y: str) -> None:
         for label in ax.get_xticklabels():
             label.set(rotation=30, ha="right")
     ax.set_xlim(-0.6, len(names) - 0.4)
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=TICK, frameon=False, labelcolor=INK)
+    legend_beside(ax, TICK, INK)
