@@ -5,19 +5,24 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from said import check_form, check_intervals, made_up_ends
+import pytest
+from said import check_form, check_intervals, intervals_in, made_up_ends
+from scipy.stats import t
 
 
 class Rows:
     """Rows of made-up measures, each with an estimate and its interval; and who asks for them by what they are."""
 
-    def __init__(self, seed, places, *, spread=0.5, **columns):
-        """One row for each place, a dict of what names it."""
+    def __init__(self, seed, places, *, spread=0.5, few=False, **columns):
+        """One row for each place, a dict of what names it; sometimes of too few groups for an interval, if asked."""
         self.rng = np.random.default_rng(seed)
         self.level = float(self.rng.choice([0.9, 0.95]))
         self.settings = {"level": self.level}
+        columns = {"groups": int(self.rng.choice([2, 3, 30] if few else [3, 30])), **columns}
         ends = [dict(zip(("value", "low", "high"), made_up_ends(self.rng, spread=spread), strict=True)) for _ in places]
         self.measures = pd.DataFrame([{**place, **end, **columns} for place, end in zip(places, ends, strict=True)])
+        if columns["groups"] < 3:
+            self.measures[["low", "high"]] = np.nan
 
     def known(self):
         return [tuple(row) for row in self.measures[["value", "low", "high"]].to_numpy()]
@@ -35,6 +40,33 @@ class Rows:
 
     def object(self, **more):
         return SimpleNamespace(measures=self.measures, settings=self.settings, **more)
+
+
+def for_all(ends, count, units, level, bounds=(-np.inf, np.inf)):
+    """Value and ends of one picked from so many, as Student's interval at Bonferroni's level has them."""
+    if units < 3:
+        return (ends[0], np.nan, np.nan)
+    wider = t.ppf(1 - (1 - level) / 2 / count, units - 1) / t.ppf((1 + level) / 2, units - 1)
+    low, high = (ends[0] + wider * (end - ends[0]) for end in ends[1:])
+    return (ends[0], max(low, bounds[0]), min(high, bounds[1]))
+
+
+def picked(row, count, level, bounds=(-np.inf, np.inf)):
+    """The same of a row of a table."""
+    return for_all(
+        tuple(float(row[name]) for name in ("value", "low", "high")), count, int(row["groups"]), level, bounds
+    )
+
+
+def check_picked(line, *every, count):
+    """The intervals of a line are these, in this order; those without ends have none. What was picked is said."""
+    known = [ends for ends in every if np.isfinite(ends).all()]
+    told = intervals_in(line)
+    assert len(told) == len(known), line
+    for (*ends, _, digits), own in zip(told, known, strict=True):
+        near = (pytest.approx([factor * one for one in own], abs=0.51 * 10.0**-digits + 1e-6) for factor in (1, 100))
+        assert any(ends == one for one in near), (ends, own, line)
+    assert (f"its interval one for all {count} together" in line) == (count > 1), line
 
 
 def places(**axes):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import percent, points, share
-from interp.report.verdicts import NOT_DETECTED, undetected
+from interp.report.verdicts import undetected
 from probes.mechanisms.ablation.measurement import ABLATED, UNTOUCHED
 from probes.mechanisms.ablation.ordering import DIFFERENCES
 from probes.mechanisms.interchange.report import interchange_findings
@@ -102,7 +102,7 @@ def _over(row: pd.Series) -> str:
     """What an accuracy less chance says of the language model."""
     if row.low > 0:
         return "the language model finds more than a guess by itself"
-    return "less than a guess scores" if row.high < 0 else NOT_DETECTED
+    return "less than a guess scores" if row.high < 0 else undetected(row.low, row.high).removeprefix(": ")
 
 
 def _shown(measures: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from interp.report.verdicts import UNCLAIMED, judge
 from probes.mechanisms.amplify.figure import TITLES
 from probes.mechanisms.amplify.measures import DIFFERENCE, MEASURES, RANDOM
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.picked import APART, picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,12 +132,13 @@ def _of_best(found: Amplified) -> str:
     best, worst = (own.loc[place] for place in (own["value"].idxmax(), own["value"].idxmin()))
     if len(own) == 1:
         return f"At alpha {best['alpha']:g}, the only one, it is {_points(best, level)} net."
+    most, least = (points(*picked_ends(row, len(own), level, bounds=APART), level=level) for row in (best, worst))
     told = (
-        f"The best of {len(own)} alphas is {best['alpha']:g} with {_points(best, level)} net; chosen as the best of "
-        "many on these very items, it is better than it would be on others"
+        f"The best of {len(own)} alphas is {best['alpha']:g} with {most} net{together(len(own))}. Chosen as the best "
+        "of many on these very items, it is better than it would be on others"
     )
     if worst["value"] < best["value"]:
-        told += f". The worst is {worst['alpha']:g} with {_points(worst, level)}"
+        told += f". The worst is {worst['alpha']:g} with {least}, likewise"
     return f"{told}."
 
 

@@ -61,6 +61,9 @@ SAID = {
 }
 """By statement, how it is said."""
 
+ALONE = "; its interval is of this slot alone"
+"""What is said of a number that was picked from several slots after the fact."""
+
 LOOKED_FOR = {"language_builds": ("backup", "largest"), "answer_is_read": ("last", "first")}
 """Statements that are looked for at several slots: in which sweep, and which slot's number is told."""
 
@@ -163,11 +166,11 @@ def _where(found: DualMechanisms, row: pd.Series) -> str:
     every = [slot for slot in found.sweeps[tool].slots if slot > 0 or tool == "last"]
     slots = [int(slot) for slot in row["slots"].split(",") if slot]
     if not slots:
-        return f" at slot {row['slot']}, the largest of {len(every)}, at none of which it is shown"
+        return f" at slot {row['slot']}, the largest of {len(every)}, at none of which it is shown{ALONE}"
     first = "" if row["shown"] else ", but so it is at slot 0, where nothing can have been built yet"
     if len(slots) == 1:
         return f" at slot {row['slot']}, the only one of {len(every)} at which it is shown{first}"
-    return f" at slot {row['slot']}, the {chosen} of slots {spans(slots, every)} at which it is shown{first}"
+    return f" at slot {row['slot']}, the {chosen} of slots {spans(slots, every)} at which it is shown{first}{ALONE}"
 
 
 def dual_tools(found: DualMechanisms) -> ToolFindings:

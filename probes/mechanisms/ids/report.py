@@ -10,6 +10,7 @@ from interp.report.numbers import decimal, p_said, share
 from interp.report.verdicts import undetected
 from probes.mechanisms.ids.mirror_swap import BEYOND as MORE_THAN_OTHER_WORDS
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.picked import APART, SHARE, picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from probes.mechanisms.ids.spatial_ids import SpatialIDs
     from probes.mechanisms.ids.steer_ids import IdSteering
 
-CHOSEN = "the largest, chosen from all slots"
+CHOSEN = "the largest"
 SHUFFLED = "cells shuffled, of this slot alone"
 """The test of an ID, which is not corrected."""
 
@@ -34,8 +35,8 @@ CAUTIONS = (
     "is right to say of it go together in these scenes, so that a part of an ID may be the answer itself.",
     "The position code of the fit (column, row and their product) is ours. A model may hold places in another form: "
     "its IDs then agree between objects, and their R² is low.",
-    "Intervals of IDs draw objects, of which there are few. The best slot is chosen from all by the numbers that are "
-    "then told of it; p-values are slot by slot.",
+    "Intervals of IDs draw objects, of which there are few. The best slot is picked after the fact by the numbers that "
+    "are then told of it. Their intervals allow for that: they hold for all slots together; p-values are slot by slot.",
 )
 OF_SWAPS = (
     "A mirror swap tells where what turns the answer stands, and not that it is a place: all else in which the two "
@@ -159,11 +160,13 @@ def _of_ids(found: SpatialIDs) -> list[str]:
         ("agreement", "an object's word moves with the cell as those of the other objects do, with a cosine of"),
         ("r2", "column, row and their product explain of the universal ID an R² of"),
     ):
-        best = _best(found.curve(measure))
+        curve = found.curve(measure)
+        best, bounds = _best(curve), SHARE if measure == "r2" else APART
+        ends = picked_ends(best, len(curve), level_of(found.settings), bounds=bounds, units="objects")
         told.append(
             f"At slot {int(best['slot'])} of 0 to {len(found.ids) - 1}, {what} "
-            f"{decimal(best['value'], best['low'], best['high'], level=level_of(found.settings))} ({CHOSEN}), with "
-            f"each object's cells shuffled {decimal(best['null'])}, {p_said(best['p'], test=SHUFFLED)} "
+            f"{decimal(*ends, level=level_of(found.settings))} ({CHOSEN}{together(len(curve))}), with each object's "
+            f"cells shuffled {decimal(best['null'])}, {p_said(best['p'], test=SHUFFLED)} "
             f"({len(found.objects)} objects)."
         )
     return told
@@ -175,18 +178,19 @@ def _of_swap(found: MirrorSwap) -> list[str]:
     told = []
     level = level_of(found.settings)
     for tokens, what in NAMED.items():
-        best = _best(found.curve(tokens))
+        curve = found.curve(tokens)
+        best, count = _best(curve), len(curve)
         sentence = (
             f"{what}, as in the mirrored photo's run, move the answer most at slot {int(best['slot'])}: a belief "
-            f"shift of {decimal(best['value'], best['low'], best['high'], level=level)} ({CHOSEN}; "
-            f"{int(best['samples'])} pairs)"
+            f"shift of {decimal(*picked_ends(best, count, level), level=level)} ({CHOSEN}; {int(best['samples'])} pairs"
+            f"{together(count)})"
         )
         if tokens == "words":
             more = found.curve(MORE_THAN_OTHER_WORDS)
             row = more[more["slot"] == best["slot"]].iloc[0]
-            gap = decimal(row["value"], row["low"], row["high"], signed=True, level=level)
-            sentence += f", {gap} beyond as many other tokens"
-            sentence += undetected(row["low"], row["high"])
+            ends = picked_ends(row, count, level)
+            sentence += f", {decimal(*ends, signed=True, level=level)} beyond as many other tokens"
+            sentence += undetected(*ends[1:])
         told.append(f"{sentence}.")
     return told
 
@@ -194,13 +198,15 @@ def _of_swap(found: MirrorSwap) -> list[str]:
 def _of_steering(found: IdSteering) -> list[str]:
     if found.measures.empty:
         return ["No steering can be told; left_out.csv says why."]
-    best = _best(found.curve("ids"))
+    curve = found.curve("ids")
+    best, count = _best(curve), len(curve)
     other, level = found.curve("random"), level_of(found.settings)
     row = other[other["slot"] == best["slot"]].iloc[0]
+    turned, at_random = (share(*picked_ends(one, count, level, bounds=SHARE), level=level) for one in (best, row))
     return [
         f"Told the other side by their IDs at slot {int(best['slot'])}, words of both objects turn "
-        f"{share(best['value'], best['low'], best['high'], level=level)} of {int(best['samples'])} right answers "
-        f"({CHOSEN}); random directions of the same length {share(row['value'], row['low'], row['high'], level=level)}."
+        f"{turned} of {int(best['samples'])} right answers ({CHOSEN}{together(count)}); random directions of the same "
+        f"length {at_random}."
     ]
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import agree, counted, decimal, p_said
+from probes.mechanisms.interchange.result import RESTORED
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.picked import SHARE, picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,13 +110,14 @@ def main_sentence(found: Interchange) -> str:
     most = own.loc[own["value"].idxmax()]
     text = (
         f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
-        f"{decimal(most.value, most.low, most.high, level=level)} ({unit(found)} {most.slot}, the largest of "
-        f"{counted(len(own), unit(found))}, chosen after the fact; {most.pairs} pairs)"
+        f"{decimal(*picked_ends(most, len(own), level, bounds=SHARE), level=level)} ({unit(found)} {most.slot}, the "
+        f"largest of {counted(len(own), unit(found))}; {most.pairs} pairs{together(len(own))})"
     )
     beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
     if len(beside):
         one = beside.iloc[0]
-        text += f", with as many random image tokens patched there {decimal(one.value, one.low, one.high, level=level)}"
+        ends = picked_ends(one, len(own), level, bounds=SHARE)
+        text += f", with as many random image tokens patched there {decimal(*ends, level=level)}"
     clean = found.runs().query("direction == 'all' and outcome == @outcome and run == 'clean'").iloc[0]
     return f"{text}, untouched {decimal(clean.value, clean.low, clean.high, level=level)}."
 
@@ -160,8 +163,9 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
         if len(own):
             most = own.loc[own["value"].idxmax()]
             told.append(
-                f"It restores up to {decimal(most.value, most.low, most.high, level=level)} of the way from the clean "
-                f"to the counterfactual run ({unit(found)} {most.slot}, chosen from {len(own)}; {most.pairs} pairs)."
+                f"It restores up to {decimal(*picked_ends(most, len(own), level, bounds=RESTORED), level=level)} of "
+                f"the way from the clean to the counterfactual run ({unit(found)} {most.slot}; {most.pairs} pairs"
+                f"{together(len(own))})."
             )
     return told
 
@@ -171,10 +175,11 @@ def _beyond(found: Interchange, own: pd.DataFrame) -> list[str]:
     above, below = own[raised(own)], own[lowered(own)]
     if len(above):
         least, most = above["p_any"].max(), above.loc[above["value"].idxmax()]
+        picked = ", most at {slot}, picked after the fact: by {by}" if len(above) > 1 else ", by {by}"
         told = [
             f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} ({p_said(least, '≤')}, "
-            f"{FLIPS}, corrected for {counted(len(own), unit(found))} by maxT), most at {most.slot}, by "
-            f"{decimal(most.value, most.low, most.high, level=level_of(found.settings))} ({most.pairs} pairs)."
+            f"{FLIPS}, corrected for {counted(len(own), unit(found))} by maxT)"
+            f"{picked.format(slot=most.slot, by=decimal(most.value))} ({most.pairs} pairs)."
         ]
     else:
         told = [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import counted, decimal, percent, points, share
+from interp.report.verdicts import NO_INTERVAL
 from probes.mechanisms.knockout.arms import CONTROLS, OBJECT
 from probes.mechanisms.knockout.study import NO_WINDOW, UNTOUCHED
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,30 +90,31 @@ def _sentences(found: KnockoutStudy) -> list[str]:
 def _largest(own: pd.DataFrame, windows: int, level: float) -> str:
     """The largest loss, as the one that was chosen from many."""
     most, count = own.loc[own["value"].idxmin()], own["arm"].nunique()
-    change = _percent_of_p(most, level)
+    change = _percent(picked_ends(most, len(own), level, bounds=(-100.0, math.inf)), level)
     loses = "the right answer loses most by"
     if most.value >= 0:
         loses = "none lowers the right answer's probability on average; it changes least by"
-    chosen = " This is the largest of {}, chosen after the fact, and its interval does not allow for that."
     return (
         f"Of {counted(count, 'cut')} in {counted(windows, 'window')} of layers, {loses} {most.arm} in "
         f"{_named(most.window)}: its probability changes by {change} ({most.samples} samples that are right with "
-        f"nothing cut).{chosen.format(len(own)) if len(own) > 1 else ''}"
+        f"nothing cut{together(len(own))})."
     )
 
 
-def _percent_of_p(row: pd.Series, level: float) -> str:
+def _percent(ends: tuple[float, float, float], level: float) -> str:
     """A relative change of a probability, which is kept in percent."""
-    return share(row.value / 100, row.low / 100, row.high / 100, level=level, signed=True)
+    value, low, high = (float(end) / 100 for end in ends)
+    return share(value, low, high, level=level, signed=True)
 
 
 def _in_all(found: KnockoutStudy, arm: str, window: str) -> str:
     effect, change = (found.row(measure, arm, window) for measure in ("effect", "accuracy_change"))
     level = level_of(found.settings)
+    lost = _percent((effect.value, effect.low, effect.high), level)
+    told = points(change.value, change.low, change.high, level=level)
     return (
-        f"Cut in all layers, {arm}: {_percent_of_p(effect, level)} of the right answer's probability ({effect.samples} "
-        f"samples that are right with nothing cut), {points(change.value, change.low, change.high, level=level)} of "
-        f"accuracy ({change.samples} samples)."
+        f"Cut in all layers, {arm}: {lost} of the right answer's probability ({effect.samples} samples that are right "
+        f"with nothing cut), {told} of accuracy ({change.samples} samples)."
     )
 
 
@@ -118,6 +122,8 @@ def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
     every = found.measures
     own = every[(every["measure"] == measure) & (every["arm"] == OBJECT)]
     clear, turned = own[own["high"] < 0], int((own["low"] > 0).sum())
+    if own[["low", "high"]].isna().any(axis=None):
+        return f"Whether {OBJECT} costs more than {control}: {NO_INTERVAL}."
     if not len(clear):
         return (
             f"In none of {counted(len(own), 'window')} does {OBJECT} cost more than {control} by an interval that "
@@ -125,11 +131,11 @@ def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
             "detected does not show that there is none."
         )
     most = clear.loc[clear["value"].idxmin()]
-    effect = decimal(most.value, most.low, most.high, digits=1, signed=True, level=level_of(found.settings))
-    which = f"most of these in {_named(most.window)}, by" if len(clear) > 1 else f"{_named(most.window)}, by"
+    where = _named(most.window)
+    which = f"most of these in {where}, picked after the fact: by" if len(clear) > 1 else f"in {where}, by"
     return (
         f"{OBJECT} costs more than {control} in {len(clear)} of {len(own)} windows by intervals that leave out 0, not "
-        f"corrected for their number; {which} {effect} points of the effect, chosen from all of them."
+        f"corrected for their number; {which} {decimal(most.value, digits=1, signed=True)} points of the effect."
     )
 
 

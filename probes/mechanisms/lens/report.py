@@ -10,6 +10,8 @@ from interp.report.verdicts import undetected
 from probes.mechanisms.lens.rows import IMAGE, MEASURES, OBJECT, OTHER, OUTSIDE, PROBABILITY, SHARE
 from probes.mechanisms.lens.study import ALL, BEYOND
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.picked import APART, picked_ends, together
+from probes.study.picked import SHARE as SHARES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 CAUTIONS = (
     "That a token says a word under the unembedding does not show that any later layer reads it there; that it does "
     "not say it does not show that it does not know: layers may write in other directions than the unembedding's.",
-    "The best slot is chosen from all of them by the numbers that are then told of it, so these are a little too "
-    "good; its interval does not allow for the choice.",
+    "The best slot is picked after the fact by the numbers that are then told of it, so these are a little too good. "
+    "Their intervals allow for the choice: they hold for all slots together, and are wider than in the tables.",
     "Image tokens before the question can not have read its words in models that look back only; in models that look "
     "in both directions they can.",
 )
@@ -66,25 +68,25 @@ def _of_objects(found: ImageLens) -> list[str]:
     if own.empty:
         return ["No object's word could be looked for at its tokens; left_out.csv says why."]
     best = own.loc[own["value"].idxmax()]
-    slot = int(best["slot"])
+    slot, count = int(best["slot"]), len(own)
     level = level_of(found.settings)
+    said = share(*picked_ends(best, count, level, bounds=SHARES), level=level)
     beside = [
-        f"{share(row['value'], row['low'], row['high'], level=level)} {name}"
+        f"{share(*picked_ends(row, count, level, bounds=SHARES), level=level)} {name}"
         for where, name in CONTROLS.items()
         for _, row in _at(_curve(found, SHARE, where), slot).iterrows()
     ]
     sentences = [
-        f"At slot {slot} of 0 to {int(own['slot'].max())}, the best, chosen from all, "
-        f"{share(best['value'], best['low'], best['high'], level=level)} of an object's image tokens say its word "
+        f"At slot {slot} of 0 to {int(own['slot'].max())}, the best, {said} of an object's image tokens say its word "
         f"among their {found.top} first{'; ' + ' and '.join(beside) if beside else ''} ({int(best['samples'])} "
-        "samples)."
+        f"samples{together(count)})."
     ]
     for where, other in BEYOND.items():
         for _, row in _at(_curve(found, SHARE, where), slot).iterrows():
+            ends = picked_ends(row, count, level, bounds=APART)
             sentences.append(
-                f"The difference there to those {CONTROLS[other]} is "
-                f"{points(row['value'], row['low'], row['high'], level=level)}, object by object"
-                f"{undetected(row['low'], row['high'])}."
+                f"The difference there to those {CONTROLS[other]} is {points(*ends, level=level)}, object by object"
+                f"{undetected(*ends[1:])}."
             )
     last = own[own["slot"] == own["slot"].max()].iloc[0]
     if last["slot"] != slot:
@@ -98,8 +100,9 @@ def _of_words(words: pd.DataFrame, level: float) -> list[str]:
         best = own.loc[own["value"].idxmax()]
         told.append(
             f"{word!r} has a mean probability of "
-            f"{decimal(best['value'], best['low'], best['high'], digits=3, level=level)} over all image tokens at slot "
-            f"{int(best['slot'])}, where it is largest, chosen from all ({int(best['samples'])} samples)."
+            f"{decimal(*picked_ends(best, len(own), level, bounds=SHARES), digits=3, level=level)} over all image "
+            f"tokens at slot {int(best['slot'])}, where it is largest ({int(best['samples'])} samples"
+            f"{together(len(own))})."
         )
     return told
 

@@ -8,6 +8,7 @@ from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_said, percent, points, share
 from interp.report.verdicts import UNCLAIMED
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.picked import SHARE, picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,8 +143,7 @@ def _more(found: PositionProbe) -> list[str]:
         best = own.loc[own["value"].idxmax()]
         told.append(
             f"Of {len(own)} sites the probe is right most often at {_named(best.site)}, "
-            f"{share(best.value, best.low, best.high, level=level)}: chosen from many, so that its interval is too "
-            "narrow."
+            f"{share(*picked_ends(best, len(own), level, bounds=SHARE), level=level)}{together(len(own), ': ')}."
         )
     return told
 

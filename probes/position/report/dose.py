@@ -10,8 +10,10 @@ from interp.answers.metrics import ALL
 from interp.plots.style import figure_of
 from interp.report.numbers import NOTHING, decimal, percent, points, share
 from interp.report.verdicts import undetected
+from interp.stats.picked import FREE
 from probes.position.dose_answers import UNTOUCHED, Dose
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.picked import APART, picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +25,8 @@ CAUTIONS = (
     "trained model meets tokens of lengths that it never saw. What gets worse says nothing of models trained so.",
     "Where accuracy falls, PSI is a share of fewer right answers, and its interval is as much wider. The index against "
     "chance is left out where accuracy is not surely above chance.",
-    "The dose that is named is the one with the largest change: of several doses one changes most by chance alone. "
-    "differences.csv has all of them; no interval is corrected for their number.",
+    "The dose that is named is the one with the largest change: of several doses one changes most by chance alone. Its "
+    "interval holds for all doses together. differences.csv has each with its own, not corrected for their number.",
 )
 KINDS = {"scale": "times a factor", "clip": "cut to at most a length", "target": "brought to one length"}
 
@@ -91,10 +93,11 @@ def _changes(
     row = own.loc[own["value"].abs().idxmax()]
     if row["value"] == 0:
         return f"{name} is {before} untouched, and the same at every dose."
-    most = " most" if len(own) > 1 else ""
+    most, count = " most" if len(own) > 1 else "", len(own)
+    ends = picked_ends(row, count, level, bounds=APART if measure in ("accuracy", "confidence") else FREE)
     return (
-        f"{name} is {before} untouched, and changes{most} at {Dose(row['kind'], row['dose'])}, "
-        f"by {form_change(*_ends(row), level=level)}{undetected(row['low'], row['high'])}."
+        f"{name} is {before} untouched, and changes{most} at {Dose(row['kind'], row['dose'])}, by "
+        f"{form_change(*ends, level=level)}{together(count)}{undetected(*ends[1:])}."
     )
 
 

@@ -8,8 +8,11 @@ import numpy as np
 
 from interp.plots.style import figure_of
 from interp.report.numbers import significant
+from interp.stats.intervals import Interval
+from interp.stats.picked import for_all
 from probes.position.token_norms import DEFINITIONS
 from probes.study.findings import OF_EXTREMES, Drawn, Findings, level_of
+from probes.study.picked import together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,11 +98,12 @@ def _more(found: NormsStudy) -> list[str]:
     ratio = found.residual.ratio.estimate
     if not np.isfinite(ratio).any():
         return [_median(found, name) for name in DEFINITIONS]
-    most, least = int(np.nanargmax(ratio)), int(np.nanargmin(ratio))
-    final = found.residual.normalized_ratio
+    places = (int(np.nanargmax(ratio)), int(np.nanargmin(ratio)))
+    (most, largest), (least, smallest) = ((depth, _picked(found, depth)) for depth in places)
+    final, picked = found.residual.normalized_ratio, together(len(ratio), before="each ")
     return [
-        f"The ratio is largest at depth {most}, {_said(found.residual, most)}, and smallest at depth {least}, "
-        f"{_said(found.residual, least)}. After the final norm, the paper's last depth, it is "
+        f"The ratio is largest at depth {most}, {largest}, and smallest at depth {least}, {smallest} ({picked}). After "
+        f"the final norm, the paper's last depth, it is "
         f"{significant(final.estimate, final.low, final.high, level=final.level)}.",
         *(_median(found, name) for name in DEFINITIONS),
     ]
@@ -129,6 +133,14 @@ def _at(residual: MeanResidualNorms, depth: int, *, level: float | None = None) 
 def _said(residual: MeanResidualNorms, depth: int) -> str:
     """The same in a sentence, with the level of the interval."""
     return _at(residual, depth, level=residual.ratio.level)
+
+
+def _picked(found: NormsStudy, depth: int) -> str:
+    """The same of a depth that stands out, its interval that of all depths together."""
+    ratio = found.residual.ratio
+    own = Interval(*(float(end[depth]) for end in (ratio.estimate, ratio.low, ratio.high)), ratio.level)
+    ends = for_all(own, len(ratio.estimate), units=len(set(found.sample_groups)), bounds=(0.0, np.inf))
+    return significant(ends.estimate, ends.low, ends.high, level=ratio.level)
 
 
 def _by_depth(residual: MeanResidualNorms) -> pd.DataFrame:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, percent, points, share
 from probes.study.findings import OF_EXTREMES, Drawn, Findings, level_of
+from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,11 +95,13 @@ def _more(found: OrderSensitivity) -> list[str]:
     own = found.measures.query("measure == 'psi' and relation != 'all'").sort_values("value")
     if len(own):
         each = [
-            f"{row.relation}, {decimal(row.value, row.low, row.high, level=level)} (n = {row.samples})"
-            for row in own.iloc[[-1, 0]].itertuples()
+            f"{row['relation']}, {decimal(*picked_ends(row, len(own), level, bounds=(-math.inf, 1.0)), level=level)} "
+            f"(n = {row['samples']})"
+            for _, row in own.iloc[[-1, 0]].iterrows()
         ]
+        picked = together(len(own), before="each ")
         told.append(
-            f"PSI is largest for {each[0]}, and smallest for {each[1]}." if len(own) > 1 else f"PSI for {each[0]}."
+            f"PSI is largest for {each[0]}, and smallest for {each[1]}, {picked}." if picked else f"PSI for {each[0]}."
         )
     if _tells(found.measures, "psi_corrected"):
         corrected = _line(found.measures, "psi_corrected")

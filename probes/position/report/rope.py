@@ -9,8 +9,10 @@ import numpy as np
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, significant
 from interp.stats.intervals import Interval
+from interp.stats.picked import for_all
 from probes.position.rope_summary import CURVES
 from probes.study.findings import OF_EXTREMES, Drawn, Findings
+from probes.study.picked import APART, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,11 +83,18 @@ def rope_sentence(found: RopeStudy) -> str:
 def _more(found: RopeStudy) -> list[str]:
     own = found.of(found.axes[0])
     curve = own.abs_delta_g_v_by_layer
-    most, least = int(np.argmax(curve.estimate)), int(np.argmin(curve.estimate))
+    signed, count = own.delta_alpha_v_by_layer, len(curve.estimate)
+    most, least, moved = (int(np.argmax(by)) for by in (curve.estimate, -curve.estimate, np.abs(signed.estimate)))
+    units, picked = len(set(found.sample_groups)), together(count, before="each ")
+    largest, smallest = (
+        _said(for_all(_at(curve, place), count, units=units, bounds=(0.0, np.inf))) for place in (most, least)
+    )
+    change = _said(for_all(_at(signed, moved), count, units=units, bounds=APART), signed=True)
     told = [
-        f"|delta g_V| is largest in layer {most} of 0 to {len(curve.estimate) - 1}, {_said(_at(curve, most))}, and "
-        f"smallest in layer {least}, {_said(_at(curve, least))}; attention on the image changes most in layer "
-        f"{_most_changed(own)}.",
+        f"|delta g_V| is largest in layer {most} of 0 to {count - 1}, {largest}, and smallest in layer {least}, "
+        f"{smallest}; attention on the image changes most in layer {moved}, by {change} ({picked})."
+        if picked
+        else f"In the only layer |delta g_V| is {largest}, and attention on the image changes by {change}.",
         "The first-order form, alpha_V (1 - alpha_V) delta g_V delta, misses the change of attention by up to "
         f"{significant(found.largest_residual[found.axes[0]], digits=2)}, in the sample, layer and head where it is "
         "worst; with a smaller delta it misses less.",
@@ -94,13 +103,6 @@ def _more(found: RopeStudy) -> list[str]:
         each = ", ".join(f"{_said(found.of(name).abs_delta_g_v_over_all)} along {name}" for name in found.axes[1:])
         told.append(f"One axis at a time, |delta g_V| is {each}.")
     return told
-
-
-def _most_changed(own: RopeSummary) -> str:
-    """The layer in which attention on the image changes most, and by how much."""
-    curve = own.delta_alpha_v_by_layer
-    place = int(np.argmax(np.abs(curve.estimate)))
-    return f"{place}, by {_said(_at(curve, place), signed=True)}"
 
 
 def _at(curve: Interval, layer: int) -> Interval:

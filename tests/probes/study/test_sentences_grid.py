@@ -2,21 +2,23 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
-from said_rows import Rows, places
+from said_rows import Rows as AnyRows
+from said_rows import check_picked, for_all, picked, places
 
+from interp.report.verdicts import NO_INTERVAL
 from interp.stats.intervals import Interval
 from probes.mechanisms.ablation.ordering import ABLATED
 from probes.mechanisms.ablation.report import _sentences as of_ablation
 from probes.mechanisms.amplify.measures import DIFFERENCE, RANDOM
 from probes.mechanisms.amplify.report import _of_best, _of_gain
 from probes.mechanisms.ids.report import _of_ids, _of_steering, _of_swap
-from probes.mechanisms.interchange.report import _beyond as beyond_control
 from probes.mechanisms.knockout.arms import OBJECT as CUT
 from probes.mechanisms.knockout.report import _sentences as of_knockout
 from probes.mechanisms.knockout.study import NO_WINDOW
@@ -46,6 +48,8 @@ from probes.study.tools import ToolFindings
 SEEDS = range(60)
 DISAGREE = "test and interval do not agree"
 NONE = "no difference was detected"
+FREE = (-np.inf, np.inf)
+Rows = partial(AnyRows, few=True)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -56,12 +60,15 @@ def test_order(seed):
     found = rows.object(seeds=(0, 1), original=range(8))
     told = [order_sentence(found), *more_of_order(found)]
     drop = rows.get(measure="drop", relation="all").iloc[0]
-    rows.check(*told, extra=[(-drop.value, -drop.high, -drop.low)])
     own = rows.get(measure="psi")
     own = own[own["relation"] != "all"]
+    wide = [picked(row, len(own), rows.level, (-np.inf, 1)) for _, row in own.iterrows()]
+    rows.check(*told, extra=[(-drop.value, -drop.high, -drop.low), *wide])
     if len(own):
         most, least = (own.loc[own["value"].idxmax()], own.loc[own["value"].idxmin()])
         said = next(line for line in told if line.startswith("PSI "))
+        ends = [picked(row, len(own), rows.level, (-np.inf, 1)) for row in (most, least)[: len(own)]]
+        check_picked(said, *ends, count=len(own))
         assert (f"largest for {most.relation}, " in said) == (len(own) > 1) and "(n = 8)" in said
         assert (f"smallest for {least.relation}, " in said) == (len(own) > 1)
 
@@ -99,18 +106,23 @@ def test_dose(seed):
     left_out = pd.DataFrame(columns=["relation", "kind", "dose", "why"])
     found = rows.object(changes=changes, samples=8, left_out=left_out, doses=doses)
     told = [dose_sentence(found), *more_of_dose(found)]
-    rows.check(*told, extra=apart.known() if len(at) > 1 else ())
     for line, name in zip(told, names, strict=False):
         own = apart.get(measure=name) if len(at) > 1 else ()
         if len(own):
-            most = own.loc[own["value"].abs().idxmax()]
-            assert (NONE in line) == (most.low <= 0 <= most.high), line
+            bounds = (-1, 1) if name in ("accuracy", "confidence") else (-np.inf, np.inf)
+            most = picked(own.loc[own["value"].abs().idxmax()], len(own), rows.level, bounds)
+            before = rows.get(measure=name, kind="scale", dose=1.0).iloc[0]
+            check_form(line)
+            check_picked(line, tuple(before[["value", "low", "high"]]), most, count=len(own))
+            assert (NONE in line) == (most[1] <= 0 <= most[2]), line
+        else:
+            rows.check(line)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_rope_and_norms(seed):
     rng = np.random.default_rng(seed)
-    level, depth = float(rng.choice([0.9, 0.95])), int(rng.choice([2, 4]))
+    level, depth, units = float(rng.choice([0.9, 0.95])), int(rng.choice([2, 4])), int(rng.choice([2, 3, 30]))
     every = []
 
     def interval(n=None):
@@ -127,24 +139,44 @@ def test_rope_and_norms(seed):
 
     axes = {name: axis(name) for name in ("all", "x", "y")[: 1 + 2 * (seed % 2)]}
     found = SimpleNamespace(
-        of=axes.get, axes=tuple(axes), delta=1.0, n=7, settings={"level": level},
+        of=axes.get, axes=tuple(axes), delta=1.0, n=7, settings={"level": level}, sample_groups=np.arange(units),
         largest_residual=dict.fromkeys(axes, 0.01),
     )  # fmt: skip
-    for line in (rope_sentence(found), *more_of_rope(found)):
+    said, *others = more_of_rope(found)
+    for line in (rope_sentence(found), *others):
         check_form(line)
         check_intervals(line, every, level=level)
-    curve = axes["all"].abs_delta_g_v_by_layer.estimate
-    said = more_of_rope(found)[0]
+    curve, signed = (getattr(axes["all"], f"{name}_by_layer") for name in ("abs_delta_g_v", "delta_alpha_v"))
+    places = np.argmax(curve.estimate), np.argmin(curve.estimate), np.argmax(np.abs(signed.estimate))
+    bounds = (0, np.inf), (0, np.inf), (-1, 1)
+    ends = [
+        for_all(tuple(float(end[at]) for end in (own.estimate, own.low, own.high)), depth, units, level, most)
+        for own, at, most in zip((curve, curve, signed), places, bounds, strict=True)
+    ]
+    check_form(said)
+    check_picked(said, *ends, count=depth)
+    curve = curve.estimate
     assert f"largest in layer {int(np.argmax(curve))} of 0 to {depth - 1}, " in said
     assert f"smallest in layer {int(np.argmin(curve))}, " in said
     residual = SimpleNamespace(ratio=interval(depth), normalized_ratio=interval())
     median = dict(zip(("image", "text"), ((20.0, 19.0, 21.0), (1.0, 0.9, 1.1)), strict=True))
     tokens = SimpleNamespace(median=median.get, groups=("image", "text"), tokens=np.array([96, 40]))
-    found = SimpleNamespace(residual=residual, n=7, tokens=lambda name: tokens, settings={"level": level})
+    found = SimpleNamespace(
+        residual=residual, n=7, tokens=lambda name: tokens, settings={"level": level}, sample_groups=np.arange(units)
+    )
     told = [norms_sentence(found), *more_of_norms(found)]
-    for line in told:
+    for line in (told[0], *told[2:]):
         check_form(line)
         check_intervals(line, [*every, *median.values()], level=level)
+    ratio, final = residual.ratio, residual.normalized_ratio
+    ends = [
+        for_all(
+            tuple(float(end[at]) for end in (ratio.estimate, ratio.low, ratio.high)), depth, units, level, (0, np.inf)
+        )
+        for at in (np.argmax(ratio.estimate), np.argmin(ratio.estimate))
+    ]
+    check_form(told[1])
+    check_picked(told[1], *ends, (final.estimate, final.low, final.high), count=depth)
     assert "half of the 96 image tokens" in told[-1] and "half of the 40 tokens of words" in told[-1]
 
 
@@ -170,17 +202,24 @@ def test_knockout(seed):
     )  # fmt: skip
     told = of_knockout(found)
     every = [tuple(one) for one in table[["value", "low", "high"]].to_numpy()]
-    for line in told:
+    for line in told[1:]:
         check_form(line)
         check_intervals(line, every, level=rows.level)
     own = table[table["measure"] == "effect"]
+    check_form(told[0])
+    check_picked(told[0], picked(own.loc[own["value"].idxmin()], len(own), rows.level, (-100, np.inf)), count=len(own))
     assert ("loses most by" in told[0]) == bool(own["value"].min() < 0)
-    assert ("chosen after the fact" in told[0]) == (len(own) > 1) and "9 samples that are right" in told[0]
+    assert "9 samples that are right" in told[0]
     for name, line in zip(beyond, told[-2:], strict=True):
         each = table[table["measure"] == name]
+        if each["low"].isna().any():
+            assert NO_INTERVAL in line and "In none" not in line
+            continue
         clear, turned = int((each["high"] < 0).sum()), int((each["low"] > 0).sum())
         assert (f"in {clear} of {len(each)} windows" in line) == bool(clear)
         assert ("In none of" in line) == (not clear) and (f"in {turned} random" in line) == (not clear), line
+        assert ("picked after the fact" in line) == (clear > 1) and "CI" not in line
+        assert not clear or f"{each['value'][each['high'] < 0].min():+.1f} points of the effect" in line
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -190,16 +229,21 @@ def test_lens(seed):
     rows = Rows(seed, places(what=(ALL_OBJECTS,), measure=(SHARE,), where=where, slot=slots), samples=5)
     words = Rows([seed, 1], places(what=("cat",), measure=(PROBABILITY,), where=(IMAGE,), slot=slots), samples=5)
     told = _of_objects(rows.object(top=5))
-    rows.check(*told)
-    named = _of_words(words.measures, rows.level)
-    for line in named:
-        check_form(line)
-        check_intervals(line, words.known(), level=rows.level, all_of=len(slots) == 1)
-    assert "(5 samples)" in told[0] and "(5 samples)" in named[0]
+    rows.check(*told[3:])
+    (named,) = _of_words(words.measures, rows.level)
+    best = words.measures.loc[words.measures["value"].idxmax()]
+    check_form(named)
+    check_picked(named, picked(best, len(slots), rows.level, (0, 1)), count=len(slots))
+    assert "(5 samples" in told[0] and "(5 samples" in named
     best = rows.get(where=OBJECT).set_index("slot")["value"].idxmax()
+    ends = {name: picked(rows.get(where=name, slot=best).iloc[0], len(slots), rows.level, (0, 1)) for name in where[:3]}
+    check_form(told[0])
+    check_picked(told[0], *(ends[name] for name in where[:3]), count=len(slots))
     for line, name in zip(told[1:3], BEYOND, strict=True):
-        row = rows.get(where=name, slot=best).iloc[0]
-        assert (NONE in line) == (row.low <= 0 <= row.high), line
+        apart = picked(rows.get(where=name, slot=best).iloc[0], len(slots), rows.level, (-1, 1))
+        check_form(line)
+        check_picked(line, apart, count=1)
+        assert (NONE in line) == (apart[1] <= 0 <= apart[2]), line
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -214,11 +258,15 @@ def test_probe(seed):
         row=lambda measure, site: rows.get(measure=measure, site=site).iloc[0],
     )  # fmt: skip
     told = [accuracy_sentence(found), *more_of_probe(found)]
-    rows.check(*told)
+    rows.check(*told[: 2 if len(sites) == 1 else 3])
+    if len(sites) > 1:
+        own = rows.get(measure="accuracy")
+        check_form(told[3])
+        check_picked(told[3], picked(own.loc[own["value"].idxmax()], len(sites), rows.level, (0, 1)), count=len(sites))
     known = rows.measures
     found.measures = known[~known["measure"].isin(("strip_position", "strip_beyond_position"))]
     alone = more_of_probe(found)
-    rows.check(*alone)
+    rows.check(*alone[:2])
     assert "6 photos" in alone[0] and alone[0].endswith("what a place says by itself can not be told.")
     assert alone[1:] == told[2:]
     found.measures = known
@@ -251,7 +299,14 @@ def test_amplify(seed):
         settings=rows.settings,
     )  # fmt: skip
     first, second, best = *_of_gain(found), _of_best(found)
-    rows.check(first, second, best, extra=every.known())
+    rows.check(first, second, extra=every.known())
+    own = every.get(measure="net")
+    ends = [
+        picked(own.loc[place], len(own), rows.level, (-1, 1))
+        for place in (own["value"].idxmax(), own["value"].idxmin())
+    ]
+    check_form(best)
+    check_picked(best, *ends[: len(own)], count=len(own))
     check_p(first, [p])
     apart = net.low > 0 or net.high < 0
     assert first.startswith("Amplification helps: ") == (net.low > 0 and small)
@@ -278,23 +333,7 @@ def test_ablation(seed):
         assert ("more than a guess by itself" in told[5]) == (over.low > 0)
         assert ("less than a guess scores" in told[5]) == (over.high < 0)
         assert (NONE in told[5]) == (over.low <= 0 <= over.high)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_interchange(seed):
-    slots = tuple(range(1 + seed % 4))
-    rows = Rows(seed, places(slot=slots, outcome=("place",)), pairs=11)
-    table = rows.measures.assign(p_any=[made_up_p(rows.rng) for _ in slots])
-    told = beyond_control(SimpleNamespace(hook="resid_pre", slots=slots, settings=rows.settings), table)
-    rows.check(*told)
-    small = table["p_any"] <= 0.05
-    above, below = table[small & (table["low"] > 0.01)], table[small & (table["high"] < -0.01)]
-    assert told[0].startswith("It raises 'place' beyond the control at ") == bool(len(above))
-    assert told[0].startswith("At none of ") == (not len(above))
-    assert any("the control raises 'place' more" in line for line in told) == bool(len(below))
-    if len(above):
-        check_p(told[0], [above["p_any"].max()])
-        assert f"most at {above.loc[above['value'].idxmax(), 'slot']}, by" in told[0] and "(11 pairs)" in told[0]
+        assert (NO_INTERVAL in told[5]) == np.isnan(over.low)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -302,13 +341,24 @@ def test_ids(seed):
     slots = tuple(range(1 + seed % 3))
     names = ("agreement", "r2", "words", "image", "text", "words - other_words", "ids", "random")
     rows = Rows(seed, places(curve=names, slot=slots), samples=7, null=0.02, p=made_up_p(np.random.default_rng(seed)))
+    rows.measures["objects"] = rows.measures["groups"]
     found = rows.object(curve=lambda name: rows.get(curve=name), objects=("cat", "mug"), ids=range(len(slots)))
     told = [*_of_ids(found), *_of_swap(found), *_of_steering(found)]
-    rows.check(*told)
+    curves = {"agreement": (-1, 1), "r2": (0, 1), "words": FREE, "image": FREE, "text": FREE, "ids": (0, 1)}
+    beside = {"words": ("words - other_words", FREE), "ids": ("random", (0, 1))}
+    for line, (name, bounds) in zip(told, curves.items(), strict=True):
+        best = rows.get(curve=name).set_index("slot", drop=False)["value"].idxmax()
+        ends = [(name, bounds), *([beside[name]] if name in beside else [])]
+        check_form(line)
+        check_picked(
+            line, *(picked(rows.get(curve=one, slot=best).iloc[0], len(slots), rows.level, most) for one, most in ends),
+            count=len(slots),
+        )  # fmt: skip
     check_p(told[0], [rows.measures["p"].iloc[0]])
     best = rows.get(curve="words").set_index("slot")["value"].idxmax()
     row = rows.get(curve="words - other_words", slot=best).iloc[0]
-    assert (NONE in told[2]) == (row.low <= 0 <= row.high) and "7 pairs)" in told[2] and "of 7 right" in told[-1]
+    _, low, high = picked(row, len(slots), rows.level)
+    assert (NONE in told[2]) == (low <= 0 <= high) and "7 pairs" in told[2] and "of 7 right" in told[-1]
 
 
 def findings(**settings):

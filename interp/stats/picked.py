@@ -1,0 +1,48 @@
+"""Picked: an interval for the one of several statistics that stood out, which holds for all of them together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from interp.errors import InputError
+from interp.stats.intervals import FEWEST, Interval
+from interp.stats.student import t_quantile
+
+FREE = (-math.inf, math.inf)
+"""The least and the most of what has no bounds."""
+
+
+def for_all(found: Interval, count: int, *, units: int, bounds: tuple[float, float] = FREE) -> Interval:
+    """The interval of one of `count` statistics, widened so that those of all of them hold together.
+
+    The largest of several estimates was picked for what chance adds to it, so that its own interval holds the truth
+    less often than it says. By Bonferroni's inequality intervals of level 1 - (1 - level) / count all hold at once at
+    least as often as `level` says, however they go together, and so does the one that is picked (Dunn 1961). Each end
+    is moved away from the estimate as Student's quantile asks for, of units - 1 degrees of freedom.
+
+    Args:
+        found: its own interval; numbers.
+        count: out of how many it was picked.
+        units: samples, or groups, that were drawn.
+        bounds: the least and the most that the statistic can be; the ends do not leave them.
+
+    Returns:
+        The interval; its level is that of all of them together. Without ends, or with fewer than `FEWEST` units, its
+        ends are NaN.
+
+    Example:
+        >>> found = for_all(Interval(0.5, 0.4, 0.6), 10, units=30)
+        >>> round(found.low, 3), round(found.high, 3)
+        (0.351, 0.649)
+
+    Raises:
+        InputError: it was picked out of none.
+    """
+    if count < 1:
+        raise InputError(f"an interval of one of {count} statistics is not one: give how many it was picked from")
+    if units < FEWEST:
+        return replace(found, low=math.nan, high=math.nan)
+    wider = t_quantile(1 - (1 - found.level) / count, units - 1) / t_quantile(found.level, units - 1)
+    low, high = (found.estimate + wider * (end - found.estimate) for end in (found.low, found.high))
+    return replace(found, low=max(low, bounds[0]), high=min(high, bounds[1]))

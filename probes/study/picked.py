@@ -1,0 +1,45 @@
+"""Picked rows: what stands out in a table, its interval that of all rows that it was picked from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from interp.stats.intervals import Interval
+from interp.stats.picked import FREE, for_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARE, APART = (0.0, 1.0), (-1.0, 1.0)
+"""The least and the most that a share can be, and a difference of two."""
+
+
+def picked_ends(
+    row: pd.Series | Any, count: int, level: float, *, bounds: tuple[float, float] = FREE, units: str = "groups"
+) -> tuple[float, float, float]:
+    """The value of a row that stands out, and the ends of its interval, so that those of all rows hold together.
+
+    Args:
+        row: it has `value`, `low`, `high`, and of how many units these are.
+        count: how many rows it was picked from.
+        level: nominal coverage of the interval.
+        bounds: the least and the most that the value can be.
+        units: the name of what says how many were drawn.
+    """
+    own = Interval(*(float(row[name]) for name in ("value", "low", "high")), level)
+    found = for_all(own, count, units=int(row[units]), bounds=bounds)
+    return found.estimate, found.low, found.high
+
+
+def together(count: int, before: str = "; ") -> str:
+    """What is said of the interval of one that was picked from so many; nothing where there was no choice.
+
+    Args:
+        count: from how many.
+        before: what stands before it.
+
+    Example:
+        >>> together(7), together(1)
+        ('; picked after the fact, its interval one for all 7 together', '')
+    """
+    return f"{before}picked after the fact, its interval one for all {count} together" if count > 1 else ""
