@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from interp.stats.intervals import Interval
@@ -31,15 +32,22 @@ def picked_ends(
     return found.estimate, found.low, found.high
 
 
-def together(count: int, before: str = "; ") -> str:
-    """What is said of the interval of one that was picked from so many; nothing where there was no choice.
+def together(count: int, low: float, before: str = "; ") -> str:
+    """What is said of one that was picked from so many, and of its interval; nothing where there was no choice.
 
     Args:
         count: from how many.
+        low: the lower end of its interval, NaN where it has none.
         before: what stands before it.
 
     Example:
-        >>> together(7), together(1)
+        >>> together(7, 0.2), together(1, 0.2)
         ('; picked after the fact, its interval one for all 7 together', '')
+        >>> together(7, math.nan)
+        '; picked after the fact'
     """
-    return f"{before}picked after the fact, its interval one for all {count} together" if count > 1 else ""
+    if count < 2:
+        return ""
+    return f"{before}picked after the fact" + (
+        "" if math.isnan(low) else f", its interval one for all {count} together"
+    )

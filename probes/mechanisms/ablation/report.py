@@ -69,7 +69,7 @@ def ablated_swap_findings(found: Interchange) -> Findings:
         own,
         title="Where does the language model make order anew?",
         sentences=(first, *own.sentences[1:]),
-        cautions=(OF_SWAPS, *own.cautions),
+        cautions=(*(() if found.settings.get("keep_wrong") else (OF_SWAPS,)), *own.cautions),
         summary={**own.summary, "ordering": found.settings["ordering"], "sentence": first},
     )
 

@@ -165,8 +165,8 @@ def _of_ids(found: SpatialIDs) -> list[str]:
         ends = picked_ends(best, len(curve), level_of(found.settings), bounds=bounds, units="objects")
         told.append(
             f"At slot {int(best['slot'])} of 0 to {len(found.ids) - 1}, {what} "
-            f"{decimal(*ends, level=level_of(found.settings))} ({CHOSEN}{together(len(curve))}), with each object's "
-            f"cells shuffled {decimal(best['null'])}, {p_said(best['p'], test=SHUFFLED)} "
+            f"{decimal(*ends, level=level_of(found.settings))} ({CHOSEN}{together(len(curve), best['low'])}), with "
+            f"each object's cells shuffled {decimal(best['null'])}, {p_said(best['p'], test=SHUFFLED)} "
             f"({len(found.objects)} objects)."
         )
     return told
@@ -183,7 +183,7 @@ def _of_swap(found: MirrorSwap) -> list[str]:
         sentence = (
             f"{what}, as in the mirrored photo's run, move the answer most at slot {int(best['slot'])}: a belief "
             f"shift of {decimal(*picked_ends(best, count, level), level=level)} ({CHOSEN}; {int(best['samples'])} pairs"
-            f"{together(count)})"
+            f"{together(count, best['low'])})"
         )
         if tokens == "words":
             more = found.curve(MORE_THAN_OTHER_WORDS)
@@ -205,8 +205,8 @@ def _of_steering(found: IdSteering) -> list[str]:
     turned, at_random = (share(*picked_ends(one, count, level, bounds=SHARE), level=level) for one in (best, row))
     return [
         f"Told the other side by their IDs at slot {int(best['slot'])}, words of both objects turn "
-        f"{turned} of {int(best['samples'])} right answers ({CHOSEN}{together(count)}); random directions of the same "
-        f"length {at_random}."
+        f"{turned} of {int(best['samples'])} right answers ({CHOSEN}{together(count, best['low'])}); random "
+        f"directions of the same length {at_random}."
     ]
 
 

@@ -36,8 +36,11 @@ CAUTIONS = (
     "many tokens, but they do not lie together, and may touch an object or none.",
     "Where the set holds most of the image tokens, as strips do, the control does too: it then brings most of the "
     "counterfactual photo along, and may change the answer by itself. Smaller sets are told apart better.",
-    "Only pairs count of which the model gets both sides right: of other photos and questions this says nothing.",
 )
+BOTH_RIGHT = (
+    "Only pairs count of which the model gets both sides right: of other photos and questions this says nothing."
+)
+WRONG_TOO = "All pairs count, those too of which the model gets a side wrong: a patch may bring what is wrong there."
 OF_VIEWS = (
     "Where the model sees a photo whole and in tiles, both are patched, each view from its like: what stayed in the "
     "other would still show the clean photo. Which of the two the model reads, this does not tell."
@@ -75,7 +78,8 @@ def interchange_findings(found: Interchange) -> Findings:
     if PLACE in found.outcomes:
         tables["restoration"] = found.restoration()
     sentences = (main_sentence(found), *_more(found, tables))
-    cautions = (*CAUTIONS, OF_VIEWS, *(() if found.p_control is not None else (UNCONTROLLED,)))
+    of_pairs = WRONG_TOO if found.settings.get("keep_wrong") else BOTH_RIGHT
+    cautions = (*CAUTIONS, of_pairs, OF_VIEWS, *(() if found.p_control is not None else (UNCONTROLLED,)))
     return Findings(
         title="Interchange: which tokens hold what the answer hangs on, and in which layers?",
         sentences=sentences,
@@ -111,7 +115,7 @@ def main_sentence(found: Interchange) -> str:
     text = (
         f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
         f"{decimal(*picked_ends(most, len(own), level, bounds=SHARE), level=level)} ({unit(found)} {most.slot}, the "
-        f"largest of {counted(len(own), unit(found))}; {most.pairs} pairs{together(len(own))})"
+        f"largest of {counted(len(own), unit(found))}; {most.pairs} pairs{together(len(own), most.low)})"
     )
     beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
     if len(beside):
@@ -162,10 +166,15 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
         own = score.query("direction == 'all' and set == 'patched'")
         if len(own):
             most = own.loc[own["value"].idxmax()]
+            ends = picked_ends(most, len(own), level, bounds=RESTORED)
+            most_of = (
+                "It restores up to"
+                if most["value"] > 0
+                else f"It restores nothing at any {unit(found)}: at most it goes"
+            )
             told.append(
-                f"It restores up to {decimal(*picked_ends(most, len(own), level, bounds=RESTORED), level=level)} of "
-                f"the way from the clean to the counterfactual run ({unit(found)} {most.slot}; {most.pairs} pairs"
-                f"{together(len(own))})."
+                f"{most_of} {decimal(*ends, level=level)} of the way from the clean to the counterfactual run "
+                f"({unit(found)} {most.slot}; {most.pairs} pairs{together(len(own), most.low)})."
             )
     return told
 

@@ -97,7 +97,7 @@ def _largest(own: pd.DataFrame, windows: int, level: float) -> str:
     return (
         f"Of {counted(count, 'cut')} in {counted(windows, 'window')} of layers, {loses} {most.arm} in "
         f"{_named(most.window)}: its probability changes by {change} ({most.samples} samples that are right with "
-        f"nothing cut{together(len(own))})."
+        f"nothing cut{together(len(own), most.low)})."
     )
 
 
@@ -132,10 +132,12 @@ def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
         )
     most = clear.loc[clear["value"].idxmin()]
     where = _named(most.window)
+    ends = (most.value, most.low, most.high) if len(clear) == 1 else (most.value,)
+    effect = decimal(*ends, digits=1, signed=True, level=level_of(found.settings))
     which = f"most of these in {where}, picked after the fact: by" if len(clear) > 1 else f"in {where}, by"
     return (
         f"{OBJECT} costs more than {control} in {len(clear)} of {len(own)} windows by intervals that leave out 0, not "
-        f"corrected for their number; {which} {decimal(most.value, digits=1, signed=True)} points of the effect."
+        f"corrected for their number; {which} {effect} points of the effect."
     )
 
 

@@ -79,7 +79,7 @@ def _of_objects(found: ImageLens) -> list[str]:
     sentences = [
         f"At slot {slot} of 0 to {int(own['slot'].max())}, the best, {said} of an object's image tokens say its word "
         f"among their {found.top} first{'; ' + ' and '.join(beside) if beside else ''} ({int(best['samples'])} "
-        f"samples{together(count)})."
+        f"samples{together(count, best['low'])})."
     ]
     for where, other in BEYOND.items():
         for _, row in _at(_curve(found, SHARE, where), slot).iterrows():
@@ -102,7 +102,7 @@ def _of_words(words: pd.DataFrame, level: float) -> list[str]:
             f"{word!r} has a mean probability of "
             f"{decimal(*picked_ends(best, len(own), level, bounds=SHARES), digits=3, level=level)} over all image "
             f"tokens at slot {int(best['slot'])}, where it is largest ({int(best['samples'])} samples"
-            f"{together(len(own))})."
+            f"{together(len(own), best['low'])})."
         )
     return told
 

@@ -141,9 +141,10 @@ def _more(found: PositionProbe) -> list[str]:
     level = level_of(found.settings)
     if len(own) > 1:
         best = own.loc[own["value"].idxmax()]
+        most = share(*picked_ends(best, len(own), level, bounds=SHARE), level=level)
         told.append(
             f"Of {len(own)} sites the probe is right most often at {_named(best.site)}, "
-            f"{share(*picked_ends(best, len(own), level, bounds=SHARE), level=level)}{together(len(own), ': ')}."
+            f"{most}{together(len(own), best.low, ': ')}."
         )
     return told
 

@@ -97,7 +97,7 @@ def _changes(
     ends = picked_ends(row, count, level, bounds=APART if measure in ("accuracy", "confidence") else FREE)
     return (
         f"{name} is {before} untouched, and changes{most} at {Dose(row['kind'], row['dose'])}, by "
-        f"{form_change(*ends, level=level)}{together(count)}{undetected(*ends[1:])}."
+        f"{form_change(*ends, level=level)}{together(count, ends[1])}{undetected(*ends[1:])}."
     )
 
 

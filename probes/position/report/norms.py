@@ -100,7 +100,8 @@ def _more(found: NormsStudy) -> list[str]:
         return [_median(found, name) for name in DEFINITIONS]
     places = (int(np.nanargmax(ratio)), int(np.nanargmin(ratio)))
     (most, largest), (least, smallest) = ((depth, _picked(found, depth)) for depth in places)
-    final, picked = found.residual.normalized_ratio, together(len(ratio), before="each ")
+    final, low = found.residual.normalized_ratio, float(found.residual.ratio.low[most])
+    picked = together(len(ratio), low, before="each ")
     return [
         f"The ratio is largest at depth {most}, {largest}, and smallest at depth {least}, {smallest} ({picked}). After "
         f"the final norm, the paper's last depth, it is "

@@ -99,7 +99,7 @@ def _more(found: OrderSensitivity) -> list[str]:
             f"(n = {row['samples']})"
             for _, row in own.iloc[[-1, 0]].iterrows()
         ]
-        picked = together(len(own), before="each ")
+        picked = together(len(own), own["low"].iloc[[-1, 0]].max(), before="each ")
         told.append(
             f"PSI is largest for {each[0]}, and smallest for {each[1]}, {picked}." if picked else f"PSI for {each[0]}."
         )

@@ -85,7 +85,7 @@ def _more(found: RopeStudy) -> list[str]:
     curve = own.abs_delta_g_v_by_layer
     signed, count = own.delta_alpha_v_by_layer, len(curve.estimate)
     most, least, moved = (int(np.argmax(by)) for by in (curve.estimate, -curve.estimate, np.abs(signed.estimate)))
-    units, picked = len(set(found.sample_groups)), together(count, before="each ")
+    units, picked = len(set(found.sample_groups)), together(count, float(curve.low[most]), before="each ")
     largest, smallest = (
         _said(for_all(_at(curve, place), count, units=units, bounds=(0.0, np.inf))) for place in (most, least)
     )

@@ -126,7 +126,7 @@ def test_what_can_not_be_told_is_left_out_and_named():
 def test_sentences_say_what_was_chosen_from_many_and_figures_can_be_drawn(tmp_path):
     found = made()
     told = interchange_findings(found)
-    assert "the largest of 4 slots, chosen after the fact" in told.sentences[0]
+    assert "the largest of 4 slots; " in told.sentences[0] and "all 4 together" in told.sentences[0]
     assert "beyond the control at slots 0 to 2" in " ".join(told.sentences)
     assert "12 of 12 pairs were kept" in told.sentences[1]
     assert "most at " in " ".join(told.sentences) and "'place', what is right if" in told.sentences[2]

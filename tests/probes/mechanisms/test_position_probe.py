@@ -226,7 +226,7 @@ def test_the_page_and_its_sentences_say_what_was_found(planted, tmp_path):
     more = found.row("strip_beyond_position")
     beyond = "more than" if more["low"] > 0 else "less than" if more["high"] < 0 else "not told from"
     assert "chance 33.3 %" in said.sentences[0] and f"{beyond} what a place says by itself" in said.sentences[1]
-    assert any("chosen from many" in one for one in said.sentences) and said.summary["site"] == "projector"
+    assert any("picked after the fact" in one for one in said.sentences) and said.summary["site"] == "projector"
     paths = {path.name for path in write_findings(OutputFolder(tmp_path), said)}
     assert {"probe.csv", "strips.csv", "accuracy.png", "strips.png", "report.html", "summary.json"} <= paths
 
