@@ -373,10 +373,10 @@ def not_told(right: tuple[float, float, float], chance: float) -> dict[str, str]
         unknown = "chance is not known, as some samples list no options"
         why |= dict.fromkeys(("psi_corrected", "psi_position_alone"), unknown)
     elif not low > chance:
-        since = f" from {low:.3f} on," if np.isfinite(low) else ", whose interval is not known,"
+        told = f"from {low:.3f} on, is" if np.isfinite(low) else "has no interval, and is"
         why["psi_corrected"] = (
-            f"accuracy in order, {accuracy:.3f}{since} is not above chance ({chance:.3f}), so that the "
-            "drop has nothing to be set against"
+            f"accuracy in order, {accuracy:.3f}, {told} not surely above chance ({chance:.3f}), so that the drop has "
+            "nothing to be set against"
         )
     return why
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 OF_EXTREMES = (
     "Where the largest or smallest of several layers, depths or relations is named, it was picked after the fact, so "
-    "that the largest is told too large, and the smallest too small. Its interval allows for that: it holds for all of "
-    "them together, and is wider than in the tables, where each has its own. On other samples another may stand first."
+    "that the largest is told too large, and the smallest too small. Its interval allows for that where it has one: it "
+    "holds for all of them together, and is wider than in the tables, where each has its own. On other samples another "
+    "may stand first."
 )
 """What has to be said beside a sentence that names an extreme."""
 

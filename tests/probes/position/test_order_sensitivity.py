@@ -234,9 +234,9 @@ def test_references_are_what_bags_and_positions_alone_would_lose_by_relation():
 def test_what_can_not_be_told_is_named_with_the_reason():
     right, none = np.arange(20) < 10, np.zeros(20)
     for original, permuted, chance, told in (
-        (none, none, 0.25, {**NOTHING, "psi_corrected": "is not above chance"}),
-        (right, none, 0.5, {"psi_corrected": "is not above chance (0.500)"}),
-        (right, none, 0.4, {"psi_corrected": "is not above chance (0.400)"}),  # above, but not surely
+        (none, none, 0.25, {**NOTHING, "psi_corrected": "is not surely above chance"}),
+        (right, none, 0.5, {"psi_corrected": "is not surely above chance (0.500)"}),
+        (right, none, 0.4, {"psi_corrected": "is not surely above chance (0.400)"}),  # above, but not surely
         (right, none, np.nan, dict.fromkeys(("psi_corrected", "psi_position_alone"), "list no options")),
     ):
         table, out = measured(original, np.stack([permuted] * 2, 1), chance=chance)
