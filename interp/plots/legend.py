@@ -42,6 +42,7 @@ def _draws(handle: Artist | Container) -> bool:
     """Whether anything of it can be seen."""
     if isinstance(handle, Container):
         return any(_draws(part) for part in handle.get_children())
+    places: np.ndarray
     if isinstance(handle, Line2D):
         places = np.ma.filled(np.ma.asarray(handle.get_xydata(), dtype=float), np.nan)
         return not len(places) or bool(np.isfinite(places).all(axis=1).any())

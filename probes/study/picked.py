@@ -27,8 +27,8 @@ def picked_ends(
         bounds: the least and the most that the value can be.
         units: the name of what says how many were drawn.
     """
-    own = Interval(*(float(row[name]) for name in ("value", "low", "high")), level)
-    found = for_all(own, count, units=int(row[units]), bounds=bounds)
+    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
+    found = for_all(Interval(value, low, high, level), count, units=int(row[units]), bounds=bounds)
     return found.estimate, found.low, found.high
 
 

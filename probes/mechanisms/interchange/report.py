@@ -74,8 +74,8 @@ def interchange_findings(found: Interchange) -> Findings:
                 figure_of(found.plot_differences()),
                 "Patched minus control, pair by pair, with intervals that draw whole groups. Full dots: differs by "
                 f"more than {LEAST:g}, at the level of {SURE:g} over all {unit(found)}s together (sign flips, maxT). "
-                "Where all pairs are alike, as behind the last block that reads the tokens, an interval says what so few "
-                "groups could miss.",
+                "Where all pairs are alike, as behind the last block that reads the tokens, an interval says what so "
+                "few groups could miss.",
             )
     if PLACE in found.outcomes:
         tables["restoration"] = found.restoration()
