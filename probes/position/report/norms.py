@@ -139,8 +139,9 @@ def _said(residual: MeanResidualNorms, depth: int) -> str:
 def _picked(found: NormsStudy, depth: int) -> str:
     """The same of a depth that stands out, its interval that of all depths together."""
     ratio = found.residual.ratio
+    count, units = len(ratio.estimate), len(set(found.sample_groups))
     value, low, high = (float(end[depth]) for end in (ratio.estimate, ratio.low, ratio.high))
-    ends = for_all(Interval(value, low, high, ratio.level), len(ratio.estimate), units=len(set(found.sample_groups)), bounds=(0.0, np.inf))
+    ends = for_all(Interval(value, low, high, ratio.level), count, units=units, bounds=(0.0, np.inf))
     return significant(ends.estimate, ends.low, ends.high, level=ratio.level)
 
 
