@@ -34,7 +34,7 @@ SHARES = {
 LABELS = {name: f"{PER_TOKEN},\n{share}" for name, share in SHARES.items()}
 """What the colour bar of a map over image tokens says, by normalisation."""
 
-WIDTH, LETTERS = 3.0, 36  # of a map on axes of our own, in inches and in letters of its title
+WIDTH, LETTERS = 3.0, 33  # of a map on axes of our own, in inches and in letters of its title
 ONE_SCALE = "one scale for these {} maps"
 _SUM_TO_ONE = ("image", "relative")  # over all tokens, so that it is known what an even map has
 
