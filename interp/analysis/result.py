@@ -283,7 +283,7 @@ def layer_titles(analysis: Analysis) -> dict[int, str]:
         why[layer] = ["the paper's"]
     if density is not None:
         best = int(np.nanargmax(density))
-        why.setdefault(best, []).append(f"most on the objects: {density[best]:.1f} times even")
+        why.setdefault(best, []).append(f"of {n} layers most on the objects:\n{density[best]:.1f} times even")
     return {
         layer: "\n".join([f"layer {layer}, head mean, first token", *filter(None, why[layer])]) for layer in sorted(why)
     }

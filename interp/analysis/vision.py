@@ -130,11 +130,11 @@ def further_maps(
 
 
 def best_cosine(found: Overlap, layers: Sequence[int], tower: str = "", *, normalisation: str = "image") -> str:
-    """How high the cosine with the boxes is at most, in which layer, and what even attention would have."""
+    """How high the cosine with the boxes is at most, in which layer of how many, and what even attention would have."""
     cosine = found.by_layer("cosine", normalisation=normalisation)
     best = found.best_layer("cosine", normalisation=normalisation)
     if best is None:
         return "undefined, as no box lies in what the model saw"
     even = found.even_score("cosine", normalisation=normalisation)
-    where = f" in layer {layers[best]}{tower}, the highest" if len(layers) > 1 else ""
+    where = f" in layer {layers[best]}{tower}, the highest of {len(layers)}" if len(layers) > 1 else ""
     return f"cosine with the boxes {cosine[best]:.2f}{where}; even attention would have {even:.2f}"

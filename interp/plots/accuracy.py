@@ -146,7 +146,7 @@ def plot_accuracy_by_threshold(
     beside = ax.twinx()
     (share,) = beside.step(edges, unsure / n, where="post", color=PALETTE[1], linewidth=1.4, label="taken as unsure")
     if threshold is not None:
-        _upright(ax, threshold, f"threshold {threshold:g}")
+        _upright(ax, threshold, f"threshold {threshold:g}", top=True)  # the share of unsure samples begins below
     _level_lines(ax, None, references)
     _by_rank(ax, edges, unsure / n)
     _around(ax, [one.estimate for one in found] + [*low, *high, *(references or {}).values()])
@@ -216,11 +216,12 @@ def _around(ax: Axes, values: Sequence[float]) -> None:
     ax.set_ylim(max(0.0, least - room), min(1.0, most + room) + 0.002)
 
 
-def _upright(ax: Axes, x: float, name: str) -> None:
-    """A dotted line at x with its name along it."""
+def _upright(ax: Axes, x: float, name: str, *, top: bool = False) -> None:
+    """A dotted line at x with its name along it, from below or from the top."""
     ax.axvline(x, color=INK, linewidth=0.8, linestyle=":")
-    ax.annotate(name, (x, 0.015), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
-                fontsize=TICK - 1, color=INK, rotation=90, va="bottom")  # fmt: skip
+    ax.annotate(name, (x, 0.985 if top else 0.015), xycoords=("data", "axes fraction"), xytext=(3, 0),
+                textcoords="offset points", fontsize=TICK - 1, color=INK, rotation=90,
+                va="top" if top else "bottom")  # fmt: skip
 
 
 def _level_lines(ax: Axes, chance: float | None, references: Mapping[str, float] | None) -> None:

@@ -14,7 +14,7 @@ from interp.plots.style import (
     PALETTE,
     SHADE,
     TICK,
-    cut_short,
+    cut_wide,
     in_percent,
     integer_ticks,
     layer_axis,
@@ -107,7 +107,7 @@ def plot_one_flip(
             ax.text(
                 layer,
                 row,
-                cut_short(text, 6) or "–",
+                cut_wide(text, 6) or "–",
                 ha="center",
                 va="center",
                 fontsize=TICK - 2,
@@ -121,7 +121,7 @@ def plot_one_flip(
     ax.set_title(title, fontsize=TICK + 1, loc="left", color=INK, parse_math=False)
     ax.yaxis.grid(False)
     names = {SHADE: f"as untouched: {before or '–'}", SAME: f"as in all layers: {after or '–'}", OTHER: "another"}
-    shown = [Patch(facecolor=colour, label=cut_short(name, 40)) for colour, name in names.items()]
+    shown = [Patch(facecolor=colour, label=cut_wide(name, 40)) for colour, name in names.items()]
     for entry in legend_below(ax, *shown, columns=3).get_texts():
         entry.set_parse_math(False)
     return ax

@@ -15,7 +15,7 @@ from interp.errors import InputError
 from interp.plots.canvas import Canvas, canvas, draw_boxes, panel_size
 from interp.plots.maps import LABELS, ONE_SCALE
 from interp.plots.overlay import colour_bar, lay_over
-from interp.plots.style import INK, TICK, TITLE, cut_short, figure_of, in_short, join_words, new_grid
+from interp.plots.style import INK, TICK, TITLE, cut_wide, figure_of, in_short, join_words, new_grid
 from interp.plots.written import as_written, write_out
 from interp.reprs import fits_a_cell
 
@@ -202,7 +202,7 @@ def _draw(ax: Axes, case: Case, photo: Canvas, values: np.ndarray, norm: Normali
         *filter(None, [in_short(case.question, WIDTH)]),
         f"said {_short(case.answer)}, gold {_short(case.gold)}",
         f"sure {sure}, overlap {case.overlap:.2f}",
-        cut_short(case.id, WIDTH),
+        cut_wide(case.id, WIDTH),
     ]
     below = "\n".join([*lines, *filter(None, [ax.get_xlabel()])])
     ax.set_xlabel(below, fontsize=TICK, color=INK, parse_math=False)
@@ -211,7 +211,7 @@ def _draw(ax: Axes, case: Case, photo: Canvas, values: np.ndarray, norm: Normali
 
 def _short(words: str) -> str:
     """An answer in quotes, cut short."""
-    return f"'{cut_short(words, 15)}'"
+    return f"'{cut_wide(words, 15)}'"
 
 
 def _check_map(look: Look) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from interp.errors import InputError
 from interp.intervene.indices import spell
@@ -68,10 +69,12 @@ def plot_share_by_layer(
         mean_with_band(ax, layers, shares, colour=colour, label=part.replace("_", " "), seed=seed, level=level)
         ax.plot(layers, tokens.mean(axis=0), color=colour, linewidth=1.2, linestyle="--")
     shade = layer_axis(ax, n_layers)
+    bands = [Patch(facecolor=INK, alpha=0.2, label=f"{level:.0%} interval")] if n_samples > 1 else []
     ax.set_ylim(0, 1.02)
     title = f"Where attention goes, {_count(n_samples)}{over_steps(trajectories)}"
     tidy(ax, title=title, x=name_layers(n_layers), y=f"share of attention ({_of_heads(trajectories)})")
-    legend_below(ax, Line2D([], [], color=INK, linewidth=1.2, linestyle="--", label="share of the tokens"), shade)
+    even = Line2D([], [], color=INK, linewidth=1.2, linestyle="--", label="share of the tokens")
+    legend_below(ax, even, *bands, shade)
     return ax
 
 

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from interp.errors import InputError
 from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.overlay import colour_bar, lay_over
-from interp.plots.style import DIVERGING, INK, TITLE, new_axes, new_grid
+from interp.plots.style import DIVERGING, INK, TITLE, new_axes, new_grid, wrap_wide
 from interp.plots.written import as_written
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ SHARES = {
 LABELS = {name: f"{PER_TOKEN},\n{share}" for name, share in SHARES.items()}
 """What the colour bar of a map over image tokens says, by normalisation."""
 
+WIDTH, LETTERS = 3.0, 33  # of a map on axes of our own, in inches and in letters of its title
 ONE_SCALE = "one scale for these {} maps"
 _SUM_TO_ONE = ("image", "relative")  # over all tokens, so that it is known what an even map has
 
@@ -89,7 +90,7 @@ def plot_heatmaps(
     if scale not in ("shared", "each"):
         raise InputError(f"colour scale {scale!r} is not known: use 'shared' or 'each'")
     panels = _panels(len(values), grid, axes, columns)
-    names = _check_titles(titles, len(values))
+    names = _check_titles(titles, len(values), own=axes is None)
     tops = _tops(values, scale)
     drawn = []
     for ax, shares, name, top in zip(panels, values, names, tops, strict=True):
@@ -126,7 +127,7 @@ def plot_photo(
         InputError: the photo is not the one that the grid was made for.
     """
     drawn = canvas(image, grid)
-    ax = new_axes(ax, panel_size(grid, width=3.0))
+    ax = new_axes(ax, panel_size(grid, width=WIDTH))
     drawn.draw(ax, plain=True)
     ax.set_title(title, fontsize=TITLE - 1, loc="left", color=INK, parse_math=False)
     draw_boxes(ax, drawn, boxes)
@@ -171,7 +172,7 @@ def plot_before_after(
     values = _check_maps([before, after], grid)
     photo = canvas(image, grid)
     label = _label(normalisation, values_are)
-    names = _check_titles(titles, 2)
+    names = _check_titles(titles, 2, own=axes is None)
     panels = _panels(3, grid, axes, 3)
     top = _tops(values, "shared")[0]
     difference = values[1] - values[0]
@@ -192,7 +193,7 @@ def plot_before_after(
 def _panels(n: int, grid: ImageGrid, axes: Sequence[Axes] | None, columns: int | None) -> np.ndarray:
     """The given axes, or new ones in the shape of the photo."""
     if axes is None:
-        return new_grid(n, columns=min(n, columns or 4), cell=panel_size(grid, width=3.0))
+        return new_grid(n, columns=min(n, columns or 4), cell=panel_size(grid, width=WIDTH))
     panels = np.array(axes, dtype=object).ravel()
     if len(panels) != n:
         raise InputError(f"{len(panels)} axes were given for {n} maps: give one per map, or none")
@@ -207,12 +208,14 @@ def _check_maps(maps: Float[np.ndarray, "map token"] | Sequence[np.ndarray], gri
     return values
 
 
-def _check_titles(titles: Sequence[str] | None, n: int) -> list[str]:
-    """One title per map, empty by default."""
+def _check_titles(titles: Sequence[str] | None, n: int, *, own: bool) -> list[str]:
+    """One title per map, empty by default; on axes of our own, of known width, none is wider than its map."""
     names = list(titles) if titles is not None else [""] * n
     if len(names) != n:
         raise InputError(f"{len(names)} titles were given for {n} maps: give one per map")
-    return names
+    if not own:
+        return names
+    return ["\n".join("\n".join(wrap_wide(line, LETTERS)) for line in name.split("\n")) for name in names]
 
 
 def _label(normalisation: str, values_are: str, shares_are: str | None = None) -> str:

@@ -24,7 +24,7 @@ from interp.plots.style import (
     SEQUENTIAL,
     TICK,
     TITLE,
-    cut_short,
+    cut_wide,
     figure_of,
     headline,
     in_percent,
@@ -181,7 +181,7 @@ def objects_of(first: Sequence[Box], second: Sequence[Box]) -> dict[str, Sequenc
 
 def name_object(role: str, boxes: Sequence[Box]) -> str:
     """How an object is called in a legend: its label, cut short, and its role."""
-    return f"{cut_short(boxes[0].label, NAME_LENGTH) or 'object'} ({role})"
+    return f"{cut_wide(boxes[0].label, NAME_LENGTH) or 'object'} ({role})"
 
 
 def _two_axes(axes: Sequence[Axes] | None, grid: ImageGrid, n_layers: int) -> list[Axes]:

@@ -18,6 +18,7 @@ from interp.errors import InputError
 from interp.layers import PAPER_LAYERS, paper_layers
 from interp.numeric import mean_of_known
 from interp.plots.legend import drawn_handles
+from interp.plots.written import drawable
 from interp.stats.intervals import bootstrap
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ INK, SHADE = "#222222", "#e4e4e4"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 TITLE, LABEL, TICK = 11, 10, 9  # points
 _DEPTH = "spatial-lens-layers-"  # begins the name of the shade behind a model's layers; their number ends it
+WIDE = "<>+\N{REPLACEMENT CHARACTER}"  # wide in the default font; the first three write the number of a sign
 BELOW = 0.52  # inches from axes to the legend: a row of ticks and a label
 
 
@@ -181,26 +183,47 @@ def cut_short(text: str, most: int) -> str:
 def cut_wide(text: str, most: int) -> str:
     """`cut_short` by width on paper: signs that take the place of two letters, such as Chinese ones, count as two.
 
+    A sign that no installed font has counts as its number, which is drawn in its place.
+
     Example:
         >>> cut_wide("左边的杯子", 8), cut_wide("the mug", 8)
         ('左边...', 'the mug')
     """
-    whole = " ".join(text.split())
-    widths = [2 if east_asian_width(sign) in "WF" else 1 for sign in whole]
-    if sum(widths) <= most:
-        return whole
-    return whole[: sum(place <= most - 3 for place in accumulate(widths))].rstrip() + "..."
+    return _cut_drawn(drawable(" ".join(text.split())), most)
 
 
 def name_token(token: str, most: int) -> str:
-    """A token of an answer in quotes, cut short; of a letter that takes several tokens only the last one shows it.
+    """A token of an answer in quotes, cut by width; of a letter that takes several tokens only the last one shows it.
 
     Example:
         >>> name_token(" left", 20), name_token("", 20)
         ("' left'", 'part of a letter')
     """
-    shown = repr(token)
-    return "part of a letter" if not token else shown if len(shown) <= most else f"{shown[: most - 3]}..."
+    return _cut_drawn(drawable(repr(token)), most) if token else "part of a letter"
+
+
+def _cut_drawn(whole: str, most: int) -> str:
+    """The beginning of a text that is at most so wide; what is cut ends in dots."""
+    ends = list(accumulate(map(_width, whole), initial=0))
+    if ends[-1] <= most:
+        return whole
+    return whole[: sum(end <= most - 3 for end in ends[1:])].rstrip() + "..."
+
+
+def _width(sign: str) -> int:
+    """How many letters' place a sign takes on paper."""
+    return 2 if east_asian_width(sign) in "WF" or sign in WIDE else 1
+
+
+def wrap_wide(text: str, width: int) -> list[str]:
+    """Lines of a text, none of them wider on paper than so many letters; see `cut_wide`.
+
+    Example:
+        >>> wrap_wide("where is the mug", 12), wrap_wide("左边的杯子", 6)
+        (['where is the', 'mug'], ['左边的', '杯子'])
+    """
+    spaced = "".join(sign + "\0" * (_width(sign) - 1) for sign in drawable(text))  # a wide sign is two for textwrap
+    return [line.replace("\0", "") for line in textwrap.wrap(spaced, width)]
 
 
 def join_words(*words: str) -> str:
@@ -221,16 +244,19 @@ def in_short(question: str, width: int, lines: int = 3) -> str:
         'Where is the mug?'
     """
     asked = " ".join(question.split())
-    asked = asked[: asked.find("?") + 1] or asked
-    wrapped = textwrap.wrap(asked, width)
-    return "\n".join(wrapped[:lines]) + ("..." if len(wrapped) > lines else "")
+    return _few_lines(asked[: asked.find("?") + 1] or asked, width, lines)
 
 
 def headline(title: str, question: str, answer: str, width: int) -> str:
     """What stands above a figure of one sample: the question, the answer and a title, each on lines of its own."""
-    said = f"said {answer!r}" if answer else ""
-    lines = [in_short(question, width), textwrap.fill(said, width), textwrap.fill(title, width)]
-    return "\n".join(filter(None, lines))
+    said = _few_lines(f"said {answer!r}" if answer else "", width, 3)
+    return "\n".join(filter(None, [in_short(question, width), said, *wrap_wide(title, width)]))
+
+
+def _few_lines(text: str, width: int, lines: int) -> str:
+    """A text on so many lines at most; what is cut ends in dots."""
+    wrapped = wrap_wide(text, width)
+    return "\n".join(wrapped[:lines]) + ("..." if len(wrapped) > lines else "")
 
 
 def legend_below(ax: Axes, *extra: Artist, columns: int = 2, below: float = BELOW) -> Legend:

@@ -20,6 +20,8 @@ from interp.store.names import file_of, given_path, stays_inside
 
 KNOWN = 1 << 12
 """Cells of a kind that are remembered: rows of one table often say the same of the same photo."""
+COMMAS = ",;，、"
+"""Signs that would stand between names if `|` did not."""
 
 
 def read_folder(folder: str | Path, *, n: int | None = None, progress: bool = True) -> list[Sample]:
@@ -175,6 +177,8 @@ class _Reader:
             boxes = _own_boxes(cell, self.size(photo)) if cell else self.beside(photo) or Boxes()
         except InputError as error:
             raise InputError(f"has boxes that can not be used: {error}") from error
+        if "|" not in objects and any(sign in objects for sign in COMMAS):
+            raise InputError(f"has the objects {objects!r}, which would be one: put | between them, as in mug|table")
         named = tuple(dict.fromkeys(name.strip() for name in objects.split("|") if name.strip()))
         labels = tuple(dict.fromkeys(boxes.labels))
         names = named or objects_asked(question, labels)

@@ -1,5 +1,8 @@
 """The page of an answer's tokens is of a size to look at, and says which token each map is of."""
 
+from dataclasses import replace
+from itertools import combinations
+
 import numpy as np
 import pytest
 from made_up import layout_of
@@ -64,3 +67,16 @@ def test_what_the_model_never_saw_is_said_once_and_unknown_tokens_have_their_num
     assert figure.get_suptitle().count("unseen by the model") == 1
     assert not any(ax.get_xlabel() for ax in panels_of(figure))
     assert [ax.get_title(loc="left") for ax in panels_of(figure)] == [str(step) for step in range(9)]
+
+
+@pytest.mark.parametrize(
+    "token", ["\N{REPLACEMENT CHARACTER}" * 30, "แก้วสีแดงบนโต๊ะ", "红色的杯子在桌子上面左边", "लाल कप मेज़"]
+)
+def test_no_token_of_any_script_runs_into_the_next_map(token):
+    looked = answer_of(20)
+    figure = draw_tokens(PHOTO, GRID, replace(looked, tokens=(token,) * 20))
+    figure.draw_without_rendering()
+    own = [ax.title if ax.title.get_text() else ax._left_title for ax in panels_of(figure)]
+    extents = [title.get_window_extent() for title in own]
+    bar = next(ax for ax in figure.axes if ax not in panels_of(figure)).get_window_extent()
+    assert not any(one.overlaps(other) for one, other in combinations([*extents, bar], 2))

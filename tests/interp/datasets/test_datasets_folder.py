@@ -206,6 +206,8 @@ def test_that_only_a_line_feed_ends_a_row(folder, sign):
             'image,question,answer,objects,boxes\na.jpg,Where?,on,mug,"mugg=0,0,9,9"\n',
             "a box of 'mugg', which is none of its objects mug: .* cell objects",
         ),
+        ('image,question,answer,objects\na.jpg,Where?,on,"mug, table"\n', r"row 1 .*put \| between them"),
+        ("image,question,answer,objects\na.jpg,Where?,on,杯子、桌子\n", r"row 1 .*put \| between them"),
     ],
 )
 def test_that_a_row_that_can_not_be_meant_is_refused_by_its_number(folder, text, said):

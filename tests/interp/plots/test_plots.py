@@ -1,6 +1,7 @@
 """Figures: what is drawn is what was measured, in the photo's own pixels, and nothing global is touched."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import matplotlib
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from made_up import square_grid
 from made_up_plots import BOXES, GRID, MAPS, OVERLAPS, PHOTO, SIZE, TRAJECTORIES, axes, legend_texts, lines
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from PIL import Image
 
 from interp import plots
@@ -228,6 +230,21 @@ def test_views_that_overlap_are_averaged():
 def test_a_photo_or_map_that_does_not_fit_the_grid_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         plots.plot_heatmaps(*arguments)
+
+
+@pytest.mark.parametrize(
+    "name", ["layer 17 (0-based), " * 4, "第十七层，" * 9, "ชั้น " * 3], ids=["latin", "chinese", "thai"]
+)
+def test_a_long_title_runs_into_no_other_map(name):
+    for panels in (
+        plots.plot_heatmaps(PHOTO, GRID, MAPS, titles=[name] * 3),
+        plots.plot_before_after(PHOTO, GRID, *MAPS[:2], titles=(name, name)),
+    ):
+        figure = panels[0].figure
+        figure.draw_without_rendering()
+        drawn = [one for one in figure.findobj(Text) if one.get_text() in {ax.get_title(loc="left") for ax in panels}]
+        extents = [one.get_window_extent() for one in drawn if one.get_text()]
+        assert len(extents) == 3 and not any(one.overlaps(other) for one, other in combinations(extents, 2))
 
 
 def test_titles_and_axes_are_one_per_map():

@@ -370,3 +370,13 @@ def test_a_gallery_without_something_to_draw_is_refused():
     flat = {case.id: Look(PHOTO, GRID, np.ones(9)) for case in cases}
     with pytest.raises(InputError, match="16 tokens"):
         plots.plot_gallery(cases, flat, layer=3)
+
+
+@pytest.mark.parametrize("sign", ["n", "杯", "ก", "\N{REPLACEMENT CHARACTER}"])
+def test_a_long_question_of_any_script_runs_into_no_neighbour(sign):
+    words = " ".join([sign * 9] * 12) + "?"
+    left, right = plots.plot_attention_path(PHOTO, GRID, MAPS, [MUG], [TABLE], question=words, answer=sign * 60)
+    left.figure.draw_without_rendering()
+    titles = [ax.get_title(loc="left") for ax in (left, right)]
+    drawn = {one.get_text(): one.get_window_extent() for one in left.figure.findobj(Text)}
+    assert drawn[titles[0]].x1 <= drawn[titles[1]].x0
