@@ -65,7 +65,9 @@ def plot_partial_effect(
         ax.plot(x[held], middle[held], color=colour, zorder=4, label=told, **hollow)
     shade = layer_axis(ax, n_layers)
     said = score or name_score(found.adjusted.log_odds)
-    y = f"log odds ratio of a right answer,\nfor one standard deviation of\n{said}"
+    bounded = any(np.isfinite(table["low"]).any() for table in tables.values())
+    by = f"; {found.level:.0%} interval" if bounded else ""
+    y = f"log odds ratio of a right answer,\nfor one standard deviation of\n{said}{by}"
     tidy(ax, title=title, x=f"layer (0-based, of {n_layers})", y=y)
     for text in legend_below(ax, shade, columns=1).get_texts():
         text.set_parse_math(False)

@@ -124,7 +124,6 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
     scores = study.values(analysis.measure, **asked)
     figures: dict[str, Any] = {
         "coverage": plots.plot_coverage(study.samples),
-        "overlap_by_answer": plots.plot_overlap_by_answer(study, measure=analysis.measure, seed=analysis.seed, **asked),
         "auroc": plots.plot_auroc_pooled_and_within(analysis.pooled, analysis.within, score=score)[0],
     }
     if not np.isnan(analysis.pooled.auroc).all():
@@ -136,6 +135,10 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
                 marked=found.p_max < SIGNIFICANT,
                 title="Over all pairs" if name == "auroc_by_head" else "Inside relations",
             )
+    if np.isfinite(scores[..., -1]).any():
+        figures["overlap_by_answer"] = plots.plot_overlap_by_answer(
+            study, measure=analysis.measure, seed=analysis.seed, **asked
+        )
     if np.isfinite(scores).any():
         null = 0.0 if "minus" in analysis.region else None
         mean = mean_of_known(scores)
@@ -280,7 +283,8 @@ def _draw_photos(
     layer = _named_layer(study)
     scores = study.values(analysis.measure, analysis.region, analysis.normalisation)[:, layer, -1]
     if vlm is None or samples is None or not np.isfinite(scores).any():
-        return Photos(NOT_AT_HAND if np.isfinite(scores).any() else "No sample has a box."), {}, None
+        nowhere = f"Not drawn: in no sample is the {analysis.measure} ({analysis.region}) defined in layer {layer}."
+        return Photos(NOT_AT_HAND if np.isfinite(scores).any() else nowhere), {}, None
     less_is_better = analysis.measure in LESS_IS_BETTER
     cases = choose_cases(study.samples, -scores if less_is_better else scores)
     try:
