@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.patches import Patch
 from interp.errors import InputError
 from interp.numeric import mean_of_known
 from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import SCALED, WITHIN
 from interp.overlap.study.coverage import LOOKED_FOR, check_found, count_objects
 from interp.overlap.study.means import (
     NULL_LABELS,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from interp.overlap.study.result import OverlapStudy
+    from interp.stats.intervals import Bounds
 
 MEASURES = {
     "cosine": "cosine of attention and boxes",
@@ -105,11 +108,12 @@ def plot_overlap_by_answer(
     right, groups, known = right_of(study.samples), group_names(study.samples), np.isfinite(values)
     ax = new_axes(ax, (6.6, 4.6), n_layers=values.shape[1])
     layers, bounded = np.arange(values.shape[1]), False
+    bounds = bounds_of(measure, region, normalisation)
     for name, own, colour in (("right", right, RIGHT), ("wrong", ~right, WRONG)):
         label = f"{name} answers ({name_count(known[own][:, study.layers])})"
         ax.plot([], [], color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
         if known[own].any():
-            around = mean_over_groups(values[own], groups[own], seed=seed, level=level)
+            around = mean_over_groups(values[own], groups[own], seed=seed, level=level, bounds=bounds)
             ax.plot(layers, around.estimate, color=colour, linewidth=1.8, marker="o", markersize=3.2)
             draw_band(ax, layers, (around.low, around.high), colour)
             bounded |= bool(np.isfinite(around.low).any())
@@ -175,7 +179,7 @@ def plot_lift_by_layer(
     ax = new_axes(ax, (6.6, 4.4), n_layers=values.shape[1])
     layers, bounded = np.arange(values.shape[1]), False
     for (name, null), colour in zip(nulls.items(), line_colours(len(nulls)), strict=True):
-        around = ratio_over_groups(values, null, groups, seed=seed, level=level)
+        around = ratio_over_groups(values, null, groups, seed=seed, level=level, bounds=(0.0, math.inf))
         label = f"against {NULL_LABELS.get(name, name)}"
         ax.plot(layers, around.estimate, color=colour, linewidth=1.6, marker="o", markersize=3, label=label)
         draw_band(ax, layers, (around.low, around.high), colour)
@@ -263,8 +267,16 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
 
 
 def band_key(level: float, *, drawn: bool) -> list[Patch]:
-    """What names the bands of a figure in its legend, if it has some."""
-    return [Patch(facecolor=INK, alpha=0.2, label=f"{level:.0%} interval")] if drawn else []
+    """What names the bands of a figure in its legend, if it has some; the paper's layers are the grey one."""
+    return [Patch(facecolor=PALETTE[0], alpha=0.2, label=f"{level:.0%} interval")] if drawn else []
+
+
+def bounds_of(measure: str, region: str, normalisation: str) -> Bounds | None:
+    """What the mean of a measure can not leave, or of its difference between two regions; None if that is not known."""
+    if measure not in WITHIN or (measure in SCALED and normalisation == "relative"):
+        return None
+    low, high = WITHIN[measure]
+    return (low - high, high - low) if " minus " in region else (low, high)
 
 
 def name_axis(measure: str, normalisation: str) -> str:

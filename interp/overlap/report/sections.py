@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool
 
 from interp.layers import paper_layers
 from interp.overlap.report.asked import accuracy_says, asked_says
@@ -73,17 +74,21 @@ def lead(study: OverlapStudy, analysis: OverlapAnalysis) -> str:
 
 def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: str | None) -> list[str]:
     """What a reader has to know before any number; nothing where nothing is amiss."""
-    right, n = int(study.right.sum()), len(study.samples)
     found = [f"The model is out of its domain: {out_of_domain}", _STILL] if out_of_domain else []
     found += coverage_cautions(study.samples)
     found += _few_groups(study, analysis)
-    for name, count in (("right", right), ("wrong", n - right)):
+    known = _measured(study, analysis)
+    of = study.right[known] if known.any() else study.right
+    where = f"where the {analysis.measure} is defined, " if len(of) < len(study.samples) else ""
+    for name, count in (("right", int(of.sum())), ("wrong", int((~of).sum()))):
+        said = ""
         if not count:
-            found.append(f"No answer is {name}, so right and wrong answers can not be compared.")
+            said = f"{where}no answer is {name}, so right and wrong answers can not be compared."
         elif count < FEW:
-            are = "answer is" if count == 1 else "answers are"
-            found.append(f"Only {count} {are} {name}: that no difference is detected means little.")
-    if analysis.within.skipped and right and n - right:
+            are = agree(count, "answer is", "answers are")
+            said = f"{where}only {count} {are} {name}: that no difference is detected means little."
+        found += [said[0].upper() + said[1:]] if said else []
+    if analysis.within.skipped and 0 < study.right.sum() < len(study.samples):
         names = "; ".join(analysis.within.skipped)
         found.append(f"All answers are right, or all are wrong, in {names}: these say nothing inside relations.")
     return found
@@ -95,10 +100,15 @@ def _few_groups(study: OverlapStudy, analysis: OverlapAnalysis) -> list[str]:
         return []
     if few := few_groups(len(set(groups))):
         return [few]
-    values = study.values(analysis.measure, analysis.region, analysis.normalisation)[..., -1]
-    measured = groups[np.isfinite(values).any(axis=1)]
+    measured = groups[_measured(study, analysis)]
     few = few_groups(len(set(measured))) if len(measured) else ""
     return [f"Of the samples in which the {analysis.measure} is defined: s{few[1:]}"] if few else []
+
+
+def _measured(study: OverlapStudy, analysis: OverlapAnalysis) -> Bool[np.ndarray, " sample"]:
+    """In which samples the measure of the head mean is defined in some layer."""
+    values = study.values(analysis.measure, analysis.region, analysis.normalisation)[..., -1]
+    return np.isfinite(values).any(axis=1)
 
 
 def sections(

@@ -242,7 +242,7 @@ def _means(study: OverlapStudy, analysis: OverlapAnalysis) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from interp.overlap.figures.study import MEASURES
+    from interp.overlap.figures.study import MEASURES, bounds_of
     from interp.stats.clusters import group_names, mean_over_groups
 
     rows = []
@@ -250,8 +250,10 @@ def _means(study: OverlapStudy, analysis: OverlapAnalysis) -> pd.DataFrame:
         region = UNION if name in MAP_MEASURES else analysis.region
         values = study.values(name, region, analysis.normalisation)[..., -1].astype(np.float64)
         known, groups = np.isfinite(values), group_names(study.samples)
+        bounds = bounds_of(name, region, analysis.normalisation)
         for answers, own in (("right", study.right), ("wrong", ~study.right)):
-            around, counts = mean_over_groups(values[own], groups[own], seed=analysis.seed), known[own].sum(axis=0)
+            around = mean_over_groups(values[own], groups[own], seed=analysis.seed, bounds=bounds)
+            counts = known[own].sum(axis=0)
             for layer in study.layers if counts.any() else ():
                 ends = {end: getattr(around, key)[layer] for end, key in _ENDS.items()}
                 place = {"measure": name, "region": region, "answers": answers, "layer": layer}

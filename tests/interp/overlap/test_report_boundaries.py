@@ -11,7 +11,7 @@ from said import check_form
 
 from interp.overlap.figures.association import plot_auroc_by_layer
 from interp.overlap.figures.layer_by_head import plot_layer_by_head
-from interp.overlap.figures.study import plot_coverage, plot_lift_by_layer, plot_overlap_by_answer
+from interp.overlap.figures.study import bounds_of, plot_coverage, plot_lift_by_layer, plot_overlap_by_answer
 from interp.overlap.report.coverage import coverage_cautions
 from interp.overlap.report.sections import Photos, cautions_of, lead, sections
 from interp.overlap.report.write import draw_overlap_study, tables_of
@@ -146,6 +146,16 @@ def test_groups_that_are_few_among_the_measured_are_said_to_be_few():
     assert not any("samples lie in" in line.lower() for line in sections_of(made_up_study(40))[1])
 
 
+@pytest.mark.parametrize(("count", "said"), [(0, "no answer is right, so"), (1, "only 1 answer is right"), (12, "")])
+def test_few_right_answers_among_the_measured_are_said_to_be_few(count, said):
+    study = made_up_study(60, right=np.arange(60) < 30)
+    for values in study.measures.values():
+        values[: 30 - count] = np.nan
+    _, top = sections_of(study)
+    told = [line for line in top[1:] if "answer" in line and "relation" not in line and "All answers" not in line]
+    assert told == [] if not said else told[0].startswith(f"Where the cosine is defined, {said}")
+
+
 @pytest.mark.parametrize("groups", [2, 20])
 def test_figures_name_the_level_of_their_intervals_where_they_have_some(groups):
     study = made_up_study(40, group=[f"photo {place % groups}" for place in range(40)])
@@ -156,6 +166,27 @@ def test_figures_name_the_level_of_their_intervals_where_they_have_some(groups):
     found = examine_overlap(study, n_draws=50).pooled
     told = "AUROC with its 95% interval" if groups > 2 else "AUROC (no interval)"
     assert told in legend_texts(plot_auroc_by_layer(found, Figure().subplots()))
+
+
+def test_bands_and_table_do_not_leave_what_a_measure_can_be_and_have_a_width_where_all_are_alike():
+    study = made_up_study(8, right=True, group=[str(place) for place in range(8)])
+    study.measures["cosine"][:] = np.where(np.arange(8) == 0, 0.9, 0.01)[:, None, None, None, None]
+    study.measures["hit"][:] = 1.0
+    means = tables_of(study, examine_overlap(study, n_draws=50))["means"].set_index("measure")
+    assert (means.loc["cosine", "low"] == 0).all() and (means.loc["cosine", "high"] < 1).all()
+    assert (means.loc["hit", "high"] == 1).all() and means.loc["hit", "low"].tolist() == pytest.approx(
+        [0.025 ** (1 / 8)] * 6
+    )
+    for measure in ("cosine", "hit"):
+        corners = (
+            plot_overlap_by_answer(study, Figure().subplots(), measure=measure).collections[0].get_paths()[0].vertices
+        )
+        assert (
+            corners[:, 1].min() == means.loc[measure, "low"].min()
+            and corners[:, 1].max() == means.loc[measure, "high"].max()
+        )
+    assert bounds_of("mass", "first minus second", "image") == (-1, 1)
+    assert bounds_of("mass", "union", "relative") is None and bounds_of("nss", "union", "image") is None
 
 
 def test_dots_are_counted_among_the_cells_that_are_defined():
