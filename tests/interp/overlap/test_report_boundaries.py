@@ -1,6 +1,7 @@
 """An overlap study at its boundaries: no method is named without its number, and no rounding says all or none."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from said import check_form
 
 from interp.overlap.figures.association import plot_auroc_by_layer
 from interp.overlap.figures.layer_by_head import plot_layer_by_head
+from interp.overlap.figures.partial_effect import plot_partial_effect
 from interp.overlap.figures.study import bounds_of, plot_coverage, plot_lift_by_layer, plot_overlap_by_answer
 from interp.overlap.report.coverage import coverage_cautions
 from interp.overlap.report.sections import Photos, cautions_of, lead, sections
@@ -164,6 +166,9 @@ def test_figures_name_the_level_of_their_intervals_where_they_have_some(groups):
         assert ("80% interval" in legend_texts(draw(study, Figure().subplots(), level=0.8))) == (groups > 2)
     assert ("95% Wilson interval" in plot_coverage(study.samples, Figure().subplots()).get_ylabel()) == (groups > 2)
     found = examine_overlap(study, n_draws=50).pooled
+    effect = SimpleNamespace(log_odds=np.ones(6), low=np.zeros(6), high=np.ones(6), separated=np.zeros(6))
+    partial = SimpleNamespace(adjusted=effect, unadjusted=effect, beside=(), level=0.8)
+    assert "80% interval" in legend_texts(plot_partial_effect(partial, Figure().subplots()))
     told = "AUROC with its 95% interval" if groups > 2 else "AUROC (no interval)"
     assert told in legend_texts(plot_auroc_by_layer(found, Figure().subplots()))
 
