@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MEASURES = ("cosine", "mass", "lift", "hit", "hit_near", "auroc", "precision", "nss", "distance")
 """Of a map against a region, see `measure_regions`."""
 
+WITHIN = dict.fromkeys(("cosine", "mass", "hit", "hit_near", "auroc", "precision", "distance"), (0.0, 1.0))
+"""The least and the most that a measure can be, of attention that sums to one or less."""
+
 SCALED = ("mass", "lift")
 """The measures that know how much weight there is: 0 for a map without any, where the others are undefined."""
 

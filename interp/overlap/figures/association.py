@@ -69,7 +69,8 @@ def plot_auroc_by_layer(
         shuffled: dict[str, Any] = {"alpha": 0.75, "width": 7.0, "label": f"{found.level:.0%} of shuffled answers"}
         draw_band(ax, layers, (lines["null_low"], lines["null_high"]), _BAND, **shuffled)
         draw_band(ax, layers, (lines["low"], lines["high"]), PALETTE[0])
-        name = "AUROC with its interval" if np.isfinite(lines["low"]).any() else "AUROC (no interval)"
+        with_it = f"with its {found.level:.0%} interval"
+        name = f"AUROC {with_it if np.isfinite(lines['low']).any() else '(no interval)'}"
         ax.plot(layers, lines["auroc"], color=PALETTE[0], linewidth=1.8, label=name)
         below = lines["p_max"] < significant
         for kept, face, name in ((below, PALETTE[0], ""), (~below, "white", "not")):
@@ -88,7 +89,7 @@ def plot_auroc_by_layer(
         bar: dict[str, Any] = {"color": PALETTE[1], "linewidth": 1.5, "marker": "_", "zorder": 3}
         ends = [lines[name][best] for name in ("low_all", "high_all")]
         if np.isfinite(ends).all():
-            ax.plot([best, best], ends, label="its interval for all together", **bar)
+            ax.plot([best, best], ends, label=f"its {found.level:.0%} interval for all together", **bar)
         ax.plot(
             [best],
             [lines["auroc"][best]],

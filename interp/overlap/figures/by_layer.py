@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from interp.errors import InputError
 from interp.layers import HEAD_MEAN
 from interp.numeric import mean_of_known
-from interp.overlap.figures.study import name_axis
+from interp.overlap.figures.study import band_key, name_axis
 from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.measures import MEASURES
 from interp.overlap.overlap import EVEN_COLUMNS, Overlap
@@ -98,7 +98,8 @@ def plot_overlap_by_layer(
         y=name_axis(measure, normalisation),
     )
     even_line = Line2D([], [], color=INK, linewidth=1.2, linestyle=":", label="evenly spread attention")
-    legend_below(ax, *([even_line] if measure in MEASURES else []), shade)
+    bands = band_key(level, drawn=bool(ax.collections))
+    legend_below(ax, *([even_line] if measure in MEASURES else []), *bands, shade)
     return ax
 
 

@@ -84,7 +84,7 @@ def plot_layer_by_head(
     ax.set(xlim=(-0.5, left + width), ylim=(-0.5, n_layers - 0.5))
     extra: list[Any] = [_outline_paper(ax, n_layers, left + width)]
     if marked is not None:
-        extra.append(_mark(ax, np.asarray(marked, dtype=bool), left + width / 2, mark))
+        extra.append(_mark(ax, np.asarray(marked, dtype=bool), left + width / 2, mark, int(np.isfinite(cells).sum())))
     if np.isnan(cells).any():
         extra.append(Patch(facecolor=SHADE, label="not defined"))
     bar = ax.figure.colorbar(drawn, ax=ax, fraction=0.05, pad=0.02)
@@ -131,8 +131,8 @@ def _outline_paper(ax: Axes, n_layers: int, right: float) -> Patch:
     return Patch(facecolor="none", edgecolor=INK, label=name_paper_layers(n_layers))
 
 
-def _mark(ax: Axes, marked: np.ndarray, mean_at: float, name: str) -> Line2D:
-    """Dots in the marked cells, and what names them in the legend."""
+def _mark(ax: Axes, marked: np.ndarray, mean_at: float, name: str, of: int) -> Line2D:
+    """Dots in the marked cells, and what names them in the legend, with the number of all that are defined."""
     layers, heads = np.nonzero(marked)
     x = np.where(heads == marked.shape[1] - 1, mean_at, heads)
     size = float(np.clip(110 / max(marked.shape), 2.5, 7))
@@ -145,4 +145,4 @@ def _mark(ax: Axes, marked: np.ndarray, mean_at: float, name: str) -> Line2D:
         "markeredgewidth": 0.8,
     }
     ax.plot(x, layers, **dots)
-    return Line2D([], [], label=f"{name}: {int(marked.sum())} of {marked.size} cells", **dots)
+    return Line2D([], [], label=f"{name}: {int(marked.sum())} of {of} cells", **dots)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.patches import Patch
 
 from interp.errors import InputError
 from interp.numeric import mean_of_known
+from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import SCALED, WITHIN
 from interp.overlap.study.coverage import LOOKED_FOR, check_found, count_objects
 from interp.overlap.study.means import (
     NULL_LABELS,
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from interp.overlap.study.result import OverlapStudy
+    from interp.stats.intervals import Bounds
 
 MEASURES = {
     "cosine": "cosine of attention and boxes",
@@ -102,14 +107,16 @@ def plot_overlap_by_answer(
     values = head_mean(study, measure, region=region, normalisation=normalisation)
     right, groups, known = right_of(study.samples), group_names(study.samples), np.isfinite(values)
     ax = new_axes(ax, (6.6, 4.6), n_layers=values.shape[1])
-    layers = np.arange(values.shape[1])
+    layers, bounded = np.arange(values.shape[1]), False
+    bounds = bounds_of(measure, region, normalisation)
     for name, own, colour in (("right", right, RIGHT), ("wrong", ~right, WRONG)):
         label = f"{name} answers ({name_count(known[own][:, study.layers])})"
         ax.plot([], [], color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
         if known[own].any():
-            around = mean_over_groups(values[own], groups[own], seed=seed, level=level)
+            around = mean_over_groups(values[own], groups[own], seed=seed, level=level, bounds=bounds)
             ax.plot(layers, around.estimate, color=colour, linewidth=1.8, marker="o", markersize=3.2)
             draw_band(ax, layers, (around.low, around.high), colour)
+            bounded |= bool(np.isfinite(around.low).any())
     for name, null in nulls_of(study, measure, region=region, normalisation=normalisation).items():
         means = mean_of_known(np.where(known, null, np.nan))
         style: dict[str, Any] = {"color": _null_colour(name), "linestyle": _dash(name), "marker": ".", "markersize": 3}
@@ -118,8 +125,13 @@ def plot_overlap_by_answer(
     if measure in ("hit", "hit_near"):
         ax.set_ylim(0, 1.02)
     title = f"Overlap by answer: {_of_region(region)}, head mean"
+    if measure in MAP_MEASURES:
+        title = "Attention over the image by answer, head mean"
     tidy(ax, title=title, x=name_layers(values.shape[1]), y=name_axis(measure, normalisation))
-    legend_below(ax, shade)
+    if not known.any():
+        why = "not defined in any sample"
+        ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", fontsize=TICK, color=INK)
+    legend_below(ax, *band_key(level, drawn=bounded), shade)
     return ax
 
 
@@ -165,18 +177,19 @@ def plot_lift_by_layer(
     if not nulls or not known.any():
         raise InputError(f"the study has no null of {measure!r}, or no sample in which it is defined: measure these")
     ax = new_axes(ax, (6.6, 4.4), n_layers=values.shape[1])
-    layers = np.arange(values.shape[1])
+    layers, bounded = np.arange(values.shape[1]), False
     for (name, null), colour in zip(nulls.items(), line_colours(len(nulls)), strict=True):
-        around = ratio_over_groups(values, null, groups, seed=seed, level=level)
+        around = ratio_over_groups(values, null, groups, seed=seed, level=level, bounds=(0.0, math.inf))
         label = f"against {NULL_LABELS.get(name, name)}"
         ax.plot(layers, around.estimate, color=colour, linewidth=1.6, marker="o", markersize=3, label=label)
         draw_band(ax, layers, (around.low, around.high), colour)
+        bounded |= bool(np.isfinite(around.low).any())
     ax.axhline(1, color=INK, linewidth=1, linestyle="--", label="no more than the null")
     shade = layer_axis(ax, values.shape[1])
     ax.set_ylim(bottom=0)
     title = f"Overlap over its nulls: {_of_region(region)}, head mean ({name_count(known[:, study.layers])})"
     tidy(ax, title=title, x=name_layers(values.shape[1]), y=f"ratio to the null:\n{name_axis(measure, normalisation)}")
-    legend_below(ax, shade)
+    legend_below(ax, *band_key(level, drawn=bounded), shade)
     return ax
 
 
@@ -221,6 +234,7 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
         parts += [("right answers", right, RIGHT), ("wrong answers", ~right, WRONG)]
     ax = new_axes(ax, (7.2, 3.6))
     ticks: list[str] = []
+    bounded = False
     for title, of, kinds in panels:
         start = len(ticks)
         for place, (name, own, colour) in enumerate(parts):
@@ -232,6 +246,7 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
             x = start + np.arange(len(shares)) + 0.18 * (place - (len(parts) - 1) / 2)
             middle = np.array([one.estimate for one in shares])
             ends = np.abs(np.array([[one.low, one.high] for one in shares]).T.reshape(2, -1) - middle)
+            bounded |= bool(np.isfinite(ends).any())
             label = f"{name} (n = {int(own.sum())})" if not start else None
             ax.errorbar(x, middle, yerr=ends, fmt="o", color=colour, markersize=5, elinewidth=1.4, label=label)
         ticks += [f"{name}\nn = {(found[of] == kind).sum()}" for kind, name in kinds.items()]
@@ -245,9 +260,23 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
     ax.set_yticks(np.linspace(0, 1, 6))
     in_percent(ax.yaxis)
     title = "Objects of the question that were found"
-    tidy(ax, title=title, y=f"share of these questions,\n{level:.0%} Wilson interval")
+    by = f",\n{level:.0%} Wilson interval" if bounded else ""
+    tidy(ax, title=title, y=f"share of these questions{by}")
     legend_below(ax, columns=3)
     return ax
+
+
+def band_key(level: float, *, drawn: bool) -> list[Patch]:
+    """What names the bands of a figure in its legend, if it has some; the paper's layers are the grey one."""
+    return [Patch(facecolor=PALETTE[0], alpha=0.2, label=f"{level:.0%} interval")] if drawn else []
+
+
+def bounds_of(measure: str, region: str, normalisation: str) -> Bounds | None:
+    """What the mean of a measure can not leave, or of its difference between two regions; None if that is not known."""
+    if measure not in WITHIN or (measure in SCALED and normalisation == "relative"):
+        return None
+    low, high = WITHIN[measure]
+    return (low - high, high - low) if " minus " in region else (low, high)
 
 
 def name_axis(measure: str, normalisation: str) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from interp.overlap.study.coverage import covered
-from interp.report.numbers import NOTHING, counted, share
+from interp.overlap.study.coverage import LOOKED_FOR, count_objects, covered
+from interp.report.numbers import NOTHING, agree, counted, share
 from interp.report.page import Section
+from interp.stats.clusters import shared_groups
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
     from interp.overlap.study.result import OverlapStudy
+
+_NOTHING_MEASURED = "nothing is measured of all objects together"
 
 COVERED = 0.8
 """Share of questions with all their boxes below which the page says so first."""
@@ -25,15 +28,21 @@ def coverage_cautions(samples: pd.DataFrame) -> list[str]:
     cautions = []
     if looked_for and found.estimate < COVERED:
         part = share(found.estimate, found.low, found.high, level=found.level)
+        have = f"only {complete} {agree(complete, 'has', 'have')}" if complete else "none has"
+        so = "what is said of attention and boxes is said of a selection" if complete else _NOTHING_MEASURED
         cautions.append(
-            f"Of {counted(looked_for, 'question')} whose objects were looked for, only {complete} have boxes of all, "
-            f"{part}: what is said of attention and boxes is said of a selection, which the detector made."
+            f"Of {counted(looked_for, 'question')} whose objects were looked for, {have} boxes of all, {part}: {so}."
         )
     if looked_for < COVERED * len(samples):
         absent, unread = (int((samples["found"] == kind).sum()) for kind in ("absent", "unread"))
+        why = (
+            f"{absent} rightly {agree(absent, 'says', 'say')} that something is not there" if absent else "",
+            f"no object could be read off {unread}" if unread else "",
+        )
+        some = f"only {looked_for}" if looked_for else "none"
         cautions.append(
-            f"Objects were looked for in only {looked_for} of {counted(len(samples), 'question')}: {absent} rightly "
-            f"say that something is not there, and no object could be read off {unread}."
+            f"Objects were looked for in {some} of {counted(len(samples), 'question')}: "
+            f"{', and '.join(filter(None, why))}."
         )
     return cautions
 
@@ -60,9 +69,25 @@ def coverage_section(study: OverlapStudy, coverage: pd.DataFrame, figures: Mappi
             f"In {counted(hidden, 'sample')} an object lies wholly outside of what the model saw of the photo: left "
             "out as well.",
         )
-    caption = (
-        "Questions about one object and about two, apart: the share of those whose objects were looked for, by how "
-        "many have a box. At the right, shares of all questions. Wilson's intervals of 95 %, of as many "
-        "samples as those of groups are worth."
+    bounded = bool(coverage["low"].notna().any())
+    return Section(
+        "Were the objects found?", text, figures["coverage"], _caption(study.samples, bounded), pd.DataFrame(rows)
     )
-    return Section("Were the objects found?", text, figures["coverage"], caption, pd.DataFrame(rows))
+
+
+def _caption(samples: pd.DataFrame, bounded: bool) -> str:
+    """What the figure shows: its panels, and its intervals if there are any."""
+    looked_for = samples["found"].isin(LOOKED_FOR).to_numpy()
+    apart = len(set(count_objects(samples)[looked_for])) > 1
+    parts = []
+    if looked_for.any():
+        shown = "Of the questions whose objects were looked for, the share by how many of these have a box"
+        parts.append(f"{shown}; those about one object and about two apart." if apart else f"{shown}.")
+    if not looked_for.all():
+        parts.append(f"{'At the right, shares' if looked_for.any() else 'Shares'} of all questions.")
+    if bounded:
+        grouped = shared_groups(samples) is not None
+        parts.append(
+            f"Wilson's intervals of 95 %{', of as many samples as those of groups are worth' if grouped else ''}."
+        )
+    return " ".join(parts)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from interp.maps.gradients import ALONE, GRADCAM, GRADIENT
-from interp.overlap.report.sentences import BY_INTERVAL, association_says, ended, nulls_say
+from interp.overlap.report.sentences import association_says, by_interval, ended, nulls_say
 from interp.overlap.study.token_maps import LENS
 from interp.overlap.study.vision import TWO_STAGE, VISION
 from interp.report.numbers import p_value
@@ -66,7 +66,7 @@ def sections_of_further_maps(study: OverlapStudy, analysis: OverlapAnalysis) -> 
         sentences = (
             text.format(through=seen.settings.get("through"), blocks=len(seen.layers), n_layers=seen.n_layers),
             f"Measured is the {own.measure} with the region '{own.region}', in the normalisation "
-            f"'{own.normalisation}', and against nulls the {own.above_measure}: {BY_INTERVAL}",
+            f"'{own.normalisation}', and against nulls the {own.above_measure}{by_interval(own.above)}",
             *nulls_say(seen, own, ()),
             association_says(own.pooled, "over all pairs", own.measure),
             association_says(own.within, "inside relations", own.measure),

@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool
 
 from interp.layers import paper_layers
+from interp.overlap.report.asked import accuracy_says, asked_says
 from interp.overlap.report.coverage import coverage_cautions, coverage_section
 from interp.overlap.report.further import sections_of_further_maps
 from interp.overlap.report.sentences import (
-    BY_INTERVAL,
     SHUFFLES,
     association_says,
+    by_interval,
     ended,
     layers_say,
     nulls_say,
     partial_says,
 )
-from interp.report.numbers import agree, counted, p_value, ranged, share
+from interp.overlap.study.means import nulls_of
+from interp.report.numbers import agree, counted, p_value, ranged
 from interp.report.page import Section
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
 from interp.stats.clusters import few_groups, shared_groups
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
     from interp.overlap.study.examine import OverlapAnalysis
     from interp.overlap.study.result import OverlapStudy
     from interp.stats.association import Association
-    from interp.stats.intervals import Interval
 
 FEW = 10
 """Right or wrong answers below which the page says that there are few."""
@@ -67,26 +69,46 @@ def lead(study: OverlapStudy, analysis: OverlapAnalysis) -> str:
     asked = f"{counted(n, 'question')}{f' of {dataset}' if dataset else ''}"
     by = study.settings.get("model", "a model")
     said = association_says(analysis.within, "inside relations", analysis.measure)
-    return f"{asked}, answered by {by}; right: {_share(analysis.accuracy)}. {said}"
+    return f"{asked}, answered by {by}; right: {accuracy_says(analysis.accuracy)}. {said}"
 
 
 def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: str | None) -> list[str]:
     """What a reader has to know before any number; nothing where nothing is amiss."""
-    right, n = int(study.right.sum()), len(study.samples)
     found = [f"The model is out of its domain: {out_of_domain}", _STILL] if out_of_domain else []
     found += coverage_cautions(study.samples)
-    if (groups := shared_groups(study.samples)) is not None and (few := few_groups(len(set(groups)))):
-        found.append(few)
-    for name, count in (("right", right), ("wrong", n - right)):
+    found += _few_groups(study, analysis)
+    known = _measured(study, analysis)
+    of = study.right[known] if known.any() else study.right
+    where = f"where the {analysis.measure} is defined, " if len(of) < len(study.samples) else ""
+    for name, count in (("right", int(of.sum())), ("wrong", int((~of).sum()))):
+        said = ""
         if not count:
-            found.append(f"No answer is {name}, so right and wrong answers can not be compared.")
+            said = f"{where}no answer is {name}, so right and wrong answers can not be compared."
         elif count < FEW:
-            are = "answer is" if count == 1 else "answers are"
-            found.append(f"Only {count} {are} {name}: that no difference is detected means little.")
-    if analysis.within.skipped and right and n - right:
-        names = ", ".join(analysis.within.skipped)
+            are = agree(count, "answer is", "answers are")
+            said = f"{where}only {count} {are} {name}: that no difference is detected means little."
+        found += [said[0].upper() + said[1:]] if said else []
+    if analysis.within.skipped and 0 < study.right.sum() < len(study.samples):
+        names = "; ".join(analysis.within.skipped)
         found.append(f"All answers are right, or all are wrong, in {names}: these say nothing inside relations.")
     return found
+
+
+def _few_groups(study: OverlapStudy, analysis: OverlapAnalysis) -> list[str]:
+    """Whether groups are few, of all samples or of those that are measured."""
+    if (groups := shared_groups(study.samples)) is None:
+        return []
+    if few := few_groups(len(set(groups))):
+        return [few]
+    measured = groups[_measured(study, analysis)]
+    few = few_groups(len(set(measured))) if len(measured) else ""
+    return [f"Of the samples in which the {analysis.measure} is defined: s{few[1:]}"] if few else []
+
+
+def _measured(study: OverlapStudy, analysis: OverlapAnalysis) -> Bool[np.ndarray, " sample"]:
+    """In which samples the measure of the head mean is defined in some layer."""
+    values = study.values(analysis.measure, analysis.region, analysis.normalisation)[..., -1]
+    return np.isfinite(values).any(axis=1)
 
 
 def sections(
@@ -101,10 +123,10 @@ def sections(
     """All sections, in order; those that the data do not allow say why, or are not there."""
     found = [
         Section("Read this first", tuple(cautions)) if cautions else None,
-        Section("What was asked", _asked(study, analysis)),
+        Section("What was asked", asked_says(study, analysis)),
         coverage_section(study, tables["coverage"], figures),
         _agreement(tables.get("agreement")),
-        *_overlap(study, analysis, figures),
+        *_overlap(study, analysis, tables["means"], figures),
         _association(analysis, figures),
         *_heads(analysis, figures),
         *sections_of_further_maps(study, analysis),
@@ -115,23 +137,6 @@ def sections(
         Section("What these maps do not show", _NOT_SHOWN),
     ]
     return [section for section in found if section is not None]
-
-
-def _asked(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
-    """Numbers of answers, and what the words of the page mean."""
-    right, n = int(study.right.sum()), len(study.samples)
-    return (
-        f"{right} of {n} answers are right, {_share(analysis.accuracy)}, by Wilson's interval, of as many answers as "
-        "those of groups are worth. An answer is right when the option that it names first is the right one; one that "
-        "names none is wrong.",
-        f"Overlap is here the {analysis.measure} of attention with the region '{analysis.region}', in the "
-        f"normalisation '{analysis.normalisation}'. Attention is that of the last prompt row, from which the first "
-        "word of the answer is read. The head mean averages the weights over heads before anything is measured. Layers "
-        "and heads are counted from 0.",
-        "In tables, brackets hold confidence intervals of 95 %. Those of means are bootstraps, which draw whole "
-        "groups (object pairs, photos) where samples share them. Those of AUROCs take groups as a whole too; as the "
-        "farthest of many looks better than it is, they hold for all layers and heads together.",
-    )
 
 
 def _agreement(agreed: pd.DataFrame | None) -> Section | None:
@@ -148,27 +153,41 @@ def _agreement(agreed: pd.DataFrame | None) -> Section | None:
         "mean IoU": [f"{value:.2f}" if value == value else "" for value in shown["mean_iou"]],
     }
     more = len(agreed) - len(shown)
+    worth = ", of as many boxes as those of one photo or group are worth"
     text = (
         "Boxes of the objects that are asked about, against the data set's own: a box counts as found if its "
-        "intersection over union (IoU) with a true one is 0.5 or more. Wilson's intervals take boxes as independent."
+        "intersection over union (IoU) with a true one is 0.5 or more."
+        + (f" Wilson's intervals of 95 %{worth}." if shown["recall_low"].notna().any() else "")
         + (f" Of the names, the {_MOST_LABELS} most frequent; {more} more stand in agreement.csv." if more else ""),
     )
     return Section("Does the detector agree with the data set?", text, table=shown.assign(**columns)[list(columns)])
 
 
-def _overlap(study: OverlapStudy, analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> list[Section]:
+def _overlap(
+    study: OverlapStudy, analysis: OverlapAnalysis, means: pd.DataFrame, figures: Mapping[str, Figure]
+) -> list[Section]:
     """Whether attention lies on the objects at all."""
     layers = [layer for layer in paper_layers(study.n_layers) if layer in study.layers]
+    told = any(np.isfinite(gain.estimate[layers]).any() for gain in analysis.above.values())
+    numbers = " Numbers are of the paper's layers." if told else ""
     text = (
-        f"The {analysis.above_measure} of the head mean less that under each null, mean over samples; {BY_INTERVAL} "
-        "Numbers are of the paper's layers.",
+        f"The {analysis.above_measure} of the head mean less that under each null, mean over samples"
+        f"{by_interval(analysis.above)}{numbers}",
         *nulls_say(study, analysis, layers),
     )
-    caption = "Mean over right and over wrong answers with bands of 95 %; dashed and dotted lines are the nulls."
-    found = [Section("Does attention lie on the objects?", text, figures["overlap_by_answer"], caption)]
+    title = "Does attention lie on the objects?"
+    if "overlap_by_answer" not in figures:
+        return [Section(title, text)]
+    drawn = means[means["measure"] == analysis.measure]
+    over = " and over ".join(dict.fromkeys(drawn["answers"]))
+    bands = " with bands of 95 %" if drawn["low"].notna().any() else ""
+    asked = {"region": analysis.region, "normalisation": analysis.normalisation}
+    lines = "; dashed and dotted lines are the nulls" if nulls_of(study, analysis.measure, **asked) else ""
+    found = [Section(title, text, figures["overlap_by_answer"], f"Mean over {over} answers{bands}{lines}.")]
     if "lift" in figures:
         text = ("How many times the null's mean the overlap is; one is no more than the null.",)
-        bands = "Bands are bootstraps of 95 %."
+        some = any(np.isfinite(gain.low).any() for gain in analysis.above.values())
+        bands = "Bands are bootstraps of 95 %." if some else ""
         found.append(Section("How many times more than each null", text, figures["lift"], bands))
     return found
 
@@ -183,12 +202,15 @@ def _association(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Se
         association_says(analysis.pooled, "over all pairs", analysis.measure),
         association_says(analysis.within, "inside relations", analysis.measure),
     )
+    both = (analysis.pooled, analysis.within)
+    bounded = any(np.isfinite(found.low_all[:, -1]).any() for found in both)
+    by = "with the interval of each layer alone; at the star, that for all layers and heads together"
     caption = (
-        "AUROC of the head mean by layer with the interval of each layer alone; at the star, that for all layers and "
-        "heads together; grey, what shuffled answers give. Filled marks have a "
-        f"corrected p below {SIGNIFICANT:g}."
+        f"AUROC of the head mean by layer{f' {by}' if bounded else ''}; grey, what shuffled answers give. Filled marks "
+        f"have a corrected p below {SIGNIFICANT:g}."
     )
-    return Section("Does overlap go with right answers?", text, figures["auroc"], caption)
+    tested = any(np.isfinite(found.auroc[:, -1]).any() for found in both)
+    return Section("Does overlap go with right answers?", text, figures["auroc"], caption if tested else "")
 
 
 def _heads(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> list[Section]:
@@ -235,7 +257,7 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
     split = judge(kept["low_all"], kept["high_all"], kept["p_max"], none=0.5).unclaimed
     without = np.isnan(kept["low_all"].to_numpy(dtype=float))
     but = "".join(
-        f" Of {own.sum()} of them {why}."
+        f" In {own.sum()} of these {why}."
         for own, why in ((split & ~without, UNCLAIMED), (split & without, NO_INTERVAL))
         if own.any()
     )
@@ -247,29 +269,39 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
 def _layers(analysis: OverlapAnalysis) -> tuple[str, ...]:
     """The paper's layers against the best."""
     if analysis.layers is None:
-        return ("Not compared: " + " ".join(line for line in analysis.not_done if "best layers" in line),)
+        return (f"Not compared: {_why(analysis, 'best layers')}",)
+    said = layers_say(analysis.layers, analysis.measure)
+    if np.isnan(analysis.layers.difference.estimate):
+        return (said,)
     return (
         "Inside relations, head mean. The best of many layers looks better than it is on the samples that chose it, so "
         "it is chosen on some samples and scored on others, over and over. An AUROC far below one half tells right "
         "from wrong answers as well as one far above, with the other sign: the best is the farthest from one half, and "
         "which way it goes is learnt with the choice. Here AUROCs are counted that way: above one half it holds on "
         "the samples that did not choose, and below one half it turns round.",
-        layers_say(analysis.layers, analysis.measure),
+        said,
     )
+
+
+def _why(analysis: OverlapAnalysis, what: str) -> str:
+    """The reason for which a part was not done, without what was not done."""
+    return " ".join(line.partition(": ")[2] for line in analysis.not_done if what in line)
 
 
 def _partial(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Section:
     """Overlap beside what else may tell right from wrong answers."""
     title = "Other things equal"
     if analysis.partial is None:
-        return Section(title, ("Not computed: " + " ".join(line for line in analysis.not_done if "beside" in line),))
+        return Section(title, (f"Not computed: {_why(analysis, 'beside')}",))
     text = (
         "Logistic regression of right answers on the overlap of the head mean, alone and beside other columns, layer "
         "by layer. The relation is among them: where relations differ both in how often they are answered rightly and "
         "in how their boxes lie, overlap alone can stand for the relation. Zero is no effect.",
         partial_says(analysis.partial, analysis.measure),
     )
-    caption = "Log odds ratio of a right answer for one standard deviation of overlap; bootstrap intervals of 95 %."
+    bounded = any(np.isfinite(one.low).any() for one in (analysis.partial.adjusted, analysis.partial.unadjusted))
+    by = "; intervals of 95 %" if bounded else ""
+    caption = f"Log odds ratio of a right answer for one standard deviation of overlap{by}."
     return Section(title, text, figures.get("partial_effect"), caption)
 
 
@@ -294,18 +326,21 @@ def _photos(study: OverlapStudy, photos: Photos, figures: Mapping[str, Figure]) 
 
 def _tried(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
     """How many cells were tested, by what, and what was not."""
-    cells = int(np.isfinite(analysis.pooled.auroc).sum())
+    cells, within = (int(np.isfinite(found.auroc).sum()) for found in (analysis.pooled, analysis.within))
+    grouped = ", and between groups of like make-up" if shared_groups(study.samples) is not None else ""
+    tests = (
+        f"{cells} cells (layers, heads and head means) were tested over all pairs, and {within or 'none'} inside "
+        "relations. Corrected p is family-wise, from the farthest of all cells in each shuffle of the answers: if "
+        f"nothing went with right answers, any cell below {SIGNIFICANT:g} would be seen in {100 * SIGNIFICANT:g} % of "
+        "studies. The two families are not corrected for each other, nor for other maps, measures, regions and "
+        "normalisations that somebody may look at.",
+        f"Answers are shuffled inside relations{grouped}: {analysis.within.movable} of {len(study.samples)} samples "
+        "can change their mark that way. Where few can, no p can be small.",
+    )
     return (
-        f"{cells} cells (layers, heads and head means) were tested over all pairs, and "
-        f"{int(np.isfinite(analysis.within.auroc).sum())} inside relations. Corrected p is family-wise, from the "
-        "farthest of all cells in each shuffle of the answers: if nothing went with right answers, any cell below "
-        f"{SIGNIFICANT:g} would be seen in {SIGNIFICANT:.0%} of studies. The two families are not corrected for each "
-        "other, nor for other maps, measures, regions and normalisations that somebody may look at.",
-        "Answers are shuffled inside relations, and between groups of like make-up where samples have groups: "
-        f"{analysis.within.movable} of {len(study.samples)} samples can change their mark that way. Where few can, no "
-        "p can be small.",
+        *(tests if cells else ("No layer or head was tested: no right answer can be compared with a wrong one.",)),
         *_not_told(study, analysis),
-        *analysis.not_done,
+        *(line[:1].upper() + line[1:] for line in analysis.not_done),
     )
 
 
@@ -317,9 +352,9 @@ def _not_told(study: OverlapStudy, analysis: OverlapAnalysis) -> list[str]:
     none = "no-sinks" in study.normalisations and not study.settings.get("sinks")
     return [
         *(["No sink was found, so 'no-sinks' is the same as 'image'."] if none else []),
-        f"This page is about the normalisation '{analysis.normalisation}'. Measured was also {', '.join(others)}: it "
-        f"stands in overlap.parquet, and examine_overlap(read_overlap_study(FOLDER), normalisation='{others[0]}') says "
-        "as much about it as this page.",
+        f"This page is about the normalisation '{analysis.normalisation}'. Also measured, and to be found in "
+        f"overlap.parquet: {', '.join(others)}. examine_overlap(read_overlap_study(FOLDER), "
+        f"normalisation='{others[0]}') says as much about '{others[0]}' as this page.",
     ]
 
 
@@ -333,11 +368,6 @@ _NOT_SHOWN = (
     "Boxes are what a detector or an annotator drew; the model may need the ground between them just as much. What is "
     "found here holds for this model, prompt and data set.",
 )
-
-
-def _share(found: Interval) -> str:
-    """A share as a sentence has it."""
-    return share(found.estimate, found.low, found.high, level=found.level)
 
 
 def _dataset(study: OverlapStudy) -> str:

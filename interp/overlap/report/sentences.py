@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +27,8 @@ SHUFFLES = "answers shuffled, corrected for all layers and heads (maxT)"
 TOGETHER = "an interval that holds for all layers and heads together"
 """What the interval of a layer is that was picked because it lies farthest from one half."""
 
-BY_INTERVAL = (
-    "'more' and 'less' are where the layer's own interval leaves out zero, not corrected for the number of layers."
+_BY_INTERVAL = (
+    "'more' and 'less' are where the layer's own interval leaves out zero, not corrected for the number of layers"
 )
 """What is claimed of nulls, which have no test."""
 
@@ -74,8 +74,15 @@ def farthest_says(found: Association, layer: int) -> str:
     )
 
 
+def by_interval(above: Mapping[str, Interval]) -> str:
+    """The end of a sentence about nulls: what is claimed by intervals, where any of them has some."""
+    return f"; {_BY_INTERVAL}." if any(np.isfinite(gain.low).any() for gain in above.values()) else "."
+
+
 def nulls_say(study: OverlapStudy, analysis: OverlapAnalysis, layers: Sequence[int]) -> list[str]:
-    """What `null_says` of each null of a study, and of how many of its samples."""
+    """What `null_says` of each null of a study, and of how many of its samples; of none where nothing is defined."""
+    if not any(np.isfinite(gain.estimate).any() for gain in analysis.above.values()):
+        return [f"In no sample is the {analysis.above_measure} defined, so nothing is set against a null."]
     asked = {"region": analysis.region, "normalisation": analysis.normalisation}
     counts = {
         null: np.isfinite(above_null(study, analysis.above_measure, null, **asked)).sum(axis=0)
@@ -126,12 +133,13 @@ def layers_say(found: LayerComparison, measure: str) -> str:
         for one, turned in ((found.chosen, found.chosen_reversed), (found.best, found.best_reversed))
     )
     width = "Single layers" if found.width == 1 else f"Windows of {found.width} layers"
+    tested = "" if np.isnan(found.p) else f", {p_said(found.p, test=TEST)}"
     beside = f"{found.apparent:.3f}", f"{found.best.estimate:.3f}"
     more = float(beside[0]) - float(beside[1])
     higher = f"{more:.3f} more than" if more > 0 else "no more than"
     return (
         f"The paper's ({name_layers(found.chosen_layers)} here): {paper}. {width}, chosen on other samples than "
-        f"scored: {best}. Difference {_of(gain, signed=True)}, {p_said(found.p, test=TEST)}, over {found.n_right} "
+        f"scored: {best}. Difference {_of(gain, signed=True)}{tested}, over {found.n_right} "
         f"right and {found.n_wrong} wrong answers: {verdict}. Chosen and scored on the same samples, "
         f"{name_layers(found.apparent_layers)} would seem to have {beside[0]} "
         f"({direction(found.apparent_reversed, measure)}): {higher} on other samples."
@@ -159,11 +167,11 @@ def partial_says(found: PartialEffect, measure: str) -> str:
     if held.any():
         note += f" In {name_layers(held)} only the penalty keeps the slope finite: nothing is claimed there."
     if found.skipped:
-        note += f" Left out, as their answers are all right or all wrong: {', '.join(found.skipped)}."
+        note += f" Left out, as their answers are all right or all wrong: {'; '.join(found.skipped)}."
     most, whole = int(np.max(found.n)), int(np.max(np.asarray(found.n) + np.asarray(found.left_out)))
     return (
-        f"{beside}, {said} ({found.test}, corrected for a false discovery rate of {SIGNIFICANT:.0%} over the layers; "
-        f"{most} of {whole} answers).{note}"
+        f"{beside}, {said} ({found.test}, corrected for a false discovery rate of {100 * SIGNIFICANT:g} % over the "
+        f"layers; {most} of {whole} answers).{note}"
     )
 
 

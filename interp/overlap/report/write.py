@@ -124,7 +124,6 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
     scores = study.values(analysis.measure, **asked)
     figures: dict[str, Any] = {
         "coverage": plots.plot_coverage(study.samples),
-        "overlap_by_answer": plots.plot_overlap_by_answer(study, measure=analysis.measure, seed=analysis.seed, **asked),
         "auroc": plots.plot_auroc_pooled_and_within(analysis.pooled, analysis.within, score=score)[0],
     }
     if not np.isnan(analysis.pooled.auroc).all():
@@ -136,6 +135,10 @@ def draw_overlap_study(study: OverlapStudy, analysis: OverlapAnalysis) -> dict[s
                 marked=found.p_max < SIGNIFICANT,
                 title="Over all pairs" if name == "auroc_by_head" else "Inside relations",
             )
+    if np.isfinite(scores[..., -1]).any():
+        figures["overlap_by_answer"] = plots.plot_overlap_by_answer(
+            study, measure=analysis.measure, seed=analysis.seed, **asked
+        )
     if np.isfinite(scores).any():
         null = 0.0 if "minus" in analysis.region else None
         mean = mean_of_known(scores)
@@ -239,7 +242,7 @@ def _means(study: OverlapStudy, analysis: OverlapAnalysis) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from interp.overlap.figures.study import MEASURES
+    from interp.overlap.figures.study import MEASURES, bounds_of
     from interp.stats.clusters import group_names, mean_over_groups
 
     rows = []
@@ -247,8 +250,10 @@ def _means(study: OverlapStudy, analysis: OverlapAnalysis) -> pd.DataFrame:
         region = UNION if name in MAP_MEASURES else analysis.region
         values = study.values(name, region, analysis.normalisation)[..., -1].astype(np.float64)
         known, groups = np.isfinite(values), group_names(study.samples)
+        bounds = bounds_of(name, region, analysis.normalisation)
         for answers, own in (("right", study.right), ("wrong", ~study.right)):
-            around, counts = mean_over_groups(values[own], groups[own], seed=analysis.seed), known[own].sum(axis=0)
+            around = mean_over_groups(values[own], groups[own], seed=analysis.seed, bounds=bounds)
+            counts = known[own].sum(axis=0)
             for layer in study.layers if counts.any() else ():
                 ends = {end: getattr(around, key)[layer] for end, key in _ENDS.items()}
                 place = {"measure": name, "region": region, "answers": answers, "layer": layer}
@@ -280,7 +285,8 @@ def _draw_photos(
     layer = _named_layer(study)
     scores = study.values(analysis.measure, analysis.region, analysis.normalisation)[:, layer, -1]
     if vlm is None or samples is None or not np.isfinite(scores).any():
-        return Photos(NOT_AT_HAND if np.isfinite(scores).any() else "No sample has a box."), {}, None
+        nowhere = f"Not drawn: in no sample is the {analysis.measure} ({analysis.region}) defined in layer {layer}."
+        return Photos(NOT_AT_HAND if np.isfinite(scores).any() else nowhere), {}, None
     less_is_better = analysis.measure in LESS_IS_BETTER
     cases = choose_cases(study.samples, -scores if less_is_better else scores)
     try:

@@ -228,7 +228,7 @@ def test_the_cells_that_survive_are_counted_and_those_whose_interval_disagrees_a
     assert ("no difference was detected in any" in said) == (not kept.any()) == (table is None)
     if kept.any():
         assert f", {int(kept.sum())} {'has' if kept.sum() == 1 else 'have'} a corrected p below 0.05" in said
-        assert (f"Of {split} of them {DISAGREE}" in said) == bool(split)
+        assert (f"In {split} of these {DISAGREE}" in said) == bool(split)
         nulls = [name for name in table if name.startswith("with shuffled answers")]
         assert len(nulls) == 1 and not table[nulls[0]].str.contains(r"\[").any(), "a null's range is no interval"
 
@@ -275,14 +275,13 @@ def test_samples_of_fewer_than_three_groups_have_no_interval_and_nothing_is_clai
     assert np.isnan(found.accuracy.low)
     told = [lead(study, found), found.describe(), *(line for part in parts for line in part.text)]
     for line in told:
-        said = line.replace("as the farthest of many looks better than it is, they hold for all layers", "")
-        assert "for all layers and heads together" not in said and DISAGREE not in said, line
+        assert "for all layers and heads together" not in line and DISAGREE not in line, line
     assert "by the interval of each layer alone" not in found.describe()
     [nulls] = [part.text[1:] for part in parts if part.title == "Does attention lie on the objects?"]
     assert all("there is no interval, so nothing is claimed" in line for line in nulls)
     assert not any("no difference was detected" in line for line in nulls)
     text, table = _surviving(found.pooled)
-    assert table is None or f"Of {len(table)} of them there is no interval" in text
+    assert table is None or f"In {len(table)} of these there is no interval" in text
 
 
 def test_a_choice_of_layers_counts_those_answers_alone_that_have_a_partner():

@@ -111,7 +111,7 @@ def line(shape):
 def test_the_score_of_one_line_is_called_that_of_the_head_mean_only_where_it_was_taken_from_heads():
     for shape, mean in (((12,), False), ((12, 5), True)):
         one = line(shape)
-        partial = SimpleNamespace(unadjusted=one, adjusted=one, beside=("area",))
+        partial = SimpleNamespace(unadjusted=one, adjusted=one, beside=("area",), level=0.95)
         for ax in (plots.plot_auroc_by_layer(one, axes()[0]), plots.plot_partial_effect(partial, axes()[0])):
             assert "overlap" in ax.get_ylabel() and ("head mean" in ax.get_ylabel()) is mean
         assert "mass, head 3" in plots.plot_auroc_by_layer(one, axes()[0], score="mass, head 3").get_ylabel()

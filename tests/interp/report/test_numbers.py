@@ -27,6 +27,13 @@ def test_that_a_number_has_its_interval_where_both_ends_are_known(write, wanted)
     assert write(NAN, 0.125, 0.5) == write(INF, 0.125, 0.5) == NOTHING
 
 
+@pytest.mark.parametrize("write, unit", [(percent, ""), (share, " %")])
+def test_that_less_than_all_is_not_called_all_nor_more_than_none_none(write, unit):
+    told = {0.0: "0.0", 0.0004: "<0.1", 0.0006: "0.1", 0.9994: "99.9", 0.9996: ">99.9", 1.0: "100.0", 1.0004: "100.0"}
+    assert {value: write(value, NAN, NAN) for value in told} == {value: f"{text}{unit}" for value, text in told.items()}
+    assert write(1999 / 2000, 0.9972, 0.9999) == f">99.9{unit} [99.7, 100.0]"
+
+
 def test_that_decimals_have_the_digits_and_the_sign_that_are_asked_for():
     assert decimal(0.25, 0.125, 0.5, digits=3) == "0.250 [0.125, 0.500]"
     assert decimal(0.25, -0.125, 0.5, signed=True) == "+0.25 [-0.12, +0.50]"
@@ -46,6 +53,10 @@ def test_that_a_sentence_says_that_a_small_p_is_below_and_never_that_it_equals_b
         f"p {NOTHING}",
     ]
     assert [p_said(p, "≤") for p in (0.00001, 0.0312)] == ["p < 0.0001", "p ≤ 0.031"]
+
+
+def test_that_no_test_is_named_where_there_is_no_p():
+    assert p_said(NAN, test="Student's t") == f"p {NOTHING}" and p_said(0.2, test="Student's t").endswith("Student's t")
 
 
 @pytest.mark.parametrize("room", ["interp", "adaptvis", "probes", "docs/scripts"])

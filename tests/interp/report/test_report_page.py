@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from interp.quiet import spell_out
 from interp.report.page import Section, render_report
@@ -53,3 +54,9 @@ def test_that_no_text_turns_or_breaks_what_stands_beside_it(text):
     html = render_report(text, text, [Section(text, (text,), table=table, caption=text)], {"question": text})
     assert html.count(spell_out(text).replace("<", "&lt;")) >= 6
     assert html == spell_out(html)
+
+
+def test_a_figure_without_a_caption_has_no_empty_one():
+    bare, told = (render_report("t", "l", [Section("One", figure=Figure(), caption=said)], {}) for said in ("", "Two."))
+    assert "<figcaption>" not in bare and 'alt="One"' in bare
+    assert "<figcaption>Two.</figcaption>" in told and 'alt="Two."' in told

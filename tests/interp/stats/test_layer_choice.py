@@ -218,7 +218,7 @@ def test_the_table_has_a_row_per_layer():
         (dict(folds=11), "into 11 folds"),
         (dict(groups=np.arange(20) // 4), "5 groups can not be dealt into 3 folds .* at least 2 groups for each"),
         (dict(repeats=0), "at least one draw"),
-        (dict(scores=np.where(np.arange(4) == 2, np.nan, np.ones((20, 4)))), r"layers \[2\] have no score"),
+        (dict(scores=np.where(np.arange(4) == 2, np.nan, np.ones((20, 4)))), "no sample has a score in layer 2"),
     ],
 )
 def test_what_can_not_be_compared_is_refused(given, says):
