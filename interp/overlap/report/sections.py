@@ -269,7 +269,7 @@ def _partial(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Sectio
         "in how their boxes lie, overlap alone can stand for the relation. Zero is no effect.",
         partial_says(analysis.partial, analysis.measure),
     )
-    caption = "Log odds ratio of a right answer for one standard deviation of overlap; bootstrap intervals of 95 %."
+    caption = "Log odds ratio of a right answer for one standard deviation of overlap; intervals of 95 %."
     return Section(title, text, figures.get("partial_effect"), caption)
 
 
