@@ -110,7 +110,7 @@ def _by_groups(design: np.ndarray, slopes: np.ndarray, data: Answers) -> tuple[f
     others = codes != np.arange(count)[:, None]  # [group sample]: all samples but its own
     if count < FEWEST or not ((others @ data.right) & (others @ ~data.right)).all():
         return math.nan, math.nan, math.nan
-    left = fit_logistic(design, data.right, others, data.ridge, start=slopes)[:, 1]
+    left = fit_logistic(design, data.right, others.astype(float), data.ridge, start=slopes)[:, 1]
     error = math.sqrt((count - 1) / count * float(((left - slopes[1]) ** 2).sum()))
     if error <= _ROUNDING * abs(slopes[1]):
         return math.nan, math.nan, math.nan

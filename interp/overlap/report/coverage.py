@@ -62,7 +62,8 @@ def coverage_section(study: OverlapStudy, coverage: pd.DataFrame, figures: Mappi
         )
     caption = (
         "Questions about one object and about two, apart: the share of those whose objects were looked for, by how "
-        "many have a box. At the right, shares of all questions. Wilson's intervals of 95 %, of as many "
-        "samples as those of groups are worth."
+        "many have a box. At the right, shares of all questions."
     )
+    if coverage["low"].notna().any():
+        caption += " Wilson's intervals of 95 %, of as many samples as those of groups are worth."
     return Section("Were the objects found?", text, figures["coverage"], caption, pd.DataFrame(rows))

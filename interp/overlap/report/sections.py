@@ -120,9 +120,11 @@ def sections(
 def _asked(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
     """Numbers of answers, and what the words of the page mean."""
     right, n = int(study.right.sum()), len(study.samples)
+    by = ", by Wilson's interval, of as many answers as those of groups are worth"
+    by = by if np.isfinite(analysis.accuracy.low) else ""
     return (
-        f"{right} of {n} answers are right, {_share(analysis.accuracy)}, by Wilson's interval, of as many answers as "
-        "those of groups are worth. An answer is right when the option that it names first is the right one; one that "
+        f"{right} of {n} answers are right, {_share(analysis.accuracy)}{by}. "
+        "An answer is right when the option that it names first is the right one; one that "
         "names none is wrong.",
         f"Overlap is here the {analysis.measure} of attention with the region '{analysis.region}', in the "
         f"normalisation '{analysis.normalisation}'. Attention is that of the last prompt row, from which the first "
@@ -148,9 +150,11 @@ def _agreement(agreed: pd.DataFrame | None) -> Section | None:
         "mean IoU": [f"{value:.2f}" if value == value else "" for value in shown["mean_iou"]],
     }
     more = len(agreed) - len(shown)
+    worth = ", of as many boxes as those of one photo or group are worth"
     text = (
         "Boxes of the objects that are asked about, against the data set's own: a box counts as found if its "
-        "intersection over union (IoU) with a true one is 0.5 or more. Wilson's intervals take boxes as independent."
+        "intersection over union (IoU) with a true one is 0.5 or more."
+        + (f" Wilson's intervals{worth}." if shown["recall_low"].notna().any() else "")
         + (f" Of the names, the {_MOST_LABELS} most frequent; {more} more stand in agreement.csv." if more else ""),
     )
     return Section("Does the detector agree with the data set?", text, table=shown.assign(**columns)[list(columns)])
