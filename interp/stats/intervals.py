@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -106,6 +106,40 @@ def _wilson(share: float, n: float, z2: float) -> tuple[float, float]:
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
     return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
+
+
+def square_and_add(statistic: Callable[..., float], parts: Sequence[Interval]) -> Interval:
+    """What is made of several numbers that do not tell of each other, from the interval of each.
+
+    Each number by itself is moved to its ends, and the changes are added as squares (Newcombe 1998; Zou and Donner
+    2008). So a share of few samples that happen to be all right keeps its width, where no draw of a bootstrap has any.
+
+    Args:
+        statistic: takes the numbers; rises or falls in each.
+        parts: the interval of each, all of one level.
+
+    Returns:
+        The interval; its ends are NaN where a part has none.
+
+    Example:
+        >>> found = square_and_add(lambda one, other: one - other, [wilson(56, 70), wilson(48, 80)])
+        >>> round(found.low, 4), round(found.high, 4)
+        (0.0524, 0.3339)
+    """
+    values = [part.estimate for part in parts]
+    here = statistic(*values)
+    moved = [
+        [statistic(*values[:at], end, *values[at + 1 :]) - here for end in (part.low, part.high)]
+        for at, part in enumerate(parts)
+    ]
+    down, up = (math.sqrt(sum(float(pick([0.0, *own])) ** 2 for own in moved)) for pick in (np.min, np.max))
+    return Interval(here, here - down, here + up, parts[0].level)
+
+
+def hull(one: Interval, other: Interval) -> Interval:
+    """The estimate and draws of the first, from the lower of both lower ends to the higher of both upper; NaN stays."""
+    low, high = np.minimum(one.low, other.low), np.maximum(one.high, other.high)
+    return Interval(one.estimate, low, high, one.level, one.draws)
 
 
 def bootstrap(
@@ -221,7 +255,6 @@ def spread_ends(
     level: float,
     *,
     units: ArrayLike,
-    rarest: ArrayLike | None = None,
     bounds: Bounds | None = None,
 ) -> Float[np.ndarray, " 2 *axes"]:
     """Both ends of a percentile interval, moved away from the estimate as few units need: the one rule of them all.
@@ -230,7 +263,8 @@ def spread_ends(
     quantiles are those of a normal where units - 1 degrees of freedom ask for Student's. So each end is moved from the
     estimate by the product of both, as Hesterberg (2015) expands percentile intervals; for a mean this is
     Student's interval where draws are normal. With many units nothing moves. Below `FEW` units,
-    whose draws can lie on one side of the estimate almost alone, an end is Student's own where that is farther off.
+    whose draws can lie on one side of the estimate almost alone, an end is Student's own where that is farther off;
+    with more units, too, where the end would lie on the estimate, as of counts and quartiles, or beyond it.
 
     * Fewer than `FEWEST` units have no interval: NaN.
     * Where no draw differs from the estimate, units tell nothing of their spread, and an interval of no width would
@@ -244,8 +278,6 @@ def spread_ends(
         draws: the same in draws of whole units, [draw ...]; NaN where it is not defined.
         level: nominal coverage.
         units: samples, or groups, that were drawn and say something of the statistic; one number or [...].
-        rarest: those of the rarest part that the statistic is made of, such as an answer whose recall counts as much as
-            that of any other: of so many is the rule of three; all units by default.
         bounds: the least and the most that the statistic can be; the ends do not leave them.
     """
     middle = np.asarray(estimate, dtype=np.float64)
@@ -256,12 +288,14 @@ def spread_ends(
     wider = np.reshape([_spread(level, int(own)) for own in there.ravel()], middle.shape)
     low, high = middle + wider * quantiles(np.where(known, apart, np.nan), level)
     deviation = np.sqrt(ratio((apart**2).sum(axis=0), known.sum(axis=0)))
-    student = np.where(there < FEW, wider * NormalDist().inv_cdf(0.5 + level / 2) * deviation, 0.0)
-    low, high = np.fmin(low, middle - student), np.fmax(high, middle + student)
+    student = wider * NormalDist().inv_cdf(0.5 + level / 2) * deviation
+    beside = _ROUNDING * np.abs(middle)
+    low = np.where((there < FEW) | (low >= middle - beside), np.fmin(low, middle - student), low)
+    high = np.where((there < FEW) | (high <= middle + beside), np.fmax(high, middle + student), high)
     lowest, highest = (
         np.asarray(end, dtype=np.float64) for end in ((-math.inf, math.inf) if bounds is None else bounds)
     )
-    rare = 1 - ((1 - level) / 2) ** (1 / np.maximum(there if rarest is None else rarest, 1))
+    rare = 1 - ((1 - level) / 2) ** (1 / np.maximum(there, 1))
     edge_low, edge_high = (
         np.full(middle.shape, np.nan) if bounds is None else middle + rare * (end - middle) for end in (lowest, highest)
     )
