@@ -32,6 +32,7 @@ FEW = 12
 Bounds: TypeAlias = tuple[ArrayLike, ArrayLike]
 """The least and the most that a statistic can be; numbers, or [...] for a statistic [...]."""
 
+_SLACK = 1e-9  # a p of the level itself, but for rounding, does not refuse
 _ROUNDING = 1e-12  # draws as near the estimate as this share of it are equal to it
 
 
@@ -140,6 +141,26 @@ def hull(one: Interval, other: Interval) -> Interval:
     """The estimate and draws of the first, from the lower of both lower ends to the higher of both upper; NaN stays."""
     low, high = np.minimum(one.low, other.low), np.maximum(one.high, other.high)
     return Interval(one.estimate, low, high, one.level, one.draws)
+
+
+def reaching(found: Interval, p: ArrayLike, *, none: float = 0.0) -> Interval:
+    """The interval, moved as far as what means no difference wherever the test that goes with it does not refuse that.
+
+    Args:
+        found: the interval of a difference; numbers or arrays [...].
+        p: its p, [...].
+        none: what means no difference.
+
+    Example:
+        >>> reaching(Interval(0.3, 0.1, 0.5), 0.25).low, reaching(Interval(0.3, 0.1, 0.5), 0.01).low
+        (0.0, 0.1)
+    """
+    kept = np.asarray(p) > 1 - found.level - _SLACK
+    low, high = (
+        np.where(kept, further(end, none), end)[()]
+        for further, end in ((np.minimum, found.low), (np.maximum, found.high))
+    )
+    return Interval(found.estimate, low, high, found.level, found.draws)
 
 
 def bootstrap(

@@ -14,6 +14,7 @@ from interp.answers.metrics import accuracy, class_scores, summary
 from interp.answers.yesno import yes_no_scores
 from interp.stats.auroc import auroc
 from interp.stats.auroc_intervals import auroc_interval
+from interp.stats.clusters import clustered_mean
 from interp.stats.intervals import square_and_add, wilson
 from interp.stats.sign_flips import sign_flip_test
 from interp.stats.tests import holm, mcnemar
@@ -136,6 +137,21 @@ def test_scores_of_answers_that_are_all_right_have_a_width():
     assert strict["balanced_accuracy"] == class_scores(table, n=100)["balanced_accuracy"].low == pytest.approx(made)
     assert strict["f1"] == pytest.approx(2 * wilson(30, 30).low / (1 + wilson(30, 30).low))
     assert (summary(table).set_index("measure").loc["accuracy":"parse_failures", "low"] < 1).all()
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 8, None])
+def test_no_interval_of_a_gain_leaves_out_zero_where_its_test_does_not(count):
+    """With fewer than six groups no p of sign flips is below 0.05; and McNemar's is exact, where a bootstrap is not."""
+    trials = [np.random.default_rng(seed) for seed in range(40)]
+    for rng in trials:
+        after = rng.random(40) < rng.choice([0.1, 0.2, 0.9])
+        groups = range(40) if count is None else np.arange(40) % count
+        both = (answered(groups, own) for own in (np.zeros(40), after))
+        found = compare(*both, n=200)
+        if found.p_value > 0.05:
+            assert found.difference.low <= 0 <= found.difference.high
+        alone = clustered_mean(after.astype(float), np.asarray(groups), seed=0, n=200, bounds=(-1, 1))
+        assert found.difference.high == max(alone.high, 0) and found.difference.low in (alone.low, 0)
 
 
 @pytest.mark.parametrize(("rare", "sure"), [(2, 0.5), (3, 0.95), (5, 0.9), (10, 0.95)])
