@@ -142,7 +142,8 @@ def _of_shares(
         right, groups = counts[some][:, part].any(axis=1), None if shared is None else shared[some]
         share = clustered_share(right, groups, level=level)
         numbers = [share.estimate, share.low, share.high] if some.any() else [np.nan] * 3
-        found[name] = Interval(*(map(f1_of_share, numbers) if name == "f1" else numbers), level)
+        value, low, high = map(f1_of_share, numbers) if name == "f1" else numbers
+        found[name] = Interval(value, low, high, level)
     return found
 
 

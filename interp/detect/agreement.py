@@ -170,7 +170,8 @@ class _Counted:
             np.sum([getattr(one, name) for one in every], axis=0) if every else np.zeros(photos, dtype=int)
             for name in ("truth", "found", "matched")
         ]
-        return cls(*sums, tuple(overlap for one in every for overlap in one.overlaps))
+        there, seen, matched = sums
+        return cls(there, seen, matched, tuple(overlap for one in every for overlap in one.overlaps))
 
 
 def match_boxes(found: Boxes, truth: Boxes, *, iou: float = 0.5) -> list[tuple[int, int, float]]:

@@ -186,9 +186,9 @@ def statistic_over_groups(
         nothing = np.full_like(estimate, np.nan)
         return Interval(estimate, nothing, nothing, level)
     draws = statistic(*drawn_sums(columns, groups, seed=seed, n=n))
-    ends = spread_ends(estimate, draws, level, units=count if units is None else units, bounds=bounds)
+    low, high = spread_ends(estimate, draws, level, units=count if units is None else units, bounds=bounds)
     defined = np.isfinite(draws).reshape(len(draws), -1).any(axis=1)
-    return Interval(estimate, *ends, level, int(defined.sum()))
+    return Interval(estimate, low, high, level, int(defined.sum()))
 
 
 def groups_with(

@@ -51,7 +51,7 @@ def slope_of(design: Float[np.ndarray, "sample column"], data: Answers) -> dict[
     """
     once = np.ones((1, len(design)))
     slopes = fit_logistic(design, data.right, once, data.ridge)[0]
-    told = _by_likelihood(design, slopes, data) if data.units is None else _by_groups(design, slopes, data)
+    told = _by_likelihood(design, slopes, data) if data.units is None else _by_groups(design, slopes, data, data.units)
     held = bool(held_by_penalty(design, data.right, slopes, data.ridge)[1])
     return dict(log_odds=slopes[1], **dict(zip(("low", "high", "p"), told, strict=True)), separated=held)
 
@@ -103,9 +103,9 @@ def _error(design: np.ndarray, slopes: np.ndarray, ridge: float) -> float:
     return math.sqrt(float(np.linalg.inv(bent)[1, 1]))
 
 
-def _by_groups(design: np.ndarray, slopes: np.ndarray, data: Answers) -> tuple[float, float, float]:
+def _by_groups(design: np.ndarray, slopes: np.ndarray, data: Answers, units: np.ndarray) -> tuple[float, float, float]:
     """Both ends of Student's interval over groups, and its p."""
-    codes = np.unique(data.units, return_inverse=True)[1]
+    codes = np.unique(units, return_inverse=True)[1]
     count = int(codes.max()) + 1
     others = codes != np.arange(count)[:, None]  # [group sample]: all samples but its own
     if count < FEWEST or not ((others @ data.right) & (others @ ~data.right)).all():
