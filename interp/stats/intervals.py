@@ -152,8 +152,8 @@ def reaching(found: Interval, p: ArrayLike, *, none: float = 0.0) -> Interval:
         none: what means no difference.
 
     Example:
-        >>> reaching(Interval(0.3, 0.1, 0.5), 0.25).low, reaching(Interval(0.3, 0.1, 0.5), 0.01).low
-        (0.0, 0.1)
+        >>> [float(reaching(Interval(0.3, 0.1, 0.5), p).low) for p in (0.25, 0.01)]
+        [0.0, 0.1]
     """
     kept = np.asarray(p) > 1 - found.level - _SLACK
     low, high = (
