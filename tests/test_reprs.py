@@ -189,7 +189,7 @@ def made():
     (fed, *_), map_grid = tower_attention(vlm, inputs), inputs.grids[0]
     scores = np.random.default_rng(0).normal(size=(60, 3))
     truth = np.random.default_rng(1).random(60) > 0.5
-    effect = partial_effect(scores, truth, pd.DataFrame({"x": scores[:, 1]}), seed=0, n_draws=20)
+    effect = partial_effect(scores, truth, pd.DataFrame({"x": scores[:, 1]}))
     keys = KeyValues(torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 5, 4))
     rows = [row_of_squares(own, patch=14, n=8) for own in itertools.permutations(("Red", "Green", "Blue"))]
     rows += [row_of_squares(own, patch=14, n=8) for own in itertools.permutations(("Black", "Green", "Blue"))]

@@ -198,7 +198,8 @@ def _yes_no(measured: EvaluationMeasures) -> Section | None:
     text = (
         "What the paper calls F1 is the harmonic mean of the shares of right answers where the statement holds and "
         "where it does not; the ordinary F1 of yes stands beside it. Intervals are Wilson's for "
-        "shares, of as many samples as those of groups are worth, and bootstraps for what is made of two.",
+        "shares, of as many samples as those of groups are worth; what is made of two has a bootstrap's, no narrower "
+        "than both shares make it.",
     )
     return Section("Yes and no", text, table=tables.yes_no_table(measured.yes_no))
 
@@ -206,8 +207,9 @@ def _yes_no(measured: EvaluationMeasures) -> Section | None:
 def _others(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
     text = (
         "By the strict rule. Balanced accuracy is the mean over right answers of the share that is found, macro-F1 the "
-        "mean of their F1, both with bootstrap intervals. The last two columns need no photo: always the commonest "
-        "right answer, and a blind choice among each question's options.",
+        "mean of their F1, both with bootstrap intervals, no narrower than those of each answer make them. The last "
+        "two columns need no photo: always the commonest right answer, and a blind choice among each question's "
+        "options.",
     )
     return Section("Other measures", text, table=tables.metric_table(measured, list(evaluation.policies)))
 

@@ -83,7 +83,7 @@ EQUAL = ("no layer knows", "all layers know alike", "the paper's and another")
 
 def compared(name: str, repeats: int, **how: Any) -> list[LayerComparison]:
     """The comparisons of so many data sets of a scenario."""
-    asked: dict[str, Any] = {"chosen": (6,), "repeats": 3, "n_draws": 2, **how}
+    asked: dict[str, Any] = {"chosen": (6,), "repeats": 3, **how}
     place = list(LAYERS).index(name)
     made = ((seed, layers_of(np.random.default_rng([place, seed]), **LAYERS[name])) for seed in range(repeats))
     return [compare_layers(**data, seed=seed, **asked) for seed, data in made]
@@ -154,7 +154,7 @@ def beside_rates(name: str, repeats: int) -> list[Rate]:
     for seed in range(repeats):
         scores, right, forms = beside_of(name, np.random.default_rng([BESIDE.index(name), seed]))
         for form, given in forms.items():
-            hits[form].append(bool(partial_effect(scores, right, **given, seed=seed, n_draws=1).adjusted.p <= 0.05))
+            hits[form].append(bool(partial_effect(scores, right, **given).adjusted.p <= 0.05))
     return [share_of(f"beside {name}: {form}: false alarms", 0.05, own) for form, own in hits.items()]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from operator import sub
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,18 +15,16 @@ from interp.answers.metrics import ALL, require
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.reprs import fits_a_cell
-from interp.stats.auroc import auroc
+from interp.stats.auroc_intervals import auroc_interval
 from interp.stats.clusters import (
     clustered_mean,
     clustered_share,
-    drawn_sums,
     group_names,
     groups_with,
     shared_groups,
+    statistic_over_groups,
 )
-from interp.stats.draws import drawn_counts
-from interp.stats.intervals import DRAWS, FEWEST, Interval, spread_ends
-from interp.stats.pairs import weighted_wins
+from interp.stats.intervals import DRAWS, FEWEST, Interval, hull, square_and_add
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +50,8 @@ class Calibration:
             right with just the stated probability: few samples a bin give an error above 0 to anyone. Where samples
             share groups, by flips of the signs of what whole groups are off by (a wild bootstrap, Cameron et al. 2008).
         brier: mean squared distance of confidence from right (1) or wrong (0), with its bootstrap interval.
-        auroc: how often a right answer is more confident than a wrong one, with its bootstrap interval; NaN where all
-            are right or all wrong.
+        auroc: how often a right answer is more confident than a wrong one, with the interval of `auroc_interval`; NaN
+            where all are right or all wrong.
         bins: the reliability table, see `reliability`.
     """
 
@@ -75,8 +74,7 @@ def calibration(
 ) -> Calibration:
     """Calibration of one policy's answers; of the untouched model's, for its own confidence.
 
-    Bootstraps draw whole groups where samples share them, and their ends are those of `spread_ends`: of as many groups
-    for the Brier score, and for the AUROC of as many as there are with right answers or with wrong ones, if fewer.
+    Intervals take groups as a whole where samples share them.
 
     Args:
         table: one row per sample with id, `column` and `confidence`.
@@ -92,13 +90,13 @@ def calibration(
     """
     sure, right = _confidence(table, confidence, column)
     found = reliability(table, column=column, confidence=confidence, bins=bins, level=level)
-    of, groups = _bins(sure, bins), group_names(table)
+    of, groups, shared = _bins(sure, bins), group_names(table), shared_groups(table)
     how: dict[str, Any] = {"seed": seed, "n": n, "level": level}
     return Calibration(
         error=_error(sure, right, of),
-        error_if_calibrated=_if_calibrated(sure, right, of, shared_groups(table), seed=seed, n=n),
+        error_if_calibrated=_if_calibrated(sure, right, of, shared, seed=seed, n=n),
         brier=clustered_mean((sure - right) ** 2, groups, bounds=(0, 1), **how),
-        auroc=_auroc(sure, right, groups, **how),
+        auroc=auroc_interval(sure, right, groups=shared, level=level),
         bins=found,
     )
 
@@ -196,7 +194,8 @@ def familiar_against_unfamiliar(
     """Accuracy and confidence on familiar relations, on the rest, and their difference.
 
     The interval of a difference is the bootstrap's, which draws whole groups where samples share them; its ends are
-    those of `spread_ends`, of as many groups as the side with fewer has.
+    those of `spread_ends`, of as many groups as the side with fewer has. Of accuracies it holds, too, the one that both
+    shares make together (`square_and_add`), as a side that is all right varies in no draw.
 
     Args:
         table: one row per sample with id, relation, `column` and `confidence`.
@@ -223,9 +222,11 @@ def familiar_against_unfamiliar(
             f"{int(known.sum())} of {len(known)} samples are of the relations {sorted(familiar)}, the table has "
             f"{sorted(set(table['relation']))}: name some of these as familiar and leave others"
         )
-    rows, groups = [], group_names(table)
+    rows, groups, shared = [], group_names(table), shared_groups(table)
     for name, values in (("accuracy", right), ("confidence", sure)):
         gap = _gap(values.astype(np.float64), known, groups, seed=seed, n=n, level=level)
+        if name == "accuracy":
+            gap = hull(gap, square_and_add(sub, [_share(right, side, shared, level) for side in (known, ~known)]))
         means = {"familiar": values[known].mean(), "unfamiliar": values[~known].mean()}
         counts = {"n_familiar": int(known.sum()), "n_unfamiliar": int((~known).sum())}
         rows.append({"measure": name, **counts, **means, **gap.cells("difference")})
@@ -314,25 +315,6 @@ def _if_calibrated(
     return Interval(float(drawn.mean()), float(low), float(high), 0.95, n)
 
 
-def _auroc(
-    sure: Float[np.ndarray, " sample"],
-    right: Bool[np.ndarray, " sample"],
-    groups: Shaped[np.ndarray, " sample"],
-    *,
-    seed: int,
-    n: int,
-    level: float,
-) -> Interval:
-    """How often a right answer is surer than a wrong one, with the interval of draws of whole groups."""
-    alike, codes = np.zeros(len(sure), dtype=int), np.unique(groups.astype(str), return_inverse=True)[1]
-    counts = drawn_counts(alike, codes, n, np.random.default_rng(seed))
-    wins, pairs = weighted_wins(sure[:, None], right, alike, counts)
-    drawn, estimate = ratio(wins[:, 0], pairs), auroc(sure, right)
-    units = min(int(groups_with(own, groups)) for own in (right, ~right))
-    low, high = spread_ends(estimate, drawn, level, units=units, bounds=(0, 1))
-    return Interval(estimate, float(low), float(high), level, int(np.isfinite(drawn).sum()))
-
-
 def _share(
     right: Bool[np.ndarray, " sample"],
     own: Bool[np.ndarray, " sample"],
@@ -363,9 +345,14 @@ def _gap(
 ) -> Interval:
     """Mean of the known minus mean of the others; draws without either side are left out."""
     sides = np.stack([known, ~known], axis=1).astype(np.float64)
-    columns = [values[:, None] * sides, sides]
-    means = [ratio(*(column.sum(axis=0) for column in columns)), ratio(*drawn_sums(columns, groups, seed=seed, n=n))]
-    here, drawn = (own[..., 0] - own[..., 1] for own in means)
-    units = groups_with(sides > 0, groups).min()
-    low, high = spread_ends(here, drawn, level, units=units, bounds=(-1, 1))
-    return Interval(float(here), float(low), float(high), level, int(np.isfinite(drawn).sum()))
+    found = statistic_over_groups(
+        lambda sums, counts: -np.diff(ratio(sums, counts), axis=1)[:, 0],
+        [values[:, None] * sides, sides],
+        groups,
+        seed=seed,
+        n=n,
+        level=level,
+        units=groups_with(sides > 0, groups).min(),
+        bounds=(-1, 1),
+    )
+    return Interval(float(found.estimate), float(found.low), float(found.high), level, found.draws)

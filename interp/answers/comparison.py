@@ -12,7 +12,7 @@ from interp.answers.metrics import require
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import clustered_mean, shared_groups
-from interp.stats.intervals import Interval
+from interp.stats.intervals import Interval, reaching
 from interp.stats.sign_flips import sign_flip_test
 from interp.stats.tests import benjamini_hochberg, holm
 
@@ -32,7 +32,7 @@ class Comparison:
         n: samples.
         reference, other: the accuracies.
         difference: other minus reference, with the paired bootstrap interval over groups where samples share them,
-            over samples otherwise.
+            over samples otherwise; it reaches 0 wherever p is above 1 - level.
         gained: samples that only the other got right.
         lost: samples that only the reference got right.
         p_value: exact and two-sided, of no difference. Where samples share groups, the signs of their sums are flipped
@@ -89,14 +89,16 @@ def compare(
     shared = shared_groups(reference)
     drawn = np.arange(len(before)) if shared is None else shared
     changed = after.to_numpy(dtype=int) - before.to_numpy(dtype=int)
+    p = sign_flip_test(changed, drawn)
+    around = clustered_mean(changed, drawn, seed=seed, n=n, level=level, bounds=(-1, 1))
     return Comparison(
         n=len(before),
         reference=float(before.mean()),
         other=float(after.mean()),
-        difference=clustered_mean(changed, drawn, seed=seed, n=n, level=level, bounds=(-1, 1)),
+        difference=reaching(around, p),
         gained=int((changed > 0).sum()),
         lost=int((changed < 0).sum()),
-        p_value=sign_flip_test(changed, drawn),
+        p_value=p,
         groups=0 if shared is None else len(set(shared)),
         test=MCNEMAR if shared is None else SIGN_FLIPS,
     )

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Shaped
 
 from interp.answers.scoring import read_options
 from interp.errors import InputError
 from interp.numeric import ratio
-from interp.stats.clusters import clustered_share, drawn_sums, group_names, groups_with, shared_groups
-from interp.stats.intervals import DRAWS, Interval, spread_ends
+from interp.stats.clusters import clustered_share, group_names, shared_groups, statistic_over_groups
+from interp.stats.intervals import DRAWS, Interval, hull, square_and_add
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,10 +114,11 @@ def answer_distribution(table: pd.DataFrame) -> pd.DataFrame:
 def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: float = 0.95) -> dict[str, Interval]:
     """Balanced accuracy (mean recall) and macro-F1 over the answers that occur as gold, by the strict rule.
 
-    An answer that names no option is a miss of its gold answer and a false alarm of none. Intervals are of the
-    bootstrap (`spread_ends`): it draws whole groups where samples share them, and the mean over the answers that a draw
-    holds. A score without any spread, as where all is right, is taken for that of as many groups as the rarest answer
-    has.
+    An answer that names no option is a miss of its gold answer and a false alarm of none. Intervals hold two: that of
+    the bootstrap, which draws whole groups where samples share them, and the mean over the answers that a draw holds;
+    and the one that the recall or F1 of each answer make together (`square_and_add`), as a rare answer that is always
+    right varies in no draw. Recall is a share, and so is F / (2 - F) of an F1: right ones among those that are gold or
+    said (`clustered_share`).
 
     Args:
         table: one row per sample.
@@ -126,7 +127,8 @@ def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: f
         level: nominal coverage.
 
     Returns:
-        `balanced_accuracy` and `macro_f1`.
+        `balanced_accuracy` and `macro_f1`; their ends are NaN where the samples of an answer share fewer than three
+        groups.
 
     Raises:
         InputError: a column is missing, the table is empty, or an id occurs twice.
@@ -135,13 +137,18 @@ def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: f
     every, groups = np.arange(len(names)), group_names(table)
     is_gold, is_said = gold[:, None] == every, said[:, None] == every
     counts = [own.astype(np.float64) for own in (is_gold & is_said, is_gold, is_said)]
-    drawn = _class_means(*drawn_sums(counts, groups, seed=seed, n=n))
-    estimate = _class_means(*(own.sum(axis=0)[None] for own in counts))[0]
-    units = groups_with(np.ones(len(table), dtype=bool), groups)
-    rarest = groups_with(is_gold, groups)[is_gold.any(axis=0)].min()
-    ends = spread_ends(estimate, drawn, level, units=units, rarest=rarest, bounds=(0, 1))
-    pairs = zip(("balanced_accuracy", "macro_f1"), estimate, *ends, strict=True)
-    return {name: Interval(float(value), float(low), float(high), level, n) for name, value, low, high in pairs}
+    found = statistic_over_groups(_class_means, counts, groups, seed=seed, n=n, level=level, bounds=(0, 1))
+    occur = is_gold.any(axis=0)
+    parts = {
+        "balanced_accuracy": (_mean_of, _shares(is_said, is_gold, groups, level)),
+        "macro_f1": (_mean_f1, _shares(is_gold & is_said, is_gold | is_said, groups, level)),
+    }
+    scores = {}
+    for place, (name, (mean, shares)) in enumerate(parts.items()):
+        value, low, high = (float(column[place]) for column in (found.estimate, found.low, found.high))
+        together = square_and_add(mean, [share for share, gold in zip(shares, occur, strict=True) if gold])
+        scores[name] = hull(Interval(value, low, high, level, found.draws), together)
+    return scores
 
 
 def guessing(table: pd.DataFrame) -> dict[str, float]:
@@ -193,3 +200,33 @@ def _class_means(
     """Mean recall and mean F1 over the answers that are gold, of how often each is right, gold and said."""
     recall, f1 = ratio(right, gold), np.where(gold > 0, ratio(2 * right, gold + said), np.nan)
     return np.stack([np.nanmean(recall, axis=1), np.nanmean(f1, axis=1)], axis=1)
+
+
+def _shares(
+    right: Bool[np.ndarray, "sample answer"],
+    of: Bool[np.ndarray, "sample answer"],
+    groups: Shaped[np.ndarray, " sample"],
+    level: float,
+) -> list[Interval]:
+    """The share of right samples among those of each answer."""
+    return [clustered_share(one[own], groups[own], level=level) for one, own in zip(right.T, of.T, strict=True)]
+
+
+def _mean_of(*values: float) -> float:
+    """Their mean."""
+    return sum(values) / len(values)
+
+
+def _mean_f1(*values: float) -> float:
+    """The mean F1 of answers, from the right ones among those that are gold or said."""
+    return _mean_of(*map(f1_of_share, values))
+
+
+def f1_of_share(share: float) -> float:
+    """F1 of an answer, from the share of right ones among those that are gold or said (Jaccard's index).
+
+    Example:
+        >>> f1_of_share(0.5) == 2 * 4 / (2 * 4 + 1 + 3)  # right, falsely said, missed
+        True
+    """
+    return 2 * share / (1 + share)

@@ -14,7 +14,7 @@ from interp.answers.metrics import ALL, require
 from interp.answers.scoring import read_options, text_of
 from interp.answers.wording import says
 from interp.errors import InputError
-from interp.stats.intervals import wilson
+from interp.stats.clusters import clustered_share, shared_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,9 +52,10 @@ def word_scores(table: pd.DataFrame, by: str = "relation", *, level: float = 0.9
     """The share of answers that are right by `says`, in each category and in all, with what guessing would reach.
 
     Args:
-        table: one row per sample, with the columns that `score_words` takes, and `id`.
+        table: one row per sample, with the columns that `score_words` takes, and `id`; the column `group`, where it is
+            there, says what belongs together.
         by: the column that holds the category.
-        level: nominal coverage of Wilson's intervals.
+        level: nominal coverage of the intervals of `clustered_share`.
 
     Returns:
         One row per category, and one for all: category, n, accuracy_words, low, high, and the columns of
@@ -67,8 +68,9 @@ def word_scores(table: pd.DataFrame, by: str = "relation", *, level: float = 0.9
 
     require(table, "text", "gold", by)
     judged, chance = score_words(table, by), chance_levels(table, by)
-    right = [*(rows["correct_words"] for _, rows in judged.groupby(by)), judged["correct_words"]]
-    found = [wilson(int(one.sum()), len(one), level).cells("accuracy_words") for one in right]
+    parts = [*(rows for _, rows in judged.groupby(by)), judged]
+    shares = [clustered_share(own["correct_words"], shared_groups(own), level=level) for own in parts]
+    found = [one.cells("accuracy_words") for one in shares]
     whole = {"category": ALL, "n": len(table), "answers": table["gold"].nunique()}
     means = {name: float(np.average(chance[name], weights=chance["n"])) for name in ("even", "blind", "majority")}
     rows = pd.concat([chance, pd.DataFrame([{**whole, **means}])], ignore_index=True)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from interp.answers.metrics import require
+from interp.answers.metrics import f1_of_share, require
 from interp.answers.scoring import YES_NO
 from interp.errors import InputError
 from interp.numeric import ratio
-from interp.stats.clusters import clustered_share, drawn_sums, group_names, groups_with, shared_groups
-from interp.stats.intervals import DRAWS, spread_ends
+from interp.stats.clusters import clustered_share, group_names, shared_groups, statistic_over_groups
+from interp.stats.intervals import DRAWS, Interval, hull, square_and_add
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +23,9 @@ _SHARES = {
     "true_positive_rate": ([0], [1]),
     "true_negative_rate": ([2], [3]),
     "precision": ([0], [0, 4]),
+    "f1": ([0], [1, 4]),
 }
-"""The measures that are shares: which counts of `_counts` are a part of which."""
+"""The measures that are shares, or made of one, as `f1_of_share`: which counts of `_counts` are a part of which."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,10 @@ def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: 
     By the paper's rule every wrong answer to a statement that does not hold is a "yes"; by the strict rule only one
     that says so, and an answer that says neither is wrong without being a "yes".
 
-    Accuracy, rates and precision are shares, with the intervals of `clustered_share`. What is made of both rates has
-    the bootstrap's (`spread_ends`), which draws whole groups where samples share them; without any spread it is taken
-    for that of as many groups as the rarer answer has.
+    Accuracy, rates and precision are shares, with the intervals of `clustered_share`, and F1 is made of one. The
+    interval of what is made of both rates holds two: that of the bootstrap, which draws whole groups where samples
+    share them, and the one that both rates make together (`square_and_add`), as the rate of a rare answer may vary in
+    no draw.
 
     Args:
         table: one row per sample with id, gold (`yes` or `no`), predicted, correct and correct_paper.
@@ -106,19 +108,19 @@ def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: 
     if other:
         raise InputError(f"gold answers {other} are neither yes nor no: score these with `summary`")
     rows: list[dict[str, object]] = []
-    groups, shared, holds = group_names(table), shared_groups(table), (table["gold"] == "yes").to_numpy(dtype=bool)
-    units = groups_with(np.ones(len(table), dtype=bool), groups)
-    rarest = min(int(groups_with(own, groups)) for own in (holds, ~holds) if own.any())
+    groups, shared = group_names(table), shared_groups(table)
     for rule, column in (("paper", "correct_paper"), ("strict", "correct")):
         counts = _counts(table, column)
-        estimate = _measures(counts.sum(axis=0)[None])[0]
-        drawn = _measures(drawn_sums([counts], groups, seed=seed, n=n)[0])
-        ends = spread_ends(estimate, drawn, level, units=units, rarest=rarest, bounds=(0, 1))
-        of = dict(zip(YesNo.__dataclass_fields__, zip(*ends, strict=True), strict=True))
-        of |= _ends_of_shares(counts, shared, level)
+        found = statistic_over_groups(_measures, [counts], groups, seed=seed, n=n, level=level, bounds=(0, 1))
+        numbers = zip(found.estimate.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+        drawn = dict(zip(YesNo.__dataclass_fields__, (Interval(*own, level) for own in numbers), strict=True))
+        of = drawn | _of_shares(counts, shared, level)
+        rates = [of["true_positive_rate"], of["true_negative_rate"]]
+        for name, made in (("balanced_accuracy", _mean), ("paper_f1", _harmonic)):
+            of[name] = hull(drawn[name], square_and_add(made, rates))
         rows += [
-            {"rule": rule, "measure": name, "value": value, "low": of[name][0], "high": of[name][1], "n": len(table)}
-            for name, value in zip(of, estimate.tolist(), strict=True)
+            {"rule": rule, "measure": name, **of[name].cells("value"), "value": drawn[name].estimate, "n": len(table)}
+            for name in drawn
         ]
     return pd.DataFrame(rows)
 
@@ -130,17 +132,29 @@ def _counts(table: pd.DataFrame, column: str) -> Float[np.ndarray, "sample 5"]:
     return np.stack([yes & right, yes, ~yes & right, ~yes, ~yes & ~right & said], axis=1).astype(np.float64)
 
 
-def _ends_of_shares(
+def _of_shares(
     counts: Float[np.ndarray, "sample 5"], shared: Shaped[np.ndarray, " sample"] | None, level: float
-) -> dict[str, tuple[float, float]]:
-    """Both ends of the interval of each measure that is a share; NaN of nothing."""
+) -> dict[str, Interval]:
+    """The interval of each measure that is a share, or made of one; NaN of nothing."""
     found = {}
     for name, (part, whole) in _SHARES.items():
         some = counts[:, whole].any(axis=1)
         right, groups = counts[some][:, part].any(axis=1), None if shared is None else shared[some]
         share = clustered_share(right, groups, level=level)
-        found[name] = (share.low, share.high) if some.any() else (np.nan, np.nan)
+        numbers = [share.estimate, share.low, share.high] if some.any() else [np.nan] * 3
+        value, low, high = map(f1_of_share, numbers) if name == "f1" else numbers
+        found[name] = Interval(value, low, high, level)
     return found
+
+
+def _mean(positive: float, negative: float) -> float:
+    """The mean of two rates."""
+    return (positive + negative) / 2
+
+
+def _harmonic(positive: float, negative: float) -> float:
+    """Their harmonic mean, 0 of nothing."""
+    return 2 * positive * negative / (positive + negative) if positive + negative else 0.0
 
 
 def _measures(counts: Float[np.ndarray, "draw 5"]) -> Float[np.ndarray, "draw measure"]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.objects.sample import ROLES
 from interp.objects.synonyms import meanings, singular
-from interp.objects.words import KINDS, Found
-from interp.stats.intervals import wilson
+from interp.objects.words import KINDS, Found, Match
+from interp.stats.clusters import clustered_share, drawn_together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,13 @@ ALL = "all labels"
 """The row of `agreement` that takes every label together."""
 
 
-def coverage(found: Sequence[Found], *, by: str = "sample", groups: Sequence[str] | None = None) -> pd.DataFrame:
+def coverage(
+    found: Sequence[Found],
+    *,
+    by: str = "sample",
+    groups: Sequence[str] | None = None,
+    together: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Count what was found of what was asked.
 
     Args:
@@ -32,14 +39,16 @@ def coverage(found: Sequence[Found], *, by: str = "sample", groups: Sequence[str
             `absent` and `unread` of all; `object` counts the first and the second objects of the questions that were
             found; `word` counts for each word how often it was. Both leave out what is rightly said not to be there.
         groups: a group for each sample, such as its relation or data set, whose rows are counted apart.
+        together: what each sample shares with others, such as the name of its photo, so that they are found or missed
+            together; by default nothing.
 
     Returns:
         A row for each name (inside each group), with the columns `group` (if groups were given), `name`, `k` of `n`,
-        their `share` with Wilson's 95 % interval (`low`, `high`), and `unknown`: for how many of the n the detector
-        had no class for a word that was asked. Words come in order of n.
+        their `share` with the 95 % interval of `clustered_share` (`low`, `high`), and `unknown`: for how many of the n
+        the detector had no class for a word that was asked. Words come in order of n.
 
     Raises:
-        InputError: no sample, another `by`, or groups that are not one for each sample.
+        InputError: no sample, another `by`, or groups or what is together are not one for each sample.
 
     Example:
         >>> coverage(find_many(samples, detector), by="word")[["name", "k", "n"]]  # doctest: +SKIP
@@ -54,24 +63,29 @@ def coverage(found: Sequence[Found], *, by: str = "sample", groups: Sequence[str
             f"{', '.join(counts)}, and give a group for each of at least one sample"
         )
     of = [""] * len(found) if groups is None else list(groups)
-    rows = [
-        {"group": group, **row}
-        for group in dict.fromkeys(of)
-        for row in counts[by]([one for one, own in zip(found, of, strict=True) if own == group])
-    ]
+    shared = drawn_together(len(found), together)
+    rows = []
+    for group in dict.fromkeys(of):
+        own = [place for place, name in enumerate(of) if name == group]
+        rows += [{"group": group, **row} for row in counts[by]([found[place] for place in own], shared[own])]
     table = _frame(rows, ("group", "name", "k", "n", "share", "low", "high", "unknown"))
     return table.drop(columns="group") if groups is None else table
 
 
 def agreement(
-    boxes: Sequence[Boxes], truth: Sequence[Boxes], *, iou: float = 0.5, labels: Sequence[str] | None = None
+    boxes: Sequence[Boxes],
+    truth: Sequence[Boxes],
+    *,
+    iou: float = 0.5,
+    labels: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Compare a detector's boxes with true ones, photo by photo and label by label.
 
     Boxes of one label are matched greedily, the surest first, each to the free true box that it overlaps most, if its
     intersection over union (IoU) is at least `iou`: the matching of COCO's evaluation. A label of the detector that is
-    another name of a true one (sofa, couch) counts as it. Intervals are Wilson's at 95 % and take boxes as independent,
-    which those of one photo are not quite.
+    another name of a true one (sofa, couch) counts as it. Intervals are those of `clustered_share` at 95 %: boxes of
+    one photo, or group of photos, may be found and missed together.
 
     Args:
         boxes: what was found in each photo.
@@ -79,14 +93,16 @@ def agreement(
         iou: least overlap of a match, above 0 and at most 1.
         labels: the true labels to compare; by default all, and those that only the detector gave as well. Leave out by
             it what nobody marked.
+        groups: which photos belong together, such as the copies of one that several questions are about; by default
+            each is by itself.
 
     Returns:
         A row for all labels together, then one for each, the most frequent first: `label`, `n_truth`, `n_found`,
-        `n_matched`, `recall` and `precision` (each with `_low` and `_high`; NaN where there is nothing to divide by),
-        and `mean_iou` of the matched pairs.
+        `n_matched`, `recall` and `precision` (NaN where there is nothing to divide by; each with `_low` and `_high`,
+        which are NaN where boxes share fewer than three groups), and `mean_iou` of the matched pairs.
 
     Raises:
-        InputError: lists of different length or without a photo, or an iou out of range.
+        InputError: lists of different length or without a photo, an iou out of range, or not one group for each photo.
 
     Example:
         >>> mug = Boxes((Box("mug", (0, 0, 10, 10)),))
@@ -101,19 +117,61 @@ def agreement(
     found = _in_true_names(boxes, dict.fromkeys(label for one in truth for label in one.labels))
     here = dict.fromkeys(label for one in (*truth, *found) for label in one.labels)
     wanted = list(here) if labels is None else list(dict.fromkeys(labels))
-    overlaps: dict[str, list[float]] = {label: [] for label in wanted}
-    for seen, true in zip(found, truth, strict=True):
-        for place, _, shared in match_boxes(seen, true, iou=iou):
-            overlaps.get(seen.items[place].label, []).append(shared)
-    counts = {label: (_count(truth, label), _count(found, label), overlaps[label]) for label in wanted}
-    order = sorted(wanted, key=lambda label: -counts[label][0])
-    everything = (
-        sum(counts[label][0] for label in wanted),
-        sum(counts[label][1] for label in wanted),
-        [shared for label in wanted for shared in overlaps[label]],
-    )
-    rows = [_agreement_row(ALL, *everything), *(_agreement_row(label, *counts[label]) for label in order)]
+    pairs = [match_boxes(seen, true, iou=iou) for seen, true in zip(found, truth, strict=True)]
+    shared = drawn_together(len(truth), groups)
+    counts = {label: _Counted.of(label, found, truth, pairs) for label in wanted}
+    order = sorted(wanted, key=lambda label: -counts[label].truth.sum())
+    rows = [_agreement_row(label, counts[label], shared) for label in order]
+    rows = [_agreement_row(ALL, _Counted.total(list(counts.values()), len(truth)), shared), *rows]
     return _frame(rows, tuple(rows[0]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Counted:
+    """Boxes of a label.
+
+    Attributes:
+        truth: how many there are in each photo.
+        found: how many were found in it.
+        matched: how many of both are the same.
+        overlaps: the intersection over union of each matched pair.
+    """
+
+    truth: Int[np.ndarray, " photo"]
+    found: Int[np.ndarray, " photo"]
+    matched: Int[np.ndarray, " photo"]
+    overlaps: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls,
+        label: str,
+        found: Sequence[Boxes],
+        truth: Sequence[Boxes],
+        pairs: Sequence[Sequence[tuple[int, int, float]]],
+    ) -> _Counted:
+        own = [
+            [overlap for place, _, overlap in some if seen.items[place].label == label]
+            for seen, some in zip(found, pairs, strict=True)
+        ]
+        there, seen, matched = (
+            np.array(counts, dtype=int)
+            for counts in (
+                [one.labels.count(label) for one in truth],
+                [one.labels.count(label) for one in found],
+                [len(overlaps) for overlaps in own],
+            )
+        )
+        return cls(there, seen, matched, tuple(overlap for overlaps in own for overlap in overlaps))
+
+    @classmethod
+    def total(cls, every: Sequence[_Counted], photos: int) -> _Counted:
+        sums = [
+            np.sum([getattr(one, name) for one in every], axis=0) if every else np.zeros(photos, dtype=int)
+            for name in ("truth", "found", "matched")
+        ]
+        there, seen, matched = sums
+        return cls(there, seen, matched, tuple(overlap for one in every for overlap in one.overlaps))
 
 
 def match_boxes(found: Boxes, truth: Boxes, *, iou: float = 0.5) -> list[tuple[int, int, float]]:
@@ -148,47 +206,58 @@ def box_iou(first: Float[np.ndarray, "n 4"], second: Float[np.ndarray, "m 4"]) -
     return common / (areas[0][:, None] + areas[1][None, :] - common)
 
 
-def _by_sample(found: Sequence[Found]) -> list[dict[str, Any]]:
-    kinds = [one.kind for one in found]
-    looked_for = [one for one, kind in zip(found, kinds, strict=True) if kind not in ("absent", "unread")]
-    of = {kind: found if kind in ("absent", "unread") else looked_for for kind in KINDS}
-    return [
-        _share(kind, kinds.count(kind), len(some), sum(bool(one.unknown) for one in some)) for kind, some in of.items()
-    ]
+def _by_sample(found: Sequence[Found], shared: Shaped[np.ndarray, " sample"]) -> list[dict[str, Any]]:
+    kinds = np.array([one.kind for one in found], dtype=object)
+    unknown = np.array([bool(one.unknown) for one in found])
+    every = np.ones(len(found), dtype=bool)
+    looked_for = ~np.isin(kinds, ("absent", "unread"))
+    of = {kind: every if kind in ("absent", "unread") else looked_for for kind in KINDS}
+    return [_share(kind, (kinds == kind)[some], unknown[some], shared[some]) for kind, some in of.items()]
 
 
-def _by_object(found: Sequence[Found]) -> list[dict[str, Any]]:
-    rows = []
-    for place, role in enumerate(ROLES):
-        asked = [one.matches[place] for one in found if len(one.matches) > place and not one.absent]
-        hits, unknown = sum(len(match.boxes) > 0 for match in asked), sum(not match.labels for match in asked)
-        rows.append(_share(role, hits, len(asked), unknown))
-    return rows
+def _by_object(found: Sequence[Found], shared: Shaped[np.ndarray, " sample"]) -> list[dict[str, Any]]:
+    asked: dict[str, list[tuple[Match, Any]]] = {role: [] for role in ROLES}
+    for one, name in zip(found, shared, strict=True):
+        for role, match in () if one.absent else zip(ROLES, one.matches, strict=False):
+            asked[role].append((match, name))
+    return [_matched(role, some) for role, some in asked.items()]
 
 
-def _by_word(found: Sequence[Found]) -> list[dict[str, Any]]:
-    asked: dict[str, list[Any]] = {}
-    for one in found:
+def _by_word(found: Sequence[Found], shared: Shaped[np.ndarray, " sample"]) -> list[dict[str, Any]]:
+    asked: dict[str, list[tuple[Match, Any]]] = {}
+    for one, name in zip(found, shared, strict=True):
         for match in () if one.absent else one.matches:
-            asked.setdefault(match.word.strip().lower(), []).append(match)
-    rows = [
-        _share(word, sum(len(match.boxes) > 0 for match in some), len(some), sum(not match.labels for match in some))
-        for word, some in asked.items()
-    ]
-    return sorted(rows, key=lambda row: -row["n"])
+            asked.setdefault(match.word.strip().lower(), []).append((match, name))
+    return sorted((_matched(word, some) for word, some in asked.items()), key=lambda row: -row["n"])
 
 
-def _share(name: str, k: int, n: int, unknown: int) -> dict[str, Any]:
-    share = wilson(k, n)
-    return dict(name=name, k=k, n=n, share=share.estimate, low=share.low, high=share.high, unknown=unknown)
+def _matched(name: str, some: Sequence[tuple[Match, Any]]) -> dict[str, Any]:
+    """What was found of matches, each with what it shares with others."""
+    hits, unknown = (
+        np.array(own, dtype=bool)
+        for own in ([len(match.boxes) > 0 for match, _ in some], [not match.labels for match, _ in some])
+    )
+    return _share(name, hits, unknown, np.array([shared for _, shared in some], dtype=object))
 
 
-def _agreement_row(label: str, n_truth: int, n_found: int, overlaps: Sequence[float]) -> dict[str, Any]:
-    row: dict[str, Any] = dict(label=label, n_truth=n_truth, n_found=n_found, n_matched=len(overlaps))
-    for name, n in (("recall", n_truth), ("precision", n_found)):
-        share = wilson(len(overlaps), n)
+def _share(
+    name: str,
+    hits: Bool[np.ndarray, " sample"],
+    unknown: Bool[np.ndarray, " sample"],
+    shared: Shaped[np.ndarray, " sample"],
+) -> dict[str, Any]:
+    share = clustered_share(hits, shared)
+    return dict(name=name, k=int(hits.sum()), n=len(hits), **share.cells("share"), unknown=int(unknown.sum()))
+
+
+def _agreement_row(label: str, own: _Counted, shared: Shaped[np.ndarray, " photo"]) -> dict[str, Any]:
+    sums = [int(counts.sum()) for counts in (own.truth, own.found, own.matched)]
+    row: dict[str, Any] = dict(zip(("label", "n_truth", "n_found", "n_matched"), (label, *sums), strict=True))
+    for name, counts in (("recall", own.truth), ("precision", own.found)):
+        hits = np.concatenate([np.arange(n) < k for n, k in zip(counts, own.matched, strict=True)])
+        share = clustered_share(hits, np.repeat(shared, counts))
         row.update({name: share.estimate, f"{name}_low": share.low, f"{name}_high": share.high})
-    return {**row, "mean_iou": float(np.mean(overlaps)) if overlaps else math.nan}
+    return {**row, "mean_iou": float(np.mean(own.overlaps)) if own.overlaps else math.nan}
 
 
 def _in_true_names(boxes: Sequence[Boxes], true_labels: Iterable[str]) -> list[Boxes]:
@@ -205,10 +274,6 @@ def _same_thing(label: str, names: Sequence[str]) -> str:
 
 def _meanings(label: str) -> frozenset[str]:
     return meanings(singular(label.strip().lower().replace("_", " ")))
-
-
-def _count(boxes: Sequence[Boxes], label: str) -> int:
-    return sum(one.labels.count(label) for one in boxes)
 
 
 def _frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

@@ -39,11 +39,11 @@ def association(
     tells the strata apart (the relation is often both what makes an answer right and where the boxes lie) can not pass
     for an association.
 
-    * Interval: that of `interp.stats.auroc_intervals.auroc_interval`, `low` to `high`, of this cell alone. A cell that
-      is picked because it lies far from one half looks better than it is. `low_all` to `high_all` holds for all cells
-      together, so also for one that was picked: its quantile is the level at which the farthest of all cells lies in
-      draws of a multiplier bootstrap (Chernozhukov et al. 2013; Hothorn et al. 2008). It holds one half wherever
-      `p_max` is above 1 - level.
+    * Interval: that of `interp.stats.auroc_intervals.auroc_interval`, `low` to `high`, of this cell alone; it reaches
+      one half wherever `p` is above 1 - level. A cell that is picked because it lies far from one half looks better
+      than it is. `low_all` to `high_all` holds for all cells together, so also for one that was picked: its quantile is
+      the level at which the farthest of all cells lies in draws of a multiplier bootstrap (Chernozhukov et al. 2013;
+      Hothorn et al. 2008). It reaches one half wherever `p_max` is above 1 - level.
     * Null: the labels are shuffled inside each stratum. With groups, whose samples share what makes them hard, a
       group's labels go together to a group with as many samples of each stratum (Winkler et al. 2015), and are
       shuffled inside both; those of a group without such a partner stay in it. `movable` says how many can change.

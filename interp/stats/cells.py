@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.stats.auroc_intervals import AurocSpread, auroc_spread
+from interp.stats.intervals import Interval, reaching
 from interp.stats.pairs import ranks_inside
 from interp.stats.shuffles import share_beyond, shuffled_labels
 from interp.stats.tests import benjamini_hochberg_where_defined
@@ -145,10 +146,10 @@ def _shuffle_on(table: np.ndarray, whole: CellSamples, found: dict[str, np.ndarr
 def _widen(
     found: dict[str, np.ndarray], spreads: list[tuple[np.ndarray, AurocSpread]], widest: np.ndarray, level: float
 ) -> None:
-    """The interval of each cell that holds for all together, and that a corrected p does not contradict."""
+    """The interval of each cell that holds for all together; and no interval contradicts the p that goes with it."""
     together = max(level, math.erf(float(np.quantile(widest, level)) / math.sqrt(2)))
     for here, spread in spreads:
         found["low_all"][here], found["high_all"][here] = spread.ends(level if len(found["p"]) == 1 else together)
-    kept = found["p_max"] > 1 - level - 1e-9
-    for name, hull in (("low_all", np.minimum), ("high_all", np.maximum)):
-        found[name] = np.where(kept, hull(found[name], 0.5), found[name])
+    for low, high, p in (("low", "high", "p"), ("low_all", "high_all", "p_max")):
+        own = reaching(Interval(found["auroc"], found[low], found[high], level), found[p], none=0.5)
+        found[low], found[high] = own.low, own.high

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
@@ -143,14 +143,52 @@ def ratio_over_groups(
     known = np.isfinite(above) & np.isfinite(below)
     some = known.any(axis=1)
     sums = [np.where(known, column, 0.0)[some] for column in (above, below)]
-    groups = groups[some]
-    estimate = ratio(*(column.sum(axis=0) for column in sums))
-    if len(_places(groups)[0]) < FEWEST:
+    units = groups_with(sums[1] != 0, groups[some])
+    how: dict[str, Any] = {"seed": seed, "n": n, "level": level, "bounds": bounds}
+    return statistic_over_groups(ratio, sums, groups[some], units=units, **how)
+
+
+def statistic_over_groups(
+    statistic: Callable[..., np.ndarray],
+    columns: Sequence[Real[np.ndarray, "sample ..."]],
+    groups: Shaped[np.ndarray, " sample"],
+    *,
+    seed: int,
+    n: int = DRAWS,
+    level: float = 0.95,
+    units: ArrayLike | None = None,
+    bounds: Bounds | None = None,
+) -> Interval:
+    """What is made of sums over samples, with a bootstrap that draws whole groups: the one that all others stand on.
+
+    Args:
+        statistic: takes the sums of each column in each draw, [draw ...]; gives [draw *axes], NaN where there is none.
+        columns: what is summed, [sample ...] each.
+        groups: which group each sample belongs to, [sample].
+        seed: the seed of the draws.
+        n: the number of draws.
+        level: nominal coverage.
+        units: in how many groups is something that the statistic is made of, one number or [*axes], see `spread_ends`;
+            by default in all.
+        bounds: the least and the most that the statistic can be.
+
+    Returns:
+        The interval, [*axes]; its ends are NaN where samples lie in fewer than three groups.
+
+    Example:
+        >>> sides = np.stack([here, ~here], axis=1) * 1.0  # [sample 2]
+        >>> gap = lambda values, counts: ratio(values[:, 0], counts[:, 0]) - ratio(values[:, 1], counts[:, 1])
+        >>> statistic_over_groups(gap, [values[:, None] * sides, sides], groups, seed=0)
+    """
+    estimate = statistic(*(column.sum(axis=0)[None] for column in columns))[0]
+    count = len(_places(groups)[0])
+    if count < FEWEST:
         nothing = np.full_like(estimate, np.nan)
         return Interval(estimate, nothing, nothing, level)
-    draws = ratio(*drawn_sums(sums, groups, seed=seed, n=n))
-    low, high = spread_ends(estimate, draws, level, units=groups_with(sums[1] != 0, groups), bounds=bounds)
-    return Interval(estimate, low, high, level, int(np.isfinite(draws).any(axis=1).sum()))
+    draws = statistic(*drawn_sums(columns, groups, seed=seed, n=n))
+    low, high = spread_ends(estimate, draws, level, units=count if units is None else units, bounds=bounds)
+    defined = np.isfinite(draws).reshape(len(draws), -1).any(axis=1)
+    return Interval(estimate, low, high, level, int(defined.sum()))
 
 
 def groups_with(

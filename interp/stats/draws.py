@@ -1,32 +1,14 @@
-"""Draws: how often each sample is in each draw of a bootstrap, one by one or in whole groups; and halves of samples."""
+"""Draws: halves of samples, draws of a name's own, and what is refused as a number of draws, a level or a seed."""
 
 from __future__ import annotations
 
 import hashlib
 
 import numpy as np
-from jaxtyping import Float32, Int, Shaped
+from jaxtyping import Int, Shaped
 
 from interp.errors import InputError
 from interp.numeric import real
-
-
-def drawn_counts(
-    strata: Int[np.ndarray, " sample"], units: Int[np.ndarray, " sample"] | None, n: int, rng: np.random.Generator
-) -> Float32[np.ndarray, "draw sample"]:
-    """How often each sample is in each bootstrap draw, float32 [draw sample].
-
-    Samples are drawn inside their stratum; where units (codes of groups) are given, whole units are drawn instead, and
-    with them as many samples of each stratum as they hold.
-    """
-    if units is not None:
-        n_units = int(units.max()) + 1
-        return rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n)[:, units].astype(np.float32)
-    counts = np.empty((n, len(strata)), np.float32)
-    for stratum in np.unique(strata):
-        own = np.flatnonzero(strata == stratum)
-        counts[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=n)
-    return counts
 
 
 def halves(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -32,6 +32,7 @@ FEW = 12
 Bounds: TypeAlias = tuple[ArrayLike, ArrayLike]
 """The least and the most that a statistic can be; numbers, or [...] for a statistic [...]."""
 
+_SLACK = 1e-9  # a p of the level itself, but for rounding, does not refuse
 _ROUNDING = 1e-12  # draws as near the estimate as this share of it are equal to it
 
 
@@ -106,6 +107,60 @@ def _wilson(share: float, n: float, z2: float) -> tuple[float, float]:
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
     return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
+
+
+def square_and_add(statistic: Callable[..., float], parts: Sequence[Interval]) -> Interval:
+    """What is made of several numbers that do not tell of each other, from the interval of each.
+
+    Each number by itself is moved to its ends, and the changes are added as squares (Newcombe 1998; Zou and Donner
+    2008). So a share of few samples that happen to be all right keeps its width, where no draw of a bootstrap has any.
+
+    Args:
+        statistic: takes the numbers; rises or falls in each.
+        parts: the interval of each, all of one level.
+
+    Returns:
+        The interval; its ends are NaN where a part has none.
+
+    Example:
+        >>> found = square_and_add(lambda one, other: one - other, [wilson(56, 70), wilson(48, 80)])
+        >>> round(found.low, 4), round(found.high, 4)
+        (0.0524, 0.3339)
+    """
+    values = [part.estimate for part in parts]
+    here = statistic(*values)
+    moved = [
+        [statistic(*values[:at], end, *values[at + 1 :]) - here for end in (part.low, part.high)]
+        for at, part in enumerate(parts)
+    ]
+    down, up = (math.sqrt(sum(float(pick([0.0, *own])) ** 2 for own in moved)) for pick in (np.min, np.max))
+    return Interval(here, here - down, here + up, parts[0].level)
+
+
+def hull(one: Interval, other: Interval) -> Interval:
+    """The estimate and draws of the first, from the lower of both lower ends to the higher of both upper; NaN stays."""
+    low, high = np.minimum(one.low, other.low), np.maximum(one.high, other.high)
+    return Interval(one.estimate, low, high, one.level, one.draws)
+
+
+def reaching(found: Interval, p: ArrayLike, *, none: float = 0.0) -> Interval:
+    """The interval, moved as far as what means no difference wherever the test that goes with it does not refuse that.
+
+    Args:
+        found: the interval of a difference; numbers or arrays [...].
+        p: its p, [...].
+        none: what means no difference.
+
+    Example:
+        >>> [float(reaching(Interval(0.3, 0.1, 0.5), p).low) for p in (0.25, 0.01)]
+        [0.0, 0.1]
+    """
+    kept = np.asarray(p) > 1 - found.level - _SLACK
+    low, high = (
+        np.where(kept, further(end, none), end)[()]
+        for further, end in ((np.minimum, found.low), (np.maximum, found.high))
+    )
+    return Interval(found.estimate, low, high, found.level, found.draws)
 
 
 def bootstrap(
@@ -221,7 +276,6 @@ def spread_ends(
     level: float,
     *,
     units: ArrayLike,
-    rarest: ArrayLike | None = None,
     bounds: Bounds | None = None,
 ) -> Float[np.ndarray, " 2 *axes"]:
     """Both ends of a percentile interval, moved away from the estimate as few units need: the one rule of them all.
@@ -230,7 +284,8 @@ def spread_ends(
     quantiles are those of a normal where units - 1 degrees of freedom ask for Student's. So each end is moved from the
     estimate by the product of both, as Hesterberg (2015) expands percentile intervals; for a mean this is
     Student's interval where draws are normal. With many units nothing moves. Below `FEW` units,
-    whose draws can lie on one side of the estimate almost alone, an end is Student's own where that is farther off.
+    whose draws can lie on one side of the estimate almost alone, an end is Student's own where that is farther off;
+    with more units, too, where the end would lie on the estimate, as of counts and quartiles, or beyond it.
 
     * Fewer than `FEWEST` units have no interval: NaN.
     * Where no draw differs from the estimate, units tell nothing of their spread, and an interval of no width would
@@ -244,8 +299,6 @@ def spread_ends(
         draws: the same in draws of whole units, [draw ...]; NaN where it is not defined.
         level: nominal coverage.
         units: samples, or groups, that were drawn and say something of the statistic; one number or [...].
-        rarest: those of the rarest part that the statistic is made of, such as an answer whose recall counts as much as
-            that of any other: of so many is the rule of three; all units by default.
         bounds: the least and the most that the statistic can be, infinite where there is none; the ends do not leave
             them.
     """
@@ -257,12 +310,14 @@ def spread_ends(
     wider = np.reshape([_spread(level, int(own)) for own in there.ravel()], middle.shape)
     low, high = middle + wider * quantiles(np.where(known, apart, np.nan), level)
     deviation = np.sqrt(ratio((apart**2).sum(axis=0), known.sum(axis=0)))
-    student = np.where(there < FEW, wider * NormalDist().inv_cdf(0.5 + level / 2) * deviation, 0.0)
-    low, high = np.fmin(low, middle - student), np.fmax(high, middle + student)
+    student = wider * NormalDist().inv_cdf(0.5 + level / 2) * deviation
+    beside = _ROUNDING * np.abs(middle)
+    low = np.where((there < FEW) | (low >= middle - beside), np.fmin(low, middle - student), low)
+    high = np.where((there < FEW) | (high <= middle + beside), np.fmax(high, middle + student), high)
     lowest, highest = (
         np.asarray(end, dtype=np.float64) for end in ((-math.inf, math.inf) if bounds is None else bounds)
     )
-    rare = 1 - ((1 - level) / 2) ** (1 / np.maximum(there if rarest is None else rarest, 1))
+    rare = 1 - ((1 - level) / 2) ** (1 / np.maximum(there, 1))
     edges = np.stack([middle + rare * (end - middle) for end in (lowest, highest)])
     edge_low, edge_high = np.where(np.isfinite(edges).all(axis=0), edges, np.nan)
     ends = np.stack(

@@ -16,10 +16,10 @@ from interp.errors import InputError
 from interp.layers import paper_layers
 from interp.numeric import percentage
 from interp.reprs import fits_a_cell
-from interp.stats.association import association
+from interp.stats.auroc_intervals import auroc_interval
 from interp.stats.cross_fit import CrossFit, Labelled, cross_fit
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval, shrunk_wilson
+from interp.stats.intervals import Interval, shrunk_wilson
 from interp.stats.pairs import weighted_wins
 from interp.stats.scores import codes_of, read_scores
 from interp.stats.student import t_beyond, t_quantile
@@ -51,7 +51,6 @@ def compare_layers(
     seed: int,
     folds: int | None = None,
     repeats: int = 20,
-    n_draws: int = DRAWS,
     level: float = 0.95,
 ) -> LayerComparison:
     """The AUROC of the paper's layers beside that of the best layers, which are chosen on other samples than scored.
@@ -81,10 +80,9 @@ def compare_layers(
         width: layers in each window that may be chosen; as many as `chosen` by default, 1 for single layers.
         strata: compare only inside these, such as the relation, [sample].
         groups: samples that belong together, such as those of one object pair, [sample].
-        seed: the seed of dealing and draws.
+        seed: the seed of dealing.
         folds: the number of parts, 3 or more; 5 by default, or fewer where there are few samples (groups).
         repeats: the number of ways to deal.
-        n_draws: the number of bootstrap draws of `chosen_all` and `by_layer`, see `association`.
         level: nominal coverage.
 
     Returns:
@@ -100,7 +98,7 @@ def compare_layers(
             samples (groups) for each fold.
     """
     table, truth, shape = read_scores(scores, right)
-    check_draws(min(n_draws, repeats), level)
+    check_draws(repeats, level, seed)
     if len(shape) != 1:
         raise InputError(f"scores have shape {np.shape(scores)}: give [sample layer], one head or the head mean")
     layers = _layers(paper_layers(shape[0]) if chosen is None else chosen, shape[0])
@@ -114,18 +112,15 @@ def compare_layers(
     data = Labelled(means, truth[there], own, units)
     deals = list(cross_fit(data, folds, repeats, np.random.default_rng(seed)))
     estimates = _Estimates(np.mean([one.aurocs for one in deals], axis=0), data, level)
-    alone = association(
+    alone = auroc_interval(
         np.column_stack([table[there], means[:, 0]]),
         data.right,
         strata=own,
         groups=None if groups is None else units,
-        seed=seed,
-        n_draws=n_draws,
-        n_shuffles=1,
         level=level,
     )
     by_layer, chosen_all = (
-        Interval(alone.auroc[at], alone.low[at], alone.high[at], level, n_draws) for at in (slice(-1), -1)
+        Interval(alone.estimate[at], alone.low[at], alone.high[at], level) for at in (slice(-1), -1)
     )
     apparent = _apparent(data)
     paired = np.isin(own, own[data.right]) & np.isin(own, own[~data.right])
@@ -170,7 +165,7 @@ class LayerComparison:
             `chosen_layers`.
         best_reversed: the same in the layers that were chosen.
         chosen_all: the mean score over `chosen_layers` on all pairs.
-        by_layer: each layer alone on all pairs; numbers are [layer].
+        by_layer: each layer alone on all pairs; numbers are [layer]. Both have the intervals of `auroc_interval`.
         times_chosen: the share of choices whose window held the layer, [layer].
         choices: how often layers were chosen, for pairs that there are: at most folds (folds + 1) / 2 times repeats.
         apparent: the window that is best on all samples, scored on these same samples: too high by the winner's curse.

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from interp.stats.clusters import mean_over_groups
-from interp.stats.draws import drawn_counts
+from interp.stats.clusters import drawn_sums, mean_over_groups
 from interp.stats.intervals import DRAWS, spread_ends
 from interp.stats.shuffles import p_of_draws
 
@@ -54,10 +53,10 @@ def shared_pattern(
         >>> shared_pattern(states - states.mean(1, keepdims=True), hat, seed=0, shuffles=199).measures["r2"]["p"]
         0.005
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, 1])  # another stream than that of the draws
     units, cells, _ = own.shape
     every = np.arange(units)
-    drawn = drawn_counts(every, every, n, rng).astype(np.float64)
+    (drawn,) = drawn_sums([np.eye(units)], every, seed=seed, n=n)
     explained = [np.einsum("ucd,vcd->uv", part, own, optimize=True) for part in (_through(hat, own), own)]
     values = _ratio(*(np.einsum("nu,uv,nv->n", drawn, part, drawn, optimize=True) for part in explained))
     low, high = spread_ends(r2(own, hat), values, level, units=units, bounds=(0, 1))

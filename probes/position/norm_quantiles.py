@@ -11,8 +11,7 @@ from jaxtyping import Float, Int, Real, Shaped
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from interp.stats.clusters import drawn_sums
-from interp.stats.intervals import spread_ends
+from interp.stats.clusters import statistic_over_groups
 from probes.position.residual_norms import place_of
 
 if TYPE_CHECKING:
@@ -171,15 +170,17 @@ def _pooled(
     norms, weight = parts.ravel()[order], np.repeat(tokens, parts.shape[1])[order].cumsum()
     levels = np.array(list(QUARTILES.values()))
     here, drawn = (norms[_first(weight, at)] for at in (levels, _middles(DRAWN)))
-    if len(set(groups)) < 2:
-        nothing = np.full(len(levels), np.nan)
-        return here, nothing, nothing, drawn
     known = np.unique(np.concatenate([here, drawn, norms[-1:]]))
     below = np.stack([np.searchsorted(own, known, side="right") for own in parts]) * tokens[:, None]
-    (sums,) = drawn_sums([below], groups, seed=seed, n=n)
-    draws = known[np.stack([_first(own, levels) for own in sums])]
-    low, high = spread_ends(here, draws.astype(np.float64), level, units=len(set(groups)))
-    return here, low, high, drawn
+    found = statistic_over_groups(
+        lambda sums: known[np.stack([_first(own, levels) for own in sums])].astype(np.float64),
+        [below],
+        groups,
+        seed=seed,
+        n=n,
+        level=level,
+    )
+    return here, found.low, found.high, drawn
 
 
 def _first(weight: Real[np.ndarray, " norm"], levels: Float[np.ndarray, " level"]) -> Int[np.ndarray, " level"]:

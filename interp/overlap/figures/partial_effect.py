@@ -45,7 +45,7 @@ def plot_partial_effect(
         score: the name of what predicts, for the axis; by default overlap, and of [layer head+1] of the head mean.
 
     Example:
-        >>> plot_partial_effect(partial_effect(cosine, right, {"relation": relation}, seed=0))  # cosine [412 32]
+        >>> plot_partial_effect(partial_effect(cosine, right, {"relation": relation}))  # cosine [412 32]
 
     Raises:
         InputError: the arrays are empty or of another shape.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from interp.detect.agreement import agreement
 from interp.image.boxes import Box, Boxes
 from interp.objects.sample import ROLES
+from interp.stats.clusters import group_names
 from interp.store.parsing import parse_json
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def detector_agreement(study: OverlapStudy, *, iou: float = 0.5) -> pd.DataFrame | None:
     """Compare what the detector found of the objects that are asked about with the data set's own boxes of them.
 
-    Only samples whose objects have boxes of their own are compared, each as one photo.
+    Only samples whose objects have boxes of their own are compared, each as one photo; those of one group, as where
+    several questions are about one photo, are taken together (`group_names`).
 
     Args:
         study: the study of a detector; one of ground truth has nothing to compare.
@@ -37,14 +39,15 @@ def detector_agreement(study: OverlapStudy, *, iou: float = 0.5) -> pd.DataFrame
     """
     if "true_boxes" not in study.samples:
         return None
-    rows = [row for row in study.samples.to_dict("records") if row["true_boxes"] not in ("", "{}")]
-    if not rows:
+    known = study.samples[~study.samples["true_boxes"].isin(["", "{}"])]
+    if not len(known):
         return None
+    rows = known.to_dict("records")
     found, truth = (
         [Boxes(tuple(box for own in boxes_by_role(row, column).values() for box in own)) for row in rows]
         for column in ("boxes", "true_boxes")
     )
-    return agreement(found, truth, iou=iou)
+    return agreement(found, truth, iou=iou, groups=list(group_names(known)))
 
 
 def boxes_by_role(row: Any, column: str = "boxes") -> dict[str, tuple[Box, ...]]:

@@ -135,7 +135,7 @@ def examine_overlap(
     mean, right = scores[..., -1], study.right
     relation = relations_of(study.samples)
     groups = shared_groups(study.samples)
-    draws: dict[str, Any] = {"groups": groups, "seed": seed, "n_draws": n_draws}
+    draws: dict[str, Any] = {"groups": groups, "seed": seed, "n_draws": n_draws, "n_shuffles": n_draws}
     not_done: list[str] = []
 
     def choose() -> LayerComparison:
@@ -143,7 +143,9 @@ def examine_overlap(
             raise InputError("the paper names no layers of the vision tower")
         if study.layers != tuple(range(study.n_layers)):
             raise InputError("not all layers were measured")
-        return compare_layers(mean, right, chosen=paper_layers(study.n_layers), strata=relation, **draws)
+        return compare_layers(
+            mean, right, chosen=paper_layers(study.n_layers), strata=relation, groups=groups, seed=seed
+        )
 
     def adjust() -> PartialEffect:
         other = {
@@ -151,7 +153,7 @@ def examine_overlap(
         }
         known = np.isfinite(mean).any(axis=1) & np.isfinite(list(other.values())).all(axis=0)
         _refuse_few(right[known], relation[known])
-        return partial_effect(mean, right, {**other, "relation": relation}, **draws)
+        return partial_effect(mean, right, {**other, "relation": relation}, groups=groups)
 
     def examine_further(own: OverlapStudy) -> OverlapAnalysis:
         known = normalisation if normalisation in own.normalisations else own.normalisations[0]
@@ -163,8 +165,8 @@ def examine_overlap(
         region=region,
         normalisation=normalisation,
         accuracy=clustered_share(right, groups),
-        pooled=association(scores, right, n_shuffles=n_draws, **draws),
-        within=association(scores, right, strata=relation, n_shuffles=n_draws, **draws),
+        pooled=association(scores, right, **draws),
+        within=association(scores, right, strata=relation, **draws),
         layers=_unless_refused(choose, "the best layers were not chosen", not_done),
         partial=_unless_refused(adjust, "overlap was not held beside confidence, area and relation", not_done),
         above=_above(study, above_measure, region, normalisation, seed),

@@ -1,6 +1,7 @@
 """Answers that share groups: intervals hold the truth, and tests err, as often as they say; too few are refused."""
 
 import sys
+from operator import sub
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,9 @@ from interp.answers.groups import PAIRS, pair_set_scores
 from interp.answers.metrics import accuracy, class_scores, summary
 from interp.answers.yesno import yes_no_scores
 from interp.stats.auroc import auroc
-from interp.stats.intervals import wilson
+from interp.stats.auroc_intervals import auroc_interval
+from interp.stats.clusters import clustered_mean
+from interp.stats.intervals import square_and_add, wilson
 from interp.stats.sign_flips import sign_flip_test
 from interp.stats.tests import holm, mcnemar
 
@@ -130,16 +133,57 @@ def test_scores_of_answers_that_are_all_right_have_a_width():
     assert (scores["value"] == 1).all() and (scores["high"] == 1).all() and (scores["low"] < 1).all()
     strict = scores.query("rule == 'strict'").set_index("measure")["low"]
     assert strict["true_negative_rate"] == wilson(6, 6).low and strict["accuracy"] == wilson(36, 36).low
-    assert strict["balanced_accuracy"] == pytest.approx(0.025 ** (1 / 6))  # of the rarer answer
-    assert class_scores(table, n=100)["macro_f1"].low == pytest.approx(0.025 ** (1 / 6))
+    made = 1 - np.hypot(1 - wilson(30, 30).low, 1 - wilson(6, 6).low) / 2
+    assert strict["balanced_accuracy"] == class_scores(table, n=100)["balanced_accuracy"].low == pytest.approx(made)
+    assert strict["f1"] == pytest.approx(2 * wilson(30, 30).low / (1 + wilson(30, 30).low))
     assert (summary(table).set_index("measure").loc["accuracy":"parse_failures", "low"] < 1).all()
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 8, None])
+def test_no_interval_of_a_gain_leaves_out_zero_where_its_test_does_not(count):
+    """With fewer than six groups no p of sign flips is below 0.05; and McNemar's is exact, where a bootstrap is not."""
+    trials = [np.random.default_rng(seed) for seed in range(40)]
+    for rng in trials:
+        after = rng.random(40) < rng.choice([0.1, 0.2, 0.9])
+        groups = range(40) if count is None else np.arange(40) % count
+        both = (answered(groups, own) for own in (np.zeros(40), after))
+        found = compare(*both, n=200)
+        if found.p_value > 0.05:
+            assert found.difference.low <= 0 <= found.difference.high
+        alone = clustered_mean(after.astype(float), np.asarray(groups), seed=0, n=200, bounds=(-1, 1))
+        assert found.difference.high == max(alone.high, 0) and found.difference.low in (alone.low, 0)
+
+
+@pytest.mark.parametrize(("rare", "sure"), [(2, 0.5), (3, 0.95), (5, 0.9), (10, 0.95)])
+def test_scores_hold_their_level_where_one_answer_is_rare(rare, sure):
+    """Where the rare answer is always right it varies in no draw, and a bootstrap alone holds too seldom."""
+    gold, trials = np.array(["yes"] * rare + ["no"] * (100 - rare)), 120
+    truth, held = {"balanced_accuracy": (sure + 0.9) / 2, "paper_f1": 2 * sure * 0.9 / (sure + 0.9)}, np.zeros(3)
+    for seed in range(trials):
+        right = np.random.default_rng([rare, seed]).random(100) < np.where(gold == "yes", sure, 0.9)
+        said = np.where(right, gold, np.where(gold == "yes", "no", "yes"))
+        table = answered(range(100), right, gold=gold, predicted=said, options=[("yes", "no")] * 100)
+        found = yes_no_scores(table, n=60).query("rule == 'strict'").set_index("measure")
+        mean = class_scores(table, n=60)["balanced_accuracy"]
+        ends = [*(found.loc[name, ["low", "high"]] for name in truth), (mean.low, mean.high)]
+        held += [low <= own <= high for (low, high), own in zip(ends, (*truth.values(), (sure + 0.9) / 2), strict=True)]
+    assert (held / trials >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / trials)).all()
+
+
+def test_accuracies_of_a_side_that_is_all_right_still_differ_by_more_or_less():
+    right = np.r_[np.ones(4, dtype=bool), np.arange(60) % 3 > 0]
+    table = answered(range(64), right, relation=["left"] * 4 + ["on"] * 60, confidence=np.linspace(0.1, 0.9, 64))
+    row = familiar_against_unfamiliar(table, n=200).set_index("measure").loc["accuracy"]
+    made = square_and_add(sub, [wilson(4, 4), wilson(40, 60)])
+    assert row["low"] == pytest.approx(made.low) and row["low"] < -0.1 and row["high"] >= made.high
 
 
 def test_an_auroc_of_one_with_five_wrong_is_not_certain():
     right = np.arange(40) >= 5
     found = calibration(answered(range(40), right, confidence=np.linspace(0.1, 0.9, 40)), n=200).auroc
     assert found.estimate == auroc(np.arange(40), right) == 1 and found.high == 1
-    assert found.low == pytest.approx(0.025 ** (1 / 5))
+    exact = auroc_interval(np.arange(40), right)
+    assert (found.low, found.high) == (exact.low, exact.high) and found.low < 0.8
 
 
 def test_without_groups_the_error_of_calibrated_answers_is_tossed_sample_by_sample():

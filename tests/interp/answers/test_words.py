@@ -8,6 +8,8 @@ from interp.answers.wording import DIRECTIONS, normal_words, says
 from interp.answers.words import chance_levels, score_words, word_scores
 from interp.datasets.synthetic.two_ds import CATEGORIES, two_ds
 from interp.errors import InputError
+from interp.stats.clusters import clustered_share
+from interp.stats.intervals import wilson
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,20 @@ def test_scores_and_chance_of_the_drawn_set():
     relative = scores.loc[[name for name in CATEGORIES if name.endswith("relative")]]
     assert relative[["even", "blind", "majority"]].to_numpy() == pytest.approx(np.full((3, 3), 1 / 4))
     assert scores.loc["all", "even"] == pytest.approx((3 / 4 + 1 / 6 + 1 / 4 + 1 / 24) / 6)
+
+
+def test_answers_of_one_group_are_worth_as_many_as_go_their_own_way():
+    """Four questions about each photo, answered alike: intervals are those of photos, and two photos have none."""
+    photos = np.repeat(np.arange(20), 4)
+    table = pd.DataFrame({"id": np.arange(80).astype(str), "gold": "left", "relation": np.where(photos < 18, "x", "y")})
+    table["text"] = np.where(photos % 2, "left", "right")
+    alone, together = (
+        word_scores(own).set_index("category") for own in (table, table.assign(group=photos.astype(str)))
+    )
+    assert alone.loc["x", "low"] == wilson(36, 72).low
+    found = clustered_share(photos[:72] % 2, photos[:72])
+    assert (together.loc["x", "low"], together.loc["x", "high"]) == (found.low, found.high)
+    assert together.loc["all", "low"] < alone.loc["all", "low"] - 0.05 and np.isnan(together.loc["y", "low"])
 
 
 def test_blind_answers_reach_chance():

@@ -10,6 +10,7 @@ from interp.detect.agreement import ALL, agreement, box_iou, coverage, match_box
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.objects.words import Found, Match
+from interp.stats.clusters import clustered_share
 from interp.stats.intervals import wilson
 
 HERE = Boxes((Box("x", (0, 0, 5, 5)),))
@@ -87,7 +88,21 @@ def test_nothing_asked_is_unread_and_an_object_nobody_asked_for_has_no_share():
     assert list(coverage([empty], by="word").columns) == ["name", "k", "n", "share", "low", "high", "unknown"]
 
 
-@pytest.mark.parametrize("wrong", [dict(by="layer"), dict(groups=["left"]), dict(groups=[])])
+def test_questions_about_one_photo_are_worth_as_many_as_go_their_own_way():
+    photos = np.repeat([f"photo {number}" for number in range(12)], 4)
+    seen = [found(mug=place // 4 % 2 == 0) for place in range(48)]
+    for by, name in (("sample", "all"), ("object", "first"), ("word", "mug")):
+        alone, together = (coverage(seen, by=by, together=own).set_index("name").loc[name] for own in (None, photos))
+        assert (alone["low"], alone["high"]) == (wilson(24, 48).low, wilson(24, 48).high)
+        share = clustered_share(np.arange(48) // 4 % 2 == 0, photos)
+        assert (together["low"], together["high"]) == (share.low, share.high) and share.low < alone["low"] - 0.05
+    few = coverage(seen[:8], together=photos[:8])
+    assert few["k"].tolist()[:1] == [4] and np.isnan(few["low"].iloc[0])
+    halves = coverage(seen, groups=["a", "b"] * 24, together=photos)
+    assert halves["low"].iloc[0] == clustered_share(np.arange(24) // 2 % 2 == 0, photos[::2]).low
+
+
+@pytest.mark.parametrize("wrong", [dict(by="layer"), dict(groups=["left"]), dict(groups=[]), dict(together=["x"])])
 def test_wrong_requests_are_refused(wrong):
     with pytest.raises(InputError):
         coverage(SAMPLES, **wrong)
@@ -124,7 +139,8 @@ def test_the_surest_box_takes_the_object_and_the_next_one_is_left_over():
         (0.5, pytest.approx(1 / 3), pytest.approx(2 / 3)),
     ]
     assert math.isnan(table["recall"][2]) and table["precision"][2] == 0 and math.isnan(table["mean_iou"][2])
-    assert table["recall_low"][0] == wilson(1, 2).low and table["precision_high"][1] == wilson(1, 3).high
+    assert np.isnan(table[["recall_low", "recall_high", "precision_low"]].iloc[0]).all(), "boxes of a single photo"
+    assert table["precision_high"][2] == wilson(0, 1).high, "one box shares its photo with no other of its name"
 
 
 def test_a_box_prefers_the_object_it_overlaps_most():
@@ -169,6 +185,34 @@ def test_photos_are_kept_apart():
     assert rows(table, "n_truth", "n_found", "n_matched")[0] == (1, 1, 0)
 
 
+def test_boxes_of_one_photo_or_group_count_for_as_many_as_go_their_own_way():
+    """Photos with all boxes found and with none: recall is that of photos, not of boxes."""
+    truth = [boxes(("a", 0, 1), ("a", 30, 1), ("b", 60, 1))] * 20
+    seen = [one if place % 2 else Boxes() for place, one in enumerate(truth)]
+    table = agreement(seen, truth).set_index("label")
+    share = clustered_share(np.repeat(np.arange(20) % 2 == 1, 3), np.repeat(np.arange(20), 3))
+    assert tuple(table.loc[ALL, ["recall_low", "recall_high"]]) == (share.low, share.high)
+    assert share.low < wilson(30, 60).low - 0.05
+    assert tuple(table.loc["b", ["recall_low", "recall_high"]]) == (wilson(10, 20).low, wilson(10, 20).high)
+    pairs = agreement(seen, truth, groups=[f"pair {place // 4}" for place in range(20)]).set_index("label")
+    b = clustered_share(np.arange(20) % 2 == 1, np.arange(20) // 4)
+    assert tuple(pairs.loc["b", ["recall_low", "recall_high"]]) == (b.low, b.high)
+    assert np.isnan(agreement(seen, truth, groups=["x", "y"] * 10)["recall_low"]).all()
+
+
+def test_recall_over_photos_that_are_hard_or_easy_holds_its_level():
+    held = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        easy = rng.beta(1, 1, size=30)  # the share of each photo's five boxes that are found; half in the mean
+        hits = rng.random((30, 5)) < easy[:, None]
+        truth = [boxes(*[("a", 20.0 * place, 1) for place in range(5)])] * 30
+        seen = [boxes(*[("a", 20.0 * place, 1) for place in np.flatnonzero(own)]) for own in hits]
+        row = agreement(seen, truth).iloc[0]
+        held += row["recall_low"] <= 0.5 <= row["recall_high"]
+    assert held / 200 >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 200)
+
+
 def test_boxes_of_other_photos_agree_no_better_than_chance():
     """Under the null: the truth of one photo against the boxes of the next."""
     rng = np.random.default_rng(2)
@@ -179,7 +223,8 @@ def test_boxes_of_other_photos_agree_no_better_than_chance():
 
 
 def test_wrong_comparisons_are_refused():
-    for wrong in (([], []), ([Boxes()], []), ([Boxes()], [Boxes()], dict(iou=0)), ([Boxes()], [Boxes()], dict(iou=2))):
+    one, ious = ([Boxes()], [Boxes()]), (dict(iou=0), dict(iou=2), dict(groups=["a", "b"]), dict(groups="a"))
+    for wrong in (([], []), ([Boxes()], []), *((*one, given) for given in ious)):
         with pytest.raises(InputError):
             agreement(wrong[0], wrong[1], **(wrong[2] if len(wrong) > 2 else {}))
 

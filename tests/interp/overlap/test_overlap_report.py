@@ -359,6 +359,15 @@ def test_a_layer_whose_overlap_goes_with_wrong_answers_is_the_best_one_and_the_p
     assert "taken so that a higher cosine goes with wrong answers; difference" in found.describe()
 
 
+@pytest.mark.parametrize(("photos", "named"), [(1, False), (2, False), (12, True)])
+def test_no_interval_is_named_where_there_is_none(tmp_path, photos, named):
+    study = made_up_study(60)
+    study.samples["group"] = np.arange(60) % photos
+    page, _ = written(tmp_path, study)
+    assert ("Wilson" in section(page, "What was asked")) == named
+    assert ("Wilson" in section(page, "Were the objects found?")) == named
+
+
 def test_a_difference_between_relations_is_no_effect_beside_them_and_what_can_not_enter_is_said(tmp_path):
     """Relations differ in difficulty and in overlap, and inside a relation overlap says nothing."""
     found = []
@@ -372,7 +381,7 @@ def test_a_difference_between_relations_is_no_effect_beside_them_and_what_can_no
         found.append(examine_overlap(study, n_draws=20).partial)
     rejected = np.mean([one.adjusted.p <= 0.05 for one in found])
     alone = np.mean([one.unadjusted.p <= 0.05 for one in found])
-    assert rejected <= 0.15 and alone > 0.8, "eight studies of six layers each"
+    assert rejected <= 0.15 and alone > 0.7, "eight studies of six layers each"
     assert all(one.skipped == ("relation=left",) for one in found)
     page, _ = written(tmp_path, study)
     said = section(page, "Other things equal")

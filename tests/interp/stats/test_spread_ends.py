@@ -1,6 +1,7 @@
 """Ends of bootstrap intervals are spread as Student's t is, are not there for two units, and never meet."""
 
 from itertools import product
+from operator import sub
 from statistics import NormalDist
 
 import numpy as np
@@ -16,7 +17,16 @@ from interp.stats.clusters import (
     mean_over_groups,
     ratio_over_groups,
 )
-from interp.stats.intervals import bootstrap, bootstrap_difference, quantiles, spread_ends, wilson
+from interp.stats.intervals import (
+    Interval,
+    bootstrap,
+    bootstrap_difference,
+    hull,
+    quantiles,
+    spread_ends,
+    square_and_add,
+    wilson,
+)
 
 
 def normal_draws(estimate, deviation, n=20_001):
@@ -53,8 +63,6 @@ def test_where_nothing_varies_the_ends_are_what_could_have_been_missed_with_the_
     rare = (high - 0.25) / 0.75  # the share of others, all of them 1
     assert (1 - rare) ** units == pytest.approx(0.025) and (0.25 - low) / 0.25 == pytest.approx(rare)
     assert low < 0.25 < high
-    rarest = spread_ends(0.25, np.full(50, 0.25), 0.95, units=units, rarest=3, bounds=(0, 1))
-    assert rarest[1] == pytest.approx(0.25 + 0.75 * (1 - 0.025 ** (1 / 3)))
 
 
 def test_where_nothing_varies_and_nothing_bounds_it_there_are_no_ends():
@@ -63,6 +71,20 @@ def test_where_nothing_varies_and_nothing_bounds_it_there_are_no_ends():
     drawn = np.stack([np.full(50, 0.1 + 0.2), np.arange(50.0)], axis=1)  # a sum that is not quite 0.3
     found = spread_ends(np.array([0.3, 24.5]), drawn, 0.95, units=20)
     assert np.isnan(found[:, 0]).all() and np.isfinite(found[:, 1]).all()
+
+
+@pytest.mark.parametrize("units", [3, 20, 400])
+def test_no_end_lies_on_the_estimate_or_leaves_it_out(units):
+    """Draws of a count that lie on one side of it, and of a slope that draws make larger."""
+    count = np.r_[np.full(90, 7.0), np.full(10, 9.0)]
+    apart = stats.t.ppf(0.975, units - 1) * np.sqrt(units / (units - 1)) * 2 * np.sqrt(0.1)
+    low, high = spread_ends(7.0, count, 0.95, units=units)
+    assert low == pytest.approx(7 - apart, rel=1e-6) and high >= 9
+    assert spread_ends(-7.0, -count, 0.95, units=units) == pytest.approx([-high, -low])
+    beyond = 3 + np.random.default_rng(0).random(500)
+    low, high = spread_ends(2.0, beyond, 0.95, units=units)
+    assert low < 1 and high > 3.9
+    assert spread_ends(7.0, count, 0.95, units=units, bounds=(7, 20))[0] == 7, "no less than it can be"
 
 
 def test_ends_stay_inside_their_bounds_and_undefined_draws_are_left_out():
@@ -100,6 +122,23 @@ def test_a_layer_counts_the_groups_that_have_something_to_divide_by():
     found = ratio_over_groups(above, below, groups, seed=0)
     assert np.isnan(found.low).tolist() == [True, False, False]
     assert found.estimate[0] == pytest.approx(above[:4, 0].sum() / below[:4, 0].sum())
+
+
+def test_a_difference_of_shares_has_newcombes_interval():
+    """Method 10 of Newcombe (1998), table II: 56 of 70 against 48 of 80, and 9 of 10 against 3 of 10."""
+    for (k, n), (other, of), wanted in (
+        ((56, 70), (48, 80), (0.0524, 0.3339)),
+        ((9, 10), (3, 10), (0.1705, 0.8090)),
+        ((10, 10), (0, 20), (0.6791, 1.0)),
+    ):
+        found = square_and_add(sub, [wilson(k, n), wilson(other, of)])
+        assert (found.low, found.high) == pytest.approx(wanted, abs=1e-4) and found.estimate == k / n - other / of
+
+
+def test_a_hull_holds_both_and_is_not_there_where_one_is_not():
+    one, other, none = Interval(0.5, 0.2, 0.6), Interval(0.5, 0.3, 0.9), Interval(0.5, np.nan, np.nan)
+    assert (hull(one, other).low, hull(one, other).high) == (0.2, 0.9)
+    assert np.isnan([hull(one, none).low, hull(none, other).high, square_and_add(sub, [one, none]).low]).all()
 
 
 def test_means_have_bounds_of_their_own():
