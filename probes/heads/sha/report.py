@@ -34,12 +34,16 @@ CAUTIONS = (
     "Where objects are hidden, photos differ less from each other, so that the words of a question are more of what a "
     "head can carry: a rise with masks may be that, and no head that looks for places. The control has no arm of masks "
     "alone.",
-    "Intervals of a number of heads come of draws, which are noisier than the data, and so lie rather high.",
+    "The number of heads that are found hangs on the noise of the scores. Its interval is of the number that as many "
+    "groups give on average, and there is none where nearly all draws give the same.",
 )
 
 
-DEALT = "labels dealt anew, one-sided"
+DEALT = "labels dealt anew, one-sided, not corrected"
 """The test of a number of heads."""
+
+UP_TO = "with labels dealt anew, and the upper end of that"
+"""The heading of what a number of heads is by chance."""
 
 FLIPS = "sign flips of groups"
 """The test of a difference between arms."""
@@ -220,7 +224,7 @@ def _shown_answers(found: ShaStudy) -> pd.DataFrame:
                 "arm": TITLES[one.arm],
                 "right, %": percent(one.value, one.low, one.high),
                 "against original, points": NOTHING if gap is None else points(gap.value, gap.low, gap.high),
-                "p, corrected for arms": NOTHING if gap is None else p_value(gap.p_any),
+                f"p, {FLIPS}, corrected for arms by maxT": NOTHING if gap is None else p_value(gap.p_any),
                 "no option, %": percent(lost.value, lost.low, lost.high),
                 "questions": one.samples,
             }
@@ -237,9 +241,9 @@ def _shown_heads(found: ShaStudy) -> pd.DataFrame:
             "arm": TITLES[one.arm],
             "heads": decimal(one.value, one.low, one.high, digits=0),
             "of": f"{one.of:.0f}",
-            "with labels dealt anew, up to": f"{decimal(one.null, digits=1)}, {decimal(one.null_high, digits=0)}",
-            "p": p_value(one.p),
+            UP_TO: f"{decimal(one.null, digits=1)}, {decimal(one.null_high, digits=0)}",
+            f"p, {DEALT}": p_value(one.p),
         }
         for one in found.heads.sort_values("function", kind="stable").itertuples()
     ]
-    return pd.DataFrame(rows, columns=["function", "arm", "heads", "of", "with labels dealt anew, up to", "p"])
+    return pd.DataFrame(rows, columns=["function", "arm", "heads", "of", UP_TO, f"p, {DEALT}"])
