@@ -40,7 +40,7 @@ CAUTIONS = (
 
 
 DEALT = "labels dealt anew, one-sided, not corrected"
-"""The test of a number of heads."""
+"""The test of a number of heads, as the heading of a table."""
 
 UP_TO = "with labels dealt anew, and the upper end of that"
 """The heading of what a number of heads is by chance."""
@@ -143,20 +143,25 @@ def _heads_told(found: ShaStudy, function: str) -> str:
     beside, level = "", level_of(found.settings)
     if ELSEWHERE in more.index:
         gap = _more(more.loc[ELSEWHERE], level)
-        beside = f" Against as many boxes and masks where no object is: {gap} heads."
+        beside = f" Against as many boxes and masks where no object is: {gap}."
     return (
         f"{function.capitalize()}: {found.settings['scorer']} and {found.settings['rule']} select {int(last.value)} of "
         f"{int(last.of)} heads with {TITLES[BOTH]}, and {int(first.value)} without: "
         f"{_more(more.loc[ORIGINAL], level)}. With labels dealt anew they select {decimal(last.null, digits=1)} "
-        f"and {decimal(first.null, digits=1)} ({p_said(last.p, test=DEALT)}, and "
-        f"{p_said(first.p, test=DEALT)}).{beside}"
+        f"and {decimal(first.null, digits=1)} ({p_said(last.p, test=_dealt(last))}; "
+        f"{p_said(first.p, test=_dealt(first))}).{beside}"
     )
 
 
 def _more(row: pd.Series, level: float) -> str:
     """How many heads more, and how often dealt labels differ as much."""
     number = decimal(row.value, row.low, row.high, digits=0, signed=True, level=level)
-    return f"{number} ({p_said(row.p, test=DEALT)})"
+    return f"{number} ({p_said(row.p, test=_dealt(row))})"
+
+
+def _dealt(row: pd.Series) -> str:
+    """The test of a number of heads, with how often labels were dealt: no p lies below 1 / (1 + that)."""
+    return f"labels dealt anew {counted(int(row.deals), 'time')}, one-sided, not corrected"
 
 
 def _claimed(row: pd.Series, p: float) -> str:

@@ -30,9 +30,11 @@ def test_sha(seed):
     apart = Rows([seed, 1], held, samples=9, groups=4)
     p = [made_up_p(shares.rng) for _ in held]
     apart.measures = apart.measures.assign(p=p, p_any=p)
-    heads = Rows([seed, 2], places(arm=(ORIGINAL, BOTH), function=("spatial",)), spread=20, of=64, null=2.0, p=p[0])
+    heads = Rows(
+        [seed, 2], places(arm=(ORIGINAL, BOTH), function=("spatial",)), spread=20, of=64, null=2.0, p=p[0], deals=20.0
+    )
     held = places(arm=(BOTH,), function=("spatial",), baseline=(ORIGINAL, ELSEWHERE))
-    more = Rows([seed, 3], held, spread=9, p=p[1])
+    more = Rows([seed, 3], held, spread=9, p=p[1], deals=20.0)
     found = SimpleNamespace(
         accuracy=shares.measures, against_original=apart.measures, heads_against_original=more.measures,
         arms=(ORIGINAL, BOTH, ELSEWHERE), settings={**shares.settings, "scorer": "linear_probe", "rule": "fdr"},
@@ -52,6 +54,7 @@ def test_sha(seed):
     check_form(said)
     check_intervals(said, more.known(), level=shares.level, all_of=True)
     check_p(said, p)
+    assert said.count("labels dealt anew 20 times, one-sided, not corrected") == 4
 
 
 @pytest.mark.parametrize("seed", range(120))
