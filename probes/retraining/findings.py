@@ -215,7 +215,10 @@ def _told_apart(found: ArmComparison) -> Iterator[str]:
         told = " and ".join(parts) or "told apart in no measure by both intervals"
         sentence = f"{arm.capitalize()} beside {against}: {told}."
         if "unsure" in said:
-            sentence += f" Only one interval leaves out zero in {'; '.join(said['unsure'])}."
+            sentence += (
+                " One interval leaves out zero, and the other does not or is not there, so that nothing is claimed, in "
+                f"{'; '.join(said['unsure'])}."
+            )
         if "untold" in said:
             sentence += f" There is no interval in {'; '.join(said['untold'])}."
         if "alike" in said:

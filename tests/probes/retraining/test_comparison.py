@@ -210,7 +210,6 @@ def test_the_summary_says_each_difference_with_both_intervals(found) -> None:
 def test_the_table_has_a_row_for_each_measure_and_a_column_for_each_pair(found) -> None:
     head, _, *rows = table_text(found).splitlines()
     assert (
-        head
         head == "| measure [95 % CI, seeds and scenes; t: over seeds, Student's] | plain | normalised | scaled "
         "| normalised - plain | scaled - plain | scaled - normalised |"
     )
