@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.report.numbers import agree, decimal, percent, points
+from interp.report.numbers import agree, counted, decimal, percent, points
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED
 from interp.stats.intervals import Interval
 from probes.retraining.comparison import SEEDS, ArmComparison, paired_t
@@ -193,9 +193,9 @@ def _learned(found: ArmComparison) -> Iterator[str]:
     failed = [f"{row.arm} of seed {row.seed}" for row in own.itertuples() if not row.low > chance]
     good = len(own) - len(failed)
     yield (
-        f"{good or 'None'} of {len(own)} models {agree(max(good, 1), 'answers', 'answer')} relation questions above "
-        f"chance ({percent(chance)} %) by the whole of a {100 * found.settings['level']:g} % interval over scenes"
-        + (f"; not {', '.join(failed)}." if failed and good else ".")
+        f"Of {counted(len(own), 'model')}, {good or 'none'} {agree(max(good, 1), 'answers', 'answer')} relation "
+        f"questions above chance ({percent(chance)} %) by the whole of a {100 * found.settings['level']:g} % interval "
+        "over scenes" + (f"; not {', '.join(failed)}." if failed and good else ".")
     )
 
 

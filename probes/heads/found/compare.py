@@ -192,11 +192,11 @@ def compared_findings(found: ComparedHeads) -> Findings:
     """What compared scores say."""
     sentences = tuple(_sentences(found))
     tables = {"agreement": found.agreement, "models": found.models, "left_out": found.left_out}
-    shown = {}
+    shown, level = {}, level_of(found.settings)
     if len(found.agreement):
-        shown["Scores of one model"] = shown_agreement(found.agreement, "the functions of a pair")
+        shown["Scores of one model"] = shown_agreement(found.agreement, "the functions of a pair", level)
     if len(found.models):
-        shown["Layers of several models"] = _shown_models(found.models)
+        shown["Layers of several models"] = _shown_models(found.models, level)
     return Findings(
         title="How far do scorers and models agree about heads?",
         sentences=sentences,
@@ -239,7 +239,7 @@ def _sentences(found: ComparedHeads) -> list[str]:
     return told or ["Nothing that was compared has a value: the scores do not vary, or no head is selected."]
 
 
-def _shown_models(table: pd.DataFrame) -> pd.DataFrame:
+def _shown_models(table: pd.DataFrame, level: float) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
@@ -248,7 +248,7 @@ def _shown_models(table: pd.DataFrame) -> pd.DataFrame:
             "first": one.first,
             "second": one.second,
             "correlation of layers": decimal(one.value, one.low, one.high),
-            "heads dealt anew": ranged(one.random, one.random_low, one.random_high),
+            f"heads dealt anew ({100 * level:g} % of them)": ranged(one.random, one.random_low, one.random_high),
             f"p, {DEALT}, corrected for the functions of a pair by Holm": p_value(one.p_holm),
         }
         for one in table.itertuples()

@@ -18,7 +18,7 @@ from probes.heads.found.by_model import LOOKING
 from probes.heads.functions import TITLES
 from probes.heads.scores import EVERY
 from probes.heads.selection.agreement import ALPHA, too_few_deals
-from probes.study.findings import Drawn, Findings
+from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +62,8 @@ SHARED = (
 COUNTED = (
     "The number of heads hangs on the rule and on how many items there are: with more of them, smaller differences "
     "stand out of the null.",
+    "The strongest head of a function was chosen after looking: it is told too strong, and so is given no interval. "
+    "The table of scores has those of heads that are named before.",
     "Measures of sparsity say little alone: sizes of noise are not even either, and stand beside them.",
     "Noise makes sizes more even, and maps less alike, than they would be without. Numbers and intervals are of scores "
     "that are as noisy as these. A number has no interval where nearly all draws give the same, or where fewer than "
@@ -179,8 +181,7 @@ def _sentences(found: FoundHeads) -> list[str]:
         count = counted(len(one), "head")
         told.append(
             f"{called(one.function)}{by}: {count}; the strongest is head {head} of layer {layer} "
-            f"with {decimal(float(scores.values[place]), digits=3)}{null}{p}. It was chosen after looking and is told "
-            "too strong, so that it is given no interval."
+            f"with {decimal(float(scores.values[place]), digits=3)}{null}{p}."
         )
     return told + _unscored_told(found) + _agreement_told(found)
 
@@ -276,16 +277,16 @@ def _with_scorer(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _shown(found: FoundHeads) -> dict[str, pd.DataFrame]:
-    shown = {"Heads of each function": _shown_sets(found)}
+    shown, level = {"Heads of each function": _shown_sets(found)}, level_of(found.settings)
     if found.layout:
         shown["How few heads, and where"] = _shown_layout(found)
     if found.agreement is not None:
-        shown["How far scorers agree"] = shown_agreement(found.agreement, "the functions of a pair")
+        shown["How far scorers agree"] = shown_agreement(found.agreement, "the functions of a pair", level)
     for name, table in found.in_common.items():
         rows = table[table["measure"] == "shared"]
         if len(rows):
             pairs = counted(len(rows), "pair")
-            shown[f"What functions have in common, {name}"] = shown_agreement(rows, f"{pairs} of functions")
+            shown[f"What functions have in common, {name}"] = shown_agreement(rows, f"{pairs} of functions", level)
     return shown
 
 
@@ -327,11 +328,11 @@ def _shown_layout(found: FoundHeads) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def shown_agreement(table: pd.DataFrame, family: str) -> pd.DataFrame:
+def shown_agreement(table: pd.DataFrame, family: str, level: float) -> pd.DataFrame:
     """Agreement as a page shows it, with both of its nulls, and p-values corrected for a family that is named."""
     import pandas as pd
 
-    rows = []
+    rows, some = [], f" ({100 * level:g} % of them)"
     for one in table.to_dict("records"):
         in_percent = one["measure"] in ("jaccard", "shared", "several")
         spell = percent if in_percent else decimal
@@ -343,9 +344,9 @@ def shown_agreement(table: pd.DataFrame, family: str) -> pd.DataFrame:
                 "second": one["second"],
                 "measure": one["measure"] + (", %" if in_percent else ""),
                 "value": spell(one["value"], one["low"], one["high"]),
-                "heads dealt anew": null(one["random"], one["random_low"], one["random_high"]),
+                f"heads dealt anew{some}": null(one["random"], one["random_low"], one["random_high"]),
                 f"p, {DEALT}, corrected for {family} by Holm": p_value(one["p_random_holm"]),
-                "dealt inside layers": null(one["within"], one["within_low"], one["within_high"]),
+                f"dealt inside layers{some}": null(one["within"], one["within_low"], one["within_high"]),
                 "p inside layers, likewise": p_value(one["p_within_holm"]),
             }
         )

@@ -155,7 +155,7 @@ def _heads_told(found: ShaStudy, function: str) -> str:
 
 def _more(row: pd.Series, level: float) -> str:
     """How many heads more, and how often dealt labels differ as much."""
-    number = decimal(row.value, row.low, row.high, digits=0, signed=True, level=level)
+    number = decimal(row.value, row.low, row.high, digits=1, signed=True, level=level)
     return f"{number} ({p_said(row.p, test=_dealt(row))})"
 
 
@@ -244,7 +244,7 @@ def _shown_heads(found: ShaStudy) -> pd.DataFrame:
         {
             "function": one.function,
             "arm": TITLES[one.arm],
-            "heads": decimal(one.value, one.low, one.high, digits=0),
+            "heads": decimal(one.value, one.low, one.high, digits=1),
             "of": f"{one.of:.0f}",
             UP_TO: f"{decimal(one.null, digits=1)}, {decimal(one.null_high, digits=0)}",
             f"p, {DEALT}": p_value(one.p),

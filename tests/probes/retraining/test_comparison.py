@@ -158,7 +158,7 @@ def test_above_chance_is_judged_by_whole_groups_and_by_the_chance_of_the_scenes(
     with pytest.raises(InputError, match=f"not above chance .{between:.3f}."):
         found.value("plain", "psi_corrected", "relation")
     assert found.settings["chance"] == pytest.approx({"relation": between, "color": 1 / 6})
-    assert any(f"None of 9 models answers relation questions above chance ({100 * between:.1f} %)" in sentence
+    assert any(f"Of 9 models, none answers relation questions above chance ({100 * between:.1f} %)" in sentence
                for sentence in sentences(found))  # fmt: skip
 
 
@@ -174,7 +174,7 @@ def test_sentences_judge_by_both_intervals(found) -> None:
     assert verdict(found, line, "normalised", "plain") == "higher"
     said = " ".join(sentences(found))
     assert "Normalised beside plain: higher in" in said and "Scaled - plain: +0.200" in said and "not the same" in said
-    assert "9 of 9 models answer relation questions above chance" in said
+    assert "Of 9 models, 9 answer relation questions above chance" in said
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_sentences(found, seed):
     assert bool(learned) == bool(len(models))
     if learned:
         good = int((models["low"] > own.settings["chance"]["relation"]).sum())
-        assert learned.startswith(f"{good or 'None'} of {len(models)} models")
+        assert learned.startswith(f"Of {len(models)} models, {good or 'none'} answer")
         assert learned.count(" of seed ") == (len(models) - good if good else 0)
     for arm, against in (("normalised", "plain"), ("scaled", "plain"), ("scaled", "normalised")):
         (one,) = [text for text in said if text.startswith(f"{arm.capitalize()} beside {against}:")]
