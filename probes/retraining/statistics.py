@@ -119,7 +119,8 @@ def _order(runs: Sequence[ModelMeasures], kind: str, seed: int, n: int, level: f
         )
         for measure in ORDER
     }
-    right, why = found["accuracy"], {}
+    right = found["accuracy"]
+    why: dict[str, str] = {}
     for accuracy, low, high in zip(right.here, *right.ends(right.here, right.drawn, level), strict=True):
         why = not_told((float(accuracy), float(low), float(high)), float(chance.mean())) | why
     return {

@@ -162,7 +162,7 @@ def functions_in_common(
             both = None if drawn is None else (drawn[:, one], drawn[:, other])
             pair = Pair(own[one], own[other], both, min(scores.groups[one], scores.groups[other]))
             rows.append({**names, **pair.told(measure, n=deals, seed=seed, level=level)})
-    how = {"deals": deals, "seed": seed, "level": level, "groups": min(scores.groups)}
+    how: dict[str, Any] = {"deals": deals, "seed": seed, "level": level, "groups": min(scores.groups)}
     rows.append({"first": ANY, "second": ANY, **_several(chosen, chosen_drawn, **how)})
     return Agreement(
         corrected(as_table(rows), "measure"), {"rule": rule, **given, "deals": deals, "seed": seed, "level": level}
