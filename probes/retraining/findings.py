@@ -179,7 +179,7 @@ def _when(found: ArmComparison) -> Iterator[str]:
         ]
         parts.append(f"{arm} {', '.join(steps)}")
     yield (
-        f"Step at which a run was first seen to answer {HALF:.0%} of the relation questions of validation scenes, by "
+        f"Step at which a run was first seen to answer {100 * HALF:g} % of the relation questions of validation scenes, by "
         f"seed: {'; '.join(parts)}."
     )
 
