@@ -179,8 +179,8 @@ def _when(found: ArmComparison) -> Iterator[str]:
         ]
         parts.append(f"{arm} {', '.join(steps)}")
     yield (
-        f"Step at which a run was first seen to answer {100 * HALF:g} % of the relation questions of validation scenes, "
-        f"by seed: {'; '.join(parts)}."
+        f"Step at which a run was first seen to answer {100 * HALF:g} % of the relation questions of validation "
+        f"scenes, by seed: {'; '.join(parts)}."
     )
 
 
