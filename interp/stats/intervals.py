@@ -326,16 +326,33 @@ def spread_ends(
     return np.where((there < FEWEST) | ~known.any(axis=0), np.nan, ends)
 
 
-def pivoted(
-    estimate: Float[np.ndarray, "*axes"], draws: Float[np.ndarray, " draw *axes"], level: float
+def recentred_ends(
+    estimate: ArrayLike,
+    draws: Float[np.ndarray, " draw *axes"],
+    level: float,
+    *,
+    units: ArrayLike,
+    bounds: Bounds | None = None,
 ) -> Float[np.ndarray, " 2 *axes"]:
-    """Both ends of the basic bootstrap interval (Davison and Hinkley 1997, section 5.2.1), 2 estimate - quantiles.
+    """Both ends of an interval by draws that noise moves to one side: those of `spread_ends` with that taken out.
 
-    What noise does to an estimate, a draw does to it once more; so where noise moves a statistic to one side, as it
-    makes sizes more even, this interval lies on the other side of the estimate and may leave it out.
+    Noise makes sizes more even and maps less alike. What it does to an estimate, a draw does to it once more, so that
+    draws may lie beside the estimate altogether. Draws less their mean stand for estimates less theirs (Davison and
+    Hinkley 1997, section 2.2); so they are moved until their mean is the estimate. The interval is of what the
+    statistic is on average over data sets of so many units, with the noise that these have. What it would be without
+    noise no draw can tell.
+
+    The ends hold the estimate. They are NaN below `FEWEST` units, and where nearly all draws are the same: then units
+    say nothing of how far others lie. Arguments are those of `spread_ends`.
     """
-    low, high = quantiles(draws, level)
-    return np.stack([2 * estimate - high, 2 * estimate - low])
+    middle = np.asarray(estimate, dtype=np.float64)
+    known = np.isfinite(draws)
+    mean = ratio(np.where(known, draws, 0.0).sum(axis=0), known.sum(axis=0))
+    low, high = spread_ends(middle, draws - mean + middle, level, units=units)
+    lowest, highest = (-math.inf, math.inf) if bounds is None else bounds
+    ends = np.stack([np.maximum(np.minimum(low, middle), lowest), np.minimum(np.maximum(high, middle), highest)])
+    first, last = quantiles(draws, level)
+    return np.where(last - first > _ROUNDING * np.abs(middle), ends, np.nan)
 
 
 def _check_level(level: float) -> None:

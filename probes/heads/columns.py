@@ -113,6 +113,8 @@ _PAIR = _DEALT | {
     "within_low": "the lower end of that",
     "within_high": "the upper end of that",
     "p_within": "how often these are as alike, one-sided",
+    "p_random_holm": "`p_random` by Holm, for the functions of a pair of scorers, or for all pairs of functions",
+    "p_within_holm": "`p_within` likewise",
 }
 
 _COUNTED = _FUNCTION | {
@@ -183,6 +185,7 @@ OWN: dict[str, dict[str, str]] = {
         "second": "the other",
         "value": "correlation of the shares of layers at relative depth",
         "p": "how often heads dealt anew correlate as much, one-sided",
+        "p_holm": "the same by Holm over the functions of a pair of models",
     },
     "accuracy": _SHA,
     "against_original": _SHA

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval, quantiles, students_t
+from interp.stats.intervals import DRAWS, Interval, students_t
 from probes.retraining.statistics import Statistic, chance_by_kind, statistics_of
 
 if TYPE_CHECKING:
@@ -42,10 +43,11 @@ class ArmComparison:
         delta_alpha_v      the same of the signed change of attention
         ratio              length of the residual stream at the image over that at the words, by depth
 
-    Each has up to two intervals. `seeds and scenes` draws runs and groups of scenes, the same for all arms; few runs
-    make it too narrow, as a bootstrap of three values spans less than their own scatter says. `t over seeds` is
-    Student's, of one value a run, paired by seed for differences: three runs are three values, and it is wide. A
-    single model has the interval over `scenes` alone, and so have arms of one run each, of which it says nothing.
+    Each has up to two intervals. `seeds and scenes` draws runs and groups of scenes, the same for all arms; it is
+    spread as few runs need (`interp.stats.intervals.spread_ends`), and two runs have none. `t over seeds` is
+    Student's, of one value a run, paired by seed for differences: three runs are three values, and it is wide; runs
+    that are all alike have none. A single model has the interval over `scenes` alone, and so have arms of one run
+    each, of which it says nothing. Ends are NaN where there is no interval.
 
     Attributes:
         arms: their names; the first is what the others are mainly set against.
@@ -181,20 +183,28 @@ def _rows(
     """The rows of one part of one measure: of every model, every arm, and every difference of two arms."""
     alone = {"seeds": 1, "interval": SCENES, "against": "", "what": "model"}
     for arm, statistic in own.items():
+        ends = statistic.ends(statistic.here, statistic.drawn, level)
         for place, one in enumerate(seeds):
-            ends = quantiles(statistic.drawn[:, place], level)
-            yield {**alone, "arm": arm, "seed": str(one), **_ends(statistic.here[place], *ends)}
+            yield {**alone, "arm": arm, "seed": str(one), **_ends(statistic.here[place], *ends[:, place])}
     pairs = [(later, earlier) for earlier, later in combinations(own, 2)]
     values = {("arm", arm, ""): own[arm] for arm in own}
     values |= {("difference", arm, against): own[arm].minus(own[against]) for arm, against in pairs}
     for (what, arm, against), statistic in values.items():
         told = {"what": what, "arm": arm, "against": against, "seed": "all", "seeds": len(seeds)}
         drawn = (statistic.drawn * runs).sum(axis=1) / len(seeds)
-        ends = quantiles(drawn, level)
-        yield {**told, "interval": drawn_of(len(seeds)), **_ends(statistic.here.mean(), *ends)}
-        if len(seeds) > 1:
-            interval = students_t(statistic.here, level)
+        mean, several = statistic.here.mean(), len(seeds) if len(seeds) > 1 else 0
+        ends = statistic.ends(mean, drawn, level, runs=several)
+        yield {**told, "interval": drawn_of(len(seeds)), **_ends(mean, *ends)}
+        if several:
+            interval = paired_t(statistic.here, level)
             yield {**told, "interval": SEEDS, **_ends(interval.estimate, interval.low, interval.high)}
+
+
+def paired_t(values: Float[np.ndarray, " run"], level: float) -> Interval:
+    """Student's interval over runs, `interp.stats.intervals.students_t`; none of runs that are all alike."""
+    found = students_t(values, level)
+    alike = np.ptp(values) <= 1e-12 * np.abs(values).max()
+    return Interval(found.estimate, math.nan, math.nan, level) if alike else found
 
 
 def _ends(value: Any, low: Any, high: Any) -> dict[str, float]:

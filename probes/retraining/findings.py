@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.report.numbers import decimal
-from interp.report.verdicts import NOT_DETECTED
-from interp.stats.intervals import Interval, students_t
-from probes.retraining.comparison import SEEDS, ArmComparison
+from interp.report.numbers import agree, counted, decimal, percent, points
+from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED
+from interp.stats.intervals import Interval
+from probes.retraining.comparison import SEEDS, ArmComparison, paired_t
 from probes.retraining.figure import PLACES
 
 if TYPE_CHECKING:
@@ -34,18 +34,19 @@ class Line:
     measure: str
     part: str
     words: str
-    form: str = "{:.3f}"
-    signed: str = "{:+.3f}"
-    percent: bool = False
+    digits: int = 3
+    share: bool = False
 
-    def write(self, value: float, *, difference: bool = False) -> str:
-        """A value, or a difference of two."""
-        shown = 100 * value if self.percent else value
-        return (self.signed if difference else self.form).format(shown)
+    def write(self, interval: Interval, *, difference: bool = False) -> str:
+        """A value, or a difference of two, with its interval where it has one."""
+        ends = (interval.estimate, interval.low, interval.high)
+        if self.share:
+            return points(*ends) if difference else percent(*ends)
+        return decimal(*ends, digits=self.digits, signed=difference)
 
 
 def _share(measure: str, part: str, words: str) -> Line:
-    return Line(measure, part, words, "{:.1f}", "{:+.1f}", percent=True)
+    return Line(measure, part, words, share=True)
 
 
 def lines_of(found: ArmComparison) -> list[Line]:
@@ -56,39 +57,34 @@ def lines_of(found: ArmComparison) -> list[Line]:
         wanted += [_share("psi", kind, f"PSI, {kind} (%)")]
         wanted += [_share("psi_corrected", kind, f"PSI against chance, {kind} (%)")]
     wanted += [
-        Line("abs_delta_g_v", "all layers", "RoPE sensitivity, mean abs delta g_V", "{:.4f}", "{:+.4f}"),
+        Line("abs_delta_g_v", "all layers", "RoPE sensitivity, mean abs delta g_V", 4),
         *(
-            Line(
-                "abs_delta_g_v",
-                f"layer {layer}",
-                f"RoPE sensitivity in layer {layer}, abs delta g_V",
-                "{:.4f}",
-                "{:+.4f}",
-            )
+            Line("abs_delta_g_v", f"layer {layer}", f"RoPE sensitivity in layer {layer}, abs delta g_V", 4)
             for layer in EARLY
         ),
-        Line("delta_alpha_v", "all layers", "RoPE sensitivity, mean delta alpha_V", "{:.5f}", "{:+.5f}"),
+        Line("delta_alpha_v", "all layers", "RoPE sensitivity, mean delta alpha_V", 5),
     ]
     wanted += [
-        Line("ratio", f"depth {at}", f"image over words, depth {at} of {depth}", "{:.2f}", "{:+.2f}")
+        Line("ratio", f"depth {at}", f"image over words, depth {at} of {depth}", 2)
         for at in sorted({0, depth // 2, depth})
     ]
     return [line for line in wanted if line.part in _parts(found, line.measure)]
 
 
 def table_text(found: ArmComparison) -> str:
-    """A Markdown table: each arm with its interval, and each difference with both."""
+    """A Markdown table: each arm with its interval, and each difference with both; the heading says what they are."""
     pairs = _pairs(found)
-    heads = ["measure", *found.arms, *(f"{arm} - {against}" for arm, against in pairs)]
+    student = f"; t: {SEEDS.removeprefix('t ')}, Student's" if found.seeds > 1 else ""
+    brackets = f"[{100 * found.settings['level']:g} % CI, {found.drawn}{student}]"
+    heads = [f"measure {brackets}", *found.arms, *(f"{arm} - {against}" for arm, against in pairs)]
     rows = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for line in lines_of(found):
-        own = [_with_ends(line, found.value(arm, line.measure, line.part)) for arm in found.arms]
+        own = [line.write(found.value(arm, line.measure, line.part)) for arm in found.arms]
         for arm, against in pairs:
-            cell = _with_ends(line, _difference(found, line, arm, against, found.drawn), difference=True)
+            cell = line.write(_difference(found, line, arm, against, found.drawn), difference=True)
             if found.seeds > 1:
-                student = _difference(found, line, arm, against, SEEDS)
-                low, high = (line.write(end, difference=True) for end in (student.low, student.high))
-                cell += f"; t [{low}, {high}]"
+                _, _, ends = line.write(_difference(found, line, arm, against, SEEDS), difference=True).partition(" ")
+                cell += f"; t {ends}" if ends else ""
             own.append(cell)
         rows.append(f"| {' | '.join([line.words, *own])} |")
     return "\n".join(rows)
@@ -111,15 +107,18 @@ def sentences(found: ArmComparison) -> list[str]:
 
 
 def verdict(found: ArmComparison, line: Line, arm: str, against: str) -> str:
-    """Whether two arms are told apart: `higher`, `lower`, `unsure`, `alike` or `one run`.
+    """Whether two arms are told apart: `higher`, `lower`, `unsure`, `alike`, `untold` or `one run`.
 
-    `higher` and `lower`: both intervals lie on one side of zero. `unsure`: only one of them. `alike`: none, which says
-    that no difference was shown, and not that there is none. `one run`: each arm has one, and what tells two models
-    apart may be their seed.
+    `higher` and `lower`: both intervals lie on one side of zero. `unsure`: only one of them, or the only one that there
+    is. `alike`: none, which says that no difference was shown, and not that there is none. `untold`: there is no
+    interval. `one run`: each arm has one, and what tells two models apart may be their seed.
     """
     if found.seeds == 1:
         return ONE_RUN
-    sides = {_side(_difference(found, line, arm, against, interval)) for interval in (found.drawn, SEEDS)}
+    both = [_difference(found, line, arm, against, interval) for interval in (found.drawn, SEEDS)]
+    if not any(np.isfinite([one.low, one.high]).all() for one in both):
+        return "untold"
+    sides = {_side(one) for one in both}
     if sides == {1}:
         return "higher"
     if sides == {-1}:
@@ -145,10 +144,11 @@ def _training(found: ArmComparison) -> Iterator[str]:
     first = found.arms[0]
     for arm in found.arms[1:]:
         if found.seeds > 1:
-            apart = students_t(by_arm[arm] - by_arm[first])
+            apart = paired_t(by_arm[arm] - by_arm[first], found.settings["level"])
             ends = decimal(apart.estimate, apart.low, apart.high, digits=3, signed=True, level=apart.level)
             alike = NOT_DETECTED if _side(apart) == 0 else "not the same"
-            sentence += f" {arm.capitalize()} - {first}: {ends}, Student's of the seeds: {alike}."
+            said = f"Student's of the seeds: {alike}" if np.isfinite(apart.low) else NO_INTERVAL
+            sentence += f" {arm.capitalize()} - {first}: {ends}, {said}."
     yield sentence
     steps = sorted(found.training["step"].unique())
     if len(steps) > 1 and "right_relation" in set(found.training["measure"]):
@@ -158,7 +158,7 @@ def _training(found: ArmComparison) -> Iterator[str]:
             before, after = (
                 watched[(watched["arm"] == arm) & (watched["step"] == step)]["value"].mean() for step in steps[-2:]
             )
-            parts.append(f"{arm} {100 * before:.0f} to {100 * after:.0f} %")
+            parts.append(f"{arm} {percent(before)} to {percent(after)} %")
         yield (
             f"On validation scenes, relation questions went from step {steps[-2]} to step {steps[-1]}, the last, as "
             f"follows: {', '.join(parts)}; the rates fall to zero at the end, so that standing still there is no proof "
@@ -179,8 +179,8 @@ def _when(found: ArmComparison) -> Iterator[str]:
         ]
         parts.append(f"{arm} {', '.join(steps)}")
     yield (
-        f"Step at which a run was first seen to answer {HALF:.0%} of the relation questions of validation scenes, by "
-        f"seed: {'; '.join(parts)}."
+        f"Step at which a run was first seen to answer {100 * HALF:g} % of the relation questions of validation "
+        f"scenes, by seed: {'; '.join(parts)}."
     )
 
 
@@ -190,10 +190,12 @@ def _learned(found: ArmComparison) -> Iterator[str]:
         return
     own = found.measures.query("what == 'model' and measure == 'accuracy' and part == 'relation'")
     chance = found.settings["chance"]["relation"]
-    failed = [f"{row.arm} of seed {row.seed}" for row in own.itertuples() if row.low <= chance]
+    failed = [f"{row.arm} of seed {row.seed}" for row in own.itertuples() if not row.low > chance]
+    good = len(own) - len(failed)
     yield (
-        f"{len(own) - len(failed)} of {len(own)} models answer relation questions above chance ({100 * chance:.0f} %)"
-        + (f"; not {', '.join(failed)}." if failed else ".")
+        f"Of {counted(len(own), 'model')}, {good or 'none'} {agree(max(good, 1), 'answers', 'answer')} relation "
+        f"questions above chance ({percent(chance)} %) by the whole of a {100 * found.settings['level']:g} % interval "
+        "over scenes" + (f"; not {', '.join(failed)}." if failed and good else ".")
     )
 
 
@@ -210,9 +212,15 @@ def _told_apart(found: ArmComparison) -> Iterator[str]:
         for line in lines_of(found):
             said.setdefault(verdict(found, line, arm, against), []).append(line.words.replace(" (%)", ""))
         parts = [f"{word} in {'; '.join(said[word])}" for word in ("higher", "lower") if word in said]
-        sentence = f"{arm.capitalize()} beside {against}: {' and '.join(parts) or f'{NOT_DETECTED} by both intervals'}."
+        told = " and ".join(parts) or "told apart in no measure by both intervals"
+        sentence = f"{arm.capitalize()} beside {against}: {told}."
         if "unsure" in said:
-            sentence += f" Only one of both intervals leaves out zero in {'; '.join(said['unsure'])}."
+            sentence += (
+                " One interval leaves out zero, and the other does not or is not there, so that nothing is claimed, in "
+                f"{'; '.join(said['unsure'])}."
+            )
+        if "untold" in said:
+            sentence += f" There is no interval in {'; '.join(said['untold'])}."
         if "alike" in said:
             sentence += f" No difference was detected in {'; '.join(said['alike'])}."
         yield sentence
@@ -221,8 +229,8 @@ def _told_apart(found: ArmComparison) -> Iterator[str]:
 
 def _skill(found: ArmComparison, arm: str, against: str) -> Iterator[str]:
     """Whether two arms learned the first kind of question equally well, as the other numbers lean on it."""
-    first = lines_of(found)[0]
-    if first.measure != "accuracy":
+    first = next(iter(lines_of(found)), None)
+    if first is None or first.measure != "accuracy":
         return
     judged = verdict(found, first, arm, against)
     if judged in ("higher", "lower"):
@@ -264,11 +272,6 @@ def _difference(found: ArmComparison, line: Line, arm: str, against: str, interv
 def _side(interval: Interval) -> int:
     """On which side of zero an interval lies; 0 where it holds zero."""
     return int(interval.low > 0) - int(interval.high < 0)
-
-
-def _with_ends(line: Line, interval: Interval, *, difference: bool = False) -> str:
-    value, low, high = (line.write(x, difference=difference) for x in (interval.estimate, interval.low, interval.high))
-    return f"{value} [{low}, {high}]"
 
 
 def _range(values: np.ndarray) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
+from numpy.typing import ArrayLike
 
 from interp.datasets.synthetic.shapes import KINDS
 from interp.numeric import ratio
 from interp.stats.clusters import drawn_sums
-from interp.stats.intervals import quantiles
+from interp.stats.intervals import Bounds, spread_ends
 from probes.position.order_sensitivity import drawn_measures, not_told
 
 if TYPE_CHECKING:
@@ -31,17 +32,33 @@ class Statistic:
         here: its value for each run.
         drawn: the same in each draw of scenes, [draw run].
         scenes: how many scenes it is of.
+        groups: in how many groups these lie, which are drawn.
+        bounds: the least and the most that it can be, where it is a share or a difference of two.
         why: the reason for which it can not be told; empty where it can.
     """
 
     here: Float[np.ndarray, " run"]
     drawn: Float[np.ndarray, "draw run"]
     scenes: int
+    groups: int
+    bounds: Bounds | None = None
     why: str = ""
 
     def minus(self, other: Statistic) -> Statistic:
         """The difference, run by run and draw by draw."""
-        return Statistic(self.here - other.here, self.drawn - other.drawn, self.scenes)
+        bounds = None if self.bounds is None else (-1, 1)
+        return Statistic(self.here - other.here, self.drawn - other.drawn, self.scenes, self.groups, bounds)
+
+    def ends(
+        self, value: ArrayLike, drawn: Float[np.ndarray, " draw *axes"], level: float, *, runs: int = 0
+    ) -> Float[np.ndarray, " 2 *axes"]:
+        """Both ends of an interval by draws of groups, or by draws of so many runs and of groups.
+
+        They are spread as the fewer of both need, so that those of few runs are rather too wide where scenes leave
+        more to chance than runs; fewer than three have none.
+        """
+        units = min(runs or self.groups, self.groups)
+        return spread_ends(value, drawn, level, units=units, rarest=self.groups, bounds=self.bounds)
 
 
 def statistics_of(
@@ -78,10 +95,10 @@ def chance_by_kind(run: ModelMeasures) -> dict[str, float]:
     return {kind: float(run.chance[own].mean()) for kind, own in scenes.items() if own.any()}
 
 
-def _mean(values: Float[np.ndarray, "scene run"], groups: np.ndarray, seed: int, n: int) -> Statistic:
+def _mean(values: Float[np.ndarray, "scene run"], groups: Shaped[np.ndarray, " scene"], seed: int, n: int) -> Statistic:
     """A mean over scenes."""
     above, below = drawn_sums([values, np.ones(len(values))], groups, seed=seed, n=n)
-    return Statistic(values.mean(axis=0), ratio(above, below[:, None]), len(values))
+    return Statistic(values.mean(axis=0), ratio(above, below[:, None]), len(values), len(set(groups)))
 
 
 def _order(runs: Sequence[ModelMeasures], kind: str, seed: int, n: int, level: float) -> dict[str, Statistic]:
@@ -92,17 +109,21 @@ def _order(runs: Sequence[ModelMeasures], kind: str, seed: int, n: int, level: f
         drawn_measures(run.original[own], run.permuted[own], run.permuted[own], chance, groups, seed=seed, n=n)
         for run in runs
     ]
-    why: dict[str, str] = {}
-    for one in every:
-        accuracy, draws = one["accuracy"]
-        low, high = map(float, quantiles(draws, level))
-        why = not_told((accuracy, low, high), float(chance.mean())) | why
-    return {
+    found = {
         measure: Statistic(
             np.array([one[measure][0] for one in every]),
             np.stack([one[measure][1] for one in every], axis=1),
             int(own.sum()),
-            f"in some run, {why[measure]}" if measure in why else "",
+            len(set(groups)),
+            (0, 1) if measure == "accuracy" else None,
         )
         for measure in ORDER
+    }
+    right = found["accuracy"]
+    why: dict[str, str] = {}
+    for accuracy, low, high in zip(right.here, *right.ends(right.here, right.drawn, level), strict=True):
+        why = not_told((float(accuracy), float(low), float(high)), float(chance.mean())) | why
+    return {
+        measure: replace(one, why=f"in some run, {why[measure]}" if measure in why else "")
+        for measure, one in found.items()
     }

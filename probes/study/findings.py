@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ OF_EXTREMES = (
 UNTOLD = ("table", "measure", "what", "where", "scorer", "function", "first", "second")
 """Columns of `left_out` that name what could not be told; each tool has its own of them."""
 
+
+_ENDS = re.compile(r"\[[-+]?\d[^\[\]]*, [-+]?\d[^\[\]]*\]")  # as `interp.report.numbers` writes them
 
 READ_FIRST = "Read this first"
 """The part of a page that says what has to be known before any number."""
@@ -85,16 +88,19 @@ class Findings:
 
     def sections(self) -> list[Section]:
         """The parts of the page: what was found, figures, tables, and what it does not show."""
-        brackets = (f"In tables, brackets hold confidence intervals of {100 * self.level:g} %.",)
-        shown = enumerate(self.shown.items())
         return [
             *([Section(READ_FIRST, self.remarks)] if self.remarks else []),
             *([Section("What was found", self.sentences[1:])] if len(self.sentences) > 1 else []),
             *(Section(one.title, figure=one.figure, caption=one.caption) for one in self.figures.values()),
-            *(Section(title, () if place else brackets, table=table) for place, (title, table) in shown),
+            *(Section(title, self._brackets(table), table=table) for title, table in self.shown.items()),
             *self._untold(),
             Section("What this does not show", self.cautions),
         ]
+
+    def _brackets(self, table: pd.DataFrame) -> tuple[str, ...]:
+        """What brackets in a table are, where it has any."""
+        some = any(isinstance(cell, str) and _ENDS.search(cell) for cell in table.to_numpy().ravel())
+        return (f"Brackets hold confidence intervals of {100 * self.level:g} %.",) if some else ()
 
     def _untold(self) -> list[Section]:
         """Why a measure is missing, in how many cases: samples where the table counts them, else cells."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -14,12 +13,11 @@ from interp.numeric import whole_number
 from interp.report.numbers import counted, decimal, p_said, p_value, ranged
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
-from interp.stats.tests import holm
 from interp.store.names import given_path
-from probes.heads.found.report import shown_agreement
+from probes.heads.found.report import DEALT, alike_told, shown_agreement
 from probes.heads.found.saved import load_all_scores
 from probes.heads.scores import HeadScores
-from probes.heads.selection.agreement import common_functions, scorer_agreement
+from probes.heads.selection.agreement import common_functions, scorer_agreement, too_few_deals
 from probes.heads.selection.layout import models_in_common
 from probes.heads.selection.selectors import check_selection
 from probes.study.findings import Findings, level_of
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
 
 STUDY = "compared heads"
 """What a manifest says that such a folder holds."""
-
-ALPHA = 0.05
-"""Of the tests that sentences count."""
 
 CAUTIONS = (
     "Scorers agree where they find the same heads, for whatever reason: two that read the same confound agree as well.",
@@ -43,9 +38,12 @@ CAUTIONS = (
 
 AGREEMENT = (
     "function", "first", "second", "measure", "value", "low", "high", "interval", "heads", "random", "random_low",
-    "random_high", "p_random", "within", "within_low", "within_high", "p_within",
+    "random_high", "p_random", "within", "within_low", "within_high", "p_within", "p_random_holm", "p_within_holm",
 )  # fmt: skip
-MODELS = ("function", "scorer", "first", "second", "value", "low", "high", "random", "random_low", "random_high", "p")
+MODELS = (
+    "function", "scorer", "first", "second", "value", "low", "high", "random", "random_low", "random_high", "p",
+    "p_holm",
+)  # fmt: skip
 
 
 @fits_a_cell("names")
@@ -101,23 +99,6 @@ def check_compared(rule: str, given: Mapping[str, Any] | None, deals: int, seed:
     if given:
         check_selection(rule, **given)
     check_draws(whole_number(deals, "deals", 1), level, seed)
-
-
-def too_few_deals(deals: int, tests: int) -> str:
-    """Why none of so many tests can pass, and how many deals that takes; empty where one can.
-
-    The least p-value is 1 / (1 + deals), and Holm's correction takes it times the number of tests.
-
-    Example:
-        >>> too_few_deals(50, 6)
-        'as 50 deals of heads are too few for 6 tests, and 119 are enough (--deals 119)'
-    """
-    least = math.ceil(round(tests / ALPHA, 6)) - 1
-    if deals >= least:
-        return ""
-    return (
-        f"as {deals} deals of heads are too few for {counted(tests, 'test')}, and {least} are enough (--deals {least})"
-    )
 
 
 def note_deals(every: Mapping[str, HeadScores], deals: int) -> str:
@@ -211,11 +192,11 @@ def compared_findings(found: ComparedHeads) -> Findings:
     """What compared scores say."""
     sentences = tuple(_sentences(found))
     tables = {"agreement": found.agreement, "models": found.models, "left_out": found.left_out}
-    shown = {}
+    shown, level = {}, level_of(found.settings)
     if len(found.agreement):
-        shown["Scores of one model"] = shown_agreement(found.agreement)
+        shown["Scores of one model"] = shown_agreement(found.agreement, "the functions of a pair", level)
     if len(found.models):
-        shown["Layers of several models"] = _shown_models(found.models)
+        shown["Layers of several models"] = _shown_models(found.models, level)
     return Findings(
         title="How far do scorers and models agree about heads?",
         sentences=sentences,
@@ -241,31 +222,24 @@ def _sentences(found: ComparedHeads) -> list[str]:
         known = rows[rows["value"].notna()]
         if len(known):
             own, random, within = (known[name].astype(float) for name in ("value", "random", "within"))
-            p = known["p_within"].dropna().to_numpy(float)
-            beyond = int((holm(p) <= ALPHA).sum())
-            few = too_few_deals(deals, len(p))
             told.append(
                 f"{first} and {second}: {measure} of {decimal(own.mean())} on average over "
                 f"{counted(len(known), 'function')} "
                 f"({decimal(own.min())} to {decimal(own.max())}), {decimal(random.mean())} with heads dealt anew and "
-                f"{decimal(within.mean())} with heads dealt inside layers; "
-                + (
-                    f"whether that is more than the latter can not be told, {few}."
-                    if few
-                    else f"more than the latter in {beyond} of them (p ≤ {ALPHA:g}, heads dealt inside layers, "
-                    f"corrected for {len(p)} by Holm)."
-                )
+                f"{decimal(within.mean())} with heads dealt inside layers; {alike_told(known, deals)}."
             )
     for one in found.models.itertuples():
+        several = (found.models[["first", "second"]] == [one.first, one.second]).all(axis=1).sum()
+        test = f"{DEALT}, corrected for {counted(several, 'function')} by Holm"
         told.append(
             f"{one.first} and {one.second}, {one.function}: layers at relative depth correlate by "
             f"{decimal(one.value, one.low, one.high, level=level_of(found.settings))}, {decimal(one.random)} with "
-            f"heads dealt anew ({p_said(one.p, test='heads dealt anew, not corrected')})."
+            f"heads dealt anew ({p_said(one.p_holm, test=test)})."
         )
     return told or ["Nothing that was compared has a value: the scores do not vary, or no head is selected."]
 
 
-def _shown_models(table: pd.DataFrame) -> pd.DataFrame:
+def _shown_models(table: pd.DataFrame, level: float) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
@@ -274,8 +248,8 @@ def _shown_models(table: pd.DataFrame) -> pd.DataFrame:
             "first": one.first,
             "second": one.second,
             "correlation of layers": decimal(one.value, one.low, one.high),
-            "heads dealt anew": ranged(one.random, one.random_low, one.random_high),
-            "p": p_value(one.p),
+            f"heads dealt anew ({100 * level:g} % of them)": ranged(one.random, one.random_low, one.random_high),
+            f"p, {DEALT}, corrected for the functions of a pair by Holm": p_value(one.p_holm),
         }
         for one in table.itertuples()
     ]

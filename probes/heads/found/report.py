@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.plots.style import figure_of
-from interp.report.numbers import counted, decimal, p_value, percent, ranged
+from interp.report.numbers import agree, counted, decimal, p_said, p_value, percent, ranged
 from interp.report.tables import records
+from interp.report.verdicts import NOT_DETECTED
 from probes.heads.figures.cells import plot_functions
 from probes.heads.found.asked import BY_NUMBERS
 from probes.heads.found.by_model import LOOKING
 from probes.heads.functions import TITLES
 from probes.heads.scores import EVERY
+from probes.heads.selection.agreement import ALPHA, too_few_deals
 from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
@@ -60,8 +62,16 @@ SHARED = (
 COUNTED = (
     "The number of heads hangs on the rule and on how many items there are: with more of them, smaller differences "
     "stand out of the null.",
+    "The strongest head of a function was chosen after looking: it is told too strong, and so is given no interval. "
+    "The table of scores has those of heads that are named before.",
     "Measures of sparsity say little alone: sizes of noise are not even either, and stand beside them.",
+    "Noise makes sizes more even, and maps less alike, than they would be without. Numbers and intervals are of scores "
+    "that are as noisy as these. A number has no interval where nearly all draws give the same, or where fewer than "
+    "three groups (or layers, where those are drawn) have anything to say.",
 )
+
+DEALT = "heads dealt anew, one-sided"
+"""The test of how alike two maps are."""
 
 NULLS = {
     "linear_probe": "with labels dealt anew",
@@ -165,13 +175,13 @@ def _sentences(found: FoundHeads) -> list[str]:
         scores = found.scores[first]
         layer, head = one.heads[0]
         place = (scores.place(one.function), layer, head)
-        ends = [float(own[place]) for own in (scores.values, scores.low, scores.high) if own is not None]
         null = "" if scores.null is None else f", {decimal(float(scores.null[place]), digits=3)} {NULLS[first]}"
+        test = f"the null of {first}, corrected for {scores.values[0].size} heads by maxT"
+        p = "" if scores.p_any is None else f" ({p_said(float(scores.p_any[place]), test=test)})"
         count = counted(len(one), "head")
         told.append(
             f"{called(one.function)}{by}: {count}; the strongest is head {head} of layer {layer} "
-            f"with {decimal(*ends, digits=3, level=level_of(found.settings))}{null}. It was chosen after looking, and "
-            "is told too strong."
+            f"with {decimal(float(scores.values[place]), digits=3)}{null}{p}."
         )
     return told + _unscored_told(found) + _agreement_told(found)
 
@@ -194,12 +204,14 @@ def _selected_told(found: FoundHeads, name: str) -> str:
     of = scores.values[0].size
     masks = np.stack([one.mask() for one in own])
     if len(own) == 1:
-        return f"Of {of} heads, {name} and {own[0].rule} select {len(own[0])} for {_inside(own[0].function)}."
+        return f"Of {of} heads, {name} and {own[0].rule} select {len(own[0]) or 'none'} for {_inside(own[0].function)}."
     counts = ", ".join(f"{one.function} {len(one)}" for one in own)
     any_of, several = int(masks.any(axis=0).sum()), int((masks.sum(axis=0) > 1).sum())
+    if not any_of:
+        return f"Of {of} heads, {name} and {own[0].rule} select none for any function."
     return (
-        f"Of {of} heads, {name} and {own[0].rule} select {any_of} for any function ({counts}); {several} of them serve "
-        "two or more."
+        f"Of {of} heads, {name} and {own[0].rule} select {any_of} for any function ({counts}); {several or 'none'} of "
+        f"them {agree(several, 'serves', 'serve')} two or more."
     )
 
 
@@ -211,16 +223,15 @@ def _agreement_told(found: FoundHeads) -> list[str]:
     for (first, second, measure), rows in found.agreement.groupby(["first", "second", "measure"], sort=False):
         known = rows[rows["value"].notna()]
         if len(known):
-            clear = int((known["p_random"] < 0.05).sum())
             value = float(known["value"].mean())
-            over, seen = f" on average over {len(known)} functions", f"in {clear} of them more"
+            over = f" on average over {len(known)} functions"
             if len(known) == 1:
-                over, seen = f" for {_inside(known['function'].iloc[0])}", "more" if clear else "not shown to be more"
+                over = f" for {_inside(known['function'].iloc[0])}"
             sentence = (
                 f"{first} and {second} agree by {measure} with {decimal(value)}{over}, "
                 f"{decimal(float(known['random'].mean()))} with heads dealt anew and "
-                f"{decimal(float(known['within'].mean()))} with heads dealt inside layers; {seen} than heads "
-                "dealt anew by p below 0.05, which is not corrected."
+                f"{decimal(float(known['within'].mean()))} with heads dealt inside layers; "
+                f"{alike_told(known, found.settings['deals'])}."
             )
             every.append((measure, value, sentence))
     if len({tuple(pair) for pair in found.agreement[["first", "second"]].to_numpy()}) <= FEW:
@@ -229,6 +240,18 @@ def _agreement_told(found: FoundHeads) -> list[str]:
     if len(ranked) < 2:
         return []
     return [f"Of {len(ranked)} pairs of scorers these agree most and least: {ranked[0][2]}", ranked[-1][2]]
+
+
+def alike_told(rows: pd.DataFrame, deals: int) -> str:
+    """Of how many functions two maps are more alike than with heads dealt inside layers, which is the harder test."""
+    tests = int(rows["p_within"].notna().sum())
+    if few := too_few_deals(deals, tests):
+        return f"whether that is more than the latter can not be told, {few}"
+    p = rows["p_within_holm"].to_numpy(float)
+    beyond, test = int((p <= ALPHA).sum()), "heads dealt inside layers, one-sided"
+    if tests == 1:
+        return f"{'more than the latter' if beyond else NOT_DETECTED} ({p_said(float(np.nanmin(p)), test=test)})"
+    return f"more than the latter in {beyond or 'none'} of them (p ≤ {ALPHA:g}, {test}, corrected for {tests} by Holm)"
 
 
 def _figure(found: FoundHeads, name: str) -> Figure:
@@ -254,15 +277,16 @@ def _with_scorer(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _shown(found: FoundHeads) -> dict[str, pd.DataFrame]:
-    shown = {"Heads of each function": _shown_sets(found)}
+    shown, level = {"Heads of each function": _shown_sets(found)}, level_of(found.settings)
     if found.layout:
         shown["How few heads, and where"] = _shown_layout(found)
     if found.agreement is not None:
-        shown["How far scorers agree"] = shown_agreement(found.agreement)
+        shown["How far scorers agree"] = shown_agreement(found.agreement, "the functions of a pair", level)
     for name, table in found.in_common.items():
         rows = table[table["measure"] == "shared"]
         if len(rows):
-            shown[f"What functions have in common, {name}"] = shown_agreement(rows)
+            pairs = counted(len(rows), "pair")
+            shown[f"What functions have in common, {name}"] = shown_agreement(rows, f"{pairs} of functions", level)
     return shown
 
 
@@ -293,7 +317,9 @@ def _shown_layout(found: FoundHeads) -> pd.DataFrame:
             "measure": one.measure,
             "value": decimal(one.value, one.low, one.high, digits=MEASURES[one.measure]),
             "all heads alike": decimal(one.even, digits=MEASURES[one.measure]),
-            "random heads": ranged(one.random, one.random_low, one.random_high, digits=MEASURES[one.measure]),
+            f"random heads ({100 * own.settings['level']:g} % of them)": ranged(
+                one.random, one.random_low, one.random_high, digits=MEASURES[one.measure]
+            ),
         }
         for name, own in found.layout.items()
         for one in own.measures.itertuples()
@@ -302,11 +328,11 @@ def _shown_layout(found: FoundHeads) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def shown_agreement(table: pd.DataFrame) -> pd.DataFrame:
-    """Agreement as a page shows it, with both of its nulls."""
+def shown_agreement(table: pd.DataFrame, family: str, level: float) -> pd.DataFrame:
+    """Agreement as a page shows it, with both of its nulls, and p-values corrected for a family that is named."""
     import pandas as pd
 
-    rows = []
+    rows, some = [], f" ({100 * level:g} % of them)"
     for one in table.to_dict("records"):
         in_percent = one["measure"] in ("jaccard", "shared", "several")
         spell = percent if in_percent else decimal
@@ -318,10 +344,10 @@ def shown_agreement(table: pd.DataFrame) -> pd.DataFrame:
                 "second": one["second"],
                 "measure": one["measure"] + (", %" if in_percent else ""),
                 "value": spell(one["value"], one["low"], one["high"]),
-                "heads dealt anew": null(one["random"], one["random_low"], one["random_high"]),
-                "p": p_value(one["p_random"]),
-                "dealt inside layers": null(one["within"], one["within_low"], one["within_high"]),
-                "p inside layers": p_value(one["p_within"]),
+                f"heads dealt anew{some}": null(one["random"], one["random_low"], one["random_high"]),
+                f"p, {DEALT}, corrected for {family} by Holm": p_value(one["p_random_holm"]),
+                f"dealt inside layers{some}": null(one["within"], one["within_low"], one["within_high"]),
+                "p inside layers, likewise": p_value(one["p_within_holm"]),
             }
         )
     return pd.DataFrame(rows)

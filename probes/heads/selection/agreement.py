@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -11,8 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
+from interp.report.numbers import counted
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
+from interp.stats.tests import holm
 from probes.heads.scores import EVERY, HeadScores
 from probes.heads.selection.related import Pair
 from probes.heads.selection.selectors import select_heads
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 DEALS = 1000
 """How often heads are dealt anew where nothing else is asked for."""
 
+ALPHA = 0.05
+"""Of the tests that sentences count."""
+
 
 @fits_a_cell("settings", table="table")
 @dataclass(frozen=True, eq=False)
@@ -32,7 +38,9 @@ class Agreement:
     Attributes:
         table: a row for each function, pair (`first`, `second`) and `measure`: its `value` from `low` to `high`, by
             draws of what `interval` names, `heads` that both know; what it is with heads dealt anew over all layers,
-            `random` from `random_low` to `random_high` with `p_random`, and inside layers, `within` and the like.
+            `random` from `random_low` to `random_high` with `p_random`, and inside layers, `within` and the like;
+            `p_random_holm` and `p_within_holm` are corrected by Holm, for the functions of a pair of scorers, or for
+            the pairs of functions, of every measure.
         settings: what made it.
     """
 
@@ -56,8 +64,8 @@ def scorer_agreement(
     """Hold scorers against each other: Spearman's correlation over heads, and Jaccard's overlap of selected heads.
 
     Two maps that peak in the same layers agree, whichever heads these have; so heads are dealt anew over all layers,
-    and inside layers too. Where both scorers keep draws of groups, intervals are of those, which are noisier than
-    the data, so that these lie rather too low than too high; where one does not, they draw whole layers.
+    and inside layers too. Where both scorers keep draws of groups, intervals are of those; where one does not, they
+    draw whole layers. Noise makes scorers agree less: values and intervals are of scores as noisy as these.
 
     Args:
         several: scores of the same model, two or more, of scorers with different names. One that knows no functions is
@@ -84,7 +92,8 @@ def scorer_agreement(
             for measure, pair in _pairs(both, rule, given):
                 told = pair.told(measure, n=deals, seed=seed, level=level)
                 rows.append({"function": name, "first": one.scorer, "second": other.scorer, **told})
-    return Agreement(as_table(rows), {"rule": rule, **given, "deals": deals, "seed": seed, "level": level})
+    table = corrected(as_table(rows), "first", "second", "measure")
+    return Agreement(table, {"rule": rule, **given, "deals": deals, "seed": seed, "level": level})
 
 
 def as_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -92,6 +101,38 @@ def as_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(rows)
+
+
+def corrected(table: pd.DataFrame, *families: str, ps: Sequence[str] = ("p_random", "p_within")) -> pd.DataFrame:
+    """A table with its p-values corrected by Holm, in families of the rows that have the same in some columns."""
+    parts = table.groupby(list(families), sort=False) if families else None
+    return table.assign(
+        **{f"{name}_holm": _holm(table[name]) if parts is None else parts[name].transform(_holm) for name in ps}
+    )
+
+
+def _holm(p: pd.Series) -> pd.Series:
+    """Holm's correction of those that are known."""
+    found, known = p.copy(), p.notna()
+    found[known] = holm(p[known])
+    return found
+
+
+def too_few_deals(deals: int, tests: int) -> str:
+    """Why none of so many tests can pass, and how many deals that takes; empty where one can.
+
+    The least p-value is 1 / (1 + deals), and Holm's correction takes it times the number of tests.
+
+    Example:
+        >>> too_few_deals(50, 6)
+        'as 50 deals of heads are too few for 6 tests, and 119 are enough (--deals 119)'
+    """
+    least = math.ceil(round(tests / ALPHA, 6)) - 1
+    if deals >= least:
+        return ""
+    return (
+        f"as {deals} deals of heads are too few for {counted(tests, 'test')}, and {least} are enough (--deals {least})"
+    )
 
 
 def maps_of(
@@ -112,9 +153,11 @@ def _pairs(both: Sequence[HeadScores], rule: str, given: dict[str, Any]) -> Iter
     """The maps of two scorers, of one function each: scores, and selections."""
     values = [own.values[0].astype(float) for own in both]
     draws = [None if own.draws is None else own.draws[:, 0].astype(float) for own in both]
-    yield "spearman", Pair(values[0], values[1], _joined(draws))
+    groups = min(own.groups[0] for own in both)
+    yield "spearman", Pair(values[0], values[1], _joined(draws), groups)
     chosen, drawn = zip(*(maps_of(own, rule, given) for own in both), strict=True)
-    yield "jaccard", Pair(chosen[0][0], chosen[1][0], _joined([None if own is None else own[:, 0] for own in drawn]))
+    masks = _joined([None if own is None else own[:, 0] for own in drawn])
+    yield "jaccard", Pair(chosen[0][0], chosen[1][0], masks, groups)
 
 
 def _joined(draws: Sequence[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray] | None:

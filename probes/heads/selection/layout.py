@@ -14,12 +14,11 @@ from interp.errors import InputError
 from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
-from interp.stats.intervals import pivoted, quantiles
+from interp.stats.intervals import quantiles, recentred_ends
 from probes.heads.scores import HeadScores
-from probes.heads.selection.agreement import DEALS, Agreement, as_table, maps_of
-from probes.heads.selection.related import Pair, pearson, permutations
+from probes.heads.selection.agreement import DEALS, Agreement, as_table, corrected, maps_of
+from probes.heads.selection.related import Pair, by_layers, pearson, permutations
 from probes.heads.selection.sparsity import (
-    COUNTS,
     SHARES,
     layer_centre,
     layer_profile,
@@ -47,8 +46,8 @@ class HeadLayout:
 
     Attributes:
         measures: a row for each function and `measure`: `value` from `low` to `high`, by draws of groups, NaN where
-            none are known; `even`, what it is where all heads have the same size; and what it is of random heads,
-            `random` from `random_low` to `random_high`.
+            none are known or they say nothing; `even`, what it is where all heads have the same size; and what it is of
+            random heads, `random` from `random_low` to `random_high`.
         profile: a row for each function and `layer`: the share of all size that lies there, with the same columns.
         settings: what made it.
     """
@@ -80,9 +79,9 @@ def head_layout(
 
     No measure says anything alone: scores of nothing are not even either. So random heads stand beside the data. Of
     measures of sparsity these are sizes of noise, |N(0, 1)|, of the same mean. Of the layers they are the data's own
-    sizes, dealt to other heads. Noise makes sizes more even than they are. Intervals take that out where sizes stand
-    out of it, and so may lie beside the value (`interp.stats.intervals.pivoted`); what it makes of heads whose true
-    size is zero no draw can tell, so that with many of these all measures call the scores more even than they are.
+    sizes, dealt to other heads. Noise makes sizes more even than they are, so that all measures call the scores
+    more even than they are, the more so with many heads whose true size is zero. Values and intervals alike are of
+    scores as noisy as these, and say what other groups, as many, would give (`interp.stats.intervals.recentred_ends`).
 
     Args:
         scores: what a scorer gave.
@@ -106,20 +105,20 @@ def head_layout(
     rows, profile = [], []
     for place, name in enumerate(scores.functions):
         own, draws = values[place], None if drawn is None else drawn[:, place]
+        how: dict[str, Any] = {"groups": scores.groups[place], "level": level}
         for measure, of in measures_of(above, top_k).items():
-            bounds = None if measure in COUNTS else (0.0, 1.0 if measure in SHARES else float(own.size))
-            told = _sparsity(own, draws, noise, of, bounds, level)
+            told = _sparsity(own, draws, noise, of, bounds=(0, 1 if measure in SHARES else own.size), **how)
             rows.append({"function": name, "measure": measure, **told})
         dealt = _dealt(own, deals, [seed, 1])
-        told = _row(*_each(layer_centre, own, draws), (len(own) - 1) / 2, layer_centre(dealt), (0, len(own) - 1), level)
+        last = len(own) - 1
+        told = _row(*_each(layer_centre, own, draws), last / 2, layer_centre(dealt), bounds=(0, last), **how)
         rows.append({"function": name, "measure": "layer_centre", **told})
         shares, of_draws = _each(layer_profile, own, draws)
         for layer, random in enumerate(layer_profile(dealt).T):
             of_layer = None if of_draws is None else of_draws[:, layer]
-            profile.append(
-                {"function": name, "layer": layer, **_row(shares[layer], of_layer, 1 / len(own), random, (0, 1), level)}
-            )
-    told = _any_above(values, drawn, above, deals=deals, seed=seed, level=level)
+            told = _row(shares[layer], of_layer, 1 / len(own), random, bounds=(0, 1), **how)
+            profile.append({"function": name, "layer": layer, **told})
+    told = _any_above(values, drawn, above, deals=deals, seed=seed, groups=min(scores.groups), level=level)
     rows.append({"function": ANY, "measure": "share_above", **told})
     settings = {"sizes": sizes, "above": above, "top_k": top_k, "deals": deals, "seed": seed, "level": level}
     return HeadLayout(as_table(rows), as_table(profile), settings)
@@ -131,7 +130,7 @@ def functions_in_common(
     """Hold functions against each other: Pearson's correlation of their maps, and the heads that serve both.
 
     Beside the pairs stands one row of all functions, `several`: of the heads that serve any, the share that serves two
-    or more; CogVision finds 18 of a hundred.
+    or more; CogVision finds 18 of a hundred. Of every measure, p-values are corrected for all pairs, by Holm.
 
     Args:
         scores: what a scorer gave of two functions or more.
@@ -160,10 +159,14 @@ def functions_in_common(
     for one, other in combinations(range(len(scores.functions)), 2):
         names = {"first": scores.functions[one], "second": scores.functions[other]}
         for measure, (own, drawn) in maps.items():
-            pair = Pair(own[one], own[other], None if drawn is None else (drawn[:, one], drawn[:, other]))
+            both = None if drawn is None else (drawn[:, one], drawn[:, other])
+            pair = Pair(own[one], own[other], both, min(scores.groups[one], scores.groups[other]))
             rows.append({**names, **pair.told(measure, n=deals, seed=seed, level=level)})
-    rows.append({"first": ANY, "second": ANY, **_several(chosen, chosen_drawn, deals=deals, seed=seed, level=level)})
-    return Agreement(as_table(rows), {"rule": rule, **given, "deals": deals, "seed": seed, "level": level})
+    how: dict[str, Any] = {"deals": deals, "seed": seed, "level": level, "groups": min(scores.groups)}
+    rows.append({"first": ANY, "second": ANY, **_several(chosen, chosen_drawn, **how)})
+    return Agreement(
+        corrected(as_table(rows), "measure"), {"rule": rule, **given, "deals": deals, "seed": seed, "level": level}
+    )
 
 
 def models_in_common(
@@ -190,7 +193,7 @@ def models_in_common(
 
     Returns:
         A row for each function that both have: `value` from `low` to `high`, NaN where one keeps no draws; `random`
-        from `random_low` to `random_high`, and one-sided `p`.
+        from `random_low` to `random_high`, and one-sided `p`; `p_holm` is corrected for all of these functions.
 
     Example:
         >>> models_in_common(qwen_3b, qwen_7b)
@@ -215,11 +218,12 @@ def models_in_common(
             maps = (own, of_draws, _dealt(own, deals, [seed, at]))
             found.append([None if each is None else _resampled(layer_profile(each), parts) for each in maps])
         value, drawn, null = (_together(*pair) for pair in zip(*found, strict=True))
-        told = _row(value, drawn, np.nan, null, None, level)
+        groups = min(own.groups[own.place(name)] for own in (first, second))
+        told = _row(value, drawn, np.nan, null, groups=groups, bounds=(-1, 1), level=level)
         del told["even"]
         p = (1 + (null >= value - 1e-9).sum()) / (1 + deals) if np.isfinite(value) else np.nan
         rows.append({"function": name, **told, "p": float(p)})
-    return as_table(rows)
+    return corrected(as_table(rows), ps=("p",))
 
 
 def _sizes(
@@ -245,6 +249,7 @@ def _any_above(
     *,
     deals: int,
     seed: int,
+    groups: int,
     level: float,
 ) -> dict[str, float]:
     """The share of heads above a threshold for any function, beside even heads and noise as large on average."""
@@ -253,7 +258,8 @@ def _any_above(
     noise = np.abs(np.random.default_rng([seed, 2]).normal(size=(deals, len(values), values[0].size)))
     noise *= means[:, None] / noise.mean(axis=2, keepdims=True)
     draws = None if drawn is None else found[1]
-    return _row(found[0], draws, float((means > above).any()), share_above(noise.max(axis=1), above), None, level)
+    even, random = float((means > above).any()), share_above(noise.max(axis=1), above)
+    return _row(found[0], draws, even, random, groups=groups, bounds=(0, 1), level=level)
 
 
 def _several(
@@ -262,18 +268,21 @@ def _several(
     *,
     deals: int,
     seed: int,
+    groups: int,
     level: float,
 ) -> dict[str, float | str]:
     """The share of the selected heads that serve several functions, and the same with each function's dealt anew."""
     functions, layers, heads = chosen.shape
     own = chosen.reshape(functions, -1)
     value = float(_serve_several(own[None])[0])
-    told: dict[str, float | str] = {"measure": "several", "value": value}
-    ends = np.full(2, np.nan)
-    if drawn is not None:
-        ends = quantiles(_serve_several(drawn.reshape(len(drawn), functions, -1))[:, None], level)[:, 0]
-    told |= {"low": float(ends[0]), "high": float(ends[1]), "interval": "groups", "heads": float(own.shape[1])}
     cells = np.repeat(np.arange(layers), heads)
+    if drawn is None:
+        draws, units = by_layers(lambda maps: _serve_several(maps[None]), own, cells, deals, seed)
+    else:
+        draws, units = _serve_several(drawn.reshape(len(drawn), functions, -1)), groups
+    low, high = recentred_ends(value, draws, level, units=units, bounds=(0, 1))
+    told: dict[str, float | str] = {"measure": "several", "value": value, "low": float(low), "high": float(high)}
+    told |= {"interval": "layers" if drawn is None else "groups", "heads": float(own.shape[1])}
     for place, (name, codes) in enumerate({"random": cells * 0, "within": cells}.items()):
         dealt = permutations(codes, deals * functions, np.random.default_rng([seed, place]))
         null = _serve_several(np.take_along_axis(own[None], dealt.reshape(deals, functions, -1), axis=2))
@@ -294,13 +303,12 @@ def _sparsity(
     draws: Float[np.ndarray, "draw layer head"] | None,
     noise: Float[np.ndarray, "deal cell"],
     of: Callable[[np.ndarray], np.ndarray],
-    bounds: tuple[float, float] | None,
-    level: float,
+    **how: Any,
 ) -> dict[str, float]:
     """A measure of sparsity, beside heads that are all alike and noise, both as large as the data on average."""
     flat = sizes_of(own)
     even, random = of(np.full_like(flat, flat.mean())), of(noise * flat.mean())
-    return _row(of(flat), None if draws is None else of(sizes_of(draws)), float(even), random, bounds, level)
+    return _row(of(flat), None if draws is None else of(sizes_of(draws)), float(even), random, **how)
 
 
 def _each(of: Callable[[np.ndarray], np.ndarray], own: np.ndarray, draws: np.ndarray | None) -> tuple[Any, Any]:
@@ -309,18 +317,19 @@ def _each(of: Callable[[np.ndarray], np.ndarray], own: np.ndarray, draws: np.nda
 
 
 def _row(
-    value: Any, draws: Any, even: float, random: np.ndarray, bounds: tuple[float, float] | None, level: float
+    value: Any,
+    draws: Any,
+    even: float,
+    random: np.ndarray,
+    *,
+    groups: int,
+    bounds: tuple[float, float],
+    level: float,
 ) -> dict[str, float]:
-    """A measure, its interval, and what it is of even and of random heads.
-
-    Measures that noise moves have the values between which they lie, and an interval that takes that out; counts and
-    correlations have none, and the quantiles of the draws.
-    """
+    """A measure, its interval, and what it is of even and of random heads."""
     low = high = np.nan
-    if draws is not None and bounds is None:
-        low, high = quantiles(draws[:, None], level)[:, 0]
-    elif draws is not None and bounds is not None:
-        low, high = pivoted(np.asarray(value)[None], draws[:, None], level)[:, 0].clip(*bounds)
+    if draws is not None:
+        low, high = recentred_ends(value, draws, level, units=groups, bounds=bounds)
     random_low, random_high = quantiles(random[:, None], level)[:, 0]
     told = {"value": value, "low": low, "high": high, "even": even, "random": random.mean()}
     return {key: float(own) for key, own in {**told, "random_low": random_low, "random_high": random_high}.items()}

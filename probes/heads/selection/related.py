@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.numeric import ratio
-from interp.stats.intervals import quantiles
+from interp.stats.intervals import quantiles, recentred_ends
 from interp.stats.pairs import midranks
 
 Maps = Float[np.ndarray, "*draw layer head"]
@@ -23,25 +23,31 @@ class Pair:
         first: the values of one; of a selection, 1 where a head is in it.
         second: those of the other.
         drawn: both in draws of groups, [draw layer head] each; None where none are known.
+        groups: how many groups these draw.
     """
 
     first: Float[np.ndarray, "layer head"]
     second: Float[np.ndarray, "layer head"]
     drawn: tuple[Float[np.ndarray, "draw layer head"], Float[np.ndarray, "draw layer head"]] | None = None
+    groups: int = 0
 
     def told(self, measure: str, *, n: int, seed: int, level: float) -> dict[str, float | str]:
         """A measure, its interval, and what it is when the heads of one map are dealt anew.
 
         Heads are dealt over all layers, and inside layers, which keeps what the layers alone explain. The p-values are
-        one-sided: how often chance gives maps at least so alike. Where draws are known, intervals are of those, which
-        are noisier than the data and so rather less alike; where not, they draw whole layers.
+        one-sided: how often chance gives maps at least so alike. Where draws of groups are known, intervals are of
+        those; where not, they draw whole layers, as if these stood in no order. Noise makes maps less alike: the
+        interval is of maps that are as noisy as these, see `interp.stats.intervals.recentred_ends`.
         """
         known = np.isfinite(self.first) & np.isfinite(self.second)
         layers = np.nonzero(known)[0]
         first, second, of = self.first[known], self.second[known], MEASURES[measure]
         value = of(first[None], second[None])
-        drawn = self._drawn(of, known) if self.drawn is not None else _by_layers(of, first, second, layers, n, seed)
-        low, high = quantiles(drawn[:, None], level)[:, 0]
+        if self.drawn is None:
+            drawn, units = by_layers(lambda maps: of(maps[:1], maps[1:]), np.stack([first, second]), layers, n, seed)
+        else:
+            drawn, units = self._drawn(of, known), self.groups
+        low, high = recentred_ends(value[0], drawn, level, units=units, bounds=BOUNDS.get(measure, (0, 1)))
         out: dict[str, float | str] = {
             "measure": measure,
             "value": float(value[0]),
@@ -70,16 +76,20 @@ def permutations(codes: Int[np.ndarray, " cell"], n: int, rng: np.random.Generat
     return np.argsort(codes + rng.random((n, len(codes))), axis=1)
 
 
-def _by_layers(
-    of: Callable[..., np.ndarray], first: np.ndarray, second: np.ndarray, layers: np.ndarray, n: int, seed: int
-) -> Float[np.ndarray, " draw"]:
-    """The measure in draws of whole layers; NaN where there are fewer than two."""
+def by_layers(
+    of: Callable[[np.ndarray], np.ndarray],
+    maps: Float[np.ndarray, "map cell"],
+    layers: Int[np.ndarray, " cell"],
+    n: int,
+    seed: int,
+) -> tuple[Float[np.ndarray, " draw"], int]:
+    """What a measure of maps is in draws of whole layers, and how many layers have anything to say of it."""
     rng, named = np.random.default_rng([seed, 2]), np.unique(layers)
-    if len(named) < 2:
-        return np.full(1, np.nan)
     own = [np.flatnonzero(layers == layer) for layer in named]
+    if not own:
+        return np.full(1, np.nan), 0
     draws = (np.concatenate([own[at] for at in rng.integers(len(own), size=len(own))]) for _ in range(n))
-    return np.concatenate([of(first[None, rows], second[None, rows]) for rows in draws])
+    return np.concatenate([of(maps[:, rows]) for rows in draws]), len(np.unique(layers[(maps != 0).any(axis=0)]))
 
 
 def pearson(first: Float[np.ndarray, "draw cell"], second: Float[np.ndarray, "deal cell"]) -> np.ndarray:
@@ -110,3 +120,6 @@ MEASURES: dict[str, Callable[..., np.ndarray]] = {
 }
 """The measures by name: of [draw head] and [draw head], one of which may be a single row. `shared` is the share of the
 smaller selection that is in the larger one too."""
+
+BOUNDS = dict.fromkeys(("pearson", "spearman"), (-1, 1))
+"""The least and the most of measures that are no shares."""

@@ -12,8 +12,8 @@ from interp.errors import InputError
 from interp.numeric import ratio, whole_number
 from probes.heads.scorers.elbow import elbow
 
-SHARES, COUNTS = ("gini", "hoyer", "top_mass"), ("share_above", "elbow_count")
-"""The measures that lie between 0 and 1, and those that count heads beyond a point; the others are numbers of heads."""
+SHARES = ("share_above", "gini", "hoyer", "top_mass")
+"""The measures that lie between 0 and 1; the others are numbers of heads."""
 
 Sizes = Float[np.ndarray, "*axes head"]
 

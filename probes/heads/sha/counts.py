@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from interp.stats.intervals import DRAWS, quantiles
+from interp.stats.intervals import DRAWS, quantiles, recentred_ends
 from interp.stats.scores import codes_of
 from interp.stats.shuffles import dealt_rows
 from probes.heads.scorers.linear_probe import linear_probe
@@ -63,7 +63,7 @@ class HeadCounts:
         drawn = None if self.drawn is None else self.drawn[:, place]
         return {
             "value": float(count),
-            **_ends(drawn, level),
+            **_ends(count, drawn, level, self.scores.groups[place], (0, of)),
             "of": float(of),
             **_beside(self.null[:, place], count, level),
         }
@@ -75,8 +75,9 @@ class HeadCounts:
         drawn = None
         if self.drawn is not None and other.drawn is not None:
             drawn = self.drawn[:, here] - other.drawn[:, there]
-        null = self.null[:, here] - other.null[:, there]
-        return {"value": float(more), **_ends(drawn, level), **_beside(null, more, level)}
+        null, of = self.null[:, here] - other.null[:, there], self.scores.values[here].size
+        groups = min(self.scores.groups[here], other.scores.groups[there])
+        return {"value": float(more), **_ends(more, drawn, level, groups, (-of, of)), **_beside(null, more, level)}
 
 
 def count_heads(
@@ -99,9 +100,10 @@ def count_heads(
 
     What main questions are labelled goes to other main questions of their size, see `dealt_rows`. Draws of groups and
     deals hang on the seed and the groups alone, so that arms of the same items have the same ones. Draws are noisier
-    than the data: where a rule asks a score to lie high, a draw finds rather too many; differences between arms have
-    that on both sides. Rules that ask a null are drawn by the lowest score that the data's rule took, or, where it
-    took none, by what lies above all scores of the data.
+    than the data: where a rule asks a score to lie high, a draw finds rather too many. Intervals have that taken out,
+    and are of how many heads as many groups give on average, see `interp.stats.intervals.recentred_ends`. Rules that
+    ask a null are drawn by the lowest score that the data's rule took, or, where it took none, by what lies above all
+    scores of the data.
 
     Args:
         features: [item layer head d_head], or a reader of them, see `HeadFeatures`.
@@ -203,8 +205,13 @@ def _drawn(
     return np.stack([own.sum(axis=(1, 2)) for own in passed], axis=1).astype(float)
 
 
-def _ends(drawn: Float[np.ndarray, " draw"] | None, level: float) -> dict[str, float]:
-    low, high = (np.nan, np.nan) if drawn is None else quantiles(drawn[:, None], level)[:, 0]
+def _ends(
+    value: int, drawn: Float[np.ndarray, " draw"] | None, level: float, groups: int, bounds: tuple[int, int]
+) -> dict[str, float]:
+    """Both ends of a number of heads, or of a difference of two; NaN where nothing was drawn."""
+    low = high = np.nan
+    if drawn is not None:
+        low, high = recentred_ends(value, drawn, level, units=groups, bounds=bounds)
     return {"low": float(low), "high": float(high)}
 
 
@@ -216,7 +223,7 @@ def _beside(null: Float[np.ndarray, " deal"], value: int, level: float) -> dict[
     p = (1 + int((known >= value).sum())) / (1 + len(known))
     return {
         "null": float(known.mean()),
-        "null_high": _ends(known, level)["high"],
+        "null_high": float(quantiles(known, level)[1]),
         "p": float(p),
         "deals": float(len(known)),
     }

@@ -34,12 +34,16 @@ CAUTIONS = (
     "Where objects are hidden, photos differ less from each other, so that the words of a question are more of what a "
     "head can carry: a rise with masks may be that, and no head that looks for places. The control has no arm of masks "
     "alone.",
-    "Intervals of a number of heads come of draws, which are noisier than the data, and so lie rather high.",
+    "The number of heads that are found hangs on the noise of the scores. Its interval is of the number that as many "
+    "groups give on average, and there is none where nearly all draws give the same.",
 )
 
 
-DEALT = "labels dealt anew, one-sided"
-"""The test of a number of heads."""
+DEALT = "labels dealt anew, one-sided, not corrected"
+"""The test of a number of heads, as the heading of a table."""
+
+UP_TO = "with labels dealt anew, and the upper end of that"
+"""The heading of what a number of heads is by chance."""
 
 FLIPS = "sign flips of groups"
 """The test of a difference between arms."""
@@ -139,20 +143,25 @@ def _heads_told(found: ShaStudy, function: str) -> str:
     beside, level = "", level_of(found.settings)
     if ELSEWHERE in more.index:
         gap = _more(more.loc[ELSEWHERE], level)
-        beside = f" Against as many boxes and masks where no object is: {gap} heads."
+        beside = f" Against as many boxes and masks where no object is: {gap}."
     return (
         f"{function.capitalize()}: {found.settings['scorer']} and {found.settings['rule']} select {int(last.value)} of "
         f"{int(last.of)} heads with {TITLES[BOTH]}, and {int(first.value)} without: "
         f"{_more(more.loc[ORIGINAL], level)}. With labels dealt anew they select {decimal(last.null, digits=1)} "
-        f"and {decimal(first.null, digits=1)} ({p_said(last.p, test=DEALT)}, and "
-        f"{p_said(first.p, test=DEALT)}).{beside}"
+        f"and {decimal(first.null, digits=1)} ({p_said(last.p, test=_dealt(last))}; "
+        f"{p_said(first.p, test=_dealt(first))}).{beside}"
     )
 
 
 def _more(row: pd.Series, level: float) -> str:
     """How many heads more, and how often dealt labels differ as much."""
-    number = decimal(row.value, row.low, row.high, digits=0, signed=True, level=level)
-    return f"{number} ({p_said(row.p, test=DEALT)})"
+    number = decimal(row.value, row.low, row.high, digits=1, signed=True, level=level)
+    return f"{number} ({p_said(row.p, test=_dealt(row))})"
+
+
+def _dealt(row: pd.Series) -> str:
+    """The test of a number of heads, with how often labels were dealt: no p lies below 1 / (1 + that)."""
+    return f"labels dealt anew {counted(int(row.deals), 'time')}, one-sided, not corrected"
 
 
 def _claimed(row: pd.Series, p: float) -> str:
@@ -220,7 +229,7 @@ def _shown_answers(found: ShaStudy) -> pd.DataFrame:
                 "arm": TITLES[one.arm],
                 "right, %": percent(one.value, one.low, one.high),
                 "against original, points": NOTHING if gap is None else points(gap.value, gap.low, gap.high),
-                "p, corrected for arms": NOTHING if gap is None else p_value(gap.p_any),
+                f"p, {FLIPS}, corrected for arms by maxT": NOTHING if gap is None else p_value(gap.p_any),
                 "no option, %": percent(lost.value, lost.low, lost.high),
                 "questions": one.samples,
             }
@@ -235,11 +244,11 @@ def _shown_heads(found: ShaStudy) -> pd.DataFrame:
         {
             "function": one.function,
             "arm": TITLES[one.arm],
-            "heads": decimal(one.value, one.low, one.high, digits=0),
+            "heads": decimal(one.value, one.low, one.high, digits=1),
             "of": f"{one.of:.0f}",
-            "with labels dealt anew, up to": f"{decimal(one.null, digits=1)}, {decimal(one.null_high, digits=0)}",
-            "p": p_value(one.p),
+            UP_TO: f"{decimal(one.null, digits=1)}, {decimal(one.null_high, digits=0)}",
+            f"p, {DEALT}": p_value(one.p),
         }
         for one in found.heads.sort_values("function", kind="stable").itertuples()
     ]
-    return pd.DataFrame(rows, columns=["function", "arm", "heads", "of", "with labels dealt anew, up to", "p"])
+    return pd.DataFrame(rows, columns=["function", "arm", "heads", "of", UP_TO, f"p, {DEALT}"])

@@ -8,6 +8,7 @@ import pytest
 from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
 from said_rows import Rows, places
 
+from interp.stats.tests import holm
 from probes.heads.evaluation.report import _verdict
 from probes.heads.evaluation.verdicts import CAUSAL, NO_EFFECT, Evidence, judge
 from probes.heads.found.compare import _sentences as of_compared
@@ -29,9 +30,11 @@ def test_sha(seed):
     apart = Rows([seed, 1], held, samples=9, groups=4)
     p = [made_up_p(shares.rng) for _ in held]
     apart.measures = apart.measures.assign(p=p, p_any=p)
-    heads = Rows([seed, 2], places(arm=(ORIGINAL, BOTH), function=("spatial",)), spread=20, of=64, null=2.0, p=p[0])
+    heads = Rows(
+        [seed, 2], places(arm=(ORIGINAL, BOTH), function=("spatial",)), spread=20, of=64, null=2.0, p=p[0], deals=20.0
+    )
     held = places(arm=(BOTH,), function=("spatial",), baseline=(ORIGINAL, ELSEWHERE))
-    more = Rows([seed, 3], held, spread=9, p=p[1])
+    more = Rows([seed, 3], held, spread=9, p=p[1], deals=20.0)
     found = SimpleNamespace(
         accuracy=shares.measures, against_original=apart.measures, heads_against_original=more.measures,
         arms=(ORIGINAL, BOTH, ELSEWHERE), settings={**shares.settings, "scorer": "linear_probe", "rule": "fdr"},
@@ -51,6 +54,7 @@ def test_sha(seed):
     check_form(said)
     check_intervals(said, more.known(), level=shares.level, all_of=True)
     check_p(said, p)
+    assert said.count("labels dealt anew 20 times, one-sided, not corrected") == 4
 
 
 @pytest.mark.parametrize("seed", range(120))
@@ -86,10 +90,10 @@ def test_compared_scores(seed):
     p = [made_up_p(rng) for _ in functions]
     agreement = pd.DataFrame(
         {"function": functions, "first": "a", "second": "b", "measure": "spearman", "random": 0.1, "within": 0.2,
-         "value": rng.uniform(-1, 1, len(functions)), "p_within": p}
+         "value": rng.uniform(-1, 1, len(functions)), "p_within": p, "p_within_holm": holm(p)}
     )  # fmt: skip
     ends = made_up_ends(rng)
-    named = {"function": "math", "scorer": "gaze", "first": "a", "second": "b", "random": 0.1, "p": p[0]}
+    named = {"function": "math", "scorer": "gaze", "first": "a", "second": "b", "random": 0.1, "p_holm": p[0]}
     models = pd.DataFrame([named | dict(zip(("value", "low", "high"), ends, strict=True))])
     settings = {"level": 0.9, "deals": 999}
     first, second = of_compared(SimpleNamespace(agreement=agreement, models=models, settings=settings))
@@ -103,5 +107,9 @@ def test_compared_scores(seed):
         if p[at] * (len(p) - place) > 0.05:
             break
         passed += 1
-    assert f"more than the latter in {passed} of them" in first
+    if len(p) > 1:
+        assert f"more than the latter in {passed or 'none'} of them" in first and f"for {len(p)} by Holm" in first
+    else:
+        assert ("more than the latter" in first) == bool(passed) != (NONE in first)
+        check_p(first, p)
     assert f"on average over {len(functions)} function" in first

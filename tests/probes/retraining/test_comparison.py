@@ -11,10 +11,11 @@ from made_up_models import DRAWS, GROUPS, PROBED, SCENES_OF_A_KIND, made_up_comp
 from scipy import stats
 
 from interp.errors import InputError
-from interp.stats.intervals import wilson
+from interp.stats.intervals import spread_ends, wilson
 from probes.retraining.comparison import BOTH, SCENES, SEEDS, ArmComparison, compare_arms
 from probes.retraining.findings import ONE_RUN, lines_of, sentences, summary_of, table_text, verdict
 from probes.retraining.measure import ModelMeasures
+from probes.retraining.statistics import Statistic
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +71,27 @@ def test_the_bootstrap_draws_seeds_and_whole_groups_the_same_for_both_arms(model
         means = {key: (_relation(model, "original") * count).sum() / count.sum() for key, model in models.items()}
         apart.append(sum(w * (means["scaled", s] - means["plain", s]) for s, w in enumerate(weights)) / 3)
     told = found.value("scaled", "accuracy", "relation", against="plain")
-    assert (told.low, told.high) == pytest.approx(tuple(np.quantile(apart, [0.025, 0.975])), abs=1e-5)
+    gap = np.mean([_relation(models["scaled", s], "original") - _relation(models["plain", s], "original")
+                   for s in range(3)])  # fmt: skip
+    ends = spread_ends(gap, np.array(apart), 0.95, units=3)
+    assert (told.low, told.high) == pytest.approx(tuple(ends), abs=1e-5)
+    assert told.low < np.quantile(apart, 0.025) and told.high > np.quantile(apart, 0.975)
 
 
 def test_arms_that_are_one_are_not_apart_by_anything(models) -> None:
     one = {(arm, seed): models["plain", seed] for arm in ("plain", "normalised") for seed in range(3)}
     found = compare_arms(one, n=DRAWS)
     apart = found.measures[found.measures["what"] == "difference"]
-    assert len(apart) and (apart[["value", "low", "high"]].to_numpy() == 0).all()
-    assert all(verdict(found, line, "normalised", "plain") == "alike" for line in lines_of(found))
+    assert len(apart) and (apart["value"] == 0).all()
+    ends = apart.set_index(["interval", "measure"])[["low", "high"]]
+    assert ends.loc[SEEDS].isna().all(axis=None) and ends.loc[BOTH].drop("accuracy").isna().all(axis=None)
+    right = ends.loc[BOTH].loc["accuracy"]  # so far as a share of 20 groups may lie unseen
+    assert (right["high"] == -right["low"]).all() and right["high"].between(0.16, 0.17).all()
+    for line in lines_of(found):
+        told = "alike" if line.measure == "accuracy" else "untold"
+        assert verdict(found, line, "normalised", "plain") == told
+    said = " ".join(sentences(found))
+    assert "told apart in no measure by both intervals. There is no interval in" in said
 
 
 def test_a_single_model_has_an_interval_over_scenes_alone(models, found) -> None:
@@ -112,7 +125,10 @@ def test_one_run_of_each_arm_tells_no_arms_apart(found, of_one_run) -> None:
 
 
 def test_tables_have_no_gaps_and_say_how_many_seeds_and_scenes(found) -> None:
-    assert not found.to_dataframe().isna().any().any() and not found.training.isna().any().any()
+    table = found.to_dataframe()
+    alike = table.query("interval == @SEEDS and low != low")  # runs with one value, which have no interval of Student
+    assert not table.drop(index=alike.index).isna().any().any() and not found.training.isna().any().any()
+    assert len(alike) < 3 and set(alike["measure"]) <= {"accuracy"}
     counts = found.measures.groupby("measure")["scenes"].agg(["min", "max"])
     assert (counts.loc["accuracy"] == SCENES_OF_A_KIND).all() and (counts.loc["ratio"] == PROBED).all()
     assert set(found.measures[found.measures["what"] != "model"]["seeds"]) == {3}
@@ -132,7 +148,8 @@ def test_above_chance_is_judged_by_whole_groups_and_by_the_chance_of_the_scenes(
     """Two scenes of a group are right or wrong together, so that 16 of 40 are no more than 8 of 20 groups."""
     places = np.tile(np.arange(SCENES_OF_A_KIND), 2) // 2
     own = {key: replace(one, original=places % 20 < 8) for key, one in models.items()}
-    low = compare_arms(own, n=DRAWS).value("plain", "accuracy", "relation").low
+    table = compare_arms(own, n=DRAWS).measures
+    low = table.query("what == 'model' and measure == 'accuracy' and part == 'relation'")["low"].iloc[0]
     singly = wilson(16, SCENES_OF_A_KIND).low
     assert low < singly
     between = (low + singly) / 2
@@ -141,7 +158,7 @@ def test_above_chance_is_judged_by_whole_groups_and_by_the_chance_of_the_scenes(
     with pytest.raises(InputError, match=f"not above chance .{between:.3f}."):
         found.value("plain", "psi_corrected", "relation")
     assert found.settings["chance"] == pytest.approx({"relation": between, "color": 1 / 6})
-    assert any(f"0 of 9 models answer relation questions above chance ({100 * between:.0f} %)" in sentence
+    assert any(f"Of 9 models, none answers relation questions above chance ({100 * between:.1f} %)" in sentence
                for sentence in sentences(found))  # fmt: skip
 
 
@@ -157,7 +174,7 @@ def test_sentences_judge_by_both_intervals(found) -> None:
     assert verdict(found, line, "normalised", "plain") == "higher"
     said = " ".join(sentences(found))
     assert "Normalised beside plain: higher in" in said and "Scaled - plain: +0.200" in said and "not the same" in said
-    assert "9 of 9 models answer relation questions above chance" in said
+    assert "Of 9 models, 9 answer relation questions above chance" in said
 
 
 @pytest.mark.parametrize(
@@ -193,7 +210,8 @@ def test_the_summary_says_each_difference_with_both_intervals(found) -> None:
 def test_the_table_has_a_row_for_each_measure_and_a_column_for_each_pair(found) -> None:
     head, _, *rows = table_text(found).splitlines()
     assert (
-        head == "| measure | plain | normalised | scaled | normalised - plain | scaled - plain | scaled - normalised |"
+        head == "| measure [95 % CI, seeds and scenes; t: over seeds, Student's] | plain | normalised | scaled "
+        "| normalised - plain | scaled - plain | scaled - normalised |"
     )
     assert len(rows) == len(lines_of(found)) and all(row.count("|") == head.count("|") for row in rows)
     assert rows[0].startswith("| accuracy, relation (%) |")
@@ -274,3 +292,33 @@ def test_what_can_not_be_compared_is_refused(models, spoil: str) -> None:
     }
     with pytest.raises(InputError, match=message[spoil]):
         compare_arms(own, n=DRAWS)
+
+
+def test_two_runs_have_students_interval_alone_and_tell_no_arms_apart(models) -> None:
+    found = made_up_comparison({key: one for key, one in models.items() if key[1] < 2})
+    told = found.value("normalised", "abs_delta_g_v", "all layers", against="plain")
+    assert np.isnan(told.low) and np.isnan(told.high)
+    student = found.value("normalised", "abs_delta_g_v", "all layers", against="plain", interval=SEEDS)
+    assert student.low < student.estimate < student.high
+    said = " ".join(sentences(found))
+    assert {verdict(found, line, "normalised", "plain") for line in lines_of(found)} <= {"alike", "unsure"}
+    assert "told apart in no measure by both intervals" in said and "nan" not in table_text(found) + said
+    plt.close(found.plot()[0].figure)
+
+
+def test_an_interval_over_runs_and_scenes_holds_the_truth_as_often_as_it_says() -> None:
+    """Runs and scenes each move an accuracy; a bootstrap of three runs that nothing spreads misses far more often."""
+    runs, scenes, several = 3, 40, 150
+    inside, plainly = [], []
+    for seed in range(several):
+        rng = np.random.default_rng(seed)
+        values = rng.normal(size=runs) + rng.normal(size=(scenes, 1)) + rng.normal(size=(scenes, runs))
+        counts = rng.multinomial(scenes, np.full(scenes, 1 / scenes), size=300) / scenes
+        weights = rng.multinomial(runs, np.full(runs, 1 / runs), size=300) / runs
+        own = Statistic(values.mean(axis=0), counts @ values, scenes, scenes)
+        drawn = (own.drawn * weights).sum(axis=1)
+        low, high = own.ends(own.here.mean(), drawn, 0.95, runs=runs)
+        inside.append(low <= 0 <= high)
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        plainly.append(low <= 0 <= high)
+    assert np.mean(inside) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / several) and np.mean(plainly) < 0.8

@@ -371,14 +371,14 @@ def findings(**settings):
     )  # fmt: skip
 
 
-def test_a_page_says_the_level_of_its_tables_once_and_a_model_out_of_its_domain_first():
+def test_a_page_says_the_level_of_each_table_that_has_intervals_and_a_model_out_of_its_domain_first():
     parts = findings(level=0.9, remarks=["It knows no photos."]).sections()
     assert parts[0].title == "Read this first" and parts[0].text == ("It knows no photos.",)
-    told = [line for part in parts for line in part.text if "brackets" in line]
-    assert told == ["In tables, brackets hold confidence intervals of 90 %."]
+    told = [line for part in parts for line in part.text if "Brackets" in line]
+    assert told == ["Brackets hold confidence intervals of 90 %."]
     assert findings().sections()[0].title == "What was found" and findings().level == 0.95
     one = findings(remarks=["It knows no photos."])
     tools = ToolFindings(("a", "b", "c"), {"a": one, "b": one, "c": findings()}, {})
     assert tools.remarks == ("It knows no photos.",)
     assert replace(tools, found={"c": findings()}).remarks == ()
-    assert not re.search("brackets", " ".join(one.sentences))
+    assert not re.search("Brackets", " ".join(one.sentences))

@@ -1,12 +1,14 @@
-"""Sparsity and layout: the sheet's values, intervals that take the noise out, and nulls that find nothing in noise."""
+"""Sparsity and layout: the sheet's values, intervals that hold them, and nulls that find nothing in noise."""
 
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from head_scores import made_scores
 
 from interp.errors import InputError
+from interp.stats.tests import holm
 from probes.heads.selection.layout import functions_in_common, head_layout, models_in_common
 from probes.heads.selection.sparsity import layer_centre, layer_profile, measures_of
 
@@ -76,7 +78,21 @@ def drawn_scores(truth, seed, *, noise=1.0, groups=30, draws=200):
     each = truth + noise * rng.normal(size=(groups, *truth.shape))
     counts = rng.multinomial(groups, np.full(groups, 1 / groups), size=draws) / groups
     drawn = np.tensordot(counts, each, axes=1).astype(np.float32)
-    return replace(made_scores(each.mean(axis=0)), draws=drawn)
+    scores = made_scores(each.mean(axis=0))
+    return replace(scores, draws=drawn, groups=(groups,) * len(scores.functions))
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.01, 50.0], ids=["noise", "little", "far above"])
+@pytest.mark.parametrize("groups", [2, 3, 20])
+def test_an_interval_holds_its_estimate_has_a_width_and_is_of_three_groups_or_more(truth, groups):
+    maps = truth * np.random.default_rng(0).exponential(size=(2, 4, 6))
+    own = replace(drawn_scores(maps, 1, groups=groups), functions=("a", "b"))
+    layout = head_layout(own, top_k=4, deals=5)
+    told = pd.concat([layout.measures, layout.profile, functions_in_common(own, "top_k", k=3, deals=5).table])
+    told = pd.concat([told, models_in_common(own, own, deals=5)])
+    known = told[told["low"].notna() | told["high"].notna()]
+    assert ((known["low"] <= known["value"]) & (known["value"] <= known["high"]) & (known["low"] < known["high"])).all()
+    assert len(known) > len(told) / 2 if groups > 2 else known.empty
 
 
 def test_intervals_hold_the_sparsity_of_the_truth_where_sizes_stand_out_of_the_noise():
@@ -115,7 +131,9 @@ def test_functions_that_share_heads_do_so_more_than_chance_and_others_do_not():
         alike, apart = (rows(found, first=one, second=two, measure=measure) for one, two in (("a", "b"), ("a", "c")))
         assert alike["value"] > 0.95 and alike["p_random"] < 0.01 and alike["p_within"] < 0.04
         assert apart["value"] < 0.05 and apart["p_random"] > 0.3
-        assert alike["interval"] == "layers" and alike["low"] <= alike["value"] + 1e-9
+        assert alike["interval"] == "layers"
+        # Both select the same heads of one layer, which says nothing of others.
+        assert (alike["low"] < alike["value"]) if measure == "pearson" else np.isnan(alike["low"])
     with pytest.raises(InputError, match="give two functions or more"):
         functions_in_common(made_scores(values[0]))
 
@@ -123,9 +141,10 @@ def test_functions_that_share_heads_do_so_more_than_chance_and_others_do_not():
 def test_overlap_of_selections_is_drawn_where_scores_are():
     truth = np.zeros((2, 4, 6))
     truth[:, 1, :3] = 5
-    own = replace(drawn_scores(truth, 0, noise=0.1), functions=("a", "b"))
-    row = rows(functions_in_common(own, "top_k", k=3, deals=50).table, measure="jaccard")
-    assert row["interval"] == "groups" and row["low"] == row["high"] == row["value"] == 1
+    for noise, sure in ((0.1, False), (8.0, True)):
+        own = replace(drawn_scores(truth, 0, noise=noise), functions=("a", "b"))
+        row = rows(functions_in_common(own, "top_k", k=3, deals=50).table, measure="jaccard")
+        assert row["interval"] == "groups" and (row["low"] < row["high"]) == sure  # the same in all draws: none
 
 
 def test_heads_of_several_functions_and_of_any_are_counted():
@@ -141,9 +160,23 @@ def test_heads_of_several_functions_and_of_any_are_counted():
     assert nobody.query("measure != 'pearson'")[["value", "p_random", "p_within"]].isna().all(axis=None)
     anywhere = rows(head_layout(scores, above=1.0, deals=50).measures, function="any")
     assert anywhere["value"] == pytest.approx(5 / 20)
-    drawn = replace(scores, draws=np.repeat(scores.values[None], 8, axis=0))
-    assert rows(functions_in_common(drawn, "top_k", k=2, deals=5).table, measure="several")["low"] == pytest.approx(0.2)
-    assert rows(head_layout(drawn, above=1.0, deals=5).measures, function="any")["high"] == pytest.approx(0.25)
+
+
+def test_p_of_functions_in_common_are_corrected_for_all_pairs_of_a_measure():
+    values = np.random.default_rng(0).normal(size=(4, 4, 6))
+    found = functions_in_common(made_scores(values), "top_k", k=5, deals=200).table
+    for measure, pairs in (("pearson", 6), ("jaccard", 6), ("shared", 6), ("several", 1)):
+        own = found[found["measure"] == measure]
+        assert len(own) == pairs
+        for name in ("p_random", "p_within"):
+            assert own[f"{name}_holm"].tolist() == pytest.approx(holm(own[name]).tolist())
+
+
+def test_of_a_rule_that_can_not_be_drawn_the_share_that_serves_several_has_an_interval_of_layers():
+    p = np.random.default_rng(0).uniform(size=(3, 8, 6))
+    own = replace(made_scores(1 - p, ("a", "b", "c"), p=p, p_any=p / 8), draws=np.zeros((5, 3, 8, 6), np.float32))
+    several = rows(functions_in_common(own, "max_t", deals=50).table, measure="several")
+    assert several["interval"] == "layers" and several["low"] < several["value"] < several["high"]
 
 
 def test_intervals_of_overlaps_and_counts_hold_what_draws_give():

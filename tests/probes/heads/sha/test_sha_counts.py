@@ -23,7 +23,7 @@ def test_the_planted_heads_are_counted_beside_what_dealt_labels_give():
     told = found.told("spatial", 0.95)
     assert {(0, 1), (1, 2)} <= set(found.sets[0].heads) and told["value"] == len(found.sets[0]) >= 2
     assert told["of"] == 6 and told["null"] < 1 and told["p"] == pytest.approx(1 / 6) and told["deals"] == 5
-    assert told["low"] <= told["high"] and found.null.shape == (5, 3)
+    assert told["low"] < told["value"] < told["high"] and found.null.shape == (5, 3)
 
 
 def test_the_null_is_what_the_same_rule_finds_with_dealt_labels_one_deal_after_another():
@@ -62,7 +62,8 @@ def test_more_heads_in_one_arm_than_in_another_are_told_with_the_same_draws_and_
     told = more.told_against(less, "spatial", 0.95)
     assert told["value"] == len(more.sets[0]) - len(less.sets[0]) >= 1
     same = less.told_against(less, "spatial", 0.95)
-    assert same["value"] == same["low"] == same["high"] == same["null"] == 0 and same["p"] == 1
+    assert same["value"] == same["null"] == 0 and same["p"] == 1
+    assert np.isnan(same["low"]) and np.isnan(same["high"])  # the same in all draws, which tell nothing
 
 
 @pytest.mark.parametrize(
@@ -97,5 +98,6 @@ def test_planted_heads_that_boxes_wake_are_counted_in_that_arm_alone_and_held_ag
         (row,) = more.query(f"arm == '{BOTH}' and baseline == '{baseline}' and function == 'spatial'").itertuples()
         assert row.value == 2 and row.low > 0 and row.p == pytest.approx(1 / 20)
     others = more[(more["arm"] != BOTH) & (more["function"] == "spatial")]
-    assert set(others["arm"]) == {BOX, MASK, ELSEWHERE} and (others[["value", "low", "high"]] == 0).all(axis=None)
+    assert set(others["arm"]) == {BOX, MASK, ELSEWHERE} and (others["value"] == 0).all()
+    assert others[["low", "high"]].isna().all(axis=None)  # the same heads in all draws
     assert (others["p"] == 1).all() and left_out.empty
