@@ -1,4 +1,4 @@
-"""Numbers: division where there may be nothing to divide by, means where values may be missing, whole ones, flags."""
+"""Numbers: division where there may be nothing to divide by, means where values may be missing, whole ones, shares."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
+
+_NOTHING = 1e-12  # what is left of rounding
 
 
 def ratio(above: ArrayLike, below: ArrayLike) -> np.ndarray:
@@ -28,6 +30,19 @@ def mean_of_known(values: Float[np.ndarray, " sample *axes"]) -> Float[np.ndarra
     """
     known = np.isfinite(values)
     return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
+
+
+def percentage(share: float, digits: int = 1) -> str:
+    """A share in percent, rounded, where only all are 100 and only none are 0.
+
+    Example:
+        >>> percentage(1.0), percentage(0.9997), percentage(0.0002), percentage(0.5, 0)
+        ('100.0', '>99.9', '<0.1', '50')
+    """
+    told, least = f"{100 * share:z.{digits}f}", 10.0**-digits
+    if _NOTHING < share < 1 - _NOTHING and float(told) in (0.0, 100.0):
+        return f"<{least:.{digits}f}" if share < 0.5 else f">{100 - least:.{digits}f}"
+    return told
 
 
 def whole_number(value: Any, name: str, least: int | None = None) -> int:

@@ -19,8 +19,9 @@ from interp.layers import paper_layers
 from interp.model.provenance import run_record
 from interp.model.record import record
 from interp.report.page import render_report
+from interp.report.tables import records
 from interp.stats.auroc import auroc
-from interp.stats.intervals import bootstrap
+from interp.stats.intervals import DRAWS, bootstrap
 from interp.stats.tests import shuffled_null
 from interp.store.folder import OutputFolder
 
@@ -107,9 +108,11 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[SceneAttention]) -> 
     mean_cosine, mean_lift = cosine.mean(axis=0), lift.mean(axis=0)
     marks = np.array([bool(right[one.sample.id]) for one in known])
     relations = np.array([one.sample.relation for one in known])
-    spread = bootstrap(lift, seed=0)
+    depth = cosine.shape[1]
+    # The best layer is read off these intervals, so they hold for all layers at once (Bonferroni).
+    spread = bootstrap(lift, seed=0, n=max(DRAWS, 400 * depth), level=1 - 0.05 / depth)
     layers = []
-    for layer in range(cosine.shape[1]):
+    for layer in range(depth):
         null = shuffled_null(cosine[:, layer], marks, partial(auroc, groups=relations), seed=0, n=500, within=relations)
         layers.append(
             {
@@ -128,13 +131,13 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[SceneAttention]) -> 
     return {
         "scaling": str(evaluation.policies["scaling"]),
         "adaptvis": str(evaluation.policies["adaptvis"]),
-        "accuracy": evaluation.summary.to_dict("records"),
+        "accuracy": records(evaluation.summary),
         "accuracy_by_alpha": rows_under(evaluation.test).groupby("alpha")["correct"].mean().to_dict(),
         "image_share": float(np.mean([one.trajectory.share_overall("image") for one in looked])),
         "image_token_share": float(np.mean([one.trajectory.token_share("image") for one in looked])),
         "cosine_even": float(np.mean([one.overlap.even_score("cosine") for one in known])),
         "scenes_in_overlap": len(known),
-        "paper_layers": list(paper_layers(cosine.shape[1])),
+        "paper_layers": list(paper_layers(depth)),
         "overlap_by_layer": layers,
         "scenes_with_all_objects_found": float(np.mean([not one.missing for one in looked])),
     }

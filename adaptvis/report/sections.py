@@ -60,8 +60,10 @@ def gain_says(line: pd.Series, others: int) -> str:
     told = {"above": "more than the baseline", "below": "fewer than the baseline", "unclaimed": UNCLAIMED}
     said = told.get(judge(low, high, line.p_holm).word, NOT_DETECTED)
     holm = f"; {p_said(line.p_holm, test=f'Holm for {others} policies')}" if others > 1 else ""
+    before = round(line.accuracy - line.difference, 12)
+    rounding = "" if tables.adds_up(before, line.accuracy, line.difference) else ", before rounding,"
     return (
-        f"{percent(line.accuracy)} %, a gain of {points(line.difference, low, high, level=LEVEL)} "
+        f"{percent(line.accuracy)} %, a gain{rounding} of {points(line.difference, low, high, level=LEVEL)} "
         f"({p_said(line.p, test=tables.test_of(line))}{holm}): {said}"
     )
 
@@ -130,15 +132,21 @@ _CURVES = {
 
 def _main(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
     others, first = len(evaluation.policies) - 1, evaluation.summary[evaluation.summary["relation"] == ALL].iloc[0]
+    tests = (
+        f"{named_test(first['test'], first['groups'])}. Holm's correction is for "
+        f"{counted(others, 'policy', 'policies')}, for each rule by itself."
+        if others
+        else "No policy was asked besides the baseline, so there is no gain and no p."
+    )
     text = [
-        f"In tables, brackets hold confidence intervals of {100 * LEVEL:g} %. A difference is claimed where its "
-        "corrected test and its interval agree.",
+        f"In tables, brackets hold confidence intervals of {100 * LEVEL:g} %, each of one number by itself. "
+        f"{tables.CLAIMS}",
         "Strict: the option that an answer names first, as a whole word, has to be the right one. Paper's rule: the "
         "right word has to stand anywhere in the answer, which also counts answers that name two options.",
         "In percent, gains in points, both against the baseline on the same samples. Intervals: Wilson's for shares, "
         "of as many samples as those of groups are worth, and a bootstrap for gains, of whole groups where "
-        f"samples share them. {named_test(first['test'], first['groups'])}. Holm's correction is for {others} "
-        f"{'policy' if others == 1 else 'policies'}, for each rule by itself.",
+        f"samples share them. {tests}",
+        tables.main_rounds(measured),
     ]
     if first["groups"]:
         text.append(few_groups(first["groups"]))
@@ -153,11 +161,13 @@ def _relations(evaluation: Evaluation, figures: Figures) -> Section:
         "by chance. Holm's correction of it is for the number of policies in the rows of all samples, and in the "
         "others for all policies and relations together, also those that are not shown; summary.csv has it as "
         f"p_holm. Where no two samples of a row share a group, its test is McNemar's.{more}",
+        tables.CLAIMS,
     )
     caption = "Gain over the baseline by relation (strict rule), with paired bootstrap intervals of 95 %."
     if n > MOST_RELATIONS:
         caption += f" The {MOST_RELATIONS} most frequent relations."
     table = tables.relation_table(evaluation, MOST_ROWS)
+    text += tuple(filter(None, [tables.gains_round(tables.shown_relations(evaluation, MOST_ROWS))]))
     return Section("Accuracy by relation", text, figures.get("gains"), caption, table)
 
 
@@ -172,9 +182,11 @@ def _published(measured: EvaluationMeasures) -> Section:
         "A published number inside our interval is compatible with ours; that is weak evidence where the interval is "
         "wide.",
     ]
+    told = measured.published
+    text.append(tables.rounding_says(told["published"], told["ours"], told["difference"], "Differences"))
     if not same:
         text.append("The samples differ in number from those of the published test split, so the items do not match.")
-    return Section(title, tuple(text), table=tables.published_table(measured.published))
+    return Section(title, tuple(filter(None, text)), table=tables.published_table(measured.published))
 
 
 def _pairs(measured: EvaluationMeasures) -> Section | None:
@@ -260,9 +272,12 @@ def _windows(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figu
         f"ScalingVis with alpha {measured.windows['alpha'].iloc[0]:g} in some layers only, against the baseline, "
         "strict. Windows of different width are not comparable, and gains of windows need not add up. p "
         f"({tables.test_of(measured.windows)}) is plain, and corrected for all settings of the sweep.",
+        tables.CLAIMS,
+        tables.gains_round(measured.windows),
     )
     caption = "Gain over the baseline with paired bootstrap intervals of 95 %; layers are counted from 0."
     table = tables.gain_table(measured.windows, evaluation.test, "layers")
+    text = tuple(filter(None, text))
     return Section("Which layers carry the change", text, figures["layer_windows"], caption, table)
 
 
@@ -293,6 +308,7 @@ def _confidence(evaluation: Evaluation, measured: EvaluationMeasures, figures: F
     ]
     for line in measured.familiar.itertuples() if len(measured.familiar) else ():
         gap = points(line.difference, line.low, line.high, level=LEVEL) + undetected(line.low, line.high)
+        gap = gap if tables.adds_up(line.unfamiliar, line.familiar, line.difference) else f"before rounding, {gap}"
         text.append(
             f"{line.measure.capitalize()} on left and right (n = {line.n_familiar}): {percent(line.familiar)} "
             f"%; on the other relations (n = {line.n_unfamiliar}): {percent(line.unfamiliar)} %; difference {gap}."
@@ -372,6 +388,8 @@ def _tried(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
         "validation part were picked on other samples, but the parts may share object pairs or photos (see what was "
         "chosen), and then they still come out a little too good. One split and greedy decoding: no p-value here "
         "speaks of another split, prompt or model.",
+        tables.CLAIMS,
+        tables.gains_round(evaluation.settings),
     )
     table = tables.gain_table(evaluation.settings, evaluation.test, "setting")
-    return Section("How many settings were tried", text, table=table)
+    return Section("How many settings were tried", tuple(filter(None, text)), table=table)

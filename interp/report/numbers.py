@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import math
 
+from interp.numeric import percentage
+
 NOTHING = "–"
 """What stands where there is no number."""
 
 
-def percent(value: float, low: float | None = None, high: float | None = None, *, level: float | None = None) -> str:
+def percent(
+    value: float,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    level: float | None = None,
+    digits: int = 1,
+) -> str:
     """A share in percent, with its interval where it has one, and the interval's level where it is given.
 
+    Only all are 100 and only none are 0, see `percentage`; the ends of an interval are rounded.
+
     Example:
-        >>> percent(0.84, 0.701, 0.923)
-        '84.0 [70.1, 92.3]'
+        >>> percent(0.84, 0.701, 0.923), percent(0.9997)
+        ('84.0 [70.1, 92.3]', '>99.9')
     """
-    return _ended(value, low, high, "{:z.1f}", 100, level=level)
+    return _ended(value, low, high, f"{{:z.{digits}f}}", 100, level=level, told=percentage(value, digits))
 
 
 def share(value: float, low: float, high: float, *, level: float | None = None, signed: bool = False) -> str:
@@ -29,7 +40,8 @@ def share(value: float, low: float, high: float, *, level: float | None = None, 
         >>> share(0.84, 0.701, 0.923, level=0.95)
         '84.0 % [95 % CI 70.1, 92.3]'
     """
-    return _ended(value, low, high, "{:+z.1f}" if signed else "{:z.1f}", 100, unit=" %", level=level)
+    form = "{:+z.1f}" if signed else "{:z.1f}"
+    return _ended(value, low, high, form, 100, unit=" %", level=level, told="" if signed else percentage(value))
 
 
 def points(value: float, low: float | None = None, high: float | None = None, *, level: float | None = None) -> str:
@@ -151,10 +163,11 @@ def _ended(
     *,
     unit: str = "",
     level: float | None = None,
+    told: str = "",
 ) -> str:
-    """A number, with its interval if both ends are known, and the level of that if it is given."""
+    """A number, as it is told or by its form, with its interval if both ends are known, and the level of that."""
     if not math.isfinite(value):
         return NOTHING
     ends = [form.format(factor * end) for end in (low, high) if end is not None and math.isfinite(end)]
     named = "" if level is None else f"{100 * level:g} % CI "
-    return form.format(factor * value) + unit + (f" [{named}{', '.join(ends)}]" if len(ends) == 2 else "")
+    return (told or form.format(factor * value)) + unit + (f" [{named}{', '.join(ends)}]" if len(ends) == 2 else "")

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.layers import paper_layers
+from interp.numeric import percentage
 from interp.reprs import fits_a_cell
 from interp.stats.association import association
 from interp.stats.cross_fit import CrossFit, Labelled, cross_fit
@@ -301,7 +302,7 @@ def direction(turned: float, measure: str) -> str:
     """
     word = "wrong" if turned > 0.5 else "right"
     share = max(turned, 1 - turned)
-    often = "" if share == 1 else f" in {100 * share:.0f} % of the choices"
+    often = "" if share == 1 else f" in {percentage(share, 0)} % of the choices"
     return f"a higher {measure} goes with {word} answers{often}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.numeric import percentage
 from interp.report.numbers import decimal
 from interp.report.verdicts import NOT_DETECTED
 from interp.stats.intervals import Interval, students_t
@@ -158,7 +159,7 @@ def _training(found: ArmComparison) -> Iterator[str]:
             before, after = (
                 watched[(watched["arm"] == arm) & (watched["step"] == step)]["value"].mean() for step in steps[-2:]
             )
-            parts.append(f"{arm} {100 * before:.0f} to {100 * after:.0f} %")
+            parts.append(f"{arm} {percentage(before, 0)} to {percentage(after, 0)} %")
         yield (
             f"On validation scenes, relation questions went from step {steps[-2]} to step {steps[-1]}, the last, as "
             f"follows: {', '.join(parts)}; the rates fall to zero at the end, so that standing still there is no proof "

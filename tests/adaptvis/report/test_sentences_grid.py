@@ -31,7 +31,9 @@ def test_a_gain_is_claimed_where_its_corrected_test_and_its_interval_agree(seed)
     check_intervals(said, [(value, low, high)], all_of=True)
     check_p(said, [p, p_holm])
     small, above, below = p_holm < 0.05, low > 0, high < 0
-    assert said.startswith(f"{100 * row['accuracy']:.1f} %, a gain of ")
+    assert said.startswith(f"{100 * row['accuracy']:.1f} %, a gain")
+    before, after, gain = (round(100 * one, 1) for one in (row["accuracy"] - value, row["accuracy"], value))
+    assert (" before rounding," in said) == (round(after - before, 1) != gain)
     assert said.endswith(": more than the baseline") == (small and above)
     assert said.endswith(": fewer than the baseline") == (small and below)
     assert (DISAGREE in said) == (small != (above or below))
@@ -89,8 +91,10 @@ def test_what_was_chosen_says_its_gain_with_interval_and_test(seed):
     rng = np.random.default_rng(seed)
     ends, p, alpha = made_up_ends(rng, spread=0.2), made_up_p(rng), float(rng.choice([0.5, 1.0]))
     moved = int(rng.choice([0, 7]))
-    said = _choice(Choice(alpha, 0.5, Interval(*ends), p, "McNemar", moved, 9))
+    tried = int(rng.integers(1, 4))
+    said = _choice(Choice(alpha, 0.5, Interval(*ends), p, tried, "McNemar", moved, 9))
     check_form(said)
+    assert (f"both for all {tried} alphas" in said) == (tried > 1 and not (alpha == 1 and not moved))
     untold = alpha == 1 and not moved
     assert ("made no answer right or wrong" in said) == untold
     check_intervals(said, [] if untold else [ends], all_of=True)
@@ -98,9 +102,26 @@ def test_what_was_chosen_says_its_gain_with_interval_and_test(seed):
     assert "9 other scenes" in said
 
 
+def wrong_answers(another, none, n=30, groups=None):
+    """So many answers that name another option, then so many that name none, then right ones."""
+    kinds = np.array(["another"] * another + ["none"] * none + ["right"] * (n - another - none))
+    texts = np.where(kinds == "none", "under", "left")
+    table = pd.DataFrame({"text": texts, "named_another": kinds == "another", "named_none": kinds == "none"})
+    return WrongAnswers(table if groups is None else table.assign(group=groups))
+
+
+def test_the_kinds_of_wrong_answers_know_of_the_groups_that_answers_share():
+    apart, together = wrong_answers(8, 8), wrong_answers(8, 8, groups=[f"g{place // 8}" for place in range(30)])
+    for of_wrong in (False, True):
+        assert apart.share("named_none", of_wrong=of_wrong).low == wilson(8, 16 if of_wrong else 30).low
+    assert together.share("named_none").low < apart.share("named_none").low
+    assert np.isnan(together.share("named_none", of_wrong=True).low), "the wrong ones are of two groups"
+    check_form(_kinds(together))
+
+
 @pytest.mark.parametrize(("another", "none"), [(0, 0), (1, 0), (0, 4), (3, 9)])
 def test_wrong_answers_are_told_of_how_many(another, none):
-    said = _kinds(WrongAnswers(30, another, none, {"under": 3} if none else {}))
+    said = _kinds(wrong_answers(another, none))
     check_form(said)
     if not another + none:
         assert said == "Untouched, no answer is wrong."
