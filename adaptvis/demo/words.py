@@ -10,7 +10,7 @@ from adaptvis.demo.change import Change, Choice, WrongAnswers, choice_of
 from adaptvis.demo.figures import telling_flip
 from adaptvis.evaluation.evaluation import Evaluation
 from adaptvis.report.figures import changes_something
-from adaptvis.report.sections import LEVEL
+from adaptvis.report.lead import LEVEL
 from adaptvis.report.tables import CLAIMS, gains_round, readable
 from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, ONLY, SHARPENING, UP_TO, Flips
 from interp.answers.comparison import named_test
@@ -18,7 +18,7 @@ from interp.answers.metrics import ALL
 from interp.plots.style import cut_short, in_short
 from interp.report.numbers import NOTHING, p_said, percent, points, share
 from interp.report.page import Section
-from interp.report.verdicts import NOT_DETECTED, judge
+from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, judge
 from interp.stats.intervals import Interval
 
 if TYPE_CHECKING:
@@ -166,7 +166,8 @@ def _effect(change: Change, evaluation: Evaluation) -> str:
     lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")
     own = lines.loc[str(evaluation.policies["scaling"])]
     told = {"above": "more than without", "below": "fewer than without", "unclaimed": "of which nothing is claimed"}
-    said = told.get(judge(own.difference_low, own.difference_high, own.p_holm).word, NOT_DETECTED)
+    found = judge(own.difference_low, own.difference_high, own.p_holm).word
+    said = NO_INTERVAL if math.isnan(own.difference_low) else told.get(found, NOT_DETECTED)
     right = _share(change.share("accuracy", choice.alpha))
     return f"{text}; with the factor chosen on {choice.n} other drawings, {choice.alpha:g}, {right} were right: {said}."
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from adaptvis.policy.policies import AdaptVis
 from adaptvis.report.measures import SHORT, frequent
@@ -27,6 +26,9 @@ CLAIMS = (
     f"{SIGNIFICANT:g}; one without the other claims nothing."
 )
 """What decides where the bootstrap's interval and the exact test of a gain disagree."""
+
+PUBLISHED_DIGITS = {"paper": 1, "re-run": 2}
+"""With how many digits each source has its percents."""
 
 
 def test_of(rows: pd.DataFrame | pd.Series) -> str:
@@ -94,36 +96,46 @@ def main_table(evaluation: Evaluation, measured: EvaluationMeasures) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def adds_up(before: float, after: float, difference: float) -> bool:
+def adds_up(before: float, after: float, difference: float, digits: int = 1) -> bool:
     """Whether two shares, as `percent` prints them, differ by their difference, as `points` prints it.
+
+    `digits` are those of the first; with more than one it may differ by what these say more.
 
     Example:
         >>> adds_up(0.712, 0.725, 0.013), adds_up(0.7124, 0.7246, 0.0122)
         (True, False)
     """
-    first, second, apart = (float(f"{100 * value:.1f}") for value in (before, after, difference))
-    return abs(second - first - apart) < 0.05
-
-
-def rounding_says(before: ArrayLike, after: ArrayLike, difference: ArrayLike, what: str = "Gains") -> str:
-    """A sentence where rounded shares do not give the rounded difference of one of these rows; nothing where all do."""
-    rows = np.column_stack([np.asarray(each, dtype=np.float64) for each in (before, after, difference)])
-    known = rows[np.isfinite(rows).all(axis=1)]
-    return (
-        ""
-        if all(adds_up(*row) for row in known.tolist())
-        else (f"{what} are of shares before rounding, and some differ by 0.1 from what the rounded ones give.")
-    )
+    first = float(f"{100 * before:.{digits}f}")
+    second, apart = (float(f"{100 * value:.1f}") for value in (after, difference))
+    return abs(second - first - apart) < (0.05 if digits == 1 else 0.1)
 
 
 def gains_round(lines: pd.DataFrame) -> str:
-    """`rounding_says` of lines of a summary, or of settings: accuracy and difference to the untouched run."""
+    """A sentence where rounded accuracies do not give the rounded gain of one of these lines; nothing where all do.
+
+    Args:
+        lines: of a summary, or settings: accuracy, and difference to the untouched run.
+    """
     before = (lines["accuracy"] - lines["difference"]).round(12)  # as it was before the difference was taken
-    return rounding_says(before, lines["accuracy"], lines["difference"])
+    return _rounding_says(zip(before, lines["accuracy"], lines["difference"], strict=True), "Gains")
+
+
+def published_round(published: pd.DataFrame) -> str:
+    """The same of published numbers, as `published_table` shows them."""
+    digits = published["source"].map(PUBLISHED_DIGITS)
+    shown = (published["published"], published["ours"], published["difference"], digits)
+    return _rounding_says(zip(*shown, strict=True), "Differences")
+
+
+def _rounding_says(rows: Iterable[tuple[Any, ...]], what: str) -> str:
+    known = [row for row in rows if np.isfinite(row).all()]
+    if all(adds_up(*row) for row in known):
+        return ""
+    return f"{what} are of shares before rounding, and some differ by 0.1 from what the rounded ones give."
 
 
 def main_rounds(measured: EvaluationMeasures) -> str:
-    """`rounding_says` of the main table, both scorers."""
+    """`gains_round` of the main table, both scorers."""
     table = measured.metrics
     wide = table[table["measure"].isin(["accuracy", "gain"])].pivot(
         index=["method", "scorer"], columns="measure", values="value"
@@ -289,7 +301,7 @@ def published_table(published: pd.DataFrame) -> pd.DataFrame:
                 "policy": SHORT[line.method],
                 "source": line.source,
                 "measure": measures[line.measure],
-                "published %": percent(line.published),
+                "published %": percent(line.published, digits=PUBLISHED_DIGITS[line.source]),
                 "ours %": percent(line.ours, line.low, line.high),
                 "inside our interval": NOTHING if pd.isna(line.inside) else "yes" if line.inside else "no",
                 "ours minus theirs": points(line.difference),

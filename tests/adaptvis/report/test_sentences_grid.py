@@ -8,8 +8,9 @@ from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
 
 from adaptvis.demo.change import Choice, WrongAnswers
 from adaptvis.demo.words import _choice, _kinds, _share
+from adaptvis.report.lead import gain_says, lead
 from adaptvis.report.measures import measure_evaluation
-from adaptvis.report.sections import gain_says, lead, sections
+from adaptvis.report.sections import sections
 from adaptvis.report.setup import RunFacts
 from adaptvis.report.tables import test_of as named_test
 from interp.stats.intervals import Interval, wilson
