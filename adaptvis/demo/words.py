@@ -16,7 +16,7 @@ from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, ONLY, SHARPENING, 
 from interp.answers.comparison import named_test
 from interp.answers.metrics import ALL
 from interp.plots.style import cut_short, in_short
-from interp.report.numbers import NOTHING, p_said, percent, points, share
+from interp.report.numbers import NOTHING, agree, counted, p_said, percent, points, share
 from interp.report.page import Section
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, judge
 from interp.stats.intervals import Interval
@@ -92,8 +92,7 @@ def sections(
                 "The paper's measure is the cosine between head-averaged attention and the boxes: highest in layer "
                 f"{best['cosine']['layer']} ({best['cosine']['cosine']:.2f}); attention spread evenly would have "
                 f"{summary['cosine_even']:.2f}. It punishes attention that picks a few patches of an object.",
-                f"The detector found both objects in {percent(summary['scenes_with_all_objects_found'])} % of the "
-                f"scenes; the other scenes are left out, {summary['scenes_in_overlap']} remain.",
+                _compared(summary, len(looked)),
             ),
             figures["overlap_by_layer"],
             "Right and wrong answers apart, with bootstrap bands over scenes. "
@@ -186,8 +185,9 @@ def _kinds(wrong: WrongAnswers) -> str:
         return "Untouched, no answer is wrong."
     another, none = (_said(wrong.share(kind, of_wrong=True)) for kind in ("named_another", "named_none"))
     return (
-        f"Of the {wrong.wrong} wrong answers untouched, {wrong.named_another} ({another}) name another option, a "
-        f"spatial error, and {wrong.named_none} ({none}) name none of the options{_commonest(wrong)}."
+        f"Of the {counted(wrong.wrong, 'wrong answer')} untouched, {wrong.named_another} ({another}) "
+        f"{agree(wrong.named_another, 'names', 'name')} another option, a spatial error, and {wrong.named_none} "
+        f"({none}) {agree(wrong.named_none, 'names', 'name')} none of the options{_commonest(wrong)}."
     )
 
 
@@ -244,7 +244,7 @@ def _flip_sections(
             (
                 f"The {len(flips.answers)} scenes whose answer turns to another option at alpha {flips.alpha:g}, asked "
                 "again with it in some layers only: how often do they give the same changed answer? In all layers "
-                f"{_said(flips.of(EVERYWHERE))} do, of scenes that were chosen by that.",
+                f"{round(flips.of(EVERYWHERE).estimate * len(flips.answers))} do, as they were chosen by that.",
                 _carried(flips),
             ),
             figures["flip_by_layers"],
@@ -279,18 +279,21 @@ def _chosen(evaluation: Evaluation) -> Section:
     choice = choice_of(evaluation)
     lines = evaluation.summary[evaluation.summary["policy"].isin(kept)]
     first = lines.iloc[0]
+    gains = (
+        f"{named_test(first['test'], first['groups'])}. Beside it stands Holm's correction: over all scenes for the "
+        "number of policies, by relation for all policies and relations together.",
+        CLAIMS,
+        *filter(None, [gains_round(lines)]),
+    )
     return Section(
         "What was chosen beforehand",
         (
             *([_choice(choice)] if choice is not None else ()),
             *([f"Chosen, and so the untouched model itself: {' and '.join(idle)}."] if idle else ()),
             "AdaptVis takes one alpha where the untouched first token is unsure and another where it is sure.",
-            CLAIMS,
             f"Brackets hold confidence intervals of {100 * LEVEL:g} %: Wilson's for accuracies, of as many samples as "
-            "those of groups are worth, and a bootstrap for gains, of whole groups where samples share them. "
-            f"{named_test(first['test'], first['groups'])}. Beside it stands Holm's correction: over all scenes "
-            "for the number of policies, by relation for all policies and relations together.",
-            *filter(None, [gains_round(lines)]),
+            "those of groups are worth, and a bootstrap for gains, of whole groups where samples share them.",
+            *(gains if len(names) > 1 else ()),
         ),
         table=readable(evaluation, lines),
     )
@@ -315,6 +318,13 @@ def _choice(choice: Choice) -> str:
         f"Chosen on {choice.n} other scenes: alpha {choice.alpha:g}, which gained {gain} there "
         f"({p_said(choice.p, test=by)})."
     )
+
+
+def _compared(summary: dict[str, Any], n: int) -> str:
+    """In how many scenes the objects were found, and how many are left to compare."""
+    found, left = round(n * summary["scenes_with_all_objects_found"]), summary["scenes_in_overlap"]
+    others = "all of these are compared" if left == found else f"{left} are compared, where overlap is defined"
+    return f"The detector found both objects in {found} of {counted(n, 'scene')}; {others}."
 
 
 def _percent(found: Interval) -> str:

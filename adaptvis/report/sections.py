@@ -349,7 +349,7 @@ def _tried(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
     """How much was tried on the reported samples."""
     tried = measured.tried
     if not tried["settings"]:
-        return Section("How many settings were tried", ("None but the untouched run.",))
+        return Section("How many settings were tried", ("No setting but the untouched run.",))
     plain = tried["below_5_percent_uncorrected"]
     chosen = "" if evaluation.validation is None else _CHOSEN_ELSEWHERE
     text: tuple[str, ...] = (

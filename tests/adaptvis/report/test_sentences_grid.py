@@ -129,7 +129,9 @@ def test_wrong_answers_are_told_of_how_many(another, none):
         return
     shares = [wilson(count, another + none) for count in (another, none)]
     check_intervals(said, [(one.estimate, one.low, one.high) for one in shares], all_of=True)
-    assert f"Of the {another + none} wrong answers untouched, {another} (" in said
+    answers = "wrong answer" if another + none == 1 else "wrong answers"
+    assert f"Of the {another + none} {answers} untouched, {another} (" in said
+    assert f") {'names' if another == 1 else 'name'} another option" in said
 
 
 def test_a_share_for_readers_who_know_no_brackets_names_the_level_too():
