@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from adaptvis.demo.change import Change, measure_change
 from adaptvis.demo.figures import BEST_BY, compared, draw_figures
@@ -21,7 +22,7 @@ from interp.model.record import record
 from interp.report.page import render_report
 from interp.report.tables import records
 from interp.stats.auroc import auroc
-from interp.stats.intervals import DRAWS, bootstrap
+from interp.stats.intervals import DRAWS, Interval, bootstrap
 from interp.stats.tests import shuffled_null
 from interp.store.folder import OutputFolder
 
@@ -108,9 +109,7 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[SceneAttention]) -> 
     mean_cosine, mean_lift = cosine.mean(axis=0), lift.mean(axis=0)
     marks = np.array([bool(right[one.sample.id]) for one in known])
     relations = np.array([one.sample.relation for one in known])
-    depth = cosine.shape[1]
-    # The best layer is read off these intervals, so they hold for all layers at once (Bonferroni).
-    spread = bootstrap(lift, seed=0, n=max(DRAWS, 400 * depth), level=1 - 0.05 / depth)
+    depth, spread = cosine.shape[1], means_at_once(lift)
     layers = []
     for layer in range(depth):
         null = shuffled_null(cosine[:, layer], marks, partial(auroc, groups=relations), seed=0, n=500, within=relations)
@@ -141,6 +140,19 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[SceneAttention]) -> 
         "overlap_by_layer": layers,
         "scenes_with_all_objects_found": float(np.mean([not one.missing for one in looked])),
     }
+
+
+def means_at_once(values: Float[np.ndarray, "scene layer"], *, level: float = 0.95) -> Interval:
+    """The mean of each layer over scenes, whose intervals hold for all layers at once, so that the best can be picked.
+
+    Each is a bootstrap's, of level 1 - (1 - level) / layers (Bonferroni).
+
+    Args:
+        values: the measure.
+        level: nominal coverage of all intervals together.
+    """
+    depth = values.shape[1]
+    return bootstrap(values, seed=0, n=max(DRAWS, 400 * depth), level=1 - (1 - level) / depth)
 
 
 def _attention_rows(one: SceneAttention) -> pd.DataFrame:

@@ -117,7 +117,7 @@ NAMES: dict[str, str] = {
     "high": "upper end of the 95 % interval",
     "accuracy_paper": "the same by the paper's rule",
     "unsure": "share of the samples that the policy took as unsure",
-    "difference": "accuracy less that of the untouched run on the same samples",
+    "difference": "accuracy less that of the untouched run on the same samples; empty for that run itself",
     "difference_low": "lower end of its 95 % interval, paired bootstrap",
     "difference_high": "upper end",
     "gained": "samples that the untouched run got wrong and this one right",

@@ -124,14 +124,14 @@ def _relations(evaluation: Evaluation, figures: Figures) -> Section:
         "others for all policies and relations together, also those that are not shown; summary.csv has it as "
         "p_holm. Where no two samples of a row share a group, they are taken as independent, and its test is "
         f"McNemar's.{more}",
-        tables.CLAIMS,
+        tables.CLAIMS if len(evaluation.policies) > 1 else "",
+        tables.gains_round(tables.shown_relations(evaluation, MOST_ROWS)),
     )
     caption = "Gain over the baseline by relation (strict rule), with paired bootstrap intervals of 95 %."
     if n > MOST_RELATIONS:
         caption += f" The {MOST_RELATIONS} most frequent relations."
     table = tables.relation_table(evaluation, MOST_ROWS)
-    text += tuple(filter(None, [tables.gains_round(tables.shown_relations(evaluation, MOST_ROWS))]))
-    return Section("Accuracy by relation", text, figures.get("gains"), caption, table)
+    return Section("Accuracy by relation", tuple(filter(None, text)), figures.get("gains"), caption, table)
 
 
 def _published(measured: EvaluationMeasures) -> Section:
@@ -155,14 +155,13 @@ def _pairs(measured: EvaluationMeasures) -> Section | None:
     if measured.groups.empty:
         reason = measured.left_out["groups"]
         return None if "has no pairs" in reason else Section("Pairs and sets", (f"Not computed: {reason}.",))
-    text = (
+    text: tuple[str, ...] = (
         "A pair is right when both opposite relations of one pair of objects are answered rightly, a set when all "
         "relations are.",
         "The paper divides by a half and a quarter of the samples, although a split by samples leaves pairs and sets "
         "incomplete; these can not be right, so the score has a ceiling, the share of complete ones. The corrected "
-        "score divides by "
-        "the complete ones. Intervals are Wilson's of the complete ones, pairs of one set counted together; "
-        "with the paper's denominators they are these times the ceiling.",
+        "score divides by the complete ones. Intervals are Wilson's of the complete ones, pairs of one set counted "
+        "together; with the paper's denominators they are these times the ceiling.",
     )
     complete = measured.groups[measured.groups["denominator"] == "complete"].drop_duplicates("score")
     text += tuple(
@@ -245,8 +244,7 @@ def _windows(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figu
     )
     caption = "Gain over the baseline with paired bootstrap intervals of 95 %; layers are counted from 0."
     table = tables.gain_table(measured.windows, evaluation.test, "layers")
-    text = tuple(filter(None, text))
-    return Section("Which layers carry the change", text, figures["layer_windows"], caption, table)
+    return Section("Which layers carry the change", tuple(filter(None, text)), figures["layer_windows"], caption, table)
 
 
 def _answers(figures: Figures) -> Section | None:
