@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from adaptvis.report import tables
+from adaptvis.report.figures import changes_something
 from adaptvis.report.measures import SHORT
 from adaptvis.report.setup import RunFacts
 from interp.answers.metrics import ALL
@@ -33,8 +34,12 @@ def lead(evaluation: Evaluation, run: RunFacts) -> str:
     )
     parts = [start]
     for name, policy in evaluation.policies.items():
-        if name in ("scaling", "adaptvis"):
+        if name not in ("scaling", "adaptvis"):
+            continue
+        if changes_something(evaluation, name):
             parts.append(f"{SHORT[name]} {gain_says(lines.loc[str(policy)], len(evaluation.policies) - 1)}")
+        else:
+            parts.append(f"{SHORT[name]} as it is set leaves every sample untouched, and is the baseline itself")
     return "; ".join(parts) + "."
 
 
