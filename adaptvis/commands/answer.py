@@ -54,6 +54,7 @@ def answer_command(options: argparse.Namespace) -> int:
     from adaptvis.policy.answering import answer
     from interp.image.photos import load_image
     from interp.model.record import record
+    from interp.numeric import percentage
     from interp.store.folder import OutputFolder
 
     policy = _policy(options)
@@ -72,8 +73,8 @@ def answer_command(options: argparse.Namespace) -> int:
         max_new_tokens=options.max_new_tokens,
         keep_untouched=True,
     )
-    print(f"untouched: {found.untouched!r} (first token {found.confidence:.1%})")
-    print(f"{found.policy}: {found.text!r} (first token {found.probability:.1%})")
+    print(f"untouched: {found.untouched!r} (first token {percentage(found.confidence)}%)")
+    print(f"{found.policy}: {found.text!r} (first token {percentage(found.probability)}%)")
     print(f"branch {found.branch}: {found.intervention}")
     if folder is not None:
         settings = record(vlm, question=options.question, prompt=options.prompt, max_new_tokens=options.max_new_tokens)

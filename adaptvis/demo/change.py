@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from adaptvis.evaluation.evaluation import Evaluation
 from adaptvis.policy.policies import ScalingVis
-from adaptvis.sweep.flips import SHARES, Flips, dose_response, follow_flips, strongest_alpha, with_changes
+from adaptvis.sweep.flips import (
+    SHARES,
+    Flips,
+    dose_response,
+    follow_flips,
+    picked_share,
+    strongest_alpha,
+    with_changes,
+)
 from adaptvis.sweep.matched import ask_matched
 from adaptvis.sweep.plan import UNTOUCHED
 from adaptvis.sweep.read import rows_under
 from interp.answers.comparison import compare
 from interp.answers.metrics import ALL
+from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from interp.stats.intervals import Interval, wilson
+from interp.stats.intervals import DRAWS, Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,16 +59,29 @@ class Change:
         line = table[(table["relation"] == ALL) & (table["alpha"] == alpha)].iloc[0]
         return Interval(float(line[what]), float(line[f"{what}_low"]), float(line[f"{what}_high"]))
 
+    def most_changed(self) -> Interval:
+        """The share of answers that the alpha of `flips` turns to another option: the largest, see `picked_share`.
+
+        Raises:
+            InputError: no alpha turns one.
+        """
+        if self.flips is None:
+            raise InputError("no alpha turns an answer to another option, so there is no largest share: look at flips")
+        rows = self.scaled[self.scaled["alpha"] == self.flips.alpha]
+        return picked_share(rows, "changed", among=self.tried)
+
+    @property
+    def tried(self) -> int:
+        """How many alphas were asked besides 1."""
+        return self.scaled["alpha"].nunique() - 1
+
     def count(self, what: str, alpha: float) -> int:
         """The same as a number of scenes."""
         return int(self.scaled[self.scaled["alpha"] == alpha][SHARES[what]].sum())
 
     def wrong_answers(self) -> WrongAnswers:
         """What is wrong with the wrong answers of the untouched model."""
-        rows = self.scaled[self.scaled["alpha"] == 1]
-        another, none = (self.count(name, 1) for name in ("named_another", "named_none"))
-        words = rows[rows["named_none"]]["text"].str.strip().value_counts().head(COMMONEST)
-        return WrongAnswers(len(rows), another, none, {str(word): int(n) for word, n in words.items()})
+        return WrongAnswers(self.scaled[self.scaled["alpha"] == 1])
 
     def summary(self) -> dict[str, Any]:
         """The numbers as plain data."""
@@ -81,35 +103,55 @@ class Change:
         return numbers
 
 
-@dataclass(frozen=True)
+@fits_a_cell("n named_another named_none words", table="rows")
+@dataclass(frozen=True, eq=False)
 class WrongAnswers:
     """The wrong answers apart: those that name another option, and those that name none.
 
     An answer has to name an option of its question to be right, so that "under" is wrong where "below" is offered.
 
     Attributes:
-        n: all answers, right and wrong.
-        named_another: a wrong place.
-        named_none: other words, of which it is not known whether they mean the right place.
-        words: the commonest of these, and how often they are said.
+        rows: one row per answer, right and wrong, as `with_changes` judges it.
     """
 
-    n: int
-    named_another: int
-    named_none: int
-    words: dict[str, int]
+    rows: pd.DataFrame
+
+    @property
+    def n(self) -> int:
+        """All answers, right and wrong."""
+        return len(self.rows)
+
+    @property
+    def named_another(self) -> int:
+        """How many name a wrong place."""
+        return int(self.rows["named_another"].sum())
+
+    @property
+    def named_none(self) -> int:
+        """How many say other words, of which it is not known whether they mean the right place."""
+        return int(self.rows["named_none"].sum())
 
     @property
     def wrong(self) -> int:
         """How many there are of both kinds."""
         return self.named_another + self.named_none
 
+    @property
+    def words(self) -> dict[str, int]:
+        """The commonest words that name no option, and how often they are said."""
+        said = self.rows[self.rows["named_none"]]["text"].str.strip().value_counts().head(COMMONEST)
+        return {str(word): int(n) for word, n in said.items()}
+
+    def share(self, kind: str, *, of_wrong: bool = False) -> Interval:
+        """The share of `named_another` or `named_none`, of all answers or of the wrong ones, see `clustered_share`."""
+        rows = self.rows
+        return picked_share(rows[rows["named_another"] | rows["named_none"]] if of_wrong else rows, kind)
+
     def summary(self) -> dict[str, Any]:
         """The numbers as plain data; each share is of all answers."""
         numbers: dict[str, Any] = {"answers": self.n, "wrong": self.wrong}
         for name in ("named_another", "named_none"):
-            count = getattr(self, name)
-            numbers[name] = {"count": count, **wilson(count, self.n).cells("share")}
+            numbers[name] = {"count": getattr(self, name), **self.share(name).cells("share")}
         return {**numbers, "words_that_name_none": self.words}
 
 
@@ -122,7 +164,8 @@ class Choice:
         other: the alpha that it is held against the untouched model by: itself, or if it is 1 the best of the others.
         gain: the gain of `other` over the untouched model on the validation scenes, paired bootstrap.
         p: the exact p-value of the same.
-        test: what gave it, see `interp.answers.comparison.Comparison`.
+        tried: how many alphas it was picked among, all but 1. Interval and p hold for all of them (Bonferroni).
+        test: what gave p, see `interp.answers.comparison.Comparison`.
         moved: how many answers became right or wrong under `other`.
         n: how many validation scenes.
     """
@@ -131,6 +174,7 @@ class Choice:
     other: float
     gain: Interval
     p: float
+    tried: int
     test: str
     moved: int
     n: int
@@ -161,7 +205,15 @@ def choice_of(evaluation: Evaluation, *, seed: int = 0) -> Choice | None:
     right = rows[rows["alpha"] != 1].groupby("alpha")["correct"].sum()
     best = max(right.index, key=lambda alpha: (right[alpha], -abs(alpha - 1)))
     other = float(best) if policy.alpha == 1 else policy.alpha
-    found = compare(base, rows[rows["alpha"] == other], seed=seed)
+    tried, level = len(right), 0.95
+    found = compare(base, rows[rows["alpha"] == other], seed=seed, n=DRAWS * tried, level=1 - (1 - level) / tried)
     return Choice(
-        policy.alpha, other, found.difference, found.p_value, found.test, found.gained + found.lost, len(base)
+        alpha=policy.alpha,
+        other=other,
+        gain=replace(found.difference, level=level),
+        p=min(1.0, tried * found.p_value),
+        tried=tried,
+        test=found.test,
+        moved=found.gained + found.lost,
+        n=len(base),
     )

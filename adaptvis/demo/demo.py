@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from adaptvis.demo.change import Change, measure_change
 from adaptvis.demo.figures import BEST_BY, compared, draw_figures
@@ -19,8 +20,9 @@ from interp.layers import paper_layers
 from interp.model.provenance import run_record
 from interp.model.record import record
 from interp.report.page import render_report
+from interp.report.tables import records
 from interp.stats.auroc import auroc
-from interp.stats.intervals import bootstrap
+from interp.stats.intervals import DRAWS, Interval, bootstrap
 from interp.stats.tests import shuffled_null
 from interp.store.folder import OutputFolder
 
@@ -107,9 +109,9 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[SceneAttention]) -> 
     mean_cosine, mean_lift = cosine.mean(axis=0), lift.mean(axis=0)
     marks = np.array([bool(right[one.sample.id]) for one in known])
     relations = np.array([one.sample.relation for one in known])
-    spread = bootstrap(lift, seed=0)
+    depth, spread = cosine.shape[1], means_at_once(lift)
     layers = []
-    for layer in range(cosine.shape[1]):
+    for layer in range(depth):
         null = shuffled_null(cosine[:, layer], marks, partial(auroc, groups=relations), seed=0, n=500, within=relations)
         layers.append(
             {
@@ -128,16 +130,29 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[SceneAttention]) -> 
     return {
         "scaling": str(evaluation.policies["scaling"]),
         "adaptvis": str(evaluation.policies["adaptvis"]),
-        "accuracy": evaluation.summary.to_dict("records"),
+        "accuracy": records(evaluation.summary),
         "accuracy_by_alpha": rows_under(evaluation.test).groupby("alpha")["correct"].mean().to_dict(),
         "image_share": float(np.mean([one.trajectory.share_overall("image") for one in looked])),
         "image_token_share": float(np.mean([one.trajectory.token_share("image") for one in looked])),
         "cosine_even": float(np.mean([one.overlap.even_score("cosine") for one in known])),
         "scenes_in_overlap": len(known),
-        "paper_layers": list(paper_layers(cosine.shape[1])),
+        "paper_layers": list(paper_layers(depth)),
         "overlap_by_layer": layers,
         "scenes_with_all_objects_found": float(np.mean([not one.missing for one in looked])),
     }
+
+
+def means_at_once(values: Float[np.ndarray, "scene layer"], *, level: float = 0.95) -> Interval:
+    """The mean of each layer over scenes, whose intervals hold for all layers at once, so that the best can be picked.
+
+    Each is a bootstrap's, of level 1 - (1 - level) / layers (Bonferroni).
+
+    Args:
+        values: the measure.
+        level: nominal coverage of all intervals together.
+    """
+    depth = values.shape[1]
+    return bootstrap(values, seed=0, n=max(DRAWS, 400 * depth), level=1 - (1 - level) / depth)
 
 
 def _attention_rows(one: SceneAttention) -> pd.DataFrame:

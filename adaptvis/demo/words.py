@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +10,16 @@ from adaptvis.demo.change import Change, Choice, WrongAnswers, choice_of
 from adaptvis.demo.figures import telling_flip
 from adaptvis.evaluation.evaluation import Evaluation
 from adaptvis.report.figures import changes_something
-from adaptvis.report.sections import LEVEL
-from adaptvis.report.tables import readable
-from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, SHARPENING, UP_TO, Flips
+from adaptvis.report.lead import LEVEL
+from adaptvis.report.tables import CLAIMS, gains_round, readable
+from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, ONLY, SHARPENING, UP_TO, Flips
 from interp.answers.comparison import named_test
 from interp.answers.metrics import ALL
 from interp.plots.style import cut_short, in_short
-from interp.report.numbers import NOTHING, p_said, percent, points, share
+from interp.report.numbers import NOTHING, agree, counted, p_said, percent, points, share
 from interp.report.page import Section
-from interp.report.verdicts import NOT_DETECTED, judge
-from interp.stats.intervals import Interval, wilson
+from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, judge
+from interp.stats.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +36,8 @@ def lead(evaluation: Evaluation, looked: Sequence[SceneAttention], summary: dict
         f"A small model answered {len(looked)} questions such as “{asked}?” about drawings that it had never seen: "
         f"{_share(change.share('accuracy', 1))} of its answers named the right one of the options"
         f"{_wrong(change.wrong_answers())}. Of its {len(summary['overlap_by_layer'])} layers, layer {best['layer']} "
-        f"looks hardest at the two objects before it answers, and gives their area {_times(best)} times what an even "
-        f"look would (it is the best layer on these very drawings). {_effect(change, evaluation)}"
+        f"looks hardest at the two objects before it answers, and gives their area {_times(best, summary)} times what "
+        f"an even look would (it is the best layer on these very drawings). {_effect(change, evaluation)}"
     )
 
 
@@ -62,7 +63,8 @@ def sections(
                 "A wrong answer names another option than the right one, a spatial error, or none of the options, such "
                 "as a synonym: then it is not known what it means. Only a change from one named option to another "
                 "counts as changed.",
-                f"In tables, brackets hold Wilson's confidence intervals of {100 * LEVEL:g} %; so do bands.",
+                f"In tables, brackets hold Wilson's confidence intervals of {100 * LEVEL:g} %, of as many scenes as "
+                "those of groups are worth, each of one share by itself; so do bands.",
             ),
             figures["dose_response"],
             "Left, how many answers are right; right, how many name another option than the untouched answer, where "
@@ -74,8 +76,9 @@ def sections(
         Section(
             "How much it looks at the image",
             (
-                f"Image tokens are {summary['image_token_share']:.0%} of the positions and get "
-                f"{summary['image_share']:.0%} of the last row's attention, mean over layers and heads.",
+                f"Image tokens are {percent(summary['image_token_share'], digits=0)} % of the positions and get "
+                f"{percent(summary['image_share'], digits=0)} % of the last row's attention, mean over layers and "
+                "heads.",
             ),
             figures["share_by_layer"],
             "Attention share of the last prompt row by part of the prompt; dashed, the share of positions.",
@@ -84,13 +87,12 @@ def sections(
             "Whether it looks at the objects",
             (
                 f"For their area the objects get most attention in layer {best['lift']['layer']}: "
-                f"{_times(best['lift'])} times what even attention gives them. This measure does not favour large "
-                "boxes; it names the best layer, of all layers, on the scenes that it is reported on.",
+                f"{_times(best['lift'], summary)} times what even attention gives them. This measure does not favour "
+                "large boxes; it names the best layer, of all layers, on the scenes that it is reported on.",
                 "The paper's measure is the cosine between head-averaged attention and the boxes: highest in layer "
                 f"{best['cosine']['layer']} ({best['cosine']['cosine']:.2f}); attention spread evenly would have "
                 f"{summary['cosine_even']:.2f}. It punishes attention that picks a few patches of an object.",
-                f"The detector found both objects in {summary['scenes_with_all_objects_found']:.1%} of the scenes; "
-                f"the other scenes are left out, {summary['scenes_in_overlap']} remain.",
+                _compared(summary, len(looked)),
             ),
             figures["overlap_by_layer"],
             "Right and wrong answers apart, with bootstrap bands over scenes. "
@@ -149,7 +151,8 @@ def _effect(change: Change, evaluation: Evaluation) -> str:
             "Multiplying how strongly it matches each part of the image by the factors that we tried turned none of "
             "its answers to another option."
         )
-    turned, kept = (_share(change.share("changed", flips.alpha, control=control)) for control in (False, True))
+    kept = _share(change.share("changed", flips.alpha, control=True))
+    turned = _share(change.most_changed(), _at_once(change.tried, "factors"))
     text = (
         "Multiplying how strongly it matches each part of the image by a factor turned up to "
         f"{turned} of the answers to another option, and giving the image as much attention with the picture inside it "
@@ -162,7 +165,8 @@ def _effect(change: Change, evaluation: Evaluation) -> str:
     lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")
     own = lines.loc[str(evaluation.policies["scaling"])]
     told = {"above": "more than without", "below": "fewer than without", "unclaimed": "of which nothing is claimed"}
-    said = told.get(judge(own.difference_low, own.difference_high, own.p_holm).word, NOT_DETECTED)
+    found = judge(own.difference_low, own.difference_high, own.p_holm).word
+    said = NO_INTERVAL if math.isnan(own.difference_low) else told.get(found, NOT_DETECTED)
     right = _share(change.share("accuracy", choice.alpha))
     return f"{text}; with the factor chosen on {choice.n} other drawings, {choice.alpha:g}, {right} were right: {said}."
 
@@ -171,7 +175,7 @@ def _wrong(wrong: WrongAnswers) -> str:
     """The wrong answers for anyone, as the end of a sentence; nothing where none is wrong."""
     if not wrong.wrong:
         return ""
-    another, none = (_share(wilson(count, wrong.n)) for count in (wrong.named_another, wrong.named_none))
+    another, none = (_share(wrong.share(kind)) for kind in ("named_another", "named_none"))
     return f", {another} another one, and {none} none of them{_commonest(wrong)}"
 
 
@@ -179,10 +183,11 @@ def _kinds(wrong: WrongAnswers) -> str:
     """The same with brackets."""
     if not wrong.wrong:
         return "Untouched, no answer is wrong."
-    another, none = (_said(wilson(count, wrong.wrong)) for count in (wrong.named_another, wrong.named_none))
+    another, none = (_said(wrong.share(kind, of_wrong=True)) for kind in ("named_another", "named_none"))
     return (
-        f"Of the {wrong.wrong} wrong answers untouched, {wrong.named_another} ({another}) name another option, a "
-        f"spatial error, and {wrong.named_none} ({none}) name none of the options{_commonest(wrong)}."
+        f"Of the {counted(wrong.wrong, 'wrong answer')} untouched, {wrong.named_another} ({another}) "
+        f"{agree(wrong.named_another, 'names', 'name')} another option, a spatial error, and {wrong.named_none} "
+        f"({none}) {agree(wrong.named_none, 'names', 'name')} none of the options{_commonest(wrong)}."
     )
 
 
@@ -201,12 +206,12 @@ def _told(change: Change) -> list[str]:
             f"before and after; of the changes to or from an answer that names no option there are {most} at most."
         ]
     alpha = flips.alpha
-    changed, right = (change.share(what, alpha) for what in ("changed", "accuracy"))
-    control = change.share("changed", alpha, control=True)
+    changed, right = change.most_changed(), change.share("accuracy", alpha)
+    control, picked = change.share("changed", alpha, control=True), _picked(change.tried, "alphas")
     return [
-        f"Largest change in answers: alpha {alpha:g}, with {_said(changed)} changed, {len(flips.answers)} answers "
-        f"from one option to another; {change.count('reworded', alpha)} more differ that name no option before or "
-        "after, and do not count. It is named for that, not as an improvement: "
+        f"Largest change in answers: alpha {alpha:g}, with {_said(changed)}{picked} changed, {len(flips.answers)} "
+        f"answers from one option to another; {change.count('reworded', alpha)} more differ that name no option before "
+        "or after, and do not count. It is named for that, not as an improvement: "
         f"{_said(right)} are right, and {_said(change.share('accuracy', 1))} untouched. "
         "Under the control, with as much attention on the image and the same picture inside it, "
         f"{_said(control)} change."
@@ -239,7 +244,7 @@ def _flip_sections(
             (
                 f"The {len(flips.answers)} scenes whose answer turns to another option at alpha {flips.alpha:g}, asked "
                 "again with it in some layers only: how often do they give the same changed answer? In all layers "
-                f"{_said(flips.of(EVERYWHERE))} do, of scenes that were chosen by that.",
+                f"{round(flips.of(EVERYWHERE).estimate * len(flips.answers))} do, as they were chosen by that.",
                 _carried(flips),
             ),
             figures["flip_by_layers"],
@@ -253,6 +258,7 @@ def _carried(flips: Flips) -> str:
     """Which layers do it, alone and together, beside both controls."""
     layer, alone = flips.strongest_layer()
     rows = flips.carried()
+    picked = _picked(int((rows["kind"] == ONLY).sum()), "layers")
     half, last = rows[rows["share"] >= 0.5], int(rows["layer"].max())
     first, late = (half[half["kind"] == kind]["layer"] for kind in (UP_TO, FROM_ON))
     enough = [f"0 to {layer}" for layer in sorted(first)[:1] if layer < last]
@@ -260,7 +266,7 @@ def _carried(flips: Flips) -> str:
     together = f"layers {' or '.join(enough)} are enough for half" if enough else "half of it takes all layers"
     return (
         f"Layers that carry it, over {len(flips.answers)} scenes: no layer alone does more than layer {layer}, with "
-        f"{_said(alone)}; {together}. In all layers, the amount of attention alone (the control) does "
+        f"{_said(alone)}{picked}; {together}. In all layers, the amount of attention alone (the control) does "
         f"{_said(flips.of(AMOUNT))}, its sharpness alone {_said(flips.of(SHARPENING))}."
     )
 
@@ -271,7 +277,14 @@ def _chosen(evaluation: Evaluation) -> Section:
     idle = [str(policy) for name, policy in evaluation.policies.items() if name not in names]
     kept = [str(evaluation.policies[name]) for name in names]
     choice = choice_of(evaluation)
-    first = evaluation.summary[evaluation.summary["relation"] == ALL].iloc[0]
+    lines = evaluation.summary[evaluation.summary["policy"].isin(kept)]
+    first = lines.iloc[0]
+    gains = (
+        f"{named_test(first['test'], first['groups'])}. Beside it stands Holm's correction: over all scenes for the "
+        "number of policies, by relation for all policies and relations together.",
+        CLAIMS,
+        *filter(None, [gains_round(lines)]),
+    )
     return Section(
         "What was chosen beforehand",
         (
@@ -279,19 +292,23 @@ def _chosen(evaluation: Evaluation) -> Section:
             *([f"Chosen, and so the untouched model itself: {' and '.join(idle)}."] if idle else ()),
             "AdaptVis takes one alpha where the untouched first token is unsure and another where it is sure.",
             f"Brackets hold confidence intervals of {100 * LEVEL:g} %: Wilson's for accuracies, of as many samples as "
-            "those of groups are worth, and a bootstrap for gains, of whole groups where samples share them. "
-            f"{named_test(first['test'], first['groups'])}. Beside it stands Holm's correction: over all scenes "
-            "for the number of policies, by relation for all policies and relations together.",
+            "those of groups are worth, and a bootstrap for gains, of whole groups where samples share them.",
+            *(gains if len(names) > 1 else ()),
         ),
-        table=readable(evaluation, evaluation.summary[evaluation.summary["policy"].isin(kept)]),
+        table=readable(evaluation, lines),
     )
 
 
 def _choice(choice: Choice) -> str:
     """What the validation scenes say of the chosen alpha, or of the best one beside it."""
     gain = points(choice.gain.estimate, choice.gain.low, choice.gain.high, level=choice.gain.level)
+    by = (
+        choice.test
+        if choice.tried == 1
+        else f"{choice.test}; both for all {choice.tried} alphas, as the best is picked"
+    )
     if choice.alpha == 1:
-        told = f"gained {gain} ({p_said(choice.p, test=choice.test)})"
+        told = f"gained {gain} ({p_said(choice.p, test=by)})"
         did = told if choice.moved else "made no answer right or wrong"
         return (
             f"Chosen on {choice.n} other scenes: alpha 1, the untouched model. The best other one there, "
@@ -299,8 +316,15 @@ def _choice(choice: Choice) -> str:
         )
     return (
         f"Chosen on {choice.n} other scenes: alpha {choice.alpha:g}, which gained {gain} there "
-        f"({p_said(choice.p, test=choice.test)})."
+        f"({p_said(choice.p, test=by)})."
     )
+
+
+def _compared(summary: dict[str, Any], n: int) -> str:
+    """In how many scenes the objects were found, and how many are left to compare."""
+    found, left = round(n * summary["scenes_with_all_objects_found"]), summary["scenes_in_overlap"]
+    others = "all of these are compared" if left == found else f"{left} are compared, where overlap is defined"
+    return f"The detector found both objects in {found} of {counted(n, 'scene')}; {others}."
 
 
 def _percent(found: Interval) -> str:
@@ -312,11 +336,23 @@ def _said(found: Interval) -> str:
     return share(found.estimate, found.low, found.high, level=found.level)
 
 
-def _share(found: Interval) -> str:
-    """A share for readers who know no brackets."""
-    level, share_, low, high = (f"{100 * one:.0f} %" for one in (found.level, found.estimate, found.low, found.high))
-    return f"{share_} ({level} interval {low} to {high})"
+def _share(found: Interval, of: str = "") -> str:
+    """A share for readers who know no brackets, and what its interval is of."""
+    level, low, high = (f"{100 * one:.0f} %" for one in (found.level, found.low, found.high))
+    share_ = f"{percent(found.estimate, digits=0)} %"
+    return share_ if math.isnan(found.low) else f"{share_} ({level} interval{of} {low} to {high})"
 
 
-def _times(line: dict[str, Any]) -> str:
-    return f"{line['lift']:.1f} ({100 * LEVEL:g} % interval {line['lift_low']:.1f} to {line['lift_high']:.1f})"
+def _at_once(count: int, what: str) -> str:
+    """What the interval of the largest of several holds for; nothing where there is one."""
+    return f" for all {count} {what} at once" if count > 1 else ""
+
+
+def _picked(count: int, what: str) -> str:
+    """The same behind an interval."""
+    return f" (an interval{_at_once(count, what)}, as the largest is picked)" if count > 1 else ""
+
+
+def _times(line: dict[str, Any], summary: dict[str, Any]) -> str:
+    of = _at_once(len(summary["overlap_by_layer"]), "layers")
+    return f"{line['lift']:.1f} ({100 * LEVEL:g} % interval{of} {line['lift_low']:.1f} to {line['lift_high']:.1f})"

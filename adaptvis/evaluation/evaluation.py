@@ -44,9 +44,10 @@ class Evaluation:
         answers: one row per reported sample and policy.
         summary: one row per policy and relation (`all` first): n, accuracy with its interval, mean confidence,
             share of samples taken as unsure, and against the baseline the paired difference with its bootstrap
-            interval, the exact p, which `test` gave it and over how many `groups` (see `Comparison`), and p_holm:
-            Holm's correction of it, in the rows of `all` for the number of policies, and in the others for that of
-            policies and relations together; NaN for the baseline.
+            interval, samples gained and lost, the exact p, and p_holm: Holm's correction of it, in the rows of `all`
+            for the number of policies, and in the others for that of policies and relations together. All these are
+            NaN, counts missing, for the baseline, which is not compared with itself. Which `test` p is of, and over
+            how many `groups` (see `Comparison`), is the samples' own and stands in all rows.
         settings: one row per setting of the reported sweep against the untouched run, with corrected p-values.
     """
 
@@ -104,8 +105,12 @@ def summarise(
 
     taken = [policy_rows(table, policy) for policy in policies]
     relations = [ALL, *dict.fromkeys(table["relation"])]
-    summary = [_line(rows, taken[0], relation, seed=seed) for rows in taken for relation in relations]
-    return pd.concat(taken, ignore_index=True), _corrected(pd.DataFrame(summary))
+    lines = [_line(rows, taken[0], relation, seed=seed) for rows in taken for relation in relations]
+    summary = pd.DataFrame(lines).astype({"gained": "Int64", "lost": "Int64"})
+    itself = summary["policy"] == summary["policy"].iloc[0]
+    summary.loc[itself, ["difference", "difference_low", "difference_high", "p"]] = float("nan")
+    summary.loc[itself, ["gained", "lost"]] = pd.NA
+    return pd.concat(taken, ignore_index=True), _corrected(summary)
 
 
 def _choose(name: str, policy: Policy | Decoder, table: pd.DataFrame, settings: Settings) -> Policy | Decoder:

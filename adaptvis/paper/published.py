@@ -82,6 +82,7 @@ _RERUN = {
     ("llava-1.5", "scaling"): (64.55, 40.61, 0.00, 75.84, 44.65, 11.01, 53.34, 59.09, 42.35, 46.78, 64.83, 62.62),
     ("llava-1.5", "adaptvis"): (84.85, 61.21, 31.52, 84.40, 56.88, 19.57, 53.39, 59.94, 42.35, 46.78, 62.27, 49.85),
 }
+_INDEPENDENT = "the interval takes our answers as independent"
 _PER_ITEM = {"accuracy": 1, "pair": 2, "set": 4}
 
 
@@ -125,7 +126,9 @@ def compare_with_published(
         level: nominal coverage of Wilson's interval of the accuracy.
 
     Returns:
-        The rows, or none and the reason: nothing was published for such a model, data set or method.
+        The rows, or none and the reason: nothing was published for such a model, data set or method. Where the
+        interval is that of `n` alone, the note says that answers are taken as independent, as those about one photo or
+        object pair are not.
 
     Example:
         >>> compare_with_published(198 / 330, 330, "controlled-a", "llava-1.5-7b", "baseline").rows["items"].tolist()
@@ -141,9 +144,10 @@ def compare_with_published(
     here = (known["dataset"] == dataset) & (known["model"] == model_version(model)) & (known["method"] == method)
     measured = {"accuracy": wilson(right, n, level), **(others or {})}
     found = known[here & known["measure"].isin(list(measured))]
-    if found.empty:
-        return PublishedComparison(_rows(found, measured, n), _reason(dataset, model, method))
-    return PublishedComparison(_rows(found, measured, n))
+    if "accuracy" not in (others or {}):
+        taken = (found["measure"] == "accuracy").map({True: _INDEPENDENT, False: ""})
+        found = found.assign(note=(found["note"] + "; " + taken).str.strip("; "))
+    return PublishedComparison(_rows(found, measured, n), _reason(dataset, model, method) if found.empty else "")
 
 
 def published_numbers() -> pd.DataFrame:

@@ -12,6 +12,7 @@ from adaptvis.sweep.read import confidence_of
 from interp.errors import InputError
 from interp.intervene.base import Intervention, Untouched
 from interp.model.prefix import share_prefill
+from interp.numeric import percentage
 from interp.plots.canvas import panel_size
 from interp.plots.maps import plot_before_after
 from interp.plots.style import cut_wide, figure_of, new_grid
@@ -111,7 +112,7 @@ def draw_under(
         maps = kept[hook][:, 0, :, 0].mean(1).cpu().numpy()[:, inputs.layouts[0].image_positions]
         shares = maps.sum(-1)
         titles = [
-            f"layer {layer}, {which}\n{cut_wide(text, WORDS) or '–'}\nimage: {share:.1%} of all attention"
+            f"layer {layer}, {which}\n{cut_wide(text, WORDS) or '–'}\nimage: {percentage(share)}% of all attention"
             for which, text, share in zip(("untouched", name), said, shares, strict=True)
         ]
         within = maps / shares[:, None]

@@ -61,8 +61,8 @@ KEYS: dict[str, dict[str, str]] = {
         "cosine_even": "what evenly spread attention scores in cosine, mean over the compared scenes",
         "scenes_in_overlap": "how many scenes are compared: all objects found, overlap defined in all layers",
         "paper_layers": "the layers that the paper looks at, 0-based",
-        "overlap_by_layer": "cosine and lift by layer over the compared scenes, and how well cosine tells right from "
-        "wrong answers, beside shuffled ones",
+        "overlap_by_layer": "cosine and lift by layer over the compared scenes, the interval of lift for all layers at "
+        "once, and how well cosine tells right from wrong answers, beside shuffled ones",
         "scenes_with_all_objects_found": "share of all scenes",
         "wrong_answers": "of the untouched model: how many name another option of their question, and how many name "
         "none, with the words that these say most",
@@ -96,6 +96,7 @@ NAMES: dict[str, str] = {
     "alpha": "its strength; nats for `add`",
     "layers": "that it acts on, 0-based; `all`",
     "heads": "that it acts on, 0-based; `all`",
+    "rows": "of the prompt that it acts on, and `decode` and image tokens where it acts on these",
     "text": "the answer as generated",
     "probability": "of its first token, over the whole vocabulary",
     "confidence": "probability of the untouched first token, over the whole vocabulary",
@@ -116,7 +117,7 @@ NAMES: dict[str, str] = {
     "high": "upper end of the 95 % interval",
     "accuracy_paper": "the same by the paper's rule",
     "unsure": "share of the samples that the policy took as unsure",
-    "difference": "accuracy less that of the untouched run on the same samples",
+    "difference": "accuracy less that of the untouched run on the same samples; empty for that run itself",
     "difference_low": "lower end of its 95 % interval, paired bootstrap",
     "difference_high": "upper end",
     "gained": "samples that the untouched run got wrong and this one right",

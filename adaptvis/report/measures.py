@@ -57,7 +57,7 @@ class EvaluationMeasures:
 
     Attributes:
         metrics: one row per method, scorer and measure: method, policy, scorer, measure, value, low, high, n;
-            of gains p and test too, see `Comparison`.
+            of gains, which the baseline has none of, p and test too, see `Comparison`.
         groups: pair and set scores by method and scorer, see `pair_set_scores`.
         yes_no: yes/no scores by method, see `yes_no_scores`.
         confidence: confidence by relation of the untouched model, see `confidence_by_relation`.
@@ -186,8 +186,9 @@ def _metrics(evaluation: Evaluation, seed: int) -> pd.DataFrame:
         gains = [
             {"scorer": name, "measure": "gain", **_gain(untouched, rows, column, seed)}
             for name, column in SCORERS.items()
+            if rows["policy"].iloc[0] != untouched["policy"].iloc[0]
         ]
-        return pd.concat([found, pd.DataFrame(gains)], ignore_index=True)
+        return pd.concat([found, pd.DataFrame(gains)], ignore_index=True) if gains else found
 
     return _each(evaluation, of)
 

@@ -2,68 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from adaptvis.policy.policies import AdaptVis
 from adaptvis.report import tables
 from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changing_policy
+from adaptvis.report.lead import LEVEL
 from adaptvis.report.measures import SHORT, frequent
 from adaptvis.report.setup import RunFacts, asked_section, chosen_section
 from interp.answers.calibration import CONFIDENCES
 from interp.answers.comparison import named_test
 from interp.answers.metrics import ALL, NONE
-from interp.report.numbers import NOTHING, agree, counted, decimal, p_said, percent, points, ranged, share
+from interp.report.numbers import NOTHING, agree, counted, decimal, percent, points, ranged, share
 from interp.report.page import Section
-from interp.report.verdicts import NOT_DETECTED, UNCLAIMED, judge, undetected
+from interp.report.verdicts import undetected
 from interp.stats.clusters import few_groups
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
     from adaptvis.evaluation.evaluation import Evaluation
     from adaptvis.report.measures import EvaluationMeasures
 
 MOST_ROWS = 12  # relations in a table
-LEVEL = 0.95
-"""Of all intervals of an evaluation."""
-
 Figures = Mapping[str, "Figure"]
-
-
-def lead(evaluation: Evaluation, run: RunFacts) -> str:
-    """The main numbers in one paragraph."""
-    lines = evaluation.summary[evaluation.summary["relation"] == ALL].set_index("policy")
-    base = lines.loc["baseline"]
-    start = (
-        f"{counted(base.n, 'question')}{f' of {run.dataset}' if run.dataset else ''}"
-        f"{f', answered by {run.model}' if run.model else ''}"
-        f"{f', with the numbers of {run.preset}' if run.preset else ''}. Right by the strict rule: "
-        f"baseline {share(base.accuracy, base.low, base.high, level=LEVEL)}"
-    )
-    parts = [start]
-    for name, policy in evaluation.policies.items():
-        if name in ("scaling", "adaptvis"):
-            parts.append(f"{SHORT[name]} {gain_says(lines.loc[str(policy)], len(evaluation.policies) - 1)}")
-    return "; ".join(parts) + "."
-
-
-def gain_says(line: pd.Series, others: int) -> str:
-    """The accuracy of a policy and its gain over the baseline, claimed where corrected test and interval agree.
-
-    Args:
-        line: the row of all samples in the summary.
-        others: the policies that Holm's correction is for.
-    """
-    low, high = line.difference_low, line.difference_high
-    told = {"above": "more than the baseline", "below": "fewer than the baseline", "unclaimed": UNCLAIMED}
-    said = told.get(judge(low, high, line.p_holm).word, NOT_DETECTED)
-    holm = f"; {p_said(line.p_holm, test=f'Holm for {others} policies')}" if others > 1 else ""
-    return (
-        f"{percent(line.accuracy)} %, a gain of {points(line.difference, low, high, level=LEVEL)} "
-        f"({p_said(line.p, test=tables.test_of(line))}{holm}): {said}"
-    )
 
 
 def sections(
@@ -130,15 +94,21 @@ _CURVES = {
 
 def _main(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
     others, first = len(evaluation.policies) - 1, evaluation.summary[evaluation.summary["relation"] == ALL].iloc[0]
+    tests = (
+        f"{named_test(first['test'], first['groups'])}. Holm's correction is for "
+        f"{counted(others, 'policy', 'policies')}, for each rule by itself."
+        if others
+        else "No policy was asked besides the baseline, so there is no gain and no p."
+    )
     text = [
-        f"In tables, brackets hold confidence intervals of {100 * LEVEL:g} %. A difference is claimed where its "
-        "corrected test and its interval agree.",
+        f"In tables, brackets hold confidence intervals of {100 * LEVEL:g} %, each of one number by itself. "
+        f"{tables.CLAIMS}",
         "Strict: the option that an answer names first, as a whole word, has to be the right one. Paper's rule: the "
         "right word has to stand anywhere in the answer, which also counts answers that name two options.",
         "In percent, gains in points, both against the baseline on the same samples. Intervals: Wilson's for shares, "
         "of as many samples as those of groups are worth, and a bootstrap for gains, of whole groups where "
-        f"samples share them. {named_test(first['test'], first['groups'])}. Holm's correction is for {others} "
-        f"{'policy' if others == 1 else 'policies'}, for each rule by itself.",
+        f"samples share them. {tests}",
+        tables.main_rounds(measured),
     ]
     if first["groups"]:
         text.append(few_groups(first["groups"]))
@@ -152,13 +122,16 @@ def _relations(evaluation: Evaluation, figures: Figures) -> Section:
         "Accuracy, gain and p are by the strict rule. p is not corrected: with so many rows, some lie below 0.05 "
         "by chance. Holm's correction of it is for the number of policies in the rows of all samples, and in the "
         "others for all policies and relations together, also those that are not shown; summary.csv has it as "
-        f"p_holm. Where no two samples of a row share a group, its test is McNemar's.{more}",
+        "p_holm. Where no two samples of a row share a group, they are taken as independent, and its test is "
+        f"McNemar's.{more}",
+        tables.CLAIMS if len(evaluation.policies) > 1 else "",
+        tables.gains_round(tables.shown_relations(evaluation, MOST_ROWS)),
     )
     caption = "Gain over the baseline by relation (strict rule), with paired bootstrap intervals of 95 %."
     if n > MOST_RELATIONS:
         caption += f" The {MOST_RELATIONS} most frequent relations."
     table = tables.relation_table(evaluation, MOST_ROWS)
-    return Section("Accuracy by relation", text, figures.get("gains"), caption, table)
+    return Section("Accuracy by relation", tuple(filter(None, text)), figures.get("gains"), caption, table)
 
 
 def _published(measured: EvaluationMeasures) -> Section:
@@ -172,22 +145,28 @@ def _published(measured: EvaluationMeasures) -> Section:
         "A published number inside our interval is compatible with ours; that is weak evidence where the interval is "
         "wide.",
     ]
+    text.append(tables.published_round(measured.published))
     if not same:
         text.append("The samples differ in number from those of the published test split, so the items do not match.")
-    return Section(title, tuple(text), table=tables.published_table(measured.published))
+    return Section(title, tuple(filter(None, text)), table=tables.published_table(measured.published))
 
 
 def _pairs(measured: EvaluationMeasures) -> Section | None:
     if measured.groups.empty:
         reason = measured.left_out["groups"]
         return None if "has no pairs" in reason else Section("Pairs and sets", (f"Not computed: {reason}.",))
-    text = (
+    text: tuple[str, ...] = (
         "A pair is right when both opposite relations of one pair of objects are answered rightly, a set when all "
         "relations are.",
         "The paper divides by a half and a quarter of the samples, although a split by samples leaves pairs and sets "
-        "incomplete; these can not be right, so the score has a ceiling below 100 %. The corrected score divides by "
-        "the complete ones. Intervals are Wilson's of the complete ones; "
-        "with the paper's denominators they are these times the ceiling.",
+        "incomplete; these can not be right, so the score has a ceiling, the share of complete ones. The corrected "
+        "score divides by the complete ones. Intervals are Wilson's of the complete ones, pairs of one set counted "
+        "together; with the paper's denominators they are these times the ceiling.",
+    )
+    complete = measured.groups[measured.groups["denominator"] == "complete"].drop_duplicates("score")
+    text += tuple(
+        f"No {score} has all its questions here, so that none can be right: 0 says nothing of the answers."
+        for score in complete[complete["of"] == 0]["score"]
     )
     return Section("Pairs and sets", text, table=tables.group_table(measured.groups))
 
@@ -262,10 +241,12 @@ def _windows(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figu
         f"ScalingVis with alpha {measured.windows['alpha'].iloc[0]:g} in some layers only, against the baseline, "
         "strict. Windows of different width are not comparable, and gains of windows need not add up. p "
         f"({tables.test_of(measured.windows)}) is plain, and corrected for all settings of the sweep.",
+        tables.CLAIMS,
+        tables.gains_round(measured.windows),
     )
     caption = "Gain over the baseline with paired bootstrap intervals of 95 %; layers are counted from 0."
     table = tables.gain_table(measured.windows, evaluation.test, "layers")
-    return Section("Which layers carry the change", text, figures["layer_windows"], caption, table)
+    return Section("Which layers carry the change", tuple(filter(None, text)), figures["layer_windows"], caption, table)
 
 
 def _answers(figures: Figures) -> Section | None:
@@ -295,14 +276,15 @@ def _confidence(evaluation: Evaluation, measured: EvaluationMeasures, figures: F
     ]
     for line in measured.familiar.itertuples() if len(measured.familiar) else ():
         gap = points(line.difference, line.low, line.high, level=LEVEL) + undetected(line.low, line.high)
+        gap = gap if tables.adds_up(line.unfamiliar, line.familiar, line.difference) else f"before rounding, {gap}"
         text.append(
             f"{line.measure.capitalize()} on left and right (n = {line.n_familiar}): {percent(line.familiar)} "
             f"%; on the other relations (n = {line.n_unfamiliar}): {percent(line.unfamiliar)} %; difference {gap}."
         )
     if not len(measured.familiar):
-        text.append(
-            "Left and right can not be set against other relations: the samples have only one of the two kinds."
-        )
+        named = evaluation.rows("baseline")["relation"].isin(("left", "right")).any()
+        which = "all samples are of these two" if named else "no relation here has such a name"
+        text.append(f"Left and right can not be set against other relations: {which}.")
     if CONFIDENCES[-1] not in set(measured.confidence["measure"]):
         text.append("The right option's probability is not known: first tokens do not tell the options apart.")
     untouched = evaluation.rows("baseline")
@@ -324,12 +306,13 @@ def _calibration(evaluation: Evaluation, measured: EvaluationMeasures, figures: 
     by_chance = ranged(null.estimate, null.low, null.high, digits=1, factor=100, of=f"{100 * LEVEL:g} % of draws")
     null_says = "" if by_chance == NOTHING else f"; a calibrated model would show {by_chance} on as many"
     order = found.auroc
+    few = "; of so few there is no interval" if math.isnan(order.low) else ""
     auroc = (
         "All answers are of one kind, so confidence can not tell right from wrong."
         if order.estimate != order.estimate
         else "A right answer is more confident than a wrong one in "
         f"{share(order.estimate, order.low, order.high, level=LEVEL)} of the pairs of {right} right and {n - right} "
-        "wrong answers (AUROC; 50 % is no use at all)."
+        f"wrong answers (AUROC; 50 % is no use at all{few})."
     )
     text = (
         f"Over {counted(n, 'sample')} the expected calibration error is {percent(found.error)} points{null_says}. "
@@ -356,24 +339,32 @@ def _failures(evaluation: Evaluation) -> Section:
     return Section("Answers that name no option", text, table=pd.DataFrame(rows))
 
 
+_CHOSEN_ELSEWHERE = (
+    " Those that were chosen on the validation part were picked on other samples, but the parts may share object pairs "
+    "or photos (see what was chosen), and then they still come out a little too good."
+)
+
+
 def _tried(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
     """How much was tried on the reported samples."""
     tried = measured.tried
     if not tried["settings"]:
-        return Section("How many settings were tried", ("None but the untouched run.",))
-    text = (
+        return Section("How many settings were tried", ("No setting but the untouched run.",))
+    plain = tried["below_5_percent_uncorrected"]
+    chosen = "" if evaluation.validation is None else _CHOSEN_ELSEWHERE
+    text: tuple[str, ...] = (
         f"{counted(tried['settings'], 'setting')} {agree(tried['settings'], 'was', 'were')} run on the reported "
-        f"samples besides the untouched one. Without correction, {tried['below_5_percent_uncorrected']} of them "
-        f"{agree(tried['below_5_percent_uncorrected'], 'has', 'have')} p below 0.05 "
+        f"samples besides the untouched one. Without correction, {plain or 'none'} of them "
+        f"{'have' if plain > 1 else 'has'} p below 0.05 "
         f"({tables.test_of(evaluation.settings)}); if none changed anything, up to about "
         f"{tried['below_5_percent_by_chance']:.1f} would. Left after Holm's correction (any false alarm at "
         f"all): {tried['below_5_percent_holm']}; after Benjamini and Hochberg's (share of false alarms): "
         f"{tried['below_5_percent_benjamini_hochberg']}.",
         "The best of a grid looks better on the samples that it was picked on than it will on others, and its interval "
-        "does not know of the picking: so it is with settings read off the table below. Those that were chosen on the "
-        "validation part were picked on other samples, but the parts may share object pairs or photos (see what was "
-        "chosen), and then they still come out a little too good. One split and greedy decoding: no p-value here "
-        "speaks of another split, prompt or model.",
+        f"does not know of the picking: so it is with settings read off the table below.{chosen} One split and greedy "
+        "decoding: no p-value here speaks of another split, prompt or model.",
+        tables.CLAIMS,
+        tables.gains_round(evaluation.settings),
     )
     table = tables.gain_table(evaluation.settings, evaluation.test, "setting")
-    return Section("How many settings were tried", text, table=table)
+    return Section("How many settings were tried", tuple(filter(None, text)), table=table)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from adaptvis.policy.policies import AdaptVis
 from adaptvis.report.measures import SHORT, frequent
 from interp.answers.comparison import MCNEMAR
 from interp.answers.metrics import ALL, accuracy
 from interp.report.numbers import NOTHING, decimal, p_value, percent, points
+from interp.report.verdicts import SIGNIFICANT
 from interp.stats.tests import holm
 
 if TYPE_CHECKING:
@@ -17,6 +20,15 @@ if TYPE_CHECKING:
 
     from adaptvis.evaluation.evaluation import Evaluation
     from adaptvis.report.measures import EvaluationMeasures
+
+CLAIMS = (
+    "A difference is claimed where both say so, its interval, by leaving out 0, and its corrected p, by lying below "
+    f"{SIGNIFICANT:g}; one without the other claims nothing."
+)
+"""What decides where the bootstrap's interval and the exact test of a gain disagree."""
+
+PUBLISHED_DIGITS = {"paper": 1, "re-run": 2}
+"""With how many digits each source has its percents."""
 
 
 def test_of(rows: pd.DataFrame | pd.Series) -> str:
@@ -74,20 +86,67 @@ def main_table(evaluation: Evaluation, measured: EvaluationMeasures) -> pd.DataF
     for name in evaluation.policies:
         cells = {"policy": SHORT[name]}
         for scorer, title in (("strict", "strict"), ("paper", "paper's rule")):
-            share, gain = (table.loc[(name, scorer, measure)] for measure in ("accuracy", "gain"))
-            own = name in others
+            share = table.loc[(name, scorer, "accuracy")]
+            gain = table.loc[(name, scorer, "gain")] if name in others else None
             cells[f"{title} %"] = percent(share["value"], share["low"], share["high"])
-            cells[f"gain, {title}"] = points(gain["value"], gain["low"], gain["high"]) if own else ""
-            cells[f"p, {title}"] = p_value(gain["p"]) if own else ""
-            cells[f"p Holm, {title}"] = p_value(corrected[scorer][name]) if own else ""
+            cells[f"gain, {title}"] = "" if gain is None else points(gain["value"], gain["low"], gain["high"])
+            cells[f"p, {title}"] = "" if gain is None else p_value(gain["p"])
+            cells[f"p Holm, {title}"] = "" if gain is None else p_value(corrected[scorer][name])
         rows.append(cells)
     return pd.DataFrame(rows)
 
 
+def adds_up(before: float, after: float, difference: float, digits: int = 1) -> bool:
+    """Whether two shares, as `percent` prints them, differ by their difference, as `points` prints it.
+
+    `digits` are those of the first; with more than one it may differ by what these say more.
+
+    Example:
+        >>> adds_up(0.712, 0.725, 0.013), adds_up(0.7124, 0.7246, 0.0122)
+        (True, False)
+    """
+    first = float(f"{100 * before:.{digits}f}")
+    second, apart = (float(f"{100 * value:.1f}") for value in (after, difference))
+    return abs(second - first - apart) < (0.05 if digits == 1 else 0.1)
+
+
+def gains_round(lines: pd.DataFrame) -> str:
+    """A sentence where rounded accuracies do not give the rounded gain of one of these lines; nothing where all do.
+
+    Args:
+        lines: of a summary, or settings: accuracy, and difference to the untouched run.
+    """
+    before = (lines["accuracy"] - lines["difference"]).round(12)  # as it was before the difference was taken
+    return _rounding_says(zip(before, lines["accuracy"], lines["difference"], strict=True), "Gains")
+
+
+def published_round(published: pd.DataFrame) -> str:
+    """The same of published numbers, as `published_table` shows them."""
+    digits = published["source"].map(PUBLISHED_DIGITS)
+    shown = (published["published"], published["ours"], published["difference"], digits)
+    return _rounding_says(zip(*shown, strict=True), "Differences")
+
+
+def _rounding_says(rows: Iterable[tuple[Any, ...]], what: str) -> str:
+    known = [row for row in rows if np.isfinite(row).all()]
+    if all(adds_up(*row) for row in known):
+        return ""
+    return f"{what} are of shares before rounding, and some differ by 0.1 from what the rounded ones give."
+
+
+def main_rounds(measured: EvaluationMeasures) -> str:
+    """`gains_round` of the main table, both scorers."""
+    table = measured.metrics
+    wide = table[table["measure"].isin(["accuracy", "gain"])].pivot(
+        index=["method", "scorer"], columns="measure", values="value"
+    )
+    gains = wide.assign(difference=wide["gain"]) if "gain" in wide else wide.assign(difference=np.nan)
+    return gains_round(gains)
+
+
 def relation_table(evaluation: Evaluation, most: int) -> pd.DataFrame:
     """Accuracy, gain and p by policy and relation, for the most frequent relations."""
-    kept = [ALL, *frequent(evaluation.rows("baseline"), most)]
-    lines = evaluation.summary[evaluation.summary["relation"].isin(kept)]
+    lines = shown_relations(evaluation, most)
     names = {str(policy): SHORT[name] for name, policy in evaluation.policies.items()}
     table = readable(evaluation, lines)
     table = table.assign(policy=[names[policy] for policy in lines["policy"]])
@@ -96,6 +155,12 @@ def relation_table(evaluation: Evaluation, most: int) -> pd.DataFrame:
     ])  # fmt: skip
     table = table.drop(columns="confidence")
     return table if set(lines["policy"]) & _adaptive(evaluation) else table.drop(columns="unsure %")
+
+
+def shown_relations(evaluation: Evaluation, most: int) -> pd.DataFrame:
+    """The lines of the summary that `relation_table` shows."""
+    kept = [ALL, *frequent(evaluation.rows("baseline"), most)]
+    return evaluation.summary[evaluation.summary["relation"].isin(kept)]
 
 
 def metric_table(measured: EvaluationMeasures, methods: Sequence[str]) -> pd.DataFrame:
@@ -236,7 +301,7 @@ def published_table(published: pd.DataFrame) -> pd.DataFrame:
                 "policy": SHORT[line.method],
                 "source": line.source,
                 "measure": measures[line.measure],
-                "published %": percent(line.published),
+                "published %": percent(line.published, digits=PUBLISHED_DIGITS[line.source]),
                 "ours %": percent(line.ours, line.low, line.high),
                 "inside our interval": NOTHING if pd.isna(line.inside) else "yes" if line.inside else "no",
                 "ours minus theirs": points(line.difference),

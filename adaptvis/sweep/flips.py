@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from adaptvis.sweep.plan import UNTOUCHED
@@ -15,7 +15,7 @@ from interp.intervene.image_logits import ScaleImageLogits
 from interp.model.prefix import share_prefill
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import clustered_share, shared_groups
-from interp.stats.intervals import Interval, wilson
+from interp.stats.intervals import Interval
 from interp.study.prompter import batches, prepare_samples
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Flips:
         alpha: the factor on the image logits of the last prompt row.
         answers: one row per sample: id, and the options that are named `before` and `after`.
         windows: one row per sample, kind (`ONLY`, `UP_TO`, `FROM_ON`, `EVERYWHERE`, `SHARPENING`, `AMOUNT`) and layer
-            (-1 where it is all): id, kind, layer, text, the option that it names (`predicted`, missing where it names
-            none), and whether that is the option of the whole change, `same`. `AMOUNT` is the matched control,
+            (-1 where it is all): id, group, kind, layer, text, the option that it names (`predicted`, missing where it
+            names none), and whether that is the option of the whole change, `same`. `AMOUNT` is the matched control,
             `SHARPENING` the mode `temper`.
     """
 
@@ -53,26 +53,49 @@ class Flips:
     windows: pd.DataFrame
 
     def carried(self) -> pd.DataFrame:
-        """How often each window gives the answer of the whole change: kind, layer, n, share and its Wilson interval."""
+        """How often each window gives the answer of the whole change: kind, layer, n, share, low and high.
+
+        Each interval is that of `clustered_share`, of one window by itself.
+        """
         import pandas as pd
 
         rows = []
         for (kind, layer), own in self.windows.groupby(["kind", "layer"], sort=False):
-            found = wilson(int(own["same"].sum()), len(own))
-            rows.append({"kind": kind, "layer": layer, "n": len(own), **found.cells("share")})
+            rows.append({"kind": kind, "layer": layer, "n": len(own), **picked_share(own, "same").cells("share")})
         return pd.DataFrame(rows)
 
     def of(self, kind: str) -> Interval:
         """How often one of the changes in all layers gives that answer."""
-        own = self.windows[self.windows["kind"] == kind]["same"]
-        return wilson(int(own.sum()), len(own))
+        return picked_share(self.windows[self.windows["kind"] == kind], "same")
 
     def strongest_layer(self) -> tuple[int, Interval]:
-        """The layer that gives that answer most often where alpha acts in it alone, the first of equals; how often."""
-        rows = self.carried()
-        rows = rows[rows["kind"] == ONLY]
-        best = rows.loc[rows["share"].idxmax()]
-        return int(best["layer"]), Interval(float(best["share"]), float(best["low"]), float(best["high"]))
+        """The layer that gives that answer most often where alpha acts in it alone, the first of equals; how often.
+
+        As it is picked for that, its interval is one that holds for all layers at once, see `picked_share`.
+        """
+        alone = self.windows[self.windows["kind"] == ONLY]
+        shares = alone.groupby("layer")["same"].mean()
+        best = int(shares.idxmax())
+        return best, picked_share(alone[alone["layer"] == best], "same", among=len(shares))
+
+
+def picked_share(rows: pd.DataFrame, column: str, *, among: int = 1, level: float = 0.95) -> Interval:
+    """A share of rows with the interval of `clustered_share`, which knows how many shares it was picked among.
+
+    The intervals of all of them together hold in `level` of studies, however they hang together: each is of level
+    1 - (1 - level) / among (Bonferroni), and so is that of the largest.
+
+    Args:
+        rows: one row per sample; the column `group`, where it is there, says what belongs together.
+        column: what is counted, bool.
+        among: how many shares there are, such as one of each layer.
+        level: nominal coverage of all together.
+
+    Example:
+        >>> picked_share(alone[alone["layer"] == 3], "same", among=12).low
+    """
+    right = rows[column].to_numpy(dtype=bool)
+    return replace(clustered_share(right, shared_groups(rows), level=1 - (1 - level) / among), level=level)
 
 
 def with_changes(table: pd.DataFrame, rows: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -101,7 +124,8 @@ def with_changes(table: pd.DataFrame, rows: pd.DataFrame | None = None) -> pd.Da
 def dose_response(rows: pd.DataFrame) -> pd.DataFrame:
     """Accuracy, the two kinds of wrong answers and of other answers, by relation (`all` first) and alpha.
 
-    Each is a share with the interval of `clustered_share`; what they are stands at `with_changes`.
+    Each is a share with the interval of `clustered_share`, of one alpha by itself; what they are stands at
+    `with_changes`.
 
     Args:
         rows: the table that `with_changes` gives.
@@ -112,10 +136,9 @@ def dose_response(rows: pd.DataFrame) -> pd.DataFrame:
     for relation in (ALL, *dict.fromkeys(rows["relation"])):
         own = rows if relation == ALL else rows[rows["relation"] == relation]
         for alpha, asked in own.groupby("alpha"):
-            shared = shared_groups(asked)
             line: dict[str, Any] = {"relation": relation, "alpha": alpha, "n": len(asked)}
             for name, column in SHARES.items():
-                found = clustered_share(asked[column].to_numpy(dtype=bool), shared)
+                found = picked_share(asked, column)
                 line |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
             lines.append(line)
     return pd.DataFrame(lines)
@@ -171,7 +194,10 @@ def follow_flips(
     for places in batches(flipped, batch):
         rows += _ask_windows(vlm, [flipped[place] for place in places], alpha, prompt, max_new_tokens)
     control = matched[(matched["alpha"] == alpha) & matched["id"].isin(after.index)]
-    rows += [{"id": row.id, "kind": AMOUNT, "layer": -1, "text": row.text} for row in control.itertuples()]
+    rows += [
+        {"id": row.id, "group": row.group, "kind": AMOUNT, "layer": -1, "text": row.text}
+        for row in control.itertuples()
+    ]
     windows = pd.DataFrame(rows)
     options = {sample.id: sample.options for sample in flipped}
     named = [first_option(row.text, options[row.id]) for row in windows.itertuples()]
@@ -211,7 +237,7 @@ def _ask_windows(
     prefix = share_prefill(vlm, prepare_samples(vlm, samples, prompt))
     answered = dict(zip(once, prefix.generate(once, max_new_tokens), strict=True))
     return [
-        {"id": sample.id, "kind": kind, "layer": layer, "text": answered[each].texts[place]}
+        {"id": sample.id, "group": sample.group, "kind": kind, "layer": layer, "text": answered[each].texts[place]}
         for place, sample in enumerate(samples)
         for (kind, layer), each in named.items()
     ]

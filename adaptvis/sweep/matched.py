@@ -54,8 +54,9 @@ def ask_matched(
         progress: show a progress bar.
 
     Returns:
-        One row per sample and alpha: id, relation, gold, options, alpha, shift (nats), the image's share `untouched`,
-        `scaled` (under alpha) and `matched` (under the control), text, and from `score` whether it is right.
+        One row per sample and alpha: id, relation, group, gold, options, alpha, shift (nats), the image's share
+        `untouched`, `scaled` (under alpha) and `matched` (under the control), text, and from `score` whether it is
+        right.
 
     Example:
         >>> ask_matched(vlm, samples, (0.5, 2.0)).groupby("alpha")[["scaled", "matched"]].mean()
@@ -110,6 +111,7 @@ def _ask(
         {
             "id": sample.id,
             "relation": sample.relation,
+            "group": sample.group,
             "gold": sample.answer,
             "options": "|".join(sample.options),
             "alpha": alpha,

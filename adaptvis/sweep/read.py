@@ -12,13 +12,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def rows_under(table: pd.DataFrame, *, mode: str = "mul", layers: str = "all", heads: str = "all") -> pd.DataFrame:
-    """A sweep's rows of one mode and window over alpha, the untouched ones among them at the alpha of no change."""
-    own = (table["mode"] == mode) & (table["layers"] == layers) & (table["heads"] == heads)
-    neutral = 0.0 if mode == "add" else 1.0
-    base = table[table["setting"] == UNTOUCHED].assign(alpha=neutral, mode=mode, layers=layers, heads=heads)
+def rows_under(
+    table: pd.DataFrame, *, mode: str = "mul", layers: str = "all", heads: str = "all", rows: str = "last"
+) -> pd.DataFrame:
+    """A sweep's rows of one mode and window over alpha, the untouched ones among them at the alpha of no change.
+
+    Args:
+        table: the sweep, see `run_sweep`.
+        mode: what alpha does to the image logits.
+        layers: where, as this column of the sweep has it.
+        heads: the same.
+        rows: the same; what does not say its rows, as earlier sweeps do not, edits the last one.
+    """
     import pandas as pd
 
+    table = table.assign(rows=table["rows"].fillna("last") if "rows" in table else "last")
+    where = {"mode": mode, "layers": layers, "heads": heads, "rows": rows}
+    own = (table[list(where)] == list(where.values())).all(axis=1)
+    base = table[table["setting"] == UNTOUCHED].assign(alpha=0.0 if mode == "add" else 1.0, **where)
     return pd.concat([base, table[own]]).sort_values("alpha", kind="stable")
 
 

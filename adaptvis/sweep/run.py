@@ -52,9 +52,9 @@ def run_sweep(
     Returns:
         One row per sample and setting: id, dataset, kind, row (in the data set's file; -1 if unknown), relation, group,
         question, gold, options, prompt (all of it, with one image placeholder), setting, mode, alpha, layers, heads,
-        text, probability (of the first token), the measures of confidence in the untouched first token (`confidence`,
-        `confidence_options`, ...) and the probability `gold_probability` that it gives the right option; and from
-        `score`: predicted, correct, correct_paper, parsed.
+        rows (of the prompt that are edited), text, probability (of the first token), the measures of confidence in the
+        untouched first token (`confidence`, `confidence_options`, ...) and the probability `gold_probability` that it
+        gives the right option; and from `score`: predicted, correct, correct_paper, parsed.
 
     Raises:
         InputError: no samples, samples that can not be asked (all are looked at before the first pass), or a folder
@@ -161,9 +161,16 @@ def _known(sample: Sample) -> dict[str, Any]:
 def _setting(scaling: ScaleImageLogits | None) -> dict[str, Any]:
     """The columns that name a setting."""
     if scaling is None:
-        return {"setting": UNTOUCHED, "mode": "", "alpha": float("nan"), "layers": "", "heads": ""}
-    where = {"layers": spell(scaling.layers), "heads": spell(scaling.heads)}
+        return {"setting": UNTOUCHED, "mode": "", "alpha": float("nan"), "layers": "", "heads": "", "rows": ""}
+    where = {"layers": spell(scaling.layers), "heads": spell(scaling.heads), "rows": _rows(scaling)}
     return {"setting": str(scaling), "mode": scaling.mode, "alpha": scaling.alpha, **where}
+
+
+def _rows(scaling: ScaleImageLogits) -> str:
+    """The query rows that are edited, and what else tells two settings of one strength, layers and heads apart."""
+    rows = scaling.rows if isinstance(scaling.rows, str) else str(list(scaling.rows))
+    tokens = "" if scaling.image_tokens is None else f", image_tokens={spell(scaling.image_tokens)}"
+    return f"{rows}{', decode' if scaling.decode else ''}{tokens}"
 
 
 def _confidences(vlm: HookedVLM, samples: Sequence[Sample], untouched: Generation) -> list[dict[str, float]]:

@@ -20,8 +20,8 @@ from adaptvis.evaluation.settings import POLICIES
 from adaptvis.paper.published import PRESETS, published_numbers
 from adaptvis.paper.splits import OFFICIAL_SIZES, official_split
 from adaptvis.policy.confidence import MEASURES
+from adaptvis.report.lead import lead
 from adaptvis.report.measures import SHORT, measure_evaluation
-from adaptvis.report.sections import lead
 from adaptvis.report.setup import RunFacts
 from adaptvis.report.tables import gain_table, group_table, main_table
 from interp import HookedVLM

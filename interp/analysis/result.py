@@ -15,6 +15,7 @@ from interp.analysis.vision import best_cosine
 from interp.errors import InputError
 from interp.layers import default_layers, paper_layers
 from interp.maps.trajectory import PARTS, Trajectory
+from interp.numeric import percentage
 from interp.overlap.figures.by_layer import plot_overlap_by_layer
 from interp.overlap.figures.by_map import plot_overlap_by_map
 from interp.overlap.overlap import EVEN_COLUMNS, LESS_IS_BETTER, Overlap
@@ -99,9 +100,9 @@ class Analysis:
         steps = f", and {self.trajectory.n_steps} answer tokens" if self.trajectory.generated else ""
         lines = [
             *self.settings.get("remarks", ()),
-            f"answer: {self.answer!r} (first token {self.confidence:.1%})",
-            f"image: {np.mean(shares):.1%} of the attention on {np.mean(tokens):.1%} of the positions "
-            f"(mean over layers and heads{steps})",
+            f"answer: {self.answer!r} (first token {percentage(self.confidence)}%)",
+            f"image: {percentage(np.mean(shares))}% of the attention on {percentage(np.mean(tokens))}% of the "
+            f"positions (mean over layers and heads{steps})",
             self.grid.describe(),
         ]
         if self.found is None:

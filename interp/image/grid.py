@@ -11,7 +11,7 @@ from einops import einsum, rearrange
 
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
-from interp.numeric import real
+from interp.numeric import percentage, real
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class ImageGrid:
             return f"The model saw the whole photo of {width} x {height} pixels, through {tokens}."
         return (
             f"The model saw x {x0:.0f} to {x1:.0f} and y {y0:.0f} to {y1:.0f} of the photo of {width} x {height} "
-            f"pixels, through {tokens}; it never saw {100 * self.unseen_share:.1f} % of it ({sides})."
+            f"pixels, through {tokens}; it never saw {percentage(self.unseen_share)} % of it ({sides})."
         )
 
     def membership(self, box: AnyBox) -> Float32[np.ndarray, " token"]:

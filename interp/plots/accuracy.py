@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.numeric import percentage
 from interp.plots.style import BELOW, INK, LABEL, PALETTE, TICK, in_percent, legend_below, line_colours, new_axes, tidy
 from interp.plots.written import as_written
 from interp.stats.clusters import clustered_share, shared_groups
@@ -229,7 +230,7 @@ def _level_lines(ax: Axes, chance: float | None, references: Mapping[str, float]
     if chance is not None:
         ax.axhline(chance, color=INK, linewidth=1, linestyle="--", label="chance")
     for (name, value), style in zip((references or {}).items(), ("-.", (0, (3, 1, 1, 1, 1, 1)), "--"), strict=False):
-        ax.axhline(value, color=INK, linewidth=1.4, linestyle=style, label=f"{name}: {value:.1%}")
+        ax.axhline(value, color=INK, linewidth=1.4, linestyle=style, label=f"{name}: {percentage(value)}%")
     ax.set_ylim(0, 1.02)
     in_percent(ax.yaxis)
 

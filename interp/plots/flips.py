@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.patches import Patch, Rectangle
 
 from interp.errors import InputError
+from interp.numeric import percentage
 from interp.plots.style import (
     INK,
     PALETTE,
@@ -65,7 +66,9 @@ def plot_flips_by_layer(
         ax.plot(own["layer"], own["share"], color=colour, linewidth=1.8, marker="o", markersize=3.6, label=str(kind))
         ax.fill_between(own["layer"], own["low"], own["high"], color=colour, alpha=0.15, linewidth=0)
     for (name, found), style in zip((references or {}).items(), _STYLES, strict=False):
-        ax.axhline(found.estimate, color=INK, linewidth=1.3, linestyle=style, label=f"{name}: {found.estimate:.0%}")
+        ax.axhline(
+            found.estimate, color=INK, linewidth=1.3, linestyle=style, label=f"{name}: {percentage(found.estimate, 0)}%"
+        )
         ax.axhspan(found.low, found.high, color=INK, alpha=0.07, linewidth=0)
     shade = layer_axis(ax, depth)
     ax.set_ylim(-0.02, 1.02)

@@ -85,6 +85,7 @@ def _of_dataset(options: argparse.Namespace) -> int:
 
 def _of_photo(options: argparse.Namespace) -> int:
     from interp.model.record import record
+    from interp.numeric import percentage
     from interp.plots.style import figure_of
     from probes.position.dose_answers import UNTOUCHED, DoseMeasurement, read_doses
 
@@ -115,7 +116,7 @@ def _of_photo(options: argparse.Namespace) -> int:
         print(
             f"{dose}{' (untouched)' if dose == UNTOUCHED else ''}: {row.text!r}, confidence {row.confidence:.2f}, "
             f"attention on the image {row.image_mass:.2f}, |delta g_V| {row.abs_delta_g_v:.3g}, the same under "
-            f"{row.agreeing:.0%} of {options.seeds} permutations"
+            f"{percentage(row.agreeing, 0)}% of {options.seeds} permutations"
         )
     for dose in found.out_of_range:
         print(f"{dose}: left out, as it leaves the range of {str(vlm.dtype).removeprefix('torch.')}")

@@ -73,6 +73,7 @@ def _of_dataset(options: argparse.Namespace) -> int:
 def _of_photo(options: argparse.Namespace) -> int:
     from interp.errors import InputError
     from interp.model.record import record
+    from interp.numeric import percentage
     from interp.plots.style import figure_of
     from probes.position.order_answers import OrderMeasurement
 
@@ -104,7 +105,8 @@ def _of_photo(options: argparse.Namespace) -> int:
     ]
     print(f"answer: {found.texts[0]!r}, with confidence {found.confidence[0]:.2f}")
     print(
-        f"the same under {found.agreeing:.0%} of {options.seeds} permutations of {found.image_tokens[0]} image tokens"
+        f"the same under {percentage(found.agreeing, 0)}% of {options.seeds} permutations of {found.image_tokens[0]} "
+        "image tokens"
     )
     for side, text, sure in list(zip(found.orders, found.texts, found.confidence, strict=True))[1 + options.seeds :]:
         print(f"pooled to {side}: {text!r}, with confidence {sure:.2f}")

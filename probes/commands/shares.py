@@ -41,6 +41,7 @@ def shares_command(options: argparse.Namespace) -> int:
     import pandas as pd
 
     from interp.model.record import record
+    from interp.numeric import percentage
     from interp.plots.style import figure_of
     from probes.position.balance_measurement import BalanceMeasurement, measure_attention
 
@@ -66,11 +67,11 @@ def shares_command(options: argparse.Namespace) -> int:
             },
         ),
     ]
-    kept = ", ".join(f"{name} {share:.0%}" for name, share in zip(shares.groups, shares.kept, strict=True))
+    kept = ", ".join(f"{name} {percentage(share, 0)}%" for name, share in zip(shares.groups, shares.kept, strict=True))
     print(f"answer: {found.text!r}")
     if "system" not in shares.groups:
         print("the prompt has no system part: --system TEXT gives one, where the model's template takes it")
-    print(f"attention: {kept}; of image and words, the image has {shares.masked:.0%}")
+    print(f"attention: {kept}; of image and words, the image has {percentage(shares.masked, 0)}%")
     print(f"entropy over the image, mean over tokens: {entropy['produced'].values.mean():.2f}")
     print(f"written to {folder.path}: {', '.join(path.name for path in written)}")
     return 0

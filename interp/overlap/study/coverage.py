@@ -108,12 +108,12 @@ def coverage_says(samples: pd.DataFrame) -> str:
         lines.append(f"{line}, {found}; some in {row['some']}, none in {row['none']}.")
     else:
         lines.append("There is no question whose objects could be looked for.")
-    for each in apart.itertuples():
-        some = f", one of them in {each.some}" if each.objects == "two" else ""
-        lines.append(
-            f"About {each.objects} object{'s' if each.objects == 'two' else ''} ask {each.looked_for}: all found in "
-            f"{each.all}{some}, none in {each.none}."
-        )
+    for each in apart[apart["looked_for"] > 0].itertuples():
+        asked = f"Of these, {each.looked_for} {agree(each.looked_for, 'is', 'are')} about"
+        if each.objects == "two":
+            lines.append(f"{asked} two objects: both found in {each.all}, one in {each.some}, none in {each.none}.")
+        else:
+            lines.append(f"{asked} one object: found in {each.all}, not found in {each.none}.")
     if row["no_class"]:
         lines.append(
             f"In {row['no_class']} of these {row['looked_for']} the detector has no class for an object, and could not "

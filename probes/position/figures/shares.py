@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from interp.numeric import percentage
 from interp.plots.style import INK, LABEL, PALETTE, TICK, TITLE, in_percent, legend_below, new_axes, tidy
 from interp.plots.written import as_written
 
@@ -47,7 +48,13 @@ def plot_divisions(bars: Mapping[str, Mapping[str, float]], ax: Axes | None = No
             named.add(name)
             if share > 0.06:
                 ax.text(
-                    start + share / 2, place, f"{share:.0%}", ha="center", va="center", fontsize=TICK, color="white"
+                    start + share / 2,
+                    place,
+                    f"{percentage(share, 0)}%",
+                    ha="center",
+                    va="center",
+                    fontsize=TICK,
+                    color="white",
                 )
             start += share
     ax.set_yticks(range(len(bars)), list(bars))

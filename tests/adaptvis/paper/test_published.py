@@ -77,7 +77,12 @@ def test_a_result_is_set_beside_both_sources_in_items():
     found = compare_with_published(198 / 330, 330, "controlled-a", "llava-hf/llava-1.5-7b-hf", "baseline")
     rows = found.rows.set_index("source")
     assert not found.reason and list(rows.index) == ["paper", "re-run"]
-    assert rows["items"].tolist() == [-1, 0] and rows["inside"].all() and (rows["note"] == "").all()
+    assert rows["items"].tolist() == [-1, 0] and rows["inside"].all()
+    assert rows["note"].str.contains("takes our answers as independent").all()
+    known = compare_with_published(
+        198 / 330, 330, "controlled-a", "llava-1.5-7b", "baseline", others={"accuracy": wilson(198, 330)}
+    )
+    assert (known.rows["note"] == "").all()
     assert rows["low"].tolist() == [wilson(198, 330).low] * 2 and rows["n_published"].tolist() == [330, 330]
     assert rows.loc["paper", "difference"] == pytest.approx(0.6 - 0.603)
 

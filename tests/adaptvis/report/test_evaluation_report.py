@@ -311,6 +311,7 @@ def test_a_policy_that_changes_nothing_is_said_to_and_not_drawn(tmp_path, monkey
     monkeypatch.setitem(POLICIES, "adaptvis", AdaptVis(1.0, 1.0, 0.0))
     evaluation = made_up_evaluation(("baseline", "adaptvis"))
     page, _ = written(tmp_path, evaluation)
+    assert "AdaptVis as it is set leaves every sample untouched, and is the baseline itself." in page
     assert "untouched in every sample under AdaptVis" in page and "on both sides of its threshold" in page
     figure, told = draw_telling(None, evaluation, (), prompt="paper")
     assert figure is None and "no policy here changes" in told

@@ -8,8 +8,9 @@ from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
 
 from adaptvis.demo.change import Choice, WrongAnswers
 from adaptvis.demo.words import _choice, _kinds, _share
+from adaptvis.report.lead import gain_says, lead
 from adaptvis.report.measures import measure_evaluation
-from adaptvis.report.sections import gain_says, lead, sections
+from adaptvis.report.sections import sections
 from adaptvis.report.setup import RunFacts
 from adaptvis.report.tables import test_of as named_test
 from interp.stats.intervals import Interval, wilson
@@ -31,7 +32,9 @@ def test_a_gain_is_claimed_where_its_corrected_test_and_its_interval_agree(seed)
     check_intervals(said, [(value, low, high)], all_of=True)
     check_p(said, [p, p_holm])
     small, above, below = p_holm < 0.05, low > 0, high < 0
-    assert said.startswith(f"{100 * row['accuracy']:.1f} %, a gain of ")
+    assert said.startswith(f"{100 * row['accuracy']:.1f} %, a gain")
+    before, after, gain = (round(100 * one, 1) for one in (row["accuracy"] - value, row["accuracy"], value))
+    assert (" before rounding," in said) == (round(after - before, 1) != gain)
     assert said.endswith(": more than the baseline") == (small and above)
     assert said.endswith(": fewer than the baseline") == (small and below)
     assert (DISAGREE in said) == (small != (above or below))
@@ -89,8 +92,10 @@ def test_what_was_chosen_says_its_gain_with_interval_and_test(seed):
     rng = np.random.default_rng(seed)
     ends, p, alpha = made_up_ends(rng, spread=0.2), made_up_p(rng), float(rng.choice([0.5, 1.0]))
     moved = int(rng.choice([0, 7]))
-    said = _choice(Choice(alpha, 0.5, Interval(*ends), p, "McNemar", moved, 9))
+    tried = int(rng.integers(1, 4))
+    said = _choice(Choice(alpha, 0.5, Interval(*ends), p, tried, "McNemar", moved, 9))
     check_form(said)
+    assert (f"both for all {tried} alphas" in said) == (tried > 1 and not (alpha == 1 and not moved))
     untold = alpha == 1 and not moved
     assert ("made no answer right or wrong" in said) == untold
     check_intervals(said, [] if untold else [ends], all_of=True)
@@ -98,16 +103,35 @@ def test_what_was_chosen_says_its_gain_with_interval_and_test(seed):
     assert "9 other scenes" in said
 
 
+def wrong_answers(another, none, n=30, groups=None):
+    """So many answers that name another option, then so many that name none, then right ones."""
+    kinds = np.array(["another"] * another + ["none"] * none + ["right"] * (n - another - none))
+    texts = np.where(kinds == "none", "under", "left")
+    table = pd.DataFrame({"text": texts, "named_another": kinds == "another", "named_none": kinds == "none"})
+    return WrongAnswers(table if groups is None else table.assign(group=groups))
+
+
+def test_the_kinds_of_wrong_answers_know_of_the_groups_that_answers_share():
+    apart, together = wrong_answers(8, 8), wrong_answers(8, 8, groups=[f"g{place // 8}" for place in range(30)])
+    for of_wrong in (False, True):
+        assert apart.share("named_none", of_wrong=of_wrong).low == wilson(8, 16 if of_wrong else 30).low
+    assert together.share("named_none").low < apart.share("named_none").low
+    assert np.isnan(together.share("named_none", of_wrong=True).low), "the wrong ones are of two groups"
+    check_form(_kinds(together))
+
+
 @pytest.mark.parametrize(("another", "none"), [(0, 0), (1, 0), (0, 4), (3, 9)])
 def test_wrong_answers_are_told_of_how_many(another, none):
-    said = _kinds(WrongAnswers(30, another, none, {"under": 3} if none else {}))
+    said = _kinds(wrong_answers(another, none))
     check_form(said)
     if not another + none:
         assert said == "Untouched, no answer is wrong."
         return
     shares = [wilson(count, another + none) for count in (another, none)]
     check_intervals(said, [(one.estimate, one.low, one.high) for one in shares], all_of=True)
-    assert f"Of the {another + none} wrong answers untouched, {another} (" in said
+    answers = "wrong answer" if another + none == 1 else "wrong answers"
+    assert f"Of the {another + none} {answers} untouched, {another} (" in said
+    assert f") {'names' if another == 1 else 'name'} another option" in said
 
 
 def test_a_share_for_readers_who_know_no_brackets_names_the_level_too():

@@ -44,7 +44,10 @@ def test_each_number_is_a_part_of_the_one_beside_it():
         "17 of 26 questions whose",
     ):
         assert part in says
-    for part in ("About one object ask 12: all found in 9, none in 3.", "About two objects ask 14: all found in 8"):
+    for part in (
+        "Of these, 12 are about one object: found in 9, not found in 3.",
+        "Of these, 14 are about two objects: both found in 8, one in",
+    ):
         assert part in says
     assert "In 2 of these 26 the detector has no class" in says
 

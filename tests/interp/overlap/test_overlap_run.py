@@ -235,7 +235,7 @@ def test_that_the_command_reports_a_drawn_set_and_goes_on_with_it(tmp_path, caps
     assert command(*asked) == 0
     said = capsys.readouterr()
     assert "All objects have boxes in 24 of 24 questions" in said.out and "right: " in said.out
-    assert "About one object ask 12: all found in 12, none in 0." in said.out
+    assert "Of these, 12 are about one object: found in 12, not found in 0." in said.out
     assert "24/24" in said.err and "sample/s" in said.err
     assert "Where the vision tower looks" in (out / "report.html").read_text(encoding="utf-8")
     before = read_overlap_study(out)

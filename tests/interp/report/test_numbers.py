@@ -71,3 +71,10 @@ def test_that_what_rounds_to_nothing_has_no_minus_sign(write, wanted):
     assert write(-1e-5, -2e-5, 1e-5) == f"{wanted} [{wanted}, {wanted}]"
     assert decimal(-1e-5, signed=True, digits=3) == "+0.000"
     assert decimal(-0.01, digits=2) == "-0.01"
+
+
+def test_that_a_share_of_less_than_all_is_never_a_hundred_percent():
+    assert percent(0.9997, 0.99, 0.99999) == ">99.9 [99.0, 100.0]" and percent(0.0003) == "<0.1"
+    assert share(0.9997, 0.99, 1.0) == ">99.9 % [99.0, 100.0]" and share(1.0, 0.9, 1.0) == "100.0 % [90.0, 100.0]"
+    assert share(0.9997, 0.9, 1.1, signed=True).startswith("+100.0 %"), "a relative change is no share"
+    assert percent(0.997, digits=0) == ">99" and percent(0.0, digits=0) == "0" and percent(1.0, digits=0) == "100"
