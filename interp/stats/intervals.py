@@ -276,6 +276,7 @@ def spread_ends(
     level: float,
     *,
     units: ArrayLike,
+    alike: ArrayLike | None = None,
     bounds: Bounds | None = None,
 ) -> Float[np.ndarray, " 2 *axes"]:
     """Both ends of a percentile interval, moved away from the estimate as few units need: the one rule of them all.
@@ -299,6 +300,8 @@ def spread_ends(
         draws: the same in draws of whole units, [draw ...]; NaN where it is not defined.
         level: nominal coverage.
         units: samples, or groups, that were drawn and say something of the statistic; one number or [...].
+        alike: of how many units the rule of three is, where those that were drawn are of two kinds, such as runs and
+            scenes, and all of both are alike; `units` by default.
         bounds: the least and the most that the statistic can be, infinite where there is none; the ends do not leave
             them.
     """
@@ -317,7 +320,7 @@ def spread_ends(
     lowest, highest = (
         np.asarray(end, dtype=np.float64) for end in ((-math.inf, math.inf) if bounds is None else bounds)
     )
-    rare = 1 - ((1 - level) / 2) ** (1 / np.maximum(there, 1))
+    rare = 1 - ((1 - level) / 2) ** (1 / np.maximum(there if alike is None else alike, 1))
     edges = np.stack([middle + rare * (end - middle) for end in (lowest, highest)])
     edge_low, edge_high = np.where(np.isfinite(edges).all(axis=0), edges, np.nan)
     ends = np.stack(

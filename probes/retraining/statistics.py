@@ -58,7 +58,7 @@ class Statistic:
         more to chance than runs; fewer than three have none.
         """
         units = min(runs or self.groups, self.groups)
-        return spread_ends(value, drawn, level, units=units, rarest=self.groups, bounds=self.bounds)
+        return spread_ends(value, drawn, level, units=units, alike=self.groups, bounds=self.bounds)
 
 
 def statistics_of(

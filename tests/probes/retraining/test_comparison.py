@@ -155,7 +155,7 @@ def test_above_chance_is_judged_by_whole_groups_and_by_the_chance_of_the_scenes(
     between = (low + singly) / 2
     chance = np.where(models["plain", 0].kinds == "relation", between, 1 / 6)
     found = compare_arms({key: replace(one, chance=chance) for key, one in own.items()}, n=DRAWS)
-    with pytest.raises(InputError, match=f"not above chance .{between:.3f}."):
+    with pytest.raises(InputError, match=f"not surely above chance .{between:.3f}."):
         found.value("plain", "psi_corrected", "relation")
     assert found.settings["chance"] == pytest.approx({"relation": between, "color": 1 / 6})
     assert any(f"Of 9 models, none answers relation questions above chance ({100 * between:.1f} %)" in sentence
