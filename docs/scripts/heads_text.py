@@ -111,7 +111,7 @@ def text_removed(found: dict[str, Any]) -> str:
         }
         for arm in found["arms"]
     ]
-    asked = f"Of {found['items']} questions. Verdict: {found['verdict']}. {found['why'].capitalize()}."
+    asked = f"Of {found['items']} questions. Verdict: {found['verdict']}. {found['why'][0].upper()}{found['why'][1:]}."
     return f"{markdown_table(pd.DataFrame(rows))}\n\n{asked}"
 
 
