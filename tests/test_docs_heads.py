@@ -35,7 +35,7 @@ def test_the_numbers_are_of_the_embedded_weights_and_of_as_many_questions_as_it_
 
 def test_what_the_page_concludes_is_what_its_tables_say(page):
     rows = [row.split("|") for row in block(page, "layout").splitlines() if row.startswith("| `")]
-    gini = [re.search(r"([\d.]+) \(random \S+ \[([\d.]+),", row[3]).groups() for row in rows]
+    gini = [re.search(r"([\d.]+) \(random \S+, ([\d.]+) to", row[3]).groups() for row in rows]
     assert len(gini) == 4 and all(float(value) < float(low) for value, low in gini)  # more even than noise
     verdicts = [row.split("|")[-2].strip() for row in block(page, "removed").splitlines() if re.match(r"\| \d", row)]
     assert len(verdicts) == 5 and "causal" not in verdicts and verdicts[-1] == "not beyond random"

@@ -1,6 +1,7 @@
-"""How often each scorer that asks a model selects a head of one with random weights, shown noise: a table in Markdown.
+"""How often each scorer that asks a model selects a head of one with random weights, shown noise.
 
-`python docs/scripts/heads_null.py 200` asks as many models; its table is on docs/probes/heads.md.
+`python docs/scripts/heads_null.py 200` asks as many models and puts the table into docs/probes/heads.md; `make docs`
+leaves it as it is.
 """
 
 from __future__ import annotations
@@ -8,17 +9,21 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from adaptvis_page import markdown_table
+from heads_page import PAGE
+from page_blocks import put
 from PIL import Image
 
 from interp import HookedVLM, Sample
 from interp.image.boxes import Box
 from interp.objects.sample import Object
 from interp.prompt.templates import paper_prompt
+from interp.stats.intervals import wilson
 from interp.zoo.tiny.llava import build_llava
 from probes.heads.found.by_model import BY_MODEL
 from probes.heads.scorers.ablation import ablation_scores
@@ -30,12 +35,33 @@ from probes.heads.scores import HeadScores
 from probes.heads.selection.selectors import select_heads
 
 MODELS, QUESTIONS, SIDE = 200, 32, 56
-RULES = ("fdr", "max_t")
+RULES, LEVEL = ("fdr", "max_t"), 0.05
 WORDS = ("left", "right", "above", "below")
 ASKED = "Where is the mug in relation to the table?"
 
 
-def null_table(models: int = MODELS) -> str:
+def write_null(models: int = MODELS) -> Path:
+    """Ask so many models and put what was found into the page."""
+    PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), "null models", null_told(models)), encoding="utf-8")
+    return PAGE
+
+
+def null_told(models: int) -> str:
+    """Of so many models, how many have a head selected, by scorer and rule, and which scorers are beyond the level."""
+    found = null_counts(models)
+    rows = [{"scorer": f"`{name}`", **{f"`{rule}`": found[name, rule] for rule in RULES}} for name in BY_MODEL]
+    beyond = [name for name in BY_MODEL if max(wilson(found[name, rule], models).low for rule in RULES) > LEVEL]
+    more = f"more often than that by {', '.join(f'`{name}`' for name in beyond)}" if beyond else "by none more often"
+    asked = (
+        f"Tiny models with random weights were shown noise, with boxes at random places and answers drawn by lot, "
+        f"{QUESTIONS} questions each (`docs/scripts/heads_null.py`). Of {models} models, so many have a head selected "
+        f"at {LEVEL:g}; {LEVEL * models:.0f} are expected where the null is true:"
+    )
+    said = f"By Wilson's intervals of 95 %, each by itself, a head is selected {more}."
+    return "\n\n".join([asked, markdown_table(pd.DataFrame(rows)), said])
+
+
+def null_counts(models: int) -> Counter[tuple[str, str]]:
     """Of so many models, how many have a head selected, by scorer and rule."""
     found: Counter[tuple[str, str]] = Counter()
     for seed in range(models):
@@ -43,8 +69,7 @@ def null_table(models: int = MODELS) -> str:
         for name, scores in scored(vlm, questions(seed), seed):
             for rule in RULES:
                 found[name, rule] += bool(scores.functions) and len(select_heads(scores, rule=rule)) > 0
-    rows = [{"scorer": f"`{name}`", **{f"`{rule}`": found[name, rule] for rule in RULES}} for name in BY_MODEL]
-    return markdown_table(pd.DataFrame(rows))
+    return found
 
 
 def questions(seed: int) -> list[Sample]:
@@ -78,4 +103,4 @@ def scored(vlm: HookedVLM, asked: list[Sample], seed: int) -> Iterator[tuple[str
 
 
 if __name__ == "__main__":
-    print(null_table(int(sys.argv[1]) if len(sys.argv) > 1 else MODELS))
+    print(write_null(int(sys.argv[1]) if len(sys.argv) > 1 else MODELS))

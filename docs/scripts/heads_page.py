@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,14 +12,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from adaptvis_page import markdown_table, weights
-from heads_text import text_numbers
-from position_page import draw, put
+from heads_text import text_blocks
+from page_blocks import between, draw, interval, put, reported, right_told, with_ends
 
 from interp import HookedVLM, Sample
 from interp.datasets.synthetic.shapes import shapes
-from interp.errors import ModelError
 from interp.plots.style import DIVERGING, figure_of
-from interp.zoo.smollm import smollm_file
+from interp.report.numbers import decimal, percent, points, significant
 from probes import (
     FoundHeads,
     HeadEvaluation,
@@ -34,9 +34,12 @@ from probes import (
     synthetic_steps,
 )
 from probes.heads.data.prompts import BARE
+from probes.heads.evaluation.report import evaluation_findings
+from probes.heads.evaluation.verdicts import VERDICTS
 from probes.heads.figures.cells import plot_functions
 from probes.heads.found.asked import BY_MODEL
 from probes.heads.functions import FUNCTIONS, TITLES
+from probes.heads.sha.report import sha_findings
 
 DOCS = Path(__file__).resolve().parent.parent
 PAGE, IMAGES = DOCS / "probes" / "heads.md", DOCS / "images" / "heads"
@@ -83,7 +86,8 @@ def describe(vlm: HookedVLM) -> str:
     return (
         f"Numbers and figures are of `shapes-vlm` (weights `{weights()}`, float32), an embedded model of "
         f"{vlm.cfg.n_layers} layers of {vlm.cfg.n_heads} heads that was trained on drawn scenes of two shapes. "
-        f"Intervals are of 95 % ({DRAWS} draws of whole groups)."
+        f"Intervals are of 95 % ({DRAWS} draws of whole groups). Lists under tables are sentences of the tools' own "
+        "reports."
     )
 
 
@@ -111,7 +115,7 @@ def function_blocks(vlm: HookedVLM, folder: Path, images: Path) -> Iterator[tupl
                 "function": f"`{name}`",
                 "": TITLES[name],
                 "questions": sum(of),
-                "right, of a hundred": f"{100 * own.correct[of].mean():.0f}",
+                "right, %": right_told(int(own.correct[of].sum()), sum(of)),
                 **probe_cells(found, name),
             }
         )
@@ -132,15 +136,14 @@ def probe_cells(found: FoundHeads, name: str) -> dict[str, str]:
     assert scores.null is not None
     return {
         "heads": f"{len(chosen)} of {scores.of(name).size}",
-        "best head": f"{layer}.{head}: {spanned(scores, at)}",
+        "best head": f"{layer}.{head}: {decimal(*ends_of(scores, at))}",
         "its null": f"{scores.null[at]:.2f}",
     }
 
 
-def spanned(scores: Any, at: tuple[Any, ...], digits: str = ".2f") -> str:
-    """A score with its interval, where it has one."""
-    value = format(scores.values[at], digits)
-    return value if scores.low is None else f"{value} [{scores.low[at]:{digits}}, {scores.high[at]:{digits}}]"
+def ends_of(scores: Any, at: tuple[Any, ...]) -> list[float]:
+    """A score and, where it has one, the ends of its interval."""
+    return [float(own[at]) for own in (scores.values, scores.low, scores.high) if own is not None]
 
 
 def network_told(found: FoundHeads) -> str:
@@ -151,10 +154,11 @@ def network_told(found: FoundHeads) -> str:
     low, high = of["value"].min(), of["value"].max()
     beyond = int((of["p_random"] <= 0.05).sum())
     return (
-        f"The network names the function of a held-out question in {scores.accuracy.estimate:.2f} "
-        f"[{scores.accuracy.low:.2f}, {scores.accuracy.high:.2f}] of all cases; networks of dealt labels in "
+        f"The network names the function of a held-out question in {interval(scores.accuracy)} of all cases; "
+        f"networks of dealt labels in "
         f"{scores.control:.2f}. The order of heads by it and by single probes goes together by {low:.2f} to {high:.2f} "
-        f"(Spearman), in {beyond} of {len(of)} functions beyond heads that are dealt anew (p at most 0.05)."
+        f"(Spearman), in {beyond} of {len(of)} functions beyond heads that are dealt anew (p at most 0.05 in each, not "
+        "corrected for their number)."
     )
 
 
@@ -167,7 +171,7 @@ def layout_table(found: FoundHeads, scorer: str, functions: Sequence[str]) -> st
         for measure in MEASURES:
             row = every[(every["function"] == name) & (every["measure"] == measure)].iloc[0]
             cells[f"`{measure}`"] = (
-                f"{row['value']:.2f} (random {row['random']:.2f} [{row['random_low']:.2f}, {row['random_high']:.2f}])"
+                f"{row['value']:.2f} (random {row['random']:.2f}, {row['random_low']:.2f} to {row['random_high']:.2f})"
             )
         rows.append(cells)
     return markdown_table(pd.DataFrame(rows))
@@ -212,7 +216,7 @@ def look_blocks(found: FoundHeads, images: Path) -> Iterator[tuple[str, str]]:
                 "scorer": f"`{name}`",
                 "heads": len(chosen),
                 "best head": f"{layer}.{head}",
-                "score": spanned(scores, at, ".3g"),
+                "score": significant(*ends_of(scores, at)),
                 "by chance": "-" if scores.null is None else f"{scores.null[at]:.3g}",
                 "the next": ", ".join(f"{one}.{other}" for one, other in chosen.heads[1:4]) or "-",
             }
@@ -224,9 +228,9 @@ def look_blocks(found: FoundHeads, images: Path) -> Iterator[tuple[str, str]]:
     rows = [
         {
             "scorers": f"`{row.first}`, `{row.second}`",
-            "Spearman": f"{row.value:+.2f} [{row.low:+.2f}, {row.high:+.2f}]",
-            "dealt anew": f"[{row.random_low:+.2f}, {row.random_high:+.2f}]",
-            "inside layers": f"[{row.within_low:+.2f}, {row.within_high:+.2f}]",
+            "Spearman": decimal(row.value, row.low, row.high, signed=True),
+            "dealt anew": f"{row.random_low:+.2f} to {row.random_high:+.2f}",
+            "inside layers": f"{row.within_low:+.2f} to {row.within_high:+.2f}",
         }
         for row in [*of.head(4).itertuples(), *of.tail(3).itertuples()]
     ]
@@ -259,11 +263,20 @@ def edit_blocks(vlm: HookedVLM, found: FoundHeads, images: Path) -> Iterator[tup
     sets = {f"{k} of {name}": select_heads(found.scores[name], "relational", "top_k", k=k) for name, k in TESTED}
     how: dict[str, Any] = {"control": control, "progress": False, "draws": DRAWS}
     removed = evaluate_heads(vlm, tested, sets, factor=0.0, scores=found.scores["ablation"], doses=(1, 2, 4, 8), **how)
-    yield "removed", arms_table(removed)
+    yield "removed", f"{arms_table(removed)}\n\n{verdicts(removed)}"
     draw(removed.plot(), images / "removed.png")
     draw(removed.plot_doses(), images / "doses.png")
     gained = evaluate_heads(vlm, tested, sets, edit="gain", scores=found.scores["ablation"], **how)
-    yield "gained", arms_table(gained)
+    yield "gained", f"{arms_table(gained)}\n\n{verdicts(gained)}"
+
+
+def verdicts(found: HeadEvaluation) -> str:
+    """The sentence of its report on each tested set, and what the verdicts mean."""
+    told = evaluation_findings(found)
+    own = [found.verdict(name) for name in found.sets]
+    meant = "\n".join(f"- `{name}`: {meaning}." for name, meaning in VERDICTS.items() if name in own)
+    said = reported(replace(told, sentences=told.sentences[: len(found.sets)]))
+    return f"{said}\n\nWhat these verdicts mean:\n\n{meant}"
 
 
 def arms_table(found: HeadEvaluation) -> str:
@@ -276,16 +289,16 @@ def arms_table(found: HeadEvaluation) -> str:
         rows.append(
             {
                 "strongest heads": name,
-                "accuracy": f"{arm['accuracy']:.2f}",
-                "change": f"{arm['accuracy_change']:+.2f}",
-                "random sets": f"{random.min():+.2f} to {random.max():+.2f}" if len(random) else "-",
+                "accuracy, %": percent(*with_ends(arm, "accuracy")),
+                "change, points": points(*with_ends(arm, "accuracy_change")),
+                "random sets": f"{points(random.min())} to {points(random.max())}" if len(random) else "-",
                 "below chance": "yes" if arm["below_chance"] else "no",
-                "control task": f"{arm['control_accuracy_change']:+.2f}",
+                "control task": points(*with_ends(arm, "control_accuracy_change")),
                 "verdict": arm["verdict"],
             }
         )
-    untouched = found.arm("untouched")
-    return f"{markdown_table(pd.DataFrame(rows))}\n\nUntouched: {untouched['accuracy']:.2f}."
+    untouched = percent(*with_ends(found.arm("untouched"), "accuracy"))
+    return f"{markdown_table(pd.DataFrame(rows))}\n\nUntouched: {untouched} %."
 
 
 # latent heads -----------------------------------------------------------------------------------------------------
@@ -305,84 +318,9 @@ def sha_blocks(vlm: HookedVLM, folder: Path, images: Path) -> Iterator[tuple[str
                 {
                     "arm": f"`{arm}`",
                     "function": f"`{name}`",
-                    "right": f"{share['value']:.2f} [{share['low']:.2f}, {share['high']:.2f}]",
-                    "heads": f"{count['value']:.0f} [{count['low']:.0f}, {count['high']:.0f}]",
+                    "right": between(share),
+                    "heads": between(count, form=".0f"),
                     "dealt labels": f"{count['null']:.1f}, up to {count['null_high']:.0f}",
                 }
             )
-    yield "sha", markdown_table(pd.DataFrame(rows))
-
-
-# text alone -------------------------------------------------------------------------------------------------------
-
-
-def text_blocks(folder: Path) -> dict[str, str] | None:
-    """The same on a real language model, and text alone; None where its weights are not installed."""
-    try:
-        smollm_file()
-    except ModelError:
-        return None
-    found = text_numbers(folder / "text")
-    rows = []
-    for name, own in found["answers"].items():
-        best, gini = found["scores"]["linear_probe"][name], found["sparsity"]["linear_probe"][name]["gini"]
-        rows.append(
-            {
-                "function": f"`{name}`",
-                "questions": own["items"],
-                "right": f"{own['right']:.2f}",
-                "by guessing": f"{own['guessed']:.2f}",
-                "heads": found["selected"]["linear_probe"]["fdr"][name],
-                "best head": f"{best['layer']}.{best['head']}: {best['values']:.2f} "
-                f"[{best['low']:.2f}, {best['high']:.2f}]",
-                "its null": f"{best['null']:.2f}",
-                "Gini": f"{gini[0]:.2f} (random {gini[3]:.2f})",
-            }
-        )
-    right, dealt = found["joint_accuracy"]
-    agreed = found["agreement"]["spearman"]
-    network = (
-        f"The joint network names the function of a held-out question in {right:.2f} of all cases, networks of dealt "
-        f"labels in {dealt:.2f}; the order of heads by it and by single probes goes together by {agreed[0]:.2f} "
-        f"(Spearman, mean over functions; heads dealt anew {agreed[1]:.2f}, inside layers {agreed[2]:.2f})."
-    )
-    return {
-        "text": f"{markdown_table(pd.DataFrame(rows))}\n\n{network}",
-        "text removed": text_removed(found["masked"]),
-        "placeholder": placeholder_told(found["placeholder"]),
-    }
-
-
-def text_removed(found: dict[str, Any]) -> str:
-    """What removing heads of one text function does, beside its controls."""
-    rows = [
-        {
-            "arm": arm["arm"],
-            "right": f"{arm['accuracy']:.2f}",
-            "change": f"{arm['accuracy_change']:+.2f}" if arm["accuracy_change"] is not None else "-",
-            "unreadable": f"{arm['parse_failures']:.2f}",
-            "control task": f"{arm['control_accuracy_change']:+.2f}"
-            if arm.get("control_accuracy_change") is not None
-            else "-",
-        }
-        for arm in found["arms"]
-    ]
-    return f"{markdown_table(pd.DataFrame(rows))}\n\nVerdict: {found['verdict']}. {found['why'].capitalize()}."
-
-
-def placeholder_told(found: dict[str, Any]) -> str:
-    """What the image that stands where none is needed changes."""
-    rows = [
-        {
-            "in place of a grey image": {"noise": "an image of noise", "no_image": "no image at all"}[name],
-            "z moves by": f"{found[name]['z_moved']:.2f}",
-            "scores move by, mean": f"{found[name]['score_change_mean']:.3f}",
-            "at most": f"{found[name]['score_change_most']:.2f}",
-            "Spearman": f"{found[name]['agreement']['spearman'][0]:.2f}",
-        }
-        for name in ("noise", "no_image")
-    ]
-    return (
-        f"{markdown_table(pd.DataFrame(rows))}\n\nFrom one question to another z moves by "
-        f"{found['other_item']['z_moved']:.2f}; intervals of scores are {found['interval_width_mean']:.2f} wide."
-    )
+    yield "sha", f"{markdown_table(pd.DataFrame(rows))}\n\n{reported(sha_findings(found))}"

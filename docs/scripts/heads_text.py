@@ -15,14 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from adaptvis_page import markdown_table
 from jaxtyping import Float, Float32
+from page_blocks import right_told, with_ends
 from PIL import Image
 
 from interp import HookedVLM, Sample
+from interp.errors import ModelError
 from interp.model.forced import forced_tokens
+from interp.report.numbers import decimal, percent, points
 from interp.zoo import smollm
-from interp.zoo.smollm import build_smollm
+from interp.zoo.smollm import build_smollm, smollm_file
 from probes import (
     HeadActivations,
     HeadScores,
@@ -53,6 +58,80 @@ MASKED, CONTROL, HEADS = "retrieval", "semantic", 8
 
 SEED_OF_TEST = 1
 """The questions that heads are removed on are of another seed than those that they were found on."""
+
+
+def text_blocks(folder: Path) -> dict[str, str] | None:
+    """The same on a real language model, and text alone; None where its weights are not installed."""
+    try:
+        smollm_file()
+    except ModelError:
+        return None
+    found = text_numbers(folder / "text")
+    rows = []
+    for name, own in found["answers"].items():
+        best, gini = found["scores"]["linear_probe"][name], found["sparsity"]["linear_probe"][name]["gini"]
+        rows.append(
+            {
+                "function": f"`{name}`",
+                "questions": own["items"],
+                "right, %": right_told(own["hits"], own["items"]),
+                "by guessing": percent(own["guessed"]),
+                "name an option": percent(own["read"]),
+                "heads": found["selected"]["linear_probe"]["fdr"][name],
+                "best head": f"{best['layer']}.{best['head']}: {decimal(best['values'], best['low'], best['high'])}",
+                "its null": f"{best['null']:.2f}",
+                "Gini": f"{gini[0]:.2f} (random {gini[3]:.2f})",
+            }
+        )
+    right, dealt = found["joint_accuracy"]
+    agreed = found["agreement"]["spearman"]
+    network = (
+        f"The joint network names the function of a held-out question in {right:.2f} of all cases, networks of dealt "
+        f"labels in {dealt:.2f}; the order of heads by it and by single probes goes together by {agreed[0]:.2f} "
+        f"(Spearman, mean over functions; heads dealt anew {agreed[1]:.2f}, inside layers {agreed[2]:.2f})."
+    )
+    return {
+        "text": f"{markdown_table(pd.DataFrame(rows))}\n\n{network}",
+        "text removed": text_removed(found["masked"]),
+        "placeholder": placeholder_told(found["placeholder"]),
+    }
+
+
+def text_removed(found: dict[str, Any]) -> str:
+    """What removing heads of one text function does, beside its controls."""
+    rows = [
+        {
+            "arm": arm["arm"],
+            "right, %": percent(*with_ends(arm, "accuracy")),
+            "change, points": points(*with_ends(arm, "accuracy_change")) if arm["accuracy_change"] is not None else "-",
+            "unreadable, %": percent(arm["parse_failures"]),
+            "control task, points": points(arm["control_accuracy_change"])
+            if arm.get("control_accuracy_change") is not None
+            else "-",
+        }
+        for arm in found["arms"]
+    ]
+    asked = f"Of {found['items']} questions. Verdict: {found['verdict']}. {found['why'][0].upper()}{found['why'][1:]}."
+    return f"{markdown_table(pd.DataFrame(rows))}\n\n{asked}"
+
+
+def placeholder_told(found: dict[str, Any]) -> str:
+    """What the image that stands where none is needed changes."""
+    rows = [
+        {
+            "in place of a grey image": {"noise": "an image of noise", "no_image": "no image at all"}[name],
+            "z moves by": f"{found[name]['z_moved']:.2f}",
+            "scores move by, mean": f"{found[name]['score_change_mean']:.3f}",
+            "at most": f"{found[name]['score_change_most']:.2f}",
+            "Spearman": f"{found[name]['agreement']['spearman'][0]:.2f}",
+            "the same best head": f"for {found[name]['same_best']} of {len(TEXT_FUNCTIONS)} functions",
+        }
+        for name in ("noise", "no_image")
+    ]
+    return (
+        f"{markdown_table(pd.DataFrame(rows))}\n\nFrom one question to another z moves by "
+        f"{found['other_item']['z_moved']:.2f}; intervals of scores are {found['interval_width_mean']:.2f} wide."
+    )
 
 
 def text_numbers(out: str | Path, questions: int = QUESTIONS, vlm: HookedVLM | None = None) -> dict[str, Any]:
@@ -106,6 +185,7 @@ def answers_by_function(own: HeadActivations, items: Sequence[Sample]) -> dict[s
     return {
         name: {
             "right": float(part["correct"].mean()),
+            "hits": int(part["correct"].sum()),
             "read": float(part["parsed"].mean()),
             "guessed": float(part["guessed"].mean()),
             "items": len(part),
@@ -209,7 +289,8 @@ def masked(vlm: HookedVLM, scores: HeadScores, questions: int, image: Image.Imag
     tested, held = ([item for item in every if item.relation == name] for name in (MASKED, CONTROL))
     heads = select_heads(scores, MASKED, "top_k", k=HEADS)
     found = evaluate_heads(vlm, tested, {MASKED: heads}, scores=scores, control=held, max_new_tokens=8, progress=False)
-    columns = ["arm", "role", "accuracy", "accuracy_change", "parse_failures", "chance", "control_accuracy_change", "p"]
+    spans = [f"{name}{end}" for name in ("accuracy", "accuracy_change") for end in ("", "_low", "_high")]
+    columns = ["arm", "role", *spans, "parse_failures", "chance", "control_accuracy_change", "p"]
     table = found.arms[[name for name in columns if name in found.arms]]
     ratios = found.measures.query("task == 'main' and measure == 'perplexity_ratio'")
     return {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,21 @@ import numpy as np
 import pandas as pd
 import torch
 from adaptvis_page import weights
-from einops import einsum, rearrange, repeat
+from limits_measures import OUT, SEED, SceneMeasures, batches, look, lose_sight, rank_correlation, token_of
 from site_pages import render
 
 from interp import HookedVLM, PerSample, Prefix, Sample, ScaleImageLogits, Untouched, paper_layers
 from interp.datasets.synthetic.shapes import shapes
-from interp.maps.trajectory import trajectory
 from interp.overlap.figures.association import strongest
-from interp.overlap.overlap import overlap
 from interp.planted.llava import OBJECT_HEAD, SINK_HEAD, build_planted, planted_scenes
 from interp.plots.style import PALETTE, layer_axis, legend_below, mean_with_band, tidy
-from interp.stats.auroc import auroc
-from interp.stats.intervals import wilson
+from interp.report.numbers import decimal, p_said, p_value
+from interp.stats.association import association
+from interp.stats.intervals import Interval, bootstrap, wilson
+from interp.stats.sign_flips import flip_signs
 from interp.stats.tests import shuffled_null
 
-N, SEED = 120, 7
-OUT = -50.0
-"""What is added to a logit to take its key out of sight: the weight becomes e^-50 of what it was."""
+N = 120
 
 
 def write_limits(page: Path, picture: Path) -> Path:
@@ -45,125 +42,22 @@ def write_limits(page: Path, picture: Path) -> Path:
         "layer": layer,
         "planted": planted_table(),
         "by_layer": layer_table(looked, lost),
-        "agreement": _rank_correlation(looked.mass.mean(0), (lost[0] - lost[1]).mean(1)),
+        **lost_told(looked, lost),
         "heads": head_table(looked, layer),
         "values": value_table(looked),
+        "least_rank": f"{looked.rank.mean((0, 2)).min():.3f}",
+        "most_moved": f"{100 * looked.moved_top.mean((0, 2)).max():.0f}",
         "sight": sight_table(vlm, scenes),
-        "places": place_table(looked),
+        **place_table(looked),
         "association": association_table(looked, scenes),
     }
     page.write_text(render("limits.md.jinja", **values), encoding="utf-8")
     return page
 
 
-@dataclass(frozen=True, eq=False)
-class SceneMeasures:
-    """What the last prompt row did in every scene.
-
-    Attributes:
-        share: of the image, head mean [sample layer]; `cosine` and `mass` with both boxes, likewise.
-        maps: attention over the image tokens, head mean, summing to one [sample layer token].
-        masks: share of each token that lies in the boxes [sample token].
-        head_share, head_mass: share of the image, and of that in the boxes [sample layer head].
-        rank, moved_top: of attention against attention times the length of what it moves: rank correlation over image
-            tokens, and whether the strongest token is another one [sample layer head].
-        right, sure: whether the first word is right, and its probability [sample].
-    """
-
-    share: np.ndarray
-    cosine: np.ndarray
-    mass: np.ndarray
-    maps: np.ndarray
-    masks: np.ndarray
-    head_share: np.ndarray
-    head_mass: np.ndarray
-    rank: np.ndarray
-    moved_top: np.ndarray
-    right: np.ndarray
-    sure: np.ndarray
-
-
-def look(vlm: HookedVLM, scenes: Sequence[Sample]) -> SceneMeasures:
-    """Ask every scene and measure where its last row looks."""
-    layers = range(vlm.cfg.n_layers)
-    names = [f"blocks.{layer}.attn.hook_{what}" for layer in layers for what in ("pattern", "v")]
-    rows: list[dict[str, Any]] = []
-    for part, inputs in batches(vlm, scenes):
-        with torch.no_grad():
-            output, cache = vlm.run_with_cache(inputs, names_filter=names)
-        chance = output.logits[:, -1].softmax(-1)
-        patterns = torch.stack([cache["pattern", layer][:, :, 0] for layer in layers], 1)
-        moved = patterns * torch.stack([moved_lengths(vlm, cache["v", layer], layer) for layer in layers], 1)
-        for place, sample in enumerate(part):
-            image = inputs.layouts[place].image_positions
-            measured = trajectory(patterns[place].numpy(), inputs.layouts[place], inputs.grids[place])
-            boxes = [thing.box for thing in sample.objects if thing.box is not None]
-            found = overlap(measured, inputs.grids[place], boxes)
-            plain, weighed = patterns[place][..., image].numpy(), moved[place][..., image].numpy()
-            rows.append(
-                {
-                    "share": measured.share_by_layer("image"),
-                    "cosine": found.by_layer("cosine"),
-                    "mass": found.by_layer("mass"),
-                    "maps": np.stack([measured.image_map(layer=layer) for layer in layers]),
-                    "masks": inputs.grids[place].union_membership(boxes),
-                    "head_share": measured.share("image"),
-                    "head_mass": found.values("mass")[:, :-1],
-                    "rank": _rank_correlation(plain, weighed),
-                    "moved_top": plain.argmax(-1) != weighed.argmax(-1),
-                    "right": int(chance[place].argmax()) == token_of(vlm, sample),
-                    "sure": float(chance[place].max()),
-                }
-            )
-    return SceneMeasures(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
-
-
-def moved_lengths(vlm: HookedVLM, values: torch.Tensor, layer: int) -> torch.Tensor:
-    """The length of what each head would write for each key, per unit of weight [batch head key].
-
-    That is |W_O v| for the head's part of the output projection (Kobayashi et al. 2020, arXiv:2004.10102).
-    """
-    heads = vlm.cfg.n_heads
-    groups = heads // values.shape[2]
-    values = repeat(values, "batch key kv_head d_head -> batch key (kv_head group) d_head", group=groups)
-    out = vlm.model.model.language_model.layers[layer].self_attn.o_proj.weight
-    out = rearrange(out, "d_model (head d_head) -> d_model head d_head", head=heads)
-    moved = "batch key head d_head, d_model head d_head -> batch head key d_model"
-    return einsum(values.float(), out.float(), moved).norm(dim=-1)
-
-
-def lose_sight(vlm: HookedVLM, scenes: Sequence[Sample]) -> np.ndarray:
-    """What the right word loses in log-probability when the last row can not see some tokens in one layer.
-
-    Returns:
-        [which layer sample]: 0 the tokens of both objects, 1 as many others, drawn at random.
-    """
-    rng = np.random.default_rng(SEED)
-    parts = []
-    for part, inputs in batches(vlm, scenes):
-        objects = [
-            grid.tokens_in([thing.box for thing in sample.objects if thing.box is not None])
-            for sample, grid in zip(part, inputs.grids, strict=True)
-        ]
-        others = [tuple(range(len(inputs.grids[0]))) for _ in part]
-        others = [
-            tuple(rng.permutation(sorted({*every} - {*own}))[: len(own)].tolist())
-            for every, own in zip(others, objects, strict=True)
-        ]
-        settings = [
-            PerSample(tuple(ScaleImageLogits(OUT, mode="add", layers=(layer,), image_tokens=own) for own in aims))
-            for aims in (objects, others)
-            for layer in range(vlm.cfg.n_layers)
-        ]
-        said = Prefix(vlm, inputs).step([Untouched(), *settings]).logits.log_softmax(-1)
-        gold = said[:, list(range(len(part))), [token_of(vlm, sample) for sample in part]]
-        losses = rearrange(gold[0] - gold[1:], "(which layer) sample -> which layer sample", which=2)
-        parts.append(losses.numpy())
-    return np.concatenate(parts, axis=-1)
-
-
 def layer_table(looked: SceneMeasures, lost: np.ndarray) -> pd.DataFrame:
     """Looking beside losing, by layer."""
+    beyond = bootstrap((lost[0] - lost[1]).T, seed=SEED)
     return pd.DataFrame(
         {
             "layer": range(looked.share.shape[1]),
@@ -172,8 +66,23 @@ def layer_table(looked: SceneMeasures, lost: np.ndarray) -> pd.DataFrame:
             "cosine with the boxes": _spelled(looked.cosine.mean(0)),
             "lost without the objects": _spelled(lost[0].mean(1), 3),
             "lost without as many others": _spelled(lost[1].mean(1), 3),
+            "beyond them": _between(beyond, 3),
         }
     )
+
+
+def lost_told(looked: SceneMeasures, lost: np.ndarray) -> dict[str, str]:
+    """In which layers more is lost than without other tokens, and whether looking and losing have one order."""
+    beyond = (lost[0] - lost[1]).T
+    p = flip_signs(beyond, np.arange(len(beyond)), seed=SEED).p_any
+    shown = np.flatnonzero((p <= 0.05) & (beyond.mean(0) > 0))
+    both = np.stack([looked.mass, beyond], axis=-1)
+    found = bootstrap(both, lambda draw: rank_correlation(*draw.mean(0).T), seed=SEED, bounds=(-1, 1))
+    return {
+        "shown": f"layer{'s' * (len(shown) > 1)} {', '.join(map(str, shown))}" if len(shown) else "",
+        "least_p": p_value(p.min()),
+        "agreement": _between(found)[0],
+    }
 
 
 def head_table(looked: SceneMeasures, layer: int) -> pd.DataFrame:
@@ -196,7 +105,7 @@ def value_table(looked: SceneMeasures) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "layer": range(looked.rank.shape[1]),
-            "rank correlation": _spelled(looked.rank.mean((0, 2))),
+            "rank correlation": _spelled(looked.rank.mean((0, 2)), 3),
             "another strongest token": [f"{100 * part:.0f} %" for part in looked.moved_top.mean((0, 2))],
         }
     )
@@ -250,21 +159,24 @@ def _right(vlm: HookedVLM, part: Sequence[Sample], inputs: Any, plan: dict[str, 
     return np.array([word == token_of(vlm, sample) for word, sample in zip(said, part, strict=True)])
 
 
-def place_table(looked: SceneMeasures) -> pd.DataFrame:
+def place_table(looked: SceneMeasures) -> dict[str, Any]:
     """The cosine of each map with its own boxes, with other scenes' boxes, and with other scenes' mean map."""
     maps, masks = looked.maps.astype(np.float64), looked.masks.astype(np.float64)
     n = len(maps)
     others = np.mean([_cosines(maps, np.roll(masks, shift, axis=0)[:, None]) for shift in range(1, 21)], axis=0)
     rest = (maps.sum(0) - maps) / (n - 1)
-    return pd.DataFrame(
+    own, even = _cosines(maps, masks[:, None]), _cosines(np.ones_like(maps), masks[:, None])
+    table = pd.DataFrame(
         {
             "layer": range(maps.shape[1]),
-            "own boxes": _spelled(_cosines(maps, masks[:, None]).mean(0)),
+            "own boxes": _spelled(own.mean(0)),
             "other scenes' boxes": _spelled(others.mean(0)),
-            "even attention": _spelled(_cosines(np.ones_like(maps), masks[:, None]).mean(0)),
+            "own less others'": _between(bootstrap(own - others, seed=SEED)),
+            "even attention": _spelled(even.mean(0)),
             "mean map of the other scenes": _spelled(_cosines(maps, rest).mean(0)),
         }
     )
+    return {"places": table, "below_even": int((own.mean(0) < even.mean(0)).sum())}
 
 
 def association_table(looked: SceneMeasures, scenes: Sequence[Sample]) -> dict[str, Any]:
@@ -272,25 +184,32 @@ def association_table(looked: SceneMeasures, scenes: Sequence[Sample]) -> dict[s
     relation = np.array([sample.relation for sample in scenes])
     rate = {name: looked.right[relation == name].mean() for name in np.unique(relation)}
     layer = paper_layers(looked.cosine.shape[1])[0]
-    pooled = [auroc(own, looked.right) for own in looked.cosine.T]
-    best = strongest(np.array(pooled))
+    every = association(looked.cosine, looked.right, strata=relation, seed=SEED)
+    best = strongest(every.auroc)
     scores = {
         "how often this relation is answered rightly": np.array([rate[name] for name in relation]),
         f"cosine with the boxes, layer {layer} (the paper's)": looked.cosine[:, layer],
-        f"cosine with the boxes, layer {best} (the farthest from 0.5 of {len(pooled)})": looked.cosine[:, best],
+        f"cosine with the boxes, layer {best} (the farthest from 0.5 within relation)": looked.cosine[:, best],
         "probability of the first word": looked.sure,
     }
     rows = []
     for name, score in scores.items():
-        null = shuffled_null(score, looked.right, seed=SEED, n=1000, within=relation)
-        within = auroc(score, looked.right, groups=relation)
-        cells = {"pooled": f"{auroc(score, looked.right):.2f}", "within relation": f"{within:.2f}"}
-        null_ends = f"{null.low:.2f} to {null.high:.2f}"
-        rows.append({"score": name, **cells, "pooled, shuffled within relation": null_ends, "p": f"{null.p_value:.3f}"})
+        null = shuffled_null(score, looked.right, seed=SEED, within=relation)
+        within = association(score, looked.right, strata=relation, seed=SEED)
+        ends = decimal(within.auroc, within.low, within.high)
+        cells = {"pooled": f"{null.observed:.2f}", "pooled, shuffled": f"{null.low:.2f} to {null.high:.2f}"}
+        rows.append({"score": name, **cells, "within relation": ends, "p": p_value(within.p)})
     accuracy = pd.DataFrame(
         [{"relation": name, "right": _percent(looked.right[relation == name])} for name in dict.fromkeys(relation)]
     )
-    return {"table": pd.DataFrame(rows), "accuracy": accuracy}
+    return {
+        "table": pd.DataFrame(rows),
+        "accuracy": accuracy,
+        "picked": decimal(every.auroc[best], every.low_all[best], every.high_all[best]),
+        "p_picked": p_said(every.p_max[best]),
+        "picked_of": len(every.auroc),
+        "both": sum(right > 0 and wrong > 0 for right, wrong in every.strata.values()),
+    }
 
 
 def planted_table() -> pd.DataFrame:
@@ -308,22 +227,23 @@ def planted_table() -> pd.DataFrame:
         _, cache = vlm.run_with_cache(inputs, names_filter=names)
     said = Prefix(vlm, inputs).step([Untouched(), *settings]).logits
     gold = [token_of(vlm, sample) for sample in part]
+    right = (said.argmax(-1) == torch.tensor(gold)).numpy()
     rows = []
-    for (what, (layer, head)), logits in zip(heads.items(), said[1:], strict=True):
+    for (what, (layer, head)), own_right in zip(heads.items(), right[1:], strict=True):
         weights_of = cache["pattern", layer][:, head, 0].numpy()
         looks = np.stack([own[layout.image_positions] for own, layout in zip(weights_of, inputs.layouts, strict=True)])
         boxes = np.stack([inputs.grids[0].membership(sample.objects[0].box) for sample in part])  # type: ignore[arg-type]
-        right = (logits.argmax(-1) == torch.tensor(gold)).numpy()
         rows.append(
             {
                 "head": f"{layer}.{head}",
                 "looks at": what,
                 "weight of its strongest image token": f"{looks.max(1).mean():.2f}",
                 "weight in the object's box": f"{(looks * boxes).sum(1).mean():.2f}",
-                "right when it can not see the image": _percent(right),
+                "right when it can not see the image": _percent(own_right),
             }
         )
-    return pd.DataFrame(rows)
+    untouched = {"head": "none", "right when it can not see the image": _percent(right[0])}
+    return pd.DataFrame([*rows, untouched]).fillna("")
 
 
 def draw(looked: SceneMeasures, lost: np.ndarray, path: Path) -> None:
@@ -350,9 +270,9 @@ def draw(looked: SceneMeasures, lost: np.ndarray, path: Path) -> None:
         shade = layer_axis(ax, len(layers))
         tidy(
             ax,
-            title=f"{title}, {N} scenes",
+            title=f"{title}, {N} scenes, bands of 95 %",
             x="layer (0-based)",
-            y=f"{label} (head mean, normalisation image)" if ax is left else f"{label} (nats)",
+            y=f"{label} (head mean,\nnormalisation image)" if ax is left else f"{label} (nats)",
         )
         legend_below(ax, shade)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -360,27 +280,8 @@ def draw(looked: SceneMeasures, lost: np.ndarray, path: Path) -> None:
     plt.close(figure)
 
 
-def batches(vlm: HookedVLM, scenes: Sequence[Sample], *, size: int = 40) -> Iterator[tuple[Sequence[Sample], Any]]:
-    """Samples and their prompts, as the paper writes them."""
-    for start in range(0, len(scenes), size):
-        part = scenes[start : start + size]
-        yield part, vlm.prepare([one.image for one in part], [one.question for one in part], prompt="paper")
-
-
-def token_of(vlm: HookedVLM, sample: Sample) -> int:
-    """The token of the right word."""
-    return int(vlm.processor.tokenizer.convert_tokens_to_ids(sample.answer))
-
-
 def _cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (first * second).sum(-1) / (np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1))
-
-
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's correlation over the last axis; ties do not occur in floats that were measured."""
-    ranks = [np.argsort(np.argsort(values, axis=-1), axis=-1).astype(float) for values in (first, second)]
-    a, b = (values - values.mean(-1, keepdims=True) for values in ranks)
-    return (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
 
 
 def _percent(right: np.ndarray) -> str:
@@ -388,5 +289,10 @@ def _percent(right: np.ndarray) -> str:
     return f"{100 * found.estimate:.0f} [{100 * found.low:.0f}, {100 * found.high:.0f}] %"
 
 
+def _between(found: Interval, digits: int = 2) -> list[str]:
+    ends = [np.atleast_1d(own) for own in (found.estimate, found.low, found.high)]
+    return [decimal(*own, digits=digits) for own in zip(*ends, strict=True)]
+
+
 def _spelled(values: Sequence[float] | np.ndarray, digits: int = 2) -> list[str]:
-    return [f"{value:.{digits}f}" for value in values]
+    return [f"{value:z.{digits}f}" for value in values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from adaptvis_page import markdown_table, weights
-from position_page import draw, put
+from page_blocks import between, draw, put, reported
 
 from interp import HookedVLM, Sample
 from interp.datasets.synthetic.line_items import squares
 from interp.datasets.synthetic.shapes import shapes
 from interp.planted.lines import BUILT_IN, COLORS, LINES, build_line_model
+from interp.report.numbers import p_value
 from probes import (
     DualMechanisms,
     Setting,
@@ -33,9 +35,15 @@ from probes import (
     steer_ids,
     study_knockout,
 )
+from probes.mechanisms.ablation.report import ablation_findings
+from probes.mechanisms.amplify.report import amplify_findings
 from probes.mechanisms.dual.report import dual_sentences
+from probes.mechanisms.ids.report import id_findings, swap_findings
 from probes.mechanisms.interchange.report import spans
-from probes.mechanisms.interchange.shown import raised
+from probes.mechanisms.interchange.shown import LEAST, raised
+from probes.mechanisms.knockout.report import knockout_findings
+from probes.mechanisms.lens.report import lens_findings
+from probes.mechanisms.probe.report import position_probe_findings
 
 DOCS = Path(__file__).resolve().parent.parent
 PAGE, IMAGES = DOCS / "probes" / "mechanisms.md", DOCS / "images" / "mechanisms"
@@ -82,7 +90,8 @@ def describe(vlm: HookedVLM) -> str:
         f"Numbers and figures are of `shapes-vlm` (weights `{weights()}`, float32), an embedded model of "
         f"{vlm.cfg.n_layers} layers that was trained on drawn scenes of two shapes: on {PAIRS} pairs of lines for each "
         f"of four directions, and where it says so on {N} scenes of `shapes` that it has never seen. Intervals are of "
-        f"95 % ({DRAWS} draws of whole groups)."
+        f"95 % ({DRAWS} draws of whole groups); a number without one is of samples that are all alike. Lists under "
+        "tables are sentences of the tools' own reports."
     )
 
 
@@ -125,7 +134,8 @@ def dual_blocks(vlm: HookedVLM, images: Path) -> Iterator[tuple[str, str]]:
     ]
     said = found.ablation.answers.query("arm == 'ordering removed'")
     often = ", ".join(f"{text} ({count})" for text, count in said["text"].value_counts().items())
-    yield "ablation", f"{markdown_table(pd.DataFrame(rows))}\n\nWith order removed it says: {often}."
+    told = reported(ablation_findings(found.ablation))
+    yield "ablation", f"{markdown_table(pd.DataFrame(rows))}\n\n{told}\n\nWith order removed it says: {often}."
     yield "backup", peak_table({"object, without order": found.sweeps["backup"]})
 
 
@@ -188,7 +198,7 @@ def peak_table(sweeps: dict[str, Any]) -> str:
 def direction_table(sweeps: dict[str, Any]) -> str:
     """P(place) and P(clean) with tokens swapped where they enter, by what was asked, beside the counterfactual run."""
     own = sweeps["all_image"]
-    rows = []
+    rows, followed = [], defaultdict(list)
     for direction in dict.fromkeys(own.directions.tolist()):
         reached = own.runs().query("direction == @direction and run == 'counterfactual' and outcome == 'place'")
         cells = {"asked": direction, "the other photo: P(place)": between(reached.iloc[0])}
@@ -197,7 +207,19 @@ def direction_table(sweeps: dict[str, Any]) -> str:
             told = sweeps[name].to_dataframe().query(named)
             cells[f"`{name}`: P({outcome})"] = between(told.iloc[0])
         rows.append(cells)
-    return markdown_table(pd.DataFrame(rows))
+        followed[what_objects_say(sweeps["object"], direction)].append(direction)
+    told = "; ".join(f"asked {' and '.join(names)}, {said}" for said, names in followed.items())
+    whole = f"With the tokens of the two shapes swapped where they enter, the model says: {told}."
+    return f"{markdown_table(pd.DataFrame(rows))}\n\n{whole}"
+
+
+def what_objects_say(sweep: Any, direction: str) -> str:
+    """Whose answer the model gives with objects swapped at slot 0, as the intervals of both have it."""
+    own = sweep.to_dataframe().query("direction == @direction and slot == 0 and set == 'patched'").set_index("outcome")
+    for outcome, said in (("place", "what is right in the other photo"), ("clean", "what is right in its own")):
+        if own.loc[outcome, "low"] > 0.5:
+            return said
+    return "neither photo's answer" if own.loc[["place", "clean"], "high"].sum() < 0.5 else "the one or the other"
 
 
 def runs_of(slots: list[int]) -> str:
@@ -221,8 +243,9 @@ def probe_blocks(found: DualMechanisms, images: Path) -> Iterator[tuple[str, str
                 told = own.measures.query("measure == @measure and site == @site")
                 cells[measure.replace("_", " ")] = between(told.iloc[0]) if len(told) else "-"
             p = tests["p_corrected"].get(site)
-            rows.append({**cells, "p of strip": "-" if p is None else f"{p:.3f}"})
-    yield "probe", markdown_table(pd.DataFrame(rows))
+            rows.append({**cells, "p of strip": "-" if p is None else p_value(p)})
+    told = "\n".join(reported(position_probe_findings(own)) for own in found.probes.values())
+    yield "probe", f"{markdown_table(pd.DataFrame(rows))}\n\n{told}"
 
 
 def knockout_blocks(vlm: HookedVLM, scenes: list[Sample], images: Path) -> Iterator[tuple[str, str]]:
@@ -240,7 +263,8 @@ def knockout_blocks(vlm: HookedVLM, scenes: list[Sample], images: Path) -> Itera
     yield (
         "knockout",
         f"{markdown_table(pd.DataFrame(rows))}\n\nIn percent of the right answer's probability, mean over the "
-        f"{of_all} of {len(found.right)} questions that are right with nothing cut.",
+        f"{of_all} of {len(found.right)} questions that are right with nothing cut.\n\n"
+        f"{reported(knockout_findings(found))}",
     )
 
 
@@ -255,7 +279,7 @@ def lens_blocks(vlm: HookedVLM, scenes: list[Sample], images: Path) -> Iterator[
         if len(own):
             told = {f"slot {slot}": between(own[own["slot"] == slot].iloc[0]) for slot in slots}
             rows.append({"where": where, **told})
-    yield "lens", markdown_table(pd.DataFrame(rows))
+    yield "lens", f"{markdown_table(pd.DataFrame(rows))}\n\n{reported(lens_findings(found))}"
 
 
 def id_blocks(vlm: HookedVLM, images: Path) -> Iterator[tuple[str, str]]:
@@ -270,11 +294,12 @@ def id_blocks(vlm: HookedVLM, images: Path) -> Iterator[tuple[str, str]]:
     turned = {name: steered.curve(name).set_index("slot") for name in ("ids", "random", "ids - random")}
     rows = []
     for row in curve.itertuples():
-        cells = {"slot": row.slot, "R^2": between(row), "null": f"{row.null:.2f}", "p": f"{row.p:.3f}"}
+        cells = {"slot": row.slot, "R^2": between(row), "null": f"{row.null:.2f}", "p": p_value(row.p)}
         for name, own in turned.items():
             cells[f"turned, {name}"] = between(own.loc[row.slot]) if row.slot in own.index else "-"
         rows.append(cells)
-    yield "spatial ids", markdown_table(pd.DataFrame(rows))
+    told = reported(id_findings(found, None, steered))
+    yield "spatial ids", f"{markdown_table(pd.DataFrame(rows))}\n\n{told}"
 
 
 def mirror_blocks(vlm: HookedVLM, scenes: list[Sample], images: Path) -> Iterator[tuple[str, str]]:
@@ -289,7 +314,14 @@ def mirror_blocks(vlm: HookedVLM, scenes: list[Sample], images: Path) -> Iterato
         told = {f"slot {slot}": between(own.loc[slot]) for slot in range(0, vlm.cfg.n_layers + 1, 2)}
         rows.append({"tokens": f"`{name}`", **told})
     count = int(found.measures["samples"].iloc[0])
-    yield "mirror", f"{markdown_table(pd.DataFrame(rows))}\n\nOf {count} pairs that are right in both photos."
+    more = found.curve("words - other_words")
+    shown = runs_of(more[more["low"] > LEAST]["slot"].tolist())
+    yield (
+        "mirror",
+        f"{markdown_table(pd.DataFrame(rows))}\n\nOf {count} pairs that are right in both photos. Slots at which the "
+        f"interval of `words - other_words` lies above {LEAST:g}, each by itself: {shown}.\n\n"
+        f"{reported(swap_findings(found))}",
+    )
 
 
 def amplify_blocks(vlm: HookedVLM, scenes: list[Sample], images: Path) -> Iterator[tuple[str, str]]:
@@ -310,15 +342,10 @@ def amplify_blocks(vlm: HookedVLM, scenes: list[Sample], images: Path) -> Iterat
         {"along": row.source, "measure": row.measure, "alpha chosen on other items": between(row, 100, ".0f")}
         for row in found.held_out.itertuples()
     ]
-    gain = ", ".join(
-        f"{name} {value if isinstance(value, bool) else f'{value:.3f}'}" for name, value in found.gain.items()
-    )
     before = found.untouched.all(axis=1)
-    text = (
-        f"In percent of {len(before)} items, of which {before.sum()} are right in both orders untouched. Claimed gain: "
-        f"{gain}."
-    )
-    yield "amplify", f"{markdown_table(pd.DataFrame(rows))}\n\n{text}\n\n{markdown_table(pd.DataFrame(held))}"
+    text = f"In percent of {len(before)} items, of which {before.sum()} are right in both orders untouched."
+    tables = [markdown_table(pd.DataFrame(own)) for own in (rows, held)]
+    yield "amplify", "\n\n".join([tables[0], text, tables[1], reported(amplify_findings(found))])
 
 
 def planted_row(name: str) -> dict[str, Any]:
@@ -338,19 +365,6 @@ def planted_row(name: str) -> dict[str, Any]:
         else:
             cells[f"`{statement}`"] = "can not be told"
     return cells
-
-
-# what all of them need ----------------------------------------------------------------------------------------------
-
-
-def between(row: Any, times: float = 1.0, form: str = ".2f", *, sign: str = "") -> str:
-    """A value with its interval."""
-    value, low, high = (float(row[end] if isinstance(row, pd.Series) else getattr(row, end)) for end in ENDS)
-    whole = [f"{times * number:{form}}" for number in (low, high)]
-    return f"{times * value:{sign}{form}} [{', '.join(whole)}]"
-
-
-ENDS = ("value", "low", "high")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 import retraining_page
 from adaptvis_page import markdown_table, weights
 from matplotlib.axes import Axes
+from page_blocks import draw, interval, put
 from position_studies import dose_blocks, study_blocks
 
 from interp import HookedVLM, Sample
@@ -20,7 +20,8 @@ from interp.datasets import read_dataset
 from interp.datasets.synthetic.shapes import shapes
 from interp.datasets.synthetic.two_ds import CATEGORIES
 from interp.errors import ModelError
-from interp.plots.style import figure_of
+from interp.report.numbers import decimal
+from interp.stats.intervals import bootstrap
 from interp.zoo import embedded_path
 from interp.zoo.smollm import smollm_file
 from probes import (
@@ -81,19 +82,6 @@ def write_position(page: Path = PAGE, images: Path = IMAGES) -> Path:
     return page
 
 
-def put(page: str, name: str, block: str) -> str:
-    """The page with a block between its two marks.
-
-    Raises:
-        LookupError: the page has not exactly one such pair.
-    """
-    pair = re.compile(rf"(<!-- measured: {re.escape(name)} -->\n).*?(<!-- end: {re.escape(name)} -->)", re.DOTALL)
-    if len(pair.findall(page)) != 1:
-        raise LookupError(f"the page has no single pair of marks `measured: {name}` and `end: {name}`")
-    inside = f"\n{block.strip()}\n\n" if block.strip() else ""
-    return pair.sub(lambda found: found[1] + inside + found[2], page)
-
-
 def measured_blocks(images: Path) -> Iterator[tuple[str, str]]:
     """Every block by its name; the one of SmolLM2 only where its weights are installed."""
     yield from unmeasured_blocks()
@@ -119,7 +107,7 @@ def describe(vlm: HookedVLM) -> str:
         f"Numbers and figures are of `shapes-vlm` (weights `{weights()}`, float32), an embedded model of "
         f"{vlm.cfg.n_layers} layers and {vlm.cfg.n_heads} heads that was trained on drawn scenes: on {N} scenes of "
         f"`shapes` that it has never seen, and for the order of image tokens on {N_ORDER} of them and on {N_2DS} "
-        "questions of `2ds-style`. Intervals are of 95 %."
+        "questions of `2ds-style`. Intervals and bands are of 95 %, over scenes."
     )
 
 
@@ -205,32 +193,32 @@ def attention_blocks(vlm: HookedVLM, batches: Sequence[Any], images: Path) -> It
     every = [rows for inputs in batches for rows in vlm.generate_with_cache(inputs, 4)[1]]
     balance = mean_balance(cross_modality_balance(rows.pattern, rows.layout) for rows in every)
     draw(balance.plot(), images / "balance.png")
-    told = [
+    rows = [
         {
             "layer": layer,
-            "mean over heads": f"{own.mean():.2f}",
+            "mean over heads": interval(balance.by_layer, layer),
             "least": f"{own.min():.2f}",
             "most": f"{own.max():.2f}",
             "on image and words, of all": f"{(balance.image_mass + balance.text_mass)[layer].mean():.2f}",
         }
         for layer, own in enumerate(balance.values)
     ]
-    yield "balance", markdown_table(pd.DataFrame(told))
+    yield "balance", markdown_table(pd.DataFrame(rows))
     shares = mean_shares(modality_shares(rows.pattern, rows.layout) for rows in every)
     draw(shares.plot(), images / "shares.png")
     entropy = {
-        name: np.mean([attention_entropy(rows, alignment=name).values.mean() for rows in every])
+        name: bootstrap([attention_entropy(rows, alignment=name).values.mean() for rows in every], seed=0)
         for name in ("produced", "consumed")
     }
-    rows = [
-        {"what": "share of the image among image and words (`masked`)", "mean over scenes": f"{shares.masked:.3f}"},
-        {
-            "what": "mean over layers and heads of the balance, for comparison",
-            "mean over scenes": f"{balance.values.mean():.3f}",
-        },
-        {"what": "entropy, the pass that produced a token", "mean over scenes": f"{entropy['produced']:.3f}"},
-        {"what": "entropy, the authors' pass, one later", "mean over scenes": f"{entropy['consumed']:.3f}"},
-    ]
+    told = {
+        "share of the image among image and words (`masked`)": shares.image,
+        "mean over layers and heads of the balance, for comparison": bootstrap(
+            [cross_modality_balance(rows.pattern, rows.layout).values.mean() for rows in every], seed=0
+        ),
+        "entropy, the pass that produced a token": entropy["produced"],
+        "entropy, the authors' pass, one later": entropy["consumed"],
+    }
+    rows = [{"what": name, "mean over scenes": interval(found, digits=3)} for name, found in told.items()]
     yield "shares", markdown_table(pd.DataFrame(rows))
 
 
@@ -246,8 +234,8 @@ def rope_blocks(vlm: HookedVLM, batches: Sequence[Any], images: Path) -> Iterato
         cells: dict[str, Any] = {"layer": layer}
         for row, found in summaries.items():
             name = "last row" if row == "last" else "appended end"
-            cells[f"size of delta g_V, {name}"] = f"{found.abs_delta_g_v_by_layer.estimate[layer]:.4f}"
-            cells[f"delta alpha_V, {name}"] = f"{found.delta_alpha_v_by_layer.estimate[layer]:+.4f}"
+            cells[f"size of delta g_V, {name}"] = interval(found.abs_delta_g_v_by_layer, layer)
+            cells[f"delta alpha_V, {name}"] = interval(found.delta_alpha_v_by_layer, layer, digits=3, signed=True)
         rows.append(cells)
     yield "rope", markdown_table(pd.DataFrame(rows))
 
@@ -263,7 +251,7 @@ def order_blocks(vlm: HookedVLM, images: Path) -> Iterator[tuple[str, str]]:
     curve = found.compression()
     curve = curve[curve["relation"] == "all"].sort_values("image_tokens", ascending=False)
     rows = [
-        {"image tokens": f"{one.image_tokens:g}", "right": f"{one.accuracy:.2f} [{one.low:.2f}, {one.high:.2f}]"}
+        {"image tokens": f"{one.image_tokens:g}", "right": decimal(one.accuracy, one.low, one.high)}
         for one in curve.itertuples()
     ]
     yield "compression", markdown_table(pd.DataFrame(rows))
@@ -281,7 +269,7 @@ def psi_table(found: OrderSensitivity, first: str, order: Sequence[str] = ()) ->
         cells["chance"] = f"{found.chance[name]:.2f}" if name in found.chance else "-"
         for measure, title in MEASURES.items():
             there = measure in own.index
-            cells[title] = "{value:.2f} [{low:.2f}, {high:.2f}]".format(**own.loc[measure]) if there else "-"
+            cells[title] = decimal(*own.loc[measure, ["value", "low", "high"]]) if there else "-"
         rows.append(cells)
     return markdown_table(pd.DataFrame(rows))
 
@@ -355,27 +343,6 @@ def plot_words(norms: np.ndarray, captions: np.ndarray) -> Axes:
     ax.yaxis.grid(False)
     ax.xaxis.grid(True, color="#e6e6e6", linewidth=0.8)
     return ax
-
-
-# what all of them need ----------------------------------------------------------------------------------------------
-
-
-def draw(ax: Axes, path: Path, *, dpi: int = 90) -> None:
-    """Write the figure that the axes are on."""
-    import matplotlib.pyplot as plt
-
-    figure = figure_of(ax)
-    figure.savefig(path, dpi=dpi, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-
-
-def interval(found: Any, place: int | None = None) -> str:
-    """An estimate with its interval, at a place where there are several."""
-    ends = [float(np.asarray(getattr(found, name))[() if place is None else place]) for name in ENDS]
-    return f"{ends[0]:.2f} [{ends[1]:.2f}, {ends[2]:.2f}]"
-
-
-ENDS = ("estimate", "low", "high")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from adaptvis_page import markdown_table
 from matplotlib.axes import Axes
 
 from interp import HookedVLM, Sample
+from interp.report.numbers import decimal
 from probes import DoseResponse, dose_response, examine_position
 
 MEASURES = {
@@ -39,9 +40,7 @@ def dose_table(found: DoseResponse) -> str:
     for dose, part in own.groupby("dose"):
         by = part.set_index("measure")
         cells = {
-            title: "{:.{digits}f} [{:.{digits}f}, {:.{digits}f}]".format(
-                *(by.loc[measure, end] for end in ("value", "low", "high")), digits=digits
-            )
+            title: decimal(*by.loc[measure, ["value", "low", "high"]], digits=digits)
             for measure, (title, digits) in MEASURES.items()
             if measure in by.index
         }
@@ -54,8 +53,7 @@ def widest(found: DoseResponse) -> str:
     own = found.differences().query("relation == 'all' and kind == 'scale'")
     last = own[own["dose"] == own["dose"].max()].set_index("measure")
     told = ", ".join(
-        f"{MEASURES[name][0]} by {last.loc[name, 'value']:+.3f} [{last.loc[name, 'low']:+.3f}, "
-        f"{last.loc[name, 'high']:+.3f}]"
+        f"{MEASURES[name][0]} by {decimal(*last.loc[name, ['value', 'low', 'high']], digits=3, signed=True)}"
         for name in ("accuracy", "psi", "abs_delta_g_v")
         if name in last.index
     )

@@ -119,9 +119,9 @@ def of_calibrated(rng: np.random.Generator) -> Told:
     found = calibration(answers_of(rng, 60, rng.uniform(0.2, 1, size=240)), n=DRAWS)
     null = found.error_if_calibrated
     return {
-        "Brier score": holds(found.brier.low, float((grid * (1 - grid)).mean()), found.brier.high),
-        "calibration error among those of calibrated answers": holds(null.low, found.error, null.high),
-        "AUROC of confidence": holds(found.auroc.low, discriminates, found.auroc.high),
+        "Brier score of 60 groups": holds(found.brier.low, float((grid * (1 - grid)).mean()), found.brier.high),
+        "calibration error of 60 groups, among those of calibrated answers": holds(null.low, found.error, null.high),
+        "AUROC of confidence of 60 groups": holds(found.auroc.low, discriminates, found.auroc.high),
     }
 
 
@@ -134,9 +134,13 @@ def of_yes_and_no(rng: np.random.Generator) -> Told:
     table = table.assign(gold=gold, predicted=np.where(table["correct"], gold, turned), options=[("yes", "no")] * 160)
     found = yes_no_scores(table, n=DRAWS).set_index(["rule", "measure"]).loc["strict"]
     truth = {"true_positive_rate": 0.9, "true_negative_rate": 0.6, "balanced_accuracy": 0.75, "paper_f1": 0.72}
-    told = {name: holds(found.loc[name, "low"], own, found.loc[name, "high"]) for name, own in truth.items()}
+    ends = {name: found.loc[name, ["low", "high"]] for name in truth}
+    told = {
+        f"{name.replace('_', ' ')} of 40 groups": holds(ends[name]["low"], own, ends[name]["high"])
+        for name, own in truth.items()
+    }
     mean = class_scores(table, n=DRAWS)["balanced_accuracy"]
-    return told | {"mean recall over answers": holds(mean.low, 0.75, mean.high)}
+    return told | {"mean recall over answers of 40 groups": holds(mean.low, 0.75, mean.high)}
 
 
 def of_familiar(rng: np.random.Generator) -> Told:
@@ -144,7 +148,7 @@ def of_familiar(rng: np.random.Generator) -> Told:
     relation = np.tile(["left", "left", "on", "on"], 40)
     table = answers_of(rng, 40, np.where(relation == "left", 0.8, 0.5)).assign(relation=relation)
     found = familiar_against_unfamiliar(table, ["left"], n=DRAWS).iloc[0]
-    return {"accuracy of familiar less unfamiliar relations": holds(found["low"], 0.3, found["high"])}
+    return {"accuracy of familiar less unfamiliar relations of 40 groups": holds(found["low"], 0.3, found["high"])}
 
 
 def of_sets(rng: np.random.Generator) -> Told:

@@ -17,6 +17,9 @@ LEVEL, ALPHA = 0.95, 0.05
 SAMPLES, CELLS, LAYERS = 300, 40, 24
 WRONG, TRUE = (3, 5, 10, 60), (0.5, 0.7, 0.9, 0.99)
 
+OF_SHARES = ("AUROC", "False discoveries")
+"""Beginnings of the names of scenarios that tell a share of cells; the others say yes or no."""
+
 Told = dict[str, float]
 """What one made-up data set says, by what was asked: a share of its cells, or 0 or 1."""
 
@@ -153,6 +156,6 @@ def _picked(scores: np.ndarray, true: np.ndarray, seed: int) -> Told:
 
 def _rate(name: str, nominal: float, told: list[float]) -> Rate:
     """A rate with its error: of yes and no that of the nominal rate, of shares theirs over data sets."""
-    answers = set(told) <= {0.0, 1.0}
-    spread = math.sqrt(nominal * (1 - nominal)) if answers else float(np.std(told))
+    shares = name.startswith(OF_SHARES)
+    spread = float(np.std(told)) if shares else math.sqrt(nominal * (1 - nominal))
     return Rate(name, nominal, float(np.mean(told)), spread / math.sqrt(len(told)), len(told))

@@ -18,6 +18,9 @@ from interp.stats.layer_choice import LayerComparison, compare_layers
 from interp.stats.partial import partial_effect
 
 LEVEL = 0.95
+FOR_POINTS = 10
+"""Times as many data sets for splits: points vary more than yes and no."""
+
 Made = dict[str, Any]
 """Made-up data: the keywords of what is measured."""
 
@@ -26,7 +29,7 @@ def rates(repeats: int = 1000) -> list[Rate]:
     """All rates, of so many data sets each; false alarms and coverage as shares, leaks in points."""
     found = [rate for name in LAYERS for rate in layer_rates(name, repeats)]
     found += [rate for name in BESIDE for rate in beside_rates(name, repeats)]
-    return found + [leak(how, repeats) for how in ("official", "by-pair")]
+    return found + [leak(how, FOR_POINTS * repeats) for how in ("official", "by-pair")]
 
 
 # layer choice --------------------------------------------------------------------------------------------------------
