@@ -94,7 +94,8 @@ def test_sentences(seed):
         assert f": {len(own)} head{'s' * (len(own) != 1)};" in one and f"head {place[2]} of layer {place[1]}" in one
         assert f"with {scores.values[place]:z.3f}, 0.400 {NULLS['linear_probe']}" in one
         check_p(one, [scores.p_any[place]])
-        assert "CI" not in one and f"corrected for {LAYERS * HEADS} heads" in one
+        assert "CI" not in one
+        assert (f"corrected for {LAYERS * HEADS} heads" in one) == np.isfinite(scores.p_any[place])
     for one in [one for one in said if "not scored" in one]:
         assert one.startswith("gaze is not scored by")
     table = [] if found.agreement is None else [rows for _, rows in found.agreement.groupby("measure", sort=False)]
