@@ -40,6 +40,7 @@ def block() -> str:
         "retraining.md.jinja",
         seeds=found.seeds,
         **{name: found.settings[name] for name in ("budget", "machine", "scenes")},
+        intervals=found.settings.get("intervals", ""),
         shortest=f"{min(minutes):.0f}",
         longest=f"{max(minutes):.0f}",
         arms=arms,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from interp.datasets.synthetic.shapes import KINDS
 from interp.numeric import ratio
 from interp.stats.clusters import drawn_sums
-from interp.stats.intervals import Bounds, spread_ends
+from interp.stats.intervals import spread_ends
 from probes.position.order_sensitivity import drawn_measures, not_told
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 ORDER = ("accuracy", "psi", "psi_corrected")
 PROBES = ("abs_delta_g_v", "delta_alpha_v")
+LIMITS = {"accuracy": (0.0, 1.0), "psi": (-np.inf, 1.0), "abs_delta_g_v": (0.0, np.inf), "delta_alpha_v": (-1.0, 1.0)}
+"""The least and the most that a measure can be, where there is something of the kind."""
+
 ALL_LAYERS = "all layers"
 
 
@@ -33,7 +36,7 @@ class Statistic:
         drawn: the same in each draw of scenes, [draw run].
         scenes: how many scenes it is of.
         groups: in how many groups these lie, which are drawn.
-        bounds: the least and the most that it can be, where it is a share or a difference of two.
+        bounds: the least and the most that it can be, infinite where there is none.
         why: the reason for which it can not be told; empty where it can.
     """
 
@@ -41,13 +44,15 @@ class Statistic:
     drawn: Float[np.ndarray, "draw run"]
     scenes: int
     groups: int
-    bounds: Bounds | None = None
+    bounds: tuple[float, float] = (-np.inf, np.inf)
     why: str = ""
 
     def minus(self, other: Statistic) -> Statistic:
         """The difference, run by run and draw by draw."""
-        bounds = None if self.bounds is None else (-1, 1)
-        return Statistic(self.here - other.here, self.drawn - other.drawn, self.scenes, self.groups, bounds)
+        low, high = self.bounds
+        return Statistic(
+            self.here - other.here, self.drawn - other.drawn, self.scenes, self.groups, (low - high, high - low)
+        )
 
     def ends(
         self, value: ArrayLike, drawn: Float[np.ndarray, " draw *axes"], level: float, *, runs: int = 0
@@ -82,10 +87,11 @@ def statistics_of(
         values = np.stack([getattr(run, measure) for run in runs], axis=1).astype(np.float64)
         parts = {ALL_LAYERS: values.mean(axis=2)}
         parts |= {f"layer {layer}": values[:, :, layer] for layer in range(values.shape[2])}
-        found |= {(measure, part): _mean(own, runs[0].probe_groups, seed, n) for part, own in parts.items()}
+        how = (runs[0].probe_groups, LIMITS[measure], seed, n)
+        found |= {(measure, part): _mean(own, *how) for part, own in parts.items()}
     ratios = np.stack([run.ratio for run in runs], axis=1).astype(np.float64)
     for depth in range(ratios.shape[2]):
-        found["ratio", f"depth {depth}"] = _mean(ratios[:, :, depth], runs[0].probe_groups, seed, n)
+        found["ratio", f"depth {depth}"] = _mean(ratios[:, :, depth], runs[0].probe_groups, (0.0, np.inf), seed, n)
     return found
 
 
@@ -95,10 +101,16 @@ def chance_by_kind(run: ModelMeasures) -> dict[str, float]:
     return {kind: float(run.chance[own].mean()) for kind, own in scenes.items() if own.any()}
 
 
-def _mean(values: Float[np.ndarray, "scene run"], groups: Shaped[np.ndarray, " scene"], seed: int, n: int) -> Statistic:
+def _mean(
+    values: Float[np.ndarray, "scene run"],
+    groups: Shaped[np.ndarray, " scene"],
+    bounds: tuple[float, float],
+    seed: int,
+    n: int,
+) -> Statistic:
     """A mean over scenes."""
     above, below = drawn_sums([values, np.ones(len(values))], groups, seed=seed, n=n)
-    return Statistic(values.mean(axis=0), ratio(above, below[:, None]), len(values), len(set(groups)))
+    return Statistic(values.mean(axis=0), ratio(above, below[:, None]), len(values), len(set(groups)), bounds)
 
 
 def _order(runs: Sequence[ModelMeasures], kind: str, seed: int, n: int, level: float) -> dict[str, Statistic]:
@@ -115,7 +127,7 @@ def _order(runs: Sequence[ModelMeasures], kind: str, seed: int, n: int, level: f
             np.stack([one[measure][1] for one in every], axis=1),
             int(own.sum()),
             len(set(groups)),
-            (0, 1) if measure == "accuracy" else None,
+            LIMITS.get(measure, (-np.inf, np.inf)),
         )
         for measure in ORDER
     }

@@ -138,9 +138,9 @@ def test_an_index_against_chance_is_left_out_with_its_reason_where_a_model_only_
     guessing = replace(models["plain", 0], original=np.arange(80) % 4 == 0)
     found = compare_arms({**models, ("plain", 0): guessing}, n=DRAWS)
     assert "psi" in set(found.measures["measure"])
-    with pytest.raises(InputError, match="not above chance"):
+    with pytest.raises(InputError, match="not surely above chance"):
         found.value("plain", "psi_corrected", "relation")
-    assert any("not above chance" in sentence for sentence in sentences(found))
+    assert any("not surely above chance" in sentence for sentence in sentences(found))
     assert any("plain of seed 0" in sentence for sentence in sentences(found))
 
 
