@@ -306,7 +306,7 @@ def _calibration(evaluation: Evaluation, measured: EvaluationMeasures, figures: 
     by_chance = ranged(null.estimate, null.low, null.high, digits=1, factor=100, of=f"{100 * LEVEL:g} % of draws")
     null_says = "" if by_chance == NOTHING else f"; a calibrated model would show {by_chance} on as many"
     order = found.auroc
-    few = "; of so few there is no interval" if math.isnan(order.low) else ""
+    few = "; of so few groups there is no interval" if math.isnan(order.low) else ""
     auroc = (
         "All answers are of one kind, so confidence can not tell right from wrong."
         if order.estimate != order.estimate

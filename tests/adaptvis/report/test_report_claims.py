@@ -131,9 +131,12 @@ def test_why_left_and_right_are_not_set_against_others_is_so(relations, says):
     assert any(line.endswith(f"{says}.") for line in part.text)
 
 
-def test_few_wrong_answers_are_said_to_be_too_few_for_an_interval():
+def test_a_wrong_answer_alone_has_an_interval_and_two_groups_are_said_to_have_none():
     evaluation = made_up_evaluation(("baseline",), n=12, right=True, tuned=False)
     wrong = evaluation.answers["id"] == evaluation.answers["id"].iloc[0]
     answers = evaluation.answers.assign(correct=~wrong)
     text = page(dataclasses.replace(evaluation, answers=answers))["Calibration"].text[1]
-    assert "of so few there is no interval" in text and "11 right and 1 wrong" in text
+    assert "of so few groups" not in text and "CI" in text and "11 right and 1 wrong" in text
+    grouped = answers.assign(group=["one", "other"] * (len(answers) // 2))
+    text = page(dataclasses.replace(evaluation, answers=grouped))["Calibration"].text[1]
+    assert "of so few groups there is no interval" in text and "CI" not in text
