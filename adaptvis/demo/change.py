@@ -25,6 +25,7 @@ from interp.answers.metrics import ALL
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.intervals import DRAWS, Interval
+from interp.stats.picked import level_of_each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,7 +207,7 @@ def choice_of(evaluation: Evaluation, *, seed: int = 0) -> Choice | None:
     best = max(right.index, key=lambda alpha: (right[alpha], -abs(alpha - 1)))
     other = float(best) if policy.alpha == 1 else policy.alpha
     tried, level = len(right), 0.95
-    found = compare(base, rows[rows["alpha"] == other], seed=seed, n=DRAWS * tried, level=1 - (1 - level) / tried)
+    found = compare(base, rows[rows["alpha"] == other], seed=seed, n=DRAWS * tried, level=level_of_each(level, tried))
     return Choice(
         alpha=policy.alpha,
         other=other,

@@ -23,6 +23,7 @@ from interp.report.page import render_report
 from interp.report.tables import records
 from interp.stats.auroc import auroc
 from interp.stats.intervals import DRAWS, Interval, bootstrap
+from interp.stats.picked import level_of_each
 from interp.stats.tests import shuffled_null
 from interp.store.folder import OutputFolder
 
@@ -145,14 +146,14 @@ def summarise_demo(evaluation: Evaluation, looked: Sequence[SceneAttention]) -> 
 def means_at_once(values: Float[np.ndarray, "scene layer"], *, level: float = 0.95) -> Interval:
     """The mean of each layer over scenes, whose intervals hold for all layers at once, so that the best can be picked.
 
-    Each is a bootstrap's, of level 1 - (1 - level) / layers (Bonferroni).
+    Each is a bootstrap's, of `level_of_each`.
 
     Args:
         values: the measure.
         level: nominal coverage of all intervals together.
     """
     depth = values.shape[1]
-    return bootstrap(values, seed=0, n=max(DRAWS, 400 * depth), level=1 - (1 - level) / depth)
+    return bootstrap(values, seed=0, n=max(DRAWS, 400 * depth), level=level_of_each(level, depth))
 
 
 def _attention_rows(one: SceneAttention) -> pd.DataFrame:

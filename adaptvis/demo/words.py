@@ -244,7 +244,7 @@ def _flip_sections(
             (
                 f"The {len(flips.answers)} scenes whose answer turns to another option at alpha {flips.alpha:g}, asked "
                 "again with it in some layers only: how often do they give the same changed answer? In all layers "
-                f"{round(flips.of(EVERYWHERE).estimate * len(flips.answers))} do, as they were chosen by that.",
+                f"{flips.count_of(EVERYWHERE)} do, as they were chosen by that.",
                 _carried(flips),
             ),
             figures["flip_by_layers"],

@@ -16,6 +16,7 @@ from interp.model.prefix import share_prefill
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import clustered_share, shared_groups
 from interp.stats.intervals import Interval
+from interp.stats.picked import level_of_each
 from interp.study.prompter import batches, prepare_samples
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class Flips:
         """How often one of the changes in all layers gives that answer."""
         return picked_share(self.windows[self.windows["kind"] == kind], "same")
 
+    def count_of(self, kind: str) -> int:
+        """How many of the samples give that answer at one of the changes in all layers."""
+        return int(self.windows.loc[self.windows["kind"] == kind, "same"].sum())
+
     def strongest_layer(self) -> tuple[int, Interval]:
         """The layer that gives that answer most often where alpha acts in it alone, the first of equals; how often.
 
@@ -83,7 +88,7 @@ def picked_share(rows: pd.DataFrame, column: str, *, among: int = 1, level: floa
     """A share of rows with the interval of `clustered_share`, which knows how many shares it was picked among.
 
     The intervals of all of them together hold in `level` of studies, however they hang together: each is of level
-    1 - (1 - level) / among (Bonferroni), and so is that of the largest.
+    `level_of_each`, and so is that of the largest.
 
     Args:
         rows: one row per sample; the column `group`, where it is there, says what belongs together.
@@ -95,7 +100,7 @@ def picked_share(rows: pd.DataFrame, column: str, *, among: int = 1, level: floa
         >>> picked_share(alone[alone["layer"] == 3], "same", among=12).low
     """
     right = rows[column].to_numpy(dtype=bool)
-    return replace(clustered_share(right, shared_groups(rows), level=1 - (1 - level) / among), level=level)
+    return replace(clustered_share(right, shared_groups(rows), level=level_of_each(level, among)), level=level)
 
 
 def with_changes(table: pd.DataFrame, rows: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -125,6 +125,21 @@ def of_calibrated(rng: np.random.Generator) -> Told:
     }
 
 
+def alarm_of_calibration(count: int, size: int) -> Callable[[np.random.Generator], Told]:
+    """The calibration error of calibrated answers beyond what calibrated ones are said to show."""
+
+    def scenario(rng: np.random.Generator) -> Told:
+        told = {}
+        for name, sure in (("alike", np.repeat(rng.uniform(0.2, 1, count), size)),
+                           ("alike in part", rng.uniform(0.2, 1, count * size))):  # fmt: skip
+            found = calibration(answers_of(rng, count, sure, size=size), n=400)
+            beyond = found.error > found.error_if_calibrated.high
+            told[f"calibration error of {count} groups of {size}, {name}, above all but 0.025"] = bool(beyond)
+        return told
+
+    return scenario
+
+
 def of_yes_and_no(rng: np.random.Generator) -> Told:
     """Rates of yes and no, and balanced accuracy, where the four answers of a group go together."""
     gold = rng.choice(["yes", "no"], p=[0.7, 0.3], size=160)
@@ -184,6 +199,9 @@ def of_many(rng: np.random.Generator) -> Told:
     return {"any p of 25 policies, corrected by Holm": bool((p <= 0.05).any())}
 
 
+OF_CALIBRATION = ((20, 2), (50, 2), (20, 5), (60, 4))
+"""Groups, and how many answers each, of which the calibration error is asked."""
+
 SCENARIOS: dict[str, tuple[float, Callable[[np.random.Generator], Told]]] = {
     **{f"mean {count}": (0.95, mean_of(count)) for count in (3, 5, 10, 12, 20, 60)},
     **{f"gain {count}": (0.95, gain_of(count, 0.3, 0.15)) for count in (5, 10, 20, 60)},
@@ -196,6 +214,7 @@ SCENARIOS: dict[str, tuple[float, Callable[[np.random.Generator], Told]]] = {
     "sets": (0.95, of_sets),
     **{f"alarm {count}": (0.05, alarm_of(count, 0.6)) for count in (8, 40)},
     "many": (0.05, of_many),
+    **{f"calibrated {count} x {size}": (0.025, alarm_of_calibration(count, size)) for count, size in OF_CALIBRATION},
 }
 """What is simulated: the nominal rate, and what makes one data set and asks it."""
 

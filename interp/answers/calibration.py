@@ -226,7 +226,8 @@ def familiar_against_unfamiliar(
     for name, values in (("accuracy", right), ("confidence", sure)):
         gap = _gap(values.astype(np.float64), known, groups, seed=seed, n=n, level=level)
         if name == "accuracy":
-            gap = hull(gap, square_and_add(sub, [_share(right, side, shared, level) for side in (known, ~known)]))
+            both = [_share(right, side, shared, level) for side in (known, ~known)]
+            gap = hull(gap, square_and_add(sub, both, bounds=(-1, 1)))
         means = {"familiar": values[known].mean(), "unfamiliar": values[~known].mean()}
         counts = {"n_familiar": int(known.sum()), "n_unfamiliar": int((~known).sum())}
         rows.append({"measure": name, **counts, **means, **gap.cells("difference")})
@@ -295,24 +296,38 @@ def _if_calibrated(
 ) -> Interval:
     """The calibration error of answers that are right with the stated probability: mean and central 95 %.
 
-    How much the answers of a group go together is not stated. So where samples share groups, what each is off by, less
-    its bin's mean, is taken for what chance does, and its sign is flipped for whole groups.
+    How much the answers of a group go together is not stated. So where samples share groups, what chance does is
+    widened by as much as the data show that groups widen it, see `_widened`.
     """
     rng = np.random.default_rng(seed)
-    if shared is None:
-        drawn = np.array([_error(sure, rng.random(len(sure)) < sure, of) for _ in range(n)])
-    else:
-        off = right - sure
-        bins = np.arange(of.max() + 1) == of[:, None]  # [sample bin]
-        off = bins * (off - ratio(off @ bins, bins.sum(axis=0))[of])[:, None]
-        codes = np.unique(shared.astype(str), return_inverse=True)[1]
-        sums = np.zeros((count := codes.max() + 1, bins.shape[1]))
-        np.add.at(sums, codes, off)
-        sums *= math.sqrt(count / (count - 1)) if count >= FEWEST else math.nan
-        signs = rng.integers(0, 2, size=(n, len(sums))) * 2 - 1
-        drawn = np.abs(signs @ sums).sum(axis=1) / len(sure)
+    drawn = np.array([_error(sure, rng.random(len(sure)) < sure, of) for _ in range(n)])
+    drawn *= 1.0 if shared is None else _widened(right - sure, of, shared)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Interval(float(drawn.mean()), float(low), float(high), 0.95, n)
+
+
+def _widened(
+    off: Float[np.ndarray, " sample"], of: Int[np.ndarray, " sample"], shared: Shaped[np.ndarray, " sample"]
+) -> float:
+    """By how much the sums of bins spread more for groups: the root of the design effect (Kish 1965), 1 or more.
+
+    It is the variance of sums over groups to that of as many independent samples, each with what is off less its bin's
+    mean, and both over all bins together, as a bin alone holds few. NaN with fewer than `FEWEST` groups.
+    """
+    bins = np.arange(of.max() + 1) == of[:, None]  # [sample bin]
+    size, held = bins.sum(axis=0), groups_with(bins, shared)
+    apart = bins * (off - ratio(off @ bins, size)[of])[:, None]
+    codes = np.unique(shared.astype(str), return_inverse=True)[1]
+    if codes.max() + 1 < FEWEST:
+        return math.nan
+    sums = np.zeros((codes.max() + 1, bins.shape[1]))
+    np.add.at(sums, codes, apart)
+    some = held > 1
+    among, alone = (
+        float((own**2).sum(axis=0)[some] @ (count / np.maximum(count - 1, 1))[some])
+        for own, count in ((sums, held), (apart, size))
+    )
+    return math.sqrt(max(1.0, among / alone)) if alone > 0 else 1.0
 
 
 def _share(

@@ -146,7 +146,8 @@ def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: f
     scores = {}
     for place, (name, (mean, shares)) in enumerate(parts.items()):
         value, low, high = (float(column[place]) for column in (found.estimate, found.low, found.high))
-        together = square_and_add(mean, [share for share, gold in zip(shares, occur, strict=True) if gold])
+        own = [share for share, gold in zip(shares, occur, strict=True) if gold]
+        together = square_and_add(mean, own, bounds=(0, 1))
         scores[name] = hull(Interval(value, low, high, level, found.draws), together)
     return scores
 

@@ -117,7 +117,7 @@ def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: 
         of = drawn | _of_shares(counts, shared, level)
         rates = [of["true_positive_rate"], of["true_negative_rate"]]
         for name, made in (("balanced_accuracy", _mean), ("paper_f1", _harmonic)):
-            of[name] = hull(drawn[name], square_and_add(made, rates))
+            of[name] = hull(drawn[name], square_and_add(made, rates, bounds=(0, 1)))
         rows += [
             {"rule": rule, "measure": name, **of[name].cells("value"), "value": drawn[name].estimate, "n": len(table)}
             for name in drawn

@@ -78,7 +78,7 @@ def agreement(
     *,
     iou: float = 0.5,
     labels: Sequence[str] | None = None,
-    groups: Sequence[str] | None = None,
+    together: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Compare a detector's boxes with true ones, photo by photo and label by label.
 
@@ -93,7 +93,7 @@ def agreement(
         iou: least overlap of a match, above 0 and at most 1.
         labels: the true labels to compare; by default all, and those that only the detector gave as well. Leave out by
             it what nobody marked.
-        groups: which photos belong together, such as the copies of one that several questions are about; by default
+        together: which photos belong together, such as the copies of one that several questions are about; by default
             each is by itself.
 
     Returns:
@@ -118,7 +118,7 @@ def agreement(
     here = dict.fromkeys(label for one in (*truth, *found) for label in one.labels)
     wanted = list(here) if labels is None else list(dict.fromkeys(labels))
     pairs = [match_boxes(seen, true, iou=iou) for seen, true in zip(found, truth, strict=True)]
-    shared = drawn_together(len(truth), groups)
+    shared = drawn_together(len(truth), together)
     counts = {label: _Counted.of(label, found, truth, pairs) for label in wanted}
     order = sorted(wanted, key=lambda label: -counts[label].truth.sum())
     rows = [_agreement_row(label, counts[label], shared) for label in order]

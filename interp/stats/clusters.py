@@ -159,7 +159,7 @@ def statistic_over_groups(
     units: ArrayLike | None = None,
     bounds: Bounds | None = None,
 ) -> Interval:
-    """What is made of sums over samples, with a bootstrap that draws whole groups: the one that all others stand on.
+    """What is made of sums over samples, with a bootstrap that draws whole groups: what ratios and means stand on.
 
     Args:
         statistic: takes the sums of each column in each draw, [draw ...]; gives [draw *axes], NaN where there is none.

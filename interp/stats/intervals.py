@@ -109,7 +109,9 @@ def _wilson(share: float, n: float, z2: float) -> tuple[float, float]:
     return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
 
 
-def square_and_add(statistic: Callable[..., float], parts: Sequence[Interval]) -> Interval:
+def square_and_add(
+    statistic: Callable[..., float], parts: Sequence[Interval], *, bounds: Bounds = (-math.inf, math.inf)
+) -> Interval:
     """What is made of several numbers that do not tell of each other, from the interval of each.
 
     Each number by itself is moved to its ends, and the changes are added as squares (Newcombe 1998; Zou and Donner
@@ -118,6 +120,7 @@ def square_and_add(statistic: Callable[..., float], parts: Sequence[Interval]) -
     Args:
         statistic: takes the numbers; rises or falls in each.
         parts: the interval of each, all of one level.
+        bounds: the least and the most that the statistic can be; added squares can go beyond.
 
     Returns:
         The interval; its ends are NaN where a part has none.
@@ -134,7 +137,8 @@ def square_and_add(statistic: Callable[..., float], parts: Sequence[Interval]) -
         for at, part in enumerate(parts)
     ]
     down, up = (math.sqrt(sum(float(pick([0.0, *own])) ** 2 for own in moved)) for pick in (np.min, np.max))
-    return Interval(here, here - down, here + up, parts[0].level)
+    low, high = np.maximum(here - down, bounds[0]), np.minimum(here + up, bounds[1])
+    return Interval(here, float(low), float(high), parts[0].level)
 
 
 def hull(one: Interval, other: Interval) -> Interval:

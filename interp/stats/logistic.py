@@ -1,4 +1,4 @@
-"""Logistic regression with a light penalty, for many bootstrap draws at once, by Newton's method."""
+"""Logistic regression with a light penalty, for many weightings of samples at once, by Newton's method."""
 
 from __future__ import annotations
 

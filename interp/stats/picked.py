@@ -13,13 +13,25 @@ FREE = (-math.inf, math.inf)
 """The least and the most of what has no bounds."""
 
 
+def level_of_each(level: float, count: int) -> float:
+    """The level of each of so many intervals that all hold together at `level`, however they go together (Dunn 1961).
+
+    By Bonferroni's inequality: 1 - (1 - level) / count.
+
+    Example:
+        >>> round(level_of_each(0.95, 10), 6)
+        0.995
+    """
+    return 1 - (1 - level) / count
+
+
 def for_all(found: Interval, count: int, *, units: int, bounds: tuple[float, float] = FREE) -> Interval:
     """The interval of one of `count` statistics, widened so that those of all of them hold together.
 
     The largest of several estimates was picked for what chance adds to it, so that its own interval holds the truth
-    less often than it says. By Bonferroni's inequality intervals of level 1 - (1 - level) / count all hold at once at
-    least as often as `level` says, however they go together, and so does the one that is picked (Dunn 1961). Each end
-    is moved away from the estimate as Student's quantile asks for, of units - 1 degrees of freedom.
+    less often than it says. Intervals of `level_of_each` hold all at once at least as often as `level` says, and so
+    does the one that is picked. Each end is moved away from the estimate as Student's quantile asks for, of units - 1
+    degrees of freedom; that is near the interval of that level for means, and less wide where samples are all alike.
 
     Args:
         found: its own interval; numbers.
@@ -43,6 +55,6 @@ def for_all(found: Interval, count: int, *, units: int, bounds: tuple[float, flo
         raise InputError(f"an interval of one of {count} statistics is not one: give how many it was picked from")
     if units < FEWEST:
         return replace(found, low=math.nan, high=math.nan)
-    wider = t_quantile(1 - (1 - found.level) / count, units - 1) / t_quantile(found.level, units - 1)
+    wider = t_quantile(level_of_each(found.level, count), units - 1) / t_quantile(found.level, units - 1)
     low, high = (found.estimate + wider * (end - found.estimate) for end in (found.low, found.high))
     return replace(found, low=max(low, bounds[0]), high=min(high, bounds[1]))

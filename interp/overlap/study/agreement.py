@@ -47,7 +47,7 @@ def detector_agreement(study: OverlapStudy, *, iou: float = 0.5) -> pd.DataFrame
         [Boxes(tuple(box for own in boxes_by_role(row, column).values() for box in own)) for row in rows]
         for column in ("boxes", "true_boxes")
     )
-    return agreement(found, truth, iou=iou, groups=list(group_names(known)))
+    return agreement(found, truth, iou=iou, together=list(group_names(known)))
 
 
 def boxes_by_role(row: Any, column: str = "boxes") -> dict[str, tuple[Box, ...]]:

@@ -62,7 +62,7 @@ SHARED = (
 COUNTED = (
     "The number of heads hangs on the rule and on how many items there are: with more of them, smaller differences "
     "stand out of the null.",
-    "The strongest head of a function was chosen after looking: it is told too strong, and so is given no interval. "
+    "The strongest head of a function was picked after the fact: it is told too strong, and so is given no interval. "
     "The table of scores has those of heads that are named before.",
     "Measures of sparsity say little alone: sizes of noise are not even either, and stand beside them.",
     "Noise makes sizes more even, and maps less alike, than they would be without. Numbers and intervals are of scores "

@@ -120,15 +120,18 @@ def _in_all(found: KnockoutStudy, arm: str, window: str) -> str:
 
 def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
     every = found.measures
-    own = every[(every["measure"] == measure) & (every["arm"] == OBJECT)]
-    clear, turned = own[own["high"] < 0], int((own["low"] > 0).sum())
-    if own[["low", "high"]].isna().any(axis=None):
+    asked = every[(every["measure"] == measure) & (every["arm"] == OBJECT)]
+    own = asked.dropna(subset=["low", "high"])
+    if not len(own):
         return f"Whether {OBJECT} costs more than {control}: {NO_INTERVAL}."
+    clear, turned = own[own["high"] < 0], int((own["low"] > 0).sum())
+    unknown = len(asked) - len(own)
+    rest = f" In {counted(unknown, 'further window')} there is no interval." if unknown else ""
     if not len(clear):
         return (
             f"In none of {counted(len(own), 'window')} does {OBJECT} cost more than {control} by an interval that "
             f"leaves out 0, and in {turned} {control} costs more, not corrected for their number. That none was "
-            "detected does not show that there is none."
+            f"detected does not show that there is none.{rest}"
         )
     most = clear.loc[clear["value"].idxmin()]
     where = _named(most.window)
@@ -137,7 +140,7 @@ def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
     which = f"most of these in {where}, picked after the fact: by" if len(clear) > 1 else f"in {where}, by"
     return (
         f"{OBJECT} costs more than {control} in {len(clear)} of {len(own)} windows by intervals that leave out 0, not "
-        f"corrected for their number; {which} {effect} points of the effect."
+        f"corrected for their number; {which} {effect} points of the effect.{rest}"
     )
 
 

@@ -37,6 +37,7 @@ SHORT = {
     **dict.fromkeys(["share 5", "share 10", "share 20", "high share"], 150),
     **dict.fromkeys(["calibrated", "yes and no", "familiar", "sets"], 120),
     **dict.fromkeys(["alarm 8", "alarm 40"], 150),
+    **dict.fromkeys(["calibrated 20 x 2", "calibrated 50 x 2", "calibrated 20 x 5"], 120),
     "many": 100,
 }
 """How many made-up data sets each scenario is held to here; the docs have the rates of many more."""
@@ -184,6 +185,16 @@ def test_an_auroc_of_one_with_five_wrong_is_not_certain():
     assert found.estimate == auroc(np.arange(40), right) == 1 and found.high == 1
     exact = auroc_interval(np.arange(40), right)
     assert (found.low, found.high) == (exact.low, exact.high) and found.low < 0.8
+
+
+def test_no_score_of_yes_and_no_leaves_what_it_can_be():
+    right = [place < 6 for place in range(18)]
+    gold = ["yes" if place % 6 < 3 else "no" for place in range(18)]
+    table = answered(np.arange(18) // 6, right).assign(gold=gold, options=[("yes", "no")] * 18)
+    turned = {"yes": "no", "no": "yes"}
+    table["predicted"] = [own if ok else turned[own] for own, ok in zip(gold, right, strict=True)]
+    for measure, low, high in yes_no_scores(table)[["measure", "low", "high"]].itertuples(index=False):
+        assert not low < 0 and not high > 1, measure
 
 
 def test_without_groups_the_error_of_calibrated_answers_is_tossed_sample_by_sample():

@@ -194,10 +194,10 @@ def test_boxes_of_one_photo_or_group_count_for_as_many_as_go_their_own_way():
     assert tuple(table.loc[ALL, ["recall_low", "recall_high"]]) == (share.low, share.high)
     assert share.low < wilson(30, 60).low - 0.05
     assert tuple(table.loc["b", ["recall_low", "recall_high"]]) == (wilson(10, 20).low, wilson(10, 20).high)
-    pairs = agreement(seen, truth, groups=[f"pair {place // 4}" for place in range(20)]).set_index("label")
+    pairs = agreement(seen, truth, together=[f"pair {place // 4}" for place in range(20)]).set_index("label")
     b = clustered_share(np.arange(20) % 2 == 1, np.arange(20) // 4)
     assert tuple(pairs.loc["b", ["recall_low", "recall_high"]]) == (b.low, b.high)
-    assert np.isnan(agreement(seen, truth, groups=["x", "y"] * 10)["recall_low"]).all()
+    assert np.isnan(agreement(seen, truth, together=["x", "y"] * 10)["recall_low"]).all()
 
 
 def test_recall_over_photos_that_are_hard_or_easy_holds_its_level():
@@ -223,7 +223,7 @@ def test_boxes_of_other_photos_agree_no_better_than_chance():
 
 
 def test_wrong_comparisons_are_refused():
-    one, ious = ([Boxes()], [Boxes()]), (dict(iou=0), dict(iou=2), dict(groups=["a", "b"]), dict(groups="a"))
+    one, ious = ([Boxes()], [Boxes()]), (dict(iou=0), dict(iou=2), dict(together=["a", "b"]), dict(together="a"))
     for wrong in (([], []), ([Boxes()], []), *((*one, given) for given in ious)):
         with pytest.raises(InputError):
             agreement(wrong[0], wrong[1], **(wrong[2] if len(wrong) > 2 else {}))
