@@ -39,6 +39,7 @@ def percentage(share: float, digits: int = 1) -> str:
         >>> percentage(1.0), percentage(0.9997), percentage(0.0002), percentage(0.5, 0)
         ('100.0', '>99.9', '<0.1', '50')
     """
+    share = float(share)  # of single precision it would be rounded otherwise than as the same number of a table
     told, least = f"{100 * share:z.{digits}f}", 10.0**-digits
     if _NOTHING < share < 1 - _NOTHING and float(told) in (0.0, 100.0):
         return f"<{least:.{digits}f}" if share < 0.5 else f">{100 - least:.{digits}f}"

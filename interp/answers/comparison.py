@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import sub
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,8 @@ import numpy as np
 from interp.answers.metrics import require
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
-from interp.stats.clusters import clustered_mean, shared_groups
-from interp.stats.intervals import Interval, reaching
+from interp.stats.clusters import clustered_mean, clustered_share, shared_groups
+from interp.stats.intervals import Interval, hull, reaching, square_and_add
 from interp.stats.sign_flips import sign_flip_test
 from interp.stats.tests import benjamini_hochberg, holm
 
@@ -32,7 +33,9 @@ class Comparison:
         n: samples.
         reference, other: the accuracies.
         difference: other minus reference, with the paired bootstrap interval over groups where samples share them,
-            over samples otherwise; it reaches 0 wherever p is above 1 - level.
+            over samples otherwise. It holds, too, the interval that the shares gained and lost make together
+            (`square_and_add`), as a bootstrap of few changed answers is too narrow, and reaches 0 wherever p is above
+            1 - level.
         gained: samples that only the other got right.
         lost: samples that only the reference got right.
         p_value: exact and two-sided, of no difference. Where samples share groups, the signs of their sums are flipped
@@ -91,6 +94,8 @@ def compare(
     changed = after.to_numpy(dtype=int) - before.to_numpy(dtype=int)
     p = sign_flip_test(changed, drawn)
     around = clustered_mean(changed, drawn, seed=seed, n=n, level=level, bounds=(-1, 1))
+    shares = [clustered_share(own, shared, level=level) for own in (changed > 0, changed < 0)]
+    around = hull(around, square_and_add(sub, shares, bounds=(-1, 1)))
     return Comparison(
         n=len(before),
         reference=float(before.mean()),

@@ -170,6 +170,8 @@ def _ended(
     """A number, as it is told or by its form, with its interval if both ends are known, and the level of that."""
     if not math.isfinite(value):
         return NOTHING
-    ends = [form.format(factor * end) for end in (low, high) if end is not None and math.isfinite(end)]
+    ends = [form.format(factor * float(end)) for end in (low, high) if end is not None and math.isfinite(end)]
     named = "" if level is None else f"{100 * level:g} % CI "
-    return (told or form.format(factor * value)) + unit + (f" [{named}{', '.join(ends)}]" if len(ends) == 2 else "")
+    return (
+        (told or form.format(factor * float(value))) + unit + (f" [{named}{', '.join(ends)}]" if len(ends) == 2 else "")
+    )

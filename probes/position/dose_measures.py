@@ -13,12 +13,12 @@ from interp.answers.metrics import ALL
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.reprs import fits_a_cell
-from interp.stats.clusters import drawn_sums
+from interp.stats.clusters import drawn_sums, groups_with
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Bounds, spread_ends
 from probes.position.dose_answers import KINDS, STATES, UNTOUCHED, Dose, first_kind
 from probes.position.order_sensitivity import MEASURES as OF_ORDER
-from probes.position.order_sensitivity import drawn_measures, limits_of, not_told
+from probes.position.order_sensitivity import dividing_groups, drawn_measures, limits_of, not_told
 from probes.study.parts import parts_of
 from probes.study.run import ONE_GROUP
 
@@ -225,23 +225,30 @@ def measure_doses(
         ]
         here: dict[Dose, dict[str, tuple[float, np.ndarray]]] = {}
         limits: dict[Dose, dict[str, Bounds]] = {}
+        units: dict[Dose, dict[str, int]] = {}
         for at in found:
             place = {"relation": name, "kind": at.dose.kind, "dose": at.dose.value}
             if counts["groups"] < 2:
                 out += [{**place, "measure": measure, "why": ONE_GROUP} for measure in MEASURES]
                 continue
             drawn = at.drawn(own, chance, groups, seed=seed, n=n)
-            limits[at.dose] = LIMITS | limits_of(drawn["accuracy"][0], float(chance[own].mean()))
-            right = _ends(*drawn["accuracy"], counts["groups"], level, limits[at.dose]["accuracy"])
+            right = _ends(*drawn["accuracy"], counts["groups"], level, (0, 1))
+            limits[at.dose] = LIMITS | limits_of(right[1], float(chance[own].mean()))
+            units[at.dose] = dividing_groups(at.original[own], groups[own]) | {
+                "confidence_right": int(groups_with(at.original[own], groups[own])),
+                "confidence_wrong": int(groups_with(~at.original[own], groups[own])),
+            }
             why = _why_not(at, own, chance, right)
             out += [{**place, "measure": measure, "why": reason} for measure, reason in why.items()]
             here[at.dose] = {measure: drawn[measure] for measure in MEASURES if measure not in why}
-            rows += _rows({**place, **counts}, here[at.dose], level, limits[at.dose])
+            rows += _rows({**place, **counts}, here[at.dose], level, limits[at.dose], units[at.dose])
         for dose, told in here.items():
             if dose != UNTOUCHED:
                 apart = dict(_apart(told, here[UNTOUCHED]))
                 place = {"relation": name, "kind": dose.kind, "dose": dose.value}
-                differences += _rows({**place, **counts}, apart, level, _limits_apart(limits[dose], limits[UNTOUCHED]))
+                bounds = _limits_apart(limits[dose], limits[UNTOUCHED])
+                fewer = {name: min(count, units[UNTOUCHED][name]) for name, count in units[dose].items()}
+                differences += _rows({**place, **counts}, apart, level, bounds, fewer)
     return _table(rows), _table(differences), _left_out(out)
 
 
@@ -276,10 +283,15 @@ def _limits_apart(told: Mapping[str, Bounds], untouched: Mapping[str, Bounds]) -
 
 
 def _rows(
-    place: dict[str, Any], told: Mapping[str, tuple[float, np.ndarray]], level: float, limits: Mapping[str, Bounds]
+    place: dict[str, Any],
+    told: Mapping[str, tuple[float, np.ndarray]],
+    level: float,
+    limits: Mapping[str, Bounds],
+    units: Mapping[str, int],
 ) -> Iterator[dict[str, Any]]:
+    """A row for each measure; `units` has the groups of those that not all groups say something of."""
     for measure, (value, draws) in told.items():
-        ends = _ends(value, draws, place["groups"], level, limits[measure])
+        ends = _ends(value, draws, units.get(measure, place["groups"]), level, limits[measure])
         yield {**place, "measure": measure, **dict(zip(NUMBERS, ends, strict=True))}
 
 

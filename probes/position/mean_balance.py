@@ -43,7 +43,7 @@ class MeanBalance:
             balance less `even` of the same sample is above zero. Heads that do not differ from even attention lie on
             either side of it by chance, so that about half of those are counted.
         surely_over_even: how many of these are above it beyond chance: one-sided, the standard error from the draws of
-            groups, by Holm over all heads at 1 less the level. 0 where there is a single group.
+            groups, by Holm over all heads at 1 less the level. None with fewer than three groups.
         samples: how many there are.
         groups: how many groups these lie in.
     """
@@ -56,7 +56,7 @@ class MeanBalance:
     even: float
     image_heads: Interval
     over_even: Interval
-    surely_over_even: int
+    surely_over_even: int | None
     samples: int
     groups: int
 
@@ -193,10 +193,10 @@ def heads_over_even(
     seed: int,
     n: int,
     level: float,
-) -> int:
+) -> int | None:
     """How many heads are above even attention beyond chance; see `MeanBalance.surely_over_even`."""
-    if (count := len(set(groups.tolist()))) < 2:
-        return 0
+    if (count := len(set(groups.tolist()))) < FEWEST:
+        return None
     apart = values.reshape(len(values), -1) - even[:, None]
     drawn = ratio(*drawn_sums([apart, np.ones_like(apart)], groups, seed=seed, n=n))
     mean, error = apart.mean(axis=0), np.maximum(drawn.std(axis=0, ddof=1), ROUNDING) * math.sqrt(count / (count - 1))

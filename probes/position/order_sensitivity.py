@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.reprs import fits_a_cell
-from interp.stats.clusters import drawn_sums, group_names, mean_over_groups
+from interp.stats.clusters import drawn_sums, group_names, groups_with, mean_over_groups
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, Bounds, spread_ends
 from probes.position.order_answers import ORIGINAL
@@ -255,13 +255,18 @@ def _measured(
     drawn = drawn_measures(original, permuted, changed, chance, groups, seed=seed, n=n)
     count = len(set(groups))
     guessed = float(chance.mean())
-    limits = limits_of(drawn["accuracy"][0], guessed)
-    ends = {
-        name: spread_ends(value, values, level, units=count, bounds=limits[name])
-        for name, (value, values) in drawn.items()
-    }
-    found = {name: (drawn[name][0], float(low), float(high)) for name, (low, high) in ends.items()}
+    low = float(spread_ends(*drawn["accuracy"], level, units=count, bounds=LIMITS["accuracy"])[0])
+    limits, units = limits_of(low, guessed), dividing_groups(original.astype(bool), groups)
+    found = {}
+    for name, (value, values) in drawn.items():
+        ends = spread_ends(value, values, level, units=units.get(name, count), bounds=limits[name])
+        found[name] = (value, *map(float, ends))
     return found | not_told(found["accuracy"], guessed)
+
+
+def dividing_groups(right: Bool[np.ndarray, " sample"], groups: Shaped[np.ndarray, " sample"]) -> dict[str, int]:
+    """In how many groups an answer is right in order, by the measures that divide by the share of these."""
+    return dict.fromkeys(("psi", "psi_position_alone"), int(groups_with(right, groups)))
 
 
 def drawn_measures(
@@ -289,15 +294,15 @@ def drawn_measures(
 
 
 def limits_of(accuracy: float, chance: float) -> dict[str, Bounds]:
-    """The least and the most that each of `MEASURES` can be; of an index, beside the accuracy that divides it.
+    """The least and the most that each of `MEASURES` can be; infinite where there is none, or nothing is known of it.
 
-    Infinite where there is none; NaN where the measure itself can not be told.
+    An index hangs on the accuracy that divides it, of which the low end of its interval is given.
     """
-    whole, over = (float(ratio(1.0, below)) for below in (accuracy, accuracy - chance))
+    whole, over = (1 / below if below > 0 else np.inf for below in (accuracy, accuracy - chance))
     return {
         **LIMITS,
         "psi": (1 - whole, 1),
-        "psi_corrected": ((accuracy - 1) * over, accuracy * over),
+        "psi_corrected": ((accuracy - 1) * over, accuracy * over) if over < np.inf else (-np.inf, np.inf),
         "psi_position_alone": (-np.inf, 1),
     }
 

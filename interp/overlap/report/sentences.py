@@ -151,8 +151,9 @@ def partial_says(found: PartialEffect, measure: str) -> str:
     own = found.adjusted
     slope, p = np.asarray(own.log_odds), np.asarray(own.p_bh)
     beside = f"Beside {', '.join(found.beside) or 'nothing that varies'}"
+    alike = f" Not used, as it is the same in all samples: {', '.join(found.constant)}." if found.constant else ""
     if np.isnan(slope).all():
-        return f"{beside}, no effect of the {measure} can be told."
+        return f"{beside}, no effect of the {measure} can be told.{alike}"
     held = np.asarray(own.separated, dtype=bool)
     told = judge(own.low, own.high, np.where(held, np.nan, p))
     parts = [
@@ -171,7 +172,7 @@ def partial_says(found: PartialEffect, measure: str) -> str:
     most, whole = int(np.max(found.n)), int(np.max(np.asarray(found.n) + np.asarray(found.left_out)))
     return (
         f"{beside}, {said} ({found.test}, corrected for a false discovery rate of {100 * SIGNIFICANT:g} % over the "
-        f"layers; {most} of {whole} answers).{note}"
+        f"layers; {most} of {whole} answers).{note}{alike}"
     )
 
 

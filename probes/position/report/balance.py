@@ -118,11 +118,16 @@ def balance_sentence(found: BalanceStudy) -> str:
     """Where heads look, in one sentence with intervals."""
     image, kept, level = found.row("share_image_masked"), found.balance[KEPT], level_of(found.settings)
     even, more = decimal(found.value("even")), kept.surely_over_even
+    than_even = (
+        f"of so few whether any looks at it more than even attention would (balance {even}) can not be tested"
+        if more is None
+        else f"{more} of all look at it more than even attention would (balance {even}; one-sided, Student's t over "
+        f"groups, Holm over {found.heads} heads at {100 * (1 - level):g} %)"
+    )
     return (
-        f"Over {found.n} samples {_said(found, 'image_heads')} of {found.heads} heads look mostly at the image; {more} "
-        f"of all look at it more than even attention would (balance {even}; one-sided test over groups, "
-        f"Holm over {found.heads} heads at {100 * (1 - level):g} %): of what image and words get, "
-        f"the image has {share(image.value, image.low, image.high, level=level)}."
+        f"Over {found.n} samples {_said(found, 'image_heads')} of {found.heads} heads look mostly at the image; "
+        f"{than_even}: of what image and words get, the image has "
+        f"{share(image.value, image.low, image.high, level=level)}."
     )
 
 

@@ -93,7 +93,7 @@ def test_dose_one_is_the_untouched_model_to_the_bit(small):
     table = found.measures.query("kind == 'scale' and dose == 1").drop(columns=["kind", "dose"]).set_index("measure")
     for row in plain.measures.itertuples():
         told = table.loc[row.measure]
-        assert (told["value"], told["low"], told["high"]) == (row.value, row.low, row.high)
+        np.testing.assert_array_equal(told[["value", "low", "high"]].astype(float), [row.value, row.low, row.high])
     inputs = vlm.prepare([one.image for one in samples], [one.question for one in samples], prompt="paper")
     untouched = rope_sensitivity(vlm, inputs)
     states = found.states.query("kind == 'scale' and dose == 1")
@@ -131,6 +131,10 @@ def test_measures_and_paired_differences_are_those_of_a_loop_over_the_draws():
         below = (times * right).sum()
         return (values * right * times).sum() / below if below else np.nan
 
+    def units(at, column):
+        right = {"confidence_wrong": ~at.original}.get(column, at.original)
+        return len(set(groups[right])) if column in ("psi", "confidence_right", "confidence_wrong") else 8
+
     def drawn(at, column):
         return np.array([means(at, column, count_of) for count_of in counts])
 
@@ -143,10 +147,11 @@ def test_measures_and_paired_differences_are_those_of_a_loop_over_the_draws():
         limits = {"delta_alpha_v": (-1, 1), **above}.get(column, (0, 1))
         here, there = drawn(half, column), drawn(whole, column)
         before, after = means(whole, column, np.ones(8)), means(half, column, np.ones(8))
-        ends = spread_ends(after, here, 0.95, units=8, bounds=limits)
+        own, other = units(half, column), units(whole, column)
+        ends = spread_ends(after, here, 0.95, units=own, bounds=limits)
         np.testing.assert_allclose(cell(table, column, 0.5), ends, rtol=1e-5, atol=1e-6)
         span = (limits[0] - limits[1], limits[1] - limits[0])
-        apart = spread_ends(after - before, here - there, 0.95, units=8, bounds=span)
+        apart = spread_ends(after - before, here - there, 0.95, units=min(own, other), bounds=span)
         np.testing.assert_allclose(cell(changes, column, 0.5), apart, rtol=1e-5, atol=1e-6)
     alone, _ = measure_sensitivity(
         half.original, half.permuted, half.changed, chance, relations, groups, n=draws, seed=4
@@ -155,10 +160,10 @@ def test_measures_and_paired_differences_are_those_of_a_loop_over_the_draws():
     assert len(merged) == len(alone) and all((merged[f"{end}_alone"] == merged[end]).all() for end in ("low", "high"))
     same, nothing, _ = measure_doses([half_as(UNTOUCHED, half), half], chance, relations, groups, n=draws)
     assert (nothing["value"] == 0).all() and len(same) == 2 * len(nothing)
-    most = 1 - 0.025 ** (1 / 8)  # paired: no draw of the eight groups differs, and as much may go unseen
+    least = same.query("relation == 'all' and measure == 'accuracy'")["low"].iloc[0]
     for row in nothing.query("relation == 'all'").itertuples():
-        right = half.original.mean()
-        spans = {"drop": 2, "delta_alpha_v": 2, "psi": 1 / right, "psi_corrected": 1 / (right - 0.25)}
+        most = 1 - 0.025 ** (1 / units(half, row.measure))  # paired: no draw differs, and as much may go unseen
+        spans = {"drop": 2, "delta_alpha_v": 2, "psi": 1 / least, "psi_corrected": 1 / (least - 0.25)}
         span = spans.get(row.measure, 1) * most
         known = row.measure not in ("psi_position_alone", "median_norm", "abs_delta_g_v")
         assert (row.low, row.high) == (
@@ -177,8 +182,7 @@ def test_where_all_image_tokens_are_alike_order_is_nothing_at_any_dose():
     rows = found.measures.query("measure in ('psi', 'drop', 'changed')")
     assert len(rows) == 3 * 3 and (rows["value"] == 0).all()
     most = 1 - 0.025 ** (1 / 3)  # no draw of the three samples differs, and as much may go unseen
-    right = found.measures.query("measure == 'accuracy'")["value"].iloc[0]
-    for measure, ends in {"drop": (-most, most), "changed": (0, most), "psi": ((1 - 1 / right) * most, most)}.items():
+    for measure, ends in {"drop": (-most, most), "changed": (0, most), "psi": (np.nan,) * 2}.items():  # two are right
         own = rows[rows["measure"] == measure][["low", "high"]].to_numpy()
         np.testing.assert_allclose(own, [ends] * 3, rtol=1e-6)
     unknown = found.left_out.query("measure in ('psi_corrected', 'psi_position_alone')")
@@ -268,7 +272,8 @@ def test_tables_have_no_gaps_and_say_what_is_left_out(small):
         assert not table.drop(columns=["low", "high"]).isna().any(axis=None)
         gaps = table[table["low"].isna() | table["high"].isna()]
         assert gaps[["low", "high"]].isna().all(axis=None) and len(gaps) < len(table) / 2
-        assert set(gaps["measure"]) <= {"psi", "median_norm"}  # no draw differs, and nothing bounds them
+        few = {"psi", "confidence_right", "confidence_wrong"}  # of the three samples fewer are right, or wrong
+        assert set(gaps["measure"]) <= {*few, "median_norm"}  # of which no draw differs, and nothing bounds it
     assert {str(found.measures[name].dtype) for name in ("value", "low", "high")} == {"float32"}
     assert found.value("accuracy") == pytest.approx(2 / 3)
     assert set(found.differences()["kind"] + found.differences()["dose"].astype(str)) == {

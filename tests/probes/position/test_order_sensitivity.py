@@ -93,9 +93,11 @@ def test_the_index_is_that_of_the_recorded_cases():
 
 def test_intervals_are_paired_and_draw_groups_whole():
     right = np.arange(40) % 2 == 0
-    same = cell(measured(right, np.stack([right] * 3, 1))[0], "psi")
-    reach = 1 - 0.025 ** (1 / 40)  # no draw differs, where unpaired ones would; half are right, so PSI is -1 to 1
-    assert same["value"] == 0 and [-same["low"], same["high"]] == pytest.approx([reach] * 2)
+    table = measured(right, np.stack([right] * 3, 1))[0]
+    same, least = cell(table, "psi"), cell(table, "accuracy")["low"]
+    reach = 1 - 0.025 ** (1 / 20)  # no draw differs, where unpaired ones would; only the 20 right ones divide
+    assert same["value"] == 0 and same["high"] == pytest.approx(reach)
+    assert same["low"] == pytest.approx(reach * (1 - 1 / least))  # as low as the least accuracy lets it be
     lost = right & (np.arange(40) % 4 == 0)
     alone = cell(measured(right, lost[:, None])[0], "drop")
     groups = np.array([f"half {place % 4 // 2}-{place // 20}" for place in range(40)])  # what is lost is lost together
