@@ -260,7 +260,7 @@ def _measured(
     found = {}
     for name, (value, values) in drawn.items():
         ends = spread_ends(value, values, level, units=units.get(name, count), bounds=limits[name])
-        found[name] = (value, *map(float, ends))
+        found[name] = (value, float(ends[0]), float(ends[1]))
     return found | not_told(found["accuracy"], guessed)
 
 

@@ -98,7 +98,7 @@ def effect(slope, p, separated, skipped=()):
     ends = {"low": np.array(slope) - 0.5, "high": np.array(slope) + 0.5}
     own = SimpleNamespace(log_odds=np.array(slope), p_bh=np.array(p), separated=np.array(separated), **ends)
     counts = {"n": np.full(len(slope), 40), "left_out": np.full(len(slope), 2), "test": "likelihood ratio"}
-    return SimpleNamespace(adjusted=own, beside=("confidence", "area_union"), skipped=skipped, **counts)
+    return SimpleNamespace(adjusted=own, beside=("confidence", "area_union"), skipped=skipped, constant=(), **counts)
 
 
 def test_an_effect_beside_other_columns_is_said_by_sign_and_corrected_p():
