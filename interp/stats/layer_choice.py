@@ -288,6 +288,16 @@ def printed_difference(found: LayerComparison, digits: int = 3) -> Interval:
     return replace(gain, estimate=apart) if rounding else gain
 
 
+def taken(auroc: float, turned: float, measure: str) -> str:
+    """How an AUROC is taken, as a part of a sentence; nothing of one half, which has no direction.
+
+    Example:
+        >>> taken(0.7, True, "cosine"), taken(0.5, True, "cosine")
+        (', taken so that a higher cosine goes with wrong answers', '')
+    """
+    return "" if auroc == 0.5 else f", taken so that {direction(turned, measure)}"
+
+
 def direction(turned: float, measure: str) -> str:
     """With which answers more of a measure goes, where it is turned round in so large a share of the choices.
 

@@ -11,7 +11,7 @@ from interp.intervene.indices import spell
 from interp.overlap.study.means import above_null
 from interp.report.numbers import decimal, p_said, ranged
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
-from interp.stats.layer_choice import TEST, direction, printed_difference
+from interp.stats.layer_choice import TEST, direction, printed_difference, taken
 
 if TYPE_CHECKING:
     from interp.overlap.study.examine import OverlapAnalysis
@@ -129,7 +129,7 @@ def layers_say(found: LayerComparison, measure: str) -> str:
         "unclaimed": UNCLAIMED,
     }.get(judge(gain.low, gain.high, found.p).word, NO_INTERVAL if np.isnan(gain.low) else NOT_DETECTED)
     paper, best = (
-        f"AUROC {_of(one)}, taken so that {direction(turned, measure)} ({_holds(one)})"
+        f"AUROC {_of(one)}{taken(one.estimate, turned, measure)} ({_holds(one)})"
         for one, turned in ((found.chosen, found.chosen_reversed), (found.best, found.best_reversed))
     )
     width = "Single layers" if found.width == 1 else f"Windows of {found.width} layers"
@@ -137,12 +137,12 @@ def layers_say(found: LayerComparison, measure: str) -> str:
     beside = f"{found.apparent:.3f}", f"{found.best.estimate:.3f}"
     more = float(beside[0]) - float(beside[1])
     higher = f"{more:.3f} more than" if more > 0 else "no more than"
+    way = "" if found.apparent == 0.5 else f" ({direction(found.apparent_reversed, measure)})"
     return (
         f"The paper's ({name_layers(found.chosen_layers)} here): {paper}. {width}, chosen on other samples than "
         f"scored: {best}. Difference {_of(gain, signed=True)}{tested}, over {found.n_right} "
         f"right and {found.n_wrong} wrong answers: {verdict}. Chosen and scored on the same samples, "
-        f"{name_layers(found.apparent_layers)} would seem to have {beside[0]} "
-        f"({direction(found.apparent_reversed, measure)}): {higher} on other samples."
+        f"{name_layers(found.apparent_layers)} would seem to have {beside[0]}{way}: {higher} on other samples."
     )
 
 

@@ -22,7 +22,7 @@ from interp.stats.association import Association, association
 from interp.stats.clusters import clustered_share, group_names, mean_over_groups, shared_groups
 from interp.stats.covariates import log_odds, logarithm, one_sided
 from interp.stats.intervals import DRAWS, Interval
-from interp.stats.layer_choice import TEST, LayerComparison, compare_layers, direction, printed_difference
+from interp.stats.layer_choice import TEST, LayerComparison, compare_layers, printed_difference, taken
 from interp.stats.partial import PartialEffect, partial_effect
 
 if TYPE_CHECKING:
@@ -248,9 +248,9 @@ def _say_layers(found: LayerComparison, measure: str) -> str:
         return f"the paper's layers ({names}) and the best ones can not be compared inside relations"
     best, gain = found.best, printed_difference(found)
     return (
-        f"the paper's layers ({names}): AUROC {_of(found.chosen)} inside relations, taken so that "
-        f"{direction(found.chosen_reversed, measure)}; the best layers, chosen on other samples, {_of(best)}, taken so "
-        f"that {direction(found.best_reversed, measure)}; difference {_of(gain, signed=True)}, "
+        f"the paper's layers ({names}): AUROC {_of(found.chosen)} inside relations"
+        f"{taken(found.chosen.estimate, found.chosen_reversed, measure)}; the best layers, chosen on other samples, "
+        f"{_of(best)}{taken(best.estimate, found.best_reversed, measure)}; difference {_of(gain, signed=True)}, "
         f"{p_said(found.p, test=TEST)}"
     )
 

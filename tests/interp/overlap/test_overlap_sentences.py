@@ -92,6 +92,10 @@ def test_which_way_layers_predict_is_said_in_words():
         one.best = Interval(0.6, *ends)
         assert f"goes with wrong answers ({told}" in layers_say(one, "mass")
     assert "would seem to have 0.800 (a higher mass goes with wrong answers): 0.200 more than on other samples" in said
+    one = comparison(0.2, 0.01)
+    one.best, one.apparent = Interval(0.5, 0.4, 0.6), 0.5
+    none = layers_say(one, "mass")
+    assert "scored: AUROC 0.500 [95 % CI 0.400, 0.600] (" in none and "would seem to have 0.500: no more" in none
 
 
 def effect(slope, p, separated, skipped=()):
