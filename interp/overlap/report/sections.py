@@ -88,6 +88,13 @@ def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: s
             are = agree(count, "answer is", "answers are")
             said = f"{where}only {count} {are} {name}: that no difference is detected means little."
         found += [said[0].upper() + said[1:]] if said else []
+    inside = [both for both in analysis.within.strata.values() if 0 not in both]
+    for place, (name, count) in enumerate((("right", int(of.sum())), ("wrong", int((~of).sum())))):
+        if inside and (there := sum(both[place] for both in inside)) < FEW <= count:
+            found.append(
+                f"Inside relations only {counted(there, 'answer')} that can be compared {agree(there, 'is', 'are')} "
+                f"{name}: that no difference is detected there means little."
+            )
     if analysis.within.skipped and 0 < study.right.sum() < len(study.samples):
         names = "; ".join(analysis.within.skipped)
         found.append(f"All answers are right, or all are wrong, in {names}: these say nothing inside relations.")

@@ -158,6 +158,15 @@ def test_few_right_answers_among_the_measured_are_said_to_be_few(count, said):
     assert told == [] if not said else told[0].startswith(f"Where the cosine is defined, {said}")
 
 
+@pytest.mark.parametrize(("wrong", "said"), [(4, True), (10, False)])
+def test_few_wrong_answers_inside_relations_are_said_to_be_few(wrong, said):
+    right = (np.arange(60) >= 20) & (np.arange(60) < 60 - wrong)
+    study = made_up_study(60, relation=np.array(["left"] * 20 + ["on"] * 40), right=right)
+    told = [line for line in sections_of(study)[1] if line.startswith("Inside relations only")]
+    assert told == ([f"Inside relations only {wrong} answers that can be compared are wrong: "
+                     "that no difference is detected there means little."] if said else [])  # fmt: skip
+
+
 @pytest.mark.parametrize("groups", [2, 20])
 def test_figures_name_the_level_of_their_intervals_where_they_have_some(groups):
     study = made_up_study(40, group=[f"photo {place % groups}" for place in range(40)])
