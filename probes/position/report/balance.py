@@ -121,7 +121,7 @@ def balance_sentence(found: BalanceStudy) -> str:
     than_even = (
         f"of so few whether any looks at it more than even attention would (balance {even}) can not be tested"
         if more is None
-        else f"{more} of all look at it more than even attention would (balance {even}; one-sided, Student's t over "
+        else f"{more} of all look at it more than even attention would (balance {even}; one-sided t-test over "
         f"groups, Holm over {found.heads} heads at {100 * (1 - level):g} %)"
     )
     return (
