@@ -48,7 +48,7 @@ class Calibration:
         error: expected calibration error over the bins of `bins`.
         error_if_calibrated: what this error would be on average, and in the central 95 % of cases, were each answer
             right with just the stated probability: few samples a bin give an error above 0 to anyone. Where samples
-            share groups, by flips of the signs of what whole groups are off by (a wild bootstrap, Cameron et al. 2008).
+            share groups, it is widened by their design effect (Kish 1965).
         brier: mean squared distance of confidence from right (1) or wrong (0), with its bootstrap interval.
         auroc: how often a right answer is more confident than a wrong one, with the interval of `auroc_interval`; NaN
             where all are right or all wrong.

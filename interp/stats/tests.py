@@ -199,8 +199,18 @@ def benjamini_hochberg(p_values: ArrayLike) -> Float[np.ndarray, " test"]:
 
 def benjamini_hochberg_where_defined(p_values: np.ndarray) -> np.ndarray:
     """Benjamini and Hochberg's correction over the p-values [test] that are defined; NaN stays NaN."""
+    return _where_defined(benjamini_hochberg, p_values)
+
+
+def holm_where_defined(p_values: np.ndarray) -> np.ndarray:
+    """Holm's correction over the p-values [test] that are defined; NaN stays NaN."""
+    return _where_defined(holm, p_values)
+
+
+def _where_defined(correct: Callable[[np.ndarray], np.ndarray], p_values: np.ndarray) -> np.ndarray:
+    """The correction of those that are defined."""
     out, some = np.full(p_values.shape, np.nan), ~np.isnan(p_values)
-    out[some] = benjamini_hochberg(p_values[some])
+    out[some] = correct(p_values[some])
     return out
 
 

@@ -234,10 +234,9 @@ def measure_doses(
             drawn = at.drawn(own, chance, groups, seed=seed, n=n)
             right = _ends(*drawn["accuracy"], counts["groups"], level, (0, 1))
             limits[at.dose] = LIMITS | limits_of(right[1], float(chance[own].mean()))
-            units[at.dose] = dividing_groups(at.original[own], groups[own]) | {
-                "confidence_right": int(groups_with(at.original[own], groups[own])),
-                "confidence_wrong": int(groups_with(~at.original[own], groups[own])),
-            }
+            with_right = dividing_groups(at.original[own], groups[own])
+            with_wrong = int(groups_with(~at.original[own], groups[own]))
+            units[at.dose] = {**with_right, "confidence_right": with_right["psi"], "confidence_wrong": with_wrong}
             why = _why_not(at, own, chance, right)
             out += [{**place, "measure": measure, "why": reason} for measure, reason in why.items()]
             here[at.dose] = {measure: drawn[measure] for measure in MEASURES if measure not in why}

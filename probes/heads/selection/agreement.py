@@ -15,7 +15,7 @@ from interp.errors import InputError
 from interp.report.numbers import counted
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
-from interp.stats.tests import holm
+from interp.stats.tests import holm_where_defined
 from probes.heads.scores import EVERY, HeadScores
 from probes.heads.selection.related import Pair
 from probes.heads.selection.selectors import select_heads
@@ -105,17 +105,13 @@ def as_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 def corrected(table: pd.DataFrame, *families: str, ps: Sequence[str] = ("p_random", "p_within")) -> pd.DataFrame:
     """A table with its p-values corrected by Holm, in families of the rows that have the same in some columns."""
-    parts = table.groupby(list(families), sort=False) if families else None
-    return table.assign(
-        **{f"{name}_holm": _holm(table[name]) if parts is None else parts[name].transform(_holm) for name in ps}
-    )
+    whole = list(families) or np.zeros(len(table), dtype=int)  # without families all rows are of one
+    parts = table.groupby(whole, sort=False)
+    return table.assign(**{f"{name}_holm": parts[name].transform(_holm) for name in ps})
 
 
-def _holm(p: pd.Series) -> pd.Series:
-    """Holm's correction of those that are known."""
-    found, known = p.copy(), p.notna()
-    found[known] = holm(p[known])
-    return found
+def _holm(p: pd.Series) -> np.ndarray:
+    return holm_where_defined(p.to_numpy())
 
 
 def too_few_deals(deals: int, tests: int) -> str:

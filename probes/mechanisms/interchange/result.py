@@ -14,6 +14,7 @@ from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.sign_flips import flip_signs
 from probes.study.parts import ALL, parts_of, rows_of
+from probes.study.picked import APART, SHARE
 from probes.study.run import ONE_GROUP
 
 if TYPE_CHECKING:
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
 SMALLEST_EFFECT = 0.1
 """A restoration score is of pairs whose two runs differ by so much in the probability of the outcome, or more."""
 
-SHARE, APART = (0, 1), (-1, 1)
-"""The least and the most that a probability can be, and a difference of two."""
-
 RESTORED = (1 - 1 / SMALLEST_EFFECT, 1 / SMALLEST_EFFECT)
-"""The same of a restoration score: the two runs and the patched one are probabilities."""
+"""The least and the most that a restoration score can be: the two runs and the patched one are probabilities."""
 
 CELLS = ("value", "low", "high", "std", "pairs", "groups")
 """What each mean over pairs has: itself, its interval, and what it is of."""
