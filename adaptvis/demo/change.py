@@ -13,7 +13,7 @@ from adaptvis.sweep.flips import (
     Flips,
     dose_response,
     follow_flips,
-    picked_share,
+    share_of,
     strongest_alpha,
     with_changes,
 )
@@ -61,7 +61,7 @@ class Change:
         return Interval(float(line[what]), float(line[f"{what}_low"]), float(line[f"{what}_high"]))
 
     def most_changed(self) -> Interval:
-        """The share of answers that the alpha of `flips` turns to another option: the largest, see `picked_share`.
+        """The share of answers that the alpha of `flips` turns to another option: the largest, see `share_of`.
 
         Raises:
             InputError: no alpha turns one.
@@ -69,7 +69,7 @@ class Change:
         if self.flips is None:
             raise InputError("no alpha turns an answer to another option, so there is no largest share: look at flips")
         rows = self.scaled[self.scaled["alpha"] == self.flips.alpha]
-        return picked_share(rows, "changed", among=self.tried)
+        return share_of(rows, "changed", among=self.tried)
 
     @property
     def tried(self) -> int:
@@ -146,7 +146,7 @@ class WrongAnswers:
     def share(self, kind: str, *, of_wrong: bool = False) -> Interval:
         """The share of `named_another` or `named_none`, of all answers or of the wrong ones, see `clustered_share`."""
         rows = self.rows
-        return picked_share(rows[rows["named_another"] | rows["named_none"]] if of_wrong else rows, kind)
+        return share_of(rows[rows["named_another"] | rows["named_none"]] if of_wrong else rows, kind)
 
     def summary(self) -> dict[str, Any]:
         """The numbers as plain data; each share is of all answers."""

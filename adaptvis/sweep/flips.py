@@ -62,12 +62,12 @@ class Flips:
 
         rows = []
         for (kind, layer), own in self.windows.groupby(["kind", "layer"], sort=False):
-            rows.append({"kind": kind, "layer": layer, "n": len(own), **picked_share(own, "same").cells("share")})
+            rows.append({"kind": kind, "layer": layer, "n": len(own), **share_of(own, "same").cells("share")})
         return pd.DataFrame(rows)
 
     def of(self, kind: str) -> Interval:
         """How often one of the changes in all layers gives that answer."""
-        return picked_share(self.windows[self.windows["kind"] == kind], "same")
+        return share_of(self.windows[self.windows["kind"] == kind], "same")
 
     def count_of(self, kind: str) -> int:
         """How many of the samples give that answer at one of the changes in all layers."""
@@ -76,28 +76,28 @@ class Flips:
     def strongest_layer(self) -> tuple[int, Interval]:
         """The layer that gives that answer most often where alpha acts in it alone, the first of equals; how often.
 
-        As it is picked for that, its interval is one that holds for all layers at once, see `picked_share`.
+        As it is picked for that, its interval is one that holds for all layers at once, see `share_of`.
         """
         alone = self.windows[self.windows["kind"] == ONLY]
         shares = alone.groupby("layer")["same"].mean()
         best = int(shares.idxmax())
-        return best, picked_share(alone[alone["layer"] == best], "same", among=len(shares))
+        return best, share_of(alone[alone["layer"] == best], "same", among=len(shares))
 
 
-def picked_share(rows: pd.DataFrame, column: str, *, among: int = 1, level: float = 0.95) -> Interval:
-    """A share of rows with the interval of `clustered_share`, which knows how many shares it was picked among.
+def share_of(rows: pd.DataFrame, column: str, *, among: int = 1, level: float = 0.95) -> Interval:
+    """A share of rows with the interval of `clustered_share`, and one that was picked with that of all of them.
 
-    The intervals of all of them together hold in `level` of studies, however they hang together: each is of level
-    `level_of_each`, and so is that of the largest.
+    Of one among several, intervals of all of them together hold in `level` of studies, however they hang together:
+    each is of level `level_of_each`, and so is that of the largest.
 
     Args:
         rows: one row per sample; the column `group`, where it is there, says what belongs together.
         column: what is counted, bool.
-        among: how many shares there are, such as one of each layer.
+        among: how many shares it was picked among, such as one of each layer; 1 where nothing was picked.
         level: nominal coverage of all together.
 
     Example:
-        >>> picked_share(alone[alone["layer"] == 3], "same", among=12).low
+        >>> share_of(alone[alone["layer"] == 3], "same", among=12).low
     """
     right = rows[column].to_numpy(dtype=bool)
     return replace(clustered_share(right, shared_groups(rows), level=level_of_each(level, among)), level=level)
@@ -143,7 +143,7 @@ def dose_response(rows: pd.DataFrame) -> pd.DataFrame:
         for alpha, asked in own.groupby("alpha"):
             line: dict[str, Any] = {"relation": relation, "alpha": alpha, "n": len(asked)}
             for name, column in SHARES.items():
-                found = picked_share(asked, column)
+                found = share_of(asked, column)
                 line |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
             lines.append(line)
     return pd.DataFrame(lines)

@@ -21,7 +21,7 @@ from interp.planted.llava import OBJECT_HEAD, SINK_HEAD, build_planted, planted_
 from interp.plots.style import PALETTE, layer_axis, legend_below, mean_with_band, tidy
 from interp.report.numbers import decimal, p_said, p_value
 from interp.stats.association import association
-from interp.stats.intervals import Interval, bootstrap, wilson
+from interp.stats.intervals import APART, Interval, bootstrap, wilson
 from interp.stats.sign_flips import flip_signs
 from interp.stats.tests import shuffled_null
 
@@ -77,7 +77,7 @@ def lost_told(looked: SceneMeasures, lost: np.ndarray) -> dict[str, str]:
     p = flip_signs(beyond, np.arange(len(beyond)), seed=SEED).p_any
     shown = np.flatnonzero((p <= 0.05) & (beyond.mean(0) > 0))
     both = np.stack([looked.mass, beyond], axis=-1)
-    found = bootstrap(both, lambda draw: rank_correlation(*draw.mean(0).T), seed=SEED, bounds=(-1, 1))
+    found = bootstrap(both, lambda draw: rank_correlation(*draw.mean(0).T), seed=SEED, bounds=APART)
     return {
         "shown": f"layer{'s' * (len(shown) > 1)} {', '.join(map(str, shown))}" if len(shown) else "",
         "least_p": p_value(p.min()),

@@ -15,6 +15,7 @@ from interp.answers.groups import pair_set_scores
 from interp.answers.metrics import accuracy, class_scores
 from interp.answers.yesno import yes_no_scores
 from interp.stats.clusters import clustered_mean
+from interp.stats.intervals import APART
 from interp.stats.sign_flips import sign_flip_test
 from interp.stats.tests import holm
 
@@ -75,7 +76,7 @@ def gain_of(count: int, gained: float, lost: float) -> Callable[[np.random.Gener
     def scenario(rng: np.random.Generator) -> Told:
         groups = np.repeat(np.arange(count), 4)
         changed = rng.choice([1, -1, 0], p=[gained, lost, 1 - gained - lost], size=count)[groups]
-        found = clustered_mean(changed, groups, seed=0, n=DRAWS, bounds=(-1, 1))
+        found = clustered_mean(changed, groups, seed=0, n=DRAWS, bounds=APART)
         name = f"gain of {count} groups, of which {gained:.0%} gain and {lost:.0%} lose"
         return {name: holds(found.low, gained - lost, found.high)}
 

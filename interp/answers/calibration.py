@@ -24,7 +24,7 @@ from interp.stats.clusters import (
     shared_groups,
     statistic_over_groups,
 )
-from interp.stats.intervals import DRAWS, FEWEST, Interval, hull, square_and_add
+from interp.stats.intervals import APART, DRAWS, FEWEST, SHARE, Interval, hull, square_and_add
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ def calibration(
     return Calibration(
         error=_error(sure, right, of),
         error_if_calibrated=_if_calibrated(sure, right, of, shared, seed=seed, n=n),
-        brier=clustered_mean((sure - right) ** 2, groups, bounds=(0, 1), **how),
+        brier=clustered_mean((sure - right) ** 2, groups, bounds=SHARE, **how),
         auroc=auroc_interval(sure, right, groups=shared, level=level),
         bins=found,
     )
@@ -227,7 +227,7 @@ def familiar_against_unfamiliar(
         gap = _gap(values.astype(np.float64), known, groups, seed=seed, n=n, level=level)
         if name == "accuracy":
             both = [_share(right, side, shared, level) for side in (known, ~known)]
-            gap = hull(gap, square_and_add(sub, both, bounds=(-1, 1)))
+            gap = hull(gap, square_and_add(sub, both, bounds=APART))
         means = {"familiar": values[known].mean(), "unfamiliar": values[~known].mean()}
         counts = {"n_familiar": int(known.sum()), "n_unfamiliar": int((~known).sum())}
         rows.append({"measure": name, **counts, **means, **gap.cells("difference")})
@@ -346,7 +346,7 @@ def _mean(
     """Mean of probabilities with its interval; NaN of nothing."""
     if not len(values):
         return Interval(math.nan, math.nan, math.nan, level)
-    return clustered_mean(values, groups, seed=seed, n=n, level=level, bounds=(0, 1))
+    return clustered_mean(values, groups, seed=seed, n=n, level=level, bounds=SHARE)
 
 
 def _gap(
@@ -368,6 +368,6 @@ def _gap(
         n=n,
         level=level,
         units=groups_with(sides > 0, groups).min(),
-        bounds=(-1, 1),
+        bounds=APART,
     )
     return Interval(float(found.estimate), float(found.low), float(found.high), level, found.draws)

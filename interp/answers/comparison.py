@@ -13,7 +13,7 @@ from interp.answers.metrics import require
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import clustered_mean, clustered_share, shared_groups
-from interp.stats.intervals import Interval, hull, reaching, square_and_add
+from interp.stats.intervals import APART, Interval, hull, reaching, square_and_add
 from interp.stats.sign_flips import sign_flip_test
 from interp.stats.tests import benjamini_hochberg, holm
 
@@ -93,9 +93,9 @@ def compare(
     drawn = np.arange(len(before)) if shared is None else shared
     changed = after.to_numpy(dtype=int) - before.to_numpy(dtype=int)
     p = sign_flip_test(changed, drawn)
-    around = clustered_mean(changed, drawn, seed=seed, n=n, level=level, bounds=(-1, 1))
+    around = clustered_mean(changed, drawn, seed=seed, n=n, level=level, bounds=APART)
     shares = [clustered_share(own, shared, level=level) for own in (changed > 0, changed < 0)]
-    around = hull(around, square_and_add(sub, shares, bounds=(-1, 1)))
+    around = hull(around, square_and_add(sub, shares, bounds=APART))
     return Comparison(
         n=len(before),
         reference=float(before.mean()),

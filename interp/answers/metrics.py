@@ -12,7 +12,7 @@ from interp.answers.scoring import read_options
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.stats.clusters import clustered_share, group_names, shared_groups, statistic_over_groups
-from interp.stats.intervals import DRAWS, Interval, hull, square_and_add
+from interp.stats.intervals import DRAWS, SHARE, Interval, hull, square_and_add
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +137,7 @@ def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: f
     every, groups = np.arange(len(names)), group_names(table)
     is_gold, is_said = gold[:, None] == every, said[:, None] == every
     counts = [own.astype(np.float64) for own in (is_gold & is_said, is_gold, is_said)]
-    found = statistic_over_groups(_class_means, counts, groups, seed=seed, n=n, level=level, bounds=(0, 1))
+    found = statistic_over_groups(_class_means, counts, groups, seed=seed, n=n, level=level, bounds=SHARE)
     occur = is_gold.any(axis=0)
     parts = {
         "balanced_accuracy": (_mean_of, _shares(is_said, is_gold, groups, level)),
@@ -147,7 +147,7 @@ def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: f
     for place, (name, (mean, shares)) in enumerate(parts.items()):
         value, low, high = (float(column[place]) for column in (found.estimate, found.low, found.high))
         own = [share for share, gold in zip(shares, occur, strict=True) if gold]
-        together = square_and_add(mean, own, bounds=(0, 1))
+        together = square_and_add(mean, own, bounds=SHARE)
         scores[name] = hull(Interval(value, low, high, level, found.draws), together)
     return scores
 

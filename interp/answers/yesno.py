@@ -13,7 +13,7 @@ from interp.answers.scoring import YES_NO
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.stats.clusters import clustered_share, group_names, shared_groups, statistic_over_groups
-from interp.stats.intervals import DRAWS, Interval, hull, square_and_add
+from interp.stats.intervals import DRAWS, SHARE, Interval, hull, square_and_add
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,13 +111,13 @@ def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: 
     groups, shared = group_names(table), shared_groups(table)
     for rule, column in (("paper", "correct_paper"), ("strict", "correct")):
         counts = _counts(table, column)
-        found = statistic_over_groups(_measures, [counts], groups, seed=seed, n=n, level=level, bounds=(0, 1))
+        found = statistic_over_groups(_measures, [counts], groups, seed=seed, n=n, level=level, bounds=SHARE)
         numbers = zip(found.estimate.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
         drawn = dict(zip(YesNo.__dataclass_fields__, (Interval(*own, level) for own in numbers), strict=True))
         of = drawn | _of_shares(counts, shared, level)
         rates = [of["true_positive_rate"], of["true_negative_rate"]]
         for name, made in (("balanced_accuracy", _mean), ("paper_f1", _harmonic)):
-            of[name] = hull(drawn[name], square_and_add(made, rates, bounds=(0, 1)))
+            of[name] = hull(drawn[name], square_and_add(made, rates, bounds=SHARE))
         rows += [
             {"rule": rule, "measure": name, **of[name].cells("value"), "value": drawn[name].estimate, "n": len(table)}
             for name in drawn

@@ -12,6 +12,7 @@ from interp.errors import InputError
 from interp.image.lattice import ROUNDING
 from interp.numeric import ratio
 from interp.overlap.flat import MapsOnRegions
+from interp.stats.intervals import SHARE, Bounds
 
 if TYPE_CHECKING:
     from interp.image.grid import ImageGrid
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MEASURES = ("cosine", "mass", "lift", "hit", "hit_near", "auroc", "precision", "nss", "distance")
 """Of a map against a region, see `measure_regions`."""
 
-WITHIN = dict.fromkeys(("cosine", "mass", "hit", "hit_near", "auroc", "precision", "distance"), (0.0, 1.0))
+WITHIN = dict.fromkeys(("cosine", "mass", "hit", "hit_near", "auroc", "precision", "distance"), SHARE)
 """The least and the most that a measure can be, of attention that sums to one or less."""
 
 SCALED = ("mass", "lift")
@@ -81,6 +82,27 @@ def measure_regions(
         defined = flat.inside > 0 if name in SCALED else (flat.inside > 0) & (flat.total > 0)
         values[~np.broadcast_to(defined, values.shape)] = np.nan
     return {name: values.T.reshape(len(regions), *np.shape(maps)[:-1]) for name, values in found.items()}
+
+
+def bounds_of(measure: str, region: str, normalisation: str) -> Bounds | None:
+    """What the mean of a measure can not leave, or of its difference between two regions.
+
+    Args:
+        measure: one of `MEASURES`, or of maps.
+        region: the region, or two with " minus " between.
+        normalisation: the normalisation of the attention.
+
+    Returns:
+        The bounds; None if they are not known.
+
+    Example:
+        >>> bounds_of("mass", "first minus second", "image"), bounds_of("nss", "union", "image")
+        ((-1.0, 1.0), None)
+    """
+    if measure not in WITHIN or (measure in SCALED and normalisation == "relative"):
+        return None
+    low, high = WITHIN[measure]
+    return (low - high, high - low) if " minus " in region else (low, high)
 
 
 def _cosine(flat: MapsOnRegions) -> np.ndarray:

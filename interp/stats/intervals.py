@@ -32,6 +32,12 @@ FEW = 12
 Bounds: TypeAlias = tuple[ArrayLike, ArrayLike]
 """The least and the most that a statistic can be; numbers, or [...] for a statistic [...]."""
 
+SHARE, APART = (0.0, 1.0), (-1.0, 1.0)
+"""The bounds of a share, and those of a difference of two, or of a correlation."""
+
+FREE = (-math.inf, math.inf)
+"""The bounds of what has none."""
+
 _SLACK = 1e-9  # a p of the level itself, but for rounding, does not refuse
 _ROUNDING = 1e-12  # draws as near the estimate as this share of it are equal to it
 
@@ -109,9 +115,7 @@ def _wilson(share: float, n: float, z2: float) -> tuple[float, float]:
     return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
 
 
-def square_and_add(
-    statistic: Callable[..., float], parts: Sequence[Interval], *, bounds: Bounds = (-math.inf, math.inf)
-) -> Interval:
+def square_and_add(statistic: Callable[..., float], parts: Sequence[Interval], *, bounds: Bounds = FREE) -> Interval:
     """What is made of several numbers that do not tell of each other, from the interval of each.
 
     Each number by itself is moved to its ends, and the changes are added as squares (Newcombe 1998; Zou and Donner
@@ -321,9 +325,7 @@ def spread_ends(
     beside = _ROUNDING * np.abs(middle)
     low = np.where((there < FEW) | (low >= middle - beside), np.fmin(low, middle - student), low)
     high = np.where((there < FEW) | (high <= middle + beside), np.fmax(high, middle + student), high)
-    lowest, highest = (
-        np.asarray(end, dtype=np.float64) for end in ((-math.inf, math.inf) if bounds is None else bounds)
-    )
+    lowest, highest = (np.asarray(end, dtype=np.float64) for end in (FREE if bounds is None else bounds))
     rare = 1 - ((1 - level) / 2) ** (1 / np.maximum(there if alike is None else alike, 1))
     edges = np.stack([middle + rare * (end - middle) for end in (lowest, highest)])
     edge_low, edge_high = np.where(np.isfinite(edges).all(axis=0), edges, np.nan)
@@ -356,7 +358,7 @@ def recentred_ends(
     known = np.isfinite(draws)
     mean = ratio(np.where(known, draws, 0.0).sum(axis=0), known.sum(axis=0))
     low, high = spread_ends(middle, draws - mean + middle, level, units=units)
-    lowest, highest = (-math.inf, math.inf) if bounds is None else bounds
+    lowest, highest = FREE if bounds is None else bounds
     ends = np.stack([np.maximum(np.minimum(low, middle), lowest), np.minimum(np.maximum(high, middle), highest)])
     first, last = quantiles(draws, level)
     return np.where(last - first > _ROUNDING * np.abs(middle), ends, np.nan)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from interp.stats.clusters import drawn_sums
-from interp.stats.intervals import Bounds, spread_ends
+from interp.stats.intervals import SHARE, Bounds, spread_ends
 
 NUMBERS = ("value", "low", "high")
 """What each mean has."""
@@ -69,13 +69,13 @@ class PairedDraws:
         return student[:, None] * values.mean(0).std(axis=0, ddof=1)
 
     def told(
-        self, values: Float[np.ndarray, "item column"], level: float, *, bounds: Bounds = (0, 1)
+        self, values: Float[np.ndarray, "item column"], level: float, *, bounds: Bounds = SHARE
     ) -> list[dict[str, float]]:
         """The mean of each column with its interval; `bounds` are the least and the most that a value can be."""
         return self._numbers(values.mean(0), self.means(values), level, bounds)
 
     def told_of_seeds(
-        self, values: Float[np.ndarray, "item seed column"], level: float, *, bounds: Bounds = (0, 1)
+        self, values: Float[np.ndarray, "item seed column"], level: float, *, bounds: Bounds = SHARE
     ) -> list[dict[str, float]]:
         """The mean over seeds of each column."""
         moved = self.apart(values) / np.sqrt(values.shape[1])

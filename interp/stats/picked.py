@@ -6,11 +6,8 @@ import math
 from dataclasses import replace
 
 from interp.errors import InputError
-from interp.stats.intervals import FEWEST, Interval
+from interp.stats.intervals import FEWEST, FREE, Interval
 from interp.stats.student import t_quantile
-
-FREE = (-math.inf, math.inf)
-"""The least and the most of what has no bounds."""
 
 
 def level_of_each(level: float, count: int) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.stats.clusters import drawn_sums, mean_over_groups
-from interp.stats.intervals import DRAWS, spread_ends
+from interp.stats.intervals import APART, DRAWS, SHARE, spread_ends
 from interp.stats.shuffles import p_of_draws
 
 Patterns = Float[np.ndarray, "unit cell width"]
@@ -59,9 +59,9 @@ def shared_pattern(
     (drawn,) = drawn_sums([np.eye(units)], every, seed=seed, n=n)
     explained = [np.einsum("ucd,vcd->uv", part, own, optimize=True) for part in (_through(hat, own), own)]
     values = _ratio(*(np.einsum("nu,uv,nv->n", drawn, part, drawn, optimize=True) for part in explained))
-    low, high = spread_ends(r2(own, hat), values, level, units=units, bounds=(0, 1))
+    low, high = spread_ends(r2(own, hat), values, level, units=units, bounds=SHARE)
     agreed = agreement(own)
-    around = mean_over_groups(agreed[:, None], every, seed=seed, n=n, level=level, bounds=(-1, 1))
+    around = mean_over_groups(agreed[:, None], every, seed=seed, n=n, level=level, bounds=APART)
     null: dict[str, list[float]] = {"r2": [], "agreement": []}
     for _ in range(shuffles):
         places = rng.permuted(np.tile(np.arange(cells), (units, 1)), axis=1)

@@ -15,7 +15,7 @@ from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, groups_with
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Bounds, spread_ends
+from interp.stats.intervals import APART, DRAWS, SHARE, Bounds, spread_ends
 from probes.position.dose_answers import KINDS, STATES, UNTOUCHED, Dose, first_kind
 from probes.position.order_sensitivity import MEASURES as OF_ORDER
 from probes.position.order_sensitivity import dividing_groups, drawn_measures, limits_of, not_told
@@ -32,9 +32,9 @@ MEASURES = (*OF_ORDER, *CONFIDENCE, *STATES)
 """What is measured at each dose; see `DoseResponse`."""
 
 LIMITS: dict[str, Bounds] = {
-    **dict.fromkeys((*CONFIDENCE, "image_mass"), (0, 1)),
+    **dict.fromkeys((*CONFIDENCE, "image_mass"), SHARE),
     **dict.fromkeys(("median_norm", "abs_delta_g_v"), (0, np.inf)),
-    "delta_alpha_v": (-1, 1),
+    "delta_alpha_v": APART,
 }
 """The least and the most that a measure can be beside those of order, see `limits_of`."""
 
@@ -232,7 +232,7 @@ def measure_doses(
                 out += [{**place, "measure": measure, "why": ONE_GROUP} for measure in MEASURES]
                 continue
             drawn = at.drawn(own, chance, groups, seed=seed, n=n)
-            right = _ends(*drawn["accuracy"], counts["groups"], level, (0, 1))
+            right = _ends(*drawn["accuracy"], counts["groups"], level, SHARE)
             limits[at.dose] = LIMITS | limits_of(right[1], float(chance[own].mean()))
             with_right = dividing_groups(at.original[own], groups[own])
             with_wrong = int(groups_with(~at.original[own], groups[own]))

@@ -15,7 +15,7 @@ from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, FEWEST, Bounds, Interval, spread_ends
+from interp.stats.intervals import DRAWS, FEWEST, SHARE, Bounds, Interval, spread_ends
 from interp.stats.student import students_tail
 from interp.stats.tests import holm
 from probes.position.balance import HALF, ROUNDING, Balance
@@ -139,7 +139,7 @@ def balance_over_groups(
 ) -> MeanBalance:
     """`mean_balance` of arrays."""
     flat, by_layer = (
-        mean_over_groups(column, groups, seed=seed, n=n, level=level, bounds=(0, 1))
+        mean_over_groups(column, groups, seed=seed, n=n, level=level, bounds=SHARE)
         for column in (values.reshape(len(values), -1), values.mean(axis=2, dtype=np.float64))
     )
     shape = values.shape[1:]

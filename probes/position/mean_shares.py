@@ -13,7 +13,7 @@ from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, FEWEST, Interval
+from interp.stats.intervals import DRAWS, FEWEST, SHARE, Interval
 from probes.position.shares import Shares
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def mean_shares(
     named = drawn_together(len(every), groups)
     parts = [np.stack([getattr(one, name) for one in every]) for name in ("kept", "kept_authors", "masked")]
     columns = np.column_stack(parts).astype(np.float64)
-    found = mean_over_groups(columns, named, seed=seed, n=n, level=level, bounds=(0, 1))
+    found = mean_over_groups(columns, named, seed=seed, n=n, level=level, bounds=SHARE)
     size = len(every[0].groups)
     own, authors = (
         Interval(found.estimate[part], found.low[part], found.high[part], level, found.draws)

@@ -14,7 +14,7 @@ from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, group_names, groups_with, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Bounds, spread_ends
+from interp.stats.intervals import APART, DRAWS, SHARE, Bounds, spread_ends
 from probes.position.order_answers import ORIGINAL
 from probes.study.parts import ALL, parts_of
 from probes.study.run import ONE_GROUP
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MEASURES = ("accuracy", "permuted", "drop", "changed", "psi", "psi_corrected", "psi_position_alone")
 """What is measured of each relation; see `OrderSensitivity`."""
 
-LIMITS: dict[str, Bounds] = {**dict.fromkeys(("accuracy", "permuted", "changed"), (0, 1)), "drop": (-1, 1)}
+LIMITS: dict[str, Bounds] = {**dict.fromkeys(("accuracy", "permuted", "changed"), SHARE), "drop": APART}
 """The least and the most that a measure can be, where it is a share or a difference of two."""
 
 NO_ORDER, POSITION_ALONE = "order can not be used", "position alone"
@@ -145,7 +145,7 @@ class OrderSensitivity:
         parts = []
         for name, own in self._relations():
             if len(set(groups[own])) > 1:
-                found = mean_over_groups(right[own], groups[own], **drawn, bounds=(0, 1))
+                found = mean_over_groups(right[own], groups[own], **drawn, bounds=SHARE)
                 ends = {key: value.astype(np.float32) for key, value in found.cells("accuracy").items()}
                 told = {"relation": name, "order": orders, "image_tokens": self.image_tokens}
                 parts.append(pd.DataFrame({**told, **ends, "samples": int(own.sum())}))

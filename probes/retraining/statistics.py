@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from interp.datasets.synthetic.shapes import KINDS
 from interp.numeric import ratio
 from interp.stats.clusters import drawn_sums
-from interp.stats.intervals import spread_ends
+from interp.stats.intervals import APART, FREE, SHARE, spread_ends
 from probes.position.order_sensitivity import drawn_measures, not_told
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ORDER = ("accuracy", "psi", "psi_corrected")
 PROBES = ("abs_delta_g_v", "delta_alpha_v")
-LIMITS = {"accuracy": (0.0, 1.0), "psi": (-np.inf, 1.0), "abs_delta_g_v": (0.0, np.inf), "delta_alpha_v": (-1.0, 1.0)}
+LIMITS = {"accuracy": SHARE, "psi": (-np.inf, 1.0), "abs_delta_g_v": (0.0, np.inf), "delta_alpha_v": APART}
 """The least and the most that a measure can be, where there is something of the kind."""
 
 ALL_LAYERS = "all layers"
@@ -44,7 +44,7 @@ class Statistic:
     drawn: Float[np.ndarray, "draw run"]
     scenes: int
     groups: int
-    bounds: tuple[float, float] = (-np.inf, np.inf)
+    bounds: tuple[float, float] = FREE
     why: str = ""
 
     def minus(self, other: Statistic) -> Statistic:

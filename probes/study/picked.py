@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from interp.stats.intervals import Interval
-from interp.stats.picked import FREE, for_all
+from interp.stats.intervals import FREE, Interval
+from interp.stats.picked import for_all
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SHARE, APART = (0.0, 1.0), (-1.0, 1.0)
-"""The least and the most that a share can be, and a difference of two."""
 
 
 def picked_ends(

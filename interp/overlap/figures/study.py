@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from interp.errors import InputError
 from interp.numeric import mean_of_known
 from interp.overlap.map_measures import MAP_MEASURES
-from interp.overlap.measures import SCALED, WITHIN
+from interp.overlap.measures import bounds_of
 from interp.overlap.study.coverage import LOOKED_FOR, check_found, count_objects
 from interp.overlap.study.means import (
     NULL_LABELS,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from interp.overlap.study.result import OverlapStudy
-    from interp.stats.intervals import Bounds
 
 MEASURES = {
     "cosine": "cosine of attention and boxes",
@@ -269,14 +268,6 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
 def band_key(level: float, *, drawn: bool) -> list[Patch]:
     """What names the bands of a figure in its legend, if it has some; the paper's layers are the grey one."""
     return [Patch(facecolor=PALETTE[0], alpha=0.2, label=f"{level:.0%} interval")] if drawn else []
-
-
-def bounds_of(measure: str, region: str, normalisation: str) -> Bounds | None:
-    """What the mean of a measure can not leave, or of its difference between two regions; None if that is not known."""
-    if measure not in WITHIN or (measure in SCALED and normalisation == "relative"):
-        return None
-    low, high = WITHIN[measure]
-    return (low - high, high - low) if " minus " in region else (low, high)
 
 
 def name_axis(measure: str, normalisation: str) -> str:

@@ -80,21 +80,20 @@ def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: s
     known = _measured(study, analysis)
     of = study.right[known] if known.any() else study.right
     where = f"where the {analysis.measure} is defined, " if len(of) < len(study.samples) else ""
-    for name, count in (("right", int(of.sum())), ("wrong", int((~of).sum()))):
+    inside = [both for both in analysis.within.strata.values() if 0 not in both]
+    for place, (name, count) in enumerate((("right", int(of.sum())), ("wrong", int((~of).sum())))):
         said = ""
         if not count:
             said = f"{where}no answer is {name}, so right and wrong answers can not be compared."
         elif count < FEW:
             are = agree(count, "answer is", "answers are")
             said = f"{where}only {count} {are} {name}: that no difference is detected means little."
-        found += [said[0].upper() + said[1:]] if said else []
-    inside = [both for both in analysis.within.strata.values() if 0 not in both]
-    for place, (name, count) in enumerate((("right", int(of.sum())), ("wrong", int((~of).sum())))):
-        if inside and (there := sum(both[place] for both in inside)) < FEW <= count:
-            found.append(
-                f"Inside relations only {counted(there, 'answer')} that can be compared {agree(there, 'is', 'are')} "
+        elif inside and (there := sum(both[place] for both in inside)) < FEW:
+            said = (
+                f"inside relations only {counted(there, 'answer')} that can be compared {agree(there, 'is', 'are')} "
                 f"{name}: that no difference is detected there means little."
             )
+        found += [said[0].upper() + said[1:]] if said else []
     if analysis.within.skipped and 0 < study.right.sum() < len(study.samples):
         names = "; ".join(analysis.within.skipped)
         found.append(f"All answers are right, or all are wrong, in {names}: these say nothing inside relations.")

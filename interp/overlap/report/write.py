@@ -15,6 +15,7 @@ from interp.layers import paper_layers
 from interp.maps.trajectory import trajectory
 from interp.numeric import mean_of_known
 from interp.overlap.map_measures import MAP_MEASURES
+from interp.overlap.measures import bounds_of
 from interp.overlap.overlap import LESS_IS_BETTER
 from interp.overlap.regions import UNION
 from interp.overlap.report.sections import NOT_AT_HAND, Photos, cautions_of, lead, sections
@@ -242,7 +243,7 @@ def _means(study: OverlapStudy, analysis: OverlapAnalysis) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from interp.overlap.figures.study import MEASURES, bounds_of
+    from interp.overlap.figures.study import MEASURES
     from interp.stats.clusters import group_names, mean_over_groups
 
     rows = []

@@ -11,6 +11,7 @@ from jaxtyping import Float, Shaped
 
 from interp.answers.metrics import NONE, answer_distribution, guessing
 from interp.stats.clusters import mean_over_groups, ratio_over_groups
+from interp.stats.intervals import APART, SHARE
 from interp.stats.sign_flips import flip_signs
 from interp.stats.tests import holm
 from probes.heads.evaluation.arms import COUNT, DRAWN, FACTOR, RANDOM, TESTED, UNTOUCHED, Arm
@@ -119,11 +120,11 @@ def _intervals(arms: Sequence[Arm], own: TaskAnswers, told: Told) -> list[tuple[
             "confidence": own.values["confidence"],
         }
         for measure, values in shares.items():
-            found.append((measure, mean_over_groups(values, own.groups, **told.drawn, bounds=(0, 1)), every))
-            change = mean_over_groups(values[:, 1:] - values[:, :1], own.groups, **told.drawn, bounds=(-1, 1))
+            found.append((measure, mean_over_groups(values, own.groups, **told.drawn, bounds=SHARE), every))
+            change = mean_over_groups(values[:, 1:] - values[:, :1], own.groups, **told.drawn, bounds=APART)
             found.append((f"{measure}_change", change, edited))
         for control, (values, which) in _beyond(arms, own.values["correct"]).items():
-            beyond = mean_over_groups(values, own.groups, **told.drawn, bounds=(-1, 1))
+            beyond = mean_over_groups(values, own.groups, **told.drawn, bounds=APART)
             found.append((f"beyond_{control}", beyond, which))
     if np.isfinite(own.values["log_prob"]).all():
         lost, tokens = -own.values["log_prob"], own.values["tokens"]

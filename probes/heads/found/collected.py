@@ -9,7 +9,7 @@ import numpy as np
 
 from interp.report.numbers import percent, share
 from interp.stats.clusters import mean_over_groups
-from interp.stats.intervals import DRAWS
+from interp.stats.intervals import DRAWS, SHARE
 from probes.heads.activations.result import LISTS
 from probes.heads.functions import TITLES, in_order
 from probes.heads.scorers.items import LEAST
@@ -71,7 +71,7 @@ def functions_table(
     rows = []
     out = [{"id": one.id, "function": ALL, "why": one.why} for one in heads.left_out.itertuples()]
     for name, some in parts.items():
-        found = mean_over_groups(right[some][:, None], groups[some], seed=seed, n=draws, level=level, bounds=(0, 1))
+        found = mean_over_groups(right[some][:, None], groups[some], seed=seed, n=draws, level=level, bounds=SHARE)
         ends = [float(own[0]) for own in (found.estimate, found.low, found.high)]
         counts = {"items": int(some.sum()), "groups": len(set(groups[some]))}
         failed = float((~parsed[some]).mean())

@@ -16,7 +16,7 @@ from interp.numeric import ratio, real, whole_number
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import clustered_mean, drawn_sums, groups_with
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval, spread_ends
+from interp.stats.intervals import DRAWS, SHARE, Interval, spread_ends
 from interp.stats.probe_accuracy import held_out
 from interp.stats.shuffles import dealt_rows, pooled_p
 from probes.heads.activations.features import HeadFeatures, layer_of, read_features, with_layer_mean
@@ -161,7 +161,7 @@ def joint_network(
             "loss": loss, **sizes, **rates, "context": context, "seed": seed, "draws": draws, "level": level,
             "train": len(work.train), "test": len(work.test),
         },
-        accuracy=clustered_mean(right, work.groups[work.test], seed=seed, n=draws, level=level, bounds=(0, 1)),
+        accuracy=clustered_mean(right, work.groups[work.test], seed=seed, n=draws, level=level, bounds=SHARE),
         control=float(np.mean(control)),
         losses=losses,
         network=network,

@@ -15,7 +15,7 @@ from interp.errors import InputError
 from interp.numeric import whole_number
 from interp.stats.draws import check_draws
 from interp.stats.fold_probes import RECIPES, FoldProbes
-from interp.stats.intervals import DRAWS, spread_ends
+from interp.stats.intervals import DRAWS, SHARE, spread_ends
 from interp.stats.probe_accuracy import splits
 from interp.stats.shuffles import dealt_rows, pooled_p
 from interp.store.progress import ProgressBar
@@ -182,7 +182,7 @@ class _Task:
         whole, table = Parts.joined(parts), np.stack(values, axis=1)
         drawn = whole.drawn(self.groups, seed=seed, n=draws)
         here = rearrange(table[:, :, 0], "function head -> (head function)")
-        low, high = spread_ends(here, drawn, level, units=whole.units(self.groups), bounds=(0, 1))
+        low, high = spread_ends(here, drawn, level, units=whole.units(self.groups), bounds=SHARE)
         by_head = {"low": low, "high": high, "drawn": drawn[:KEPT].T}
         told = {
             name: rearrange(own, "(head function) ... -> function head ...", head=features.shape[1])

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from interp.errors import InputError
 from interp.stats.clusters import drawn_sums
-from interp.stats.intervals import spread_ends
+from interp.stats.intervals import SHARE, spread_ends
 from interp.stats.scores import codes_of
 from interp.stats.shuffles import dealt_rows, pooled_p
 from probes.heads.scorers.items import LEAST
@@ -157,7 +157,7 @@ def _of_words(words: PlacedWords, drawing: Drawing, shuffles: int) -> dict[str, 
     sums = drawn_sums([*products, *mixed, sizes], words.groups, seed=drawing.seed, n=drawing.draws)
     drawn = explained(*sums)
     codes, names = codes_of(words.groups, len(y), "groups")
-    low, high = spread_ends(value, drawn, drawing.level, units=len(names), bounds=(0, 1))
+    low, high = spread_ends(value, drawn, drawing.level, units=len(names), bounds=SHARE)
     dealt = dealt_rows(codes, shuffles, np.random.default_rng([drawing.seed, 5]))
     whole = [own.sum(axis=0) for own in products]
 

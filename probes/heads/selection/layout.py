@@ -14,7 +14,7 @@ from interp.errors import InputError
 from interp.numeric import ratio
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
-from interp.stats.intervals import quantiles, recentred_ends
+from interp.stats.intervals import APART, SHARE, quantiles, recentred_ends
 from probes.heads.scores import HeadScores
 from probes.heads.selection.agreement import DEALS, Agreement, as_table, corrected, maps_of
 from probes.heads.selection.related import Pair, by_layers, pearson, permutations
@@ -116,7 +116,7 @@ def head_layout(
         shares, of_draws = _each(layer_profile, own, draws)
         for layer, random in enumerate(layer_profile(dealt).T):
             of_layer = None if of_draws is None else of_draws[:, layer]
-            told = _row(shares[layer], of_layer, 1 / len(own), random, bounds=(0, 1), **how)
+            told = _row(shares[layer], of_layer, 1 / len(own), random, bounds=SHARE, **how)
             profile.append({"function": name, "layer": layer, **told})
     told = _any_above(values, drawn, above, deals=deals, seed=seed, groups=min(scores.groups), level=level)
     rows.append({"function": ANY, "measure": "share_above", **told})
@@ -219,7 +219,7 @@ def models_in_common(
             found.append([None if each is None else _resampled(layer_profile(each), parts) for each in maps])
         value, drawn, null = (_together(*pair) for pair in zip(*found, strict=True))
         groups = min(own.groups[own.place(name)] for own in (first, second))
-        told = _row(value, drawn, np.nan, null, groups=groups, bounds=(-1, 1), level=level)
+        told = _row(value, drawn, np.nan, null, groups=groups, bounds=APART, level=level)
         del told["even"]
         p = (1 + (null >= value - 1e-9).sum()) / (1 + deals) if np.isfinite(value) else np.nan
         rows.append({"function": name, **told, "p": float(p)})
@@ -259,7 +259,7 @@ def _any_above(
     noise *= means[:, None] / noise.mean(axis=2, keepdims=True)
     draws = None if drawn is None else found[1]
     even, random = float((means > above).any()), share_above(noise.max(axis=1), above)
-    return _row(found[0], draws, even, random, groups=groups, bounds=(0, 1), level=level)
+    return _row(found[0], draws, even, random, groups=groups, bounds=SHARE, level=level)
 
 
 def _several(
@@ -280,7 +280,7 @@ def _several(
         draws, units = by_layers(lambda maps: _serve_several(maps[None]), own, cells, deals, seed)
     else:
         draws, units = _serve_several(drawn.reshape(len(drawn), functions, -1)), groups
-    low, high = recentred_ends(value, draws, level, units=units, bounds=(0, 1))
+    low, high = recentred_ends(value, draws, level, units=units, bounds=SHARE)
     told: dict[str, float | str] = {"measure": "several", "value": value, "low": float(low), "high": float(high)}
     told |= {"interval": "layers" if drawn is None else "groups", "heads": float(own.shape[1])}
     for place, (name, codes) in enumerate({"random": cells * 0, "within": cells}.items()):

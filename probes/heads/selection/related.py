@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.numeric import ratio
-from interp.stats.intervals import quantiles, recentred_ends
+from interp.stats.intervals import APART, SHARE, quantiles, recentred_ends
 from interp.stats.pairs import midranks
 
 Maps = Float[np.ndarray, "*draw layer head"]
@@ -47,7 +47,7 @@ class Pair:
             drawn, units = by_layers(lambda maps: of(maps[:1], maps[1:]), np.stack([first, second]), layers, n, seed)
         else:
             drawn, units = self._drawn(of, known), self.groups
-        low, high = recentred_ends(value[0], drawn, level, units=units, bounds=BOUNDS.get(measure, (0, 1)))
+        low, high = recentred_ends(value[0], drawn, level, units=units, bounds=BOUNDS.get(measure, SHARE))
         out: dict[str, float | str] = {
             "measure": measure,
             "value": float(value[0]),
@@ -121,5 +121,5 @@ MEASURES: dict[str, Callable[..., np.ndarray]] = {
 """The measures by name: of [draw head] and [draw head], one of which may be a single row. `shared` is the share of the
 smaller selection that is in the larger one too."""
 
-BOUNDS = dict.fromkeys(("pearson", "spearman"), (-1, 1))
+BOUNDS = dict.fromkeys(("pearson", "spearman"), APART)
 """The least and the most of measures that are no shares."""

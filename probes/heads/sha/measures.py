@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from interp.stats.clusters import mean_over_groups
+from interp.stats.intervals import APART, SHARE
 from interp.stats.sign_flips import flip_signs
 from probes.heads.activations.checks import functions_of
 from probes.heads.functions import in_order
@@ -93,7 +94,7 @@ def measure_answers(
             continue
         for measure, values in table.items():
             named = {"function": function, "measure": measure}
-            found = mean_over_groups(values[some], groups[some], seed=seed, n=n, level=level, bounds=(0, 1))
+            found = mean_over_groups(values[some], groups[some], seed=seed, n=n, level=level, bounds=SHARE)
             shares.append(pd.DataFrame({"arm": arms, **named, **found.cells("value"), **counts}))
             for baseline, others in _held_against(arms):
                 columns = [arms.index(arm) for arm in others]
@@ -158,7 +159,7 @@ def _told(
     gaps: Float[np.ndarray, "item arm"], groups: np.ndarray, *, seed: int, n: int, level: float
 ) -> dict[str, Any]:
     """Mean differences with intervals and sign flips."""
-    found = mean_over_groups(gaps, groups, seed=seed, n=n, level=level, bounds=(-1, 1))
+    found = mean_over_groups(gaps, groups, seed=seed, n=n, level=level, bounds=APART)
     flips = flip_signs(gaps, groups, seed=seed)
     return {**found.cells("value"), "p": flips.p, "p_any": flips.p_any}
 

@@ -14,7 +14,7 @@ from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS
+from interp.stats.intervals import APART, DRAWS, SHARE
 from probes.mechanisms.ablation.measurement import ABLATED, ARMS, KEPT, RANDOM, UNTOUCHED, AblationMeasurement
 from probes.mechanisms.scenes.sides import DIRECTIONS
 from probes.study.parts import ALL, parts_of, row_of
@@ -209,8 +209,8 @@ def measure_ablation(
             if why := _untold(values[own], counts["groups"]):
                 out.append({**named, "why": why})
                 continue
-            limits = {"accuracy": (0, 1), "over_chance": (-chances[own].max(), 1 - chances[own].min())}
-            bounds = limits.get(measure, (-1, 1))
+            limits = {"accuracy": SHARE, "over_chance": (-chances[own].max(), 1 - chances[own].min())}
+            bounds = limits.get(measure, APART)
             found = mean_over_groups(values[own, None], groups[own], seed=seed, n=n, level=level, bounds=bounds)
             rows.append({**named, **{end: float(part[0]) for end, part in found.cells("value").items()}, **counts})
     columns = ["relation", "arm", "measure"]

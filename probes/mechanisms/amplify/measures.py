@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.errors import InputError
 from interp.stats.draws import check_draws, halves
-from interp.stats.intervals import DRAWS
+from interp.stats.intervals import APART, DRAWS, SHARE
 from interp.stats.paired_draws import NUMBERS, PairedDraws
 from interp.stats.tests import sign_test
 from probes.mechanisms.amplify.answers import PROBE, UNTOUCHED
@@ -29,7 +29,7 @@ SAME, DIFFERENCE_SAME = "random, same alphas", "probe - random, same alphas"
 MEASURES = ("accuracy", "corrected", "broken", "net")
 """Right in both orders; wrong before and right after; right before and wrong after; corrected - broken."""
 
-LIMITS = {**dict.fromkeys(MEASURES, (0, 1)), "net": (-1, 1)}
+LIMITS = {**dict.fromkeys(MEASURES, SHARE), "net": APART}
 """The least and the most that each can be."""
 
 FEWEST_GROUPS = 4

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from interp.plots.style import figure_of
 from interp.report.numbers import agree, counted, p_said, percent, points, share
 from interp.report.verdicts import UNCLAIMED, judge
+from interp.stats.intervals import APART
 from probes.mechanisms.amplify.figure import TITLES
 from probes.mechanisms.amplify.measures import DIFFERENCE, MEASURES, RANDOM
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.picked import APART, picked_ends, together
+from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd

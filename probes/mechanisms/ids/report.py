@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_said, share
 from interp.report.verdicts import undetected
+from interp.stats.intervals import APART, SHARE
 from probes.mechanisms.ids.mirror_swap import BEYOND as MORE_THAN_OTHER_WORDS
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.picked import APART, SHARE, picked_ends, together
+from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd

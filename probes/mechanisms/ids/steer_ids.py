@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS
+from interp.stats.intervals import APART, DRAWS, SHARE
 from interp.study.keys import check_ids
 from probes.mechanisms.ids.steering_measurement import ARMS, SteeringMeasurement
 from probes.study.parts import curve_of, gapped, rows_of
@@ -159,7 +159,7 @@ def _measures(
         values = {arm: np.stack(list(kept.loc[kept["arm"] == arm, measure])).astype(float) for arm in ARMS}
         values[BEYOND] = values[ARMS[0]] - values[ARMS[1]]
         for arm, own in values.items():
-            mean = mean_over_groups(own, names, **drawn, bounds=(-1, 1) if arm == BEYOND else (0, 1))
+            mean = mean_over_groups(own, names, **drawn, bounds=APART if arm == BEYOND else SHARE)
             cells = {"arm": arm, "measure": measure, "slot": list(slots)}
             ends = {name: getattr(mean, name).astype(np.float32) for name in ("estimate", "low", "high")}
             told = {"value": ends["estimate"], "low": ends["low"], "high": ends["high"]}

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
 from interp.report.numbers import agree, counted, decimal, p_said
+from interp.stats.intervals import SHARE
 from probes.mechanisms.interchange.result import RESTORED
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.picked import SHARE, picked_ends, together
+from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float32, Shaped
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
+from interp.stats.intervals import APART, SHARE
 from interp.stats.sign_flips import flip_signs
 from probes.study.parts import ALL, parts_of, rows_of
-from probes.study.picked import APART, SHARE
 from probes.study.run import ONE_GROUP
 
 if TYPE_CHECKING:

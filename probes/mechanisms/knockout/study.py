@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS, Interval
+from interp.stats.intervals import APART, DRAWS, SHARE, Interval
 from probes.mechanisms.knockout.arms import ARMS, CONTROLS
 from probes.mechanisms.knockout.measurement import NO_WINDOW, KnockoutMeasurement
 from probes.study.parts import row_of, rows_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 UNTOUCHED = "untouched"
 """The arm of the model with no edge cut, whose window is `NO_WINDOW`."""
 
-LIMITS = {"effect": (-100, np.inf), "accuracy": (0, 1), "accuracy_change": (-1, 1)}
+LIMITS = {"effect": (-100, np.inf), "accuracy": SHARE, "accuracy_change": APART}
 """The least and the most that a measure can be, infinite where there is none; differences of effects have none."""
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, percent, points, share
 from interp.report.verdicts import undetected
+from interp.stats.intervals import APART
+from interp.stats.intervals import SHARE as SHARES
 from probes.mechanisms.lens.rows import IMAGE, MEASURES, OBJECT, OTHER, OUTSIDE, PROBABILITY, SHARE
 from probes.mechanisms.lens.study import ALL, BEYOND
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.picked import APART, picked_ends, together
-from probes.study.picked import SHARE as SHARES
+from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,8 @@ from jaxtyping import Float32, Shaped
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import DRAWS
+from interp.stats.intervals import APART, DRAWS
+from interp.stats.intervals import SHARE as SHARES
 from interp.study.keys import check_ids
 from probes.mechanisms.lens.measurement import LensMeasurement
 from probes.mechanisms.lens.rows import MEASURES, OBJECT, OTHER, OUTSIDE, SHARE
@@ -195,7 +196,7 @@ def _by_measure(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    bounds = (-1, 1) if cells["where"] in BEYOND else (0, 1)
+    bounds = APART if cells["where"] in BEYOND else SHARES
     found = mean_over_groups(np.stack(list(rows[measure])).astype(float), names, **drawn, bounds=bounds)
     return pd.DataFrame(
         {

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_said, percent, points, share
 from interp.report.verdicts import UNCLAIMED
+from interp.stats.intervals import SHARE
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.picked import SHARE, picked_ends, together
+from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int, Shaped
 from interp.errors import InputError
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import ratio_over_groups
-from interp.stats.intervals import Bounds
+from interp.stats.intervals import APART, SHARE, Bounds
 from interp.stats.linear_probe import LinearProbe
 from probes.mechanisms.probe.sites import Site
 from probes.study.parts import row_of, rows_of
@@ -218,14 +218,14 @@ def _measured(photos: ReadPhotos) -> Iterator[tuple[str, np.ndarray, np.ndarray,
     """Name of each measure, what it is a ratio of, [sample site] each, and the least and most that it can be."""
     tokens = np.broadcast_to(photos.tokens[:, None], photos.right.shape).astype(float)
     one = np.ones_like(tokens)
-    yield "accuracy", photos.right, tokens, (0, 1)
-    yield "control", photos.control, tokens, (0, 1)
-    yield "selectivity", photos.right - photos.control, tokens, (-1, 1)
-    yield "position", photos.position, tokens, (0, 1)
-    yield "beyond_position", photos.right - photos.position, tokens, (-1, 1)
-    yield "strip", photos.strip, one, (-1, 1)
-    yield "strip_control", photos.strip_control, one, (-1, 1)
-    yield "strip_position", photos.strip_position, one, (-1, 1)
+    yield "accuracy", photos.right, tokens, SHARE
+    yield "control", photos.control, tokens, SHARE
+    yield "selectivity", photos.right - photos.control, tokens, APART
+    yield "position", photos.position, tokens, SHARE
+    yield "beyond_position", photos.right - photos.position, tokens, APART
+    yield "strip", photos.strip, one, APART
+    yield "strip_control", photos.strip_control, one, APART
+    yield "strip_position", photos.strip_position, one, APART
     yield "strip_beyond_position", photos.strip - photos.strip_position, one, (-2, 2)
 
 

@@ -10,10 +10,10 @@ from interp.answers.metrics import ALL
 from interp.plots.style import figure_of
 from interp.report.numbers import NOTHING, decimal, percent, points, share
 from interp.report.verdicts import undetected
-from interp.stats.picked import FREE
+from interp.stats.intervals import APART, FREE
 from probes.position.dose_answers import UNTOUCHED, Dose
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.picked import APART, picked_ends, together
+from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,11 +8,11 @@ import numpy as np
 
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, significant
-from interp.stats.intervals import Interval
+from interp.stats.intervals import APART, Interval
 from interp.stats.picked import for_all
 from probes.position.rope_summary import CURVES
 from probes.study.findings import OF_EXTREMES, Drawn, Findings
-from probes.study.picked import APART, together
+from probes.study.picked import together
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ import pytest
 from interval_coverage import LEVEL
 
 from adaptvis.demo.change import Change
-from adaptvis.sweep.flips import EVERYWHERE, ONLY, Flips, dose_response, picked_share
+from adaptvis.sweep.flips import EVERYWHERE, ONLY, Flips, dose_response, share_of
 from interp.errors import InputError
 from interp.stats.clusters import clustered_share
 from interp.stats.intervals import wilson
@@ -64,7 +64,7 @@ def test_the_interval_of_the_largest_of_twelve_shares_holds_its_truth_as_often_a
         best = own[:, own.mean(axis=0).argmax()]
         rows = pd.DataFrame({"same": best} if groups is None else {"same": best, "group": groups})
         for among in held:
-            found = picked_share(rows, "same", among=among)
+            found = share_of(rows, "same", among=among)
             held[among] += found.low <= truth <= found.high
     error = np.sqrt(LEVEL * (1 - LEVEL) / runs)
     assert held[LAYERS] / runs > LEVEL - 3 * error, held

@@ -13,7 +13,8 @@ from said import check_form
 from interp.overlap.figures.association import plot_auroc_by_layer
 from interp.overlap.figures.layer_by_head import plot_layer_by_head
 from interp.overlap.figures.partial_effect import plot_partial_effect
-from interp.overlap.figures.study import bounds_of, plot_coverage, plot_lift_by_layer, plot_overlap_by_answer
+from interp.overlap.figures.study import plot_coverage, plot_lift_by_layer, plot_overlap_by_answer
+from interp.overlap.measures import bounds_of
 from interp.overlap.report.coverage import coverage_cautions
 from interp.overlap.report.sections import Photos, cautions_of, lead, sections
 from interp.overlap.report.write import draw_overlap_study, tables_of
