@@ -14,6 +14,7 @@ from interp.answers.comparison import compare
 from interp.answers.groups import pair_set_scores
 from interp.answers.metrics import accuracy, class_scores
 from interp.answers.yesno import yes_no_scores
+from interp.report.numbers import counted
 from interp.stats.clusters import clustered_mean
 from interp.stats.intervals import APART
 from interp.stats.sign_flips import sign_flip_test
@@ -131,12 +132,45 @@ def alarm_of_calibration(count: int, size: int) -> Callable[[np.random.Generator
 
     def scenario(rng: np.random.Generator) -> Told:
         told = {}
-        for name, sure in (("alike", np.repeat(rng.uniform(0.2, 1, count), size)),
-                           ("alike in part", rng.uniform(0.2, 1, count * size))):  # fmt: skip
-            found = calibration(answers_of(rng, count, sure, size=size), n=400)
+        for name in ("alike", "alike in part", "independent"):
+            sure = rng.uniform(0.2, 1, count * size)
+            if name == "alike":
+                sure = sure[::size].repeat(size)
+            table = answers_of(rng, count, sure, size=size)
+            if name == "independent":
+                table = table.assign(correct=rng.random(count * size) < sure)
+            found = calibration(table, n=DRAWS)
             beyond = found.error > found.error_if_calibrated.high
             told[f"calibration error of {count} groups of {size}, {name}, above all but 0.025"] = bool(beyond)
         return told
+
+    return scenario
+
+
+def alarm_without_groups(rng: np.random.Generator) -> Told:
+    """The same of 100 samples that share no groups."""
+    table = answers_of(rng, 100, rng.uniform(0.2, 1, 100), size=1)
+    found = calibration(table, n=DRAWS)
+    return {"calibration error of 100 samples, above all but 0.025": found.error > found.error_if_calibrated.high}
+
+
+def of_rare_answer(groups: int, size: int, sure: float) -> Callable[[np.random.Generator], Told]:
+    """Balanced accuracy and F1 of 40 groups of four and an answer that is right for a few samples of one photo."""
+
+    def scenario(rng: np.random.Generator) -> Told:
+        gold = np.repeat(["left", "rare"], [160, groups * size])
+        common = answers_of(rng, 40, np.full(160, 0.8))
+        rare = answers_of(rng, groups, np.full(groups * size, sure), size=size)
+        table = pd.concat([common, rare.assign(group="rare " + rare["group"])], ignore_index=True)
+        said = np.where(table["correct"], gold, np.where(gold == "rare", "left", None))
+        table = table.assign(id=np.arange(len(gold)), gold=gold, predicted=said)
+        found = class_scores(table, n=DRAWS)
+        wrong, right = groups * size * (1 - sure), 160 * 0.8
+        f1 = (2 * right / (160 + right + wrong) + 2 * sure / (1 + sure)) / 2
+        truth = {"balanced_accuracy": (0.8 + sure) / 2, "macro_f1": f1}
+        what = f"one answer {counted(groups * size, 'sample')} of {counted(groups, 'photo')}, right in {sure:g}"
+        return {f"{name.replace('_', ' ')}, {what}": holds(found[name].low, own, found[name].high)
+                for name, own in truth.items()}  # fmt: skip
 
     return scenario
 
@@ -200,8 +234,11 @@ def of_many(rng: np.random.Generator) -> Told:
     return {"any p of 25 policies, corrected by Holm": bool((p <= 0.05).any())}
 
 
-OF_CALIBRATION = ((20, 2), (50, 2), (20, 5), (60, 4))
+OF_CALIBRATION = ((20, 2), (50, 2), (10, 5), (20, 5), (40, 5), (60, 4), (40, 10))
 """Groups, and how many answers each, of which the calibration error is asked."""
+
+OF_RARE = ((1, 2), (2, 2), (1, 5))
+"""Photos of a rare answer, and how many samples of it each."""
 
 SCENARIOS: dict[str, tuple[float, Callable[[np.random.Generator], Told]]] = {
     **{f"mean {count}": (0.95, mean_of(count)) for count in (3, 5, 10, 12, 20, 60)},
@@ -211,11 +248,17 @@ SCENARIOS: dict[str, tuple[float, Callable[[np.random.Generator], Told]]] = {
     "high share": (0.95, share_of(20, 0.97)),
     "calibrated": (0.95, of_calibrated),
     "yes and no": (0.95, of_yes_and_no),
+    **{
+        f"rare answer {groups} x {size}, {sure:g}": (0.95, of_rare_answer(groups, size, sure))
+        for groups, size in OF_RARE
+        for sure in (0.5, 0.9)
+    },
     "familiar": (0.95, of_familiar),
     "sets": (0.95, of_sets),
     **{f"alarm {count}": (0.05, alarm_of(count, 0.6)) for count in (8, 40)},
     "many": (0.05, of_many),
     **{f"calibrated {count} x {size}": (0.025, alarm_of_calibration(count, size)) for count, size in OF_CALIBRATION},
+    "calibrated, no groups": (0.025, alarm_without_groups),
 }
 """What is simulated: the nominal rate, and what makes one data set and asks it."""
 

@@ -24,7 +24,10 @@ from interp.stats.clusters import (
     shared_groups,
     statistic_over_groups,
 )
+from interp.stats.common_toss import common_share, tossed_together
+from interp.stats.draws import check_draws
 from interp.stats.intervals import APART, DRAWS, FEWEST, SHARE, Interval, hull, square_and_add
+from interp.stats.student import students_factor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +49,10 @@ class Calibration:
 
     Attributes:
         error: expected calibration error over the bins of `bins`.
-        error_if_calibrated: what this error would be on average, and in the central 95 % of cases, were each answer
+        error_if_calibrated: what this error would be on average, and in the central `level` of cases, were each answer
             right with just the stated probability: few samples a bin give an error above 0 to anyone. Where samples
-            share groups, it is widened by their design effect (Kish 1965).
+            share groups, their answers go together as far as these do (`common_share`), and the ends are as much
+            farther as few groups need; NaN with fewer than three.
         brier: mean squared distance of confidence from right (1) or wrong (0), with its bootstrap interval.
         auroc: how often a right answer is more confident than a wrong one, with the interval of `auroc_interval`; NaN
             where all are right or all wrong.
@@ -86,15 +90,17 @@ def calibration(
         level: nominal coverage.
 
     Raises:
-        InputError: a column is missing, an id occurs twice, or a confidence is not between 0 and 1.
+        InputError: a column is missing, an id occurs twice, a confidence is not between 0 and 1, there is no draw, or
+            no such level.
     """
+    check_draws(n, level, seed)
     sure, right = _confidence(table, confidence, column)
     found = reliability(table, column=column, confidence=confidence, bins=bins, level=level)
     of, groups, shared = _bins(sure, bins), group_names(table), shared_groups(table)
     how: dict[str, Any] = {"seed": seed, "n": n, "level": level}
     return Calibration(
         error=_error(sure, right, of),
-        error_if_calibrated=_if_calibrated(sure, right, of, shared, seed=seed, n=n),
+        error_if_calibrated=_if_calibrated(sure, right, of, shared, **how),
         brier=clustered_mean((sure - right) ** 2, groups, bounds=SHARE, **how),
         auroc=auroc_interval(sure, right, groups=shared, level=level),
         bins=found,
@@ -293,41 +299,23 @@ def _if_calibrated(
     *,
     seed: int,
     n: int,
+    level: float,
 ) -> Interval:
-    """The calibration error of answers that are right with the stated probability: mean and central 95 %.
+    """The calibration error of answers that are right with the stated probability: mean and its central part.
 
-    How much the answers of a group go together is not stated. So where samples share groups, what chance does is
-    widened by as much as the data show that groups widen it, see `_widened`.
+    How far the answers of a group go together is not stated: it is taken from the data, see `common_share`, and
+    few groups say it so roughly that the ends are as much farther as Student's t asks for.
     """
+    codes, together, wider = np.arange(len(sure)), 0.0, 1.0
+    if shared is not None:
+        codes = np.unique(shared.astype(str), return_inverse=True)[1]
+        if (count := codes.max() + 1) < FEWEST:
+            return Interval(math.nan, math.nan, math.nan, level)
+        together, wider = common_share(right, sure, shared), students_factor(level, count)
     rng = np.random.default_rng(seed)
-    drawn = np.array([_error(sure, rng.random(len(sure)) < sure, of) for _ in range(n)])
-    drawn *= 1.0 if shared is None else _widened(right - sure, of, shared)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(float(drawn.mean()), float(low), float(high), 0.95, n)
-
-
-def _widened(
-    off: Float[np.ndarray, " sample"], of: Int[np.ndarray, " sample"], shared: Shaped[np.ndarray, " sample"]
-) -> float:
-    """By how much the sums of bins spread more for groups: the root of the design effect (Kish 1965), 1 or more.
-
-    It is the variance of sums over groups to that of as many independent samples, each with what is off less its bin's
-    mean, and both over all bins together, as a bin alone holds few. NaN with fewer than `FEWEST` groups.
-    """
-    bins = np.arange(of.max() + 1) == of[:, None]  # [sample bin]
-    size, held = bins.sum(axis=0), groups_with(bins, shared)
-    apart = bins * (off - ratio(off @ bins, size)[of])[:, None]
-    codes = np.unique(shared.astype(str), return_inverse=True)[1]
-    if codes.max() + 1 < FEWEST:
-        return math.nan
-    sums = np.zeros((codes.max() + 1, bins.shape[1]))
-    np.add.at(sums, codes, apart)
-    some = held > 1
-    among, alone = (
-        float((own**2).sum(axis=0)[some] @ (count / np.maximum(count - 1, 1))[some])
-        for own, count in ((sums, held), (apart, size))
-    )
-    return math.sqrt(max(1.0, among / alone)) if alone > 0 else 1.0
+    drawn = np.array([_error(sure, tossed_together(sure, codes, together, rng), of) for _ in range(n)])
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(drawn.mean()), float(low / wider), float(high * wider), level, n)
 
 
 def _share(

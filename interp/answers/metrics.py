@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Shaped
 from interp.answers.scoring import read_options
 from interp.errors import InputError
 from interp.numeric import ratio
-from interp.stats.clusters import clustered_share, group_names, shared_groups, statistic_over_groups
+from interp.stats.clusters import clustered_share, group_names, share_of_part, shared_groups, statistic_over_groups
 from interp.stats.intervals import DRAWS, SHARE, Interval, hull, square_and_add
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: f
     the bootstrap, which draws whole groups where samples share them, and the mean over the answers that a draw holds;
     and the one that the recall or F1 of each answer make together (`square_and_add`), as a rare answer that is always
     right varies in no draw. Recall is a share, and so is F / (2 - F) of an F1: right ones among those that are gold or
-    said (`clustered_share`).
+    said (`share_of_part`: an answer that all lies in one group, or two, counts as so many samples).
 
     Args:
         table: one row per sample.
@@ -127,11 +127,10 @@ def class_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: f
         level: nominal coverage.
 
     Returns:
-        `balanced_accuracy` and `macro_f1`; their ends are NaN where the samples of an answer share fewer than three
-        groups.
+        `balanced_accuracy` and `macro_f1`; their ends are NaN where all samples lie in fewer than three groups.
 
     Raises:
-        InputError: a column is missing, the table is empty, or an id occurs twice.
+        InputError: a column is missing, the table is empty, an id occurs twice, there is no draw, or no such level.
     """
     names, gold, said = _codes(table)
     every, groups = np.arange(len(names)), group_names(table)
@@ -210,7 +209,7 @@ def _shares(
     level: float,
 ) -> list[Interval]:
     """The share of right samples among those of each answer."""
-    return [clustered_share(one[own], groups[own], level=level) for one, own in zip(right.T, of.T, strict=True)]
+    return [share_of_part(one[own], groups[own], level=level) for one, own in zip(right.T, of.T, strict=True)]
 
 
 def _mean_of(*values: float) -> float:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 from interp.answers.metrics import f1_of_share, require
 from interp.answers.scoring import YES_NO
 from interp.errors import InputError
 from interp.numeric import ratio
-from interp.stats.clusters import clustered_share, group_names, shared_groups, statistic_over_groups
+from interp.stats.clusters import clustered_share, group_names, share_of_part, shared_groups, statistic_over_groups
 from interp.stats.intervals import DRAWS, SHARE, Interval, hull, square_and_add
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _SHARES = {
     "f1": ([0], [1, 4]),
 }
 """The measures that are shares, or made of one, as `f1_of_share`: which counts of `_counts` are a part of which."""
+
+_RATES = ("true_positive_rate", "true_negative_rate")
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: 
 
     Accuracy, rates and precision are shares, with the intervals of `clustered_share`, and F1 is made of one. The
     interval of what is made of both rates holds two: that of the bootstrap, which draws whole groups where samples
-    share them, and the one that both rates make together (`square_and_add`), as the rate of a rare answer may vary in
-    no draw.
+    share them, and the one that both rates make together (`square_and_add` of `share_of_part`), as the rate of a rare
+    answer may vary in no draw.
 
     Args:
         table: one row per sample with id, gold (`yes` or `no`), predicted, correct and correct_paper.
@@ -99,7 +101,8 @@ def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: 
         One row per rule (`paper`, `strict`) and measure of `YesNo`; the columns rule, measure, value, low, high, n.
 
     Raises:
-        InputError: a column is missing, an id occurs twice, or a gold answer is neither yes nor no.
+        InputError: a column is missing, an id occurs twice, a gold answer is neither yes nor no, there is no draw, or
+            no such level.
     """
     import pandas as pd
 
@@ -115,7 +118,7 @@ def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: 
         numbers = zip(found.estimate.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
         drawn = dict(zip(YesNo.__dataclass_fields__, (Interval(*own, level) for own in numbers), strict=True))
         of = drawn | _of_shares(counts, shared, level)
-        rates = [of["true_positive_rate"], of["true_negative_rate"]]
+        rates = [share_of_part(*_counted(counts, name, groups), level=level) for name in _RATES]
         for name, made in (("balanced_accuracy", _mean), ("paper_f1", _harmonic)):
             of[name] = hull(drawn[name], square_and_add(made, rates, bounds=SHARE))
         rows += [
@@ -137,14 +140,22 @@ def _of_shares(
 ) -> dict[str, Interval]:
     """The interval of each measure that is a share, or made of one; NaN of nothing."""
     found = {}
-    for name, (part, whole) in _SHARES.items():
-        some = counts[:, whole].any(axis=1)
-        right, groups = counts[some][:, part].any(axis=1), None if shared is None else shared[some]
+    for name in _SHARES:
+        right, groups = _counted(counts, name, shared)
         share = clustered_share(right, groups, level=level)
-        numbers = [share.estimate, share.low, share.high] if some.any() else [np.nan] * 3
+        numbers = [share.estimate, share.low, share.high] if len(right) else [np.nan] * 3
         value, low, high = map(f1_of_share, numbers) if name == "f1" else numbers
         found[name] = Interval(value, low, high, level)
     return found
+
+
+def _counted(
+    counts: Float[np.ndarray, "sample 5"], name: str, groups: Shaped[np.ndarray, " sample"] | None
+) -> tuple[Bool[np.ndarray, " some"], Shaped[np.ndarray, " some"] | None]:
+    """Which of the samples that a share is of count for it, and the groups of these."""
+    part, whole = _SHARES[name]
+    some = counts[:, whole].any(axis=1)
+    return counts[some][:, part].any(axis=1), None if groups is None else groups[some]
 
 
 def _mean(positive: float, negative: float) -> float:

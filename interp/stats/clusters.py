@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.stats.auroc import as_bool
+from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, FEW, FEWEST, Bounds, Interval, shrunk_wilson, spread_ends, wilson
 
 if TYPE_CHECKING:
@@ -46,14 +47,11 @@ def clustered_mean(
         >>> clustered_mean(right.astype(float), object_pair, seed=0)
 
     Raises:
-        InputError: lengths differ, there is no value, no draw, or no such level.
+        InputError: lengths differ, there is no value, no draw, or no such level or seed.
     """
     own, named = np.asarray(values, dtype=np.float64), np.asarray(groups)
-    if own.ndim != 1 or not len(own) or own.shape != named.shape or n < 1 or not 0 < level < 1:
-        raise InputError(
-            f"values have shape {own.shape} and groups {named.shape}, {n} draws at level {level}: give one group for "
-            "each value, at least one draw, and a level between 0 and 1"
-        )
+    if own.ndim != 1 or not len(own) or own.shape != named.shape:
+        raise InputError(f"values have shape {own.shape} and groups {named.shape}: give one group for each value")
     found = mean_over_groups(own[:, None], named, seed=seed, n=n, level=level, bounds=bounds)
     return Interval(float(found.estimate[0]), float(found.low[0]), float(found.high[0]), level, found.draws)
 
@@ -96,6 +94,46 @@ def clustered_share(right: ArrayLike, groups: ArrayLike | None = None, *, level:
     if len(names) < FEWEST:
         return Interval(plain.estimate, math.nan, math.nan, level)
     return shrunk_wilson(plain.estimate, len(own) / _design_effect(own, named), len(names) - 1, level)
+
+
+def share_of_part(right: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -> Interval:
+    """The share as one part of what is made of several, see `square_and_add`: one of few groups has an interval too.
+
+    A share by itself is not told of fewer than three groups; a mean over answers need not go without an interval for
+    one answer that all lies in one photo. There each group counts as one sample, and the exact interval of so many is
+    taken (Clopper and Pearson 1934); of a share that is none of one or two, the lower end of the share below and the
+    upper end of the one above. With three groups or more this is `clustered_share`.
+
+    Args:
+        right: bool [sample].
+        groups: which group each sample belongs to, [sample].
+        level: nominal coverage.
+
+    Returns:
+        The interval; NaN, with the ends 0 and 1, where there is no sample.
+
+    Example:
+        >>> found = share_of_part([True, True], ["a", "a"])
+        >>> round(found.low, 3), found.high
+        (0.025, 1.0)
+
+    Raises:
+        InputError: as `clustered_share`.
+    """
+    found = clustered_share(right, groups, level=level)
+    count = len(set(np.asarray(groups).tolist()))
+    if count == 0 or count >= FEWEST:
+        return found
+    rare, right = (1 - level) / 2, found.estimate * count
+    low = _least(math.floor(right), count, rare)
+    return Interval(found.estimate, low, 1 - _least(math.floor(count - right), count, rare), level)
+
+
+def _least(k: int, n: int, rare: float) -> float:
+    """The share of which k or more of n, one or two, are as rare: the lower end of an exact interval."""
+    if k == 0:
+        return 0.0
+    return rare ** (1 / n) if k == n else 1 - math.sqrt(1 - rare)
 
 
 def _design_effect(right: Bool[np.ndarray, " sample"], groups: Shaped[np.ndarray, " sample"]) -> float:
@@ -179,7 +217,11 @@ def statistic_over_groups(
         >>> sides = np.stack([here, ~here], axis=1) * 1.0  # [sample 2]
         >>> gap = lambda values, counts: ratio(values[:, 0], counts[:, 0]) - ratio(values[:, 1], counts[:, 1])
         >>> statistic_over_groups(gap, [values[:, None] * sides, sides], groups, seed=0)
+
+    Raises:
+        InputError: there is no draw, or no such level or seed.
     """
+    check_draws(n, level, seed)
     estimate = statistic(*(column.sum(axis=0)[None] for column in columns))[0]
     count = len(_places(groups)[0])
     if count < FEWEST:

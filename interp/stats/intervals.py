@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.numeric import ratio
 from interp.reprs import fits_a_cell
+from interp.stats.student import students_factor, t_quantile
 from interp.stats.student import students_tail as students_tail
-from interp.stats.student import t_quantile
 
 DRAWS = 2000
 """How often every bootstrap draws where nothing else is asked for."""
@@ -375,5 +375,4 @@ def _spread(level: float, units: int) -> float:
     """By how much the ends of a percentile interval of so many units are moved outwards; NaN below two."""
     if units < 2:
         return math.nan
-    normal = NormalDist().inv_cdf(0.5 + level / 2)
-    return t_quantile(level, units - 1) / normal * math.sqrt(units / (units - 1))
+    return students_factor(level, units) * math.sqrt(units / (units - 1))

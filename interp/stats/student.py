@@ -20,6 +20,16 @@ def t_quantile(level: float, freedom: int) -> float:
     return math.tan(low) * math.sqrt(freedom)
 
 
+def students_factor(level: float, units: int) -> float:
+    """By how much Student's quantile, of as many degrees of freedom as units less one, is farther than the normal's.
+
+    Example:
+        >>> round(students_factor(0.95, 20), 3)
+        1.068
+    """
+    return t_quantile(level, units - 1) / NormalDist().inv_cdf(0.5 + level / 2)
+
+
 def students_tail(t: float, freedom: int) -> float:
     """The probability that a variable of Student's t lies above `t`; NaN of NaN.
 

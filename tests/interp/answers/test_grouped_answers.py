@@ -12,9 +12,10 @@ from interp.answers.comparison import MCNEMAR, SIGN_FLIPS, compare, compare_grid
 from interp.answers.groups import PAIRS, pair_set_scores
 from interp.answers.metrics import accuracy, class_scores, summary
 from interp.answers.yesno import yes_no_scores
+from interp.errors import InputError
 from interp.stats.auroc import auroc
 from interp.stats.auroc_intervals import auroc_interval
-from interp.stats.clusters import clustered_mean, clustered_share
+from interp.stats.clusters import clustered_mean, clustered_share, share_of_part
 from interp.stats.intervals import square_and_add, wilson
 from interp.stats.sign_flips import sign_flip_test
 from interp.stats.tests import holm, mcnemar
@@ -37,7 +38,9 @@ SHORT = {
     **dict.fromkeys(["share 5", "share 10", "share 20", "high share"], 150),
     **dict.fromkeys(["calibrated", "yes and no", "familiar", "sets"], 120),
     **dict.fromkeys(["alarm 8", "alarm 40"], 150),
-    **dict.fromkeys(["calibrated 20 x 2", "calibrated 50 x 2", "calibrated 20 x 5"], 120),
+    **dict.fromkeys(["calibrated 10 x 5", "calibrated 20 x 5", "calibrated 40 x 5"], 80),
+    "calibrated, no groups": 150,
+    **dict.fromkeys(["rare answer 1 x 2, 0.5", "rare answer 1 x 2, 0.9", "rare answer 2 x 2, 0.9"], 150),
     "many": 100,
 }
 """How many made-up data sets each scenario is held to here; the docs have the rates of many more."""
@@ -216,9 +219,76 @@ def test_without_groups_the_error_of_calibrated_answers_is_tossed_sample_by_samp
     rng = np.random.default_rng(0)
     sure = rng.random(200)
     right = rng.random(200) < sure
+    alone = calibration(answered(range(200), right, confidence=sure), bins=1, n=400, seed=3).error_if_calibrated
+    again = np.random.default_rng(3)
+    tossed = [abs((again.random(200) < sure).mean() - sure.mean()) for _ in range(400)]
+    assert (alone.low, alone.high) == pytest.approx(np.quantile(tossed, [0.025, 0.975]).tolist())
+    assert alone.estimate == pytest.approx(np.mean(tossed)) and alone.draws == 400
     alone = calibration(answered(range(200), right, confidence=sure), n=400).error_if_calibrated
     pairs = calibration(answered(np.arange(200) // 2, right, confidence=sure), n=400).error_if_calibrated
     assert pairs.estimate == pytest.approx(alone.estimate, rel=0.25)  # these pairs have nothing in common
     together = np.repeat(rng.random(100) < sure[::2], 2)
     twice = calibration(answered(np.arange(200) // 2, together, confidence=np.repeat(sure[::2], 2)), n=400)
     assert twice.error_if_calibrated.estimate > 1.2 * alone.estimate
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(80) // 4])
+def test_what_calibrated_answers_show_heeds_its_level(groups):
+    rng = np.random.default_rng(5)
+    sure = rng.random(80)
+    table = answered(range(80) if groups is None else groups, rng.random(80) < sure, confidence=sure)
+    narrow, wide = (calibration(table, n=400, level=level).error_if_calibrated for level in (0.5, 0.99))
+    assert (narrow.level, wide.level) == (0.5, 0.99) and narrow.estimate == wide.estimate
+    assert wide.low < narrow.low < narrow.estimate < narrow.high < wide.high
+
+
+def test_tossed_sample_by_sample_calibrated_answers_that_are_alike_would_look_badly_calibrated():
+    """Of ten groups of five, nearly always."""
+    alarms = {True: 0, False: 0}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        sure, groups = np.repeat(rng.uniform(0.2, 1, 10), 5), np.repeat(np.arange(10), 5)
+        table = answered(groups, np.repeat(rng.random(10), 5) < sure, confidence=sure)
+        for grouped in alarms:
+            found = calibration(table if grouped else table.drop(columns="group"), n=200)
+            alarms[grouped] += found.error > found.error_if_calibrated.high
+    assert alarms[True] <= 4 and alarms[False] > 36
+
+
+def test_badly_calibrated_answers_of_groups_are_found():
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        sure, groups = rng.uniform(0.4, 1, 240), np.repeat(np.arange(60), 4)
+        table = answered(groups, np.repeat(rng.random(60), 4) < sure - 0.3, confidence=sure)
+        told = calibration(table, n=200)
+        found += told.error > told.error_if_calibrated.high
+    assert found >= 17
+
+
+@pytest.mark.parametrize("photos", [1, 2])
+def test_an_answer_of_one_photo_or_two_leaves_the_mean_over_answers_a_wide_interval(photos):
+    gold = np.array(["yes"] * 60 + ["no"] * 4)
+    right = np.r_[np.arange(60) % 5 > 0, np.ones(4, dtype=bool)]
+    groups = [*(f"g{place // 3}" for place in range(60)), *(f"rare {place % photos}" for place in range(4))]
+    said = np.where(right, gold, "no")
+    table = answered(groups, right, gold=gold, predicted=said, options=[("yes", "no")] * 64)
+    common, rare = clustered_share(right[:60], groups[:60]), share_of_part(right[60:], groups[60:])
+    made = square_and_add(lambda one, other: (one + other) / 2, [common, rare])
+    found = class_scores(table, n=200)
+    assert found["balanced_accuracy"].low <= made.low < 0.8 and found["balanced_accuracy"].high >= 0.9
+    assert np.isfinite([found["macro_f1"].low, found["macro_f1"].high]).all()
+    rates = yes_no_scores(table, n=200).query("rule == 'strict'").set_index("measure")
+    assert np.isnan(rates.loc["true_negative_rate", ["low", "high"]].to_numpy(dtype=float)).all()
+    for name in ("balanced_accuracy", "paper_f1"):
+        assert 0 <= rates.loc[name, "low"] < rates.loc[name, "value"] - 0.05 < rates.loc[name, "high"] <= 1
+
+
+@pytest.mark.parametrize("wrong", [{"n": 0}, {"level": 1.0}, {"level": 95}, {"n": 2.5}, {"seed": -1}])
+def test_scores_refuse_no_draws_and_what_is_no_level(wrong):
+    rng = np.random.default_rng(0)
+    table = answered(np.arange(24) // 2, relation=["left", "on"] * 12, confidence=rng.random(24))
+    table = table.assign(gold=["yes", "no", "no"] * 8, predicted="yes", options=[("yes", "no")] * 24)
+    for scores in (calibration, confidence_by_relation, familiar_against_unfamiliar, class_scores, yes_no_scores):
+        with pytest.raises(InputError, match="at least one draw|between 0 and 1|no seed"):
+            scores(table, **wrong)

@@ -3,10 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from interp.answers.comparison import compare
 from interp.errors import InputError
-from interp.stats.clusters import clustered_mean, group_names, mean_over_groups, ratio_over_groups, shared_groups
+from interp.stats.clusters import (
+    clustered_mean,
+    clustered_share,
+    group_names,
+    mean_over_groups,
+    ratio_over_groups,
+    share_of_part,
+    shared_groups,
+    statistic_over_groups,
+)
 from interp.stats.intervals import DRAWS, bootstrap, spread_ends
 
 
@@ -155,3 +165,27 @@ def test_a_ratio_is_one_with_its_interval_around_one_under_the_null():
 
 def test_a_ratio_over_nothing_is_not_defined():
     assert np.isnan(ratio_over_groups(np.ones((4, 1)), np.zeros((4, 1)), np.arange(4), seed=0).estimate).all()
+
+
+def test_a_part_of_few_groups_counts_each_as_one_sample():
+    """The exact interval of one or two, by its own tails."""
+    for right, groups, k in (([1, 1], "aa", 1), ([0, 0, 0], "aaa", 0), ([1, 1, 0, 0], "aabb", 1), ([1] * 4, "aabb", 2)):
+        found, n = share_of_part(np.array(right, dtype=bool), list(groups)), len(set(groups))
+        exact = binomtest(k, n).proportion_ci(0.95, method="exact")
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high)), groups
+    between = share_of_part([True, False], ["a", "a"])
+    assert (between.low, between.estimate, between.high) == (0.0, 0.5, 1.0)
+    of_three = [True, True, False], ["a", "b", "c"]
+    assert share_of_part(*of_three).low == clustered_share(*of_three).low
+    assert np.isnan(share_of_part([], []).estimate)
+
+
+@pytest.mark.parametrize("wrong", [{"n": 0}, {"level": 0.0}, {"level": np.nan}, {"n": True}, {"seed": 0.5}])
+def test_sums_over_groups_refuse_no_draws_and_what_is_no_level(wrong):
+    values, groups = np.arange(6.0)[:, None], np.arange(6)
+    for act in (lambda **how: mean_over_groups(values, groups, **how),
+                lambda **how: ratio_over_groups(values, values + 1, groups, **how),
+                lambda **how: statistic_over_groups(lambda sums: sums, [values], groups, **how),
+                lambda **how: clustered_mean(values[:, 0], groups, **how)):  # fmt: skip
+        with pytest.raises(InputError, match="at least one draw|no seed"):
+            act(**{"seed": 0, **wrong})
