@@ -84,6 +84,17 @@ def gain_of(count: int, gained: float, lost: float) -> Callable[[np.random.Gener
     return scenario
 
 
+def gain_of_few(count: int, rate: float) -> Callable[[np.random.Generator], Told]:
+    """The gain of answers that share no groups, of which about three change, all for the better."""
+
+    def scenario(rng: np.random.Generator) -> Told:
+        before = answers_of(rng, count, np.zeros(count), size=1)
+        found = compare(before, before.assign(correct=rng.random(count) < rate), n=DRAWS).difference
+        return {f"gain of {count} answers, of which {rate:.1%} gain": holds(found.low, rate, found.high)}
+
+    return scenario
+
+
 # shares and what is made of them -------------------------------------------------------------------------------------
 
 
@@ -234,7 +245,7 @@ def of_many(rng: np.random.Generator) -> Told:
     return {"any p of 25 policies, corrected by Holm": bool((p <= 0.05).any())}
 
 
-OF_CALIBRATION = ((20, 2), (50, 2), (10, 5), (20, 5), (40, 5), (60, 4), (40, 10))
+OF_CALIBRATION = ((20, 2), (10, 5), (20, 5), (40, 5), (60, 4))
 """Groups, and how many answers each, of which the calibration error is asked."""
 
 OF_RARE = ((1, 2), (2, 2), (1, 5))
@@ -244,6 +255,7 @@ SCENARIOS: dict[str, tuple[float, Callable[[np.random.Generator], Told]]] = {
     **{f"mean {count}": (0.95, mean_of(count)) for count in (3, 5, 10, 12, 20, 60)},
     **{f"gain {count}": (0.95, gain_of(count, 0.3, 0.15)) for count in (5, 10, 20, 60)},
     **{f"rare gain {count}": (0.95, gain_of(count, 0.04, 0.0)) for count in (10, 20, 60)},
+    **{f"gain of few {count}": (0.95, gain_of_few(count, 3 / count)) for count in (20, 60, 400)},
     **{f"share {count}": (0.95, share_of(count, 0.8)) for count in (5, 10, 20, 60)},
     "high share": (0.95, share_of(20, 0.97)),
     "calibrated": (0.95, of_calibrated),

@@ -25,6 +25,7 @@ PAGE = Path(__file__).resolve().parents[1] / "rates.md"
 PARTS = {
     "rates_association": "Does a score tell right answers from wrong ones?",
     "rates_answers": "Answers and their differences",
+    "rates_picked": "What is picked, what noise moves, and runs",
     "rates_layers": "Layers, other things equal, and splits",
 }
 """The modules that measure, each by a function `rates(repeats)`, and the headings of their tables."""
@@ -39,6 +40,11 @@ WHY = {
     "matters.",
     "of that layer alone": "The interval of one layer by itself, of the layer that was picked from many as the "
     "farthest: the winner's curse. Reports give a picked layer the interval for all of them.",
+    "of that one alone": "The same of the largest of several means or shares. Reports give a picked one the interval "
+    "for all of them.",
+    "not moved back": "Percentiles of draws of a measure that noise moves to one side: a draw is moved once more. "
+    "Reports move the draws back to the estimate.",
+    "not spread": "Percentiles of draws of few training runs. Reports spread their ends as so few runs need.",
     "without it": "The relation is not among what is held fixed, and what it drives passes for an effect. Reports hold "
     "it fixed.",
     "as it is": "Confidence or area is held fixed as a straight line, where right answers follow its log odds or its "
