@@ -120,6 +120,13 @@ def reliability(
     Samples are binned by the rank of their confidence; equal confidences share a bin, so that with many ties there
     are fewer bins, of unequal count.
 
+    Args:
+        table: one row per sample with id, `column` and `confidence`.
+        column: `correct` or `correct_paper`.
+        confidence: the column with the probabilities.
+        bins: how many bins, 1 or more.
+        level: nominal coverage.
+
     Returns:
         One row per bin; the columns from, to (smallest and largest confidence), n, confidence (mean), accuracy, low,
         high (`clustered_share`).

@@ -112,6 +112,10 @@ def compare(
 def named_test(test: str, groups: int) -> str:
     """How a sentence names the test of a comparison over so many groups.
 
+    Args:
+        test: that of the comparison, `MCNEMAR` or `SIGN_FLIPS`.
+        groups: over how many groups; 0 where samples share none.
+
     Example:
         >>> named_test(MCNEMAR, 0)
         "p is McNemar's exact two-sided test, as no two samples share a group (object pair, photo)"
@@ -134,6 +138,14 @@ def compare_grid(
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Compare many settings with one reference, and correct the p-values for their number.
+
+    Args:
+        reference: the answers of the reference, one row per sample.
+        settings: the answers of each setting by its name, of the same samples.
+        column: `correct` or `correct_paper`.
+        seed: the seed of the bootstrap.
+        n: number of draws.
+        level: nominal coverage.
 
     Returns:
         One row per setting: setting, n, reference, accuracy, difference, low, high, gained, lost, p, test,

@@ -225,6 +225,9 @@ def _mean_f1(*values: float) -> float:
 def f1_of_share(share: float) -> float:
     """F1 of an answer, from the share of right ones among those that are gold or said (Jaccard's index).
 
+    Args:
+        share: the share, 0 to 1.
+
     Example:
         >>> f1_of_share(0.5) == 2 * 4 / (2 * 4 + 1 + 3)  # right, falsely said, missed
         True

@@ -156,7 +156,19 @@ def mean_over_groups(
     level: float = 0.95,
     bounds: Bounds | None = None,
 ) -> Interval:
-    """The mean over the samples that have a value, with its interval as in `ratio_over_groups`, [layer]."""
+    """The mean over the samples that have a value, with its interval as in `ratio_over_groups`, [layer].
+
+    Args:
+        values: [sample layer]; NaN where a sample has none.
+        groups: which group each sample belongs to, [sample].
+        seed: the seed of the draws.
+        n: the number of draws.
+        level: nominal coverage.
+        bounds: the least and the most that a value can be.
+
+    Raises:
+        InputError: there is no draw, or no such level or seed.
+    """
     return ratio_over_groups(values, np.ones_like(values), groups, seed=seed, n=n, level=level, bounds=bounds)
 
 
@@ -174,9 +186,21 @@ def ratio_over_groups(
 
     Samples count where they have both, and are not drawn if they have both in no layer; a ratio to nothing is NaN.
     Draws whose ratio is undefined are left out. The ends are those of `spread_ends`, of as many groups as have
-    something to divide by: fewer than three have no interval, NaN. `bounds` are the least and the most that the ratio
-    can be. Seed and groups alone say what is drawn, and groups go by the order in which they first appear and not by
-    their names, so that figures, tables and sentences of the same samples agree.
+    something to divide by: fewer than three have no interval, NaN. Seed and groups alone say what is drawn, and groups
+    go by the order in which they first appear and not by their names, so that figures, tables and sentences of the same
+    samples agree.
+
+    Args:
+        above: [sample layer]; NaN where a sample has none.
+        below: the same of what is divided by.
+        groups: which group each sample belongs to, [sample].
+        seed: the seed of the draws.
+        n: the number of draws.
+        level: nominal coverage.
+        bounds: the least and the most that the ratio can be.
+
+    Raises:
+        InputError: there is no draw, or no such level or seed.
     """
     known = np.isfinite(above) & np.isfinite(below)
     some = known.any(axis=1)
@@ -236,7 +260,15 @@ def statistic_over_groups(
 def groups_with(
     something: Bool[np.ndarray, " sample *axes"], groups: Shaped[np.ndarray, " sample"]
 ) -> Int[np.ndarray, "*axes"]:
-    """In how many groups some sample has something, [...] of [sample ...]: what is drawn, for `spread_ends`."""
+    """In how many groups some sample has something: what is drawn, for `spread_ends`.
+
+    Args:
+        something: whether each sample has it, bool [sample ...].
+        groups: which group each sample belongs to, [sample].
+
+    Returns:
+        Counts, [...].
+    """
     names, places = _places(groups)
     found = np.zeros((len(names), *something.shape[1:]), dtype=bool)
     np.logical_or.at(found, places, something)

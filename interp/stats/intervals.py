@@ -146,7 +146,12 @@ def square_and_add(statistic: Callable[..., float], parts: Sequence[Interval], *
 
 
 def hull(one: Interval, other: Interval) -> Interval:
-    """The estimate and draws of the first, from the lower of both lower ends to the higher of both upper; NaN stays."""
+    """The estimate and draws of the first, from the lower of both lower ends to the higher of both upper; NaN stays.
+
+    Args:
+        one: an interval; numbers or arrays [...].
+        other: another of the same shape and level.
+    """
     low, high = np.minimum(one.low, other.low), np.maximum(one.high, other.high)
     return Interval(one.estimate, low, high, one.level, one.draws)
 
@@ -352,7 +357,14 @@ def recentred_ends(
     noise no draw can tell.
 
     The ends hold the estimate. They are NaN below `FEWEST` units, and where nearly all draws are the same: then units
-    say nothing of how far others lie. Arguments are those of `spread_ends`.
+    say nothing of how far others lie.
+
+    Args:
+        estimate: the statistic of the data, [...].
+        draws: the same in draws of whole units, [draw ...]; NaN where it is not defined.
+        level: nominal coverage.
+        units: samples, or groups, that were drawn; one number or [...].
+        bounds: the least and the most that the statistic can be; the ends do not leave them.
     """
     middle = np.asarray(estimate, dtype=np.float64)
     known = np.isfinite(draws)

@@ -281,7 +281,12 @@ def _means(scores: np.ndarray, spans: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def printed_difference(found: LayerComparison, digits: int = 3) -> Interval:
-    """The difference, its estimate moved by at most one of the last digit printed, so that what is printed adds up."""
+    """The difference, its estimate moved by at most one of the last digit printed, so that what is printed adds up.
+
+    Args:
+        found: the comparison.
+        digits: how many digits of an AUROC are printed.
+    """
     gain = found.difference
     apart = round(round(found.best.estimate, digits) - round(found.chosen.estimate, digits), digits)
     rounding = abs(apart - gain.estimate) <= 10**-digits
@@ -290,6 +295,11 @@ def printed_difference(found: LayerComparison, digits: int = 3) -> Interval:
 
 def taken(auroc: float, turned: float, measure: str) -> str:
     """How an AUROC is taken, as a part of a sentence; nothing of one half, which has no direction.
+
+    Args:
+        auroc: as it is given, 0 to 1.
+        turned: in how large a share of the choices it was turned round, 0 to 1.
+        measure: the name of what was scored.
 
     Example:
         >>> taken(0.7, True, "cosine"), taken(0.5, True, "cosine")
@@ -300,6 +310,10 @@ def taken(auroc: float, turned: float, measure: str) -> str:
 
 def direction(turned: float, measure: str) -> str:
     """With which answers more of a measure goes, where it is turned round in so large a share of the choices.
+
+    Args:
+        turned: that share, 0 to 1.
+        measure: the name of what was scored.
 
     Example:
         >>> direction(True, "cosine"), direction(0.9, "mass")

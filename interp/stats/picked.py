@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from interp.errors import InputError
+from interp.stats.draws import check_draws
 from interp.stats.intervals import FEWEST, FREE, Interval
 from interp.stats.student import t_quantile
 
@@ -15,10 +16,20 @@ def level_of_each(level: float, count: int) -> float:
 
     By Bonferroni's inequality: 1 - (1 - level) / count.
 
+    Args:
+        level: how often all of them are to hold.
+        count: how many they are, 1 or more.
+
     Example:
         >>> round(level_of_each(0.95, 10), 6)
         0.995
+
+    Raises:
+        InputError: there is no interval, or no such level.
     """
+    check_draws(1, level)
+    if count < 1:
+        raise InputError(f"an interval of one of {count} statistics is not one: give how many it was picked from")
     return 1 - (1 - level) / count
 
 
@@ -46,12 +57,11 @@ def for_all(found: Interval, count: int, *, units: int, bounds: tuple[float, flo
         (0.351, 0.649)
 
     Raises:
-        InputError: it was picked out of none.
+        InputError: it was picked out of none, or its level is no level.
     """
-    if count < 1:
-        raise InputError(f"an interval of one of {count} statistics is not one: give how many it was picked from")
+    each = level_of_each(found.level, count)
     if units < FEWEST:
         return replace(found, low=math.nan, high=math.nan)
-    wider = t_quantile(level_of_each(found.level, count), units - 1) / t_quantile(found.level, units - 1)
+    wider = t_quantile(each, units - 1) / t_quantile(found.level, units - 1)
     low, high = (found.estimate + wider * (end - found.estimate) for end in (found.low, found.high))
     return replace(found, low=max(low, bounds[0]), high=min(high, bounds[1]))

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.stats.clusters import drawn_sums, mean_over_groups
+from interp.stats.draws import check_draws
 from interp.stats.intervals import APART, DRAWS, SHARE, spread_ends
 from interp.stats.shuffles import p_of_draws
 
@@ -52,7 +53,11 @@ def shared_pattern(
     Example:
         >>> shared_pattern(states - states.mean(1, keepdims=True), hat, seed=0, shuffles=199).measures["r2"]["p"]
         0.005
+
+    Raises:
+        InputError: there is no draw, or no such level or seed.
     """
+    check_draws(n, level, seed)
     rng = np.random.default_rng([seed, 1])  # another stream than that of the draws
     units, cells, _ = own.shape
     every = np.arange(units)

@@ -44,6 +44,10 @@ def slope_of(design: Float[np.ndarray, "sample column"], data: Answers) -> dict[
     groups Student's t, the standard error by leaving out one group after the other (the jackknife; MacKinnon, Nielsen
     and Webb 2023).
 
+    Args:
+        design: [sample column], finite.
+        data: the answers, their groups if any, the penalty and the level.
+
     Returns:
         `log_odds`, `low`, `high`, `p` and `separated`. The ends are NaN of fewer than `FEWEST` samples. Of groups the
         ends and p are NaN where there are fewer, where one holds all right answers, or all wrong ones, and where
@@ -57,7 +61,14 @@ def slope_of(design: Float[np.ndarray, "sample column"], data: Answers) -> dict[
 
 
 def held_by_penalty(design: np.ndarray, right: np.ndarray, slopes: np.ndarray, ridge: float) -> np.ndarray:
-    """Of which slopes [column] a lighter penalty would make something else, bool [column]."""
+    """Of which slopes [column] a lighter penalty would make something else, bool [column].
+
+    Args:
+        design: [sample column].
+        right: right answers, bool [sample].
+        slopes: those of the penalty, [column].
+        ridge: the penalty.
+    """
     loose = fit_logistic(design, right, np.ones((1, len(design))), ridge * _LOOSE, start=slopes)[0]
     return np.abs(loose - slopes) > 0.1 * np.abs(slopes) + 0.01
 

@@ -9,7 +9,12 @@ _MANY = 1000  # degrees of freedom, above which a series gives Student's quantil
 
 
 def t_quantile(level: float, freedom: int) -> float:
-    """What a variable of Student's t lies within on both sides of zero, with a probability of `level`."""
+    """What a variable of Student's t lies within on both sides of zero, with a probability of `level`.
+
+    Args:
+        level: the probability, between 0 and 1.
+        freedom: degrees of freedom, 1 or more.
+    """
     if freedom > _MANY:
         z = NormalDist().inv_cdf(0.5 + level / 2)  # Abramowitz 26.7.5, whose next term is of freedom ** -3
         return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
@@ -23,6 +28,10 @@ def t_quantile(level: float, freedom: int) -> float:
 def students_factor(level: float, units: int) -> float:
     """By how much Student's quantile, of as many degrees of freedom as units less one, is farther than the normal's.
 
+    Args:
+        level: nominal coverage, between 0 and 1.
+        units: samples or groups, 2 or more.
+
     Example:
         >>> round(students_factor(0.95, 20), 3)
         1.068
@@ -32,6 +41,10 @@ def students_factor(level: float, units: int) -> float:
 
 def students_tail(t: float, freedom: int) -> float:
     """The probability that a variable of Student's t lies above `t`; NaN of NaN.
+
+    Args:
+        t: where.
+        freedom: degrees of freedom, 1 or more.
 
     Example:
         >>> round(students_tail(4.303, 2), 4)
@@ -45,7 +58,12 @@ def students_tail(t: float, freedom: int) -> float:
 
 
 def t_beyond(value: float, freedom: int) -> float:
-    """How often a variable of Student's t lies at least so far from zero, on either side; NaN of NaN."""
+    """How often a variable of Student's t lies at least so far from zero, on either side; NaN of NaN.
+
+    Args:
+        value: how far; its sign does not matter.
+        freedom: degrees of freedom, 1 or more.
+    """
     return math.nan if math.isnan(value) else min(1.0, max(0.0, 2 * students_tail(abs(value), freedom)))
 
 

@@ -198,12 +198,32 @@ def benjamini_hochberg(p_values: ArrayLike) -> Float[np.ndarray, " test"]:
 
 
 def benjamini_hochberg_where_defined(p_values: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg's correction over the p-values [test] that are defined; NaN stays NaN."""
+    """Benjamini and Hochberg's correction over the p-values that are defined; NaN stays NaN.
+
+    Args:
+        p_values: [test], one family of tests; NaN of one that could not be made, which does not count.
+
+    Returns:
+        Corrected p-values [test], as `benjamini_hochberg` gives them.
+
+    Raises:
+        InputError: as `benjamini_hochberg`.
+    """
     return _where_defined(benjamini_hochberg, p_values)
 
 
 def holm_where_defined(p_values: np.ndarray) -> np.ndarray:
-    """Holm's correction over the p-values [test] that are defined; NaN stays NaN."""
+    """Holm's correction over the p-values that are defined; NaN stays NaN.
+
+    Args:
+        p_values: [test], one family of tests; NaN of one that could not be made, which does not count.
+
+    Returns:
+        Corrected p-values [test], as `holm` gives them.
+
+    Raises:
+        InputError: as `holm`.
+    """
     return _where_defined(holm, p_values)
 
 

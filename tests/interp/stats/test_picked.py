@@ -8,7 +8,7 @@ from scipy.stats import t
 from interp.errors import InputError
 from interp.stats.clusters import mean_over_groups
 from interp.stats.intervals import Interval, students_t
-from interp.stats.picked import for_all
+from interp.stats.picked import for_all, level_of_each
 
 
 @pytest.mark.parametrize("units", [5, 30, 4000])
@@ -29,6 +29,13 @@ def test_out_of_one_nothing_is_picked_and_bounds_and_few_units_stay_what_they_ar
         assert np.isnan([nothing.low, nothing.high]).all() and nothing.estimate == 0.5
     with pytest.raises(InputError, match="one of 0 statistics"):
         for_all(own, 0, units=9)
+
+
+@pytest.mark.parametrize(("level", "count", "says"), [(-1.0, 12, "between 0 and 1"), (95, 2, "between 0 and 1"),
+                                                      (0.95, 0, "one of 0 statistics")])  # fmt: skip
+def test_what_is_no_level_and_one_of_none_have_no_level_of_each(level, count, says):
+    with pytest.raises(InputError, match=says):
+        level_of_each(level, count)
 
 
 @pytest.mark.parametrize("alike", [0.0, 0.8])

@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
+from interp.errors import InputError
 from interp.stats.intervals import spread_ends
 from interp.stats.shared_pattern import agreement, r2, shared_pattern
 
@@ -72,3 +73,9 @@ def test_where_four_cells_leave_the_projection_nothing_to_miss_every_shuffle_is_
     own = np.random.default_rng(0).normal(size=(4, 4, 9))
     found = shared_pattern(own - own.mean(axis=1, keepdims=True), code @ code.T, seed=0, shuffles=19, n=20)
     assert found.measures["r2"]["value"] == pytest.approx(1) and found.measures["r2"]["p"] == 1
+
+
+@pytest.mark.parametrize("wrong", [{"n": 0}, {"level": 1.0}, {"seed": -1}])
+def test_no_draws_and_what_is_no_level_are_refused(wrong):
+    with pytest.raises(InputError, match="at least one draw|no seed"):
+        shared_pattern(made_up(np.random.default_rng(0)), HAT, **{"seed": 0, "shuffles": 9, **wrong})
