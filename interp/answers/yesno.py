@@ -12,7 +12,7 @@ from interp.answers.metrics import f1_of_share, require
 from interp.answers.scoring import YES_NO
 from interp.errors import InputError
 from interp.numeric import ratio
-from interp.stats.clusters import clustered_share, group_names, share_of_part, shared_groups, statistic_over_groups
+from interp.stats.clusters import clustered_share, group_names, share_of_part, statistic_over_groups
 from interp.stats.intervals import DRAWS, SHARE, Interval, hull, square_and_add
 
 if TYPE_CHECKING:
@@ -111,13 +111,13 @@ def yes_no_scores(table: pd.DataFrame, *, seed: int = 0, n: int = DRAWS, level: 
     if other:
         raise InputError(f"gold answers {other} are neither yes nor no: score these with `summary`")
     rows: list[dict[str, object]] = []
-    groups, shared = group_names(table), shared_groups(table)
+    groups = group_names(table)
     for rule, column in (("paper", "correct_paper"), ("strict", "correct")):
         counts = _counts(table, column)
         found = statistic_over_groups(_measures, [counts], groups, seed=seed, n=n, level=level, bounds=SHARE)
         numbers = zip(found.estimate.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
         drawn = dict(zip(YesNo.__dataclass_fields__, (Interval(*own, level) for own in numbers), strict=True))
-        of = drawn | _of_shares(counts, shared, level)
+        of = drawn | _of_shares(counts, groups, level)
         rates = [share_of_part(*_counted(counts, name, groups), level=level) for name in _RATES]
         for name, made in (("balanced_accuracy", _mean), ("paper_f1", _harmonic)):
             of[name] = hull(drawn[name], square_and_add(made, rates, bounds=SHARE))
@@ -136,13 +136,13 @@ def _counts(table: pd.DataFrame, column: str) -> Float[np.ndarray, "sample 5"]:
 
 
 def _of_shares(
-    counts: Float[np.ndarray, "sample 5"], shared: Shaped[np.ndarray, " sample"] | None, level: float
+    counts: Float[np.ndarray, "sample 5"], groups: Shaped[np.ndarray, " sample"], level: float
 ) -> dict[str, Interval]:
     """The interval of each measure that is a share, or made of one; NaN of nothing."""
     found = {}
     for name in _SHARES:
-        right, groups = _counted(counts, name, shared)
-        share = clustered_share(right, groups, level=level)
+        right, theirs = _counted(counts, name, groups)
+        share = clustered_share(right, theirs, level=level)
         numbers = [share.estimate, share.low, share.high] if len(right) else [np.nan] * 3
         value, low, high = map(f1_of_share, numbers) if name == "f1" else numbers
         found[name] = Interval(value, low, high, level)
@@ -150,12 +150,12 @@ def _of_shares(
 
 
 def _counted(
-    counts: Float[np.ndarray, "sample 5"], name: str, groups: Shaped[np.ndarray, " sample"] | None
-) -> tuple[Bool[np.ndarray, " some"], Shaped[np.ndarray, " some"] | None]:
+    counts: Float[np.ndarray, "sample 5"], name: str, groups: Shaped[np.ndarray, " sample"]
+) -> tuple[Bool[np.ndarray, " some"], Shaped[np.ndarray, " some"]]:
     """Which of the samples that a share is of count for it, and the groups of these."""
     part, whole = _SHARES[name]
-    some = counts[:, whole].any(axis=1)
-    return counts[some][:, part].any(axis=1), None if groups is None else groups[some]
+    some = np.asarray(counts[:, whole].any(axis=1))
+    return np.asarray(counts[some][:, part].any(axis=1)), groups[some]
 
 
 def _mean(positive: float, negative: float) -> float:

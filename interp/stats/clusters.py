@@ -124,9 +124,9 @@ def share_of_part(right: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
     count = len(set(np.asarray(groups).tolist()))
     if count == 0 or count >= FEWEST:
         return found
-    rare, right = (1 - level) / 2, found.estimate * count
-    low = _least(math.floor(right), count, rare)
-    return Interval(found.estimate, low, 1 - _least(math.floor(count - right), count, rare), level)
+    rare, hits = (1 - level) / 2, float(found.estimate * count)
+    low, high = _least(math.floor(hits), count, rare), 1 - _least(math.floor(count - hits), count, rare)
+    return Interval(found.estimate, low, high, level)
 
 
 def _least(k: int, n: int, rare: float) -> float:
