@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 from measured_rate import Rate
-from rates_answers import DRAWS, Told, holds, measure
+from rates_answers import DRAWS, Scenario, Told, holds, rates_of
 
 from adaptvis.sweep.flips import share_of
 from interp.stats.clusters import mean_over_groups
@@ -30,16 +30,13 @@ Sizes = np.ndarray
 
 def rates(repeats: int = 1000) -> list[Rate]:
     """The rates of all scenarios, of so many data sets each."""
-    found = []
-    for place, (nominal, scenario) in enumerate(SCENARIOS.values()):
-        found += measure(scenario, nominal, repeats, seed=100 + place)
-    return found
+    return rates_of(SCENARIOS, repeats)
 
 
 # picked from several -------------------------------------------------------------------------------------------------
 
 
-def largest_mean(groups: int, alike: float) -> Callable[[np.random.Generator], Told]:
+def largest_mean(groups: int, alike: float) -> Scenario:
     """The largest of 33 means over groups of two samples, which go together by `alike`; all are 0 in truth."""
     names = np.repeat(np.arange(groups), 2)
 
@@ -60,7 +57,7 @@ def largest_mean(groups: int, alike: float) -> Callable[[np.random.Generator], T
     return scenario
 
 
-def largest_share(size: int, truth: float = 0.3) -> Callable[[np.random.Generator], Told]:
+def largest_share(size: int, truth: float = 0.3) -> Scenario:
     """The largest of twelve shares of 20 groups, of which each sample mostly follows its group; all are alike."""
 
     def scenario(rng: np.random.Generator) -> Told:
@@ -119,7 +116,7 @@ def on_average(name: str) -> float:
     return float(statistic(np.stack([of_groups(rng, truth).mean(axis=0) for _ in range(SETS)])).mean())
 
 
-def moved_by_noise(name: str) -> Callable[[np.random.Generator], Told]:
+def moved_by_noise(name: str) -> Scenario:
     """Whether ends that are moved back, and percentiles that are not, hold what the measure is on average."""
     statistic, truth = NOISY[name]
 
@@ -137,7 +134,7 @@ def moved_by_noise(name: str) -> Callable[[np.random.Generator], Told]:
 # runs and scenes -----------------------------------------------------------------------------------------------------
 
 
-def of_runs(runs: int, apart: float, scenes: int = 40) -> Callable[[np.random.Generator], Told]:
+def of_runs(runs: int, apart: float, scenes: int = 40) -> Scenario:
     """The mean over training runs and scenes, both drawn; runs are so far apart, scenes 1, and each pair 1."""
 
     def scenario(rng: np.random.Generator) -> Told:
@@ -155,7 +152,7 @@ def of_runs(runs: int, apart: float, scenes: int = 40) -> Callable[[np.random.Ge
     return scenario
 
 
-SCENARIOS: dict[str, tuple[float, Callable[[np.random.Generator], Told]]] = {
+SCENARIOS: dict[str, tuple[float, Scenario]] = {
     **{f"largest mean {groups}, {alike:g}": (LEVEL, largest_mean(groups, alike))
        for groups in (8, 40) for alike in (0.0, 0.8)},
     **{f"largest share {size}": (LEVEL, largest_share(size)) for size in (1, 3)},
