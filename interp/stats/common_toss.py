@@ -15,12 +15,13 @@ _FITTED = 2  # numbers of the straight line over the stated probability
 def common_share(
     right: Bool[np.ndarray, " sample"], sure: Float[np.ndarray, " sample"], groups: Shaped[np.ndarray, " sample"]
 ) -> float:
-    """How far answers of a group go together: the share of one toss that all answers of a group would have in common.
+    """How often two answers of a group hang on one toss, by how the answers of groups go together.
 
-    Where two answers hang on one toss u, right where u < p, their residuals have the covariance min(p, q) - pq, and
-    none where they do not; the share is what their products are of this, over all pairs inside groups. Residuals are
-    those of a straight line over the stated probability, so that answers that are all surer than right do not pass for
-    alike. One standard error, of sums over groups, is added: too small a share would promise too much.
+    Two answers that hang on one toss u, each right where u is below its stated probability p or q, have residuals of
+    the covariance min(p, q) - pq; others have none. The share is what the products of residuals are of this, over all
+    pairs inside groups (the method of moments). Residuals are those of a straight line over the stated probability, so
+    that answers that are all surer than right do not pass for alike. One standard error, of sums over groups, is added,
+    as too small a share would promise too much.
 
     Args:
         right: bool [sample].
