@@ -21,7 +21,7 @@ def common_share(
     the covariance min(p, q) - pq; others have none. The share is what the products of residuals are of this, over all
     pairs inside groups (the method of moments). Residuals are those of a straight line over the stated probability, so
     that answers that are all surer than right do not pass for alike. One standard error, of sums over groups, is added,
-    as too small a share would promise too much.
+    as too small a share would promise too much. Where all are right, or none is, nothing is known of it: it is 1.
 
     Args:
         right: bool [sample].
@@ -35,6 +35,8 @@ def common_share(
         >>> common_share(np.array([True, True, False, False, True, True]), np.full(6, 0.7), np.array(list("aabbcc")))
         1.0
     """
+    if right.all() or not right.any():
+        return 1.0
     codes = np.unique(groups.astype(str), return_inverse=True)[1]
     size = np.bincount(codes)
     line = np.stack([np.ones(len(sure)), sure], axis=1)

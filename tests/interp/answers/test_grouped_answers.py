@@ -255,6 +255,15 @@ def test_tossed_sample_by_sample_calibrated_answers_that_are_alike_would_look_ba
     assert alarms[True] <= 4 and alarms[False] > 36
 
 
+def test_twenty_photos_of_which_all_answers_are_right_are_twenty_and_not_a_hundred():
+    """At a stated 0.9 that is chance in 0.9 ** 20 = 0.12 of cases."""
+    table = answered(np.repeat(np.arange(20), 5), np.ones(100), confidence=np.full(100, 0.9))
+    found = calibration(table, n=400)
+    assert found.error == pytest.approx(0.1) and found.error < found.error_if_calibrated.high
+    alone = calibration(table.drop(columns="group"), n=400)
+    assert alone.error > alone.error_if_calibrated.high
+
+
 def test_badly_calibrated_answers_of_groups_are_found():
     found = 0
     for seed in range(20):

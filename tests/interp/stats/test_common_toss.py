@@ -61,7 +61,8 @@ def test_the_share_is_found_where_groups_are_many_and_held_to_what_it_can_be():
     for share in (0.0, 0.3, 0.9):
         found = common_share(tossed_together(sure, codes, share, rng), sure, codes)
         assert share < found + 0.05 and found < share + 0.1  # one standard error is added
-    assert common_share(np.ones(len(codes), dtype=bool), np.ones(len(codes)), codes) == 0.0  # nothing is tossed
+    for every in (True, False):
+        assert common_share(np.full(len(codes), every), sure, codes) == 1.0, "nothing is known of it"
 
 
 def test_answers_that_are_all_surer_than_right_do_not_pass_for_alike():
