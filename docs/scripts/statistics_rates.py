@@ -40,11 +40,12 @@ WHY = {
     "matters.",
     "of that layer alone": "The interval of one layer by itself, of the layer that was picked from many as the "
     "farthest: the winner's curse. Reports give a picked layer the interval for all of them.",
-    "of that one alone": "The same of the largest of several means or shares. Reports give a picked one the interval "
-    "for all of them.",
+    "of that one alone": "The interval of one mean or share by itself, of the one that was picked from several as the "
+    "largest. Reports give a picked one the interval for all of them.",
     "not moved back": "Percentiles of draws of a measure that noise moves to one side: a draw is moved once more. "
     "Reports move the draws back to the estimate.",
-    "not spread": "Percentiles of draws of few training runs. Reports spread their ends as so few runs need.",
+    "not spread": "Percentiles of draws of few training runs that lie far apart. Reports spread their ends as so few "
+    "runs need.",
     "without it": "The relation is not among what is held fixed, and what it drives passes for an effect. Reports hold "
     "it fixed.",
     "as it is": "Confidence or area is held fixed as a straight line, where right answers follow its log odds or its "
@@ -117,7 +118,7 @@ def association_time(samples: int = 412, layers: int = 32, heads: int = 33) -> d
     scores = rng.normal(size=(samples, layers, heads)).astype(np.float32)
     right, relation = rng.random(samples) < 0.6, rng.integers(4, size=samples)
     seconds = min(_seconds(lambda: association(scores, right, strata=relation, seed=0)) for _ in range(3))
-    return {"shape": f"{samples} samples of {layers} layers and {heads} heads", "seconds": f"{seconds:.0f}"}
+    return {"shape": f"{samples} samples of {layers} layers and {heads} heads", "seconds": f"{seconds:.1f}"}
 
 
 def _seconds(act: Callable[[], object]) -> float:
