@@ -32,17 +32,17 @@ def mean_of_known(values: Float[np.ndarray, " sample *axes"]) -> Float[np.ndarra
     return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
-def percentage(share: float, digits: int = 1) -> str:
-    """A share in percent, rounded, where only all are 100 and only none are 0.
+def percentage(share: float, digits: int = 1, *, of: float = 100) -> str:
+    """A share in percent, or of whatever all are called, rounded, where only all are 100 and only none are 0.
 
     Example:
-        >>> percentage(1.0), percentage(0.9997), percentage(0.0002), percentage(0.5, 0)
-        ('100.0', '>99.9', '<0.1', '50')
+        >>> percentage(1.0), percentage(0.9997), percentage(0.0002), percentage(0.5, 0), percentage(0.9997, 2, of=1)
+        ('100.0', '>99.9', '<0.1', '50', '>0.99')
     """
     share = float(share)  # of single precision it would be rounded otherwise than as the same number of a table
-    told, least = f"{100 * share:z.{digits}f}", 10.0**-digits
-    if _NOTHING < share < 1 - _NOTHING and float(told) in (0.0, 100.0):
-        return f"<{least:.{digits}f}" if share < 0.5 else f">{100 - least:.{digits}f}"
+    told, least = f"{of * share:z.{digits}f}", 10.0**-digits
+    if _NOTHING < share < 1 - _NOTHING and float(told) in (0.0, of):
+        return f"<{least:.{digits}f}" if share < 0.5 else f">{of - least:.{digits}f}"
     return told
 
 

@@ -16,7 +16,7 @@ from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, ONLY, SHARPENING, 
 from interp.answers.comparison import named_test
 from interp.answers.metrics import ALL
 from interp.plots.style import cut_short, in_short
-from interp.report.numbers import NOTHING, agree, counted, p_said, percent, points, share
+from interp.report.numbers import NOTHING, agree, counted, p_said, percent, points, ranged, share
 from interp.report.page import Section
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, judge
 from interp.stats.intervals import Interval
@@ -92,7 +92,7 @@ def sections(
                 "The paper's measure is the cosine between head-averaged attention and the boxes: highest in layer "
                 f"{best['cosine']['layer']} ({best['cosine']['cosine']:.2f}); attention spread evenly would have "
                 f"{summary['cosine_even']:.2f}. It punishes attention that picks a few patches of an object.",
-                _compared(summary, len(looked)),
+                _compared(sum(not one.missing for one in looked), summary["scenes_in_overlap"], len(looked)),
             ),
             figures["overlap_by_layer"],
             "Right and wrong answers apart, with bootstrap bands over scenes. "
@@ -320,9 +320,8 @@ def _choice(choice: Choice) -> str:
     )
 
 
-def _compared(summary: dict[str, Any], n: int) -> str:
-    """In how many scenes the objects were found, and how many are left to compare."""
-    found, left = round(n * summary["scenes_with_all_objects_found"]), summary["scenes_in_overlap"]
+def _compared(found: int, left: int, n: int) -> str:
+    """In how many of so many scenes the objects were found, and how many are left to compare."""
     others = "all of these are compared" if left == found else f"{left} are compared, where overlap is defined"
     return f"The detector found both objects in {found} of {counted(n, 'scene')}; {others}."
 
@@ -338,9 +337,9 @@ def _said(found: Interval) -> str:
 
 def _share(found: Interval, of: str = "") -> str:
     """A share for readers who know no brackets, and what its interval is of."""
-    level, low, high = (f"{100 * one:.0f} %" for one in (found.level, found.low, found.high))
-    share_ = f"{percent(found.estimate, digits=0)} %"
-    return share_ if math.isnan(found.low) else f"{share_} ({level} interval{of} {low} to {high})"
+    named = f"{100 * found.level:g} % interval{of}"
+    ends = (found.estimate, found.low, found.high)
+    return ranged(*ends, digits=0, factor=100, of=named, unit=" %", whole=True)
 
 
 def _at_once(count: int, what: str) -> str:
@@ -355,4 +354,5 @@ def _picked(count: int, what: str) -> str:
 
 def _times(line: dict[str, Any], summary: dict[str, Any]) -> str:
     of = _at_once(len(summary["overlap_by_layer"]), "layers")
-    return f"{line['lift']:.1f} ({100 * LEVEL:g} % interval{of} {line['lift_low']:.1f} to {line['lift_high']:.1f})"
+    ends = (line[name] for name in ("lift", "lift_low", "lift_high"))
+    return ranged(*ends, digits=1, of=f"{100 * LEVEL:g} % interval{of}")

@@ -7,7 +7,7 @@ from made_up_evaluation import made_up_evaluation
 from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
 
 from adaptvis.demo.change import Choice, WrongAnswers
-from adaptvis.demo.words import _choice, _kinds, _share
+from adaptvis.demo.words import _choice, _compared, _kinds, _share, _times
 from adaptvis.report.lead import gain_says, lead
 from adaptvis.report.measures import measure_evaluation
 from adaptvis.report.sections import sections
@@ -137,3 +137,17 @@ def test_wrong_answers_are_told_of_how_many(another, none):
 def test_a_share_for_readers_who_know_no_brackets_names_the_level_too():
     assert _share(Interval(0.5, 0.4, 0.6)) == "50 % (95 % interval 40 % to 60 %)"
     assert _share(Interval(0.5, 0.4, 0.6, 0.9)) == "50 % (90 % interval 40 % to 60 %)"
+    assert _share(Interval(0.002, 0.0011, 0.0042)) == "0.2 % (95 % interval 0.1 % to 0.4 %)", "no width of nothing"
+    assert _share(Interval(0.998, np.nan, np.nan)) == ">99 %"
+    line = {"lift": 1.31, "lift_low": 1.302, "lift_high": 1.318}
+    assert _times(line, {"overlap_by_layer": [line, line]}) == (
+        "1.31 (95 % interval for all 2 layers at once 1.30 to 1.32)"
+    )
+
+
+@pytest.mark.parametrize("found", [0, 1, 12_345, 12_346])
+def test_scenes_with_both_objects_are_told_as_they_were_counted(found):
+    assert _compared(found, found, 99_999) == (
+        f"The detector found both objects in {found} of 99999 scenes; all of these are compared."
+    )
+    assert "; 0 are compared" in _compared(1, 0, 1) and "of 1 scene;" in _compared(1, 0, 1)
