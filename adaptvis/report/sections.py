@@ -18,7 +18,8 @@ from interp.answers.metrics import ALL, NONE
 from interp.report.numbers import NOTHING, agree, counted, decimal, percent, points, ranged, share
 from interp.report.page import Section
 from interp.report.verdicts import undetected
-from interp.stats.clusters import few_groups
+from interp.stats.clusters import few_units
+from interp.stats.intervals import FEW, FEWEST
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,8 +111,7 @@ def _main(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
         f"samples share them. {tests}",
         tables.main_rounds(measured),
     ]
-    if first["groups"]:
-        text.append(few_groups(first["groups"]))
+    text.append(few_units(evaluation.rows("baseline")))
     return Section("Main numbers", tuple(filter(None, text)), table=tables.main_table(evaluation, measured))
 
 
@@ -126,12 +126,29 @@ def _relations(evaluation: Evaluation, figures: Figures) -> Section:
         f"McNemar's.{more}",
         tables.CLAIMS if len(evaluation.policies) > 1 else "",
         tables.gains_round(tables.shown_relations(evaluation, MOST_ROWS)),
+        _few_in_rows(evaluation),
     )
     caption = "Gain over the baseline by relation (strict rule), with paired bootstrap intervals of 95 %."
     if n > MOST_RELATIONS:
         caption += f" The {MOST_RELATIONS} most frequent relations."
     table = tables.relation_table(evaluation, MOST_ROWS)
     return Section("Accuracy by relation", tuple(filter(None, text)), figures.get("gains"), caption, table)
+
+
+def _few_in_rows(evaluation: Evaluation) -> str:
+    """Which rows are of few samples, or groups, where those of all relations are many."""
+    untouched = evaluation.rows("baseline")
+    if few_units(untouched):
+        return ""
+    shown = frequent(untouched, MOST_ROWS)
+    few = [name for name in shown if few_units(untouched[untouched["relation"] == name])]
+    return (
+        f"In {len(few)} of the {counted(len(shown), 'relation')} below, samples, or the groups that they share, are "
+        f"fewer than {FEW}: {agree(len(few), 'its', 'their')} intervals are to be taken with care, and a gain of fewer "
+        f"than {FEWEST} has none."
+        if few
+        else ""
+    )
 
 
 def _published(measured: EvaluationMeasures) -> Section:
@@ -306,7 +323,7 @@ def _calibration(evaluation: Evaluation, measured: EvaluationMeasures, figures: 
     by_chance = ranged(null.estimate, null.low, null.high, digits=1, factor=100, of=f"{100 * LEVEL:g} % of draws")
     null_says = "" if by_chance == NOTHING else f"; a calibrated model would show {by_chance} on as many"
     order = found.auroc
-    few = "; of so few groups there is no interval" if math.isnan(order.low) else ""
+    few = "; of so few there is no interval" if math.isnan(order.low) else ""
     auroc = (
         "All answers are of one kind, so confidence can not tell right from wrong."
         if order.estimate != order.estimate

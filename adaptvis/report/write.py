@@ -18,7 +18,7 @@ from interp.answers.metrics import answer_distribution
 from interp.report.numbers import counted
 from interp.report.page import write_report
 from interp.report.tables import records, write_csv
-from interp.stats.clusters import few_groups
+from interp.stats.clusters import few_units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,9 +177,8 @@ def _tell(
     print("\n".join([*run.settings.get("remarks", ()), told]))
     shown = ["policy", "strict %", "gain, strict", "p, strict", "p Holm, strict", "paper's rule %"]
     print(main_table(evaluation, measured)[shown].to_string(index=False))
-    groups = int(evaluation.summary["groups"].iloc[0])
     notes = [CLAIMS, main_rounds(measured)] if len(evaluation.policies) > 1 else []
-    print("\n".join(filter(None, [*notes, few_groups(groups) if groups else ""])))
+    print("\n".join(filter(None, [*notes, few_units(evaluation.rows("baseline"))])))
     how = run.preset or "given" if evaluation.validation is None else "chosen on the validation part, where they can be"
     lines = [f"{SHORT[name]}: {policy}" for name, policy in evaluation.policies.items() if name != "baseline"]
     print("\n".join([f"\nsettings ({how}):", *(f"  {line}" for line in lines)] if lines else []))

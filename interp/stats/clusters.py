@@ -216,6 +216,31 @@ def few_groups(count: int) -> str:
     return f"{where}, which are few: intervals are as wide as Student's t asks for, and still to be taken with care."
 
 
+def few_samples(count: int) -> str:
+    """The same of so many samples of which no two share a group: their shares have Wilson's interval all the same.
+
+    Example:
+        >>> few_samples(2)
+        'There are only 2 samples: fewer than 3 have no interval but that of a share.'
+    """
+    if count >= FEW:
+        return ""
+    where = f"There {'is only 1 sample' if count == 1 else f'are only {count} samples'}"
+    if count < FEWEST:
+        return f"{where}: fewer than {FEWEST} have no interval but that of a share."
+    return f"{where}: intervals are as wide as so few ask for, and still to be taken with care."
+
+
+def few_units(samples: pd.DataFrame) -> str:
+    """What a reader has to know of intervals over these samples, of groups where they share them, else of themselves.
+
+    Args:
+        samples: one row per sample; `group`, where there is one, says what is drawn together.
+    """
+    shared = shared_groups(samples)
+    return few_samples(len(samples)) if shared is None else few_groups(len(set(shared)))
+
+
 def drawn_sums(
     columns: Sequence[Real[np.ndarray, "sample ..."]], groups: ArrayLike, *, seed: int, n: int
 ) -> list[Float[np.ndarray, "draw ..."]]:

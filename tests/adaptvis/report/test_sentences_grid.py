@@ -1,5 +1,7 @@
 """Sentences of evaluation and demo over made-up results, contradicting ones too: each is held against its numbers."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,8 +59,27 @@ CASES = {
     "all wrong": {"right": False, "n": 20},
     "two questions": {"n": 2},
     "given": {"tuned": False},
+    "one question": {"n": 1},
+    "eleven questions": {"n": 11},
+    "one group": {"n": 4, "sets": True},
+    "two groups": {"n": 8, "sets": True},
+    "many": {"n": 96, "sets": True},
     "policies alone": {"names": ("baseline", "scaling"), "tuned": False},
 }
+
+
+def check_few(by, evaluation):
+    """Few samples, or groups where samples share them, are said to be few: of all, or else by relation."""
+    lines = evaluation.summary[evaluation.summary["policy"] == "baseline"]
+    units = lines["groups"].where(lines["groups"] > 0, lines["n"]).to_numpy()
+    told = re.findall(r"There (?:is|are) only (\d+)|Samples lie in (\d+)", by["Main numbers"])
+    assert [int("".join(one)) for one in told] == [int(count) for count in units[:1] if count < 12]
+    gains = evaluation.summary[evaluation.summary["policy"] != "baseline"].iloc[0]
+    said = by["Main numbers"]
+    assert ("have no interval but that of a share" in said) == (np.isnan(gains.difference_low) and not gains.groups)
+    assert ("fewer than 3 have no interval." in said) == (np.isnan(gains.difference_low) and gains.groups > 0)
+    few, told = int((units[1:] < 12).sum()), re.findall(r"In (\d+) of the (\d+) relation", by["Accuracy by relation"])
+    assert told == ([(str(few), str(len(lines) - 1))] if few and units[0] >= 12 else [])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -81,6 +102,7 @@ def test_every_sentence_of_a_page_has_its_form_and_the_first_its_numbers(case):
     assert first.startswith(f"{n} question") and f"Over {n} sample" in by["Calibration"]
     if 0 < right < n:
         assert f"the pairs of {right} right and {n - right} wrong answers" in by["Calibration"]
+    check_few(by, evaluation)
     null = measured.calibration.error_if_calibrated
     if np.isfinite(null.low):
         ends = f"({100 * null.level:g} % of draws {100 * null.low:.1f} to {100 * null.high:.1f})"
