@@ -27,6 +27,9 @@ CLAIMS = (
 )
 """What decides where the bootstrap's interval and the exact test of a gain disagree."""
 
+MOST_ROWS = 12
+"""Relations in a table."""
+
 PUBLISHED_DIGITS = {"paper": 1, "re-run": 2}
 """With how many digits each source has its percents."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptvis.policy.policies import AdaptVis
+from adaptvis.report.confidence import bounded
 from adaptvis.report.figures import draw_evaluation, draw_telling
 from adaptvis.report.lead import lead
 from adaptvis.report.measures import SHORT, EvaluationMeasures, measure_evaluation
@@ -173,7 +174,8 @@ def _tell(
 ) -> None:
     """The main numbers and where things lie, on the screen."""
     n = len(evaluation.rows("baseline"))
-    told = f"{counted(n, 'sample')}; right answers in percent, gains in points, intervals of 95 %"
+    by = ", intervals of 95 %" if bounded(measured.metrics) else ""
+    told = f"{counted(n, 'sample')}; right answers in percent, gains in points{by}"
     print("\n".join([*run.settings.get("remarks", ()), told]))
     shown = ["policy", "strict %", "gain, strict", "p, strict", "p Holm, strict", "paper's rule %"]
     print(main_table(evaluation, measured)[shown].to_string(index=False))

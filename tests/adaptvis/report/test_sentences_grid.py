@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
 
 from adaptvis.demo.change import Choice, WrongAnswers
 from adaptvis.demo.words import _choice, _compared, _kinds, _share, _times
+from adaptvis.report.figures import draw_evaluation
 from adaptvis.report.lead import gain_says, lead
 from adaptvis.report.measures import measure_evaluation
 from adaptvis.report.sections import sections
@@ -66,6 +68,47 @@ CASES = {
     "many": {"n": 96, "sets": True},
     "policies alone": {"names": ("baseline", "scaling"), "tuned": False},
 }
+
+
+METHODS = re.compile(r"Wilson|[Bb]ootstrap|\b[Bb]ands?\b|brackets|% CI|intervals? of 95|95 ?% interval")
+
+
+@pytest.mark.parametrize("n", [40, 80])
+def test_where_samples_share_one_group_or_two_no_method_of_intervals_is_named_on_page_or_axis(n):
+    evaluation = made_up_evaluation(n=n, per_group=40, relations=("left", "right"))
+    assert_methods(evaluation, there=False)
+    assert_methods(made_up_evaluation(n=n, relations=("left", "right")), there=True)
+
+
+@pytest.mark.parametrize("n", [40, 80])
+def test_where_yes_and_no_share_one_group_or_two_no_method_of_intervals_is_named(n):
+    how = {"n": n, "options": ("yes", "no"), "relations": ("on", "under"), "dataset": "vsr"}
+    names = ("baseline", "scaling")
+    assert_methods(made_up_evaluation(names, per_group=40, **how), there=False)
+    assert_methods(made_up_evaluation(names, **how), there=True)
+
+
+def assert_methods(evaluation, *, there):
+    """Sections, captions and axes name intervals where there are some, and nowhere else."""
+    measured = measure_evaluation(evaluation, dataset=evaluation.test["dataset"].iloc[0])
+    figures = draw_evaluation(evaluation, measured)
+    run = RunFacts("made-up", "a model", {"prompt": "paper"})
+    parts = sections(evaluation, measured, figures, run, change="Not drawn: no model.")
+    for part in parts:
+        said = " ".join([*part.text, part.caption])
+        named = METHODS.search(said)
+        assert there or not named, f"{part.title}: {said}"
+        assert not there or named or part.title not in NAMED, part.title
+    axes = [ax for name, figure in figures.items() if name in BANDED for ax in figure.axes]
+    told = [f"{ax.get_xlabel()} {ax.get_ylabel()}" for ax in axes if "unsure" not in ax.get_ylabel()]
+    assert told and all(bool(METHODS.search(one)) == there for one in told), told
+    plt.close("all")
+
+
+NAMED = {"Main numbers", "Accuracy by relation", "Yes and no", "Other measures", "Accuracy against alpha"}
+NAMED |= {"Threshold and branches", "Which layers carry the change", "Confidence by relation", "Calibration"}
+BANDED = {"gains", "accuracy_by_alpha", "additive", "tempered", "thresholds", "layer_windows", "confidence"}
+BANDED |= {"reliability"}
 
 
 def check_few(by, evaluation):
