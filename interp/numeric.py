@@ -1,4 +1,4 @@
-"""Numbers: division where there may be nothing to divide by, means where values may be missing, whole ones, shares."""
+"""Numbers: division where there may be nothing to divide by, means where values may be missing, shares and counts."""
 
 from __future__ import annotations
 
@@ -44,6 +44,26 @@ def percentage(share: float, digits: int = 1, *, of: float = 100) -> str:
     if _NOTHING < share < 1 - _NOTHING and float(told) in (0.0, of):
         return f"<{least:.{digits}f}" if share < 0.5 else f">{of - least:.{digits}f}"
     return told
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """So many things, with the noun's plural, by default with an s, where they are not one.
+
+    Example:
+        >>> counted(1, "seed"), counted(3, "seed"), counted(2, "policy", "policies")
+        ('1 seed', '3 seeds', '2 policies')
+    """
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def agree(count: int, one: str, several: str) -> str:
+    """The form of a verb that goes with a count.
+
+    Example:
+        >>> f"1 of 4 items {agree(1, 'is', 'are')} left out"
+        '1 of 4 items is left out'
+    """
+    return one if count == 1 else several
 
 
 def whole_number(value: Any, name: str, least: int | None = None) -> int:

@@ -203,15 +203,18 @@ def _told(change: Change) -> list[str]:
         most = max(change.count("reworded", alpha) for alpha in change.scaled["alpha"].unique())
         return [
             "No alpha that was asked changes any answer from one option to another, so there is no scene to show "
-            f"before and after; of the changes to or from an answer that names no option there are {most} at most."
+            f"before and after; of the changes to or from an answer that names no option there "
+            f"{agree(most, 'is', 'are')} {most} at most."
         ]
     alpha = flips.alpha
     changed, right = change.most_changed(), change.share("accuracy", alpha)
+    more = change.count("reworded", alpha)
     control, picked = change.share("changed", alpha, control=True), _picked(change.tried, "alphas")
     return [
-        f"Largest change in answers: alpha {alpha:g}, with {_said(changed)}{picked} changed, {len(flips.answers)} "
-        f"answers from one option to another; {change.count('reworded', alpha)} more differ that name no option before "
-        "or after, and do not count. It is named for that, not as an improvement: "
+        f"Largest change in answers: alpha {alpha:g}, with {_said(changed)}{picked} changed, "
+        f"{counted(len(flips.answers), 'answer')} from one option to another; {more} more "
+        f"{agree(more, 'differs that names', 'differ that name')} no option before or after, and "
+        f"{agree(more, 'does', 'do')} not count. It is named for that, not as an improvement: "
         f"{_said(right)} are right, and {_said(change.share('accuracy', 1))} untouched. "
         "Under the control, with as much attention on the image and the same picture inside it, "
         f"{_said(control)} change."
@@ -232,8 +235,8 @@ def _flip_sections(
             (
                 f"{in_short(one.sample.question, 200)} Untouched it says {answers['before']!r}, at alpha "
                 f"{flips.alpha:g} {answers['after']!r}; right is {one.sample.answer!r}.",
-                f"Of the {len(flips.answers)} scenes that change it is the one answered most surely before, of those "
-                "with both objects found, where there are such.",
+                f"Of the {counted(len(flips.answers), 'scene')} that {agree(len(flips.answers), 'changes', 'change')} "
+                "it is the one answered most surely before, of those with both objects found, where there are such.",
             ),
             figures["before_after"],
             "Attention inside the image, before and after on one scale, and the difference; above each map, the share "
@@ -242,8 +245,9 @@ def _flip_sections(
         Section(
             "Which layers carry the change",
             (
-                f"The {len(flips.answers)} scenes whose answer turns to another option at alpha {flips.alpha:g}, asked "
-                "again with it in some layers only: how often do they give the same changed answer? In all layers "
+                f"The {counted(len(flips.answers), 'scene')} whose answer turns to another option at alpha "
+                f"{flips.alpha:g}, asked again with it in some layers only: how often do they give the same changed "
+                "answer? In all layers "
                 f"{flips.count_of(EVERYWHERE)} do, as they were chosen by that.",
                 _carried(flips),
             ),
@@ -265,9 +269,9 @@ def _carried(flips: Flips) -> str:
     enough += [f"{layer} to {last}" for layer in sorted(late)[-1:] if layer > 0]
     together = f"layers {' or '.join(enough)} are enough for half" if enough else "half of it takes all layers"
     return (
-        f"Layers that carry it, over {len(flips.answers)} scenes: no layer alone does more than layer {layer}, with "
-        f"{_said(alone)}{picked}; {together}. In all layers, the amount of attention alone (the control) does "
-        f"{_said(flips.of(AMOUNT))}, its sharpness alone {_said(flips.of(SHARPENING))}."
+        f"Layers that carry it, over {counted(len(flips.answers), 'scene')}: no layer alone does more than layer "
+        f"{layer}, with {_said(alone)}{picked}; {together}. In all layers, the amount of attention alone (the control) "
+        f"does {_said(flips.of(AMOUNT))}, its sharpness alone {_said(flips.of(SHARPENING))}."
     )
 
 

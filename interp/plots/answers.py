@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.numeric import agree, counted
 from interp.plots.style import (
     INK,
     LABEL,
@@ -197,7 +198,7 @@ def plot_reliability(table: pd.DataFrame, ax: Axes | None = None, *, level: floa
     found = [Interval(*ends) for ends in table[["accuracy", "low", "high"]].to_numpy(dtype=float)]
     fewest, most = int(table["n"].min()), int(table["n"].max())
     each = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    name = f"{len(table)} bin{'' if len(table) == 1 else 's'} of {each} sample{'' if most == 1 else 's'}"
+    name = f"{counted(len(table), 'bin')} of {each} {agree(most, 'sample', 'samples')}"
     x = table["confidence"].to_numpy(dtype=float)
     ax.plot(x, [one.estimate for one in found], color=PALETTE[0], linewidth=1.2)
     _points(ax, x, found, colour=PALETTE[0], marker="o", label=name)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 
+from interp.numeric import agree as agree
+from interp.numeric import counted as counted
 from interp.numeric import percentage
 from interp.report.verdicts import SIGNIFICANT
 
@@ -179,26 +181,6 @@ def p_said(value: float, sign: str = "=", *, test: str = "") -> str:
     if words == NOTHING:
         return f"p {NOTHING}"
     return f"p < {words[1:]}{by}" if words[0] == "<" else f"p {sign} {words}{by}"
-
-
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """So many things, with the noun's plural, by default with an s, where they are not one.
-
-    Example:
-        >>> counted(1, "seed"), counted(3, "seed"), counted(2, "policy", "policies")
-        ('1 seed', '3 seeds', '2 policies')
-    """
-    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
-
-
-def agree(count: int, one: str, several: str) -> str:
-    """The form of a verb that goes with a count.
-
-    Example:
-        >>> f"1 of 4 items {agree(1, 'is', 'are')} left out"
-        '1 of 4 items is left out'
-    """
-    return one if count == 1 else several
 
 
 def _ended(

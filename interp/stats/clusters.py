@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Real, Shaped
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
-from interp.numeric import ratio
+from interp.numeric import agree, counted, ratio
 from interp.stats.auroc import as_bool
 from interp.stats.intervals import DRAWS, FEW, FEWEST, Bounds, Interval, shrunk_wilson, spread_ends, wilson
 
@@ -210,7 +210,7 @@ def few_groups(count: int) -> str:
     """
     if count >= FEW:
         return ""
-    where = f"Samples lie in {count} group{'' if count == 1 else 's'}"
+    where = f"Samples lie in {counted(count, 'group')}"
     if count < FEWEST:
         return f"{where}: fewer than {FEWEST} have no interval."
     return f"{where}, which are few: intervals are as wide as Student's t asks for, and still to be taken with care."
@@ -225,7 +225,7 @@ def few_samples(count: int) -> str:
     """
     if count >= FEW:
         return ""
-    where = f"There {'is only 1 sample' if count == 1 else f'are only {count} samples'}"
+    where = f"There {agree(count, 'is', 'are')} only {counted(count, 'sample')}"
     if count < FEWEST:
         return f"{where}: fewer than {FEWEST} have no interval but that of a share."
     return f"{where}: intervals are as wide as so few ask for, and still to be taken with care."

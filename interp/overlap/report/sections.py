@@ -128,7 +128,7 @@ def sections(
     """All sections, in order; those that the data do not allow say why, or are not there."""
     found = [
         Section("Read this first", tuple(cautions)) if cautions else None,
-        Section("What was asked", asked_says(study, analysis)),
+        Section("What was asked", asked_says(study, analysis, tables["coverage"])),
         coverage_section(study, tables["coverage"], figures),
         _agreement(tables.get("agreement")),
         *_overlap(study, analysis, tables["means"], figures),
@@ -339,8 +339,8 @@ def _tried(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
         f"nothing went with right answers, any cell below {SIGNIFICANT:g} would be seen in {100 * SIGNIFICANT:g} % of "
         "studies. The two families are not corrected for each other, nor for other maps, measures, regions and "
         "normalisations that somebody may look at.",
-        f"Answers are shuffled inside relations{grouped}: {analysis.within.movable} of {len(study.samples)} samples "
-        "can change their mark that way. Where few can, no p can be small.",
+        f"Answers are shuffled inside relations{grouped}: {analysis.within.movable} of "
+        f"{counted(len(study.samples), 'sample')} can change their mark that way. Where few can, no p can be small.",
     )
     return (
         *(tests if cells else ("No layer or head was tested: no right answer can be compared with a wrong one.",)),

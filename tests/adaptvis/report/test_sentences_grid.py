@@ -62,6 +62,7 @@ CASES = {
     "two questions": {"n": 2},
     "given": {"tuned": False},
     "one question": {"n": 1},
+    "one question, one policy": {"n": 1, "names": ("baseline", "scaling")},
     "eleven questions": {"n": 11},
     "one group": {"n": 4, "sets": True},
     "two groups": {"n": 8, "sets": True},
@@ -70,6 +71,7 @@ CASES = {
 }
 
 
+ONE_OF_MANY = re.compile(r"(?<![\d.])1 (samples|groups|settings|answers|scenes|questions|rows|policies|combinations)\b")
 METHODS = re.compile(r"Wilson|[Bb]ootstrap|\b[Bb]ands?\b|brackets|% CI|intervals? of 95|95 ?% interval")
 
 
@@ -146,6 +148,8 @@ def test_every_sentence_of_a_page_has_its_form_and_the_first_its_numbers(case):
     if 0 < right < n:
         assert f"the pairs of {right} right and {n - right} wrong answers" in by["Calibration"]
     check_few(by, evaluation)
+    every = [first, *(line for part in parts for line in (*part.text, part.caption))]
+    assert not [line for line in every if ONE_OF_MANY.search(line)]
     null = measured.calibration.error_if_calibrated
     if np.isfinite(null.low):
         ends = f"({100 * null.level:g} % of draws {100 * null.low:.1f} to {100 * null.high:.1f})"
