@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.report.numbers import agree, counted, decimal, percent, points
+from interp.report.numbers import agree, counted, decimal, percent, points, ranged
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED
 from interp.stats.intervals import Interval
 from probes.retraining.comparison import SEEDS, ArmComparison, paired_t
@@ -281,8 +281,9 @@ def _side(interval: Interval) -> int:
 
 
 def _range(values: np.ndarray) -> str:
-    ends = f" ({values.min():.3f} to {values.max():.3f})" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{ends}"
+    if len(values) == 1:
+        return decimal(values[0], digits=3)
+    return ranged(values.mean(), values.min(), values.max(), digits=3)
 
 
 def _parts(found: ArmComparison, measure: str) -> set[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from interp.intervene.indices import spell
 from interp.overlap.study.means import above_null
-from interp.report.numbers import decimal, p_said, ranged
+from interp.report.numbers import counted, decimal, p_said, ranged
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
 from interp.stats.layer_choice import TEST, direction, printed_difference, taken
 
@@ -115,7 +115,7 @@ def null_says(null: str, gain: Interval, layers: Sequence[int], counts: np.ndarr
     )
     fewest, most = int(counts[some].min()), int(counts[some].max())
     n = f"{most}" if fewest == most else f"{fewest} to {most}, by layer,"
-    return f"{against}: {parts}{f'; {here}' if here else ''} ({n} of {of} samples)."
+    return f"{against}: {parts}{f'; {here}' if here else ''} ({n} of {counted(of, 'sample')})."
 
 
 def layers_say(found: LayerComparison, measure: str) -> str:
@@ -172,7 +172,7 @@ def partial_says(found: PartialEffect, measure: str) -> str:
     most, whole = int(np.max(found.n)), int(np.max(np.asarray(found.n) + np.asarray(found.left_out)))
     return (
         f"{beside}, {said} ({found.test}, corrected for a false discovery rate of {100 * SIGNIFICANT:g} % over the "
-        f"layers; {most} of {whole} answers).{note}{alike}"
+        f"layers; {most} of {counted(whole, 'answer')}).{note}{alike}"
     )
 
 

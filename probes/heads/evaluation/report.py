@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.plots.style import figure_of
-from interp.report.numbers import counted, decimal, p_said, percent, points, share
+from interp.report.numbers import counted, decimal, p_said, percent, points, probability, share
 from probes.heads.evaluation.arms import CONTROLS, COUNT, DRAWN, FACTOR, UNTOUCHED
 from probes.heads.evaluation.measurement import CONTROL
 from probes.heads.evaluation.verdicts import BELOW_CHANCE, CAUSAL, TEST, VERDICTS
@@ -200,7 +200,7 @@ def _shown(found: HeadEvaluation) -> pd.DataFrame:
                 "not read, %": percent(row["parse_failures"]),
                 "control task, points": _change(row, "control_accuracy_change"),
                 "perplexity of control and texts, times": _times(row["perplexity_ratio"]),
-                "confidence": decimal(row["confidence"]),
+                "confidence": probability(row["confidence"]),
                 "verdict": row["verdict"],
             }
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import agree, counted, decimal, p_said
+from interp.report.numbers import agree, counted, decimal, p_said, probability
 from probes.mechanisms.interchange.result import RESTORED
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
 from probes.study.findings import Drawn, Findings, level_of
@@ -116,16 +116,16 @@ def main_sentence(found: Interchange) -> str:
     most = own.loc[own["value"].idxmax()]
     text = (
         f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
-        f"{decimal(*picked_ends(most, len(own), level, bounds=SHARE), level=level)} ({unit(found)} {most.slot}, the "
-        f"largest of {counted(len(own), unit(found))}; {most.pairs} pairs{together(len(own), most.low)})"
+        f"{probability(*picked_ends(most, len(own), level, bounds=SHARE), level=level)} ({unit(found)} {most.slot}, "
+        f"the largest of {counted(len(own), unit(found))}; {most.pairs} pairs{together(len(own), most.low)})"
     )
     beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
     if len(beside):
         one = beside.iloc[0]
         ends = picked_ends(one, len(own), level, bounds=SHARE)
-        text += f", with as many random image tokens patched there {decimal(*ends, level=level)}"
+        text += f", with as many random image tokens patched there {probability(*ends, level=level)}"
     clean = found.runs().query("direction == 'all' and outcome == @outcome and run == 'clean'").iloc[0]
-    return f"{text}, untouched {decimal(clean.value, clean.low, clean.high, level=level)}."
+    return f"{text}, untouched {probability(clean.value, clean.low, clean.high, level=level)}."
 
 
 def unit(found: Interchange) -> str:
@@ -216,7 +216,7 @@ def _shown(found: Interchange, means: pd.DataFrame) -> pd.DataFrame:
         for line in own.itertuples():
             if line.set == "patched" or line.outcome == PLACE:
                 title = line.outcome if line.set == "patched" else f"{line.outcome}, control"
-                cells[title] = decimal(line.value, line.low, line.high)
+                cells[title] = probability(line.value, line.low, line.high)
         rows.append(cells)
     return pd.DataFrame(rows)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.answers.metrics import ALL
 from interp.plots.style import figure_of
-from interp.report.numbers import NOTHING, decimal, percent, points, share
+from interp.report.numbers import NOTHING, decimal, percent, points, probability, share
 from interp.report.verdicts import undetected
 from interp.stats.picked import FREE
 from probes.position.dose_answers import UNTOUCHED, Dose
@@ -142,8 +142,8 @@ COLUMNS: dict[str, tuple[str, Any]] = {
     "psi_corrected": ("against chance", decimal),
     "abs_delta_g_v": ("|delta g_V|", lambda *ends: decimal(*ends, digits=3)),
     "delta_alpha_v": ("delta alpha_V", lambda *ends: decimal(*ends, digits=4)),
-    "image_mass": ("attention on the image", decimal),
-    "confidence": ("confidence", decimal),
+    "image_mass": ("attention on the image", probability),
+    "confidence": ("confidence", probability),
     "median_norm": ("median length", decimal),
 }
 """By measure, its title in the tables of the page, and how its numbers are written."""
