@@ -142,6 +142,7 @@ def found_findings(found: FoundHeads) -> Findings:
             "sentence": sentences[0],
         },
         settings=dict(found.settings),
+        groups=tuple(count for own in found.scores.values() for count in own.groups),
     )
 
 

@@ -82,6 +82,7 @@ def norms_findings(found: NormsStudy) -> Findings:
             "sentence": norms_sentence(found),
         },
         settings=dict(found.settings),
+        groups=(len(set(found.sample_groups)),),
     )
 
 

@@ -65,6 +65,7 @@ def rope_findings(found: RopeStudy) -> Findings:
             "sentence": rope_sentence(found),
         },
         settings=dict(found.settings),
+        groups=(len(set(found.sample_groups)),),
     )
 
 
