@@ -155,13 +155,13 @@ class OrderSensitivity:
         """Draw accuracy in order and permuted, by relation."""
         from probes.position.figures.order import plot_accuracy_in_order
 
-        return plot_accuracy_in_order(self.measures, ax, chance=self.chance)
+        return plot_accuracy_in_order(self.measures, ax, chance=self.chance, level=self.settings["level"])
 
     def plot_psi(self, ax: Axes | None = None) -> Axes:
         """Draw the index and its chance-corrected kin with intervals, by relation, beside the references."""
         from probes.position.figures.order import plot_psi
 
-        return plot_psi(self.measures, ax, references=self.references())
+        return plot_psi(self.measures, ax, references=self.references(), level=self.settings["level"])
 
     def plot_compression(self, ax: Axes | None = None) -> Axes:
         """Draw accuracy against the number of image tokens.
@@ -171,7 +171,7 @@ class OrderSensitivity:
         """
         from probes.position.figures.order import plot_compression
 
-        return plot_compression(self.compression(), ax, chance=self.chance.get(ALL))
+        return plot_compression(self.compression(), ax, chance=self.chance.get(ALL), level=self.settings["level"])
 
     def _relations(self) -> Iterator[tuple[str, Bool[np.ndarray, " sample"]]]:
         first = self.answers[self.answers["order"] == ORIGINAL]

@@ -114,7 +114,9 @@ def write_tools(
         first = next(iter(own.figures.values()), None)
         drawn = {} if first is None else {"figure": first.figure, "caption": first.caption}
         parts.append(Section(own.title, more, **drawn))
-    parts.append(Section("What this does not show", _named_lines({name: own.limits for name, own in every.found.items()})))
+    parts.append(
+        Section("What this does not show", _named_lines({name: own.limits for name, own in every.found.items()}))
+    )
     lead = "Each sentence stands with its interval; each tool has a page of its own."
     page = render_report(title, lead, parts, dict(settings))
     paths = [

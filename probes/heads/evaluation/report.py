@@ -12,6 +12,7 @@ from probes.heads.evaluation.arms import CONTROLS, COUNT, DRAWN, FACTOR, UNTOUCH
 from probes.heads.evaluation.measurement import CONTROL
 from probes.heads.evaluation.verdicts import BELOW_CHANCE, CAUSAL, TEST, VERDICTS
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,12 +47,13 @@ CAUTIONS = (
 
 def evaluation_findings(found: HeadEvaluation) -> Findings:
     """What an evaluation of head sets says."""
+    shaded = bounded(found.arm(UNTOUCHED)["accuracy_low"])
     figures = {
         "sets": Drawn(
             "Accuracy with heads edited",
             figure_of(found.plot()),
-            "Bars: with the set edited; line and shade: untouched; grey: from the least to the most of its random "
-            "controls; the verdict stands under the name of each set.",
+            f"Bars: with the set edited; line{' and shade' if shaded else ''}: untouched; grey: from the least to the "
+            "most of its random controls; the verdict stands under the name of each set.",
         )
     }
     for dose in (COUNT, FACTOR):

@@ -10,6 +10,7 @@ from interp.report.verdicts import UNCLAIMED, judge
 from probes.mechanisms.amplify.figure import TITLES
 from probes.mechanisms.amplify.measures import DIFFERENCE, MEASURES, RANDOM
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import APART, picked_ends, together
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ NO_FAILURE = "No item fails untouched, so that the paper's counting has nothing 
 
 def amplify_findings(found: Amplified) -> Findings:
     """What a study of amplification says."""
+    bands = bounded(found.measures["low"])
+    caption = "Bands are intervals over groups, of random directions over seeds, too; dots" if bands else "Dots"
     return Findings(
         title="Does amplifying a probe's directions help?",
         sentences=tuple(_sentences(found)),
@@ -57,7 +60,7 @@ def amplify_findings(found: Amplified) -> Findings:
             name: Drawn(
                 TITLES[name],
                 figure_of(found.plot(measure=name)),
-                "Bands are intervals over groups, of random directions over seeds, too; dots, the untouched model.",
+                f"{caption}, the untouched model.",
             )
             for name in MEASURES
             if len(found.measures)

@@ -105,7 +105,10 @@ class Evidence:
             why = out["why"].iloc[0]
             raise UntoldError(ONE_GROUP.replace("its samples", "the questions") if why == ONE_GROUP else why)
         row = told.iloc[0]
-        return {**{name: row[name] for name in ("value", "low", "high", "samples", "groups")}, "p": self._flipped(what, axis)}
+        return {
+            **{name: row[name] for name in ("value", "low", "high", "samples", "groups")},
+            "p": self._flipped(what, axis),
+        }
 
     def _differences(self, tool: str, by_axis: bool) -> pd.DataFrame:
         """Patched minus control, by direction or by axis; made once."""

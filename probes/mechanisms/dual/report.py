@@ -17,6 +17,7 @@ from probes.mechanisms.interchange.report import interchange_findings, spans
 from probes.mechanisms.interchange.shown import LEAST, SURE
 from probes.mechanisms.probe.report import position_probe_findings
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import together
 from probes.study.tools import ToolFindings
 
@@ -191,14 +192,15 @@ def _named(found: Findings, name: str) -> Findings:
 
 
 def _statements(found: DualMechanisms) -> Findings:
-    caption = (
-        f"Means over pairs with intervals that draw whole groups; full dots: an interval beyond {LEAST:g}, and p at "
-        f"most {SURE:g} over all slots together, of one axis over both axes (sign flips, maxT). Statements ask more: an "
-        "interval for all slots together."
-    )
     figures = {}
     for axis in found.axes:
-        if found.beyond_control(axis):
+        if drawn := found.beyond_control(axis):
+            bands = " with intervals that draw whole groups" if bounded(*(own["low"] for own in drawn.values())) else ""
+            caption = (
+                f"Means over pairs{bands}; full dots: an interval beyond {LEAST:g}, and p at most {SURE:g} over all "
+                "slots together, of one axis over both axes (sign flips, maxT). Statements ask more: an interval for "
+                "all slots together."
+            )
             name, title = ("sweeps", "") if axis == ALL else (f"sweeps_{axis}", f", {axis} axis")
             figures[name] = Drawn(f"Which swaps exchange places{title}", figure_of(found.plot(axis=axis)), caption)
     sentences = dual_sentences(found)

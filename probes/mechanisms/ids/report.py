@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, p_said, share
+from interp.report.numbers import counted, decimal, p_said, share
 from interp.report.verdicts import undetected
+from interp.stats.intervals import FEW
 from probes.mechanisms.ids.mirror_swap import BEYOND as MORE_THAN_OTHER_WORDS
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import APART, SHARE, picked_ends, together
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ CAUTIONS = (
     "is right to say of it go together in these scenes, so that a part of an ID may be the answer itself.",
     "The position code of the fit (column, row and their product) is ours. A model may hold places in another form: "
     "its IDs then agree between objects, and their R² is low.",
-    "Intervals of IDs draw objects, of which there are few. The best slot is picked after the fact by the numbers that "
-    "are then told of it. Their intervals allow for that: they hold for all slots together; p-values are slot by slot.",
+    "Intervals of IDs draw objects. The best slot is picked after the fact by the numbers that are then told of it. "
+    "Their intervals allow for that: they hold for all slots together; p-values are slot by slot.",
 )
 OF_SWAPS = (
     "A mirror swap tells where what turns the answer stands, and not that it is a place: all else in which the two "
@@ -83,6 +85,8 @@ def id_findings(
     figures: dict[str, Drawn] = {}
     shown: dict[str, pd.DataFrame] = {}
     cautions: tuple[str, ...] = CAUTIONS
+    if (count := len(found.objects)) < FEW:
+        cautions = (f"Intervals of IDs draw {counted(count, 'object')}, which are few.", *CAUTIONS)
     if len(found.measures):
         captions = {"r2": "How much of the universal ID a position code explains", "agreement": "Agreement of objects"}
         figures = {
@@ -217,7 +221,8 @@ def _best(curve: pd.DataFrame) -> pd.Series:
 def _swap_figure(found: MirrorSwap) -> dict[str, Drawn]:
     if found.measures.empty:
         return {}
-    caption = "1 is what mirroring the photo does to the right answer's probability. Bands draw groups."
+    bands = " Bands draw groups." if bounded(found.measures["low"]) else ""
+    caption = f"1 is what mirroring the photo does to the right answer's probability.{bands}"
     return {"mirror_swap": Drawn("Mirror swap", figure_of(found.plot()), caption)}
 
 

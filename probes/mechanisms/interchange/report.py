@@ -10,6 +10,7 @@ from interp.report.numbers import agree, counted, decimal, p_said
 from probes.mechanisms.interchange.result import RESTORED
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import SHARE, picked_ends, together
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ OF_VIEWS = (
 FLIPS = "sign flips of groups"
 """The test of what a patch does beyond its control."""
 
+ALIKE = (
+    " Where all pairs are alike, as behind the last block that reads the tokens, an interval says what so few groups "
+    "could miss."
+)
 UNCONTROLLED = "There was no control: other tokens might have done the same."
 
 
@@ -69,13 +74,13 @@ def interchange_findings(found: Interchange) -> Findings:
     if found.p_control is not None:
         tables["beyond_control"] = found.differences()
         if PLACE in found.outcomes and len(tables["beyond_control"]):
+            bands = bounded(tables["beyond_control"]["low"])
             figures["beyond_control"] = Drawn(
                 "Beyond the control",
                 figure_of(found.plot_differences()),
-                "Patched minus control, pair by pair, with intervals that draw whole groups. Full dots: differs by "
-                f"more than {LEAST:g}, at the level of {SURE:g} over all {unit(found)}s together (sign flips, maxT). "
-                "Where all pairs are alike, as behind the last block that reads the tokens, an interval says what so "
-                "few groups could miss.",
+                f"Patched minus control, pair by pair{', with intervals that draw whole groups' if bands else ''}. "
+                f"Full dots: differs by more than {LEAST:g}, at the level of {SURE:g} over all {unit(found)}s together "
+                f"(sign flips, maxT).{ALIKE if bands else ''}",
             )
     if PLACE in found.outcomes:
         tables["restoration"] = found.restoration()

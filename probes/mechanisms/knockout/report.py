@@ -11,6 +11,7 @@ from interp.report.verdicts import NO_INTERVAL
 from probes.mechanisms.knockout.arms import CONTROLS, OBJECT
 from probes.mechanisms.knockout.study import NO_WINDOW, UNTOUCHED
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def knockout_findings(found: KnockoutStudy) -> Findings:
         "accuracy": Drawn(
             "Accuracy by window",
             figure_of(found.plot_accuracy()),
-            "Share of samples whose likeliest first token is the right answer; dots: nothing cut.",
+            "Share of samples whose likeliest first token is the right answer; dots: nothing cut"
+            + (", shade: its interval." if bounded(found.row("accuracy", UNTOUCHED, NO_WINDOW)["low"]) else "."),
         )
     }
     if any(found.tells("effect", arm) for arm in found.arms):

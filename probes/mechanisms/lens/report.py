@@ -10,6 +10,7 @@ from interp.report.verdicts import undetected
 from probes.mechanisms.lens.rows import IMAGE, MEASURES, OBJECT, OTHER, OUTSIDE, PROBABILITY, SHARE
 from probes.mechanisms.lens.study import ALL, BEYOND
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import APART, picked_ends, together
 from probes.study.picked import SHARE as SHARES
 
@@ -38,7 +39,8 @@ def lens_findings(found: ImageLens) -> Findings:
                 name, "Rank of the word"
             ),
             figure_of(found.plot(measure=name)),
-            "By slot, with controls: the same word at tokens that should not say it. Bands draw whole groups.",
+            "By slot, with controls: the same word at tokens that should not say it."
+            + (" Bands draw whole groups." if bounded(_curve(found, name, OBJECT)["low"]) else ""),
         )
         for name in told
     }

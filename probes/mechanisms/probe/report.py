@@ -8,6 +8,7 @@ from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_said, percent, points, share
 from interp.report.verdicts import UNCLAIMED
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import SHARE, picked_ends, together
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def position_probe_findings(found: PositionProbe) -> Findings:
         "accuracy": Drawn(
             "Accuracy by site",
             figure_of(found.plot()),
-            f"Share of the object tokens of {found.n_test} held-out photos whose place the probe finds likeliest; "
-            "bands are intervals that draw whole groups.",
+            f"Share of the object tokens of {found.n_test} held-out photos whose place the probe finds likeliest"
+            + ("; bands are intervals that draw whole groups." if bounded(found.measures["low"]) else "."),
         )
     }
     if len(found.strips()):

@@ -12,6 +12,7 @@ from interp.stats.intervals import Interval
 from interp.stats.picked import for_all
 from probes.position.token_norms import DEFINITIONS
 from probes.study.findings import OF_EXTREMES, Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import together
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ CAUTIONS = (
 
 def norms_findings(found: NormsStudy) -> Findings:
     """What a study of norms says."""
+    with_it = ", with its interval" if bounded(found.residual.ratio.low) else ""
     return Findings(
         title="Are image tokens longer than words?",
         sentences=(norms_sentence(found), *_more(found)),
@@ -53,8 +55,8 @@ def norms_findings(found: NormsStudy) -> Findings:
             "residual_norms": Drawn(
                 "Norms by depth",
                 figure_of(found.plot()[0]),
-                "Means over samples; the ratio is the mean of the samples' ratios, with its interval. Depth 0 is what "
-                "enters the first block; rings are after the final norm.",
+                f"Means over samples; the ratio is the mean of the samples' ratios{with_it}. Depth 0 is what enters "
+                "the first block; rings are after the final norm.",
             ),
             "residual_norms_paper": Drawn(
                 "Norms by depth, by the paper's convention",

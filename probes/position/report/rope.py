@@ -12,6 +12,7 @@ from interp.stats.intervals import Interval
 from interp.stats.picked import for_all
 from probes.position.rope_summary import CURVES
 from probes.study.findings import OF_EXTREMES, Drawn, Findings
+from probes.study.legend import bounded
 from probes.study.picked import APART, together
 
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ TITLES = {"abs_delta_g_v": "|delta g_V| per position", "delta_alpha_v": "delta a
 
 def rope_findings(found: RopeStudy) -> Findings:
     """What a study of RoPE sensitivity says."""
+    curves = [found.of(found.axes[0]).curve(name) for name in CURVES]
+    bands = " Bands draw whole groups." if bounded(*(curve.low for curve in curves)) else ""
     figures = {
         "rope": Drawn(
             "By layer and by head",
             figure_of(found.plot()[0]),
-            f"Image keys moved by {found.delta:g}{_along(found.axes[0])}; means over samples, and as bands intervals "
-            "that draw whole groups.",
+            f"Image keys moved by {found.delta:g}{_along(found.axes[0])}; means over samples.{bands}",
         )
     }
     if len(found.axes) > 1:
