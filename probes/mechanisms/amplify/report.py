@@ -9,6 +9,7 @@ from interp.report.numbers import agree, counted, p_said, percent, points, share
 from interp.report.verdicts import UNCLAIMED, judge
 from probes.mechanisms.amplify.figure import TITLES
 from probes.mechanisms.amplify.measures import DIFFERENCE, MEASURES, RANDOM
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
 from probes.study.legend import bounded
 from probes.study.picked import APART, picked_ends, together
@@ -137,11 +138,12 @@ def _of_best(found: Amplified) -> str:
         return f"At alpha {best['alpha']:g}, the only one, it is {_points(best, level)} net."
     most, least = (points(*picked_ends(row, len(own), level, bounds=APART), level=level) for row in (best, worst))
     told = (
-        f"The best of {len(own)} alphas is {best['alpha']:g} with {most} net{together(len(own), best['low'])}. Chosen "
+        f"The best of {len(own)} alphas is {best['alpha']:g} with {most} net{shared(own['value'], best['value'])}"
+        f"{together(len(own), best['low'])}. Chosen "
         "as the best of many on these very items, it is better than it would be on others"
     )
     if worst["value"] < best["value"]:
-        told += f". The worst is {worst['alpha']:g} with {least}, likewise"
+        told += f". The worst is {worst['alpha']:g} with {least}{shared(own['value'], worst['value'])}, likewise"
     return f"{told}."
 
 

@@ -159,9 +159,10 @@ def _test(row: pd.Series) -> str:
 
 def _where(found: DualMechanisms, row: pd.Series) -> str:
     """At which slot a number stands that was looked for at several, or which swap it is of; and how it was chosen."""
-    picked = together(int(row["picked_from"]), row["low"])
+    many, same = int(row["picked_from"]), int(row["shared_by"])
+    picked = (f", shared by {same}" if same > 1 else "") + together(many, row["low"])
     if row["statement"] not in LOOKED_FOR:
-        return f", the largest of {counted(row['picked_from'], 'swap')}{picked}" if picked else ""
+        return f", the largest of {counted(many, 'swap')}{picked}" if picked else ""
     tool, chosen = LOOKED_FOR[row["statement"]]
     every = [slot for slot in found.sweeps[tool].slots if slot > 0 or tool == "last"]
     slots = [int(slot) for slot in row["slots"].split(",") if slot]

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from interp.report.verdicts import NO_INTERVAL, UNCLAIMED
 from interp.stats.tests import holm
 from probes.mechanisms.dual.evidence import ORDER, OVER_CHANCE, Evidence, UntoldError
 from probes.mechanisms.interchange.shown import LEAST, SURE, raised
+from probes.study.extremes import sharing
 from probes.study.picked import APART, picked_ends
 
 LEVEL = SURE
@@ -22,7 +24,7 @@ NOWHERE = -1
 
 COLUMNS = (
     "statement", "axis", "shown", "measure", "value", "low", "high", "p", "slot", "slots", "pairs", "groups",
-    "picked_from",
+    "picked_from", "shared_by",
 )  # fmt: skip
 
 
@@ -58,7 +60,14 @@ def _carries(evidence: Evidence, axis: str) -> dict[str, Any]:
     corrected = holm([row["p_any"] for _, row in told])
     (name, row), p = max(zip(told, corrected, strict=True), key=lambda one: one[0][1]["value"])
     ends = _for_all(row, len(told), evidence.level)
-    return _told(f"P(place), {name}s swapped at slot 0, minus control", ends, p, [0], picked_from=len(told))
+    return _told(
+        f"P(place), {name}s swapped at slot 0, minus control",
+        ends,
+        p,
+        [0],
+        picked_from=len(told),
+        among=[one["value"] for _, one in told],
+    )
 
 
 def _is_enough(evidence: Evidence, axis: str) -> dict[str, Any]:
@@ -79,19 +88,22 @@ def _builds(evidence: Evidence, axis: str) -> dict[str, Any]:
         raise UntoldError("nothing was swapped without order behind slot 0")
     later = _each_for_all(later, evidence.level)
     shown = later[raised(later)]
-    row = (shown if len(shown) else later).sort_values("value").iloc[-1]
+    among = shown if len(shown) else later
+    row = among.loc[among["value"].idxmax()]
     at_once = own[(own["slot"] == 0) & raised(own)]
     measure = "P(place), objects swapped without order, minus control"
-    told = _told(measure, row, row["p_any"], shown["slot"], picked_from=len(later))
+    told = _told(measure, row, row["p_any"], shown["slot"], picked_from=len(later), among=among["value"])
     return {**told, "shown": told["shown"] and not len(at_once)}
 
 
 def _is_read(evidence: Evidence, axis: str) -> dict[str, Any]:
     own = _each_for_all(evidence.beyond_control("last", axis), evidence.level)
     shown = own[raised(own)].sort_values("slot")
-    row = (shown if len(shown) else own.sort_values("value", ascending=False)).iloc[0]
+    row = shown.iloc[0] if len(shown) else own.loc[own["value"].idxmax()]
     measure = "P(place), last position patched, minus control"
-    return _told(measure, row, row["p_any"], shown["slot"], picked_from=len(own))
+    return _told(
+        measure, row, row["p_any"], shown["slot"], picked_from=len(own), among=() if len(shown) else own["value"]
+    )
 
 
 _STATEMENTS = {
@@ -153,12 +165,22 @@ def _least_of(measure: str) -> float:
 
 
 def _told(
-    measure: str, row: Mapping[str, Any] | pd.Series, p: float, slots: Any = (), *, picked_from: int = 1
+    measure: str,
+    row: Mapping[str, Any] | pd.Series,
+    p: float,
+    slots: Any = (),
+    *,
+    picked_from: int = 1,
+    among: ArrayLike = (),
 ) -> dict[str, Any]:
-    """A statement; shown where its interval lies above what counts as none, and its test holds."""
+    """A statement; shown where its interval lies above what counts as none, and its test holds.
+
+    `among` are the numbers of which this one is the largest, where it is that.
+    """
     ends = {end: float(row[end]) for end in ("value", "low", "high")}
     shown = ends["low"] > _least_of(measure) and float(p) <= LEVEL
     where = {"slot": int(row.get("slot", NOWHERE)), "slots": ",".join(map(str, slots))}
     count = row["pairs"] if "pairs" in row else row["samples"]
     counts = {"pairs": int(count), "groups": int(row["groups"]), "picked_from": picked_from}
+    counts["shared_by"] = max(1, sharing(among, ends["value"]))
     return {"shown": shown, "measure": measure, **ends, "p": float(p), **where, **counts}

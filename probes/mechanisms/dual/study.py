@@ -61,11 +61,12 @@ class DualMechanisms:
     Attributes:
         statements: one row per statement and axis that can be told: `statement`, `axis`, `shown`, `measure`, `value`,
             `low`, `high`, `p`, `slot` (of `value`; -1 for none), `slots` (where it is shown), `pairs`, `groups`,
-            `picked_from`. `axis` is `all`, and each axis where pairs have two. Where `value` was picked from several
-            slots or swaps, its interval is one for all of them together. `shown` is true where the interval and the
-            test leave out that there is nothing; false does not show that there is nothing. `p` is corrected for all
-            slots that a statement is about, and of one axis for both axes too (maxT), so that what only one axis shows
-            is not owed to looking at two; that over all pairs was named before and is not corrected for them.
+            `picked_from`, `shared_by`. `axis` is `all`, and each axis where pairs have two. Where `value` was picked
+            from several slots or swaps, its interval is one for all of them together. `shown` is true where the
+            interval and the test leave out that there is nothing; false does not show that there is nothing. `p` is
+            corrected for all slots that a statement is about, and of one axis for both axes too (maxT), so that what
+            only one axis shows is not owed to looking at two; that over all pairs was named before and is not
+            corrected for them.
         left_out: one row per statement and axis that can not be told: `measure` (its name), `axis`, `why`.
         probes: by axis, the position probe.
         sweeps: by token set, the interchange; `backup`, that under ablation.

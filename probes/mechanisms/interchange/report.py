@@ -9,6 +9,7 @@ from interp.plots.style import figure_of
 from interp.report.numbers import agree, counted, decimal, p_said
 from probes.mechanisms.interchange.result import RESTORED
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
 from probes.study.legend import bounded
 from probes.study.picked import SHARE, picked_ends, together
@@ -122,7 +123,8 @@ def main_sentence(found: Interchange) -> str:
     text = (
         f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
         f"{decimal(*picked_ends(most, len(own), level, bounds=SHARE), level=level)} ({unit(found)} {most.slot}, the "
-        f"largest of {counted(len(own), unit(found))}; {most.pairs} pairs{together(len(own), most.low)})"
+        f"largest of {counted(len(own), unit(found))}{shared(own['value'], most.value)}; "
+        f"{counted(most.pairs, 'pair')}{together(len(own), most.low)})"
     )
     beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
     if len(beside):
@@ -181,7 +183,8 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
             )
             told.append(
                 f"{most_of} {decimal(*ends, level=level)} of the way from the clean to the counterfactual run "
-                f"({unit(found)} {most.slot}; {most.pairs} pairs{together(len(own), most.low)})."
+                f"({unit(found)} {most.slot}{shared(own['value'], most.value)}; {counted(most.pairs, 'pair')}"
+                f"{together(len(own), most.low)})."
             )
     return told
 
@@ -195,7 +198,8 @@ def _beyond(found: Interchange, own: pd.DataFrame) -> list[str]:
         told = [
             f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} ({p_said(least, '≤')}, "
             f"{FLIPS}, corrected for {counted(len(own), unit(found))} by maxT)"
-            f"{picked.format(slot=most.slot, by=decimal(most.value))} ({most.pairs} pairs)."
+            f"{picked.format(slot=most.slot, by=decimal(most.value))}"
+            f"{shared(above['value'], most.value)} ({counted(most.pairs, 'pair')})."
         ]
     else:
         told = [

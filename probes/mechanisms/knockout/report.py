@@ -10,6 +10,7 @@ from interp.report.numbers import counted, decimal, percent, points, share
 from interp.report.verdicts import NO_INTERVAL
 from probes.mechanisms.knockout.arms import CONTROLS, OBJECT
 from probes.mechanisms.knockout.study import NO_WINDOW, UNTOUCHED
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
 from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
@@ -98,8 +99,8 @@ def _largest(own: pd.DataFrame, windows: int, level: float) -> str:
         loses = "none lowers the right answer's probability on average; it changes least by"
     return (
         f"Of {counted(count, 'cut')} in {counted(windows, 'window')} of layers, {loses} {most.arm} in "
-        f"{_named(most.window)}: its probability changes by {change} ({most.samples} samples that are right with "
-        f"nothing cut{together(len(own), most.low)})."
+        f"{_named(most.window)}: its probability changes by {change}{shared(own['value'], most.value)} ({most.samples} "
+        f"samples that are right with nothing cut{together(len(own), most.low)})."
     )
 
 
@@ -142,7 +143,8 @@ def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
     which = f"most of these in {where}, picked after the fact: by" if len(clear) > 1 else f"in {where}, by"
     return (
         f"{OBJECT} costs more than {control} in {len(clear)} of {len(own)} windows by intervals that leave out 0, not "
-        f"corrected for their number; {which} {effect} points of the effect.{rest}"
+        f"corrected for their number; {which} {effect} points of the "
+        f"effect{shared(clear['value'], most.value)}.{rest}"
     )
 
 

@@ -12,6 +12,7 @@ from interp.report.numbers import NOTHING, decimal, percent, points, share
 from interp.report.verdicts import undetected
 from interp.stats.picked import FREE
 from probes.position.dose_answers import UNTOUCHED, Dose
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
 from probes.study.legend import bounded
 from probes.study.picked import APART, picked_ends, together
@@ -98,7 +99,8 @@ def _changes(
     ends = picked_ends(row, count, level, bounds=APART if measure in ("accuracy", "confidence") else FREE)
     return (
         f"{name} is {before} untouched, and changes{most} at {Dose(row['kind'], row['dose'])}, by "
-        f"{form_change(*ends, level=level)}{together(count, ends[1])}{undetected(*ends[1:])}."
+        f"{form_change(*ends, level=level)}{shared(own['value'], row['value'], sizes=True)}{together(count, ends[1])}"
+        f"{undetected(*ends[1:])}."
     )
 
 

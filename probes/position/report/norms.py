@@ -11,6 +11,7 @@ from interp.report.numbers import significant
 from interp.stats.intervals import Interval
 from interp.stats.picked import for_all
 from probes.position.token_norms import DEFINITIONS
+from probes.study.extremes import shared
 from probes.study.findings import OF_EXTREMES, Drawn, Findings, level_of
 from probes.study.legend import bounded
 from probes.study.picked import together
@@ -106,8 +107,8 @@ def _more(found: NormsStudy) -> list[str]:
     final, low = found.residual.normalized_ratio, float(found.residual.ratio.low[most])
     picked = together(len(ratio), low, before="each ")
     return [
-        f"The ratio is largest at depth {most}, {largest}, and smallest at depth {least}, {smallest} ({picked}). After "
-        f"the final norm, the paper's last depth, it is "
+        f"The ratio is largest at depth {most}, {largest}{shared(ratio, ratio[most])}, and smallest at depth {least}, "
+        f"{smallest}{shared(ratio, ratio[least])} ({picked}). After the final norm, the paper's last depth, it is "
         f"{significant(final.estimate, final.low, final.high, level=final.level)}.",
         *(_median(found, name) for name in DEFINITIONS),
     ]

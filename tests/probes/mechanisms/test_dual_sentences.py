@@ -48,7 +48,8 @@ def made_up(seed, axes=AXES):
         groups = int(rng.choice([2, 5, 30]))
         ends = (low, high) if groups > 2 else (np.nan, np.nan)
         told = (*told[:5], *ends, *told[7:])
-        counts = (int(rng.integers(2, 99)), groups, PICKED_FROM.get(name, 1))
+        same = int(rng.integers(1, 3)) if name in PICKED_FROM else 1
+        counts = (int(rng.integers(2, 99)), groups, PICKED_FROM.get(name, 1), same)
         rows.append(dict(zip(COLUMNS, (*told, *counts), strict=True)))
     return DualMechanisms(
         statements=pd.DataFrame(rows, columns=COLUMNS),
@@ -92,7 +93,8 @@ def check(said, row, why, named):
     count = PICKED_FROM.get(row["statement"], 1)
     assert ("picked after the fact" in said) == (count > 1), said
     assert (f"its interval one for all {count} together" in said) == (count > 1 and np.isfinite(row["low"])), said
-    assert ("the largest of 2 swaps;" in said) == (row["statement"] == "encoder_carries")
+    assert ("the largest of 2 swaps" in said) == (row["statement"] == "encoder_carries")
+    assert ("shared by 2" in said) == (row["shared_by"] > 1), said
     slots = [int(slot) for slot in row["slots"].split(",") if slot]
     if row["statement"] in OF_SLOTS:
         assert f"at slot {row['slot']}," in said

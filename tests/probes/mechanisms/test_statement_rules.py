@@ -96,3 +96,14 @@ def test_the_swap_that_raises_more_pays_for_the_other_by_holm():
     assert table.iloc[0]["picked_from"] == 1
     assert table.iloc[0]["measure"].startswith("P(place), objects"), "of what is not swapped at slot 0 nothing is taken"
     assert "strips were not swapped at slot 0" in state(MadeUp({"strip": late}))[1].iloc[0]["why"]
+
+
+def test_of_numbers_that_are_the_same_it_is_told_how_many_share_the_largest():
+    both = {"strip": table_of([0.5, 0], [0.01, 1]), "object": table_of([0.5, 0], [0.01, 1])}
+    later = table_of([0, 0.6, 0.2, 0.6], [1, 0.01, 0.01, 0.01])
+    nothing = table_of([0, 0, 0], [1, 1, 1])
+    table = state(MadeUp({**both, "backup": later, "last": nothing}))[0].set_index("statement")
+    assert table["shared_by"].to_dict() == {"encoder_carries": 2, "language_builds": 2, "answer_is_read": 3}
+    assert table.loc["language_builds", "slot"] == 1, "the first of equals"
+    one = state(MadeUp({"last": later}))[0].iloc[0]
+    assert one["slot"] == 1 and one["shared_by"] == 1, "the first slot is named for being the first"
