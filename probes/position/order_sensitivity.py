@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.errors import InputError
 from interp.numeric import ratio
+from interp.report.numbers import counted
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, group_names, groups_with, mean_over_groups
 from interp.stats.draws import check_draws
@@ -210,7 +211,7 @@ def measure_sensitivity(
 
     check_draws(n, level, seed)
     if len(set(groups)) < 2:
-        raise InputError(f"{len(original)} samples lie in {len(set(groups))} group: give at least two groups")
+        raise InputError(f"there is one group, of {counted(len(original), 'sample')}: give at least two groups")
     rows: list[dict[str, Any]] = []
     out: list[dict[str, str]] = []
     for name, own in parts_of(relations).items():

@@ -152,8 +152,9 @@ def _of_paper(paper: pd.DataFrame) -> str:
     probe, oracle = by.loc[("probe", "probe")], by.loc[("probe", "probe_any")]
     random = paper[paper["rule"] == RANDOM]["corrected_rate"]
     return (
-        f"Counted as in the paper, {percent(probe['corrected_rate'])} % of {int(probe['failures'])} failures are "
-        f"corrected at the best alpha ({probe['alpha']}) and {percent(oracle['corrected_rate'])} % at any; along "
+        f"Counted as in the paper, {percent(probe['corrected_rate'])} % of "
+        f"{counted(int(probe['failures']), 'failure')} {agree(int(probe['failures']), 'is', 'are')} corrected "
+        f"at the best alpha ({probe['alpha']}) and {percent(oracle['corrected_rate'])} % at any; along "
         f"random directions {percent(random.mean())} % at the best of each: right items were not asked again."
     )
 

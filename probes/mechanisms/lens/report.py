@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, percent, points, share
+from interp.report.numbers import counted, decimal, percent, points, share
 from interp.report.verdicts import undetected
 from probes.mechanisms.lens.rows import IMAGE, MEASURES, OBJECT, OTHER, OUTSIDE, PROBABILITY, SHARE
 from probes.mechanisms.lens.study import ALL, BEYOND
@@ -106,7 +106,7 @@ def _of_words(words: pd.DataFrame, level: float) -> list[str]:
             f"{word!r} has a mean probability of "
             f"{decimal(*picked_ends(best, len(own), level, bounds=SHARES), digits=3, level=level)} over all image "
             f"tokens at slot {int(best['slot'])}, where it is largest{shared(own['value'], best['value'])} "
-            f"({int(best['samples'])} samples{together(len(own), best['low'])})."
+            f"({counted(int(best['samples']), 'sample')}{together(len(own), best['low'])})."
         )
     return told
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, percent, points, share
+from interp.report.numbers import counted, decimal, percent, points, share
 from probes.study.extremes import shared
 from probes.study.findings import OF_EXTREMES, Drawn, Findings, level_of
 from probes.study.picked import picked_ends, together
@@ -80,7 +80,7 @@ def order_sentence(found: OrderSensitivity) -> str:
         psi = _line(found.measures, "psi")
         told = f"PSI is {decimal(psi.value, psi.low, psi.high, level=level)}"
     return (
-        f"With its image tokens permuted ({len(found.seeds)} seeds) the model is right in "
+        f"With its image tokens permuted ({counted(len(found.seeds), 'seed')}) the model is right in "
         f"{share(permuted.value, permuted.low, permuted.high, level=level)} of {len(found.original)} questions, in "
         f"order in {share(right.value, right.low, right.high, level=level)}: {told}."
     )
