@@ -229,7 +229,7 @@ def test_knockout(seed):
             assert NO_INTERVAL in line and "In none" not in line
             continue
         clear, turned = int((each["high"] < 0).sum()), int((each["low"] > 0).sum())
-        assert (f"in {clear} of {len(each)} windows" in line) == bool(clear)
+        assert (f"in {clear} of {len(each)} window{'s' * (len(each) > 1)} by" in line) == bool(clear)
         assert ("In none of" in line) == (not clear) and (f"in {turned} random" in line) == (not clear), line
         assert ("picked after the fact" in line) == (clear > 1) and ("CI" in line) == (clear == 1)
         assert not clear or f"{each['value'][each['high'] < 0].min():+.1f}" in line
