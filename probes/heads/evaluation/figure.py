@@ -74,8 +74,8 @@ def plot_sets(arms: pd.DataFrame, ax: Axes | None = None, *, level: float | None
     ax.set_ylim(0, 1.04)
     in_percent(ax.yaxis)
     tidy(ax, title="Accuracy with heads edited", y="right by the strict rule")
-    ends = (tested["accuracy_low"], before["accuracy_low"])
-    legend_below(ax, *named_intervals(*ends, level=level, over="groups", bars=True), columns=2)
+    lows = (tested["accuracy_low"], before["accuracy_low"])
+    legend_below(ax, *named_intervals(*lows, level=level, over="groups", bars=True), columns=2)
     return ax
 
 
