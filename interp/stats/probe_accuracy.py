@@ -138,7 +138,9 @@ def splits(
         return
     names, codes = np.unique(groups.astype(str), return_inverse=True)
     if len(names) < FOLDS:
-        raise InputError(f"{counted(len(names), 'group')} can not be held out in {FOLDS} folds: give {FOLDS} or more")
+        raise InputError(
+            f"{counted(len(names), 'group')} can not be held out in {FOLDS} folds: give {FOLDS} groups or more"
+        )
     order = np.random.default_rng(seed).permutation(len(names))  # so that which groups share a fold is drawn
     yield from GroupKFold(FOLDS).split(codes, groups=order[codes])
 

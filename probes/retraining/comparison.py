@@ -105,7 +105,7 @@ class ArmComparison:
         """Draw accuracy, the index of order, RoPE sensitivity by layer, and the length of the stream by depth."""
         from probes.retraining.figure import plot_comparison
 
-        return plot_comparison(self.measures, self.arms, axes)
+        return plot_comparison(self.measures, self.arms, axes, level=self.settings["level"])
 
     def plot_training(self, ax: Axes | None = None, *, measure: str = "right_relation") -> Axes:
         """Draw what was written down in training by step.

@@ -209,10 +209,11 @@ def _association(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Se
     )
     both = (analysis.pooled, analysis.within)
     bounded = any(np.isfinite(found.low_all[:, -1]).any() for found in both)
+    filled = any((found.p_max[:, -1] < SIGNIFICANT).any() for found in both)
     by = "with the interval of each layer alone; at the star, that for all layers and heads together"
     caption = (
-        f"AUROC of the head mean by layer{f' {by}' if bounded else ''}; grey, what shuffled answers give. Filled marks "
-        f"have a corrected p below {SIGNIFICANT:g}."
+        f"AUROC of the head mean by layer{f' {by}' if bounded else ''}; grey, what shuffled answers give."
+        f"{f' Filled marks have a corrected p below {SIGNIFICANT:g}.' if filled else ''}"
     )
     tested = any(np.isfinite(found.auroc[:, -1]).any() for found in both)
     return Section("Does overlap go with right answers?", text, figures["auroc"], caption if tested else "")
@@ -231,8 +232,8 @@ def _heads(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> list[Sec
         if name in figures:
             text, table = _surviving(one)
             caption = (
-                f"AUROC {where}; red above one half (more in right answers), blue below (more in wrong answers). Dots "
-                f"have a corrected p below {SIGNIFICANT:g}."
+                f"AUROC {where}; red above one half (more in right answers), blue below (more in wrong answers)."
+                f"{'' if table is None else f' Dots have a corrected p below {SIGNIFICANT:g}.'}"
             )
             found.append(Section(f"Single heads, {where}", (text,), figures[name], caption, table))
     return found

@@ -9,7 +9,9 @@ from interp.plots.style import figure_of
 from interp.report.numbers import agree, counted, decimal, p_said, probability
 from probes.mechanisms.interchange.result import RESTORED
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import SHARE, picked_ends, together
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ OF_VIEWS = (
 FLIPS = "sign flips of groups"
 """The test of what a patch does beyond its control."""
 
+ALIKE = (
+    " Where all pairs are alike, as behind the last block that reads the tokens, an interval says what so few groups "
+    "could miss."
+)
 UNCONTROLLED = "There was no control: other tokens might have done the same."
 
 
@@ -69,13 +75,13 @@ def interchange_findings(found: Interchange) -> Findings:
     if found.p_control is not None:
         tables["beyond_control"] = found.differences()
         if PLACE in found.outcomes and len(tables["beyond_control"]):
+            bands = bounded(tables["beyond_control"]["low"])
             figures["beyond_control"] = Drawn(
                 "Beyond the control",
                 figure_of(found.plot_differences()),
-                "Patched minus control, pair by pair, with intervals that draw whole groups. Full dots: differs by "
-                f"more than {LEAST:g}, at the level of {SURE:g} over all {unit(found)}s together (sign flips, maxT). "
-                "Where all pairs are alike, as behind the last block that reads the tokens, an interval says what so "
-                "few groups could miss.",
+                f"Patched minus control, pair by pair{', with intervals that draw whole groups' if bands else ''}. "
+                f"Full dots: differs by more than {LEAST:g}, at the level of {SURE:g} over all {unit(found)}s together "
+                f"(sign flips, maxT).{ALIKE if bands else ''}",
             )
     if PLACE in found.outcomes:
         tables["restoration"] = found.restoration()
@@ -117,7 +123,8 @@ def main_sentence(found: Interchange) -> str:
     text = (
         f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
         f"{probability(*picked_ends(most, len(own), level, bounds=SHARE), level=level)} ({unit(found)} {most.slot}, "
-        f"the largest of {counted(len(own), unit(found))}; {most.pairs} pairs{together(len(own), most.low)})"
+        f"the largest of {counted(len(own), unit(found))}{shared(own['value'], most.value)}; "
+        f"{counted(most.pairs, 'pair')}{together(len(own), most.low)})"
     )
     beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
     if len(beside):
@@ -176,7 +183,8 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
             )
             told.append(
                 f"{most_of} {decimal(*ends, level=level)} of the way from the clean to the counterfactual run "
-                f"({unit(found)} {most.slot}; {most.pairs} pairs{together(len(own), most.low)})."
+                f"({unit(found)} {most.slot}{shared(own['value'], most.value)}; {counted(most.pairs, 'pair')}"
+                f"{together(len(own), most.low)})."
             )
     return told
 
@@ -190,7 +198,8 @@ def _beyond(found: Interchange, own: pd.DataFrame) -> list[str]:
         told = [
             f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} ({p_said(least, '≤')}, "
             f"{FLIPS}, corrected for {counted(len(own), unit(found))} by maxT)"
-            f"{picked.format(slot=most.slot, by=decimal(most.value))} ({most.pairs} pairs)."
+            f"{picked.format(slot=most.slot, by=decimal(most.value))}"
+            f"{shared(above['value'], most.value)} ({counted(most.pairs, 'pair')})."
         ]
     else:
         told = [
