@@ -92,7 +92,8 @@ class Turns:
 
     def nested(self, module: nn.Module) -> bool:
         """Whether the call of this module that runs now lies in another call of it, in the same thread."""
-        return self.inside() and (_running(threading.current_thread()) or {}).get(id(module), 0) > 1
+        running = _running(threading.current_thread()) if self.inside() else None
+        return running is not None and running[id(module)] > 1
 
     def begin_pass(self, door: str, module: nn.Module | None = None) -> None:
         """Keep the model for this thread until the pass through this door ends.
