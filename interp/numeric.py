@@ -1,4 +1,4 @@
-"""Numbers: division where there may be nothing to divide by, means where values may be missing, whole ones, shares."""
+"""Numbers: division where there may be nothing to divide by, means where values may be missing, shares and counts."""
 
 from __future__ import annotations
 
@@ -32,18 +32,38 @@ def mean_of_known(values: Float[np.ndarray, " sample *axes"]) -> Float[np.ndarra
     return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
-def percentage(share: float, digits: int = 1) -> str:
-    """A share in percent, rounded, where only all are 100 and only none are 0.
+def percentage(share: float, digits: int = 1, *, of: float = 100) -> str:
+    """A share in percent, or of whatever all are called, rounded, where only all are 100 and only none are 0.
 
     Example:
-        >>> percentage(1.0), percentage(0.9997), percentage(0.0002), percentage(0.5, 0)
-        ('100.0', '>99.9', '<0.1', '50')
+        >>> percentage(1.0), percentage(0.9997), percentage(0.0002), percentage(0.5, 0), percentage(0.9997, 2, of=1)
+        ('100.0', '>99.9', '<0.1', '50', '>0.99')
     """
     share = float(share)  # of single precision it would be rounded otherwise than as the same number of a table
-    told, least = f"{100 * share:z.{digits}f}", 10.0**-digits
-    if _NOTHING < share < 1 - _NOTHING and float(told) in (0.0, 100.0):
-        return f"<{least:.{digits}f}" if share < 0.5 else f">{100 - least:.{digits}f}"
+    told, least = f"{of * share:z.{digits}f}", 10.0**-digits
+    if _NOTHING < share < 1 - _NOTHING and float(told) in (0.0, of):
+        return f"<{least:.{digits}f}" if share < 0.5 else f">{of - least:.{digits}f}"
     return told
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """So many things, with the noun's plural, by default with an s, where they are not one.
+
+    Example:
+        >>> counted(1, "seed"), counted(3, "seed"), counted(2, "policy", "policies")
+        ('1 seed', '3 seeds', '2 policies')
+    """
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def agree(count: int, one: str, several: str) -> str:
+    """The form of a verb that goes with a count.
+
+    Example:
+        >>> f"1 of 4 items {agree(1, 'is', 'are')} left out"
+        '1 of 4 items is left out'
+    """
+    return one if count == 1 else several
 
 
 def whole_number(value: Any, name: str, least: int | None = None) -> int:

@@ -47,8 +47,8 @@ def test_every_number_of_the_table_is_one_of_the_file(page: ModuleType) -> None:
         for arm, cell in zip(found.arms, cells, strict=True):
             own = found.value(arm, line.measure, line.part, interval=BOTH)
             told = [float(number) for number in re.findall(r"-?[\d.]+", cell)]
-            scale = 100 if line.percent else 1
-            digits = 1e-5 if line.measure == "delta_alpha_v" else 0.06 if line.percent else 6e-3
+            scale = 100 if line.share else 1
+            digits = 1e-5 if line.measure == "delta_alpha_v" else 0.06 if line.share else 6e-3
             assert told == pytest.approx([scale * x for x in (own.estimate, own.low, own.high)], abs=digits)
 
 

@@ -19,6 +19,7 @@ from interp.errors import InputError
 from interp.layers import paper_layers
 from interp.model.provenance import run_record
 from interp.model.record import record
+from interp.numeric import agree, counted
 from interp.report.page import render_report
 from interp.report.tables import records
 from interp.stats.auroc import auroc
@@ -52,7 +53,9 @@ def run_demo(vlm: HookedVLM, out: str, *, scenes: int = 300, seed: int = 0, prom
     from interp.detect.yolo.detector import YoloDetector
 
     if scenes < FEWEST:
-        raise InputError(f"{scenes} scenes are too few to say anything: ask for {FEWEST} or more")
+        raise InputError(
+            f"{counted(scenes, 'scene')} {agree(scenes, 'is', 'are')} too few to say anything: ask for {FEWEST} or more"
+        )
     folder, run = OutputFolder(out), run_record()
     detector = YoloDetector("shapes-detector")
     validation = shapes(scenes // 2, split="val", seed=seed, kinds=("relation",))

@@ -9,7 +9,7 @@ import numpy as np
 
 from adaptvis.demo.change import Change
 from adaptvis.evaluation.evaluation import Evaluation
-from adaptvis.report.before_after import draw_under
+from adaptvis.report.before_after import WORDS, draw_under
 from adaptvis.sweep.flips import AMOUNT, FROM_ON, ONLY, SHARPENING, UP_TO, Flips
 from interp.intervene.image_logits import ScaleImageLogits
 from interp.layers import paper_layers
@@ -18,7 +18,7 @@ from interp.plots.accuracy import plot_accuracy_by_alpha, plot_changed_by_alpha
 from interp.plots.flips import plot_flips_by_layer, plot_one_flip
 from interp.plots.layers import plot_share_by_layer
 from interp.plots.maps import plot_heatmaps, plot_photo
-from interp.plots.style import figure_of, in_short, new_grid
+from interp.plots.style import cut_wide, figure_of, in_short, new_grid
 from interp.plots.written import as_written
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def draw_scenes(looked: Sequence[SceneAttention], untouched: pd.DataFrame) -> Fi
         titles = ["\n".join([_lifted(one, layer), *reasons.get(layer, ())]) for layer in layers]
         maps = [one.trajectory.image_map(layer=layer) for layer in layers]
         plot_heatmaps(one.image, one.grid, maps, boxes=one.boxes, titles=titles, axes=list(row[1:]))
-        title = f"{in_short(one.sample.question, 34, 2)}\nsaid {said[one.sample.id]!r}, gold {one.sample.answer!r}"
+        answer = cut_wide(said[one.sample.id], WORDS)
+        title = f"{in_short(one.sample.question, 34, 2)}\nsaid {answer!r}\ngold {one.sample.answer!r}"
         title += "" if named[one.sample.id] else "\n(names no option)"
         plot_photo(one.image, one.grid, row[0], boxes=one.boxes, title=title)
     return figure_of(panels[0, 0])
@@ -111,7 +112,8 @@ def draw_scenes(looked: Sequence[SceneAttention], untouched: pd.DataFrame) -> Fi
 def _lifted(one: SceneAttention, layer: int) -> str:
     """A layer and how much of its attention is on the scene's own objects; left out where these were not found."""
     lift = one.overlap.by_layer(BEST_BY)[layer]
-    return f"layer {layer}" if one.missing or np.isnan(lift) else f"layer {layer}: {lift:.1f} times even"
+    where = f"layer {layer}, head mean"
+    return where if one.missing or np.isnan(lift) else f"{where}\non the objects: {lift:.1f} times even"
 
 
 def telling_flip(flips: Flips, evaluation: Evaluation, looked: Sequence[SceneAttention]) -> SceneAttention:

@@ -16,7 +16,7 @@ from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, ONLY, SHARPENING, 
 from interp.answers.comparison import named_test
 from interp.answers.metrics import ALL
 from interp.plots.style import cut_short, in_short
-from interp.report.numbers import NOTHING, agree, counted, p_said, percent, points, share
+from interp.report.numbers import NOTHING, agree, counted, p_said, percent, points, ranged, share
 from interp.report.page import Section
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, judge
 from interp.stats.intervals import Interval
@@ -92,7 +92,7 @@ def sections(
                 "The paper's measure is the cosine between head-averaged attention and the boxes: highest in layer "
                 f"{best['cosine']['layer']} ({best['cosine']['cosine']:.2f}); attention spread evenly would have "
                 f"{summary['cosine_even']:.2f}. It punishes attention that picks a few patches of an object.",
-                _compared(summary, len(looked)),
+                _compared(sum(not one.missing for one in looked), summary["scenes_in_overlap"], len(looked)),
             ),
             figures["overlap_by_layer"],
             "Right and wrong answers apart, with bootstrap bands over scenes. "
@@ -203,15 +203,18 @@ def _told(change: Change) -> list[str]:
         most = max(change.count("reworded", alpha) for alpha in change.scaled["alpha"].unique())
         return [
             "No alpha that was asked changes any answer from one option to another, so there is no scene to show "
-            f"before and after; of the changes to or from an answer that names no option there are {most} at most."
+            f"before and after; of the changes to or from an answer that names no option there "
+            f"{agree(most, 'is', 'are')} {most} at most."
         ]
     alpha = flips.alpha
     changed, right = change.most_changed(), change.share("accuracy", alpha)
+    more = change.count("reworded", alpha)
     control, picked = change.share("changed", alpha, control=True), _picked(change.tried, "alphas")
     return [
-        f"Largest change in answers: alpha {alpha:g}, with {_said(changed)}{picked} changed, {len(flips.answers)} "
-        f"answers from one option to another; {change.count('reworded', alpha)} more differ that name no option before "
-        "or after, and do not count. It is named for that, not as an improvement: "
+        f"Largest change in answers: alpha {alpha:g}, with {_said(changed)}{picked} changed, "
+        f"{counted(len(flips.answers), 'answer')} from one option to another; {more} more "
+        f"{agree(more, 'differs that names', 'differ that name')} no option before or after, and "
+        f"{agree(more, 'does', 'do')} not count. It is named for that, not as an improvement: "
         f"{_said(right)} are right, and {_said(change.share('accuracy', 1))} untouched. "
         "Under the control, with as much attention on the image and the same picture inside it, "
         f"{_said(control)} change."
@@ -232,8 +235,8 @@ def _flip_sections(
             (
                 f"{in_short(one.sample.question, 200)} Untouched it says {answers['before']!r}, at alpha "
                 f"{flips.alpha:g} {answers['after']!r}; right is {one.sample.answer!r}.",
-                f"Of the {len(flips.answers)} scenes that change it is the one answered most surely before, of those "
-                "with both objects found, where there are such.",
+                f"Of the {counted(len(flips.answers), 'scene')} that {agree(len(flips.answers), 'changes', 'change')} "
+                "it is the one answered most surely before, of those with both objects found, where there are such.",
             ),
             figures["before_after"],
             "Attention inside the image, before and after on one scale, and the difference; above each map, the share "
@@ -242,8 +245,9 @@ def _flip_sections(
         Section(
             "Which layers carry the change",
             (
-                f"The {len(flips.answers)} scenes whose answer turns to another option at alpha {flips.alpha:g}, asked "
-                "again with it in some layers only: how often do they give the same changed answer? In all layers "
+                f"The {counted(len(flips.answers), 'scene')} whose answer turns to another option at alpha "
+                f"{flips.alpha:g}, asked again with it in some layers only: how often do they give the same changed "
+                "answer? In all layers "
                 f"{flips.count_of(EVERYWHERE)} do, as they were chosen by that.",
                 _carried(flips),
             ),
@@ -265,9 +269,9 @@ def _carried(flips: Flips) -> str:
     enough += [f"{layer} to {last}" for layer in sorted(late)[-1:] if layer > 0]
     together = f"layers {' or '.join(enough)} are enough for half" if enough else "half of it takes all layers"
     return (
-        f"Layers that carry it, over {len(flips.answers)} scenes: no layer alone does more than layer {layer}, with "
-        f"{_said(alone)}{picked}; {together}. In all layers, the amount of attention alone (the control) does "
-        f"{_said(flips.of(AMOUNT))}, its sharpness alone {_said(flips.of(SHARPENING))}."
+        f"Layers that carry it, over {counted(len(flips.answers), 'scene')}: no layer alone does more than layer "
+        f"{layer}, with {_said(alone)}{picked}; {together}. In all layers, the amount of attention alone (the control) "
+        f"does {_said(flips.of(AMOUNT))}, its sharpness alone {_said(flips.of(SHARPENING))}."
     )
 
 
@@ -320,9 +324,8 @@ def _choice(choice: Choice) -> str:
     )
 
 
-def _compared(summary: dict[str, Any], n: int) -> str:
-    """In how many scenes the objects were found, and how many are left to compare."""
-    found, left = round(n * summary["scenes_with_all_objects_found"]), summary["scenes_in_overlap"]
+def _compared(found: int, left: int, n: int) -> str:
+    """In how many of so many scenes the objects were found, and how many are left to compare."""
     others = "all of these are compared" if left == found else f"{left} are compared, where overlap is defined"
     return f"The detector found both objects in {found} of {counted(n, 'scene')}; {others}."
 
@@ -338,9 +341,9 @@ def _said(found: Interval) -> str:
 
 def _share(found: Interval, of: str = "") -> str:
     """A share for readers who know no brackets, and what its interval is of."""
-    level, low, high = (f"{100 * one:.0f} %" for one in (found.level, found.low, found.high))
-    share_ = f"{percent(found.estimate, digits=0)} %"
-    return share_ if math.isnan(found.low) else f"{share_} ({level} interval{of} {low} to {high})"
+    named = f"{100 * found.level:g} % interval{of}"
+    ends = (found.estimate, found.low, found.high)
+    return ranged(*ends, digits=0, factor=100, of=named, unit=" %", whole=True)
 
 
 def _at_once(count: int, what: str) -> str:
@@ -355,4 +358,5 @@ def _picked(count: int, what: str) -> str:
 
 def _times(line: dict[str, Any], summary: dict[str, Any]) -> str:
     of = _at_once(len(summary["overlap_by_layer"]), "layers")
-    return f"{line['lift']:.1f} ({100 * LEVEL:g} % interval{of} {line['lift_low']:.1f} to {line['lift_high']:.1f})"
+    ends = (line[name] for name in ("lift", "lift_low", "lift_high"))
+    return ranged(*ends, digits=1, of=f"{100 * LEVEL:g} % interval{of}")

@@ -20,6 +20,7 @@ from interp.answers.comparison import compare, compare_grid
 from interp.answers.metrics import ALL, accuracy
 from interp.errors import InputError
 from interp.model.provenance import run_record
+from interp.numeric import agree, counted
 from interp.reprs import fits_a_cell
 from interp.stats.tests import holm
 from interp.study.requests import takes
@@ -169,7 +170,10 @@ def _check_parts(test: Sequence[Sample], validation: Sequence[Sample] | None) ->
             raise InputError(f"the {name} part has {len(part)} samples: give some, each with an id of its own")
     shared = {sample.id for sample in test} & {sample.id for sample in validation or ()}
     if shared:
-        raise InputError(f"{len(shared)} samples, such as {min(shared)!r}, are in both parts: tune and report apart")
+        are = agree(len(shared), "is", "are")
+        raise InputError(
+            f"{counted(len(shared), 'sample')}, such as {min(shared)!r}, {are} in both parts: tune and report apart"
+        )
 
 
 def _check_words(vlm: HookedVLM, samples: Sequence[Sample]) -> None:

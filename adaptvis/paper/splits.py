@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from interp.datasets.benchmarks.catalogue import BENCHMARKS
 from interp.errors import InputError
+from interp.numeric import agree, counted
 
 if TYPE_CHECKING:
     from interp.objects.sample import Sample
@@ -88,7 +89,8 @@ def usual_split(samples: Sequence[Sample], *, chooses: bool) -> tuple[str, str]:
     without = sum(not name for name in names)
     if not without and len(set(names)) > 1:
         return "by-pair", ""
-    why = f"{without} of {len(names)} samples name no group" if without else "all samples are of one group"
+    named = f"{without} of {counted(len(names), 'sample')} {agree(without, 'names', 'name')} no group"
+    why = named if without else "all samples are of one group"
     return "official", (
         f"{why} (object pair or photo), so the settings are chosen on the paper's rows (--split official), and not on "
         "whole groups: the reported part may share some with the validation part"
@@ -145,8 +147,8 @@ def split_by_group(groups: Sequence[str], *, share: float = 0.2, seed: int = 1) 
     without = sum(not group for group in groups)
     if without or len(names) < 2 or not 0 < share < 1:
         raise InputError(
-            f"{len(groups)} samples with {len(names)} groups, {without} without one, can not be split at {share}: "
-            "give every sample a group, at least two groups, and a share between 0 and 1"
+            f"{counted(len(groups), 'sample')} with {counted(len(names - {''}), 'group')}, {without} without one, can "
+            f"not be split at {share}: give every sample a group, at least two groups, and a share between 0 and 1"
         )
     ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     held = set(ranked[: min(max(round(share * len(names)), 1), len(names) - 1)])

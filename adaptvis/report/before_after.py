@@ -112,7 +112,8 @@ def draw_under(
         maps = kept[hook][:, 0, :, 0].mean(1).cpu().numpy()[:, inputs.layouts[0].image_positions]
         shares = maps.sum(-1)
         titles = [
-            f"layer {layer}, {which}\n{cut_wide(text, WORDS) or '–'}\nimage: {percentage(share)}% of all attention"
+            f"layer {layer}, head mean\n{which}\n{cut_wide(text, WORDS) or '–'}\n"
+            f"image: {percentage(share)}% of all attention"
             for which, text, share in zip(("untouched", name), said, shares, strict=True)
         ]
         within = maps / shares[:, None]

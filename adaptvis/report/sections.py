@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 from adaptvis.policy.policies import AdaptVis
 from adaptvis.report import tables
+from adaptvis.report.confidence import bounded, calibration_section, confidence_section
 from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changing_policy
 from adaptvis.report.lead import LEVEL
 from adaptvis.report.measures import SHORT, frequent
 from adaptvis.report.setup import RunFacts, asked_section, chosen_section
-from interp.answers.calibration import CONFIDENCES
+from adaptvis.sweep.plan import UNTOUCHED
 from interp.answers.comparison import named_test
-from interp.answers.metrics import ALL, NONE
-from interp.report.numbers import NOTHING, agree, counted, decimal, percent, points, ranged, share
+from interp.answers.metrics import ALL, NONE, accuracy
+from interp.report.numbers import NOTHING, agree, counted
 from interp.report.page import Section
-from interp.report.verdicts import undetected
-from interp.stats.clusters import few_groups
+from interp.stats.clusters import few_units
+from interp.stats.intervals import FEW, FEWEST
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from adaptvis.evaluation.evaluation import Evaluation
     from adaptvis.report.measures import EvaluationMeasures
 
-MOST_ROWS = 12  # relations in a table
+_PAIRED = "with paired bootstrap intervals of 95 %"
 Figures = Mapping[str, "Figure"]
 
 
@@ -57,8 +58,8 @@ def sections(
         _windows(evaluation, measured, figures),
         _answers(figures),
         _confusion(evaluation, figures),
-        _confidence(evaluation, measured, figures),
-        _calibration(evaluation, measured, figures),
+        confidence_section(evaluation, measured, figures),
+        calibration_section(evaluation, measured, figures),
         Section("Attention before and after", (change,), figures.get("before_after"), _BEFORE_AFTER),
         _failures(evaluation),
         _tried(evaluation, measured),
@@ -101,23 +102,41 @@ def _main(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
         else "No policy was asked besides the baseline, so there is no gain and no p."
     )
     text = [
-        f"In tables, brackets hold confidence intervals of {100 * LEVEL:g} %, each of one number by itself. "
-        f"{tables.CLAIMS}",
+        f"{_brackets(evaluation, measured)}{tables.CLAIMS}",
         "Strict: the option that an answer names first, as a whole word, has to be the right one. Paper's rule: the "
         "right word has to stand anywhere in the answer, which also counts answers that name two options.",
-        "In percent, gains in points, both against the baseline on the same samples. Intervals: Wilson's for shares, "
-        "of as many samples as those of groups are worth, and a bootstrap for gains, of whole groups where "
-        f"samples share them. {tests}",
+        f"In percent, gains in points, both against the baseline on the same samples. {_intervals(evaluation)}{tests}",
         tables.main_rounds(measured),
     ]
-    if first["groups"]:
-        text.append(few_groups(first["groups"]))
+    text.append(few_units(evaluation.rows("baseline")))
     return Section("Main numbers", tuple(filter(None, text)), table=tables.main_table(evaluation, measured))
+
+
+def _brackets(evaluation: Evaluation, measured: EvaluationMeasures) -> str:
+    """What brackets in tables are, where there are any."""
+    every = (evaluation.summary, measured.metrics, measured.groups, measured.yes_no, measured.confidence)
+    if not any(bounded(table) for table in every):
+        return ""
+    return f"In tables, brackets hold confidence intervals of {100 * LEVEL:g} %, each of one number by itself. "
+
+
+def _intervals(evaluation: Evaluation) -> str:
+    """Of which kind the intervals of shares and of gains are, where they have some."""
+    kinds = {
+        "low": "Wilson's for shares, of as many samples as those of groups are worth",
+        "difference_low": "a bootstrap for gains, of whole groups where samples share them",
+    }
+    told = [words for column, words in kinds.items() if bounded(evaluation.summary, column)]
+    return f"Intervals: {', and '.join(told)}. " if told else ""
 
 
 def _relations(evaluation: Evaluation, figures: Figures) -> Section:
     n = evaluation.rows("baseline")["relation"].nunique()
-    more = f" Of {n} relations, the {MOST_ROWS} most frequent; all are in summary.csv." if n > MOST_ROWS else ""
+    more = (
+        f" Of {n} relations, the {tables.MOST_ROWS} most frequent; all are in summary.csv."
+        if n > tables.MOST_ROWS
+        else ""
+    )
     text = (
         "Accuracy, gain and p are by the strict rule. p is not corrected: with so many rows, some lie below 0.05 "
         "by chance. Holm's correction of it is for the number of policies in the rows of all samples, and in the "
@@ -125,13 +144,31 @@ def _relations(evaluation: Evaluation, figures: Figures) -> Section:
         "p_holm. Where no two samples of a row share a group, they are taken as independent, and its test is "
         f"McNemar's.{more}",
         tables.CLAIMS if len(evaluation.policies) > 1 else "",
-        tables.gains_round(tables.shown_relations(evaluation, MOST_ROWS)),
+        tables.gains_round(tables.shown_relations(evaluation, tables.MOST_ROWS)),
+        _few_in_rows(evaluation),
     )
-    caption = "Gain over the baseline by relation (strict rule), with paired bootstrap intervals of 95 %."
+    by = f", {_PAIRED}" if bounded(tables.shown_relations(evaluation, tables.MOST_ROWS), "difference_low") else ""
+    caption = f"Gain over the baseline by relation (strict rule){by}."
     if n > MOST_RELATIONS:
         caption += f" The {MOST_RELATIONS} most frequent relations."
-    table = tables.relation_table(evaluation, MOST_ROWS)
+    table = tables.relation_table(evaluation, tables.MOST_ROWS)
     return Section("Accuracy by relation", tuple(filter(None, text)), figures.get("gains"), caption, table)
+
+
+def _few_in_rows(evaluation: Evaluation) -> str:
+    """Which rows are of few samples, or groups, where those of all relations are many."""
+    untouched = evaluation.rows("baseline")
+    if few_units(untouched):
+        return ""
+    shown = frequent(untouched, tables.MOST_ROWS)
+    few = [name for name in shown if few_units(untouched[untouched["relation"] == name])]
+    return (
+        f"In {len(few)} of the {counted(len(shown), 'relation')} below, samples, or the groups that they share, are "
+        f"fewer than {FEW}: {agree(len(few), 'its', 'their')} intervals are to be taken with care, and a gain of fewer "
+        f"than {FEWEST} has none."
+        if few
+        else ""
+    )
 
 
 def _published(measured: EvaluationMeasures) -> Section:
@@ -142,9 +179,12 @@ def _published(measured: EvaluationMeasures) -> Section:
     text = [
         "All by the paper's rule. The paper's numbers are those of the authors' project page; the re-run is another "
         "group's run of the released code. An item is a right answer, pair or set.",
-        "A published number inside our interval is compatible with ours; that is weak evidence where the interval is "
-        "wide.",
     ]
+    if measured.published["inside"].notna().any():
+        text.append(
+            "A published number inside our interval is compatible with ours; that is weak evidence where the interval "
+            "is wide."
+        )
     text.append(tables.published_round(measured.published))
     if not same:
         text.append("The samples differ in number from those of the published test split, so the items do not match.")
@@ -160,8 +200,13 @@ def _pairs(measured: EvaluationMeasures) -> Section | None:
         "relations are.",
         "The paper divides by a half and a quarter of the samples, although a split by samples leaves pairs and sets "
         "incomplete; these can not be right, so the score has a ceiling, the share of complete ones. The corrected "
-        "score divides by the complete ones. Intervals are Wilson's of the complete ones, pairs of one set counted "
-        "together; with the paper's denominators they are these times the ceiling.",
+        "score divides by the complete ones."
+        + (
+            " Intervals are Wilson's of the complete ones, pairs of one set counted together; with the paper's "
+            "denominators they are these times the ceiling."
+            if bounded(measured.groups)
+            else ""
+        ),
     )
     complete = measured.groups[measured.groups["denominator"] == "complete"].drop_duplicates("score")
     text += tuple(
@@ -176,19 +221,24 @@ def _yes_no(measured: EvaluationMeasures) -> Section | None:
         return None
     text = (
         "What the paper calls F1 is the harmonic mean of the shares of right answers where the statement holds and "
-        "where it does not; the ordinary F1 of yes stands beside it. Intervals are Wilson's for "
-        "shares, of as many samples as those of groups are worth; what is made of two has a bootstrap's, no narrower "
-        "than both shares make it.",
+        "where it does not; the ordinary F1 of yes stands beside it."
+        + (
+            " Intervals are Wilson's for shares, of as many samples as those of groups are worth; what is made of two "
+            "has a bootstrap's, no narrower than both shares make it."
+            if bounded(measured.yes_no)
+            else ""
+        ),
     )
     return Section("Yes and no", text, table=tables.yes_no_table(measured.yes_no))
 
 
 def _others(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
+    both = measured.metrics[measured.metrics["measure"].isin(["balanced_accuracy", "macro_f1"])]
+    by = ", both with bootstrap intervals, no narrower than those of each answer make them" if bounded(both) else ""
     text = (
         "By the strict rule. Balanced accuracy is the mean over right answers of the share that is found, macro-F1 the "
-        "mean of their F1, both with bootstrap intervals, no narrower than those of each answer make them. The last "
-        "two columns need no photo: always the commonest right answer, and a blind choice among each question's "
-        "options.",
+        f"mean of their F1{by}. The last two columns need no photo: always the commonest right answer, and a blind "
+        "choice among each question's options.",
     )
     return Section("Other measures", text, table=tables.metric_table(measured, list(evaluation.policies)))
 
@@ -196,12 +246,13 @@ def _others(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
 def _curves(evaluation: Evaluation, figures: Figures) -> list[Section]:
     """The three modes, as far as they were swept."""
     found = []
+    lines = evaluation.summary[evaluation.summary["policy"] == str(evaluation.policies["baseline"])]
+    lines = lines if len(lines) <= MOST_RELATIONS + 1 else lines[lines["relation"] == ALL]
     for name, (title, text, caption) in _CURVES.items():
         if name in figures:
-            bands = (
-                f"{caption} Bands are Wilson intervals of 95 %, of as many samples as those of groups are worth; flat "
-                "lines are the policies with their own settings."
-            )
+            by = "Bands are Wilson intervals of 95 %, of as many samples as those of groups are worth; flat"
+            flat = f"{by if bounded(lines) else 'Flat'} lines are the policies with their own settings."
+            bands = f"{caption} {flat}"
             found.append(Section(title, (text, _NO_CHOICE), figures[name], bands))
     return found
 
@@ -225,11 +276,13 @@ def _thresholds(evaluation: Evaluation, measured: EvaluationMeasures, figures: F
         f"{policy.threshold:g}, and {policy.alpha_sure:g} elsewhere. The accuracies in the table are those of "
         "AdaptVis, strict.",
     )
+    parts = [part for part in (evaluation.validation, evaluation.test) if part is not None]
+    known = any(not math.isnan(accuracy(part[part["setting"] == UNTOUCHED]).low) for part in parts)
     caption = (
-        "What other thresholds would have given with the same two alphas: accuracy (strict) with its Wilson band, and "
-        "the share of samples taken as unsure."
+        "What other thresholds would have given with the same two alphas: accuracy (strict)"
+        f"{' with its Wilson band' if known else ''}, and the share of samples taken as unsure."
     )
-    relations = frequent(evaluation.rows("baseline"), MOST_ROWS)
+    relations = frequent(evaluation.rows("baseline"), tables.MOST_ROWS)
     table = tables.branch_table(measured.branches, evaluation.rows("adaptvis"), relations)
     return Section("Threshold and branches", text, figures["thresholds"], caption, table)
 
@@ -244,7 +297,8 @@ def _windows(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figu
         tables.CLAIMS,
         tables.gains_round(measured.windows),
     )
-    caption = "Gain over the baseline with paired bootstrap intervals of 95 %; layers are counted from 0."
+    by = f" {_PAIRED}" if bounded(measured.windows) else ""
+    caption = f"Gain over the baseline{by}; layers are counted from 0."
     table = tables.gain_table(measured.windows, evaluation.test, "layers")
     return Section("Which layers carry the change", tuple(filter(None, text)), figures["layer_windows"], caption, table)
 
@@ -267,60 +321,6 @@ def _confusion(evaluation: Evaluation, figures: Figures) -> Section:
         return Section("Confusions", (f"Not drawn: more than {MOST_ANSWERS} different answers.",))
     caption = f"Samples of {names} by right answer and by the option named first; colour is the share of the row."
     return Section("Confusions", (), figures["confusion"], caption)
-
-
-def _confidence(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figures) -> Section:
-    text = [
-        "Confidence is the probability of the untouched model's first token, over the whole vocabulary; the right "
-        "option's probability is what that token gives the words that begin it. Accuracy is the baseline's, strict.",
-    ]
-    for line in measured.familiar.itertuples() if len(measured.familiar) else ():
-        gap = points(line.difference, line.low, line.high, level=LEVEL) + undetected(line.low, line.high)
-        gap = gap if tables.adds_up(line.unfamiliar, line.familiar, line.difference) else f"before rounding, {gap}"
-        text.append(
-            f"{line.measure.capitalize()} on left and right (n = {line.n_familiar}): {percent(line.familiar)} "
-            f"%; on the other relations (n = {line.n_unfamiliar}): {percent(line.unfamiliar)} %; difference {gap}."
-        )
-    if not len(measured.familiar):
-        named = evaluation.rows("baseline")["relation"].isin(("left", "right")).any()
-        which = "all samples are of these two" if named else "no relation here has such a name"
-        text.append(f"Left and right can not be set against other relations: {which}.")
-    if CONFIDENCES[-1] not in set(measured.confidence["measure"]):
-        text.append("The right option's probability is not known: first tokens do not tell the options apart.")
-    untouched = evaluation.rows("baseline")
-    table = tables.confidence_table(measured, untouched, MOST_ROWS)
-    caption = (
-        "Accuracy with Wilson's interval; means of confidence over all, right and wrong answers, and of the right "
-        "option's probability, with bootstrap intervals of 95 %."
-    )
-    if untouched["relation"].nunique() > MOST_RELATIONS:
-        caption += f" The {MOST_RELATIONS} most frequent relations; `all` holds every one."
-    return Section("Confidence by relation", tuple(text), figures.get("confidence"), caption, table)
-
-
-def _calibration(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figures) -> Section:
-    found, untouched = measured.calibration, evaluation.rows("baseline")
-    brier = decimal(found.brier.estimate, found.brier.low, found.brier.high, level=LEVEL)
-    n, right = len(untouched), int(untouched["correct"].sum())
-    null = found.error_if_calibrated
-    by_chance = ranged(null.estimate, null.low, null.high, digits=1, factor=100, of=f"{100 * LEVEL:g} % of draws")
-    null_says = "" if by_chance == NOTHING else f"; a calibrated model would show {by_chance} on as many"
-    order = found.auroc
-    few = "; of so few groups there is no interval" if math.isnan(order.low) else ""
-    auroc = (
-        "All answers are of one kind, so confidence can not tell right from wrong."
-        if order.estimate != order.estimate
-        else "A right answer is more confident than a wrong one in "
-        f"{share(order.estimate, order.low, order.high, level=LEVEL)} of the pairs of {right} right and {n - right} "
-        f"wrong answers (AUROC; 50 % is no use at all{few})."
-    )
-    text = (
-        f"Over {counted(n, 'sample')} the expected calibration error is {percent(found.error)} points{null_says}. "
-        f"Brier score {brier}.",
-        auroc,
-    )
-    caption = "Accuracy (strict, untouched model) in bins of equally many samples by confidence, Wilson intervals."
-    return Section("Calibration", text, figures.get("reliability"), caption)
 
 
 def _failures(evaluation: Evaluation) -> Section:

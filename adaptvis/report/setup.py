@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from adaptvis.policy.policies import AdaptVis, ScalingVis
 from adaptvis.report.figures import changes_something
 from adaptvis.report.measures import SHORT
+from interp.report.numbers import agree, counted
 from interp.report.page import Section
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ def _words(settings: Mapping[str, Any]) -> str:
     why = "; ".join(f"{reason}: {n}" for reason, n in file["why"].items())
     return (
         f"Each question is the prompt of its row in {file['file']}, letter for letter ({whose}; sha256 "
-        f"{file['sha256'][:12]}). Of the {file['reported']} reported rows, {file['reported_differ']} are worded "
-        f"otherwise than this toolkit's own template, and {file['differ']} of all {file['rows']} that were read"
+        f"{file['sha256'][:12]}). Of the {counted(file['reported'], 'reported row')}, {file['reported_differ']} "
+        f"{agree(file['reported_differ'], 'is', 'are')} worded otherwise than this toolkit's own template, and "
+        f"{file['differ']} of all {file['rows']} that were read"
         f"{f' ({why})' if why else ''}."
     )
 
@@ -96,12 +98,13 @@ def chosen_section(evaluation: Evaluation, measured: EvaluationMeasures, run: Ru
     ]
     if tuned:
         n = evaluation.validation["id"].nunique()  # type: ignore[index]
+        settings = measured.tried["settings_on_validation"]
         adaptive = measured.tried.get("adaptvis_settings_on_validation")
         text: tuple[str, ...] = (
-            f"The validation part has {n} samples, none of which is reported. On it, "
-            f"{measured.tried['settings_on_validation']} settings were run"
+            f"The validation part has {counted(n, 'sample')}, none of which is reported. On it, "
+            f"{counted(settings, 'setting')} {agree(settings, 'was', 'were')} run"
             + (
-                f", and AdaptVis was chosen among {adaptive} combinations of two alphas and a threshold"
+                f", and AdaptVis was chosen among {counted(adaptive, 'combination')} of two alphas and a threshold"
                 if adaptive
                 else ""
             )
@@ -135,11 +138,13 @@ def _shared_groups(validation: pd.DataFrame, test: pd.DataFrame) -> str:
         )
     chosen_by = set(known[0])  # type: ignore[arg-type]
     reported = test.assign(shared=known[1].isin(chosen_by)).drop_duplicates("id")  # type: ignore[union-attr]
-    if not reported["shared"].any():
+    both = int(reported["shared"].sum())
+    if not both:
         return "No reported sample shares its group (object pair or photo) with a sample of the validation part."
+    share_their = agree(both, "shares its", "share their")
     return (
-        f"{int(reported['shared'].sum())} of {len(reported)} reported samples share their group (object pair or photo) "
-        "with a sample of the validation part. What is peculiar to a group helped to choose the settings and is "
-        "reported once more, so the gains of chosen settings tend to be too high here. This split is for comparison; "
+        f"{both} of {counted(len(reported), 'reported sample')} {share_their} group (object pair or photo) with a "
+        "sample of the validation part. What is peculiar to a group helped to choose the settings and is reported once "
+        "more, so the gains of chosen settings tend to be too high here. This split is for comparison; "
         "--split by-pair keeps groups whole."
     )

@@ -11,7 +11,7 @@ from adaptvis.policy.policies import AdaptVis
 from adaptvis.report.measures import SHORT, frequent
 from interp.answers.comparison import MCNEMAR
 from interp.answers.metrics import ALL, accuracy
-from interp.report.numbers import NOTHING, decimal, p_value, percent, points
+from interp.report.numbers import NOTHING, p_value, percent, points, probability
 from interp.report.verdicts import SIGNIFICANT
 from interp.stats.tests import holm
 
@@ -26,6 +26,9 @@ CLAIMS = (
     f"{SIGNIFICANT:g}; one without the other claims nothing."
 )
 """What decides where the bootstrap's interval and the exact test of a gain disagree."""
+
+MOST_ROWS = 12
+"""Relations in a table."""
 
 PUBLISHED_DIGITS = {"paper": 1, "re-run": 2}
 """With how many digits each source has its percents."""
@@ -64,7 +67,7 @@ def readable(evaluation: Evaluation, summary: pd.DataFrame) -> pd.DataFrame:
                 "p": "" if base else p_value(line.p),
                 "test": "" if base else line.test,
                 "p Holm": "" if base else p_value(line.p_holm),
-                "confidence": decimal(line.confidence),
+                "confidence": probability(line.confidence),
                 "unsure %": percent(line.unsure) if line.policy in adaptive else "",
             }
         )
@@ -239,7 +242,7 @@ def confidence_table(measured: EvaluationMeasures, untouched: pd.DataFrame, most
         if line.measure == "accuracy":
             cells["accuracy %"] = percent(line.value, line.low, line.high)
         else:
-            cells[line.measure] = decimal(line.value, line.low, line.high)
+            cells[line.measure] = probability(line.value, line.low, line.high)
     return pd.DataFrame(list(rows.values()))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptvis.policy.policies import AdaptVis
+from adaptvis.report.confidence import bounded
 from adaptvis.report.figures import draw_evaluation, draw_telling
 from adaptvis.report.lead import lead
 from adaptvis.report.measures import SHORT, EvaluationMeasures, measure_evaluation
@@ -18,7 +19,7 @@ from interp.answers.metrics import answer_distribution
 from interp.report.numbers import counted
 from interp.report.page import write_report
 from interp.report.tables import records, write_csv
-from interp.stats.clusters import few_groups
+from interp.stats.clusters import few_units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,13 +174,13 @@ def _tell(
 ) -> None:
     """The main numbers and where things lie, on the screen."""
     n = len(evaluation.rows("baseline"))
-    told = f"{counted(n, 'sample')}; right answers in percent, gains in points, intervals of 95 %"
+    by = ", intervals of 95 %" if bounded(measured.metrics) else ""
+    told = f"{counted(n, 'sample')}; right answers in percent, gains in points{by}"
     print("\n".join([*run.settings.get("remarks", ()), told]))
     shown = ["policy", "strict %", "gain, strict", "p, strict", "p Holm, strict", "paper's rule %"]
     print(main_table(evaluation, measured)[shown].to_string(index=False))
-    groups = int(evaluation.summary["groups"].iloc[0])
     notes = [CLAIMS, main_rounds(measured)] if len(evaluation.policies) > 1 else []
-    print("\n".join(filter(None, [*notes, few_groups(groups) if groups else ""])))
+    print("\n".join(filter(None, [*notes, few_units(evaluation.rows("baseline"))])))
     how = run.preset or "given" if evaluation.validation is None else "chosen on the validation part, where they can be"
     lines = [f"{SHORT[name]}: {policy}" for name, policy in evaluation.policies.items() if name != "baseline"]
     print("\n".join([f"\nsettings ({how}):", *(f"  {line}" for line in lines)] if lines else []))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from adaptvis.policy.policies import Policy, is_policy
 from adaptvis.sweep.plan import UNTOUCHED, Decoder
 from interp.errors import InputError
+from interp.numeric import agree, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,9 +66,11 @@ def confidence_of(table: pd.DataFrame, name: str) -> pd.Series:
         return table["confidence"].round(2)
     values = table["confidence" if name == "probability" else f"confidence_{name.replace('-', '_')}"]
     if values.isna().any():
+        n = int(values.isna().sum())
+        have, their = agree(n, "has", "have"), agree(n, "its", "their")
         raise InputError(
-            f"{int(values.isna().sum())} of {len(values)} samples have no confidence by {name!r}, as their options can "
-            "not be told apart by their first tokens: choose another confidence"
+            f"{n} of {counted(len(values), 'sample')} {have} no confidence by {name!r}, as {their} options can not be "
+            "told apart by their first tokens: choose another confidence"
         )
     return values
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.answers.metrics import ALL, require
 from interp.errors import InputError
-from interp.numeric import ratio
+from interp.numeric import agree, counted, ratio
 from interp.reprs import fits_a_cell
 from interp.stats.auroc_intervals import auroc_interval
 from interp.stats.clusters import (
@@ -281,7 +281,8 @@ def _confidence(table: pd.DataFrame, name: str, column: str, *others: str) -> tu
     sure = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = int((~((sure >= 0) & (sure <= 1))).sum())
     if wrong:
-        raise InputError(f"{wrong} of {len(sure)} values of {name!r} are no probabilities: leave these samples out")
+        are = agree(wrong, "is no probability", "are no probabilities")
+        raise InputError(f"{wrong} of {counted(len(sure), 'value')} of {name!r} {are}: leave such samples out")
     return sure, table[column].to_numpy(dtype=bool)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from interp.answers.metrics import require
 from interp.errors import InputError
+from interp.numeric import agree, counted
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import clustered_mean, clustered_share, shared_groups
 from interp.stats.intervals import APART, Interval, hull, reaching, square_and_add
@@ -85,8 +86,10 @@ def compare(
     before, after = (rows.set_index("id")[column].astype(bool) for rows in (reference, other))
     alone = before.index.symmetric_difference(after.index)
     if len(alone):
+        are = agree(len(alone), "is", "are")
         raise InputError(
-            f"{len(alone)} samples, such as {alone[0]!r}, are in one table only: compare policies on the same samples"
+            f"{counted(len(alone), 'sample')}, such as {alone[0]!r}, {are} in one table only: compare policies on the "
+            "same samples"
         )
     after = after.reindex(before.index)
     shared = shared_groups(reference)

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 
 from interp.answers.metrics import require
 from interp.errors import InputError
-from interp.numeric import ratio
+from interp.numeric import agree, counted, ratio
 from interp.stats.clusters import clustered_share
 from interp.stats.intervals import Interval
 
@@ -104,7 +104,10 @@ def _check(table: pd.DataFrame, wanted: Sequence[str]) -> None:
         raise InputError(f"relations {unknown} are in none of the pairs {list(wanted)}: name each relation in one pair")
     without = int((table["group"].isna() | (table["group"] == "")).sum())
     if without:
-        raise InputError(f"{without} samples have no group: pairs and sets need the object pair of every sample")
+        raise InputError(
+            f"{counted(without, 'sample')} {agree(without, 'has', 'have')} no group: pairs and sets need the object "
+            "pair of every sample"
+        )
     twice = table[table.duplicated(["group", "relation"])]
     if len(twice):
         first = twice.iloc[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
@@ -89,6 +90,11 @@ class Turns:
         """Whether a pass through the whole model is under way."""
         return OUTERMOST in self._passes
 
+    def nested(self, module: nn.Module) -> bool:
+        """Whether the call of this module that runs now lies in another call of it, in the same thread."""
+        running = _running(threading.current_thread()) if self.inside() else None
+        return running is not None and running[id(module)] > 1
+
     def begin_pass(self, door: str, module: nn.Module | None = None) -> None:
         """Keep the model for this thread until the pass through this door ends.
 
@@ -172,14 +178,14 @@ class Turns:
             self._passes = {door: of for door, of in self._passes.items() if of is None or id(of) in running}
 
 
-def _running(thread: threading.Thread) -> set[int] | None:
-    """The ids of the modules whose calls are on a thread's stack; None where it could not be seen to its end."""
+def _running(thread: threading.Thread) -> Counter[int] | None:
+    """How many calls of each module, by id, are on a thread's stack; None where it could not be seen to its end."""
     frame = sys._current_frames().get(thread.ident or 0)
-    found: set[int] = set()
+    found: Counter[int] = Counter()
     last = None
     while frame is not None:
         if frame.f_code is _CALL:
-            found.add(id(frame.f_locals[_CALL.co_varnames[0]]))
+            found[id(frame.f_locals[_CALL.co_varnames[0]])] += 1
         last, frame = frame, frame.f_back
     if last is None or last.f_code.co_flags & _STOPS:  # a generator that stopped meanwhile no longer knows its caller
         return None

@@ -11,6 +11,7 @@ from typing import Any
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.image.photos import upright_size
+from interp.numeric import agree, counted
 from interp.objects.given import boxes_within, read_yolo_labels
 from interp.objects.nouns import COCO_NAMES
 from interp.objects.refusals import each_row
@@ -205,12 +206,14 @@ def _present(folder: Path, sizes: Mapping[str, tuple[int, int]], *, progress: bo
     outside = [name for name in sizes if not stays_inside(name)]
     if outside:
         raise InputError(
-            f"{len(outside)} of {len(sizes)} photos of the file lie outside {str(folder)!r}, such as {outside[0]!r}: "
-            "write their names from that folder on"
+            f"{len(outside)} of {counted(len(sizes), 'photo')} of the file {agree(len(outside), 'lies', 'lie')} "
+            f"outside {str(folder)!r}, such as {outside[0]!r}: write their names from that folder on"
         )
     there = {name: path for name in sizes if (path := file_of(folder, name)) is not None}
     if not there:
-        raise InputError(f"none of the {len(sizes)} photos of the file lies in {str(folder)!r}: give their folder")
+        raise InputError(
+            f"none of the {counted(len(sizes), 'photo')} of the file lies in {str(folder)!r}: give their folder"
+        )
     if len(set(there.values())) < len(there):
         path, _ = Counter(there.values()).most_common(1)[0]
         raise InputError(f"two images of the file are the photo {str(path)!r}: give it once, with all of its boxes")

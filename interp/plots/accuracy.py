@@ -9,7 +9,19 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.numeric import percentage
-from interp.plots.style import BELOW, INK, LABEL, PALETTE, TICK, in_percent, legend_below, line_colours, new_axes, tidy
+from interp.plots.style import (
+    BELOW,
+    INK,
+    LABEL,
+    PALETTE,
+    TICK,
+    in_percent,
+    legend_below,
+    line_colours,
+    new_axes,
+    tidy,
+    with_interval,
+)
 from interp.plots.written import as_written
 from interp.stats.clusters import clustered_share, shared_groups
 
@@ -66,11 +78,11 @@ def plot_accuracy_by_alpha(
     if mode not in STRENGTHS:
         raise InputError(f"mode {mode!r} is not known: use one of {', '.join(STRENGTHS)}")
     ax = new_axes(ax, (6.6, 4.4))
-    _curves(ax, table, "correct", level, control)
+    lows = _curves(ax, table, "correct", level, control)
     title, name, neutral = STRENGTHS[mode]
     _upright(ax, neutral, "untouched")
     _level_lines(ax, chance, references)
-    tidy(ax, title=title, x=name, y=f"accuracy, {level:.0%} Wilson band")
+    tidy(ax, title=title, x=name, y=with_interval("accuracy", lows, f"{level:.0%} Wilson band"))
     legend_below(ax, columns=3)
     return ax
 
@@ -94,12 +106,13 @@ def plot_changed_by_alpha(
         InputError: a column is missing, the table is empty, or an alpha is not finite.
     """
     ax = new_axes(ax, (6.6, 4.4))
-    _curves(ax, table, "changed", level, control)
+    lows = _curves(ax, table, "changed", level, control)
     _, name, neutral = STRENGTHS["mul"]
     _upright(ax, neutral, "untouched")
     ax.set_ylim(0, 1.02)
     in_percent(ax.yaxis)
-    tidy(ax, title="Answers changed by alpha", x=name, y=f"share of answers, {level:.0%} Wilson band")
+    band = with_interval("share of answers", lows, f"{level:.0%} Wilson band")
+    tidy(ax, title="Answers changed by alpha", x=name, y=band)
     legend_below(ax, columns=3)
     return ax
 
@@ -157,7 +170,7 @@ def plot_accuracy_by_threshold(
         ax,
         title=f"Accuracy by threshold: alpha {alpha_unsure:g} below it, {alpha_sure:g} from it on",
         x="threshold on the confidence in the untouched first token\n(wide where many samples lie)",
-        y=f"accuracy, {level:.0%} Wilson band",
+        y=with_interval("accuracy", low, f"{level:.0%} Wilson band"),
     )
     beside.set_ylabel("share of samples taken as unsure", fontsize=LABEL, color=INK)
     beside.tick_params(labelsize=TICK, colors=INK)
@@ -235,8 +248,12 @@ def _level_lines(ax: Axes, chance: float | None, references: Mapping[str, float]
     in_percent(ax.yaxis)
 
 
-def _curves(ax: Axes, table: pd.DataFrame, column: str, level: float, control: pd.DataFrame | None) -> None:
-    """A share of the rows by alpha, for each relation if there are several, for all, and for the control."""
+def _curves(ax: Axes, table: pd.DataFrame, column: str, level: float, control: pd.DataFrame | None) -> list[float]:
+    """A share of the rows by alpha, for each relation if there are several, for all, and for the control.
+
+    Returns:
+        Where the bands begin, NaN where there is none.
+    """
     for rows in (table, *([] if control is None else [control])):
         missing = {"alpha", column} - set(rows.columns)
         if missing or rows.empty or not np.isfinite(rows["alpha"].to_numpy(dtype=float)).all():
@@ -247,11 +264,13 @@ def _curves(ax: Axes, table: pd.DataFrame, column: str, level: float, control: p
             )
     relations = list(dict.fromkeys(table["relation"])) if "relation" in table else []
     relations = relations if len(relations) > 1 else []
+    lows = []
     for relation, colour in zip(relations, line_colours(len(relations)), strict=True):
-        _curve(ax, table[table["relation"] == relation], str(relation), colour, level, column, width=1.4)
-    _curve(ax, table, "all", INK, level, column, width=2.4)
+        lows += _curve(ax, table[table["relation"] == relation], str(relation), colour, level, column, width=1.4)
+    lows += _curve(ax, table, "all", INK, level, column, width=2.4)
     if control is not None:
-        _curve(ax, control, CONTROL, CONTROLLED, level, column, width=1.8, style="--")
+        lows += _curve(ax, control, CONTROL, CONTROLLED, level, column, width=1.8, style="--")
+    return lows
 
 
 def _curve(
@@ -264,8 +283,8 @@ def _curve(
     *,
     width: float,
     style: str = "-",
-) -> None:
-    """One line with its band."""
+) -> list[float]:
+    """One line with its band; where this begins."""
     by_alpha = {alpha: own.dropna(subset=[column]) for alpha, own in table.groupby("alpha")}
     found = [clustered_share(own[column].astype(bool), shared_groups(own), level=level) for own in by_alpha.values()]
     alphas, counts = np.array(list(by_alpha), dtype=float), sorted({len(own) for own in by_alpha.values()})
@@ -280,6 +299,6 @@ def _curve(
         markersize=width * 2,
         label=f"{name} (n = {n})",
     )
-    ax.fill_between(
-        alphas, [one.low for one in found], [one.high for one in found], color=colour, alpha=0.13, linewidth=0
-    )
+    lows = [float(one.low) for one in found]
+    ax.fill_between(alphas, lows, [one.high for one in found], color=colour, alpha=0.13, linewidth=0)
+    return lows

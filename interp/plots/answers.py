@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.numeric import agree, counted
 from interp.plots.style import (
     INK,
     LABEL,
@@ -21,6 +22,7 @@ from interp.plots.style import (
     line_colours,
     new_axes,
     tidy,
+    with_interval,
 )
 from interp.plots.written import as_written
 from interp.stats.intervals import Interval
@@ -119,7 +121,9 @@ def plot_confidence_by_relation(
     for edge in range(1, len(names)):
         ax.axvline(edge - 0.5, color=SHADE, linewidth=0.8)
     _percent(ax, (0, 1.02))
-    tidy(ax, title="Accuracy and confidence by relation", y=f"share or mean, {level:.0%} interval")
+    drawn = table[table["relation"].isin(names)]["low"]
+    named = with_interval("share or mean", drawn, f"{level:.0%} interval")
+    tidy(ax, title="Accuracy and confidence by relation", y=named)
     legend_below(ax, columns=3)
     return ax
 
@@ -163,7 +167,7 @@ def plot_gains(
     for edge in range(1, len(names)):
         ax.axhline(edge - 0.5, color=SHADE, linewidth=0.8)
     ax.axvline(0, color=INK, linewidth=1)
-    tidy(ax, title=title, x=f"points of accuracy, {level:.0%} interval")
+    tidy(ax, title=title, x=with_interval("points of accuracy", table["low"], f"{level:.0%} interval"))
     ax.yaxis.grid(False)
     ax.xaxis.grid(True, color=SHADE, linewidth=0.8)
     ax.set_yticks(range(len(names)), [str(name) for name in names])
@@ -194,7 +198,7 @@ def plot_reliability(table: pd.DataFrame, ax: Axes | None = None, *, level: floa
     found = [Interval(*ends) for ends in table[["accuracy", "low", "high"]].to_numpy(dtype=float)]
     fewest, most = int(table["n"].min()), int(table["n"].max())
     each = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    name = f"{len(table)} bins of {each} samples" if len(table) > 1 else f"1 bin of {each} samples"
+    name = f"{counted(len(table), 'bin')} of {each} {agree(most, 'sample', 'samples')}"
     x = table["confidence"].to_numpy(dtype=float)
     ax.plot(x, [one.estimate for one in found], color=PALETTE[0], linewidth=1.2)
     _points(ax, x, found, colour=PALETTE[0], marker="o", label=name)
@@ -202,7 +206,8 @@ def plot_reliability(table: pd.DataFrame, ax: Axes | None = None, *, level: floa
     ax.set_xlim(-0.02, 1.02)
     in_percent(ax.xaxis)
     ax.set_aspect("equal")
-    tidy(ax, title="Is confidence right?", x="mean confidence in the bin", y=f"accuracy, {level:.0%} interval")
+    named = with_interval("accuracy", table["low"], f"{level:.0%} interval")
+    tidy(ax, title="Is confidence right?", x="mean confidence in the bin", y=named)
     legend_below(ax)
     return ax
 

@@ -22,6 +22,7 @@ from interp.plots.style import (
     legend_below,
     new_axes,
     tidy,
+    with_interval,
 )
 from interp.plots.written import as_written
 
@@ -74,7 +75,8 @@ def plot_flips_by_layer(
     ax.set_ylim(-0.02, 1.02)
     in_percent(ax.yaxis)
     title = f"Which layers carry it: {int(table['n'].max())} samples whose answer changes"
-    tidy(ax, title=title, x=f"l, layer (0-based, of {depth})", y="same changed answer, 95 % Wilson band")
+    named = with_interval("same changed answer", table["low"], "95 % Wilson band")
+    tidy(ax, title=title, x=f"l, layer (0-based, of {depth})", y=named)
     legend_below(ax, shade)
     return ax
 

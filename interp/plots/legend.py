@@ -30,9 +30,9 @@ def drawn_handles(ax: Axes) -> list[Artist]:
     return [handle for handle in ax.get_legend_handles_labels()[0] if _draws(handle)]
 
 
-def legend_beside(ax: Axes, size: float, colour: str) -> Legend:
+def legend_beside(ax: Axes, size: float, colour: str, *extra: Artist) -> Legend:
     """A legend to the right of the axes, where it can hide no data, of text of so many points."""
-    handles = drawn_handles(ax)
+    handles = [*drawn_handles(ax), *extra]
     return ax.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(1, 1), fontsize=size, frameon=False, labelcolor=colour
     )

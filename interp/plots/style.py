@@ -13,6 +13,7 @@ from matplotlib import colormaps
 from matplotlib.patches import Patch
 from matplotlib.ticker import Formatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
+from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.layers import PAPER_LAYERS, paper_layers
@@ -178,6 +179,16 @@ def cut_short(text: str, most: int) -> str:
     """A text on one line, of at most so many characters; what is cut ends in dots."""
     whole = " ".join(text.split())
     return whole if len(whole) <= most else whole[: most - 3].rstrip() + "..."
+
+
+def with_interval(name: str, ends: ArrayLike, interval: str) -> str:
+    """The name of an axis, which tells of intervals where one is drawn: where an end of one is known.
+
+    Example:
+        >>> with_interval("accuracy", [0.2, np.nan], "95% band"), with_interval("accuracy", [np.nan], "95% band")
+        ('accuracy, 95% band', 'accuracy')
+    """
+    return f"{name}, {interval}" if np.isfinite(np.asarray(ends, dtype=float)).any() else name
 
 
 def cut_wide(text: str, most: int) -> str:

@@ -2,13 +2,22 @@
 
 Of an estimate the interval stands in brackets, `0.61 [0.52, 0.70]`; in a sentence it names its level,
 `0.61 [95 % CI 0.52, 0.70]`. The range of a null has neither: `0.50 (0.45 to 0.55)`.
+
+Numbers have the digits that are asked for, and more where both ends of an interval would else read as one number, or
+the end of a difference as 0 that is not 0: rounding neither takes an interval its width nor hides its sign.
 """
 
 from __future__ import annotations
 
 import math
 
+from interp.numeric import agree as agree
+from interp.numeric import counted as counted
 from interp.numeric import percentage
+from interp.report.verdicts import SIGNIFICANT
+
+_ROUNDING = 1e-12  # what is left of rounding: ends as near as this are one number
+_MORE = 3  # digits that are added before a small number stands as 3.0e-09
 
 NOTHING = "–"
 """What stands where there is no number."""
@@ -27,10 +36,10 @@ def percent(
     Only all are 100 and only none are 0, see `percentage`; the ends of an interval are rounded.
 
     Example:
-        >>> percent(0.84, 0.701, 0.923), percent(0.9997)
-        ('84.0 [70.1, 92.3]', '>99.9')
+        >>> percent(0.84, 0.701, 0.923), percent(0.9997), percent(0.9997, 0.9996, 0.9998)
+        ('84.0 [70.1, 92.3]', '>99.9', '99.97 [99.96, 99.98]')
     """
-    return _ended(value, low, high, f"{{:z.{digits}f}}", 100, level=level, told=percentage(value, digits))
+    return _ended(value, low, high, digits, factor=100, whole=True, level=level)
 
 
 def share(value: float, low: float, high: float, *, level: float | None = None, signed: bool = False) -> str:
@@ -40,8 +49,7 @@ def share(value: float, low: float, high: float, *, level: float | None = None, 
         >>> share(0.84, 0.701, 0.923, level=0.95)
         '84.0 % [95 % CI 70.1, 92.3]'
     """
-    form = "{:+z.1f}" if signed else "{:z.1f}"
-    return _ended(value, low, high, form, 100, unit=" %", level=level, told="" if signed else percentage(value))
+    return _ended(value, low, high, 1, factor=100, signed=signed, whole=not signed, unit=" %", level=level)
 
 
 def points(value: float, low: float | None = None, high: float | None = None, *, level: float | None = None) -> str:
@@ -50,8 +58,10 @@ def points(value: float, low: float | None = None, high: float | None = None, *,
     Example:
         >>> points(0.017), points(0.017, 0.002, 0.032, level=0.95)
         ('+1.7', '+1.7 points [95 % CI +0.2, +3.2]')
+        >>> points(0.017, 0.0003, 0.032), points(0.017, 0.0, 0.032)
+        ('+1.70 [+0.03, +3.20]', '+1.7 [+0.0, +3.2]')
     """
-    return _ended(value, low, high, "{:+z.1f}", 100, unit="" if level is None else " points", level=level)
+    return _ended(value, low, high, 1, factor=100, signed=True, unit="" if level is None else " points", level=level)
 
 
 def decimal(
@@ -68,8 +78,22 @@ def decimal(
     Example:
         >>> decimal(0.5, 0.25, 0.75), decimal(0.1, digits=3, signed=True)
         ('0.50 [0.25, 0.75]', '+0.100')
+        >>> decimal(0.9993, 0.9991, 0.9996), decimal(3e-9, 1e-9, 5e-9), decimal(0.0, 0.0, 0.0)
+        ('0.9993 [0.9991, 0.9996]', '3.0e-09 [1.0e-09, 5.0e-09]', '0.00 [0.00, 0.00]')
     """
-    return _ended(value, low, high, f"{{:{'+' if signed else ''}z.{digits}f}}", 1, level=level)
+    return _ended(value, low, high, digits, signed=signed, level=level)
+
+
+def probability(
+    value: float, low: float | None = None, high: float | None = None, *, level: float | None = None
+) -> str:
+    """A probability, or a mean of some, with its interval where it has one: only 1 reads as 1, and only 0 as 0.
+
+    Example:
+        >>> probability(0.9997, 0.98, 1.0), probability(1.0)
+        ('>0.99 [0.98, 1.00]', '1.00')
+    """
+    return _ended(value, low, high, 2, whole=True, level=level)
 
 
 def significant(
@@ -95,30 +119,53 @@ def significant(
     return decimal(value, low, high, digits=places, signed=signed, level=level)
 
 
-def ranged(mean: float, low: float, high: float, *, digits: int = 2, factor: float = 1, of: str = "") -> str:
+def ranged(
+    mean: float,
+    low: float,
+    high: float,
+    *,
+    digits: int = 2,
+    factor: float = 1,
+    of: str = "",
+    unit: str = "",
+    whole: bool = False,
+) -> str:
     """What a null gives: its mean, and from where to where it goes, which is no interval of an estimate.
 
-    `of` tells how much of it lies there.
+    Such an interval stands so only for readers who know no brackets, and is then named.
+
+    Args:
+        mean: its mean.
+        low: where it begins; without both ends the mean stands alone.
+        high: where it ends.
+        digits: decimals.
+        factor: what all are multiplied by.
+        of: how much of it lies there, or what it is.
+        unit: what stands behind each number.
+        whole: whether it is a share, of which only all are 100 and only none are 0.
 
     Example:
-        >>> ranged(0.5, 0.45, 0.55, of="95 %")
-        '0.50 (95 % 0.45 to 0.55)'
+        >>> ranged(0.5, 0.45, 0.55, of="95 %"), ranged(0.5, 0.4, 0.6, digits=0, factor=100, unit=" %")
+        ('0.50 (95 % 0.45 to 0.55)', '50 % (40 % to 60 %)')
     """
-    form = f"{{:z.{digits}f}}"
     if not math.isfinite(mean):
         return NOTHING
-    ends = [form.format(factor * end) for end in (low, high) if math.isfinite(end)]
-    return form.format(factor * mean) + (f" ({of and f'{of} '}{' to '.join(ends)})" if len(ends) == 2 else "")
+    number, *ends = (f"{text}{unit}" for text in _texts(mean, low, high, digits, factor=factor, whole=whole))
+    return number + (f" ({of and f'{of} '}{' to '.join(ends)})" if ends else "")
 
 
 def p_value(value: float) -> str:
-    """A p-value with as many digits as mean something.
+    """A p-value with as many digits as mean something; more where it would else read as 0.05 or as 1 and is not.
 
     Example:
-        >>> p_value(0.00001), p_value(0.0312)
-        ('<0.0001', '0.031')
+        >>> p_value(0.00001), p_value(0.0312), p_value(0.0497), p_value(0.05)
+        ('<0.0001', '0.031', '0.0497', '0.05')
     """
-    return NOTHING if value != value else "<0.0001" if value < 0.0001 else f"{value:.2g}"
+    if value != value:
+        return NOTHING
+    told = [f"{value:.{digits}g}" for digits in (2, 3, 4, 5, 6)]
+    apart = (text for text in told if float(text) not in (SIGNIFICANT, 1.0))
+    return "<0.0001" if value < 0.0001 else next(apart, told[0])
 
 
 def p_said(value: float, sign: str = "=", *, test: str = "") -> str:
@@ -136,42 +183,69 @@ def p_said(value: float, sign: str = "=", *, test: str = "") -> str:
     return f"p < {words[1:]}{by}" if words[0] == "<" else f"p {sign} {words}{by}"
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """So many things, with the noun's plural, by default with an s, where they are not one.
-
-    Example:
-        >>> counted(1, "seed"), counted(3, "seed"), counted(2, "policy", "policies")
-        ('1 seed', '3 seeds', '2 policies')
-    """
-    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
-
-
-def agree(count: int, one: str, several: str) -> str:
-    """The form of a verb that goes with a count.
-
-    Example:
-        >>> f"1 of 4 items {agree(1, 'is', 'are')} left out"
-        '1 of 4 items is left out'
-    """
-    return one if count == 1 else several
-
-
 def _ended(
     value: float,
     low: float | None,
     high: float | None,
-    form: str,
-    factor: float,
+    digits: int,
     *,
+    factor: float = 1,
+    signed: bool = False,
+    whole: bool = False,
     unit: str = "",
     level: float | None = None,
-    told: str = "",
 ) -> str:
-    """A number, as it is told or by its form, with its interval if both ends are known, and the level of that."""
+    """A number with its unit and, if both ends are known, its interval and the level of that."""
     if not math.isfinite(value):
         return NOTHING
-    ends = [form.format(factor * float(end)) for end in (low, high) if end is not None and math.isfinite(end)]
+    number, *ends = _texts(value, low, high, digits, factor=factor, signed=signed, whole=whole)
     named = "" if level is None else f"{100 * level:g} % CI "
-    return (
-        (told or form.format(factor * float(value))) + unit + (f" [{named}{', '.join(ends)}]" if len(ends) == 2 else "")
-    )
+    return number + unit + (f" [{named}{', '.join(ends)}]" if ends else "")
+
+
+def _texts(
+    value: float,
+    low: float | None,
+    high: float | None,
+    digits: int,
+    *,
+    factor: float = 1,
+    signed: bool = False,
+    whole: bool = False,
+) -> list[str]:
+    """A number and both ends, if these are known, with as many digits as tell the ends apart.
+
+    Args:
+        value: the number, finite.
+        low: its lower end.
+        high: its upper end.
+        digits: decimals, at least.
+        factor: what all are multiplied by.
+        signed: whether each has its sign, so that an end that is not 0 has to be seen not to be.
+        whole: whether it is a share of something, see `percentage`.
+    """
+    ends = [factor * float(end) for end in (low, high) if end is not None and math.isfinite(end)]
+    ends, sign = ends if len(ends) == 2 else [], "+" if signed else ""
+    places, kind = _places(ends, digits, sign)
+    form = f"{{:{sign}z.{places}{kind}}}"
+    said = percentage(value, places, of=factor) if whole and kind == "f" else form.format(factor * float(value))
+    return [said, *map(form.format, ends)]
+
+
+def _places(ends: list[float], digits: int, sign: str) -> tuple[int, str]:
+    """How many decimals tell two ends apart, and if signed from 0, and their format: fixed, or `e` of small ones."""
+    width, most = (abs(ends[1] - ends[0]), max(map(abs, ends))) if ends else (0.0, 0.0)
+    least = 10.0 ** -(digits + _MORE)
+    if width <= _ROUNDING * max(1.0, most):
+        return digits, "f"
+    if most < least:
+        return max(1, _place(width) - _place(most)), "e"
+    texts = [f"{end:{sign}z.{digits}f}" for end in ends]
+    hidden = [abs(end) for end, text in zip(ends, texts, strict=True) if sign and not float(text) and abs(end) >= least]
+    hidden += [width] if texts[0] == texts[1] else []
+    return max([digits, *map(_place, hidden)]), "f"
+
+
+def _place(size: float) -> int:
+    """At which decimal the first digit of a number above 0 stands."""
+    return -math.floor(math.log10(size))

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Real, Shaped
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
-from interp.numeric import ratio
+from interp.numeric import agree, counted, ratio
 from interp.stats.auroc import as_bool
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, FEW, FEWEST, Bounds, Interval, shrunk_wilson, spread_ends, wilson
@@ -284,10 +284,35 @@ def few_groups(count: int) -> str:
     """
     if count >= FEW:
         return ""
-    where = f"Samples lie in {count} group{'' if count == 1 else 's'}"
+    where = f"Samples lie in {counted(count, 'group')}"
     if count < FEWEST:
         return f"{where}: fewer than {FEWEST} have no interval."
     return f"{where}, which are few: intervals are as wide as Student's t asks for, and still to be taken with care."
+
+
+def few_samples(count: int) -> str:
+    """The same of so many samples of which no two share a group: their shares have Wilson's interval all the same.
+
+    Example:
+        >>> few_samples(2)
+        'There are only 2 samples: fewer than 3 have no interval but that of a share.'
+    """
+    if count >= FEW:
+        return ""
+    where = f"There {agree(count, 'is', 'are')} only {counted(count, 'sample')}"
+    if count < FEWEST:
+        return f"{where}: fewer than {FEWEST} have no interval but that of a share."
+    return f"{where}: intervals are as wide as so few ask for, and still to be taken with care."
+
+
+def few_units(samples: pd.DataFrame) -> str:
+    """What a reader has to know of intervals over these samples, of groups where they share them, else of themselves.
+
+    Args:
+        samples: one row per sample; `group`, where there is one, says what is drawn together.
+    """
+    shared = shared_groups(samples)
+    return few_samples(len(samples)) if shared is None else few_groups(len(set(shared)))
 
 
 def drawn_sums(

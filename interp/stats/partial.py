@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.layers import cell_columns
+from interp.numeric import agree, counted
 from interp.reprs import fits_a_cell
 from interp.stats.covariates import read_covariates
 from interp.stats.draws import check_draws
@@ -193,8 +194,8 @@ def _units(groups: ArrayLike | None, n: int) -> np.ndarray | None:
     units, names = codes_of(groups, n, "groups")
     if len(names) < FEWEST:
         raise InputError(
-            f"{n} samples lie in {len(names)} groups, which say next to nothing of how far others lie apart: give at "
-            f"least {FEWEST} groups, or None"
+            f"{n} samples lie in {counted(len(names), 'group')}, which {agree(len(names), 'says', 'say')} next to "
+            f"nothing of how far others lie apart: give at least {FEWEST} groups, or None"
         )
     return units
 

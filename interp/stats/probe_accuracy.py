@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
-from interp.numeric import real
+from interp.numeric import agree, counted, real
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_together, mean_over_groups
 from interp.stats.draws import check_draws
@@ -138,7 +138,9 @@ def splits(
         return
     names, codes = np.unique(groups.astype(str), return_inverse=True)
     if len(names) < FOLDS:
-        raise InputError(f"{len(names)} groups can not be held out in {FOLDS} folds: give {FOLDS} or more")
+        raise InputError(
+            f"{counted(len(names), 'group')} can not be held out in {FOLDS} folds: give {FOLDS} groups or more"
+        )
     order = np.random.default_rng(seed).permutation(len(names))  # so that which groups share a fold is drawn
     yield from GroupKFold(FOLDS).split(codes, groups=order[codes])
 
@@ -157,8 +159,8 @@ def held_out(groups: Shaped[np.ndarray, " token"], *, seed: int, share: float = 
     count = int(np.ceil(share * len(names)))
     if min(count, len(names) - count) < 2:
         raise InputError(
-            f"{len(names)} groups, of which {count} are held out: a probe needs two groups at least to train on and "
-            "two to be tested on: give more groups, or another test_share"
+            f"{counted(len(names), 'group')}, of which {count} {agree(count, 'is', 'are')} held out: a probe needs two "
+            "groups at least to train on and two to be tested on: give more groups, or another test_share"
         )
     _, test = next(GroupShuffleSplit(1, test_size=count, random_state=seed).split(codes, groups=codes))
     held = np.zeros(len(codes), dtype=bool)

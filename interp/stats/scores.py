@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
+from interp.numeric import agree, counted
 
 
 def read_scores(
@@ -44,7 +45,10 @@ def codes_of(
         raise InputError(f"{what} have shape {np.shape(values)} for {n} samples: give one per sample")
     without = sum(name in ("", "None", "nan", "<NA>", "NaT") for name in named)
     if without:
-        raise InputError(f"{without} of {n} samples have no name in {what}: name one for every sample, or give None")
+        have = agree(without, "has", "have")
+        raise InputError(
+            f"{without} of {counted(n, 'sample')} {have} no name in {what}: name one for every sample, or give None"
+        )
     place = {name: code for code, name in enumerate(dict.fromkeys(named))}
     if what == "groups" and len(place) < fewest:
         raise InputError(f"all {n} samples lie in group {named[0]!r}: give samples of two groups or more")

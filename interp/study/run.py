@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.model.provenance import FROM_PYTHON, result_of, resumed, run_record, runs_of, tells_runs
-from interp.numeric import read_flag, real, whole_number
+from interp.numeric import counted, read_flag, real, whole_number
 from interp.objects.refusals import refuse_noted
 from interp.store.folder import OutputFolder, as_bytes, plain
 from interp.store.guard import MANIFEST, holds_study, refuse_begun, refuse_other
@@ -332,7 +332,7 @@ def _flush_again(shards: Shards, error: BaseException) -> bool:
 def _what_is_kept(shards: Shards, *, full: bool, samples: bool) -> str:
     """What of a study that broke off is kept, what is not, and how to go on with it."""
     folder = str(shards.path.parent)
-    lost = f"the {shards.unwritten} samples since the last writing" if shards.unwritten else ""
+    lost = f"the {counted(shards.unwritten, 'sample')} since the last writing" if shards.unwritten else ""
     kept = f"{folder!r} keeps what was measured{f' before, and not {lost}' if lost else ''}"
     if not shard_files(shards.path):
         kept = f"{folder!r} keeps no sample yet"

@@ -119,11 +119,13 @@ def _trained(data: AskedData, samples: list[Sample], axes: str) -> tuple[dict[st
     """Directions of an axis probe on one half of the samples, and the ids of these; the others are asked.
 
     Raises:
-        InputError: directions of both axes are asked for, and one half does not give them; before the first pass.
+        InputError: one half has fewer than two groups, or directions of both axes are asked for, and one half does not
+            give them; before the first pass.
     """
     import numpy as np
 
     from interp.errors import InputError
+    from interp.report.numbers import agree, counted
     from interp.stats.draws import halves
     from probes.mechanisms.probe.axis import axis_probe, box_tokens, side_of
     from probes.mechanisms.scenes.sides import SIDES
@@ -131,9 +133,16 @@ def _trained(data: AskedData, samples: list[Sample], axes: str) -> tuple[dict[st
     from probes.study.run import groups_of
 
     each = np.array([axis_of(one) for one in samples], dtype=object)
-    part = halves(groups_of(samples), each, seed=data.how["seed"])
+    groups = groups_of(samples)
+    part = halves(groups, each, seed=data.how["seed"])
+    if min(len(set(groups[part == side])) for side in (0, 1)) < 2:
+        raise InputError(
+            f"{counted(len(samples), 'sample')} {agree(len(samples), 'lies', 'lie')} in "
+            f"{counted(len(set(groups)), 'group')}: one half of the groups trains directions and the other is "
+            f"asked, and "
+            "each needs at least two: give more samples, or --directions"
+        )
     half = [one for one, at in zip(samples, part, strict=True) if at == 0]
-    groups_of([one for one, at in zip(samples, part, strict=True) if at == 1])
     own = fitting(half, side_of, "samples to train directions on", data.how)
     if axes == "both":
         read = {axis_of(one) for one in own if not box_tokens(one, data.vlm.grid_of(one.image))[1]}

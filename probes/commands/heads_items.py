@@ -157,6 +157,7 @@ def read_items(options: argparse.Namespace, *, split: str = "train") -> tuple[li
         return _of_dataset(options)
     if options.folder is not None:
         raise InputError("--folder is where the files of a benchmark lie: name --dataset, or leave it out")
+    from interp.report.numbers import counted
     from probes.heads.data.prompts import BARE, QueryPrompt, step_samples
 
     questions, told = _questions(options, split)
@@ -167,7 +168,7 @@ def read_items(options: argparse.Namespace, *, split: str = "train") -> tuple[li
     placeholder = None if options.image is None else given_path(options.image)
     items = step_samples(questions, prompt, image=placeholder)
     if options.steps is not None:
-        print(f"{len(questions)} main questions, {len(items)} steps")
+        print(f"{counted(len(questions), 'main question')}, {counted(len(items), 'step')}")
     return items, {**told, "context": context}
 
 

@@ -55,6 +55,6 @@ def mechanisms_command(options: argparse.Namespace) -> int:
     told, every = dual_sentences(found), dual_tools(found)
     untold = untold_lines(every)
     paths = write_tools(asked.folder, every, found.settings, title=TITLE, sentences=told)
-    print("\n".join((*every.remarks, *told, *untold)))
+    print("\n".join((*every.remarks, *every.few, *told, *untold)))
     print(f"written to {asked.folder.path}: report.html and {len(paths) - 1} more")
     return 0

@@ -114,8 +114,9 @@ def _of_photo(options: argparse.Namespace) -> int:
     ]
     for dose, row in zip(found.doses, table.itertuples(), strict=True):
         print(
-            f"{dose}{' (untouched)' if dose == UNTOUCHED else ''}: {row.text!r}, confidence {row.confidence:.2f}, "
-            f"attention on the image {row.image_mass:.2f}, |delta g_V| {row.abs_delta_g_v:.3g}, the same under "
+            f"{dose}{' (untouched)' if dose == UNTOUCHED else ''}: {row.text!r}, confidence "
+            f"{percentage(row.confidence, 2, of=1)}, attention on the image {percentage(row.image_mass, 2, of=1)}, "
+            f"|delta g_V| {row.abs_delta_g_v:.3g}, the same under "
             f"{percentage(row.agreeing, 0)}% of {options.seeds} permutations"
         )
     for dose in found.out_of_range:

@@ -103,12 +103,12 @@ def _of_photo(options: argparse.Namespace) -> int:
             },
         ),
     ]
-    print(f"answer: {found.texts[0]!r}, with confidence {found.confidence[0]:.2f}")
+    print(f"answer: {found.texts[0]!r}, with confidence {percentage(found.confidence[0], 2, of=1)}")
     print(
         f"the same under {percentage(found.agreeing, 0)}% of {options.seeds} permutations of {found.image_tokens[0]} "
         "image tokens"
     )
     for side, text, sure in list(zip(found.orders, found.texts, found.confidence, strict=True))[1 + options.seeds :]:
-        print(f"pooled to {side}: {text!r}, with confidence {sure:.2f}")
+        print(f"pooled to {side}: {text!r}, with confidence {percentage(sure, 2, of=1)}")
     print(f"written to {folder.path}: {', '.join(path.name for path in written)}")
     return 0

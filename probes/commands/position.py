@@ -59,6 +59,6 @@ def position_command(options: argparse.Namespace) -> int:
     found = examine_position(data.vlm, data.samples, tools, **data.how)
     settings = record(data.vlm, dataset=options.dataset, n=len(data.samples), prompt=options.prompt, seed=options.seed)
     paths = write_tools(data.folder, found, settings, title=TITLE)
-    print("\n".join([*found.remarks, *found.sentences()]))
+    print("\n".join([*found.remarks, *found.few, *found.sentences()]))
     print(f"written to {data.folder.path}: report.html and {len(paths) - 1} more")
     return 0

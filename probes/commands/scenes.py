@@ -273,20 +273,22 @@ class _Source:
         return vlm.prepare(_blank(), "Where?", prompt=self.prompt).prompts[0] if self.form == "relation" else None
 
     def _stitched(self, vocabulary: Vocabulary | None, side: int) -> tuple[list[Pair], str]:
+        from interp.report.numbers import counted
         from probes.mechanisms.scenes.photo_pairs import stitched_pairs
 
-        words, told = self._named(), f"{len(self._named())} objects"
+        words, told = self._named(), counted(len(self._named()), "object")
         if vocabulary is not None and self.form == "item":
             words, told = list(vocabulary.words), vocabulary.describe()
         pairs = stitched_pairs(self.samples, side, words=words, form=self.form, n=self.n, seed=self.seed)
         return pairs, f"{PHOTOS[self.benchmark]}, {side} x {side} pixels; {told}"
 
     def _mirrored(self) -> tuple[list[Pair], str]:
+        from interp.report.numbers import counted
         from probes.mechanisms.scenes.photo_pairs import mirrored_pairs
 
         pairs, left_out = mirrored_pairs(self.samples, n=self.n)
         told = "".join(f"; {count} left out: {why}" for why, count in left_out.items())
-        return pairs, f"{PHOTOS[self.benchmark]}: {len(pairs)} pairs{told}"
+        return pairs, f"{PHOTOS[self.benchmark]}: {counted(len(pairs), 'pair')}{told}"
 
 
 def _benchmark_in(name: str) -> str:

@@ -146,7 +146,13 @@ OWN: dict[str, dict[str, str]] = {
         "log_prob": "of all that was said",
         "perplexity": "e to the mean negative log-probability of a token",
     },
-    "functions": _FUNCTION | {"items": "how many there are", "parse_failures": "share of answers that name no option"},
+    "functions": _FUNCTION
+    | {
+        "items": "how many there are",
+        "parse_failures": "share of answers that name no option",
+        "parse_failures_low": "lower end of its interval",
+        "parse_failures_high": "upper end of its interval",
+    },
     "left_out": _SCORED
     | {
         "first": "one of the pair",

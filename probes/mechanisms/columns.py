@@ -174,6 +174,8 @@ OWN: dict[str, dict[str, str]] = {
         "slot": "at which slot `value` is; -1 where it is about none",
         "slots": "at which slots it is shown, with commas between; empty where it is about none",
         "pairs": "how many pairs, or samples, it is of",
+        "picked_from": "from how many slots or swaps `value` was picked; its interval is one for all of them together",
+        "shared_by": "how many of these have the same largest number; 1 where it was not picked as the largest",
     },
     "ablate": {
         "arm": "`untouched`; `ordering removed`; `ordering kept`, the control that replaces as much; `random tokens`, "

@@ -140,7 +140,12 @@ class BalanceStudy:
         """Draw the balance by layer, with its interval, beside that of even attention."""
         from probes.position.figures.balance import plot_balance_by_layer
 
-        return plot_balance_by_layer(self.by_layer(), {arm: own.even for arm, own in self.balance.items()}, ax)
+        return plot_balance_by_layer(
+            self.by_layer(),
+            {arm: own.even for arm, own in self.balance.items()},
+            ax,
+            level=self.settings["level"],
+        )
 
     def plot_shares(self, ax: Axes | None = None) -> Axes:
         """Draw how attention is divided, in each arm, in the authors' way, and with the system prompt masked."""

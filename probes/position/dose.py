@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.report.numbers import agree
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.position.dose_answers import STATES, Dose, DoseMeasurement, read_doses
@@ -113,7 +114,8 @@ def dose_response(
     found = [_at_dose(doses[place], answers[place], states[place], orders) for place in whole]
     range_of = f"the range of {str(vlm.dtype).removeprefix('torch.')}"
     beyond = {
-        dose: f"{gone} of {len(samples)} samples leave {range_of}, so that there is nothing to pair"
+        dose: f"{gone} of {len(samples)} samples {agree(gone, 'leaves', 'leave')} {range_of}, so that there is "
+        f"nothing to pair"
         for dose, gone in zip(doses, missing, strict=True)
         if gone
     }

@@ -121,13 +121,15 @@ class DoseResponse:
 
         if measure not in MEASURES:
             raise InputError(f"measure={measure!r} is not known: use one of {', '.join(MEASURES)}")
-        return plot_dose(self._of(relation), self._kind(kind), ax, measures=(measure,))
+        return plot_dose(self._of(relation), self._kind(kind), ax, measures=(measure,), level=self.settings["level"])
 
     def draw(self, *, relation: str = ALL, kind: str | None = None) -> np.ndarray:
         """Draw accuracy, PSI, RoPE sensitivity and confidence against the dose, on a new figure; its four axes."""
         from probes.position.figures.dose import draw_doses
 
-        return draw_doses(self._of(relation), self._kind(kind), chance=self.chance.get(relation))
+        return draw_doses(
+            self._of(relation), self._kind(kind), chance=self.chance.get(relation), level=self.settings["level"]
+        )
 
     def _of(self, relation: str) -> pd.DataFrame:
         own = self.measures[self.measures["relation"] == relation]

@@ -119,7 +119,7 @@ class MeanResidualNorms:
         after = None if self.convention == "paper" else self.after_final_norm
         band = (self.ratio.low, self.ratio.high) if self._has_interval else None
         curves = self.of("text"), self.of("image"), self.ratio.estimate
-        return plot_residual_norms(*curves, after=after, band=band, axes=axes)
+        return plot_residual_norms(*curves, after=after, band=band, level=self.ratio.level, axes=axes)
 
     @property
     def _has_interval(self) -> bool:

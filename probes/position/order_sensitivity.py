@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.errors import InputError
 from interp.numeric import ratio
+from interp.report.numbers import counted
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, group_names, groups_with, mean_over_groups
 from interp.stats.draws import check_draws
@@ -155,13 +156,13 @@ class OrderSensitivity:
         """Draw accuracy in order and permuted, by relation."""
         from probes.position.figures.order import plot_accuracy_in_order
 
-        return plot_accuracy_in_order(self.measures, ax, chance=self.chance)
+        return plot_accuracy_in_order(self.measures, ax, chance=self.chance, level=self.settings["level"])
 
     def plot_psi(self, ax: Axes | None = None) -> Axes:
         """Draw the index and its chance-corrected kin with intervals, by relation, beside the references."""
         from probes.position.figures.order import plot_psi
 
-        return plot_psi(self.measures, ax, references=self.references())
+        return plot_psi(self.measures, ax, references=self.references(), level=self.settings["level"])
 
     def plot_compression(self, ax: Axes | None = None) -> Axes:
         """Draw accuracy against the number of image tokens.
@@ -171,7 +172,7 @@ class OrderSensitivity:
         """
         from probes.position.figures.order import plot_compression
 
-        return plot_compression(self.compression(), ax, chance=self.chance.get(ALL))
+        return plot_compression(self.compression(), ax, chance=self.chance.get(ALL), level=self.settings["level"])
 
     def _relations(self) -> Iterator[tuple[str, Bool[np.ndarray, " sample"]]]:
         first = self.answers[self.answers["order"] == ORIGINAL]
@@ -210,7 +211,7 @@ def measure_sensitivity(
 
     check_draws(n, level, seed)
     if len(set(groups)) < 2:
-        raise InputError(f"{len(original)} samples lie in {len(set(groups))} group: give at least two groups")
+        raise InputError(f"there is one group, of {counted(len(original), 'sample')}: give at least two groups")
     rows: list[dict[str, Any]] = []
     out: list[dict[str, str]] = []
     for name, own in parts_of(relations).items():

@@ -105,7 +105,7 @@ class ArmComparison:
         """Draw accuracy, the index of order, RoPE sensitivity by layer, and the length of the stream by depth."""
         from probes.retraining.figure import plot_comparison
 
-        return plot_comparison(self.measures, self.arms, axes)
+        return plot_comparison(self.measures, self.arms, axes, level=self.settings["level"])
 
     def plot_training(self, ax: Axes | None = None, *, measure: str = "right_relation") -> Axes:
         """Draw what was written down in training by step.
@@ -200,10 +200,16 @@ def _rows(
             yield {**told, "interval": SEEDS, **_ends(interval.estimate, interval.low, interval.high)}
 
 
-def paired_t(values: Float[np.ndarray, " run"], level: float) -> Interval:
-    """Student's interval over runs, `interp.stats.intervals.students_t`; none of runs that are all alike."""
+def paired_t(values: Float[np.ndarray, " run"], level: float, rounding: float = 0.0) -> Interval:
+    """Student's interval over runs, `interp.stats.intervals.students_t`; none of runs that are all alike.
+
+    Args:
+        values: differences [run].
+        level: nominal coverage.
+        rounding: by how much the values may differ and be alike, such as what they were rounded to.
+    """
     found = students_t(values, level)
-    alike = np.ptp(values) <= 1e-12 * np.abs(values).max()
+    alike = np.ptp(values) <= max(rounding, 1e-12 * np.abs(values).max())
     return Interval(found.estimate, math.nan, math.nan, level) if alike else found
 
 

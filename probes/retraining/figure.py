@@ -11,6 +11,7 @@ from interp.datasets.synthetic.shapes import KINDS
 from interp.errors import InputError
 from interp.plots.style import PALETTE, integer_ticks, legend_below, new_axes, new_grid, tidy
 from interp.plots.written import as_written
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,13 +25,16 @@ PLACES = ("relation", "photo")
 
 
 @as_written
-def plot_comparison(measures: pd.DataFrame, arms: Sequence[str], axes: Any = None) -> np.ndarray:
+def plot_comparison(
+    measures: pd.DataFrame, arms: Sequence[str], axes: Any = None, *, level: float | None = None
+) -> np.ndarray:
     """Draw four panels; bars and bands are intervals of the bootstrap, small dots are single models.
 
     Args:
         measures: the table of `ArmComparison`.
         arms: their names, in the order of colours.
         axes: four axes; made if None.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: other than four axes.
@@ -44,7 +48,9 @@ def plot_comparison(measures: pd.DataFrame, arms: Sequence[str], axes: Any = Non
     _dots(axes[1], measures, "psi", PLACES, colours, title="Position sensitivity index", y="PSI")
     _lines(axes[2], measures, "abs_delta_g_v", "layer ", colours, title="RoPE sensitivity", y="mean |delta g_V|")
     _lines(axes[3], measures, "ratio", "depth ", colours, title="Residual stream", y="image over words", log=True)
-    legend_below(axes[2])
+    drawn = measures[(measures["what"] == "arm") & measures["interval"].isin(BOOTSTRAP)]
+    over = ", ".join(dict.fromkeys(drawn["interval"]))
+    legend_below(axes[2], *named_intervals(drawn["low"], level=level, over=over))
     return axes
 
 

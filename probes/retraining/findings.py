@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.report.numbers import agree, counted, decimal, percent, points
+from interp.report.numbers import agree, counted, decimal, percent, points, ranged
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED
 from interp.stats.intervals import Interval
 from probes.retraining.comparison import SEEDS, ArmComparison, paired_t
@@ -132,6 +132,12 @@ def final_losses(found: ArmComparison, measure: str = "answer") -> pd.DataFrame:
     return own[own["step"] == own["step"].max()]
 
 
+def gap_of_losses(one: np.ndarray, other: np.ndarray, level: float) -> Interval:
+    """The mean of one arm's losses [seed] less another's, with Student's interval; none of gaps alike in float32."""
+    rounding = 4 * np.finfo(np.float32).eps * max(np.abs(one).max(), np.abs(other).max())
+    return paired_t(one - other, level, rounding)
+
+
 def _training(found: ArmComparison) -> Iterator[str]:
     """Whether the arms ended training alike, and whether they were still learning."""
     last = final_losses(found)
@@ -144,7 +150,7 @@ def _training(found: ArmComparison) -> Iterator[str]:
     first = found.arms[0]
     for arm in found.arms[1:]:
         if found.seeds > 1:
-            apart = paired_t(by_arm[arm] - by_arm[first], found.settings["level"])
+            apart = gap_of_losses(by_arm[arm], by_arm[first], found.settings["level"])
             ends = decimal(apart.estimate, apart.low, apart.high, digits=3, signed=True, level=apart.level)
             alike = NOT_DETECTED if _side(apart) == 0 else "not the same"
             said = f"Student's of the seeds: {alike}" if np.isfinite(apart.low) else NO_INTERVAL
@@ -275,8 +281,9 @@ def _side(interval: Interval) -> int:
 
 
 def _range(values: np.ndarray) -> str:
-    ends = f" ({values.min():.3f} to {values.max():.3f})" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{ends}"
+    if len(values) == 1:
+        return decimal(values[0], digits=3)
+    return ranged(values.mean(), values.min(), values.max(), digits=3)
 
 
 def _parts(found: ArmComparison, measure: str) -> set[Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.report.page import Section, write_report
 from interp.report.tables import write_csv
+from interp.stats.clusters import few_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +66,8 @@ class Findings:
         figures: by file name without ending.
         summary: the numbers of the sentences, as plain data.
         settings: the record of what made it.
+        groups: how many groups intervals draw, of all samples and of parts of them; what the column `groups` of the
+            tables says counts beside.
     """
 
     title: str
@@ -75,6 +78,7 @@ class Findings:
     figures: Mapping[str, Drawn]
     summary: Mapping[str, Any]
     settings: dict[str, Any] = field(repr=False)
+    groups: tuple[int, ...] = ()
 
     @property
     def level(self) -> float:
@@ -86,6 +90,22 @@ class Findings:
         """Why the numbers may mean nothing, such as that the model knows no such photos."""
         return tuple(self.settings.get("remarks", ()))
 
+    @property
+    def few(self) -> tuple[str, ...]:
+        """What has to be known of intervals where groups are few, in all samples or in a part; else nothing."""
+        counts = {*self.groups, *(int(one) for table in self.tables.values() for one in table.get("groups", ()))} - {0}
+        if not counts:
+            return ()
+        if whole := few_groups(max(counts)):
+            return (whole,)
+        part = few_groups(min(counts))
+        return (f"Not all numbers are of all samples. In the smallest part s{part[1:]}",) if part else ()
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What these numbers do not show: that groups are few, where they are, and the cautions."""
+        return (*self.few, *self.cautions)
+
     def sections(self) -> list[Section]:
         """The parts of the page: what was found, figures, tables, and what it does not show."""
         return [
@@ -94,7 +114,7 @@ class Findings:
             *(Section(one.title, figure=one.figure, caption=one.caption) for one in self.figures.values()),
             *(Section(title, self._brackets(table), table=table) for title, table in self.shown.items()),
             *self._untold(),
-            Section("What this does not show", self.cautions),
+            Section("What this does not show", self.limits),
         ]
 
     def _brackets(self, table: pd.DataFrame) -> tuple[str, ...]:
@@ -132,7 +152,7 @@ def write_findings(folder: OutputFolder, found: Findings) -> list[Path]:
 def tell_findings(folder: OutputFolder, found: Findings) -> None:
     """Write everything, and print the sentences."""
     paths = write_findings(folder, found)
-    print("\n".join([*found.remarks, *found.sentences]))
+    print("\n".join([*found.remarks, *found.few, *found.sentences]))
     print(f"written to {folder.path}: report.html and {len(paths) - 1} more")
 
 

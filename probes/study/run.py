@@ -184,5 +184,12 @@ def groups_of(samples: Sequence[Sample]) -> Shaped[np.ndarray, " sample"]:
         raise InputError("there are no samples to ask: give at least two groups of them")
     groups = group_names(pd.DataFrame({"group": [sample.group for sample in samples]}))
     if len(set(groups)) < 2:
-        raise InputError(f"{len(samples)} samples lie in {len(set(groups))} group: give at least two groups")
+        raise InputError(f"{_lying(len(samples), len(set(groups)))}: give at least two groups")
     return groups
+
+
+def _lying(samples: int, groups: int) -> str:
+    """So many samples lie in so many groups, in words."""
+    from interp.report.numbers import agree, counted
+
+    return f"{counted(samples, 'sample')} {agree(samples, 'lies', 'lie')} in {counted(groups, 'group')}"

@@ -37,6 +37,11 @@ class ToolFindings:
         """Why the numbers may mean nothing, each line once."""
         return tuple(dict.fromkeys(line for own in self.found.values() for line in own.remarks))
 
+    @property
+    def few(self) -> tuple[str, ...]:
+        """What has to be known of intervals where groups are few, each line once, with the tools that it is of."""
+        return _named_lines({name: own.few for name, own in self.found.items()})
+
     def sentences(self) -> tuple[str, ...]:
         """One sentence a tool, with its interval, in the order of the tools; or why there is none."""
         told = {name: own.sentences[0] for name, own in self.found.items()}
@@ -109,7 +114,9 @@ def write_tools(
         first = next(iter(own.figures.values()), None)
         drawn = {} if first is None else {"figure": first.figure, "caption": first.caption}
         parts.append(Section(own.title, more, **drawn))
-    parts.append(Section("What this does not show", _cautions(every.found)))
+    parts.append(
+        Section("What this does not show", _named_lines({name: own.limits for name, own in every.found.items()}))
+    )
     lead = "Each sentence stands with its interval; each tool has a page of its own."
     page = render_report(title, lead, parts, dict(settings))
     paths = [
@@ -120,10 +127,10 @@ def write_tools(
     return [*paths, folder.write_json("summary.json", whole), folder.write_text("report.html", page)]
 
 
-def _cautions(found: Mapping[str, Findings]) -> tuple[str, ...]:
-    """What the tools do not show, each line once, with the names of the tools that say it."""
+def _named_lines(of: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The lines of tools, each line once, with the names of the tools that say it."""
     by_line: dict[str, list[str]] = {}
-    for name, own in found.items():
-        for line in own.cautions:
+    for name, lines in of.items():
+        for line in lines:
             by_line.setdefault(line, []).append(name)
     return tuple(f"{', '.join(names).capitalize()}: {line}" for line, names in by_line.items())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from interp.datasets.benchmarks.asked import with_prompts
 from interp.datasets.benchmarks.prompts import _taken_apart
 from interp.errors import InputError
 from interp.objects.sample import Sample
-from interp.prompt.templates import paper_prompt, where_in_relation
+from interp.prompt.templates import paper_prompt, where_in_own_words, where_in_relation
 
 SIDES = ("left", "right", "above", "below")
 WORDS = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
@@ -127,6 +128,37 @@ def test_a_file_of_another_data_set_is_refused_by_its_name(folder):
     file = released(folder, BENCHMARKS["vg-two"].prompts)
     with pytest.raises(InputError, match=r"holds the prompts of vg-two, and coco-two is asked: give COCO_QA_two_obj"):
         with_prompts(read_dataset("coco-two", folder), file, "coco-two")
+
+
+def test_open_questions_given_to_statements_name_the_data_set_that_asks_them_and_it_does(tmp_path, capsys):
+    (tmp_path / "train2017").mkdir()
+    rows = [("on", 1), ("on", 0), ("under", 1)]
+    lines = [
+        {"image": f"{number}.jpg", "caption": f"The dog is {word} the cat.", "label": label, "relation": word}
+        for number, (word, label) in enumerate(rows)
+    ]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for line in lines:
+        Image.new("RGB", (60, 60), "red").save(tmp_path / "train2017" / line["image"])
+    asked = paper_prompt(where_in_own_words("dog", "cat"))
+    file = put(tmp_path / "VSR_with_answer.jsonl", [(n, asked, word) for n, (word, label) in enumerate(rows) if label])
+    flags = [flag for flag in FLAGS if flag not in ("--dataset", "coco-two")]
+    flags += ["--folder", str(tmp_path), "--prompts", str(file), "--out", str(tmp_path / "out")]
+    assert adaptvis([*flags, "--dataset", "vsr"]) == 2
+    said = capsys.readouterr().err
+    assert "holds the prompts of vsr-open, and vsr is asked: ask vsr-open (--dataset vsr-open)" in said
+    assert "or leave it out, as none were released for vsr" in said
+    named = re.search(r"\(--dataset ([\w-]+)\)", said)[1]
+    assert adaptvis([*flags, "--dataset", named]) == 0, capsys.readouterr().err
+    assert pd.read_parquet(tmp_path / "out" / "answers.parquet")["prompt"].unique().tolist() == [asked]
+    assert adaptvis([*flags, "--dataset", "vsr", "--prompts", str(file.rename(tmp_path / "own.jsonl"))]) == 2
+    assert "VSR_with_answer.jsonl holds those of vsr-open, which reads the same files" in capsys.readouterr().err
+
+
+def test_statements_given_the_prompts_of_other_files_are_not_sent_there(assets):
+    samples = read_dataset("vsr", assets / "vsr", missing="keep")
+    with pytest.raises(InputError, match="of vg-two, and vsr is asked: leave it out, as none were released for vsr$"):
+        with_prompts(samples, assets / "adaptvis-prompts" / BENCHMARKS["vg-two"].prompts, "vsr")
 
 
 def test_the_released_open_questions_go_onto_all_629_rows_and_27_differ(assets):

@@ -45,9 +45,14 @@ def made_up_sweep(
     dataset="shapes",
     seed=0,
     sets=False,
+    per_group=None,
     asked=paper_prompt,
 ):
-    """A sweep without a model: sure samples are right more often, `right` fixes whether all are."""
+    """A sweep without a model: sure samples are right more often, `right` fixes whether all are.
+
+    So many as `per_group` share a group, in `sets` as many as there are options.
+    """
+    per_group = len(options) if sets else per_group
     rng = np.random.default_rng(seed)
     rows = []
     for place in range(n):
@@ -63,7 +68,7 @@ def made_up_sweep(
                     "dataset": dataset,
                     "kind": "relation",
                     "relation": gold if relations is None else relations[place % len(relations)],
-                    "group": f"pair {place // len(options)}" if sets else "",
+                    "group": f"pair {place // per_group}" if per_group else "",
                     "prompt": asked(where_in_relation("mug", "table", options)),
                     "gold": gold,
                     "options": "|".join(options),

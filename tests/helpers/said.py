@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
-INTERVAL = re.compile(rf"({NUMBER})(?: %| points)? \[({NUMBER}) % CI ({NUMBER}), ({NUMBER})\]")
+INTERVAL = re.compile(rf"([<>]?)({NUMBER})(?: %| points)? \[({NUMBER}) % CI ({NUMBER}), ({NUMBER})\]")
 P = re.compile(rf"p ([=<≤]) ({NUMBER})(, (?=[A-Za-z]))?")
 BAD = {
     "an interval without its level": rf"\[(?!{NUMBER} % CI ){NUMBER}",
@@ -27,11 +27,16 @@ def check_form(sentence):
 
 
 def intervals_in(sentence):
-    """Every estimate with its interval: value, low, high, level, as floats; and the decimals of the value."""
+    """Every estimate with its interval: value, low, high, level, as floats; and the last place of the value.
+
+    Of one that is told to be below or above a number, half of the last place beyond it.
+    """
     found = []
-    for value, level, low, high in INTERVAL.findall(sentence):
-        digits = len(value.partition(".")[2])
-        found.append((float(value), float(low), float(high), float(level) / 100, digits))
+    for sign, value, level, low, high in INTERVAL.findall(sentence):
+        digits, _, power = value.partition("e")
+        place = 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
+        beyond = {"": 0, "<": -place / 2, ">": place / 2}[sign]
+        found.append((float(value) + beyond, float(low), float(high), float(level) / 100, place))
     return found
 
 
@@ -52,13 +57,13 @@ def check_intervals(sentence, known, *, level=0.95, all_of=False):
     told = intervals_in(sentence)
     assert sentence.count("% CI") == len(told), f"an interval of another form: {sentence}"
     seen = set()
-    for *ends, own, digits in told:
+    for *ends, own, place in told:
         assert own == pytest.approx(level), sentence
         same = [
-            place
-            for place, row in enumerate(known)
+            at
+            for at, row in enumerate(known)
             if any(
-                np.allclose(ends, factor * np.asarray(row, float), rtol=0, atol=0.51 * 10.0**-digits + 1e-6)
+                np.allclose(ends, factor * np.asarray(row, float), rtol=0, atol=0.51 * place + 1e-6 * (place > 1e-5))
                 for factor in (1, 100)
             )
         ]

@@ -13,14 +13,20 @@ from scipy.stats import t
 class Rows:
     """Rows of made-up measures, each with an estimate and its interval; and who asks for them by what they are."""
 
-    def __init__(self, seed, places, *, spread=0.5, few=False, **columns):
-        """One row for each place, a dict of what names it; sometimes of too few groups for an interval, if asked."""
+    def __init__(self, seed, places, *, spread=0.5, few=False, ties=False, **columns):
+        """One row for each place, a dict of what names it.
+
+        If asked, sometimes of too few groups for an interval, and sometimes with two different numbers alone.
+        """
         self.rng = np.random.default_rng(seed)
         self.level = float(self.rng.choice([0.9, 0.95]))
         self.settings = {"level": self.level}
         columns = {"groups": int(self.rng.choice([2, 3, 30] if few else [3, 30])), **columns}
         ends = [dict(zip(("value", "low", "high"), made_up_ends(self.rng, spread=spread), strict=True)) for _ in places]
         self.measures = pd.DataFrame([{**place, **end, **columns} for place, end in zip(places, ends, strict=True)])
+        if ties and places and self.rng.random() < 1 / 3:
+            numbers, which = ["value", "low", "high"], self.rng.integers(min(2, len(places)), size=len(places))
+            self.measures[numbers] = self.measures[numbers].to_numpy()[which]
         if columns["groups"] < 3:
             self.measures[["low", "high"]] = np.nan
 
@@ -63,11 +69,25 @@ def check_picked(line, *every, count, interval=True):
     known = [ends for ends in every if np.isfinite(ends).all()]
     told = intervals_in(line)
     assert len(told) == len(known), line
-    for (*ends, _, digits), own in zip(told, known, strict=True):
-        near = (pytest.approx([factor * one for one in own], abs=0.51 * 10.0**-digits + 1e-6) for factor in (1, 100))
+    for (*ends, _, place), own in zip(told, known, strict=True):
+        slack = 0.51 * place + 1e-6 * (place > 1e-5)
+        near = (pytest.approx([factor * one for one in own], abs=slack) for factor in (1, 100))
         assert any(ends == one for one in near), (ends, own, line)
     assert ("picked after the fact" in line) == (count > 1), line
     assert (f"its interval one for all {count} together" in line) == (count > 1 and bool(known) and interval), line
+
+
+def said_shared(values, extreme):
+    """What is said of how many numbers are the same as one that is named."""
+    every = [float(one) for one in values if one == one]
+    same = sum(one == float(extreme) for one in every)
+    return "" if same < 2 else f"shared by all {same}" if same == len(every) else f"shared by {same} of {len(every)}"
+
+
+def check_shared(line, *picks):
+    """Of each (values, extreme) of a line it says how many share it, and of nothing else."""
+    told = [said for said in (said_shared(*pick) for pick in picks) if said]
+    assert line.count("shared by") == len(told) and all(f"{one}" in line for one in told), (told, line)
 
 
 def places(**axes):

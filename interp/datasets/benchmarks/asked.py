@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.datasets.benchmarks.catalogue import BENCHMARKS, benchmark
-from interp.datasets.benchmarks.prompts import ReleasedPrompt, compare_prompts, read_prompts, summarize_prompts
+from interp.datasets.benchmarks.prompts import (
+    ReleasedPrompt,
+    asked_alike,
+    compare_prompts,
+    read_prompts,
+    summarize_prompts,
+)
 from interp.errors import InputError
 from interp.image.digests import file_digest
 from interp.prompt.templates import paper_prompt
@@ -43,7 +49,8 @@ def with_prompts(samples: Sequence[Sample], path: str | Path, name: str) -> tupl
     file, one = given_path(path), benchmark(name)
     owner = next((other.name for other in BENCHMARKS.values() if other.prompts == file.name), name)
     if owner != name:
-        wanted = f"give {one.prompts}" if one.prompts else "leave it out, as none were released for it"
+        alike = f"ask {owner} (--dataset {owner}), which reads the same files, or " if owner in asked_alike(one) else ""
+        wanted = f"give {one.prompts}" if one.prompts else f"{alike}leave it out, as none were released for {name}"
         raise InputError(f"{str(path)!r} holds the prompts of {owner}, and {name} is asked: {wanted}")
     table = compare_prompts(None, file, name=name)  # which refuses a benchmark without released prompts
     prompts = read_prompts(file)

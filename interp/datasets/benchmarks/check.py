@@ -12,6 +12,7 @@ from interp.datasets.benchmarks.entry import Benchmark
 from interp.datasets.benchmarks.reading import place_of, read_place
 from interp.errors import InputError
 from interp.image.digests import file_digest
+from interp.numeric import agree, counted
 from interp.reprs import fits_a_cell
 
 
@@ -178,11 +179,12 @@ def how_to_get(one: Benchmark, folder: str) -> list[str]:
 def _problems(one: Benchmark, rows: int, photos: int, missing: Sequence[str], labels: Mapping[str, int]) -> list[str]:
     problems = []
     if one.n and rows != one.n:
-        problems.append(f"the file gives {rows} samples where {one.n} are published")
+        problems.append(f"the file gives {counted(rows, 'sample')} where {one.n} are published")
     elif one.labels and dict(one.labels) != dict(labels):
         problems.append(f"answers are {_counted(labels)} where {_counted(one.labels)} are published")
     if missing:
-        problems.append(f"{len(missing)} of {photos} photos are missing, the first is {missing[0]}")
+        are = agree(len(missing), "is", "are")
+        problems.append(f"{len(missing)} of {counted(photos, 'photo')} {are} missing, the first is {missing[0]}")
     return problems
 
 

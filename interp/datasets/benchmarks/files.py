@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import InputError
+from interp.numeric import agree, counted
 from interp.objects.refusals import each_row, note_bad, takes_notes
 from interp.objects.sample import Sample
 from interp.store.names import file_of, given_path, stays_inside
@@ -183,9 +184,11 @@ def _inside(place: Place, draft: Draft) -> Draft:
 def _absent(name: str, absent: Sequence[Draft], total: int, place: Place) -> InputError:
     first = absent[0]
     others = "" if len(absent) == total else ", or pass missing='skip' to leave these rows out"
+    have = agree(len(absent), "has", "have")
     return InputError(
-        f"{len(absent)} of {total} samples of {name} have no image; the first is row {first.sample.meta['row']} of "
-        f"{place.annotation.name}, {first.images[0]!r}, which is not under {str(place.roots[0])!r}: fetch the images "
+        f"{len(absent)} of {counted(total, 'sample')} of {name} {have} no image; the first is row "
+        f"{first.sample.meta['row']} of {place.annotation.name}, {first.images[0]!r}, which is not under "
+        f"{str(place.roots[0])!r}: fetch the images "
         f"(`python -m interp datasets {name}` says from where), name their folder with images=...{others}"
     )
 

@@ -143,6 +143,17 @@ def in_papers_words(name: str, prompt: str) -> bool:
     return bool(names) and said and not extra
 
 
+def asked_alike(one: Benchmark) -> list[str]:
+    """The other benchmarks that read the same files and have released prompts.
+
+    Example:
+        >>> asked_alike(benchmark("vsr"))
+        ['vsr-open']
+    """
+    same = (other for other in BENCHMARKS.values() if one.annotations and other.annotations == one.annotations)
+    return [other.name for other in same if other.prompts and other.name != one.name]
+
+
 def summarize_prompts(table: pd.DataFrame) -> dict[str, Any]:
     """Count what `compare_prompts` found.
 
@@ -252,7 +263,13 @@ def _benchmark_of(file: str, samples: Sequence[Sample] | None, name: str | None)
     if name is not None:
         one = benchmark(name)
         if not one.prompts:
-            raise InputError(f"no prompts were released for {name}: their templates are in the code of the authors")
+            others = "".join(
+                f"; {BENCHMARKS[other].prompts} holds those of {other}, which reads the same files"
+                for other in asked_alike(one)
+            )
+            raise InputError(
+                f"no prompts were released for {name}: their templates are in the code of the authors{others}"
+            )
         return one
     found = [one for one in BENCHMARKS.values() if one.prompts == file]
     if not found:

@@ -74,6 +74,8 @@ def plot_auroc_by_layer(
         ax.plot(layers, lines["auroc"], color=PALETTE[0], linewidth=1.8, label=name)
         below = lines["p_max"] < significant
         for kept, face, name in ((below, PALETTE[0], ""), (~below, "white", "not")):
+            if not kept.any():
+                continue
             label = f"corrected p {f'{name} ' if name else ''}below {significant:g}"
             ax.plot(
                 layers[kept],

@@ -132,13 +132,13 @@ def _outline_paper(ax: Axes, n_layers: int, right: float) -> Patch:
 
 
 def _mark(ax: Axes, marked: np.ndarray, mean_at: float, name: str, of: int) -> Line2D:
-    """Dots in the marked cells, and what names them in the legend, with the number of all that are defined."""
+    """Dots in the marked cells, and what names them in the legend, without a dot where there is none; with counts."""
     layers, heads = np.nonzero(marked)
     x = np.where(heads == marked.shape[1] - 1, mean_at, heads)
     size = float(np.clip(110 / max(marked.shape), 2.5, 7))
     dots: dict[str, Any] = {
         "linestyle": "none",
-        "marker": "o",
+        "marker": "o" if len(layers) else "",
         "markersize": size,
         "color": INK,
         "markeredgecolor": "white",

@@ -8,7 +8,7 @@ import numpy as np
 
 from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.overlap import LESS_IS_BETTER
-from interp.report.numbers import agree, share
+from interp.report.numbers import agree, counted, share
 from interp.stats.clusters import shared_groups
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from interp.stats.intervals import Interval
 
 
-def asked_says(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
+def asked_says(study: OverlapStudy, analysis: OverlapAnalysis, coverage: pd.DataFrame) -> tuple[str, ...]:
     """Numbers of answers, and what the words of the page mean."""
     right, n, measure = int(study.right.sum()), len(study.samples), analysis.measure
     worth = ", of as many answers as those of groups are worth" if shared_groups(study.samples) is not None else ""
@@ -31,12 +31,12 @@ def asked_says(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...
     )
     less = f" A lower {measure} is more overlap." if measure in LESS_IS_BETTER else ""
     return (
-        f"{right} of {n} answers {agree(right, 'is', 'are')} right, {accuracy_says(analysis.accuracy)}{by}. "
+        f"{right} of {counted(n, 'answer')} {agree(right, 'is', 'are')} right, {accuracy_says(analysis.accuracy)}{by}. "
         f"{_rule(study.samples)}",
         f"{overlap}, in the normalisation '{analysis.normalisation}'.{less} Attention is that of the last prompt row, "
         "from which the first word of the answer is read. The head mean averages the weights over heads before "
         "anything is measured. Layers and heads are counted from 0.",
-        *_brackets(analysis),
+        *_brackets(analysis, coverage),
     )
 
 
@@ -58,13 +58,13 @@ def _rule(samples: pd.DataFrame) -> str:
     return f"An answer is right when {named}. Of {without} without options, one is right when {said}."
 
 
-def _brackets(analysis: OverlapAnalysis) -> list[str]:
+def _brackets(analysis: OverlapAnalysis, coverage: pd.DataFrame) -> list[str]:
     """What the intervals of tables are, of those that there are."""
     every = (analysis, *analysis.further.values())
     means = [gain.low for one in every for gain in one.above.values()]
     aurocs = [found.low_all for one in every for found in (one.pooled, one.within)]
     kinds = {
-        "Those of shares are Wilson's.": [analysis.accuracy.low],
+        "Those of shares are Wilson's.": [analysis.accuracy.low, coverage["low"]],
         "Those of means are bootstraps, which draw whole groups (object pairs, photos) where samples share "
         "them.": means,
         "Those of AUROCs take groups as a whole, and hold for all layers and heads together, as the farthest of many "

@@ -27,7 +27,7 @@ from interp.overlap.study.means import nulls_of
 from interp.report.numbers import agree, counted, p_value, ranged
 from interp.report.page import Section
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
-from interp.stats.clusters import few_groups, shared_groups
+from interp.stats.clusters import few_units, shared_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: s
     """What a reader has to know before any number; nothing where nothing is amiss."""
     found = [f"The model is out of its domain: {out_of_domain}", _STILL] if out_of_domain else []
     found += coverage_cautions(study.samples)
-    found += _few_groups(study, analysis)
+    found += _few_units(study, analysis)
     known = _measured(study, analysis)
     of = study.right[known] if known.any() else study.right
     where = f"where the {analysis.measure} is defined, " if len(of) < len(study.samples) else ""
@@ -100,15 +100,13 @@ def cautions_of(study: OverlapStudy, analysis: OverlapAnalysis, out_of_domain: s
     return found
 
 
-def _few_groups(study: OverlapStudy, analysis: OverlapAnalysis) -> list[str]:
-    """Whether groups are few, of all samples or of those that are measured."""
-    if (groups := shared_groups(study.samples)) is None:
-        return []
-    if few := few_groups(len(set(groups))):
+def _few_units(study: OverlapStudy, analysis: OverlapAnalysis) -> list[str]:
+    """Whether samples, or the groups that they share, are few, of all or of those that are measured."""
+    if few := few_units(study.samples):
         return [few]
-    measured = groups[_measured(study, analysis)]
-    few = few_groups(len(set(measured))) if len(measured) else ""
-    return [f"Of the samples in which the {analysis.measure} is defined: s{few[1:]}"] if few else []
+    measured = study.samples[_measured(study, analysis)]
+    few = few_units(measured) if len(measured) else ""
+    return [f"Where the {analysis.measure} is defined, {few[0].lower()}{few[1:]}"] if few else []
 
 
 def _measured(study: OverlapStudy, analysis: OverlapAnalysis) -> Bool[np.ndarray, " sample"]:
@@ -129,7 +127,7 @@ def sections(
     """All sections, in order; those that the data do not allow say why, or are not there."""
     found = [
         Section("Read this first", tuple(cautions)) if cautions else None,
-        Section("What was asked", asked_says(study, analysis)),
+        Section("What was asked", asked_says(study, analysis, tables["coverage"])),
         coverage_section(study, tables["coverage"], figures),
         _agreement(tables.get("agreement")),
         *_overlap(study, analysis, tables["means"], figures),
@@ -210,10 +208,11 @@ def _association(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Se
     )
     both = (analysis.pooled, analysis.within)
     bounded = any(np.isfinite(found.low_all[:, -1]).any() for found in both)
+    filled = any((found.p_max[:, -1] < SIGNIFICANT).any() for found in both)
     by = "with the interval of each layer alone; at the star, that for all layers and heads together"
     caption = (
-        f"AUROC of the head mean by layer{f' {by}' if bounded else ''}; grey, what shuffled answers give. Filled marks "
-        f"have a corrected p below {SIGNIFICANT:g}."
+        f"AUROC of the head mean by layer{f' {by}' if bounded else ''}; grey, what shuffled answers give."
+        f"{f' Filled marks have a corrected p below {SIGNIFICANT:g}.' if filled else ''}"
     )
     tested = any(np.isfinite(found.auroc[:, -1]).any() for found in both)
     return Section("Does overlap go with right answers?", text, figures["auroc"], caption if tested else "")
@@ -232,8 +231,8 @@ def _heads(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> list[Sec
         if name in figures:
             text, table = _surviving(one)
             caption = (
-                f"AUROC {where}; red above one half (more in right answers), blue below (more in wrong answers). Dots "
-                f"have a corrected p below {SIGNIFICANT:g}."
+                f"AUROC {where}; red above one half (more in right answers), blue below (more in wrong answers)."
+                f"{'' if table is None else f' Dots have a corrected p below {SIGNIFICANT:g}.'}"
             )
             found.append(Section(f"Single heads, {where}", (text,), figures[name], caption, table))
     return found
@@ -340,8 +339,8 @@ def _tried(study: OverlapStudy, analysis: OverlapAnalysis) -> tuple[str, ...]:
         f"nothing went with right answers, any cell below {SIGNIFICANT:g} would be seen in {100 * SIGNIFICANT:g} % of "
         "studies. The two families are not corrected for each other, nor for other maps, measures, regions and "
         "normalisations that somebody may look at.",
-        f"Answers are shuffled inside relations{grouped}: {analysis.within.movable} of {len(study.samples)} samples "
-        "can change their mark that way. Where few can, no p can be small.",
+        f"Answers are shuffled inside relations{grouped}: {analysis.within.movable} of "
+        f"{counted(len(study.samples), 'sample')} can change their mark that way. Where few can, no p can be small.",
     )
     return (
         *(tests if cells else ("No layer or head was tested: no right answer can be compared with a wrong one.",)),

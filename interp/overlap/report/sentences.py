@@ -9,7 +9,7 @@ import numpy as np
 
 from interp.intervene.indices import spell
 from interp.overlap.study.means import above_null
-from interp.report.numbers import decimal, p_said, ranged
+from interp.report.numbers import counted, decimal, p_said, ranged
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
 from interp.stats.layer_choice import TEST, direction, printed_difference, taken
 
@@ -115,7 +115,7 @@ def null_says(null: str, gain: Interval, layers: Sequence[int], counts: np.ndarr
     )
     fewest, most = int(counts[some].min()), int(counts[some].max())
     n = f"{most}" if fewest == most else f"{fewest} to {most}, by layer,"
-    return f"{against}: {parts}{f'; {here}' if here else ''} ({n} of {of} samples)."
+    return f"{against}: {parts}{f'; {here}' if here else ''} ({n} of {counted(of, 'sample')})."
 
 
 def layers_say(found: LayerComparison, measure: str) -> str:
@@ -152,8 +152,11 @@ def partial_says(found: PartialEffect, measure: str) -> str:
     slope, p = np.asarray(own.log_odds), np.asarray(own.p_bh)
     beside = f"Beside {', '.join(found.beside) or 'nothing that varies'}"
     alike = f" Not used, as it is the same in all samples: {', '.join(found.constant)}." if found.constant else ""
+    gone = (
+        f" Left out, as their answers are all right or all wrong: {'; '.join(found.skipped)}." if found.skipped else ""
+    )
     if np.isnan(slope).all():
-        return f"{beside}, no effect of the {measure} can be told.{alike}"
+        return f"{beside}, no effect of the {measure} can be told, as {_untold(found, measure)}.{gone}{alike}"
     held = np.asarray(own.separated, dtype=bool)
     told = judge(own.low, own.high, np.where(held, np.nan, p))
     parts = [
@@ -167,13 +170,23 @@ def partial_says(found: PartialEffect, measure: str) -> str:
         note = f" In {name_layers(small)} {UNCLAIMED} there."
     if held.any():
         note += f" In {name_layers(held)} only the penalty keeps the slope finite: nothing is claimed there."
-    if found.skipped:
-        note += f" Left out, as their answers are all right or all wrong: {'; '.join(found.skipped)}."
+    note += gone
     most, whole = int(np.max(found.n)), int(np.max(np.asarray(found.n) + np.asarray(found.left_out)))
     return (
         f"{beside}, {said} ({found.test}, corrected for a false discovery rate of {100 * SIGNIFICANT:g} % over the "
-        f"layers; {most} of {whole} answers).{note}{alike}"
+        f"layers; {most} of {counted(whole, 'answer')}).{note}{alike}"
     )
+
+
+def _untold(found: PartialEffect, measure: str) -> str:
+    """Why an effect has no number in any layer."""
+    count = int(np.max(found.n))
+    if not count:
+        return f"no answer that is left has both the {measure} and the covariates"
+    if np.isfinite(np.asarray(found.unadjusted.log_odds)).any():
+        return f"the covariates together tell the {measure} of every answer"
+    left = counted(count, "answer")
+    return f"of the {left} that are left all are right, all are wrong, or all have the same {measure}"
 
 
 def _null(found: Association, mean: float, low: float, high: float) -> str:

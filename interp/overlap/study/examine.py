@@ -14,7 +14,7 @@ from interp.layers import paper_layers
 from interp.overlap.nulls import NULL_MEASURES
 from interp.overlap.study.means import above_null
 from interp.overlap.study.vision import VISION
-from interp.report.numbers import agree, decimal, p_said, ranged
+from interp.report.numbers import agree, counted, decimal, p_said, ranged
 from interp.report.numbers import share as said_share
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, UNCLAIMED, judge
 from interp.reprs import fits_a_cell
@@ -87,7 +87,9 @@ class OverlapAnalysis:
         """
         share = self.accuracy
         n = self.pooled.n_right + self.pooled.n_wrong
-        lines = [f"right: {said_share(share.estimate, share.low, share.high, level=share.level)} of {n} answers"]
+        lines = [
+            f"right: {said_share(share.estimate, share.low, share.high, level=share.level)} of {counted(n, 'answer')}"
+        ]
         name = f"{self.measure} ({self.region}, {self.normalisation}, head mean)"
         for kind, found in (("over all pairs", self.pooled), ("inside relations", self.within)):
             lines.append(f"{name} {kind}: {_say_strongest(found)}")
@@ -195,7 +197,7 @@ def _refuse_few(right: np.ndarray, relation: np.ndarray) -> None:
     if fewest < PER_COLUMN * columns:
         raise InputError(
             f"in relations with right and wrong answers {fewest} {agree(fewest, 'is', 'are')} of the rarer kind, and a "
-            f"regression with {columns} columns needs {PER_COLUMN * columns} or more"
+            f"regression with {counted(columns, 'column')} needs {PER_COLUMN * columns} or more"
         )
 
 

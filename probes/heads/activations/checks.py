@@ -11,6 +11,7 @@ from interp.image.photos import check_image
 from interp.model.forced import forced_tokens
 from interp.objects.refusals import all_of
 from interp.prompt.inputs import make_prompt
+from interp.report.numbers import agree
 from interp.study.keys import check_ids
 from interp.study.prompter import prepare_samples, questions_of
 from probes.heads.functions import LABELS
@@ -45,7 +46,8 @@ def check_items(items: Sequence[Sample]) -> None:
     bare = [item.id for item in items if not functions_of(item)]
     if bare and len(bare) < len(items):
         raise InputError(
-            f"{len(bare)} of {len(items)} items have no function, the first is {bare[0]!r}: label all or none of them"
+            f"{len(bare)} of {len(items)} items {agree(len(bare), 'has', 'have')} no function, the first is "
+            f"{bare[0]!r}: label all or none of them"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from interp.errors import InputError
 from interp.objects.refusals import all_of
+from interp.report.numbers import agree, counted
 from probes.heads.data.record import Dropped, SteppedQuestion, SteppedQuestions
 
 VALID = 0.6
@@ -74,9 +75,16 @@ def _check(questions: Sequence[SteppedQuestion], annotations: Mapping[str, Seque
             errors.append(InputError(f"{one.id} has no annotations: give them, or leave the question out"))
         elif {len(votes) for votes in own} != {len(one.steps)}:
             told = sorted({len(votes) for votes in own})
-            errors.append(InputError(f"{one.id} has {len(one.steps)} steps and annotations of {told}: give one a step"))
+            errors.append(
+                InputError(f"{one.id} has {counted(len(one.steps), 'step')} and annotations of {told}: give one a step")
+            )
     strangers = sorted(set(annotations) - {one.id for one in questions})
     if strangers:
-        errors.append(InputError(f"{len(strangers)} annotations are of no question, such as {strangers[0]!r}"))
+        errors.append(
+            InputError(
+                f"{counted(len(strangers), 'annotation')} {agree(len(strangers), 'is', 'are')} of no question, "
+                f"such as {strangers[0]!r}"
+            )
+        )
     if errors:
         raise all_of(errors, "annotations do not fit")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, overload
 
 from interp.objects.sample import Object
+from interp.report.numbers import counted
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ class SteppedQuestions(Sequence[SteppedQuestion]):
 
     def describe(self) -> str:
         """What there is, what was left out and why, as lines of text."""
-        counted = ", ".join(f"{name} {count}" for name, count in self.functions.items())
-        lines = [f"{len(self)} questions, {self.steps} steps: {counted or 'none'}"]
+        each = ", ".join(f"{name} {count}" for name, count in self.functions.items())
+        lines = [f"{counted(len(self), 'question')}, {counted(self.steps, 'step')}: {each or 'none'}"]
         for why, count in Counter(one.why for one in self.dropped).most_common():
             first = next(one for one in self.dropped if one.why == why)
             lines.append(f"  left out {count}: {why} (the first in {first.id})")

@@ -11,6 +11,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.image.digests import picture_digest
+from interp.report.numbers import agree, counted
 from probes.heads.data.record import SteppedQuestion
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def split_by_question(
     bundles = _bundles(given)
     if len(bundles) < 2:
         raise InputError(
-            f"{len(given)} questions lie in {len(bundles)} bundle that stays whole (a group, or one question on "
+            f"{counted(len(given), 'question')} {agree(len(given), 'lies', 'lie')} in "
+            f"{counted(len(bundles), 'bundle')} "
+            "that stays whole (a group, or one question on "
             "one image): give at least two"
         )
     ordered = sorted(bundles, key=lambda places: min(given[place].id for place in places))
@@ -96,7 +99,8 @@ def refuse_leaks(train: Sequence[SteppedQuestion], test: Sequence[SteppedQuestio
     if leaks:
         named = "; ".join(f"{sides[place].id} {what}" for place, what in leaks[:NAMED])
         raise InputError(
-            f"{len(leaks)} questions of test leak from train ({named}): make the splits with split_by_question"
+            f"{counted(len(leaks), 'question')} of test {agree(len(leaks), 'leaks', 'leak')} from train "
+            f"({named}): make the splits with split_by_question"
         )
 
 

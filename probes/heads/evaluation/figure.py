@@ -10,6 +10,7 @@ from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, SHADE, in_percent, legend_below, new_axes, tidy
 from interp.plots.written import as_written
 from probes.heads.evaluation.arms import COUNT, DRAWN, FACTOR, LOWEST, OTHER, TESTED, UNTOUCHED
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +36,13 @@ DOSES = {
 
 
 @as_written
-def plot_sets(arms: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def plot_sets(arms: pd.DataFrame, ax: Axes | None = None, *, level: float | None = None) -> Axes:
     """Draw accuracy with each tested set edited, with intervals, before the least to the most of its random sets.
 
     Args:
         arms: the table of a `HeadEvaluation`.
         ax: where to draw; made if None.
+        level: nominal coverage of the intervals, for the legend.
     """
     tested = arms[(arms["role"] == TESTED) & (arms["dose"] == "")]
     ax = new_axes(ax, (max(4.6, 2.4 + 1.2 * len(tested)), 4.0))
@@ -72,13 +74,19 @@ def plot_sets(arms: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_ylim(0, 1.04)
     in_percent(ax.yaxis)
     tidy(ax, title="Accuracy with heads edited", y="right by the strict rule")
-    legend_below(ax, columns=2)
+    lows = (tested["accuracy_low"], before["accuracy_low"])
+    legend_below(ax, *named_intervals(*lows, level=level, over="groups", bars=True), columns=2)
     return ax
 
 
 @as_written
 def plot_doses(
-    doses: pd.DataFrame, ax: Axes | None = None, *, dose: str = COUNT, untouched: float | None = None
+    doses: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    dose: str = COUNT,
+    untouched: float | None = None,
+    level: float | None = None,
 ) -> Axes:
     """Draw accuracy by dose, a line with intervals for each tested set, and the band of its random sets.
 
@@ -87,6 +95,7 @@ def plot_doses(
         ax: where to draw; made if None.
         dose: `count` or `factor`.
         untouched: the accuracy with nothing edited.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: no such dose, or no curve of it.
@@ -118,7 +127,7 @@ def plot_doses(
     in_percent(ax.yaxis)
     title, label = DOSES[dose]
     tidy(ax, title=title, x=label, y="right by the strict rule")
-    legend_below(ax, columns=2)
+    legend_below(ax, *named_intervals(own["accuracy_low"], level=level, over="groups", bars=True), columns=2)
     return ax
 
 

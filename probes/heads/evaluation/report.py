@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.plots.style import figure_of
-from interp.report.numbers import counted, decimal, p_said, percent, points, share
+from interp.report.numbers import agree, counted, decimal, p_said, percent, points, probability, share
 from probes.heads.evaluation.arms import CONTROLS, COUNT, DRAWN, FACTOR, UNTOUCHED
 from probes.heads.evaluation.measurement import CONTROL
 from probes.heads.evaluation.verdicts import BELOW_CHANCE, CAUSAL, TEST, VERDICTS
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,12 +47,13 @@ CAUTIONS = (
 
 def evaluation_findings(found: HeadEvaluation) -> Findings:
     """What an evaluation of head sets says."""
+    shaded = bounded(found.arm(UNTOUCHED)["accuracy_low"])
     figures = {
         "sets": Drawn(
             "Accuracy with heads edited",
             figure_of(found.plot()),
-            "Bars: with the set edited; line and shade: untouched; grey: from the least to the most of its random "
-            "controls; the verdict stands under the name of each set.",
+            f"Bars: with the set edited; line{' and shade' if shaded else ''}: untouched; grey: from the least to the "
+            "most of its random controls; the verdict stands under the name of each set.",
         )
     }
     for dose in (COUNT, FACTOR):
@@ -94,7 +96,10 @@ def _sentences(found: HeadEvaluation) -> list[str]:
     chance = f"; chance is {percent(before['chance'])} %" if np.isfinite(before["chance"]) else ""
     level = level_of(found.settings)
     n = found.row("accuracy", UNTOUCHED)["samples"]
-    told.append(f"Untouched, {_ends(before, 'accuracy', level)} of {n} answers are right{chance}.")
+    told.append(
+        f"Untouched, {_ends(before, 'accuracy', level)} of {counted(int(n), 'answer')} "
+        f"{agree(int(n), 'is', 'are')} right{chance}."
+    )
     for name in found.sets:
         row = found.arm(name)
         told.append(
@@ -137,7 +142,9 @@ def _against(found: HeadEvaluation, name: str) -> list[str]:
         if found.tells(f"beyond_{control}", name):
             row = found.row(f"beyond_{control}", name)
             own = found.arms[(found.arms["of"] == name) & (found.arms["role"] == control) & (found.arms["dose"] == "")]
-            drawn = f"mean of {len(own)} draws" if control in DRAWN else "mean" if len(own) > 1 else "one set"
+            drawn = (
+                f"mean of {counted(len(own), 'draw')}" if control in DRAWN else "mean" if len(own) > 1 else "one set"
+            )
             change = own["accuracy_change"]
             told.append(
                 f"{name!r} against {what} ({drawn}): {points(row['value'], row['low'], row['high'], level=level)}; "
@@ -154,7 +161,7 @@ def _unrelated(found: HeadEvaluation, name: str) -> list[str]:
         row = found.row("accuracy_change", name, CONTROL)
         told.append(
             f"{name!r}: the control task changes by "
-            f"{points(row['value'], row['low'], row['high'], level=level)} ({row['samples']} samples)."
+            f"{points(row['value'], row['low'], row['high'], level=level)} ({counted(int(row['samples']), 'sample')})."
         )
     for task, what in (("main", "right answers"), (CONTROL, "the control task's answers"), ("texts", "other texts")):
         if found.tells("perplexity_ratio", name, task):
@@ -197,10 +204,10 @@ def _shown(found: HeadEvaluation) -> pd.DataFrame:
                 "change, points": _change(row, "accuracy_change"),
                 "corrected / broken": f"{row['corrected']} / {row['broken']}",
                 "below chance": "yes" if row["below_chance"] else "no",
-                "not read, %": percent(row["parse_failures"]),
+                "not read, %": percent(*(row[f"parse_failures{end}"] for end in ("", "_low", "_high"))),
                 "control task, points": _change(row, "control_accuracy_change"),
                 "perplexity of control and texts, times": _times(row["perplexity_ratio"]),
-                "confidence": decimal(row["confidence"]),
+                "confidence": probability(row["confidence"]),
                 "verdict": row["verdict"],
             }
         )

@@ -98,7 +98,7 @@ class HeadEvaluation:
         """Draw accuracy with each tested set edited beside untouched, and the band that random sets lie in."""
         from probes.heads.evaluation.figure import plot_sets
 
-        return plot_sets(self.arms, ax)
+        return plot_sets(self.arms, ax, level=self.settings["level"])
 
     def plot_doses(self, ax: Axes | None = None, *, dose: str = "count") -> Axes:
         """Draw accuracy by dose with the band of random sets.
@@ -112,4 +112,5 @@ class HeadEvaluation:
         """
         from probes.heads.evaluation.figure import plot_doses
 
-        return plot_doses(self.doses, ax, dose=dose, untouched=float(self.arm("untouched")["accuracy"]))
+        before = float(self.arm("untouched")["accuracy"])
+        return plot_doses(self.doses, ax, dose=dose, untouched=before, level=self.settings["level"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.report.numbers import percent, share
+from interp.report.numbers import agree, counted, percent, share
 from interp.stats.clusters import mean_over_groups
 from interp.stats.intervals import DRAWS, SHARE
 from probes.heads.activations.result import LISTS
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from probes.heads.activations.result import HeadActivations
+
+UNREAD = ("parse_failures", "parse_failures_low", "parse_failures_high")
+"""The columns of the share of answers that can not be read."""
 
 CAUTIONS = (
     "These are activations, and nothing is found in them yet: python -m probes heads find scores the heads.",
@@ -71,12 +75,12 @@ def functions_table(
     rows = []
     out = [{"id": one.id, "function": ALL, "why": one.why} for one in heads.left_out.itertuples()]
     for name, some in parts.items():
-        found = mean_over_groups(right[some][:, None], groups[some], seed=seed, n=draws, level=level, bounds=SHARE)
-        ends = [float(own[0]) for own in (found.estimate, found.low, found.high)]
+        both = np.stack([right[some], ~parsed[some]], axis=1)
+        found = mean_over_groups(both, groups[some], seed=seed, n=draws, level=level, bounds=SHARE)
+        ends, failed = np.stack([found.estimate, found.low, found.high], axis=1).astype(float).tolist()
         counts = {"items": int(some.sum()), "groups": len(set(groups[some]))}
-        failed = float((~parsed[some]).mean())
         rows.append({"function": name, **counts, **dict(zip(("accuracy", "low", "high"), ends, strict=True)),
-                     "parse_failures": failed})  # fmt: skip
+                     **dict(zip(UNREAD, failed, strict=True))})  # fmt: skip
         if counts["groups"] < 2:
             out.append({"id": "", "function": name, "why": ONE_GROUP})
         others = len(heads) - counts["items"]
@@ -90,15 +94,24 @@ def _sentences(heads: HeadActivations, table: pd.DataFrame, level: float) -> lis
     every = table.iloc[0]
     layers, across, width = heads.axes
     told = [
-        f"{len(heads)} items, {layers} layers of {across} heads, {width} numbers each; "
+        f"{counted(len(heads), 'item')}, {counted(layers, 'layer')} of {counted(across, 'head')}, "
+        f"{counted(width, 'number')} each; "
         f"{share(every.accuracy, every.low, every.high, level=level)} of the answers are right, and "
-        f"{percent(every.parse_failures)} % name none of their options."
+        f"{share(*_unread(every), level=level)} name none of their options."
     ]
     if len(heads.left_out):
-        told.append(f"{len(heads.left_out)} items have no activations: {heads.left_out['why'].iloc[0]}.")
+        told.append(
+            f"{counted(len(heads.left_out), 'item')} {agree(len(heads.left_out), 'has', 'have')} no "
+            f"activations: {heads.left_out['why'].iloc[0]}."
+        )
     if len(table) == 1:
         told.append("No item is labelled with a function, so that no head can be scored for one.")
     return told
+
+
+def _unread(row: Mapping[str, Any] | pd.Series) -> list[float]:
+    """The share of answers that name none of their options, with its interval."""
+    return [row[name] for name in UNREAD]
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -110,7 +123,7 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
             "items": one["items"],
             "groups": one["groups"],
             "right, %": percent(one["accuracy"], one["low"], one["high"]),
-            "no option, %": percent(one["parse_failures"]),
+            "no option, %": percent(*_unread(one)),
         }
         for one in table.to_dict("records")
     ]

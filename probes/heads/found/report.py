@@ -18,6 +18,7 @@ from probes.heads.found.by_model import LOOKING
 from probes.heads.functions import TITLES
 from probes.heads.scores import EVERY
 from probes.heads.selection.agreement import ALPHA, too_few_deals
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def found_findings(found: FoundHeads) -> Findings:
             "sentence": sentences[0],
         },
         settings=dict(found.settings),
+        groups=tuple(count for own in found.scores.values() for count in own.groups),
     )
 
 
@@ -181,7 +183,8 @@ def _sentences(found: FoundHeads) -> list[str]:
         count = counted(len(one), "head")
         told.append(
             f"{called(one.function)}{by}: {count}; the strongest is head {head} of layer {layer} "
-            f"with {decimal(float(scores.values[place]), digits=3)}{null}{p}."
+            f"with {decimal(float(scores.values[place]), digits=3)}"
+            f"{shared(scores.of(one.function), float(scores.values[place]))}{null}{p}."
         )
     return told + _unscored_told(found) + _agreement_told(found)
 
@@ -239,7 +242,10 @@ def _agreement_told(found: FoundHeads) -> list[str]:
     ranked = sorted((own for own in every if own[0] == "spearman"), key=lambda own: -own[1])
     if len(ranked) < 2:
         return []
-    return [f"Of {len(ranked)} pairs of scorers these agree most and least: {ranked[0][2]}", ranked[-1][2]]
+    every_one = [value for _, value, _ in ranked]
+    most, least = (shared(every_one, every_one[place]) for place in (0, -1))
+    of = f"Of {len(ranked)} pairs of scorers these agree most{most}{',' * bool(most)} and least{least}: "
+    return [f"{of}{ranked[0][2]}", ranked[-1][2]]
 
 
 def alike_told(rows: pd.DataFrame, deals: int) -> str:

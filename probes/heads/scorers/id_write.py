@@ -21,6 +21,7 @@ from interp.errors import InputError
 from interp.image.photos import check_image
 from interp.model.object_words import spans_of, word_ends
 from interp.numeric import read_flag, whole_number
+from interp.report.numbers import agree
 from interp.stats.intervals import DRAWS
 from interp.study.prompter import prepare_samples
 from probes.heads.activations.writes import output_rows
@@ -158,7 +159,8 @@ class IdWriteMeasurement:
         check_asked(self.vlm, samples, self.prompt, progress=progress)
         if without := [sample for sample in samples if not names_placed(sample)]:
             raise InputError(
-                f"{len(without)} of {len(samples)} samples name no object that has a box, the first is "
+                f"{len(without)} of {len(samples)} samples {agree(len(without), 'names', 'name')} no object "
+                f"that has a box, the first is "
                 f"{without[0].id!r}: {without[0].question!r:.120}: name objects in the question, give them boxes, or "
                 "leave these samples out"
             )

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
+from interp.report.numbers import agree, counted
 from interp.stats.scores import codes_of
 
 LEAST = 10
@@ -69,7 +70,8 @@ class Items:
         if without := int((~own.any(axis=1)).sum()):
             first = int(np.argmin(own.any(axis=1)))
             raise InputError(
-                f"{without} of {len(own)} items are of no function, first item {first}: leave them out, or label them"
+                f"{without} of {counted(len(own), 'item')} {agree(without, 'is', 'are')} of no function, first "
+                f"item {first}: leave them out, or label them"
             )
         codes, _ = codes_of(groups, len(own), "groups")
         return cls(own, named, codes, None if correct is None else _as_answers(correct, len(own)))
@@ -115,13 +117,15 @@ class Items:
         right = "" if chosen.all() else ", rightly answered"
         if yes.sum() < LEAST or no.sum() < LEAST:
             return (
-                f"{yes.sum()} items of it and {no.sum()} others{right}: at least {LEAST} of each are needed to read "
+                f"{counted(int(yes.sum()), 'item')} of it and {no.sum()} others{right}: at least {LEAST} of "
+                f"each are needed to read "
                 "anything from them"
             )
         if any(not own[train].any() for train in trainings for own in (yes, no)):
             groups = [len(np.unique(self.groups[own])) for own in (yes, no)]
             return (
-                f"its {yes.sum()} items lie in {groups[0]} main questions and the {no.sum()} others in {groups[1]}, so "
+                f"its {counted(int(yes.sum()), 'item')} {agree(int(yes.sum()), 'lies', 'lie')} in "
+                f"{counted(groups[0], 'main question')} and the {no.sum()} others in {groups[1]}, so "
                 "that one fold holds them all: label it in more main questions"
             )
         return None

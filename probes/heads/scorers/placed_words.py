@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from interp.errors import InputError
+from interp.report.numbers import counted
 from interp.stats.clusters import drawn_sums
 from interp.stats.intervals import SHARE, spread_ends
 from interp.stats.scores import codes_of
@@ -115,7 +116,10 @@ def place_scores(
         kept = labels.table[words.sample, place]
         groups = len(set(words.groups[kept]))
         if kept.sum() < LEAST or groups < 2:
-            told[name] = f"{int(kept.sum())} words in {groups} groups: at least {LEAST} in two groups are needed"
+            told[name] = (
+                f"{counted(int(kept.sum()), 'word')} in {counted(groups, 'group')}: at least {LEAST} in two "
+                f"groups are needed"
+            )
             continue
         found.append(_of_words(words.some(kept), drawing, shuffles))
         sizes.append((name, len(set(words.sample[kept].tolist())), groups))

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from interp.errors import InputError
 from interp.numeric import mean_of_known, ratio, whole_number
+from interp.report.numbers import agree, counted
 from interp.stats.clusters import drawn_sums, groups_with
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, spread_ends
@@ -98,7 +99,8 @@ class Labels:
             return cls((EVERY,), np.ones((len(samples), 1), dtype=bool), groups)
         if bare := [sample.id for sample, own in zip(samples, each, strict=True) if not own]:
             raise InputError(
-                f"{len(bare)} of {len(samples)} samples have no function, the first is {bare[0]!r}: label all or none"
+                f"{len(bare)} of {len(samples)} samples {agree(len(bare), 'has', 'have')} no function, the first is "
+                f"{bare[0]!r}: label all or none"
             )
         functions = in_order(name for own in each for name in own)
         table = np.array([[name in own for name in functions] for own in each])
@@ -107,12 +109,14 @@ class Labels:
     def why_not(self, place: int, known: Bool[np.ndarray, " sample"]) -> str | None:
         """Why a function can not be scored on the samples that have a number; None where it can."""
         own = self.table[:, place] & known
-        groups, called = len(set(self.flipped[own])), "groups" if self.pairs is None else "pairs of groups"
+        groups, one = len(set(self.flipped[own])), "group" if self.pairs is None else "pair of groups"
+        called = "groups" if self.pairs is None else "pairs of groups"
         if own.sum() >= LEAST and groups > 1:
             return None
         return (
-            f"{int(own.sum())} of its {int(self.table[:, place].sum())} samples have a number, in {groups} {called}: "
-            f"at least {LEAST} in two {called} are needed"
+            f"{int(own.sum())} of its {counted(int(self.table[:, place].sum()), 'sample')} "
+            f"{agree(int(own.sum()), 'has', 'have')} a number, in {counted(groups, one, called)}: at least "
+            f"{LEAST} in two {called} are needed"
         )
 
     @property

@@ -10,6 +10,7 @@ from interp.errors import InputError
 from interp.image.boxes import Box
 from interp.image.photos import upright_size
 from interp.objects.refusals import all_of
+from interp.report.numbers import counted
 from interp.stats.draws import own_draws
 from interp.study.keys import photo_keys
 from probes.heads.sha.arms import ARMS, ELSEWHERE, ORIGINAL
@@ -76,7 +77,9 @@ def refuse_unshown(
     """
     strangers = sorted({*boxes} - {item.id for item in items})
     if strangers:
-        raise InputError(f"boxes are given for {len(strangers)} ids that no item has, such as {strangers[0]!r}")
+        raise InputError(
+            f"boxes are given for {counted(len(strangers), 'id')} that no item has, such as {strangers[0]!r}"
+        )
     errors = []
     for item in items:
         try:

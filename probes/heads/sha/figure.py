@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
+from interp.plots.legend import legend_beside
 from interp.plots.style import INK, TICK, in_percent, line_colours, new_axes, tidy
 from interp.plots.written import as_written
 from probes.heads.sha.arms import TITLES
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,13 +24,16 @@ NAMED = {
 
 
 @as_written
-def plot_arms(rows: pd.DataFrame, ax: Axes | None = None, *, what: str = "accuracy") -> Axes:
+def plot_arms(
+    rows: pd.DataFrame, ax: Axes | None = None, *, what: str = "accuracy", level: float | None = None
+) -> Axes:
     """Draw a value by function, each arm beside the others, with intervals; a dash is what dealt labels give.
 
     Args:
         rows: the columns arm, function, value, low, high, and of heads null.
         ax: where to draw; made if None.
         what: `accuracy` or `heads`.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: there are no rows.
@@ -58,5 +63,5 @@ def plot_arms(rows: pd.DataFrame, ax: Axes | None = None, *, what: str = "accura
     if what == "accuracy":
         ax.set_ylim(0, 1.04)
         in_percent(ax.yaxis)
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=TICK, frameon=False, labelcolor=INK)
+    legend_beside(ax, TICK, INK, *named_intervals(rows["low"], level=level, over="groups", bars=True))
     return ax

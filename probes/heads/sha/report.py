@@ -12,6 +12,7 @@ from interp.report.verdicts import NOT_DETECTED, UNCLAIMED, judge
 from probes.heads.functions import SPATIAL
 from probes.heads.sha.arms import BOTH, ELSEWHERE, ORIGINAL, TITLES
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.parts import ALL, rows_of
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def sha_findings(found: ShaStudy) -> Findings:
         "accuracy": Drawn(
             "Accuracy by arm",
             figure_of(found.plot()),
-            "Share of right answers by function, with intervals that draw whole groups.",
+            "Share of right answers by function"
+            + (", with intervals that draw whole groups." if bounded(found.accuracy["low"]) else "."),
         )
     }
     if len(found.heads):

@@ -83,7 +83,9 @@ class ShaStudy:
         """Draw accuracy by function, an arm a colour, with intervals."""
         from probes.heads.sha.figure import plot_arms
 
-        return plot_arms(self.accuracy[self.accuracy["measure"] == "accuracy"], ax, what="accuracy")
+        return plot_arms(
+            self.accuracy[self.accuracy["measure"] == "accuracy"], ax, what="accuracy", level=self.settings["level"]
+        )
 
     def plot_heads(self, ax: Axes | None = None) -> Axes:
         """Draw the number of heads by function, an arm a colour, with intervals and what dealt labels give.
@@ -93,4 +95,4 @@ class ShaStudy:
         """
         from probes.heads.sha.figure import plot_arms
 
-        return plot_arms(self.heads, ax, what="heads")
+        return plot_arms(self.heads, ax, what="heads", level=self.settings["level"])

@@ -11,6 +11,7 @@ from interp.errors import InputError
 from interp.plots.legend import legend_beside
 from interp.plots.style import INK, PALETTE, TICK, in_percent, new_axes, tidy
 from interp.plots.written import as_written
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,13 +19,20 @@ if TYPE_CHECKING:
 
 
 @as_written
-def plot_arms(measures: pd.DataFrame, ax: Axes | None = None, *, chance: Mapping[str, float] | None = None) -> Axes:
+def plot_arms(
+    measures: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    chance: Mapping[str, float] | None = None,
+    level: float | None = None,
+) -> Axes:
     """Draw the accuracy of each arm with intervals, by relation.
 
     Args:
         measures: the columns relation, arm, measure, value, low, high, with the measure `accuracy`.
         ax: where to draw; made if None.
         chance: share of right answers of a blind guess, by relation, drawn as dashes.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: there is no accuracy.
@@ -49,5 +57,5 @@ def plot_arms(measures: pd.DataFrame, ax: Axes | None = None, *, chance: Mapping
     tidy(ax, title="Accuracy with the order of items taken out", y="accuracy")
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.6, len(names) - 0.4)
-    legend_beside(ax, TICK, INK)
+    legend_beside(ax, TICK, INK, *named_intervals(own["low"], level=level, over="groups", bars=True))
     return ax

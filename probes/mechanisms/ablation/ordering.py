@@ -91,7 +91,7 @@ class OrderingAblation:
         """Draw the accuracy of each arm with intervals, by relation, and chance."""
         from probes.mechanisms.ablation.figure import plot_arms
 
-        return plot_arms(self.measures, ax, chance=self.chance)
+        return plot_arms(self.measures, ax, chance=self.chance, level=self.settings["level"])
 
 
 def ablate_ordering(

@@ -12,6 +12,7 @@ from probes.mechanisms.ablation.measurement import ABLATED, UNTOUCHED
 from probes.mechanisms.ablation.ordering import DIFFERENCES
 from probes.mechanisms.interchange.report import interchange_findings
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,10 +37,11 @@ OF_SWAPS = (
 def ablation_findings(found: OrderingAblation) -> Findings:
     """What an ablation of ordering says."""
     sentences = tuple(_sentences(found))
+    bars = " with intervals that draw whole groups" if bounded(found.measures["low"]) else ""
     drawn = Drawn(
         "Accuracy by arm",
         figure_of(found.plot()),
-        "Share of right answers with intervals that draw whole groups; dashes: a blind guess.",
+        f"Share of right answers{bars}{'; dashes: a blind guess' if found.chance else ''}.",
     )
     return Findings(
         title="What is left without the order of the items?",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, in_percent, legend_below, new_axes, tidy
 from interp.plots.written import as_written
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,14 @@ SOURCES = {"probe": (INK, "o", "the probe's directions"), "random": (PALETTE[1],
 
 
 @as_written
-def plot_amplified(measures: pd.DataFrame, ax: Axes | None = None, *, measure: str = "net", axis: str = "all") -> Axes:
+def plot_amplified(
+    measures: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    measure: str = "net",
+    axis: str = "all",
+    level: float | None = None,
+) -> Axes:
     """Draw a measure against alpha, with bands for intervals, beside the untouched model.
 
     Args:
@@ -33,6 +41,7 @@ def plot_amplified(measures: pd.DataFrame, ax: Axes | None = None, *, measure: s
         ax: where to draw; made if None.
         measure: `accuracy`, `corrected`, `broken` or `net`.
         axis: of which axis' items.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: a measure that is not known, or that is not there.
@@ -45,16 +54,15 @@ def plot_amplified(measures: pd.DataFrame, ax: Axes | None = None, *, measure: s
     ax = new_axes(ax, (5.6, 4.0))
     for source, (colour, mark, label) in SOURCES.items():
         own = table[table["source"] == source].sort_values("alpha")
-        ax.fill_between(
-            own["alpha"], own["low"], own["high"], color=colour, alpha=0.1, linewidth=0, label=f"interval, {label}"
-        )
+        ax.fill_between(own["alpha"], own["low"], own["high"], color=colour, alpha=0.1, linewidth=0)
         ax.plot(own["alpha"], own["low"], own["alpha"], own["high"], color=colour, linewidth=0.6, alpha=0.6)
         ax.plot(own["alpha"], own["value"], color=colour, marker=mark, ms=4, linewidth=1.8, label=label)
-    level = table.loc[table["source"] == "untouched", "value"]
-    ax.axhline(float(level.iloc[0]) if len(level) else 0.0, color=INK, linewidth=1, linestyle=":", label="untouched")
+    before = table.loc[table["source"] == "untouched", "value"]
+    ax.axhline(float(before.iloc[0]) if len(before) else 0.0, color=INK, linewidth=1, linestyle=":", label="untouched")
     if measure == "accuracy":
         ax.axhline(0.25, color=INK, linewidth=1, linestyle="--", label="two blind guesses")
     in_percent(ax.yaxis)
     tidy(ax, title=TITLES[measure], x="alpha", y="share of all items")
-    legend_below(ax, columns=2)
+    drawn = table[table["source"].isin(list(SOURCES))]
+    legend_below(ax, *named_intervals(drawn["low"], level=level), columns=2)
     return ax

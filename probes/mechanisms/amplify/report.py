@@ -10,7 +10,9 @@ from interp.report.verdicts import UNCLAIMED, judge
 from interp.stats.intervals import APART
 from probes.mechanisms.amplify.figure import TITLES
 from probes.mechanisms.amplify.measures import DIFFERENCE, MEASURES, RANDOM
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ NO_FAILURE = "No item fails untouched, so that the paper's counting has nothing 
 
 def amplify_findings(found: Amplified) -> Findings:
     """What a study of amplification says."""
+    bands = bounded(found.measures["low"])
+    caption = "Bands are intervals over groups, of random directions over seeds, too; dots" if bands else "Dots"
     return Findings(
         title="Does amplifying a probe's directions help?",
         sentences=tuple(_sentences(found)),
@@ -58,7 +62,7 @@ def amplify_findings(found: Amplified) -> Findings:
             name: Drawn(
                 TITLES[name],
                 figure_of(found.plot(measure=name)),
-                "Bands are intervals over groups, of random directions over seeds, too; dots, the untouched model.",
+                f"{caption}, the untouched model.",
             )
             for name in MEASURES
             if len(found.measures)
@@ -135,11 +139,12 @@ def _of_best(found: Amplified) -> str:
         return f"At alpha {best['alpha']:g}, the only one, it is {_points(best, level)} net."
     most, least = (points(*picked_ends(row, len(own), level, bounds=APART), level=level) for row in (best, worst))
     told = (
-        f"The best of {len(own)} alphas is {best['alpha']:g} with {most} net{together(len(own), best['low'])}. Chosen "
+        f"The best of {len(own)} alphas is {best['alpha']:g} with {most} net{shared(own['value'], best['value'])}"
+        f"{together(len(own), best['low'])}. Chosen "
         "as the best of many on these very items, it is better than it would be on others"
     )
     if worst["value"] < best["value"]:
-        told += f". The worst is {worst['alpha']:g} with {least}, likewise"
+        told += f". The worst is {worst['alpha']:g} with {least}{shared(own['value'], worst['value'])}, likewise"
     return f"{told}."
 
 
@@ -148,8 +153,9 @@ def _of_paper(paper: pd.DataFrame) -> str:
     probe, oracle = by.loc[("probe", "probe")], by.loc[("probe", "probe_any")]
     random = paper[paper["rule"] == RANDOM]["corrected_rate"]
     return (
-        f"Counted as in the paper, {percent(probe['corrected_rate'])} % of {int(probe['failures'])} failures are "
-        f"corrected at the best alpha ({probe['alpha']}) and {percent(oracle['corrected_rate'])} % at any; along "
+        f"Counted as in the paper, {percent(probe['corrected_rate'])} % of "
+        f"{counted(int(probe['failures']), 'failure')} {agree(int(probe['failures']), 'is', 'are')} corrected "
+        f"at the best alpha ({probe['alpha']}) and {percent(oracle['corrected_rate'])} % at any; along "
         f"random directions {percent(random.mean())} % at the best of each: right items were not asked again."
     )
 

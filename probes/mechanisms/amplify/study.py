@@ -96,7 +96,7 @@ class Amplified:
         """Draw a measure against alpha, along the probe's and along random directions, with bands."""
         from probes.mechanisms.amplify.figure import plot_amplified
 
-        return plot_amplified(self.measures, ax, measure=measure)
+        return plot_amplified(self.measures, ax, measure=measure, level=self.settings["level"])
 
 
 def amplify(

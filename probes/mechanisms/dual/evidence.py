@@ -43,6 +43,7 @@ class Evidence:
         refused: by tool, why the model can not be measured by it.
         of: by pair's id, its axis.
         seed: the seed of the sign flips of accuracies.
+        level: nominal coverage of the intervals of all tools.
         known: tables that were made already.
     """
 
@@ -51,6 +52,7 @@ class Evidence:
     refused: Mapping[str, str]
     of: Mapping[str, str] = field(repr=False)
     seed: int = 0
+    level: float = 0.95
     known: dict[tuple[str, bool], pd.DataFrame] = field(default_factory=dict, repr=False)
 
     @property
@@ -84,7 +86,7 @@ class Evidence:
         return own
 
     def accuracy(self, what: tuple[str, str], axis: str = ALL) -> dict[str, Any]:
-        """`ORDER` or `OVER_CHANCE`: `value`, `low`, `high`, `p` and `samples`; of one axis, p is corrected for both.
+        """`ORDER` or `OVER_CHANCE`: ends, `p`, `samples` and `groups`; of one axis, p is corrected for both.
 
         Raises:
             UntoldError: it was not measured, or can not be told of so few questions or without their options.
@@ -103,7 +105,10 @@ class Evidence:
             why = out["why"].iloc[0]
             raise UntoldError(ONE_GROUP.replace("its samples", "the questions") if why == ONE_GROUP else why)
         row = told.iloc[0]
-        return {**{name: row[name] for name in ("value", "low", "high", "samples")}, "p": self._flipped(what, axis)}
+        return {
+            **{name: row[name] for name in ("value", "low", "high", "samples", "groups")},
+            "p": self._flipped(what, axis),
+        }
 
     def _differences(self, tool: str, by_axis: bool) -> pd.DataFrame:
         """Patched minus control, by direction or by axis; made once."""

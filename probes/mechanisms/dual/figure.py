@@ -9,6 +9,7 @@ from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, integer_ticks, legend_below, new_axes, tidy
 from interp.plots.written import as_written
 from probes.mechanisms.interchange.shown import lowered, raised
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,14 @@ NAMES = {
 
 
 @as_written
-def plot_sweeps(sweeps: Mapping[str, pd.DataFrame], slots: str, ax: Axes | None = None, *, of: str = "") -> Axes:
+def plot_sweeps(
+    sweeps: Mapping[str, pd.DataFrame],
+    slots: str,
+    ax: Axes | None = None,
+    *,
+    of: str = "",
+    level: float | None = None,
+) -> Axes:
     """Draw P(place) minus the control over slots, a line per token set; full dots where a change is shown.
 
     Args:
@@ -33,6 +41,7 @@ def plot_sweeps(sweeps: Mapping[str, pd.DataFrame], slots: str, ax: Axes | None 
         slots: what the slots are called.
         ax: where to draw; made if None.
         of: which pairs, if not all.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: nothing to draw.
@@ -55,5 +64,6 @@ def plot_sweeps(sweeps: Mapping[str, pd.DataFrame], slots: str, ax: Axes | None 
     integer_ticks(ax.xaxis, last + 1)
     title = f"Which swaps exchange places{of and ', '}{of}, beyond random image tokens"
     tidy(ax, title=title, x=slots, y="P(place), patched − control")
-    legend_below(ax, columns=2)
+    ends = [table["low"] for table in sweeps.values()]
+    legend_below(ax, *named_intervals(*ends, level=level, over="groups"), columns=2)
     return ax

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 
 from interp.answers.metrics import ALL
 from interp.plots.style import figure_of
-from interp.report.numbers import NOTHING, decimal, p_said, p_value, points
+from interp.report.numbers import NOTHING, counted, decimal, p_said, p_value, points
 from probes.mechanisms.ablation.report import ablation_findings
 from probes.mechanisms.dual.statements import why_not
 from probes.mechanisms.dual.study import LINES, PHOTOS
@@ -17,6 +17,8 @@ from probes.mechanisms.interchange.report import interchange_findings, spans
 from probes.mechanisms.interchange.shown import LEAST, SURE
 from probes.mechanisms.probe.report import position_probe_findings
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
+from probes.study.picked import together
 from probes.study.tools import ToolFindings
 
 if TYPE_CHECKING:
@@ -60,9 +62,6 @@ SAID = {
     "answer_is_read": "the last position has read what the answer hangs on",
 }
 """By statement, how it is said."""
-
-ALONE = "; its interval is of this slot alone"
-"""What is said of a number that was picked from several slots after the fact."""
 
 LOOKED_FOR = {"language_builds": ("backup", "largest"), "answer_is_read": ("last", "first")}
 """Statements that are looked for at several slots: in which sweep, and which slot's number is told."""
@@ -159,18 +158,20 @@ def _test(row: pd.Series) -> str:
 
 
 def _where(found: DualMechanisms, row: pd.Series) -> str:
-    """At which slot a number stands that was looked for at several, and how that was chosen."""
+    """At which slot a number stands that was looked for at several, or which swap it is of; and how it was chosen."""
+    many, same = int(row["picked_from"]), int(row["shared_by"])
+    picked = (f", shared by {same}" if same > 1 else "") + together(many, row["low"])
     if row["statement"] not in LOOKED_FOR:
-        return ""
+        return f", the largest of {counted(many, 'swap')}{picked}" if picked else ""
     tool, chosen = LOOKED_FOR[row["statement"]]
     every = [slot for slot in found.sweeps[tool].slots if slot > 0 or tool == "last"]
     slots = [int(slot) for slot in row["slots"].split(",") if slot]
     if not slots:
-        return f" at slot {row['slot']}, the largest of {len(every)}, at none of which it is shown{ALONE}"
+        return f" at slot {row['slot']}, the largest of {len(every)}, at none of which it is shown{picked}"
     first = "" if row["shown"] else ", but so it is at slot 0, where nothing can have been built yet"
     if len(slots) == 1:
-        return f" at slot {row['slot']}, the only one of {len(every)} at which it is shown{first}"
-    return f" at slot {row['slot']}, the {chosen} of slots {spans(slots, every)} at which it is shown{first}{ALONE}"
+        return f" at slot {row['slot']}, the only one of {len(every)} at which it is shown{first}{picked}"
+    return f" at slot {row['slot']}, the {chosen} of slots {spans(slots, every)} at which it is shown{first}{picked}"
 
 
 def dual_tools(found: DualMechanisms) -> ToolFindings:
@@ -192,13 +193,15 @@ def _named(found: Findings, name: str) -> Findings:
 
 
 def _statements(found: DualMechanisms) -> Findings:
-    caption = (
-        f"Means over pairs with intervals that draw whole groups; full dots: an interval beyond {LEAST:g}, and p at "
-        f"most {SURE:g} over all slots together, of one axis over both axes (sign flips, maxT)."
-    )
     figures = {}
     for axis in found.axes:
-        if found.beyond_control(axis):
+        if drawn := found.beyond_control(axis):
+            bands = " with intervals that draw whole groups" if bounded(*(own["low"] for own in drawn.values())) else ""
+            caption = (
+                f"Means over pairs{bands}; full dots: an interval beyond {LEAST:g}, and p at most {SURE:g} over all "
+                "slots together, of one axis over both axes (sign flips, maxT). Statements ask more: an interval for "
+                "all slots together."
+            )
             name, title = ("sweeps", "") if axis == ALL else (f"sweeps_{axis}", f", {axis} axis")
             figures[name] = Drawn(f"Which swaps exchange places{title}", figure_of(found.plot(axis=axis)), caption)
     sentences = dual_sentences(found)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 
-from interp.report.verdicts import UNCLAIMED
+from interp.report.verdicts import NO_INTERVAL, UNCLAIMED
+from interp.stats.intervals import APART
 from interp.stats.tests import holm
 from probes.mechanisms.dual.evidence import ORDER, OVER_CHANCE, Evidence, UntoldError
 from probes.mechanisms.interchange.shown import LEAST, SURE, raised
-
-if TYPE_CHECKING:
-    import pandas as pd
+from probes.study.extremes import sharing
+from probes.study.picked import picked_ends
 
 LEVEL = SURE
 """Error rate of each statement, all slots that it is about together; and again of both its axes together."""
@@ -21,13 +23,14 @@ LEVEL = SURE
 NOWHERE = -1
 """The slot of a number that is about none."""
 
-COLUMNS = ("statement", "axis", "shown", "measure", "value", "low", "high", "p", "slot", "slots", "pairs")
+COLUMNS = (
+    "statement", "axis", "shown", "measure", "value", "low", "high", "p", "slot", "slots", "pairs", "groups",
+    "picked_from", "shared_by",
+)  # fmt: skip
 
 
 def state(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The statements of `DualMechanisms`, and those that can not be told and why."""
-    import pandas as pd
-
     told: list[dict[str, Any]] = []
     out: list[dict[str, str]] = []
     for name, make in _STATEMENTS.items():
@@ -41,7 +44,7 @@ def state(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _carries(evidence: Evidence, axis: str) -> dict[str, Any]:
-    """Strips or the objects in them: of the two, what raises P(place) more, its p-value corrected for both (Holm)."""
+    """Strips or the objects in them: of the two, what raises P(place) more; p and interval allow for both."""
     told: list[tuple[str, pd.Series]] = []
     why: list[str] = []
     for name in ("strip", "object"):
@@ -57,7 +60,15 @@ def _carries(evidence: Evidence, axis: str) -> dict[str, Any]:
         )
     corrected = holm([row["p_any"] for _, row in told])
     (name, row), p = max(zip(told, corrected, strict=True), key=lambda one: one[0][1]["value"])
-    return _told(f"P(place), {name}s swapped at slot 0, minus control", row, p, [0])
+    ends = _for_all(row, len(told), evidence.level)
+    return _told(
+        f"P(place), {name}s swapped at slot 0, minus control",
+        ends,
+        p,
+        [0],
+        picked_from=len(told),
+        among=[one["value"] for _, one in told],
+    )
 
 
 def _is_enough(evidence: Evidence, axis: str) -> dict[str, Any]:
@@ -76,20 +87,24 @@ def _builds(evidence: Evidence, axis: str) -> dict[str, Any]:
     later = own[own["slot"] > 0]
     if not len(later):
         raise UntoldError("nothing was swapped without order behind slot 0")
+    later = _each_for_all(later, evidence.level)
     shown = later[raised(later)]
-    row = (shown if len(shown) else later).sort_values("value").iloc[-1]
+    among = shown if len(shown) else later
+    row = among.loc[among["value"].idxmax()]
     at_once = own[(own["slot"] == 0) & raised(own)]
     measure = "P(place), objects swapped without order, minus control"
-    told = _told(measure, row, row["p_any"], shown["slot"])
+    told = _told(measure, row, row["p_any"], shown["slot"], picked_from=len(later), among=among["value"])
     return {**told, "shown": told["shown"] and not len(at_once)}
 
 
 def _is_read(evidence: Evidence, axis: str) -> dict[str, Any]:
-    own = evidence.beyond_control("last", axis)
+    own = _each_for_all(evidence.beyond_control("last", axis), evidence.level)
     shown = own[raised(own)].sort_values("slot")
-    row = (shown if len(shown) else own.sort_values("value", ascending=False)).iloc[0]
+    row = shown.iloc[0] if len(shown) else own.loc[own["value"].idxmax()]
     measure = "P(place), last position patched, minus control"
-    return _told(measure, row, row["p_any"], shown["slot"])
+    return _told(
+        measure, row, row["p_any"], shown["slot"], picked_from=len(own), among=() if len(shown) else own["value"]
+    )
 
 
 _STATEMENTS = {
@@ -116,6 +131,18 @@ def _at_first(own: pd.DataFrame, name: str) -> pd.Series:
     return row.iloc[0]
 
 
+def _for_all(row: pd.Series, count: int, level: float) -> pd.Series:
+    """A row that was picked from so many, its interval widened until those of all hold together."""
+    _, low, high = picked_ends(row, count, level, bounds=APART)
+    return pd.Series({**row, "low": low, "high": high})
+
+
+def _each_for_all(own: pd.DataFrame, level: float) -> pd.DataFrame:
+    """The rows, their intervals widened until those of all hold together."""
+    ends = np.array([picked_ends(row, len(own), level, bounds=APART) for _, row in own.iterrows()])
+    return own.assign(low=ends[:, 1], high=ends[:, 2])
+
+
 def why_not(row: Mapping[str, Any] | pd.Series) -> str:
     """Why a statement is not shown although its test or its interval alone would show it; else nothing.
 
@@ -125,6 +152,8 @@ def why_not(row: Mapping[str, Any] | pd.Series) -> str:
         return ""
     if not row["p"] <= LEVEL:
         return UNCLAIMED if row["low"] > _least_of(row["measure"]) else ""
+    if np.isnan(row["low"]):
+        return NO_INTERVAL
     if row["high"] < 0:
         return "what the test finds lies below 0"
     least = _least_of(row["measure"])
@@ -136,10 +165,23 @@ def _least_of(measure: str) -> float:
     return LEAST if measure.startswith("P(") else 0.0
 
 
-def _told(measure: str, row: Mapping[str, Any] | pd.Series, p: float, slots: Any = ()) -> dict[str, Any]:
-    """A statement; shown where its interval lies above what counts as none, and its test holds."""
+def _told(
+    measure: str,
+    row: Mapping[str, Any] | pd.Series,
+    p: float,
+    slots: Any = (),
+    *,
+    picked_from: int = 1,
+    among: ArrayLike = (),
+) -> dict[str, Any]:
+    """A statement; shown where its interval lies above what counts as none, and its test holds.
+
+    `among` are the numbers of which this one is the largest, where it is that.
+    """
     ends = {end: float(row[end]) for end in ("value", "low", "high")}
     shown = ends["low"] > _least_of(measure) and float(p) <= LEVEL
     where = {"slot": int(row.get("slot", NOWHERE)), "slots": ",".join(map(str, slots))}
     count = row["pairs"] if "pairs" in row else row["samples"]
-    return {"shown": shown, "measure": measure, **ends, "p": float(p), **where, "pairs": int(count)}
+    counts = {"pairs": int(count), "groups": int(row["groups"]), "picked_from": picked_from}
+    counts["shared_by"] = max(1, sharing(among, ends["value"]))
+    return {"shown": shown, "measure": measure, **ends, "p": float(p), **where, **counts}

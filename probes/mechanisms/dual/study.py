@@ -60,11 +60,13 @@ class DualMechanisms:
 
     Attributes:
         statements: one row per statement and axis that can be told: `statement`, `axis`, `shown`, `measure`, `value`,
-            `low`, `high`, `p`, `slot` (of `value`; -1 for none), `slots` (where it is shown), `pairs`. `axis` is `all`,
-            and each axis where pairs have two. `shown` is true where the interval and the test leave out that there is
-            nothing; false does not show that there is nothing. `p` is corrected for all slots that a statement is
-            about, and of one axis for both axes too (maxT), so that what only one axis shows is not owed to looking at
-            two; that over all pairs was named before and is not corrected for them.
+            `low`, `high`, `p`, `slot` (of `value`; -1 for none), `slots` (where it is shown), `pairs`, `groups`,
+            `picked_from`, `shared_by`. `axis` is `all`, and each axis where pairs have two. Where `value` was picked
+            from several slots or swaps, its interval is one for all of them together. `shown` is true where the
+            interval and the test leave out that there is nothing; false does not show that there is nothing. `p` is
+            corrected for all slots that a statement is about, and of one axis for both axes too (maxT), so that what
+            only one axis shows is not owed to looking at two; that over all pairs was named before and is not
+            corrected for them.
         left_out: one row per statement and axis that can not be told: `measure` (its name), `axis`, `why`.
         probes: by axis, the position probe.
         sweeps: by token set, the interchange; `backup`, that under ablation.
@@ -142,8 +144,8 @@ class DualMechanisms:
 
         self._refuse_other(axis)
         labels = {name: own.slot_label for name, own in self.sweeps.items()}
-        of = "" if axis == ALL else f"{axis} axis"
-        return plot_sweeps(self.beyond_control(axis), next(iter(labels.values()), "layer slot"), ax, of=of)
+        slots, level = next(iter(labels.values()), "layer slot"), self.settings.get("level")
+        return plot_sweeps(self.beyond_control(axis), slots, ax, of="" if axis == ALL else f"{axis} axis", level=level)
 
     def beyond_control(self, axis: str = ALL) -> dict[str, pd.DataFrame]:
         """By token set, P(place) patched minus control at every slot; sets of which that can not be told are missing.
@@ -237,7 +239,7 @@ def dual_mechanisms(
         raise RefusedError("; ".join(f"{name}: {why}" for name, why in refused.items()))
     sweeps = {name: found[name] for name in (*SWEEPS, "backup") if name in found}
     axis_of = {pair.id: pair.axis for pair in pairs}
-    statements, left_out = state(Evidence(sweeps, found.get("ablate"), refused, axis_of, seed))
+    statements, left_out = state(Evidence(sweeps, found.get("ablate"), refused, axis_of, seed, level))
     return DualMechanisms(
         statements=statements,
         left_out=left_out,

@@ -9,12 +9,15 @@ from jaxtyping import Float32
 
 from interp.plots.style import INK, PALETTE, TICK, draw_band, integer_ticks, legend_below, new_axes, tidy
 from interp.plots.written import as_written
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 NAMED = {"r2": "R² of the rank-3 fit to the universal ID", "agreement": "cosine to the ID of the other objects"}
+
+SLOT = "slot (0: what enters block 0; l: what leaves block l - 1)"
 
 SWAPPED = {
     "text": "all text behind the photo",
@@ -26,7 +29,9 @@ SWAPPED = {
 
 
 @as_written
-def plot_ids(curve: pd.DataFrame, measure: str, slots: int, ax: Axes | None = None) -> Axes:
+def plot_ids(
+    curve: pd.DataFrame, measure: str, slots: int, ax: Axes | None = None, *, level: float | None = None
+) -> Axes:
     """Draw a measure by slot with its interval over objects, and the mean and upper end of its null.
 
     Args:
@@ -34,6 +39,7 @@ def plot_ids(curve: pd.DataFrame, measure: str, slots: int, ax: Axes | None = No
         measure: `r2` or `agreement`.
         slots: how many there are.
         ax: where to draw; made if None.
+        level: nominal coverage of the intervals, for the legend.
     """
     ax = new_axes(ax, (6.4, 4.0))
     at = curve["slot"].to_numpy()
@@ -43,20 +49,20 @@ def plot_ids(curve: pd.DataFrame, measure: str, slots: int, ax: Axes | None = No
     ax.plot(at, curve["null_high"], color=INK, linestyle="--", linewidth=1, label="and its upper end, slot by slot")
     integer_ticks(ax.xaxis, slots)
     ax.set_xlim(-0.5, slots - 0.5)
-    tidy(ax, title="Spatial IDs at words of objects, bands over objects", y=NAMED[measure],
-         x="slot (0: what enters block 0; l: what leaves block l - 1)")  # fmt: skip
-    legend_below(ax, columns=1)
+    tidy(ax, title="Spatial IDs at words of objects", y=NAMED[measure], x=SLOT)
+    legend_below(ax, *named_intervals(curve["low"], level=level, over="objects"), columns=1)
     return ax
 
 
 @as_written
-def plot_shifts(measures: pd.DataFrame, slots: int, ax: Axes | None = None) -> Axes:
+def plot_shifts(measures: pd.DataFrame, slots: int, ax: Axes | None = None, *, level: float | None = None) -> Axes:
     """Draw the belief shift of each set of tokens by slot, with intervals over groups.
 
     Args:
         measures: the columns tokens, slot, value, low, high.
         slots: how many there are.
         ax: where to draw; made if None.
+        level: nominal coverage of the intervals, for the legend.
     """
     ax = new_axes(ax, (6.4, 4.2))
     for (name, label), colour in zip(SWAPPED.items(), (PALETTE[2], PALETTE[0], PALETTE[1], INK), strict=True):
@@ -68,20 +74,21 @@ def plot_shifts(measures: pd.DataFrame, slots: int, ax: Axes | None = None) -> A
         ax.plot(at, own["value"], color=colour, linewidth=1.8, marker="o", ms=3, label=label,
                 linestyle=":" if name == "other_words" else "-")  # fmt: skip
     integer_ticks(ax.xaxis, slots)
-    tidy(ax, title="Tokens as in the mirrored photo's run, bands over groups", y="belief shift (1: as if mirrored)",
-         x="slot (0: what enters block 0; l: what leaves block l - 1)")  # fmt: skip
-    legend_below(ax, columns=2)
+    tidy(ax, title="Tokens as in the mirrored photo's run", y="belief shift (1: as if mirrored)", x=SLOT)
+    drawn = measures[measures["tokens"].isin(list(SWAPPED))]
+    legend_below(ax, *named_intervals(drawn["low"], level=level, over="groups"), columns=2)
     return ax
 
 
 @as_written
-def plot_steering(measures: pd.DataFrame, slots: int, ax: Axes | None = None) -> Axes:
+def plot_steering(measures: pd.DataFrame, slots: int, ax: Axes | None = None, *, level: float | None = None) -> Axes:
     """Draw the share of answers that turned by slot, steered by IDs and at random, with intervals over groups.
 
     Args:
         measures: the columns arm, measure, slot, value, low, high.
         slots: how many there are.
         ax: where to draw; made if None.
+        level: nominal coverage of the intervals, for the legend.
     """
     ax = new_axes(ax, (6.4, 4.0))
     for arm, label, colour, style in (
@@ -95,9 +102,9 @@ def plot_steering(measures: pd.DataFrame, slots: int, ax: Axes | None = None) ->
     integer_ticks(ax.xaxis, slots)
     ax.set_xlim(-0.5, slots - 0.5)
     ax.set_ylim(-0.04, 1.04)
-    tidy(ax, title="Words of both objects steered, bands over groups", y="share of right answers that turned",
-         x="slot (0: what enters block 0; l: what leaves block l - 1)")  # fmt: skip
-    legend_below(ax, columns=1)
+    tidy(ax, title="Words of both objects steered", y="share of right answers that turned", x=SLOT)
+    drawn = measures[measures["measure"] == "flipped"]
+    legend_below(ax, *named_intervals(drawn["low"], level=level, over="groups"), columns=1)
     return ax
 
 

@@ -68,7 +68,7 @@ class MirrorSwap:
         """Draw the belief shift of each set by slot, with intervals over groups."""
         from probes.mechanisms.ids.figure import plot_shifts
 
-        return plot_shifts(self.measures, self.shift.shape[1], ax)
+        return plot_shifts(self.measures, self.shift.shape[1], ax, level=self.settings["level"])
 
 
 def mirror_swap(

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, p_said, share
+from interp.report.numbers import counted, decimal, p_said, share
 from interp.report.verdicts import undetected
-from interp.stats.intervals import APART, SHARE
+from interp.stats.intervals import APART, FEW, SHARE
 from probes.mechanisms.ids.mirror_swap import BEYOND as MORE_THAN_OTHER_WORDS
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from probes.mechanisms.ids.spatial_ids import SpatialIDs
     from probes.mechanisms.ids.steer_ids import IdSteering
 
-CHOSEN = "the largest"
 SHUFFLED = "cells shuffled, of this slot alone"
 """The test of an ID, which is not corrected."""
 
@@ -36,8 +37,8 @@ CAUTIONS = (
     "is right to say of it go together in these scenes, so that a part of an ID may be the answer itself.",
     "The position code of the fit (column, row and their product) is ours. A model may hold places in another form: "
     "its IDs then agree between objects, and their R² is low.",
-    "Intervals of IDs draw objects, of which there are few. The best slot is picked after the fact by the numbers that "
-    "are then told of it. Their intervals allow for that: they hold for all slots together; p-values are slot by slot.",
+    "Intervals of IDs draw objects. The best slot is picked after the fact by the numbers that are then told of it. "
+    "Their intervals allow for that: they hold for all slots together; p-values are slot by slot.",
 )
 OF_SWAPS = (
     "A mirror swap tells where what turns the answer stands, and not that it is a place: all else in which the two "
@@ -84,6 +85,8 @@ def id_findings(
     figures: dict[str, Drawn] = {}
     shown: dict[str, pd.DataFrame] = {}
     cautions: tuple[str, ...] = CAUTIONS
+    if (count := len(found.objects)) < FEW:
+        cautions = (f"Intervals of IDs draw {counted(count, 'object')}, which are few.", *CAUTIONS)
     if len(found.measures):
         captions = {"r2": "How much of the universal ID a position code explains", "agreement": "Agreement of objects"}
         figures = {
@@ -166,8 +169,9 @@ def _of_ids(found: SpatialIDs) -> list[str]:
         ends = picked_ends(best, len(curve), level_of(found.settings), bounds=bounds, units="objects")
         told.append(
             f"At slot {int(best['slot'])} of 0 to {len(found.ids) - 1}, {what} "
-            f"{decimal(*ends, level=level_of(found.settings))} ({CHOSEN}{together(len(curve), best['low'])}), with "
-            f"each object's cells shuffled {decimal(best['null'])}, {p_said(best['p'], test=SHUFFLED)} "
+            f"{decimal(*ends, level=level_of(found.settings))} ({_chosen(curve)}"
+            f"{together(len(curve), best['low'])}), with each object's cells shuffled {decimal(best['null'])}, "
+            f"{p_said(best['p'], test=SHUFFLED)} "
             f"({len(found.objects)} objects)."
         )
     return told
@@ -183,7 +187,8 @@ def _of_swap(found: MirrorSwap) -> list[str]:
         best, count = _best(curve), len(curve)
         sentence = (
             f"{what}, as in the mirrored photo's run, move the answer most at slot {int(best['slot'])}: a belief "
-            f"shift of {decimal(*picked_ends(best, count, level), level=level)} ({CHOSEN}; {int(best['samples'])} pairs"
+            f"shift of {decimal(*picked_ends(best, count, level), level=level)} ({_chosen(curve)}; "
+            f"{counted(int(best['samples']), 'pair')}"
             f"{together(count, best['low'])})"
         )
         if tokens == "words":
@@ -206,8 +211,8 @@ def _of_steering(found: IdSteering) -> list[str]:
     turned, at_random = (share(*picked_ends(one, count, level, bounds=SHARE), level=level) for one in (best, row))
     return [
         f"Told the other side by their IDs at slot {int(best['slot'])}, words of both objects turn "
-        f"{turned} of {int(best['samples'])} right answers ({CHOSEN}{together(count, best['low'])}); random "
-        f"directions of the same length {at_random}."
+        f"{turned} of {counted(int(best['samples']), 'right answer')} ({_chosen(curve)}"
+        f"{together(count, best['low'])}); random directions of the same length {at_random}."
     ]
 
 
@@ -215,10 +220,16 @@ def _best(curve: pd.DataFrame) -> pd.Series:
     return curve.loc[curve["value"].idxmax()]
 
 
+def _chosen(curve: pd.DataFrame) -> str:
+    """What is said of the slot that sentences tell of, and of others that have as much."""
+    return f"the largest{shared(curve['value'], _best(curve)['value'])}"
+
+
 def _swap_figure(found: MirrorSwap) -> dict[str, Drawn]:
     if found.measures.empty:
         return {}
-    caption = "1 is what mirroring the photo does to the right answer's probability. Bands draw groups."
+    bands = " Bands draw groups." if bounded(found.measures["low"]) else ""
+    caption = f"1 is what mirroring the photo does to the right answer's probability.{bands}"
     return {"mirror_swap": Drawn("Mirror swap", figure_of(found.plot()), caption)}
 
 

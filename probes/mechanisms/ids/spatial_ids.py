@@ -93,7 +93,7 @@ class SpatialIDs:
         """Draw a measure by slot, with its interval and its null."""
         from probes.mechanisms.ids.figure import plot_ids
 
-        return plot_ids(self.curve(measure), measure, len(self.ids), ax)
+        return plot_ids(self.curve(measure), measure, len(self.ids), ax, level=self.settings["level"])
 
     def plot_plane(self, slot: int, ax: Axes | None = None) -> Axes:
         """Draw the cells in the plane of the two axes at one slot.

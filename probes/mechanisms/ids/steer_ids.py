@@ -66,7 +66,7 @@ class IdSteering:
         """Draw the share of answers that turned by slot, steered by IDs and at random."""
         from probes.mechanisms.ids.figure import plot_steering
 
-        return plot_steering(self.measures, self.flipped.shape[1], ax)
+        return plot_steering(self.measures, self.flipped.shape[1], ax, level=self.settings["level"])
 
 
 def steer_ids(

@@ -11,6 +11,7 @@ from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, integer_ticks, legend_below, line_colours, new_axes, tidy
 from interp.plots.written import as_written
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ def plot_outcomes(
     slots: str = "slot",
     band: str = "std",
     title: str = "",
+    level: float | None = None,
 ) -> Axes:
     """Draw the probability of each outcome over slots: a line per outcome with its band, and dashes for a control.
 
@@ -40,6 +42,7 @@ def plot_outcomes(
         slots: what the slots are called.
         band: `std`, one standard deviation over pairs to each side as in the paper, or `interval`.
         title: the title; a usual one by default.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: nothing to draw, or no such band.
@@ -62,17 +65,22 @@ def plot_outcomes(
         ax.plot([], [], color=INK, linewidth=1.2, linestyle="--", label="control, same outcome")
     ax.set_ylim(-0.03, 1.03)
     _by_slot(ax, table)
-    bands = "1 std over pairs" if band == "std" else "interval"
     which = f", asked: {asked}" if asked else ""
-    usual = f"Patched at {named or 'tokens'}{which} (bands: {bands})"
+    usual = f"Patched at {named or 'tokens'}{which}{' (bands: 1 std over pairs)' if band == 'std' else ''}"
     tidy(ax, title=title or usual, x=slots, y="probability at the last position")
-    legend_below(ax, columns=3)
+    ends = table.loc[table["set"] == "patched", "low"] if band == "interval" else ()
+    legend_below(ax, *named_intervals(ends, level=level, over="groups"), columns=3)
     return ax
 
 
 @as_written
 def plot_beyond_control(
-    table: pd.DataFrame, ax: Axes | None = None, *, outcome: str = "place", slots: str = "slot"
+    table: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    outcome: str = "place",
+    slots: str = "slot",
+    level: float | None = None,
 ) -> Axes:
     """Draw patched minus control over slots with intervals; full dots where a change is shown.
 
@@ -81,6 +89,7 @@ def plot_beyond_control(
         ax: where to draw; made if None.
         outcome: which.
         slots: what the slots are called.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: nothing to draw.
@@ -101,7 +110,7 @@ def plot_beyond_control(
     ax.axhline(0, color=INK, linewidth=1, linestyle=":")
     _by_slot(ax, own)
     tidy(ax, title=f"Beyond the control: probability of {outcome!r}", x=slots, y="patched minus control")
-    legend_below(ax, columns=2)
+    legend_below(ax, *named_intervals(own["low"], level=level, over="groups"), columns=2)
     return ax
 
 

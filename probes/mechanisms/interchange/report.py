@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import agree, counted, decimal, p_said
+from interp.report.numbers import agree, counted, decimal, p_said, probability
 from interp.stats.intervals import SHARE
 from probes.mechanisms.interchange.result import RESTORED
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ OF_VIEWS = (
 FLIPS = "sign flips of groups"
 """The test of what a patch does beyond its control."""
 
+ALIKE = (
+    " Where all pairs are alike, as behind the last block that reads the tokens, an interval says what so few groups "
+    "could miss."
+)
 UNCONTROLLED = "There was no control: other tokens might have done the same."
 
 
@@ -70,13 +76,13 @@ def interchange_findings(found: Interchange) -> Findings:
     if found.p_control is not None:
         tables["beyond_control"] = found.differences()
         if PLACE in found.outcomes and len(tables["beyond_control"]):
+            bands = bounded(tables["beyond_control"]["low"])
             figures["beyond_control"] = Drawn(
                 "Beyond the control",
                 figure_of(found.plot_differences()),
-                "Patched minus control, pair by pair, with intervals that draw whole groups. Full dots: differs by "
-                f"more than {LEAST:g}, at the level of {SURE:g} over all {unit(found)}s together (sign flips, maxT). "
-                "Where all pairs are alike, as behind the last block that reads the tokens, an interval says what so "
-                "few groups could miss.",
+                f"Patched minus control, pair by pair{', with intervals that draw whole groups' if bands else ''}. "
+                f"Full dots: differs by more than {LEAST:g}, at the level of {SURE:g} over all {unit(found)}s together "
+                f"(sign flips, maxT).{ALIKE if bands else ''}",
             )
     if PLACE in found.outcomes:
         tables["restoration"] = found.restoration()
@@ -117,16 +123,17 @@ def main_sentence(found: Interchange) -> str:
     most = own.loc[own["value"].idxmax()]
     text = (
         f"Patched at {found.positions!r}, the word of the outcome {outcome!r} has a probability of up to "
-        f"{decimal(*picked_ends(most, len(own), level, bounds=SHARE), level=level)} ({unit(found)} {most.slot}, the "
-        f"largest of {counted(len(own), unit(found))}; {most.pairs} pairs{together(len(own), most.low)})"
+        f"{probability(*picked_ends(most, len(own), level, bounds=SHARE), level=level)} ({unit(found)} {most.slot}, "
+        f"the largest of {counted(len(own), unit(found))}{shared(own['value'], most.value)}; "
+        f"{counted(most.pairs, 'pair')}{together(len(own), most.low)})"
     )
     beside = means.query("direction == 'all' and outcome == @outcome and set == 'control' and slot == @most.slot")
     if len(beside):
         one = beside.iloc[0]
         ends = picked_ends(one, len(own), level, bounds=SHARE)
-        text += f", with as many random image tokens patched there {decimal(*ends, level=level)}"
+        text += f", with as many random image tokens patched there {probability(*ends, level=level)}"
     clean = found.runs().query("direction == 'all' and outcome == @outcome and run == 'clean'").iloc[0]
-    return f"{text}, untouched {decimal(clean.value, clean.low, clean.high, level=level)}."
+    return f"{text}, untouched {probability(clean.value, clean.low, clean.high, level=level)}."
 
 
 def unit(found: Interchange) -> str:
@@ -177,7 +184,8 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
             )
             told.append(
                 f"{most_of} {decimal(*ends, level=level)} of the way from the clean to the counterfactual run "
-                f"({unit(found)} {most.slot}; {most.pairs} pairs{together(len(own), most.low)})."
+                f"({unit(found)} {most.slot}{shared(own['value'], most.value)}; {counted(most.pairs, 'pair')}"
+                f"{together(len(own), most.low)})."
             )
     return told
 
@@ -191,7 +199,8 @@ def _beyond(found: Interchange, own: pd.DataFrame) -> list[str]:
         told = [
             f"It raises {PLACE!r} beyond the control at {_slots(found, above['slot'].tolist())} ({p_said(least, '≤')}, "
             f"{FLIPS}, corrected for {counted(len(own), unit(found))} by maxT)"
-            f"{picked.format(slot=most.slot, by=decimal(most.value))} ({most.pairs} pairs)."
+            f"{picked.format(slot=most.slot, by=decimal(most.value))}"
+            f"{shared(above['value'], most.value)} ({counted(most.pairs, 'pair')})."
         ]
     else:
         told = [
@@ -217,7 +226,7 @@ def _shown(found: Interchange, means: pd.DataFrame) -> pd.DataFrame:
         for line in own.itertuples():
             if line.set == "patched" or line.outcome == PLACE:
                 title = line.outcome if line.set == "patched" else f"{line.outcome}, control"
-                cells[title] = decimal(line.value, line.low, line.high)
+                cells[title] = probability(line.value, line.low, line.high)
         rows.append(cells)
     return pd.DataFrame(rows)
 

@@ -242,14 +242,14 @@ class Interchange:
 
         how: dict[str, Any] = {"outcomes": self.outcomes, "named": self.positions, "slots": self.slot_label}
         how["asked"] = "" if direction == ALL else direction
-        return plot_outcomes(_of(self.to_dataframe(), direction), ax, **how, band=band)
+        return plot_outcomes(_of(self.to_dataframe(), direction), ax, **how, band=band, level=self.settings["level"])
 
     def plot_differences(self, ax: Axes | None = None, *, outcome: str = "place", direction: str = ALL) -> Axes:
         """Draw patched minus control over slots; see `plot_beyond_control`."""
         from probes.mechanisms.interchange.figure import plot_beyond_control
 
         table = _of(self.differences(), direction)
-        return plot_beyond_control(table, ax, outcome=outcome, slots=self.slot_label)
+        return plot_beyond_control(table, ax, outcome=outcome, slots=self.slot_label, level=self.settings["level"])
 
     def _outcome(self, outcome: str) -> int:
         if outcome not in self.outcomes:

@@ -11,6 +11,7 @@ from interp.errors import InputError
 from interp.plots.legend import legend_beside
 from interp.plots.style import INK, TICK, in_percent, line_colours, new_axes, tidy
 from interp.plots.written import as_written
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,12 @@ TITLES = {
 
 @as_written
 def plot_windows(
-    measures: pd.DataFrame, windows: Sequence[str], ax: Axes | None = None, *, measure: str = "effect"
+    measures: pd.DataFrame,
+    windows: Sequence[str],
+    ax: Axes | None = None,
+    *,
+    measure: str = "effect",
+    level: float | None = None,
 ) -> Axes:
     """Draw a measure by window, a line for each arm, with intervals; random controls dashed.
 
@@ -33,6 +39,7 @@ def plot_windows(
         windows: their names, in order; one called `all` stands apart.
         ax: where to draw; made if None.
         measure: `effect` or `accuracy`.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: it is not there.
@@ -55,7 +62,7 @@ def plot_windows(
         ax.plot(x[: len(line)], rows.loc[line, "value"], style, lw=1.4, color=colours[arm])
     if measure == "accuracy":
         for row in own[own["arm"] == "untouched"].itertuples():
-            ax.axhspan(row.low, row.high, color=INK, alpha=0.08, lw=0, label="nothing cut, interval")
+            ax.axhspan(row.low, row.high, color=INK, alpha=0.08, lw=0)
             ax.axhline(row.value, color=INK, lw=1, ls=":", label="nothing cut")
         ax.set_ylim(-0.04, 1.04)
         in_percent(ax.yaxis)
@@ -65,7 +72,7 @@ def plot_windows(
     named = all(name.replace("-", "").isalpha() for name in windows)
     tidy(ax, title=title, x=f"layers in which the edges are cut{'' if named else ' (0-based)'}", y=label)
     _name_windows(ax, places)
-    legend_beside(ax, TICK, INK)
+    legend_beside(ax, TICK, INK, *named_intervals(own["low"], level=level, over="groups", bars=True))
     return ax
 
 

@@ -6,11 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import counted, decimal, percent, points, share
+from interp.report.numbers import agree, counted, decimal, percent, points, share
 from interp.report.verdicts import NO_INTERVAL
 from probes.mechanisms.knockout.arms import CONTROLS, OBJECT
 from probes.mechanisms.knockout.study import NO_WINDOW, UNTOUCHED
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ def knockout_findings(found: KnockoutStudy) -> Findings:
         "accuracy": Drawn(
             "Accuracy by window",
             figure_of(found.plot_accuracy()),
-            "Share of samples whose likeliest first token is the right answer; dots: nothing cut.",
+            "Share of samples whose likeliest first token is the right answer; dots: nothing cut"
+            + (", shade: its interval." if bounded(found.row("accuracy", UNTOUCHED, NO_WINDOW)["low"]) else "."),
         )
     }
     if any(found.tells("effect", arm) for arm in found.arms):
@@ -74,7 +77,7 @@ def _sentences(found: KnockoutStudy) -> list[str]:
         told.append(_largest(own, len(found.windows), level))
     told.append(
         f"With nothing cut, the right answer is the likeliest first token in "
-        f"{share(right.value, right.low, right.high, level=level)} of {right.samples} questions."
+        f"{share(right.value, right.low, right.high, level=level)} of {counted(int(right.samples), 'question')}."
     )
     for window in [name for name in found.windows if name == "all"]:
         told += [_in_all(found, arm, window) for arm in found.arms if found.tells("effect", arm)]
@@ -96,7 +99,8 @@ def _largest(own: pd.DataFrame, windows: int, level: float) -> str:
         loses = "none lowers the right answer's probability on average; it changes least by"
     return (
         f"Of {counted(count, 'cut')} in {counted(windows, 'window')} of layers, {loses} {most.arm} in "
-        f"{_named(most.window)}: its probability changes by {change} ({most.samples} samples that are right with "
+        f"{_named(most.window)}: its probability changes by {change}{shared(own['value'], most.value)} ("
+        f"{counted(int(most.samples), 'sample')} {agree(int(most.samples), 'that is', 'that are')} right with "
         f"nothing cut{together(len(own), most.low)})."
     )
 
@@ -113,8 +117,10 @@ def _in_all(found: KnockoutStudy, arm: str, window: str) -> str:
     lost = _percent((effect.value, effect.low, effect.high), level)
     told = points(change.value, change.low, change.high, level=level)
     return (
-        f"Cut in all layers, {arm}: {lost} of the right answer's probability ({effect.samples} samples that are right "
-        f"with nothing cut), {told} of accuracy ({change.samples} samples)."
+        f"Cut in all layers, {arm}: {lost} of the right answer's probability ("
+        f"{counted(int(effect.samples), 'sample')} {agree(int(effect.samples), 'that is', 'that are')} right "
+        f"with nothing "
+        f"cut), {told} of accuracy ({counted(int(change.samples), 'sample')})."
     )
 
 
@@ -139,8 +145,10 @@ def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
     effect = decimal(*ends, digits=1, signed=True, level=level_of(found.settings))
     which = f"most of these in {where}, picked after the fact: by" if len(clear) > 1 else f"in {where}, by"
     return (
-        f"{OBJECT} costs more than {control} in {len(clear)} of {len(own)} windows by intervals that leave out 0, not "
-        f"corrected for their number; {which} {effect} points of the effect.{rest}"
+        f"{OBJECT} costs more than {control} in {len(clear)} of {counted(len(own), 'window')} by intervals that "
+        f"leave out 0, "
+        f"not corrected for their number; {which} {effect} points of the "
+        f"effect{shared(clear['value'], most.value)}.{rest}"
     )
 
 

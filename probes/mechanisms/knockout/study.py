@@ -122,13 +122,13 @@ class KnockoutStudy:
         """
         from probes.mechanisms.knockout.figure import plot_windows
 
-        return plot_windows(self.measures, list(self.windows), ax)
+        return plot_windows(self.measures, list(self.windows), ax, level=self.settings["level"])
 
     def plot_accuracy(self, ax: Axes | None = None) -> Axes:
         """Draw the accuracy under each arm by window, with intervals, beside the one untouched."""
         from probes.mechanisms.knockout.figure import plot_windows
 
-        return plot_windows(self.measures, list(self.windows), ax, measure="accuracy")
+        return plot_windows(self.measures, list(self.windows), ax, measure="accuracy", level=self.settings["level"])
 
 
 def study_knockout(

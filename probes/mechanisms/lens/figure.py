@@ -27,6 +27,7 @@ from interp.plots.style import (
     tidy,
 )
 from interp.plots.written import as_written
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +47,9 @@ CHARACTERS = 7
 
 
 @as_written
-def plot_lens(measures: pd.DataFrame, measure: str, top: int, ax: Axes | None = None) -> Axes:
+def plot_lens(
+    measures: pd.DataFrame, measure: str, top: int, ax: Axes | None = None, *, level: float | None = None
+) -> Axes:
     """Draw a measure of the objects' words by slot, with intervals over groups, beside its controls.
 
     Args:
@@ -54,6 +57,7 @@ def plot_lens(measures: pd.DataFrame, measure: str, top: int, ax: Axes | None = 
         measure: `share`, `probability` or `reciprocal_rank`.
         top: how many words count as said.
         ax: where to draw; made if None.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: the measure is not known, or not told.
@@ -77,7 +81,7 @@ def plot_lens(measures: pd.DataFrame, measure: str, top: int, ax: Axes | None = 
     integer_ticks(ax.xaxis, int(own["slot"].max()) + 1)
     ax.set_ylim(bottom=0)
     tidy(ax, title=f"Under the unembedding: {named[measure]}", x=SLOT, y=named[measure])
-    legend_below(ax, columns=1)
+    legend_below(ax, *named_intervals(own["low"], level=level, over="groups"), columns=1)
     return ax
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, percent, points, share
+from interp.report.numbers import counted, decimal, percent, points, share
 from interp.report.verdicts import undetected
 from interp.stats.intervals import APART
 from interp.stats.intervals import SHARE as SHARES
 from probes.mechanisms.lens.rows import IMAGE, MEASURES, OBJECT, OTHER, OUTSIDE, PROBABILITY, SHARE
 from probes.mechanisms.lens.study import ALL, BEYOND
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ def lens_findings(found: ImageLens) -> Findings:
                 name, "Rank of the word"
             ),
             figure_of(found.plot(measure=name)),
-            "By slot, with controls: the same word at tokens that should not say it. Bands draw whole groups.",
+            "By slot, with controls: the same word at tokens that should not say it."
+            + (" Bands draw whole groups." if bounded(_curve(found, name, OBJECT)["low"]) else ""),
         )
         for name in told
     }
@@ -78,7 +81,8 @@ def _of_objects(found: ImageLens) -> list[str]:
         for _, row in _at(_curve(found, SHARE, where), slot).iterrows()
     ]
     sentences = [
-        f"At slot {slot} of 0 to {int(own['slot'].max())}, the best, {said} of an object's image tokens say its word "
+        f"At slot {slot} of 0 to {int(own['slot'].max())}, the best{shared(own['value'], best['value'])}, {said} "
+        f"of an object's image tokens say its word "
         f"among their {found.top} first{'; ' + ' and '.join(beside) if beside else ''} ({int(best['samples'])} "
         f"samples{together(count, best['low'])})."
     ]
@@ -102,8 +106,8 @@ def _of_words(words: pd.DataFrame, level: float) -> list[str]:
         told.append(
             f"{word!r} has a mean probability of "
             f"{decimal(*picked_ends(best, len(own), level, bounds=SHARES), digits=3, level=level)} over all image "
-            f"tokens at slot {int(best['slot'])}, where it is largest ({int(best['samples'])} samples"
-            f"{together(len(own), best['low'])})."
+            f"tokens at slot {int(best['slot'])}, where it is largest{shared(own['value'], best['value'])} "
+            f"({counted(int(best['samples']), 'sample')}{together(len(own), best['low'])})."
         )
     return told
 

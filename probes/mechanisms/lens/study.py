@@ -76,7 +76,7 @@ class ImageLens:
         """Draw a measure of the objects' words by slot: at their tokens, outside, and at other objects'."""
         from probes.mechanisms.lens.figure import plot_lens
 
-        return plot_lens(rows_of(self.measures, what=ALL), measure, self.top, ax)
+        return plot_lens(rows_of(self.measures, what=ALL), measure, self.top, ax, level=self.settings["level"])
 
 
 def image_lens(

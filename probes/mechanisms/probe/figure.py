@@ -14,6 +14,7 @@ from interp.plots.canvas import canvas, draw_boxes, panel_size
 from interp.plots.overlay import colour_bar, lay_over
 from interp.plots.style import INK, PALETTE, TICK, TITLE, draw_band, legend_below, new_axes, new_grid, tidy
 from interp.plots.written import as_written
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,9 +40,15 @@ ENDS = {"horizontal": ("leftmost", "rightmost"), "vertical": ("topmost", "bottom
 
 @as_written
 def plot_sites(
-    measures: pd.DataFrame, sites: Sequence[Site], measure: str, chance: float, ax: Axes | None = None
+    measures: pd.DataFrame,
+    sites: Sequence[Site],
+    measure: str,
+    chance: float,
+    ax: Axes | None = None,
+    *,
+    level: float | None = None,
 ) -> Axes:
-    """Draw a measure by site, beside its two controls, intervals as bands.
+    """Draw a measure by site, beside its two controls, intervals as bands, whose level the legend names.
 
     Raises:
         InputError: it is none that is drawn.
@@ -63,15 +70,15 @@ def plot_sites(
                 ax.plot(at, told["value"], color=colour, linewidth=width, marker="o", markersize=size)
     for called, colour, (size, width) in [line[1:] for line in drawn if line[1] in seen]:
         ax.plot([], [], color=colour, linewidth=width, marker="o", markersize=size, label=called)
-    level = chance if measure == "accuracy" else 0.0
-    ax.axhline(level, color=INK, linewidth=1.0, linestyle="--", label="chance")
+    ax.axhline(chance if measure == "accuracy" else 0.0, color=INK, linewidth=1.0, linestyle="--", label="chance")
     _name_sites(ax, sites)
     what = "accuracy on object tokens" if measure == "accuracy" else "strip score over background"
     tidy(ax, y=what)
     ax.set_title(f"Position probe: {what}", fontsize=TITLE, loc="left", color=INK, pad=22)
     if measure == "accuracy":
         ax.set_ylim(0, 1.03)
-    legend_below(ax, columns=4)
+    ends = measures.loc[measures["measure"].isin([name for name, _ in LINES[measure]]), "low"]
+    legend_below(ax, *named_intervals(ends, level=level, over="groups"), columns=4)
     return ax
 
 

@@ -8,7 +8,9 @@ from interp.plots.style import figure_of
 from interp.report.numbers import decimal, p_said, percent, points, share
 from interp.report.verdicts import UNCLAIMED
 from interp.stats.intervals import SHARE
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
@@ -56,8 +58,8 @@ def position_probe_findings(found: PositionProbe) -> Findings:
         "accuracy": Drawn(
             "Accuracy by site",
             figure_of(found.plot()),
-            f"Share of the object tokens of {found.n_test} held-out photos whose place the probe finds likeliest; "
-            "bands are intervals that draw whole groups.",
+            f"Share of the object tokens of {found.n_test} held-out photos whose place the probe finds likeliest"
+            + ("; bands are intervals that draw whole groups." if bounded(found.measures["low"]) else "."),
         )
     }
     if len(found.strips()):
@@ -145,7 +147,7 @@ def _more(found: PositionProbe) -> list[str]:
         most = share(*picked_ends(best, len(own), level, bounds=SHARE), level=level)
         told.append(
             f"Of {len(own)} sites the probe is right most often at {_named(best.site)}, "
-            f"{most}{together(len(own), best.low, ': ')}."
+            f"{most}{shared(own['value'], best.value)}{together(len(own), best.low, ': ')}."
         )
     return told
 

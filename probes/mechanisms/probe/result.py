@@ -168,7 +168,7 @@ class PositionProbe:
         """Draw accuracy (or `strip`, the strip score) by site, with its controls and their intervals."""
         from probes.mechanisms.probe.figure import plot_sites
 
-        return plot_sites(self.measures, self.sites, measure, self.chance, ax)
+        return plot_sites(self.measures, self.sites, measure, self.chance, ax, level=self.settings["level"])
 
     def plot_strips(self, site: str = "projector", axes: Sequence[Axes] | None = None) -> np.ndarray:
         """Draw the mean softmax of each class over one held-out photo, in its own pixels; returns the axes.

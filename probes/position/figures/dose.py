@@ -10,9 +10,11 @@ import numpy as np
 from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, SHADE, TICK, cut_short, draw_band, legend_below, new_axes, new_grid, tidy
 from interp.plots.written import as_written
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 AXES = {
@@ -52,27 +54,33 @@ PANELS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 UNTRAINED = "Image tokens of other lengths in a trained model: nothing was trained for them, and no method of the paper"
 
+REFERENCE = "psi_position_alone"
+"""The measure of another model, drawn without its interval."""
+
 COLOURS = (INK, PALETTE[1], PALETTE[0])
 
 
 @as_written
-def draw_doses(measures: pd.DataFrame, kind: str, *, chance: float | None = None) -> np.ndarray:
+def draw_doses(
+    measures: pd.DataFrame, kind: str, *, chance: float | None = None, level: float | None = None
+) -> np.ndarray:
     """Draw accuracy, PSI, RoPE sensitivity and confidence against the doses of one kind, on a new figure.
 
     Args:
         measures: the columns kind, dose, measure, value, low, high, of one relation.
         kind: which doses.
         chance: share of right answers of a blind guess.
+        level: nominal coverage of the intervals, for the legend.
 
     Returns:
         The four axes.
     """
     axes = new_grid(len(PANELS), columns=2, cell=(4.8, 3.9))
     for ax, (title, label, names) in zip(axes, PANELS.values(), strict=True):
-        plot_dose(measures, kind, ax, measures=names, title=title, y=label)
+        plot_dose(measures, kind, ax, measures=names, title=title, y=label, level=level)
     if chance is not None:
         axes[0].axhline(chance, color=INK, linewidth=1, linestyle="--", label="chance")
-        legend_below(axes[0])
+        legend_below(axes[0], *_intervals(measures, kind, PANELS["accuracy"][2], level))
     axes[0].set_ylim(0, 1.02)
     axes[3].set_ylim(0, 1.02)
     axes[0].get_figure().suptitle(UNTRAINED, fontsize=TICK, color=INK)
@@ -88,6 +96,7 @@ def plot_dose(
     measures: Sequence[str],
     title: str = "Image tokens of other lengths, without training",
     y: str = "",
+    level: float | None = None,
 ) -> Axes:
     """Draw measures against the doses of one kind, log axis, with their intervals as bands; the untouched model marked.
 
@@ -100,6 +109,7 @@ def plot_dose(
         measures: which measures, a line for each.
         title: of the axes.
         y: what the measures share; the name of the first one by default.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: there are no doses of this kind.
@@ -114,7 +124,7 @@ def plot_dose(
         line = own[own["measure"] == measure].set_index("dose").reindex(doses)
         if line["value"].isna().all():
             continue
-        reference = measure == "psi_position_alone"
+        reference = measure == REFERENCE
         style: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2} if reference else {"marker": "o", "ms": 4}
         ax.plot(doses, line["value"], color=colour, label=NAMES[measure], **style)
         if not reference:
@@ -125,8 +135,14 @@ def plot_dose(
     ax.set_xticks(doses, [f"{dose:g}" for dose in doses])
     ax.minorticks_off()
     tidy(ax, title=title, x=AXES[kind], y=y or NAMES[measures[0]])
-    legend_below(ax)
+    legend_below(ax, *_intervals(table, kind, measures, level))
     return ax
+
+
+def _intervals(table: pd.DataFrame, kind: str, measures: Sequence[str], level: float | None) -> list[Artist]:
+    """What the bands are, where there are any: they draw groups, and permutations where tokens are permuted."""
+    own = table[(table["kind"] == kind) & table["measure"].isin(measures) & (table["measure"] != REFERENCE)]
+    return named_intervals(own["low"], level=level)
 
 
 def _mark_untouched(ax: Axes, table: pd.DataFrame, kind: str, measure: str) -> None:

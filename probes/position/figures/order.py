@@ -12,13 +12,18 @@ from interp.errors import InputError
 from interp.plots.legend import legend_beside
 from interp.plots.style import INK, PALETTE, TICK, cut_short, in_percent, legend_below, line_colours, new_axes, tidy
 from interp.plots.written import as_written
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 INDICES = {"psi": "PSI (paper)", "psi_corrected": "against chance:\ndrop / (accuracy - chance)"}
 """What the two indices are called."""
+
+SHARES = ("accuracy", "permuted")
+"""The measures of how often answers are right."""
 
 SHIFTS = (-0.12, 0.12)
 """Where two things of one relation stand beside its place."""
@@ -32,7 +37,11 @@ DASHES = ("-", (0, (4, 3)), (0, (1, 2)), "-.")
 
 @as_written
 def plot_accuracy_in_order(
-    measures: pd.DataFrame, ax: Axes | None = None, *, chance: Mapping[str, float] | None = None
+    measures: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    chance: Mapping[str, float] | None = None,
+    level: float | None = None,
 ) -> Axes:
     """Draw accuracy in order and permuted, with intervals, by relation.
 
@@ -40,6 +49,7 @@ def plot_accuracy_in_order(
         measures: the columns relation, measure, value, low, high, with the measures `accuracy` and `permuted`.
         ax: where to draw; made if None.
         chance: share of right answers of a blind guess, by relation.
+        level: nominal coverage of the intervals, for the legend.
 
     Example:
         >>> plot_accuracy_in_order(found.measures, chance=found.chance)
@@ -47,7 +57,7 @@ def plot_accuracy_in_order(
     Raises:
         InputError: there is neither measure.
     """
-    names = _relations(measures, ("accuracy", "permuted"))
+    names = _relations(measures, SHARES)
     ax = _new(ax, names)
     for shift, measure, label, colour in (
         (SHIFTS[0], "accuracy", "in order", INK),
@@ -56,11 +66,11 @@ def plot_accuracy_in_order(
         _dots(ax, measures, measure, names, shift, label, colour)
     for place, name in enumerate(names):
         if name in (chance or {}):
-            level = [(chance or {})[name]] * 2
+            value = [(chance or {})[name]] * 2
             label = "chance" if place == 0 else "_"
-            ax.plot([place - 0.35, place + 0.35], level, color=INK, linestyle="--", linewidth=1, label=label)
+            ax.plot([place - 0.35, place + 0.35], value, color=INK, linestyle="--", linewidth=1, label=label)
     _percent_axis(ax)
-    _by_relation(ax, names, "Accuracy in order and permuted, intervals over groups and permutations", "accuracy")
+    _by_relation(ax, names, "Accuracy in order and permuted", "accuracy", _intervals(measures, SHARES, level))
     return ax
 
 
@@ -92,7 +102,13 @@ def plot_answers(
 
 
 @as_written
-def plot_psi(measures: pd.DataFrame, ax: Axes | None = None, *, references: pd.DataFrame | None = None) -> Axes:
+def plot_psi(
+    measures: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    references: pd.DataFrame | None = None,
+    level: float | None = None,
+) -> Axes:
     """Draw the position sensitivity index, and the chance-corrected one where it is told, with intervals, by relation.
 
     Args:
@@ -100,6 +116,7 @@ def plot_psi(measures: pd.DataFrame, ax: Axes | None = None, *, references: pd.D
         ax: where to draw; made if None.
         references: what the indices would be of other models, drawn as dashes at the places of the indices, with bands
             for intervals: the columns relation, reference, measure, value, low, high.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: there is neither index.
@@ -112,9 +129,8 @@ def plot_psi(measures: pd.DataFrame, ax: Axes | None = None, *, references: pd.D
     if references is not None:
         for (name, own), colour in zip(references.groupby("reference"), PALETTE[1:], strict=False):
             _dashes(ax, own, names, name, colour)
-    _by_relation(
-        ax, names, "Position sensitivity index, intervals over groups and permutations", "share of accuracy lost"
-    )
+    told = _intervals(measures, tuple(INDICES), level)
+    _by_relation(ax, names, "Position sensitivity index", "share of accuracy lost", told)
     return ax
 
 
@@ -129,13 +145,16 @@ def _dashes(ax: Axes, own: pd.DataFrame, names: list[str], label: str, colour: s
 
 
 @as_written
-def plot_compression(curve: pd.DataFrame, ax: Axes | None = None, *, chance: float | None = None) -> Axes:
+def plot_compression(
+    curve: pd.DataFrame, ax: Axes | None = None, *, chance: float | None = None, level: float | None = None
+) -> Axes:
     """Draw accuracy against the number of image tokens: all samples with a band, and each relation if several.
 
     Args:
         curve: the columns relation, image_tokens, accuracy, low, high, samples.
         ax: where to draw; made if None.
         chance: share of right answers of a blind guess.
+        level: nominal coverage of the intervals, for the legend.
 
     Raises:
         InputError: there is one number of image tokens only.
@@ -158,9 +177,9 @@ def plot_compression(curve: pd.DataFrame, ax: Axes | None = None, *, chance: flo
     ax.set_xscale("log", base=2)
     ax.set_xticks(ticks, [f"{tokens:g}" for tokens in ticks])
     _percent_axis(ax)
-    tidy(ax, title="Accuracy by number of image tokens, band over groups", x="image tokens, pooled without training",
-         y="accuracy")  # fmt: skip
-    legend_below(ax, columns=2)
+    tidy(ax, title="Accuracy by number of image tokens", x="image tokens, pooled without training", y="accuracy")
+    first = curve[curve["relation"] == names[0]]
+    legend_below(ax, *named_intervals(first["low"], level=level, over="groups"), columns=2)
     return ax
 
 
@@ -196,7 +215,7 @@ def _new(ax: Axes | None, names: list[str]) -> Axes:
     return new_axes(ax, (max(3.6, 1.4 + 0.9 * len(names)) + BESIDE, 3.8))
 
 
-def _by_relation(ax: Axes, names: list[str], title: str, y: str) -> None:
+def _by_relation(ax: Axes, names: list[str], title: str, y: str, told: list[Artist]) -> None:
     """Name the relations, aslant where they are many or long, and put the legend beside, where it hides none."""
     tidy(ax, title=title, y=y)
     ax.set_xticks(range(len(names)), names)
@@ -204,4 +223,10 @@ def _by_relation(ax: Axes, names: list[str], title: str, y: str) -> None:
         for label in ax.get_xticklabels():
             label.set(rotation=30, ha="right")
     ax.set_xlim(-0.6, len(names) - 0.4)
-    legend_beside(ax, TICK, INK)
+    legend_beside(ax, TICK, INK, *told)
+
+
+def _intervals(measures: pd.DataFrame, drawn: tuple[str, ...], level: float | None) -> list[Artist]:
+    """What the bars are, where there are any."""
+    own = measures[measures["measure"].isin(drawn)]
+    return named_intervals(own["low"], level=level, over="groups\nand permutations", bars=True)

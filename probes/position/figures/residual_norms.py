@@ -12,6 +12,7 @@ from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, draw_band, integer_ticks, legend_below, new_grid, tidy
 from interp.plots.written import as_written
 from probes.position.figures.token_norms import COLOURS
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +32,7 @@ def plot_residual_norms(
     *,
     after: Mapping[str, float] | None = None,
     band: tuple[Float[np.ndarray, " depth"], Float[np.ndarray, " depth"]] | None = None,
+    level: float | None = None,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
     """Draw norms and ratio by depth: 0 is what enters the first block, the last is what leaves the last one.
@@ -44,6 +46,7 @@ def plot_residual_norms(
         after: what the three are after the final norm, as `text`, `image` and `image_over_text`: drawn as rings. None
             where, as in the paper, the last depth is after it already.
         band: lower and upper end of the ratio's interval, if it has one.
+        level: nominal coverage of the interval, for the legend.
         axes: where to draw, three; made if None.
 
     Returns:
@@ -67,6 +70,8 @@ def plot_residual_norms(
     if band is not None:
         low, high = (_drawn(np.asarray(end), "image_over_text") for end in band)
         draw_band(panels[2], np.arange(len(text)), (low, high), PANELS["image_over_text"][2])
+        if told := named_intervals(low, level=level, over="groups"):
+            legend_below(panels[2], *told)
     return np.array(panels, dtype=object)
 
 

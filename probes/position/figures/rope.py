@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ from interp.plots.style import (
     tidy,
 )
 from interp.plots.written import as_written
+from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,8 +80,8 @@ def plot_rope_curve(curve: Interval, ax: Axes | None = None, *, measure: str, n_
     colour = PALETTE[CURVE_COLOURS[measure]]
     ax.plot(layers, curve.estimate, color=colour, linewidth=1.8, marker="o", markersize=3.2, label=f"n = {n_samples}")
     if np.isfinite(curve.low).any():
-        draw_band(ax, layers, (curve.low, curve.high), colour, label=f"{100 * curve.level:g} % interval")
-    _finish_curves(ax, measure, len(layers), "RoPE sensitivity, mean over heads")
+        draw_band(ax, layers, (curve.low, curve.high), colour)
+    _finish_curves(ax, measure, len(layers), "RoPE sensitivity, mean over heads", [curve])
     return ax
 
 
@@ -104,18 +105,19 @@ def plot_rope_axes(curves: Mapping[str, Mapping[str, Interval]]) -> np.ndarray:
             ax.plot(layers, curve.estimate, color=colour, linewidth=1.8, marker="o", markersize=3.2, label=name)
             if np.isfinite(curve.low).any():
                 draw_band(ax, layers, (curve.low, curve.high), colour)
-        _finish_curves(ax, measure, len(layers), "RoPE sensitivity by axis, mean over heads")
+        _finish_curves(ax, measure, len(layers), "RoPE sensitivity by axis, mean over heads", list(own.values()))
     return panels
 
 
-def _finish_curves(ax: Axes, measure: str, n_layers: int, title: str) -> None:
+def _finish_curves(ax: Axes, measure: str, n_layers: int, title: str, curves: Sequence[Interval]) -> None:
     """Name what layer curves show."""
     if measure in SIGNED:
         ax.axhline(0, color=INK, linewidth=0.8)
     ax.set_xlim(-0.5, n_layers - 0.5)
     integer_ticks(ax.xaxis, n_layers)
     tidy(ax, title=title, x=name_layers(n_layers), y=NAMES[measure])
-    legend_below(ax)
+    ends = [curve.low for curve in curves]
+    legend_below(ax, *named_intervals(*ends, level=curves[0].level, over="groups"))
 
 
 CURVE_COLOURS = {"abs_delta_g_v": 0, "delta_alpha_v": 1}

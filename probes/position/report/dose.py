@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from interp.answers.metrics import ALL
 from interp.plots.style import figure_of
-from interp.report.numbers import NOTHING, decimal, percent, points, share
+from interp.report.numbers import NOTHING, decimal, percent, points, probability, share
 from interp.report.verdicts import undetected
 from interp.stats.intervals import APART, FREE
 from probes.position.dose_answers import UNTOUCHED, Dose
+from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:
@@ -97,7 +99,8 @@ def _changes(
     ends = picked_ends(row, count, level, bounds=APART if measure in ("accuracy", "confidence") else FREE)
     return (
         f"{name} is {before} untouched, and changes{most} at {Dose(row['kind'], row['dose'])}, by "
-        f"{form_change(*ends, level=level)}{together(count, ends[1])}{undetected(*ends[1:])}."
+        f"{form_change(*ends, level=level)}{shared(own['value'], row['value'], sizes=True)}{together(count, ends[1])}"
+        f"{undetected(*ends[1:])}."
     )
 
 
@@ -121,15 +124,18 @@ def _values(table: pd.DataFrame, dose: Dose) -> dict[str, float]:
 
 
 def _figures(found: DoseResponse) -> dict[str, Drawn]:
+    bands = (
+        " Bands are intervals over groups and, where tokens are permuted, over permutations, of the same draws at all "
+        "doses."
+    )
     gone = _whole_doses_left(found)
     kinds = list(dict.fromkeys(dose.kind for dose in found.doses if dose != UNTOUCHED and dose not in gone))
     return {
         f"normalise_{kind}": Drawn(
             f"Image tokens {KINDS[kind]}",
             figure_of(found.draw(kind=kind)[0]),
-            "Accuracy, PSI, RoPE sensitivity and confidence by dose, with nothing trained: no method of the paper. "
-            "Bands are intervals over groups and, where tokens are permuted, over permutations, of the same draws at "
-            "all doses.",
+            "Accuracy, PSI, RoPE sensitivity and confidence by dose, with nothing trained: no method of the paper."
+            + (bands if bounded(found.measures["low"]) else ""),
         )
         for kind in kinds
     }
@@ -142,8 +148,8 @@ COLUMNS: dict[str, tuple[str, Any]] = {
     "psi_corrected": ("against chance", decimal),
     "abs_delta_g_v": ("|delta g_V|", lambda *ends: decimal(*ends, digits=3)),
     "delta_alpha_v": ("delta alpha_V", lambda *ends: decimal(*ends, digits=4)),
-    "image_mass": ("attention on the image", decimal),
-    "confidence": ("confidence", decimal),
+    "image_mass": ("attention on the image", probability),
+    "confidence": ("confidence", probability),
     "median_norm": ("median length", decimal),
 }
 """By measure, its title in the tables of the page, and how its numbers are written."""

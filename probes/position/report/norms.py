@@ -11,7 +11,9 @@ from interp.report.numbers import significant
 from interp.stats.intervals import Interval
 from interp.stats.picked import for_all
 from probes.position.token_norms import DEFINITIONS
+from probes.study.extremes import shared
 from probes.study.findings import OF_EXTREMES, Drawn, Findings, level_of
+from probes.study.legend import bounded
 from probes.study.picked import together
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ CAUTIONS = (
 
 def norms_findings(found: NormsStudy) -> Findings:
     """What a study of norms says."""
+    with_it = ", with its interval" if bounded(found.residual.ratio.low) else ""
     return Findings(
         title="Are image tokens longer than words?",
         sentences=(norms_sentence(found), *_more(found)),
@@ -53,8 +56,8 @@ def norms_findings(found: NormsStudy) -> Findings:
             "residual_norms": Drawn(
                 "Norms by depth",
                 figure_of(found.plot()[0]),
-                "Means over samples; the ratio is the mean of the samples' ratios, with its interval. Depth 0 is what "
-                "enters the first block; rings are after the final norm.",
+                f"Means over samples; the ratio is the mean of the samples' ratios{with_it}. Depth 0 is what enters "
+                "the first block; rings are after the final norm.",
             ),
             "residual_norms_paper": Drawn(
                 "Norms by depth, by the paper's convention",
@@ -82,6 +85,7 @@ def norms_findings(found: NormsStudy) -> Findings:
             "sentence": norms_sentence(found),
         },
         settings=dict(found.settings),
+        groups=(len(set(found.sample_groups)),),
     )
 
 
@@ -103,8 +107,8 @@ def _more(found: NormsStudy) -> list[str]:
     final, low = found.residual.normalized_ratio, float(found.residual.ratio.low[most])
     picked = together(len(ratio), low, before="each ")
     return [
-        f"The ratio is largest at depth {most}, {largest}, and smallest at depth {least}, {smallest} ({picked}). After "
-        f"the final norm, the paper's last depth, it is "
+        f"The ratio is largest at depth {most}, {largest}{shared(ratio, ratio[most])}, and smallest at depth {least}, "
+        f"{smallest}{shared(ratio, ratio[least])} ({picked}). After the final norm, the paper's last depth, it is "
         f"{significant(final.estimate, final.low, final.high, level=final.level)}.",
         *(_median(found, name) for name in DEFINITIONS),
     ]

@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from interp.plots.style import figure_of
-from interp.report.numbers import decimal, percent, points, share
+from interp.report.numbers import counted, decimal, percent, points, share
+from probes.study.extremes import shared
 from probes.study.findings import OF_EXTREMES, Drawn, Findings, level_of
 from probes.study.picked import picked_ends, together
 
@@ -79,7 +80,7 @@ def order_sentence(found: OrderSensitivity) -> str:
         psi = _line(found.measures, "psi")
         told = f"PSI is {decimal(psi.value, psi.low, psi.high, level=level)}"
     return (
-        f"With its image tokens permuted ({len(found.seeds)} seeds) the model is right in "
+        f"With its image tokens permuted ({counted(len(found.seeds), 'seed')}) the model is right in "
         f"{share(permuted.value, permuted.low, permuted.high, level=level)} of {len(found.original)} questions, in "
         f"order in {share(right.value, right.low, right.high, level=level)}: {told}."
     )
@@ -92,17 +93,7 @@ def _more(found: OrderSensitivity) -> list[str]:
         f"Permuting changes the answer to {share(changed.value, changed.low, changed.high, level=level)} of the "
         f"questions, and accuracy by {points(0 - drop.value, 0 - drop.high, 0 - drop.low, level=level)}."
     ]
-    own = found.measures.query("measure == 'psi' and relation != 'all'").sort_values("value")
-    if len(own):
-        each = [
-            f"{row['relation']}, {decimal(*picked_ends(row, len(own), level, bounds=(-math.inf, 1.0)), level=level)} "
-            f"(n = {row['samples']})"
-            for _, row in own.iloc[[-1, 0]].iterrows()
-        ]
-        picked = together(len(own), own["low"].iloc[[-1, 0]].max(), before="each ")
-        told.append(
-            f"PSI is largest for {each[0]}, and smallest for {each[1]}, {picked}." if picked else f"PSI for {each[0]}."
-        )
+    told += _by_relation(found.measures.query("measure == 'psi' and relation != 'all'"), level)
     if _tells(found.measures, "psi_corrected"):
         corrected = _line(found.measures, "psi_corrected")
         told.append(
@@ -110,6 +101,23 @@ def _more(found: OrderSensitivity) -> list[str]:
             f"{share(corrected.value, corrected.low, corrected.high, level=level)} (the index against chance)."
         )
     return told
+
+
+def _by_relation(own: pd.DataFrame, level: float) -> list[str]:
+    """For which relations PSI is largest and smallest, and for how many it is."""
+    if own.empty:
+        return []
+    values = own["value"]
+    if len(own) > 1 and shared(values, values.iloc[0]).startswith(", shared by all"):
+        return [f"PSI is the same for all {len(own)} relations, {decimal(values.iloc[0])}."]
+    rows = [own.loc[place] for place in (values.idxmax(), values.idxmin())]
+    each = [
+        f"{row['relation']}, {decimal(*picked_ends(row, len(own), level, bounds=(-math.inf, 1.0)), level=level)} "
+        f"(n = {row['samples']}){shared(values, row['value'])}"
+        for row in rows
+    ]
+    picked = together(len(own), max(row["low"] for row in rows), before="each ")
+    return [f"PSI is largest for {each[0]}, and smallest for {each[1]}, {picked}." if picked else f"PSI for {each[0]}."]
 
 
 def _values(found: OrderSensitivity) -> dict[str, float]:

@@ -11,7 +11,9 @@ from interp.report.numbers import decimal, significant
 from interp.stats.intervals import APART, Interval
 from interp.stats.picked import for_all
 from probes.position.rope_summary import CURVES
+from probes.study.extremes import shared
 from probes.study.findings import OF_EXTREMES, Drawn, Findings
+from probes.study.legend import bounded
 from probes.study.picked import together
 
 if TYPE_CHECKING:
@@ -36,12 +38,13 @@ TITLES = {"abs_delta_g_v": "|delta g_V| per position", "delta_alpha_v": "delta a
 
 def rope_findings(found: RopeStudy) -> Findings:
     """What a study of RoPE sensitivity says."""
+    curves = [found.of(found.axes[0]).curve(name) for name in CURVES]
+    bands = " Bands draw whole groups." if bounded(*(curve.low for curve in curves)) else ""
     figures = {
         "rope": Drawn(
             "By layer and by head",
             figure_of(found.plot()[0]),
-            f"Image keys moved by {found.delta:g}{_along(found.axes[0])}; means over samples, and as bands intervals "
-            "that draw whole groups.",
+            f"Image keys moved by {found.delta:g}{_along(found.axes[0])}; means over samples.{bands}",
         )
     }
     if len(found.axes) > 1:
@@ -65,6 +68,7 @@ def rope_findings(found: RopeStudy) -> Findings:
             "sentence": rope_sentence(found),
         },
         settings=dict(found.settings),
+        groups=(len(set(found.sample_groups)),),
     )
 
 
@@ -90,9 +94,12 @@ def _more(found: RopeStudy) -> list[str]:
         _said(for_all(_at(curve, place), count, units=units, bounds=(0.0, np.inf))) for place in (most, least)
     )
     change = _said(for_all(_at(signed, moved), count, units=units, bounds=APART), signed=True)
+    same = [shared(curve.estimate, curve.estimate[place]) for place in (most, least)]
+    same.append(shared(signed.estimate, signed.estimate[moved], sizes=True))
     told = [
-        f"|delta g_V| is largest in layer {most} of 0 to {count - 1}, {largest}, and smallest in layer {least}, "
-        f"{smallest}; attention on the image changes most in layer {moved}, by {change} ({picked})."
+        f"|delta g_V| is largest in layer {most} of 0 to {count - 1}, {largest}{same[0]}, and smallest in layer "
+        f"{least}, {smallest}{same[1]}; attention on the image changes most in layer {moved}, by {change}{same[2]} "
+        f"({picked})."
         if picked
         else f"In the only layer |delta g_V| is {largest}, and attention on the image changes by {change}.",
         "The first-order form, alpha_V (1 - alpha_V) delta g_V delta, misses the change of attention by up to "

@@ -13,7 +13,7 @@ from truth import Truth
 
 from adaptvis.demo.change import choice_of, measure_change
 from adaptvis.demo.demo import run_demo, summarise_demo, write
-from adaptvis.demo.figures import best_layer, telling_flip
+from adaptvis.demo.figures import best_layer, draw_scenes, telling_flip
 from adaptvis.demo.scene_attention import look
 from adaptvis.demo.words import dose_table, lead, sections, tell
 from adaptvis.evaluation.evaluation import evaluate
@@ -304,6 +304,19 @@ def test_where_no_answer_changes_the_demo_says_so_and_draws_no_flip(ran, tmp_pat
     table = evaluation.test
     with pytest.raises(InputError, match="changes no answer"):
         follow_flips(vlm, test, table.assign(predicted="left"), change.matched, 0.5, prompt="paper")
+
+
+def test_titles_of_scenes_name_layer_and_heads_and_do_not_run_into_the_next(ran):
+    _, _, evaluation, looked, _ = ran
+    figure = draw_scenes(looked, evaluation.rows("baseline").set_index("id"))
+    figure.canvas.draw()
+    titled = [ax for ax in figure.axes if ax.get_title(loc="left")]
+    maps = [ax for ax in titled if ax.get_title(loc="left").startswith("layer")]
+    assert len(maps) >= 2 and all(", head mean" in ax.get_title(loc="left") for ax in maps)
+    spans = [(ax.get_window_extent().y1, ax._left_title.get_window_extent()) for ax in titled]
+    for top, own in spans:
+        others = [other for at, other in spans if at == top and other.x0 > own.x0]
+        assert all(own.x1 < other.x0 for other in others)
 
 
 def test_the_page_opens_with_three_plain_sentences(ran):

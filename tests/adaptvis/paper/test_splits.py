@@ -126,9 +126,19 @@ def test_an_absent_group_moves_at_most_one_other():
         assert len({rest[place] for place in split_by_group(rest)[0]} ^ (whole - {absent})) <= 1
 
 
-@pytest.mark.parametrize("groups, share", [(["a", ""], 0.5), (["a", "a"], 0.5), ([], 0.5), (["a", "b"], 1.0)])
-def test_groups_that_can_not_be_split_are_refused(groups, share):
-    with pytest.raises(InputError):
+@pytest.mark.parametrize(
+    "groups, share, says",
+    [
+        (["a", ""], 0.5, "2 samples with 1 group, 1 without one, can not be split at 0.5"),
+        (["a"], 0.5, "1 sample with 1 group, 0 without one, can not be split"),
+        (["a", "a"], 0.5, "2 samples with 1 group, 0 without"),
+        (["", ""], 0.5, "2 samples with 0 groups, 2 without"),
+        ([], 0.5, "0 samples with 0 groups"),
+        (["a", "b"], 1.0, "2 samples with 2 groups, 0 without one, can not be split at 1.0"),
+    ],
+)
+def test_groups_that_can_not_be_split_are_refused(groups, share, says):
+    with pytest.raises(InputError, match=says):
         split_by_group(groups, share=share)
 
 

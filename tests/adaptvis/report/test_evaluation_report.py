@@ -339,6 +339,8 @@ def test_a_long_answer_is_cut_in_the_title_and_stays_above_its_panel(text, size)
     figure = draw_under(tiny.vlm(), sample, ScaleImageLogits(0.5), **how)
     figure.canvas.draw()
     titled = [ax for ax in figure.axes if ax.get_title(loc="left")]
+    for ax, layer in zip((titled[place] for place in (0, 1, 3, 4)), (0, 0, 1, 1), strict=True):
+        assert ax.get_title(loc="left").startswith(f"layer {layer}, head mean\nuntouched"), "what the map is of"
     for left, right in ((row, row + 1) for row in (0, 1, 3, 4)):
         ends, begins = titled[left]._left_title.get_window_extent().x1, titled[right]._left_title.get_window_extent().x0
         assert ends < begins, f"{titled[left].get_title(loc='left')!r} runs into the next"

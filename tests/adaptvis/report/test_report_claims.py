@@ -137,6 +137,9 @@ def test_a_wrong_answer_alone_has_an_interval_and_two_groups_are_said_to_have_no
     answers = evaluation.answers.assign(correct=~wrong)
     text = page(dataclasses.replace(evaluation, answers=answers))["Calibration"].text[1]
     assert "of so few groups" not in text and "CI" in text and "11 right and 1 wrong" in text
+    pair = made_up_evaluation(("baseline",), n=2, tuned=False)
+    pair = dataclasses.replace(pair, answers=pair.answers.assign(correct=[True, False]))
+    assert "of so few samples there is no interval" in page(pair)["Calibration"].text[1]
     grouped = answers.assign(group=["one", "other"] * (len(answers) // 2))
     text = page(dataclasses.replace(evaluation, answers=grouped))["Calibration"].text[1]
     assert "of so few groups there is no interval" in text and "CI" not in text

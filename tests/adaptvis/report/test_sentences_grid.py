@@ -1,5 +1,8 @@
 """Sentences of evaluation and demo over made-up results, contradicting ones too: each is held against its numbers."""
 
+import re
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,8 @@ from made_up_evaluation import made_up_evaluation
 from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
 
 from adaptvis.demo.change import Choice, WrongAnswers
-from adaptvis.demo.words import _choice, _kinds, _share
+from adaptvis.demo.words import _choice, _compared, _kinds, _share, _times
+from adaptvis.report.figures import draw_evaluation
 from adaptvis.report.lead import gain_says, lead
 from adaptvis.report.measures import measure_evaluation
 from adaptvis.report.sections import sections
@@ -57,8 +61,70 @@ CASES = {
     "all wrong": {"right": False, "n": 20},
     "two questions": {"n": 2},
     "given": {"tuned": False},
+    "one question": {"n": 1},
+    "one question, one policy": {"n": 1, "names": ("baseline", "scaling")},
+    "eleven questions": {"n": 11},
+    "one group": {"n": 4, "sets": True},
+    "two groups": {"n": 8, "sets": True},
+    "many": {"n": 96, "sets": True},
     "policies alone": {"names": ("baseline", "scaling"), "tuned": False},
 }
+
+
+ONE_OF_MANY = re.compile(r"(?<![\d.])1 (samples|groups|settings|answers|scenes|questions|rows|policies|combinations)\b")
+METHODS = re.compile(r"Wilson|[Bb]ootstrap|\b[Bb]ands?\b|brackets|% CI|intervals? of 95|95 ?% interval")
+
+
+@pytest.mark.parametrize("n", [40, 80])
+def test_where_samples_share_one_group_or_two_no_method_of_intervals_is_named_on_page_or_axis(n):
+    evaluation = made_up_evaluation(n=n, per_group=40, relations=("left", "right"))
+    assert_methods(evaluation, there=False)
+    assert_methods(made_up_evaluation(n=n, relations=("left", "right")), there=True)
+
+
+@pytest.mark.parametrize("n", [40, 80])
+def test_where_yes_and_no_share_one_group_or_two_no_method_of_intervals_is_named(n):
+    how = {"n": n, "options": ("yes", "no"), "relations": ("on", "under"), "dataset": "vsr"}
+    names = ("baseline", "scaling")
+    assert_methods(made_up_evaluation(names, per_group=40, **how), there=False)
+    assert_methods(made_up_evaluation(names, **how), there=True)
+
+
+def assert_methods(evaluation, *, there):
+    """Sections, captions and axes name intervals where there are some, and nowhere else."""
+    measured = measure_evaluation(evaluation, dataset=evaluation.test["dataset"].iloc[0])
+    figures = draw_evaluation(evaluation, measured)
+    run = RunFacts("made-up", "a model", {"prompt": "paper"})
+    parts = sections(evaluation, measured, figures, run, change="Not drawn: no model.")
+    for part in parts:
+        said = " ".join([*part.text, part.caption])
+        named = METHODS.search(said)
+        assert there or not named, f"{part.title}: {said}"
+        assert not there or named or part.title not in NAMED, part.title
+    axes = [ax for name, figure in figures.items() if name in BANDED for ax in figure.axes]
+    told = [f"{ax.get_xlabel()} {ax.get_ylabel()}" for ax in axes if "unsure" not in ax.get_ylabel()]
+    assert told and all(bool(METHODS.search(one)) == there for one in told), told
+    plt.close("all")
+
+
+NAMED = {"Main numbers", "Accuracy by relation", "Yes and no", "Other measures", "Accuracy against alpha"}
+NAMED |= {"Threshold and branches", "Which layers carry the change", "Confidence by relation", "Calibration"}
+BANDED = {"gains", "accuracy_by_alpha", "additive", "tempered", "thresholds", "layer_windows", "confidence"}
+BANDED |= {"reliability"}
+
+
+def check_few(by, evaluation):
+    """Few samples, or groups where samples share them, are said to be few: of all, or else by relation."""
+    lines = evaluation.summary[evaluation.summary["policy"] == "baseline"]
+    units = lines["groups"].where(lines["groups"] > 0, lines["n"]).to_numpy()
+    told = re.findall(r"There (?:is|are) only (\d+)|Samples lie in (\d+)", by["Main numbers"])
+    assert [int("".join(one)) for one in told] == [int(count) for count in units[:1] if count < 12]
+    gains = evaluation.summary[evaluation.summary["policy"] != "baseline"].iloc[0]
+    said = by["Main numbers"]
+    assert ("have no interval but that of a share" in said) == (np.isnan(gains.difference_low) and not gains.groups)
+    assert ("fewer than 3 have no interval." in said) == (np.isnan(gains.difference_low) and gains.groups > 0)
+    few, told = int((units[1:] < 12).sum()), re.findall(r"In (\d+) of the (\d+) relation", by["Accuracy by relation"])
+    assert told == ([(str(few), str(len(lines) - 1))] if few and units[0] >= 12 else [])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -81,6 +147,9 @@ def test_every_sentence_of_a_page_has_its_form_and_the_first_its_numbers(case):
     assert first.startswith(f"{n} question") and f"Over {n} sample" in by["Calibration"]
     if 0 < right < n:
         assert f"the pairs of {right} right and {n - right} wrong answers" in by["Calibration"]
+    check_few(by, evaluation)
+    every = [first, *(line for part in parts for line in (*part.text, part.caption))]
+    assert not [line for line in every if ONE_OF_MANY.search(line)]
     null = measured.calibration.error_if_calibrated
     if np.isfinite(null.low):
         ends = f"({100 * null.level:g} % of draws {100 * null.low:.1f} to {100 * null.high:.1f})"
@@ -137,3 +206,17 @@ def test_wrong_answers_are_told_of_how_many(another, none):
 def test_a_share_for_readers_who_know_no_brackets_names_the_level_too():
     assert _share(Interval(0.5, 0.4, 0.6)) == "50 % (95 % interval 40 % to 60 %)"
     assert _share(Interval(0.5, 0.4, 0.6, 0.9)) == "50 % (90 % interval 40 % to 60 %)"
+    assert _share(Interval(0.002, 0.0011, 0.0042)) == "0.2 % (95 % interval 0.1 % to 0.4 %)", "no width of nothing"
+    assert _share(Interval(0.998, np.nan, np.nan)) == ">99 %"
+    line = {"lift": 1.31, "lift_low": 1.302, "lift_high": 1.318}
+    assert _times(line, {"overlap_by_layer": [line, line]}) == (
+        "1.31 (95 % interval for all 2 layers at once 1.30 to 1.32)"
+    )
+
+
+@pytest.mark.parametrize("found", [0, 1, 12_345, 12_346])
+def test_scenes_with_both_objects_are_told_as_they_were_counted(found):
+    assert _compared(found, found, 99_999) == (
+        f"The detector found both objects in {found} of 99999 scenes; all of these are compared."
+    )
+    assert "; 0 are compared" in _compared(1, 0, 1) and "of 1 scene;" in _compared(1, 0, 1)

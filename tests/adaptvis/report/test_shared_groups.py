@@ -48,6 +48,13 @@ def test_the_page_says_it_with_what_was_chosen_and_claims_nowhere_that_choosing_
     assert "No reported sample shares its group" in page and "free of this" not in page
 
 
+@pytest.mark.parametrize("n", (2, 5, 12))
+def test_few_samples_that_share_no_group_are_said_to_be_few_on_page_and_screen(tmp_path, capsys, n):
+    write_evaluation(OutputFolder(tmp_path), None, made_up_evaluation(("baseline", "scaling"), n=n), (), {"model": "x"})
+    for told in ((tmp_path / "report.html").read_text(), capsys.readouterr().out):
+        assert (f"There are only {n} samples: " in told) == (n < 12)
+
+
 @pytest.mark.parametrize("groups", (1, 2))
 def test_a_page_of_fewer_than_three_groups_says_so_and_has_no_gaps_where_numbers_should_be(tmp_path, groups):
     evaluation = made_up_evaluation(("baseline", "scaling"), n=4 * groups, sets=True, seed=5)

@@ -188,4 +188,4 @@ def test_that_a_check_of_a_set_of_unknown_size_counts_and_does_not_complain(tmp_
     put(tmp_path / "3dsrbench_v1-00000-of-00001.parquet", [dsr_row(0)])
     found = check_dataset("3dsrbench", tmp_path)
     assert found.rows == 1 and found.expected == 0 and [word for word in found.problems if "published" in word] == []
-    assert "1 of 1 photos are missing" in found.problems[0] and "an unknown number" in found.describe()
+    assert "1 of 1 photo is missing" in found.problems[0] and "an unknown number" in found.describe()

@@ -167,7 +167,7 @@ def test_that_the_check_exits_with_1_until_everything_is_there(tmp_path, capsys)
     (folder / "vg_images/7.jpg").unlink()
     assert main(arguments) == 1
     said = capsys.readouterr().out
-    assert "1 of 146 photos are missing" in said and "vg_images/7.jpg" in said and "NOT complete" in said
+    assert "1 of 146 photos is missing" in said and "vg_images/7.jpg" in said and "NOT complete" in said
     assert main([*arguments, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)["check"]
     assert found["rows"] == 291 and not found["complete"] and found["labels"]["right"] == 137

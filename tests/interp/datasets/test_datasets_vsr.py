@@ -172,7 +172,7 @@ def test_that_a_lost_field_and_a_broken_line_are_named(tmp_path):
 def test_that_skipped_photos_keep_row_numbers_and_the_options_of_the_whole_file(tmp_path):
     other = {**ROW, "image": "000000000025.jpg"}
     folder = put(tmp_path, [other, FALSE, ROW])
-    with pytest.raises(InputError, match="1 of 3 samples of vsr have no image; the first is row 0"):
+    with pytest.raises(InputError, match="1 of 3 samples of vsr has no image; the first is row 0"):
         read_dataset("vsr", folder)
     assert [sample.id for sample in read_dataset("vsr", folder, missing="skip")] == ["vsr-00001", "vsr-00002"]
     (sample,) = read_dataset("vsr-open", folder, missing="skip")

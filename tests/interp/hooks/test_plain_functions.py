@@ -1,5 +1,6 @@
 """A function without rows, rows where there are none, and what is no hook each get a sentence with a way out."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from interp import Chain, HookError, InputError, PerSample, Prefix, SpatialLensError, Untouched
 from interp.hooks.rows import ROW_POINTS, RowHook
+from interp.model.hooked_vlm import HookedVLM
 from interp.model.prefix import WholePasses
 
 PATTERN, STREAM = "blocks.1.attn.hook_pattern", "blocks.1.hook_resid_post"
@@ -214,3 +216,39 @@ def test_what_is_no_name_is_refused_wherever_names_are_given(asked, name):
 def test_no_hooks_at_all_are_no_edit(asked):
     vlm, inputs = asked
     assert torch.equal(vlm.run_with_hooks(inputs, None, bwd_hooks=None).logits, vlm(inputs).logits)
+
+
+@pytest.mark.parametrize(
+    "run", [lambda vlm, inputs: vlm(inputs), lambda vlm, inputs: vlm.run_with_cache(inputs, STREAM)]
+)
+def test_a_function_that_runs_its_own_model_is_refused_and_a_copy_of_it_runs(asked, run):
+    vlm, inputs = asked
+    plain = vlm(inputs).logits
+
+    def again(of):
+        def hook(tensor, hook):
+            run(of, inputs)
+            return tensor
+
+        return [(STREAM, hook)]
+
+    with pytest.raises(HookError, match="a function that runs inside a pass of this model ran the same model"):
+        vlm.run_with_hooks(inputs, fwd_hooks=again(vlm))
+    assert torch.equal(vlm(inputs).logits, plain)  # nothing of the refused pass stays
+    with vlm.paused() as model:
+        copied = copy.deepcopy(model)
+    second = HookedVLM.wrap(copied, vlm.processor)
+    assert torch.equal(vlm.run_with_hooks(inputs, fwd_hooks=again(second)).logits, plain)
+
+
+def test_a_pass_after_one_that_was_broken_off_is_not_taken_for_one_inside_it(asked):
+    vlm, inputs = asked
+    plain = vlm(inputs).logits
+
+    def stop(tensor, hook):
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            vlm.run_with_hooks(inputs, fwd_hooks=[(STREAM, stop)])
+    assert torch.equal(vlm.run_with_hooks(inputs, fwd_hooks=[(STREAM, lambda tensor, hook: None)]).logits, plain)

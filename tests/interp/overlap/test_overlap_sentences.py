@@ -15,6 +15,7 @@ from interp.overlap.report.sentences import (
 from interp.report.numbers import p_value
 from interp.stats.association import association
 from interp.stats.intervals import Interval
+from interp.stats.partial import partial_effect
 
 
 def interval(*numbers):
@@ -102,7 +103,26 @@ def effect(slope, p, separated, skipped=()):
     ends = {"low": np.array(slope) - 0.5, "high": np.array(slope) + 0.5}
     own = SimpleNamespace(log_odds=np.array(slope), p_bh=np.array(p), separated=np.array(separated), **ends)
     counts = {"n": np.full(len(slope), 40), "left_out": np.full(len(slope), 2), "test": "likelihood ratio"}
+    counts["unadjusted"] = own
     return SimpleNamespace(adjusted=own, beside=("confidence", "area_union"), skipped=skipped, constant=(), **counts)
+
+
+def test_where_no_effect_can_be_told_the_reason_is_said():
+    rng = np.random.default_rng(0)
+    right, score, column = rng.random(30) < 0.5, rng.random(30), rng.random(30)
+    some = "of the 30 answers that are left all are right, all are wrong, or all have the same mass"
+    for scores, truth, beside, why in (
+        (score, np.ones(30, bool), column, some),
+        (np.ones(30), right, column, some),
+        (2 * column, right, column, "the covariates together tell the mass of every answer"),
+        (np.where(right, score, np.nan), right, column, some.replace("30", str(int(right.sum())))),
+        (score, right, np.full(30, np.nan), "no answer that is left has both the mass and the covariates"),
+    ):
+        said = partial_says(partial_effect(scores[:, None], truth, {"confidence": beside}), "mass")
+        assert f"no effect of the mass can be told, as {why}." in said, said
+    groups = np.array(["left", "right"] * 15, dtype=object)
+    said = partial_says(partial_effect(score[:, None], groups == "left", {"relation": groups}), "mass")
+    assert said.count("all right or all wrong: ") == 1 and "no answer that is left has both" in said, said
 
 
 def test_an_effect_beside_other_columns_is_said_by_sign_and_corrected_p():
@@ -112,7 +132,7 @@ def test_an_effect_beside_other_columns_is_said_by_sign_and_corrected_p():
     both = partial_says(effect([1.0, -1.0], [0.01, 0.01], [False, False]), "mass")
     assert "goes with right answers in layer 0 and a higher mass goes with wrong answers in layer 1" in both
     assert "no difference was detected" in partial_says(effect([0.1], [0.2], [False]), "mass")
-    assert "no effect of the mass can be told" in partial_says(effect([np.nan], [np.nan], [False]), "mass")
+    assert "no effect of the mass can be told, as" in partial_says(effect([np.nan], [np.nan], [False]), "mass")
     assert "all right or all wrong: relation=left." in partial_says(
         effect([1.0], [0.2], [False], ("relation=left",)), "mass"
     )

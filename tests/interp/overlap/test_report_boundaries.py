@@ -144,9 +144,28 @@ def test_groups_that_are_few_among_the_measured_are_said_to_be_few():
     for values in study.measures.values():
         values[20:] = np.nan
     _, top = sections_of(study)
-    few = "Of the samples in which the cosine is defined: samples lie in 2 groups: fewer than 3 have no interval."
+    few = "Where the cosine is defined, samples lie in 2 groups: fewer than 3 have no interval."
     assert few in top
     assert not any("samples lie in" in line.lower() for line in sections_of(made_up_study(40))[1])
+
+
+@pytest.mark.parametrize("measured", [1, 2, 3, 11, 12, 40])
+def test_few_samples_that_share_no_group_are_said_to_be_few(measured):
+    for group in ("", [str(place) for place in range(40)]):
+        study = made_up_study(40, group=group)
+        for values in study.measures.values():
+            values[measured:] = np.nan
+        told = [line for line in sections_of(study)[1] if line.startswith("Where the cosine is defined, there ")]
+        count = "is only 1 sample" if measured == 1 else f"are only {measured} samples"
+        says = (
+            "fewer than 3 have no interval but that of a share." if measured < 3 else "intervals are as wide as so few"
+        )
+        assert len(told) == (measured < 12) and all(f"there {count}: {says}" in line for line in told)
+
+
+def test_a_study_of_few_samples_says_so():
+    top = sections_of(made_up_study(8, group=[str(place) for place in range(8)]))[1]
+    assert "There are only 8 samples: intervals are as wide as so few ask for, and still to be taken with care." in top
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "no answer is right, so"), (1, "only 1 answer is right"), (12, "")])

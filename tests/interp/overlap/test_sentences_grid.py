@@ -199,13 +199,14 @@ def test_beside_covariates_an_effect_is_said_where_test_and_interval_agree_and_t
     n, left_out = np.full(n_layers, 40), np.full(n_layers, 2)
     found = SimpleNamespace(
         adjusted=own, beside=("confidence",), skipped=("relation=left",) * bool(seed % 2), test="likelihood ratio",
-        n=n, left_out=left_out, constant=("area",) * bool(seed % 3),
+        n=n, left_out=left_out, constant=("area",) * bool(seed % 3), unadjusted=own,
     )  # fmt: skip
     said = partial_says(found, "mass")
     assert ("the same in all samples: area" in said) == bool(seed % 3)
     check_form(said)
     if gone.all():
-        assert "no effect of the mass can be told" in said
+        assert "no effect of the mass can be told, as of the 40 answers that are left" in said
+        assert ("relation=left" in said) == bool(seed % 2)
         return
     small, above, below = p < 0.05, rows[:, 1] > 0, rows[:, 2] < 0
     right, wrong = (set(np.flatnonzero(small & side & ~held)) for side in (above, below))

@@ -249,7 +249,7 @@ def test_filled_marks_are_the_layers_that_survive_the_correction():
     assert marks["corrected p below 0.05"].get_xdata().tolist() == np.flatnonzero(below).tolist()
     assert marks["corrected p not below 0.05"].get_xdata().tolist() == np.flatnonzero(~below).tolist()
     nothing = labelled(plots.plot_auroc_by_layer(NOTHING, ax()))
-    assert not len(nothing["corrected p below 0.05"].get_xdata())
+    assert "corrected p below 0.05" not in nothing and "corrected p not below 0.05" in nothing
 
 
 def test_the_star_is_the_layer_farthest_from_chance_to_either_side():
@@ -305,6 +305,9 @@ def test_cells_that_survive_get_a_dot_in_their_middle_and_are_counted():
     left, right = drawn.images[1].get_extent()[:2]
     assert drawn.lines[0].get_xydata() == pytest.approx(np.array([[1, 2], [(left + right) / 2, 4]]))
     assert "survives: 2 of 24 cells" in legend_texts(drawn)
+    nowhere = plots.plot_layer_by_head(CELLS, ax(), label="AUROC", marked=np.zeros_like(marked), mark="survives")
+    (handle,) = [one for one in nowhere.get_legend().legend_handles if one.get_label().startswith("survives: 0 of 24")]
+    assert handle.get_marker() == "" and not len(nowhere.lines[0].get_xdata())
 
 
 def test_the_papers_layers_are_framed_on_the_heat_map():

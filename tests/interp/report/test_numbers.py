@@ -5,7 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from interp.report.numbers import NOTHING, decimal, p_said, p_value, percent, points, share
+from interp.report.numbers import (
+    NOTHING,
+    decimal,
+    p_said,
+    p_value,
+    percent,
+    points,
+    probability,
+    ranged,
+    share,
+    significant,
+)
 
 ROOT = Path(__file__).parents[3]
 NAN, INF = float("nan"), float("inf")
@@ -43,6 +54,12 @@ def test_that_a_p_value_has_as_many_digits_as_mean_something():
     assert [p_value(p) for p in (0.00001, 0.0312, 1.0, NAN)] == ["<0.0001", "0.031", "1", NOTHING]
 
 
+def test_that_a_p_beside_the_level_or_beside_one_does_not_read_as_it():
+    said = {p: p_value(p) for p in (0.0496, 0.0504, 0.04998, 0.05, 0.996, 0.9996, 1.0)}
+    assert all((float(text) < 0.05, float(text) < 1) == (p < 0.05, p < 1) for p, text in said.items()), said
+    assert all(float(text) == pytest.approx(p, rel=0.01) and len(text) <= 7 for p, text in said.items()), said
+
+
 def test_that_a_sentence_says_that_a_small_p_is_below_and_never_that_it_equals_below():
     assert [p_said(p) for p in (0.00001, 0.0, 0.0001, 0.0312, 1.0, NAN)] == [
         "p < 0.0001",
@@ -68,7 +85,8 @@ def test_that_no_sentence_puts_a_sign_of_its_own_before_a_p_value(room):
 
 @pytest.mark.parametrize("write, wanted", [(percent, "0.0"), (points, "+0.0"), (decimal, "0.00")])
 def test_that_what_rounds_to_nothing_has_no_minus_sign(write, wanted):
-    assert write(-1e-5, -2e-5, 1e-5) == f"{wanted} [{wanted}, {wanted}]"
+    assert write(-1e-17, -2e-17, 1e-17) == f"{wanted} [{wanted}, {wanted}]"
+    assert write(-1e-5) == wanted
     assert decimal(-1e-5, signed=True, digits=3) == "+0.000"
     assert decimal(-0.01, digits=2) == "-0.01"
 
@@ -78,3 +96,62 @@ def test_that_a_share_of_less_than_all_is_never_a_hundred_percent():
     assert share(0.9997, 0.99, 1.0) == ">99.9 % [99.0, 100.0]" and share(1.0, 0.9, 1.0) == "100.0 % [90.0, 100.0]"
     assert share(0.9997, 0.9, 1.1, signed=True).startswith("+100.0 %"), "a relative change is no share"
     assert percent(0.997, digits=0) == ">99" and percent(0.0, digits=0) == "0" and percent(1.0, digits=0) == "100"
+
+
+WRITERS = {
+    "percent": percent,
+    "share": share,
+    "relative": lambda *ends: share(*ends, signed=True),
+    "points": points,
+    "decimal": decimal,
+    "signed": lambda *ends: decimal(*ends, digits=3, signed=True),
+    "probability": probability,
+    "whole": lambda *ends: decimal(*ends, digits=0),
+    "significant": significant,
+    "a null": ranged,
+}
+
+
+def read(text):
+    """The number and both ends as they stand."""
+    number, *ends = re.findall(r"[-+<>]*\d+(?:\.\d+)?(?:e[-+]\d+)?", text)
+    return float(number.strip("<>")), *map(float, ends)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("around", [0.0, 3e-9, 2e-5, 0.004, 0.25, 0.5, 0.99996, 1.0])
+@pytest.mark.parametrize("width", [1e-11, 4e-9, 3e-6, 4e-4, 0.003, 0.2])
+def test_that_an_interval_of_some_width_is_never_told_as_of_none_nor_moved(name, around, width):
+    factor = 100 if name in ("percent", "share", "relative", "points") else 1
+    low, high = around - width / 3, around + 2 * width / 3
+    text = WRITERS[name](around, low, high)
+    value, first, last = read(text)
+    assert first < last and first <= value <= last, text
+    assert [value, first, last] == pytest.approx([factor * each for each in (around, low, high)], abs=0.51), text
+    assert last - first <= 2.1 * factor * width or last - first <= 0.11 or name == "whole", text
+    for end in (low, high):
+        narrow = WRITERS[name](end, end, end)
+        assert read(narrow)[1] == read(narrow)[2], f"no width is made up: {narrow}"
+
+
+@pytest.mark.parametrize(("write", "factor"), [(points, 100), (lambda *ends: decimal(*ends, signed=True), 1)])
+@pytest.mark.parametrize("end", [0.0, 4e-4, -4e-4, 3e-5, -3e-5])
+def test_that_an_end_beside_nothing_shows_on_which_side_of_it_it_lies(write, factor, end):
+    for value, low, high in ((0.2, end, 0.4), (-0.2, -0.4, end)):
+        told = read(write(value, low, high))[1 if value > 0 else 2]
+        assert (told > 0, told < 0) == (end > 0, end < 0)
+
+
+def test_that_a_probability_beside_one_does_not_read_as_certain():
+    assert [probability(p) for p in (1.0, 0.9997, 0.4, 0.0004, 0.0)] == ["1.00", ">0.99", "0.40", "<0.01", "0.00"]
+    assert probability(0.9997, 0.98, 1.0, level=0.95) == ">0.99 [95 % CI 0.98, 1.00]"
+    assert probability(0.99996, 0.99993, 0.99998) == "0.99996 [0.99993, 0.99998]"
+
+
+def test_that_digits_are_added_only_where_they_are_needed():
+    assert decimal(0.61, 0.524, 0.698) == "0.61 [0.52, 0.70]" and points(0.003, -0.0041, 0.0102) == "+0.3 [-0.4, +1.0]"
+    assert points(0.0131, 0.0003, 0.032) == "+1.31 [+0.03, +3.20]"
+    assert decimal(0.9996, 0.9991, 0.99971) == "0.9996 [0.9991, 0.9997]"
+    assert decimal(2.9e-9, 1.2e-9, 5.1e-9) == "2.9e-09 [1.2e-09, 5.1e-09]"
+    assert percent(0.9997, 0.9996, 0.9998) == "99.97 [99.96, 99.98]"
+    assert ranged(0.5, 0.4992, 0.5008) == "0.500 (0.499 to 0.501)"

@@ -328,7 +328,7 @@ def test_the_table_has_a_row_per_cell_and_calls_the_mean_head_minus_one():
         (dict(scores=[1.0, 2.0, np.inf, 0.0]), "infinite"),
         (dict(right=[0.5, 1, 0, 1]), "one bool per sample"),
         (dict(strata=["a", "b"]), "give one per sample"),
-        (dict(strata=["a", "b", None, "a"]), "1 of 4 samples have no name in strata"),
+        (dict(strata=["a", "b", None, "a"]), "1 of 4 samples has no name in strata"),
         (dict(groups=["a", "", "", "a"]), "2 of 4 samples have no name in groups"),
         (dict(n_draws=0), "at least one draw"),
         (dict(n_shuffles=0), "at least one draw"),

@@ -5,6 +5,7 @@ from operator import sub
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -13,9 +14,13 @@ from interp.stats.clusters import (
     clustered_mean,
     clustered_share,
     few_groups,
+    few_samples,
+    few_units,
+    group_names,
     groups_with,
     mean_over_groups,
     ratio_over_groups,
+    shared_groups,
 )
 from interp.stats.intervals import (
     Interval,
@@ -188,7 +193,31 @@ def test_few_groups_are_told(count, says):
 
 
 def test_twelve_groups_are_not_few():
-    assert few_groups(12) == ""
+    assert few_groups(12) == few_samples(12) == ""
+
+
+@pytest.mark.parametrize(
+    ("groups", "says"),
+    [
+        (["a"] * 5, "Samples lie in 1 group: fewer than 3 have no interval."),
+        (["a", "a", "b", "c"], "Samples lie in 3 groups, which are few"),
+        (["a", "b", "c", ""], "There are only 4 samples: intervals are as wide"),
+        (["a", "b"], "There are only 2 samples: fewer than 3 have no interval but that of a share."),
+        ([""], "There is only 1 sample: fewer than 3 have no interval but that of a share."),
+        ([""] * 12, ""),
+        ([*map(str, range(12)), "0"], ""),
+        ([*map(str, range(11)), "0"], "Samples lie in 11 groups"),
+    ],
+)
+def test_few_units_are_groups_where_samples_share_them_and_samples_where_not(groups, says):
+    samples = pd.DataFrame({"group": groups})
+    told = few_units(samples)
+    assert told.startswith(says) and bool(told) == bool(says)
+    assert set(groups) != {""} or few_units(samples.drop(columns="group")) == told
+    values, drawn = np.arange(len(groups)) % 2.0, group_names(samples)
+    assert np.isnan(clustered_mean(values, drawn, seed=0).low) == ("fewer than 3" in told)
+    share = clustered_share(values > 0, shared_groups(samples))
+    assert np.isnan(share.low) == told.endswith("have no interval.")
 
 
 def test_the_spread_of_a_mean_of_three_covers_what_its_quantiles_do_not():

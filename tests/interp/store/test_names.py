@@ -142,7 +142,7 @@ def test_boxes_name_photos_of_their_folder_alone(tmp_path):
         "categories": [{"id": 1, "name": "cat"}],
     }
     (tmp_path / "boxes.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="1 of 1 photos of the file lie outside .*'../secret.png'"):
+    with pytest.raises(InputError, match="1 of 1 photo of the file lies outside .*'../secret.png'"):
         read_coco_boxes(tmp_path / "boxes.json", images=tmp_path / "in")
     with pytest.raises(InputError, match="'../secret.png' is no path below the folder"):
         GroundTruth({"../secret.png": Boxes((Box("cat", (0, 0, 4, 4)),))}, images=tmp_path / "in")

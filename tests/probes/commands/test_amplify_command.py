@@ -22,6 +22,11 @@ def test_samples_of_an_axis_without_directions_are_left_out_and_counted(tmp_path
     assert [row["left_out"] for row in kept] == [8, gone] and 0 < gone < 8
 
 
+def test_too_few_groups_for_two_halves_are_counted_as_they_were_given(tmp_path, capsys):
+    assert main(f"amplify --dataset shapes --n 6 --out {tmp_path / 'out'}".split()) == 2
+    assert "3 samples lie in 3 groups: one half of the groups trains directions" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("asked", ("--alphas 0", "--alphas 1 1", "--axes both --n 4", "--model tiny-qwen3_vl"))
 def test_no_directions_are_trained_for_what_is_refused(asked, tmp_path, monkeypatch):
     monkeypatch.setattr("probes.mechanisms.probe.axis.axis_probe", lambda *given, **how: pytest.fail("was trained"))

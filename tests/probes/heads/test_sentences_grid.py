@@ -5,12 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
+from said import check_form, check_intervals, check_p, intervals_in, made_up_ends, made_up_p
 from said_rows import Rows, places
 
+from interp.stats.clusters import clustered_mean
 from interp.stats.tests import holm
 from probes.heads.evaluation.report import _verdict
 from probes.heads.evaluation.verdicts import CAUSAL, NO_EFFECT, Evidence, judge
+from probes.heads.found.collected import _sentences as of_collected
+from probes.heads.found.collected import _shown as shown_collected
+from probes.heads.found.collected import functions_table
 from probes.heads.found.compare import _sentences as of_compared
 from probes.heads.sha.arms import BOTH, ELSEWHERE, ORIGINAL
 from probes.heads.sha.report import _against_control, _answers_told, _heads_told
@@ -113,3 +117,28 @@ def test_compared_scores(seed):
         assert ("more than the latter" in first) == bool(passed) != (NONE in first)
         check_p(first, p)
     assert f"on average over {len(functions)} function" in first
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_collected_items_are_counted_and_both_shares_have_their_intervals(seed):
+    rng = np.random.default_rng(seed)
+    count, of = int(rng.choice([1, 4, 30])), int(rng.choice([1, 2, 12]))
+    groups, right = [f"g{n % of}" for n in range(count)], rng.random(count) < 0.5
+    parsed = right | (rng.random(count) < 0.5)
+    gone = pd.DataFrame({"id": ["x"] * (seed % 3), "why": "it said nothing"})
+    heads = SimpleNamespace(
+        functions=[()] * count, groups=groups, correct=right, items=pd.DataFrame({"parsed": parsed}), left_out=gone,
+        labels=None, axes=(1 + seed % 2, 4, 8),
+    )  # fmt: skip
+    found = type("Collected", (), {**vars(heads), "__len__": lambda self: count})()
+    table, _ = functions_table(found, seed=0, draws=200, level=0.9)
+    said, *more = of_collected(found, table, 0.9)
+    check_form(said)
+    ends = [clustered_mean(own, groups, seed=0, n=200, level=0.9, bounds=(0, 1)) for own in (right, ~parsed)]
+    known = [(one.estimate, one.low, one.high) for one in ends]
+    bounded = min(count, of) > 2
+    check_intervals(said, known, level=0.9)
+    assert len(intervals_in(said)) == 2 * bounded, said
+    assert said.startswith(f"{count} item{'s' * (count != 1)}, {1 + seed % 2} layer{'s' * (seed % 2)} of 4 heads, 8 ")
+    assert more[0].startswith(("No item", "1 item has no", "2 items have no")[seed % 3])
+    assert shown_collected(table)["no option, %"].str.contains(r"\[").all() == bounded

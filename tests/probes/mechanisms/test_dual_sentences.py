@@ -19,6 +19,7 @@ AXES = ("all", "horizontal", "vertical")
 REASONS = ("there is no pair of which the model gets both sides right", "this model can not be measured by 'last': no")
 SLOTS = {"last": range(7), "backup": range(7)}
 OF_SLOTS = {"language_builds": "1,2,5", "answer_is_read": "4,5,6"}
+PICKED_FROM = {"encoder_carries": 2, "language_builds": 6, "answer_is_read": 7}
 MEASURES = {
     "encoder_carries": tuple(f"P(place), {one}s swapped at slot 0, minus control" for one in ("strip", "object")),
     "encoder_is_enough": ("accuracy with order kept, minus removed",),
@@ -44,7 +45,12 @@ def made_up(seed, axes=AXES):
         low, value, high = np.sort(rng.normal(size=3))
         p = float(rng.choice([0.00002, 0.0312, 0.4]))
         told = (name, axis, state == "shown", str(rng.choice(MEASURES[name])), value, low, high, p, first, slots)
-        rows.append(dict(zip(COLUMNS, (*told, int(rng.integers(2, 99))), strict=True)))
+        groups = int(rng.choice([2, 5, 30]))
+        ends = (low, high) if groups > 2 else (np.nan, np.nan)
+        told = (*told[:5], *ends, *told[7:])
+        same = int(rng.integers(1, 3)) if name in PICKED_FROM else 1
+        counts = (int(rng.integers(2, 99)), groups, PICKED_FROM.get(name, 1), same)
+        rows.append(dict(zip(COLUMNS, (*told, *counts), strict=True)))
     return DualMechanisms(
         statements=pd.DataFrame(rows, columns=COLUMNS),
         left_out=pd.DataFrame(out, columns=["measure", "axis", "why"]),
@@ -66,6 +72,8 @@ def number(row):
     small = not row["shown"] and row["p"] <= 0.05 and row["low"] <= least
     if not row["shown"] and row["p"] > 0.05:
         small, why = row["low"] > least, "; test and interval do not agree, so nothing is claimed"
+    if not row["shown"] and np.isnan(row["low"]):
+        small, why = row["p"] <= 0.05, "; there is no interval, so nothing is claimed"
     corrected = {(True, True): "", (True, False): ", maxT over axes", (False, True): ", maxT over slots"}
     test = "sign flips" + corrected.get((of_accuracy, row["axis"] == "all"), ", maxT over slots and axes")
     test += ", Holm over what was swapped" * (row["statement"] == "encoder_carries")
@@ -82,6 +90,11 @@ def check(said, row, why, named):
         return
     assert all(part in said for part in number(row)), said
     assert named not in ("", None) and (named in said)
+    count = PICKED_FROM.get(row["statement"], 1)
+    assert ("picked after the fact" in said) == (count > 1), said
+    assert (f"its interval one for all {count} together" in said) == (count > 1 and np.isfinite(row["low"])), said
+    assert ("the largest of 2 swaps" in said) == (row["statement"] == "encoder_carries")
+    assert ("shared by 2" in said) == (row["shared_by"] > 1), said
     slots = [int(slot) for slot in row["slots"].split(",") if slot]
     if row["statement"] in OF_SLOTS:
         assert f"at slot {row['slot']}," in said

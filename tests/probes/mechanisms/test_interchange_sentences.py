@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from said import check_form, check_intervals, check_p, intervals_in, made_up_p
-from said_rows import Rows, check_picked, picked, places
+from said_rows import Rows, check_picked, check_shared, picked, places
 
 from probes.mechanisms.interchange.report import (
     BOTH_RIGHT,
@@ -32,6 +32,9 @@ def made_up(seed):
     effect = rng.choice([-0.4, 0.0, 0.4])
     beside = rng.uniform(0.3, 0.6, shape) if rng.random() < 0.7 else np.full(shape, 0.5)
     patched = (beside + effect + rng.choice([0.0, 0.2]) * rng.normal(size=shape)).clip(0, 1)
+    if rng.random() < 0.3:  # the same at some slots
+        same = rng.integers(min(2, slots), size=slots)
+        patched, beside = patched[:, same], beside[:, same]
     if rng.random() < 0.2:
         other = clean  # no pair whose runs differ
     right = rng.random((2, pairs)) < rng.choice([0.0, 0.2, 0.9, 1.0])
@@ -72,6 +75,7 @@ def test_the_main_sentence_says_the_largest_with_an_interval_for_all_slots_and_w
     )
     ends = [picked(best, count, level, (0, 1)), *(picked(row, count, level, (0, 1)) for _, row in beside.iterrows())]
     check_picked(said, *ends, tuple(clean[end] for end in NUMBERS), count=count)
+    check_shared(said, (patched["value"], best["value"]))
     assert f"{unit} {best['slot']}, the largest of {count} {unit}" in said and f"{int(best['pairs'])} pairs" in said
     assert f"{best['value']:.2f}" in said and f"untouched {clean['value']:.2f}" in said
     assert ("random image tokens" in said) == (found.p_control is not None)
@@ -97,6 +101,7 @@ def test_the_other_sentences_count_pairs_and_tell_restoration_as_its_table_has_i
     if lines:
         best, count = rows.loc[rows["value"].idxmax()], len(rows)
         check_picked(lines[0], picked(best, count, found.settings["level"], RESTORED), count=count)
+        check_shared(lines[0], (rows["value"], best["value"]))
         assert ("restores nothing" in lines[0]) == (best["value"] <= 0) and f"{int(best['pairs'])} pairs" in lines[0]
     changes = tables.get("beyond_control", ())
     tells = len(changes) and len(changes[(changes["direction"] == "all") & (changes["outcome"] == "place")])

@@ -9,8 +9,8 @@ import pytest
 from made_up_models import made_up_comparison
 from said import check_form, check_intervals, intervals_in, made_up_ends
 
-from probes.retraining.comparison import SEEDS, paired_t
-from probes.retraining.findings import lines_of, sentences, table_text
+from probes.retraining.comparison import SEEDS
+from probes.retraining.findings import gap_of_losses, lines_of, sentences, table_text
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_sentences(found, seed):
     if len(logs):
         last = logs[(logs["measure"] == "answer") & (logs["step"] == logs["step"].max())]
         by = {arm: last[last["arm"] == arm].sort_values("seed")["value"].to_numpy(float) for arm in own.arms}
-        gaps = [paired_t(by[arm] - by[first], level) for arm in own.arms[1:]]
+        gaps = [gap_of_losses(by[arm], by[first], level) for arm in own.arms[1:]]
         known = [(one.estimate, one.low, one.high) for one in gaps if np.isfinite(one.low)]
         check_intervals(said[0], known, level=level, all_of=True)
         apart = [not low <= 0 <= high for _, low, high in known]

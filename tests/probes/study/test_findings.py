@@ -1,10 +1,12 @@
 """Findings: what a study says is written once, in one order, with what it does not say."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from interp.plots.style import figure_of, new_axes
-from probes.study.findings import OF_EXTREMES, Drawn, Findings
+from probes.study.findings import OF_EXTREMES, Drawn, Findings, tell_findings
 from probes.study.tools import ToolFindings, write_tools
 
 
@@ -81,3 +83,36 @@ def test_a_study_of_a_model_out_of_its_domain_records_the_remark_and_its_page_sa
     assert found.settings["remarks"] == [remark] and found.remarks == (remark,)
     first = found.sections()[0]
     assert (first.title, first.text) == ("Read this first", (remark,))
+
+
+@pytest.mark.parametrize(
+    ("groups", "more", "said"),
+    [
+        ([5, 5, 3], (), "Samples lie in 5 groups, which are few: "),
+        ([2], (), "Samples lie in 2 groups: fewer than 3 have no interval."),
+        ([30, 4, 12], (), "Not all numbers are of all samples. In the smallest part samples lie in 4 groups, which"),
+        ([12, 30], (), ""),
+        ([], (), ""),
+        ([], (11,), "Samples lie in 11 groups, which are few: "),
+        ([30], (7,), "Not all numbers are of all samples. In the smallest part samples lie in 7 groups, which"),
+    ],
+)
+def test_a_page_and_its_command_say_that_groups_are_few(groups, more, said, tmp_path, capsys):
+    from interp.store.folder import OutputFolder
+
+    made = findings()
+    found = replace(made, tables={**made.tables, "parts": pd.DataFrame({"groups": groups})}, groups=more)
+    assert len(found.few) == bool(said) and "".join(found.few).startswith(said)
+    assert found.sections()[-1].text == (*found.few, *found.cautions)
+    tell_findings(OutputFolder(tmp_path), found)
+    assert (said in capsys.readouterr().out) and said in (tmp_path / "report.html").read_text()
+
+
+def test_the_page_of_all_tools_names_those_whose_groups_are_few(tmp_path):
+    from interp.store.folder import OutputFolder
+
+    found = {name: replace(findings(), groups=(n,)) for name, n in (("norms", 5), ("order", 5), ("rope", 30))}
+    tools = ToolFindings(tuple(found), found, {})
+    assert len(tools.few) == 1 and tools.few[0].startswith("Norms, order: Samples lie in 5 groups, which are few: ")
+    write_tools(OutputFolder(tmp_path), tools, {}, title="All")
+    assert (tmp_path / "report.html").read_text().count("which are few") == 1

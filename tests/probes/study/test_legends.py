@@ -6,6 +6,8 @@ import pytest
 from said_rows import places
 
 from interp.stats.intervals import Interval
+from probes.heads.evaluation.figure import plot_doses, plot_sets
+from probes.heads.sha.figure import plot_arms as plot_boxes
 from probes.mechanisms.ablation.figure import plot_arms
 from probes.mechanisms.amplify.figure import plot_amplified
 from probes.mechanisms.dual.figure import plot_sweeps
@@ -54,12 +56,6 @@ def of_control(gone):
 
 def of_amplified(gone):
     own = table(gone, source=("probe", "random"), alpha=ALPHAS, measure=("net",)).assign(axis="all")
-    return plot_amplified(own)
-
-
-def of_amplified_intervals(gone):
-    own = table({}, source=("probe", "random"), alpha=ALPHAS, measure=("net",)).assign(axis="all")
-    own.loc[own["source"] == "probe", ["low", "high"]] = np.nan
     return plot_amplified(own)
 
 
@@ -150,10 +146,10 @@ CASES = [
     (of_control, {"p_any": 1.0}, "differs by more than 0.01, p ≤ 0.05 over all together", "not shown to differ"),
     (of_control, {"p_any": 0.01}, "not shown to differ", "differs by more than 0.01, p ≤ 0.05 over all together"),
     (of_amplified, {"source": "probe"}, "the probe's directions", "random ones, mean over seeds"),
-    (of_amplified_intervals, {}, "interval, the probe's directions", "the probe's directions"),
+    (of_amplified, {"source": "random"}, "random ones, mean over seeds", "the probe's directions"),
     (of_sweeps, {"name": "strip"}, "strips swapped", "last position patched"),
     (of_windows, {"arm": "image->last"}, "image->last", "image->text"),
-    (of_windows, {"arm": "untouched"}, "nothing cut, interval", "image->text"),
+    (of_windows, {"arm": "untouched"}, "nothing cut", "image->text"),
     (of_ids, {}, "each object's cells shuffled: mean", "words of objects"),
     (of_shifts, {"tokens": "image"}, "all image tokens", "names of the objects"),
     (of_steering, {"arm": "ids"}, "told the other side by IDs", "control: random directions of the same length"),
@@ -166,7 +162,7 @@ CASES = [
     (of_compression, {"relation": "left"}, "left (n = 9)", "all (n = 9)"),
     (of_balance, {"arm": "stripped"}, "system part stripped", "system part kept"),
     (of_arms, {"arm": "removed"}, "removed", "untouched"),
-    (of_rope, {}, "95 % interval", "n = 4"),
+    (of_rope, {}, "95 % interval over groups", "n = 4"),
     (of_rope_axes, {}, "time", "all"),
     (of_norms, {}, "after the final norm", "stream"),
 ]
@@ -176,3 +172,82 @@ CASES = [
 def test_a_legend_names_no_curve_that_is_not_drawn(draw, gone, hidden, named):
     said = [text.get_text() for text in draw(gone).get_legend().get_texts()]
     assert hidden not in said and (named is None or named in said), said
+
+
+def without(own, names=("low", "high")):
+    """The same table, none of whose numbers has an interval."""
+    return own.assign(**dict.fromkeys(names, np.nan))
+
+
+def of_sets(own, level):
+    role = ["tested", "untouched"]
+    arms = own[:2].rename(columns={"value": "accuracy", "low": "accuracy_low", "high": "accuracy_high"})
+    return plot_sets(arms.assign(role=role, dose="", of="a", arm="a", verdict="x", chance=0.5), level=level)
+
+
+def of_doses(own, level):
+    names = {"value": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
+    doses = own.rename(columns=names).assign(dose="count", at=own["slot"], of="a", sets=0)
+    return plot_doses(doses.assign(random=0.3, random_least=0.2, random_most=0.4), level=level)
+
+
+OF_GROUPS, OF_BOTH = "interval over groups", "interval over groups\nand permutations"
+DRAWN = {
+    "balance": (lambda own, level: plot_balance_by_layer(
+        own.assign(arm="kept", layer=own["slot"], balance=own["value"]), {"kept": 0.5}, level=level), OF_GROUPS),
+    "accuracy in order": (lambda own, level: plot_accuracy_in_order(
+        own.assign(measure="accuracy", relation=own["slot"].map(str)), level=level), OF_BOTH),
+    "psi": (lambda own, level: plot_psi(
+        own.assign(measure="psi", relation=own["slot"].map(str)), level=level), OF_BOTH),
+    "compression": (lambda own, level: plot_compression(
+        own.assign(relation="all", image_tokens=own["slot"] + 1, accuracy=own["value"], samples=9), level=level),
+        OF_GROUPS),
+    "dose": (lambda own, level: plot_dose(
+        own.assign(kind="scale", dose=own["slot"] + 1.0, measure="psi"), "scale", measures=("psi",), level=level),
+        "interval"),
+    "norms": (lambda own, level: plot_residual_norms(
+        *[own["value"].to_numpy()] * 3, band=(own["low"].to_numpy(), own["high"].to_numpy()), level=level)[2],
+        OF_GROUPS),
+    "rope": (lambda own, level: plot_rope_curve(
+        Interval(own["value"], own["low"], own["high"], level), measure="delta_alpha_v", n_samples=4), OF_GROUPS),
+    "rope by axis": (lambda own, level: plot_rope_axes(
+        {"delta_alpha_v": {"all": Interval(own["value"], own["low"], own["high"], level)}})[0], OF_GROUPS),
+    "arms": (lambda own, level: plot_arms(
+        own.assign(measure="accuracy", arm="removed", relation=own["slot"].map(str)), level=level), OF_GROUPS),
+    "amplified": (lambda own, level: plot_amplified(
+        own.assign(axis="all", source="probe", alpha=own["slot"], measure="net"), level=level), "interval"),
+    "sweeps": (lambda own, level: plot_sweeps({"strip": own.assign(p_any=1.0)}, "", level=level), OF_GROUPS),
+    "ids": (lambda own, level: plot_ids(own.assign(null=0.1, null_high=0.3), "r2", 3, level=level),
+            "interval over objects"),
+    "shifts": (lambda own, level: plot_shifts(own.assign(tokens="text"), 3, level=level), OF_GROUPS),
+    "steering": (lambda own, level: plot_steering(own.assign(arm="ids", measure="flipped"), 3, level=level), OF_GROUPS),
+    "outcomes": (lambda own, level: plot_outcomes(
+        own.assign(set="patched", outcome="place", std=0.1), band="interval", level=level), OF_GROUPS),
+    "beyond control": (lambda own, level: plot_beyond_control(
+        own.assign(outcome="place", p_any=1.0), level=level), OF_GROUPS),
+    "windows": (lambda own, level: plot_windows(
+        own.assign(arm="image->last", window=own["slot"].map(str), measure="effect"), ("0", "1", "2"), level=level),
+        OF_GROUPS),
+    "lens": (lambda own, level: plot_lens(own.assign(measure="share", where="object"), "share", 5, level=level),
+             OF_GROUPS),
+    "sites": (lambda own, level: plot_sites(
+        own.assign(measure="accuracy", site=[f"layer {n}" for n in SLOTS]),
+        [Site(f"layer {n}", "language", n) for n in SLOTS], "accuracy", 0.5, level=level), OF_GROUPS),
+    "sets": (of_sets, OF_GROUPS),
+    "doses": (of_doses, OF_GROUPS),
+    "boxes": (lambda own, level: plot_boxes(own.assign(arm="original", function=own["slot"].map(str)), level=level),
+              OF_GROUPS),
+}  # fmt: skip
+"""By figure, who draws it from numbers at `SLOTS` and their level, and what its legend calls the intervals."""
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_names_its_intervals_and_their_level_where_a_number_has_one(name):
+    draw, called = DRAWN[name]
+    own = table({}, slot=SLOTS)
+    for given, wanted in ((own, [f"90 % {called}"]), (without(own), [])):
+        ax = draw(given, 0.9)
+        told = [text.get_text() for text in ax.get_legend().get_texts()] if ax.get_legend() else []
+        assert [line for line in told if "interval" in line] == wanted, told
+        beside = " ".join([ax.get_title(loc="left"), ax.get_xlabel(), ax.get_ylabel()]).lower()
+        assert ax.get_title(loc="left") and "interval" not in beside and "over groups" not in beside, beside

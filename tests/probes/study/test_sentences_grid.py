@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
 from said_rows import Rows as AnyRows
-from said_rows import check_picked, for_all, picked, places
+from said_rows import check_picked, check_shared, for_all, picked, places
 
 from interp.report.verdicts import NO_INTERVAL
 from interp.stats.intervals import Interval
@@ -49,7 +49,7 @@ SEEDS = range(60)
 DISAGREE = "test and interval do not agree"
 NONE = "no difference was detected"
 FREE = (-np.inf, np.inf)
-Rows = partial(AnyRows, few=True)
+Rows = partial(AnyRows, few=True, ties=True)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -67,8 +67,12 @@ def test_order(seed):
     if len(own):
         most, least = (own.loc[own["value"].idxmax()], own.loc[own["value"].idxmin()])
         said = next(line for line in told if line.startswith("PSI "))
+        if len(own) > 1 and most.value == least.value:
+            assert said == f"PSI is the same for all {len(own)} relations, {most.value:z.2f}."
+            return
         ends = [picked(row, len(own), rows.level, (-np.inf, 1)) for row in (most, least)[: len(own)]]
         check_picked(said, *ends, count=len(own))
+        check_shared(said, *((own["value"], row.value) for row in (most, least)))
         assert (f"largest for {most.relation}, " in said) == (len(own) > 1) and "(n = 8)" in said
         assert (f"smallest for {least.relation}, " in said) == (len(own) > 1)
 
@@ -115,6 +119,7 @@ def test_dose(seed):
             check_form(line)
             ends = tuple(before[["value", "low", "high"]])
             check_picked(line, ends, most, count=len(own), interval=np.isfinite(most[1]))
+            check_shared(line, (own["value"].abs(), abs(most[0])))
             assert (NONE in line) == (most[1] <= 0 <= most[2]), line
         else:
             rows.check(line)
@@ -129,6 +134,8 @@ def test_rope_and_norms(seed):
     def interval(n=None):
         own = np.array([made_up_ends(rng, around=1.0) for _ in range(n or 1)])
         own[:, 1:] *= 1 if units > 2 else np.nan
+        if rng.random() < 0.3:
+            own = own[rng.integers(min(2, len(own)), size=len(own))]
         every.extend(tuple(row) for row in own)
         return Interval(*(own.T if n else map(float, own[0])), level)
 
@@ -158,6 +165,8 @@ def test_rope_and_norms(seed):
     check_form(said)
     check_picked(said, *ends, count=depth)
     curve = curve.estimate
+    sizes = np.abs(signed.estimate)
+    check_shared(said, (curve, curve.max()), (curve, curve.min()), (sizes, sizes.max()))
     assert f"largest in layer {int(np.argmax(curve))} of 0 to {depth - 1}, " in said
     assert f"smallest in layer {int(np.argmin(curve))}, " in said
     residual = SimpleNamespace(ratio=interval(depth), normalized_ratio=interval())
@@ -179,6 +188,7 @@ def test_rope_and_norms(seed):
     ]
     check_form(told[1])
     check_picked(told[1], *ends, (final.estimate, final.low, final.high), count=depth)
+    check_shared(told[1], (ratio.estimate, ratio.estimate.max()), (ratio.estimate, ratio.estimate.min()))
     assert "half of the 96 image tokens" in told[-1] and "half of the 40 tokens of words" in told[-1]
 
 
@@ -210,6 +220,7 @@ def test_knockout(seed):
     own = table[table["measure"] == "effect"]
     check_form(told[0])
     check_picked(told[0], picked(own.loc[own["value"].idxmin()], len(own), rows.level, (-100, np.inf)), count=len(own))
+    check_shared(told[0], (own["value"], own["value"].min()))
     assert ("loses most by" in told[0]) == bool(own["value"].min() < 0)
     assert "9 samples that are right" in told[0]
     for name, line in zip(beyond, told[-2:], strict=True):
@@ -218,10 +229,12 @@ def test_knockout(seed):
             assert NO_INTERVAL in line and "In none" not in line
             continue
         clear, turned = int((each["high"] < 0).sum()), int((each["low"] > 0).sum())
-        assert (f"in {clear} of {len(each)} windows" in line) == bool(clear)
+        assert (f"in {clear} of {len(each)} window{'s' * (len(each) > 1)} by" in line) == bool(clear)
         assert ("In none of" in line) == (not clear) and (f"in {turned} random" in line) == (not clear), line
         assert ("picked after the fact" in line) == (clear > 1) and ("CI" in line) == (clear == 1)
         assert not clear or f"{each['value'][each['high'] < 0].min():+.1f}" in line
+        below = each["value"][each["high"] < 0]
+        check_shared(line, (below, below.min()))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -236,6 +249,8 @@ def test_lens(seed):
     best = words.measures.loc[words.measures["value"].idxmax()]
     check_form(named)
     check_picked(named, picked(best, len(slots), rows.level, (0, 1)), count=len(slots))
+    check_shared(named, (words.measures["value"], best["value"]))
+    check_shared(told[0], (rows.get(where=OBJECT)["value"], rows.get(where=OBJECT)["value"].max()))
     assert "(5 samples" in told[0] and "(5 samples" in named
     best = rows.get(where=OBJECT).set_index("slot")["value"].idxmax()
     ends = {name: picked(rows.get(where=name, slot=best).iloc[0], len(slots), rows.level, (0, 1)) for name in where[:3]}
@@ -265,6 +280,7 @@ def test_probe(seed):
         own = rows.get(measure="accuracy")
         check_form(told[3])
         check_picked(told[3], picked(own.loc[own["value"].idxmax()], len(sites), rows.level, (0, 1)), count=len(sites))
+        check_shared(told[3], (own["value"], own["value"].max()))
     known = rows.measures
     found.measures = known[~known["measure"].isin(("strip_position", "strip_beyond_position"))]
     alone = more_of_probe(found)
@@ -308,13 +324,16 @@ def test_amplify(seed):
         for place in (own["value"].idxmax(), own["value"].idxmin())
     ]
     check_form(best)
-    check_picked(best, *ends[: len(own)], count=len(own))
+    worst = own["value"].min() < own["value"].max()
+    check_picked(best, *ends[: 1 + worst], count=len(own))
+    values = own["value"]
+    check_shared(best, (values, values.max()), *([(values, values.min())] if worst else []))
     check_p(first, [p])
     apart = net.low > 0 or net.high < 0
     assert first.startswith("Amplification helps: ") == (net.low > 0 and small)
     assert first.startswith(f"Of a gain by amplification {DISAGREE}") == (small != apart)
     assert first.startswith("No gain by amplification was detected") == (small == apart and not (net.low > 0 and small))
-    assert "of 12 items corrected" in first and ("The worst is" in best) == (len(alphas) > 1)
+    assert "of 12 items corrected" in first and ("The worst is" in best) == worst
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -356,6 +375,7 @@ def test_ids(seed):
             line, *(picked(rows.get(curve=one, slot=best).iloc[0], len(slots), rows.level, most) for one, most in ends),
             count=len(slots),
         )  # fmt: skip
+        check_shared(line, (rows.get(curve=name)["value"], rows.get(curve=name)["value"].max()))
     check_p(told[0], [rows.measures["p"].iloc[0]])
     best = rows.get(curve="words").set_index("slot")["value"].idxmax()
     row = rows.get(curve="words - other_words", slot=best).iloc[0]

@@ -289,7 +289,7 @@ def refusals():
     yield [replace(first, answer=" "), *rest], {"answers": "reference"}, r"'i0'.*its answer is empty"
     yield [long, *rest], {"answers": "reference"}, r"item 'i0'.*has 6 tokens, and an answer may have 5"
     yield [replace(first, question="the " * 600), *rest], {}, r"item 'i0': prompt and answer have \d+ positions"
-    yield [replace(first, meta={}), *rest], {}, r"1 of 7 items have no function, the first is 'i0'"
+    yield [replace(first, meta={}), *rest], {}, r"1 of 7 items has no function, the first is 'i0'"
     yield [replace(first, meta={"functions": "math"}), *rest], {}, r"item 'i0' has the functions 'math'"
     yield [replace(first, meta={"functions": [""]}), *rest], {}, r"item 'i0' has the functions"
     yield [first, first], {}, "two samples have the id 'i0'"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from head_scores import made_scores
 from said import check_form, check_p, made_up_p
+from said_rows import said_shared
 
 from interp.stats.tests import holm
 from probes.heads.found.across import agreement, layouts
@@ -92,7 +93,9 @@ def test_sentences(seed):
             continue
         place = (scores.place(own.function), *own.heads[0])
         assert f": {len(own)} head{'s' * (len(own) != 1)};" in one and f"head {place[2]} of layer {place[1]}" in one
-        assert f"with {scores.values[place]:z.3f}, 0.400 {NULLS['linear_probe']}" in one
+        shared = said_shared(scores.values[place[0]].ravel(), scores.values[place])
+        beside = f"{shared and ', '}{shared}, 0.400 {NULLS['linear_probe']}"
+        assert f"with {scores.values[place]:z.3f}{beside}" in one
         check_p(one, [scores.p_any[place]])
         assert "CI" not in one
         assert (f"corrected for {LAYERS * HEADS} heads" in one) == np.isfinite(scores.p_any[place])

@@ -167,7 +167,7 @@ def test_a_function_that_one_fold_holds_alone_is_left_out():
     labels[:12] = [False, True, False]
     labels[~labels.any(axis=1), 2] = True
     found = linear_probe(features, labels, groups, **FAST)
-    assert "12 items lie in 1 main questions" in found.left_out[0]["why"]
+    assert "12 items lie in 1 main question and" in found.left_out[0]["why"]
 
 
 @pytest.mark.parametrize(
