@@ -23,7 +23,7 @@ import adaptvis
 import interp
 import probes
 from adaptvis import AdaptVis, Plan, answer, evaluate
-from adaptvis.demo.change import Change
+from adaptvis.demo.change import Change, WrongAnswers
 from adaptvis.demo.scene_attention import look
 from adaptvis.paper.published import compare_with_published
 from adaptvis.report.measures import measure_evaluation
@@ -72,7 +72,7 @@ KEPT = {
     "a few numbers or words": "Box Object SceneObject Question Pair McNemar Null YesNo Finding SinkDimensions Case "
     "ConstantNorm Line Item Reference BuiltIn AnswerToken Step Dropped",
     "data of a family or of the model": "Tower Family ModelShape Capture Lanes Axis Letterbox OptionTokens",
-    "inside of a function": "LeftOut Choice WrongAnswers Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
+    "inside of a function": "LeftOut Choice Pass EditedRows Draft PhotoBoxes PackedMaps NormalisedMaps "
     "Note Photos Canvas TurnedRow Rotary AtDose Attended Head PositionEdit Batch "
     "Swept Side WordReader Turn Judged Amplification FurtherMaps Row Labelled Verdicts",
     "inside of statistics": "Answers AurocSpread CellSamples Statistic BalanceArm ReadPhotos PairedDraws SharedPattern "
@@ -208,6 +208,7 @@ def made():
         draw_scene(1, n_objects=2),
         View(np.arange(3.0), np.arange(3.0)), Look(one.image, map_grid, np.zeros(64)), Section("a title"),
         Flips(0.0, base, base), Change(base, base, evaluation.summary, base, None),
+        WrongAnswers(base.assign(named_another=base["text"] == "left", named_none=False)),
         probes.modality_shares(attention[0].pattern, attention[0].layout), probes.attention_entropy(attention[0]),
         look(vlm, scenes[:1], boxes, prompt="paper")[0], explore(vlm, one.image, one.question).exploration,
         probes.cross_modality_balance(attention[0].pattern, attention[0].layout),

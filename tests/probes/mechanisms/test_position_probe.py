@@ -195,7 +195,7 @@ def test_what_can_not_be_probed_is_refused_before_the_first_pass(planted):
         for given, options, says in (
             ([], {}, "no samples"),
             (one, {}, "in 1 group"),
-            (samples[:3], {}, "3 groups, of which 1 are held out"),
+            (samples[:3], {}, "3 groups, of which 1 is held out"),
             ([*samples, wide], {}, "3 places along the axis, and those of 'two' 2"),
             (samples, {"recipe": "svm"}, "recipe='svm'"),
             (samples, {"blank": (0, 0, 256)}, "no colour"),

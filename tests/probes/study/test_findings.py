@@ -116,3 +116,21 @@ def test_the_page_of_all_tools_names_those_whose_groups_are_few(tmp_path):
     assert len(tools.few) == 1 and tools.few[0].startswith("Norms, order: Samples lie in 5 groups, which are few: ")
     write_tools(OutputFolder(tmp_path), tools, {}, title="All")
     assert (tmp_path / "report.html").read_text().count("which are few") == 1
+
+
+def test_a_page_says_the_level_of_each_table_that_has_intervals_and_a_model_out_of_its_domain_first():
+    shown = {"One": pd.DataFrame({"a": ["0.5 [0.4, 0.6]"]}), "Two": pd.DataFrame({"a": ["1"]})}
+
+    def made(**settings):
+        return replace(findings(), shown=shown, settings=settings)
+
+    parts = made(level=0.9, remarks=["It knows no photos."]).sections()
+    assert parts[0].title == "Read this first" and parts[0].text == ("It knows no photos.",)
+    told = [line for part in parts for line in part.text if "Brackets" in line]
+    assert told == ["Brackets hold confidence intervals of 90 %."]
+    assert made().sections()[0].title == "What was found" and made().level == 0.95
+    one = made(remarks=["It knows no photos."])
+    tools = ToolFindings(("a", "b", "c"), {"a": one, "b": one, "c": made()}, {})
+    assert tools.remarks == ("It knows no photos.",)
+    assert replace(tools, found={"c": made()}).remarks == ()
+    assert "Brackets" not in " ".join(one.sentences)

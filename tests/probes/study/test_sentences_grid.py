@@ -1,7 +1,5 @@
 """Sentences of the probes over made-up results, contradicting ones too: each is held against its numbers."""
 
-import re
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -13,7 +11,7 @@ from said_rows import Rows as AnyRows
 from said_rows import check_picked, check_shared, for_all, picked, places
 
 from interp.report.verdicts import NO_INTERVAL
-from interp.stats.intervals import Interval
+from interp.stats.intervals import FREE, Interval
 from probes.mechanisms.ablation.ordering import ABLATED
 from probes.mechanisms.ablation.report import _sentences as of_ablation
 from probes.mechanisms.amplify.measures import DIFFERENCE, RANDOM
@@ -42,13 +40,10 @@ from probes.position.report.order import _more as more_of_order
 from probes.position.report.order import order_sentence
 from probes.position.report.rope import _more as more_of_rope
 from probes.position.report.rope import rope_sentence
-from probes.study.findings import Findings
-from probes.study.tools import ToolFindings
 
 SEEDS = range(60)
 DISAGREE = "test and interval do not agree"
 NONE = "no difference was detected"
-FREE = (-np.inf, np.inf)
 Rows = partial(AnyRows, few=True, ties=True)
 
 
@@ -381,24 +376,3 @@ def test_ids(seed):
     row = rows.get(curve="words - other_words", slot=best).iloc[0]
     _, low, high = picked(row, len(slots), rows.level)
     assert (NONE in told[2]) == (low <= 0 <= high) and "7 pairs" in told[2] and "of 7 right" in told[-1]
-
-
-def findings(**settings):
-    return Findings(
-        title="made up", sentences=("First.", "Second."), cautions=("Nothing.",), tables={},
-        shown={"One": pd.DataFrame({"a": ["0.5 [0.4, 0.6]"]}), "Two": pd.DataFrame({"a": ["1"]})}, figures={},
-        summary={}, settings=settings,
-    )  # fmt: skip
-
-
-def test_a_page_says_the_level_of_each_table_that_has_intervals_and_a_model_out_of_its_domain_first():
-    parts = findings(level=0.9, remarks=["It knows no photos."]).sections()
-    assert parts[0].title == "Read this first" and parts[0].text == ("It knows no photos.",)
-    told = [line for part in parts for line in part.text if "Brackets" in line]
-    assert told == ["Brackets hold confidence intervals of 90 %."]
-    assert findings().sections()[0].title == "What was found" and findings().level == 0.95
-    one = findings(remarks=["It knows no photos."])
-    tools = ToolFindings(("a", "b", "c"), {"a": one, "b": one, "c": findings()}, {})
-    assert tools.remarks == ("It knows no photos.",)
-    assert replace(tools, found={"c": findings()}).remarks == ()
-    assert not re.search("Brackets", " ".join(one.sentences))
