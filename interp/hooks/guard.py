@@ -170,10 +170,10 @@ class Guard:
     def _enter(self, door: str, module: nn.Module | None = None) -> None:
         """Begin a pass through the door of a module; None inside a graph."""
         check_stopped()
-        if door == OUTERMOST and module is not None and self.listening and self.turns.nested(module):
+        if module is not None and self.listening and self.turns.nested(door, module):
             raise HookError(
-                "a function that runs inside a pass of this model ran the same model, while hooks are on: run it "
-                "before or after that pass, or run a second one, which HookedVLM.wrap makes of a copy of the model"
+                "a function that runs inside a pass of this model ran the same model or a part of it, while hooks are "
+                "on: run it before or after that pass, or a second one, which HookedVLM.wrap makes of a copy"
             )
         self.turns.begin_pass(door, module)
         try:

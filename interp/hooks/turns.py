@@ -90,10 +90,13 @@ class Turns:
         """Whether a pass through the whole model is under way."""
         return OUTERMOST in self._passes
 
-    def nested(self, module: nn.Module) -> bool:
-        """Whether the call of this module that runs now lies in another call of it, in the same thread."""
-        running = _running(threading.current_thread()) if self.inside() else None
-        return running is not None and running[id(module)] > 1
+    def nested(self, door: str, module: nn.Module) -> bool:
+        """Whether this thread's call of a module, which runs now, lies in another one of it, or in one of a part."""
+        running = _running(threading.current_thread()) if self._passes else None
+        if running is None:
+            return False
+        beside = (of for name, of in self._passes.items() if name not in (door, OUTERMOST))
+        return running[id(module)] > 1 or any(id(of) in running for of in beside)
 
     def begin_pass(self, door: str, module: nn.Module | None = None) -> None:
         """Keep the model for this thread until the pass through this door ends.

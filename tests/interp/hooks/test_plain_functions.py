@@ -218,10 +218,18 @@ def test_no_hooks_at_all_are_no_edit(asked):
     assert torch.equal(vlm.run_with_hooks(inputs, None, bwd_hooks=None).logits, vlm(inputs).logits)
 
 
-@pytest.mark.parametrize(
-    "run", [lambda vlm, inputs: vlm(inputs), lambda vlm, inputs: vlm.run_with_cache(inputs, STREAM)]
-)
-def test_a_function_that_runs_its_own_model_is_refused_and_a_copy_of_it_runs(asked, run):
+IMAGE = "vision.blocks.0.hook_resid_post"
+RUNS = {
+    "whole": lambda vlm, inputs: vlm(inputs),
+    "cache": lambda vlm, inputs: vlm.run_with_cache(inputs, STREAM),
+    "without its head": lambda vlm, inputs: vlm.model.model(input_ids=inputs.input_ids[:, :3]),
+    "language model": lambda vlm, inputs: vlm.model.model.language_model(input_ids=inputs.input_ids[:, :3]),
+}
+
+
+@pytest.mark.parametrize("name", [STREAM, IMAGE])
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+def test_a_function_that_runs_its_own_model_is_refused_and_a_copy_of_it_runs(asked, run, name):
     vlm, inputs = asked
     plain = vlm(inputs).logits
 
@@ -230,7 +238,7 @@ def test_a_function_that_runs_its_own_model_is_refused_and_a_copy_of_it_runs(ask
             run(of, inputs)
             return tensor
 
-        return [(STREAM, hook)]
+        return [(name, hook)]
 
     with pytest.raises(HookError, match="a function that runs inside a pass of this model ran the same model"):
         vlm.run_with_hooks(inputs, fwd_hooks=again(vlm))
