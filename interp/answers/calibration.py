@@ -323,7 +323,7 @@ def _if_calibrated(
     rng = np.random.default_rng(seed)
     drawn = np.array([_error(sure, tossed_together(sure, codes, together, rng), of) for _ in range(n)])
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(drawn.mean()), float(low / wider), float(high * wider), level, n)
+    return Interval(float(drawn.mean()), float(low / wider), min(1.0, float(high * wider)), level, n)
 
 
 def _share(

@@ -4,7 +4,8 @@ Of an estimate the interval stands in brackets, `0.61 [0.52, 0.70]`; in a senten
 `0.61 [95 % CI 0.52, 0.70]`. The range of a null has neither: `0.50 (0.45 to 0.55)`.
 
 Numbers have the digits that are asked for, and more where both ends of an interval would else read as one number, or
-the end of a difference as 0 that is not 0: rounding neither takes an interval its width nor hides its sign.
+the end of a signed one as 0 that is not: rounding takes no interval its width, nor a difference its sign, but where an
+end is a thousandth of the last digit or less.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def ranged(
 
 
 def p_value(value: float) -> str:
-    """A p-value with as many digits as mean something; more where it would else read as 0.05 or as 1 and is not.
+    """A p-value with as many digits as mean something; up to six where it would else read as 0.05 or as 1 and is not.
 
     Example:
         >>> p_value(0.00001), p_value(0.0312), p_value(0.0497), p_value(0.05)

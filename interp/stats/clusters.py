@@ -96,7 +96,7 @@ def clustered_share(right: ArrayLike, groups: ArrayLike | None = None, *, level:
     return shrunk_wilson(plain.estimate, len(own) / _design_effect(own, named), len(names) - 1, level)
 
 
-def share_of_part(right: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -> Interval:
+def share_of_part(right: ArrayLike, groups: ArrayLike | None, *, level: float = 0.95) -> Interval:
     """The share as one part of what is made of several, see `square_and_add`: one of few groups has an interval too.
 
     A share by itself is not told of fewer than three groups; a mean over answers need not go without an interval for
@@ -106,7 +106,7 @@ def share_of_part(right: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
 
     Args:
         right: bool [sample].
-        groups: which group each sample belongs to, [sample].
+        groups: which group each sample belongs to, [sample]; None where no two share one.
         level: nominal coverage.
 
     Returns:
@@ -121,8 +121,8 @@ def share_of_part(right: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
         InputError: as `clustered_share`.
     """
     found = clustered_share(right, groups, level=level)
-    count = len(set(np.asarray(groups).tolist()))
-    if count == 0 or count >= FEWEST:
+    count = 0 if groups is None else len(set(np.asarray(groups).tolist()))
+    if count == 0 or count >= FEWEST:  # a share of samples that share none is Wilson's, of however few
         return found
     rare, hits = (1 - level) / 2, float(found.estimate * count)
     low, high = _least(math.floor(hits), count, rare), 1 - _least(math.floor(count - hits), count, rare)

@@ -301,3 +301,10 @@ def test_scores_refuse_no_draws_and_what_is_no_level(wrong):
     for scores in (calibration, confidence_by_relation, familiar_against_unfamiliar, class_scores, yes_no_scores):
         with pytest.raises(InputError, match="at least one draw|between 0 and 1|no seed"):
             scores(table, **wrong)
+
+
+@pytest.mark.parametrize("size", [2, 4, 5])
+def test_an_error_of_few_groups_reaches_no_farther_than_all_answers(size):
+    table = answered(np.repeat(np.arange(3), size), np.arange(3 * size) % 2, confidence=np.full(3 * size, 0.9))
+    found = calibration(table, n=400).error_if_calibrated
+    assert 0 <= found.low <= found.estimate <= found.high <= 1
