@@ -178,7 +178,7 @@ def test_a_part_of_few_groups_counts_each_as_one_sample():
     of_three = [True, True, False], ["a", "b", "c"]
     assert share_of_part(*of_three).low == clustered_share(*of_three).low
     assert np.isnan(share_of_part([], []).estimate)
-    assert share_of_part([True], None) == clustered_share([True], None)
+    assert share_of_part([True], None).low == clustered_share([True], None).low
 
 
 @pytest.mark.parametrize("wrong", [{"n": 0}, {"level": 0.0}, {"level": np.nan}, {"n": True}, {"seed": 0.5}])
