@@ -32,7 +32,7 @@ class PairedDraws:
         n: the number of draws.
 
     Example:
-        >>> PairedDraws(groups, seed=0, n=2000).told_beyond(gain, gain_of_controls, level=0.95)
+        >>> PairedDraws(groups, seed=0, n=2000).told_beyond(gain, gain_of_controls, level=0.95, bounds=(-1, 1))
     """
 
     groups: Shaped[np.ndarray, " item"]
@@ -82,12 +82,19 @@ class PairedDraws:
         return self._numbers(values.mean((0, 1)), self.means(values).mean(1) + moved, level, bounds)
 
     def told_beyond(
-        self, treated: Float[np.ndarray, "item column"], controls: Float[np.ndarray, "item seed column"], level: float
+        self,
+        treated: Float[np.ndarray, "item column"],
+        controls: Float[np.ndarray, "item seed column"],
+        level: float,
+        *,
+        bounds: Bounds = SHARE,
     ) -> list[dict[str, float]]:
-        """What a treatment does beyond one more control, of each column."""
+        """What a treatment does beyond one more control, of each column; `bounds` are those of either alone."""
         moved = self.apart(controls) * np.sqrt(1 + 1 / controls.shape[1])
         drawn = self.means(treated - controls.mean(1)) + moved
-        return self._numbers(treated.mean(0) - controls.mean((0, 1)), drawn, level, (-2, 2))
+        return self._numbers(
+            treated.mean(0) - controls.mean((0, 1)), drawn, level, (bounds[0] - bounds[1], bounds[1] - bounds[0])
+        )
 
     def _numbers(
         self,

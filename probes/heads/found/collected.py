@@ -30,7 +30,7 @@ CAUTIONS = (
     "These are activations, and nothing is found in them yet: python -m probes heads find scores the heads.",
     "Heads are read at the tokens of answers that the model gave, right or wrong, unless answers were given: what a "
     "model does where it is wrong may differ from what it does where it is right.",
-    "Whether an answer is right is told by the strict rule: it names the right option and no other.",
+    "Whether an answer is right is told by the strict rule: the option that it names first is the right one.",
 )
 
 
@@ -85,7 +85,8 @@ def functions_table(
             out.append({"id": "", "function": name, "why": ONE_GROUP})
         others = len(heads) - counts["items"]
         if name != ALL and min(counts["items"], others) < LEAST:
-            why = f"{counts['items']} items of it and {others} others: scorers need at least {LEAST} of each"
+            own, beside = counted(counts["items"], "item"), counted(others, "other")
+            why = f"{own} of it and {beside}: scorers need at least {LEAST} of each"
             out.append({"id": "", "function": name, "why": why})
     return pd.DataFrame(rows), pd.DataFrame(out, columns=["id", "function", "why"])
 

@@ -163,7 +163,7 @@ def _at_each_alpha(
         found = {name: _counted(before, own, measure) for name, own in after.items()}
         told = {name: draws.told_of_seeds(own, level, bounds=LIMITS[measure]) for name, own in found.items()}
         if len(judged.seeds) > 1 and measure != "accuracy":
-            told[DIFFERENCE] = draws.told_beyond(found[PROBE][:, 0], found[RANDOM], level)
+            told[DIFFERENCE] = draws.told_beyond(found[PROBE][:, 0], found[RANDOM], level, bounds=LIMITS[measure])
         rows += [
             {**counts, "source": source, "alpha": alpha, "measure": measure, **numbers}
             for source, own in told.items()
@@ -223,7 +223,7 @@ def held_out_measures(
             counted = np.stack([_counted(before, own[name], measure) for name in names], axis=1)[..., None]
             told[random] = draws.told_of_seeds(counted, level, bounds=LIMITS[measure])[0]
             if len(names) > 1 and measure != "accuracy":
-                told[difference] = draws.told_beyond(probe[:, 0], counted, level)[0]
+                told[difference] = draws.told_beyond(probe[:, 0], counted, level, bounds=LIMITS[measure])[0]
         rows += [{"source": source, "measure": measure, **own, **counts} for source, own in told.items()]
     chosen = [
         {

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from interp.stats.clusters import mean_over_groups
+from interp.stats.intervals import APART
 from interp.stats.paired_draws import PairedDraws
 
 GROUPS = np.array([f"photo {place % 7}" for place in range(30)], dtype=object)
@@ -37,7 +38,7 @@ def test_the_interval_beyond_controls_is_that_of_one_more_of_them():
         effects = rng.normal(size=4) * 0.2
         values = effects[None, :] + rng.normal(size=(60, 4)) * 1e-3
         draws = PairedDraws(groups, number, 200)
-        beyond += draws.told_beyond(values[:, :1], values[:, 1:, None], 0.95)[0]["low"] > 0
+        beyond += draws.told_beyond(values[:, :1], values[:, 1:, None], 0.95, bounds=APART)[0]["low"] > 0
     assert 1 <= beyond <= 12  # 5 are expected
 
 
@@ -51,3 +52,13 @@ def test_a_mean_over_seeds_moves_with_what_lies_between_them_and_one_seed_moves_
     (alone,) = draws.told_of_seeds(values[:, :1], 0.95)
     missed = 1 - 0.025 ** (1 / 20)
     assert (alone["low"], alone["high"]) == pytest.approx((0.1 - 0.1 * missed, 0.1 + 0.9 * missed))
+
+
+def test_a_difference_of_shares_is_no_more_than_all_of_them():
+    treated, controls = np.zeros((8, 1)), np.zeros((8, 3, 1))
+    controls[:, 0], controls[:2, 1] = 1, 1
+    draws = PairedDraws(np.arange(8), 0, 200)
+    (own,) = draws.told_beyond(treated, controls, 0.95)
+    assert -1 <= own["low"] <= own["value"] <= own["high"] <= 1
+    (net,) = draws.told_beyond(treated, controls, 0.95, bounds=APART)
+    assert -2 <= net["low"] <= own["low"]
