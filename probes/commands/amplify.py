@@ -125,7 +125,7 @@ def _trained(data: AskedData, samples: list[Sample], axes: str) -> tuple[dict[st
     import numpy as np
 
     from interp.errors import InputError
-    from interp.report.numbers import agree, counted
+    from interp.numeric import agree, counted
     from interp.stats.draws import halves
     from probes.mechanisms.probe.axis import axis_probe, box_tokens, side_of
     from probes.mechanisms.scenes.sides import SIDES

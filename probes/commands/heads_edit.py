@@ -232,7 +232,7 @@ def _unseen(items: Sequence[Sample], scores: HeadScores) -> list[Sample]:
     Raises:
         InputError: some are; it counts them.
     """
-    from interp.report.numbers import agree
+    from interp.numeric import agree
 
     known = set(scores.settings.get("main_questions", ()))
     seen = [item for item in items if (item.group or item.id) in known]

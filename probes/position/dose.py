@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.report.numbers import agree
+from interp.numeric import agree
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.position.dose_answers import STATES, Dose, DoseMeasurement, read_doses

@@ -11,7 +11,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.image.digests import picture_digest
-from interp.report.numbers import agree, counted
+from interp.numeric import agree, counted
 from probes.heads.data.record import SteppedQuestion
 
 if TYPE_CHECKING:

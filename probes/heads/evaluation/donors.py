@@ -16,7 +16,7 @@ from interp.intervene.amplification import SHORTEST, random_directions
 from interp.intervene.base import Intervention, Untouched
 from interp.intervene.head_patch import head_points, recorded_z
 from interp.intervene.head_steer import SteerHeads
-from interp.report.numbers import agree
+from interp.numeric import agree
 from interp.stats.draws import own_draws
 from interp.study.keys import photo_keys
 from interp.study.prompter import batches, prepare_samples

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.report.numbers import agree, counted, percent, share
+from interp.numeric import agree, counted
+from interp.report.numbers import percent, share
 from interp.stats.clusters import mean_over_groups
 from interp.stats.intervals import DRAWS, SHARE
 from probes.heads.activations.result import LISTS

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
-from interp.numeric import whole_number
-from interp.report.numbers import counted, decimal, p_said, p_value, ranged
+from interp.numeric import counted, whole_number
+from interp.report.numbers import decimal, p_said, p_value, ranged
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.store.names import given_path

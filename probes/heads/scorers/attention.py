@@ -17,8 +17,7 @@ from interp.errors import InputError
 from interp.image.boxes import Box
 from interp.image.photos import check_image
 from interp.maps.trajectory import trajectory
-from interp.numeric import listed, whole_number
-from interp.report.numbers import agree
+from interp.numeric import agree, listed, whole_number
 from interp.stats.draws import check_seed
 from interp.stats.intervals import DRAWS
 from interp.study.prompter import prepare_samples

@@ -20,8 +20,7 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.image.photos import check_image
 from interp.model.object_words import spans_of, word_ends
-from interp.numeric import read_flag, whole_number
-from interp.report.numbers import agree
+from interp.numeric import agree, read_flag, whole_number
 from interp.stats.intervals import DRAWS
 from interp.study.prompter import prepare_samples
 from probes.heads.activations.writes import output_rows

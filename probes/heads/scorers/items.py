@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
-from interp.report.numbers import agree, counted
+from interp.numeric import agree, counted
 from interp.stats.scores import codes_of
 
 LEAST = 10

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int
 
 from interp.errors import InputError
 from interp.image.photos import check_image
-from interp.report.numbers import agree
+from interp.numeric import agree
 from probes.heads.activations.checks import functions_of
 from probes.heads.scorers.sampled import Labels
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from interp.errors import InputError
-from interp.report.numbers import counted
+from interp.numeric import counted
 from interp.stats.clusters import drawn_sums
 from interp.stats.intervals import SHARE, spread_ends
 from interp.stats.scores import codes_of
