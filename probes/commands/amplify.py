@@ -138,9 +138,8 @@ def _trained(data: AskedData, samples: list[Sample], axes: str) -> tuple[dict[st
     if min(len(set(groups[part == side])) for side in (0, 1)) < 2:
         raise InputError(
             f"{counted(len(samples), 'sample')} {agree(len(samples), 'lies', 'lie')} in "
-            f"{counted(len(set(groups)), 'group')}: one half of the groups trains directions and the other is "
-            f"asked, and "
-            "each needs at least two: give more samples, or --directions"
+            f"{counted(len(set(groups)), 'group')}: one half of the groups trains directions and the other is asked, "
+            "and each needs at least two: give more samples, or --directions"
         )
     half = [one for one, at in zip(samples, part, strict=True) if at == 0]
     own = fitting(half, side_of, "samples to train directions on", data.how)

@@ -115,7 +115,7 @@ def dose_response(
     range_of = f"the range of {str(vlm.dtype).removeprefix('torch.')}"
     beyond = {
         dose: f"{gone} of {len(samples)} samples {agree(gone, 'leaves', 'leave')} {range_of}, so that there is "
-        f"nothing to pair"
+        "nothing to pair"
         for dose, gone in zip(doses, missing, strict=True)
         if gone
     }

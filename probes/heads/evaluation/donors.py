@@ -158,9 +158,9 @@ def refuse_shared(train: Sequence[Sample], samples: Sequence[Sample]) -> None:
     ]
     if leaks:
         raise InputError(
-            f"{len(leaks)} of {len(samples)} samples {agree(len(leaks), 'leaks', 'leak')} from train; the "
-            f"first, {leaks[0][0]!r}, shares its "
-            f"{leaks[0][1]}: what is learned from a sample proves nothing on it; split by group first"
+            f"{len(leaks)} of {len(samples)} samples {agree(len(leaks), 'leaks', 'leak')} from train; the first, "
+            f"{leaks[0][0]!r}, shares its {leaks[0][1]}: what is learned from a sample proves nothing on it; "
+            "split by group first"
         )
 
 

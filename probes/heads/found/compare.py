@@ -224,9 +224,9 @@ def _sentences(found: ComparedHeads) -> list[str]:
             own, random, within = (known[name].astype(float) for name in ("value", "random", "within"))
             told.append(
                 f"{first} and {second}: {measure} of {decimal(own.mean())} on average over "
-                f"{counted(len(known), 'function')} "
-                f"({decimal(own.min())} to {decimal(own.max())}), {decimal(random.mean())} with heads dealt anew and "
-                f"{decimal(within.mean())} with heads dealt inside layers; {alike_told(known, deals)}."
+                f"{counted(len(known), 'function')} ({decimal(own.min())} to {decimal(own.max())}), "
+                f"{decimal(random.mean())} with heads dealt anew and {decimal(within.mean())} with heads dealt inside "
+                f"layers; {alike_told(known, deals)}."
             )
     for one in found.models.itertuples():
         several = (found.models[["first", "second"]] == [one.first, one.second]).all(axis=1).sum()

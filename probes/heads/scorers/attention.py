@@ -243,9 +243,8 @@ class LookMeasurement:
             if (count := boxed[scorer.needs]) < min(LEAST, len(samples)):
                 what = {"boxes": "any box", "asked box": "a box of their first object"}[scorer.needs]
                 raise InputError(
-                    f"{scorer.names[0]}: {count} of {len(samples)} samples {agree(count, 'has', 'have')} "
-                    f"{what}: give objects "
-                    f"with boxes to {LEAST} or more, or leave this scorer out"
+                    f"{scorer.names[0]}: {count} of {len(samples)} samples {agree(count, 'has', 'have')} {what}: give "
+                    f"objects with boxes to {LEAST} or more, or leave this scorer out"
                 )
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:

@@ -117,8 +117,8 @@ def place_scores(
         groups = len(set(words.groups[kept]))
         if kept.sum() < LEAST or groups < 2:
             told[name] = (
-                f"{counted(int(kept.sum()), 'word')} in {counted(groups, 'group')}: at least {LEAST} in two "
-                f"groups are needed"
+                f"{counted(int(kept.sum()), 'word')} in {counted(groups, 'group')}: at least {LEAST} in two groups "
+                "are needed"
             )
             continue
         found.append(_of_words(words.some(kept), drawing, shuffles))

@@ -140,8 +140,8 @@ def _of_best(found: Amplified) -> str:
     most, least = (points(*picked_ends(row, len(own), level, bounds=APART), level=level) for row in (best, worst))
     told = (
         f"The best of {len(own)} alphas is {best['alpha']:g} with {most} net{shared(own['value'], best['value'])}"
-        f"{together(len(own), best['low'])}. Chosen "
-        "as the best of many on these very items, it is better than it would be on others"
+        f"{together(len(own), best['low'])}. Chosen as the best of many on these very items, it is better than it "
+        "would be on others"
     )
     if worst["value"] < best["value"]:
         told += f". The worst is {worst['alpha']:g} with {least}{shared(own['value'], worst['value'])}, likewise"

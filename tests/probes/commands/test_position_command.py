@@ -28,8 +28,8 @@ def test_one_page_has_a_sentence_of_each_tool_and_each_has_its_own(tmp_path, cap
         assert said[name]["sentence"] == sentence and sentence in printed and sentence in page
         assert sentence in (out / name / "report.html").read_text()
         assert "[" in sentence and f"{name}/report.html" in page
-        assert "Samples lie in 8 groups, which are few" in (out / name / "report.html").read_text()
-    few = "Norms, balance, rope, order, normalise: Samples lie in 8 groups, which are few"
+        assert "The numbers are of 8 groups, which are few" in (out / name / "report.html").read_text()
+    few = "Norms, balance, rope, order, normalise: The numbers are of 8 groups, which are few"
     assert few in page and few in printed and page.count("which are few") == 1
     assert main(["position", *SCENES, "--out", str(out)]) == 2 and "resume" in capsys.readouterr().err
 

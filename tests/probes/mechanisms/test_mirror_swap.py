@@ -134,7 +134,7 @@ def test_the_figure_shows_all_sets(found):
 
 def test_the_page_tells_the_best_slot_as_chosen_and_what_other_tokens_do(found):
     told = swap_findings(found)
-    assert "Samples lie in 3 groups" in told.few[0]
+    assert "The numbers are of 3 groups" in told.few[0]
     assert "names of the objects" in told.sentences[0] and f"slot {HELD_FROM}" in told.sentences[0]
     assert "picked after the fact" in told.sentences[0] and "beyond as many other tokens" in told.sentences[0]
     assert len(told.sections()) >= 3

@@ -95,7 +95,7 @@ def test_the_figure_shows_both_arms(found):
 
 def test_the_page_tells_ids_and_steering_with_their_controls(ids, found):
     told = id_findings(ids, steering=found)
-    assert "Samples lie in 3 groups" in told.few[0]
+    assert "The numbers are of 3 groups" in told.few[0]
     assert "with each object's cells shuffled" in told.sentences[0] and "random directions" in told.sentences[-1]
     assert set(told.figures) == {"r2", "agreement", "steering"} and "steering" in told.tables
     assert len(told.shown["By slot"]) == 3
