@@ -110,8 +110,8 @@ def _of_gain(found: Amplified) -> list[str]:
     first = (
         f"{claimed}: with alpha chosen on one half of the items ({alphas}) and reported on the other, "
         f"{_points(net, level)} net ({p_said(found.gain['p'], test=SIGNS)}), {_share(corrected, level)} of "
-        f"{len(found.ids)} items corrected and {_share(broken, level)} broken; {_share(accuracy, level)} are right in "
-        f"both orders then, and {_share(_untouched(found), level)} untouched."
+        f"{counted(len(found.ids), 'item')} corrected and {_share(broken, level)} broken; {_share(accuracy, level)} "
+        f"are right in both orders then, and {_share(_untouched(found), level)} untouched."
     )
     second = f"Random directions of the same length, {counted(len(found.seeds), 'seed')}, gain {_points(random, level)}"
     if (DIFFERENCE, "net") in by.index:
