@@ -275,8 +275,13 @@ def groups_with(
     return found.sum(axis=0)
 
 
-def few_groups(count: int) -> str:
+def few_groups(count: int, where: str = "Samples lie in", noun: str = "group") -> str:
     """What a reader has to know of intervals over so many groups; nothing where they are many.
+
+    Args:
+        count: how many.
+        where: what is said before the count.
+        noun: what is counted.
 
     Example:
         >>> few_groups(2)
@@ -284,7 +289,7 @@ def few_groups(count: int) -> str:
     """
     if count >= FEW:
         return ""
-    where = f"Samples lie in {counted(count, 'group')}"
+    where = f"{where} {counted(count, noun)}"
     if count < FEWEST:
         return f"{where}: fewer than {FEWEST} have no interval."
     return f"{where}, which are few: intervals are as wide as Student's t asks for, and still to be taken with care."

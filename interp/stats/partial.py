@@ -194,8 +194,9 @@ def _units(groups: ArrayLike | None, n: int) -> np.ndarray | None:
     units, names = codes_of(groups, n, "groups")
     if len(names) < FEWEST:
         raise InputError(
-            f"{n} samples lie in {counted(len(names), 'group')}, which {agree(len(names), 'says', 'say')} next to "
-            f"nothing of how far others lie apart: give at least {FEWEST} groups, or None"
+            f"{counted(n, 'sample')} {agree(n, 'lies', 'lie')} in {counted(len(names), 'group')}, which "
+            f"{agree(len(names), 'says', 'say')} next to nothing of how far others lie apart: give at least {FEWEST} "
+            "groups, or None"
         )
     return units
 

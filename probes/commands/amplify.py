@@ -125,7 +125,7 @@ def _trained(data: AskedData, samples: list[Sample], axes: str) -> tuple[dict[st
     import numpy as np
 
     from interp.errors import InputError
-    from interp.report.numbers import agree, counted
+    from interp.numeric import agree, counted
     from interp.stats.draws import halves
     from probes.mechanisms.probe.axis import axis_probe, box_tokens, side_of
     from probes.mechanisms.scenes.sides import SIDES
@@ -138,9 +138,8 @@ def _trained(data: AskedData, samples: list[Sample], axes: str) -> tuple[dict[st
     if min(len(set(groups[part == side])) for side in (0, 1)) < 2:
         raise InputError(
             f"{counted(len(samples), 'sample')} {agree(len(samples), 'lies', 'lie')} in "
-            f"{counted(len(set(groups)), 'group')}: one half of the groups trains directions and the other is "
-            f"asked, and "
-            "each needs at least two: give more samples, or --directions"
+            f"{counted(len(set(groups)), 'group')}: one half of the groups trains directions and the other is asked, "
+            "and each needs at least two: give more samples, or --directions"
         )
     half = [one for one, at in zip(samples, part, strict=True) if at == 0]
     own = fitting(half, side_of, "samples to train directions on", data.how)

@@ -146,7 +146,7 @@ def fitting(things: Sequence[T], check: Callable[[T], object], what: str, how: d
 
 def tell_left_out(how: dict[str, Any], count: int, of: str, why: str) -> None:
     """Print how many samples or pairs are left out before anything is measured, and note it in the record."""
-    from interp.report.numbers import agree
+    from interp.numeric import agree
 
     print(f"{count} {of} {agree(count, 'is', 'are')} left out, {why}")
     told = how["record"].get("not_measured", [])

@@ -232,15 +232,15 @@ def _unseen(items: Sequence[Sample], scores: HeadScores) -> list[Sample]:
     Raises:
         InputError: some are; it counts them.
     """
-    from interp.report.numbers import agree
+    from interp.numeric import agree
 
     known = set(scores.settings.get("main_questions", ()))
     seen = [item for item in items if (item.group or item.id) in known]
     if seen:
         raise InputError(
-            f"{len(seen)} of {len(items)} questions, such as {seen[0].id!r}, {agree(len(seen), 'is', 'are')} of "
-            f"main questions that the heads were "
-            "found on, where they look stronger: name others, such as --split test, or allow it by --seen"
+            f"{len(seen)} of {len(items)} questions, such as {seen[0].id!r}, {agree(len(seen), 'is', 'are')} of main "
+            "questions that the heads were found on, where they look stronger: name others, such as --split test, or "
+            "allow it by --seen"
         )
     return list(items)
 

@@ -157,7 +157,7 @@ def read_items(options: argparse.Namespace, *, split: str = "train") -> tuple[li
         return _of_dataset(options)
     if options.folder is not None:
         raise InputError("--folder is where the files of a benchmark lie: name --dataset, or leave it out")
-    from interp.report.numbers import counted
+    from interp.numeric import counted
     from probes.heads.data.prompts import BARE, QueryPrompt, step_samples
 
     questions, told = _questions(options, split)

@@ -273,7 +273,7 @@ class _Source:
         return vlm.prepare(_blank(), "Where?", prompt=self.prompt).prompts[0] if self.form == "relation" else None
 
     def _stitched(self, vocabulary: Vocabulary | None, side: int) -> tuple[list[Pair], str]:
-        from interp.report.numbers import counted
+        from interp.numeric import counted
         from probes.mechanisms.scenes.photo_pairs import stitched_pairs
 
         words, told = self._named(), counted(len(self._named()), "object")
@@ -283,7 +283,7 @@ class _Source:
         return pairs, f"{PHOTOS[self.benchmark]}, {side} x {side} pixels; {told}"
 
     def _mirrored(self) -> tuple[list[Pair], str]:
-        from interp.report.numbers import counted
+        from interp.numeric import counted
         from probes.mechanisms.scenes.photo_pairs import mirrored_pairs
 
         pairs, left_out = mirrored_pairs(self.samples, n=self.n)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.report.numbers import agree
+from interp.numeric import agree
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS
 from probes.position.dose_answers import STATES, Dose, DoseMeasurement, read_doses
@@ -115,7 +115,7 @@ def dose_response(
     range_of = f"the range of {str(vlm.dtype).removeprefix('torch.')}"
     beyond = {
         dose: f"{gone} of {len(samples)} samples {agree(gone, 'leaves', 'leave')} {range_of}, so that there is "
-        f"nothing to pair"
+        "nothing to pair"
         for dose, gone in zip(doses, missing, strict=True)
         if gone
     }

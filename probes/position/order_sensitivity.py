@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.errors import InputError
-from interp.numeric import ratio
-from interp.report.numbers import counted
+from interp.numeric import counted, ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, group_names, groups_with, mean_over_groups
 from interp.stats.draws import check_draws

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.report.numbers import agree, counted, decimal, percent, points, ranged
+from interp.numeric import agree, counted
+from interp.report.numbers import decimal, percent, points, ranged
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED
 from interp.stats.intervals import Interval
 from probes.retraining.comparison import SEEDS, ArmComparison, paired_t

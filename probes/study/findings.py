@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from interp.report.page import Section, write_report
 from interp.report.tables import write_csv
 from interp.stats.clusters import few_groups
+from interp.stats.intervals import FEWEST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,13 +94,16 @@ class Findings:
     @property
     def few(self) -> tuple[str, ...]:
         """What has to be known of intervals where groups are few, in all samples or in a part; else nothing."""
-        counts = {*self.groups, *(int(one) for table in self.tables.values() for one in table.get("groups", ()))} - {0}
+        named = (table["groups"].dropna() for table in self.tables.values() if "groups" in table)
+        counts = {*self.groups, *(int(one) for own in named for one in own)} - {0}
         if not counts:
             return ()
-        if whole := few_groups(max(counts)):
-            return (whole,)
-        part = few_groups(min(counts))
-        return (f"Not all numbers are of all samples. In the smallest part s{part[1:]}",) if part else ()
+        least, most = min(counts), max(counts)
+        if whole := few_groups(most, f"The numbers are of{f' {least} to' if least < most else ''}"):
+            none = f" Those of fewer than {FEWEST} have no interval." if least < FEWEST <= most else ""
+            return (whole + none,)
+        part = few_groups(least, "Not all numbers are of as many groups. Those of the smallest part are of")
+        return (part,) if part else ()
 
     @property
     def limits(self) -> tuple[str, ...]:

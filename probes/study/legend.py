@@ -19,6 +19,16 @@ def bounded(*ends: ArrayLike) -> bool:
     return any(bool(np.isfinite(np.asarray(own, dtype=np.float64)).any()) for own in ends)
 
 
+def interval_name(level: float | None, over: str = "") -> str:
+    """What a legend calls an interval.
+
+    Example:
+        >>> interval_name(0.95, "groups"), interval_name(None)
+        ('95 % interval over groups', 'interval')
+    """
+    return f"{'' if level is None else f'{100 * level:g} % '}interval{over and f' over {over}'}"
+
+
 def named_intervals(*ends: ArrayLike, level: float | None, over: str = "", bars: bool = False) -> list[Artist]:
     """The handle that says in a legend what bands or bars are; none where no number has an interval.
 
@@ -34,7 +44,7 @@ def named_intervals(*ends: ArrayLike, level: float | None, over: str = "", bars:
     """
     if not bounded(*ends):
         return []
-    label = f"{'' if level is None else f'{100 * level:g} % '}interval{over and f' over {over}'}"
+    label = interval_name(level, over)
     if bars:
         return [Line2D([], [], color=INK, linestyle="none", marker="|", markersize=10, label=label)]
     return [Patch(facecolor=INK, alpha=SHADE, linewidth=0, label=label)]

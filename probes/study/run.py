@@ -190,6 +190,6 @@ def groups_of(samples: Sequence[Sample]) -> Shaped[np.ndarray, " sample"]:
 
 def _lying(samples: int, groups: int) -> str:
     """So many samples lie in so many groups, in words."""
-    from interp.report.numbers import agree, counted
+    from interp.numeric import agree, counted
 
     return f"{counted(samples, 'sample')} {agree(samples, 'lies', 'lie')} in {counted(groups, 'group')}"

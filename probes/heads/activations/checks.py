@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from interp.errors import InputError, SpatialLensError
 from interp.image.photos import check_image
 from interp.model.forced import forced_tokens
+from interp.numeric import agree
 from interp.objects.refusals import all_of
 from interp.prompt.inputs import make_prompt
-from interp.report.numbers import agree
 from interp.study.keys import check_ids
 from interp.study.prompter import prepare_samples, questions_of
 from probes.heads.functions import LABELS

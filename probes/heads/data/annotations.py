@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from interp.errors import InputError
+from interp.numeric import agree, counted
 from interp.objects.refusals import all_of
-from interp.report.numbers import agree, counted
 from probes.heads.data.record import Dropped, SteppedQuestion, SteppedQuestions
 
 VALID = 0.6

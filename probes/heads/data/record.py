@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, overload
 
+from interp.numeric import counted
 from interp.objects.sample import Object
-from interp.report.numbers import counted
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:

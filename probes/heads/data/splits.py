@@ -11,7 +11,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.image.digests import picture_digest
-from interp.report.numbers import agree, counted
+from interp.numeric import agree, counted
 from probes.heads.data.record import SteppedQuestion
 
 if TYPE_CHECKING:
@@ -55,9 +55,8 @@ def split_by_question(
     if len(bundles) < 2:
         raise InputError(
             f"{counted(len(given), 'question')} {agree(len(given), 'lies', 'lie')} in "
-            f"{counted(len(bundles), 'bundle')} "
-            "that stays whole (a group, or one question on "
-            "one image): give at least two"
+            f"{counted(len(bundles), 'bundle')} that stays whole (a group, or one question on one image): give at "
+            "least two"
         )
     ordered = sorted(bundles, key=lambda places: min(given[place].id for place in places))
     drawn = [ordered[place] for place in np.random.default_rng(seed).permutation(len(ordered))]

@@ -16,7 +16,7 @@ from interp.intervene.amplification import SHORTEST, random_directions
 from interp.intervene.base import Intervention, Untouched
 from interp.intervene.head_patch import head_points, recorded_z
 from interp.intervene.head_steer import SteerHeads
-from interp.report.numbers import agree
+from interp.numeric import agree
 from interp.stats.draws import own_draws
 from interp.study.keys import photo_keys
 from interp.study.prompter import batches, prepare_samples
@@ -158,9 +158,9 @@ def refuse_shared(train: Sequence[Sample], samples: Sequence[Sample]) -> None:
     ]
     if leaks:
         raise InputError(
-            f"{len(leaks)} of {len(samples)} samples {agree(len(leaks), 'leaks', 'leak')} from train; the "
-            f"first, {leaks[0][0]!r}, shares its "
-            f"{leaks[0][1]}: what is learned from a sample proves nothing on it; split by group first"
+            f"{len(leaks)} of {len(samples)} samples {agree(len(leaks), 'leaks', 'leak')} from train; the first, "
+            f"{leaks[0][0]!r}, shares its {leaks[0][1]}: what is learned from a sample proves nothing on it; "
+            "split by group first"
         )
 
 

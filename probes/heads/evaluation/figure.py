@@ -10,7 +10,7 @@ from interp.errors import InputError
 from interp.plots.style import INK, PALETTE, SHADE, in_percent, legend_below, new_axes, tidy
 from interp.plots.written import as_written
 from probes.heads.evaluation.arms import COUNT, DRAWN, FACTOR, LOWEST, OTHER, TESTED, UNTOUCHED
-from probes.study.legend import named_intervals
+from probes.study.legend import interval_name, named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +48,9 @@ def plot_sets(arms: pd.DataFrame, ax: Axes | None = None, *, level: float | None
     ax = new_axes(ax, (max(4.6, 2.4 + 1.2 * len(tested)), 4.0))
     named: set[str] = set()
     before = arms[arms["role"] == UNTOUCHED].iloc[0]
-    ax.axhspan(before["accuracy_low"], before["accuracy_high"], color=SHADE, linewidth=0, zorder=0)
     ax.axhline(before["accuracy"], color=INK, linewidth=1.2, label="untouched")
+    name = f"untouched, {interval_name(level)}"
+    ax.axhspan(before["accuracy_low"], before["accuracy_high"], color=SHADE, linewidth=0, zorder=0, label=name)
     if np.isfinite(before["chance"]):
         ax.axhline(before["chance"], color=INK, linewidth=1, linestyle=":", label="chance")
     for place, (_, row) in enumerate(tested.iterrows()):
@@ -74,8 +75,7 @@ def plot_sets(arms: pd.DataFrame, ax: Axes | None = None, *, level: float | None
     ax.set_ylim(0, 1.04)
     in_percent(ax.yaxis)
     tidy(ax, title="Accuracy with heads edited", y="right by the strict rule")
-    lows = (tested["accuracy_low"], before["accuracy_low"])
-    legend_below(ax, *named_intervals(*lows, level=level, over="groups", bars=True), columns=2)
+    legend_below(ax, *named_intervals(tested["accuracy_low"], level=level, over="groups", bars=True), columns=2)
     return ax
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.report.numbers import agree, counted, percent, share
+from interp.numeric import agree, counted
+from interp.report.numbers import percent, share
 from interp.stats.clusters import mean_over_groups
 from interp.stats.intervals import DRAWS, SHARE
 from probes.heads.activations.result import LISTS
@@ -96,9 +97,8 @@ def _sentences(heads: HeadActivations, table: pd.DataFrame, level: float) -> lis
     layers, across, width = heads.axes
     told = [
         f"{counted(len(heads), 'item')}, {counted(layers, 'layer')} of {counted(across, 'head')}, "
-        f"{counted(width, 'number')} each; "
-        f"{share(every.accuracy, every.low, every.high, level=level)} of the answers are right, and "
-        f"{share(*_unread(every), level=level)} name none of their options."
+        f"{counted(width, 'number')} each; {share(every.accuracy, every.low, every.high, level=level)} of the answers "
+        f"are right, and {share(*_unread(every), level=level)} name none of their options."
     ]
     if len(heads.left_out):
         told.append(

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
-from interp.numeric import whole_number
-from interp.report.numbers import counted, decimal, p_said, p_value, ranged
+from interp.numeric import counted, whole_number
+from interp.report.numbers import decimal, p_said, p_value, ranged
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.store.names import given_path
@@ -224,9 +224,9 @@ def _sentences(found: ComparedHeads) -> list[str]:
             own, random, within = (known[name].astype(float) for name in ("value", "random", "within"))
             told.append(
                 f"{first} and {second}: {measure} of {decimal(own.mean())} on average over "
-                f"{counted(len(known), 'function')} "
-                f"({decimal(own.min())} to {decimal(own.max())}), {decimal(random.mean())} with heads dealt anew and "
-                f"{decimal(within.mean())} with heads dealt inside layers; {alike_told(known, deals)}."
+                f"{counted(len(known), 'function')} ({decimal(own.min())} to {decimal(own.max())}), "
+                f"{decimal(random.mean())} with heads dealt anew and {decimal(within.mean())} with heads dealt inside "
+                f"layers; {alike_told(known, deals)}."
             )
     for one in found.models.itertuples():
         several = (found.models[["first", "second"]] == [one.first, one.second]).all(axis=1).sum()

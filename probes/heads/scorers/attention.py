@@ -17,8 +17,7 @@ from interp.errors import InputError
 from interp.image.boxes import Box
 from interp.image.photos import check_image
 from interp.maps.trajectory import trajectory
-from interp.numeric import listed, whole_number
-from interp.report.numbers import agree
+from interp.numeric import agree, listed, whole_number
 from interp.stats.draws import check_seed
 from interp.stats.intervals import DRAWS
 from interp.study.prompter import prepare_samples
@@ -244,9 +243,8 @@ class LookMeasurement:
             if (count := boxed[scorer.needs]) < min(LEAST, len(samples)):
                 what = {"boxes": "any box", "asked box": "a box of their first object"}[scorer.needs]
                 raise InputError(
-                    f"{scorer.names[0]}: {count} of {len(samples)} samples {agree(count, 'has', 'have')} "
-                    f"{what}: give objects "
-                    f"with boxes to {LEAST} or more, or leave this scorer out"
+                    f"{scorer.names[0]}: {count} of {len(samples)} samples {agree(count, 'has', 'have')} {what}: give "
+                    f"objects with boxes to {LEAST} or more, or leave this scorer out"
                 )
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:

@@ -20,8 +20,7 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.image.photos import check_image
 from interp.model.object_words import spans_of, word_ends
-from interp.numeric import read_flag, whole_number
-from interp.report.numbers import agree
+from interp.numeric import agree, read_flag, whole_number
 from interp.stats.intervals import DRAWS
 from interp.study.prompter import prepare_samples
 from probes.heads.activations.writes import output_rows
@@ -159,10 +158,9 @@ class IdWriteMeasurement:
         check_asked(self.vlm, samples, self.prompt, progress=progress)
         if without := [sample for sample in samples if not names_placed(sample)]:
             raise InputError(
-                f"{len(without)} of {len(samples)} samples {agree(len(without), 'names', 'name')} no object "
-                f"that has a box, the first is "
-                f"{without[0].id!r}: {without[0].question!r:.120}: name objects in the question, give them boxes, or "
-                "leave these samples out"
+                f"{len(without)} of {len(samples)} samples {agree(len(without), 'names', 'name')} no object that has "
+                f"a box, the first is {without[0].id!r}: {without[0].question!r:.120}: name objects in the question, "
+                "give them boxes, or leave these samples out"
             )
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:

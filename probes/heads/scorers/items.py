@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
-from interp.report.numbers import agree, counted
+from interp.numeric import agree, counted
 from interp.stats.scores import codes_of
 
 LEAST = 10
@@ -118,8 +118,7 @@ class Items:
         if yes.sum() < LEAST or no.sum() < LEAST:
             return (
                 f"{counted(int(yes.sum()), 'item')} of it and {no.sum()} others{right}: at least {LEAST} of "
-                f"each are needed to read "
-                "anything from them"
+                "each are needed to read anything from them"
             )
         if any(not own[train].any() for train in trainings for own in (yes, no)):
             groups = [len(np.unique(self.groups[own])) for own in (yes, no)]

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int
 
 from interp.errors import InputError
 from interp.image.photos import check_image
-from interp.report.numbers import agree
+from interp.numeric import agree
 from probes.heads.activations.checks import functions_of
 from probes.heads.scorers.sampled import Labels
 
@@ -96,10 +96,9 @@ class Partners:
         except InputError as error:
             raise InputError(
                 f"{int(self.there.sum())} of {len(self.samples)} samples "
-                f"{agree(int(self.there.sum()), 'has', 'have')} a "
-                "partner, which is a sample of the same "
-                f"functions in another group whose photo has the same grid of image tokens: {error}. Give photos of "
-                "one size, or more questions about photos of each size"
+                f"{agree(int(self.there.sum()), 'has', 'have')} a partner, which is a sample of the same functions "
+                f"in another group whose photo has the same grid of image tokens: {error}. Give photos of one size, "
+                "or more questions about photos of each size"
             ) from None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from interp.errors import InputError
-from interp.report.numbers import counted
+from interp.numeric import counted
 from interp.stats.clusters import drawn_sums
 from interp.stats.intervals import SHARE, spread_ends
 from interp.stats.scores import codes_of
@@ -117,8 +117,8 @@ def place_scores(
         groups = len(set(words.groups[kept]))
         if kept.sum() < LEAST or groups < 2:
             told[name] = (
-                f"{counted(int(kept.sum()), 'word')} in {counted(groups, 'group')}: at least {LEAST} in two "
-                f"groups are needed"
+                f"{counted(int(kept.sum()), 'word')} in {counted(groups, 'group')}: at least {LEAST} in two groups "
+                "are needed"
             )
             continue
         found.append(_of_words(words.some(kept), drawing, shuffles))

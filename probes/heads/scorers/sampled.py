@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from interp.errors import InputError
-from interp.numeric import mean_of_known, ratio, whole_number
-from interp.report.numbers import agree, counted
+from interp.numeric import agree, counted, mean_of_known, ratio, whole_number
 from interp.stats.clusters import drawn_sums, groups_with
 from interp.stats.draws import check_draws
 from interp.stats.intervals import DRAWS, spread_ends

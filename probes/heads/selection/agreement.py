@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
-from interp.report.numbers import counted
+from interp.numeric import counted
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
 from interp.stats.tests import holm_where_defined

@@ -9,8 +9,8 @@ from interp.detect.batching import find_many
 from interp.errors import InputError
 from interp.image.boxes import Box
 from interp.image.photos import upright_size
+from interp.numeric import counted
 from interp.objects.refusals import all_of
-from interp.report.numbers import counted
 from interp.stats.draws import own_draws
 from interp.study.keys import photo_keys
 from probes.heads.sha.arms import ARMS, ELSEWHERE, ORIGINAL

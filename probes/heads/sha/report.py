@@ -121,8 +121,8 @@ def _answers_told(found: ShaStudy, function: str) -> str:
         f"With {TITLES[BOTH]}, {share(last.value, last.low, last.high, level=level)} {what} are answered rightly, and "
         f"{share(first.value, first.low, first.high, level=level)} as they are: "
         f"{points(gap.value, gap.low, gap.high, level=level)} ({p_said(gap.p_any, test=FLIPS)}, corrected for "
-        f"{counted(len(found.arms) - 1, 'arm')} by maxT; {gap.samples} questions in {gap.groups} groups): "
-        f"{_claimed(gap, gap.p_any)}. Answers that name no option change by "
+        f"{counted(len(found.arms) - 1, 'arm')} by maxT; {counted(int(gap.samples), 'question')} in "
+        f"{counted(int(gap.groups), 'group')}): {_claimed(gap, gap.p_any)}. Answers that name no option change by "
         f"{points(lost.value, lost.low, lost.high, level=level)}."
     )
 
@@ -148,7 +148,7 @@ def _heads_told(found: ShaStudy, function: str) -> str:
         beside = f" Against as many boxes and masks where no object is: {gap}."
     return (
         f"{function.capitalize()}: {found.settings['scorer']} and {found.settings['rule']} select {int(last.value)} of "
-        f"{int(last.of)} heads with {TITLES[BOTH]}, and {int(first.value)} without: "
+        f"{counted(int(last.of), 'head')} with {TITLES[BOTH]}, and {int(first.value)} without: "
         f"{_more(more.loc[ORIGINAL], level)}. With labels dealt anew they select {decimal(last.null, digits=1)} "
         f"and {decimal(first.null, digits=1)} ({p_said(last.p, test=_dealt(last))}; "
         f"{p_said(first.p, test=_dealt(first))}).{beside}"

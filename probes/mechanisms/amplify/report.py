@@ -110,8 +110,8 @@ def _of_gain(found: Amplified) -> list[str]:
     first = (
         f"{claimed}: with alpha chosen on one half of the items ({alphas}) and reported on the other, "
         f"{_points(net, level)} net ({p_said(found.gain['p'], test=SIGNS)}), {_share(corrected, level)} of "
-        f"{len(found.ids)} items corrected and {_share(broken, level)} broken; {_share(accuracy, level)} are right in "
-        f"both orders then, and {_share(_untouched(found), level)} untouched."
+        f"{counted(len(found.ids), 'item')} corrected and {_share(broken, level)} broken; {_share(accuracy, level)} "
+        f"are right in both orders then, and {_share(_untouched(found), level)} untouched."
     )
     second = f"Random directions of the same length, {counted(len(found.seeds), 'seed')}, gain {_points(random, level)}"
     if (DIFFERENCE, "net") in by.index:
@@ -140,8 +140,8 @@ def _of_best(found: Amplified) -> str:
     most, least = (points(*picked_ends(row, len(own), level, bounds=APART), level=level) for row in (best, worst))
     told = (
         f"The best of {len(own)} alphas is {best['alpha']:g} with {most} net{shared(own['value'], best['value'])}"
-        f"{together(len(own), best['low'])}. Chosen "
-        "as the best of many on these very items, it is better than it would be on others"
+        f"{together(len(own), best['low'])}. Chosen as the best of many on these very items, it is better than it "
+        "would be on others"
     )
     if worst["value"] < best["value"]:
         told += f". The worst is {worst['alpha']:g} with {least}{shared(own['value'], worst['value'])}, likewise"

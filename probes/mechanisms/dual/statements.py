@@ -90,7 +90,7 @@ def _builds(evidence: Evidence, axis: str) -> dict[str, Any]:
     later = _each_for_all(later, evidence.level)
     shown = later[raised(later)]
     among = shown if len(shown) else later
-    row = among.loc[among["value"].idxmax()]
+    row = _largest(among)
     at_once = own[(own["slot"] == 0) & raised(own)]
     measure = "P(place), objects swapped without order, minus control"
     told = _told(measure, row, row["p_any"], shown["slot"], picked_from=len(later), among=among["value"])
@@ -100,7 +100,7 @@ def _builds(evidence: Evidence, axis: str) -> dict[str, Any]:
 def _is_read(evidence: Evidence, axis: str) -> dict[str, Any]:
     own = _each_for_all(evidence.beyond_control("last", axis), evidence.level)
     shown = own[raised(own)].sort_values("slot")
-    row = shown.iloc[0] if len(shown) else own.loc[own["value"].idxmax()]
+    row = shown.iloc[0] if len(shown) else _largest(own)
     measure = "P(place), last position patched, minus control"
     return _told(
         measure, row, row["p_any"], shown["slot"], picked_from=len(own), among=() if len(shown) else own["value"]
@@ -123,12 +123,24 @@ def _at_first(own: pd.DataFrame, name: str) -> pd.Series:
     """The row of slot 0.
 
     Raises:
-        UntoldError: there is none.
+        UntoldError: there is none, or it has no number.
     """
     row = own[own["slot"] == 0]
     if not len(row):
         raise UntoldError(f"{name}s were not swapped at slot 0, where tokens enter the language model")
-    return row.iloc[0]
+    return _largest(row)
+
+
+def _largest(own: pd.DataFrame) -> pd.Series:
+    """The row of the largest number.
+
+    Raises:
+        UntoldError: no row has a number, as of probabilities that are not finite.
+    """
+    known = own["value"][np.isfinite(own["value"])]
+    if not len(known):
+        raise UntoldError("the model's probabilities are not finite")
+    return own.loc[known.idxmax()]
 
 
 def _for_all(row: pd.Series, count: int, level: float) -> pd.Series:

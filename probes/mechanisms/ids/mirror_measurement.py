@@ -14,6 +14,7 @@ from interp.model.object_words import name_tokens, spans_of
 from interp.stats.draws import own_draws
 from probes.mechanisms.scenes.pairs import check_pairs, refuse_alike
 from probes.mechanisms.scenes.vocabulary import spelled_ids
+from probes.study.finite import refuse_overflow
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -86,7 +87,11 @@ class MirrorMeasurement:
         check_asked(self.vlm, [pair.counterfactual for pair in pairs], self.prompt, progress=progress)
 
     def __call__(self, samples: list[Sample]) -> list[list[dict[str, Any]]]:
-        """The rows of each pair: `tokens`, how `many`, `clean` and `mirrored`, `right`, and `swapped` by slot."""
+        """The rows of each pair: `tokens`, how `many`, `clean` and `mirrored`, `right`, and `swapped` by slot.
+
+        Raises:
+            ModelError: probabilities that are not finite.
+        """
         import torch
 
         from interp.intervene.patch import Patch, slot_point
@@ -116,6 +121,9 @@ class MirrorMeasurement:
                     logits = run.onward(slot, patch.hooks(self.vlm.cfg, inputs.layouts))
                     swapped.append(_chance(logits, answers))
                 found[name] = places, np.stack(swapped, axis=1)
+        each = np.column_stack([clean, mirrored, *(swapped for _, swapped in found.values())])
+        for pair, own in zip(pairs, each, strict=True):
+            refuse_overflow(own, pair.id, "probabilities")
         return [
             [
                 {

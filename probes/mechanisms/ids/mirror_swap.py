@@ -115,6 +115,7 @@ def mirror_swap(
         InputError: no pairs, pairs that can not be swapped, fewer than two groups, no draw or no such level, or a
             folder that can not be used; all before the first pass.
         RefusedError: a model with DeepStack.
+        ModelError: probabilities that are not finite.
     """
     check_draws(draws, level, seed)
     work = MirrorMeasurement.of(vlm, pairs, prompt=prompt, seed=seed)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from interp.plots.style import figure_of
 from interp.report.numbers import counted, decimal, p_said, share
 from interp.report.verdicts import undetected
-from interp.stats.intervals import APART, FEW, SHARE
+from interp.stats.clusters import few_groups
+from interp.stats.intervals import APART, SHARE
 from probes.mechanisms.ids.mirror_swap import BEYOND as MORE_THAN_OTHER_WORDS
 from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
@@ -85,8 +86,8 @@ def id_findings(
     figures: dict[str, Drawn] = {}
     shown: dict[str, pd.DataFrame] = {}
     cautions: tuple[str, ...] = CAUTIONS
-    if (count := len(found.objects)) < FEW:
-        cautions = (f"Intervals of IDs draw {counted(count, 'object')}, which are few.", *CAUTIONS)
+    if few := few_groups(len(found.objects), "IDs are of", "object"):
+        cautions = (few, *CAUTIONS)
     if len(found.measures):
         captions = {"r2": "How much of the universal ID a position code explains", "agreement": "Agreement of objects"}
         figures = {
@@ -171,8 +172,7 @@ def _of_ids(found: SpatialIDs) -> list[str]:
             f"At slot {int(best['slot'])} of 0 to {len(found.ids) - 1}, {what} "
             f"{decimal(*ends, level=level_of(found.settings))} ({_chosen(curve)}"
             f"{together(len(curve), best['low'])}), with each object's cells shuffled {decimal(best['null'])}, "
-            f"{p_said(best['p'], test=SHUFFLED)} "
-            f"({len(found.objects)} objects)."
+            f"{p_said(best['p'], test=SHUFFLED)} ({counted(len(found.objects), 'object')})."
         )
     return told
 

@@ -22,6 +22,7 @@ from probes.mechanisms.scenes.both_right import says_first
 from probes.mechanisms.scenes.pairs import check_pairs, refuse_alike
 from probes.mechanisms.scenes.vocabulary import spelled_ids
 from probes.mechanisms.tokens.token_sets import IMAGE_SETS, Positions, TokenSet, read_set, sides_of, token_set
+from probes.study.finite import refuse_overflow
 from probes.study.run import check_asked, check_model
 
 if TYPE_CHECKING:
@@ -174,13 +175,14 @@ class InterchangeMeasurement:
         other: Float[Tensor, " vocab"],
         swept: dict[str, Swept],
     ) -> list[dict[str, Any]]:
-        """The rows of one pair of a batch."""
+        """The rows of one pair of a batch; probabilities that are not finite raise a `ModelError`."""
         words = self.ids_of(pair)
         source = summed(other, words)
         rows = []
         for name, found in swept.items():
             clean = found.clean[place]
             before, after = summed(clean, words), summed(found.patched[:, place], words)
+            refuse_overflow(np.vstack([source, before, after]), pair.id, "probabilities")
             said = _said(self.vlm, clean), _said(self.vlm, other)
             whole = {
                 "clean_said": said[0],
@@ -189,13 +191,9 @@ class InterchangeMeasurement:
                 "counterfactual_right": says_first(said[1], pair.counterfactual.answer),
             }
             for number, (outcome, word) in enumerate(pair.outcomes.items()):
-                likely = {
-                    "p_clean": float(before[number]),
-                    "p_counterfactual": float(source[number]),
-                    "p_patched": after[:, number],
-                }
+                likely = {"p_clean": float(before[number]), "p_counterfactual": float(source[number])}
                 of = {"set": name, "tokens": len(sets[name][place]), "outcome": outcome, "word": word}
-                rows.append({**of, **likely, **whole})
+                rows.append({**of, **likely, "p_patched": after[:, number], **whole})
         return rows
 
     def _name(self, slot: int) -> str:

@@ -115,8 +115,10 @@ def main_sentence(found: Interchange) -> str:
     means, level = found.to_dataframe(), level_of(found.settings)
     outcome = PLACE if PLACE in found.outcomes else found.outcomes[0]
     own = means.query("direction == 'all' and outcome == @outcome and set == 'patched'") if len(means) else means
+    own, unknown = own[own["value"].notna()], len(own)
     if not len(own):
         why = found.left_out["why"].iloc[0] if len(found.left_out) else "nothing was kept"
+        why = "the model's probabilities are not finite" if unknown else why
         return (
             f"Nothing can be told of patching {found.positions!r}: {why} ({found.kept.sum()} of {len(found.ids)} kept)."
         )
@@ -173,7 +175,7 @@ def _more(found: Interchange, tables: dict[str, pd.DataFrame]) -> list[str]:
         told += _beyond(found, own)
     score = tables.get("restoration")
     if score is not None and len(score):
-        own = score.query("direction == 'all' and set == 'patched'")
+        own = score.query("direction == 'all' and set == 'patched'").dropna(subset="value")
         if len(own):
             most = own.loc[own["value"].idxmax()]
             ends = picked_ends(most, len(own), level, bounds=RESTORED)

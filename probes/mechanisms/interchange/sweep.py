@@ -86,6 +86,7 @@ def interchange(
         InputError: no pairs or too few groups, pairs that can not be patched (an empty set, sides of different size,
             another grid), words that are no token; all before the first pass.
         RefusedError: a patch that the model would add features of the photo to (DeepStack).
+        ModelError: probabilities that are not finite.
     """
     check_draws(draws, level, seed)
     options: dict[str, Any] = {"control": control, "slots": slots, "hook": hook, "prompt": prompt, "seed": seed}

@@ -11,7 +11,7 @@ from interp.errors import InputError
 from interp.plots.legend import legend_beside
 from interp.plots.style import INK, TICK, in_percent, line_colours, new_axes, tidy
 from interp.plots.written import as_written
-from probes.study.legend import named_intervals
+from probes.study.legend import interval_name, named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,8 @@ def plot_windows(
         InputError: it is not there.
     """
     own = measures[measures["measure"] == measure]
-    arms = [arm for arm in dict.fromkeys(own["arm"]) if arm != "untouched"]
+    cut = own[own["arm"] != "untouched"]
+    arms = list(dict.fromkeys(cut["arm"]))
     if not arms:
         raise InputError(f"there is no measure of {measure!r} to draw: `left_out` says why")
     ax = new_axes(ax, (max(5.0, 1.6 + 0.62 * len(windows)) + 2.2, 4.0))
@@ -62,8 +63,9 @@ def plot_windows(
         ax.plot(x[: len(line)], rows.loc[line, "value"], style, lw=1.4, color=colours[arm])
     if measure == "accuracy":
         for row in own[own["arm"] == "untouched"].itertuples():
-            ax.axhspan(row.low, row.high, color=INK, alpha=0.08, lw=0)
             ax.axhline(row.value, color=INK, lw=1, ls=":", label="nothing cut")
+            name = f"nothing cut, {interval_name(level)}"
+            ax.axhspan(row.low, row.high, color=INK, alpha=0.08, lw=0, label=name)
         ax.set_ylim(-0.04, 1.04)
         in_percent(ax.yaxis)
     else:
@@ -72,7 +74,7 @@ def plot_windows(
     named = all(name.replace("-", "").isalpha() for name in windows)
     tidy(ax, title=title, x=f"layers in which the edges are cut{'' if named else ' (0-based)'}", y=label)
     _name_windows(ax, places)
-    legend_beside(ax, TICK, INK, *named_intervals(own["low"], level=level, over="groups", bars=True))
+    legend_beside(ax, TICK, INK, *named_intervals(cut["low"], level=level, over="groups", bars=True))
     return ax
 
 

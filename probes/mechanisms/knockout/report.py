@@ -119,8 +119,7 @@ def _in_all(found: KnockoutStudy, arm: str, window: str) -> str:
     return (
         f"Cut in all layers, {arm}: {lost} of the right answer's probability ("
         f"{counted(int(effect.samples), 'sample')} {agree(int(effect.samples), 'that is', 'that are')} right "
-        f"with nothing "
-        f"cut), {told} of accuracy ({counted(int(change.samples), 'sample')})."
+        f"with nothing cut), {told} of accuracy ({counted(int(change.samples), 'sample')})."
     )
 
 
@@ -146,9 +145,8 @@ def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
     which = f"most of these in {where}, picked after the fact: by" if len(clear) > 1 else f"in {where}, by"
     return (
         f"{OBJECT} costs more than {control} in {len(clear)} of {counted(len(own), 'window')} by intervals that "
-        f"leave out 0, "
-        f"not corrected for their number; {which} {effect} points of the "
-        f"effect{shared(clear['value'], most.value)}.{rest}"
+        f"leave out 0, not corrected for their number; {which} {effect} points of the effect"
+        f"{shared(clear['value'], most.value)}.{rest}"
     )
 
 

@@ -81,10 +81,10 @@ def _of_objects(found: ImageLens) -> list[str]:
         for _, row in _at(_curve(found, SHARE, where), slot).iterrows()
     ]
     sentences = [
-        f"At slot {slot} of 0 to {int(own['slot'].max())}, the best{shared(own['value'], best['value'])}, {said} "
-        f"of an object's image tokens say its word "
-        f"among their {found.top} first{'; ' + ' and '.join(beside) if beside else ''} ({int(best['samples'])} "
-        f"samples{together(count, best['low'])})."
+        f"At slot {slot} of 0 to {int(own['slot'].max())}, the best{shared(own['value'], best['value'])}, {said} of "
+        f"an object's image tokens say its word among their {found.top} first"
+        f"{'; ' + ' and '.join(beside) if beside else ''} ({counted(int(best['samples']), 'sample')}"
+        f"{together(count, best['low'])})."
     ]
     for where, other in BEYOND.items():
         for _, row in _at(_curve(found, SHARE, where), slot).iterrows():

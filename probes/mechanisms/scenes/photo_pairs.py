@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from interp.errors import InputError
 from interp.image.boxes import Box, Boxes
 from interp.image.photos import load_image
+from interp.numeric import agree, counted
 from interp.objects.sample import Object, Sample
 from interp.prompt.templates import OPTIONS_IN_RELATION, where_in_relation
 from interp.study.keys import check_ids
@@ -166,9 +167,10 @@ def stitched_pairs(
     every = [(reference, x, y) for reference, own in photos.items() for x, y in permutations(own, 2)]
     if len(every) < n:
         raise InputError(
-            f"{len(samples)} samples make {len(every)} composites of two objects beside a {', '.join(REFERENCES)}, and "
-            f"{n} pairs a direction were asked for: give all photos of What'sUp's controlled images A"
-            f"{', or ask for fewer' if every else ''}"
+            f"{counted(len(samples), 'sample')} {agree(len(samples), 'makes', 'make')} "
+            f"{counted(len(every), 'composite')} of two objects beside a {', '.join(REFERENCES)}, and "
+            f"{counted(n, 'pair')} a direction {agree(n, 'was', 'were')} asked for: give all photos of What'sUp's "
+            f"controlled images A{', or ask for fewer' if every else ''}"
         )
     pairs = []
     for direction in directions:

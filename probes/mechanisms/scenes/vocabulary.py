@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
 from interp.model.answer_token import LINE, added_ids, follows_bare
-from interp.report.numbers import agree, counted
+from interp.numeric import agree, counted
 from interp.reprs import fits_a_cell
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.answers.metrics import ALL
 from interp.plots.style import figure_of
-from interp.report.numbers import NOTHING, decimal, percent, points, probability, share
+from interp.report.numbers import NOTHING, counted, decimal, percent, points, probability, share
 from interp.report.verdicts import undetected
 from interp.stats.intervals import APART, FREE
 from probes.position.dose_answers import UNTOUCHED, Dose
@@ -62,7 +62,8 @@ def dose_findings(found: DoseResponse) -> Findings:
 def dose_sentence(found: DoseResponse) -> str:
     """What length does to accuracy, in one sentence with intervals."""
     told = _changes(found, "accuracy", "accuracy", share, points)
-    return f"Image tokens made longer and shorter, with nothing trained for it, over {found.samples} questions: {told}"
+    asked = counted(found.samples, "question")
+    return f"Image tokens made longer and shorter, with nothing trained for it, over {asked}: {told}"
 
 
 def _more(found: DoseResponse) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from interp.plots.style import figure_of
 from interp.report.numbers import counted, decimal, percent, points, share
-from probes.study.extremes import shared
+from probes.study.extremes import NEAR, shared, sharing
 from probes.study.findings import OF_EXTREMES, Drawn, Findings, level_of
 from probes.study.picked import picked_ends, together
 
@@ -28,6 +30,8 @@ OF_POOLING = (
     "Pooling changes how many tokens there are, how finely the photo is seen, and what each token holds, all at once. "
     "Nothing was trained for it."
 )
+MANY = 4
+"""Intervals of more relations than these are left to the table where a sentence would tell all of them."""
 
 
 def order_findings(found: OrderSensitivity) -> Findings:
@@ -105,19 +109,34 @@ def _more(found: OrderSensitivity) -> list[str]:
 
 def _by_relation(own: pd.DataFrame, level: float) -> list[str]:
     """For which relations PSI is largest and smallest, and for how many it is."""
+    own = own[own["value"].notna()]
     if own.empty:
         return []
     values = own["value"]
-    if len(own) > 1 and shared(values, values.iloc[0]).startswith(", shared by all"):
-        return [f"PSI is the same for all {len(own)} relations, {decimal(values.iloc[0])}."]
+    if len(own) > 1 and sharing(values, values.iloc[0]) == len(own):
+        return [f"PSI is the same for all {len(own)} relations{_of_same(own, level)}."]
     rows = [own.loc[place] for place in (values.idxmax(), values.idxmin())]
     each = [
         f"{row['relation']}, {decimal(*picked_ends(row, len(own), level, bounds=(-math.inf, 1.0)), level=level)} "
         f"(n = {row['samples']}){shared(values, row['value'])}"
         for row in rows
     ]
-    picked = together(len(own), max(row["low"] for row in rows), before="each ")
+    picked = together(len(own), float(np.fmax.reduce([row["low"] for row in rows])), before="each ")
     return [f"PSI is largest for {each[0]}, and smallest for {each[1]}, {picked}." if picked else f"PSI for {each[0]}."]
+
+
+def _of_same(own: pd.DataFrame, level: float) -> str:
+    """The PSI that all relations have, with the interval that they share, or each with its own where these differ."""
+    ends = own[["value", "low", "high"]].to_numpy(dtype=float)
+    if np.isclose(ends, ends[0], rtol=NEAR, atol=0, equal_nan=True).all():
+        return f", {decimal(*ends[0], level=level)}"
+    if len(own) > MANY:
+        return f", {decimal(ends[0, 0])}; each has an interval of its own, in the table"
+    each = (
+        f"{name}, {decimal(*row, level=level)} (n = {samples})"
+        for name, samples, row in zip(own["relation"], own["samples"], ends, strict=True)
+    )
+    return f": {'; '.join(each)}"
 
 
 def _values(found: OrderSensitivity) -> dict[str, float]:

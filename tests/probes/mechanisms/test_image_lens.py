@@ -167,7 +167,7 @@ def test_figures_are_drawn(encoder, found):
 
 def test_the_page_tells_the_best_slot_as_one_that_was_chosen_and_what_controls_have(found):
     told = lens_findings(found)
-    assert "Samples lie in 6 groups" in told.few[0]
+    assert "The numbers are of 6 groups" in told.few[0]
     assert "picked after the fact" in told.sentences[0] and "100.0 %" in told.sentences[0]
     assert "outside all boxes" in told.sentences[0] and "other objects" in told.sentences[0]
     best, last = told.sentences[0].split()[2], len(found.share) - 1

@@ -8,7 +8,7 @@ import torch
 from interchange_pairs import longer, noisy_pair
 from towers_seen import tower_runs
 
-from interp.errors import InputError, RefusedError
+from interp.errors import InputError, ModelError, RefusedError
 from interp.model.hooked_vlm import HookedVLM
 from interp.zoo.tiny import TINY
 from probes.mechanisms.interchange import measurement
@@ -218,3 +218,14 @@ def test_behind_the_last_block_the_last_position_alone_says_something():
 def test_the_probability_of_a_word_is_the_sum_of_those_of_its_tokens():
     chances = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])
     assert summed(chances.log(), [(0, 2), (3,)]) == pytest.approx(np.array([[0.4, 0.4], [0.6, 0.1]]))
+
+
+def test_probabilities_that_are_not_finite_are_refused_by_the_name_of_their_pair():
+    vlm, pairs = loaded(), [noisy_pair(0), noisy_pair(1)]
+
+    def overflow(tensor, *, hook):
+        return torch.full_like(tensor, torch.inf)
+
+    refused = pytest.raises(ModelError, match=f"sample {pairs[0].id!r}: .* probabilities are infinite or NaN")
+    with vlm.hooks([("ln_final.hook_normalized", overflow)]), refused:
+        measured(vlm, pairs, "strip")

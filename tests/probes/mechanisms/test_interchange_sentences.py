@@ -1,5 +1,6 @@
 """Sentences of an interchange over made-up results, contradicting and empty ones too, each against its table."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -137,3 +138,19 @@ def test_a_page_says_which_pairs_count():
         said = interchange_findings(found).cautions
         keep = found.settings["keep_wrong"]
         assert (WRONG_TOO in said) == keep and (BOTH_RIGHT in said) != keep
+
+
+@pytest.mark.parametrize("seed", SEEDS[:20])
+def test_probabilities_that_are_not_finite_are_not_told(seed):
+    found = replace(made_up(seed), p_control=None, control="")
+    nothing = np.full_like(found.p_patched, np.nan)
+    page = interchange_findings(replace(found, p_patched=nothing))
+    for line in page.sentences:
+        check_form(line)
+    kept = len(found.to_dataframe()) > 0
+    assert ("the model's probabilities are not finite" in page.sentences[0]) == kept
+    assert not any(line.startswith("It restores") for line in page.sentences)
+    nothing[:, 0] = found.p_patched[:, 0]
+    first = main_sentence(replace(found, p_patched=nothing))
+    check_form(first)
+    assert (f"the largest of 1 {'slot' if found.hook == 'resid_pre' else 'layer'}" in first) == kept, first

@@ -13,7 +13,7 @@ from PIL import ImageOps
 from planted_words import HELD_FROM, load, scene
 from towers_seen import tower_runs
 
-from interp.errors import InputError
+from interp.errors import InputError, ModelError
 from interp.intervene.patch import Patch, slot_point
 from interp.model.hooked_vlm import HookedVLM
 from interp.objects.sample import Object, Sample
@@ -63,6 +63,17 @@ def test_a_pair_of_one_photo_moves_nothing_to_the_bit(relation):
     rows = MirrorMeasurement.of(relation, pairs, prompt="paper")([pair.clean for pair in pairs])
     for row in (row for own in rows for row in own):
         assert (row["swapped"] == np.float32(row["clean"])).all()
+
+
+def test_probabilities_that_are_not_finite_are_refused_by_the_name_of_their_pair(relation):
+    pairs = pairs_of()[:2]
+    refused = pytest.raises(ModelError, match=f"sample {pairs[0].id!r}: .* probabilities are infinite or NaN")
+
+    def overflow(tensor, *, hook):
+        return torch.full_like(tensor, torch.inf)
+
+    with relation.hooks([("ln_final.hook_normalized", overflow)]), refused:
+        MirrorMeasurement.of(relation, pairs, prompt="paper")([pair.clean for pair in pairs])
 
 
 def test_the_tower_runs_once_for_each_photo(relation):
@@ -134,7 +145,7 @@ def test_the_figure_shows_all_sets(found):
 
 def test_the_page_tells_the_best_slot_as_chosen_and_what_other_tokens_do(found):
     told = swap_findings(found)
-    assert "Samples lie in 3 groups" in told.few[0]
+    assert "The numbers are of 3 groups" in told.few[0]
     assert "names of the objects" in told.sentences[0] and f"slot {HELD_FROM}" in told.sentences[0]
     assert "picked after the fact" in told.sentences[0] and "beyond as many other tokens" in told.sentences[0]
     assert len(told.sections()) >= 3

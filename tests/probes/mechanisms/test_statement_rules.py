@@ -107,3 +107,17 @@ def test_of_numbers_that_are_the_same_it_is_told_how_many_share_the_largest():
     assert table.loc["language_builds", "slot"] == 1, "the first of equals"
     one = state(MadeUp({"last": later}))[0].iloc[0]
     assert one["slot"] == 1 and one["shared_by"] == 1, "the first slot is named for being the first"
+
+
+def test_of_numbers_that_are_not_finite_nothing_is_told():
+    nothing, nan = table_of([float("nan")] * 3, 1.0, 1.0), float("nan")
+    table, out = state(MadeUp(dict.fromkeys(("strip", "object", "backup", "last"), nothing)))
+    told = out.set_index("measure")["why"]
+    assert table.empty and len(out) == 5
+    for name in ("encoder_carries", "language_builds", "answer_is_read"):
+        assert told[name] == "the model's probabilities are not finite"
+    some = table_of([nan, 0.0, 0.005, nan], 1.0, 1.0)
+    sweeps = {"strip": nothing, "object": table_of([0.5], [0.01]), "backup": some, "last": some}
+    table = state(MadeUp(sweeps))[0].set_index("statement")
+    assert table["slot"].to_dict() == {"encoder_carries": 0, "language_builds": 2, "answer_is_read": 2}
+    assert table.loc["encoder_carries", "measure"].startswith("P(place), objects")

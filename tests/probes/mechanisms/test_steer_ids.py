@@ -95,10 +95,25 @@ def test_the_figure_shows_both_arms(found):
 
 def test_the_page_tells_ids_and_steering_with_their_controls(ids, found):
     told = id_findings(ids, steering=found)
-    assert "Samples lie in 3 groups" in told.few[0]
+    assert "The numbers are of 3 groups" in told.few[0]
     assert "with each object's cells shuffled" in told.sentences[0] and "random directions" in told.sentences[-1]
     assert set(told.figures) == {"r2", "agreement", "steering"} and "steering" in told.tables
     assert len(told.shown["By slot"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "IDs are of 1 object: fewer than 3 have no interval."),
+        (2, "IDs are of 2 objects: fewer than 3 have no interval."),
+        (3, "IDs are of 3 objects, which are few: intervals are "),
+        (12, "That words hold the cell of their object"),
+    ],
+)
+def test_the_page_says_that_objects_are_few_and_that_two_have_no_interval(ids, count, said):
+    told = id_findings(replace(ids, objects=tuple(f"thing {n}" for n in range(count))))
+    assert told.cautions[0].startswith(said)
+    assert f"({count} object{'s' * (count > 1)})." in told.sentences[0]
 
 
 def test_random_directions_are_added_as_long_as_those_of_ids_and_anew_at_each_slot(relation, ids, monkeypatch):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -85,16 +86,24 @@ def test_a_study_of_a_model_out_of_its_domain_records_the_remark_and_its_page_sa
     assert (first.title, first.text) == ("Read this first", (remark,))
 
 
+FEWER = "Not all numbers are of as many groups. Those of the smallest part are of"
+
+
 @pytest.mark.parametrize(
     ("groups", "more", "said"),
     [
-        ([5, 5, 3], (), "Samples lie in 5 groups, which are few: "),
-        ([2], (), "Samples lie in 2 groups: fewer than 3 have no interval."),
-        ([30, 4, 12], (), "Not all numbers are of all samples. In the smallest part samples lie in 4 groups, which"),
+        ([5, 5], (), "The numbers are of 5 groups, which are few: "),
+        ([2], (), "The numbers are of 2 groups: fewer than 3 have no interval."),
+        ([30, 4, 12], (), f"{FEWER} 4 groups, which"),
+        ([5, 5, 3], (), "The numbers are of 3 to 5 groups, which are few: "),
+        ([5, np.nan, 5], (), "The numbers are of 5 groups, which are few: "),
+        ([1, 2], (), "The numbers are of 1 to 2 groups: fewer than 3 have no interval."),
+        ([30, np.nan, 2], (), f"{FEWER} 2 groups: fewer than 3 have no interval."),
         ([12, 30], (), ""),
+        ([np.nan], (), ""),
         ([], (), ""),
-        ([], (11,), "Samples lie in 11 groups, which are few: "),
-        ([30], (7,), "Not all numbers are of all samples. In the smallest part samples lie in 7 groups, which"),
+        ([], (11,), "The numbers are of 11 groups, which are few: "),
+        ([30], (7,), f"{FEWER} 7 groups, which"),
     ],
 )
 def test_a_page_and_its_command_say_that_groups_are_few(groups, more, said, tmp_path, capsys):
@@ -108,12 +117,19 @@ def test_a_page_and_its_command_say_that_groups_are_few(groups, more, said, tmp_
     assert (said in capsys.readouterr().out) and said in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.parametrize(("groups", "ends"), [([5, 2], True), ([5, 3], False), ([2, 1], False)])
+def test_that_some_of_few_groups_have_no_interval_is_said_once(groups, ends):
+    (said,) = replace(findings(), groups=tuple(groups)).few
+    assert said.endswith(" Those of fewer than 3 have no interval.") == ends
+    assert ("no interval" in said) == (min(groups) < 3) and said.count("no interval") <= 1
+
+
 def test_the_page_of_all_tools_names_those_whose_groups_are_few(tmp_path):
     from interp.store.folder import OutputFolder
 
     found = {name: replace(findings(), groups=(n,)) for name, n in (("norms", 5), ("order", 5), ("rope", 30))}
     tools = ToolFindings(tuple(found), found, {})
-    assert len(tools.few) == 1 and tools.few[0].startswith("Norms, order: Samples lie in 5 groups, which are few: ")
+    assert len(tools.few) == 1 and tools.few[0].startswith("Norms, order: The numbers are of 5 groups, which are few: ")
     write_tools(OutputFolder(tmp_path), tools, {}, title="All")
     assert (tmp_path / "report.html").read_text().count("which are few") == 1
 

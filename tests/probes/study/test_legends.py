@@ -1,5 +1,7 @@
 """Legends of the probes' figures: of a table that tells nothing of one curve, that curve is not named."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,10 +181,18 @@ def without(own, names=("low", "high")):
     return own.assign(**dict.fromkeys(names, np.nan))
 
 
-def of_sets(own, level):
+def of_sets(own, level, untouched=False):
     role = ["tested", "untouched"]
-    arms = own[:2].rename(columns={"value": "accuracy", "low": "accuracy_low", "high": "accuracy_high"})
+    own = own[:2].copy()
+    own.loc[0 if untouched else 1, ["low", "high"]] = np.nan
+    arms = own.rename(columns={"value": "accuracy", "low": "accuracy_low", "high": "accuracy_high"})
     return plot_sets(arms.assign(role=role, dose="", of="a", arm="a", verdict="x", chance=0.5), level=level)
+
+
+def of_cuts(own, level):
+    own = own[:2].assign(arm=["image->last", "untouched"], window=["0", "none"], measure="accuracy")
+    own.loc[0, ["low", "high"]] = np.nan
+    return plot_windows(own, ("0",), measure="accuracy", level=level)
 
 
 def of_doses(own, level):
@@ -251,3 +261,11 @@ def test_a_figure_names_its_intervals_and_their_level_where_a_number_has_one(nam
         assert [line for line in told if "interval" in line] == wanted, told
         beside = " ".join([ax.get_title(loc="left"), ax.get_xlabel(), ax.get_ylabel()]).lower()
         assert ax.get_title(loc="left") and "interval" not in beside and "over groups" not in beside, beside
+
+
+@pytest.mark.parametrize(("draw", "name"), [(of_cuts, "nothing cut"), (partial(of_sets, untouched=True), "untouched")])
+def test_a_shade_has_a_name_where_no_bar_is_drawn(draw, name):
+    own = table({}, slot=SLOTS)
+    for given, wanted in ((own, [f"{name}, 90 % interval"]), (without(own), [])):
+        told = [text.get_text() for text in draw(given, 0.9).get_legend().get_texts()]
+        assert [line for line in told if "interval" in line] == wanted and name in told, told

@@ -36,8 +36,8 @@ from probes.position.report.dose import _more as more_of_dose
 from probes.position.report.dose import dose_sentence
 from probes.position.report.norms import _more as more_of_norms
 from probes.position.report.norms import norms_sentence
+from probes.position.report.order import _by_relation, order_sentence
 from probes.position.report.order import _more as more_of_order
-from probes.position.report.order import order_sentence
 from probes.position.report.rope import _more as more_of_rope
 from probes.position.report.rope import rope_sentence
 
@@ -63,13 +63,49 @@ def test_order(seed):
         most, least = (own.loc[own["value"].idxmax()], own.loc[own["value"].idxmin()])
         said = next(line for line in told if line.startswith("PSI "))
         if len(own) > 1 and most.value == least.value:
-            assert said == f"PSI is the same for all {len(own)} relations, {most.value:z.2f}."
+            check_intervals(said, own[["value", "low", "high"]].dropna().to_numpy(), level=rows.level)
+            assert said.startswith(f"PSI is the same for all {len(own)} relations, {most.value:z.2f}")
+            assert said.count("CI") == bool(np.isfinite(most.low)) and "picked" not in said
             return
         ends = [picked(row, len(own), rows.level, (-np.inf, 1)) for row in (most, least)[: len(own)]]
         check_picked(said, *ends, count=len(own))
         check_shared(said, *((own["value"], row.value) for row in (most, least)))
         assert (f"largest for {most.relation}, " in said) == (len(own) > 1) and "(n = 8)" in said
         assert (f"smallest for {least.relation}, " in said) == (len(own) > 1)
+
+
+RELATIONS = ("left", "above", "behind", "near", "under")
+
+
+def of_psi(*rows):
+    """What is said of relations with these values, ends and numbers of groups."""
+    numbers = pd.DataFrame(rows, columns=["value", "low", "high", "groups"])
+    return _by_relation(numbers.assign(relation=RELATIONS[: len(rows)], samples=8), 0.95)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)])
+def test_order_of_relations_in_groups_of_their_own(order):
+    known, none, other = (0.7, 0.6, 0.8, 30), (0.2, np.nan, np.nan, 2), (0.4, 0.3, 0.5, 12)
+    rows = [(known, none, other)[place] for place in order]
+    (said,) = of_psi(*rows)
+    names = [RELATIONS[rows.index(one)] for one in (known, none)]
+    assert f"largest for {names[0]}, 0.70 [" in said and f"smallest for {names[1]}, 0.20 (n = 8)" in said, said
+    check_picked(said, for_all(known[:3], 3, 30, 0.95, (-np.inf, 1)), (0.2, np.nan, np.nan), count=3)
+
+
+def test_order_of_relations_that_are_alike():
+    wide, narrow, none = (0.5, 0.2, 0.8, 9), (0.5, 0.4, 0.6, 9), (0.5, np.nan, np.nan, 2)
+    same = "PSI is the same for all"
+    ends = {wide: "0.50 [95 % CI 0.20, 0.80]", narrow: "0.50 [95 % CI 0.40, 0.60]", none: "0.50"}
+    for one in ends:
+        assert of_psi(one, one) == [f"{same} 2 relations, {ends[one]}."]
+        for other in ends:
+            if other != one:
+                told = f"left, {ends[one]} (n = 8); above, {ends[other]} (n = 8)"
+                assert of_psi(one, other) == [f"{same} 2 relations: {told}."]
+    assert of_psi(*[wide] * 4, narrow) == [f"{same} 5 relations, 0.50; each has an interval of its own, in the table."]
+    (said,) = of_psi(none, (np.nan, np.nan, np.nan, 2))
+    assert said == "PSI for left, 0.50 (n = 8)." and of_psi((np.nan, np.nan, np.nan, 2)) == []
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -259,7 +259,7 @@ def test_dose_curves_go_over_heads_and_factors_with_random_sets_beside_each_poin
 
 def test_what_is_told_can_be_written_drawn_and_looked_up(found, tmp_path):
     findings = evaluation_findings(found)
-    assert "the smallest part samples lie in 8 groups" in findings.few[0]
+    assert "Those of the smallest part are of 8 groups" in findings.few[0]
     paths = write_findings(OutputFolder(tmp_path), findings)
     names = {path.name for path in paths}
     assert {"report.html", "arms.parquet", "sets.png", "summary.json"} <= names

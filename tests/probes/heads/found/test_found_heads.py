@@ -101,7 +101,7 @@ def test_kept_scores_that_are_damaged_are_made_again_once_they_are_deleted(heads
 
 def test_every_file_and_column_of_the_page_is_told_of(found, tmp_path):
     _, told = found
-    assert "the smallest part samples lie in 7 groups" in found_findings(told).few[0]
+    assert "Those of the smallest part are of 7 groups" in found_findings(told).few[0]
     write_findings(OutputFolder(tmp_path), found_findings(told))
     page = (tmp_path / "report.html").read_text()
     assert "Spatial Perception" in page and "What this does not show" in page

@@ -103,7 +103,7 @@ def test_heads_are_counted_in_every_arm_and_held_against_the_original(asked):
 def test_the_page_says_how_boxes_were_shown_and_every_table_is_told_of(asked):
     _, found = asked
     told = sha_findings(found)
-    assert "the smallest part samples lie in 7 groups" in told.few[0]
+    assert "Those of the smallest part are of 7 groups" in told.few[0]
     assert "one photo" in told.sentences[-1] and "in the place of the photo" in told.sentences[-1]
     covered = found.settings["control_overlap"]
     assert f"the control hides {100 * covered:.1f} % all the same" in told.sentences[-1] and 0 <= covered < 1
