@@ -142,7 +142,7 @@ def _beyond(found: KnockoutStudy, measure: str, control: str) -> str:
     where = _named(most.window)
     ends = (most.value, most.low, most.high) if len(clear) == 1 else (most.value,)
     effect = decimal(*ends, digits=1, signed=True, level=level_of(found.settings))
-    which = f"most of these in {where}, picked after the fact: by" if len(clear) > 1 else f"in {where}, by"
+    which = f"most of these in {where}, picked after the fact:" if len(clear) > 1 else f"in {where},"
     return (
         f"{OBJECT} costs more than {control} in {len(clear)} of {counted(len(own), 'window')} by intervals that "
         f"leave out 0, not corrected for their number; {which} {effect} points of the effect"
