@@ -32,6 +32,16 @@ def mean_of_known(values: Float[np.ndarray, " sample *axes"]) -> Float[np.ndarra
     return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
+def bounded(*ends: ArrayLike) -> bool:
+    """Whether any number has an interval, by the lower ends of some, NaN or None where there is none.
+
+    Example:
+        >>> bounded([0.2, np.nan], []), bounded([np.nan], np.nan)
+        (True, False)
+    """
+    return any(bool(np.isfinite(np.asarray(own, dtype=np.float64)).any()) for own in ends)
+
+
 def percentage(share: float, digits: int = 1, *, of: float = 100) -> str:
     """A share in percent, or of whatever all are called, rounded, where only all are 100 and only none are 0.
 
@@ -44,6 +54,16 @@ def percentage(share: float, digits: int = 1, *, of: float = 100) -> str:
     if _NOTHING < share < 1 - _NOTHING and float(told) in (0.0, of):
         return f"<{least:.{digits}f}" if share < 0.5 else f">{of - least:.{digits}f}"
     return told
+
+
+def named_level(level: float) -> str:
+    """The level of an interval in percent, with as many decimals as it has.
+
+    Example:
+        >>> named_level(0.95), named_level(0.975), named_level(0.999)
+        ('95 %', '97.5 %', '99.9 %')
+    """
+    return f"{100 * level:.12g} %"
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

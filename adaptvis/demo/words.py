@@ -16,7 +16,7 @@ from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, ONLY, SHARPENING, 
 from interp.answers.comparison import named_test
 from interp.answers.metrics import ALL
 from interp.plots.style import cut_short, in_short
-from interp.report.numbers import NOTHING, agree, counted, p_said, percent, points, ranged, share
+from interp.report.numbers import NOTHING, agree, counted, named_level, p_said, percent, points, ranged, share
 from interp.report.page import Section
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, judge
 from interp.stats.intervals import Interval
@@ -63,7 +63,7 @@ def sections(
                 "A wrong answer names another option than the right one, a spatial error, or none of the options, such "
                 "as a synonym: then it is not known what it means. Only a change from one named option to another "
                 "counts as changed.",
-                f"In tables, brackets hold Wilson's confidence intervals of {100 * LEVEL:g} %, of as many scenes as "
+                f"In tables, brackets hold Wilson's confidence intervals of {named_level(LEVEL)}, of as many scenes as "
                 "those of groups are worth, each of one share by itself; so do bands.",
             ),
             figures["dose_response"],
@@ -295,8 +295,8 @@ def _chosen(evaluation: Evaluation) -> Section:
             *([_choice(choice)] if choice is not None else ()),
             *([f"Chosen, and so the untouched model itself: {' and '.join(idle)}."] if idle else ()),
             "AdaptVis takes one alpha where the untouched first token is unsure and another where it is sure.",
-            f"Brackets hold confidence intervals of {100 * LEVEL:g} %: Wilson's for accuracies, of as many samples as "
-            "those of groups are worth, and a bootstrap for gains, of whole groups where samples share them.",
+            f"Brackets hold confidence intervals of {named_level(LEVEL)}: Wilson's for accuracies, of as many samples "
+            "as those of groups are worth, and a bootstrap for gains, of whole groups where samples share them.",
             *(gains if len(names) > 1 else ()),
         ),
         table=readable(evaluation, lines),
@@ -341,7 +341,7 @@ def _said(found: Interval) -> str:
 
 def _share(found: Interval, of: str = "") -> str:
     """A share for readers who know no brackets, and what its interval is of."""
-    named = f"{100 * found.level:g} % interval{of}"
+    named = f"{named_level(found.level)} interval{of}"
     ends = (found.estimate, found.low, found.high)
     return ranged(*ends, digits=0, factor=100, of=named, unit=" %", whole=True)
 
@@ -359,4 +359,4 @@ def _picked(count: int, what: str) -> str:
 def _times(line: dict[str, Any], summary: dict[str, Any]) -> str:
     of = _at_once(len(summary["overlap_by_layer"]), "layers")
     ends = (line[name] for name in ("lift", "lift_low", "lift_high"))
-    return ranged(*ends, digits=1, of=f"{100 * LEVEL:g} % interval{of}")
+    return ranged(*ends, digits=1, of=f"{named_level(LEVEL)} interval{of}")

@@ -10,22 +10,17 @@ from adaptvis.report import tables
 from adaptvis.report.figures import MOST_RELATIONS
 from adaptvis.report.lead import LEVEL
 from interp.answers.calibration import CONFIDENCES
-from interp.report.numbers import NOTHING, counted, decimal, percent, points, ranged, share
+from interp.numeric import bounded
+from interp.report.numbers import NOTHING, counted, decimal, named_level, percent, points, ranged, share
 from interp.report.page import Section
 from interp.report.verdicts import undetected
 from interp.stats.clusters import shared_groups
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
     from adaptvis.evaluation.evaluation import Evaluation
     from adaptvis.report.measures import EvaluationMeasures
-
-
-def bounded(lines: pd.DataFrame, column: str = "low") -> bool:
-    """Whether some number of these lines has an interval: where samples share one group or two, none may have."""
-    return bool(column in lines and lines[column].notna().any())
 
 
 def confidence_section(evaluation: Evaluation, measured: EvaluationMeasures, figures: Mapping[str, Figure]) -> Section:
@@ -50,8 +45,8 @@ def confidence_section(evaluation: Evaluation, measured: EvaluationMeasures, fig
     untouched = evaluation.rows("baseline")
     table = tables.confidence_table(measured, untouched, tables.MOST_ROWS)
     shares = measured.confidence["measure"] == "accuracy"
-    by = " with Wilson's interval" if bounded(measured.confidence[shares]) else ""
-    drawn = ", with bootstrap intervals of 95 %" if bounded(measured.confidence[~shares]) else ""
+    by = " with Wilson's interval" if bounded(measured.confidence[shares]["low"]) else ""
+    drawn = ", with bootstrap intervals of 95 %" if bounded(measured.confidence[~shares]["low"]) else ""
     caption = (
         f"Accuracy{by}; means of confidence over all, right and wrong answers, and of the right option's "
         f"probability{drawn}."
@@ -67,10 +62,14 @@ def calibration_section(evaluation: Evaluation, measured: EvaluationMeasures, fi
     brier = decimal(found.brier.estimate, found.brier.low, found.brier.high, level=LEVEL)
     n, right = len(untouched), int(untouched["correct"].sum())
     null = found.error_if_calibrated
-    by_chance = ranged(null.estimate, null.low, null.high, digits=1, factor=100, of=f"{100 * LEVEL:g} % of draws")
+    shared = shared_groups(untouched)
+    part = f"{named_level(null.level)} of draws"
+    if shared is not None:  # ends beyond those of the draws, by Student's factor
+        part = f"{named_level(null.level)} range, as wide as {counted(len(set(shared)), 'group')} need:"
+    by_chance = ranged(null.estimate, null.low, null.high, digits=1, factor=100, of=part)
     null_says = "" if by_chance == NOTHING else f"; a calibrated model would show {by_chance} on as many"
     order = found.auroc
-    units = "samples" if shared_groups(untouched) is None else "groups"
+    units = "samples" if shared is None else "groups"
     few = f"; of so few {units} there is no interval" if math.isnan(order.low) else ""
     auroc = (
         "All answers are of one kind, so confidence can not tell right from wrong."
@@ -84,6 +83,6 @@ def calibration_section(evaluation: Evaluation, measured: EvaluationMeasures, fi
         f"Brier score {brier}.",
         auroc,
     )
-    by = ", Wilson intervals" if bounded(found.bins) else ""
+    by = ", Wilson intervals" if bounded(found.bins["low"]) else ""
     caption = f"Accuracy (strict, untouched model) in bins of equally many samples by confidence{by}."
     return Section("Calibration", text, figures.get("reliability"), caption)

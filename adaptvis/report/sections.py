@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from adaptvis.policy.policies import AdaptVis
 from adaptvis.report import tables
-from adaptvis.report.confidence import bounded, calibration_section, confidence_section
+from adaptvis.report.confidence import calibration_section, confidence_section
 from adaptvis.report.figures import MOST_ANSWERS, MOST_RELATIONS, changing_policy
 from adaptvis.report.lead import LEVEL
 from adaptvis.report.measures import SHORT, frequent
@@ -16,7 +16,8 @@ from adaptvis.report.setup import RunFacts, asked_section, chosen_section
 from adaptvis.sweep.plan import UNTOUCHED
 from interp.answers.comparison import named_test
 from interp.answers.metrics import ALL, NONE, accuracy
-from interp.report.numbers import NOTHING, agree, counted
+from interp.numeric import bounded
+from interp.report.numbers import NOTHING, agree, counted, named_level
 from interp.report.page import Section
 from interp.stats.clusters import few_units
 from interp.stats.intervals import FEW, FEWEST
@@ -115,9 +116,9 @@ def _main(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
 def _brackets(evaluation: Evaluation, measured: EvaluationMeasures) -> str:
     """What brackets in tables are, where there are any."""
     every = (evaluation.summary, measured.metrics, measured.groups, measured.yes_no, measured.confidence)
-    if not any(bounded(table) for table in every):
+    if not any(bounded(table["low"]) for table in every if "low" in table):
         return ""
-    return f"In tables, brackets hold confidence intervals of {100 * LEVEL:g} %, each of one number by itself. "
+    return f"In tables, brackets hold confidence intervals of {named_level(LEVEL)}, each of one number by itself. "
 
 
 def _intervals(evaluation: Evaluation) -> str:
@@ -126,7 +127,7 @@ def _intervals(evaluation: Evaluation) -> str:
         "low": "Wilson's for shares, of as many samples as those of groups are worth",
         "difference_low": "a bootstrap for gains, of whole groups where samples share them",
     }
-    told = [words for column, words in kinds.items() if bounded(evaluation.summary, column)]
+    told = [words for column, words in kinds.items() if bounded(evaluation.summary[column])]
     return f"Intervals: {', and '.join(told)}. " if told else ""
 
 
@@ -147,7 +148,7 @@ def _relations(evaluation: Evaluation, figures: Figures) -> Section:
         tables.gains_round(tables.shown_relations(evaluation, tables.MOST_ROWS)),
         _few_in_rows(evaluation),
     )
-    by = f", {_PAIRED}" if bounded(tables.shown_relations(evaluation, tables.MOST_ROWS), "difference_low") else ""
+    by = f", {_PAIRED}" if bounded(tables.shown_relations(evaluation, tables.MOST_ROWS)["difference_low"]) else ""
     caption = f"Gain over the baseline by relation (strict rule){by}."
     if n > MOST_RELATIONS:
         caption += f" The {MOST_RELATIONS} most frequent relations."
@@ -204,7 +205,7 @@ def _pairs(measured: EvaluationMeasures) -> Section | None:
         + (
             " Intervals are Wilson's of the complete ones, pairs of one set counted together; with the paper's "
             "denominators they are these times the ceiling."
-            if bounded(measured.groups)
+            if bounded(measured.groups["low"])
             else ""
         ),
     )
@@ -225,7 +226,7 @@ def _yes_no(measured: EvaluationMeasures) -> Section | None:
         + (
             " Intervals are Wilson's for shares, of as many samples as those of groups are worth; what is made of two "
             "has a bootstrap's, no narrower than both shares make it."
-            if bounded(measured.yes_no)
+            if bounded(measured.yes_no["low"])
             else ""
         ),
     )
@@ -234,7 +235,8 @@ def _yes_no(measured: EvaluationMeasures) -> Section | None:
 
 def _others(evaluation: Evaluation, measured: EvaluationMeasures) -> Section:
     both = measured.metrics[measured.metrics["measure"].isin(["balanced_accuracy", "macro_f1"])]
-    by = ", both with bootstrap intervals, no narrower than those of each answer make them" if bounded(both) else ""
+    drawn = ", both with bootstrap intervals, no narrower than those of each answer make them"
+    by = drawn if bounded(both["low"]) else ""
     text = (
         "By the strict rule. Balanced accuracy is the mean over right answers of the share that is found, macro-F1 the "
         f"mean of their F1{by}. The last two columns need no photo: always the commonest right answer, and a blind "
@@ -251,7 +253,7 @@ def _curves(evaluation: Evaluation, figures: Figures) -> list[Section]:
     for name, (title, text, caption) in _CURVES.items():
         if name in figures:
             by = "Bands are Wilson intervals of 95 %, of as many samples as those of groups are worth; flat"
-            flat = f"{by if bounded(lines) else 'Flat'} lines are the policies with their own settings."
+            flat = f"{by if bounded(lines['low']) else 'Flat'} lines are the policies with their own settings."
             bands = f"{caption} {flat}"
             found.append(Section(title, (text, _NO_CHOICE), figures[name], bands))
     return found
@@ -297,7 +299,7 @@ def _windows(evaluation: Evaluation, measured: EvaluationMeasures, figures: Figu
         tables.CLAIMS,
         tables.gains_round(measured.windows),
     )
-    by = f" {_PAIRED}" if bounded(measured.windows) else ""
+    by = f" {_PAIRED}" if bounded(measured.windows["low"]) else ""
     caption = f"Gain over the baseline{by}; layers are counted from 0."
     table = tables.gain_table(measured.windows, evaluation.test, "layers")
     return Section("Which layers carry the change", tuple(filter(None, text)), figures["layer_windows"], caption, table)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptvis.policy.policies import AdaptVis
-from adaptvis.report.confidence import bounded
 from adaptvis.report.figures import draw_evaluation, draw_telling
 from adaptvis.report.lead import lead
 from adaptvis.report.measures import SHORT, EvaluationMeasures, measure_evaluation
@@ -16,6 +15,7 @@ from adaptvis.report.sections import sections
 from adaptvis.report.setup import RunFacts, chosen_on
 from adaptvis.report.tables import CLAIMS, main_rounds, main_table
 from interp.answers.metrics import answer_distribution
+from interp.numeric import bounded
 from interp.report.numbers import counted
 from interp.report.page import write_report
 from interp.report.tables import records, write_csv
@@ -174,7 +174,7 @@ def _tell(
 ) -> None:
     """The main numbers and where things lie, on the screen."""
     n = len(evaluation.rows("baseline"))
-    by = ", intervals of 95 %" if bounded(measured.metrics) else ""
+    by = ", intervals of 95 %" if bounded(measured.metrics["low"]) else ""
     told = f"{counted(n, 'sample')}; right answers in percent, gains in points{by}"
     print("\n".join([*run.settings.get("remarks", ()), told]))
     shown = ["policy", "strict %", "gain, strict", "p, strict", "p Holm, strict", "paper's rule %"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.numeric import percentage
+from interp.plots.intervals import with_interval
 from interp.plots.style import (
     BELOW,
     INK,
@@ -20,7 +21,6 @@ from interp.plots.style import (
     line_colours,
     new_axes,
     tidy,
-    with_interval,
 )
 from interp.plots.written import as_written
 from interp.stats.clusters import clustered_share, shared_groups
@@ -82,7 +82,7 @@ def plot_accuracy_by_alpha(
     title, name, neutral = STRENGTHS[mode]
     _upright(ax, neutral, "untouched")
     _level_lines(ax, chance, references)
-    tidy(ax, title=title, x=name, y=with_interval("accuracy", lows, f"{level:.0%} Wilson band"))
+    tidy(ax, title=title, x=name, y=with_interval("accuracy", lows, level=level, kind="Wilson band"))
     legend_below(ax, columns=3)
     return ax
 
@@ -111,7 +111,7 @@ def plot_changed_by_alpha(
     _upright(ax, neutral, "untouched")
     ax.set_ylim(0, 1.02)
     in_percent(ax.yaxis)
-    band = with_interval("share of answers", lows, f"{level:.0%} Wilson band")
+    band = with_interval("share of answers", lows, level=level, kind="Wilson band")
     tidy(ax, title="Answers changed by alpha", x=name, y=band)
     legend_below(ax, columns=3)
     return ax
@@ -170,7 +170,7 @@ def plot_accuracy_by_threshold(
         ax,
         title=f"Accuracy by threshold: alpha {alpha_unsure:g} below it, {alpha_sure:g} from it on",
         x="threshold on the confidence in the untouched first token\n(wide where many samples lie)",
-        y=with_interval("accuracy", low, f"{level:.0%} Wilson band"),
+        y=with_interval("accuracy", low, level=level, kind="Wilson band"),
     )
     beside.set_ylabel("share of samples taken as unsure", fontsize=LABEL, color=INK)
     beside.tick_params(labelsize=TICK, colors=INK)

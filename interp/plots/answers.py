@@ -9,6 +9,7 @@ import numpy as np
 
 from interp.errors import InputError
 from interp.numeric import agree, counted
+from interp.plots.intervals import with_interval
 from interp.plots.style import (
     INK,
     LABEL,
@@ -22,7 +23,6 @@ from interp.plots.style import (
     line_colours,
     new_axes,
     tidy,
-    with_interval,
 )
 from interp.plots.written import as_written
 from interp.stats.intervals import Interval
@@ -122,7 +122,7 @@ def plot_confidence_by_relation(
         ax.axvline(edge - 0.5, color=SHADE, linewidth=0.8)
     _percent(ax, (0, 1.02))
     drawn = table[table["relation"].isin(names)]["low"]
-    named = with_interval("share or mean", drawn, f"{level:.0%} interval")
+    named = with_interval("share or mean", drawn, level=level)
     tidy(ax, title="Accuracy and confidence by relation", y=named)
     legend_below(ax, columns=3)
     return ax
@@ -167,7 +167,7 @@ def plot_gains(
     for edge in range(1, len(names)):
         ax.axhline(edge - 0.5, color=SHADE, linewidth=0.8)
     ax.axvline(0, color=INK, linewidth=1)
-    tidy(ax, title=title, x=with_interval("points of accuracy", table["low"], f"{level:.0%} interval"))
+    tidy(ax, title=title, x=with_interval("points of accuracy", table["low"], level=level))
     ax.yaxis.grid(False)
     ax.xaxis.grid(True, color=SHADE, linewidth=0.8)
     ax.set_yticks(range(len(names)), [str(name) for name in names])
@@ -206,7 +206,7 @@ def plot_reliability(table: pd.DataFrame, ax: Axes | None = None, *, level: floa
     ax.set_xlim(-0.02, 1.02)
     in_percent(ax.xaxis)
     ax.set_aspect("equal")
-    named = with_interval("accuracy", table["low"], f"{level:.0%} interval")
+    named = with_interval("accuracy", table["low"], level=level)
     tidy(ax, title="Is confidence right?", x="mean confidence in the bin", y=named)
     legend_below(ax)
     return ax

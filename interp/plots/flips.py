@@ -10,6 +10,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from interp.errors import InputError
 from interp.numeric import percentage
+from interp.plots.intervals import with_interval
 from interp.plots.style import (
     INK,
     PALETTE,
@@ -22,7 +23,6 @@ from interp.plots.style import (
     legend_below,
     new_axes,
     tidy,
-    with_interval,
 )
 from interp.plots.written import as_written
 
@@ -38,7 +38,11 @@ _STYLES = ("--", "-.", ":")
 
 @as_written
 def plot_flips_by_layer(
-    table: pd.DataFrame, ax: Axes | None = None, *, references: Mapping[str, Interval] | None = None
+    table: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    references: Mapping[str, Interval] | None = None,
+    level: float = 0.95,
 ) -> Axes:
     """Draw how often an intervention in some layers only gives the answer that it gives in all layers.
 
@@ -47,6 +51,7 @@ def plot_flips_by_layer(
             of all layers at once have layer -1 and are not drawn: they are for `references`.
         ax: where to draw; made if None.
         references: what the same is for controls, by name, drawn as level lines with their intervals shaded.
+        level: the coverage that the intervals have, for the axis' name.
 
     Example:
         >>> plot_flips_by_layer(flips.carried(), references={"amount alone": flips.of(AMOUNT)})
@@ -75,7 +80,7 @@ def plot_flips_by_layer(
     ax.set_ylim(-0.02, 1.02)
     in_percent(ax.yaxis)
     title = f"Which layers carry it: {int(table['n'].max())} samples whose answer changes"
-    named = with_interval("same changed answer", table["low"], "95 % Wilson band")
+    named = with_interval("same changed answer", table["low"], level=level, kind="Wilson band")
     tidy(ax, title=title, x=f"l, layer (0-based, of {depth})", y=named)
     legend_below(ax, shade)
     return ax

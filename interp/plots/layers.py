@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from interp.errors import InputError
 from interp.intervene.indices import spell
 from interp.maps.trajectory import PARTS, Trajectory
+from interp.plots.intervals import named_intervals
 from interp.plots.style import (
     INK,
     PALETTE,
@@ -64,17 +64,18 @@ def plot_share_by_layer(
     tables = {part: _share_tables(trajectories, part) for part in parts}
     n_samples, n_layers = tables[parts[0]][0].shape
     ax = new_axes(ax, (6.6, 4.2), n_layers=n_layers)
+    lows = []
     for (part, (shares, tokens)), colour in zip(tables.items(), line_colours(len(tables)), strict=True):
         layers = np.arange(n_layers)
-        mean_with_band(ax, layers, shares, colour=colour, label=part.replace("_", " "), seed=seed, level=level)
+        name = part.replace("_", " ")
+        lows.append(mean_with_band(ax, layers, shares, colour=colour, label=name, seed=seed, level=level))
         ax.plot(layers, tokens.mean(axis=0), color=colour, linewidth=1.2, linestyle="--")
     shade = layer_axis(ax, n_layers)
-    bands = [Patch(facecolor=INK, alpha=0.2, label=f"{level:.0%} interval")] if n_samples > 1 else []
     ax.set_ylim(0, 1.02)
     title = f"Where attention goes, {_count(n_samples)}{over_steps(trajectories)}"
     tidy(ax, title=title, x=name_layers(n_layers), y=f"share of attention ({_of_heads(trajectories)})")
     even = Line2D([], [], color=INK, linewidth=1.2, linestyle="--", label="share of the tokens")
-    legend_below(ax, even, *bands, shade)
+    legend_below(ax, even, *named_intervals(*lows, level=level, colour=PALETTE[0]), shade)
     return ax
 
 

@@ -13,11 +13,10 @@ from matplotlib import colormaps
 from matplotlib.patches import Patch
 from matplotlib.ticker import Formatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
-from numpy.typing import ArrayLike
 
 from interp.errors import InputError
 from interp.layers import PAPER_LAYERS, paper_layers
-from interp.numeric import mean_of_known
+from interp.numeric import bounded, mean_of_known
 from interp.plots.legend import drawn_handles
 from interp.plots.written import drawable
 from interp.stats.intervals import bootstrap
@@ -35,6 +34,7 @@ INK, SHADE = "#222222", "#e4e4e4"
 # Okabe and Ito's colours, told apart by colour-blind readers; the yellow, weak on white, is left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 TITLE, LABEL, TICK = 11, 10, 9  # points
+BAND = 0.2  # how opaque the band of an interval is
 _DEPTH = "spatial-lens-layers-"  # begins the name of the shade behind a model's layers; their number ends it
 WIDE = "<>+\N{REPLACEMENT CHARACTER}"  # wide in the default font; the first three write the number of a sign
 BELOW = 0.52  # inches from axes to the legend: a row of ticks and a label
@@ -164,31 +164,23 @@ def name_count(known: Bool[np.ndarray, "sample layer"]) -> str:
 
 def mean_with_band(
     ax: Axes, x: np.ndarray, table: np.ndarray, *, colour: str | tuple[float, ...], label: str, seed: int, level: float
-) -> None:
+) -> np.ndarray:
     """Draw the mean of `table` [sample x] with its bootstrap interval, at each x over the samples that have a value.
 
-    A single sample has no band.
+    Returns:
+        Where the band begins, [x]; NaN where there is none, as of one sample or two.
     """
     ax.plot(x, mean_of_known(table), color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
-    if len(table) > 1:
-        around = bootstrap(table, mean_of_known, seed=seed, level=level)
-        ax.fill_between(x, around.low, around.high, color=colour, alpha=0.2, linewidth=0)
+    around = bootstrap(table, mean_of_known, seed=seed, level=level)
+    if bounded(around.low):
+        ax.fill_between(x, around.low, around.high, color=colour, alpha=BAND, linewidth=0)
+    return np.asarray(around.low, dtype=np.float64)
 
 
 def cut_short(text: str, most: int) -> str:
     """A text on one line, of at most so many characters; what is cut ends in dots."""
     whole = " ".join(text.split())
     return whole if len(whole) <= most else whole[: most - 3].rstrip() + "..."
-
-
-def with_interval(name: str, ends: ArrayLike, interval: str) -> str:
-    """The name of an axis, which tells of intervals where one is drawn: where an end of one is known.
-
-    Example:
-        >>> with_interval("accuracy", [0.2, np.nan], "95% band"), with_interval("accuracy", [np.nan], "95% band")
-        ('accuracy, 95% band', 'accuracy')
-    """
-    return f"{name}, {interval}" if np.isfinite(np.asarray(ends, dtype=float)).any() else name
 
 
 def cut_wide(text: str, most: int) -> str:
@@ -327,7 +319,7 @@ def draw_band(
     ends: tuple[np.ndarray, np.ndarray],
     colour: Any,
     *,
-    alpha: float = 0.2,
+    alpha: float = BAND,
     width: float = 1.3,
     label: str | None = None,
 ) -> None:

@@ -14,6 +14,7 @@ import math
 
 from interp.numeric import agree as agree
 from interp.numeric import counted as counted
+from interp.numeric import named_level as named_level
 from interp.numeric import percentage
 from interp.report.verdicts import SIGNIFICANT
 
@@ -200,7 +201,7 @@ def _ended(
     if not math.isfinite(value):
         return NOTHING
     number, *ends = _texts(value, low, high, digits, factor=factor, signed=signed, whole=whole)
-    named = "" if level is None else f"{100 * level:g} % CI "
+    named = "" if level is None else f"{named_level(level)} CI "
     return number + unit + (f" [{named}{', '.join(ends)}]" if ends else "")
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from interp.datasets.synthetic.shapes import KINDS
 from interp.errors import InputError
+from interp.plots.intervals import named_intervals
 from interp.plots.style import PALETTE, integer_ticks, legend_below, new_axes, new_grid, tidy
 from interp.plots.written import as_written
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

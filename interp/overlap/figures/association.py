@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
+from interp.numeric import bounded, named_level
 from interp.plots.style import (
     INK,
     PALETTE,
@@ -66,11 +67,12 @@ def plot_auroc_by_layer(
     ax = new_axes(ax, (6.6, 4.4), n_layers=n_layers)
     ax.axhline(0.5, color=INK, linewidth=1, linestyle="--", label="chance")
     if np.isfinite(lines["auroc"]).any():
-        shuffled: dict[str, Any] = {"alpha": 0.75, "width": 7.0, "label": f"{found.level:.0%} of shuffled answers"}
-        draw_band(ax, layers, (lines["null_low"], lines["null_high"]), _BAND, **shuffled)
+        shuffled = f"{named_level(found.level)} of shuffled answers"
+        null = (lines["null_low"], lines["null_high"])
+        draw_band(ax, layers, null, _BAND, alpha=0.75, width=7.0, label=shuffled)
         draw_band(ax, layers, (lines["low"], lines["high"]), PALETTE[0])
-        with_it = f"with its {found.level:.0%} interval"
-        name = f"AUROC {with_it if np.isfinite(lines['low']).any() else '(no interval)'}"
+        with_it = f"with its {named_level(found.level)} interval"
+        name = f"AUROC {with_it if bounded(lines['low']) else '(no interval)'}"
         ax.plot(layers, lines["auroc"], color=PALETTE[0], linewidth=1.8, label=name)
         below = lines["p_max"] < significant
         for kept, face, name in ((below, PALETTE[0], ""), (~below, "white", "not")):
@@ -91,7 +93,7 @@ def plot_auroc_by_layer(
         bar: dict[str, Any] = {"color": PALETTE[1], "linewidth": 1.5, "marker": "_", "zorder": 3}
         ends = [lines[name][best] for name in ("low_all", "high_all")]
         if np.isfinite(ends).all():
-            ax.plot([best, best], ends, label=f"its {found.level:.0%} interval for all together", **bar)
+            ax.plot([best, best], ends, label=f"its {named_level(found.level)} interval for all together", **bar)
         ax.plot(
             [best],
             [lines["auroc"][best]],

@@ -11,14 +11,16 @@ from matplotlib.lines import Line2D
 from interp.errors import InputError
 from interp.layers import HEAD_MEAN
 from interp.numeric import mean_of_known
-from interp.overlap.figures.study import band_key, name_axis
+from interp.overlap.figures.study import name_axis
 from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.measures import MEASURES
 from interp.overlap.overlap import EVEN_COLUMNS, Overlap
 from interp.overlap.regions import UNION
+from interp.plots.intervals import named_intervals
 from interp.plots.layers import answer_groups, by_layer, check_depth, is_frame, over_steps
 from interp.plots.style import (
     INK,
+    PALETTE,
     layer_axis,
     legend_below,
     mean_with_band,
@@ -78,10 +80,11 @@ def plot_overlap_by_layer(
     defined = np.isfinite(table)
     ax = new_axes(ax, (6.6, 4.2), n_layers=table.shape[1])
     layers = np.arange(table.shape[1])
+    lows = []
     for name, chosen, colour in answer_groups(ids, correct):
         kept, label = chosen & defined.any(axis=1), f"{name} ({name_count(defined[chosen])})"
         if kept.any():
-            mean_with_band(ax, layers, table[kept], colour=colour, label=label, seed=seed, level=level)
+            lows.append(mean_with_band(ax, layers, table[kept], colour=colour, label=label, seed=seed, level=level))
             if measure in MEASURES:
                 there = np.where(defined[kept], even[kept, None], np.nan)
                 ax.plot(layers, mean_of_known(there), color=colour, linewidth=1.2, linestyle=":")
@@ -98,7 +101,7 @@ def plot_overlap_by_layer(
         y=name_axis(measure, normalisation),
     )
     even_line = Line2D([], [], color=INK, linewidth=1.2, linestyle=":", label="evenly spread attention")
-    bands = band_key(level, drawn=bool(ax.collections))
+    bands = named_intervals(*lows, level=level, colour=PALETTE[0])
     legend_below(ax, *([even_line] if measure in MEASURES else []), *bands, shade)
     return ax
 

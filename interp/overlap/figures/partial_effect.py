@@ -6,9 +6,9 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.lines import Line2D
 
 from interp.overlap.figures.association import name_score, of_head_mean
+from interp.plots.intervals import named_intervals
 from interp.plots.style import (
     INK,
     PALETTE,
@@ -66,9 +66,7 @@ def plot_partial_effect(
         ax.plot(x[held], middle[held], color=colour, zorder=4, label=told, **hollow)
     shade = layer_axis(ax, n_layers)
     said = score or name_score(found.adjusted.log_odds)
-    bounded = any(np.isfinite(table["low"]).any() for table in tables.values())
-    bar: dict[str, Any] = {"color": INK, "linestyle": "none", "marker": "|", "markersize": 10}
-    bars = [Line2D([], [], label=f"{found.level:.0%} interval", **bar)] if bounded else []
+    bars = named_intervals(*(table["low"] for table in tables.values()), level=found.level, bars=True)
     y = f"log odds ratio of a right answer,\nfor one standard deviation of\n{said}"
     tidy(ax, title=title, x=f"layer (0-based, of {n_layers})", y=y)
     for text in legend_below(ax, *bars, shade, columns=1).get_texts():

@@ -6,10 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.patches import Patch
 
 from interp.errors import InputError
-from interp.numeric import mean_of_known
+from interp.numeric import bounded, mean_of_known, named_level
 from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.measures import bounds_of
 from interp.overlap.study.coverage import LOOKED_FOR, check_found, count_objects
@@ -19,6 +18,7 @@ from interp.overlap.study.means import (
     nulls_of,
     right_of,
 )
+from interp.plots.intervals import named_intervals
 from interp.plots.style import (
     INK,
     PALETTE,
@@ -106,7 +106,7 @@ def plot_overlap_by_answer(
     values = head_mean(study, measure, region=region, normalisation=normalisation)
     right, groups, known = right_of(study.samples), group_names(study.samples), np.isfinite(values)
     ax = new_axes(ax, (6.6, 4.6), n_layers=values.shape[1])
-    layers, bounded = np.arange(values.shape[1]), False
+    layers, lows = np.arange(values.shape[1]), []
     bounds = bounds_of(measure, region, normalisation)
     for name, own, colour in (("right", right, RIGHT), ("wrong", ~right, WRONG)):
         label = f"{name} answers ({name_count(known[own][:, study.layers])})"
@@ -115,7 +115,7 @@ def plot_overlap_by_answer(
             around = mean_over_groups(values[own], groups[own], seed=seed, level=level, bounds=bounds)
             ax.plot(layers, around.estimate, color=colour, linewidth=1.8, marker="o", markersize=3.2)
             draw_band(ax, layers, (around.low, around.high), colour)
-            bounded |= bool(np.isfinite(around.low).any())
+            lows.append(around.low)
     for name, null in nulls_of(study, measure, region=region, normalisation=normalisation).items():
         means = mean_of_known(np.where(known, null, np.nan))
         style: dict[str, Any] = {"color": _null_colour(name), "linestyle": _dash(name), "marker": ".", "markersize": 3}
@@ -130,7 +130,7 @@ def plot_overlap_by_answer(
     if not known.any():
         why = "not defined in any sample"
         ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", fontsize=TICK, color=INK)
-    legend_below(ax, *band_key(level, drawn=bounded), shade)
+    legend_below(ax, *named_intervals(*lows, level=level, colour=PALETTE[0]), shade)
     return ax
 
 
@@ -176,19 +176,19 @@ def plot_lift_by_layer(
     if not nulls or not known.any():
         raise InputError(f"the study has no null of {measure!r}, or no sample in which it is defined: measure these")
     ax = new_axes(ax, (6.6, 4.4), n_layers=values.shape[1])
-    layers, bounded = np.arange(values.shape[1]), False
+    layers, lows = np.arange(values.shape[1]), []
     for (name, null), colour in zip(nulls.items(), line_colours(len(nulls)), strict=True):
         around = ratio_over_groups(values, null, groups, seed=seed, level=level, bounds=(0.0, math.inf))
         label = f"against {NULL_LABELS.get(name, name)}"
         ax.plot(layers, around.estimate, color=colour, linewidth=1.6, marker="o", markersize=3, label=label)
         draw_band(ax, layers, (around.low, around.high), colour)
-        bounded |= bool(np.isfinite(around.low).any())
+        lows.append(around.low)
     ax.axhline(1, color=INK, linewidth=1, linestyle="--", label="no more than the null")
     shade = layer_axis(ax, values.shape[1])
     ax.set_ylim(bottom=0)
     title = f"Overlap over its nulls: {_of_region(region)}, head mean ({name_count(known[:, study.layers])})"
     tidy(ax, title=title, x=name_layers(values.shape[1]), y=f"ratio to the null:\n{name_axis(measure, normalisation)}")
-    legend_below(ax, *band_key(level, drawn=bounded), shade)
+    legend_below(ax, *named_intervals(*lows, level=level, colour=PALETTE[0]), shade)
     return ax
 
 
@@ -233,7 +233,7 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
         parts += [("right answers", right, RIGHT), ("wrong answers", ~right, WRONG)]
     ax = new_axes(ax, (7.2, 3.6))
     ticks: list[str] = []
-    bounded = False
+    lows: list[float] = []
     for title, of, kinds in panels:
         start = len(ticks)
         for place, (name, own, colour) in enumerate(parts):
@@ -245,7 +245,7 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
             x = start + np.arange(len(shares)) + 0.18 * (place - (len(parts) - 1) / 2)
             middle = np.array([one.estimate for one in shares])
             ends = np.abs(np.array([[one.low, one.high] for one in shares]).T.reshape(2, -1) - middle)
-            bounded |= bool(np.isfinite(ends).any())
+            lows += [one.low for one in shares]
             label = f"{name} (n = {int(own.sum())})" if not start else None
             ax.errorbar(x, middle, yerr=ends, fmt="o", color=colour, markersize=5, elinewidth=1.4, label=label)
         ticks += [f"{name}\nn = {(found[of] == kind).sum()}" for kind, name in kinds.items()]
@@ -259,15 +259,10 @@ def plot_coverage(samples: pd.DataFrame, ax: Axes | None = None, *, level: float
     ax.set_yticks(np.linspace(0, 1, 6))
     in_percent(ax.yaxis)
     title = "Objects of the question that were found"
-    by = f",\n{level:.0%} Wilson interval" if bounded else ""
+    by = f",\n{named_level(level)} Wilson interval" if bounded(lows) else ""
     tidy(ax, title=title, y=f"share of these questions{by}")
     legend_below(ax, columns=3)
     return ax
-
-
-def band_key(level: float, *, drawn: bool) -> list[Patch]:
-    """What names the bands of a figure in its legend, if it has some; the paper's layers are the grey one."""
-    return [Patch(facecolor=PALETTE[0], alpha=0.2, label=f"{level:.0%} interval")] if drawn else []
 
 
 def name_axis(measure: str, normalisation: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interp.numeric import bounded
 from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.overlap import LESS_IS_BETTER
 from interp.report.numbers import agree, counted, share
@@ -70,5 +71,5 @@ def _brackets(analysis: OverlapAnalysis, coverage: pd.DataFrame) -> list[str]:
         "Those of AUROCs take groups as a whole, and hold for all layers and heads together, as the farthest of many "
         "looks better than it is.": aurocs,
     }
-    there = [said for said, ends in kinds.items() if any(np.isfinite(end).any() for end in ends)]
+    there = [said for said, ends in kinds.items() if bounded(*ends)]
     return [" ".join(("In tables, brackets hold confidence intervals of 95 %.", *there))] if there else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from interp.numeric import bounded
 from interp.overlap.study.coverage import LOOKED_FOR, count_objects, covered
 from interp.report.numbers import NOTHING, agree, counted, share
 from interp.report.page import Section
@@ -69,13 +70,11 @@ def coverage_section(study: OverlapStudy, coverage: pd.DataFrame, figures: Mappi
             f"In {counted(hidden, 'sample')} an object lies wholly outside of what the model saw of the photo: left "
             "out as well.",
         )
-    bounded = bool(coverage["low"].notna().any())
-    return Section(
-        "Were the objects found?", text, figures["coverage"], _caption(study.samples, bounded), pd.DataFrame(rows)
-    )
+    caption = _caption(study.samples, with_intervals=bounded(coverage["low"]))
+    return Section("Were the objects found?", text, figures["coverage"], caption, pd.DataFrame(rows))
 
 
-def _caption(samples: pd.DataFrame, bounded: bool) -> str:
+def _caption(samples: pd.DataFrame, *, with_intervals: bool) -> str:
     """What the figure shows: its panels, and its intervals if there are any."""
     looked_for = samples["found"].isin(LOOKED_FOR).to_numpy()
     apart = len(set(count_objects(samples)[looked_for])) > 1
@@ -85,7 +84,7 @@ def _caption(samples: pd.DataFrame, bounded: bool) -> str:
         parts.append(f"{shown}; those about one object and about two apart." if apart else f"{shown}.")
     if not looked_for.all():
         parts.append(f"{'At the right, shares' if looked_for.any() else 'Shares'} of all questions.")
-    if bounded:
+    if with_intervals:
         grouped = shared_groups(samples) is not None
         parts.append(
             f"Wilson's intervals of 95 %{', of as many samples as those of groups are worth' if grouped else ''}."

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from interp.layers import paper_layers
+from interp.numeric import bounded
 from interp.overlap.report.asked import accuracy_says, asked_says
 from interp.overlap.report.coverage import coverage_cautions, coverage_section
 from interp.overlap.report.further import sections_of_further_maps
@@ -24,7 +25,7 @@ from interp.overlap.report.sentences import (
     partial_says,
 )
 from interp.overlap.study.means import nulls_of
-from interp.report.numbers import agree, counted, p_value, ranged
+from interp.report.numbers import agree, counted, named_level, p_value, ranged
 from interp.report.page import Section
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
 from interp.stats.clusters import few_units, shared_groups
@@ -161,7 +162,7 @@ def _agreement(agreed: pd.DataFrame | None) -> Section | None:
     text = (
         "Boxes of the objects that are asked about, against the data set's own: a box counts as found if its "
         "intersection over union (IoU) with a true one is 0.5 or more."
-        + (f" Wilson's intervals of 95 %{worth}." if shown["recall_low"].notna().any() else "")
+        + (f" Wilson's intervals of 95 %{worth}." if bounded(shown["recall_low"]) else "")
         + (f" Of the names, the {_MOST_LABELS} most frequent; {more} more stand in agreement.csv." if more else ""),
     )
     return Section("Does the detector agree with the data set?", text, table=shown.assign(**columns)[list(columns)])
@@ -184,13 +185,13 @@ def _overlap(
         return [Section(title, text)]
     drawn = means[means["measure"] == analysis.measure]
     over = " and over ".join(dict.fromkeys(drawn["answers"]))
-    bands = " with bands of 95 %" if drawn["low"].notna().any() else ""
+    bands = " with bands of 95 %" if bounded(drawn["low"]) else ""
     asked = {"region": analysis.region, "normalisation": analysis.normalisation}
     lines = "; dashed and dotted lines are the nulls" if nulls_of(study, analysis.measure, **asked) else ""
     found = [Section(title, text, figures["overlap_by_answer"], f"Mean over {over} answers{bands}{lines}.")]
     if "lift" in figures:
         text = ("How many times the null's mean the overlap is; one is no more than the null.",)
-        some = any(np.isfinite(gain.low).any() for gain in analysis.above.values())
+        some = bounded(*(gain.low for gain in analysis.above.values()))
         bands = "Bands are bootstraps of 95 %." if some else ""
         found.append(Section("How many times more than each null", text, figures["lift"], bands))
     return found
@@ -207,11 +208,11 @@ def _association(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Se
         association_says(analysis.within, "inside relations", analysis.measure),
     )
     both = (analysis.pooled, analysis.within)
-    bounded = any(np.isfinite(found.low_all[:, -1]).any() for found in both)
     filled = any((found.p_max[:, -1] < SIGNIFICANT).any() for found in both)
-    by = "with the interval of each layer alone; at the star, that for all layers and heads together"
+    drawn = " with the interval of each layer alone; at the star, that for all layers and heads together"
+    by = drawn if bounded(*(found.low_all[:, -1] for found in both)) else ""
     caption = (
-        f"AUROC of the head mean by layer{f' {by}' if bounded else ''}; grey, what shuffled answers give."
+        f"AUROC of the head mean by layer{by}; grey, what shuffled answers give."
         f"{f' Filled marks have a corrected p below {SIGNIFICANT:g}.' if filled else ''}"
     )
     tested = any(np.isfinite(found.auroc[:, -1]).any() for found in both)
@@ -253,7 +254,7 @@ def _surviving(found: Association) -> tuple[str, pd.DataFrame | None]:
         "layer": rows["layer"].astype(str),
         "head": ["mean" if head < 0 else str(head) for head in rows["head"]],
         "AUROC": [ended(line.auroc, line.low_all, line.high_all) for line in rows.itertuples()],
-        f"with shuffled answers, mean ({100 * found.level:g} % of shuffles)": [
+        f"with shuffled answers, mean ({named_level(found.level)} of shuffles)": [
             ranged(line.null_mean, line.null_low, line.null_high, digits=3) for line in rows.itertuples()
         ],
         "p": [p_value(p) for p in rows["p"]],
@@ -304,8 +305,7 @@ def _partial(analysis: OverlapAnalysis, figures: Mapping[str, Figure]) -> Sectio
         "in how their boxes lie, overlap alone can stand for the relation. Zero is no effect.",
         partial_says(analysis.partial, analysis.measure),
     )
-    bounded = any(np.isfinite(one.low).any() for one in (analysis.partial.adjusted, analysis.partial.unadjusted))
-    by = "; intervals of 95 %" if bounded else ""
+    by = "; intervals of 95 %" if bounded(analysis.partial.adjusted.low, analysis.partial.unadjusted.low) else ""
     caption = f"Log odds ratio of a right answer for one standard deviation of overlap{by}."
     return Section(title, text, figures.get("partial_effect"), caption)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.intervene.indices import spell
+from interp.numeric import bounded
 from interp.overlap.study.means import above_null
-from interp.report.numbers import counted, decimal, p_said, ranged
+from interp.report.numbers import counted, decimal, named_level, p_said, ranged
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
 from interp.stats.layer_choice import TEST, direction, printed_difference, taken
 
@@ -76,7 +77,7 @@ def farthest_says(found: Association, layer: int) -> str:
 
 def by_interval(above: Mapping[str, Interval]) -> str:
     """The end of a sentence about nulls: what is claimed by intervals, where any of them has some."""
-    return f"; {_BY_INTERVAL}." if any(np.isfinite(gain.low).any() for gain in above.values()) else "."
+    return f"; {_BY_INTERVAL}." if bounded(*(gain.low for gain in above.values())) else "."
 
 
 def nulls_say(study: OverlapStudy, analysis: OverlapAnalysis, layers: Sequence[int]) -> list[str]:
@@ -106,7 +107,7 @@ def null_says(null: str, gain: Interval, layers: Sequence[int], counts: np.ndarr
     some = np.isfinite(middle)
     if not some.any():
         return f"{against}: not defined in any layer."
-    nothing = f"{NOT_DETECTED} in any layer" if np.isfinite(low[some]).any() else NO_INTERVAL
+    nothing = f"{NOT_DETECTED} in any layer" if bounded(low[some]) else NO_INTERVAL
     parts = _where({"more": low > 0, "less": high < 0}) or nothing
     here = ", ".join(
         f"layer {layer} {ended(middle[layer], low[layer], high[layer], signed=True, level=gain.level)}"
@@ -191,7 +192,7 @@ def _untold(found: PartialEffect, measure: str) -> str:
 
 def _null(found: Association, mean: float, low: float, high: float) -> str:
     """What shuffled answers give, and from where to where most of the shuffles go."""
-    return ranged(mean, low, high, digits=3, of=f"{100 * found.level:g} % of shuffles")
+    return ranged(mean, low, high, digits=3, of=f"{named_level(found.level)} of shuffles")
 
 
 def _unclaimed(split: np.ndarray, p: np.ndarray, layer: int, without: np.ndarray) -> str:

@@ -11,10 +11,11 @@ from jaxtyping import Shaped
 
 from interp.errors import InputError
 from interp.layers import paper_layers
+from interp.numeric import bounded
 from interp.overlap.nulls import NULL_MEASURES
 from interp.overlap.study.means import above_null
 from interp.overlap.study.vision import VISION
-from interp.report.numbers import agree, counted, decimal, p_said, ranged
+from interp.report.numbers import agree, counted, decimal, named_level, p_said, ranged
 from interp.report.numbers import share as said_share
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, UNCLAIMED, judge
 from interp.reprs import fits_a_cell
@@ -239,7 +240,7 @@ def _say_strongest(found: Association) -> str:
         f"AUROC {_ended(auroc[layer], low, high, found.level)} in layer {layer}, the farthest from one half{interval}, "
         "over "
         f"{n:.0f} of {found.n_right + found.n_wrong} answers; shuffled answers give "
-        f"{ranged(mean, null_low, null_high, digits=3, of=f'{100 * found.level:g} % of them')}; "
+        f"{ranged(mean, null_low, null_high, digits=3, of=f'{named_level(found.level)} of them')}; "
         f"{p_said(p, test='corrected for all layers and heads by maxT')}: {said}"
     )
 
@@ -266,7 +267,7 @@ def _say_range(gain: Interval) -> str:
         f"{_ended(gain.estimate[layer], gain.low[layer], gain.high[layer], gain.level, signed=True)} in layer {layer}"
         for layer in ends
     )
-    by = ", by the interval of each layer alone" if np.isfinite(gain.low).any() else f"; {NO_INTERVAL}"
+    by = ", by the interval of each layer alone" if bounded(gain.low) else f"; {NO_INTERVAL}"
     return f"{said}, the least and the most{by}" if len(ends) > 1 else said
 
 

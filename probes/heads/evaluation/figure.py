@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
+from interp.plots.intervals import interval_name, named_intervals
 from interp.plots.style import INK, PALETTE, SHADE, in_percent, legend_below, new_axes, tidy
 from interp.plots.written import as_written
 from probes.heads.evaluation.arms import COUNT, DRAWN, FACTOR, LOWEST, OTHER, TESTED, UNTOUCHED
-from probes.study.legend import interval_name, named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.numeric import bounded
 from interp.plots.style import figure_of
 from interp.report.numbers import agree, counted, decimal, p_said, percent, points, probability, share
 from probes.heads.evaluation.arms import CONTROLS, COUNT, DRAWN, FACTOR, UNTOUCHED
 from probes.heads.evaluation.measurement import CONTROL
 from probes.heads.evaluation.verdicts import BELOW_CHANCE, CAUSAL, TEST, VERDICTS
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.legend import bounded
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
+from interp.plots.intervals import named_intervals
 from interp.plots.legend import legend_beside
 from interp.plots.style import INK, TICK, in_percent, line_colours, new_axes, tidy
 from interp.plots.written import as_written
 from probes.heads.sha.arms import TITLES
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interp.numeric import bounded
 from interp.plots.style import figure_of
 from interp.report.numbers import NOTHING, counted, decimal, p_said, p_value, percent, points, share
 from interp.report.verdicts import NOT_DETECTED, UNCLAIMED, judge
 from probes.heads.functions import SPATIAL
 from probes.heads.sha.arms import BOTH, ELSEWHERE, ORIGINAL, TITLES
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.legend import bounded
 from probes.study.parts import ALL, rows_of
 
 if TYPE_CHECKING:

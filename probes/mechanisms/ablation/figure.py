@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
+from interp.plots.intervals import named_intervals
 from interp.plots.legend import legend_beside
 from interp.plots.style import INK, PALETTE, TICK, in_percent, new_axes, tidy
 from interp.plots.written import as_written
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from interp.numeric import bounded
 from interp.plots.style import figure_of
 from interp.report.numbers import percent, points, share
 from interp.report.verdicts import undetected
@@ -12,7 +13,6 @@ from probes.mechanisms.ablation.measurement import ABLATED, UNTOUCHED
 from probes.mechanisms.ablation.ordering import DIFFERENCES
 from probes.mechanisms.interchange.report import interchange_findings
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.legend import bounded
 
 if TYPE_CHECKING:
     import pandas as pd

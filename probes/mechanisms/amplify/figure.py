@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp.errors import InputError
+from interp.plots.intervals import named_intervals
 from interp.plots.style import INK, PALETTE, in_percent, legend_below, new_axes, tidy
 from interp.plots.written import as_written
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from interp.numeric import bounded
 from interp.plots.style import figure_of
 from interp.report.numbers import agree, counted, p_said, percent, points, share
 from interp.report.verdicts import UNCLAIMED, judge
@@ -12,7 +13,6 @@ from probes.mechanisms.amplify.figure import TITLES
 from probes.mechanisms.amplify.measures import DIFFERENCE, MEASURES, RANDOM
 from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from interp.errors import InputError
+from interp.plots.intervals import named_intervals
 from interp.plots.style import INK, PALETTE, integer_ticks, legend_below, new_axes, tidy
 from interp.plots.written import as_written
 from probes.mechanisms.interchange.shown import lowered, raised
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

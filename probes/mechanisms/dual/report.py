@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib import rc_context
 
 from interp.answers.metrics import ALL
+from interp.numeric import bounded
 from interp.plots.style import figure_of
 from interp.report.numbers import NOTHING, counted, decimal, p_said, p_value, points
 from probes.mechanisms.ablation.report import ablation_findings
@@ -17,7 +18,6 @@ from probes.mechanisms.interchange.report import interchange_findings, spans
 from probes.mechanisms.interchange.shown import LEAST, SURE
 from probes.mechanisms.probe.report import position_probe_findings
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.legend import bounded
 from probes.study.picked import together
 from probes.study.tools import ToolFindings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from interp.numeric import bounded
 from interp.plots.style import figure_of
 from interp.report.numbers import counted, decimal, p_said, share
 from interp.report.verdicts import undetected
@@ -13,7 +14,6 @@ from interp.stats.intervals import APART, SHARE
 from probes.mechanisms.ids.mirror_swap import BEYOND as MORE_THAN_OTHER_WORDS
 from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.plots.intervals import named_intervals
 from interp.plots.style import INK, PALETTE, integer_ticks, legend_below, line_colours, new_axes, tidy
 from interp.plots.written import as_written
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from interp.numeric import bounded
 from interp.plots.style import figure_of
 from interp.report.numbers import agree, counted, decimal, p_said, probability
 from interp.stats.intervals import SHARE
@@ -12,7 +13,6 @@ from probes.mechanisms.interchange.result import RESTORED
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised
 from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.errors import InputError
+from interp.plots.intervals import interval_name, named_intervals
 from interp.plots.legend import legend_beside
 from interp.plots.style import INK, TICK, in_percent, line_colours, new_axes, tidy
 from interp.plots.written import as_written
-from probes.study.legend import interval_name, named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from interp.numeric import bounded
 from interp.plots.style import figure_of
 from interp.report.numbers import agree, counted, decimal, percent, points, share
 from interp.report.verdicts import NO_INTERVAL
@@ -12,7 +13,6 @@ from probes.mechanisms.knockout.arms import CONTROLS, OBJECT
 from probes.mechanisms.knockout.study import NO_WINDOW, UNTOUCHED
 from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:

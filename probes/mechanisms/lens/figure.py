@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from interp.errors import InputError
 from interp.image.photos import load_image
 from interp.plots.canvas import canvas, draw_boxes, panel_size
+from interp.plots.intervals import named_intervals
 from interp.plots.overlay import colour_bar, lay_over
 from interp.plots.style import (
     INK,
@@ -27,7 +28,6 @@ from interp.plots.style import (
     tidy,
 )
 from interp.plots.written import as_written
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

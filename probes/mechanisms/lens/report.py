@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from interp.numeric import bounded
 from interp.plots.style import figure_of
 from interp.report.numbers import counted, decimal, percent, points, share
 from interp.report.verdicts import undetected
@@ -13,7 +14,6 @@ from probes.mechanisms.lens.rows import IMAGE, MEASURES, OBJECT, OTHER, OUTSIDE,
 from probes.mechanisms.lens.study import ALL, BEYOND
 from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from matplotlib.colors import Normalize
 
 from interp.errors import InputError
 from interp.plots.canvas import canvas, draw_boxes, panel_size
+from interp.plots.intervals import named_intervals
 from interp.plots.overlay import colour_bar, lay_over
 from interp.plots.style import INK, PALETTE, TICK, TITLE, draw_band, legend_below, new_axes, new_grid, tidy
 from interp.plots.written import as_written
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

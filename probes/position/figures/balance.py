@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from interp.plots.intervals import named_intervals
 from interp.plots.style import DIVERGING, INK, PALETTE, heads_map, integer_ticks, legend_below, new_axes, tidy
 from interp.plots.written import as_written
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.errors import InputError
+from interp.plots.intervals import named_intervals
 from interp.plots.style import INK, PALETTE, SHADE, TICK, cut_short, draw_band, legend_below, new_axes, new_grid, tidy
 from interp.plots.written import as_written
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
+from interp.plots.intervals import named_intervals
 from interp.plots.legend import legend_beside
 from interp.plots.style import INK, PALETTE, TICK, cut_short, in_percent, legend_below, line_colours, new_axes, tidy
 from interp.plots.written import as_written
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

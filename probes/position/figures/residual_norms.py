@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
+from interp.plots.intervals import named_intervals
 from interp.plots.style import INK, PALETTE, draw_band, integer_ticks, legend_below, new_grid, tidy
 from interp.plots.written import as_written
 from probes.position.figures.token_norms import COLOURS
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

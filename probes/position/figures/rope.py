@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import InputError
+from interp.plots.intervals import named_intervals
 from interp.plots.style import (
     DIVERGING,
     INK,
@@ -25,7 +26,6 @@ from interp.plots.style import (
     tidy,
 )
 from interp.plots.written import as_written
-from probes.study.legend import named_intervals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interp.answers.metrics import ALL
+from interp.numeric import bounded
 from interp.plots.style import figure_of
 from interp.report.numbers import NOTHING, counted, decimal, percent, points, probability, share
 from interp.report.verdicts import undetected
@@ -14,7 +15,6 @@ from interp.stats.intervals import APART, FREE
 from probes.position.dose_answers import UNTOUCHED, Dose
 from probes.study.extremes import shared
 from probes.study.findings import Drawn, Findings, level_of
-from probes.study.legend import bounded
 from probes.study.picked import picked_ends, together
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.numeric import bounded
 from interp.plots.style import figure_of
 from interp.report.numbers import decimal, significant
 from interp.stats.intervals import APART, Interval
@@ -13,7 +14,6 @@ from interp.stats.picked import for_all
 from probes.position.rope_summary import CURVES
 from probes.study.extremes import shared
 from probes.study.findings import OF_EXTREMES, Drawn, Findings
-from probes.study.legend import bounded
 from probes.study.picked import together
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Sentences of evaluation and demo over made-up results, contradicting ones too: each is held against its numbers."""
 
 import re
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,13 +12,15 @@ from said import check_form, check_intervals, check_p, made_up_ends, made_up_p
 
 from adaptvis.demo.change import Choice, WrongAnswers
 from adaptvis.demo.words import _choice, _compared, _kinds, _share, _times
+from adaptvis.report.confidence import calibration_section
 from adaptvis.report.figures import draw_evaluation
 from adaptvis.report.lead import gain_says, lead
 from adaptvis.report.measures import measure_evaluation
 from adaptvis.report.sections import sections
 from adaptvis.report.setup import RunFacts
 from adaptvis.report.tables import test_of as named_test
-from interp.stats.intervals import Interval, wilson
+from interp.answers import calibration
+from interp.stats.intervals import DRAWS, Interval, wilson
 
 DISAGREE = "test and interval do not agree"
 REMARK = "made-up has random weights, so its answers and maps mean nothing."
@@ -152,8 +155,30 @@ def test_every_sentence_of_a_page_has_its_form_and_the_first_its_numbers(case):
     assert not [line for line in every if ONE_OF_MANY.search(line)]
     null = measured.calibration.error_if_calibrated
     if np.isfinite(null.low):
-        ends = f"({100 * null.level:g} % of draws {100 * null.low:.1f} to {100 * null.high:.1f})"
+        groups = evaluation.rows("baseline")["group"].nunique()
+        part = f"range, as wide as {groups} groups need:" if CASES[case].get("sets") else "of draws"
+        ends = f"({100 * null.level:g} % {part} {100 * null.low:.1f} to {100 * null.high:.1f})"
         assert ends in by["Calibration"], "a null's range is not written as an interval"
+
+
+@pytest.mark.parametrize(("n", "per_group"), [(40, None), (60, 20), (100, 20)])
+def test_as_a_part_of_draws_stand_only_ends_that_hold_so_many_of_them(n, per_group, monkeypatch):
+    drawn = []
+    kept = calibration._error
+    monkeypatch.setattr(calibration, "_error", lambda *given: drawn.append(kept(*given)) or drawn[-1])
+    evaluation = made_up_evaluation(n=n, per_group=per_group)
+    measured = measure_evaluation(evaluation)
+    null, draws = measured.calibration.error_if_calibrated, np.array(drawn[-DRAWS:])
+    assert draws.mean() == pytest.approx(null.estimate), "these are its draws"
+    central = pytest.approx(np.quantile(draws, [0.025, 0.975]))
+    assert ((null.low, null.high) == central) == (per_group is None)
+    assert per_group is None or ((draws >= null.low) & (draws <= null.high)).mean() > 0.98
+    measured = replace(
+        measured, calibration=replace(measured.calibration, error_if_calibrated=replace(null, level=0.9))
+    )
+    told = calibration_section(evaluation, measured, {}).text[0]
+    assert ("90 % of draws" in told) == (per_group is None)
+    assert (f"90 % range, as wide as {n // 20} groups need: " in told) == (per_group is not None)
 
 
 @pytest.mark.parametrize("seed", range(40))

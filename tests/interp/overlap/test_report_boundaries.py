@@ -191,14 +191,14 @@ def test_few_wrong_answers_inside_relations_are_said_to_be_few(wrong, said):
 def test_figures_name_the_level_of_their_intervals_where_they_have_some(groups):
     study = made_up_study(40, group=[f"photo {place % groups}" for place in range(40)])
     for draw in (plot_overlap_by_answer, plot_lift_by_layer):
-        assert ("95% interval" in legend_texts(draw(study, Figure().subplots()))) == (groups > 2)
-        assert ("80% interval" in legend_texts(draw(study, Figure().subplots(), level=0.8))) == (groups > 2)
-    assert ("95% Wilson interval" in plot_coverage(study.samples, Figure().subplots()).get_ylabel()) == (groups > 2)
+        assert ("95 % interval" in legend_texts(draw(study, Figure().subplots()))) == (groups > 2)
+        assert ("80 % interval" in legend_texts(draw(study, Figure().subplots(), level=0.8))) == (groups > 2)
+    assert ("95 % Wilson interval" in plot_coverage(study.samples, Figure().subplots()).get_ylabel()) == (groups > 2)
     found = examine_overlap(study, n_draws=50).pooled
     effect = SimpleNamespace(log_odds=np.ones(6), low=np.zeros(6), high=np.ones(6), separated=np.zeros(6))
     partial = SimpleNamespace(adjusted=effect, unadjusted=effect, beside=(), level=0.8)
-    assert "80% interval" in legend_texts(plot_partial_effect(partial, Figure().subplots()))
-    told = "AUROC with its 95% interval" if groups > 2 else "AUROC (no interval)"
+    assert "80 % interval" in legend_texts(plot_partial_effect(partial, Figure().subplots()))
+    told = "AUROC with its 95 % interval" if groups > 2 else "AUROC (no interval)"
     assert told in legend_texts(plot_auroc_by_layer(found, Figure().subplots()))
 
 

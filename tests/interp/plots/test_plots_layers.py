@@ -76,7 +76,7 @@ def test_the_layers_of_the_paper_are_shaded_and_named(depth, span, name):
 def test_a_single_sample_has_no_band_and_that_of_several_has_its_level_named():
     alone, several = (plots.plot_share_by_layer(one, axes()[0], level=0.9) for one in (TRAJECTORIES[0], TRAJECTORIES))
     assert not alone.collections and not any("interval" in text for text in legend_texts(alone))
-    assert several.collections and "90% interval" in legend_texts(several)
+    assert several.collections and "90 % interval" in legend_texts(several)
 
 
 def test_each_part_of_the_layout_gets_its_line():

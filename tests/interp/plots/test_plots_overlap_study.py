@@ -229,7 +229,7 @@ def test_coverage_of_answers_of_one_kind_can_be_drawn(tmp_path):
 
 def test_the_auroc_line_its_interval_and_its_null_are_those_of_the_association():
     drawn = plots.plot_auroc_by_layer(FOUND, ax())
-    line = labelled(drawn)["AUROC with its 95% interval"]
+    line = labelled(drawn)["AUROC with its 95 % interval"]
     assert line.get_ydata() == pytest.approx(FOUND.auroc[:, -1])
     null, interval = drawn.collections
     for band, low, high in ((null, FOUND.null_low, FOUND.null_high), (interval, FOUND.low, FOUND.high)):
@@ -255,7 +255,7 @@ def test_filled_marks_are_the_layers_that_survive_the_correction():
 def test_the_star_is_the_layer_farthest_from_chance_to_either_side():
     drawn = labelled(plots.plot_auroc_by_layer(FOUND, ax()))
     assert drawn["farthest from chance: layer 3"].get_xdata().tolist() == [3]
-    bar = drawn["its 95% interval for all together"]
+    bar = drawn["its 95 % interval for all together"]
     assert bar.get_xdata().tolist() == [3, 3]
     assert bar.get_ydata() == pytest.approx([FOUND.low_all[3, -1], FOUND.high_all[3, -1]])
     assert strongest(np.array([0.6, 0.2, np.nan])) == 1
@@ -272,8 +272,8 @@ def test_pooled_and_within_stand_side_by_side_on_one_scale():
     within = association_of(3.0, strata=made_up_study(80).samples["relation"])
     left, right = plots.plot_auroc_pooled_and_within(FOUND, within, axes(2))
     assert left.get_ylim() == right.get_ylim()
-    assert labelled(left)["AUROC with its 95% interval"].get_ydata() == pytest.approx(FOUND.auroc[:, -1])
-    assert labelled(right)["AUROC with its 95% interval"].get_ydata() == pytest.approx(within.auroc[:, -1])
+    assert labelled(left)["AUROC with its 95 % interval"].get_ydata() == pytest.approx(FOUND.auroc[:, -1])
+    assert labelled(right)["AUROC with its 95 % interval"].get_ydata() == pytest.approx(within.auroc[:, -1])
     with pytest.raises(InputError, match="two axes"):
         plots.plot_auroc_pooled_and_within(FOUND, within, axes(1))
 

@@ -28,5 +28,5 @@ def test_a_title_counts_the_answers_that_are_compared_and_nothing_is_drawn_of_in
         drawn = plots.plot_auroc_by_layer(found, ax())
         assert drawn.get_title(loc="left").endswith("(20 to 22 of 40 answers)")
         told = legend_texts(drawn)
-        assert ("its 95% interval for all together" in told) == ("AUROC with its 95% interval" in told) == named
+        assert ("its 95 % interval for all together" in told) == ("AUROC with its 95 % interval" in told) == named
         assert ("AUROC (no interval)" in told) != named
