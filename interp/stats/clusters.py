@@ -285,13 +285,13 @@ def few_groups(count: int, where: str = "Samples lie in", noun: str = "group") -
 
     Example:
         >>> few_groups(2)
-        'Samples lie in 2 groups: fewer than 3 have no interval.'
+        'Samples lie in 2 groups: what is drawn by group has no interval of fewer than 3.'
     """
     if count >= FEW:
         return ""
     where = f"{where} {counted(count, noun)}"
     if count < FEWEST:
-        return f"{where}: fewer than {FEWEST} have no interval."
+        return f"{where}: what is drawn by {noun} has no interval of fewer than {FEWEST}."
     return f"{where}, which are few: intervals are as wide as Student's t asks for, and still to be taken with care."
 
 

@@ -125,7 +125,9 @@ def check_few(by, evaluation):
     gains = evaluation.summary[evaluation.summary["policy"] != "baseline"].iloc[0]
     said = by["Main numbers"]
     assert ("have no interval but that of a share" in said) == (np.isnan(gains.difference_low) and not gains.groups)
-    assert ("fewer than 3 have no interval." in said) == (np.isnan(gains.difference_low) and gains.groups > 0)
+    assert ("what is drawn by group has no interval of fewer than 3." in said) == (
+        np.isnan(gains.difference_low) and gains.groups > 0
+    )
     few, told = int((units[1:] < 12).sum()), re.findall(r"In (\d+) of the (\d+) relation", by["Accuracy by relation"])
     assert told == ([(str(few), str(len(lines) - 1))] if few and units[0] >= 12 else [])
 

@@ -62,5 +62,8 @@ def test_a_page_of_fewer_than_three_groups_says_so_and_has_no_gaps_where_numbers
     page = (tmp_path / "report.html").read_text()
     each = "each of the 2 groups" if groups == 2 else "what the one group (object pair, photo) gains"
     assert each in page and "1 groups" not in page
-    assert f"Samples lie in {groups} group{'s' * (groups > 1)}: fewer than 3 have no interval." in page
+    assert (
+        f"Samples lie in {groups} group{'s' * (groups > 1)}: what is drawn by group has no interval of fewer than 3."
+        in page
+    )
     assert "would show \N{EN DASH}" not in page and "expected calibration error is" in page

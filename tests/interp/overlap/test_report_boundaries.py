@@ -144,7 +144,9 @@ def test_groups_that_are_few_among_the_measured_are_said_to_be_few():
     for values in study.measures.values():
         values[20:] = np.nan
     _, top = sections_of(study)
-    few = "Where the cosine is defined, samples lie in 2 groups: fewer than 3 have no interval."
+    few = (
+        "Where the cosine is defined, samples lie in 2 groups: what is drawn by group has no interval of fewer than 3."
+    )
     assert few in top
     assert not any("samples lie in" in line.lower() for line in sections_of(made_up_study(40))[1])
 

@@ -273,7 +273,10 @@ def test_samples_of_fewer_than_three_groups_have_no_interval_and_nothing_is_clai
         cautions=(cautions := cautions_of(study, found, None)),
         photos=Photos("not drawn."),
     )
-    assert f"Samples lie in {groups} group{'s' * (groups > 1)}: fewer than 3 have no interval." in cautions
+    assert (
+        f"Samples lie in {groups} group{'s' * (groups > 1)}: what is drawn by group has no interval of fewer than 3."
+        in cautions
+    )
     assert np.isnan(found.accuracy.low)
     told = [lead(study, found), found.describe(), *(line for part in parts for line in part.text)]
     for line in told:

@@ -199,7 +199,7 @@ def test_twelve_groups_are_not_few():
 @pytest.mark.parametrize(
     ("groups", "says"),
     [
-        (["a"] * 5, "Samples lie in 1 group: fewer than 3 have no interval."),
+        (["a"] * 5, "Samples lie in 1 group: what is drawn by group has no interval of fewer than 3."),
         (["a", "a", "b", "c"], "Samples lie in 3 groups, which are few"),
         (["a", "b", "c", ""], "There are only 4 samples: intervals are as wide"),
         (["a", "b"], "There are only 2 samples: fewer than 3 have no interval but that of a share."),
@@ -217,7 +217,7 @@ def test_few_units_are_groups_where_samples_share_them_and_samples_where_not(gro
     values, drawn = np.arange(len(groups)) % 2.0, group_names(samples)
     assert np.isnan(clustered_mean(values, drawn, seed=0).low) == ("fewer than 3" in told)
     share = clustered_share(values > 0, shared_groups(samples))
-    assert np.isnan(share.low) == told.endswith("have no interval.")
+    assert np.isnan(share.low) == told.endswith("of fewer than 3.")
 
 
 def test_the_spread_of_a_mean_of_three_covers_what_its_quantiles_do_not():

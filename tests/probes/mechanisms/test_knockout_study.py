@@ -236,7 +236,7 @@ def test_of_windows_the_one_that_costs_most_is_taken_among_those_whose_intervals
 
     assert f"In none of {len(windows)} windows" in told() and "-9.0" not in told()
     put(own[1:2], [(-4.0, -6, -2)])
-    assert f"in 1 of {len(windows)} windows" in told() and "by -4.0 [95 % CI -6.0, -2.0] points" in told()
+    assert f"in 1 of {len(windows)} windows" in told() and ", -4.0 [95 % CI -6.0, -2.0] points" in told()
 
 
 def test_the_command_writes_its_page(tmp_path, capsys):

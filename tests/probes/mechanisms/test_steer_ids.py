@@ -104,8 +104,8 @@ def test_the_page_tells_ids_and_steering_with_their_controls(ids, found):
 @pytest.mark.parametrize(
     ("count", "said"),
     [
-        (1, "IDs are of 1 object: fewer than 3 have no interval."),
-        (2, "IDs are of 2 objects: fewer than 3 have no interval."),
+        (1, "IDs are of 1 object: what is drawn by object has no interval of fewer than 3."),
+        (2, "IDs are of 2 objects: what is drawn by object has no interval of fewer than 3."),
         (3, "IDs are of 3 objects, which are few: intervals are "),
         (12, "That words hold the cell of their object"),
     ],

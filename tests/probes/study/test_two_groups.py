@@ -21,7 +21,7 @@ def pages():
 @pytest.mark.parametrize("tool", TOOLS)
 def test_of_two_groups_no_interval_is_named(pages, tool):
     page = pages[tool]
-    assert page.few == ("The numbers are of 2 groups: fewer than 3 have no interval.",)
+    assert page.few == ("The numbers are of 2 groups: what is drawn by group has no interval of fewer than 3.",)
     assert page.figures and "CI" not in " ".join(page.sentences)
     for one in page.figures.values():
         drawn = [text.get_text() for text in one.figure.findobj(Text)]
