@@ -92,9 +92,8 @@ class PairedDraws:
         """What a treatment does beyond one more control, of each column; `bounds` are those of either alone."""
         moved = self.apart(controls) * np.sqrt(1 + 1 / controls.shape[1])
         drawn = self.means(treated - controls.mean(1)) + moved
-        return self._numbers(
-            treated.mean(0) - controls.mean((0, 1)), drawn, level, (bounds[0] - bounds[1], bounds[1] - bounds[0])
-        )
+        farthest = np.subtract(bounds[1], bounds[0])
+        return self._numbers(treated.mean(0) - controls.mean((0, 1)), drawn, level, (-farthest, farthest))
 
     def _numbers(
         self,
