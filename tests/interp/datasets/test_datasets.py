@@ -182,7 +182,7 @@ def test_that_absent_images_are_refused_with_their_number_and_the_first(tmp_path
         InputError, match=r"2 of 3 samples of coco-two have no image; the first is row 0 .*000000000724"
     ):
         read_dataset("coco-two", folder)
-    with pytest.raises(InputError, match=r"1 of 1 samples"):
+    with pytest.raises(InputError, match=r"1 of 1 sample of"):
         read_dataset("coco-two", folder, n=1)
 
 
