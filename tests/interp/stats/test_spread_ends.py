@@ -186,7 +186,7 @@ def test_a_share_of_two_groups_has_no_interval_and_groups_have_to_fit():
 
 
 @pytest.mark.parametrize(
-    ("count", "says"), [(1, "1 group: fewer than 3"), (2, "2 groups: fewer"), (11, "which are few")]
+    ("count", "says"), [(1, "1 group: what is drawn by group"), (2, "of fewer than 3."), (11, "which are few")]
 )
 def test_few_groups_are_told(count, says):
     assert says in few_groups(count)
