@@ -129,6 +129,6 @@ def test_what_means_nothing_is_refused_before_the_model_runs():
             gradient_scores(vlm, strange, **FAST)
         with pytest.raises(InputError, match="answer='theirs' is not known"):
             gradient_scores(vlm, scenes(), answer="theirs", **FAST)
-        with pytest.raises(InputError, match=r"1 pairs of groups: at least 10 in two pairs"):
+        with pytest.raises(InputError, match=r"1 pair of groups: at least 10 in two pairs"):
             gradient_scores(vlm, [replace(one, group=f"g{place % 3}") for place, one in enumerate(scenes())], **FAST)
     assert not shapes

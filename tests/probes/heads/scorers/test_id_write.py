@@ -112,7 +112,7 @@ def test_what_can_not_be_scored_is_refused_before_the_model_runs():
         (samples, np.zeros((3, 2, D_MODEL)), "axes have shape"),
         (samples, np.full((4, 2, D_MODEL), np.nan), "no layer has axes"),
         (samples, "h, v", "are no numbers"),
-        (silent, axes(), "1 of 24 samples name no object that has a box"),
+        (silent, axes(), "1 of 24 samples names no object that has a box"),
         (samples[:4], axes(), "no function can be scored"),
     ]
     with tiny.passes(vlm) as shapes:
