@@ -11,12 +11,11 @@ from said_rows import Rows as AnyRows
 from said_rows import check_picked, check_shared, for_all, picked, places
 
 from interp.report.verdicts import NO_INTERVAL
-from interp.stats.intervals import FREE, Interval
+from interp.stats.intervals import Interval
 from probes.mechanisms.ablation.ordering import ABLATED
 from probes.mechanisms.ablation.report import _sentences as of_ablation
 from probes.mechanisms.amplify.measures import DIFFERENCE, RANDOM
 from probes.mechanisms.amplify.report import _of_best, _of_gain
-from probes.mechanisms.ids.report import _of_ids, _of_steering, _of_swap
 from probes.mechanisms.knockout.arms import OBJECT as CUT
 from probes.mechanisms.knockout.report import _sentences as of_knockout
 from probes.mechanisms.knockout.study import NO_WINDOW
@@ -386,29 +385,3 @@ def test_ablation(seed):
         assert ("less than a guess scores" in told[5]) == (over.high < 0)
         assert (NONE in told[5]) == (over.low <= 0 <= over.high)
         assert (NO_INTERVAL in told[5]) == np.isnan(over.low)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_ids(seed):
-    slots = tuple(range(1 + seed % 3))
-    names = ("agreement", "r2", "words", "image", "text", "words - other_words", "ids", "random")
-    rows = Rows(seed, places(curve=names, slot=slots), samples=7, null=0.02, p=made_up_p(np.random.default_rng(seed)))
-    rows.measures["objects"] = rows.measures["groups"]
-    found = rows.object(curve=lambda name: rows.get(curve=name), objects=("cat", "mug"), ids=range(len(slots)))
-    told = [*_of_ids(found), *_of_swap(found), *_of_steering(found)]
-    curves = {"agreement": (-1, 1), "r2": (0, 1), "words": FREE, "image": FREE, "text": FREE, "ids": (0, 1)}
-    beside = {"words": ("words - other_words", FREE), "ids": ("random", (0, 1))}
-    for line, (name, bounds) in zip(told, curves.items(), strict=True):
-        best = rows.get(curve=name).set_index("slot", drop=False)["value"].idxmax()
-        ends = [(name, bounds), *([beside[name]] if name in beside else [])]
-        check_form(line)
-        check_picked(
-            line, *(picked(rows.get(curve=one, slot=best).iloc[0], len(slots), rows.level, most) for one, most in ends),
-            count=len(slots),
-        )  # fmt: skip
-        check_shared(line, (rows.get(curve=name)["value"], rows.get(curve=name)["value"].max()))
-    check_p(told[0], [rows.measures["p"].iloc[0]])
-    best = rows.get(curve="words").set_index("slot")["value"].idxmax()
-    row = rows.get(curve="words - other_words", slot=best).iloc[0]
-    _, low, high = picked(row, len(slots), rows.level)
-    assert (NONE in told[2]) == (low <= 0 <= high) and "7 pairs" in told[2] and "of 7 right" in told[-1]
