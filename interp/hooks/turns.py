@@ -92,11 +92,11 @@ class Turns:
 
     def nested(self, door: str, module: nn.Module) -> bool:
         """Whether this thread's call of a module, which runs now, lies in another one of it, or in one of a part."""
-        running = _running(threading.current_thread()) if self._passes else None
+        within = {name: of for name, of in self._passes.items() if name == door or name != OUTERMOST}
+        running = _running(threading.current_thread()) if within else None  # what passes are within the whole is usual
         if running is None:
             return False
-        beside = (of for name, of in self._passes.items() if name not in (door, OUTERMOST))
-        return running[id(module)] > 1 or any(id(of) in running for of in beside)
+        return running[id(module)] > 1 or any(id(of) in running for name, of in within.items() if name != door)
 
     def begin_pass(self, door: str, module: nn.Module | None = None) -> None:
         """Keep the model for this thread until the pass through this door ends.

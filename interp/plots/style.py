@@ -19,7 +19,7 @@ from interp.layers import PAPER_LAYERS, paper_layers
 from interp.numeric import bounded, mean_of_known
 from interp.plots.legend import drawn_handles
 from interp.plots.written import drawable
-from interp.stats.intervals import bootstrap
+from interp.stats.intervals import FEWEST, bootstrap
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -171,6 +171,8 @@ def mean_with_band(
         Where the band begins, [x]; NaN where there is none, as of one sample or two.
     """
     ax.plot(x, mean_of_known(table), color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
+    if len(table) < FEWEST:
+        return np.full(len(x), np.nan)
     around = bootstrap(table, mean_of_known, seed=seed, level=level)
     if bounded(around.low):
         ax.fill_between(x, around.low, around.high, color=colour, alpha=BAND, linewidth=0)
