@@ -41,7 +41,7 @@ def percent(
         >>> percent(0.84, 0.701, 0.923), percent(0.9997), percent(0.9997, 0.9996, 0.9998)
         ('84.0 [70.1, 92.3]', '>99.9', '99.97 [99.96, 99.98]')
     """
-    return _ended(value, low, high, digits, factor=100, whole=True, level=level)
+    return _ended(_texts(value, low, high, digits, factor=100, whole=True), level=level)
 
 
 def share(value: float, low: float, high: float, *, level: float | None = None, signed: bool = False) -> str:
@@ -51,7 +51,7 @@ def share(value: float, low: float, high: float, *, level: float | None = None, 
         >>> share(0.84, 0.701, 0.923, level=0.95)
         '84.0 % [95 % CI 70.1, 92.3]'
     """
-    return _ended(value, low, high, 1, factor=100, signed=signed, whole=not signed, unit=" %", level=level)
+    return _ended(_texts(value, low, high, 1, factor=100, signed=signed, whole=not signed), unit=" %", level=level)
 
 
 def points(value: float, low: float | None = None, high: float | None = None, *, level: float | None = None) -> str:
@@ -63,7 +63,9 @@ def points(value: float, low: float | None = None, high: float | None = None, *,
         >>> points(0.017, 0.0003, 0.032), points(0.017, 0.0, 0.032)
         ('+1.70 [+0.03, +3.20]', '+1.7 [+0.0, +3.2]')
     """
-    return _ended(value, low, high, 1, factor=100, signed=True, unit="" if level is None else " points", level=level)
+    return _ended(
+        _texts(value, low, high, 1, factor=100, signed=True), unit="" if level is None else " points", level=level
+    )
 
 
 def decimal(
@@ -83,7 +85,7 @@ def decimal(
         >>> decimal(0.9993, 0.9991, 0.9996), decimal(3e-9, 1e-9, 5e-9), decimal(0.0, 0.0, 0.0)
         ('0.9993 [0.9991, 0.9996]', '3.0e-09 [1.0e-09, 5.0e-09]', '0.00 [0.00, 0.00]')
     """
-    return _ended(value, low, high, digits, signed=signed, level=level)
+    return _ended(_texts(value, low, high, digits, signed=signed), level=level)
 
 
 def probability(
@@ -95,7 +97,7 @@ def probability(
         >>> probability(0.9997, 0.98, 1.0), probability(1.0)
         ('>0.99 [0.98, 1.00]', '1.00')
     """
-    return _ended(value, low, high, 2, whole=True, level=level)
+    return _ended(_texts(value, low, high, 2, whole=True), level=level)
 
 
 def significant(
@@ -150,9 +152,10 @@ def ranged(
         >>> ranged(0.5, 0.45, 0.55, of="95 %"), ranged(0.5, 0.4, 0.6, digits=0, factor=100, unit=" %")
         ('0.50 (95 % 0.45 to 0.55)', '50 % (40 % to 60 %)')
     """
-    if not math.isfinite(mean):
+    texts = _texts(mean, low, high, digits, factor=factor, whole=whole)
+    if not texts:
         return NOTHING
-    number, *ends = (f"{text}{unit}" for text in _texts(mean, low, high, digits, factor=factor, whole=whole))
+    number, *ends = (f"{text}{unit}" for text in texts)
     return number + (f" ({of and f'{of} '}{' to '.join(ends)})" if ends else "")
 
 
@@ -185,22 +188,11 @@ def p_said(value: float, sign: str = "=", *, test: str = "") -> str:
     return f"p < {words[1:]}{by}" if words[0] == "<" else f"p {sign} {words}{by}"
 
 
-def _ended(
-    value: float,
-    low: float | None,
-    high: float | None,
-    digits: int,
-    *,
-    factor: float = 1,
-    signed: bool = False,
-    whole: bool = False,
-    unit: str = "",
-    level: float | None = None,
-) -> str:
-    """A number with its unit and, if both ends are known, its interval and the level of that."""
-    if not math.isfinite(value):
+def _ended(texts: list[str], *, unit: str = "", level: float | None = None) -> str:
+    """A number with its unit and, if both ends are there, its interval and the level of that."""
+    if not texts:
         return NOTHING
-    number, *ends = _texts(value, low, high, digits, factor=factor, signed=signed, whole=whole)
+    number, *ends = texts
     named = "" if level is None else f"{named_level(level)} CI "
     return number + unit + (f" [{named}{', '.join(ends)}]" if ends else "")
 
@@ -215,10 +207,10 @@ def _texts(
     signed: bool = False,
     whole: bool = False,
 ) -> list[str]:
-    """A number and both ends, if these are known, with as many digits as tell the ends apart.
+    """A number and both ends, if these are known, with as many digits as tell the ends apart; nothing of no number.
 
     Args:
-        value: the number, finite.
+        value: the number.
         low: its lower end.
         high: its upper end.
         digits: decimals, at least.
@@ -226,6 +218,8 @@ def _texts(
         signed: whether each has its sign, so that an end that is not 0 has to be seen not to be.
         whole: whether it is a share of something, see `percentage`.
     """
+    if not math.isfinite(value):
+        return []
     ends = [factor * float(end) for end in (low, high) if end is not None and math.isfinite(end)]
     ends, sign = ends if len(ends) == 2 else [], "+" if signed else ""
     places, kind = _places(ends, digits, sign)

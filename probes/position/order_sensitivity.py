@@ -14,7 +14,7 @@ from interp.numeric import counted, ratio
 from interp.reprs import fits_a_cell
 from interp.stats.clusters import drawn_sums, group_names, groups_with, mean_over_groups
 from interp.stats.draws import check_draws
-from interp.stats.intervals import APART, DRAWS, SHARE, Bounds, spread_ends
+from interp.stats.intervals import APART, DRAWS, FREE, SHARE, Bounds, spread_ends
 from probes.position.order_answers import ORIGINAL
 from probes.study.parts import ALL, parts_of
 from probes.study.run import ONE_GROUP
@@ -302,7 +302,7 @@ def limits_of(accuracy: float, chance: float) -> dict[str, Bounds]:
     return {
         **LIMITS,
         "psi": (1 - whole, 1),
-        "psi_corrected": ((accuracy - 1) * over, accuracy * over) if over < np.inf else (-np.inf, np.inf),
+        "psi_corrected": ((accuracy - 1) * over, accuracy * over) if over < np.inf else FREE,
         "psi_position_alone": (-np.inf, 1),
     }
 

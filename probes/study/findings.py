@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interp.numeric import named_level
 from interp.report.page import Section, write_report
 from interp.report.tables import write_csv
 from interp.stats.clusters import few_groups
@@ -124,7 +125,7 @@ class Findings:
     def _brackets(self, table: pd.DataFrame) -> tuple[str, ...]:
         """What brackets in a table are, where it has any."""
         some = any(isinstance(cell, str) and _ENDS.search(cell) for cell in table.to_numpy().ravel())
-        return (f"Brackets hold confidence intervals of {100 * self.level:g} %.",) if some else ()
+        return (f"Brackets hold confidence intervals of {named_level(self.level)}.",) if some else ()
 
     def _untold(self) -> list[Section]:
         """Why a measure is missing, in how many cases: samples where the table counts them, else cells."""

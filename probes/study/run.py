@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from interp.errors import InputError
+from interp.numeric import agree, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,12 +185,8 @@ def groups_of(samples: Sequence[Sample]) -> Shaped[np.ndarray, " sample"]:
         raise InputError("there are no samples to ask: give at least two groups of them")
     groups = group_names(pd.DataFrame({"group": [sample.group for sample in samples]}))
     if len(set(groups)) < 2:
-        raise InputError(f"{_lying(len(samples), len(set(groups)))}: give at least two groups")
+        raise InputError(
+            f"{counted(len(samples), 'sample')} {agree(len(samples), 'lies', 'lie')} in "
+            f"{counted(len(set(groups)), 'group')}: give at least two groups"
+        )
     return groups
-
-
-def _lying(samples: int, groups: int) -> str:
-    """So many samples lie in so many groups, in words."""
-    from interp.numeric import agree, counted
-
-    return f"{counted(samples, 'sample')} {agree(samples, 'lies', 'lie')} in {counted(groups, 'group')}"

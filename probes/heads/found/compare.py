@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.errors import InputError
-from interp.numeric import counted, whole_number
+from interp.numeric import counted, named_level, whole_number
 from interp.report.numbers import decimal, p_said, p_value, ranged
 from interp.reprs import fits_a_cell
 from interp.stats.draws import check_draws
@@ -248,7 +248,7 @@ def _shown_models(table: pd.DataFrame, level: float) -> pd.DataFrame:
             "first": one.first,
             "second": one.second,
             "correlation of layers": decimal(one.value, one.low, one.high),
-            f"heads dealt anew ({100 * level:g} % of them)": ranged(one.random, one.random_low, one.random_high),
+            f"heads dealt anew ({named_level(level)} of them)": ranged(one.random, one.random_low, one.random_high),
             f"p, {DEALT}, corrected for the functions of a pair by Holm": p_value(one.p_holm),
         }
         for one in table.itertuples()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interp.numeric import named_level
 from interp.plots.style import figure_of
 from interp.report.numbers import agree, counted, decimal, p_said, p_value, percent, ranged
 from interp.report.tables import records
@@ -338,7 +339,7 @@ def shown_agreement(table: pd.DataFrame, family: str, level: float) -> pd.DataFr
     """Agreement as a page shows it, with both of its nulls, and p-values corrected for a family that is named."""
     import pandas as pd
 
-    rows, some = [], f" ({100 * level:g} % of them)"
+    rows, some = [], f" ({named_level(level)} of them)"
     for one in table.to_dict("records"):
         in_percent = one["measure"] in ("jaccard", "shared", "several")
         spell = percent if in_percent else decimal
