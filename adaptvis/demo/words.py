@@ -15,8 +15,9 @@ from adaptvis.report.tables import CLAIMS, gains_round, readable
 from adaptvis.sweep.flips import AMOUNT, EVERYWHERE, FROM_ON, ONLY, SHARPENING, UP_TO, Flips
 from interp.answers.comparison import named_test
 from interp.answers.metrics import ALL
+from interp.numeric import agree, counted, named_level
 from interp.plots.style import cut_short, in_short
-from interp.report.numbers import NOTHING, agree, counted, named_level, p_said, percent, points, ranged, share
+from interp.report.numbers import NOTHING, p_said, percent, points, ranged, share
 from interp.report.page import Section
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, judge
 from interp.stats.intervals import Interval

@@ -10,8 +10,8 @@ from adaptvis.report import tables
 from adaptvis.report.figures import MOST_RELATIONS
 from adaptvis.report.lead import LEVEL
 from interp.answers.calibration import CONFIDENCES
-from interp.numeric import bounded
-from interp.report.numbers import NOTHING, counted, decimal, named_level, percent, points, ranged, share
+from interp.numeric import bounded, counted, named_level
+from interp.report.numbers import NOTHING, decimal, percent, points, ranged, share
 from interp.report.page import Section
 from interp.report.verdicts import undetected
 from interp.stats.clusters import shared_groups

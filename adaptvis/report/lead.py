@@ -10,7 +10,8 @@ from adaptvis.report.figures import changes_something
 from adaptvis.report.measures import SHORT
 from adaptvis.report.setup import RunFacts
 from interp.answers.metrics import ALL
-from interp.report.numbers import counted, p_said, percent, points, share
+from interp.numeric import counted
+from interp.report.numbers import p_said, percent, points, share
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, UNCLAIMED, judge
 
 if TYPE_CHECKING:

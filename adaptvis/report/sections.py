@@ -16,8 +16,8 @@ from adaptvis.report.setup import RunFacts, asked_section, chosen_section
 from adaptvis.sweep.plan import UNTOUCHED
 from interp.answers.comparison import named_test
 from interp.answers.metrics import ALL, NONE, accuracy
-from interp.numeric import bounded
-from interp.report.numbers import NOTHING, agree, counted, named_level
+from interp.numeric import agree, bounded, counted, named_level
+from interp.report.numbers import NOTHING
 from interp.report.page import Section
 from interp.stats.clusters import few_units
 from interp.stats.intervals import FEW, FEWEST

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from adaptvis.policy.policies import AdaptVis, ScalingVis
 from adaptvis.report.figures import changes_something
 from adaptvis.report.measures import SHORT
-from interp.report.numbers import agree, counted
+from interp.numeric import agree, counted
 from interp.report.page import Section
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from adaptvis.report.sections import sections
 from adaptvis.report.setup import RunFacts, chosen_on
 from adaptvis.report.tables import CLAIMS, main_rounds, main_table
 from interp.answers.metrics import answer_distribution
-from interp.numeric import bounded
-from interp.report.numbers import counted
+from interp.numeric import bounded, counted
 from interp.report.page import write_report
 from interp.report.tables import records, write_csv
 from interp.stats.clusters import few_units

@@ -15,7 +15,7 @@ from interp.answers.comparison import compare
 from interp.answers.groups import pair_set_scores
 from interp.answers.metrics import accuracy, class_scores
 from interp.answers.yesno import yes_no_scores
-from interp.report.numbers import counted
+from interp.numeric import counted
 from interp.stats.clusters import clustered_mean
 from interp.stats.intervals import APART
 from interp.stats.sign_flips import sign_flip_test

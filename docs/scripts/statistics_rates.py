@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from site_pages import render
 
-from interp.report.numbers import counted
+from interp.numeric import counted
 from interp.stats.association import association
 
 REPEATS = 400

@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import math
 
-from interp.numeric import agree as agree
-from interp.numeric import counted as counted
-from interp.numeric import named_level as named_level
-from interp.numeric import percentage
+from interp.numeric import named_level, percentage
 from interp.report.verdicts import SIGNIFICANT
 
 _ROUNDING = 1e-12  # what is left of rounding: ends as near as this are one number

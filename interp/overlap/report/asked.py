@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from interp.numeric import bounded
+from interp.numeric import agree, bounded, counted
 from interp.overlap.map_measures import MAP_MEASURES
 from interp.overlap.overlap import LESS_IS_BETTER
-from interp.report.numbers import agree, counted, share
+from interp.report.numbers import share
 from interp.stats.clusters import shared_groups
 
 if TYPE_CHECKING:

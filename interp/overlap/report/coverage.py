@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from interp.numeric import bounded
+from interp.numeric import agree, bounded, counted
 from interp.overlap.study.coverage import LOOKED_FOR, count_objects, covered
-from interp.report.numbers import NOTHING, agree, counted, share
+from interp.report.numbers import NOTHING, share
 from interp.report.page import Section
 from interp.stats.clusters import shared_groups
 

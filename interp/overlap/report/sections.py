@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from interp.layers import paper_layers
-from interp.numeric import bounded
+from interp.numeric import agree, bounded, counted, named_level
 from interp.overlap.report.asked import accuracy_says, asked_says
 from interp.overlap.report.coverage import coverage_cautions, coverage_section
 from interp.overlap.report.further import sections_of_further_maps
@@ -25,7 +25,7 @@ from interp.overlap.report.sentences import (
     partial_says,
 )
 from interp.overlap.study.means import nulls_of
-from interp.report.numbers import agree, counted, named_level, p_value, ranged
+from interp.report.numbers import p_value, ranged
 from interp.report.page import Section
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
 from interp.stats.clusters import few_units, shared_groups

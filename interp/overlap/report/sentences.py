@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interp.intervene.indices import spell
-from interp.numeric import bounded
+from interp.numeric import bounded, counted, named_level
 from interp.overlap.study.means import above_null
-from interp.report.numbers import counted, decimal, named_level, p_said, ranged
+from interp.report.numbers import decimal, p_said, ranged
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, SIGNIFICANT, UNCLAIMED, judge
 from interp.stats.layer_choice import TEST, direction, printed_difference, taken
 

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from interp.errors import InputError
+from interp.numeric import agree, counted
 from interp.objects.absence import says_absent
 from interp.objects.words import KINDS
-from interp.report.numbers import agree, counted, share
+from interp.report.numbers import share
 from interp.stats.clusters import clustered_share, shared_groups
 from interp.stats.intervals import Interval, wilson
 

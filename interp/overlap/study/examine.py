@@ -11,11 +11,11 @@ from jaxtyping import Shaped
 
 from interp.errors import InputError
 from interp.layers import paper_layers
-from interp.numeric import bounded
+from interp.numeric import agree, bounded, counted, named_level
 from interp.overlap.nulls import NULL_MEASURES
 from interp.overlap.study.means import above_null
 from interp.overlap.study.vision import VISION
-from interp.report.numbers import agree, counted, decimal, named_level, p_said, ranged
+from interp.report.numbers import decimal, p_said, ranged
 from interp.report.numbers import share as said_share
 from interp.report.verdicts import NO_INTERVAL, NOT_DETECTED, UNCLAIMED, judge
 from interp.reprs import fits_a_cell

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.numeric import bounded
+from interp.numeric import agree, bounded, counted
 from interp.plots.style import figure_of
-from interp.report.numbers import agree, counted, decimal, p_said, percent, points, probability, share
+from interp.report.numbers import decimal, p_said, percent, points, probability, share
 from probes.heads.evaluation.arms import CONTROLS, COUNT, DRAWN, FACTOR, UNTOUCHED
 from probes.heads.evaluation.measurement import CONTROL
 from probes.heads.evaluation.verdicts import BELOW_CHANCE, CAUSAL, TEST, VERDICTS

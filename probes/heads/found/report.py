@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from interp.numeric import named_level
+from interp.numeric import agree, counted, named_level
 from interp.plots.style import figure_of
-from interp.report.numbers import agree, counted, decimal, p_said, p_value, percent, ranged
+from interp.report.numbers import decimal, p_said, p_value, percent, ranged
 from interp.report.tables import records
 from interp.report.verdicts import NOT_DETECTED
 from probes.heads.figures.cells import plot_functions

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from interp.numeric import bounded
+from interp.numeric import bounded, counted
 from interp.plots.style import figure_of
-from interp.report.numbers import NOTHING, counted, decimal, p_said, p_value, percent, points, share
+from interp.report.numbers import NOTHING, decimal, p_said, p_value, percent, points, share
 from interp.report.verdicts import NOT_DETECTED, UNCLAIMED, judge
 from probes.heads.functions import SPATIAL
 from probes.heads.sha.arms import BOTH, ELSEWHERE, ORIGINAL, TITLES

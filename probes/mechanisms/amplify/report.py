@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interp.numeric import bounded
+from interp.numeric import agree, bounded, counted
 from interp.plots.style import figure_of
-from interp.report.numbers import agree, counted, p_said, percent, points, share
+from interp.report.numbers import p_said, percent, points, share
 from interp.report.verdicts import UNCLAIMED, judge
 from interp.stats.intervals import APART
 from probes.mechanisms.amplify.figure import TITLES

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from matplotlib import rc_context
 
 from interp.answers.metrics import ALL
-from interp.numeric import bounded
+from interp.numeric import bounded, counted
 from interp.plots.style import figure_of
-from interp.report.numbers import NOTHING, counted, decimal, p_said, p_value, points
+from interp.report.numbers import NOTHING, decimal, p_said, p_value, points
 from probes.mechanisms.ablation.report import ablation_findings
 from probes.mechanisms.dual.statements import why_not
 from probes.mechanisms.dual.study import LINES, PHOTOS

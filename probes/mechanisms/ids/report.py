@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from interp.numeric import bounded
+from interp.numeric import bounded, counted
 from interp.plots.style import figure_of
-from interp.report.numbers import counted, decimal, p_said, share
+from interp.report.numbers import decimal, p_said, share
 from interp.report.verdicts import undetected
 from interp.stats.clusters import few_groups
 from interp.stats.intervals import APART, SHARE

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from interp.numeric import bounded
+from interp.numeric import agree, bounded, counted
 from interp.plots.style import figure_of
-from interp.report.numbers import agree, counted, decimal, p_said, probability
+from interp.report.numbers import decimal, p_said, probability
 from interp.stats.intervals import SHARE
 from probes.mechanisms.interchange.result import RESTORED
 from probes.mechanisms.interchange.shown import LEAST, SURE, lowered, raised

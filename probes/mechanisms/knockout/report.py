@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from interp.numeric import bounded
+from interp.numeric import agree, bounded, counted
 from interp.plots.style import figure_of
-from interp.report.numbers import agree, counted, decimal, percent, points, share
+from interp.report.numbers import decimal, percent, points, share
 from interp.report.verdicts import NO_INTERVAL
 from probes.mechanisms.knockout.arms import CONTROLS, OBJECT
 from probes.mechanisms.knockout.study import NO_WINDOW, UNTOUCHED

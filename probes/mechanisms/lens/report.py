@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interp.numeric import bounded
+from interp.numeric import bounded, counted
 from interp.plots.style import figure_of
-from interp.report.numbers import counted, decimal, percent, points, share
+from interp.report.numbers import decimal, percent, points, share
 from interp.report.verdicts import undetected
 from interp.stats.intervals import APART
 from interp.stats.intervals import SHARE as SHARES

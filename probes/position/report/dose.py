@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interp.answers.metrics import ALL
-from interp.numeric import bounded
+from interp.numeric import bounded, counted
 from interp.plots.style import figure_of
-from interp.report.numbers import NOTHING, counted, decimal, percent, points, probability, share
+from interp.report.numbers import NOTHING, decimal, percent, points, probability, share
 from interp.report.verdicts import undetected
 from interp.stats.intervals import APART, FREE
 from probes.position.dose_answers import UNTOUCHED, Dose

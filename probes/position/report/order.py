@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interp.numeric import counted
 from interp.plots.style import figure_of
-from interp.report.numbers import counted, decimal, percent, points, share
+from interp.report.numbers import decimal, percent, points, share
 from probes.study.extremes import NEAR, shared, sharing
 from probes.study.findings import OF_EXTREMES, Drawn, Findings, level_of
 from probes.study.picked import picked_ends, together
